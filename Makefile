@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# demo     an environment, the package, and the brain mask of a head phantom or of IMAGE=scan.nii.gz
+# install  everything a developer needs
+# test     the test suite, as CI runs it
+# check    style, types, import floors, length limits
+# docs     the pages as HTML, every command in them checked
+
+VENV ?= .venv
+PYTHON ?=
+IMAGE ?=
+OUT ?= demo-output
+TESTS ?= tests
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+
+# Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo install test check docs clean
+
+demo: $(VENV)/.base
+	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
+
+install: $(VENV)/.dev
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/limits.py
+	$(BIN)/python tools/distributions.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python tools/pages.py
+
+clean:
+	rm -rf build dist docs/_build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	sh tools/venv.sh "$(VENV)" $(PYTHON)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.base

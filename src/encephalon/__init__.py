@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deep learning for images of the brain.
+
+A table of samples and a recipe make a model; a model makes predictions; predictions make a report.
+
+    import encephalon
+
+    encephalon.predict("brain-extraction", ["scan.nii.gz"], "masks")
+    model = encephalon.load_model("brain-extraction")
+    mask = model.predict("scan.nii.gz").images["mask"].data
+
+Every name is loaded when it is first used: importing the package costs next to nothing, and what
+predicts never imports torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encephalon.api import (
+        Model,
+        evaluate,
+        load_model,
+        load_recipe,
+        predict,
+        train,
+    )
+    from encephalon.errors import (
+        ContentError,
+        EncephalonError,
+        GeometryError,
+        InputError,
+        MissingExtraError,
+        MissingFileError,
+        ModelError,
+        OutputError,
+        OutputExistsError,
+        RecipeError,
+        RunError,
+        TableError,
+        UnreadableFileError,
+        UsageError,
+    )
+    from encephalon.geometry import Affine, Grid
+    from encephalon.inference.batch import BatchResult
+    from encephalon.inference.predictor import OutputImage, Prediction, Quality
+    from encephalon.io import Image, read_image, read_labels, write_image
+    from encephalon.models import (
+        export_model,
+        find_model,
+        get_model,
+        import_model,
+        list_models,
+        verify_model,
+    )
+    from encephalon.recipes import list_recipes, show_recipe
+    from encephalon.recipes.schema import Recipe
+    from encephalon.tables import (
+        Columns,
+        Sample,
+        SplitOptions,
+        Table,
+        audit,
+        bids_table,
+        check_table,
+        collect_samples,
+        read_table,
+        split_table,
+        write_table,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "api": ("Model", "evaluate", "load_model", "load_recipe", "predict", "train"),
+    "errors": (
+        "ContentError",
+        "EncephalonError",
+        "GeometryError",
+        "InputError",
+        "MissingExtraError",
+        "MissingFileError",
+        "ModelError",
+        "OutputError",
+        "OutputExistsError",
+        "RecipeError",
+        "RunError",
+        "TableError",
+        "UnreadableFileError",
+        "UsageError",
+    ),
+    "geometry": ("Affine", "Grid"),
+    "inference.batch": ("BatchResult",),
+    "inference.predictor": ("OutputImage", "Prediction", "Quality"),
+    "io": ("Image", "read_image", "read_labels", "write_image"),
+    "models": (
+        "export_model",
+        "find_model",
+        "get_model",
+        "import_model",
+        "list_models",
+        "verify_model",
+    ),
+    "recipes": ("list_recipes", "show_recipe"),
+    "recipes.schema": ("Recipe",),
+    "tables": (
+        "Columns",
+        "Sample",
+        "SplitOptions",
+        "Table",
+        "audit",
+        "bids_table",
+        "check_table",
+        "collect_samples",
+        "read_table",
+        "split_table",
+        "write_table",
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Affine",
+    "BatchResult",
+    "Columns",
+    "ContentError",
+    "EncephalonError",
+    "GeometryError",
+    "Grid",
+    "Image",
+    "InputError",
+    "MissingExtraError",
+    "MissingFileError",
+    "Model",
+    "ModelError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputImage",
+    "Prediction",
+    "Quality",
+    "Recipe",
+    "RecipeError",
+    "RunError",
+    "Sample",
+    "SplitOptions",
+    "Table",
+    "TableError",
+    "UnreadableFileError",
+    "UsageError",
+    "__version__",
+    "audit",
+    "bids_table",
+    "check_table",
+    "collect_samples",
+    "evaluate",
+    "export_model",
+    "find_model",
+    "get_model",
+    "import_model",
+    "list_models",
+    "list_recipes",
+    "load_model",
+    "load_recipe",
+    "predict",
+    "read_image",
+    "read_labels",
+    "read_table",
+    "show_recipe",
+    "split_table",
+    "train",
+    "verify_model",
+    "write_image",
+    "write_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value  # the next use needs no look-up
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

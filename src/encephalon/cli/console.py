@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the command line prints: results on standard output, everything else on standard error.
+
+Results are plain text or, with --json, one JSON document. Progress bars show on a terminal only,
+after two seconds of work. Colour is left out in pipes and where NO_COLOR is set.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
+
+Advance = Callable[[int, str], None]  # how many are done, and what is being worked on
+
+_LEVELS = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
+
+
+@dataclass(frozen=True)
+class Console:
+    """How much to say and in which form; one a command."""
+
+    verbose: int = 0
+    quiet: bool = False
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        """Send the library's log to standard error, as loud as was asked for."""
+        level = logging.ERROR if self.quiet else logging.WARNING
+        level = {0: level, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
+        logger = logging.getLogger("encephalon")
+        logger.setLevel(level)
+        logger.handlers[:] = [_Handler()]
+        logger.propagate = False
+        logging.captureWarnings(True)  # noqa: FBT003  the standard library's signature
+        logging.getLogger("py.warnings").handlers[:] = [_Handler() if self.verbose else _silent()]
+
+    def say(self, text: str) -> None:
+        """Print a line for people: nothing with --quiet, and nothing with --json."""
+        if not (self.quiet or self.as_json):
+            _write(text, sys.stdout)
+
+    def note(self, text: str) -> None:
+        """Print a line about the work on standard error, so that a pipe stays clean."""
+        if not self.quiet:
+            _write(text, sys.stderr)
+
+    def result(self, data: Any, text: str | Callable[[], str]) -> None:
+        """Print what the command was asked for: `data` with --json, `text` otherwise."""
+        if self.as_json:
+            _write(json.dumps(data, default=plain, indent=2, ensure_ascii=False), sys.stdout)
+        else:
+            _write(text if isinstance(text, str) else text(), sys.stdout)
+
+    @contextmanager
+    def progress(self, total: int | None, title: str) -> Iterator[Advance]:
+        """Yield what to call with (number done, current item); a bar shows after two seconds."""
+        if self.quiet or self.as_json or not sys.stderr.isatty():
+            yield _nothing
+            return
+        bar = _Bar(total, title)
+        try:
+            yield bar.advance
+        finally:
+            bar.close()
+
+
+class _Bar:
+    """A rich progress bar that keeps out of sight while the work is short."""
+
+    def __init__(self, total: int | None, title: str) -> None:
+        self._total, self._title = total, title
+        self._done, self._item = 0, ""
+        self._lock = threading.Lock()
+        self._shown: Any = None
+        self._closed = False
+        self._timer = threading.Timer(PATIENCE, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def advance(self, done: int, item: str = "") -> None:
+        with self._lock:
+            self._done, self._item = done, item
+            if self._shown is not None:
+                progress, task = self._shown
+                progress.update(task, completed=done, item=item)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._closed = True
+            if self._shown is not None:
+                self._shown[0].stop()
+
+    def _show(self) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        with self._lock:
+            if self._closed:
+                return
+            progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[item]}"),
+                console=RichConsole(stderr=True),
+                transient=True,
+            )
+            progress.start()
+            task = progress.add_task(
+                self._title, total=self._total, completed=self._done, item=self._item
+            )
+            self._shown = (progress, task)
+
+
+class _Handler(logging.Handler):
+    """Writes a record as one line, to whatever standard error is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.name == "py.warnings":
+            text = text.splitlines()[0]
+        _write(_coloured(_LEVELS.get(record.levelname, ""), "33") + text, sys.stderr)
+
+
+def error(sentence: str) -> None:
+    """Print an error, always, on standard error."""
+    _write(_coloured("error: ", "31") + sentence, sys.stderr)
+
+
+def show_traceback() -> None:
+    """Print the traceback of the error in hand when -vv asked for it."""
+    if logging.getLogger("encephalon").isEnabledFor(logging.DEBUG):
+        import traceback
+
+        traceback.print_exc()
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Rows as aligned columns with a heading; cells are shown by `str`, None as nothing."""
+    if not rows:
+        return "nothing to list"
+    columns = list(columns or rows[0])
+    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    lines = ["  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip()
+             for line in (columns, *cells)]
+    return "\n".join(lines)
+
+
+def plain(value: Any) -> Any:
+    """`value` as something JSON can hold: paths, dataclasses, numpy scalars and arrays."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    return os.fspath(value) if isinstance(value, Path) else str(value)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _coloured(text: str, code: str) -> str:
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return f"\x1b[{code}m{text}\x1b[0m" if colour and text else text
+
+
+def _write(text: str, stream: TextIO) -> None:
+    print(text, file=stream, flush=True)  # noqa: T201  the one place that prints
+
+
+def _silent() -> logging.Handler:
+    return logging.NullHandler()
+
+
+def _nothing(done: int, item: str = "") -> None:
+    del done, item

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The entry point: which verbs there are, and what an error looks like.
+
+Only the module of the verb that was asked for is imported, so that help stays quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import typer
+
+from encephalon import __version__
+from encephalon.cli import console
+from encephalon.cli.register import settings
+from encephalon.errors import EncephalonError
+
+DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A line of the help: the module that registers the verb, and what the verb does."""
+
+    module: str
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "predict": Verb("predict", "Predict on files, a folder, a table or a BIDS dataset."),
+    "predict-bids": Verb("predict_bids", "Predict as a BIDS-App: BIDS_DIR OUT participant."),
+    "train": Verb("train", "Train a model from a recipe and a table."),
+    "evaluate": Verb("evaluate", "Score a model on a table with known answers."),
+    "table": Verb("table", "Make, check and split tables of samples."),
+    "recipes": Verb("recipes", "List, show and check recipes."),
+    "models": Verb("models", "List, inspect, fetch and verify models."),
+    "bench": Verb("bench", "Time a model on this machine, whole process and memory."),
+    "demo": Verb("demo", "Mask the brain of a phantom, or of your own scan."),
+}
+
+EPILOG = (
+    "The first thing to try:  encephalon predict brain-extraction scan.nii.gz -o masks  "
+    "`encephalon VERB --help` explains a verb."
+)
+
+
+def build(verbs: Sequence[str]) -> typer.Typer:
+    """The command with the named verbs whole, and each other verb as a line of the help."""
+    app = typer.Typer(
+        name="encephalon",
+        help="Deep learning for images of the brain.",
+        epilog=EPILOG,
+        rich_markup_mode=None,  # boxes cost 0.2 s, two thirds of the budget of --help
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=settings(),
+    )
+    app.callback()(_root)
+    for name, verb in VERBS.items():
+        if name in verbs:
+            import_module(f"encephalon.cli.{verb.module}").register(app, name, verb.help)
+        else:
+            app.command(name, help=verb.help)(_elsewhere)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 1 failed, 2 wrong arguments."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    named = [word.replace("_", "-") for word in given if not word.startswith("-")][:1]
+    try:
+        code = build(named)(given, prog_name="encephalon", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except EncephalonError as error:
+        return _report(error, error.exit_code)
+    except typer.TyperException as error:
+        return _wrong_arguments(error, named)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("Interrupted: finished results are kept, nothing half-written is left.")
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # or its flush at exit complains again
+        return FAILED
+    except OSError as error:
+        return _report(error, FAILED)
+    except Exception as error:  # noqa: BLE001  a user gets a sentence, -vv gets the traceback
+        console.show_traceback()
+        kind = type(error).__name__
+        return _say(f"Unexpected {kind}: {error} (a fault of Encephalon; -vv shows where).")
+
+
+def _report(error: Exception, code: int) -> int:
+    console.show_traceback()
+    return _say(str(error) or type(error).__name__, code)
+
+
+def _wrong_arguments(error: typer.TyperException, named: list[str]) -> int:
+    """Say what is wrong in one line, with the nearest verb when the verb is unknown."""
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message, file=sys.stderr)  # noqa: T201  it is the help page
+        return WRONG_ARGUMENTS
+    verb = next((name for name in named if name in VERBS), "")
+    if named and not verb:
+        near = difflib.get_close_matches(named[0], VERBS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}."
+        message = f"There is no verb {named[0]!r}; {hint}"
+    words = " ".join(["encephalon", verb, "--help"]).replace("  ", " ")
+    return _say(f"{message.rstrip('.?')}. See  {words}", WRONG_ARGUMENTS)
+
+
+def _say(sentence: str, code: int = FAILED) -> int:
+    console.error(sentence)
+    return code
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    del version
+
+
+def _elsewhere() -> None:
+    """Stand for a verb that was not asked for; only its help line is ever used."""

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon models list | info | get | verify | import | export`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console, table
+from encephalon.cli.register import add_group
+
+if TYPE_CHECKING:
+    from encephalon.models import ModelFolder, PublishedFile
+
+Name = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A name, a model folder or a weights file.")
+]
+Registered = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
+]
+
+
+def register(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb to the command."""
+    commands = {"list": list_, "info": info, "get": get, "verify": verify}
+    add_group(app, name, text, {**commands, "import": import_, "export": export})
+
+
+def list_(as_json: flags.AsJson = False) -> None:
+    """List every model: packaged, installed, and to be had."""
+    from encephalon.models.registry import list_models
+
+    rows = [asdict(model) for model in list_models()]
+    shown = [{**row, "size": _megabytes(row["size"])} for row in rows]
+    columns = ["name", "version", "mode", "where", "size", "title"]
+    Console(as_json=as_json).result(rows, lambda: table(shown, columns))
+
+
+def info(model: Name, as_json: flags.AsJson = False) -> None:
+    """Say everything that is known of a model."""
+    from encephalon.models import model_info
+
+    found = model_info(model)
+    Console(as_json=as_json).result(found, lambda: "\n".join(_lines(found)))
+
+
+def get(
+    model: Registered,
+    mirror: Annotated[
+        str | None,
+        typer.Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
+    ] = None,
+    offline: flags.Offline = False,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Fetch a model, compare its sha256, and keep it."""
+    from encephalon.models import get_model
+
+    console = Console(verbose, quiet, as_json)
+    with console.progress(None, f"fetching {model}"):
+        found = get_model(model, offline=offline, mirror=mirror)
+    _announce(console, found)
+
+
+def verify(model: Name, quiet: flags.Quiet = False, as_json: flags.AsJson = False) -> None:
+    """Hash every file of a model and compare."""
+    from encephalon.models import verify_model
+
+    files = verify_model(model)
+    text = [f"{sha256}  {name}" for name, sha256 in files.items()]
+    Console(0, quiet, as_json).result(
+        {"model": model, "files": files}, "\n".join([*text, f"{model}: every file is whole"])
+    )
+
+
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A model folder, a .zip of one, or a .h5 file.")
+    ],
+    overwrite: flags.Overwrite = False,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Keep a model that came as a file, so that its name works."""
+    from encephalon.models import import_model
+
+    _announce(Console(0, quiet, as_json), import_model(source, overwrite=overwrite))
+
+
+def export(
+    model: Name,
+    output: flags.Output,
+    overwrite: flags.Overwrite = False,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Write a model to one file that `models import` takes."""
+    from encephalon.models import export_model
+
+    path = export_model(model, output, overwrite=overwrite)
+    Console(0, quiet, as_json).result({"model": model, "file": path}, str(path))
+
+
+def _announce(console: Console, model: ModelFolder | PublishedFile) -> None:
+    console.result({"model": model.name, "path": model.path}, f"{model.name}: {model.path}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size else "unknown"
+
+
+def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
+    """Nested fields as `key: value` lines, the inner ones indented."""
+    lines: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, f"{indent}  ")]
+        else:
+            text = "" if value is None else str(value)
+            lines.append(f"{indent}{key}: {text}".rstrip())
+    return lines

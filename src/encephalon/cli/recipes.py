@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon recipes list | show | check`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console, table
+from encephalon.cli.register import add_group
+
+
+def register(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb to the command."""
+    add_group(app, name, text, {"list": list_, "show": show, "check": check})
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A built-in recipe's name, or a TOML file.")
+]
+
+
+def list_(as_json: flags.AsJson = False) -> None:
+    """List the built-in recipes."""
+    from encephalon.recipes.loading import list_recipes
+
+    found = list_recipes()
+    columns = ["name", "study", "mode", "title"]
+    Console(as_json=as_json).result(
+        [asdict(recipe) for recipe in found],
+        lambda: table([asdict(recipe) for recipe in found], columns),
+    )
+
+
+def show(recipe: Name) -> None:
+    """Print a recipe as TOML: `encephalon recipes show NAME > mine.toml` starts your own."""
+    from encephalon.recipes.loading import show_recipe
+
+    Console().result(None, show_recipe(recipe).rstrip("\n"))
+
+
+def check(
+    recipe: Name,
+    changes: flags.Set = None,
+    dump: Annotated[
+        bool, typer.Option("--dump", help="Print it with every default written out.")
+    ] = False,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Check a recipe: keys, values, and the settings of its study."""
+    from encephalon.api import load_recipe
+    from encephalon.recipes.loading import dump_recipe, recipe_data
+
+    console = Console(verbose, quiet, as_json)
+    loaded = load_recipe(recipe, flags.settings(changes))
+    if dump:
+        console.result(recipe_data(loaded), dump_recipe(loaded).rstrip("\n"))
+        return
+    source = recipe if not Path(recipe).is_file() else Path(recipe).name
+    console.result(
+        {"recipe": loaded.name, "valid": True},
+        f"{source}: a valid recipe for the study {loaded.study.name!r}",
+    )

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a verb module adds itself to the command: the same manners for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+
+def settings() -> dict[str, Any]:
+    """The context settings of the command and of every verb."""
+    return {
+        "help_option_names": ["-h", "--help"],
+        # Both --participant-label and --participant_label live in the field.
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+        # typer turns a help flag without a value into one through pydantic, which takes 0.1 s.
+        "default_map": {"help": False},
+    }
+
+
+def add_group(
+    app: typer.Typer, name: str, text: str, commands: dict[str, Callable[..., None]]
+) -> None:
+    """Add a verb that has verbs of its own, such as `models list`."""
+    group = typer.Typer(
+        help=text, no_args_is_help=True, rich_markup_mode=None, context_settings=settings()
+    )
+    for label, function in commands.items():
+        group.command(label, context_settings=settings())(function)
+    app.add_typer(group, name=name)
+
+
+def add_verb(app: typer.Typer, name: str, text: str, function: Callable[..., None]) -> None:
+    """Add a plain verb; `text` opens its help, the function's docstring goes on."""
+    more = (function.__doc__ or "").strip()
+    app.command(name, help=f"{text}\n\n{more}", context_settings=settings())(function)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon table bids | check | split | join | verify-labels`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console
+from encephalon.cli.register import add_group
+
+if TYPE_CHECKING:
+    from encephalon.tables import Columns, Table
+
+File = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV or Parquet.")]
+Recipe = Annotated[
+    str | None, typer.Option("--recipe", help="The recipe that names the columns.", metavar="NAME")
+]
+Id = Annotated[str | None, typer.Option("--id", help="Column of the ids.", metavar="COLUMN")]
+Image = Annotated[
+    str | None, typer.Option("--image", help="Column of the image paths.", metavar="COLUMN")
+]
+Target = Annotated[
+    str | None, typer.Option("--target", help="Column of what is learnt.", metavar="COLUMN")
+]
+Group = Annotated[
+    str | None,
+    typer.Option("--group", help="Column of what may never straddle a split.", metavar="COLUMN"),
+]
+Split = Annotated[
+    str | None, typer.Option("--split", help="Column of train, validation, test.", metavar="COLUMN")
+]
+TableOut = Annotated[
+    Path, typer.Option("-o", "--output", help="The table to write: .csv, .tsv or .parquet.")
+]
+
+
+def register(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb to the command."""
+    commands = {"bids": bids, "check": check, "split": split, "join": join}
+    add_group(app, name, text, {**commands, "verify-labels": verify_labels})
+
+
+def bids(
+    folder: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
+    output: TableOut,
+    suffix: Annotated[
+        str | None, typer.Option("--suffix", help="Kinds of image, such as T1w,FLAIR.")
+    ] = None,
+    participant_label: Annotated[
+        str | None, typer.Option("--participant-label", help="Only these, with or without sub-.")
+    ] = None,
+    session_label: Annotated[
+        str | None, typer.Option("--session-label", help="Only these, with or without ses-.")
+    ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="One row a session, a column for each kind of image.")
+    ] = False,
+    overwrite: flags.Overwrite = False,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Make a table of the images of a BIDS dataset."""
+    from encephalon.tables import bids_table, write_table
+
+    frame = bids_table(
+        folder,
+        relative_to=output.parent,
+        suffixes=flags.words(suffix),
+        participants=flags.words(participant_label),
+        sessions=flags.words(session_label),
+        wide=wide,
+    )
+    written = write_table(frame, output, overwrite)
+    rows = len(frame)
+    Console(0, quiet, as_json).result(
+        {"table": written, "rows": rows}, f"{written}: {rows} rows"
+    )
+
+
+def check(
+    file: File,
+    recipe: Recipe = None,
+    id_: Id = None,
+    image: Image = None,
+    target: Target = None,
+    group: Group = None,
+    split: Split = None,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Also look for identical files across parts.")
+    ] = False,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Check a table: files, ids, values, leaks."""
+    from encephalon.tables import audit, checked, read_table, require_clean
+
+    console = Console(verbose, quiet, as_json)
+    columns = _columns(recipe, id=id_, image=image, target=target, group=group, split=split)
+    table = checked(read_table(file, columns))
+    found: dict[str, Any] = {"table": file, "rows": len(table), "faults": []}
+    sentences = [f"{file}: {len(table)} rows, no faults"]
+    if columns.split is not None and table.has(columns.split):
+        report = audit(table, contents=contents)
+        require_clean(table, report)
+        found["parts"] = _parts(table)
+        sentences += [_shares(table), *report.sentences()]
+    console.result(found, "\n".join(sentences))
+
+
+def split(
+    file: File,
+    output: TableOut,
+    recipe: Recipe = None,
+    id_: Id = None,
+    image: Image = None,
+    group: Group = None,
+    validation: Annotated[
+        float, typer.Option("--validation", help="Wished fraction of the rows.", min=0, max=1)
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option("--test", help="Wished fraction of the rows.", min=0, max=1)
+    ] = 0.1,
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Number folds instead of parts.", min=2)
+    ] = None,
+    stratify: Annotated[
+        str | None, typer.Option("--stratify", help="Columns whose mixture the parts share.")
+    ] = None,
+    seed: flags.Seed = 0,
+    overwrite: flags.Overwrite = False,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Draw parts, or folds, that no group straddles."""
+    from encephalon.tables import SplitOptions, fold_table, read_table, split_table, write_table
+
+    columns = _columns(recipe, id=id_, image=image, group=group)
+    table, strata = read_table(file, columns), tuple(flags.words(stratify) or ())
+    if folds is not None:
+        table = fold_table(table, folds, strata, seed=seed or 0)
+        counts, words = Counter(table.texts("fold")), f"{folds} folds"
+    else:
+        options = SplitOptions(validation, test, strata, seed=seed or 0)
+        table = split_table(table, options)
+        counts, words = Counter(_parts(table)), _shares(table)
+    frame = table.frame.copy()
+    for column in columns.file_columns().values():
+        if column in frame.columns:
+            frame[column] = _moved(table, column, output.parent)
+    written = write_table(frame, output, overwrite)
+    Console(0, quiet, as_json).result(
+        {"table": written, "rows": len(table), "parts": dict(counts)}, f"{written}: {words}"
+    )
+
+
+def join(
+    left: File,
+    right: Annotated[Path, typer.Argument(metavar="OTHER", help="The table whose columns to add.")],
+    output: TableOut,
+    id_: Annotated[str, typer.Option("--id", help="Column of the ids in TABLE.")] = "id",
+    other_id: Annotated[
+        str | None, typer.Option("--other-id", help="Column of the ids in OTHER.")
+    ] = None,
+    left_over: Annotated[
+        bool, typer.Option("--left-over", help="Allow rows of OTHER that TABLE does not have.")
+    ] = False,
+    overwrite: flags.Overwrite = False,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Join two tables one to one, by id."""
+    from encephalon.tables import Columns, join_tables, read_table, write_table
+
+    frame = join_tables(
+        read_table(left, Columns(id=id_)),
+        read_table(right, Columns(id=other_id or id_)),
+        left_over=left_over,
+    )
+    written = write_table(frame, output, overwrite)
+    Console(0, quiet, as_json).result(
+        {"table": written, "rows": len(frame)}, f"{written}: {len(frame)} rows"
+    )
+
+
+def verify_labels(
+    file: File,
+    recipe: Recipe = None,
+    id_: Id = None,
+    image: Image = None,
+    target: Target = None,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Read every label image and its scan."""
+    from encephalon.errors import TableError
+    from encephalon.tables import checked, fault_message, read_table
+    from encephalon.tables import verify_labels as verify
+
+    console = Console(verbose, quiet, as_json)
+    columns = _columns(recipe, id=id_, image=image, target=target)
+    table = checked(read_table(file, columns))
+    faults = verify(table)
+    if faults:
+        raise TableError(fault_message(table, faults))
+    console.result(
+        {"table": file, "rows": len(table), "faults": []},
+        f"{file}: {len(table)} label images, no faults",
+    )
+
+
+def _columns(recipe: str | None, **named: str | None) -> Columns:
+    """The recipe's columns, or the default ones, with those named by flags in their place."""
+    from dataclasses import replace
+
+    from encephalon.recipes import load_recipe
+    from encephalon.tables import Columns
+
+    columns = Columns() if recipe is None else load_recipe(recipe).table
+    changes: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    image = changes.pop("image", None)
+    if image is not None:
+        changes["inputs"] = {"image": image}
+    return replace(columns, **changes)
+
+
+def _parts(table: Table) -> dict[str, int]:
+    return dict(Counter(part or "none" for part in table.texts(table.columns.split or "split")))
+
+
+def _shares(table: Table) -> str:
+    return ", ".join(f"{count} {part}" for part, count in _parts(table).items())
+
+
+def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
+    """Relative paths of a column, written anew from the folder that the copy will lie in."""
+    import os
+
+    cells: list[str | None] = []
+    for cell in table.texts(column):
+        relative = cell and not Path(cell).expanduser().is_absolute()
+        path = os.path.relpath(table.path(cell).absolute(), folder.absolute()) if relative else cell
+        cells.append(Path(path).as_posix() if path else None)
+    return cells

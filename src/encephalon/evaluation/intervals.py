@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals: how far a figure could move had other samples been drawn.
+
+Samples of one animal or person are not independent, so `groups` makes whole groups the unit that
+is drawn. With fewer than two units there is no interval, and its ends are NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encephalon.errors import UsageError
+
+__all__ = ["Interval", "bootstrap", "proportion"]
+
+Statistic = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the ends of its interval; `units` were drawn, samples or whole groups."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+    units: int
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, with None for what is not finite."""
+        return {
+            "value": _or_none(self.value),
+            "low": _or_none(self.low),
+            "high": _or_none(self.high),
+            "level": self.level,
+            "units": self.units,
+            "method": self.method,
+        }
+
+
+def bootstrap(
+    columns: ArrayLike | tuple[ArrayLike, ...],
+    statistic: Statistic,
+    *,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of `statistic(*columns)`, each column one entry (or row) per sample.
+
+    Several columns, such as labels and likelihoods, are drawn together. Draws for which the
+    statistic is NaN (one class missing, say) are left out; if most are, the ends are NaN.
+    Raises UsageError for a level outside (0, 1) or columns of different lengths.
+    """
+    _check_level(level)
+    arrays = _columns(columns)
+    units = _units(len(arrays[0]), groups)
+    value = float(statistic(*arrays)) if len(arrays[0]) else float("nan")
+    low, high = _ends(arrays, statistic, units, level=level, repeats=repeats, seed=seed)
+    return Interval(value, low, high, level, len(units), "bootstrap")
+
+
+def proportion(
+    successes: int,
+    total: int,
+    *,
+    level: float = 0.95,
+    method: Literal["wilson", "exact"] = "wilson",
+) -> Interval:
+    """Interval of a proportion of independent trials, by Wilson or by Clopper and Pearson.
+
+    Raises UsageError unless 0 <= successes <= total and 0 < level < 1.
+    """
+    _check_level(level)
+    if not 0 <= successes <= total:
+        message = f"A proportion needs 0 <= successes <= total, but got {successes} of {total}."
+        raise UsageError(message)
+    if total == 0:
+        nan = float("nan")
+        return Interval(nan, nan, nan, level, 0, method)
+    from scipy.stats import binomtest
+
+    ends = binomtest(successes, total).proportion_ci(level, method=method)
+    return Interval(successes / total, float(ends.low), float(ends.high), level, total, method)
+
+
+def _ends(
+    arrays: list[NDArray[Any]],
+    statistic: Statistic,
+    units: list[NDArray[np.int64]],
+    *,
+    level: float,
+    repeats: int,
+    seed: int,
+) -> tuple[float, float]:
+    if len(units) < 2:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    draws = np.full(repeats, np.nan)
+    for repeat in range(repeats):
+        drawn = generator.integers(len(units), size=len(units))
+        rows = np.concatenate([units[unit] for unit in drawn])
+        draws[repeat] = statistic(*(array[rows] for array in arrays))
+    kept = draws[~np.isnan(draws)]
+    if kept.size * 2 < repeats:
+        return float("nan"), float("nan")
+    tail = 50.0 * (1.0 - level)
+    low, high = np.percentile(kept, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def _columns(columns: ArrayLike | tuple[ArrayLike, ...]) -> list[NDArray[Any]]:
+    arrays = [np.asarray(column) for column in columns] if isinstance(columns, tuple) else None
+    arrays = arrays or [np.asarray(columns)]
+    lengths = [array.shape[0] if array.ndim else -1 for array in arrays]
+    if len(set(lengths)) != 1 or lengths[0] < 0:
+        message = f"Columns drawn together need one entry per sample each, but have {lengths}."
+        raise UsageError(message)
+    return arrays
+
+
+def _units(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]:
+    if groups is None:
+        return [np.array([index]) for index in range(size)]
+    if len(groups) != size:
+        message = f"There are {len(groups)} groups for {size} samples: give one per sample."
+        raise UsageError(message)
+    members: dict[Any, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    return [np.array(rows) for rows in members.values()]
+
+
+def _check_level(level: float) -> None:
+    if not 0.0 < level < 1.0:
+        message = f"An interval's level must lie between 0 and 1, such as 0.95, but it is {level}."
+        raise UsageError(message)
+
+
+def _or_none(value: float) -> float | None:
+    return value if isfinite(value) else None

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Voxels in the world: affines in RAS+ millimetres, orientation, resampling, conforming."""
+
+from __future__ import annotations
+
+from encephalon.geometry.affine import Affine, Grid, checked
+from encephalon.geometry.conform import conform, conform_grid, unconform
+from encephalon.geometry.orientation import orient, reorient_like
+from encephalon.geometry.resample import is_aligned, resample, resample_aligned
+
+__all__ = [
+    "Affine",
+    "Grid",
+    "checked",
+    "conform",
+    "conform_grid",
+    "is_aligned",
+    "orient",
+    "reorient_like",
+    "resample",
+    "resample_aligned",
+    "unconform",
+]

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a voxel is: affines from voxel i, j, k to RAS+ millimetres, and grids of voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encephalon.errors import GeometryError
+
+Matrix = NDArray[np.float64]
+
+# Smallest voxel edge taken for real, mm: 10 nm, below any light or serial electron microscope.
+SMALLEST_SPACING = 1e-5
+# |det| of the unit direction columns below which two axes all but coincide.
+SMALLEST_DETERMINANT = 1e-2
+# Deviation of a direction cosine that rounding explains: NIfTI quaternions are float32, and
+# their fourth component is derived, which costs half of the digits.
+ROUNDING = 2e-3
+
+_POSITIVE, _NEGATIVE = "RAS", "LPI"
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """A map from voxel indices (i, j, k) to world coordinates (R, A, S) in millimetres.
+
+    `matrix` is (4, 4) float64, read-only; voxel centres sit at whole indices.
+    """
+
+    matrix: Matrix
+
+    def __post_init__(self) -> None:
+        """Take a read-only copy; raise GeometryError unless the shape is (4, 4)."""
+        matrix = np.array(self.matrix, dtype=np.float64)
+        if matrix.shape != (4, 4):
+            message = f"an affine must be 4 x 4, but its shape is {matrix.shape}."
+            raise GeometryError(message)
+        matrix.setflags(write=False)
+        object.__setattr__(self, "matrix", matrix)
+
+    @classmethod
+    def from_spacing(cls, spacing: ArrayLike, origin: ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
+        """The RAS affine with voxel edges `spacing` (mm) and voxel 0, 0, 0 at `origin` (mm)."""
+        return cls.from_parts(np.eye(3), spacing, origin)
+
+    @classmethod
+    def from_parts(cls, direction: ArrayLike, spacing: ArrayLike, origin: ArrayLike) -> Affine:
+        """The affine with unit axis columns `direction` (3, 3), `spacing` and `origin` in mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.asarray(direction) * np.broadcast_to(np.asarray(spacing, float), 3)
+        matrix[:3, 3] = np.asarray(origin, float)
+        return cls(matrix)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxel centres along i, j and k, mm."""
+        i, j, k = np.linalg.norm(self.matrix[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def origin(self) -> Matrix:
+        """World position of the centre of voxel 0, 0, 0: (3,) mm."""
+        return self.matrix[:3, 3]
+
+    @property
+    def direction(self) -> Matrix:
+        """Unit vectors of the voxel axes as columns, (3, 3)."""
+        return np.asarray(self.matrix[:3, :3] / np.asarray(self.spacing))
+
+    @property
+    def codes(self) -> str:
+        """The anatomical direction nearest to each voxel axis, for example 'RAS' or 'LIA'."""
+        order, signs = nearest_axes(self.direction)
+        names = zip(order, signs, strict=True)
+        return "".join((_POSITIVE if s > 0 else _NEGATIVE)[axis] for axis, s in names)
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel, mm³."""
+        return float(abs(np.linalg.det(self.matrix[:3, :3])))
+
+    @property
+    def inverse(self) -> Affine:
+        """The map from world millimetres to voxel indices."""
+        return Affine(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
+
+    def __matmul__(self, other: Affine) -> Affine:
+        """The composition: first `other`, then this map."""
+        return Affine(self.matrix @ other.matrix)
+
+    def apply(self, points: ArrayLike) -> Matrix:
+        """Map points (..., 3), voxel indices for an image affine, to (..., 3) mm."""
+        points = np.asarray(points, dtype=np.float64)
+        return np.asarray(points @ self.matrix[:3, :3].T + self.matrix[:3, 3])
+
+    def shifted(self, offset: ArrayLike) -> Affine:
+        """The affine of the sub-array that begins at voxel `offset` (3,)."""
+        matrix = self.matrix.copy()
+        matrix[:3, 3] = self.apply(np.asarray(offset, dtype=np.float64))
+        return Affine(matrix)
+
+    def is_close(self, other: Affine, tolerance: float = 1e-3) -> bool:
+        """Whether both put voxels within `tolerance` mm (per voxel step) at the same place."""
+        return bool(np.allclose(self.matrix, other.matrix, rtol=0.0, atol=tolerance))
+
+    def __eq__(self, other: object) -> bool:
+        """Exact equality of the matrices."""
+        return isinstance(other, Affine) and bool(np.array_equal(self.matrix, other.matrix))
+
+    def __hash__(self) -> int:
+        """Agree with equality (adding 0.0 makes -0.0 and 0.0 the same bytes)."""
+        return hash((self.matrix + 0.0).tobytes())
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxels in the world: `shape` voxels along i, j, k, placed by `affine`."""
+
+    shape: tuple[int, int, int]
+    affine: Affine
+
+    def __post_init__(self) -> None:
+        """Raise GeometryError unless there are three positive sizes."""
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 3 or min(shape) < 1:
+            message = f"a grid needs three positive sizes, but its shape is {shape}."
+            raise GeometryError(message)
+        object.__setattr__(self, "shape", shape)
+
+    @property
+    def centre(self) -> Matrix:
+        """World position of the middle of the volume, (3,) mm."""
+        return self.affine.apply((np.asarray(self.shape) - 1) / 2)
+
+    @property
+    def extent(self) -> tuple[float, float, float]:
+        """Edge lengths of the volume along i, j, k, mm (outer voxel faces included)."""
+        i, j, k = (n * s for n, s in zip(self.shape, self.affine.spacing, strict=True))
+        return i, j, k
+
+    @property
+    def codes(self) -> str:
+        """The anatomical direction nearest to each voxel axis."""
+        return self.affine.codes
+
+
+def nearest_axes(direction: ArrayLike) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The signed permutation nearest to `direction` (3, 3), unit columns.
+
+    Returns, for each column, the row (world axis) it follows and the sign (+1 or -1). Of the six
+    assignments the one with the largest summed |cosine| wins, so no axis is ever used twice.
+    """
+    cosines = np.asarray(direction, dtype=np.float64)
+    columns = range(3)
+    best = max(permutations(columns), key=lambda p: sum(abs(cosines[p[c], c]) for c in columns))
+    signs = tuple(1 if cosines[best[c], c] >= 0 else -1 for c in columns)
+    return (best[0], best[1], best[2]), (signs[0], signs[1], signs[2])
+
+
+def checked(
+    matrix: Any, source: object = "array", shape: tuple[int, ...] | None = None
+) -> tuple[Affine, list[str]]:
+    """A usable affine from `matrix` (4, 4), and a sentence for each repair made.
+
+    Axes that are not at right angles are replaced by the nearest orthonormal ones (polar
+    decomposition) around the middle of `shape`, or around voxel 0, 0, 0 without a shape.
+
+    Raises GeometryError, naming `source`, when the matrix is not finite, has an edge of zero
+    length or is singular.
+    """
+    affine = Affine(_finite(matrix, source))
+    spacing = np.asarray(affine.spacing)
+    if spacing.min() < SMALLEST_SPACING:
+        text = " x ".join(f"{s:g}" for s in spacing)
+        message = f"{source}: the voxel size must be positive, but it is {text} mm; fix the header."
+        raise GeometryError(message)
+    if abs(np.linalg.det(affine.direction)) < SMALLEST_DETERMINANT:
+        message = (
+            f"{source}: the affine is singular (two voxel axes point the same way), so no voxel "
+            "has a place in the world; fix the header's sform or qform."
+        )
+        raise GeometryError(message)
+    return _squared(affine, source, shape)
+
+
+def _finite(matrix: Any, source: object) -> Matrix:
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.shape != (4, 4) or not np.isfinite(values).all():
+        found = "not finite" if values.shape == (4, 4) else f"of shape {values.shape}"
+        message = f"{source}: the affine must be 4 x 4 finite numbers, but it is {found}."
+        raise GeometryError(message)
+    values = values.copy()
+    values[3] = (0.0, 0.0, 0.0, 1.0)
+    return values
+
+
+def _squared(
+    affine: Affine, source: object, shape: tuple[int, ...] | None
+) -> tuple[Affine, list[str]]:
+    direction = affine.direction
+    deviation = float(np.abs(direction.T @ direction - np.eye(3)).max())
+    if deviation <= ROUNDING:
+        return affine, []
+    left, _, right = np.linalg.svd(direction)
+    fixed = Affine.from_parts(left @ right, affine.spacing, affine.origin)
+    middle = (np.asarray((shape or (1, 1, 1))[:3], dtype=np.float64) - 1) / 2
+    shift = affine.apply(middle) - fixed.apply(middle)
+    fixed = Affine.from_parts(left @ right, affine.spacing, affine.origin + shift)
+    degrees = float(np.degrees(np.arcsin(min(deviation, 1.0))))
+    warning = (
+        f"{source}: the voxel axes are {degrees:.1f}° away from right angles; the nearest "
+        "orthonormal axes are used."
+    )
+    return fixed, [warning]

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the results of a batch go: decided, and every clash found, before any work begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.errors import OutputError, OutputExistsError, UsageError
+from encephalon.inference.predictor import OutputKind
+from encephalon.inference.sidecar import generated_by
+
+if TYPE_CHECKING:
+    from encephalon.io.bids import BidsFile
+    from encephalon.tables.samples import Sample
+
+__all__ = ["TABLE", "OutputLayout", "PlannedOutput", "choose_layout"]
+
+TABLE = "predictions.csv"
+
+# Endings that are surely meant as a file, although no image of ours is written so.
+_FOREIGN = frozenset(
+    ".nrrd .nhdr .mha .mhd .img .hdr .dcm .ima .gz .json .html .txt .csv .tsv .tif .tiff .png "
+    ".jpg .jpeg".split()
+)
+_READ_ONLY = (".dcm", ".ima")
+
+
+@dataclass(frozen=True)
+class PlannedOutput:
+    """The files that one sample will have, or the reason why it may not have them.
+
+    images    final path of each image, by its key
+    sidecars  final path of the JSON beside each: `x_mask.nii.gz` has `x_mask.json`
+    problem   what forbids the work: a file that exists, an id that cannot name a file
+    """
+
+    sample: Sample
+    images: Mapping[str, Path]
+    sidecars: Mapping[str, Path]
+    problem: OutputError | None = None
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """How results are named.
+
+    folder  everything goes here; a plain name is `<id>_<key><extension>`
+    file    the main image of the only sample goes exactly there instead, the others beside it
+    bids    names are those of a BIDS derivative of each sample's file
+    table   where the row of every sample goes; None for no table
+    """
+
+    folder: Path
+    file: Path | None = None
+    bids: bool = False
+    table: Path | None = None
+
+    def plan(
+        self,
+        samples: Sequence[Sample],
+        kinds: Mapping[str, OutputKind],
+        overwrite: bool = False,
+    ) -> list[PlannedOutput]:
+        """Return the files of each sample; what clashes has its `problem` set, nothing is raised.
+
+        A problem is an output that exists (unless `overwrite`), one that is an input of any
+        sample, one that another sample of the batch already has, or an id that cannot name a file.
+        """
+        inputs = {_real(path) for sample in samples for path in sample.inputs.values()}
+        taken: dict[str, int] = {}
+        planned = []
+        for number, sample in enumerate(samples):
+            problem = _bad_id(sample.id)
+            images = {} if problem else self._paths(sample, kinds)
+            sidecars = {key: _sidecar(path, kinds) for key, path in images.items()}
+            for path in (*images.values(), *sidecars.values()):
+                problem = problem or _clash(path, number, inputs, taken, overwrite)
+            planned.append(PlannedOutput(sample, images, sidecars, problem))
+        return planned
+
+    def prepare(self, description: Mapping[str, Any] | None = None) -> None:
+        """Make the folder and prove that it can be written to; raises OutputError if not.
+
+        A BIDS layout also gets its dataset_description.json, which names what `description` (see
+        `Predictor.describe`) says of the model.
+        """
+        from encephalon.io.atomic import explained, make_folder
+
+        make_folder(self.folder)
+        probe = self.folder / f".encephalon-{os.getpid()}"
+        # Asking for permissions is not enough: quotas, read-only mounts and root see other rules.
+        with explained(self.folder):
+            probe.touch()
+            probe.unlink()
+        if self.bids:
+            from encephalon.io.bids import write_dataset_description
+
+            about = dict(description or {})
+            model = {key.title(): str(about[key]) for key in ("name", "version") if key in about}
+            makers = [*generated_by(), model] if model else generated_by()
+            write_dataset_description(self.folder, "Encephalon predictions", makers)
+
+    def relative(self, path: Path) -> str:
+        """The path as a row of the table names it: from the folder, with forward slashes."""
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    def _paths(self, sample: Sample, kinds: Mapping[str, OutputKind]) -> dict[str, Path]:
+        if self.file is not None:
+            return _beside(self.file, kinds)
+        if self.bids and sample.bids is not None:
+            return {key: _derivative(self.folder, sample.bids, kinds[key]) for key in kinds}
+        stem = self.folder / sample.id
+        return {key: Path(f"{stem}_{key}{kind.extension}") for key, kind in kinds.items()}
+
+
+def choose_layout(
+    output: str | Path, samples: Sequence[Sample], kinds: Mapping[str, OutputKind]
+) -> OutputLayout:
+    """Return the layout that `-o output` means.
+
+    A name that ends as an image does is the file of a single sample's main image; one that ends
+    in .csv is the table of a predictor without images; everything else is a folder, in BIDS order
+    when every sample comes from a BIDS dataset. Raises UsageError for a file name with several
+    samples, with an ending that cannot be written, or where a file stands in the folder's place.
+    """
+    path = Path(output).expanduser()
+    if not path.is_dir():
+        if not kinds and path.suffix.lower() == ".csv":
+            return OutputLayout(path.parent, table=path)
+        if _image_suffix(path, kinds):
+            return _single_file(path, samples, kinds)
+        if path.suffix.lower() in _FOREIGN or path.is_file():
+            raise UsageError(_not_writable(path, kinds))
+    bids = bool(samples) and all(sample.bids is not None for sample in samples)
+    return OutputLayout(path, bids=bids, table=path / TABLE)
+
+
+def _single_file(
+    path: Path, samples: Sequence[Sample], kinds: Mapping[str, OutputKind]
+) -> OutputLayout:
+    if len(samples) != 1:
+        message = (
+            f"The output {path} is one file, but there are {len(samples)} inputs: "
+            "give a folder with -o."
+        )
+        raise UsageError(message)
+    if not kinds:
+        message = f"The output {path} is an image, but this model writes none: give a folder."
+        raise UsageError(message)
+    return OutputLayout(path.parent, file=path)
+
+
+def _not_writable(path: Path, kinds: Mapping[str, OutputKind]) -> str:
+    if path.is_file():
+        return f"The output {path} is a file: give a folder, or a new name for the image."
+    endings = ", ".join(_endings(kinds))
+    return (
+        f"The output {path} cannot be written as {path.suffix}: give a folder, or a name that ends "
+        f"in one of {endings}."
+    )
+
+
+def _endings(kinds: Mapping[str, OutputKind]) -> list[str]:
+    """Return the endings that images can be written with, longest first: .nii.gz before .gz."""
+    from encephalon.io.image import IMAGE_SUFFIXES
+
+    known = {*IMAGE_SUFFIXES, *(kind.extension for kind in kinds.values())} - set(_READ_ONLY)
+    return sorted(known, key=lambda suffix: (-len(suffix), suffix))
+
+
+def _image_suffix(path: Path, kinds: Mapping[str, OutputKind]) -> str:
+    """Return the image ending of a name as it is written there, or an empty string."""
+    for suffix in _endings(kinds):
+        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
+            return path.name[-len(suffix) :]
+    return ""
+
+
+def _sidecar(path: Path, kinds: Mapping[str, OutputKind]) -> Path:
+    suffix = _image_suffix(path, kinds) or path.suffix
+    return path.with_name(path.name.removesuffix(suffix) + ".json")
+
+
+def _derivative(folder: Path, file: BidsFile, kind: OutputKind) -> Path:
+    from encephalon.io.bids import derivative_path
+
+    desc = kind.desc or ""
+    return derivative_path(folder, file, desc=desc, suffix=kind.suffix, ext=kind.extension)
+
+
+def _beside(file: Path, kinds: Mapping[str, OutputKind]) -> dict[str, Path]:
+    """Return `file` for the main image, and names made from it for the others."""
+    main = next(iter(kinds))
+    suffix = _image_suffix(file, kinds)
+    stem = file.name.removesuffix(suffix).removesuffix(f"_{main}")
+    paths = {main: file}
+    for key, kind in kinds.items():
+        same = kind.extension == kinds[main].extension
+        ending = suffix if same else kind.extension
+        paths.setdefault(key, file.with_name(f"{stem}_{key}{ending}"))
+    return paths
+
+
+def _bad_id(name: str) -> OutputError | None:
+    if name and Path(name).name == name and name not in {".", ".."} and "\0" not in name:
+        return None
+    message = f"The id {name!r} cannot be part of a file name: change it in the table."
+    return OutputError(message)
+
+
+def _clash(
+    path: Path, number: int, inputs: set[Path], taken: dict[str, int], overwrite: bool
+) -> OutputError | None:
+    """Return what is wrong with writing `path`, and note that sample `number` will."""
+    if _real(path) in inputs:
+        message = f"{path} is an input and would be replaced: choose another folder or name."
+        return OutputError(message)
+    # Some file systems take Scan and scan for the same name.
+    owner = taken.setdefault(str(path).casefold(), number)
+    if owner != number:
+        message = f"{path} would be written for two samples of the batch: make their ids differ."
+        return OutputError(message)
+    if not overwrite and os.path.lexists(path):
+        message = f"{path} exists already: choose another folder, or replace it with --overwrite."
+        return OutputExistsError(message)
+    return None
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

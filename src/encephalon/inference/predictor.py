@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every predictor promises, and what it hands back for one sample.
+
+The batch runner knows nothing of heads, micrographs or cohorts: it asks a `Predictor` which images
+it will write, gives it one sample after another, and puts what comes back on disk. A predictor of
+rows only (a classifier) names no images; one of 2-D images brings its own writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from encephalon.io.image import Image
+    from encephalon.tables.samples import Sample
+
+__all__ = ["OutputImage", "OutputKind", "Prediction", "Predictor", "Quality", "Value"]
+
+Status = Literal["ok", "check", "fail"]
+Value = float | int | str | bool | None
+_SEVERITY: dict[Status, int] = {"ok": 0, "check": 1, "fail": 2}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far a prediction can be trusted: "ok", "check" (look at it) or "fail", and why."""
+
+    status: Status
+    reasons: tuple[str, ...] = ()
+
+    def worse_of(self, other: Quality) -> Quality:
+        """The more severe status of the two, with the reasons of both."""
+        status = max(self.status, other.status, key=_SEVERITY.__getitem__)
+        return Quality(status, (*self.reasons, *other.reasons))
+
+
+@dataclass(frozen=True)
+class OutputKind:
+    """One image that a predictor writes for every sample, told before any work begins.
+
+    suffix       the BIDS suffix, for example "mask" or "probseg"
+    desc         the BIDS label of `desc-`, for example "brain"; None for none
+    extension    the ending of the file, with its dots
+    description  one sentence for the sidecar
+    """
+
+    suffix: str
+    desc: str | None = None
+    extension: str = ".nii.gz"
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class OutputImage:
+    """One image of a prediction.
+
+    data          the voxels, on the grid of `like` (shape, affine): written as io.write_image does
+    like          the input whose grid it has; not needed with a `writer`
+    desc, suffix  what it is, as in the `OutputKind` of the same key
+    save          False keeps it out of the output folder (a report may still show it)
+    may_be_empty  an all-zero mask is a failure unless this says that it is an answer
+    writer        writes `data` to a path by itself: for images that are not on a grid in mm
+    """
+
+    data: NDArray[Any]
+    like: Image | None
+    desc: str | None = None
+    suffix: str = "mask"
+    save: bool = True
+    may_be_empty: bool = False
+    writer: Callable[[NDArray[Any], Path], None] | None = None
+
+    @property
+    def is_empty_mask(self) -> bool:
+        """Whether this is a mask without one voxel that had to have some."""
+        return self.suffix == "mask" and not self.may_be_empty and not self.data.any()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a predictor says of one sample.
+
+    images    by key ("mask", "brain"): the key names the plain file, <id>_<key>.nii.gz
+    values    one number or word a column of predictions.csv; units belong in the name (volume_ml)
+    quality   None where the predictor has no way to judge itself
+    pictures  whatever the study's report draws from; the batch hands it on and forgets it
+    """
+
+    images: Mapping[str, OutputImage] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
+    quality: Quality | None = None
+    pictures: Any = None
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A loaded model: reads samples, predicts, and can say what it is.
+
+    `read` runs in a second thread while `predict` works on the sample before, so the two must not
+    share state that either of them changes.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name, as in the column `model` of predictions.csv."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:
+        """The images that will be written for each sample, the main one first; may be empty."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Provenance for sidecars: model, version, sha256, mode, device, runtime, versions."""
+        ...
+
+    def read(self, sample: Sample) -> Any:
+        """Read and check the files of one sample; raises InputError, naming the file."""
+        ...
+
+    def predict(self, loaded: Any) -> Prediction:
+        """Compute what the model says of what `read` returned."""
+        ...

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run an exported graph without torch: OpenVINO where it is installed, ONNX Runtime otherwise."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import MissingExtraError, MissingFileError, ModelError, UsageError
+from encephalon.inference.devices import check_device, resolve_device, resolve_threads
+
+__all__ = ["PREFERRED", "Runtime", "open_runtime"]
+
+Float = NDArray[np.float32]
+
+PREFERRED = ("openvino", "onnxruntime")
+"""The order in which runtimes are tried on the CPU; other devices always use ONNX Runtime."""
+
+logger = logging.getLogger(__name__)
+
+
+class Runtime(Protocol):
+    """An opened graph."""
+
+    @property
+    def name(self) -> str:
+        """Name and version of what runs it, for example "openvino 2026.4"."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda", "cuda:N" or "mps"."""
+        ...
+
+    def run(self, array: Float) -> list[Float]:
+        """Return every output for one input (B, C, I, J, K), float32; the arrays are the caller's.
+
+        Raises ModelError for a shape that the graph refuses.
+        """
+        ...
+
+
+def open_runtime(
+    graph: str | Path,
+    device: str = "auto",
+    threads: int | None = None,
+    prefer: Sequence[str] = PREFERRED,
+) -> Runtime:
+    """Open an ONNX graph with the first runtime of `prefer` that can.
+
+    `device` is auto, cpu, cuda, cuda:N or mps; `threads` as `resolve_threads` takes it. Arithmetic
+    is float32 everywhere, so that a mask does not depend on the machine. Raises MissingFileError
+    without the file, UsageError for an unknown device or runtime, MissingExtraError when no
+    runtime is installed, and ModelError when every one of them refuses the graph.
+    """
+    path = Path(graph)
+    if not path.is_file():
+        message = f"{path}: expected an ONNX graph, but there is no such file: get the model again."
+        raise MissingFileError(message)
+    attempts = _attempts(device, _runtimes(prefer))
+    count = resolve_threads(threads)
+    refusals: list[str] = []
+    for name, place in attempts:
+        try:
+            return _OPENERS[name](path, place, count)
+        except Exception as error:  # noqa: BLE001  each runtime has exceptions of its own
+            refusals.append(f"{name}: {_first_line(error)}")
+            logger.warning("%s cannot open %s (%s).", name, path, _first_line(error))
+    message = f"{path}: no runtime can open the graph ({'; '.join(refusals)}): get the model again."
+    raise ModelError(message)
+
+
+def _runtimes(prefer: Sequence[str]) -> list[str]:
+    unknown = [name for name in prefer if name not in _OPENERS]
+    if unknown:
+        message = f"Unknown runtime {unknown[0]!r}: expected {' or '.join(_OPENERS)}."
+        raise UsageError(message)
+    installed = [name for name in prefer if find_spec(name) is not None]
+    if not installed:
+        message = (
+            f"Running a graph needs {' or '.join(prefer)}, but none is installed: "
+            "run  pip install onnxruntime."
+        )
+        raise MissingExtraError(message)
+    return installed
+
+
+def _attempts(device: str, names: list[str]) -> list[tuple[str, str]]:
+    """Return which runtime to try on which device, in order: the CPU is always the last resort."""
+    on_cpu = [(name, "cpu") for name in names]
+    if check_device(device) == "cpu" or "onnxruntime" not in names:
+        return on_cpu
+    resolved = resolve_device(device)
+    return on_cpu if resolved == "cpu" else [("onnxruntime", resolved), *on_cpu]
+
+
+class _OnnxRuntime:
+    def __init__(self, graph: Path, device: str, threads: int) -> None:
+        import onnxruntime
+
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors only; they arrive as exceptions anyway
+        # Threads that spin while they wait slow down every other process on the machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            str(graph), options, providers=_providers(device)
+        )
+        self._graph = graph
+        self._input = self._session.get_inputs()[0].name
+        self.name = f"onnxruntime {onnxruntime.__version__}"
+        self.device = device if len(self._session.get_providers()) > 1 else "cpu"
+        if self.device != device:
+            logger.warning("ONNX Runtime could not start on %s; using the CPU.", device)
+
+    def run(self, array: Float) -> list[Float]:
+        with _refusals(self._graph, array):
+            outputs = self._session.run(None, {self._input: np.ascontiguousarray(array)})
+        return [np.asarray(output) for output in outputs]
+
+
+class _OpenVino:
+    def __init__(self, graph: Path, _device: str, threads: int) -> None:
+        openvino = _import_openvino()
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            # The default is bfloat16 where the processor has it: another mask on another machine.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        self._compiled = core.compile_model(core.read_model(str(graph)), "CPU", settings)
+        self._graph = graph
+        self.name = f"openvino {str(openvino.__version__).partition('-')[0]}"
+        self.device = "cpu"
+
+    def run(self, array: Float) -> list[Float]:
+        with _refusals(self._graph, array):
+            results = self._compiled(np.ascontiguousarray(array), share_inputs=True)
+        return [np.array(results[port]) for port in self._compiled.outputs]
+
+
+def _providers(device: str) -> list[Any]:
+    kind, _, number = device.partition(":")
+    cpu = "CPUExecutionProvider"
+    if kind == "cuda":
+        # TF32 and autotuned algorithms would change the result from run to run.
+        settings = {"device_id": number or "0", "use_tf32": "0"}
+        return [("CUDAExecutionProvider", settings), cpu]
+    return ["CoreMLExecutionProvider", cpu] if kind == "mps" else [cpu]
+
+
+def _import_openvino() -> Any:
+    # Its model converter is what brings the telemetry (and a third of the import time); with the
+    # name blocked during the import, OpenVINO leaves the converter out. Ours needs neither.
+    converter = "openvino.tools.ovc"
+    if "openvino" not in sys.modules and converter not in sys.modules:
+        sys.modules[converter] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            del sys.modules[converter]
+    import openvino
+
+    return openvino
+
+
+@contextmanager
+def _refusals(graph: Path, array: Float) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        message = (
+            f"{graph}: the graph failed on an input of shape {array.shape} and type {array.dtype} "
+            f"({_first_line(error)}): give it the shape that the model card names."
+        )
+        raise ModelError(message) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
+
+
+_OPENERS: dict[str, Callable[[Path, str, int], Runtime]] = {
+    "openvino": _OpenVino,
+    "onnxruntime": _OnnxRuntime,
+}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files in and out: images of every format, BIDS datasets, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+from encephalon.io.atomic import (
+    atomic_folder,
+    atomic_path,
+    locked,
+    make_folder,
+    refuse_existing,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from encephalon.io.bids import (
+    BidsFile,
+    derivative_path,
+    index_bids,
+    is_bids,
+    write_dataset_description,
+)
+from encephalon.io.image import (
+    IMAGE_SUFFIXES,
+    Image,
+    content_check,
+    from_array,
+    image_stem,
+    image_suffix,
+    read_image,
+    read_labels,
+    write_image,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "BidsFile",
+    "Image",
+    "atomic_folder",
+    "atomic_path",
+    "content_check",
+    "derivative_path",
+    "from_array",
+    "image_stem",
+    "image_suffix",
+    "index_bids",
+    "is_bids",
+    "locked",
+    "make_folder",
+    "read_image",
+    "read_labels",
+    "refuse_existing",
+    "sha256",
+    "write_bytes",
+    "write_dataset_description",
+    "write_image",
+    "write_json",
+    "write_text",
+]

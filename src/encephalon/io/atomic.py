@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write whole files and folders or nothing: work beside the final place, then rename."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from encephalon.errors import EncephalonError, OutputError, OutputExistsError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EACCES: "permission is denied; choose a folder that you may write to",
+    errno.EPERM: "permission is denied; choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another folder",
+    errno.EEXIST: "a part of its path is a file, not a folder; choose another folder",
+    errno.ENOENT: "its folder has vanished; run again",
+    errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
+    errno.EISDIR: "a folder of that name is in the way; choose another name",
+}
+
+
+def refuse_existing(path: str | Path, overwrite: bool = False) -> None:
+    """Raise OutputExistsError when `path` exists, unless `overwrite`."""
+    if not overwrite and os.path.lexists(path):
+        message = f"{path} exists already; allow overwriting (--overwrite) or choose another name."
+        raise OutputExistsError(message)
+
+
+@contextmanager
+def explained(path: str | Path) -> Iterator[None]:
+    """Turn an OSError while writing `path` into an OutputError that says why and what to do.
+
+    Our own errors, and those about files elsewhere, pass through as they are.
+    """
+    try:
+        yield
+    except EncephalonError:
+        raise
+    except OSError as error:
+        if _concerns_other(error, Path(path)):
+            raise
+        reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}")
+        message = f"{path} could not be written: {reason}."
+        raise OutputError(message) from error
+
+
+@contextmanager
+def atomic_path(final: str | Path) -> Iterator[Path]:
+    """A temporary path to write to; on success it becomes `final`, otherwise it is removed.
+
+    It lies in the same folder (made when missing) and has the same suffixes, so that writers
+    that look at the name still work. `final` is whole at every moment: old, new or absent, also
+    when the process is killed. Raises OutputError with the reason (disk full, no permission).
+    """
+    final = Path(final)
+    with explained(final):
+        make_folder(final.parent)
+        temporary = _beside(final)
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(final)
+            _flush_folder(final.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(final: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder to fill; on success it becomes `final`, otherwise it is removed.
+
+    Raises OutputExistsError when `final` exists, unless `overwrite`: then the old folder is
+    moved aside, the new one takes its place, and only then is the old one deleted.
+    """
+    final = Path(final)
+    refuse_existing(final, overwrite)
+    with explained(final):
+        make_folder(final.parent)
+        temporary, aside = _beside(final), _beside(final)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            _swap(temporary, final, aside)
+            _flush_folder(final.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: str | Path, content: bytes | bytearray | memoryview) -> Path:
+    """Write `content` to `path` atomically; returns the path."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write `text` as UTF-8 with Unix line ends to `path` atomically; returns the path."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Write `content` as indented JSON atomically.
+
+    Paths become text, NumPy scalars and arrays plain numbers and lists, and numbers that are
+    not finite null, because JSON knows neither NaN nor infinity.
+    """
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(path: str | Path, timeout: float = 600.0) -> Iterator[None]:
+    """Hold the lock file `path`.lock, waiting up to `timeout` seconds for its present holder.
+
+    The operating system lets go of it when a process dies. Raises OutputError on a timeout.
+    """
+    lock = Path(f"{path}.lock")
+    with explained(lock):
+        make_folder(lock.parent)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _wait_for(descriptor, lock, timeout)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make `folder` and its parents when missing; raises OutputError with the reason."""
+    folder = Path(folder)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _concerns_other(error: OSError, path: Path) -> bool:
+    """Whether the error names a file that is neither `path`, beside it, nor on the way to it."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return False
+    named = Path(error.filename)
+    return path.parent not in named.parents and named not in (path, *path.parents)
+
+
+def _beside(final: Path) -> Path:
+    # Hidden, so that nothing that lists images ever picks up half a file.
+    stem, dot, suffixes = final.name.lstrip(".").partition(".")
+    return final.with_name(f".{stem[:64]}-{uuid4().hex[:12]}.part{dot}{suffixes}")
+
+
+def _swap(temporary: Path, final: Path, aside: Path) -> None:
+    replaced = os.path.lexists(final)
+    if replaced:
+        final.rename(aside)
+    try:
+        temporary.rename(final)
+    except OSError:
+        if replaced:
+            aside.rename(final)
+        raise
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        aside.unlink(missing_ok=True)
+
+
+def _flush(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Some network file systems refuse to sync a folder; the rename itself is still atomic.
+    with suppress(OSError):
+        _flush(folder)
+
+
+def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:
+    import fcntl
+
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                message = (
+                    f"{lock} is held by another process since over {timeout:g} s; wait for it to "
+                    "finish or stop it."
+                )
+                raise OutputError(message) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, without importing NumPy
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an array can be a head, a brain or a block of tissue: its axes, type and values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, GeometryError
+
+Data = NDArray[Any]
+
+
+def volume_shape(shape: tuple[int, ...], source: object) -> tuple[int, int, int]:
+    """`shape` without trailing axes of one: (I, J, K).
+
+    Raises ContentError for a series of volumes, and GeometryError for no voxels, a single
+    slice or a volume one voxel thick.
+    """
+    sizes = tuple(int(n) for n in shape)
+    if not sizes or min(sizes) < 1:
+        message = f"{source}: expected a 3-D volume, but the shape {sizes} holds no voxels."
+        raise GeometryError(message)
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes = sizes[:-1]
+    if len(sizes) > 3:
+        count = math.prod(sizes[3:])
+        message = (
+            f"{source}: expected one 3-D volume, but the shape is {sizes}, {count} volumes in one "
+            "file; save the one that you want as a file of its own."
+        )
+        raise ContentError(message)
+    if len(sizes) < 3 or min(sizes) == 1:
+        message = (
+            f"{source}: expected a 3-D volume, but the shape is {sizes}, a single slice; give a "
+            "volume of at least two voxels along each axis."
+        )
+        raise GeometryError(message)
+    return sizes[0], sizes[1], sizes[2]
+
+
+def plain_numbers(data: Data, source: object) -> Data:
+    """`data` as uint8 (from truth values), its own integer type, or float32; native byte order.
+
+    Raises ContentError for colours, complex numbers and anything else that is not one real
+    number a voxel.
+    """
+    kind = data.dtype
+    if kind == np.bool_:
+        return data.view(np.uint8)
+    if kind.kind in "iu":
+        return native_order(data)
+    if kind.kind == "f":
+        return _single(native_order(data))
+    message = (
+        f"{source}: expected one real number a voxel, but the voxels are of type {kind}; convert "
+        "colours or complex values to a single grey value."
+    )
+    raise ContentError(message)
+
+
+def native_order(data: Data) -> Data:
+    """`data` in this machine's byte order; swapped in place when it may be written to."""
+    if data.dtype.isnative:
+        return data
+    swapped = data.byteswap(inplace=data.flags.writeable)
+    return swapped.view(data.dtype.newbyteorder("="))
+
+
+def scaled(data: Data, slope: float, intercept: float) -> Data:
+    """`data * slope + intercept` as float32, or `data` itself when that changes nothing.
+
+    A slope of 0 or NaN means "not scaled" in NIfTI.
+    """
+    if not math.isfinite(slope) or slope == 0.0 or (slope == 1.0 and intercept == 0.0):
+        return data
+    result = data.astype(np.float32)
+    result *= np.float32(slope)
+    if math.isfinite(intercept) and intercept != 0.0:
+        result += np.float32(intercept)
+    return result
+
+
+def refuse_useless(data: Data, source: object) -> None:
+    """Raise ContentError, naming `source`, when voxels are not finite or all the same.
+
+    Two passes over the array and no copy of it.
+    """
+    low, high = data.min(), data.max()  # NaN and infinity both surface in one of the two
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ContentError(_not_finite(data, source))
+    if low == high:
+        what = "0: the image is empty" if low == 0 else f"{low:g}: the image is constant"
+        message = f"{source}: every voxel is {what}, so there is nothing to see; check the file."
+        raise ContentError(message)
+
+
+def _not_finite(data: Data, source: object) -> str:
+    count = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in data)
+    share = "all" if count == data.size else f"{count:,} of {data.size:,}"
+    return (
+        f"{source}: {share} voxels are NaN or infinite, but finite numbers are needed; set them "
+        "to 0 if they are background, or convert the file again."
+    )
+
+
+def _single(data: Data) -> Data:
+    if data.dtype == np.float32:
+        return data
+    with np.errstate(over="ignore"):  # what overflows turns infinite and is refused by its name
+        return data.astype(np.float32)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image in memory, and the way in and out: one function each, whatever the format."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, GeometryError, MissingFileError, UnreadableFileError
+from encephalon.geometry import Affine, Grid, checked
+from encephalon.io.atomic import atomic_path, refuse_existing
+from encephalon.io.content import plain_numbers, refuse_useless, volume_shape
+
+_log = logging.getLogger(__name__)
+
+# suffix -> (module with read(path) -> Image, and whether it has write(path, data, like))
+_FORMATS = {
+    ".nii.gz": ("nifti", True),
+    ".nii": ("nifti", True),
+    ".mgz": ("mgz", True),
+    ".mgh": ("mgz", True),
+    ".npy": ("arrays", True),
+    ".npz": ("arrays", True),
+    ".dcm": ("dicom", False),
+    ".ima": ("dicom", False),
+}
+IMAGE_SUFFIXES = tuple(_FORMATS)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One volume: `data` (I, J, K) of a real type, its place in the world and where it came from.
+
+    `header` is what the format needs to write on the same grid again (nibabel's header, or
+    None); `warnings` are sentences about repairs made while reading.
+    """
+
+    data: NDArray[Any]
+    affine: Affine
+    source: Path | None = None
+    header: Any = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along i, j, k."""
+        i, j, k = self.data.shape
+        return i, j, k
+
+    @property
+    def grid(self) -> Grid:
+        """Shape and affine together."""
+        return Grid(self.shape, self.affine)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel edges along i, j, k, mm."""
+        return self.affine.spacing
+
+    @property
+    def volume_ml_per_voxel(self) -> float:
+        """Volume of one voxel, mL."""
+        return self.affine.voxel_volume / 1000.0
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path, or 'the array'."""
+        return str(self.source) if self.source is not None else "the array"
+
+
+def image_suffix(path: str | Path) -> str | None:
+    """The known image suffix that `path` ends in (lower case, '.nii.gz' whole), or None."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), None)
+
+
+def image_stem(path: str | Path) -> str:
+    """The file name without its image suffix: 'scan' for 'scan.nii.gz'."""
+    name, suffix = Path(path).name, image_suffix(path)
+    return name[: -len(suffix)] if suffix else Path(path).stem
+
+
+def read_image(source: Any, *, affine: Affine | None = None, check: bool = True) -> Image:
+    """Read one volume from a file, a DICOM folder, an array, a nibabel image or an Image.
+
+    Integers keep their type unless the file scales them; everything else becomes float32. An
+    array without `affine` gets 1 mm voxels in RAS order. With `check`, voxels that are not
+    finite or all equal are refused.
+
+    Raises MissingFileError, UnreadableFileError, GeometryError or ContentError, naming the file.
+    """
+    image = _decode(source, affine)
+    for warning in image.warnings:
+        _log.warning(warning)
+    if check:
+        content_check(image)
+    return image
+
+
+def content_check(image: Image) -> None:
+    """Raise ContentError when the voxels are not finite or all equal."""
+    refuse_useless(image.data, image.name)
+
+
+def read_labels(source: Any, *, affine: Affine | None = None) -> Image:
+    """Read a mask or label map: whole numbers from 0, in the smallest unsigned type.
+
+    An empty mask is allowed. Raises ContentError for negative, fractional or infinite values,
+    and what `read_image` raises for the file itself.
+    """
+    image = read_image(source, affine=affine, check=False)
+    low, high = image.data.min(), image.data.max()
+    whole = image.data.dtype.kind in "iu" or bool(
+        np.isfinite(low) and np.isfinite(high) and _all_whole(image.data)
+    )
+    if not whole or low < 0:
+        message = (
+            f"{image.name}: expected labels (whole numbers from 0), but the values are "
+            f"{'whole' if whole else 'not whole'} and run from {low:g} to {high:g}; give a mask "
+            "or label map."
+        )
+        raise ContentError(message)
+    return replace(image, data=image.data.astype(np.min_scalar_type(int(high)), copy=False))
+
+
+def write_image(data: NDArray[Any], path: str | Path, like: Image, overwrite: bool = False) -> Path:
+    """Write `data` (I, J, K) on the grid of `like`, atomically; returns the path.
+
+    Masks become uint8, integers keep their type and the rest becomes float32. NIfTI keeps the
+    qform, the sform and their codes when `like` came from NIfTI. The suffix names the format:
+    .nii.gz, .nii, .mgz, .mgh, .npy or .npz.
+
+    Raises OutputExistsError, OutputError, GeometryError (another shape) or UnreadableFileError
+    (unknown suffix).
+    """
+    path = Path(path)
+    module = _module(path, writing=True)
+    if data.shape != like.shape:
+        message = (
+            f"{path}: expected data of shape {like.shape}, the grid of {like.name}, but it is "
+            f"{data.shape}."
+        )
+        raise GeometryError(message)
+    refuse_existing(path, overwrite)
+    with atomic_path(path) as temporary:
+        module.write(temporary, plain_numbers(data, path), like)
+    return path
+
+
+def from_array(
+    data: NDArray[Any], affine: Affine | None, source: Path | None = None, header: Any = None
+) -> Image:
+    """An Image of `data` after the checks of shape and type; 1 mm RAS voxels without `affine`."""
+    name = source or "the array"
+    data = data.reshape(volume_shape(data.shape, name), order="F")
+    warnings: tuple[str, ...] = ()
+    if affine is None:
+        affine = Affine.from_spacing(1.0)
+        warnings = (f"{name}: no affine came with the array; 1 mm voxels in RAS order assumed.",)
+    return Image(plain_numbers(data, name), affine, source, header, warnings)
+
+
+def _decode(source: Any, affine: Affine | None) -> Image:
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, np.ndarray):
+        return from_array(source, affine)
+    if hasattr(source, "dataobj"):
+        return _from_nibabel(source)
+    path = Path(source)
+    if path.is_dir():
+        return _named(import_module("encephalon.io.dicom").read(path))
+    return _named(_module(path).read(path))
+
+
+def _named(image: Any) -> Image:
+    if not isinstance(image, Image):
+        message = f"a reader must return an Image, but it returned {type(image).__name__}."
+        raise TypeError(message)
+    return image
+
+
+def _from_nibabel(image: Any) -> Image:
+    name = image.get_filename() or "the nibabel image"
+    shape = volume_shape(image.shape, name)
+    affine, warnings = checked(image.affine, name, shape)
+    try:
+        data = np.asanyarray(image.dataobj).reshape(shape, order="F")
+    except (OSError, ValueError, EOFError) as error:
+        message = f"{name}: the voxels could not be read: {error}."
+        raise UnreadableFileError(message) from error
+    source = Path(image.get_filename()) if image.get_filename() else None
+    return Image(plain_numbers(data, name), affine, source, image.header, tuple(warnings))
+
+
+def _module(path: Path, *, writing: bool = False) -> Any:
+    suffix = image_suffix(path)
+    if not writing and suffix is None and not path.exists():
+        message = f"{path}: there is no such file or folder; check the path."
+        raise MissingFileError(message)
+    name, writes = _FORMATS.get(suffix or "", ("", False))
+    if not name or (writing and not writes):
+        known = ", ".join(s for s, (_, w) in _FORMATS.items() if w or not writing)
+        message = (
+            f"{path}: expected an image named {known}{'' if writing else ' or a DICOM folder'}, "
+            f"but the suffix is {path.suffix or 'missing'!r}; convert or rename it."
+        )
+        raise UnreadableFileError(message)
+    return import_module(f"encephalon.io.{name}")
+
+
+def _all_whole(data: NDArray[Any]) -> bool:
+    return all(bool(np.equal(np.mod(plane, 1), 0).all()) for plane in data)

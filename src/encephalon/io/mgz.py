@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FreeSurfer's MGH format, packed (`.mgz`) or not (`.mgh`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, UnreadableFileError
+from encephalon.geometry import Affine, checked
+from encephalon.io.content import plain_numbers, volume_shape
+from encephalon.io.files import read_bytes, write_stream
+from encephalon.io.image import Image
+
+_HEADER_BYTES = 284  # where the voxels begin; always big-endian
+_PLACED = 28  # the 16-bit flag "good RAS": the header says where the volume lies
+_SLICE_BYTES = 4 * 2**20
+# What the format can hold (mghformat.py of nibabel): uint8, int16, int32, float32.
+_KINDS = (np.uint8, np.int16, np.int32, np.float32)
+
+
+def read(path: str | Path) -> Image:
+    """Read an MGH file; the errors are those of a NIfTI file."""
+    path = Path(path)
+    content = read_bytes(path)
+    header = _parse(content, path)
+    shape = volume_shape(tuple(int(n) for n in header["dims"]), path)
+    affine, warnings = _place(content, header, shape, path)
+    kind = header.get_data_dtype().newbyteorder(">")
+    count = math.prod(shape)
+    found = max(0, len(content) - _HEADER_BYTES) // kind.itemsize
+    if found < count:
+        message = (
+            f"{path}: the file is truncated: its header promises {count:,} voxels, but only "
+            f"{found:,} are there; copy or download it again."
+        )
+        raise UnreadableFileError(message)
+    data = np.frombuffer(content, kind, count, _HEADER_BYTES).reshape(shape, order="F")
+    return Image(plain_numbers(data, path), affine, path, header, tuple(warnings))
+
+
+def write(path: Path, data: NDArray[Any], like: Image) -> None:
+    """Write `data` (I, J, K) to `path` on the grid of `like`.
+
+    Raises ContentError for integers that none of the format's types holds.
+    """
+    data = _fitting(data, path)
+    header = _header_class()()
+    header.set_data_shape(data.shape)
+    header.set_data_dtype(data.dtype)
+    header["delta"] = like.spacing
+    header["Mdc"] = like.affine.direction.T
+    header["Pxyz_c"] = like.affine.apply(np.asarray(data.shape) / 2)
+    header["goodRASFlag"] = 1
+    start = header.binaryblock[:_HEADER_BYTES].ljust(_HEADER_BYTES, b"\0")
+    write_stream(path, _stream(start, data), packed=path.name.lower().endswith(".mgz"))
+
+
+def _place(
+    content: bytearray, header: Any, shape: tuple[int, int, int], path: Path
+) -> tuple[Affine, list[str]]:
+    if int.from_bytes(content[_PLACED : _PLACED + 2], "big") == 1:
+        return checked(header.get_affine(), path, shape)
+    # What FreeSurfer assumes then: coronal slices of 1 mm around the middle of the scanner.
+    coronal = Affine.from_parts([[-1, 0, 0], [0, 0, 1], [0, -1, 0]], 1.0, (0.0, 0.0, 0.0))
+    affine = coronal.shifted(-np.asarray(shape) / 2)
+    return affine, [f"{path}: the file does not say where it lies; coronal slices assumed."]
+
+
+def _parse(content: bytearray, path: Path) -> Any:
+    if len(content) < _HEADER_BYTES or content[:4] != b"\0\0\0\x01":
+        message = (
+            f"{path}: expected FreeSurfer's MGH format (version 1), but the file does not begin "
+            "like it; check what the file is, or download it again."
+        )
+        raise UnreadableFileError(message)
+    try:
+        return _header_class().from_fileobj(BytesIO(bytes(content[:_HEADER_BYTES])), check=True)
+    except Exception as error:  # nibabel raises several classes for a damaged header
+        message = f"{path}: the MGH header is damaged ({error}); copy or download the file again."
+        raise UnreadableFileError(message) from error
+
+
+def _header_class() -> Any:
+    from nibabel.freesurfer.mghformat import MGHHeader
+
+    return MGHHeader
+
+
+def _fitting(data: NDArray[Any], path: Path) -> NDArray[Any]:
+    if data.dtype in _KINDS:
+        return data
+    smallest = np.result_type(np.min_scalar_type(data.min()), np.min_scalar_type(data.max()))
+    for kind in _KINDS[:3]:
+        if np.can_cast(smallest, kind):
+            return data.astype(kind)
+    message = f"{path}: MGH cannot hold integers from {data.min()} to {data.max()}; write NIfTI."
+    raise ContentError(message)
+
+
+def _stream(start: bytes, data: NDArray[Any]) -> Iterator[bytes]:
+    yield start
+    big = data.dtype.newbyteorder(">")
+    depth = max(1, _SLICE_BYTES // max(1, data[:, :, :1].nbytes))
+    for first in range(0, data.shape[2], depth):
+        yield data[:, :, first : first + depth].astype(big).tobytes(order="F")

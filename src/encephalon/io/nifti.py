@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NIfTI-1 and NIfTI-2, packed or not: `.nii` and `.nii.gz`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, GeometryError, UnreadableFileError
+from encephalon.geometry import Affine, checked
+from encephalon.io.content import plain_numbers, scaled, volume_shape
+from encephalon.io.files import read_bytes, write_stream
+from encephalon.io.image import Image
+
+_SIZES = {348: "Nifti1Header", 540: "Nifti2Header"}
+# xyzt_units, lowest three bits -> mm (nifti1.h: 1 metre, 2 millimetre, 3 micrometre).
+_MILLIMETRES = {1: 1000.0, 3: 0.001}
+# Relative difference between pixdim and the affine's spacing worth a warning.
+_SPACING_TOLERANCE = 0.01
+_SLICE_BYTES = 4 * 2**20
+_LARGEST_NIFTI1 = 32767  # dim is int16
+# What an image on the same grid inherits: where it is. Its values and their display are its own.
+_KEPT = (
+    *("pixdim", "xyzt_units", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+)
+
+
+def read(path: str | Path) -> Image:
+    """Read a NIfTI file; the voxels are views into one buffer unless the file scales them.
+
+    Raises the errors of `read_bytes`, UnreadableFileError for a header that is not NIfTI or
+    fewer voxels than it promises, GeometryError and ContentError for what makes no sense.
+    """
+    path = Path(path)
+    content = read_bytes(path)
+    header = _parse(content, path)
+    shape = volume_shape(_stored_shape(header, path), path)
+    affine, warnings = header_affine(header, path)
+    raw = _voxels(content, header, shape, path)
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    data = scaled(plain_numbers(raw, path), slope, intercept)
+    return Image(data, affine, path, header, tuple(warnings))
+
+
+def write(path: Path, data: NDArray[Any], like: Image) -> None:
+    """Write `data` (I, J, K) to `path` on the grid of `like`, voxels in the order of the type."""
+    header = _header_like(like, data)
+    start = header.binaryblock + b"\0\0\0\0"
+    write_stream(path, _stream(start, data), packed=path.name.lower().endswith(".gz"))
+
+
+def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
+    """The affine of a NIfTI header in mm, checked: sform before qform before voxel sizes alone.
+
+    Raises GeometryError for a voxel size of zero and for a singular or infinite affine.
+    """
+    shape = tuple(int(n) for n in header["dim"][1:4])
+    spacing = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
+    if not (np.isfinite(spacing).all() and spacing.min() > 0):
+        text = " x ".join(f"{s:g}" for s in spacing)
+        message = (
+            f"{source}: the voxel size must be positive, but pixdim is {text}; fix the header."
+        )
+        raise GeometryError(message)
+    scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    matrix = np.diag([scale, scale, scale, 1.0]) @ _matrix(header, source)
+    affine, warnings = checked(matrix, source, shape)
+    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+        warnings.append(
+            f"{source}: neither qform nor sform is set, so left and right are not known; the "
+            f"voxel axes are taken as {affine.codes}."
+        )
+    elif not np.allclose(affine.spacing, spacing * scale, rtol=_SPACING_TOLERANCE):
+        stored = " x ".join(f"{s:.4g}" for s in spacing * scale)
+        used = " x ".join(f"{s:.4g}" for s in affine.spacing)
+        warnings.append(f"{source}: pixdim is {stored} mm, the affine has {used} mm and is used.")
+    return affine, warnings
+
+
+def _matrix(header: Any, source: object) -> NDArray[np.float64]:
+    try:
+        return np.asarray(header.get_best_affine(), dtype=np.float64)
+    except (ValueError, ArithmeticError) as error:
+        message = f"{source}: the affine makes no sense ({error}); fix the qform or the sform."
+        raise GeometryError(message) from error
+
+
+def _parse(content: bytearray, path: Path) -> Any:
+    sizes = {int.from_bytes(content[:4], order): order for order in ("little", "big")}
+    size = next((size for size in sizes if size in _SIZES), None)
+    if size is None or len(content) < size:
+        message = (
+            f"{path}: expected a NIfTI file, but its first {len(content[:4])} bytes are "
+            f"{bytes(content[:4]).hex(' ')}; check what the file is, or download it again."
+        )
+        raise UnreadableFileError(message)
+    kind = getattr(_nibabel(), _SIZES[size])
+    header = kind.from_fileobj(BytesIO(bytes(content[:size])), check=False)
+    magic = bytes(header["magic"].item())[:3]
+    if magic not in (b"n+1", b"n+2"):
+        what = "a header whose voxels are in another file" if magic[:2] == b"ni" else "not NIfTI"
+        message = f"{path}: expected NIfTI with its voxels inside, but this is {what}; convert it."
+        raise UnreadableFileError(message)
+    return header
+
+
+def _stored_shape(header: Any, path: Path) -> tuple[int, ...]:
+    dim = [int(n) for n in header["dim"]]
+    if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 0:
+        message = f"{path}: the header is damaged, its dim is {dim}; copy or download it again."
+        raise UnreadableFileError(message)
+    return tuple(dim[1 : dim[0] + 1])
+
+
+def _voxels(
+    content: bytearray, header: Any, shape: tuple[int, int, int], path: Path
+) -> NDArray[Any]:
+    try:
+        kind = header.get_data_dtype()
+    except Exception as error:  # nibabel raises its own class for unknown codes
+        message = f"{path}: the voxel type {int(header['datatype'])} is not known to NIfTI."
+        raise ContentError(message) from error
+    offset = float(header["vox_offset"])
+    offset = int(offset) if math.isfinite(offset) and offset > 0 else int(header["sizeof_hdr"]) + 4
+    count = math.prod(shape)
+    found = max(0, len(content) - offset) // kind.itemsize if kind.itemsize else 0
+    if found < count or kind.itemsize == 0:
+        message = (
+            f"{path}: the file is truncated: its header promises {count:,} voxels, but only "
+            f"{found:,} are there; copy or download it again."
+        )
+        raise UnreadableFileError(message)
+    return np.frombuffer(content, kind, count, offset).reshape(shape, order="F")
+
+
+def _header_like(like: Image, data: NDArray[Any]) -> Any:
+    nibabel = _nibabel()
+    source = like.header if isinstance(like.header, nibabel.Nifti1Header) else None
+    large = isinstance(source, nibabel.Nifti2Header) or max(data.shape) > _LARGEST_NIFTI1
+    header = (nibabel.Nifti2Header if large else nibabel.Nifti1Header)(endianness="<")
+    if source is not None:
+        for name in _KEPT:
+            header[name] = source[name]
+    header.set_data_shape(data.shape)
+    header.set_data_dtype(data.dtype)
+    header["vox_offset"] = int(header["sizeof_hdr"]) + 4
+    header["scl_slope"], header["scl_inter"] = 1.0, 0.0
+    if source is None or not _same_place(header, like):
+        _place(header, like.affine)
+    return header
+
+
+def _same_place(header: Any, like: Image) -> bool:
+    try:
+        affine, _ = header_affine(header, like.name)
+    except GeometryError:
+        return False
+    return affine.is_close(like.affine)
+
+
+def _place(header: Any, affine: Affine) -> None:
+    """Put `affine` into the sform and, as far as a rotation can hold it, the qform."""
+    code = int(header["sform_code"]) or int(header["qform_code"]) or 1
+    header.set_sform(affine.matrix, code)
+    header.set_qform(affine.matrix, code)
+    header.set_xyzt_units("mm")
+
+
+def _stream(start: bytes, data: NDArray[Any]) -> Iterator[bytes]:
+    yield start
+    depth = max(1, _SLICE_BYTES // max(1, data[:, :, :1].nbytes))
+    for first in range(0, data.shape[2], depth):
+        yield data[:, :, first : first + depth].tobytes(order="F")
+
+
+def _nibabel() -> Any:
+    """nibabel, imported when first needed and, having few types of its own, untyped."""
+    import nibabel
+
+    return nibabel

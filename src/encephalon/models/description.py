@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text of `model.toml`: parsed by rule, never executed, unknown keys refused."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from encephalon.errors import ModelError
+
+__all__ = ["CARD_SECTIONS", "FORMAT_VERSION", "ModelDescription", "check_model_name"]
+__all__ += ["dump_description", "parse_description"]
+
+FORMAT_VERSION = 1
+MODES = ("sound", "legacy")
+
+CARD_SECTIONS: Mapping[str, str] = {
+    "description": "What it does",
+    "intended_use": "Intended use",
+    "factors": "Factors that change its performance",
+    "metrics": "Metrics",
+    "evaluation_data": "Evaluation data",
+    "training_data": "Training data",
+    "ethics": "Ethical considerations",
+    "caveats": "Caveats and known failures",
+}
+"""The prose of a card: key in the table `card`, and its heading."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a model is, made from and made of; one `model.toml`."""
+
+    name: str
+    version: str
+    study: str
+    task: str
+    mode: str = "sound"
+    title: str = ""
+    licence: str = "unknown"
+    citation: str = "unknown"
+    format_version: int = FORMAT_VERSION
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """Name of each value in the output; 0 is background."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    training_data: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, str] = field(default_factory=dict)
+    """Prose for the card, by the keys of CARD_SECTIONS."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """File name to sha256, lower-case hexadecimal."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def parse_description(text: str, source: str) -> ModelDescription:
+    """Parse the text of a `model.toml`; `source` names it in errors.
+
+    Raises ModelError for text that is not TOML, a missing or unknown key, a value of the wrong
+    kind, a newer format, and a file name that could lead out of the folder.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{source}: expected TOML, but it does not parse ({error}): get the model again."
+        raise ModelError(message) from error
+    _check_keys(content, source)
+    try:
+        labels = {int(key): str(name) for key, name in dict(content.get("labels", {})).items()}
+        return ModelDescription(**{**content, "labels": labels})
+    except (TypeError, ValueError) as error:
+        message = f"{source}: {error}"
+        raise ModelError(message) from error
+
+
+def dump_description(description: ModelDescription) -> str:
+    """Return the text of the `model.toml` of `description`; None values are left out."""
+    import tomlkit
+
+    values = {item.name: getattr(description, item.name) for item in fields(description)}
+    # Plain values first: TOML puts every key after a table's heading into that table.
+    ordered = sorted(values.items(), key=lambda pair: isinstance(pair[1], Mapping))
+    return tomlkit.dumps({key: _plain(value) for key, value in ordered})
+
+
+def check_model_name(name: str) -> str:
+    """Return `name` if it can name a model and a folder; raise ModelError otherwise."""
+    if not _NAME.fullmatch(name):
+        message = (
+            f"A model's name is made of lower-case letters, digits, '.', '_' and '-', but got "
+            f"{name!r}: choose another."
+        )
+        raise ModelError(message)
+    return name
+
+
+def _check_keys(content: Mapping[str, Any], source: str) -> None:
+    version = content.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        message = (
+            f"{source}: format {version} is newer than this program's {FORMAT_VERSION}: "
+            "update encephalon."
+        )
+        raise ModelError(message)
+    known = [item.name for item in fields(ModelDescription)]
+    for key in content:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
+            message = f"{source}: unknown key {key!r}; {hint}"
+            raise ModelError(message)
+    for key in ("format_version", "name", "version", "study", "task", "files"):
+        if key not in content:
+            message = f"{source}: the key {key!r} is missing: get the model again."
+            raise ModelError(message)
+
+
+def _check(description: ModelDescription) -> None:
+    for item in fields(description):
+        value = getattr(description, item.name)
+        kind = {"str": str, "int": int}.get(str(item.type), Mapping)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            message = f"{item.name!r} must be {_KINDS[kind]}, but got {value!r}."
+            raise ModelError(message)
+    check_model_name(description.name)
+    if not _VERSION.fullmatch(description.version):
+        message = f"'version' must look like '1.0.0', but got {description.version!r}."
+        raise ModelError(message)
+    if description.format_version != FORMAT_VERSION:
+        message = f"'format_version' must be {FORMAT_VERSION}, not {description.format_version}."
+        raise ModelError(message)
+    if description.mode not in MODES:
+        message = f"'mode' must be one of {MODES}, but got {description.mode!r}."
+        raise ModelError(message)
+    _check_card(description.card)
+    _check_files(description.files)
+
+
+_KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
+
+
+def _check_card(card: Mapping[str, Any]) -> None:
+    for key, text in card.items():
+        if key not in CARD_SECTIONS or not isinstance(text, str):
+            message = f"'card' holds text under {', '.join(CARD_SECTIONS)}, but got {key!r}."
+            raise ModelError(message)
+
+
+def _check_files(files: Mapping[str, Any]) -> None:
+    for name, digest in files.items():
+        # A plain name only: no separator, no drive, no leading dot, so nothing outside the folder.
+        if not _FILE_NAME.fullmatch(name) or name.lower() == "model.toml":
+            message = f"'files' names {name!r}, which is not a plain file name inside the folder."
+            raise ModelError(message)
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            message = f"'files' gives no sha256 for {name!r}: expected 64 hexadecimal digits."
+            raise ModelError(message)
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as what TOML can hold: NumPy scalars, tuples and paths are converted."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value if item is not None]
+    if isinstance(value, bool | int | float | str):
+        return value
+    # NumPy's scalars and arrays both have it; NumPy itself stays out of this module.
+    to_list = getattr(value, "tolist", None)
+    return _plain(to_list()) if callable(to_list) else str(value)

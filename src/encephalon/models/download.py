@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetch a registered model: by hash, in one atomic step, once, and never when offline."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.errors import EncephalonError, ModelError, require_extra
+from encephalon.models import locations
+from encephalon.models.entries import RegistryEntry, registry_entries
+from encephalon.models.exchange import install_registered
+from encephalon.models.registry import find_folder, find_model, published_path
+
+if TYPE_CHECKING:
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
+
+__all__ = ["MIRROR_VARIABLE", "OFFLINE_VARIABLE", "get_model"]
+
+MIRROR_VARIABLE = "ENCEPHALON_MIRROR"
+OFFLINE_VARIABLE = "ENCEPHALON_OFFLINE"
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT = (10, 60)
+"""Seconds to connect, and between two pieces of the answer."""
+_PIECE = 1024**2
+"""Bytes read at a time."""
+
+
+def get_model(
+    name: str, *, offline: bool = False, mirror: str | None = None
+) -> ModelFolder | PublishedFile:
+    """Return the model `name`, downloaded unless it is on this machine already.
+
+    The file is compared with the sha256 of the registry before anything uses it, so `mirror` (or
+    `$ENCEPHALON_MIRROR`) may be any http(s) address or folder that holds it under its own name.
+    A download that broke off goes on where it stopped. With `offline`, or `$ENCEPHALON_OFFLINE`
+    set to anything but 0, the network is never touched.
+    Raises ModelError when the model is unknown, cannot be had, or is not what it should be.
+    """
+    from encephalon.io.atomic import locked
+
+    entry = registry_entries().get(name)
+    # Looked at before locking, as a shared installation is often read-only.
+    if entry is not None and not _is_there(entry):
+        with locked(locations.installed_folder() / f".{entry.name}"):
+            if not _is_there(entry):
+                _fetch(entry, offline or _offline_by_environment(), mirror)
+    return find_model(name)
+
+
+def _fetch(entry: RegistryEntry, offline: bool, mirror: str | None) -> None:
+    source = mirror or os.environ.get(MIRROR_VARIABLE, "").strip()
+    local = _local_source(source, entry)
+    if local is not None:
+        install_registered(local, entry)
+        return
+    if offline:
+        message = (
+            f"The model {entry.name!r} is not on this machine and the network is not to be used: "
+            f"get {entry.file} elsewhere, then run  encephalon models import {entry.file}"
+        )
+        raise ModelError(message)
+    address = f"{source.rstrip('/')}/{entry.file}" if source else entry.url
+    if not address:
+        message = (
+            f"No address is known for the model {entry.name!r}. {entry.obtain} Fetch {entry.file} "
+            "from there and give its path, or name a mirror that has it."
+        )
+        raise ModelError(message)
+    part = locations.installed_folder() / f".{entry.file}.part"
+    _download(address, part, entry)
+    install_registered(part, entry)
+    part.unlink(missing_ok=True)
+
+
+def _offline_by_environment() -> bool:
+    return os.environ.get(OFFLINE_VARIABLE, "0").strip() not in {"", "0"}
+
+
+def _is_there(entry: RegistryEntry) -> bool:
+    from encephalon.io.atomic import sha256
+
+    if find_folder(entry.name) is not None:
+        return True
+    path = published_path(entry)
+    return path.is_file() and sha256(path) == entry.sha256
+
+
+def _local_source(source: str, entry: RegistryEntry) -> Path | None:
+    """Return the file in a mirror that is a folder; None where the mirror is an address."""
+    if not source or "://" in source:
+        return None
+    path = Path(source).expanduser() / entry.file
+    if not path.is_file():
+        message = f"The mirror {source} has no file {entry.file}: check the folder or the address."
+        raise ModelError(message)
+    return path
+
+
+def _download(address: str, part: Path, entry: RegistryEntry) -> None:
+    require_extra("pooch", "download", f"Downloading the model {entry.name!r}")
+    import pooch
+
+    from encephalon.io.atomic import explained
+
+    if not address.startswith(("https://", "http://")):
+        message = f"{address}: expected an address that begins with https://, or a folder."
+        raise ModelError(message)
+    # pooch announces each download on its own; this program's log does so instead.
+    pooch.get_logger().setLevel(logging.WARNING)
+    _log.info("downloading %s (%.1f MB) from %s", entry.name, entry.size / 1e6, address)
+    try:
+        with explained(part):
+            _retrieve(address, part, entry)
+    except EncephalonError:
+        raise
+    except ValueError as error:
+        message = (
+            f"{address}: what came has not the sha256 {entry.sha256} of {entry.file}, so it was "
+            "thrown away: try another mirror."
+        )
+        raise ModelError(message) from error
+
+
+def _retrieve(address: str, part: Path, entry: RegistryEntry) -> None:
+    import pooch
+    import requests
+
+    try:
+        pooch.retrieve(
+            address,
+            known_hash=f"sha256:{entry.sha256}",
+            fname=part.name,
+            path=part.parent,
+            downloader=_Resuming(part.with_suffix(".partial"), entry.size),
+        )
+    except requests.RequestException as error:
+        message = (
+            f"The model {entry.name!r} could not be downloaded from {address} ({error}): check "
+            "the network, or name a mirror; what has come is kept."
+        )
+        raise ModelError(message) from error
+
+
+class _Resuming:
+    """A downloader for pooch that keeps what has come and asks only for the rest."""
+
+    def __init__(self, partial: Path, size: int) -> None:
+        self.partial = partial
+        self.size = size
+
+    def __call__(self, url: str, output_file: str | Path, pooch: Any) -> None:  # noqa: ARG002
+        have = self.partial.stat().st_size if self.partial.exists() else 0
+        if have != self.size:
+            self._append(url, have if have < self.size else 0)
+        # Complete or wrong, it is no longer partial: pooch compares the hash of what it gets.
+        self.partial.replace(output_file)
+
+    def _append(self, url: str, have: int) -> None:
+        import requests
+
+        headers = {"Accept-Encoding": "identity"}
+        headers |= {"Range": f"bytes={have}-"} if have else {}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            answer.raise_for_status()
+            # A server that knows no ranges answers 200 with the whole file.
+            goes_on = answer.status_code == requests.codes.partial_content
+            length = answer.headers.get("Content-Length")
+            if length is not None:
+                self._check_size(int(length) + (have if goes_on else 0), url)
+            with self.partial.open("ab" if goes_on else "wb") as file:
+                for piece in answer.iter_content(_PIECE):
+                    file.write(piece)
+                    if file.tell() > self.size:
+                        break
+        if self.partial.stat().st_size < self.size:
+            message = f"it broke off after {self.partial.stat().st_size:,} of {self.size:,} bytes"
+            raise requests.ConnectionError(message)
+
+    def _check_size(self, offered: int, url: str) -> None:
+        # A page that asks for a password or says sorry is far shorter than any model.
+        if offered != self.size:
+            message = (
+                f"{url}: expected {self.size:,} bytes, but the server offers {offered:,}: this is "
+                "another file; try another mirror."
+            )
+            raise ModelError(message)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The entries of `registry.toml`: models that live elsewhere, known by their sha256."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from encephalon.errors import ModelError
+
+__all__ = ["RegistryEntry", "parse_registry", "registry_entries"]
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """One model that can be had by name: a published weights file, or a zipped model folder."""
+
+    name: str
+    kind: Literal["published", "folder"]
+    title: str
+    version: str
+    study: str
+    task: str
+    mode: str
+    file: str
+    size: int
+    """Bytes."""
+    sha256: str
+    licence: str
+    citation: str = "unknown"
+    network: str = ""
+    """For published weights: the network that they belong to."""
+    url: str = ""
+    """Address of the file, https; empty when none is known."""
+    obtain: str = ""
+    """A sentence on other ways to the file."""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    card: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def registry_entries() -> Mapping[str, RegistryEntry]:
+    """Return the entries that ship with the package, by name."""
+    path = Path(__file__).with_name("registry.toml")
+    return parse_registry(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_registry(text: str, source: str) -> dict[str, RegistryEntry]:
+    """Parse the text of a registry; raises ModelError for anything that it should not hold."""
+    try:
+        models = tomllib.loads(text)["model"]
+        entries = [_entry(dict(model)) for model in models]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        message = f"{source}: expected a registry of models ({error}): install encephalon again."
+        raise ModelError(message) from error
+    return {entry.name: entry for entry in entries}
+
+
+def _entry(values: dict[str, Any]) -> RegistryEntry:
+    name = values.get("name")
+    unknown = set(values) - {item.name for item in fields(RegistryEntry)}
+    if unknown:
+        message = f"{name!r} has the unknown keys {sorted(unknown)}"
+        raise ModelError(message)
+    if values.get("url") and not values["url"].startswith("https://"):
+        message = f"the address of {name!r} is not https"
+        raise ModelError(message)
+    labels = {int(key): name for key, name in values.get("labels", {}).items()}
+    return RegistryEntry(**{**values, "labels": labels})

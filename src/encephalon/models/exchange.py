@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models in and out of this machine as plain files: folders, zip files, published weights."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from encephalon.errors import MissingFileError, ModelError, UsageError
+from encephalon.models import locations
+from encephalon.models.content import check_content
+from encephalon.models.entries import RegistryEntry, registry_entries
+from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
+from encephalon.models.registry import find_model
+
+if TYPE_CHECKING:
+    from encephalon.models.published import PublishedFile
+
+__all__ = ["export_model", "import_model", "install_registered"]
+
+_LARGEST_MODEL = 8 * 1024**3
+"""Bytes that a zipped model may unpack to; above it, the file is a trap or a mistake."""
+_PIECE = 1024**2
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest date a zip can hold: the same model always gives the same bytes."""
+
+
+def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder | PublishedFile:
+    """Copy a model folder, a zipped one or a published `.h5` to where it is found by name.
+
+    Importing the same model again changes nothing. Raises OutputExistsError when another model has
+    the name and `overwrite` is not set; ModelError when the name belongs to a model that ships or
+    is registered, the zip would write outside its folder, or a file is not what it should be.
+    """
+    from encephalon.models.published import PUBLISHED_SUFFIXES
+
+    path = Path(source).expanduser()
+    if path.suffix.lower() in PUBLISHED_SUFFIXES:
+        return _import_published(path, None)
+    if path.is_dir():
+        return _install(path, overwrite)
+    check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5)")
+    return _import_zip(path, overwrite)
+
+
+def install_registered(file: Path, entry: RegistryEntry) -> ModelFolder | PublishedFile:
+    """Put the file of `entry` in its place; raise ModelError unless it has the entry's sha256."""
+    from encephalon.models.keras import check_sha256
+
+    check_sha256(file, entry.sha256)
+    if entry.kind == "published":
+        return _import_published(file, entry)
+    return _import_zip(file, overwrite=True, entry=entry)
+
+
+def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a model to one file that `import_model` takes, and return its path.
+
+    A model folder becomes a `.zip` that is the same bytes each time, published weights are copied.
+    `output` is the file, or an existing folder to put it in under its usual name. Raises
+    OutputExistsError, UsageError for another suffix, and the errors of `find_model`.
+    """
+    from encephalon.io.atomic import atomic_path, refuse_existing
+
+    model = find_model(name_or_path)
+    suffix = ".zip" if isinstance(model, ModelFolder) else model.path.suffix
+    final = Path(output)
+    if final.is_dir():
+        final /= _usual_name(model)
+    if final.suffix.lower() != suffix:
+        message = f"{final}: expected a name that ends in {suffix} for the model {model.name!r}."
+        raise UsageError(message)
+    refuse_existing(final, overwrite)
+    with atomic_path(final) as work:
+        if isinstance(model, ModelFolder):
+            _write_zip(model, work)
+        else:
+            shutil.copyfile(model.path, work)
+    return final
+
+
+def _usual_name(model: ModelFolder | PublishedFile) -> str:
+    if isinstance(model, ModelFolder):
+        return f"{model.name}-{model.description.version}.zip"
+    return model.entry.file if model.entry else model.path.name
+
+
+def _import_published(path: Path, registered: RegistryEntry | None) -> PublishedFile:
+    from encephalon.io.atomic import atomic_path, sha256
+    from encephalon.models.published import open_published
+    from encephalon.models.registry import published_path
+
+    entry = open_published(path, registered).entry
+    if entry is None:
+        message = (
+            f"{path}: these weights are not among the published ones, so they have no name: give "
+            "the path of the file instead of importing it."
+        )
+        raise ModelError(message)
+    final = published_path(entry)
+    if not final.exists() or sha256(final) != entry.sha256:
+        with atomic_path(final) as work:
+            shutil.copyfile(path, work)
+    return open_published(final, entry)
+
+
+def _import_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
+    from tempfile import TemporaryDirectory
+
+    from encephalon.io.atomic import make_folder
+
+    home = make_folder(locations.installed_folder())
+    with TemporaryDirectory(prefix=".import-", dir=home) as work:
+        try:
+            _unpack(path, Path(work))
+            return _install(Path(work), overwrite, entry)
+        except (ModelError, MissingFileError) as error:
+            # The reader knows the zip, not the folder that it was unpacked to.
+            raise ModelError(str(error).replace(work, str(path))) from error
+
+
+def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
+    """Copy the listed files of a verified model folder to its place among the installed ones."""
+    from encephalon.io.atomic import atomic_folder, locked, sha256
+
+    model = open_model(folder)
+    if entry is None or entry.name != model.name:
+        _refuse_reserved(model.name)
+    final = locations.installed_folder() / model.name
+    with locked(final.with_name(f".{model.name}.import")):
+        if (final / DESCRIPTION).is_file() and sha256(final / DESCRIPTION) == model.sha256:
+            return open_model(final)
+        with atomic_folder(final, overwrite) as work:
+            for name in (DESCRIPTION, *model.description.files):
+                shutil.copyfile(folder / name, work / name)
+            open_model(work)
+    return open_model(final)
+
+
+def _refuse_reserved(name: str) -> None:
+    if name in registry_entries() or (locations.packaged_folder() / name).exists():
+        message = (
+            f"The name {name!r} belongs to a model that Encephalon knows: change `name` in "
+            f"{DESCRIPTION}, or use the model by its path."
+        )
+        raise ModelError(message)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Unpack the files of a zipped model, which lie at its top or in one folder, to `folder`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [item for item in archive.infolist() if not item.is_dir()]
+            names = _safe_names(members, path)
+            if sum(item.file_size for item in members) > _LARGEST_MODEL:
+                message = f"{path}: unpacks to more than {_LARGEST_MODEL:,} bytes: not a model."
+                raise ModelError(message)
+            for item, name in zip(members, names, strict=True):
+                _unpack_one(archive, item, folder / name)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        message = f"{path}: expected a zipped model, but it cannot be unpacked ({error})."
+        raise ModelError(message) from error
+    read_description(folder)
+
+
+def _safe_names(members: list[zipfile.ZipInfo], path: Path) -> list[str]:
+    """Return plain file names, the one common folder taken off; refuse anything that strays."""
+    parts = [PurePosixPath(item.filename).parts for item in members]
+    depth = 1 if all(len(part) == 2 and part[0] == parts[0][0] for part in parts) else 0
+    names = []
+    for item, part in zip(members, parts, strict=True):
+        name = part[-1] if part else ""
+        is_link = stat.S_ISLNK(item.external_attr >> 16)
+        strays = set("/\\:") & set("".join(part)) or {"..", "."} & set(part)
+        if is_link or strays or len(part) != depth + 1 or name in names:
+            message = (
+                f"{path}: holds {item.filename!r}, which is not a plain file of one model folder: "
+                "nothing was unpacked; get the model from its source again."
+            )
+            raise ModelError(message)
+        names.append(name)
+    return names
+
+
+def _unpack_one(archive: zipfile.ZipFile, item: zipfile.ZipInfo, target: Path) -> None:
+    left = item.file_size
+    with archive.open(item) as stream, target.open("xb") as file:
+        while piece := stream.read(_PIECE):
+            left -= len(piece)
+            if left < 0:
+                message = f"{item.filename} is longer than the zip says"
+                raise zipfile.BadZipFile(message)
+            file.write(piece)
+
+
+def _write_zip(model: ModelFolder, path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted((DESCRIPTION, *model.description.files)):
+            item = zipfile.ZipInfo(f"{model.name}/{name}", date_time=_EPOCH)
+            item.compress_type = zipfile.ZIP_DEFLATED
+            item.external_attr = 0o644 << 16
+            archive.writestr(item, (model.path / name).read_bytes())

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model on disk: `model.toml`, tensors, perhaps a graph, and the card.
+
+Loading parses text and tensors only; nothing is unpickled, imported or run. Every file is compared
+with its sha256 in `model.toml` before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.errors import MissingFileError, ModelError
+from encephalon.models.content import check_content
+from encephalon.models.description import (
+    ModelDescription,
+    dump_description,
+    parse_description,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["CARD", "DESCRIPTION", "GRAPH", "WEIGHTS", "ModelFolder", "check_state"]
+__all__ += ["open_model", "read_description", "save_model"]
+
+DESCRIPTION = "model.toml"
+WEIGHTS = "weights.safetensors"
+GRAPH = "graph.onnx"
+CARD = "README.md"
+
+_LARGEST_DESCRIPTION = 4 * 1024**2
+"""Bytes; a description is some kilobytes, so anything larger is something else."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model folder whose description was read and, as a rule, whose files were verified."""
+
+    path: Path
+    description: ModelDescription
+    sha256: str
+    """Of `model.toml`, which holds the sha256 of every other file: it identifies the model."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.description.name
+
+    @property
+    def study(self) -> str:
+        """The study that knows how to use the model."""
+        return self.description.study
+
+    @property
+    def graph(self) -> Path | None:
+        """The exported graph for torch-free inference, if the model has one."""
+        return self.path / GRAPH if GRAPH in self.description.files else None
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of tensors, if the model has one."""
+        return self.path / WEIGHTS if WEIGHTS in self.description.files else None
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the weights by name. Raises ModelError if there are none or any is not finite."""
+        if self.weights is None:
+            message = (
+                f"{self.path}: the model has a graph but no {WEIGHTS}: use it to predict only."
+            )
+            raise ModelError(message)
+        return _read_tensors(self.weights)
+
+    def describe(self) -> dict[str, str]:
+        """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
+        about = self.description
+        return {
+            "name": about.name,
+            "version": about.version,
+            "sha256": self.sha256,
+            "study": about.study,
+            "task": about.task,
+            "mode": about.mode,
+        }
+
+
+def open_model(path: str | Path, *, verify: bool = True) -> ModelFolder:
+    """Open the model folder `path` and compare every listed file with its sha256.
+
+    Files that `model.toml` does not list are never touched. Raises MissingFileError when there is
+    no `model.toml`, ModelError for a description or a file that is not what it should be.
+    """
+    from encephalon.io.atomic import sha256
+
+    folder = Path(path)
+    description = read_description(folder)
+    model = ModelFolder(folder, description, sha256(folder / DESCRIPTION))
+    if verify:
+        verify_files(model)
+    return model
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Return the parsed `model.toml` of `folder`, without looking at its other files."""
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        message = f"{folder}: expected a model folder, but it has no {DESCRIPTION}: check the path."
+        raise MissingFileError(message)
+    if path.stat().st_size > _LARGEST_DESCRIPTION:
+        message = f"{path}: expected a description of some kilobytes: get the model again."
+        raise ModelError(message)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        message = f"{path}: expected UTF-8 text, but it is not: get the model again."
+        raise ModelError(message) from error
+    return parse_description(text, str(path))
+
+
+def verify_files(model: ModelFolder) -> dict[str, str]:
+    """Return the listed files and their sha256; raise ModelError where a file differs."""
+    from encephalon.io.atomic import sha256
+
+    files = model.description.files
+    if not {WEIGHTS, GRAPH} & set(files):
+        message = f"{model.path}: the model lists neither {WEIGHTS} nor {GRAPH}: get it again."
+        raise ModelError(message)
+    for name, expected in files.items():
+        path = model.path / name
+        check_content(path, f"the file {name!r} of the model {model.name!r}")
+        found = sha256(path)
+        if found != expected:
+            message = (
+                f"{path}: expected sha256 {expected}, but it is {found}: the file is damaged or "
+                "was changed; get the model again."
+            )
+            raise ModelError(message)
+    return dict(files)
+
+
+def save_model(
+    folder: str | Path,
+    description: ModelDescription,
+    state: Mapping[str, NDArray[Any]] | None,
+    graph: Path | bytes | None = None,
+    card: str | None = None,
+    *,
+    overwrite: bool = False,
+) -> ModelFolder:
+    """Write a model folder in one atomic step and return it.
+
+    `state` holds the weights by name, `graph` the exported graph or its path; one of the two is
+    needed. `card` is the text of README.md, rendered from the description when None. The `files`
+    of the description are filled in here. Raises OutputExistsError when `folder` exists and
+    `overwrite` is not set, ModelError for weights that are not finite.
+    """
+    from encephalon.io.atomic import atomic_folder, sha256
+    from encephalon.models.card import render_card
+
+    final = Path(folder)
+    with atomic_folder(final, overwrite) as work:
+        if state is not None:
+            _write_tensors(work / WEIGHTS, state)
+        if graph is not None:
+            data = graph if isinstance(graph, bytes) else Path(graph).read_bytes()
+            (work / GRAPH).write_bytes(data)
+        files = {path.name: sha256(path) for path in sorted(work.iterdir())}
+        if not files:
+            message = f"{final}: a model needs weights or a graph, but got neither."
+            raise ModelError(message)
+        described = replace(description, files=files)
+        (work / CARD).write_text(card or render_card(described), encoding="utf-8")
+        described = replace(described, files={**files, CARD: sha256(work / CARD)})
+        (work / DESCRIPTION).write_text(dump_description(described), encoding="utf-8")
+    return open_model(final)
+
+
+def check_state(
+    tensors: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    """Raise ModelError unless `tensors` has exactly the names and shapes of `expected`."""
+    faults = [f"missing {name!r}" for name in expected if name not in tensors]
+    faults += [f"unexpected {name!r}" for name in tensors if name not in expected]
+    faults += [
+        f"{name!r} is {tuple(tensors[name].shape)} instead of {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in tensors and tuple(tensors[name].shape) != tuple(shape)
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        message = (
+            f"{source}: the weights do not fit the network ({'; '.join(faults[:5])}{more}): use "
+            "the recipe that they were trained with."
+        )
+        raise ModelError(message)
+
+
+def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors: dict[str, NDArray[Any]] = load_file(path)
+    except (SafetensorError, OSError, TypeError, KeyError) as error:
+        message = f"{path}: expected safetensors, but it cannot be read ({error}): get it again."
+        raise ModelError(message) from error
+    _check_finite(tensors, str(path))
+    return tensors
+
+
+def _write_tensors(path: Path, state: Mapping[str, NDArray[Any]]) -> None:
+    import numpy as np
+    from safetensors.numpy import save
+
+    # Contiguous by `asarray`, as `ascontiguousarray` would turn a scalar into a vector.
+    tensors = {name: np.asarray(state[name], order="C") for name in sorted(state)}
+    if not tensors:
+        message = f"{path}: expected weights, but the state is empty."
+        raise ModelError(message)
+    _check_finite(tensors, str(path))
+    path.write_bytes(save(tensors, metadata={"format": "np"}))
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]], source: str) -> None:
+    import numpy as np
+
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            message = f"{source}: the weights {name!r} are not finite: the training diverged."
+            raise ModelError(message)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A published weights file, given by path or downloaded: identified by its sha256."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encephalon.errors import ModelError
+from encephalon.models.content import check_content
+from encephalon.models.entries import RegistryEntry, registry_entries
+
+if TYPE_CHECKING:
+    from encephalon.models.keras import KerasLayer
+
+__all__ = ["PUBLISHED_SUFFIXES", "PublishedFile", "open_published"]
+
+PUBLISHED_SUFFIXES = (".h5", ".hdf5")
+
+_UNLISTED_NETWORK = "keras-unet"
+_UNLISTED_STUDY = "extraction"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A Keras weights file and, where its sha256 is listed, what is known of it."""
+
+    path: Path
+    sha256: str
+    entry: RegistryEntry | None = None
+
+    @property
+    def name(self) -> str:
+        """The registered name, or the file's own without its suffix."""
+        return self.entry.name if self.entry else self.path.stem
+
+    @property
+    def study(self) -> str:
+        """The study that knows how to use the weights."""
+        return self.entry.study if self.entry else _UNLISTED_STUDY
+
+    @property
+    def network(self) -> str:
+        """The registered name of the network that the weights belong to."""
+        return self.entry.network if self.entry else _UNLISTED_NETWORK
+
+    def layers(self, expected_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[KerasLayer]:
+        """Return the weights, layer by layer; see `read_keras_h5` for shapes and errors."""
+        from encephalon.models.keras import read_keras_h5
+
+        return read_keras_h5(self.path, expected_shapes)
+
+    def describe(self) -> dict[str, str]:
+        """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
+        return {
+            "name": self.name,
+            "version": self.entry.version if self.entry else "unknown",
+            "sha256": self.sha256,
+            "study": self.study,
+            "task": self.entry.task if self.entry else "segmentation",
+            "mode": "legacy",
+        }
+
+
+def open_published(path: str | Path, entry: RegistryEntry | None = None) -> PublishedFile:
+    """Identify the weights file `path` by its sha256.
+
+    A file of the user's own training, whose sha256 is not listed, is welcome: only its layers are
+    checked, when they are read. Raises MissingFileError, or ModelError when the file should be
+    `entry`, or bears the name of a published file, and its sha256 says otherwise.
+    """
+    from encephalon.io.atomic import sha256
+
+    file_path = Path(path)
+    check_content(file_path, "a published weights file (.h5)")
+    entries = registry_entries().values()
+    expected = entry or next((item for item in entries if item.file == file_path.name), None)
+    found = sha256(file_path)
+    if expected is not None and expected.sha256 != found:
+        raise ModelError(_mismatch(file_path, expected, found))
+    listed = expected or next((item for item in entries if item.sha256 == found), None)
+    return PublishedFile(file_path, found, listed)
+
+
+def _mismatch(path: Path, entry: RegistryEntry, found: str) -> str:
+    size = path.stat().st_size
+    return (
+        f"{path}: expected the published weights {entry.name!r} ({entry.size:,} bytes, sha256 "
+        f"{entry.sha256}), but it has {size:,} bytes and sha256 {found}: fetch it again, or "
+        "rename it if the weights are your own."
+    )

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The published Keras U-Net (brainy, ams) in torch, and the loading of its weights.
+
+Differences from a textbook U-Net that matter for the published weights: no normalisation; the
+transposed convolutions keep their channel count and have no activation; the skip is concatenated
+before the upsampled tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool3d
+
+from encephalon.errors import GeometryError, ModelError
+
+__all__ = ["KerasUNet", "load_keras_layers"]
+
+_MULTIPLE = 8
+"""Three poolings by two: each side must be a multiple of this many voxels."""
+
+
+class KerasUNet(nn.Module):
+    """U-Net of three poolings; 4,768,289 parameters with the default options.
+
+    Input (B, in_channels, I, J, K) float, each side a multiple of 8 voxels; output
+    (B, n_classes, I, J, K) in [0, 1]: a sigmoid for one class, a softmax over classes otherwise.
+    Raises GeometryError for another input shape.
+    """
+
+    def __init__(self, n_classes: int = 1, filters: int = 16, in_channels: int = 1) -> None:
+        super().__init__()
+        if min(n_classes, filters, in_channels) < 1:
+            message = "n_classes, filters and in_channels must be at least 1"
+            raise ValueError(message)
+        f = filters
+        self.n_classes = n_classes
+        self.in_channels = in_channels
+        self.encoder = nn.ModuleList(
+            [
+                _double(in_channels, f, 2 * f),
+                _double(2 * f, 2 * f, 4 * f),
+                _double(4 * f, 4 * f, 8 * f),
+                _double(8 * f, 8 * f, 16 * f),
+            ]
+        )
+        skips = ((8 * f, 16 * f), (4 * f, 8 * f), (2 * f, 4 * f))
+        self.upsample = nn.ModuleList(nn.ConvTranspose3d(up, up, 2, 2) for _, up in skips)
+        self.decoder = nn.ModuleList(_double(skip + up, skip, skip) for skip, up in skips)
+        self.head = nn.Conv3d(2 * f, n_classes, 1)
+        for layer in self.keras_order():
+            _initialise_like_keras(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return probabilities (B, n_classes, I, J, K) for `x` (B, in_channels, I, J, K)."""
+        logits = self.logits(x)
+        return torch.sigmoid(logits) if self.n_classes == 1 else torch.softmax(logits, dim=1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the head's output before its activation, (B, n_classes, I, J, K)."""
+        self._check_shape(x)
+        skips: list[Tensor] = []
+        for block in self.encoder:
+            x = block(x if not skips else max_pool3d(skips[-1], 2))
+            skips.append(x)
+        skips.pop()
+        for upsample, block in zip(self.upsample, self.decoder, strict=True):
+            x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
+        out: Tensor = self.head(x)
+        return out
+
+    def keras_order(self) -> Iterator[nn.Conv3d | nn.ConvTranspose3d]:
+        """Yield the 18 layers that carry weights in the order of the Keras graph."""
+        for block in self.encoder:
+            yield from _convolutions(block)
+        for upsample, block in zip(self.upsample, self.decoder, strict=True):
+            yield from _convolutions(upsample)
+            yield from _convolutions(block)
+        yield self.head
+
+    def _check_shape(self, x: Tensor) -> None:
+        sides = tuple(x.shape[2:])
+        fits = len(sides) == 3 and x.shape[1] == self.in_channels
+        if not fits or any(side == 0 or side % _MULTIPLE for side in sides):
+            message = (
+                f"The Keras U-Net expects an input (batch, {self.in_channels}, I, J, K) with I, J "
+                f"and K multiples of {_MULTIPLE}, but got {tuple(x.shape)}: pad it first."
+            )
+            raise GeometryError(message)
+
+
+def load_keras_layers(
+    network: KerasUNet,
+    layers: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    with_head: bool = True,
+) -> KerasUNet:
+    """Fill `network` in place from Keras arrays and return it.
+
+    `layers` are (name, {"kernel", "bias"}) in graph order, as `read_keras_h5` gives them: kernels
+    (kd, kh, kw, in, out), or (kd, kh, kw, out, in) where transposed. They are matched by order, as
+    Keras numbers its layers differently in every session. With `with_head=False` the last layer
+    keeps its fresh weights: transfer to a network of other classes.
+    Raises ModelError on any difference of count or shape, before a single weight is replaced.
+    """
+    modules = list(network.keras_order())
+    if len(layers) != len(modules):
+        message = (
+            f"The network has {len(modules)} layers with weights, but {len(layers)} were given: "
+            "use the weights of the published U-Net."
+        )
+        raise ModelError(message)
+    last = len(modules) if with_head else len(modules) - 1
+    filled = [
+        (module, _converted(number, name, arrays, module))
+        for number, (module, (name, arrays)) in enumerate(zip(modules, layers, strict=True))
+        if number < last
+    ]
+    with torch.no_grad():
+        for module, (kernel, bias) in filled:
+            module.weight.copy_(kernel)
+            _bias(module).copy_(bias)
+    return network
+
+
+def _converted(
+    number: int, name: str, arrays: Mapping[str, Any], module: nn.Conv3d | nn.ConvTranspose3d
+) -> tuple[Tensor, Tensor]:
+    if set(arrays) != {"kernel", "bias"}:
+        message = f"Layer {number} ({name!r}) must have kernel and bias, not {sorted(arrays)}."
+        raise ModelError(message)
+    # One transposition serves both kinds: Keras puts (in, out) last in a convolution and
+    # (out, in) last in a transposed one, torch (out, in) and (in, out) first. No flip.
+    kernel = torch.as_tensor(arrays["kernel"])
+    kernel = kernel.permute(4, 3, 0, 1, 2) if kernel.ndim == 5 else kernel
+    bias = torch.as_tensor(arrays["bias"])
+    for kind, tensor, target in (("kernel", kernel, module.weight), ("bias", bias, _bias(module))):
+        if tensor.shape != target.shape:
+            message = (
+                f"Layer {number} ({name!r}): its {kind} becomes {tuple(tensor.shape)}, but the "
+                f"network needs {tuple(target.shape)}: use the weights of the published U-Net."
+            )
+            raise ModelError(message)
+    return kernel, bias
+
+
+def _double(first: int, middle: int, last: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(first, middle, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(middle, last, 3, padding=1),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _convolutions(module: nn.Module) -> Iterator[nn.Conv3d | nn.ConvTranspose3d]:
+    for part in module.modules():
+        if isinstance(part, nn.Conv3d | nn.ConvTranspose3d):
+            yield part
+
+
+def _bias(layer: nn.Conv3d | nn.ConvTranspose3d) -> Tensor:
+    bias = layer.bias
+    if bias is None:
+        message = "A layer of the Keras U-Net has no bias: build the network anew."
+        raise ModelError(message)
+    return bias
+
+
+def _initialise_like_keras(layer: nn.Conv3d | nn.ConvTranspose3d) -> None:
+    # Keras's defaults, so that training from scratch starts where the published training did.
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(_bias(layer))

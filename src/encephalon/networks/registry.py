@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks by name: a table of places to look, so that nothing is imported before it is built.
+
+A third party adds a network in one of two ways: the `register` decorator, or an entry point in the
+group `encephalon.networks` whose name is the network's name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from encephalon.errors import RecipeError, require_extra
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+__all__ = ["ENTRY_POINTS", "build_network", "list_networks", "network_factory", "register"]
+
+ENTRY_POINTS = "encephalon.networks"
+
+_Factory = TypeVar("_Factory", bound=Callable[..., Any])
+
+_BUILT_IN: Mapping[str, str] = {
+    "distance-unet": "encephalon.networks.distance_unet:DistanceUNet",
+    "keras-unet": "encephalon.networks.keras_unet:KerasUNet",
+}
+_registered: dict[str, Callable[..., Any]] = {}
+
+
+def register(name: str) -> Callable[[_Factory], _Factory]:
+    """Return a decorator that makes a class or function buildable as `name`.
+
+    Raises RecipeError when the name already means something else.
+    """
+
+    def keep(factory: _Factory) -> _Factory:
+        known = _registered.get(name)
+        if name in _BUILT_IN or (known is not None and known is not factory):
+            message = f"The network name {name!r} is already taken: choose another name."
+            raise RecipeError(message)
+        _registered[name] = factory
+        return factory
+
+    return keep
+
+
+def list_networks() -> tuple[str, ...]:
+    """Return the sorted names of every network: built in, registered and from entry points."""
+    return tuple(sorted({*_BUILT_IN, *_registered, *_entry_points()}))
+
+
+def network_factory(name: str) -> Callable[..., Module]:
+    """Return the class or function that builds the network `name`.
+
+    Raises RecipeError for an unknown name and MissingExtraError without torch.
+    """
+    if name in _registered:
+        return _registered[name]
+    require_extra("torch", "train", f"The network {name!r}")
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        factory: Callable[..., Module] = getattr(import_module(module), attribute)
+        return factory
+    points = _entry_points()
+    if name not in points:
+        raise RecipeError(_unknown(name))
+    loaded: Callable[..., Module] = points[name].load()
+    return loaded
+
+
+def build_network(name: str, options: Mapping[str, Any] | None = None) -> Module:
+    """Build the network `name` with keyword arguments `options`, weights freshly drawn.
+
+    Raises RecipeError for an unknown name, an unknown or missing option, or a refused value;
+    MissingExtraError when torch is not installed.
+    """
+    factory = network_factory(name)
+    given = dict(options or {})
+    _check_options(name, factory, given)
+    try:
+        return factory(**given)
+    except (TypeError, ValueError) as error:
+        message = f"The network {name!r} cannot be built with the options {given}: {error}"
+        raise RecipeError(message) from error
+
+
+def _check_options(name: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    signature = inspect.signature(factory)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return
+    known = list(signature.parameters)
+    for key in given:
+        if key not in signature.parameters:
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(known)}."
+            message = f"Unknown option {key!r} of the network {name!r}; {hint}"
+            raise RecipeError(message)
+
+
+def _entry_points() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _unknown(name: str) -> str:
+    names = list_networks()
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known networks: {', '.join(names)}."
+    return f"Unknown network {name!r}; {hint}"

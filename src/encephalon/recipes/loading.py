@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find, list, show, load and write recipes. Listing reads TOML only, so it is quick."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from encephalon.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from encephalon.recipes.schema import Recipe
+
+Settings = TypeVar("Settings", bound="BaseModel")
+
+BUILT_IN = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class RecipeSummary:
+    """One line of `encephalon recipes list`."""
+
+    name: str
+    title: str
+    study: str
+    task: str
+    mode: str
+    description: str
+
+
+def list_recipes() -> list[RecipeSummary]:
+    """The built-in recipes, by name."""
+    return [_summary(path) for path in _built_in()]
+
+
+def show_recipe(name: str) -> str:
+    """The TOML text of a built-in recipe or of a recipe file, comments included."""
+    return _read_text(find_recipe(name))
+
+
+def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a built-in recipe (by name) or of the user's own (by path).
+
+    Raises RecipeError, with the nearest name or the names there are, if there is neither.
+    """
+    text = os.fspath(name_or_path)
+    built_in = BUILT_IN / f"{text}.toml"
+    if Path(text).name == text and built_in.is_file():
+        return built_in
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    raise RecipeError(_no_recipe(text))
+
+
+def load_recipe(
+    name_or_path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None
+) -> Recipe:
+    """The checked, frozen recipe of that name or file.
+
+    `overrides` maps dotted keys to values in TOML spelling ("training.epochs": "5",
+    "training.losses.0.weight": "0.5"); a value that is no TOML is taken as text. Nothing is
+    evaluated. Raises RecipeError for a missing or malformed file, an unknown key (with the
+    nearest known one) or a value out of range.
+    """
+    path = find_recipe(name_or_path)
+    data = _parse(_read_text(path), path)
+    for key, value in (overrides or {}).items():
+        _override(data, key, parse_value(value))
+    return make_recipe(data, source=f"{path} with its overrides" if overrides else str(path))
+
+
+def make_recipe(data: Mapping[str, Any], source: str) -> Recipe:
+    """A recipe from plain data; `source` says in an error where the data came from."""
+    from pydantic import ValidationError
+
+    from encephalon.recipes.faults import describe
+    from encephalon.recipes.schema import Recipe
+
+    try:
+        return Recipe.model_validate(dict(data))
+    except ValidationError as error:
+        raise RecipeError(_stop(f"{source}: {describe(error, Recipe)}")) from error
+
+
+def make_settings(
+    schema: type[Settings], settings: Mapping[str, Any], source: str, section: str = "study"
+) -> Settings:
+    """A study's own settings from the free keys of its section, checked as strictly as the rest.
+
+    `schema` is the study's pydantic model; `source` and `section` say in an error where the
+    keys came from. Raises RecipeError.
+    """
+    from pydantic import ValidationError
+
+    from encephalon.recipes.faults import describe
+
+    try:
+        return schema.model_validate(dict(settings))
+    except ValidationError as error:
+        raise RecipeError(_stop(f"{source}: {describe(error, schema, section)}")) from error
+
+
+def recipe_data(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data (what a TOML or JSON file can hold), keys without value left out.
+
+    `make_recipe(recipe_data(recipe), ...)` gives an equal recipe.
+    """
+    return recipe.model_dump(mode="json", exclude_none=True)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML text, every default written out."""
+    import tomlkit
+
+    return tomlkit.dumps(recipe_data(recipe))
+
+
+def parse_value(text: str) -> Any:
+    """The TOML value that `text` spells, or `text` itself where it spells none."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if set(parsed) == {"value"} else text
+
+
+def _built_in() -> list[Path]:
+    return sorted(BUILT_IN.glob("*.toml"), key=lambda path: path.stem)
+
+
+def _summary(path: Path) -> RecipeSummary:
+    data = _parse(_read_text(path), path)
+    study = data.get("study", {}).get("name", "")
+    words = {key: str(data.get(key, "")) for key in ("title", "task", "description")}
+    return RecipeSummary(name=path.stem, study=study, mode=data.get("mode", "sound"), **words)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read as a recipe (a UTF-8 TOML file): {error}."
+        raise RecipeError(message) from error
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    """Put `value` at the dotted `key` of `data`, making tables on the way."""
+    *parents, last = key.split(".")
+    place: Any = data
+    for part in parents:
+        place = place[_index(place, part, key)] if isinstance(place, list) else _table(place, part)
+    if isinstance(place, list):
+        place[_index(place, last, key)] = value
+    elif isinstance(place, dict) and last:
+        place[last] = value
+    else:
+        raise RecipeError(f"The override {key!r} leads into a value that holds no keys.")
+
+
+def _table(place: Any, part: str) -> Any:
+    if not isinstance(place, dict) or not part:
+        return None
+    return place.setdefault(part, {})
+
+
+def _index(items: list[Any], part: str, key: str) -> int:
+    if part.isdigit() and int(part) < len(items):
+        return int(part)
+    message = f"The override {key!r} needs a number below {len(items)} where it says {part!r}."
+    raise RecipeError(message)
+
+
+def _no_recipe(name: str) -> str:
+    import difflib
+
+    names = [path.stem for path in _built_in()]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"the built-in ones are {', '.join(names)}."
+    return f"There is no recipe and no file called {name!r}; {hint}"
+
+
+def _stop(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."

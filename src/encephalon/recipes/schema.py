@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recipe may say: plain data with defaults, checked, frozen and never evaluated.
+
+A recipe is a TOML file with a few words at the top and four sections:
+
+    name, title, description, task, mode, citation, licence
+    [study]      name = "extraction", then the settings that only this study understands
+    [table]      the columns of the table of samples (`encephalon.tables.Columns`)
+    [network]    name and options of the network
+    [training]   how it is trained
+
+Unknown keys are refused, except in `[study]`, whose settings are checked one floor up by the
+study itself (it finds them in `recipe.study.settings`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from encephalon.tables.schema import Columns
+
+Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
+Mode = Literal["sound", "legacy"]
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Study(Section):
+    """Which study the recipe belongs to, and the settings that only that study understands."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: str = Field(min_length=1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every key of `[study]` but the name, as written, for the study's own schema."""
+        return dict(self.model_extra or {})
+
+
+class Network(Section):
+    """A network by its registered name, and the options that it is built with."""
+
+    name: str = Field(min_length=1)
+    options: dict[str, Any] = {}
+
+
+class Loss(Section):
+    """One term of the loss: its registered name, its weight in the sum, and its options."""
+
+    name: str = Field(min_length=1)
+    weight: float = Field(default=1.0, ge=0)
+    options: dict[str, Any] = {}
+
+
+class Training(Section):
+    """How the network is trained. Lengths of time are in optimiser steps unless named epochs."""
+
+    epochs: int = Field(default=100, gt=0)
+    steps_per_epoch: int = Field(default=250, gt=0)
+    batch_size: int = Field(default=1, gt=0)
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    losses: tuple[Loss, ...] = Field(default=(Loss(name="dice"),), min_length=1)
+    precision: Precision = "32"
+    gradient_clip: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, gt=0)
+    monitor: str = "val_loss"
+    monitor_mode: Literal["min", "max"] = "min"
+    checkpoint_every: int = Field(default=250, gt=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    start_from: str | None = None
+    freeze: tuple[str, ...] = ()
+    l2_to_start: float = Field(default=0.0, ge=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        # `--set training.precision=32` arrives as a number.
+        return str(value) if type(value) is int else value
+
+    @field_validator("start_from")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("names no model: give a model name or folder, or leave the key out")
+        return value
+
+
+class Recipe(Section):
+    """A whole recipe; build it with `encephalon.recipes.load_recipe`."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    title: str
+    description: str = ""
+    task: Task
+    mode: Mode = "sound"
+    citation: str = ""
+    licence: str = "Apache-2.0"
+    study: Study
+    table: Columns = Columns()
+    network: Network
+    training: Training = Training()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Axes of charts: round tick values and the way from a value to a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+
+__all__ = ["Axis", "axis_of", "round_step"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values from `low` to `high` drawn from pixel `start` to pixel `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: tuple[float, ...]
+
+    def at(self, value: float) -> float:
+        """The pixel of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def axis_of(values: Iterable[float], start: float, end: float, ticks: int = 5) -> Axis:
+    """Make an axis with about `ticks` round values that holds every finite value.
+
+    Without any it runs from 0 to 1, and with a single one it is one step wide around it.
+    """
+    finite = [float(value) for value in values if isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    if high - low < 1e-9 * max(1.0, abs(low)):
+        pad = 0.05 * abs(low) or 0.5
+        low, high = low - pad, high + pad
+    step = round_step((high - low) / ticks)
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    values_at = tuple(round(place * step, 12) for place in range(first, last + 1))
+    return Axis(values_at[0], values_at[-1], start, end, values_at)
+
+
+def round_step(step: float) -> float:
+    """The next of 1, 2, 2.5 or 5 times a power of ten that is not below `step`."""
+    power = 10.0 ** floor(log10(step))
+    enough = step / power * (1 - 1e-9)
+    return power * next(factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor >= enough)

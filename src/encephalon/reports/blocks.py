@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The blocks a page is made of: tiles, tables, facts, figures, cards and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from encephalon.reports.markup import Html, number, tag, text
+from encephalon.reports.pictures import Picture
+
+__all__ = [
+    "Tile",
+    "badge",
+    "card",
+    "details",
+    "facts",
+    "figure",
+    "grid",
+    "note",
+    "paragraph",
+    "table",
+    "tiles",
+]
+
+# A shape beside each colour, for readers who do not see the colour and for grey paper.
+# Characters beyond which a fact takes a whole line.
+_WIDE = 60
+_BADGES = {"ok": "●", "check": "▲", "fail": "■"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One large figure with a label below and, smaller, a detail such as its interval."""
+
+    value: Any
+    label: str
+    detail: str | None = None
+    status: str | None = None
+
+
+def tiles(entries: Sequence[Tile]) -> Html:
+    """Show a row of large figures."""
+    return tag("div", *(_tile(entry) for entry in entries), class_="tiles")
+
+
+def table(
+    columns: Mapping[str, str] | Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    caption: str | None = None,
+    digits: int = 4,
+) -> Html:
+    """Show rows by the chosen columns (key to heading); numbers are aligned at their end.
+
+    Cells may hold markup, such as a badge. A missing value is a dash.
+    """
+    named = columns if isinstance(columns, Mapping) else {name: name for name in columns}
+    numeric = {key: _is_numeric([row.get(key) for row in rows]) for key in named}
+    head = [
+        tag("th", heading, scope="col", class_="number" if numeric[key] else None)
+        for key, heading in named.items()
+    ]
+    body = [
+        tag("tr", *(_cell(row.get(key), numeric[key], digits) for key in named)) for row in rows
+    ]
+    title = tag("caption", caption) if caption else None
+    inner = tag("table", title, tag("thead", tag("tr", *head)), tag("tbody", *body))
+    return tag("div", inner, class_="scroll")
+
+
+def facts(entries: Mapping[str, Any]) -> Html:
+    """Show names and values in two columns; None values are left out."""
+    pairs = []
+    for name, value in entries.items():
+        if value is not None:
+            wide = "wide" if len(str(value)) > _WIDE else None
+            pairs.append(tag("div", tag("dt", name), tag("dd", value), class_=wide))
+    return tag("dl", *pairs, class_="facts")
+
+
+def figure(content: Picture | Html, caption: str | Html | None = None) -> Html:
+    """Show a picture or chart with a caption."""
+    inner = content.html if isinstance(content, Picture) else content
+    return tag("figure", inner, tag("figcaption", caption) if caption else None)
+
+
+def card(title: str, *blocks: Any, status: str | None = None, anchor: str | None = None) -> Html:
+    """Show a titled box that is never torn over two printed pages."""
+    mark = badge(status) if status else None
+    head = tag("div", tag("h3", title), mark, class_="card-head")
+    kind = f"card status-{status}" if status in _BADGES else "card"
+    return tag("article", head, *blocks, class_=kind, id=anchor)
+
+
+def badge(status: str) -> Html:
+    """Show ok, check or fail as a word with a colour and a shape; other words plainly."""
+    shape = tag("span", _BADGES[status], aria_hidden="true") if status in _BADGES else None
+    return tag("span", shape, status, class_=f"badge badge-{status}" if shape else "badge")
+
+
+def note(content: str | Html, kind: str = "info") -> Html:
+    """Show a remark; `kind` is info, check or fail."""
+    return tag("p", content, class_=f"note note-{kind}")
+
+
+def paragraph(content: str | Html) -> Html:
+    """Show a paragraph of text."""
+    return tag("p", content)
+
+
+def details(title: str, *blocks: Any) -> Html:
+    """Show blocks that stay folded until the reader opens them."""
+    return tag("details", tag("summary", title), *blocks)
+
+
+def grid(*blocks: Any) -> Html:
+    """Put blocks side by side where the page is wide enough."""
+    return tag("div", *blocks, class_="grid")
+
+
+def _tile(entry: Tile) -> Html:
+    kind = f"tile status-{entry.status}" if entry.status else "tile"
+    detail = tag("div", entry.detail, class_="tile-detail") if entry.detail else None
+    value = tag("div", entry.value, class_="tile-value")
+    return tag("div", value, tag("div", entry.label, class_="tile-label"), detail, class_=kind)
+
+
+def _cell(value: Any, numeric: bool, digits: int) -> Html:
+    if value is None or value == "":
+        shown = text("–")
+    elif isinstance(value, float):
+        shown = text(number(value, digits))
+    else:
+        shown = text(value)
+    return tag("td", shown, class_="number" if numeric else None)
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    kinds = [isinstance(value, int | float) for value in values if value not in (None, "")]
+    return bool(kinds) and all(kinds)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small charts as SVG: dots per group, curves, and predicted against true values.
+
+Colours come from the page's style, so charts follow its dark and printed forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from encephalon.evaluation.intervals import Interval
+from encephalon.reports.axes import Axis, axis_of
+from encephalon.reports.markup import Html, join, number, tag
+
+__all__ = ["DotGroup", "Series", "dot_chart", "line_chart", "scatter_chart"]
+
+_WIDTH = 520.0
+_ROW = 34.0
+_PLOT_HEIGHT = 260.0
+_BOTTOM = 40.0
+_COLOURS = 4
+
+
+@dataclass(frozen=True)
+class DotGroup:
+    """One row of a dot chart: its name, its values and the interval to draw over them."""
+
+    label: str
+    values: Sequence[float]
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: a name and its points; points that are not finite break nothing."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
+    """Show every value of every group as a dot, with the interval's value and ends as bars."""
+    left = 20.0 + 7.0 * max((len(group.label) for group in groups), default=0)
+    left = min(left, 200.0)
+    ends = [end for group in groups for end in _ends(group.interval)]
+    shown = [value for group in groups for value in group.values] + ends
+    axis = axis_of(shown, left, _WIDTH - 16.0)
+    height = _ROW * len(groups) + _BOTTOM
+    rows = [_dots(group, axis, _ROW * (place + 0.5), left) for place, group in enumerate(groups)]
+    return _chart(join(_grid_below(axis, height, title), *rows), height, title)
+
+
+def line_chart(series: Sequence[Series], x_title: str, y_title: str) -> Html:
+    """Show curves, such as losses over epochs, each named in its own colour above the plot."""
+    across = axis_of([value for each in series for value in each.x], 52.0, _WIDTH - 16.0)
+    up = axis_of([value for each in series for value in each.y], _PLOT_HEIGHT, 34.0)
+    height = _PLOT_HEIGHT + _BOTTOM
+    curves = [_curve(each, across, up, place % _COLOURS) for place, each in enumerate(series)]
+    names = _names(series)
+    return _chart(join(_frame(across, up, x_title), names, *curves), height, y_title)
+
+
+def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str) -> Html:
+    """Show pairs as dots with the line of equality, both axes having one scale."""
+    shared = [*x, *y]
+    across = axis_of(shared, 60.0, 60.0 + _PLOT_HEIGHT)
+    up = axis_of(shared, _PLOT_HEIGHT + 24.0, 24.0)
+    ends = {"x1": _px(across.start), "y1": _px(up.start), "x2": _px(across.end), "y2": _px(up.end)}
+    line = tag("line", class_="guide", **ends)
+    marks = [
+        _mark(across.at(a), up.at(b))
+        for a, b in zip(x, y, strict=True)
+        if isfinite(a) and isfinite(b)
+    ]
+    name = tag("text", y_title, x=0, y=12)
+    height = _PLOT_HEIGHT + 24.0 + _BOTTOM
+    return _chart(join(_frame(across, up, x_title), name, line, *marks), height, y_title)
+
+
+def _dots(group: DotGroup, axis: Axis, y: float, left: float) -> Html:
+    label = tag("text", group.label, x=_px(left - 12.0), y=_px(y + 4.0), text_anchor="end")
+    marks = [_mark(axis.at(value), y) for value in group.values if isfinite(value)]
+    ends = _ends(group.interval)
+    if len(ends) == 3:
+        value, low, high = (_px(axis.at(end)) for end in ends)
+        above, below = _px(y + 4), _px(y + 14)
+        marks.append(tag("line", class_="span", x1=low, x2=high, y1=_px(y + 9), y2=_px(y + 9)))
+        marks.append(tag("line", class_="middle", x1=value, x2=value, y1=above, y2=below))
+    return join(label, *marks)
+
+
+def _grid_below(axis: Axis, height: float, title: str) -> Html:
+    base = height - _BOTTOM + 4.0
+    lines = []
+    for value in axis.ticks:
+        x = _px(axis.at(value))
+        lines.append(tag("line", class_="axis", x1=x, x2=x, y1=0, y2=_px(base)))
+        lines.append(tag("text", number(value), x=x, y=_px(base + 14), text_anchor="middle"))
+    middle = _px((axis.start + axis.end) / 2)
+    lines.append(tag("text", title, x=middle, y=_px(base + 31), text_anchor="middle"))
+    return join(*lines)
+
+
+def _frame(across: Axis, up: Axis, x_title: str) -> Html:
+    lines = []
+    for value in up.ticks:
+        y = up.at(value)
+        ends = {"x1": _px(across.start), "x2": _px(across.end)}
+        lines.append(tag("line", class_="axis", y1=_px(y), y2=_px(y), **ends))
+        place = {"x": _px(across.start - 8), "y": _px(y + 4)}
+        lines.append(tag("text", number(value), text_anchor="end", **place))
+    for value in across.ticks:
+        x = _px(across.at(value))
+        lines.append(tag("text", number(value), x=x, y=_px(up.start + 18), text_anchor="middle"))
+    middle = _px((across.start + across.end) / 2)
+    lines.append(tag("text", x_title, x=middle, y=_px(up.start + 35), text_anchor="middle"))
+    return join(*lines)
+
+
+def _names(series: Sequence[Series]) -> Html:
+    names, left = [], 52.0
+    for place, each in enumerate(series):
+        kind = f"series-{place % _COLOURS}"
+        names.append(tag("text", each.label, x=_px(left), y=16, class_=kind))
+        left += 22.0 + 7.0 * len(each.label)
+    return join(*names)
+
+
+def _curve(series: Series, across: Axis, up: Axis, colour: int) -> Html:
+    points = [
+        f"{_px(across.at(x))},{_px(up.at(y))}"
+        for x, y in zip(series.x, series.y, strict=True)
+        if isfinite(x) and isfinite(y)
+    ]
+    return tag("polyline", class_=f"curve series-{colour}", points=" ".join(points))
+
+
+def _mark(x: float, y: float) -> Html:
+    return tag("circle", class_="mark", cx=_px(x), cy=_px(y), r=3.5)
+
+
+def _ends(interval: Interval | None) -> list[float]:
+    if interval is None:
+        return []
+    return [end for end in (interval.value, interval.low, interval.high) if isfinite(end)]
+
+
+def _chart(content: Html, height: float, title: str) -> Html:
+    box = f"0 0 {_WIDTH:g} {height:g}"
+    return tag("svg", content, class_="chart", viewBox=box, role="img", aria_label=title)
+
+
+def _px(value: float) -> str:
+    return f"{value:.1f}"

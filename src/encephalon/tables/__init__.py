@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of samples: their columns, checks, joins, splits, and the leakage audit.
+
+Names are loaded when they are first used, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encephalon.tables.bids import bids_table
+    from encephalon.tables.checks import check_table, checked, fault_message
+    from encephalon.tables.joins import join_tables
+    from encephalon.tables.labels import map_labels, verify_labels
+    from encephalon.tables.leakage import LeakageReport, audit, require_clean
+    from encephalon.tables.reading import is_table, read_table, write_table
+    from encephalon.tables.samples import Sample, collect_samples, file_stem, table_samples
+    from encephalon.tables.schema import Columns, Fault, Table
+    from encephalon.tables.splits import SplitOptions, fold_table, split_table, use_fold
+
+_HOMES = {
+    "bids": ("bids_table",),
+    "checks": ("check_table", "checked", "fault_message"),
+    "joins": ("join_tables",),
+    "labels": ("map_labels", "verify_labels"),
+    "leakage": ("LeakageReport", "audit", "require_clean"),
+    "reading": ("is_table", "read_table", "write_table"),
+    "samples": ("Sample", "collect_samples", "file_stem", "table_samples"),
+    "schema": ("Columns", "Fault", "Table"),
+    "splits": ("SplitOptions", "fold_table", "split_table", "use_fold"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Columns",
+    "Fault",
+    "LeakageReport",
+    "Sample",
+    "SplitOptions",
+    "Table",
+    "audit",
+    "bids_table",
+    "check_table",
+    "checked",
+    "collect_samples",
+    "fault_message",
+    "file_stem",
+    "fold_table",
+    "is_table",
+    "join_tables",
+    "map_labels",
+    "read_table",
+    "require_clean",
+    "split_table",
+    "table_samples",
+    "use_fold",
+    "verify_labels",
+    "write_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

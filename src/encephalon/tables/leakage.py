@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The leakage audit: does any part of a split know something of another?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encephalon.errors import TableError
+from encephalon.tables.schema import SPLITS, Table
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_CHUNK = 1 << 20  # bytes read at a time
+_SHOWN = 5  # names that a sentence repeats
+
+
+@dataclass(frozen=True)
+class Straddle:
+    """A group, or a file's content, that lies in more than one part of the split."""
+
+    name: str
+    parts: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LeakageReport:
+    """What the audit found.
+
+    column     the column whose values were the groups ("" where none was looked at)
+    groups     the groups that straddle parts
+    contents   identical files in rows of different parts
+    ids        ids that stand in more than one row
+    exposed    part -> (rows that share a group with "train", rows of the part)
+    """
+
+    column: str = ""
+    groups: tuple[Straddle, ...] = ()
+    contents: tuple[Straddle, ...] = ()
+    ids: tuple[str, ...] = ()
+    exposed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing leaks."""
+        return not (self.groups or self.contents or self.ids)
+
+    def sentences(self) -> list[str]:
+        """The findings, one sentence each; a single sentence where nothing leaks."""
+        if self.clean:
+            return ["No group, file or id is shared between the parts of the split."]
+        found = [
+            f"{count} of {total} {part} rows share their {self.column!r} with train rows."
+            for part, (count, total) in self.exposed.items()
+            if count
+        ]
+        found += _listed(self.groups, f"values of {self.column!r} lie in more than one part")
+        found += _listed(self.contents, "files are identical in rows of different parts")
+        if self.ids:
+            found.append(f"{len(self.ids)} ids are not unique: {_some(self.ids)}.")
+        return found
+
+
+def audit(table: Table, *, group: str | None = None, contents: bool = True) -> LeakageReport:
+    """Look for groups, identical files and ids that the parts of the table's split share.
+
+    `group` is the column to look at, the table's group column by default. `contents` compares
+    the files of the inputs by SHA-256; a `.gz` file by what it holds, so that two compressions
+    of one image are the same. Raises TableError if the table has no split column.
+    """
+    split = table.columns.split
+    if split is None or not table.has(split):
+        message = f"{table.source} has no split to audit: run  encephalon table split  first."
+        raise TableError(message)
+    parts = table.texts(split)
+    column = group or table.columns.group or ""
+    labels = table.texts(column) if column else [""] * len(table)
+    return LeakageReport(
+        column=column,
+        groups=tuple(_straddling(labels, parts, table.ids)),
+        contents=tuple(_same_contents(table, parts)) if contents else (),
+        ids=tuple(_twice(table.ids)),
+        exposed=_exposed(labels, parts),
+    )
+
+
+def require_clean(table: Table, report: LeakageReport) -> None:
+    """Raise TableError with the findings unless the report is clean."""
+    if not report.clean:
+        findings = " ".join(report.sentences())
+        raise TableError(f"The split of {table.source} leaks. {findings}")
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's content, decompressed if it is a gzip file."""
+    import gzip
+
+    def digest(stream: BinaryIO) -> str:
+        total = hashlib.sha256()
+        while chunk := stream.read(_CHUNK):
+            total.update(chunk)
+        return total.hexdigest()
+
+    with path.open("rb") as raw:
+        if path.suffix.lower() != ".gz":
+            return digest(raw)
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            return digest(unpacked)  # type: ignore[arg-type]
+
+
+def _straddling(
+    labels: Sequence[str], parts: Sequence[str], ids: Sequence[str]
+) -> Iterator[Straddle]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, (label, part) in enumerate(zip(labels, parts, strict=True)):
+        if label and part:
+            rows[label].append(row)
+    for label, places in rows.items():
+        found = {parts[row] for row in places}
+        if len(found) > 1:
+            order = tuple(sorted(found, key=_rank))
+            yield Straddle(label, order, tuple(ids[row] for row in places))
+
+
+def _rank(part: str) -> tuple[int, str]:
+    return (SPLITS.index(part) if part in SPLITS else len(SPLITS), part)
+
+
+def _exposed(labels: Sequence[str], parts: Sequence[str]) -> dict[str, tuple[int, int]]:
+    pairs = list(zip(labels, parts, strict=True))
+    seen = {label for label, part in pairs if part == "train"} - {""}
+    found: dict[str, tuple[int, int]] = {}
+    for name in SPLITS[1:]:
+        own = [label for label, part in pairs if part == name]
+        if own:
+            found[name] = (sum(label in seen for label in own), len(own))
+    return found
+
+
+def _same_contents(table: Table, parts: Sequence[str]) -> Iterator[Straddle]:
+    """Identical files in different parts; only files that could be identical are hashed."""
+    files: dict[Path, list[int]] = defaultdict(list)
+    for column in table.columns.inputs.values():
+        if table.has(column):
+            for row, cell in enumerate(table.texts(column)):
+                path = table.path(cell) if cell else None
+                if path is not None and path.is_file():
+                    files[path].append(row)
+    alike: dict[tuple[str, bytes], list[Path]] = defaultdict(list)
+    for path in files:
+        alike[_fingerprint(path)].append(path)
+    for paths in alike.values():
+        yield from _identical(paths, files, parts, table.ids)
+
+
+def _identical(
+    paths: list[Path], files: Mapping[Path, list[int]], parts: Sequence[str], ids: Sequence[str]
+) -> Iterator[Straddle]:
+    # The same path in two rows needs no hash.
+    hashes = {path: content_hash(path) if len(paths) > 1 else str(path) for path in paths}
+    rows = [(hashes[path], path, row) for path in paths for row in files[path]]
+    names = {code: path.name for code, path, _ in reversed(rows)}
+    found = _straddling(
+        [code for code, _, _ in rows],
+        [parts[row] for _, _, row in rows],
+        [ids[row] for _, _, row in rows],
+    )
+    for straddle in found:
+        yield Straddle(names[straddle.name], straddle.parts, straddle.ids)
+
+
+def _fingerprint(path: Path) -> tuple[str, bytes]:
+    """A cheap key that identical contents share: gzip's own checksum and length, or the size."""
+    size = path.stat().st_size
+    if path.suffix.lower() != ".gz" or size < 8:
+        return ("size", str(size).encode())
+    with path.open("rb") as stream:
+        stream.seek(-8, 2)  # RFC 1952: CRC-32 and length of what is compressed
+        return ("gzip", stream.read(8))
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    seen: set[str] = set()
+    return list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+
+
+def _listed(straddles: Sequence[Straddle], what: str) -> list[str]:
+    if not straddles:
+        return []
+    return [f"{len(straddles)} {what}: {_some([straddle.name for straddle in straddles])}."]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

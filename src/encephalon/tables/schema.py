@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a table of samples is: which column means what, and the rows themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from encephalon.errors import TableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+SPLITS = ("train", "validation", "test")
+"""The names that a split column may hold; an empty cell belongs to no part."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table means what. Nothing else in the table is looked at.
+
+    id           the column whose value names a sample and everything made from it
+    inputs       the role of each image ("image", "t1", "flair" ...) and its column of file paths
+    optional     the roles, and the covariates, that a row may leave empty
+    target       the column of what is learnt: file paths, numbers or class names
+    target_kind  "labels" (a label image), "image", "number", or the class names in order
+    labels       what becomes of a label image: "keep", "nonzero" (binarised), or a mapping from
+                 the label, as text, to its new value (labels that it leaves out become 0)
+    covariates   a further input column and "number", or its categories in order
+    group        what may never straddle a split: an animal, a person, a volume
+    split        the column that holds "train", "validation" or "test"
+    """
+
+    # Recipes are read through pydantic, which finds here that unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    id: str = "id"
+    inputs: dict[str, str] = field(default_factory=lambda: {"image": "image"})
+    optional: tuple[str, ...] = ()
+    target: str | None = None
+    target_kind: Literal["labels", "image", "number"] | tuple[str, ...] = "labels"
+    labels: Literal["keep", "nonzero"] | dict[str, int] = "keep"
+    covariates: dict[str, Literal["number"] | tuple[str, ...]] = field(default_factory=dict)
+    group: str | None = None
+    split: str | None = None
+
+    def file_columns(self) -> dict[str, str]:
+        """Role and column of everything that is a file: the inputs, and a target image."""
+        files = dict(self.inputs)
+        if self.target is not None and self.target_kind in {"labels", "image"}:
+            files["target"] = self.target
+        return files
+
+    def needed(self) -> list[str]:
+        """Names of all columns that the table must have, each once, in a fixed order."""
+        names = [self.id, *self.inputs.values(), self.target, *self.covariates]
+        names += [self.group, self.split]
+        return list(dict.fromkeys(name for name in names if name is not None))
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table, as text, with the meaning of its columns.
+
+    frame    one row a sample; cells are text, or None where the table says nothing
+    columns  which column means what
+    folder   what relative file paths start from: the folder that the table lies in
+    source   the file that the table came from, for messages
+    """
+
+    frame: pd.DataFrame
+    columns: Columns
+    folder: Path
+    source: str = "the table"
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.frame)
+
+    @property
+    def ids(self) -> list[str]:
+        """The id of each row."""
+        return self.texts(self.columns.id, missing="")
+
+    def has(self, column: str | None) -> bool:
+        """Whether the table has that column (False for None)."""
+        return column is not None and column in self.frame.columns
+
+    def texts(self, column: str, missing: str = "") -> list[str]:
+        """The cells of a column as text, `missing` where a cell is empty."""
+        self._require(column)
+        return [missing if value is None else str(value) for value in self.frame[column]]
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """The cells of a column (N,) as numbers, NaN where a cell is empty or no number."""
+        import pandas as pd
+
+        self._require(column)
+        values = pd.to_numeric(self.frame[column], errors="coerce")
+        return values.to_numpy(dtype="float64")
+
+    def path(self, cell: str) -> Path:
+        """The file that a cell means: absolute, or relative to the table's folder."""
+        return self.folder / Path(cell).expanduser()
+
+    def part(self, name: str) -> Table:
+        """The rows whose split column holds `name` ("train", "validation" or "test")."""
+        if self.columns.split is None:
+            message = f"{self.source} has no split column: name it in [table] or split the table."
+            raise TableError(message)
+        cells = self.texts(self.columns.split)
+        return self.select([index for index, cell in enumerate(cells) if cell == name])
+
+    def select(self, rows: Sequence[int]) -> Table:
+        """The rows at these positions, in the order given."""
+        return replace(self, frame=self.frame.iloc[list(rows)].reset_index(drop=True))
+
+    def with_column(self, name: str, cells: Sequence[str | None]) -> Table:
+        """The same table with one column added or replaced."""
+        import pandas as pd
+
+        frame = self.frame.copy()
+        frame[name] = pd.Series(list(cells), index=frame.index, dtype=object)
+        return replace(self, frame=frame)
+
+    def _require(self, column: str) -> None:
+        if column not in self.frame.columns:
+            have = ", ".join(map(repr, self.frame.columns))
+            raise TableError(f"{self.source} has no column {column!r}; it has {have}.")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a table.
+
+    row      line of the table as a spreadsheet numbers it: the header is 1, the first sample
+             2; 0 for a fault of the table as a whole
+    column   the column at fault, or "" for the row as a whole
+    message  what was expected, what came, and what to do, without row and column
+    """
+
+    row: int
+    column: str
+    message: str
+
+    def __str__(self) -> str:
+        """The fault as one line."""
+        place = f"row {self.row}" if self.row else "the table"
+        return (
+            f"{place}, {self.column!r}: {self.message}"
+            if self.column
+            else (f"{place}: {self.message}")
+        )

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: any task, any device, and an exact resume after a kill at any moment.
+
+A batch is a pure function of its number, so that the position in the stream of samples is that
+number. Together with the weights, optimiser, schedule, averaged weights, early stopping, the epoch's
+running sums and every random generator it is all that a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from encephalon.errors import RunError
+from encephalon.recipes.schema import Training
+from encephalon.training.checkpoint import (
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from encephalon.training.losses import Term, WeightedLoss
+from encephalon.training.optimisers import (
+    DistanceToStart,
+    build_optimiser,
+    build_scheduler,
+    freeze,
+)
+from encephalon.training.runs import RunFolder, write_history
+
+
+class Task(Protocol):
+    """What a study hands to the loop."""
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Input and target of batch `number`, on the CPU, depending on nothing but the number."""
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Metrics of `network` on the validation samples."""
+
+
+@dataclass
+class Progress:
+    """Where a run is; everything here is stored in a checkpoint."""
+
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = math.nan
+    best_epoch: int = -1
+    stopped: bool = False
+
+
+Report = Callable[[Progress, Mapping[str, float]], None]
+
+
+class Loop:
+    """One training run.
+
+    Parameters
+    ----------
+    task, network
+        What to learn, and with what.
+    settings
+        The `[training]` section of the recipe.
+    run
+        Where checkpoints and the history go.
+    fabric
+        Device, precision and processes; see `make_fabric`.
+    report
+        Called after every step with the progress and the step's losses.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        network: nn.Module,
+        settings: Training,
+        run: RunFolder,
+        fabric: lightning.Fabric,
+        report: Report | None = None,
+    ) -> None:
+        self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
+        self.report = report or (lambda _progress, _losses: None)
+        freeze(network, settings.freeze)
+        self.total_steps = settings.epochs * settings.steps_per_epoch
+        self.loss = WeightedLoss([Term(t.name, t.weight, t.options) for t in settings.losses])
+        self.to_start = DistanceToStart(network, settings.l2_to_start)
+        optimiser = build_optimiser(
+            settings.optimiser,
+            network.parameters(),
+            settings.learning_rate,
+            settings.weight_decay,
+        )
+        self.scheduler = build_scheduler(
+            settings.schedule,
+            optimiser,
+            settings.warmup_steps,
+            self.total_steps,
+            settings.monitor_mode,
+        )
+        self.average = copy.deepcopy(network).to(fabric.device)
+        self.network, self.optimiser = fabric.setup(network, optimiser)
+        self.best_state: dict[str, Tensor] = {}
+        self.progress = Progress()
+
+    def fit(self) -> dict[str, Tensor]:
+        """Train to the end and return the best weights by the monitored metric, on the CPU."""
+        loader = _Ahead(self._batch)
+        try:
+            while self.progress.step < self.total_steps and not self.progress.stopped:
+                losses = self._step(loader.get(self.progress.step))
+                self.report(self.progress, losses)
+                if self.progress.step % self.settings.steps_per_epoch == 0:
+                    self._end_epoch()
+                    self.save()
+                elif self.progress.step % self.settings.checkpoint_every == 0:
+                    self.save()
+        finally:
+            loader.close()
+        return self.best_state
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        number = step * self.fabric.world_size + self.fabric.global_rank
+        return self.task.batch(number)
+
+    def _step(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
+        image, target = (self.fabric.to_device(tensor) for tensor in batch)
+        self.network.train()
+        total, terms = self.loss(self.network(image).float(), target)
+        if self.settings.l2_to_start > 0:
+            total = total + self.to_start(self.network.module)
+        self.fabric.backward(total)
+        if self.settings.gradient_clip is not None:
+            self.fabric.clip_gradients(
+                self.network, self.optimiser, max_norm=self.settings.gradient_clip
+            )
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        if self.settings.schedule != "plateau":
+            self.scheduler.step()  # type: ignore[call-arg]
+        self._average_weights()
+        return self._count({"loss": total.detach(), **terms})
+
+    def _count(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        values = {name: float(self.fabric.all_reduce(v)) for name, v in losses.items()}
+        if not math.isfinite(values["loss"]):
+            message = (
+                f"{self.run.path}: the loss became {values['loss']} at step "
+                f"{self.progress.step}: lower the learning rate or clip gradients."
+            )
+            raise RunError(message)
+        for name, value in values.items():
+            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+        self.progress.step += 1
+        return values
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        """Follow the weights with an exponential average, shorter while there are few steps."""
+        step = self.progress.step
+        keep = min(self.settings.ema, (1 + step) / (10 + step))
+        current = self.network.module.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(current[name].to(value.dtype), 1 - keep)
+            else:
+                value.copy_(current[name])
+
+    def _end_epoch(self) -> None:
+        progress, steps = self.progress, self.settings.steps_per_epoch
+        row: dict[str, float] = {"epoch": float(len(progress.history) + 1)}
+        row |= {f"train_{name}": value / steps for name, value in progress.sums.items()}
+        row["learning_rate"] = float(self.optimiser.param_groups[0]["lr"])
+        self.average.eval()
+        metrics = self.task.validate(self.average, self.fabric.device)
+        row |= {f"val_{name}": value for name, value in metrics.items()}
+        progress.sums = {}
+        progress.history.append(row)
+        self._judge(row)
+        if self.fabric.is_global_zero:
+            write_history(self.run.history, progress.history)
+            _write_events(self.run, row)
+
+    def _judge(self, row: Mapping[str, float]) -> None:
+        """Keep the best weights; stop when `patience` epochs brought nothing better."""
+        settings, progress = self.settings, self.progress
+        if settings.monitor not in row:
+            known = ", ".join(sorted(row))
+            message = f"The recipe monitors {settings.monitor!r}, but an epoch has {known}."
+            raise RunError(message)
+        value, sign = row[settings.monitor], 1.0 if settings.monitor_mode == "max" else -1.0
+        if math.isnan(progress.best) or sign * (value - progress.best) > 0:
+            progress.best, progress.best_epoch = value, int(row["epoch"])
+            self.best_state = {
+                k: v.detach().cpu().clone() for k, v in self.average.state_dict().items()
+            }
+        if settings.schedule == "plateau":
+            self.scheduler.step(value)
+        waited = int(row["epoch"]) - progress.best_epoch
+        progress.stopped = settings.patience is not None and waited >= settings.patience
+
+    def save(self) -> None:
+        """Write a checkpoint (the first process only)."""
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "progress": asdict(self.progress),
+            "network": self.network.module.state_dict(),
+            "average": self.average.state_dict(),
+            "best": self.best_state,
+            "start": self.to_start.start,
+            "optimiser": self.optimiser.state_dict(),
+            "scheduler": _plain_state(self.scheduler.state_dict()),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "random": random_state(),
+        }
+        save_checkpoint(self.run.checkpoint, state)
+
+    def resume(self) -> None:
+        """Go on from the run's checkpoint; a run killed before its first one starts anew."""
+        if not self.run.checkpoint.exists():
+            return
+        state = load_checkpoint(self.run.checkpoint)
+        try:
+            self.network.module.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            self.progress = Progress(**state["progress"])
+        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            message = f"{self.run.checkpoint} does not fit this recipe ({error}): start anew."
+            raise RunError(message) from error
+        self.best_state = state["best"]
+        self.to_start.start = {k: v.to(self.fabric.device) for k, v in state["start"].items()}
+        restore_random_state(state["random"])
+
+
+class _Ahead:
+    """Make the next batch in a thread while the current one is learnt from."""
+
+    def __init__(self, make: Callable[[int], tuple[Tensor, Tensor]]) -> None:
+        self.make = make
+        # One thread beside the network's: two teams of threads on the same cores slow both.
+        self.pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+        self.next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+
+    def get(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of `step`, with that of the next step begun."""
+        future = self.next[1] if self.next and self.next[0] == step else None
+        future = future or self.pool.submit(self.make, step)
+        self.next = (step + 1, self.pool.submit(self.make, step + 1))
+        return future.result()
+
+    def close(self) -> None:
+        """Drop what has not begun."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def make_fabric(device: str, precision: str, devices: int = 1) -> lightning.Fabric:
+    """Fabric for "cpu", "cuda", "cuda:N" or "mps"; several `devices` train with DDP."""
+    kind, _, index = device.partition(":")
+    chosen: int | list[int] = [int(index)] if index else devices
+    fabric = lightning.Fabric(
+        accelerator="cpu" if kind == "cpu" else kind,
+        devices=chosen,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def _plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A scheduler's state without its functions, which the recipe builds again."""
+    return {k: v for k, v in state.items() if k not in {"lr_lambdas", "mode_worse"}}
+
+
+def _write_events(run: RunFolder, row: Mapping[str, float]) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run.tensorboard)) as writer:  # type: ignore[no-untyped-call]
+        for name, value in row.items():
+            writer.add_scalar(name, value, int(row["epoch"]))  # type: ignore[no-untyped-call]

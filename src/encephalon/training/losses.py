@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses by name, and their weighted sum as a recipe asks for it.
+
+Overlap losses take logits (B, C, ...) and targets in [0, 1] of the same shape. Distance losses take
+signed distances, in voxels, positive inside. Each returns a scalar tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from encephalon.errors import RecipeError
+
+#: Smoothing of the overlap losses, as in the published training of brainy (nobrainer spec 3.4).
+EPSILON = 1e-7
+
+
+def dice(logits: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """1 - 2 |P∩T| / (|P| + |T|), per sample over all voxels and channels."""
+    intersection, total = _overlap(logits.sigmoid(), target)
+    return (1 - (2 * intersection + epsilon) / (total + epsilon)).mean()
+
+
+def jaccard(logits: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """1 - |P∩T| / |P∪T|, per sample over all voxels and channels."""
+    intersection, total = _overlap(logits.sigmoid(), target)
+    return (1 - (intersection + epsilon) / (total - intersection + epsilon)).mean()
+
+
+def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Cross-entropy weighted by (1 - p of the truth)^gamma (Lin et al. 2017)."""
+    entropy = nnf.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean()
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of every channel."""
+    return nnf.binary_cross_entropy_with_logits(logits, target)
+
+
+def distance(predicted: Tensor, target: Tensor, far: float = 6.0, focus: float = 4.0) -> Tensor:
+    """Smooth absolute error of signed distances, heavier near the border.
+
+    Targets are clipped at ± `far` voxels; a voxel on the border weighs 1 + `focus`.
+    """
+    target = target.clamp(-far, far)
+    weight = 1 + focus * torch.exp(-target.abs())
+    error = nnf.smooth_l1_loss(predicted, target, reduction="none", beta=0.5)
+    return (weight * error).sum() / weight.sum()
+
+
+def distance_dice(predicted: Tensor, target: Tensor, sharpness: float = 2.0) -> Tensor:
+    """Dice loss of two signed distances read as masks with a soft border."""
+    return dice(sharpness * predicted, (sharpness * target).sigmoid())
+
+
+def _overlap(probability: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    axes = tuple(range(1, probability.dim()))
+    intersection = (probability * target).sum(axes)
+    return intersection, probability.sum(axes) + target.sum(axes)
+
+
+LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "cross-entropy": cross_entropy,
+    "dice": dice,
+    "distance": distance,
+    "distance-dice": distance_dice,
+    "focal": focal,
+    "jaccard": jaccard,
+}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss of a weighted sum."""
+
+    name: str
+    weight: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class WeightedLoss:
+    """The weighted sum of several losses, which also reports each of them."""
+
+    def __init__(self, terms: Sequence[Term]) -> None:
+        for term in terms:
+            if term.name not in LOSSES:
+                message = (
+                    f"The recipe asks for the loss {term.name!r}, which does not exist: "
+                    f"choose from {', '.join(sorted(LOSSES))}."
+                )
+                raise RecipeError(message)
+        self.terms = tuple(terms)
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, and each unweighted term by name."""
+        values = {t.name: LOSSES[t.name](predicted, target, **t.options) for t in self.terms}
+        total = torch.stack([t.weight * values[t.name] for t in self.terms]).sum()
+        return total, {name: value.detach() for name, value in values.items()}

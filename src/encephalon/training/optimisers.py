@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimisers and learning-rate schedules by the names that recipes use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from encephalon.errors import RecipeError
+
+Scheduler = LambdaLR | ReduceLROnPlateau
+
+
+def build_optimiser(
+    name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
+) -> Optimizer:
+    """An Adam, AdamW or SGD (momentum 0.9, Nesterov) optimiser."""
+    trainable = [p for p in parameters if p.requires_grad]
+    if not trainable:
+        raise RecipeError("The recipe freezes every parameter: leave at least one layer to train.")
+    if name == "sgd":
+        return torch.optim.SGD(
+            trainable, learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay
+        )
+    kinds: dict[str, type[Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[name](trainable, lr=learning_rate, weight_decay=weight_decay)  # type: ignore[call-arg]
+
+
+def build_scheduler(
+    name: str, optimiser: Optimizer, warmup_steps: int, total_steps: int, monitor_mode: str
+) -> Scheduler:
+    """A schedule: "constant" or "cosine" (to 1 %), both after a linear warm-up, or "plateau".
+
+    The first two are stepped after every optimiser step, "plateau" after every epoch with the
+    monitored value (a tenth after five epochs without progress).
+    """
+    if name == "plateau":
+        mode = "max" if monitor_mode == "max" else "min"
+        return ReduceLROnPlateau(optimiser, mode=mode, factor=0.1, patience=5)
+
+    def factor(step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, warmup_steps))
+        if name == "constant":
+            return warm
+        done = max(0, step - warmup_steps) / max(1, total_steps - warmup_steps)
+        return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+    return LambdaLR(optimiser, factor)
+
+
+def freeze(network: nn.Module, prefixes: Sequence[str]) -> list[str]:
+    """Stop training every parameter whose module path starts with one of `prefixes`.
+
+    A prefix matches whole path elements ("down" matches "down.0.weight", never "downsample").
+    Returns the frozen names; raises RecipeError for a prefix that matches nothing.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for prefix in prefixes:
+        if not any(_under(name, prefix) for name in names):
+            parts = sorted({name.split(".")[0] for name in names})
+            message = f"The recipe freezes {prefix!r}, but the network only has {', '.join(parts)}."
+            raise RecipeError(message)
+    frozen = [name for name in names if any(_under(name, prefix) for prefix in prefixes)]
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    return frozen
+
+
+def _under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+class DistanceToStart:
+    """An L2 penalty that keeps the trained weights near those that they started from (L2-SP).
+
+    Unlike a regulariser that is attached after the layers were built, this is a term of the loss,
+    so it changes the gradient of every step (Li et al. 2018, arXiv:1802.01483).
+    """
+
+    def __init__(self, network: nn.Module, strength: float) -> None:
+        self.strength = strength
+        self.start = {
+            name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad
+        }
+
+    def __call__(self, network: nn.Module) -> Tensor:
+        """Half the strength times the summed squared distance to the start."""
+        current = dict(network.named_parameters())
+        squares = [((current[name] - start) ** 2).sum() for name, start in self.start.items()]
+        return 0.5 * self.strength * torch.stack(squares).sum()

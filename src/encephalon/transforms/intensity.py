@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a scanner does to intensities: resolution, thick slices, bias field, noise, contrast.
+
+Images are float32 tensors (I, J, K). Every function that draws takes the generator, so that the
+same seed gives the same image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as nnf
+
+#: Percentiles of the voxels inside the field of view that become 0 and 1. The upper one is
+#: below 100 so that a vessel or an artefact does not darken the rest.
+NORMALISING_PERCENTILES = (1.0, 99.0)
+
+
+def gaussian_blur(image: Tensor, sigma: tuple[float, float, float]) -> Tensor:
+    """Blur (I, J, K) with a Gaussian of `sigma` voxels along each axis; edges are extended."""
+    for axis, width in enumerate(sigma):
+        if width > 0.05:
+            image = _filter(image, _gaussian_kernel(width), axis)
+    return image
+
+
+def _gaussian_kernel(sigma: float) -> Tensor:
+    radius = max(1, math.ceil(3 * sigma))
+    positions = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (positions / sigma) ** 2)
+    return kernel / kernel.sum()
+
+
+def _filter(image: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    lines = image.movedim(axis, -1)
+    flat = nnf.pad(lines.reshape(-1, 1, lines.shape[-1]), (len(kernel) // 2,) * 2, "replicate")
+    return nnf.conv1d(flat, kernel.view(1, 1, -1)).view(lines.shape).movedim(-1, axis)
+
+
+def thick_slices(image: Tensor, axis: int, factor: float) -> Tensor:
+    """Average slabs of `factor` voxels along `axis`, then interpolate back to the same grid."""
+    size = image.shape[axis]
+    slices = max(2, round(size / factor))
+    lines = image.movedim(axis, -1)
+    flat = lines.reshape(-1, 1, size)
+    slabs = nnf.adaptive_avg_pool1d(flat, slices)
+    raised = nnf.interpolate(slabs, size=size, mode="linear", align_corners=False)
+    return raised.view(lines.shape).movedim(-1, axis)
+
+
+def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], points: int) -> Tensor:
+    """A smooth random field (I, J, K) of unit variance at `points` control points an axis."""
+    control = torch.as_tensor(rng.standard_normal((1, 1, points, points, points), dtype=np.float32))
+    return nnf.interpolate(control, size=tuple(shape), mode="trilinear", align_corners=True)[0, 0]
+
+
+def bias_field(rng: np.random.Generator, image: Tensor, strength: float) -> Tensor:
+    """Multiply by a smooth positive field whose logarithm has standard deviation `strength`."""
+    return image * torch.exp(strength * smooth_field(rng, tuple(image.shape), 4))
+
+
+def rician_noise(rng: np.random.Generator, image: Tensor, sigma: float) -> Tensor:
+    """Magnitude of the image with complex Gaussian noise of `sigma` in both channels."""
+    noise = torch.as_tensor(rng.standard_normal((2, *image.shape), dtype=np.float32)) * sigma
+    return torch.sqrt((image + noise[0]) ** 2 + noise[1] ** 2)
+
+
+def normalise_percentiles(image: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Map the 1st and 99th percentile of the voxels `inside` the field of view to 0 and 1.
+
+    Values beyond are clipped, so the result is in [0, 1]; a constant image becomes 0.
+    """
+    values = image[inside] if inside is not None and bool(inside.any()) else image.flatten()
+    step = max(1, values.numel() // 100_000)
+    low, high = np.percentile(values[::step].numpy(), NORMALISING_PERCENTILES)
+    scaled = (image - float(low)) / max(float(high - low), 1e-6)
+    scaled = scaled.clamp(0, 1)
+    return scaled if inside is None else scaled * inside

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic head scans of any contrast from a label map, after the idea of SynthSeg and SynthStrip.
+
+Label maps follow FreeSurfer's colour table inside the brain and use 502-530 for the tissues
+around it (clusters of unknown meaning, so they are drawn at random). Half of the drawn contrasts
+are fully random, the other half resemble T1w, T2w, FLAIR and proton density, because with few
+training steps a network should see most of what it will meet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encephalon.transforms import intensity
+from encephalon.transforms.labels import (
+    CORTEX,
+    CSF,
+    DEEP_GREY,
+    EYES,
+    LABEL_COUNT,
+    SKULL,
+    VENTRICLES,
+    WHITE_MATTER,
+)
+from encephalon.transforms.ranges import SynthesisRanges
+
+#: Mean intensities (white matter, grey matter, fluid, eyes) of the familiar contrasts, in the
+#: unit of the brightest tissue; read off typical scans, jittered at every draw.
+CONTRASTS = {
+    "T1w": (0.85, 0.60, 0.20, 0.20),
+    "T2w": (0.35, 0.50, 0.95, 0.95),
+    "FLAIR": (0.50, 0.62, 0.12, 0.15),
+    "PDw": (0.60, 0.75, 0.85, 0.85),
+}
+
+
+def synthesise(
+    rng: np.random.Generator, labels: Tensor, brain: Tensor, ranges: SynthesisRanges
+) -> Tensor:
+    """One scan (I, J, K) in [0, 1] of the head in `labels` (I, J, K, int64).
+
+    `brain` is the signed distance to the brain's border, voxels, positive inside; it decides what
+    survives skull-stripping and where lesions grow.
+    """
+    image = _paint(rng, labels, ranges)
+    if rng.random() < ranges.lesion:
+        image = _add_lesion(rng, image, brain)
+    if rng.random() < ranges.strip:
+        image = image * (brain > rng.uniform(-2, 0.5))
+    image = _scan(rng, image, ranges)
+    inside = _field_of_view(rng, labels, brain, ranges)
+    return intensity.normalise_percentiles(image, inside)
+
+
+def _paint(rng: np.random.Generator, labels: Tensor, ranges: SynthesisRanges) -> Tensor:
+    means, spreads = draw_tissue_table(rng, ranges)
+    image = torch.as_tensor(means)[labels]
+    if rng.random() < 0.7:
+        image = intensity.gaussian_blur(image, (float(rng.uniform(0.2, 0.6)),) * 3)
+    grain = torch.as_tensor(rng.standard_normal(labels.shape, dtype=np.float32))
+    smooth = intensity.smooth_field(rng, tuple(labels.shape), int(rng.integers(8, 20)))
+    mix = float(rng.uniform(0, 1))
+    texture = torch.as_tensor(spreads)[labels] * (mix * grain + (1 - mix) * smooth)
+    return (image + texture).clamp_min(0)
+
+
+def draw_tissue_table(
+    rng: np.random.Generator, ranges: SynthesisRanges
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation for every label: two arrays (600,)."""
+    means = rng.uniform(0.0, 1.0, LABEL_COUNT)
+    spreads = rng.uniform(0.0, ranges.texture, LABEL_COUNT)
+    white, grey, fluid, eyes = _tissue_means(rng, ranges)
+    for group, mean in ((WHITE_MATTER, white), (CORTEX, grey), (DEEP_GREY, grey)):
+        _assign(rng, means, group, mean, 0.06)
+    _assign(rng, means, DEEP_GREY, float(rng.uniform(*sorted((grey, white)))), 0.04)
+    _assign(rng, means, VENTRICLES, fluid, 0.03)
+    _assign(rng, means, CSF, fluid, 0.08)
+    _assign(rng, means, EYES, eyes, 0.1)
+    if rng.random() < 0.7:
+        _assign(rng, means, SKULL, float(rng.uniform(0.0, 0.25)), 0.08)
+    means[0] = rng.uniform(0.0, 0.3) if rng.random() < 0.1 else 0.0
+    spreads[0] = 0.0
+    return np.clip(means, 0, 1.2).astype(np.float32), spreads.astype(np.float32)
+
+
+def _tissue_means(
+    rng: np.random.Generator, ranges: SynthesisRanges
+) -> tuple[float, float, float, float]:
+    if rng.random() < ranges.familiar:
+        name = str(rng.choice(list(CONTRASTS)))
+        jitter = rng.normal(0, 0.07, 4)
+        white, grey, fluid, eyes = np.clip(np.array(CONTRASTS[name]) + jitter, 0.02, 1.1)
+        return float(white), float(grey), float(fluid), float(eyes)
+    white, grey, fluid, eyes = rng.uniform(0.05, 1.0, 4)
+    return float(white), float(grey), float(fluid), float(eyes)
+
+
+def _assign(
+    rng: np.random.Generator,
+    means: NDArray[np.float64],
+    group: tuple[int, ...],
+    mean: float,
+    jitter: float,
+) -> None:
+    means[list(group)] = mean + rng.normal(0, jitter) + rng.normal(0, jitter / 3, len(group))
+
+
+def _add_lesion(rng: np.random.Generator, image: Tensor, brain: Tensor) -> Tensor:
+    """Replace a smooth blob inside or at the edge of the brain by another intensity."""
+    field = intensity.smooth_field(rng, tuple(image.shape), int(rng.integers(5, 12)))
+    threshold = float(rng.uniform(1.2, 2.2))
+    blob = torch.sigmoid(12 * (field - threshold)) * (brain > 0)
+    value = float(rng.uniform(0, 1.2))
+    return image * (1 - blob) + value * blob
+
+
+def _scan(rng: np.random.Generator, image: Tensor, ranges: SynthesisRanges) -> Tensor:
+    image = intensity.bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
+    if rng.random() < ranges.thick:
+        factor = float(rng.uniform(1.3, ranges.thickness))
+        image = intensity.thick_slices(image, int(rng.integers(3)), factor)
+    else:
+        sigma = rng.uniform(0, ranges.blur, 3) if rng.random() < 0.5 else [rng.uniform(0, 0.6)] * 3
+        image = intensity.gaussian_blur(image, (float(sigma[0]), float(sigma[1]), float(sigma[2])))
+    image = intensity.rician_noise(rng, image, float(rng.uniform(0, ranges.noise)))
+    exponent = float(np.exp(rng.normal(0, ranges.gamma)))
+    return (image / image.max().clamp_min(1e-6)) ** exponent
+
+
+def _field_of_view(
+    rng: np.random.Generator, labels: Tensor, brain: Tensor, ranges: SynthesisRanges
+) -> Tensor:
+    """Voxels (I, J, K, bool) that were acquired and kept: cut planes near the brain, defacing."""
+    inside = torch.ones(labels.shape, dtype=torch.bool)
+    extents = _bounds(brain > 0)
+    for axis, (first, last) in enumerate(extents):
+        lines = inside.movedim(axis, 0)
+        if rng.random() < ranges.crop:
+            lines[: max(0, int(first - rng.uniform(-0.08, 0.25) * (last - first)))] = False
+        if rng.random() < ranges.crop:
+            lines[int(last + 1 + rng.uniform(-0.08, 0.25) * (last - first)) :] = False
+    if rng.random() < ranges.deface:
+        inside &= _outside_face(rng, labels, brain)
+    return inside
+
+
+def _outside_face(rng: np.random.Generator, labels: Tensor, brain: Tensor) -> Tensor:
+    """True except in a half-space before and below the brain, as left by defacing tools."""
+    if not bool((labels == EYES[0]).any()):
+        return torch.ones(labels.shape, dtype=torch.bool)
+    eyes = (labels == EYES[0]).nonzero().float().mean(0)
+    centre = (brain > 0).nonzero().float().mean(0)
+    forward = eyes - centre
+    axes = [torch.arange(size, dtype=torch.float32) - eyes[a] for a, size in enumerate(labels.shape)]
+    ahead = sum(
+        (axes[a] * forward[a]).view([-1 if b == a else 1 for b in range(3)]) for a in range(3)
+    )
+    depth = torch.as_tensor(ahead) / forward.norm().clamp_min(1)
+    return (depth < float(rng.uniform(-8, 4))) | (brain > -float(rng.uniform(1, 4)))
+
+
+def _bounds(mask: Tensor) -> list[tuple[int, int]]:
+    bounds = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        hit = mask.amax(dim=others).nonzero().flatten()
+        whole = (0, mask.shape[axis] - 1)
+        bounds.append((int(hit[0]), int(hit[-1])) if len(hit) else whole)
+    return bounds

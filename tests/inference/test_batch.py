@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The batch: everything that can be done is done, and nothing that exists is harmed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from encephalon.errors import OutputError, OutputExistsError
+from encephalon.inference.batch import run_batch
+from encephalon.inference.outputs import OutputLayout
+from encephalon.inference.predictor import Prediction, Predictor
+from encephalon.tables.samples import Sample
+
+Samples = Callable[..., list[Sample]]
+
+
+def layout(folder: Path) -> OutputLayout:
+    return OutputLayout(folder, table=folder / "predictions.csv")
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if ".part" in path.name]
+
+
+def test_each_sample_gets_images_sidecars_and_a_row(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """A batch of two writes two masks, two brains, four sidecars and two rows."""
+    predictor = bright()
+    assert isinstance(predictor, Predictor)
+    out = tmp_path / "out"
+    result = run_batch(predictor, samples("a", "b"), layout(out))
+    assert result.exit_code == 0
+    for name in ("a", "b"):
+        mask = nibabel.load(out / f"{name}_mask.nii.gz")
+        assert mask.get_data_dtype() == np.uint8
+        assert int(np.asarray(mask.dataobj).sum()) == 64
+        np.testing.assert_allclose(mask.header.get_zooms(), (1.0, 2.0, 1.5))
+        assert (out / f"{name}_brain.nii.gz").exists()
+        assert (out / f"{name}_brain.json").exists()
+    rows = table(out)
+    assert [row["id"] for row in rows] == ["a", "b"]
+    assert rows[0]["mask"] == "a_mask.nii.gz"
+    assert float(rows[0]["volume_ml"]) == pytest.approx(64 * 3 / 1000)
+    assert rows[0]["quality"] == "ok"
+    assert float(rows[0]["seconds"]) > 0
+    assert rows[0]["error"] == ""
+    assert leftovers(out) == []
+
+
+def test_the_sidecar_names_source_model_versions_quality_and_values(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """Whoever finds a mask can tell where it came from."""
+    (sample,) = samples("a")
+    run_batch(bright(status="check"), [sample], layout(tmp_path / "out"))
+    record = json.loads((tmp_path / "out" / "a_mask.json").read_text("utf-8"))
+    assert record["Id"] == "a"
+    assert record["Sources"] == [sample.inputs["image"].as_posix()]
+    assert record["Description"] == "Bright voxels."
+    assert record["Type"] == "Brain"
+    assert record["Model"]["sha256"] == "ab" * 32
+    assert record["Quality"] == {"Status": "check", "Reasons": ["looks odd"]}
+    assert record["Values"]["volume_ml"] > 0
+    assert record["Seconds"] > 0
+    assert record["GeneratedBy"][0]["Name"] == "Encephalon"
+
+
+def test_a_bad_file_is_listed_and_the_rest_is_done(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """Empty, missing and textual files become failures with one sentence that names the file."""
+    batch = samples("a", "empty", "gone", "text", "z")
+    batch[1].inputs["image"].write_bytes(b"")
+    batch[2].inputs["image"].unlink()
+    batch[3].inputs["image"].write_text("hello, this is no image\n" * 20)
+    result = run_batch(bright(), batch, layout(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert [failure.id for failure in result.failures] == ["empty", "gone", "text"]
+    for failure in result.failures:
+        assert f"{failure.id}.nii.gz" in failure.message
+    rows = {row["id"]: row for row in table(tmp_path / "out")}
+    assert rows["gone"]["error"]
+    assert rows["gone"]["mask"] == ""
+    assert rows["z"]["mask"] == "z_mask.nii.gz"
+
+
+def test_an_unexpected_error_is_a_failure_of_its_sample_only(
+    bright: Any, samples: Samples, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug met by one file costs that file, and the traceback is kept for -vv."""
+    caplog.set_level(logging.DEBUG)
+    result = run_batch(bright(fail_on="a.nii"), samples("a", "b"), layout(tmp_path / "out"))
+    (failure,) = result.failures
+    assert "a.nii.gz" in failure.message
+    assert "ZeroDivisionError" in failure.message
+    assert "planted" in caplog.text
+    assert failure.error is not None
+    assert failure.error.__traceback__ is None
+    assert (tmp_path / "out" / "b_mask.nii.gz").exists()
+
+
+def test_an_output_that_exists_is_kept_and_the_rest_is_done(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """Without overwrite the old mask and its row stay; with it they are replaced."""
+    out = tmp_path / "out"
+    batch = samples("a", "b")
+    run_batch(bright(), batch[:1], layout(out))
+    before = (out / "a_mask.nii.gz").read_bytes()
+    again = bright(threshold=0.5)
+    result = run_batch(again, batch, layout(out))
+    assert isinstance(result.failures[0].error, OutputExistsError)
+    assert "--overwrite" in result.failures[0].message
+    assert (out / "a_mask.nii.gz").read_bytes() == before
+    assert [row["id"] for row in table(out)] == ["a", "b"]
+    old = float(table(out)[0]["volume_ml"])
+    result = run_batch(again, batch, layout(out), overwrite=True)
+    assert result.exit_code == 0
+    assert float(table(out)[0]["volume_ml"]) > old
+
+
+def test_an_empty_mask_is_a_failure_and_is_not_written(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """Nothing found means no file, exit code 1 and a sentence that names the scan."""
+    told: list[Prediction | None] = []
+    result = run_batch(
+        bright(threshold=1e6),
+        samples("dark"),
+        layout(tmp_path / "out"),
+        on_result=lambda _sample, _row, prediction: told.append(prediction),
+    )
+    assert result.exit_code == 1
+    assert "dark.nii.gz" in result.failures[0].message
+    assert "empty" in result.failures[0].message
+    assert list((tmp_path / "out").glob("*.nii.gz")) == []
+    assert table(tmp_path / "out")[0]["quality"] == "fail"
+    assert told[0] is not None
+
+
+def test_a_failed_quality_check_is_written_flagged_and_counts_as_failure(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """The mask is there to be looked at, and the exit code says that it must be."""
+    result = run_batch(bright(status="fail"), samples("odd"), layout(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert "looks odd" in result.failures[0].message
+    assert (tmp_path / "out" / "odd_mask.nii.gz").exists()
+    (row,) = table(tmp_path / "out")
+    assert (row["quality"], row["reasons"]) == ("fail", "looks odd")
+
+
+def test_reading_runs_ahead_in_one_thread_and_holds_two_samples_at_most(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """Memory is bounded: while one sample is computed exactly one more may be in memory."""
+    predictor = bright()
+    run_batch(predictor, samples(*"abcdef"), layout(tmp_path / "out"))
+    assert len(predictor.threads["read"]) == 1
+    assert predictor.threads["read"].isdisjoint(predictor.threads["predict"])
+    assert predictor.most_alive == 2
+
+
+def test_progress_and_results_are_told_in_order(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """Each sample is reported once, in the order given, bad ones too."""
+    batch = samples("a", "b", "c")
+    batch[1].inputs["image"].unlink()
+    steps: list[tuple[int, int, str]] = []
+    told: list[tuple[str, bool]] = []
+    run_batch(
+        bright(),
+        batch,
+        layout(tmp_path / "out"),
+        progress=lambda *step: steps.append(step),
+        on_result=lambda sample, _row, made: told.append((sample.id, made is not None)),
+    )
+    assert steps == [(1, 3, "a"), (2, 3, "b"), (3, 3, "c")]
+    assert told == [("a", True), ("b", False), ("c", True)]
+
+
+def test_a_report_that_fails_costs_no_result(
+    bright: Any, samples: Samples, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in the report's callback is a warning."""
+
+    def broken(*_: object) -> None:
+        raise KeyError("no picture")
+
+    result = run_batch(bright(), samples("a"), layout(tmp_path / "out"), on_result=broken)
+    assert result.exit_code == 0
+    assert "missing from the report" in caplog.text
+
+
+def test_rows_alone_are_refused_when_the_table_has_them(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """A predictor without images must not replace the row of an earlier run either."""
+    out, batch = tmp_path / "out", samples("a", "b")
+    assert run_batch(bright(outputs={}), batch[:1], layout(out)).exit_code == 0
+    result = run_batch(bright(outputs={}), batch, layout(out))
+    assert [failure.id for failure in result.failures] == ["a"]
+    assert isinstance(result.failures[0].error, OutputExistsError)
+    assert [row["id"] for row in table(out)] == ["a", "b"]
+    assert run_batch(bright(outputs={}), batch, layout(out), overwrite=True).exit_code == 0
+
+
+def test_values_must_not_take_the_name_of_a_column(
+    bright: Any, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value called `error` would hide whether the sample failed."""
+    predictor = bright(outputs={})
+    monkeypatch.setattr(predictor, "predict", lambda _: Prediction(values={"error": 1.0}))
+    result = run_batch(predictor, samples("a"), layout(tmp_path / "out"))
+    assert "must not be named ['error']" in result.failures[0].message
+
+
+def test_a_folder_that_cannot_be_made_stops_before_any_work(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """Writing is tried out first, so that no hour of work ends in a refusal."""
+    (tmp_path / "file").write_text("in the way")
+    predictor = bright()
+    with pytest.raises(OutputError, match="file"):
+        run_batch(predictor, samples("a"), layout(tmp_path / "file" / "out"))
+    assert predictor.threads["read"] == set()
+
+
+def test_a_batch_of_nothing_writes_nothing(bright: Any, tmp_path: Path) -> None:
+    """No samples, no rows, no failure."""
+    result = run_batch(bright(), [], layout(tmp_path / "out"))
+    assert (result.rows, result.failures, result.exit_code) == ([], [], 0)

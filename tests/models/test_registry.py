@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A name or a path means one model, and asking is quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import encephalon.models as models
+from encephalon.errors import MissingFileError, ModelError
+from encephalon.io.atomic import sha256
+from encephalon.models import (
+    ModelDescription,
+    ModelFolder,
+    PublishedFile,
+    find_model,
+    list_models,
+    locations,
+    model_info,
+    open_published,
+    save_model,
+    verify_model,
+)
+from encephalon.models.entries import RegistryEntry, parse_registry, registry_entries
+from encephalon.models.registry import published_path
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A file that passes for brainy: the registry is given its sha256."""
+    path = tmp_path / "copy-of-brainy.h5"
+    path.write_bytes(b"\x89HDF weights")
+    entry = replace(registry_entries()["brainy"], sha256=sha256(path), size=12)
+    monkeypatch.setitem(registry_entries(), "brainy", entry)  # type: ignore[arg-type]
+    return path
+
+
+def test_asking_for_models_loads_nothing_heavy() -> None:
+    """Listing and describing get by without torch, NumPy, pandas, pydantic and h5py."""
+    code = (
+        "import sys; from encephalon.models import list_models, model_info; list_models(); "
+        "model_info('brainy'); heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'h5py', 'pooch'}; "
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_public_names_are_complete_and_sorted() -> None:
+    """Every name in __all__ resolves; another one is an AttributeError."""
+    assert list(models.__all__) == sorted(models.__all__)
+    assert all(getattr(models, name) is not None for name in models.__all__)
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        models.nothing_of_the_kind  # noqa: B018
+
+
+def test_the_published_models_are_registered_by_hash() -> None:
+    """brainy and ams are known with the sizes and digests that were published."""
+    entries = registry_entries()
+    assert (entries["brainy"].size, entries["ams"].size) == (19_169_888, 57_400_024)
+    assert entries["brainy"].sha256.startswith("17d946f977134b70")
+    assert entries["ams"].sha256.startswith("1c76ac1d0c99458d")
+    assert all(len(entry.sha256) == 64 and entry.obtain for entry in entries.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [("colour = 1", "unknown keys"), ('url = "http://x"', "not https"), ("", "size")],
+)
+def test_a_registry_is_taken_by_the_letter(change: str, sentence: str) -> None:
+    """An unknown key, an address without https and a missing field are refused."""
+    text = f'[[model]]\nname = "x"\n{change}\n'
+    with pytest.raises(ModelError, match=sentence):
+        parse_registry(text, "registry.toml")
+
+
+def test_a_listing_has_local_and_remote_models(
+    home: Path, description: ModelDescription, state: dict[str, object]
+) -> None:
+    """Each model is there once, sorted, with where it lies; a packaged one hides an installed."""
+    save_model(home / "tiny", description, state)
+    save_model(home / "other", replace(description, name="other"), state)
+    save_model(locations.packaged_folder() / "tiny", replace(description, version="9"), state)
+    found = {summary.name: summary for summary in list_models()}
+    assert list(found) == ["ams", "brainy", "other", "tiny"]
+    assert (found["tiny"].where, found["tiny"].version) == ("packaged", "9")
+    assert (found["other"].where, found["other"].title) == ("installed", "A tiny model")
+    assert (found["brainy"].where, found["brainy"].path) == ("remote", None)
+
+
+def test_a_broken_model_does_not_break_the_listing(home: Path) -> None:
+    """It is listed as broken, with the reason."""
+    (home / "bad").mkdir(parents=True)
+    (home / "bad" / "model.toml").write_text("name = ")
+    (bad,) = [summary for summary in list_models() if summary.name == "bad"]
+    assert bad.where == "broken"
+    assert "does not parse" in bad.title
+
+
+def test_an_installed_published_file_is_listed_as_such(published: Path) -> None:
+    """Once its file is in the home folder, brainy is no longer remote."""
+    models.import_model(published)
+    (brainy,) = [summary for summary in list_models() if summary.name == "brainy"]
+    assert brainy.where == "installed"
+    assert brainy.path == published_path(registry_entries()["brainy"])
+
+
+def test_a_model_is_found_by_name_and_by_every_path(
+    home: Path, description: ModelDescription, state: dict[str, object], tmp_path: Path
+) -> None:
+    """Name, folder, model.toml and the run that holds it all mean the same model."""
+    save_model(home / "tiny", description, state)
+    save_model(tmp_path / "run" / "model", description, state)
+    ways: list[str | Path] = ["tiny", home / "tiny", str(home / "tiny" / "model.toml")]
+    found = [find_model(way) for way in [*ways, tmp_path / "run"]]
+    assert all(isinstance(model, ModelFolder) for model in found)
+    assert len({model.sha256 for model in found}) == 1
+
+
+def test_a_name_wins_over_a_folder_of_that_name(
+    home: Path,
+    description: ModelDescription,
+    state: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The working directory cannot shadow a model; ./name reaches the folder."""
+    monkeypatch.chdir(tmp_path)
+    save_model(home / "tiny", description, state)
+    save_model(tmp_path / "tiny", replace(description, version="0.1"), state)
+    save_model(tmp_path / "local", replace(description, version="0.2"), state)
+    versions = [find_model(way).describe()["version"] for way in ("tiny", "./tiny", "local")]
+    assert versions == ["1.2.0", "0.1", "0.2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "sentence"),
+    [
+        ("brayny", ModelError, "Unknown model 'brayny'; did you mean 'brainy'"),
+        ("zzz", ModelError, "known models: ams, brainy"),
+        ("..", MissingFileError, r"has no model\.toml"),
+        ("ams", ModelError, "not on this machine: run  encephalon models get ams"),
+        ("no/such/folder", MissingFileError, "no such file or folder"),
+        ("no-such.h5", MissingFileError, "no such file"),
+        ("m.zip", ModelError, "encephalon models import"),
+    ],
+)
+def test_what_is_not_found_says_what_to_do(
+    name: str, error: type[Exception], sentence: str
+) -> None:
+    """Slips are corrected, known models are to be fetched, paths are to be checked."""
+    with pytest.raises(error, match=sentence):
+        find_model(name)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pkl", ".keras", ".onnx", ""])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, suffix: str) -> None:
+    """Pickles and bare graphs are never opened."""
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(b"PK")
+    with pytest.raises(ModelError, match="nothing is ever unpickled"):
+        find_model(path)
+
+
+def test_a_published_file_is_known_by_its_content(published: Path) -> None:
+    """Under whatever name, the sha256 tells that it is brainy."""
+    found = find_model(published)
+    assert isinstance(found, PublishedFile)
+    assert (found.name, found.study, found.network) == ("brainy", "extraction", "keras-unet")
+    about = found.describe()
+    assert (about["mode"], about["version"], about["sha256"]) == ("legacy", "0.1.0", found.sha256)
+
+
+def test_own_weights_of_the_published_layout_are_welcome(tmp_path: Path) -> None:
+    """An unlisted .h5 is used under its own name; verifying it says there is nothing to compare."""
+    path = tmp_path / "mine.h5"
+    path.write_bytes(b"\x89HDF mine")
+    found = open_published(path)
+    assert (found.name, found.entry, found.study) == ("mine", None, "extraction")
+    assert found.describe()["version"] == "unknown"
+    assert model_info(path)["network"] == "keras-unet"
+    with pytest.raises(ModelError, match="not that of any published file"):
+        verify_model(path)
+    with pytest.raises(ModelError, match="it is not HDF5"):
+        found.layers([])
+
+
+def test_a_published_name_with_other_content_is_refused(tmp_path: Path) -> None:
+    """A truncated download of brainy is told by size and sha256, not taken for own weights."""
+    path = tmp_path / registry_entries()["brainy"].file
+    path.write_bytes(b"\x89HDF half")
+    with pytest.raises(ModelError, match=r"'brainy' \(19,169,888 bytes.*it has 9 bytes.*rename it"):
+        find_model(path)
+
+
+def test_info_has_every_field_filled_or_unknown(model: ModelFolder, published: Path) -> None:
+    """Local, registered and downloaded models are described alike, gaps as "unknown"."""
+    remote, local, folder = model_info("ams"), model_info(published), model_info(model.path)
+    assert (remote["path"], remote["url"]) == (None, "unknown")
+    assert remote["card"]["ethics"] == "unknown"
+    assert (local["path"], local["name"]) == (published, "brainy")
+    assert (folder["licence"], folder["preprocessing"]) == ("unknown", "unknown")
+    assert folder["card"]["caveats"] == "Never trained."
+
+
+def test_info_of_an_installed_model_needs_no_path(
+    home: Path, description: ModelDescription, state: dict[str, object]
+) -> None:
+    """By name, the folder's own description is given."""
+    save_model(home / "tiny", description, state)
+    assert model_info("tiny")["path"] == home / "tiny"
+
+
+def test_verifying_reads_every_file(model: ModelFolder, published: Path) -> None:
+    """The digests come back; tensors that do not parse are found although their hash agrees."""
+    assert verify_model(model.path) == model.description.files
+    assert list(verify_model(published)) == [published.name]
+    weights = model.path / "weights.safetensors"
+    weights.write_bytes(b"not tensors")
+    text = (model.path / "model.toml").read_text()
+    old = model.description.files[weights.name]
+    (model.path / "model.toml").write_text(text.replace(old, sha256(weights)))
+    with pytest.raises(ModelError, match="expected safetensors"):
+        verify_model(model.path)
+
+
+def test_the_home_folder_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ENCEPHALON_HOME decides; without it the platform's cache folder does."""
+    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "x"))
+    assert locations.installed_folder() == tmp_path / "x" / "models"
+    monkeypatch.delenv(locations.HOME_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "encephalon" in locations.encephalon_home().parts
+
+
+def test_an_entry_is_plain_data() -> None:
+    """Entries cannot be changed by whoever holds one."""
+    with pytest.raises(AttributeError):
+        registry_entries()["brainy"].sha256 = "0"  # type: ignore[misc]
+    assert isinstance(registry_entries()["brainy"], RegistryEntry)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.tables import Columns, Sample, collect_samples, file_stem
+
+
+def touch(folder: Path, *names: str) -> list[Path]:
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return paths
+
+
+def dicom(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(bytes(128) + b"DICM" + bytes(8))
+    return folder
+
+
+def ids(samples: list[Sample]) -> list[str]:
+    return [sample.id for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("a/b.nii.gz", "b"), ("b.c.nii", "b.c"), ("B.NII.GZ", "B"), ("orig.mgz", "orig")],
+)
+def test_an_id_is_the_file_name_without_its_suffix(name: str, stem: str) -> None:
+    """Both halves of .nii.gz go; other points stay."""
+    assert file_stem(name) == stem
+
+
+def test_files_come_in_the_order_given(tmp_path: Path) -> None:
+    """One sample a file, under the role asked for."""
+    paths = touch(tmp_path, "z.nii.gz", "a.nii")
+    samples = collect_samples(paths, role="t1")
+    assert ids(samples) == ["z", "a"]
+    assert samples[0].inputs == {"t1": paths[0]}
+
+
+def test_a_folder_gives_its_images_by_name(tmp_path: Path) -> None:
+    """Hidden files, notes and sub-folders are left alone."""
+    touch(tmp_path, "b.nii.gz", "a.mgz", "._a.mgz", "notes.txt", "deeper/c.nii")
+    assert ids(collect_samples([tmp_path])) == ["a", "b"]
+
+
+def test_a_dicom_folder_is_one_sample(tmp_path: Path) -> None:
+    """Recognised by the mark inside its files, whatever they are called."""
+    for name in ("IM0001", "IM0002.dcm"):
+        dicom(tmp_path / "series", name)
+    (sample,) = collect_samples([tmp_path / "series"])
+    assert sample == Sample("series", {"image": tmp_path / "series"})
+
+
+def test_a_folder_of_dicom_folders_is_a_sample_each(tmp_path: Path) -> None:
+    """The usual export of a scanner."""
+    dicom(tmp_path / "t2", "1.dcm")
+    dicom(tmp_path / "t1", "1")
+    (tmp_path / "empty").mkdir()
+    assert ids(collect_samples([tmp_path])) == ["t1", "t2"]
+
+
+def test_the_files_of_a_series_are_one_sample(tmp_path: Path) -> None:
+    """`predict series/*.dcm` means the series; one file alone is left to the reader."""
+    for name in ("1.dcm", "2.dcm"):
+        dicom(tmp_path / "series", name)
+    files = sorted((tmp_path / "series").iterdir())
+    assert ids(collect_samples(files)) == ["series"]
+    assert ids(collect_samples(files[:1])) == ["1"]
+
+
+def test_a_file_named_twice_is_one_sample(tmp_path: Path) -> None:
+    """Shell patterns may overlap."""
+    (path,) = touch(tmp_path, "a.nii")
+    assert ids(collect_samples([path, tmp_path, tmp_path / "." / "a.nii"])) == ["a"]
+
+
+def test_files_of_one_name_get_the_names_of_their_folders(tmp_path: Path) -> None:
+    """Only those that clash, and only as many folders as it takes."""
+    paths = touch(tmp_path, "p1/mri/orig.mgz", "p2/mri/orig.mgz", "p1/mri/other.mgz")
+    assert ids(collect_samples(paths)) == ["p1_mri_orig", "p2_mri_orig", "other"]
+
+
+def test_ids_stay_unique_where_case_is_ignored(tmp_path: Path) -> None:
+    """Scan and scan would overwrite each other on a Mac."""
+    paths = touch(tmp_path, "x/Scan.nii", "y/scan.nii")
+    assert ids(collect_samples(paths)) == ["x_Scan", "y_scan"]
+
+
+def test_files_that_differ_by_suffix_alone_are_numbered(tmp_path: Path) -> None:
+    """No folder tells a.nii from a.nii.gz."""
+    found = ids(collect_samples(touch(tmp_path, "a.nii", "a.nii.gz")))
+    assert len(set(found)) == 2
+    assert found[1] == f"{found[0]}-2"
+
+
+def test_an_id_never_holds_what_a_file_name_must_not(tmp_path: Path) -> None:
+    """Blanks and brackets go; letters of any alphabet stay."""
+    (sample,) = collect_samples(touch(tmp_path, "Gehirn (Kopie) é.nii"))
+    assert sample.id == "Gehirn-Kopie-é"
+
+
+def test_a_table_gives_a_sample_a_row(tmp_path: Path) -> None:
+    """With several inputs, the missing ones left out, and the row's own cells."""
+    touch(tmp_path, "x/1.nii", "x/2.nii", "x/1f.nii")
+    path = tmp_path / "t.csv"
+    path.write_text("who,t1,flair,age\np1,x/1.nii,x/1f.nii,40\np2,x/2.nii,,\n", encoding="utf-8")
+    columns = Columns(id="who", inputs={"t1": "t1", "flair": "flair"}, optional=("flair",))
+    first, second = collect_samples([path], columns)
+    assert first.id == "p1"
+    assert first.inputs == {"t1": tmp_path / "x/1.nii", "flair": tmp_path / "x/1f.nii"}
+    assert first.row["age"] == "40"
+    assert second.inputs == {"t1": tmp_path / "x/2.nii"}
+
+
+def test_a_table_to_predict_from_needs_no_target(tmp_path: Path) -> None:
+    """A recipe's target, group and split columns are for training."""
+    touch(tmp_path, "1.nii")
+    (tmp_path / "t.csv").write_text("id,image\np1,1.nii\n", encoding="utf-8")
+    columns = Columns(target="mask", group="person", split="split")
+    assert ids(collect_samples([tmp_path / "t.csv"], columns)) == ["p1"]
+
+
+def test_rows_that_share_an_image_stay_two_samples(tmp_path: Path) -> None:
+    """Covariates may differ where the picture does not."""
+    touch(tmp_path, "1.nii")
+    (tmp_path / "t.csv").write_text("id,image\na,1.nii\nb,1.nii\n", encoding="utf-8")
+    assert ids(collect_samples([tmp_path / "t.csv"])) == ["a", "b"]
+
+
+def test_a_faulty_table_is_refused_before_any_work(tmp_path: Path) -> None:
+    """With the row at fault."""
+    (tmp_path / "t.csv").write_text("id,image\np1,1.nii\n", encoding="utf-8")
+    with pytest.raises(TableError, match="row 2, 'image': there is no file"):
+        collect_samples([tmp_path / "t.csv"])
+
+
+def test_what_is_not_there_or_holds_no_images_is_refused(tmp_path: Path) -> None:
+    """The sentence names the path."""
+    with pytest.raises(MissingFileError, match=r"no file or folder .*gone\.nii"):
+        collect_samples([tmp_path / "gone.nii"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        collect_samples([tmp_path / "empty"])
+
+
+def test_a_bids_dataset_gives_its_images(tmp_path: Path) -> None:
+    """Chosen by kind and participant; the entities travel with the sample."""
+    text = json.dumps({"Name": "x", "BIDSVersion": "1.9.0"})
+    (tmp_path / "dataset_description.json").write_text(text, encoding="utf-8")
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_T2w.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+    )
+    assert ids(collect_samples([tmp_path], suffixes=["T1w"])) == ["sub-01_T1w", "sub-02_T1w"]
+    (sample,) = collect_samples([tmp_path], suffixes=["T1w"], participants=["02"])
+    assert sample.bids is not None
+    assert sample.bids.entities["sub"] == "02"
+    with pytest.raises(MissingFileError, match="no image named"):
+        collect_samples([tmp_path], suffixes=["FLAIR"])
