@@ -25,18 +25,21 @@ from markdown_it import MarkdownIt
 
 import encephalon
 from encephalon.cli.main import VERBS, build
+from encephalon.cli.predict_bids import gather_labels
 from encephalon.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "docs" / "_build"
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)")
+_PAGE = re.compile(r"\]\((?:docs/|\.\./)?(\w[\w-]*)\.md")
 _TEMPLATE = """<!doctype html>
 <html lang="en-GB"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }}
+body {{ font: 16px/1.55 system-ui, sans-serif; }}
+body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }}
 pre, code {{ font: 14px/1.45 ui-monospace, monospace; background: #8881; border-radius: 4px; }}
 pre {{ padding: .8rem; overflow-x: auto; }} pre code {{ background: none; }}
 table {{ border-collapse: collapse; }} td, th {{ border: 1px solid #8886; padding: .3rem .6rem; }}
@@ -83,6 +86,7 @@ def _shell_faults(block: str) -> Iterator[str]:
 
 def parse(words: list[str]) -> None:
     """Let the command line parse `words`; raises what it raises for wrong ones."""
+    words = gather_labels(words) if words[:1] == ["predict-bids"] else words
     command: Any = typer.main.get_command(build(words[:1]))
     context = None
     name = "encephalon"
@@ -103,9 +107,9 @@ def _python_faults(block: str) -> Iterator[str]:
         return
     for node in ast.walk(tree):
         base = getattr(node, "value", None)
-        if isinstance(node, ast.Attribute) and isinstance(base, ast.Name):
-            if base.id == "encephalon" and node.attr not in encephalon.__all__:
-                yield f"encephalon.{node.attr} is not public"
+        used = isinstance(base, ast.Name) and base.id == "encephalon"
+        if isinstance(node, ast.Attribute) and used and node.attr not in encephalon.__all__:
+            yield f"encephalon.{node.attr} is not public"
 
 
 def commands_page() -> str:
@@ -131,8 +135,8 @@ def write(texts: dict[str, str]) -> None:
     markdown = MarkdownIt("commonmark").enable("table")
     nav = "".join(f'<a href="{name}.html">{escape(name)}</a>' for name in texts)
     for name, text in texts.items():
-        text = re.sub(r"\]\((?:docs/|\.\./)?(\w[\w-]*)\.md", lambda m: f"]({_name(m[1])}.html", text)
-        page = _TEMPLATE.format(title=escape(name), nav=nav, body=markdown.render(text))
+        body = markdown.render(_PAGE.sub(lambda found: f"]({_name(found[1])}.html", text))
+        page = _TEMPLATE.format(title=escape(name), nav=nav, body=body)
         (BUILD / f"{name}.html").write_text(page, encoding="utf-8")
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from encephalon.api import (
         Model,
+        Predictions,
         evaluate,
         load_model,
         load_recipe,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         UsageError,
     )
     from encephalon.geometry import Affine, Grid
-    from encephalon.inference.batch import BatchResult
     from encephalon.inference.predictor import OutputImage, Prediction, Quality
     from encephalon.io import Image, read_image, read_labels, write_image
     from encephalon.models import (
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("Model", "evaluate", "load_model", "load_recipe", "predict", "train"),
+    "api": ("Model", "Predictions", "evaluate", "load_model", "load_recipe", "predict", "train"),
     "errors": (
         "ContentError",
         "EncephalonError",
@@ -92,7 +92,6 @@ _HOMES = {
         "UsageError",
     ),
     "geometry": ("Affine", "Grid"),
-    "inference.batch": ("BatchResult",),
     "inference.predictor": ("OutputImage", "Prediction", "Quality"),
     "io": ("Image", "read_image", "read_labels", "write_image"),
     "models": (
@@ -123,7 +122,6 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Affine",
-    "BatchResult",
     "Columns",
     "ContentError",
     "EncephalonError",
@@ -139,6 +137,7 @@ __all__ = [
     "OutputExistsError",
     "OutputImage",
     "Prediction",
+    "Predictions",
     "Quality",
     "Recipe",
     "RecipeError",

@@ -11,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from encephalon.inference.batch import BatchResult
+
 if TYPE_CHECKING:
-    from encephalon.inference.batch import BatchResult, OnResult, Progress
+    from encephalon.inference.batch import OnResult, Progress
     from encephalon.inference.outputs import OutputLayout, PlannedOutput
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.models import ModelFolder, PublishedFile
@@ -32,6 +34,13 @@ class Work:
     samples: list[Sample]
     layout: OutputLayout
     planned: list[PlannedOutput]
+
+
+@dataclass
+class Predictions(BatchResult):
+    """What became of a batch: `rows`, `failures`, and the page that shows them, if there is one."""
+
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Model:
         sessions: Sequence[str] | None = None,
         progress: Progress | None = None,
         on_result: OnResult | None = None,
-    ) -> BatchResult:
+    ) -> Predictions:
         """Predict on files, folders, tables and BIDS datasets; see `predict`."""
         from encephalon.inference.batch import run_batch
 
@@ -119,9 +128,8 @@ class Model:
             progress=progress,
             on_result=on_result if page is None else page.add,
         )
-        if page is not None:
-            page.write(result, overwrite)
-        return result
+        path = None if page is None else page.write(result, overwrite)
+        return Predictions(result.rows, result.failures, path)
 
 
 def load_model(
@@ -161,7 +169,7 @@ def predict(
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
     **options: Any,
-) -> BatchResult:
+) -> Predictions:
     """Predict on every sample that `inputs` mean and write the results to `output`.
 
     inputs    image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
@@ -280,13 +288,13 @@ class _Page:
             self._page.add(row, prediction.pictures)
             self._shown.add(sample.id)
 
-    def write(self, result: BatchResult, overwrite: bool) -> None:
+    def write(self, result: BatchResult, overwrite: bool) -> Path | None:
         if self._page is None:
-            return
+            return None
         failures = [(one.id, one.message) for one in result.failures if one.id not in self._shown]
         path = _free(self._folder / REPORT, overwrite)
         self._page.write(path, failures, overwrite=overwrite)
-        result.report = path
+        return path
 
 
 def _free(path: Path, overwrite: bool) -> Path:

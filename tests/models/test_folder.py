@@ -73,7 +73,7 @@ def test_a_model_without_tensors_still_predicts(
     model = save_model(tmp_path / "m", description, None, graph, card="# Mine\n")
     assert model.weights is None
     assert (model.path / "README.md").read_text() == "# Mine\n"
-    with pytest.raises(ModelError, match="can only predict"):
+    with pytest.raises(ModelError, match="use it to predict only"):
         model.tensors()
 
 

@@ -215,7 +215,28 @@ def test_weights_outside_the_file_are_not_followed(path: Path, tmp_path: Path) -
     with h5py.File(path, "a") as file:
         del file[place]
         file.create_dataset(place, (1,), "f4", external=[(str(tmp_path / "secret.bin"), 0, 4)])
-    with pytest.raises(ModelError, match="keeps its values outside the file"):
+    with pytest.raises(ModelError, match="lies outside the file"):
+        read_keras_h5(path, SHAPES)
+    with h5py.File(path, "a") as file:
+        del file["model_weights/conv3d_2/conv3d_2"]
+        file["model_weights/conv3d_2/conv3d_2"] = h5py.ExternalLink(tmp_path / "secret.h5", "/")
+    with h5py.File(tmp_path / "secret.h5", "a") as file:
+        file["kernel:0"] = file["bias:0"] = np.zeros(1, "f4")
+    with pytest.raises(ModelError, match="lies outside the file"):
+        read_keras_h5(path, SHAPES)
+
+
+def test_names_of_another_kind_are_refused(path: Path) -> None:
+    """A number for a list of names, and data in the place of a layer, are no crash."""
+    with h5py.File(path, "a") as file:
+        del file["model_weights/conv3d_2"]
+        file["model_weights/conv3d_2"] = np.zeros(1)
+        file["model_weights/conv3d_2"].attrs["weight_names"] = ["kernel:0"]
+    with pytest.raises(ModelError, match="conv3d_2/kernel:0 is named but not in the file"):
+        read_keras_h5(path, SHAPES)
+    with h5py.File(path, "a") as file:
+        file["model_weights"].attrs["layer_names"] = 5
+    with pytest.raises(ModelError, match="damaged or truncated"):
         read_keras_h5(path, SHAPES)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import encephalon.models as models
+from encephalon import models
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.io.atomic import sha256
 from encephalon.models import (

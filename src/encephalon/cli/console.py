@@ -41,7 +41,7 @@ class Console:
         logger.setLevel(level)
         logger.handlers[:] = [_Handler()]
         logger.propagate = False
-        logging.captureWarnings(True)  # noqa: FBT003  the standard library's signature
+        logging.captureWarnings(True)
         logging.getLogger("py.warnings").handlers[:] = [_Handler() if self.verbose else _silent()]
 
     def say(self, text: str) -> None:
@@ -160,8 +160,10 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     columns = list(columns or rows[0])
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    lines = ["  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip()
-             for line in (columns, *cells)]
+    lines = [
+        "  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip()
+        for line in (columns, *cells)
+    ]
     return "\n".join(lines)
 
 
@@ -186,7 +188,7 @@ def _coloured(text: str, code: str) -> str:
 
 
 def _write(text: str, stream: TextIO) -> None:
-    print(text, file=stream, flush=True)  # noqa: T201  the one place that prints
+    print(text, file=stream, flush=True)
 
 
 def _silent() -> logging.Handler:

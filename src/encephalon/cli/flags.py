@@ -12,27 +12,25 @@ import typer
 
 from encephalon.errors import UsageError
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
-
-def device_name(value: str) -> str:
-    """`value` when it names a device; raises UsageError otherwise."""
-    if _DEVICE.fullmatch(value) is None:
-        message = f"--device takes auto, cpu, cuda, cuda:N or mps, and got {value!r}."
-        raise UsageError(message)
-    return value
-
-
-def settings(pairs: list[str] | None) -> dict[str, str]:
+def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:
     """KEY=VALUE words as a dictionary; raises UsageError for a word without `=`."""
     found: dict[str, str] = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not (key.strip() and equals):
-            message = f"--set takes KEY=VALUE, such as training.epochs=5, and got {pair!r}."
+            message = f"{flag} takes KEY=VALUE, and got {pair!r}."
             raise UsageError(message)
         found[key.strip()] = value.strip()
     return found
+
+
+def values(pairs: list[str] | None) -> dict[str, Any]:
+    """KEY=VALUE words of --option, values in TOML spelling, keys with underscores."""
+    from encephalon.recipes.loading import parse_value
+
+    texts = settings(pairs, "--option")
+    return {key.replace("-", "_"): parse_value(text) for key, text in texts.items()}
 
 
 def words(value: str | None) -> list[str] | None:
@@ -45,43 +43,110 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _option(*names: str, text: str, callback: Callable[..., Any] | None = None, **more: Any) -> Any:
+def _device(value: str) -> str:
+    from encephalon.inference.devices import check_device
+
+    return check_device(value)
+
+
+def _flag(*names: str, text: str, callback: Callable[..., Any] | None = None, **more: Any) -> Any:
     return typer.Option(*names, help=text, callback=callback, **more)
 
 
-Output = Annotated[Path, _option("-o", "--output", text="Where the results go.")]
+# What every verb that works on data has.
+Output = Annotated[Path, _flag("-o", "--output", text="Where the results go.", metavar="PLACE")]
 Device = Annotated[
     str,
-    _option(
+    _flag(
         "--device",
         text="auto, cpu, cuda, cuda:N or mps; falls back aloud to the CPU.",
-        callback=device_name,
+        callback=_device,
         metavar="NAME",
     ),
 ]
 Threads = Annotated[
-    int | None, _option("--threads", text="CPU threads; all cores by default.", min=1, metavar="N")
+    int | None, _flag("--threads", text="CPU threads; all cores by default.", min=1, metavar="N")
 ]
-Overwrite = Annotated[bool, _option("--overwrite", text="Replace results that exist.")]
-Offline = Annotated[bool, _option("--offline", text="Never touch the network.")]
-Seed = Annotated[int | None, _option("--seed", text="Seed of every random draw.", metavar="N")]
+Overwrite = Annotated[bool, _flag("--overwrite", text="Replace results that exist.")]
+Offline = Annotated[bool, _flag("--offline", text="Never touch the network.")]
+Seed = Annotated[int | None, _flag("--seed", text="Seed of every random draw.", metavar="N")]
 Verbose = Annotated[
     int,
-    _option(
-        "-v", "--verbose", text="Say more; -vv adds tracebacks.", count=True, show_default=False
-    ),
+    _flag("-v", "--verbose", text="Say more; -vv adds tracebacks.", count=True, show_default=False),
 ]
-Quiet = Annotated[bool, _option("-q", "--quiet", text="Say errors only.")]
-AsJson = Annotated[bool, _option("--json", text="Print the result as JSON.")]
-DryRun = Annotated[bool, _option("--dry-run", text="Say what would be done, and do nothing.")]
+Quiet = Annotated[bool, _flag("-q", "--quiet", text="Say errors only.")]
+AsJson = Annotated[bool, _flag("--json", text="Print the result as JSON.")]
+DryRun = Annotated[bool, _flag("--dry-run", text="Say what would be done, and do nothing.")]
+Report = Annotated[bool, _flag("--report/--no-report", text="Write report.html into the folder.")]
 Table = Annotated[
-    Path, _option("-t", "--table", text="CSV, TSV or Parquet; one row a sample.", metavar="FILE")
+    Path, _flag("-t", "--table", text="CSV, TSV or Parquet; one row a sample.", metavar="FILE")
 ]
 Set = Annotated[
     list[str] | None,
-    _option(
+    _flag(
         "--set",
-        text="Change one value of the recipe, such as training.epochs=5; may be repeated.",
+        text="Change a value of the recipe, such as training.epochs=5; may be repeated.",
         metavar="KEY=VALUE",
     ),
+]
+Options = Annotated[
+    list[str] | None,
+    _flag(
+        "--option",
+        text="Any option of the model's study, such as border=2; may be repeated.",
+        metavar="KEY=VALUE",
+    ),
+]
+
+# Which images of a BIDS dataset.
+Suffix = Annotated[
+    str | None, _flag("--suffix", text="BIDS: kinds of image, such as T1w,FLAIR.", metavar="KINDS")
+]
+Participants = Annotated[
+    str | None,
+    _flag("--participant-label", text="BIDS: only these, with or without sub-.", metavar="LABELS"),
+]
+Sessions = Annotated[
+    str | None,
+    _flag(
+        "--session-label",
+        "--session-id",
+        text="BIDS: only these, with or without ses-.",
+        metavar="LABELS",
+    ),
+]
+
+# Options of segmentation studies; a study refuses those that it does not know.
+Border = Annotated[
+    float | None,
+    _flag("--border", text="Move the mask's border outwards, or inwards below 0.", metavar="MM"),
+]
+Csf = Annotated[
+    bool | None,
+    _flag("--csf/--no-csf", text="Keep the fluid around the brain, or leave it out."),
+]
+Threshold = Annotated[
+    float | None,
+    _flag("--threshold", text="Probability from which a voxel is in the mask.", metavar="P"),
+]
+Largest = Annotated[
+    bool | None,
+    _flag("--largest/--no-largest", "--largest-label", text="Keep the largest piece only."),
+]
+Fill = Annotated[bool | None, _flag("--fill/--no-fill", text="Fill holes in the mask.")]
+Rotate = Annotated[
+    bool | None,
+    _flag("--rotate/--no-rotate", "--rotate-and-predict", text="Average over rotations."),
+]
+Precise = Annotated[
+    bool | None,
+    _flag("--precise/--fast", "--tta/--no-tta", text="Average over flips: slower, steadier."),
+]
+Block = Annotated[
+    int | None,
+    _flag("--block", text="Edge of the blocks that the network sees.", metavar="VOXELS", min=8),
+]
+Save = Annotated[
+    str | None,
+    _flag("--save", text="Images to write: mask,brain,distance,probability.", metavar="KINDS"),
 ]

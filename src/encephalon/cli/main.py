@@ -42,10 +42,10 @@ VERBS: dict[str, Verb] = {
     "demo": Verb("demo", "Mask the brain of a phantom, or of your own scan."),
 }
 
-EPILOG = (
-    "The first thing to try:  encephalon predict brain-extraction scan.nii.gz -o masks  "
-    "`encephalon VERB --help` explains a verb."
-)
+EPILOG = """\b
+The first thing to try:
+  encephalon predict brain-extraction scan.nii.gz -o masks
+`encephalon VERB --help` explains a verb."""
 
 
 def build(verbs: Sequence[str]) -> typer.Typer:
@@ -72,50 +72,57 @@ def build(verbs: Sequence[str]) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 failed, 2 wrong arguments."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    named = [word.replace("_", "-") for word in given if not word.startswith("-")][:1]
+    verbs = [word.replace("_", "-") for word in given if not word.startswith("-")][:1]
     try:
-        code = build(named)(given, prog_name="encephalon", standalone_mode=False)
-        return code if isinstance(code, int) else DONE
-    except EncephalonError as error:
-        return _report(error, error.exit_code)
-    except typer.TyperException as error:
-        return _wrong_arguments(error, named)
-    except (KeyboardInterrupt, typer.Abort):
-        return _say("Interrupted: finished results are kept, nothing half-written is left.")
+        return _run(given, verbs)
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # or its flush at exit complains again
+        sys.stdout = None  # or its flush at exit complains again
         return FAILED
-    except OSError as error:
-        return _report(error, FAILED)
-    except Exception as error:  # noqa: BLE001  a user gets a sentence, -vv gets the traceback
-        console.show_traceback()
-        kind = type(error).__name__
-        return _say(f"Unexpected {kind}: {error} (a fault of Encephalon; -vv shows where).")
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  a user gets a sentence
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error), err=True)
+            return WRONG_ARGUMENTS
+        sentence, code = _explain(error, verbs)
+        if code != WRONG_ARGUMENTS:
+            console.show_traceback()
+        console.error(sentence)
+        return code
 
 
-def _report(error: Exception, code: int) -> int:
-    console.show_traceback()
-    return _say(str(error) or type(error).__name__, code)
+def _run(given: list[str], verbs: list[str]) -> int:
+    if verbs == ["predict-bids"]:
+        from encephalon.cli.predict_bids import gather_labels
+
+        given = gather_labels(given)
+    code = build(verbs)(given, prog_name="encephalon", standalone_mode=False)
+    return code if isinstance(code, int) else DONE
 
 
-def _wrong_arguments(error: typer.TyperException, named: list[str]) -> int:
-    """Say what is wrong in one line, with the nearest verb when the verb is unknown."""
+def _explain(error: BaseException, verbs: list[str]) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    match error:
+        case EncephalonError():
+            return str(error), error.exit_code
+        case typer.TyperException():
+            return _wrong_arguments(error, verbs), WRONG_ARGUMENTS
+        case KeyboardInterrupt() | typer.Abort():
+            return "Interrupted: finished results are kept, nothing half-written is left.", FAILED
+        case OSError():
+            return str(error), FAILED
+    kind = type(error).__name__
+    return f"Unexpected {kind}: {error} (a fault of Encephalon; -vv shows where).", FAILED
+
+
+def _wrong_arguments(error: typer.TyperException, verbs: list[str]) -> str:
+    """What is wrong in one line, with the nearest verb when the verb is unknown."""
     message = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(message, file=sys.stderr)  # noqa: T201  it is the help page
-        return WRONG_ARGUMENTS
-    verb = next((name for name in named if name in VERBS), "")
-    if named and not verb:
-        near = difflib.get_close_matches(named[0], VERBS, n=1)
+    known = [name for name in verbs if name in VERBS]
+    if verbs and not known:
+        near = difflib.get_close_matches(verbs[0], VERBS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}."
-        message = f"There is no verb {named[0]!r}; {hint}"
-    words = " ".join(["encephalon", verb, "--help"]).replace("  ", " ")
-    return _say(f"{message.rstrip('.?')}. See  {words}", WRONG_ARGUMENTS)
-
-
-def _say(sentence: str, code: int = FAILED) -> int:
-    console.error(sentence)
-    return code
+        message = f"There is no verb {verbs[0]!r}; {hint}"
+    stop = "" if message.endswith((".", "?")) else "."
+    return f"{message}{stop} See  {' '.join(['encephalon', *known, '--help'])}"
 
 
 def _version(wanted: bool) -> None:

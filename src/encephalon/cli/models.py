@@ -26,8 +26,8 @@ Registered = Annotated[
 
 def register(app: typer.Typer, name: str, text: str) -> None:
     """Add the verb to the command."""
-    commands = {"list": list_, "info": info, "get": get, "verify": verify}
-    add_group(app, name, text, {**commands, "import": import_, "export": export})
+    commands = (list_, info, get, verify, import_, export)
+    add_group(app, name, text, commands)
 
 
 def list_(as_json: flags.AsJson = False) -> None:

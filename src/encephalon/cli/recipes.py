@@ -16,7 +16,7 @@ from encephalon.cli.register import add_group
 
 def register(app: typer.Typer, name: str, text: str) -> None:
     """Add the verb to the command."""
-    add_group(app, name, text, {"list": list_, "show": show, "check": check})
+    add_group(app, name, text, (list_, show, check))
 
 
 Name = Annotated[

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -21,18 +22,20 @@ def settings() -> dict[str, Any]:
 
 
 def add_group(
-    app: typer.Typer, name: str, text: str, commands: dict[str, Callable[..., None]]
+    app: typer.Typer, name: str, text: str, commands: Sequence[Callable[..., None]]
 ) -> None:
-    """Add a verb that has verbs of its own, such as `models list`."""
+    """Add a verb that has verbs of its own, such as `models list`, named as their functions."""
     group = typer.Typer(
         help=text, no_args_is_help=True, rich_markup_mode=None, context_settings=settings()
     )
-    for label, function in commands.items():
+    for function in commands:
+        # A trailing underscore keeps a function apart from the builtin or keyword.
+        label = function.__name__.rstrip("_").replace("_", "-")
         group.command(label, context_settings=settings())(function)
     app.add_typer(group, name=name)
 
 
 def add_verb(app: typer.Typer, name: str, text: str, function: Callable[..., None]) -> None:
     """Add a plain verb; `text` opens its help, the function's docstring goes on."""
-    more = (function.__doc__ or "").strip()
+    more = inspect.cleandoc(function.__doc__ or "")
     app.command(name, help=f"{text}\n\n{more}", context_settings=settings())(function)

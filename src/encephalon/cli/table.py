@@ -41,8 +41,7 @@ TableOut = Annotated[
 
 def register(app: typer.Typer, name: str, text: str) -> None:
     """Add the verb to the command."""
-    commands = {"bids": bids, "check": check, "split": split, "join": join}
-    add_group(app, name, text, {**commands, "verify-labels": verify_labels})
+    add_group(app, name, text, (bids, check, split, join, verify_labels))
 
 
 def bids(
@@ -77,9 +76,7 @@ def bids(
     )
     written = write_table(frame, output, overwrite)
     rows = len(frame)
-    Console(0, quiet, as_json).result(
-        {"table": written, "rows": rows}, f"{written}: {rows} rows"
-    )
+    Console(0, quiet, as_json).result({"table": written, "rows": rows}, f"{written}: {rows} rows")
 
 
 def check(

@@ -22,9 +22,9 @@ __all__ = ["TABLE", "OutputLayout", "PlannedOutput", "choose_layout"]
 TABLE = "predictions.csv"
 
 # Endings that are surely meant as a file, although no image of ours is written so.
-_FOREIGN = frozenset(
-    ".nrrd .nhdr .mha .mhd .img .hdr .dcm .ima .gz .json .html .txt .csv .tsv .tif .tiff .png "
-    ".jpg .jpeg".split()
+_FOREIGN = (
+    *(".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".hdr", ".dcm", ".ima", ".gz"),
+    *(".json", ".html", ".txt", ".csv", ".tsv", ".tif", ".tiff", ".png", ".jpg", ".jpeg"),
 )
 _READ_ONLY = (".dcm", ".ima")
 

@@ -47,10 +47,10 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
 
 
 def _load(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded, None
-    with loaded:
+    with path.open("rb") as stream:
+        loaded = np.load(stream, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded, None
         names = set(loaded.files)
         arrays = sorted(names - {"affine"})
         if "data" not in names and len(arrays) != 1:

@@ -13,7 +13,7 @@ from encephalon.errors import InputError, MissingFileError, UnreadableFileError
 
 _CHUNK = 1 << 20
 # Bytes unpacked at once: bounds the second copy in memory.
-_PIECE = 1 << 24
+_PIECE = 1 << 22
 # Deflate cannot shrink by more (zlib's technical notes), so no size in a trailer above it is true.
 _LARGEST_RATIO = 1032
 _GZIP = b"\x1f\x8b"
@@ -55,7 +55,7 @@ def read_bytes(path: str | Path) -> bytearray:
     """The content of a file, unpacked when it is gzip (whatever its name), as one buffer.
 
     The checksum and length that gzip keeps are compared. Uses `isal` when it is installed,
-    otherwise zlib; both fill one buffer in a stream: memory is the content plus 17 MiB.
+    otherwise zlib; both fill one buffer in a stream: memory is the content plus 13 MiB.
 
     Raises MissingFileError, or UnreadableFileError for an empty, truncated or damaged file, a
     pointer of Git LFS or git-annex, or text in the place of an image; each names the file.

@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError, GeometryError, MissingFileError, UnreadableFileError
+from encephalon.errors import (
+    ContentError,
+    GeometryError,
+    MissingFileError,
+    OutputError,
+    UnreadableFileError,
+)
 from encephalon.geometry import Affine, Grid, checked
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.content import plain_numbers, refuse_useless, volume_shape
 
 _log = logging.getLogger(__name__)
 
-# suffix -> (module with read(path) -> Image, and whether it has write(path, data, like))
+# suffix -> (module with read(path) -> Image, whether it has write(path, data, like) as well)
 _FORMATS = {
     ".nii.gz": ("nifti", True),
     ".nii": ("nifti", True),
@@ -136,11 +142,11 @@ def write_image(data: NDArray[Any], path: str | Path, like: Image, overwrite: bo
     qform, the sform and their codes when `like` came from NIfTI. The suffix names the format:
     .nii.gz, .nii, .mgz, .mgh, .npy or .npz.
 
-    Raises OutputExistsError, OutputError, GeometryError (another shape) or UnreadableFileError
-    (unknown suffix).
+    Raises OutputExistsError, OutputError (also for an unknown suffix), or GeometryError when the
+    shape is another than that of `like`.
     """
     path = Path(path)
-    module = _module(path, writing=True)
+    module = _writer(path)
     if data.shape != like.shape:
         message = (
             f"{path}: expected data of shape {like.shape}, the grid of {like.name}, but it is "
@@ -174,15 +180,8 @@ def _decode(source: Any, affine: Affine | None) -> Image:
     if hasattr(source, "dataobj"):
         return _from_nibabel(source)
     path = Path(source)
-    if path.is_dir():
-        return _named(import_module("encephalon.io.dicom").read(path))
-    return _named(_module(path).read(path))
-
-
-def _named(image: Any) -> Image:
-    if not isinstance(image, Image):
-        message = f"a reader must return an Image, but it returned {type(image).__name__}."
-        raise TypeError(message)
+    module = import_module("encephalon.io.dicom") if path.is_dir() else _module(path)
+    image: Image = module.read(path)
     return image
 
 
@@ -199,19 +198,26 @@ def _from_nibabel(image: Any) -> Image:
     return Image(plain_numbers(data, name), affine, source, image.header, tuple(warnings))
 
 
-def _module(path: Path, *, writing: bool = False) -> Any:
+def _module(path: Path) -> Any:
     suffix = image_suffix(path)
-    if not writing and suffix is None and not path.exists():
-        message = f"{path}: there is no such file or folder; check the path."
-        raise MissingFileError(message)
-    name, writes = _FORMATS.get(suffix or "", ("", False))
-    if not name or (writing and not writes):
-        known = ", ".join(s for s, (_, w) in _FORMATS.items() if w or not writing)
+    if suffix is None:
+        if not path.exists():
+            message = f"{path}: there is no such file or folder; check the path."
+            raise MissingFileError(message)
         message = (
-            f"{path}: expected an image named {known}{'' if writing else ' or a DICOM folder'}, "
-            f"but the suffix is {path.suffix or 'missing'!r}; convert or rename it."
+            f"{path}: expected an image named {', '.join(_FORMATS)} or a folder of DICOM files, "
+            f"but the suffix is {path.suffix!r}; convert or rename it."
         )
         raise UnreadableFileError(message)
+    return import_module(f"encephalon.io.{_FORMATS[suffix][0]}")
+
+
+def _writer(path: Path) -> Any:
+    name, writes = _FORMATS.get(image_suffix(path) or "", ("", False))
+    if not writes:
+        known = ", ".join(suffix for suffix, (_, writes) in _FORMATS.items() if writes)
+        message = f"{path} could not be written: the name of an image must end in one of {known}."
+        raise OutputError(message)
     return import_module(f"encephalon.io.{name}")
 
 

@@ -70,14 +70,15 @@ def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
         )
         raise GeometryError(message)
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
-    matrix = np.diag([scale, scale, scale, 1.0]) @ _matrix(header, source)
+    matrix = _matrix(header, source)
+    matrix[:3] *= scale
     affine, warnings = checked(matrix, source, shape)
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         warnings.append(
             f"{source}: neither qform nor sform is set, so left and right are not known; the "
             f"voxel axes are taken as {affine.codes}."
         )
-    elif not np.allclose(affine.spacing, spacing * scale, rtol=_SPACING_TOLERANCE):
+    elif not warnings and not np.allclose(affine.spacing, spacing * scale, rtol=_SPACING_TOLERANCE):
         stored = " x ".join(f"{s:.4g}" for s in spacing * scale)
         used = " x ".join(f"{s:.4g}" for s in affine.spacing)
         warnings.append(f"{source}: pixdim is {stored} mm, the affine has {used} mm and is used.")
@@ -86,7 +87,7 @@ def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
 
 def _matrix(header: Any, source: object) -> NDArray[np.float64]:
     try:
-        return np.asarray(header.get_best_affine(), dtype=np.float64)
+        return np.array(header.get_best_affine(), dtype=np.float64)
     except (ValueError, ArithmeticError) as error:
         message = f"{source}: the affine makes no sense ({error}); fix the qform or the sform."
         raise GeometryError(message) from error

@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = (10, 60)
 """Seconds to connect, and between two pieces of the answer."""
-_PIECE = 1024**2
-"""Bytes read at a time."""
+_PIECE = 64 * 1024
+"""Bytes read at a time, and so the most that a broken connection loses."""
 
 
 def get_model(

@@ -78,7 +78,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             yield file
     except ModelError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).strip("\"'")
         message = f"{path}: the file is damaged or truncated ({reason}): fetch it again."
         raise ModelError(message) from error
@@ -86,7 +86,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 def _weighted_layers(file: h5py.File, path: Path) -> list[tuple[str, dict[str, h5py.Dataset]]]:
     """Return the layers that have weights: their name, and their datasets by kind."""
-    root = file.get("model_weights", file)
+    is_model = file.get("model_weights", getlink=True) is not None
+    root = _member(file, "model_weights", path) if is_model else file
     names = _names(root, "layer_names")
     if names is None:
         message = (
@@ -121,17 +122,20 @@ def _names(group: h5py.Group, attribute: str) -> list[str] | None:
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _member(group: h5py.Group, name: str, path: Path) -> Any:
+def _member(group: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:
     import h5py
 
-    # A link to another file, or data kept outside, could bring in anything: never followed.
-    link = group.get(name, getlink=True)
+    link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
     if link is None or isinstance(link, h5py.ExternalLink):
         message = f"{path}: {group.name}/{name} is named but not in the file: fetch it again."
         raise ModelError(message)
     member = group[name]
-    if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
-        message = f"{path}: {member.name} keeps its values outside the file: fetch it again."
+    # A link to another file on the way, or values kept outside, could bring in anything.
+    is_elsewhere = member.file.filename != group.file.filename
+    if is_elsewhere or (
+        isinstance(member, h5py.Dataset) and (member.external or member.is_virtual)
+    ):
+        message = f"{path}: {group.name}/{name} lies outside the file: fetch it again."
         raise ModelError(message)
     return member
 

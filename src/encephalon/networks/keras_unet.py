@@ -9,7 +9,7 @@ before the upsampled tensor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -163,11 +163,7 @@ def _convolutions(module: nn.Module) -> Iterator[nn.Conv3d | nn.ConvTranspose3d]
 
 
 def _bias(layer: nn.Conv3d | nn.ConvTranspose3d) -> Tensor:
-    bias = layer.bias
-    if bias is None:
-        message = "A layer of the Keras U-Net has no bias: build the network anew."
-        raise ModelError(message)
-    return bias
+    return cast("Tensor", layer.bias)  # every layer of this network has one
 
 
 def _initialise_like_keras(layer: nn.Conv3d | nn.ConvTranspose3d) -> None:

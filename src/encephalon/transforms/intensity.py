@@ -14,10 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-#: Percentiles of the voxels inside the field of view that become 0 and 1. The upper one is
-#: below 100 so that a vessel or an artefact does not darken the rest.
-NORMALISING_PERCENTILES = (1.0, 99.0)
-
+from encephalon.transforms import normalise
 
 def gaussian_blur(image: Tensor, sigma: tuple[float, float, float]) -> Tensor:
     """Blur (I, J, K) with a Gaussian of `sigma` voxels along each axis; edges are extended."""
@@ -69,13 +66,6 @@ def rician_noise(rng: np.random.Generator, image: Tensor, sigma: float) -> Tenso
 
 
 def normalise_percentiles(image: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Map the 1st and 99th percentile of the voxels `inside` the field of view to 0 and 1.
-
-    Values beyond are clipped, so the result is in [0, 1]; a constant image becomes 0.
-    """
-    values = image[inside] if inside is not None and bool(inside.any()) else image.flatten()
-    step = max(1, values.numel() // 100_000)
-    low, high = np.percentile(values[::step].numpy(), NORMALISING_PERCENTILES)
-    scaled = (image - float(low)) / max(float(high - low), 1e-6)
-    scaled = scaled.clamp(0, 1)
-    return scaled if inside is None else scaled * inside
+    """`encephalon.transforms.normalise.normalise_percentiles` for tensors on the CPU."""
+    kept = None if inside is None else inside.numpy()
+    return torch.from_numpy(normalise.normalise_percentiles(image.numpy(), kept))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from encephalon.transforms.ranges import SpatialRanges, SynthesisRanges
@@ -46,6 +48,11 @@ class ExtractionSettings(Section):
         Share of samples drawn from rows with a scan, when the table has both kinds.
     validation_samples
         Samples of each grid that every epoch is judged by.
+    target
+        "brain": the target encloses the brain, which is what the grids are laid around; "lesion":
+        something inside it, so that the shipped brain model lays the grids.
+    border_spread
+        Millimetres of distance over which the odds of lying inside change by a factor of e.
     """
 
     grids: Grids = Grids()
@@ -56,3 +63,31 @@ class ExtractionSettings(Section):
     coarse_batch: int = Field(default=4, gt=0)
     real_share: float = Field(default=0.5, ge=0, le=1)
     validation_samples: int = Field(default=12, gt=0)
+    target: Literal["brain", "lesion"] = "brain"
+    border_spread: float = Field(default=0.5, gt=0)
+
+    @property
+    def borders(self) -> int:
+        """Borders that the network draws: brain and tissue, or that of the lesion."""
+        return 2 if self.target == "brain" else 1
+
+
+Output = Literal["mask", "brain", "distance", "probability"]
+
+
+class PredictOptions(Section):
+    """What the user may ask of a sound prediction.
+
+    Attributes
+    ----------
+    border
+        Millimetres by which the border is moved outwards (inwards when negative).
+    csf
+        Whether the fluid around the brain belongs to it.
+    save
+        The images to write.
+    """
+
+    border: float = Field(default=0.0, ge=-10, le=10)
+    csf: bool = True
+    save: tuple[Output, ...] = ("mask",)

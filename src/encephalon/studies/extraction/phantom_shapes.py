@@ -1,32 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """Solids in millimetres for the head phantom: ellipsoids, tubes, soft unions, random fields.
 
-A solid is an array of signed distances on a `Space`, negative inside. The distances are exact for
-tubes and near enough elsewhere: they are only compared with a few millimetres.
+Coordinates are RAS+ mm. Distances are negative inside; they are exact for tubes and near enough
+elsewhere, because they are only compared with a few millimetres.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
 
-__all__ = ["Float", "Space", "ellipsoid", "mirrored", "soft_union", "tube", "waves"]
+__all__ = [
+    "Ellipsoid",
+    "Float",
+    "Mask",
+    "Point",
+    "Solid",
+    "Space",
+    "Tube",
+    "inside",
+    "soft_union",
+    "waves",
+]
 
 Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 Point = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Space:
-    """A box of voxels in RAS+ mm, with open coordinate arrays x (I, 1, 1), y (1, J, 1), z (1, 1, K).
-
-    `detail` is the voxel edge in mm; voxel 0, 0, 0 lies at `low`.
-    """
+    """A box of voxels with edges of `detail` mm; voxel 0, 0, 0 is centred at `low`."""
 
     low: Point
     high: Point
@@ -36,7 +48,7 @@ class Space:
     def shape(self) -> tuple[int, int, int]:
         """Voxels along each axis."""
         i, j, k = (
-            int((high - low) // self.detail) + 1
+            int(round((high - low) / self.detail, 6)) + 1
             for low, high in zip(self.low, self.high, strict=True)
         )
         return i, j, k
@@ -47,48 +59,106 @@ class Space:
         return Affine.from_spacing((self.detail,) * 3, self.low)
 
     def axes(self) -> tuple[Float, Float, Float]:
-        """The coordinates of the voxel centres, mm, ready to broadcast."""
+        """Coordinates x (I, 1, 1), y (1, J, 1) and z (1, 1, K) of the voxel centres, mm."""
         x, y, z = (
-            low + self.detail * np.arange(size, dtype=np.float32)
+            (low + self.detail * np.arange(size)).astype(np.float32)
             for low, size in zip(self.low, self.shape, strict=True)
         )
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
-
-def ellipsoid(space: Space, centre: Point, radii: Point) -> Float:
-    """Signed distance to an ellipsoid, first order away from its surface."""
-    offsets = [(axis - at) for axis, at in zip(space.axes(), centre, strict=True)]
-    near = sum((o / r) ** 2 for o, r in zip(offsets, radii, strict=True))
-    steep = sum((o / r**2) ** 2 for o, r in zip(offsets, radii, strict=True))
-    level = np.sqrt(np.asarray(near, dtype=np.float32))
-    slope = np.sqrt(np.asarray(steep, dtype=np.float32))
-    return np.asarray(level * (level - 1) / np.maximum(slope, 1e-6), dtype=np.float32)
-
-
-def tube(space: Space, points: Sequence[Point], radii: Sequence[float]) -> Float:
-    """Signed distance to a tube through `points` whose radius runs from one to the next."""
-    axes = space.axes()
-    nearest = np.full(space.shape, np.inf, dtype=np.float32)
-    for start, end, first, last in zip(points, points[1:], radii, radii[1:], strict=False):
-        way = np.subtract(end, start)
-        along = sum((axis - s) * w for axis, s, w in zip(axes, start, way, strict=True))
-        share = np.clip(np.asarray(along) / float(way @ way), 0.0, 1.0).astype(np.float32)
-        apart = sum(
-            (axis - s - share * np.float32(w)) ** 2
-            for axis, s, w in zip(axes, start, way, strict=True)
-        )
-        radius = first + (last - first) * share
-        nearest = np.minimum(nearest, np.sqrt(np.asarray(apart)) - radius)
-    return np.asarray(nearest, dtype=np.float32)
+    def part(self, low: Point, high: Point) -> tuple[Box, Space]:
+        """The voxels between two corners: their place in this space, and a space of their own."""
+        slices, corners = [], []
+        for axis in range(3):
+            size = self.shape[axis]
+            first = int(np.floor((low[axis] - self.low[axis]) / self.detail))
+            last = int(np.ceil((high[axis] - self.low[axis]) / self.detail))
+            first, last = min(max(first, 0), size - 1), min(max(last, 0), size - 1)
+            slices.append(slice(first, last + 1))
+            corners.append([self.low[axis] + self.detail * end for end in (first, last)])
+        (a, b), (c, d), (e, f) = corners
+        return (slices[0], slices[1], slices[2]), Space((a, c, e), (b, d, f), self.detail)
 
 
-def mirrored(solid: Float) -> Float:
-    """The union of a solid with its mirror image in x; the space must be symmetric in x."""
-    return np.minimum(solid, solid[::-1])
+class Solid(Protocol):
+    """Something with an inside."""
+
+    def distance(self, space: Space) -> Float:
+        """Signed distance in mm on the whole space, negative inside."""
+        ...
+
+    def box(self) -> tuple[Point, Point]:
+        """Two opposite corners of a box that holds the solid."""
+        ...
 
 
-def soft_union(first: Float, *others: Float, blend: float = 8.0) -> Float:
-    """The union of solids with seams rounded over about `blend` mm."""
+@dataclass(frozen=True)
+class Ellipsoid:
+    """An ellipsoid along the axes; with `both`, also its mirror image on the other side (-x)."""
+
+    centre: Point
+    radii: Point
+    both: bool = False
+
+    def distance(self, space: Space) -> Float:
+        """Signed distance, first order away from the surface."""
+        x, y, z = space.axes()
+        across = np.abs(x) if self.both else x
+        offsets = [axis - at for axis, at in zip((across, y, z), self.centre, strict=True)]
+        near = [(offset / r) ** 2 for offset, r in zip(offsets, self.radii, strict=True)]
+        steep = [(offset / r**2) ** 2 for offset, r in zip(offsets, self.radii, strict=True)]
+        level = np.sqrt(near[0] + near[1] + near[2])
+        slope = np.sqrt(steep[0] + steep[1] + steep[2])
+        return np.asarray(level * (level - 1) / np.maximum(slope, 1e-6), dtype=np.float32)
+
+    def box(self) -> tuple[Point, Point]:
+        """The ellipsoid's own box, over both sides if there are two."""
+        return _box([self.centre], max(self.radii), self.both)
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A tube through points, its radius running from one to the next; `both` mirrors it."""
+
+    points: Sequence[Point]
+    radii: Sequence[float]
+    both: bool = False
+
+    def distance(self, space: Space) -> Float:
+        """Exact signed distance for a constant radius."""
+        x, y, z = space.axes()
+        axes = (np.abs(x) if self.both else x, y, z)
+        nearest = np.full(space.shape, np.inf, dtype=np.float32)
+        for (start, end), (first, last) in zip(
+            pairwise(self.points), pairwise(self.radii), strict=True
+        ):
+            way = [b - a for a, b in zip(start, end, strict=True)]
+            length = sum(step * step for step in way)
+            parts = [(axis - a) * (w / length) for axis, a, w in zip(axes, start, way, strict=True)]
+            share = np.clip(parts[0] + parts[1] + parts[2], 0.0, 1.0)
+            apart = [
+                (axis - a - share * w) ** 2 for axis, a, w in zip(axes, start, way, strict=True)
+            ]
+            radius = first + (last - first) * share
+            nearest = np.minimum(nearest, np.sqrt(apart[0] + apart[1] + apart[2]) - radius)
+        return nearest.astype(np.float32)
+
+    def box(self) -> tuple[Point, Point]:
+        """A box around all points and the largest radius."""
+        return _box(self.points, max(self.radii), self.both)
+
+
+def inside(space: Space, *solids: Solid) -> Mask:
+    """Which voxels lie in any of the solids, looking only at the boxes that hold them."""
+    mask = np.zeros(space.shape, dtype=bool)
+    for solid in solids:
+        box, within = space.part(*solid.box())
+        mask[box] |= solid.distance(within) < 0
+    return mask
+
+
+def soft_union(first: Float, *others: Float, blend: float) -> Float:
+    """The union of solids with its seams filled over about `blend` mm."""
     result = first
     for other in others:
         overlap = np.maximum(np.float32(blend) - np.abs(result - other), np.float32(0))
@@ -97,22 +167,47 @@ def soft_union(first: Float, *others: Float, blend: float = 8.0) -> Float:
 
 
 def waves(space: Space, wavelength: float, generator: np.random.Generator) -> Float:
-    """A smooth random field of mean 0 and standard deviation 1 around one wavelength in mm.
+    """A smooth random field of mean 0 and deviation 1, its zeros about half a wavelength apart.
 
-    It is drawn on a coarse grid of a quarter wavelength and interpolated, so that the same seed
-    gives the same folds at any detail.
+    It is drawn on a coarse grid of a fifth of the wavelength (mm) and interpolated, so that one
+    seed gives the same field at any detail.
     """
     from scipy import ndimage
 
     step = wavelength / 5.0
-    extent = [high - low for low, high in zip(space.low, space.high, strict=True)]
-    coarse = [int(np.ceil(length / step)) + 4 for length in extent]
+    lengths = [high - low for low, high in zip(space.low, space.high, strict=True)]
+    coarse = [int(np.ceil(length / step)) + 4 for length in lengths]
     noise = generator.standard_normal(coarse).astype(np.float32)
-    # The difference of two blurs passes a band around the wavelength.
-    band = ndimage.gaussian_filter(noise, 0.9) - ndimage.gaussian_filter(noise, 1.6)
+    # The difference of two blurs passes a band of wavelengths around 5 coarse voxels.
+    band = ndimage.gaussian_filter(noise, 0.8) - ndimage.gaussian_filter(noise, 1.6)
     band /= band.std()
-    scale = space.detail / step
-    field = ndimage.affine_transform(
-        band, np.full(3, scale), offset=1.5, output_shape=space.shape, order=2, mode="nearest"
-    )
-    return np.asarray(field, dtype=np.float32)
+    result = band
+    for axis, size in enumerate(space.shape):
+        places = 1.5 + np.arange(size) * (space.detail / step)
+        result = _interpolated(result, places, axis)
+    return result
+
+
+def _interpolated(field: Float, places: NDArray[np.float64], axis: int) -> Float:
+    """Cubic (Catmull-Rom) interpolation along one axis."""
+    floor = np.floor(places).astype(int)
+    t = (places - floor).astype(np.float32)
+    weights = [
+        0.5 * (-t + 2 * t**2 - t**3),
+        0.5 * (2 - 5 * t**2 + 3 * t**3),
+        0.5 * (t + 4 * t**2 - 3 * t**3),
+        0.5 * (-(t**2) + t**3),
+    ]
+    matrix = np.zeros((len(places), field.shape[axis]), dtype=np.float32)
+    for offset, weight in zip(range(-1, 3), weights, strict=True):
+        columns = np.clip(floor + offset, 0, field.shape[axis] - 1)
+        np.add.at(matrix, (np.arange(len(places)), columns), weight)
+    return np.moveaxis(np.tensordot(matrix, field, axes=(1, axis)), 0, axis)
+
+
+def _box(points: Sequence[Point], margin: float, both: bool) -> tuple[Point, Point]:
+    array = np.asarray(points, dtype=np.float64)
+    low, high = array.min(axis=0) - margin, array.max(axis=0) + margin
+    if both:
+        low[0], high[0] = -max(abs(low[0]), abs(high[0])), max(abs(low[0]), abs(high[0]))
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])

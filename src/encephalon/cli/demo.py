@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon demo`: the main job, on a head that the package makes itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console
+from encephalon.cli.phantom import write_phantom
+from encephalon.cli.register import add_verb
+
+PHANTOM = "phantom.nii.gz"
+
+
+def register(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb to the command."""
+    add_verb(app, name, text, demo)
+
+
+def demo(
+    output: flags.Output = Path("demo-output"),
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", help="Your own scan in the phantom's place.", metavar="FILE"),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A name, a folder or a weights file.")
+    ] = "brain-extraction",
+    device: flags.Device = "auto",
+    threads: flags.Threads = None,
+    overwrite: flags.Overwrite = False,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Writes a mask, its JSON sidecar and an HTML report with pictures, and says where they are.
+
+    \b
+    Example:
+        encephalon demo --image scan.nii.gz
+    """
+    from encephalon.cli.prediction import run
+
+    console = Console(verbose, quiet, as_json)
+    scan = image if image is not None else write_phantom(output / PHANTOM, overwrite=overwrite)
+    console.say(f"scan: {scan}")
+    loading = {"model": model, "device": device, "threads": threads, "offline": True}
+    batch: dict[str, Any] = {"inputs": [scan], "output": output, "overwrite": overwrite}
+    try:
+        run(console, loading, batch)
+    finally:
+        for path in sorted(output.glob("*_mask.*")):
+            console.say(f"{'mask' if path.suffix != '.json' else 'sidecar'}: {path}")

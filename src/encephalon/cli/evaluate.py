@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon evaluate MODEL -t TABLE -o OUT`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console
+from encephalon.cli.register import add_verb
+
+
+def register(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb to the command."""
+    add_verb(app, name, text, evaluate)
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name, a folder or a weights file.")
+    ],
+    table: flags.Table,
+    output: flags.Output,
+    more: flags.Options = None,
+    device: flags.Device = "auto",
+    threads: flags.Threads = None,
+    overwrite: flags.Overwrite = False,
+    offline: flags.Offline = False,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Writes a score for each sample, a summary with intervals, and a report.
+
+    \b
+    Example:
+        encephalon evaluate brain-extraction -t heads.csv -o evaluation
+    """
+    from encephalon import api
+
+    console = Console(verbose, quiet, as_json)
+    with console.progress(None, "scoring") as advance:
+        result: Any = api.evaluate(
+            model,
+            table,
+            output,
+            device=device,
+            threads=threads,
+            overwrite=overwrite,
+            offline=offline,
+            progress=lambda done, _total, name: advance(done, name),
+            **flags.values(more),
+        )
+    console.result(result, lambda: str(result))

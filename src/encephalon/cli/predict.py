@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon predict MODEL INPUT... -o OUT`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console
+from encephalon.cli.register import add_verb
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A model's name, a model or run folder, or a published weights file."
+    ),
+]
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT",
+        help="Image files, a folder of them, a DICOM folder, a table, or a BIDS dataset.",
+    ),
+]
+
+
+def register(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb to the command."""
+    add_verb(app, name, text, predict)
+
+
+def predict(
+    model: Model,
+    inputs: Inputs,
+    output: flags.Output,
+    border: flags.Border = None,
+    csf: flags.Csf = None,
+    threshold: flags.Threshold = None,
+    largest: flags.Largest = None,
+    fill: flags.Fill = None,
+    rotate: flags.Rotate = None,
+    precise: flags.Precise = None,
+    block: flags.Block = None,
+    save: flags.Save = None,
+    more: flags.Options = None,
+    suffix: flags.Suffix = None,
+    participant_label: flags.Participants = None,
+    session_label: flags.Sessions = None,
+    report: flags.Report = True,
+    device: flags.Device = "auto",
+    threads: flags.Threads = None,
+    overwrite: flags.Overwrite = False,
+    offline: flags.Offline = False,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+    dry_run: flags.DryRun = False,
+) -> None:
+    """Results lie on the grid of their input, each with a JSON sidecar; a folder also gets
+    predictions.csv and report.html. A file that fails is named at the end, the others are done,
+    and the exit code is 1.
+
+    \b
+    Example:
+        encephalon predict brain-extraction scan.nii.gz -o masks
+    """
+    from encephalon.cli.prediction import run
+
+    options = flags.given(
+        border=border,
+        csf=csf,
+        threshold=threshold,
+        largest=largest,
+        fill=fill,
+        rotate=rotate,
+        precise=precise,
+        block=block,
+        save=flags.words(save),
+        **flags.values(more),
+    )
+    selection = flags.given(
+        suffixes=flags.words(suffix),
+        participants=flags.words(participant_label),
+        sessions=flags.words(session_label),
+    )
+    run(
+        Console(verbose, quiet, as_json),
+        {"model": model, "device": device, "threads": threads, "offline": offline, **options},
+        {"inputs": inputs, "output": output, "overwrite": overwrite, **selection},
+        report=report,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon predict-bids BIDS_DIR OUT participant`: the order of every BIDS-App."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console
+from encephalon.cli.register import add_verb
+from encephalon.errors import UsageError
+
+LEVEL = "participant"
+_LABEL_FLAGS = ("--participant-label", "--session-label", "--session-id")
+
+
+def register(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb to the command."""
+    add_verb(app, name, text, predict_bids)
+
+
+def gather_labels(words: Sequence[str]) -> list[str]:
+    """`--participant-label 01 02`, as BIDS-Apps are called, as `--participant-label 01,02`.
+
+    Only after the analysis level: before it the words that follow may be folders.
+    """
+    found: list[str] = []
+    gathering = False
+    for word in words:
+        if gathering and not word.startswith("-") and not found[-1].startswith("-"):
+            found[-1] += f",{word}"
+            continue
+        if word.startswith("-"):
+            gathering = word.replace("_", "-") in _LABEL_FLAGS and LEVEL in found
+        found.append(word)
+    return found
+
+
+def predict_bids(
+    bids_dir: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Where the derivatives go.")],
+    level: Annotated[str, typer.Argument(metavar="LEVEL", help="participant")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A name, a folder or a weights file.")
+    ] = "brain-extraction",
+    participant_label: flags.Participants = None,
+    session_label: flags.Sessions = None,
+    suffix: flags.Suffix = None,
+    border: flags.Border = None,
+    csf: flags.Csf = None,
+    save: flags.Save = None,
+    more: flags.Options = None,
+    report: flags.Report = True,
+    device: flags.Device = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            "--nprocs",
+            "--n-cpus",
+            "--omp-nthreads",
+            min=1,
+            metavar="N",
+            help="CPU threads; all cores by default.",
+        ),
+    ] = None,
+    overwrite: flags.Overwrite = False,
+    offline: flags.Offline = False,
+    verbose: flags.Verbose = 0,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+    dry_run: flags.DryRun = False,
+) -> None:
+    """Writes BIDS-derivatives: sub-01_desc-brain_mask.nii.gz with its JSON, and
+    dataset_description.json.
+
+    \b
+    Example:
+        encephalon predict-bids /data/study /data/derivatives participant
+    """
+    from encephalon.cli.prediction import run
+    from encephalon.io.bids import is_bids
+
+    if level != LEVEL:
+        message = f"The analysis level must be {LEVEL!r}, and got {level!r}."
+        raise UsageError(message)
+    if bids_dir.is_dir() and not is_bids(bids_dir):
+        message = f"{bids_dir} is no BIDS dataset: it has no dataset_description.json."
+        raise UsageError(message)
+    options = flags.given(border=border, csf=csf, save=flags.words(save), **flags.values(more))
+    selection = flags.given(
+        suffixes=flags.words(suffix),
+        participants=flags.words(participant_label),
+        sessions=flags.words(session_label),
+    )
+    run(
+        Console(verbose, quiet, as_json),
+        {"model": model, "device": device, "threads": threads, "offline": offline, **options},
+        {"inputs": [bids_dir], "output": output, "overwrite": overwrite, **selection},
+        report=report,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `predict` and `predict-bids` do with their flags, and what they say about it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from encephalon.cli.console import Advance, Console, error, table
+
+if TYPE_CHECKING:
+    from encephalon.api import Model, Predictions, Work
+    from encephalon.inference.batch import Row
+    from encephalon.inference.predictor import Prediction
+    from encephalon.tables import Sample
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    console: Console,
+    loading: Mapping[str, Any],
+    batch: Mapping[str, Any],
+    *,
+    report: bool = True,
+    dry_run: bool = False,
+) -> None:
+    """Load the model, do the batch, say what came of it, and exit 1 if anything failed.
+
+    `loading` are the arguments of `load_model`, `batch` those of `Model.predict_batch`.
+    """
+    from encephalon.api import load_model
+
+    model = load_model(**loading)
+    _log.info("model: %s", model.describe())
+    work = model.plan(**batch)
+    if dry_run:
+        _say_plan(console, work)
+        return
+    with console.progress(len(work.samples), model.name) as advance:
+        result = model.predict_batch(
+            **batch, report=report, progress=_counter(advance), on_result=_teller(console)
+        )
+    _say_result(console, model, work, result)
+    raise typer.Exit(result.exit_code)
+
+
+def _counter(advance: Advance) -> Any:
+    def progress(done: int, total: int, name: str) -> None:
+        del total
+        advance(done, name)
+
+    return progress
+
+
+def _teller(console: Console) -> Any:
+    """A line a sample, as soon as it is done."""
+
+    def tell(sample: Sample, row: Row, prediction: Prediction | None) -> None:
+        if prediction is None or row.get("error"):
+            return  # its sentence comes at the end
+        numbers = [f"{value:.1f} {name}" for name, value in _volumes(row)]
+        words = [row.get("quality") or "done", sample.id, *numbers, row.get("reasons")]
+        console.say("  ".join(str(word) for word in words if word))
+
+    return tell
+
+
+def _volumes(row: Row) -> list[tuple[str, float]]:
+    """The values in mL, for people: `volume_ml` is said as "mL"."""
+    found = [(name, value) for name, value in row.items() if name.endswith("volume_ml")]
+    return [(name.removesuffix("volume_ml").replace("_", " ") + "mL", v) for name, v in found]
+
+
+def _say_plan(console: Console, work: Work) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "id": one.sample.id,
+            "inputs": {role: str(path) for role, path in one.sample.inputs.items()},
+            "outputs": {key: str(path) for key, path in one.images.items()},
+            "problem": None if one.problem is None else str(one.problem),
+        }
+        for one in work.planned
+    ]
+    shown = [
+        {
+            "id": row["id"],
+            "input": " ".join(row["inputs"].values()),
+            "outputs": row["problem"] or " ".join(row["outputs"].values()),
+        }
+        for row in rows
+    ]
+    console.result({"planned": rows}, lambda: table(shown))
+    if any(row["problem"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _say_result(console: Console, model: Model, work: Work, result: Predictions) -> None:
+    failures = [{"id": one.id, "message": one.message} for one in result.failures]
+    places = {"table": work.layout.table, "report": result.report}
+    present = {name: path for name, path in places.items() if path is not None}
+    if console.as_json:
+        console.result(
+            {"model": model.describe(), "rows": result.rows, "failures": failures, **present}, ""
+        )
+    for failure in failures:
+        error(failure["message"])
+    counts = Counter(
+        str(row.get("quality") or "done") for row in result.rows if not row.get("error")
+    )
+    parts = [f"{count} {word}" for word, count in counts.items()]
+    parts += [f"{len(failures)} failed"] if failures else []
+    console.say(f"{len(work.samples)} in all: {', '.join(parts)}")
+    for name, path in present.items():
+        console.say(f"{name}: {path}")
+    if not present and work.layout.file is not None and not failures:
+        console.say(f"written: {Path(work.layout.file)}")

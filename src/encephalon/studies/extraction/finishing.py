@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a finished run to a model folder: weights, graph, description and card."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encephalon.models import ModelDescription, save_model
+from encephalon.networks.export import export_graph, half_precision
+from encephalon.recipes import recipe_data
+from encephalon.recipes.schema import Recipe
+from encephalon.studies.extraction.fitting import Fitted
+from encephalon.studies.extraction.options import ExtractionSettings
+from encephalon.tables import Table
+from encephalon.training.runs import RunFolder
+
+#: The first version of a model; raise it with `encephalon models export --version`.
+FIRST_VERSION = "0.1.0"
+PACKAGES = ("encephalon", "torch", "lightning", "numpy", "scipy", "onnx")
+
+
+def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path:
+    """Write `run.model` from the best weights and return its path.
+
+    Floating-point weights are rounded to half precision, in the tensors and in the graph alike, so
+    that both compute the same; that halves the folder and moves no border visibly.
+    """
+    state: dict[str, NDArray[Any]] = half_precision(fitted.state)
+    network = fitted.network.cpu()
+    network.load_state_dict({k: torch.from_numpy(v).float() if v.dtype == np.float16
+                             else torch.from_numpy(v) for k, v in state.items()})
+    graph = None
+    with tempfile.TemporaryDirectory() as folder:
+        if recipe.mode == "sound":
+            graph = Path(folder) / "graph.onnx"
+            export_graph(network, graph, (1, 1, *ExtractionSettings().grids.coarse))
+        save_model(run.model, describe(recipe, table, fitted), state, graph, None, overwrite=True)
+    return run.model
+
+
+def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
+    """What `model.toml` says of the trained network; the card is made from it."""
+    history = fitted.history
+    best = max(history, key=lambda row: row.get("val_dice", 0.0)) if history else {}
+    lesion = recipe.study.settings.get("target") == "lesion"
+    return ModelDescription(
+        name=recipe.name,
+        version=FIRST_VERSION,
+        study=recipe.study.name,
+        task=recipe.task,
+        mode=recipe.mode,
+        title=recipe.title,
+        licence=recipe.licence,
+        citation=recipe.citation or "unknown",
+        labels={0: "background", 1: "tumour" if lesion else "brain"},
+        recipe=recipe_data(recipe),
+        training_data=_training_data(table),
+        scores={f"validation_{k[4:]}": round(v, 4) for k, v in best.items() if k[:4] == "val_"},
+        versions={name: _version(name) for name in PACKAGES},
+        card={"description": recipe.description},
+    )
+
+
+def _training_data(table: Table) -> dict[str, Any]:
+    split = str(table.columns.split)
+    parts = Counter(table.texts(split))
+    scans = table.texts(table.columns.inputs["image"]) if table.has("image") else []
+    real = sum(1 for cell in scans if cell)
+    return {
+        "samples": len(table),
+        "real_scans": real,
+        "label_maps": len(table) - real,
+        **{f"split_{name or 'none'}": count for name, count in sorted(parts.items())},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except Exception:  # a package that is not installed, or this one in a bare checkout
+        return "unknown"

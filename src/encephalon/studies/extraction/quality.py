@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does this mask deserve trust? Evidence, gathered while predicting, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.geometry import Grid
+from encephalon.inference.predictor import Quality
+
+Mask = NDArray[np.bool_]
+Float = NDArray[np.float32]
+
+#: Brain volumes (mL) inside the outer border that a human can have, from a preterm infant to a
+#: large adult man, and the wider range beyond which the mask must be wrong.
+PLAUSIBLE_ML, POSSIBLE_ML = (300.0, 2000.0), (120.0, 2600.0)
+#: Share of the mask's surface lying on a face of the field of view: above it the brain is cut.
+CUT_FACE = 0.02
+#: Size of the second largest piece, relative to the largest, before pieces are dropped.
+PIECES = (0.02, 0.25)
+#: Dice between the mask and what the network says of the mirrored, turned and coarse scan.
+AGREEMENT_MIRROR, AGREEMENT_TURN = (0.97, 0.90), (0.93, 0.80)
+#: Mean departure of the distance's slope from 1 near the border. A true distance has slope 1
+#: everywhere; a network that has not seen the like of its input writes flat or torn maps.
+SLOPE = (0.30, 0.55)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on.
+
+    Attributes
+    ----------
+    volume_ml
+        Volume inside the border.
+    cut_share
+        Share of the mask's surface that lies on a face of the field of view.
+    second_piece
+        Size of the second largest piece relative to the largest.
+    mirror, turn
+        Dice with the prediction for the mirrored scan, and for the scan turned by some degrees.
+    slope_error
+        Mean departure of the distance's slope from 1 near the border.
+    """
+
+    volume_ml: float
+    cut_share: float
+    second_piece: float
+    mirror: float
+    turn: float
+    slope_error: float
+
+
+def judge(evidence: Evidence, *, organ: bool = True) -> Quality:
+    """The verdict on a mask; `organ` False (a lesion) leaves out what holds of whole brains."""
+    if evidence.volume_ml <= 0:
+        return Quality("fail", ("the mask is empty",))
+    verdicts = [
+        _below("the prediction for the mirrored scan differs", evidence.mirror, AGREEMENT_MIRROR),
+        _above("the border is blurred, the scan may be unlike the training data",
+               evidence.slope_error, SLOPE),
+    ]
+    if organ:
+        verdicts += [
+            _volume(evidence.volume_ml),
+            _cut(evidence.cut_share),
+            _above("the mask fell into several large pieces", evidence.second_piece, PIECES),
+            _below("the prediction for the turned scan differs", evidence.turn, AGREEMENT_TURN),
+        ]
+    quality = Quality("ok")
+    for verdict in verdicts:
+        quality = quality.worse_of(verdict)
+    return quality
+
+
+def _volume(volume: float) -> Quality:
+    status = _status(PLAUSIBLE_ML[0] - volume, 0, PLAUSIBLE_ML[0] - POSSIBLE_ML[0])
+    if volume > PLAUSIBLE_ML[1]:
+        status = _status(volume, PLAUSIBLE_ML[1], POSSIBLE_ML[1])
+    low, high = PLAUSIBLE_ML
+    reason = f"the volume of {volume:.0f} mL is outside the human range of {low:.0f}-{high:.0f} mL"
+    return _verdict(status, reason)
+
+
+def _cut(share: float) -> Quality:
+    reason = f"the field of view cuts the brain ({share:.0%} of the mask's surface)"
+    return _verdict("check" if share > CUT_FACE else "ok", reason)
+
+
+def _above(reason: str, value: float, limits: tuple[float, float]) -> Quality:
+    return _verdict(_status(value, *limits), f"{reason} ({value:.2f}, expected below {limits[0]})")
+
+
+def _below(reason: str, value: float, limits: tuple[float, float]) -> Quality:
+    status = _status(-value, -limits[0], -limits[1])
+    return _verdict(status, f"{reason} (Dice {value:.3f}, expected above {limits[0]})")
+
+
+def _status(value: float, check: float, fail: float) -> str:
+    if not np.isfinite(value) or value > fail:
+        return "fail"
+    return "check" if value > check else "ok"
+
+
+def _verdict(status: str, reason: str) -> Quality:
+    return Quality(status, () if status == "ok" else (reason,))  # type: ignore[arg-type]
+
+
+def dice_of(first: Mask, second: Mask) -> float:
+    """Dice of two masks; 1 when both are empty."""
+    total = int(first.sum()) + int(second.sum())
+    return 1.0 if total == 0 else 2 * int((first & second).sum()) / total
+
+
+def slope_error(distance: Float) -> float:
+    """Mean departure from 1 of the slope of `distance` (voxels) within 1.5 voxels of its border."""
+    near = np.abs(distance) < 1.5
+    if not near.any():
+        return 1.0
+    slopes = np.gradient(distance)
+    length = np.sqrt(sum(slope[near] ** 2 for slope in slopes))
+    return float(np.abs(length - 1).mean())
+
+
+def cut_share(mask: Mask, grid: Grid) -> float:
+    """Share of the surface of `mask` (I, J, K) on the faces of the field of view, in area."""
+    spacing = np.asarray(grid.affine.spacing)
+    on_faces = surface = 0.0
+    for axis in range(3):
+        area = float(np.prod(spacing) / spacing[axis])
+        lines = np.moveaxis(mask, axis, 0)
+        ends = int(lines[0].sum()) + int(lines[-1].sum())
+        steps = int((lines[1:] != lines[:-1]).sum())
+        on_faces += area * ends
+        surface += area * (ends + steps)
+    return on_faces / surface if surface else 0.0

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BIDS datasets: what is found, how derivatives are named, what is never mixed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from encephalon.errors import MissingFileError, OutputError
+from encephalon.io import derivative_path, index_bids, is_bids, write_dataset_description
+from encephalon.io.bids import parse_name
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Two subjects, one of them with sessions, some files that are no heads, no description."""
+    for name in (
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_run-2_T2w.nii.gz",
+        "sub-01/anat/sub-01_T1w.json",
+        "sub-01/anat/sub-01_mod-T1w_defacemask.nii.gz",
+        "sub-01/func/sub-01_task-rest_bold.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_acq-fast_FLAIR.nii",
+        "sub-02/ses-b/anat/sub-02_ses-b_T1w.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_desc-brain_T1w.nii.gz",
+    ):
+        path = tmp_path / "bids" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "bids"
+
+
+def test_the_index_holds_whole_heads_and_nothing_else(dataset: Path) -> None:
+    """Masks, time series, sidecars and derivatives are left out."""
+    assert [file.id for file in index_bids(dataset)] == [
+        "sub-01_T1w",
+        "sub-01_run-2_T2w",
+        "sub-02_ses-a_acq-fast_FLAIR",
+        "sub-02_ses-b_T1w",
+    ]
+
+
+def test_subjects_sessions_and_suffixes_narrow_the_index(dataset: Path) -> None:
+    """Labels work with and without their prefix."""
+    assert len(index_bids(dataset, subjects=["sub-01"])) == 2
+    assert len(index_bids(dataset, subjects=["02"], sessions=["ses-a"])) == 1
+    assert len(index_bids(dataset, suffixes=("T1w",))) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"subjects": ["03"]}, "sub-03 was asked for.*it has sub-01, sub-02"),
+        ({"sessions": ["c"]}, "ses-c was asked for.*it has ses-a, ses-b"),
+        ({"suffixes": ("PDw",)}, "no image named"),
+    ],
+)
+def test_what_is_not_there_is_named(dataset: Path, arguments: dict, words: str) -> None:
+    """A label that does not exist is an error, not an empty result."""
+    with pytest.raises(MissingFileError, match=words):
+        index_bids(dataset, **arguments)
+    with pytest.raises(MissingFileError, match="no such folder"):
+        index_bids(dataset / "nowhere")
+
+
+def test_a_dataset_is_known_by_its_description_or_its_folders(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """Either is enough; an ordinary folder or a file is not a dataset."""
+    assert is_bids(dataset)
+    assert not is_bids(tmp_path / "nowhere")
+    assert not is_bids(dataset / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    (tmp_path / "plain").mkdir()
+    assert not is_bids(tmp_path / "plain")
+    (tmp_path / "plain" / "dataset_description.json").write_text('{"BIDSVersion": "1.8.0"}')
+    assert is_bids(tmp_path / "plain")
+
+
+@pytest.mark.parametrize(
+    "name", ["scan.nii.gz", "sub-01.nii.gz", "sub-01_T1w.mgz", "ses-1_T1w.nii", "sub-01_x_T1w.nii"]
+)
+def test_other_names_are_not_bids(name: str) -> None:
+    """A name without subject, suffix or proper entities is not parsed."""
+    assert parse_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "expected"),
+    [
+        ("sub-1/anat/sub-1_T1w.nii.gz", "mask", "sub-1/anat/sub-1_desc-brain_mask.nii.gz"),
+        (
+            "sub-1/ses-2/anat/sub-1_ses-2_run-1_T2w.nii",
+            "mask",
+            "sub-1/ses-2/anat/sub-1_ses-2_run-1_mod-T2w_desc-brain_mask.nii.gz",
+        ),
+        ("sub-1/anat/sub-1_T2w.nii", "T2w", "sub-1/anat/sub-1_desc-brain_T2w.nii.gz"),
+    ],
+)
+def test_derivatives_keep_the_entities_in_order(name: str, suffix: str, expected: str) -> None:
+    """The source's entities come first, desc last, and contrasts never share a mask's name."""
+    file = parse_name(name)
+    assert file is not None
+    assert derivative_path("out", file, suffix=suffix) == Path("out") / expected
+
+
+def test_names_of_masks_are_unique_in_a_dataset(dataset: Path) -> None:
+    """Every image of the dataset has a mask of its own."""
+    files = index_bids(dataset)
+    assert len({derivative_path("out", file) for file in files}) == len(files)
+
+
+def test_the_description_says_derivative_and_is_written_once(tmp_path: Path) -> None:
+    """A second run keeps the first description."""
+    made_by = [{"Name": "encephalon", "Version": "1"}]
+    path = write_dataset_description(tmp_path, "Brain masks", made_by)
+    content = json.loads(path.read_text())
+    assert content["DatasetType"] == "derivative"
+    assert content["GeneratedBy"] == made_by
+    write_dataset_description(tmp_path, "Another name", [])
+    assert json.loads(path.read_text()) == content
+
+
+def test_derivatives_are_not_mixed_into_raw_data(tmp_path: Path) -> None:
+    """Writing into the input dataset itself is refused with a better place."""
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    with pytest.raises(OutputError, match=r"raw BIDS dataset.*derivatives/encephalon"):
+        write_dataset_description(tmp_path, "Brain masks", [])
+
+
+def test_the_real_dataset_is_indexed(data: Path) -> None:
+    """ds000011 has a T1w and a thick-slice T2w of each of its six adults."""
+    files = index_bids(data / "heads" / "ds000011")
+    assert len(files) == 12
+    assert {file.suffix for file in files} == {"T1w", "inplaneT2"}

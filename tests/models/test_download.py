@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Downloads from a server on this machine: by hash, once, resumed, never when offline."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from encephalon.errors import MissingExtraError, ModelError, OutputError
+from encephalon.models import ModelFolder, PublishedFile, export_model, get_model
+from encephalon.models.entries import RegistryEntry, registry_entries
+
+CONTENT = b"\x89HDF" + bytes(range(256)) * 800
+
+
+class Server(ThreadingHTTPServer):
+    """What it serves, how badly, and what it was asked for."""
+
+    content = CONTENT
+    status = 200
+    stop_after: int | None = None
+    knows_ranges = True
+    says_length = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[tuple[str, str | None]] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/files"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server = self.server
+        wanted = self.headers["Range"]
+        server.asked.append((self.path, wanted))
+        start = int(wanted[6:-1]) if wanted and server.knows_ranges else 0
+        body = server.content[start:]
+        self.send_response(206 if start and server.status == 200 else server.status)
+        if server.says_length:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if server.stop_after is None else body[: server.stop_after])
+
+    def log_message(self, *args: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RegistryEntry]:
+    def register(content: bytes, **changes: object) -> RegistryEntry:
+        values = {"size": len(content), "sha256": sha256(content).hexdigest(), "url": ""} | changes
+        entry = replace(registry_entries()["brainy"], **values)  # type: ignore[arg-type]
+        monkeypatch.setitem(registry_entries(), entry.name, entry)  # type: ignore[arg-type]
+        return entry
+
+    return register
+
+
+@pytest.fixture
+def entry(register: Callable[..., RegistryEntry]) -> RegistryEntry:
+    return register(CONTENT)
+
+
+def test_a_model_is_downloaded_once(server: Server, entry: RegistryEntry, home: Path) -> None:
+    """The file lands under its name, nothing else stays, and the second time nobody is asked."""
+    first = get_model("brainy", mirror=server.address + "/")
+    assert isinstance(first, PublishedFile)
+    assert first.path.read_bytes() == CONTENT
+    assert get_model("brainy", mirror=server.address) == first
+    assert server.asked == [(f"/files/{entry.file}", None)]
+    assert {path.name for path in home.iterdir()} - {".brainy.lock"} == {"brainy"}
+
+
+def test_the_address_of_the_registry_is_used_without_a_mirror(
+    server: Server, register: Callable[..., RegistryEntry]
+) -> None:
+    """The entry's own address is asked for as it stands."""
+    register(CONTENT, url=server.address + "/by-url.h5")
+    assert get_model("brainy").path.read_bytes() == CONTENT
+    assert server.asked == [("/files/by-url.h5", None)]
+
+
+def test_the_mirror_may_come_from_the_environment(
+    server: Server, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hospital sets it once for everybody; an argument goes before it."""
+    monkeypatch.setenv("ENCEPHALON_MIRROR", "http://127.0.0.1:9/nobody")
+    assert get_model("brainy", mirror=server.address).name == "brainy"
+    monkeypatch.setenv("ENCEPHALON_MIRROR", server.address)
+    assert get_model("brainy").name == "brainy"
+
+
+def test_a_mirror_may_be_a_folder_even_offline(entry: RegistryEntry, tmp_path: Path) -> None:
+    """A shared disk or a memory stick needs no network; the hash is compared all the same."""
+    with pytest.raises(ModelError, match=f"has no file {entry.file}"):
+        get_model("brainy", mirror=str(tmp_path))
+    (tmp_path / entry.file).write_bytes(CONTENT[:-1])
+    with pytest.raises(ModelError, match="expected the published file with sha256"):
+        get_model("brainy", mirror=str(tmp_path))
+    (tmp_path / entry.file).write_bytes(CONTENT)
+    assert get_model("brainy", mirror=str(tmp_path), offline=True).name == "brainy"
+
+
+@pytest.mark.parametrize("way", ["argument", "environment"])
+def test_offline_never_asks(
+    server: Server, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """By flag or by environment, the server hears nothing and the user what to do."""
+    if way == "environment":
+        monkeypatch.setenv("ENCEPHALON_OFFLINE", "1")
+    with pytest.raises(ModelError, match=r"not to be used: .*models import"):
+        get_model("brainy", offline=way == "argument", mirror=server.address)
+    assert server.asked == []
+
+
+def test_what_is_here_is_found_offline(server: Server, entry: RegistryEntry) -> None:
+    """Once downloaded, offline makes no difference."""
+    first = get_model("brainy", mirror=server.address)
+    assert get_model("brainy", offline=True) == first
+
+
+def test_a_broken_download_goes_on_where_it_stopped(
+    server: Server, entry: RegistryEntry, home: Path
+) -> None:
+    """The first part is kept and only the rest is asked for."""
+    server.stop_after = 150_000
+    with pytest.raises(ModelError, match=r"could not be downloaded .* what has come is kept"):
+        get_model("brainy", mirror=server.address)
+    assert not (home / "brainy").exists()
+    server.stop_after = None
+    assert get_model("brainy", mirror=server.address).path.read_bytes() == CONTENT
+    assert server.asked[-1][1] == f"bytes={2 * 64 * 1024}-"
+
+
+def test_a_server_without_ranges_starts_anew(server: Server, entry: RegistryEntry) -> None:
+    """The whole file replaces the part, it is not appended to it."""
+    server.stop_after, server.knows_ranges, server.says_length = 150_000, False, False
+    with pytest.raises(ModelError, match="broke off after 150,000 of 204,804 bytes"):
+        get_model("brainy", mirror=server.address)
+    server.stop_after = None
+    assert get_model("brainy", mirror=server.address).path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_another_file_is_thrown_away(
+    server: Server, entry: RegistryEntry, home: Path, says_length: bool
+) -> None:
+    """Wrong bytes of the right length, or far too many, are refused and leave nothing to resume."""
+    server.says_length = says_length
+    server.content = bytes(len(CONTENT) * (1 if says_length else 25))
+    with pytest.raises(ModelError, match=r"has not the sha256 .* try another mirror"):
+        get_model("brainy", mirror=server.address)
+    assert {path.name for path in home.iterdir()} == {".brainy.lock"}
+    server.content, server.says_length = CONTENT, True
+    assert get_model("brainy", mirror=server.address).name == "brainy"
+
+
+def test_a_page_instead_of_the_file_is_refused_at_once(
+    server: Server, entry: RegistryEntry, home: Path
+) -> None:
+    """A log-in page is known by its length, before it is kept as a part."""
+    server.content = b"<html>Please log in</html>"
+    with pytest.raises(ModelError, match="expected 204,804 bytes, but the server offers 26"):
+        get_model("brainy", mirror=server.address)
+    assert {path.name for path in home.iterdir()} == {".brainy.lock"}
+
+
+def test_a_server_that_says_no_is_quoted(server: Server, entry: RegistryEntry) -> None:
+    """404 comes back with the address and the way out."""
+    server.status = 404
+    with pytest.raises(ModelError, match=r"could not be downloaded from http://127.*404.*mirror"):
+        get_model("brainy", mirror=server.address)
+
+
+def test_nobody_at_the_address_is_a_sentence(entry: RegistryEntry) -> None:
+    """A refused connection and an address of another kind are explained."""
+    with pytest.raises(ModelError, match="check the network"):
+        get_model("brainy", mirror="http://127.0.0.1:9")
+    with pytest.raises(ModelError, match="begins with https"):
+        get_model("brainy", mirror="ftp://127.0.0.1")
+
+
+def test_without_an_address_other_ways_are_named(entry: RegistryEntry) -> None:
+    """A model whose file is on no plain server says where its file can be had."""
+    with pytest.raises(ModelError, match=r"No address is known for the model 'brainy'.*DataLad"):
+        get_model("brainy")
+
+
+def test_several_processes_download_once(server: Server, entry: RegistryEntry) -> None:
+    """The lock lets one work; the others find the file."""
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: get_model("brainy", mirror=server.address).path, range(4)))
+    assert len(found) == 1
+    assert len(server.asked) == 1
+
+
+def test_a_damaged_file_is_fetched_again(server: Server, entry: RegistryEntry) -> None:
+    """What lies in the home folder is compared too."""
+    path = get_model("brainy", mirror=server.address).path
+    path.write_bytes(CONTENT[:100])
+    assert get_model("brainy", mirror=server.address).path.read_bytes() == CONTENT
+
+
+def test_a_zipped_model_folder_is_downloaded_and_unpacked(
+    server: Server, register: Callable[..., RegistryEntry], model: ModelFolder, tmp_path: Path
+) -> None:
+    """A registered folder arrives as a zip, is verified, and is found by name from then on."""
+    server.content = export_model(model.path, tmp_path / "tiny.zip").read_bytes()
+    register(server.content, name="tiny", kind="folder", file="tiny.zip")
+    found = get_model("tiny", mirror=server.address)
+    assert isinstance(found, ModelFolder)
+    assert found.sha256 == model.sha256
+    assert get_model("tiny", offline=True).sha256 == model.sha256
+
+
+def test_a_model_that_is_not_registered_is_only_looked_up() -> None:
+    """Nothing is asked of any network for an unknown name."""
+    with pytest.raises(ModelError, match="Unknown model 'zzz'"):
+        get_model("zzz")
+
+
+def test_downloading_needs_its_extra(entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pooch the exact command to install it is given."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'encephalon\[download\]'"):
+        get_model("brainy", mirror="http://127.0.0.1:9")
+
+
+def test_a_home_that_cannot_be_written_is_named(
+    entry: RegistryEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in the place of the home folder is an output error, not a crash."""
+    (tmp_path / "occupied").write_text("")
+    monkeypatch.setenv("ENCEPHALON_HOME", os.fspath(tmp_path / "occupied"))
+    with pytest.raises(OutputError, match="occupied"):
+        get_model("brainy", mirror="http://127.0.0.1:9")
