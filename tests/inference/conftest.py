@@ -41,7 +41,8 @@ class BrightVoxels:
     most_alive: int = 0
 
     def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "version": "1.0", "sha256": "ab" * 32, "mode": "sound"}
+        model = {"name": self.name, "version": "1.0", "sha256": "ab" * 32, "mode": "sound"}
+        return {"model": model, "device": "cpu", "threshold": self.threshold}
 
     def read(self, sample: Sample) -> Image:
         self.threads["read"].add(threading.get_ident())

@@ -74,6 +74,7 @@ def test_the_sidecar_names_source_model_versions_quality_and_values(
     assert record["Description"] == "Bright voxels."
     assert record["Type"] == "Brain"
     assert record["Model"]["sha256"] == "ab" * 32
+    assert record["Settings"] == {"device": "cpu", "threshold": 50.0}
     assert record["Quality"] == {"Status": "check", "Reasons": ["looks odd"]}
     assert record["Values"]["volume_ml"] > 0
     assert record["Seconds"] > 0

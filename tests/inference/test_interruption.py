@@ -42,7 +42,7 @@ class Slow:
     name = "slow"
     outputs = {"mask": OutputKind("mask", "brain"), "other": OutputKind("T1w")}
     def describe(self):
-        return {"name": "slow"}
+        return {"model": {"name": "slow"}}
     def read(self, sample):
         return sample.id
     def predict(self, name):

@@ -20,6 +20,7 @@ from encephalon.cli.register import settings
 from encephalon.errors import EncephalonError
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
+_INTERRUPTED = 130  # what typer turns Ctrl-C into, as shells do
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 failed, 2 wrong arguments."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     verbs = [word.replace("_", "-") for word in given if not word.startswith("-")][:1]
+    console.Console()  # the log is on standard error from the start, whatever the verb's flags
     try:
         return _run(given, verbs)
     except BrokenPipeError:
@@ -95,6 +97,8 @@ def _run(given: list[str], verbs: list[str]) -> int:
 
         given = gather_labels(given)
     code = build(verbs)(given, prog_name="encephalon", standalone_mode=False)
+    if code == _INTERRUPTED:
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else DONE
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import OutputError, OutputExistsError, UsageError
 from encephalon.inference.predictor import OutputKind
-from encephalon.inference.sidecar import generated_by
+from encephalon.inference.sidecar import generated_by, model_facts
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -99,7 +99,7 @@ class OutputLayout:
         if self.bids:
             from encephalon.io.bids import write_dataset_description
 
-            about = dict(description or {})
+            about = model_facts(description or {})
             model = {key.title(): str(about[key]) for key in ("name", "version") if key in about}
             makers = [*generated_by(), model] if model else generated_by()
             write_dataset_description(self.folder, "Encephalon predictions", makers)

@@ -116,7 +116,11 @@ class Predictor(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Provenance for sidecars: model, version, sha256, mode, device, runtime, versions."""
+        """Provenance for sidecars.
+
+        `model` holds what is known of the model (name, version, sha256, study, task, mode); the
+        other keys say how it is run: runtime, device, options, notices.
+        """
         ...
 
     def read(self, sample: Sample) -> Any:

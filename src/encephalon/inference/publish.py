@@ -16,9 +16,11 @@ __all__ = ["empty_masks", "publish"]
 
 
 def empty_masks(prediction: Prediction) -> list[str]:
-    """Return the keys of the masks that would be written without a single voxel set."""
-    images = prediction.images.items()
-    return [key for key, image in images if image.save and image.is_empty_mask]
+    """Return the keys of the masks without a single voxel, whether they would be written or not.
+
+    What else a prediction has (the brain inside the mask) means nothing without its mask.
+    """
+    return [key for key, image in prediction.images.items() if image.is_empty_mask]
 
 
 def publish(

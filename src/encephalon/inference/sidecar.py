@@ -13,7 +13,7 @@ from encephalon.inference.predictor import OutputKind, Prediction
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
-__all__ = ["generated_by", "sidecar", "sources"]
+__all__ = ["generated_by", "model_facts", "sidecar", "sources"]
 
 # What BIDS calls the content of these suffixes ("Type" of derived masks).
 _TYPES = {"brain": "Brain", "meningioma": "Lesion"}
@@ -36,8 +36,10 @@ def sidecar(
     if kind.suffix == "mask" and kind.desc in _TYPES:
         record["Type"] = _TYPES[kind.desc]
     quality = prediction.quality
+    settings = {key: value for key, value in description.items() if key != "model"}
     record |= {
-        "Model": dict(description),
+        "Model": model_facts(description),
+        "Settings": settings,
         "Values": dict(prediction.values),
         "Quality": {
             "Status": quality.status if quality else "unknown",
@@ -55,6 +57,11 @@ def sources(sample: Sample) -> list[str]:
         return [Path(path).as_posix() for path in sample.inputs.values()]
     subject = sample.bids.entities.get("sub", "")
     return [_bids_address(Path(path), subject) for path in sample.inputs.values()]
+
+
+def model_facts(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `Predictor.describe` says of the model itself."""
+    return dict(description.get("model") or {})
 
 
 def generated_by() -> list[dict[str, Any]]:

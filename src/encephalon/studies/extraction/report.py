@@ -36,29 +36,10 @@ from encephalon.reports.page import Legend
 
 __all__ = ["BatchReport", "model_facts", "scan_pictures", "write_report"]
 
-Pictures = tuple[Picture, ...]
-
 # Characters of embedded pictures beyond which scans marked ok are listed without pictures: a page
 # of this size still opens at once in any browser.
 _PICTURE_BUDGET = 60_000_000
 _ORDER = {"fail": 0, "check": 1, "ok": 3}
-_LAYER = "prediction"
-_MODEL_FACTS = {
-    "model": "Model",
-    "version": "Version",
-    "sha256": "SHA-256",
-    "mode": "Mode",
-    "runtime": "Runtime",
-    "device": "Device",
-    "encephalon": "Encephalon",
-    "licence": "Licence",
-}
-
-
-def scan_pictures(data: NDArray[Any], affine: Affine, mask: NDArray[Any]) -> Pictures:
-    """Draw a scan (I, J, K) with the outline of its mask: three planes, and eight axial slices."""
-    overlays = [Overlay(np.asarray(mask), _LAYER, AMBER)]
-    return three_planes(data, affine, overlays), axial_series(data, affine, overlays)
 
 
 class BatchReport:
@@ -75,11 +56,15 @@ class BatchReport:
         self._entries: list[tuple[Mapping[str, Any], list[Html]]] = []
         self._size = 0
 
-    def add(self, row: Mapping[str, Any], pictures: Iterable[Picture] | None = None) -> None:
-        """Add one scan: its row of predictions.csv and its pictures, the main one first."""
+    def add(self, row: Mapping[str, Any], shown: Any = None) -> None:
+        """Add one scan: its row of predictions.csv, and what was predicted.
+
+        `shown` is a `Prediction`, whose mask is drawn over the scan it came from, or pictures, the
+        main one first, or a function that makes them, or None.
+        """
         drawn: list[Html] = []
         if row.get("quality") != "ok" or self._size < _PICTURE_BUDGET:
-            drawn = [picture.html for picture in pictures or ()]
+            drawn = [picture.html for picture in pictures_of(shown)]
         self._size += sum(len(each) for each in drawn)
         self._entries.append((dict(row), drawn))
 
@@ -97,13 +82,13 @@ class BatchReport:
         return self._page(list(failures)).write(path, overwrite)
 
     def _page(self, failures: Sequence[tuple[str, str]]) -> Page:
-        entries = sorted(self._entries, key=lambda entry: _ORDER.get(_status(entry[0]), 2))
+        entries = sorted(self._entries, key=lambda entry: _ORDER.get(status(entry[0]), 2))
         rows = [row for row, _ in entries]
         count = len(rows) + len(failures)
         page = Page(
             title=f"{self.structure.capitalize()} masks",
             lead=f"{count} {'scan' if count == 1 else 'scans'}, {self._model_name()}.",
-            legend=[Legend(_LAYER, f"Outline of the {self.structure} mask", AMBER)],
+            legend=[Legend(LAYER, f"Outline of the {self.structure} mask", AMBER)],
         )
         page.add(tiles(self._tiles(rows, failures)))
         if failures:
@@ -116,23 +101,23 @@ class BatchReport:
         return page.section("Model", model_facts(self.about))
 
     def _model_name(self) -> str:
-        name = str(self.about.get("model", "unknown model"))
-        version = self.about.get("version")
+        known = about_model(self.about)
+        name, version = str(known.get("name", "unknown model")), known.get("version")
         return f"{name} {version}" if version else name
 
     def _tiles(
         self, rows: Sequence[Mapping[str, Any]], failures: Sequence[tuple[str, str]]
     ) -> list[Tile]:
-        counts = Counter(_status(row) for row in rows)
+        counts = Counter(status(row) for row in rows)
         counts["fail"] += len(failures)
         shown = [
             Tile(counts[status], label, status=status if counts[status] else None)
             for status, label in (("ok", "ok"), ("check", "to check"), ("fail", "failed"))
         ]
-        volumes, seconds = _numbers(rows, "volume_ml"), _numbers(rows, "seconds")
+        volumes, seconds = numbers(rows, "volume_ml"), numbers(rows, "seconds")
         if volumes:
             label = f"{self.structure} volume" if len(volumes) == 1 else f"median {self.structure}"
-            shown.append(Tile(f"{median(volumes):.0f} mL", label, _range(volumes)))
+            shown.append(Tile(f"{median(volumes):.0f} mL", label, spread(volumes)))
         if seconds:
             shown.append(Tile(f"{median(seconds):.1f} s", "per scan"))
         return shown
@@ -148,7 +133,7 @@ class BatchReport:
         return table(columns, [_table_row(place, row) for place, row in enumerate(rows)], digits=3)
 
     def _card(self, place: int, row: Mapping[str, Any], pictures: Sequence[Html]) -> Html:
-        status = _status(row)
+        status = status(row)
         main = figure(tag("div", pictures[0], class_="frame")) if pictures else None
         more = None
         if len(pictures) > 1:
@@ -158,7 +143,7 @@ class BatchReport:
             more = note("Pictures of unremarkable scans are left out to keep this page small.")
         return card(
             str(row.get("id", "")),
-            *(note(reason, status) for reason in _reasons(row)),
+            *(note(reason, status) for reason in reasons(row)),
             main,
             facts(self._facts(row)),
             more,
@@ -167,14 +152,14 @@ class BatchReport:
         )
 
     def _facts(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        volume, seconds = _number(row, "volume_ml"), _number(row, "seconds")
+        volume, seconds = number(row, "volume_ml"), number(row, "seconds")
         source = row.get("source") or row.get("input") or row.get("image")
         written = row.get("mask") or row.get("outputs")
         return {
             "Volume": None if volume is None else f"{volume:.1f} mL",
             "Time": None if seconds is None else f"{seconds:.1f} s",
-            "Scan": _file_name(source),
-            "Mask": _file_name(written),
+            "Scan": file_name(source),
+            "Mask": file_name(written),
         }
 
 
@@ -190,24 +175,13 @@ def write_report(
 ) -> Path:
     """Write the page of a finished batch.
 
-    `rows` are those of predictions.csv; `predictions` gives for an id a `Prediction` or its
-    pictures. Raises OutputExistsError for an existing file unless `overwrite`.
+    `rows` are those of predictions.csv; `predictions` gives for an id what `BatchReport.add`
+    takes. Raises OutputExistsError for an existing file unless `overwrite`.
     """
     report = BatchReport(about, structure)
     for row in rows:
-        found = predictions.get(str(row.get("id")))
-        report.add(row, getattr(found, "pictures", found))
+        report.add(row, predictions.get(str(row.get("id"))))
     return report.write(path, failures, overwrite)
-
-
-def model_facts(about: Mapping[str, Any]) -> Html:
-    """Show what is known of the model: name, version, hash, mode, runtime, device."""
-    shown: dict[str, Any] = {}
-    for key, label in _MODEL_FACTS.items():
-        value = about.get(key)
-        if value not in (None, ""):
-            shown[label] = tag("code", value) if key == "sha256" else value
-    return facts(shown)
 
 
 def _hint() -> Html:
@@ -224,38 +198,13 @@ def _failure(name: str, message: str) -> Html:
 
 
 def _table_row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    status = _status(row)
+    status = status(row)
     return {
         "id": tag("a", row.get("id", ""), href=f"#scan-{place}"),
         "quality": badge(status) if status else None,
-        "reasons": " ".join(_reasons(row)) or None,
-        "volume_ml": _number(row, "volume_ml"),
-        "seconds": _number(row, "seconds"),
+        "reasons": " ".join(reasons(row)) or None,
+        "volume_ml": number(row, "volume_ml"),
+        "seconds": number(row, "seconds"),
     }
 
 
-def _status(row: Mapping[str, Any]) -> str:
-    return str(row.get("quality") or "")
-
-
-def _reasons(row: Mapping[str, Any]) -> list[str]:
-    reasons = row.get("reasons") or row.get("quality_reasons") or ()
-    parts = reasons.split("; ") if isinstance(reasons, str) else list(reasons)
-    return [str(part) for part in parts if part]
-
-
-def _number(row: Mapping[str, Any], key: str) -> float | None:
-    value = row.get(key)
-    return None if value is None or value == "" else float(value)
-
-
-def _numbers(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    return [value for row in rows if (value := _number(row, key)) is not None]
-
-
-def _range(values: Sequence[float]) -> str | None:
-    return f"{min(values):.0f} to {max(values):.0f} mL" if len(values) > 1 else None
-
-
-def _file_name(path: Any) -> Html | None:
-    return tag("code", Path(str(path)).name) if path else None

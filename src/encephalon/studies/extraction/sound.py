@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,7 +137,7 @@ class SoundPredictor:
             "slope_error": round(evidence.slope_error, 4),
         }
         images = self._images(loaded, mask, distance, borders.view.grid)
-        return Prediction(images, values, quality)
+        return Prediction(images, values, quality, LazyPictures(loaded, mask))
 
     def _network(self, image: Float) -> Float:
         return self.runtime.run(image[None, None])[0][0]
@@ -163,6 +163,19 @@ class SoundPredictor:
                 chance = probability(whole + self.options.border, self.settings.border_spread)
                 images["probability"] = OutputImage(chance, image, "brain", "probseg")
         return images
+
+
+@dataclass(frozen=True)
+class LazyPictures:
+    """Pictures of a scan and its mask, drawn only when a report asks for them."""
+
+    image: Image
+    mask: NDArray[np.uint8]
+
+    def __iter__(self) -> Iterator[Any]:
+        from encephalon.studies.extraction.report import scan_pictures
+
+        return iter(scan_pictures(self.image.data, self.image.affine, self.mask))
 
 
 def probability(distance: Float, spread: float) -> Float:

@@ -149,7 +149,9 @@ def evaluate(
 
 
 def make_report(about: Mapping[str, Any]) -> BatchReport:
-    """The page that shows a batch of predictions."""
+    """The page that shows a batch of predictions; `about` is `Predictor.describe()`."""
     from encephalon.studies.extraction.report import BatchReport
 
-    return BatchReport(about, "tumour" if about.get("notice") else "brain")
+    facts = dict(about.get("model") or {})
+    shown = {**about, **facts, "model": facts.get("name", "unknown")}
+    return BatchReport(shown, "tumour" if about.get("notice") else "brain")

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Studies by name: modules that are imported when they are first needed, and not before.
+
+A study is a module (or any object) with the functions of `Study`. A third party adds one by an
+entry point in the group `encephalon.studies` whose name is the study's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from encephalon.errors import RecipeError
+
+if TYPE_CHECKING:
+    from encephalon.inference.predictor import Predictor
+    from encephalon.models import ModelFolder, PublishedFile
+
+__all__ = ["ENTRY_POINTS", "Study", "list_studies", "load_study"]
+
+ENTRY_POINTS = "encephalon.studies"
+
+_BUILT_IN: Mapping[str, str] = {"extraction": "encephalon.studies.extraction.study"}
+
+
+class Study(Protocol):
+    """What the module of a study offers. Only `make_predictor` must be there.
+
+    train(recipe, table, folder, *, resume, device, devices, workers, report) -> Path
+    evaluate(model, table, output, overwrite, progress) -> result
+    check_recipe(recipe) -> None            the settings of the recipe's [study], checked
+    make_report(description) -> page        with add(row, pictures) and write(path, failures)
+    """
+
+    def make_predictor(
+        self, model: ModelFolder | PublishedFile, options: Mapping[str, Any]
+    ) -> Predictor:
+        """Return the predictor of a model of this study, loaded.
+
+        `options` holds `device`, `threads` and what the user asked of this study; an option that
+        the study does not know is a UsageError.
+        """
+        ...
+
+
+def list_studies() -> tuple[str, ...]:
+    """Return the sorted names of all studies: built in, and from entry points."""
+    return tuple(sorted({*_BUILT_IN, *_entry_points()}))
+
+
+def load_study(name: str) -> ModuleType:
+    """Import and return the module of the study `name`; raises RecipeError for an unknown one."""
+    if name in _BUILT_IN:
+        return import_module(_BUILT_IN[name])
+    points = _entry_points()
+    if name in points:
+        study: ModuleType = points[name].load()
+        return study
+    names = list_studies()
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known studies: {', '.join(names)}."
+    message = f"Unknown study {name!r}; {hint}"
+    raise RecipeError(message)
+
+
+def _entry_points() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

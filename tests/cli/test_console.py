@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is printed, where, and in which form."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encephalon.cli import console
+from encephalon.cli.console import Console, table
+
+
+class Terminal(io.StringIO):
+    """Standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something to print."""
+
+    path: Path
+    score: float
+
+
+def test_json_holds_paths_arrays_and_dataclasses(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a result is made of comes out as JSON."""
+    data = {"row": Row(Path("a/b"), 0.5), "array": np.arange(2), "scalar": np.float32(2), "t": (1,)}
+    Console(as_json=True).result(data, "unused")
+    found = json.loads(capsys.readouterr().out)
+    assert found == {
+        "row": {"path": "a/b", "score": 0.5},
+        "array": [0, 1],
+        "scalar": 2.0,
+        "t": [1],
+    }
+
+
+def test_quiet_keeps_results_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    """--quiet silences remarks, not what was asked for and not what failed."""
+    quiet = Console(quiet=True)
+    quiet.say("a remark")
+    quiet.note("another")
+    quiet.result(None, "the result")
+    console.error("the error")
+    said = capsys.readouterr()
+    assert said.out == "the result\n"
+    assert said.err == "error: the error\n"
+
+
+@pytest.mark.parametrize(("verbose", "shown"), [(0, False), (1, True)])
+def test_verbose_shows_the_log(
+    capsys: pytest.CaptureFixture[str], verbose: int, shown: bool
+) -> None:
+    """Information is for -v; warnings are always shown."""
+    Console(verbose=verbose)
+    logging.getLogger("encephalon.somewhere").info("a detail")
+    logging.getLogger("encephalon.somewhere").warning("a warning")
+    said = capsys.readouterr()
+    assert ("a detail" in said.err) is shown
+    assert "warning: a warning" in said.err
+    assert said.out == ""
+
+
+def test_python_warnings_wait_for_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    """A third party's warning is no business of the user's, unless asked for."""
+    for verbose in (0, 1):
+        Console(verbose=verbose)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            logging.captureWarnings(False)
+            logging.captureWarnings(True)
+            warnings.warn("old habits", stacklevel=1)
+            logging.captureWarnings(False)
+        assert ("old habits" in capsys.readouterr().err) is bool(verbose)
+
+
+def test_columns_are_aligned() -> None:
+    """A table has a heading, and cells start under it."""
+    text = table([{"name": "a", "size": 1.23456}, {"name": "longer", "size": None}])
+    assert text.splitlines() == ["name    size", "a       1.235", "longer"]
+
+
+def test_an_empty_table_says_so() -> None:
+    """Nothing to list is a sentence, not an empty line."""
+    assert table([]) == "nothing to list"
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_no_color_is_respected(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
+) -> None:
+    """NO_COLOR leaves escape codes out, on a terminal too."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    console.error("red")
+    assert ("\x1b[" in terminal.getvalue()) is coloured
+
+
+def test_pipes_get_no_progress_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bar is for a terminal."""
+    monkeypatch.setattr(console, "PATIENCE", 0.0)
+    with Console().progress(2, "work") as advance:
+        advance(1, "one")
+    assert capsys.readouterr().err == ""
+
+
+def test_short_work_shows_no_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that ends before the patience does leaves the terminal alone."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Console().progress(2, "work") as advance:
+        advance(2, "two")
+    assert terminal.getvalue() == ""
+
+
+def test_long_work_shows_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar appears once the patience is over, and knows what was done before."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = console._Bar(3, "work")
+    bar.advance(1, "first.nii.gz")
+    bar._show()
+    bar.advance(2, "second.nii.gz")
+    bar.close()
+    assert "work" in terminal.getvalue()
+    assert "1/3" in terminal.getvalue()

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`predict` and `predict-bids`, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from encephalon.cli.predict_bids import gather_labels
+from encephalon.io import Image, write_image
+from tests.cli.conftest import Asked, Run
+
+pytestmark = pytest.mark.usefixtures("stand_in")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, head: Image) -> Path:
+    """A BIDS dataset of two people."""
+    root = tmp_path / "study"
+    for name in ("01", "02"):
+        folder = root / f"sub-{name}" / "anat"
+        folder.mkdir(parents=True)
+        write_image(head.data, folder / f"sub-{name}_T1w.nii.gz", head)
+    about = {"Name": "Two heads", "BIDSVersion": "1.10.0"}
+    (root / "dataset_description.json").write_text(json.dumps(about))
+    return root
+
+
+def test_a_mask_lies_on_the_grid_of_its_scan(run: Run, scan: Path, tmp_path: Path) -> None:
+    """Shape and affine of the mask are those of the scan, and its sidecar lies beside it."""
+    result = run("predict", "any", scan, "-o", tmp_path / "mask.nii.gz")
+    assert result.code == 0, result.err
+    mask, image = nibabel.load(tmp_path / "mask.nii.gz"), nibabel.load(scan)
+    assert mask.shape == image.shape
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    assert json.loads((tmp_path / "mask.json").read_text())["Quality"]["Status"] == "ok"
+
+
+def test_a_folder_gets_a_table_and_a_line_a_scan(
+    run: Run, scan: Path, tmp_path: Path
+) -> None:
+    """Each scan is told with its volume, and the table is named."""
+    result = run("predict", "any", scan, "-o", tmp_path / "masks")
+    assert result.code == 0
+    assert "ok  scan  12.5 mL" in result.out
+    assert (tmp_path / "masks" / "predictions.csv").is_file()
+    assert str(tmp_path / "masks" / "predictions.csv") in result.out
+
+
+def test_a_bad_file_fails_alone(run: Run, scan: Path, tmp_path: Path) -> None:
+    """The rest of a batch is done; the exit code and a sentence name the bad one."""
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_text("no image")
+    result = run("predict", "any", bad, scan, "-o", tmp_path / "masks")
+    assert result.code == 1
+    assert result.err.startswith("error: ")
+    assert str(bad) in result.err
+    assert (tmp_path / "masks" / "scan_mask.nii.gz").is_file()
+    assert "2 in all: 1 ok, 1 failed" in result.out
+
+
+def test_an_absent_file_fails_alone(run: Run, scan: Path, tmp_path: Path) -> None:
+    """A path to nothing is one failure of the batch, not the end of it."""
+    result = run("predict", "any", tmp_path / "absent.nii", scan, "-o", tmp_path / "masks")
+    assert result.code == 1
+    assert "absent.nii" in result.err
+    assert (tmp_path / "masks" / "scan_mask.nii.gz").is_file()
+
+
+def test_json_tells_rows_and_failures(run: Run, scan: Path, tmp_path: Path) -> None:
+    """--json prints one document, on standard output, and nothing else there."""
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_text("no image")
+    result = run("predict", "any", bad, scan, "-o", tmp_path / "masks", "--json")
+    found = json.loads(result.out)
+    assert [row["id"] for row in found["rows"]] == ["bad", "scan"]
+    assert [failure["id"] for failure in found["failures"]] == ["bad"]
+    assert found["model"]["name"] == "stand-in"
+
+
+def test_dry_run_writes_nothing(run: Run, scan: Path, tmp_path: Path) -> None:
+    """The plan names input and output."""
+    result = run("predict", "any", scan, "-o", tmp_path / "masks", "--dry-run")
+    assert result.code == 0
+    assert str(tmp_path / "masks" / "scan_mask.nii.gz") in result.out
+    assert not (tmp_path / "masks").exists()
+
+
+def test_results_that_exist_are_refused_until_overwrite(
+    run: Run, scan: Path, tmp_path: Path
+) -> None:
+    """Nothing is replaced in silence; the plan says so before the work does."""
+    mask = tmp_path / "mask.nii.gz"
+    assert run("predict", "any", scan, "-o", mask).code == 0
+    before = mask.stat().st_mtime_ns
+    for words in ((), ("--dry-run",)):
+        refused = run("predict", "any", scan, "-o", mask, *words)
+        assert refused.code == 1
+        assert "--overwrite" in refused.err + refused.out
+    assert mask.stat().st_mtime_ns == before
+    assert run("predict", "any", scan, "-o", mask, "--overwrite").code == 0
+
+
+def test_quiet_says_nothing_of_success(run: Run, scan: Path, tmp_path: Path) -> None:
+    """A job script gets an exit code and no words."""
+    result = run("predict", "any", scan, "-o", tmp_path / "masks", "-q")
+    assert (result.code, result.out, result.err) == (0, "", "")
+
+
+def test_reasons_to_check_are_said(run: Run, tmp_path: Path, head: Image) -> None:
+    """A doubtful mask is done, and says why it is doubtful."""
+    write_image(head.data, tmp_path / "odd.nii.gz", head)
+    result = run("predict", "any", tmp_path / "odd.nii.gz", "-o", tmp_path / "masks")
+    assert result.code == 0
+    assert "check  odd  12.5 mL  it looks odd" in result.out
+
+
+def test_only_options_that_were_given_reach_the_study(
+    run: Run, stand_in: Asked, scan: Path, tmp_path: Path
+) -> None:
+    """The study's own defaults hold for the rest."""
+    words = ("--border", "2", "--no-csf", "--save", "mask,distance", "--option", "edge-case=true")
+    run("predict", "any", scan, "-o", tmp_path / "masks", "--threads", "1", *words)
+    assert stand_in == [
+        {
+            "model": "any",
+            "device": "auto",
+            "threads": 1,
+            "offline": False,
+            "border": 2.0,
+            "csf": False,
+            "save": ["mask", "distance"],
+            "edge_case": True,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--device", "tpu"), "'tpu'"),
+        (("--option", "border"), "KEY=VALUE"),
+        (("--threads", "0"), "--threads"),
+        (("--border", "wide"), "--border"),
+    ],
+)
+def test_a_wrong_value_exits_2_before_any_work(
+    run: Run, scan: Path, tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    """Values are checked before anything is read or written."""
+    result = run("predict", "any", scan, "-o", tmp_path / "masks", *words)
+    assert result.code == 2
+    assert sentence in result.err
+    assert not (tmp_path / "masks").exists()
+
+
+def test_bids_in_gives_derivatives_out(run: Run, dataset: Path, tmp_path: Path) -> None:
+    """The order of a BIDS-App works, and labels choose people."""
+    out = tmp_path / "derivatives"
+    words = ("--participant_label", "sub-02")
+    result = run("predict-bids", dataset, out, "participant", *words)
+    assert result.code == 0, result.err
+    assert [path.name for path in out.rglob("*_mask.nii.gz")] == ["sub-02_desc-brain_mask.nii.gz"]
+    about = json.loads((out / "dataset_description.json").read_text())
+    assert about["DatasetType"] == "derivative"
+
+
+def test_two_labels_may_be_apart(run: Run, dataset: Path, tmp_path: Path) -> None:
+    """`--participant-label 01 02` is how BIDS-Apps are called."""
+    words = ("--participant-label", "01", "02", "--dry-run", "--json")
+    result = run("predict-bids", dataset, tmp_path / "out", "participant", *words)
+    assert [one["id"] for one in json.loads(result.out)["planned"]] == ["sub-01_T1w", "sub-02_T1w"]
+
+
+def test_labels_before_the_folders_take_one_word() -> None:
+    """Ahead of the analysis level, the words that follow a label are folders."""
+    before = ["predict-bids", "--participant-label", "01", "in", "out", "participant"]
+    assert gather_labels(before) == before
+    after = ["in", "out", "participant", "--session_label", "a", "b", "-q"]
+    assert gather_labels(after) == ["in", "out", "participant", "--session_label", "a,b", "-q"]
+
+
+def test_predict_bids_refuses_other_levels_and_folders(
+    run: Run, dataset: Path, scan: Path, tmp_path: Path
+) -> None:
+    """Only `participant` is an analysis level, and only a dataset is a dataset."""
+    level = run("predict-bids", dataset, tmp_path / "out", "group")
+    folder = run("predict-bids", scan.parent, tmp_path / "out", "participant")
+    assert level.code == folder.code == 2
+    assert "'group'" in level.err
+    assert "dataset_description.json" in folder.err

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`table bids | check | split | join | verify-labels`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encephalon.io import Image, write_image
+from tests.cli.conftest import Run
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Twelve samples of six people, in a folder with their (empty) files."""
+    folder = tmp_path / "table"
+    folder.mkdir()
+    lines = ["id,image,person"]
+    for number in range(12):
+        (folder / f"{number}.nii").touch()
+        lines.append(f"s{number},{number}.nii,p{number // 2}")
+    path = folder / "heads.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_check_counts_the_rows(run: Run, table: Path) -> None:
+    """A table without faults says so."""
+    result = run("table", "check", table)
+    assert result.code == 0
+    assert "12 rows, no faults" in result.out
+
+
+def test_check_names_the_row_of_a_fault(run: Run, table: Path) -> None:
+    """A missing file is found before any work starts, and its row is named."""
+    (table.parent / "3.nii").unlink()
+    result = run("table", "check", table)
+    assert result.code == 1
+    assert "row 5" in result.err
+    assert "3.nii" in result.err
+
+
+def test_split_keeps_people_whole(run: Run, table: Path) -> None:
+    """No group straddles the parts, and the same seed draws the same parts."""
+    pytest.importorskip("sklearn")
+    out = table.parent / "split.csv"
+    words = ("--group", "person", "--validation", "0.2", "--test", "0.2", "--seed", "3")
+    result = run("table", "split", table, "-o", out, *words, "--json")
+    assert result.code == 0, result.err
+    rows = _rows(out)
+    parts = {(row["person"], row["split"]) for row in rows}
+    assert len(parts) == 6
+    assert json.loads(result.out)["rows"] == 12
+    again = table.parent / "again.csv"
+    run("table", "split", table, "-o", again, *words)
+    assert _rows(again) == rows
+
+
+def test_split_moves_relative_paths(run: Run, table: Path, tmp_path: Path) -> None:
+    """A split written elsewhere still finds its images."""
+    pytest.importorskip("sklearn")
+    out = tmp_path / "elsewhere" / "split.csv"
+    assert run("table", "split", table, "-o", out).code == 0
+    assert run("table", "check", out).code == 0
+    assert _rows(out)[0]["image"] == "../table/0.nii"
+
+
+def test_split_writes_folds(run: Run, table: Path) -> None:
+    """--folds numbers the fold that tests each row."""
+    pytest.importorskip("sklearn")
+    out = table.parent / "folds.csv"
+    assert run("table", "split", table, "-o", out, "--group", "person", "--folds", "3").code == 0
+    assert {row["fold"] for row in _rows(out)} == {"0", "1", "2"}
+
+
+def test_check_finds_a_leak(run: Run, table: Path) -> None:
+    """A person in two parts is an error, told with the rows."""
+    lines = table.read_text().splitlines()
+    parts = ["split", *["train"] * 11, "test"]
+    leaky = table.parent / "leaky.csv"
+    leaky.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, parts, strict=True)) + "\n")
+    words = ("--group", "person", "--split", "split")
+    result = run("table", "check", leaky, *words)
+    assert result.code == 1
+    assert "p5" in result.err
+    result = run("table", "check", leaky, "--split", "split", "--contents")
+    assert result.code == 1
+    assert "identical" in result.err
+
+
+def test_join_adds_columns(run: Run, table: Path) -> None:
+    """Two tables of the same ids become one; an id without a partner is named."""
+    ages = table.parent / "ages.csv"
+    ages.write_text("name,age\n" + "".join(f"s{n},{n}\n" for n in range(12)))
+    out = table.parent / "joined.csv"
+    words = ("table", "join", table, ages, "-o", out, "--other-id", "name")
+    assert run(*words).code == 0
+    assert _rows(out)[3]["age"] == "3"
+    ages.write_text("name,age\ns0,1\n")
+    result = run(*words, "--overwrite")
+    assert result.code == 1
+    assert "s11" in result.err or "more" in result.err
+
+
+def test_verify_labels_reads_every_image(run: Run, head: Image, brain: np.ndarray, tmp_path: Path) -> None:
+    """A label image on another grid is a fault; one on the grid of its scan is none."""
+    write_image(head.data, tmp_path / "scan.nii.gz", head)
+    write_image(brain.astype(np.uint8), tmp_path / "mask.nii.gz", head)
+    path = tmp_path / "heads.csv"
+    path.write_text("id,image,mask\na,scan.nii.gz,mask.nii.gz\n")
+    words = ("table", "verify-labels", path, "--target", "mask")
+    assert run(*words).code == 0
+    small = Image(brain[:-1].astype(np.uint8), head.affine)
+    write_image(small.data, tmp_path / "mask.nii.gz", small, overwrite=True)
+    result = run(*words)
+    assert result.code == 1
+    assert "row 2" in result.err
+
+
+def test_bids_lists_the_images(run: Run, head: Image, tmp_path: Path) -> None:
+    """A row an image, its path relative to the table."""
+    anat = tmp_path / "study" / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    write_image(head.data, anat / "sub-01_T1w.nii.gz", head)
+    about = {"Name": "One head", "BIDSVersion": "1.10.0"}
+    (tmp_path / "study" / "dataset_description.json").write_text(json.dumps(about))
+    out = tmp_path / "study.csv"
+    assert run("table", "bids", tmp_path / "study", "-o", out).code == 0
+    (row,) = _rows(out)
+    assert row["subject"] == "01"
+    assert row["image"] == "study/sub-01/anat/sub-01_T1w.nii.gz"
+    assert run("table", "bids", tmp_path / "study", "-o", out).code == 1  # it exists now

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts follow from evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from encephalon.geometry import Affine, Grid
+from encephalon.studies.extraction.quality import Evidence, cut_share, dice_of, judge, slope_error
+
+GOOD = Evidence(1300.0, 0.0, 0.0, mirror=0.99, turn=0.97, slope_error=0.05)
+
+
+def test_good_evidence_is_ok_without_reasons() -> None:
+    """Nothing to say about a sound mask."""
+    assert judge(GOOD).status == "ok"
+    assert judge(GOOD).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "word"),
+    [
+        ({"volume_ml": 250.0}, "check", "volume"),
+        ({"volume_ml": 60.0}, "fail", "volume"),
+        ({"volume_ml": 2200.0}, "check", "volume"),
+        ({"volume_ml": 4000.0}, "fail", "volume"),
+        ({"volume_ml": 0.0}, "fail", "empty"),
+        ({"cut_share": 0.1}, "check", "field of view"),
+        ({"second_piece": 0.1}, "check", "pieces"),
+        ({"second_piece": 0.9}, "fail", "pieces"),
+        ({"mirror": 0.95}, "check", "mirrored"),
+        ({"mirror": 0.5}, "fail", "mirrored"),
+        ({"turn": 0.88}, "check", "turned"),
+        ({"turn": float("nan")}, "fail", "turned"),
+        ({"slope_error": 0.4}, "check", "blurred"),
+        ({"slope_error": 0.9}, "fail", "blurred"),
+    ],
+)
+def test_each_kind_of_doubt_has_its_reason(
+    change: dict[str, float], status: str, word: str
+) -> None:
+    """One bad number gives one reason, and the status that it deserves."""
+    verdict = judge(replace(GOOD, **change))
+    assert verdict.status == status
+    assert len(verdict.reasons) == 1
+    assert word in verdict.reasons[0]
+
+
+def test_the_worst_of_several_doubts_decides() -> None:
+    """All reasons are kept."""
+    verdict = judge(replace(GOOD, mirror=0.95, volume_ml=50.0))
+    assert verdict.status == "fail"
+    assert len(verdict.reasons) == 2
+
+
+def test_a_lesion_may_be_small_and_in_pieces() -> None:
+    """What holds of whole brains is not asked of tumours."""
+    evidence = replace(GOOD, volume_ml=3.0, second_piece=0.8, turn=0.2)
+    assert judge(evidence, organ=False).status == "ok"
+
+
+def test_a_true_distance_has_no_slope_error_and_a_flat_map_has_one() -> None:
+    """The slope of a distance is 1."""
+    i, j, k = np.mgrid[:24, :24, :24] - 11.5
+    ball = (8 - np.sqrt(i**2 + j**2 + k**2)).astype(np.float32)
+    assert slope_error(ball) < 0.05
+    assert slope_error(0.2 * ball) == pytest.approx(0.8, abs=0.05)
+    assert slope_error(np.full((8, 8, 8), 5, np.float32)) == 1.0
+
+
+def test_the_cut_share_counts_area_in_square_millimetres() -> None:
+    """A cube on one face of the field of view has a sixth of its surface there."""
+    mask = np.zeros((10, 10, 10), bool)
+    mask[:4, 3:7, 3:7] = True
+    grid = Grid(mask.shape, Affine.from_spacing((1, 1, 1)))
+    assert cut_share(mask, grid) == pytest.approx(1 / 6)
+    stretched = Grid(mask.shape, Affine.from_spacing((4, 1, 1)))
+    assert cut_share(mask, stretched) == pytest.approx(16 / (2 * 16 + 4 * 64))
+    assert cut_share(np.zeros_like(mask), grid) == 0
+
+
+def test_two_empty_masks_agree() -> None:
+    """Nothing equals nothing."""
+    assert dice_of(np.zeros(3, bool), np.zeros(3, bool)) == 1
