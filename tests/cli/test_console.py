@@ -114,7 +114,7 @@ def test_pipes_get_no_progress_bar(
     """A bar is for a terminal."""
     monkeypatch.setattr(console, "PATIENCE", 0.0)
     with Console().progress(2, "work") as advance:
-        advance(1, "one")
+        advance(1, None, "one")
     assert capsys.readouterr().err == ""
 
 
@@ -123,7 +123,7 @@ def test_short_work_shows_no_progress_bar(monkeypatch: pytest.MonkeyPatch) -> No
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with Console().progress(2, "work") as advance:
-        advance(2, "two")
+        advance(2, None, "two")
     assert terminal.getvalue() == ""
 
 
@@ -132,9 +132,9 @@ def test_long_work_shows_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     bar = console._Bar(3, "work")
-    bar.advance(1, "first.nii.gz")
+    bar.advance(1, 3, "first.nii.gz")
     bar._show()
-    bar.advance(2, "second.nii.gz")
+    bar.advance(2, 3, "second.nii.gz")
     bar.close()
     assert "work" in terminal.getvalue()
     assert "1/3" in terminal.getvalue()

@@ -142,7 +142,10 @@ def test_underscores_in_flags_are_accepted(run: Run) -> None:
 def test_python_m_runs_the_same_command() -> None:
     """`python -m encephalon` needs no script on the path."""
     done = subprocess.run(
-        [sys.executable, "-m", "encephalon", "--version"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "encephalon", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == encephalon.__version__
 

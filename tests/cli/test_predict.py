@@ -40,9 +40,7 @@ def test_a_mask_lies_on_the_grid_of_its_scan(run: Run, scan: Path, tmp_path: Pat
     assert json.loads((tmp_path / "mask.json").read_text())["Quality"]["Status"] == "ok"
 
 
-def test_a_folder_gets_a_table_and_a_line_a_scan(
-    run: Run, scan: Path, tmp_path: Path
-) -> None:
+def test_a_folder_gets_a_table_and_a_line_a_scan(run: Run, scan: Path, tmp_path: Path) -> None:
     """Each scan is told with its volume, and the table is named."""
     result = run("predict", "any", scan, "-o", tmp_path / "masks")
     assert result.code == 0

@@ -111,7 +111,9 @@ def test_join_adds_columns(run: Run, table: Path) -> None:
     assert "s11" in result.err or "more" in result.err
 
 
-def test_verify_labels_reads_every_image(run: Run, head: Image, brain: np.ndarray, tmp_path: Path) -> None:
+def test_verify_labels_reads_every_image(
+    run: Run, head: Image, brain: np.ndarray, tmp_path: Path
+) -> None:
     """A label image on another grid is a fault; one on the grid of its scan is none."""
     write_image(head.data, tmp_path / "scan.nii.gz", head)
     write_image(brain.astype(np.uint8), tmp_path / "mask.nii.gz", head)

@@ -17,6 +17,8 @@ from encephalon.cli.phantom import write_phantom
 from encephalon.cli.register import add_verb
 from encephalon.errors import RunError
 
+PREDICT = ["-m", "encephalon", "predict"]
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -64,7 +66,7 @@ def bench(
         for number in range(repeat):
             mask = Path(folder) / f"mask-{number}.nii.gz"
             timings.append(time_prediction(model, scan, mask, options))
-            advance(number + 1, "")
+            advance(number + 1, repeat, "")
     rows = [{"run": number, **asdict(one)} for number, one in enumerate(timings, start=1)]
     middle = median(one.seconds for one in timings)
     peak = max(one.peak_mib for one in timings)
@@ -80,7 +82,7 @@ def time_prediction(model: str, scan: Path, mask: Path, options: list[str]) -> T
     import subprocess
     import time
 
-    command = [sys.executable, "-m", "encephalon", "predict", model, str(scan), "-o", str(mask)]
+    command = [sys.executable, *PREDICT, model, str(scan), "-o", str(mask)]
     begun = time.perf_counter()
     with subprocess.Popen(
         [*command, "--quiet", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

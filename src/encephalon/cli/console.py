@@ -20,7 +20,8 @@ from typing import Any, TextIO
 
 PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
 
-Advance = Callable[[int, str], None]  # how many are done, and what is being worked on
+Advance = Callable[[int, int | None, str], None]
+"""Called with how many are done, of how many (None: as before), and the present item."""
 
 _LEVELS = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
 
@@ -63,7 +64,7 @@ class Console:
 
     @contextmanager
     def progress(self, total: int | None, title: str) -> Iterator[Advance]:
-        """Yield what to call with (number done, current item); a bar shows after two seconds."""
+        """Yield what to call as work goes on; a bar shows after two seconds of it."""
         if self.quiet or self.as_json or not sys.stderr.isatty():
             yield _nothing
             return
@@ -87,12 +88,12 @@ class _Bar:
         self._timer.daemon = True
         self._timer.start()
 
-    def advance(self, done: int, item: str = "") -> None:
+    def advance(self, done: int, total: int | None = None, item: str = "") -> None:
         with self._lock:
-            self._done, self._item = done, item
+            self._done, self._item, self._total = done, item, total or self._total
             if self._shown is not None:
                 progress, task = self._shown
-                progress.update(task, completed=done, item=item)
+                progress.update(task, completed=done, total=self._total, item=item)
 
     def close(self) -> None:
         self._timer.cancel()
@@ -195,5 +196,5 @@ def _silent() -> logging.Handler:
     return logging.NullHandler()
 
 
-def _nothing(done: int, item: str = "") -> None:
-    del done, item
+def _nothing(done: int, total: int | None = None, item: str = "") -> None:
+    del done, total, item

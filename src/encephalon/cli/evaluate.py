@@ -32,7 +32,8 @@ def evaluate(
     quiet: flags.Quiet = False,
     as_json: flags.AsJson = False,
 ) -> None:
-    """Writes a score for each sample, a summary with intervals, and a report.
+    """Writes a score for each sample, a summary with intervals, and a report. The table names the
+    scans and what is known of them, in columns that the model's recipe explains.
 
     \b
     Example:
@@ -50,7 +51,9 @@ def evaluate(
             threads=threads,
             overwrite=overwrite,
             offline=offline,
-            progress=lambda done, _total, name: advance(done, name),
+            progress=advance,
             **flags.values(more),
         )
     console.result(result, lambda: str(result))
+    if result.failures:
+        raise typer.Exit(1)

@@ -98,7 +98,19 @@ Options = Annotated[
     ),
 ]
 
-# Which images of a BIDS dataset.
+# BIDS-Apps have their own words for threads, and for which images of a dataset.
+BidsThreads = Annotated[
+    int | None,
+    _flag(
+        "--threads",
+        "--nprocs",
+        "--n-cpus",
+        "--omp-nthreads",
+        text="CPU threads; all cores by default.",
+        min=1,
+        metavar="N",
+    ),
+]
 Suffix = Annotated[
     str | None, _flag("--suffix", text="BIDS: kinds of image, such as T1w,FLAIR.", metavar="KINDS")
 ]
@@ -137,10 +149,6 @@ Fill = Annotated[bool | None, _flag("--fill/--no-fill", text="Fill holes in the 
 Rotate = Annotated[
     bool | None,
     _flag("--rotate/--no-rotate", "--rotate-and-predict", text="Average over rotations."),
-]
-Precise = Annotated[
-    bool | None,
-    _flag("--precise/--fast", "--tta/--no-tta", text="Average over flips: slower, steadier."),
 ]
 Block = Annotated[
     int | None,

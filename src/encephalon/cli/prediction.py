@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from encephalon.cli.console import Advance, Console, error, table
+from encephalon.cli.console import Console, error, table
 
 if TYPE_CHECKING:
     from encephalon.api import Model, Predictions, Work
@@ -44,18 +44,10 @@ def run(
         return
     with console.progress(len(work.samples), model.name) as advance:
         result = model.predict_batch(
-            **batch, report=report, progress=_counter(advance), on_result=_teller(console)
+            **batch, report=report, progress=advance, on_result=_teller(console)
         )
     _say_result(console, model, work, result)
     raise typer.Exit(result.exit_code)
-
-
-def _counter(advance: Advance) -> Any:
-    def progress(done: int, total: int, name: str) -> None:
-        del total
-        advance(done, name)
-
-    return progress
 
 
 def _teller(console: Console) -> Any:

@@ -87,7 +87,7 @@ def _reporter(console: Console, advance: Advance) -> Any:
 
     def report(progress: Any, losses: Mapping[str, float]) -> None:
         nonlocal said
-        advance(progress.step, f"loss {losses.get('loss', 0.0):.4f}")
+        advance(progress.step, None, f"loss {losses.get('loss', 0.0):.4f}")
         for row in progress.history[said:] if said else progress.history[-1:]:
             words = [f"{name} {value:.4g}" for name, value in row.items()]
             console.note("  ".join(words))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any, Literal
 
 import numpy as np
@@ -64,7 +64,9 @@ def bootstrap(
     arrays = _columns(columns)
     units = _units(len(arrays[0]), groups)
     value = float(statistic(*arrays)) if len(arrays[0]) else float("nan")
-    low, high = _ends(arrays, statistic, units, level=level, repeats=repeats, seed=seed)
+    low = high = float("nan")
+    if not isnan(value):
+        low, high = _ends(arrays, statistic, units, level=level, repeats=repeats, seed=seed)
     return Interval(value, low, high, level, len(units), "bootstrap")
 
 
@@ -113,7 +115,8 @@ def _ends(
     if kept.size * 2 < repeats:
         return float("nan"), float("nan")
     tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(kept, [tail, 100.0 - tail])
+    # Without interpolation, because a draw may be infinite.
+    low, high = np.percentile(kept, [tail, 100.0 - tail], method="inverted_cdf")
     return float(low), float(high)
 
 

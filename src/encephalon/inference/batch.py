@@ -77,8 +77,9 @@ def run_batch(
         lambda one: predictor.read(one.sample), planned, lambda one: one.problem is not None
     )
     try:
-        for done, (one, reading) in enumerate(todo, start=1):
-            run.one(one, reading)
+        for one, reading in todo:
+            done = run.one(one, reading)
+            del reading  # its image must be gone before the one after the next is read
             if progress is not None:
                 progress(done, len(planned), one.sample.id)
     finally:
@@ -98,6 +99,7 @@ class _Run:
         on_result: OnResult | None,
     ) -> None:
         self.result = BatchResult()
+        self._done = 0
         self._predictor = predictor
         self._kinds = dict(predictor.outputs)
         self._description = predictor.describe()
@@ -111,15 +113,19 @@ class _Run:
         planned = self._layout.plan(samples, self._kinds, self._overwrite)
         return planned if self._kinds else [self._row_clash(one) for one in planned]
 
-    def one(self, planned: PlannedOutput, reading: Future[Loaded] | None) -> None:
-        """Finish one sample. All that is large is local here, so that it is gone when this ends."""
+    def one(self, planned: PlannedOutput, reading: Future[Loaded] | None) -> int:
+        """Finish one sample and return how many are done.
+
+        All that is large is local here, so that it is gone when this ends.
+        """
+        self._done += 1
         sample = planned.sample
         row: Row = {"id": sample.id, "model": self._predictor.name}
         row["source"] = "; ".join(sources(sample))
         if reading is None:
             # Not a row of this run: the table may hold the one of the result that exists.
             self._fail(planned, {}, planned.problem or RuntimeError("it was not read"))
-            return
+            return self._done
         prediction: Prediction | None = None
         try:
             loaded = reading.result()
@@ -129,6 +135,7 @@ class _Run:
             self._fail(planned, row, error)
         self._keep(row)
         self._tell(sample, row, prediction)
+        return self._done
 
     def close(self) -> None:
         """Write the table a last time. A table that cannot be written is one more failure."""

@@ -95,7 +95,7 @@ class OutputLayout:
         # Asking for permissions is not enough: quotas, read-only mounts and root see other rules.
         with explained(self.folder):
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another host may have the same process number
         if self.bids:
             from encephalon.io.bids import write_dataset_description
 

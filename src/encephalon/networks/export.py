@@ -69,7 +69,9 @@ def store_half(path: Path) -> None:
 def half_precision(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Weights as NumPy arrays, rounded to half precision where they are floating point."""
     return {
-        name: value.detach().cpu().to(torch.float16 if value.is_floating_point() else value.dtype)
+        name: value.detach()
+        .cpu()
+        .to(torch.float16 if value.is_floating_point() else value.dtype)
         .numpy()
         for name, value in state.items()
     }

@@ -20,14 +20,16 @@ from encephalon.reports.blocks import (
     table,
     tiles,
 )
-from encephalon.reports.charts import Series, dot_chart, line_chart, scatter_chart
+from encephalon.reports.charts import DotGroup, Series, dot_chart, line_chart, scatter_chart
 from encephalon.reports.layers import Layer, heat, outline
 from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Page
 from encephalon.reports.pictures import Picture
 from encephalon.reports.slices import Overlay, axial_series, flat_picture, three_planes
+from encephalon.reports.training import training_page
 
 __all__ = [
+    "DotGroup",
     "Html",
     "Layer",
     "Overlay",
@@ -54,4 +56,5 @@ __all__ = [
     "tag",
     "three_planes",
     "tiles",
+    "training_page",
 ]

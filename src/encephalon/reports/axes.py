@@ -20,6 +20,12 @@ class Axis:
     end: float
     ticks: tuple[float, ...]
 
+    def label(self, tick: float) -> str:
+        """A tick's value with the decimals that tell ticks apart, and no more."""
+        step = self.ticks[1] - self.ticks[0]
+        places = next((n for n in range(9) if abs(step * 10**n - round(step * 10**n)) < 1e-6), 9)
+        return f"{tick:.{places}f}".replace("-", "−")
+
     def at(self, value: float) -> float:
         """The pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)

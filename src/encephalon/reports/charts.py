@@ -12,7 +12,7 @@ from math import isfinite
 
 from encephalon.evaluation.intervals import Interval
 from encephalon.reports.axes import Axis, axis_of
-from encephalon.reports.markup import Html, join, number, tag
+from encephalon.reports.markup import Html, join, tag
 
 __all__ = ["DotGroup", "Series", "dot_chart", "line_chart", "scatter_chart"]
 
@@ -47,7 +47,7 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
     left = min(left, 200.0)
     ends = [end for group in groups for end in _ends(group.interval)]
     shown = [value for group in groups for value in group.values] + ends
-    axis = axis_of(shown, left, _WIDTH - 16.0)
+    axis = axis_of(shown, left, _WIDTH - 28.0)
     height = _ROW * len(groups) + _BOTTOM
     rows = [_dots(group, axis, _ROW * (place + 0.5), left) for place, group in enumerate(groups)]
     return _chart(join(_grid_below(axis, height, title), *rows), height, title)
@@ -83,12 +83,13 @@ def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title:
 def _dots(group: DotGroup, axis: Axis, y: float, left: float) -> Html:
     label = tag("text", group.label, x=_px(left - 12.0), y=_px(y + 4.0), text_anchor="end")
     marks = [_mark(axis.at(value), y) for value in group.values if isfinite(value)]
-    ends = _ends(group.interval)
+    ends = [_px(axis.at(end)) for end in _ends(group.interval)]
     if len(ends) == 3:
-        value, low, high = (_px(axis.at(end)) for end in ends)
-        above, below = _px(y + 4), _px(y + 14)
-        marks.append(tag("line", class_="span", x1=low, x2=high, y1=_px(y + 9), y2=_px(y + 9)))
-        marks.append(tag("line", class_="middle", x1=value, x2=value, y1=above, y2=below))
+        across = {"x1": ends[1], "x2": ends[2], "y1": _px(y + 9), "y2": _px(y + 9)}
+        marks.append(tag("line", class_="span", **across))
+    if ends:
+        down = {"x1": ends[0], "x2": ends[0], "y1": _px(y + 4), "y2": _px(y + 14)}
+        marks.append(tag("line", class_="middle", **down))
     return join(label, *marks)
 
 
@@ -98,7 +99,7 @@ def _grid_below(axis: Axis, height: float, title: str) -> Html:
     for value in axis.ticks:
         x = _px(axis.at(value))
         lines.append(tag("line", class_="axis", x1=x, x2=x, y1=0, y2=_px(base)))
-        lines.append(tag("text", number(value), x=x, y=_px(base + 14), text_anchor="middle"))
+        lines.append(tag("text", axis.label(value), x=x, y=_px(base + 14), text_anchor="middle"))
     middle = _px((axis.start + axis.end) / 2)
     lines.append(tag("text", title, x=middle, y=_px(base + 31), text_anchor="middle"))
     return join(*lines)
@@ -111,10 +112,12 @@ def _frame(across: Axis, up: Axis, x_title: str) -> Html:
         ends = {"x1": _px(across.start), "x2": _px(across.end)}
         lines.append(tag("line", class_="axis", y1=_px(y), y2=_px(y), **ends))
         place = {"x": _px(across.start - 8), "y": _px(y + 4)}
-        lines.append(tag("text", number(value), text_anchor="end", **place))
+        lines.append(tag("text", up.label(value), text_anchor="end", **place))
     for value in across.ticks:
         x = _px(across.at(value))
-        lines.append(tag("text", number(value), x=x, y=_px(up.start + 18), text_anchor="middle"))
+        lines.append(
+            tag("text", across.label(value), x=x, y=_px(up.start + 18), text_anchor="middle")
+        )
     middle = _px((across.start + across.end) / 2)
     lines.append(tag("text", x_title, x=middle, y=_px(up.start + 35), text_anchor="middle"))
     return join(*lines)
@@ -145,7 +148,9 @@ def _mark(x: float, y: float) -> Html:
 def _ends(interval: Interval | None) -> list[float]:
     if interval is None:
         return []
-    return [end for end in (interval.value, interval.low, interval.high) if isfinite(end)]
+    if not isfinite(interval.low + interval.high):
+        return [interval.value] if isfinite(interval.value) else []
+    return [interval.value, interval.low, interval.high]
 
 
 def _chart(content: Html, height: float, title: str) -> Html:

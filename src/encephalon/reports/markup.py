@@ -58,7 +58,7 @@ def number(value: float, digits: int = 4) -> str:
     if value == 0:
         return "0"
     order = floor(log10(abs(value)))
-    if order < -4 or order > 8:
+    if order < -3 or order > 8:
         written = f"{value:.{digits - 1}e}"
     else:
         written = f"{value:.{min(digits, max(0, digits - 1 - order))}f}"

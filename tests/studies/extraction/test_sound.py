@@ -7,12 +7,12 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from tests.studies.extraction.ball import BallRuntime, ball_image, ball_predictor, ball_volume
 
 from encephalon.geometry import Affine
 from encephalon.io import Image
 from encephalon.studies.extraction.quality import dice_of
 from encephalon.studies.extraction.sound import find_borders, probability
+from tests.studies.extraction.ball import BallRuntime, ball_image, ball_predictor, ball_volume
 
 
 def truth(image: Image) -> np.ndarray:
@@ -67,7 +67,9 @@ def test_all_48_orientations_of_a_scan_give_the_same_mask() -> None:
             matrix = np.eye(4)
             matrix[:3, :3] = np.eye(3)[:, list(order)] * np.array(flips)
             sizes = np.array(image.shape)[list(order)]
-            matrix[list(order), 3] = [(n - 1) if f < 0 else 0 for n, f in zip(sizes, flips, strict=True)]
+            matrix[list(order), 3] = [
+                (n - 1) if f < 0 else 0 for n, f in zip(sizes, flips, strict=True)
+            ]
             turned = Image(image.data.transpose(order)[steps], Affine(image.affine.matrix @ matrix))
             mask = ball_predictor().predict(turned).images["mask"].data
             undone = mask[steps].transpose(np.argsort(order))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,12 @@ def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path
     """
     state: dict[str, NDArray[Any]] = half_precision(fitted.state)
     network = fitted.network.cpu()
-    network.load_state_dict({k: torch.from_numpy(v).float() if v.dtype == np.float16
-                             else torch.from_numpy(v) for k, v in state.items()})
+    network.load_state_dict(
+        {
+            k: torch.from_numpy(v).float() if v.dtype == np.float16 else torch.from_numpy(v)
+            for k, v in state.items()
+        }
+    )
     graph = None
     with tempfile.TemporaryDirectory() as folder:
         if recipe.mode == "sound":
@@ -85,5 +89,5 @@ def _training_data(table: Table) -> dict[str, Any]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except Exception:  # a package that is not installed, or this one in a bare checkout
+    except PackageNotFoundError:
         return "unknown"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["NOTICE", "LegacyOptions", "LegacyPredictor", "make_legacy_predictor"]
 
 NOTICE = "For research only: not a medical product, not for diagnosis or treatment."
-"""Printed by the published programs, and kept with every prediction."""
+"""What the published programs print; kept with every prediction of a tumour."""
 
 Output = Literal["mask", "brain", "probability"]
 
@@ -112,13 +113,13 @@ class LegacyPredictor:
         return {key: kind for key, kind in kinds.items() if key in self.options.save}
 
     def describe(self) -> dict[str, Any]:
-        """Model, runtime, device, options and the notice, for sidecars."""
+        """Model, runtime, device, options and, for tumours, the notice: for sidecars."""
         return {
             "model": dict(self.model),
             "runtime": self.network.runtime,
             "device": self.network.device,
-            "notice": NOTICE,
             **self.options.model_dump(mode="json", exclude={"save"}),
+            **({} if self.label == "brain" else {"notice": NOTICE}),
         }
 
     def read(self, sample: Sample) -> Image:
@@ -131,7 +132,8 @@ class LegacyPredictor:
         chance = self._probabilities(work)
         mask = self._native_mask(chance > self.options.threshold, work, loaded)
         values = {"volume_ml": round(float(mask.sum()) * loaded.volume_ml_per_voxel, 3)}
-        return Prediction(self._images(mask, chance, work, loaded), values, self._verdict(mask))
+        images = self._images(mask, chance, work, loaded)
+        return Prediction(images, values, self._verdict(mask), partial(_pictures, loaded, mask))
 
     def _conformed(self, image: Image) -> Image:
         if self.options.conform == "never":
@@ -197,6 +199,12 @@ def make_legacy_predictor(
     if predictor.label != "brain":
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor
+
+
+def _pictures(image: Image, mask: NDArray[np.bool_]) -> Any:
+    from encephalon.studies.extraction.report_parts import scan_pictures
+
+    return scan_pictures(image.data, image.affine, mask)
 
 
 def _options(given: Mapping[str, Any]) -> LegacyOptions:

@@ -39,7 +39,6 @@ reach of 51, rounded up to its stride of 8."""
 _STRIDE = 8
 _BINS = 1000
 _SATURATED = 0.001
-_ZERO = 1e-15
 
 
 def conformed(image: Image, *, force: bool = False) -> Image:
@@ -67,12 +66,14 @@ def to_bytes(data: Data) -> NDArray[np.uint8]:
     if not high > low:
         return np.zeros(data.shape, np.uint8)
     counts, _ = np.histogram(data, _BINS, (low, high))
-    beyond = int(_SATURATED * np.count_nonzero(np.abs(data) >= _ZERO))
+    beyond = int(_SATURATED * np.count_nonzero(data))
     filled = np.flatnonzero(np.cumsum(counts) >= data.size - beyond)
     bins = int(filled[0]) + 1 if filled.size else _BINS
     scale = 255.0 / (bins * (high - low) / _BINS)
-    scaled = (data.astype(np.float32) - np.float32(low)) * np.float32(scale)
-    return np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
+    result = np.empty(data.shape, np.uint8)
+    for plane, values in zip(result, data, strict=True):  # never a copy of the scan in floats
+        plane[...] = np.clip(np.rint((values - low) * scale), 0, 255)
+    return result
 
 
 def z_score(data: Data, name: str) -> Float:
@@ -126,7 +127,7 @@ def rotated_blocks(
         scored, turn[:3, :3], turn[:3, 3], output=np.float32, order=1, mode="nearest"
     )
     answer = blocks(network, z_score(turned, name), block, halo, batch_size)
-    return _nearest(answer, np.linalg.inv(turn))
+    return _nearest(answer, np.linalg.inv(turn).astype(np.float64))
 
 
 def rotation(shape: tuple[int, ...], angles: tuple[float, float, float]) -> NDArray[np.float64]:

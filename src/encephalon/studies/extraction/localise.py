@@ -112,9 +112,7 @@ def grid_around_mask(mask: NDArray[np.bool_], grid: Grid, shape: Size, margin: f
     return centred_grid(grid.affine, centre, shape, spacing)
 
 
-def centred_grid(
-    axes: Affine, centre: NDArray[np.float64], shape: Size, spacing: float
-) -> Grid:
+def centred_grid(axes: Affine, centre: NDArray[np.float64], shape: Size, spacing: float) -> Grid:
     """A grid of `shape` with the directions of `axes`, isotropic `spacing` and `centre` in mm."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.asarray(axes.direction) * spacing

@@ -29,8 +29,9 @@ def slabs_on(distance: Float, source: Grid, target: Grid) -> Iterator[tuple[slic
     for start in range(reach.start, reach.stop, depth):
         stop = min(start + depth, reach.stop)
         part = Grid((stop - start, *target.shape[1:]), _shifted(target.affine, start))
-        yield slice(start, stop), resample_aligned(
-            distance, source.affine, part, outside=BEYOND, antialias=False
+        yield (
+            slice(start, stop),
+            resample_aligned(distance, source.affine, part, outside=BEYOND, antialias=False),
         )
 
 

@@ -60,8 +60,11 @@ def judge(evidence: Evidence, *, organ: bool = True) -> Quality:
         return Quality("fail", ("the mask is empty",))
     verdicts = [
         _below("the prediction for the mirrored scan differs", evidence.mirror, AGREEMENT_MIRROR),
-        _above("the border is blurred, the scan may be unlike the training data",
-               evidence.slope_error, SLOPE),
+        _above(
+            "the border is blurred, the scan may be unlike the training data",
+            evidence.slope_error,
+            SLOPE,
+        ),
     ]
     if organ:
         verdicts += [

@@ -9,17 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from encephalon.geometry import Affine
 from encephalon.reports import (
     Html,
-    Overlay,
     Page,
-    Picture,
     Tile,
-    axial_series,
     badge,
     card,
     details,
@@ -28,13 +21,28 @@ from encephalon.reports import (
     note,
     table,
     tag,
-    three_planes,
     tiles,
 )
 from encephalon.reports.layers import AMBER
 from encephalon.reports.page import Legend
+from encephalon.studies.extraction.report_parts import (
+    PREDICTION,
+    Row,
+    file_name,
+    framed,
+    model_facts,
+    model_name,
+    number_of,
+    numbers_of,
+    pictures_of,
+    reasons_of,
+    scan_pictures,
+    status_of,
+)
 
-__all__ = ["BatchReport", "model_facts", "scan_pictures", "write_report"]
+__all__ = ["BatchReport", "scan_pictures", "write_report"]
+
+Failures = Iterable[tuple[str, str]]
 
 # Characters of embedded pictures beyond which scans marked ok are listed without pictures: a page
 # of this size still opens at once in any browser.
@@ -46,131 +54,83 @@ class BatchReport:
     """Collects the scans of a batch as they are done, and writes the page at the end.
 
     `about` is the predictor's own description (model, sha256, mode, device ...); `structure` names
-    what is outlined. Pictures are compressed as they come in, so memory grows by about 150 kB a
+    what is outlined. Pictures are compressed as they come in, so memory grows by about 200 kB a
     scan and stops growing for unremarkable scans once the page is large.
     """
 
     def __init__(self, about: Mapping[str, Any], structure: str = "brain") -> None:
         self.about = dict(about)
         self.structure = structure
-        self._entries: list[tuple[Mapping[str, Any], list[Html]]] = []
+        self._entries: list[tuple[Row, list[Html]]] = []
         self._size = 0
 
-    def add(self, row: Mapping[str, Any], shown: Any = None) -> None:
+    def add(self, row: Row, shown: Any = None) -> None:
         """Add one scan: its row of predictions.csv, and what was predicted.
 
         `shown` is a `Prediction`, whose mask is drawn over the scan it came from, or pictures, the
         main one first, or a function that makes them, or None.
         """
         drawn: list[Html] = []
-        if row.get("quality") != "ok" or self._size < _PICTURE_BUDGET:
+        if status_of(row) != "ok" or self._size < _PICTURE_BUDGET:
             drawn = [picture.html for picture in pictures_of(shown)]
         self._size += sum(len(each) for each in drawn)
         self._entries.append((dict(row), drawn))
 
-    def render(self, failures: Iterable[tuple[str, str]] = ()) -> str:
-        """Return the page as text; `failures` are the ids and messages of scans without a mask."""
+    def render(self, failures: Failures = ()) -> str:
+        """Return the page as text; `failures` are ids and messages of scans without a mask."""
         return self._page(list(failures)).render()
 
-    def write(
-        self,
-        path: str | Path,
-        failures: Iterable[tuple[str, str]] = (),
-        overwrite: bool = False,
-    ) -> Path:
+    def write(self, path: str | Path, failures: Failures = (), overwrite: bool = False) -> Path:
         """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
         return self._page(list(failures)).write(path, overwrite)
 
     def _page(self, failures: Sequence[tuple[str, str]]) -> Page:
-        entries = sorted(self._entries, key=lambda entry: _ORDER.get(status(entry[0]), 2))
+        entries = sorted(self._entries, key=lambda entry: _ORDER.get(status_of(entry[0]), 2))
         rows = [row for row, _ in entries]
         count = len(rows) + len(failures)
         page = Page(
             title=f"{self.structure.capitalize()} masks",
-            lead=f"{count} {'scan' if count == 1 else 'scans'}, {self._model_name()}.",
-            legend=[Legend(LAYER, f"Outline of the {self.structure} mask", AMBER)],
+            lead=f"{count} {'scan' if count == 1 else 'scans'}, {model_name(self.about)}.",
+            legend=[Legend(PREDICTION, f"Outline of the {self.structure} mask", AMBER)],
         )
         page.add(tiles(self._tiles(rows, failures)))
+        if self.about.get("notice"):
+            page.add(note(str(self.about["notice"]), "check"))
         if failures:
             page.section("Without a mask", *(_failure(*each) for each in failures))
         if len(rows) > 1:
-            page.section("Scans", self._table(rows))
-        cards = [self._card(place, *entry) for place, entry in enumerate(entries)]
+            page.section("Scans", _table(rows))
+        cards = [_card(place, *entry) for place, entry in enumerate(entries)]
         if cards:
-            page.section("Pictures", _hint(), *cards)
+            page.section("Pictures", _hint(len(cards)), *cards)
         return page.section("Model", model_facts(self.about))
 
-    def _model_name(self) -> str:
-        known = about_model(self.about)
-        name, version = str(known.get("name", "unknown model")), known.get("version")
-        return f"{name} {version}" if version else name
-
-    def _tiles(
-        self, rows: Sequence[Mapping[str, Any]], failures: Sequence[tuple[str, str]]
-    ) -> list[Tile]:
-        counts = Counter(status(row) for row in rows)
+    def _tiles(self, rows: Sequence[Row], failures: Sequence[tuple[str, str]]) -> list[Tile]:
+        counts = Counter(status_of(row) for row in rows)
         counts["fail"] += len(failures)
         shown = [
             Tile(counts[status], label, status=status if counts[status] else None)
             for status, label in (("ok", "ok"), ("check", "to check"), ("fail", "failed"))
         ]
-        volumes, seconds = numbers(rows, "volume_ml"), numbers(rows, "seconds")
+        volumes, seconds = numbers_of(rows, "volume_ml"), numbers_of(rows, "seconds")
         if volumes:
-            label = f"{self.structure} volume" if len(volumes) == 1 else f"median {self.structure}"
-            shown.append(Tile(f"{median(volumes):.0f} mL", label, spread(volumes)))
+            several = len(volumes) > 1
+            label = f"median {self.structure}" if several else f"{self.structure} volume"
+            spread = f"{min(volumes):.0f} to {max(volumes):.0f} mL" if several else None
+            shown.append(Tile(f"{median(volumes):.0f} mL", label, spread))
         if seconds:
             shown.append(Tile(f"{median(seconds):.1f} s", "per scan"))
         return shown
 
-    def _table(self, rows: Sequence[Mapping[str, Any]]) -> Html:
-        columns = {
-            "id": "Scan",
-            "quality": "Quality",
-            "reasons": "Reasons",
-            "volume_ml": "Volume, mL",
-            "seconds": "Seconds",
-        }
-        return table(columns, [_table_row(place, row) for place, row in enumerate(rows)], digits=3)
-
-    def _card(self, place: int, row: Mapping[str, Any], pictures: Sequence[Html]) -> Html:
-        status = status(row)
-        main = figure(tag("div", pictures[0], class_="frame")) if pictures else None
-        more = None
-        if len(pictures) > 1:
-            frames = (tag("div", each, class_="frame") for each in pictures[1:])
-            more = details("Axial slices", *frames)
-        elif not pictures:
-            more = note("Pictures of unremarkable scans are left out to keep this page small.")
-        return card(
-            str(row.get("id", "")),
-            *(note(reason, status) for reason in reasons(row)),
-            main,
-            facts(self._facts(row)),
-            more,
-            status=status or None,
-            anchor=f"scan-{place}",
-        )
-
-    def _facts(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        volume, seconds = number(row, "volume_ml"), number(row, "seconds")
-        source = row.get("source") or row.get("input") or row.get("image")
-        written = row.get("mask") or row.get("outputs")
-        return {
-            "Volume": None if volume is None else f"{volume:.1f} mL",
-            "Time": None if seconds is None else f"{seconds:.1f} s",
-            "Scan": file_name(source),
-            "Mask": file_name(written),
-        }
-
 
 def write_report(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Row],
     predictions: Mapping[str, Any],
     path: str | Path,
     *,
     about: Mapping[str, Any],
     structure: str = "brain",
-    failures: Iterable[tuple[str, str]] = (),
+    failures: Failures = (),
     overwrite: bool = False,
 ) -> Path:
     """Write the page of a finished batch.
@@ -184,27 +144,62 @@ def write_report(
     return report.write(path, failures, overwrite)
 
 
-def _hint() -> Html:
-    return tag(
-        "p",
-        "Slices run through the middle of the mask, the left side of the body on the left. "
-        "Scans to look at come first.",
-        class_="soft",
-    )
+def _hint(count: int) -> Html:
+    words = "Slices run through the middle of the mask, the left side of the body on the left."
+    if count > 1:
+        words += " Scans to look at come first."
+    return tag("p", words, class_="soft")
 
 
 def _failure(name: str, message: str) -> Html:
     return card(name, note(message, "fail"), status="fail")
 
 
-def _table_row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    status = status(row)
+def _table(rows: Sequence[Row]) -> Html:
+    columns = {
+        "id": "Scan",
+        "quality": "Quality",
+        "reasons": "Reasons",
+        "volume_ml": "Volume, mL",
+        "seconds": "Seconds",
+    }
+    return table(columns, [_table_row(place, row) for place, row in enumerate(rows)], digits=3)
+
+
+def _table_row(place: int, row: Row) -> dict[str, Any]:
+    status = status_of(row)
     return {
         "id": tag("a", row.get("id", ""), href=f"#scan-{place}"),
         "quality": badge(status) if status else None,
-        "reasons": " ".join(reasons(row)) or None,
-        "volume_ml": number(row, "volume_ml"),
-        "seconds": number(row, "seconds"),
+        "reasons": " ".join(reasons_of(row)) or None,
+        "volume_ml": number_of(row, "volume_ml"),
+        "seconds": number_of(row, "seconds"),
     }
 
 
+def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
+    status = status_of(row)
+    if pictures:
+        main = figure(framed(pictures[0]))
+        more = details("Axial slices", *map(framed, pictures[1:])) if pictures[1:] else None
+    else:
+        main, more = note("The pictures are left out to keep this page small."), None
+    return card(
+        str(row.get("id", "")),
+        *(note(reason, status) for reason in reasons_of(row)),
+        main,
+        facts(_facts(row)),
+        more,
+        status=status or None,
+        anchor=f"scan-{place}",
+    )
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    volume, seconds = number_of(row, "volume_ml"), number_of(row, "seconds")
+    return {
+        "Volume": None if volume is None else f"{volume:.1f} mL",
+        "Time": None if seconds is None else f"{seconds:.1f} s",
+        "Scan": file_name(row.get("source")),
+        "Mask": file_name(row.get("mask")),
+    }

@@ -12,9 +12,28 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
 from encephalon.reports import Html, Overlay, Picture, axial_series, facts, tag, three_planes
-from encephalon.reports.layers import AMBER
+from encephalon.reports.layers import AMBER, SKY
 
-LAYER = "prediction"
+__all__ = [
+    "PREDICTION",
+    "REFERENCE",
+    "Row",
+    "about_model",
+    "file_name",
+    "framed",
+    "model_facts",
+    "model_name",
+    "number_of",
+    "numbers_of",
+    "pictures_of",
+    "reasons_of",
+    "scan_pictures",
+    "status_of",
+]
+
+Row = Mapping[str, Any]
+
+PREDICTION, REFERENCE = "prediction", "reference"
 _FACTS = {
     "name": "Model",
     "version": "Version",
@@ -28,30 +47,24 @@ _FACTS = {
 }
 
 
-def scan_pictures(data: NDArray[Any], affine: Affine, mask: NDArray[Any]) -> tuple[Picture, ...]:
-    """Draw a scan (I, J, K) with the outline of its mask: three planes, and eight axial slices."""
-    overlays = [Overlay(np.asarray(mask), LAYER, AMBER)]
+def scan_pictures(
+    data: NDArray[Any],
+    affine: Affine,
+    mask: NDArray[Any],
+    reference: NDArray[Any] | None = None,
+) -> tuple[Picture, ...]:
+    """Draw a scan (I, J, K) with the outline of its mask: three planes, and eight axial slices.
+
+    A reference mask is outlined below it in a second colour.
+    """
+    overlays = [Overlay(np.asarray(mask), PREDICTION, AMBER)]
+    if reference is not None:
+        overlays.insert(0, Overlay(np.asarray(reference), REFERENCE, SKY))
     return three_planes(data, affine, overlays), axial_series(data, affine, overlays)
 
 
-def model_facts(about: Mapping[str, Any]) -> Html:
-    """Show what is known of the model: name, version, hash, mode, runtime, device."""
-    known, shown = about_model(about), dict[str, Any]()
-    for key, label in _FACTS.items():
-        value = known.get(key)
-        if value not in (None, ""):
-            shown[label] = tag("code", value) if key == "sha256" else value
-    return facts(shown)
-
-
-def about_model(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a predictor says of itself, the entry `model` opened if it holds several things."""
-    model = about.get("model")
-    inner = dict(model) if isinstance(model, Mapping) else {"name": model}
-    return {**about, **inner}
-
-
 def pictures_of(shown: Any) -> Sequence[Picture]:
+    """Return pictures as they are, make them if `shown` is a function, or draw a `Prediction`."""
     pictures = getattr(shown, "pictures", None) if hasattr(shown, "images") else shown
     if pictures is None and hasattr(shown, "images"):
         mask = next((each for each in shown.images.values() if each.suffix == "mask"), None)
@@ -62,28 +75,63 @@ def pictures_of(shown: Any) -> Sequence[Picture]:
     return list(pictures or ())
 
 
-def status(row: Mapping[str, Any]) -> str:
+def framed(picture: Html) -> Html:
+    """Put a picture on black that reaches to the edges of its card."""
+    return tag("div", picture, class_="frame")
+
+
+def model_facts(about: Mapping[str, Any]) -> Html:
+    """Show what is known of the model: name, version, mode, runtime, device, hash."""
+    known, shown = about_model(about), dict[str, Any]()
+    for key, label in _FACTS.items():
+        value = known.get(key)
+        if value not in (None, ""):
+            shown[label] = tag("code", value) if key == "sha256" else value
+    return facts(shown)
+
+
+def model_name(about: Mapping[str, Any]) -> str:
+    """Name and version of the model."""
+    known = about_model(about)
+    name, version = str(known.get("name") or "unknown model"), known.get("version")
+    return f"{name} {version}" if version else name
+
+
+def about_model(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a predictor says of itself, the entry `model` opened if it holds several things."""
+    model = about.get("model")
+    inner = dict(model) if isinstance(model, Mapping) else {"name": model}
+    return {**about, **inner}
+
+
+def status_of(row: Row) -> str:
+    """The quality status of a row, or nothing."""
     return str(row.get("quality") or "")
 
 
-def reasons(row: Mapping[str, Any]) -> list[str]:
+def reasons_of(row: Row) -> list[str]:
+    """The reasons for the status, as sentences."""
     given = row.get("reasons") or ()
     parts = given.split("; ") if isinstance(given, str) else list(given)
-    return [str(part) for part in parts if part]
+    return [_sentence(str(part)) for part in parts if part]
 
 
-def number(row: Mapping[str, Any], key: str) -> float | None:
+def number_of(row: Row, key: str) -> float | None:
+    """A cell as a number; None where it is empty."""
     value = row.get(key)
     return None if value is None or value == "" else float(value)
 
 
-def numbers(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    return [value for row in rows if (value := number(row, key)) is not None]
-
-
-def spread(values: Sequence[float]) -> str | None:
-    return f"{min(values):.0f} to {max(values):.0f} mL" if len(values) > 1 else None
+def numbers_of(rows: Sequence[Row], key: str) -> list[float]:
+    """The numbers of a column, without its empty cells."""
+    return [value for row in rows if (value := number_of(row, key)) is not None]
 
 
 def file_name(path: Any) -> Html | None:
+    """The last part of a path."""
     return tag("code", Path(str(path)).name) if path else None
+
+
+def _sentence(text: str) -> str:
+    end = "" if text[-1] in ".!?" else "."
+    return text[0].upper() + text[1:] + end

@@ -140,10 +140,10 @@ class SoundPredictor:
         return Prediction(images, values, quality, LazyPictures(loaded, mask))
 
     def _network(self, image: Float) -> Float:
-        return self.runtime.run(image[None, None])[0][0]
+        return _distances(self.runtime, image)
 
     def _locator(self, image: Float) -> Float:
-        return (self.locator or self.runtime).run(image[None, None])[0][0]
+        return _distances(self.locator or self.runtime, image)
 
     def _distance(self, borders: Borders) -> Float:
         channel = 0 if self.options.csf else len(borders.distances) - 1
@@ -163,6 +163,13 @@ class SoundPredictor:
                 chance = probability(whole + self.options.border, self.settings.border_spread)
                 images["probability"] = OutputImage(chance, image, "brain", "probseg")
         return images
+
+
+def _distances(runtime: Runtime, image: Float) -> Float:
+    """Distances (borders, I, J, K) in voxels for one image (I, J, K)."""
+    (batch,) = runtime.run(image[None, None])
+    distances: Float = batch[0]
+    return distances
 
 
 @dataclass(frozen=True)
@@ -197,10 +204,10 @@ def find_borders(
     view = view_on(image, grid_around(found, grids.fine, grids.margin))
     upright = network(view.image)
     mirrored = network(np.ascontiguousarray(view.image[::-1]))[:, ::-1]
-    mean = (upright + mirrored) / 2
+    mean: Float = (upright + mirrored) / np.float32(2)
     return Borders(
         view,
-        mean * view.spacing,
+        mean * np.float32(view.spacing),
         mirror=dice_of(upright[0] > 0, mirrored[0] > 0),
         turn=_turned_agreement(view, mean[0], grids.coarse, network),
         slope_error=slope_error(mean[0]),

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole-process time and memory of brain extraction, against the legacy U-Net in the same run.
+
+    python benchmarks/extraction.py [--repeat 5] [--threads 2]
+
+A 256 x 256 x 256 float scan at 1 mm in .nii.gz goes to a mask in .nii.gz, each time in a process
+of its own that starts Python, loads the model, predicts and writes. The published legacy weights
+are not needed: arithmetic costs the same with random ones of the same layout. Every round runs
+both commands, so that the ratio holds when the machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from encephalon.cli.bench import Timing, time_prediction
+from encephalon.io import Image, write_image
+from encephalon.networks.keras_layout import keras_unet_shapes
+from encephalon.studies.extraction.phantom import head_phantom
+
+#: What section 6 of the design asks for.
+BUDGET_SECONDS, BUDGET_MIB, BUDGET_RATIO = 3.0, 1536.0, 15.0
+
+
+def write_scan(path: Path) -> None:
+    """A head phantom, 256³ float32 at 1 mm, as a scanner's converter would have written it."""
+    phantom = head_phantom((256, 256, 256))
+    data = np.asarray(phantom.image.data, np.float32)
+    write_image(data, path, like=Image(data, phantom.image.affine))
+
+
+def write_legacy_weights(path: Path) -> None:
+    """Random weights in the layout of the published Keras file."""
+    import h5py
+
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights")
+        names = []
+        for number, arrays in enumerate(keras_unet_shapes()):
+            name = f"layer_{number:02d}"
+            names.append(name)
+            inner = root.create_group(name).create_group(name)
+            for key, shape in arrays.items():
+                scale = 1 / np.sqrt(max(1, np.prod(shape[:-1])))
+                inner[f"{key}:0"] = (scale * rng.standard_normal(shape)).astype(np.float32)
+            root[name].attrs["weight_names"] = [f"{name}/{key}:0".encode() for key in arrays]
+        root.attrs["layer_names"] = [name.encode() for name in names]
+
+
+def main() -> None:
+    """Run the rounds and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", default="brain-extraction")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    asked = parser.parse_args()
+    threads = ["--threads", str(asked.threads)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scan, weights = folder / "scan.nii.gz", folder / "legacy.h5"
+        write_scan(scan)
+        write_legacy_weights(weights)
+        ours: list[Timing] = []
+        legacy: list[Timing] = []
+        for number in range(asked.repeat):
+            # Random weights may leave nothing above the threshold; a low one keeps the mask full.
+            options = [*threads, "--threshold", "0.001"]
+            legacy.append(
+                time_prediction(str(weights), scan, folder / f"legacy-{number}.nii.gz", options)
+            )
+            ours.append(
+                time_prediction(asked.model, scan, folder / f"sound-{number}.nii.gz", threads)
+            )
+    figures = _figures(ours, legacy)
+    print(_table(figures))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _figures(ours: list[Timing], legacy: list[Timing]) -> dict[str, float]:
+    ratios = [old.seconds / new.seconds for old, new in zip(legacy, ours, strict=True)]
+    return {
+        "sound_seconds": median(one.seconds for one in ours),
+        "sound_cpu_seconds": median(one.cpu_seconds for one in ours),
+        "sound_peak_mib": max(one.peak_mib for one in ours),
+        "legacy_seconds": median(one.seconds for one in legacy),
+        "legacy_peak_mib": max(one.peak_mib for one in legacy),
+        "ratio": median(ratios),
+    }
+
+
+def _table(figures: dict[str, float]) -> str:
+    rows = [
+        ("whole process, s", figures["sound_seconds"], f"<= {BUDGET_SECONDS}"),
+        ("processor time, s", figures["sound_cpu_seconds"], ""),
+        ("peak memory, MiB", figures["sound_peak_mib"], f"<= {BUDGET_MIB:.0f}"),
+        ("legacy U-Net, s", figures["legacy_seconds"], ""),
+        ("legacy U-Net, MiB", figures["legacy_peak_mib"], ""),
+        ("times faster", figures["ratio"], f">= {BUDGET_RATIO:.0f}"),
+    ]
+    return "\n".join(f"{label:<20}{value:>10.2f}   {budget}" for label, value, budget in rows)
+
+
+if __name__ == "__main__":
+    main()

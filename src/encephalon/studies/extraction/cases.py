@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of an evaluation table: a scan, its reference mask, and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encephalon.errors import TableError
+
+if TYPE_CHECKING:
+    from encephalon.tables import Columns, Sample, Table
+
+__all__ = ["Case", "read_cases"]
+
+MASK = "mask"
+# Columns that say whose scan it is, in the order of preference, when the recipe names none.
+_GROUPS = ("group", "participant_id", "subject", "person", "patient")
+# A column with more different words than this is a label, not a way to part the scans.
+_MOST_PARTS = 12
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sample to predict, the path of its reference mask, and further cells for the scores."""
+
+    sample: Sample
+    reference: Path
+    about: dict[str, str] = field(default_factory=dict)
+
+
+def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str], str | None]:
+    """Read and check a table of scans and masks.
+
+    Returns the cases, the columns worth cutting the scores by, and the column that groups scans of
+    one person, if there is one. Raises TableError naming each faulty row.
+    """
+    from encephalon.tables import checked, read_table, table_samples
+
+    table = read_table(path)
+    target = _target(table, columns)
+    group = next((name for name in (columns.group, *_GROUPS) if table.has(name)), None)
+    known = replace(
+        columns, target=target, target_kind="labels", split=None, group=None, optional=()
+    )
+    table = checked(replace(table, columns=known))
+    kept = [name for name in table.frame.columns if name not in set(known.file_columns().values())]
+    cases = []
+    for sample, cell in zip(table_samples(table), table.texts(target), strict=True):
+        about = {str(name): sample.row.get(name) or "" for name in kept if name != known.id}
+        cases.append(Case(sample, table.path(cell), about))
+    return cases, _parts(table, kept, {known.id, group, columns.split}), group
+
+
+def _target(table: Table, columns: Columns) -> str:
+    for name in (MASK, columns.target):
+        if name is not None and table.has(name):
+            return name
+    names = dict.fromkeys((MASK, columns.target or MASK))
+    message = (
+        f"{table.source} has no reference masks: add a column "
+        f"{' or '.join(map(repr, names))} with the path of each scan's mask."
+    )
+    raise TableError(message)
+
+
+def _parts(table: Table, names: list[str], left_out: set[str | None]) -> list[str]:
+    parts = []
+    for name in names:
+        if name not in left_out and 2 <= len(set(table.texts(name))) <= _MOST_PARTS:
+            parts.append(name)
+    return parts

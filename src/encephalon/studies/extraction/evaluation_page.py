@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of an evaluation: the figures, their strata, and every scan from the worst on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.evaluation.intervals import Interval
+from encephalon.reports import (
+    DotGroup,
+    Html,
+    Page,
+    Picture,
+    Tile,
+    badge,
+    card,
+    details,
+    dot_chart,
+    facts,
+    figure,
+    grid,
+    note,
+    scatter_chart,
+    table,
+    tag,
+    tiles,
+)
+from encephalon.reports.layers import AMBER, SKY
+from encephalon.reports.markup import number
+from encephalon.reports.page import Legend
+from encephalon.studies.extraction.report_parts import (
+    PREDICTION,
+    REFERENCE,
+    Row,
+    framed,
+    model_facts,
+    model_name,
+    numbers_of,
+    reasons_of,
+    status_of,
+)
+
+if TYPE_CHECKING:
+    from encephalon.studies.extraction.evaluate import Evaluation
+
+__all__ = ["EvaluationPage"]
+
+# Scans whose pictures are shown, the worst first.
+_PICTURED = 60
+_HEADINGS = {
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "sensitivity": "Sensitivity",
+    "precision": "Precision",
+    "hd95_mm": "HD95, mm",
+    "assd_mm": "ASSD, mm",
+    "volume_error_ml": "Volume error, mL",
+    "volume_error_percent": "Volume error, %",
+    "seconds": "Seconds",
+}
+_HOW = (
+    "Dice and Jaccard count voxels; HD95 is the larger of the two directed 95th percentiles of "
+    "surface distance, ASSD the mean over both surfaces. A scan without a mask counts as Dice 0. "
+)
+
+
+class EvaluationPage:
+    """Collects pictures while scans are scored, and writes the page at the end."""
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self.about = dict(about)
+        self._shown: list[tuple[Row, list[Html]]] = []
+
+    def add(self, row: Row, pictures: Sequence[Picture]) -> None:
+        """Keep one scored scan; only the pictures of the worst ones stay in memory."""
+        self._shown.append((row, [picture.html for picture in pictures]))
+        self._shown.sort(key=lambda entry: entry[0]["dice"])
+        del self._shown[_PICTURED:]
+
+    def write(self, path: Path, result: Evaluation, overwrite: bool = False) -> Path:
+        """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
+        return self._page(result).write(path, overwrite)
+
+    def _page(self, result: Evaluation) -> Page:
+        scored = sorted((r for r in result.rows if "dice" in r), key=lambda row: row["dice"])
+        page = Page(
+            title="Masks against reference",
+            lead=f"{model_name(self.about)} on {_scans(len(result.rows))}.",
+            legend=[
+                Legend(PREDICTION, "Predicted mask", AMBER),
+                Legend(REFERENCE, "Reference mask", SKY),
+            ],
+        )
+        page.add(tiles(_tiles(result.summary, len(scored))))
+        for failure in result.failures:
+            page.add(note(f"{failure['id']}: {failure['message']}", "fail"))
+        page.section("Overall", _summary_table(result.summary), note(_how(result)))
+        if scored:
+            page.section("Scores", _charts(result, scored))
+        if result.strata:
+            page.section("Strata", _strata_table(result.strata))
+        page.section("Scans", _scan_table(scored))
+        if self._shown:
+            cards = (_card(place, *entry) for place, entry in enumerate(self._shown))
+            page.section("Pictures, the lowest Dice first", *cards)
+        return page.section("Model", model_facts(self.about))
+
+
+def _tiles(summary: Mapping[str, Any], scored: int) -> list[Tile]:
+    dice, distance, volume = (summary[name] for name in ("dice", "hd95_mm", "volume_error_percent"))
+    return [
+        Tile(_shown(dice["median"], 3), "median Dice", _span(dice["median_interval"])),
+        Tile(_shown(dice["mean"], 3), "mean Dice", _span(dice["mean_interval"])),
+        Tile(_shown(dice["minimum"], 3), "lowest Dice"),
+        Tile(f"{_shown(distance['median'], 2)} mm", "median HD95"),
+        Tile(f"{_shown(volume['median'], 2)} %", "median volume error"),
+        Tile(scored, "scans scored"),
+    ]
+
+
+def _summary_table(summary: Mapping[str, Any]) -> Html:
+    rows = []
+    for name, heading in _HEADINGS.items():
+        one = summary[name]
+        rows.append(
+            {
+                "metric": heading,
+                **{key: _cell(one[key]) for key in ("median", "mean", "sd", "minimum", "maximum")},
+                "interval": _span(one["median_interval"]),
+                "n": one["n"],
+            }
+        )
+    columns = {
+        "metric": "Metric",
+        "median": "Median",
+        "interval": "95 % interval of the median",
+        "mean": "Mean",
+        "sd": "SD",
+        "minimum": "Lowest",
+        "maximum": "Highest",
+        "n": "n",
+    }
+    if not any(row["interval"] for row in rows):
+        del columns["interval"]
+    return table(columns, rows)
+
+
+def _how(result: Evaluation) -> str:
+    units = result.summary["dice"]["median_interval"]["units"]
+    if units < 2:
+        return f"{_HOW} All scans are of one person, so there are no intervals."
+    what = "scans" if units == result.summary["dice"]["n"] else f"{units} groups of scans"
+    return f"{_HOW} Intervals are 95 % percentile bootstrap intervals over {what}."
+
+
+def _charts(result: Evaluation, scored: Sequence[Row]) -> Html:
+    groups = [DotGroup("all", numbers_of(scored, "dice"), _interval(result.summary["dice"]))]
+    for part in result.strata:
+        if part["column"] != "quality":
+            rows = [row for row in scored if str(row.get(part["column"])) == part["value"]]
+            interval = _interval(part["metrics"]["dice"])
+            groups.append(DotGroup(part["value"], numbers_of(rows, "dice"), interval))
+    reference, predicted = (numbers_of(scored, key) for key in ("reference_ml", "volume_ml"))
+    return grid(
+        figure(dot_chart(groups, "Dice"), "Every scan; the bar is the median and its interval."),
+        figure(
+            scatter_chart(reference, predicted, "Reference, mL", "Predicted, mL"),
+            "Volumes; the dashed line is equality.",
+        ),
+    )
+
+
+def _strata_table(strata: Sequence[Mapping[str, Any]]) -> Html:
+    rows = [
+        {
+            "column": part["column"],
+            "value": badge(part["value"]) if part["column"] == "quality" else part["value"],
+            "n": part["n"],
+            "units": part["units"],
+            "dice": _cell(part["metrics"]["dice"]["median"]),
+            "interval": _span(part["metrics"]["dice"]["median_interval"]),
+            "lowest": _cell(part["metrics"]["dice"]["minimum"]),
+            "hd95": _cell(part["metrics"]["hd95_mm"]["median"]),
+            "volume": _cell(part["metrics"]["volume_error_percent"]["median"]),
+        }
+        for part in strata
+    ]
+    columns = {
+        "column": "By",
+        "value": "Part",
+        "n": "Scans",
+        "units": "Groups",
+        "dice": "Median Dice",
+        "interval": "95 % interval",
+        "lowest": "Lowest",
+        "hd95": "Median HD95, mm",
+        "volume": "Median volume error, %",
+    }
+    if all(row["n"] == row["units"] for row in rows):
+        del columns["units"]
+    if not any(row["interval"] for row in rows):
+        del columns["interval"]
+    return table(columns, rows)
+
+
+def _scan_table(rows: Sequence[Row]) -> Html:
+    columns = {"id": "Scan", "quality": "Quality", **_HEADINGS}
+    for name in ("jaccard", "sensitivity", "precision", "volume_error_ml"):
+        del columns[name]
+    shown = [{**row, "quality": badge(status_of(row)) if status_of(row) else None} for row in rows]
+    return table(columns, shown)
+
+
+def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
+    main = figure(framed(pictures[0])) if pictures else None
+    more = details("Axial slices", *map(framed, pictures[1:])) if pictures[1:] else None
+    values = {
+        "Dice": _shown(row["dice"], 4),
+        "HD95": f"{_shown(row['hd95_mm'], 3)} mm",
+        "ASSD": f"{_shown(row['assd_mm'], 3)} mm",
+        "Volume": f"{row['volume_ml']:.1f} mL, reference {row['reference_ml']:.1f} mL",
+    }
+    failed = note(str(row["error"]), "fail") if row.get("error") else None
+    remarks = (note(reason, status_of(row)) for reason in reasons_of(row))
+    return card(
+        str(row["id"]),
+        failed,
+        *remarks,
+        main,
+        facts(values),
+        more,
+        status=status_of(row) or None,
+        anchor=f"scan-{place}",
+    )
+
+
+def _interval(summary: Mapping[str, Any]) -> Interval:
+    known = dict(summary["median_interval"])
+    ends = {key: float("nan") if known[key] is None else known[key] for key in _ENDS}
+    return Interval(**{**known, **ends})
+
+
+def _span(interval: Mapping[str, Any]) -> Html | None:
+    low, high = interval["low"], interval["high"]
+    if low is None or high is None:
+        return None
+    return tag("span", f"{number(low, 3)} to {number(high, 3)}")
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return number(float("nan") if value is None else value, digits)
+
+
+def _cell(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
+
+
+def _scans(count: int) -> str:
+    return f"{count} scan" if count == 1 else f"{count} scans"
+
+
+_ENDS = ("value", "low", "high")

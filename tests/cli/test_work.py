@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`train`, `evaluate`, `demo` and `bench`, with stand-ins for what takes long."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from encephalon import api
+from encephalon.cli import demo as demo_module
+from encephalon.io import Image, write_image
+from tests.cli.conftest import Asked, Run
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Three heads of three people, split by hand."""
+    lines = ["id,image,labels,group,split"]
+    for name, part in (("a", "train"), ("b", "train"), ("c", "validation")):
+        (tmp_path / f"{name}.nii").touch()
+        lines.append(f"{name},,{name}.nii,{name},{part}")
+    path = tmp_path / "heads.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_train_dry_run_tells_the_plan(run: Run, table: Path, tmp_path: Path) -> None:
+    """Recipe and table are checked, and nothing is trained."""
+    words = ("-t", table, "-o", tmp_path / "run", "--set", "training.epochs=2", "--dry-run")
+    result = run("train", "brain-extraction", *words, "--json")
+    assert result.code == 0, result.err
+    plan = json.loads(result.out)
+    assert plan["rows"] == 3
+    assert plan["parts"] == {"train": 2, "validation": 1}
+    assert plan["epochs"] == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_hands_its_flags_to_the_study(
+    run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Overrides and seed are in the recipe that the study gets; epochs are told as they end."""
+    pytest.importorskip("lightning")
+    seen: dict[str, Any] = {}
+
+    def train(recipe: Any, rows: Any, output: Path, *, report: Any, **flags: Any) -> Path:
+        seen.update(flags, seed=recipe.training.seed, epochs=recipe.training.epochs, rows=len(rows))
+        progress = SimpleNamespace(step=1, history=[])
+        report(progress, {"loss": 0.5})
+        progress.history.append({"epoch": 1.0, "val_dice": 0.75})
+        report(progress, {"loss": 0.4})
+        return output / "model"
+
+    study = SimpleNamespace(train=train)
+    monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _name: study)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = ("-t", table, "-o", tmp_path / "run", "--resume", "--seed", "7", "--device", "cpu")
+    result = run("train", "brain-extraction", *words, "--set", "training.epochs=2")
+    assert result.code == 0, result.err
+    assert seen == {
+        "resume": True,
+        "device": "cpu",
+        "devices": 1,
+        "workers": 2,
+        "seed": 7,
+        "epochs": 2,
+        "rows": 3,
+    }
+    assert "val_dice 0.75" in result.err
+    assert result.out == f"model: {tmp_path / 'run' / 'model'}\n"
+
+
+def test_train_refuses_a_faulty_table(run: Run, table: Path, tmp_path: Path) -> None:
+    """The table is checked before the run's folder is made."""
+    (tmp_path / "b.nii").unlink()
+    result = run("train", "brain-extraction", "-t", table, "-o", tmp_path / "run", "--dry-run")
+    assert result.code == 1
+    assert "row 3" in result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_prints_what_the_study_found(
+    run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study scores; the command prints its words or JSON, and exits 1 for a failure."""
+
+    @dataclass
+    class Scores:
+        folder: Path
+        failures: list[str]
+
+        def __str__(self) -> str:
+            return f"written to {self.folder}"
+
+    failures: list[str] = []
+
+    def score(_model: Any, _table: Path, out: Path, _overwrite: bool, progress: Any) -> Scores:
+        progress(1, 1, "a")
+        return Scores(out, failures)
+
+    study = SimpleNamespace(evaluate=score)
+    monkeypatch.setattr(api, "load_model", lambda *_, **__: SimpleNamespace(study=study))
+    words = ("evaluate", "any", "-t", table, "-o", tmp_path / "scores")
+    assert json.loads(run(*words, "--json").out)["folder"] == str(tmp_path / "scores")
+    assert run(*words).out == f"written to {tmp_path / 'scores'}\n"
+    failures.append("one of them")
+    assert run(*words).code == 1
+
+
+def test_demo_masks_a_scan_and_says_where(
+    run: Run, stand_in: Asked, scan: Path, tmp_path: Path
+) -> None:
+    """The user's scan stands in the phantom's place; nothing is fetched."""
+    out = tmp_path / "demo"
+    result = run("demo", "-o", out, "--image", scan)
+    assert result.code == 0, result.err
+    assert f"mask: {out / 'scan_mask.nii.gz'}" in result.out
+    assert f"sidecar: {out / 'scan_mask.json'}" in result.out
+    assert stand_in[0]["offline"] is True
+
+
+def test_demo_draws_a_phantom(
+    run: Run, stand_in: Asked, head: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a scan the demo makes one, and never replaces one by surprise."""
+
+    def draw(path: Path, *, overwrite: bool) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return write_image(head.data, path, head, overwrite)
+
+    monkeypatch.setattr(demo_module, "write_phantom", draw)
+    out = tmp_path / "demo"
+    assert run("demo", "-o", out).code == 0
+    assert (out / "phantom_mask.nii.gz").is_file()
+    assert run("demo", "-o", out).code == 1
+    assert run("demo", "-o", out, "--overwrite").code == 0
+
+
+def test_bench_measures_whole_processes(
+    run: Run, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each repetition is a process with a time and a peak of memory."""
+    from encephalon.cli import bench
+
+    monkeypatch.setattr(bench, "PREDICT", ["-c", "x = bytearray(2**24)"])
+    result = run("bench", "any", "--image", scan, "--repeat", "2", "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    assert len(found["runs"]) == 2
+    assert found["peak_mib"] > 16
+    assert 0 < found["median_seconds"] < 60
+
+
+def test_bench_of_a_failing_prediction_is_an_error(
+    run: Run, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time of something that failed would be a lie."""
+    monkeypatch.setenv("ENCEPHALON_HOME", str(tmp_path))
+    result = run("bench", "no-such-model", "--image", scan, "--repeat", "1")
+    assert result.code == 1
+    assert "no-such-model" in result.err

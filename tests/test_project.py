@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The project's own files agree with each other and keep the house rules."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import encephalon
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = sorted(
+    path
+    for folder in ("src", "tests", "tools", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def _tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_files_and_functions_are_short() -> None:
+    """400 lines a file, 60 a function."""
+    limits = _tool("limits")
+    assert [fault for path in PYTHON for fault in limits.faults(path)] == []
+
+
+def test_the_limits_are_noticed(tmp_path: Path) -> None:
+    """A check that cannot fail is none."""
+    limits = _tool("limits")
+    long = tmp_path / "long.py"
+    long.write_text("def f():\n" + "    x = 1\n" * 60 + "y = 2\n" * 400)
+    file_fault, function_fault = limits.faults(long)
+    assert "461 lines" in file_fault
+    assert "f has 61 lines" in function_fault
+
+
+def test_every_file_names_its_licence() -> None:
+    """One SPDX line instead of licence blocks."""
+    first = "# SPDX-License-Identifier: Apache-2.0"
+    assert [path for path in PYTHON if path.read_text().split("\n", 1)[0] != first] == []
+
+
+def test_the_base_install_is_small_and_has_no_torch() -> None:
+    """At most 30 distributions, and none of those that training brings."""
+    needed = _tool("distributions").base()
+    assert len(needed) <= 30
+    assert not needed & {"torch", "lightning", "monai", "scikit-learn", "h5py"}
+
+
+def test_constraints_are_plain_and_cover_what_is_required() -> None:
+    """Only name==version, no hash and no address; every direct dependency is pinned."""
+    lines = (ROOT / "constraints.txt").read_text().split()
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.]+", line) for line in lines)
+    pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    names = {re.split(r"[\[<>=]", line)[0].lower() for line in wanted} - {"encephalon"}
+    assert names <= pinned
+
+
+def test_the_citation_has_the_package_version() -> None:
+    """Whoever cites it cites what they used."""
+    text = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {encephalon.__version__}\n" in text
+
+
+def test_every_command_in_the_pages_is_valid() -> None:
+    """README, CONTRIBUTING and docs name verbs, flags, targets, links and names that exist."""
+    pytest.importorskip("markdown_it")
+    pages = _tool("pages")
+    assert [fault for page in pages.pages() for fault in pages.faults(page)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("```sh\nencephalon predict a b -o c --bordr 2\n```", "--bordr"),
+        ("```sh\nencephalon predikt\n```", "predikt"),
+        ("```sh\nmake coffee\n```", "coffee"),
+        ("```python\nencephalon.predicct()\n```", "predicct"),
+        ("[here](nowhere.md)", "nowhere.md"),
+    ],
+)
+def test_a_wrong_page_is_noticed(
+    text: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind of slip in a page is found."""
+    pytest.importorskip("markdown_it")
+    pages = _tool("pages")
+    (tmp_path / "Makefile").write_text("demo:\n")
+    page = tmp_path / "page.md"
+    page.write_text(text + "\n")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    (found,) = pages.faults(page)
+    assert fault in found
+
+
+def test_nothing_is_executed_by_loading_plain_data() -> None:
+    """No eval, exec or unpickling anywhere in the package."""
+    forbidden = re.compile(
+        r"(?<![\w.])(eval|exec)\(|\bpickle\.|import pickle|torch\.load\(|allow_pickle=True"
+    )
+    sources = [path for path in PYTHON if (ROOT / "src") in path.parents]
+    found = [
+        str(path)
+        for path in sources
+        for line in path.read_text().splitlines()
+        if forbidden.search(line.split("#")[0]) and '"""' not in line
+    ]
+    assert found == []
+
+
+def test_the_package_is_typed() -> None:
+    """py.typed travels with it, so that users' checkers see the types."""
+    assert (Path(encephalon.__file__).parent / "py.typed").is_file()
+
+
+def test_the_venv_script_refuses_an_old_python(tmp_path: Path) -> None:
+    """Without a Python that fits, one sentence says what to install."""
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    tool = ROOT / "tools" / "venv.sh"
+    done = subprocess.run(
+        ["/bin/sh", str(tool), str(tmp_path / "venv")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Python 3.11" in done.stderr
+    assert sys.version_info >= (3, 11)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The public surface: small, sorted, complete, lazy."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import encephalon
+from encephalon import api, errors
+from encephalon.errors import ContentError, MissingFileError, UsageError
+from encephalon.io import Image, write_image
+from tests.cli.conftest import Threshold
+
+
+def test_names_are_sorted_unique_and_few() -> None:
+    """One can read the list in a minute."""
+    assert encephalon.__all__ == sorted(set(encephalon.__all__))
+    assert len(encephalon.__all__) < 60
+
+
+@pytest.mark.parametrize("name", encephalon.__all__)
+def test_every_name_resolves_and_explains_itself(name: str) -> None:
+    """A name in `__all__` is there, and has a docstring."""
+    value = getattr(encephalon, name)
+    if callable(value):
+        assert inspect.getdoc(value)
+
+
+def test_every_error_and_every_verb_is_public() -> None:
+    """What a caller may have to catch, and each verb, need no deep import."""
+    classes = {name for name, value in vars(errors).items() if inspect.isclass(value)}
+    assert classes <= set(encephalon.__all__)
+    verbs = {"predict", "train", "evaluate", "load_model", "load_recipe"}
+    assert verbs <= set(encephalon.__all__)
+
+
+def test_dir_lists_what_was_not_loaded_yet() -> None:
+    """Completion in a notebook knows the lazy names."""
+    assert set(encephalon.__all__) <= set(dir(encephalon))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A slip is answered at once."""
+    with pytest.raises(AttributeError, match="no attribute 'predicct'"):
+        encephalon.predicct  # noqa: B018
+
+
+def test_import_costs_nothing_heavy() -> None:
+    """`import encephalon` starts no numerical package, and never torch."""
+    code = "import encephalon, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "numpy", "pandas", "scipy", "pydantic", "typer", "onnxruntime"}
+    assert not set(done.stdout.split()) & heavy
+
+
+def test_prediction_needs_no_torch(tmp_path: Path, head: Image) -> None:
+    """Everything a prediction imports, from the scan to the report, works where torch cannot."""
+    write_image(head.data, tmp_path / "scan.nii.gz", head)
+    code = """
+import sys
+sys.modules["torch"] = None  # an import of it would fail
+from types import SimpleNamespace
+from encephalon import api
+from encephalon.tables import Columns
+from tests.cli.conftest import Threshold
+model = api.Model(Threshold(), SimpleNamespace(), Columns())
+assert model.predict_batch(["scan.nii.gz"], "masks").exit_code == 0
+import encephalon.studies.extraction.sound, encephalon.studies.extraction.report
+"""
+    root = str(Path(__file__).resolve().parents[1])
+    path = f"import sys; sys.path.insert(0, {root!r})\n"
+    done = subprocess.run(
+        [sys.executable, "-c", path + code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _model() -> api.Model:
+    from types import ModuleType
+
+    from encephalon.tables import Columns
+
+    return api.Model(Threshold(), ModuleType("study"), Columns())
+
+
+def test_a_model_predicts_from_arrays_files_and_images(tmp_path: Path, head: Image) -> None:
+    """The same scan gives the same mask, however it is handed over."""
+    path = write_image(head.data, tmp_path / "scan.nii.gz", head)
+    masks = [_model().predict(given).images["mask"].data for given in (path, head, head.data)]
+    assert masks[0].any()
+    assert all((mask == masks[0]).all() for mask in masks)
+
+
+def test_a_batch_hands_back_rows_and_failures(tmp_path: Path, head: Image) -> None:
+    """Python callers get what the command line prints."""
+    good = write_image(head.data, tmp_path / "good.nii.gz", head)
+    told: list[str] = []
+    result = _model().predict_batch(
+        [good, tmp_path / "absent.nii.gz"],
+        tmp_path / "out",
+        progress=lambda done, total, name: told.append(f"{done}/{total} {name}"),
+    )
+    assert [row["id"] for row in result.rows] == ["good", "absent"]
+    assert [failure.id for failure in result.failures] == ["absent"]
+    assert told == ["1/2 good", "2/2 absent"]
+    assert result.exit_code == 1
+
+
+def test_a_single_absent_input_is_an_error(tmp_path: Path) -> None:
+    """With nothing else to do, a path to nothing stops everything, before any output."""
+    with pytest.raises(MissingFileError, match=r"absent\.nii"):
+        _model().predict_batch([tmp_path / "absent.nii"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unreadable_voxels_are_a_content_error(head: Image) -> None:
+    """`Model.predict` raises instead of collecting failures."""
+    with pytest.raises(ContentError):
+        _model().predict(head.data * 0)
+
+
+class _FakePage:
+    """A report that remembers."""
+
+    def __init__(self, about: dict[str, object]) -> None:
+        self.about, self.shown = about, []  # type: ignore[var-annotated]
+
+    def add(self, row: dict[str, object], pictures: object) -> None:
+        self.shown.append(row["id"])
+
+    def write(self, path: Path, failures: list[tuple[str, str]], overwrite: bool) -> None:
+        path.write_text(f"{self.shown} {[name for name, _ in failures]}")
+
+
+def test_the_report_shows_what_was_done_and_what_failed(tmp_path: Path, head: Image) -> None:
+    """A folder gets a report; an earlier one is kept beside it; one file alone gets none."""
+    good = write_image(head.data, tmp_path / "good.nii.gz", head)
+    model = _model()
+    model.study.make_report = _FakePage
+    out = tmp_path / "out"
+    result = model.predict_batch([good, tmp_path / "absent.nii.gz"], out)
+    assert result.report == out / "report.html"
+    assert result.report.read_text() == "['good'] ['absent']"
+    again = model.predict_batch([good], out)
+    assert again.report == out / "report-2.html"
+    over = model.predict_batch([good], out, overwrite=True)
+    assert over.report == out / "report.html"
+    assert model.predict_batch([good], out, overwrite=True, report=False).report is None
+    assert model.predict_batch([good], tmp_path / "mask.nii.gz").report is None
+
+
+def test_an_unknown_device_is_a_usage_error() -> None:
+    """The class says what kind of mistake it was, and it is also a ValueError."""
+    from encephalon.inference.devices import check_device
+
+    with pytest.raises(UsageError):
+        check_device("tpu")
+    assert issubclass(UsageError, ValueError)

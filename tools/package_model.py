@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put a trained model into the package: its weights and graph, its card and its figures.
+
+    python tools/package_model.py RUN --card tools/cards/NAME.toml --scores EVALUATION/summary.json
+
+RUN is the folder of `encephalon train`; the summary is what `encephalon evaluate` wrote. The result
+is src/encephalon/models/packaged/NAME.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from encephalon.models import open_model, save_model
+from encephalon.models.locations import packaged_folder
+
+#: What of a metric's summary goes into the card.
+SHOWN = ("n", "median", "mean", "min", "max")
+
+
+def main() -> None:
+    """Read the arguments, and write the model."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--card", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, required=True)
+    asked = parser.parse_args()
+    print(package(asked.run, asked.card, asked.scores))
+
+
+def package(run: Path, card: Path, scores: Path) -> Path:
+    """Write the packaged model of the run and return its folder."""
+    model = open_model(run / "model")
+    words: dict[str, Any] = tomllib.loads(card.read_text(encoding="utf-8"))
+    figures = {**model.description.scores, **_figures(json.loads(scores.read_text()))}
+    description = replace(
+        model.description,
+        version=words["version"],
+        licence=words["licence"],
+        citation=words["citation"],
+        card={key: " ".join(text.split()) for key, text in words["card"].items()},
+        scores=figures,
+    )
+    target = packaged_folder() / description.name
+    graph = model.graph.read_bytes() if model.graph else None
+    save_model(target, description, model.tensors(), graph, overwrite=True)
+    return target
+
+
+def _figures(summary: dict[str, Any]) -> dict[str, Any]:
+    """Metric by metric, the few numbers that the card shows."""
+    return {
+        name: {key: value[key] for key in SHOWN if key in value}
+        for name, value in summary["metrics"].items()
+    }
+
+
+if __name__ == "__main__":
+    main()
