@@ -51,7 +51,9 @@ def test_the_limits_are_noticed(tmp_path: Path) -> None:
 def test_every_file_names_its_licence() -> None:
     """One SPDX line instead of licence blocks."""
     first = "# SPDX-License-Identifier: Apache-2.0"
-    assert [path for path in PYTHON if path.read_text().split("\n", 1)[0] != first] == []
+    assert [
+        path for path in PYTHON if path.read_text(encoding="utf-8").split("\n", 1)[0] != first
+    ] == []
 
 
 def test_the_base_install_is_small_and_has_no_torch() -> None:
@@ -63,10 +65,10 @@ def test_the_base_install_is_small_and_has_no_torch() -> None:
 
 def test_constraints_are_plain_and_cover_what_is_required() -> None:
     """Only name==version, no hash and no address; every direct dependency is pinned."""
-    lines = (ROOT / "constraints.txt").read_text().split()
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.]+", line) for line in lines)
     pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].values()
     wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
     names = {re.split(r"[\[<>=]", line)[0].lower() for line in wanted} - {"encephalon"}
@@ -75,7 +77,7 @@ def test_constraints_are_plain_and_cover_what_is_required() -> None:
 
 def test_the_citation_has_the_package_version() -> None:
     """Whoever cites it cites what they used."""
-    text = (ROOT / "CITATION.cff").read_text()
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {encephalon.__version__}\n" in text
 
 
@@ -104,7 +106,7 @@ def test_a_wrong_page_is_noticed(
     pages = _tool("pages")
     (tmp_path / "Makefile").write_text("demo:\n")
     page = tmp_path / "page.md"
-    page.write_text(text + "\n")
+    page.write_text(text + "\n", encoding="utf-8")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     (found,) = pages.faults(page)
     assert fault in found
@@ -119,7 +121,7 @@ def test_nothing_is_executed_by_loading_plain_data() -> None:
     found = [
         str(path)
         for path in sources
-        for line in path.read_text().splitlines()
+        for line in path.read_text(encoding="utf-8").splitlines()
         if forbidden.search(line.split("#")[0]) and '"""' not in line
     ]
     assert found == []

@@ -20,7 +20,7 @@ from encephalon.models import open_model, save_model
 from encephalon.models.locations import packaged_folder
 
 #: What of a metric's summary goes into the card.
-SHOWN = ("n", "median", "mean", "min", "max")
+SHOWN = ("n", "median", "mean", "minimum", "maximum")
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def _figures(summary: dict[str, Any]) -> dict[str, Any]:
     """Metric by metric, the few numbers that the card shows."""
     return {
         name: {key: value[key] for key in SHOWN if key in value}
-        for name, value in summary["metrics"].items()
+        for name, value in summary["overall"].items()
     }
 
 

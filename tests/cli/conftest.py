@@ -89,8 +89,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Replace `load_model`; what it was asked for is in the list."""
     asked = Asked()
 
-    def load(**arguments: Any) -> api.Model:
-        asked.append(arguments)
+    def load(model: str, **arguments: Any) -> api.Model:
+        asked.append({"model": model, **arguments})
         study: Any = SimpleNamespace()
         return api.Model(Threshold(), study, Columns())
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from encephalon import api
 from encephalon.cli import demo as demo_module
 from encephalon.io import Image, write_image
 from tests.cli.conftest import Asked, Run
@@ -104,7 +103,9 @@ def test_evaluate_prints_what_the_study_found(
         return Scores(out, failures)
 
     study = SimpleNamespace(evaluate=score)
-    monkeypatch.setattr(api, "load_model", lambda *_, **__: SimpleNamespace(study=study))
+    monkeypatch.setattr(
+        "encephalon.api.verbs.load_model", lambda *_, **__: SimpleNamespace(study=study)
+    )
     words = ("evaluate", "any", "-t", table, "-o", tmp_path / "scores")
     assert json.loads(run(*words, "--json").out)["folder"] == str(tmp_path / "scores")
     assert run(*words).out == f"written to {tmp_path / 'scores'}\n"

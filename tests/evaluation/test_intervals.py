@@ -5,9 +5,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from encephalon.errors import UsageError
-from encephalon.evaluation import Interval, bootstrap, proportion
+from encephalon.evaluation import (
+    Interval,
+    bootstrap,
+    bootstrap_weighted,
+    mean_of,
+    median_of,
+    proportion,
+)
+from encephalon.evaluation.intervals import Statistic
+from encephalon.evaluation.weighted import WeightedStatistic
 
 
 def rounded(interval: Interval) -> tuple[float, float]:
@@ -98,6 +109,35 @@ def test_draws_without_an_answer_are_left_out() -> None:
 
     assert np.isfinite(bootstrap(labels, share).low)
     assert np.isnan(bootstrap(labels, lambda _: float("nan")).low)
+
+
+@pytest.mark.parametrize(("weighted", "plain"), [(mean_of, np.mean), (median_of, np.median)])
+def test_the_fast_bootstrap_agrees_with_the_plain_one(
+    weighted: WeightedStatistic, plain: Statistic, rng: np.random.Generator
+) -> None:
+    """Drawing by weights gives the same figure and, but for chance, the same ends."""
+    values = rng.gamma(2.0, size=60)
+    groups = rng.integers(0, 25, 60).tolist()
+    fast = bootstrap_weighted(values, weighted, groups=groups, repeats=4000)
+    slow = bootstrap(values, plain, groups=groups, repeats=4000)
+    assert fast.value == pytest.approx(slow.value)
+    assert fast.units == slow.units
+    width = slow.high - slow.low
+    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=0.1 * width)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(0, 4)), min_size=1).filter(
+        lambda pairs: sum(count for _, count in pairs) > 0
+    )
+)
+def test_a_weighted_figure_is_that_of_repeated_values(pairs: list[tuple[float, int]]) -> None:
+    """A value drawn three times counts three times, in the mean and in the median."""
+    values = np.array([value for value, _ in pairs])
+    counts = np.array([[count for _, count in pairs]])
+    repeated = np.repeat(values, counts[0])
+    assert median_of(values, counts)[0] == pytest.approx(float(np.median(repeated)))
+    assert mean_of(values, counts)[0] == pytest.approx(float(np.mean(repeated)), abs=1e-6)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])

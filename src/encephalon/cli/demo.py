@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -43,15 +43,17 @@ def demo(
     Example:
         encephalon demo --image scan.nii.gz
     """
-    from encephalon.cli.prediction import run
+    from encephalon.api import load_model
+    from encephalon.cli.prediction import do
 
     console = Console(verbose, quiet, as_json)
+    loaded = load_model(model, device=device, threads=threads, offline=True)
     scan = image if image is not None else write_phantom(output / PHANTOM, overwrite=overwrite)
     console.say(f"scan: {scan}")
-    loading = {"model": model, "device": device, "threads": threads, "offline": True}
-    batch: dict[str, Any] = {"inputs": [scan], "output": output, "overwrite": overwrite}
-    try:
-        run(console, loading, batch)
-    finally:
-        for path in sorted(output.glob("*_mask.*")):
-            console.say(f"{'mask' if path.suffix != '.json' else 'sidecar'}: {path}")
+    work = loaded.plan([scan], output, overwrite=overwrite)
+    result = do(console, loaded, work)
+    for one in work.planned:
+        for kind, path in one.images.items():
+            if path.exists():
+                console.say(f"{kind}: {path}\nsidecar: {one.sidecars[kind]}")
+    raise typer.Exit(result.exit_code)

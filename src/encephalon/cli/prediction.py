@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_WORDS = {"check": "to check", "fail": "failed"}
+
 
 def run(
     console: Console,
@@ -32,7 +34,7 @@ def run(
 ) -> None:
     """Load the model, do the batch, say what came of it, and exit 1 if anything failed.
 
-    `loading` are the arguments of `load_model`, `batch` those of `Model.predict_batch`.
+    `loading` are the arguments of `load_model`, `batch` those of `Model.plan`.
     """
     from encephalon.api import load_model
 
@@ -42,12 +44,15 @@ def run(
     if dry_run:
         _say_plan(console, work)
         return
+    raise typer.Exit(do(console, model, work, report=report).exit_code)
+
+
+def do(console: Console, model: Model, work: Work, *, report: bool = True) -> Predictions:
+    """Do what was planned, and say what came of it."""
     with console.progress(len(work.samples), model.name) as advance:
-        result = model.predict_batch(
-            **batch, report=report, progress=advance, on_result=_teller(console)
-        )
+        result = model.run(work, report=report, progress=advance, on_result=_teller(console))
     _say_result(console, model, work, result)
-    raise typer.Exit(result.exit_code)
+    return result
 
 
 def _teller(console: Console) -> Any:
@@ -105,7 +110,7 @@ def _say_result(console: Console, model: Model, work: Work, result: Predictions)
     counts = Counter(
         str(row.get("quality") or "done") for row in result.rows if not row.get("error")
     )
-    parts = [f"{count} {word}" for word, count in counts.items()]
+    parts = [f"{count} {_WORDS.get(word, word)}" for word, count in counts.items()]
     parts += [f"{len(failures)} failed"] if failures else []
     console.say(f"{len(work.samples)} in all: {', '.join(parts)}")
     for name, path in present.items():

@@ -15,6 +15,7 @@ from encephalon.evaluation.strata import Stratum, cut, strata
 from encephalon.evaluation.summary import Summary, summarise, summarise_rows
 from encephalon.evaluation.surface import SurfaceDistances, assd, hd95, surface_distances
 from encephalon.evaluation.volume import VolumeError, volume_error, volume_ml
+from encephalon.evaluation.weighted import bootstrap_weighted, mean_of, median_of
 
 __all__ = [
     "Comparison",
@@ -26,6 +27,7 @@ __all__ = [
     "VolumeError",
     "assd",
     "bootstrap",
+    "bootstrap_weighted",
     "compare_correct",
     "compare_paired",
     "cut",
@@ -34,6 +36,8 @@ __all__ = [
     "holm",
     "jaccard",
     "label_overlaps",
+    "mean_of",
+    "median_of",
     "overlap",
     "proportion",
     "strata",

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
-from encephalon.evaluation.intervals import Interval, bootstrap
+from encephalon.evaluation.intervals import Interval
+from encephalon.evaluation.weighted import bootstrap_weighted, mean_of, median_of
 
 __all__ = ["Comparison", "compare_correct", "compare_paired", "holm"]
 
@@ -55,11 +56,13 @@ def compare_paired(
     sign = 1 if larger_is_better else -1
     wins = int((sign * differences > 0).sum())
     losses = int((sign * differences < 0).sum())
+    mean, median = (
+        bootstrap_weighted(differences, figure, level=level, repeats=repeats, seed=seed)
+        for figure in (mean_of, median_of)
+    )
     return Comparison(
-        mean_difference=bootstrap(differences, np.mean, level=level, repeats=repeats, seed=seed),
-        median_difference=bootstrap(
-            differences, np.median, level=level, repeats=repeats, seed=seed
-        ),
+        mean_difference=mean,
+        median_difference=median,
         first_better=wins,
         second_better=losses,
         ties=differences.size - wins - losses,
@@ -76,8 +79,8 @@ def compare_correct(first: ArrayLike, second: ArrayLike, *, level: float = 0.95)
     """
     differences = _differences(first, second)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    mean = bootstrap(differences, np.mean, level=level)
-    median = bootstrap(differences, np.median, level=level)
+    mean = bootstrap_weighted(differences, mean_of, level=level)
+    median = bootstrap_weighted(differences, median_of, level=level)
     ties = differences.size - wins - losses
     return Comparison(mean, median, wins, losses, ties, _mcnemar(wins, losses), "McNemar exact")
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
 
-__all__ = ["Interval", "bootstrap", "proportion"]
+__all__ = ["Interval", "bootstrap", "check_level", "percentile_ends", "proportion", "units_of"]
 
 Statistic = Callable[..., float]
 
@@ -60,9 +60,9 @@ def bootstrap(
     statistic is NaN (one class missing, say) are left out; if most are, the ends are NaN.
     Raises UsageError for a level outside (0, 1) or columns of different lengths.
     """
-    _check_level(level)
+    check_level(level)
     arrays = _columns(columns)
-    units = _units(len(arrays[0]), groups)
+    units = units_of(len(arrays[0]), groups)
     value = float(statistic(*arrays)) if len(arrays[0]) else float("nan")
     low = high = float("nan")
     if not isnan(value):
@@ -81,7 +81,7 @@ def proportion(
 
     Raises UsageError unless 0 <= successes <= total and 0 < level < 1.
     """
-    _check_level(level)
+    check_level(level)
     if not 0 <= successes <= total:
         message = f"A proportion needs 0 <= successes <= total, but got {successes} of {total}."
         raise UsageError(message)
@@ -111,8 +111,13 @@ def _ends(
         drawn = generator.integers(len(units), size=len(units))
         rows = np.concatenate([units[unit] for unit in drawn])
         draws[repeat] = statistic(*(array[rows] for array in arrays))
+    return percentile_ends(draws, level)
+
+
+def percentile_ends(draws: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The ends between which `level` of the draws lie; NaN when most draws are NaN."""
     kept = draws[~np.isnan(draws)]
-    if kept.size * 2 < repeats:
+    if kept.size * 2 < draws.size:
         return float("nan"), float("nan")
     tail = 50.0 * (1.0 - level)
     # Without interpolation, because a draw may be infinite.
@@ -130,7 +135,8 @@ def _columns(columns: ArrayLike | tuple[ArrayLike, ...]) -> list[NDArray[Any]]:
     return arrays
 
 
-def _units(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]:
+def units_of(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]:
+    """The rows of each unit that is drawn: every sample, or every group."""
     if groups is None:
         return [np.array([index]) for index in range(size)]
     if len(groups) != size:
@@ -142,7 +148,8 @@ def _units(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]:
     return [np.array(rows) for rows in members.values()]
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Raise UsageError unless the level lies between 0 and 1."""
     if not 0.0 < level < 1.0:
         message = f"An interval's level must lie between 0 and 1, such as 0.95, but it is {level}."
         raise UsageError(message)

@@ -5,13 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite, isnan
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from encephalon.evaluation.intervals import Interval, bootstrap
+from encephalon.evaluation.intervals import Interval
+from encephalon.evaluation.weighted import (
+    WeightedStatistic,
+    bootstrap_weighted,
+    mean_of,
+    median_of,
+)
 
 __all__ = ["Row", "Summary", "column", "summarise", "summarise_rows"]
 
@@ -66,21 +72,24 @@ def summarise(
     known = scores[kept]
     owners = None if groups is None else [groups[int(index)] for index in np.flatnonzero(kept)]
 
-    def interval(statistic: Any) -> Interval:
-        return bootstrap(known, statistic, groups=owners, level=level, repeats=repeats, seed=seed)
+    def interval(statistic: WeightedStatistic) -> Interval:
+        return bootstrap_weighted(
+            known, statistic, groups=owners, level=level, repeats=repeats, seed=seed
+        )
 
+    median, mean = interval(median_of), interval(mean_of)
     lowest, highest = (known.min(), known.max()) if known.size else (np.nan, np.nan)
     return Summary(
         metric=metric,
         n=int(known.size),
         missing=int(scores.size - known.size),
-        median=_median(known),
-        mean=_mean(known),
-        sd=float(np.std(known, ddof=1)) if known.size > 1 and _finite(known) else float("nan"),
+        median=median.value,
+        mean=mean.value,
+        sd=float(np.std(known, ddof=1)) if known.size > 1 and isfinite(mean.value) else np.nan,
         minimum=float(lowest),
         maximum=float(highest),
-        median_interval=interval(_median),
-        mean_interval=interval(_mean),
+        median_interval=median,
+        mean_interval=mean,
     )
 
 
@@ -107,20 +116,3 @@ def column(rows: Sequence[Row], name: str) -> list[float]:
     """Return one column of a result table as numbers, NaN where it is absent or empty."""
     values = (row.get(name) for row in rows)
     return [float("nan") if value is None or value == "" else float(value) for value in values]
-
-
-def _median(values: ArrayLike) -> float:
-    array = np.sort(np.asarray(values, dtype=np.float64))
-    if not array.size:
-        return float("nan")
-    low, high = float(array[(array.size - 1) // 2]), float(array[array.size // 2])
-    return low if low == high else (low + high) / 2
-
-
-def _mean(values: ArrayLike) -> float:
-    array = np.asarray(values, dtype=np.float64)
-    return float(array.mean()) if array.size and _finite(array) else float("nan")
-
-
-def _finite(array: Any) -> bool:
-    return not any(isnan(value) or not isfinite(value) for value in (array.min(), array.max()))

@@ -39,7 +39,7 @@ def axis_of(values: Iterable[float], start: float, end: float, ticks: int = 5) -
     finite = [float(value) for value in values if isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     if high - low < 1e-9 * max(1.0, abs(low)):
-        pad = 0.05 * abs(low) or 0.5
+        pad = 0.05 * abs(low) if abs(low) > 1e-6 else 0.5
         low, high = low - pad, high + pad
     step = round_step((high - low) / ticks)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)

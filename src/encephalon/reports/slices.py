@@ -193,7 +193,7 @@ def _head_box(
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
         # Noise makes single bright voxels in air; a head fills a part of every plane it is in.
-        filled = np.count_nonzero(bright, axis=others) > 0.02 * data.size / data.shape[axis]
+        filled = np.count_nonzero(bright, axis=others) > 0.005 * data.size / data.shape[axis]
         for mask in masks:
             filled |= mask.any(axis=others)
         places = np.flatnonzero(filled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,23 +29,40 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     plain = _split(state, "", tensors)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": json.dumps(plain)})
+        text = json.dumps(plain)
+        metadata = {"state": text, "crc32": str(_crc32(text, tensors))}
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote; raises RunError when the file is missing or damaged."""
     if not path.is_file():
-        raise RunError(f"{path} was expected to hold a checkpoint but is missing: start the run "
-                       "without --resume.")
+        raise RunError(
+            f"{path} was expected to hold a checkpoint but is missing: start the run "
+            "without --resume."
+        )
     try:
         with safe_open(path, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            plain = json.loads(opened.metadata()["state"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            metadata = opened.metadata()
+        plain = json.loads(metadata["state"])
+        if metadata.get("crc32") not in {None, str(_crc32(metadata["state"], tensors))}:
+            raise ValueError("its checksum differs")
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         message = f"{path} is not a checkpoint of this program ({error}): start the run anew."
         raise RunError(message) from error
     state: dict[str, Any] = _join(plain, tensors)
     return state
+
+
+def _crc32(text: str, tensors: Mapping[str, Tensor]) -> int:
+    """Checksum of all that is stored: safetensors itself does not see a flipped bit."""
+    checksum = zlib.crc32(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        about = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+        flat = tensor.contiguous().reshape(-1).view(torch.uint8)
+        checksum = zlib.crc32(flat.numpy().data, zlib.crc32(about.encode(), checksum))
+    return checksum
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -2,8 +2,8 @@
 """The training loop: any task, any device, and an exact resume after a kill at any moment.
 
 A batch is a pure function of its number, so that the position in the stream of samples is that
-number. Together with the weights, optimiser, schedule, averaged weights, early stopping, the epoch's
-running sums and every random generator it is all that a checkpoint holds.
+number. Together with the weights, optimiser, schedule, averaged weights, early stopping, the
+epoch's running sums and every random generator it is all that a checkpoint holds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from encephalon.errors import RunError
 from encephalon.recipes.schema import Training
@@ -30,6 +31,7 @@ from encephalon.training.checkpoint import (
 from encephalon.training.losses import Term, WeightedLoss
 from encephalon.training.optimisers import (
     DistanceToStart,
+    Scheduler,
     build_optimiser,
     build_scheduler,
     freeze,
@@ -109,6 +111,7 @@ class Loop:
         )
         self.average = copy.deepcopy(network).to(fabric.device)
         self.network, self.optimiser = fabric.setup(network, optimiser)
+        self.to_start.to(fabric.device)
         self.best_state: dict[str, Tensor] = {}
         self.progress = Progress()
 
@@ -138,30 +141,44 @@ class Loop:
         total, terms = self.loss(self.network(image).float(), target)
         if self.settings.l2_to_start > 0:
             total = total + self.to_start(self.network.module)
+        # Before the weights are touched, and reduced first so that all processes stop together.
+        losses = self._reduce({"loss": total.detach(), **terms})
+        self._require_finite("loss", losses["loss"])
         self.fabric.backward(total)
-        if self.settings.gradient_clip is not None:
-            self.fabric.clip_gradients(
-                self.network, self.optimiser, max_norm=self.settings.gradient_clip
-            )
+        self._clip_gradients()
         self.optimiser.step()
         self.optimiser.zero_grad()
-        if self.settings.schedule != "plateau":
-            self.scheduler.step()  # type: ignore[call-arg]
+        if not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
         self._average_weights()
-        return self._count({"loss": total.detach(), **terms})
-
-    def _count(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
-        values = {name: float(self.fabric.all_reduce(v)) for name, v in losses.items()}
-        if not math.isfinite(values["loss"]):
-            message = (
-                f"{self.run.path}: the loss became {values['loss']} at step "
-                f"{self.progress.step}: lower the learning rate or clip gradients."
-            )
-            raise RunError(message)
-        for name, value in values.items():
+        for name, value in losses.items():
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
         self.progress.step += 1
-        return values
+        return losses
+
+    def _reduce(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        return {k: float(cast(Tensor, self.fabric.all_reduce(v))) for k, v in losses.items()}
+
+    def _clip_gradients(self) -> None:
+        if self.settings.gradient_clip is None:
+            return
+        norm = self.fabric.clip_gradients(
+            self.network,
+            self.optimiser,
+            max_norm=self.settings.gradient_clip,
+            error_if_nonfinite=False,
+        )
+        # The scaler of half precision overflows now and then, and leaves such a step out.
+        if self.settings.precision != "16-mixed":
+            self._require_finite("gradient", float(cast(Tensor, norm)))
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            message = (
+                f"{self.run.path}: the {what} became {value} at step {self.progress.step}: lower "
+                "the learning rate or clip gradients."
+            )
+            raise RunError(message)
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -195,7 +212,10 @@ class Loop:
         settings, progress = self.settings, self.progress
         if settings.monitor not in row:
             known = ", ".join(sorted(row))
-            message = f"The recipe monitors {settings.monitor!r}, but an epoch has {known}."
+            message = (
+                f"The recipe monitors {settings.monitor!r}, which an epoch does not have: monitor "
+                f"one of {known}."
+            )
             raise RunError(message)
         value, sign = row[settings.monitor], 1.0 if settings.monitor_mode == "max" else -1.0
         if math.isnan(progress.best) or sign * (value - progress.best) > 0:
@@ -203,7 +223,7 @@ class Loop:
             self.best_state = {
                 k: v.detach().cpu().clone() for k, v in self.average.state_dict().items()
             }
-        if settings.schedule == "plateau":
+        if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(value)
         waited = int(row["epoch"]) - progress.best_epoch
         progress.stopped = settings.patience is not None and waited >= settings.patience
@@ -234,14 +254,15 @@ class Loop:
             self.network.module.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.scheduler.load_state_dict(state["scheduler"])
+            self.scheduler.load_state_dict(_with_places(self.scheduler, state["scheduler"]))
             self.fabric.strategy.precision.load_state_dict(state["precision"])
             self.progress = Progress(**state["progress"])
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             message = f"{self.run.checkpoint} does not fit this recipe ({error}): start anew."
             raise RunError(message) from error
         self.best_state = state["best"]
-        self.to_start.start = {k: v.to(self.fabric.device) for k, v in state["start"].items()}
+        self.to_start.start = state["start"]
+        self.to_start.to(self.fabric.device)
         restore_random_state(state["random"])
 
 
@@ -285,9 +306,16 @@ def _plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in state.items() if k not in {"lr_lambdas", "mode_worse"}}
 
 
+def _with_places(scheduler: Scheduler, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain state with the empty places that LambdaLR wants for its functions."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        return dict(state)
+    return {**state, "lr_lambdas": [None] * len(scheduler.lr_lambdas)}
+
+
 def _write_events(run: RunFolder, row: Mapping[str, float]) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run.tensorboard)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(run.tensorboard)) as writer:
         for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, int(row["epoch"]))

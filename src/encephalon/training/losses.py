@@ -99,7 +99,16 @@ class WeightedLoss:
         self.terms = tuple(terms)
 
     def __call__(self, predicted: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and each unweighted term by name."""
+        """The total, and each unweighted term by name.
+
+        Raises RecipeError when the shapes differ, which some losses would take for broadcasting.
+        """
+        if predicted.shape != target.shape:
+            message = (
+                f"The network gives the shape {tuple(predicted.shape)} where the target has "
+                f"{tuple(target.shape)}: change the options of the network in the recipe."
+            )
+            raise RecipeError(message)
         values = {t.name: LOSSES[t.name](predicted, target, **t.options) for t in self.terms}
         total = torch.stack([t.weight * values[t.name] for t in self.terms]).sum()
         return total, {name: value.detach() for name, value in values.items()}

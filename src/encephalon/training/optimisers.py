@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def build_scheduler(
     monitored value (a tenth after five epochs without progress).
     """
     if name == "plateau":
-        mode = "max" if monitor_mode == "max" else "min"
+        mode: Literal["min", "max"] = "max" if monitor_mode == "max" else "min"
         return ReduceLROnPlateau(optimiser, mode=mode, factor=0.1, patience=5)
 
     def factor(step: int) -> float:
@@ -87,6 +88,10 @@ class DistanceToStart:
         self.start = {
             name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad
         }
+
+    def to(self, device: torch.device) -> None:
+        """Keep the start on the device that the network is trained on."""
+        self.start = {name: value.to(device) for name, value in self.start.items()}
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Half the strength times the summed squared distance to the start."""

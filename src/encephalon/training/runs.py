@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a training run, and what is in it.
+"""The folder of a training run, and the rules for opening it.
+
+What is in it:
 
     recipe.toml          the recipe with its overrides applied
     table.csv            the table and split as used
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +68,13 @@ class RunFolder:
         return self.path / "model"
 
     def begin(self, recipe_text: str, table_text: str) -> None:
-        """Record what a new run will use; raises OutputExistsError for a folder with a run."""
+        """Record what a new run will use; raises OutputExistsError for a folder with a run.
+
+        The further processes of a run on several devices find what the first one recorded.
+        """
+        if _is_further_process():
+            self.reopen(recipe_text, table_text)
+            return
         if self.recipe.exists():
             message = (
                 f"{self.path} already holds a run: go on with it (--resume) or choose another "
@@ -97,6 +106,12 @@ class RunFolder:
     def _record(self, recipe_text: str, table_text: str) -> None:
         write_text(self.table, table_text)
         write_text(self.recipe, recipe_text)
+
+
+def _is_further_process() -> bool:
+    """Whether a launcher (Fabric's own, torchrun, srun) started this process beside a first."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return any(rank not in {"", "0"} for rank in ranks)
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

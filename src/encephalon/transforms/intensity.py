@@ -16,6 +16,7 @@ from torch.nn import functional as nnf
 
 from encephalon.transforms import normalise
 
+
 def gaussian_blur(image: Tensor, sigma: tuple[float, float, float]) -> Tensor:
     """Blur (I, J, K) with a Gaussian of `sigma` voxels along each axis; edges are extended."""
     for axis, width in enumerate(sigma):

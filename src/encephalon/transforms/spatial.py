@@ -55,7 +55,8 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
         turn[first, first] = turn[second, second] = np.cos(angle)
         turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
         matrix = matrix @ turn
-    return matrix
+    result: NDArray[np.float64] = matrix
+    return result
 
 
 def _orientation(rng: np.random.Generator, ranges: SpatialRanges) -> NDArray[np.float64]:

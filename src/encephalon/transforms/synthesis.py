@@ -76,7 +76,7 @@ def draw_tissue_table(
     white, grey, fluid, eyes = _tissue_means(rng, ranges)
     for group, mean in ((WHITE_MATTER, white), (CORTEX, grey), (DEEP_GREY, grey)):
         _assign(rng, means, group, mean, 0.06)
-    _assign(rng, means, DEEP_GREY, float(rng.uniform(*sorted((grey, white)))), 0.04)
+    _assign(rng, means, DEEP_GREY, float(rng.uniform(min(grey, white), max(grey, white))), 0.04)
     _assign(rng, means, VENTRICLES, fluid, 0.03)
     _assign(rng, means, CSF, fluid, 0.08)
     _assign(rng, means, EYES, eyes, 0.1)
@@ -155,12 +155,13 @@ def _outside_face(rng: np.random.Generator, labels: Tensor, brain: Tensor) -> Te
     eyes = (labels == EYES[0]).nonzero().float().mean(0)
     centre = (brain > 0).nonzero().float().mean(0)
     forward = eyes - centre
-    axes = [torch.arange(size, dtype=torch.float32) - eyes[a] for a, size in enumerate(labels.shape)]
-    ahead = sum(
-        (axes[a] * forward[a]).view([-1 if b == a else 1 for b in range(3)]) for a in range(3)
-    )
-    depth = torch.as_tensor(ahead) / forward.norm().clamp_min(1)
-    return (depth < float(rng.uniform(-8, 4))) | (brain > -float(rng.uniform(1, 4)))
+    ahead = torch.zeros(1)
+    for axis, size in enumerate(labels.shape):
+        line = (torch.arange(size, dtype=torch.float32) - eyes[axis]) * forward[axis]
+        ahead = ahead + line.view([-1 if a == axis else 1 for a in range(3)])
+    depth = ahead / forward.norm().clamp_min(1)
+    kept: Tensor = (depth < float(rng.uniform(-8, 4))) | (brain > -float(rng.uniform(1, 4)))
+    return kept
 
 
 def _bounds(mask: Tensor) -> list[tuple[int, int]]:

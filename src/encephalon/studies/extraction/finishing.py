@@ -22,7 +22,7 @@ from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.tables import Table
 from encephalon.training.runs import RunFolder
 
-#: The first version of a model; raise it with `encephalon models export --version`.
+#: The version of a model fresh from training.
 FIRST_VERSION = "0.1.0"
 PACKAGES = ("encephalon", "torch", "lightning", "numpy", "scipy", "onnx")
 

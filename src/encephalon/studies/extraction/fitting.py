@@ -4,19 +4,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import lightning
+import torch
 from torch import Tensor, nn
 
-from encephalon.errors import RunError
+from encephalon.errors import RecipeError, RunError
 from encephalon.networks import build_network
+from encephalon.networks.keras_logits import KerasUNetLogOdds
+from encephalon.networks.keras_unet import KerasUNet
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.extraction.heads import prepare_heads
+from encephalon.studies.extraction.legacy_pairs import prepare_pairs
+from encephalon.studies.extraction.legacy_training import LegacySettings, LegacyTask
 from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.studies.extraction.training import ExtractionTask
 from encephalon.tables import Table
-from encephalon.training.loop import Loop, Report, make_fabric
+from encephalon.training.loop import Loop, Report, Task, make_fabric
 from encephalon.training.runs import RunFolder
+from encephalon.training.transfer import start_from
 
 
 @dataclass(frozen=True)
@@ -39,22 +47,93 @@ def fit(
     workers: int = 2,
     report: Report | None = None,
 ) -> Fitted:
-    """Train the sound network of `recipe` on the "train" rows, judged by the "validation" rows."""
-    import torch
+    """Train the network of `recipe` on the "train" rows, judged by the "validation" rows.
 
-    settings = make_settings(ExtractionSettings, recipe.study.settings, recipe.name)
-    parts = {name: table.part(name) for name in ("train", "validation")}
-    for name, part in parts.items():
-        if not len(part):
-            message = f"{table.source} has no row whose split is {name!r}: split the table first."
-            raise RunError(message)
-    heads = {name: prepare_heads(part, run.cache, workers) for name, part in parts.items()}
-    task = ExtractionTask(heads["train"], heads["validation"], settings, recipe.training)
+    The recipe's mode decides how: "sound" learns distances, "legacy" repeats the published
+    training. Raises RunError, TableError, RecipeError or ModelError for what cannot be trained.
+    """
+    parts = _parts(table)
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe.network.name, recipe.network.options)
+    make_task = _legacy_task if recipe.mode == "legacy" else _sound_task
+    task = make_task(recipe, network, parts, run.cache, workers)
+    if recipe.training.start_from and not (resume and run.checkpoint.exists()):
+        start_from(network, recipe.training.start_from)
     fabric = make_fabric(device, recipe.training.precision, devices)
-    loop = Loop(task, network, recipe.training, run, fabric, report)
+    loop = Loop(task, _trainable(recipe, network), recipe.training, run, fabric, report)
     if resume:
         loop.resume()
     state = loop.fit()
+    _leave_to_first(fabric)
     return Fitted(network, state, loop.progress.history)
+
+
+def _parts(table: Table) -> tuple[Table, Table]:
+    train, validation = table.part("train"), table.part("validation")
+    for name, part in (("train", train), ("validation", validation)):
+        if not len(part):
+            message = f"{table.source} has no row whose split is {name!r}: split the table first."
+            raise RunError(message)
+    return train, validation
+
+
+def _sound_task(
+    recipe: Recipe, network: nn.Module, parts: tuple[Table, Table], cache: Path, workers: int
+) -> Task:
+    settings = make_settings(ExtractionSettings, recipe.study.settings, recipe.name)
+    _check_network(recipe, network, settings)
+    train, validation = (prepare_heads(part, cache, workers, settings) for part in parts)
+    return ExtractionTask(train, validation, settings, recipe.training)
+
+
+def _check_network(recipe: Recipe, network: nn.Module, settings: ExtractionSettings) -> None:
+    """Raise RecipeError when the network cannot draw the borders or take the grids."""
+    borders = getattr(network, "borders", settings.borders)
+    if borders != settings.borders:
+        message = (
+            f"{recipe.name}: the target {settings.target!r} has {settings.borders} borders, but "
+            f"the network draws {borders}: set network.options.borders to {settings.borders}."
+        )
+        raise RecipeError(message)
+    multiple = getattr(network, "multiple", 1)
+    for name, shape in (("coarse", settings.grids.coarse), ("fine", settings.grids.fine)):
+        if any(size % multiple for size in shape):
+            message = (
+                f"{recipe.name}: the {name} grid {list(shape)} does not suit the network, which "
+                f"needs multiples of {multiple} voxels: change study.grids."
+            )
+            raise RecipeError(message)
+
+
+def _legacy_task(
+    recipe: Recipe, network: nn.Module, parts: tuple[Table, Table], cache: Path, workers: int
+) -> Task:
+    settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
+    if not isinstance(network, KerasUNet):
+        message = (
+            f"{recipe.name}: a recipe of mode 'legacy' trains the network 'keras-unet', not "
+            f"{recipe.network.name!r}: change network.name or mode."
+        )
+        raise RecipeError(message)
+    classes, grid = network.n_classes, settings.conform
+    train, validation = (prepare_pairs(part, cache, grid, classes, workers) for part in parts)
+    return LegacyTask(train, validation, settings, recipe.training, classes)
+
+
+def _trainable(recipe: Recipe, network: nn.Module) -> nn.Module:
+    """The network as the loop trains it: the published one without its last activation."""
+    if recipe.mode != "legacy":
+        return network
+    trained = KerasUNetLogOdds(**recipe.network.options)
+    trained.load_state_dict(network.state_dict())
+    return trained
+
+
+def _leave_to_first(fabric: lightning.Fabric) -> None:
+    """End every process but the first, to which alone belongs what comes after training.
+
+    The others run the same program from its beginning and would do all of it again.
+    """
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        raise SystemExit(0)

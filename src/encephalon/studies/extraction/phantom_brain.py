@@ -27,7 +27,7 @@ from encephalon.studies.extraction.phantom_shapes import (
 __all__ = ["Brain", "Mask", "Tissue", "make_brain"]
 
 # Millimetres. Cortex of adults is 2 to 4 thick; sulci reach 10 to 30 deep, a millimetre wide.
-_CORTEX = 2.8
+_CORTEX = 2.3
 _SULCUS = 0.65
 _SULCUS_DEPTH = 18.0
 _FOLD_WAVELENGTH = 28.0
@@ -37,7 +37,7 @@ _HEMISPHERES = Ellipsoid((0, -15, 29), (62, 80, 45))
 _OCCIPITAL = Ellipsoid((0, -62, 14), (50, 38, 34))
 _FRONTAL = Ellipsoid((0, 26, 8), (45, 38, 29))
 _TEMPORAL = Ellipsoid((42, -13, -17), (22, 42, 22), both=True)
-_CEREBELLUM = Ellipsoid((21, -64, -38), (29, 29, 21), both=True)
+_CEREBELLUM = Ellipsoid((19, -62, -37), (31, 31, 24), both=True)
 _STEM = Tube([(0, -20, -2), (0, -24, -28), (0, -36, -62), (0, -44, -90)], [12, 14, 9, 6])
 _VENTRICLES = (
     Tube(
@@ -123,7 +123,7 @@ def _cavity(space: Space) -> Float:
     parts = (_HEMISPHERES, _OCCIPITAL, _FRONTAL, _TEMPORAL, fossa)
     cavity = soft_union(*(each.distance(space) for each in parts), blend=9.0) - 2.5
     sphenoid = Ellipsoid((0, 16, -34), (19, 18, 17)).distance(space)  # the bone between the lobes
-    return np.maximum(cavity, -sphenoid)
+    return np.asarray(np.maximum(cavity, -sphenoid))
 
 
 def _paint_cerebrum(
@@ -142,6 +142,7 @@ def _paint_cerebrum(
     bridge = core & (np.abs(x) < 16)  # the corpus callosum and what lies below it has no cortex
     sulci |= _folds(space, cerebrum & ~sulci, generator) & ~bridge
     from_fluid = distance_transform_edt(cerebrum & ~sulci, sampling=space.detail)
+    from_fluid -= space.detail / 2  # the fluid begins half a voxel before its first centre
     thickness = _CORTEX + 0.3 * waves(space, 30.0, generator)
     cortex = cerebrum & ~sulci & (from_fluid < thickness) & ~bridge
     labels[cerebrum] = Tissue.WHITE

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,15 +180,14 @@ def waves(space: Space, wavelength: float, generator: np.random.Generator) -> Fl
     noise = generator.standard_normal(coarse).astype(np.float32)
     # The difference of two blurs passes a band of wavelengths around 5 coarse voxels.
     band = ndimage.gaussian_filter(noise, 0.8) - ndimage.gaussian_filter(noise, 1.6)
-    band /= band.std()
-    result = band
+    result: Float = np.asarray(band / band.std(), dtype=np.float32)
     for axis, size in enumerate(space.shape):
         places = 1.5 + np.arange(size) * (space.detail / step)
         result = _interpolated(result, places, axis)
     return result
 
 
-def _interpolated(field: Float, places: NDArray[np.float64], axis: int) -> Float:
+def _interpolated(field: Float, places: NDArray[Any], axis: int) -> Float:
     """Cubic (Catmull-Rom) interpolation along one axis."""
     floor = np.floor(places).astype(int)
     t = (places - floor).astype(np.float32)
@@ -202,7 +201,7 @@ def _interpolated(field: Float, places: NDArray[np.float64], axis: int) -> Float
     for offset, weight in zip(range(-1, 3), weights, strict=True):
         columns = np.clip(floor + offset, 0, field.shape[axis] - 1)
         np.add.at(matrix, (np.arange(len(places)), columns), weight)
-    return np.moveaxis(np.tensordot(matrix, field, axes=(1, axis)), 0, axis)
+    return np.asarray(np.moveaxis(np.tensordot(matrix, field, axes=(1, axis)), 0, axis))
 
 
 def _box(points: Sequence[Point], margin: float, both: bool) -> tuple[Point, Point]:

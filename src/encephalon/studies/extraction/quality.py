@@ -44,6 +44,8 @@ class Evidence:
         Dice with the prediction for the mirrored scan, and for the scan turned by some degrees.
     slope_error
         Mean departure of the distance's slope from 1 near the border.
+    reoriented
+        Whether the head lies otherwise than the header says.
     """
 
     volume_ml: float
@@ -52,6 +54,7 @@ class Evidence:
     mirror: float
     turn: float
     slope_error: float
+    reoriented: bool = False
 
 
 def judge(evidence: Evidence, *, organ: bool = True) -> Quality:
@@ -66,6 +69,8 @@ def judge(evidence: Evidence, *, organ: bool = True) -> Quality:
             SLOPE,
         ),
     ]
+    wrong = "the head lies otherwise than the header says, left and right may be swapped"
+    verdicts.append(_verdict("check" if evidence.reoriented else "ok", wrong))
     if organ:
         verdicts += [
             _volume(evidence.volume_ml),

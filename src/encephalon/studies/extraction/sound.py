@@ -33,10 +33,14 @@ from encephalon.studies.extraction.quality import (
     judge,
     slope_error,
 )
+from encephalon.studies.extraction.uprighting import AS_STORED, Orientation, best_orientation
 from encephalon.tables.samples import Sample
 
 Float = NDArray[np.float32]
 
+#: Slope error from which on other orientations are tried, and how much cleaner (as a factor) the
+#: border must get for one to be believed.
+DOUBTFUL_SLOPE, CLEARLY_CLEANER = 0.25, 0.85
 #: Degrees by which the scan is turned, about the left-right axis, to see whether the mask follows.
 TURN = 10.0
 
@@ -56,20 +60,26 @@ class Borders:
 
     Attributes
     ----------
+    found
+        The brain on the coarse grid.
     view
         The fine grid and what the network saw.
     distances
         (borders, I, J, K), mm, positive inside.
     mirror, turn, slope_error, second_piece
         See `encephalon.studies.extraction.quality.Evidence`.
+    orientation
+        How the head lies in the scan's axes, once these are sorted to RAS.
     """
 
+    found: Found
     view: View
     distances: Float
     mirror: float
     turn: float
     slope_error: float
     second_piece: float
+    orientation: Orientation = AS_STORED
 
 
 @dataclass(frozen=True)
@@ -195,29 +205,53 @@ def find_borders(
 ) -> Borders:
     """Find the brain in `image`, draw its borders on the fine grid, and gather the evidence.
 
-    A scan in which nothing is found yields distances that are negative everywhere.
+    When the border is doubtful, the head may lie otherwise than the header says: all orientations
+    are tried, and the best is kept if its border is clearly cleaner. A scan in which nothing is
+    found yields distances that are negative everywhere.
     """
-    grids = settings.grids
+    stored = _borders_in(AS_STORED, image, settings, network, locator)
+    if stored.slope_error < DOUBTFUL_SLOPE:
+        return stored
+    best = best_orientation(stored.found.view, locator)
+    if best == AS_STORED:
+        return stored
+    turned = _borders_in(best, image, settings, network, locator)
+    return turned if turned.slope_error < CLEARLY_CLEANER * stored.slope_error else stored
+
+
+def _borders_in(
+    orientation: Orientation,
+    image: Image,
+    settings: ExtractionSettings,
+    network: Network,
+    locator: Network,
+) -> Borders:
+    """The borders for a head that lies in `orientation` to the axes of the scan."""
+    network, locator = orientation.network(network), orientation.network(locator)
+    grids = orientation.grids(settings.grids)
     found = find_brain(image, grids, locator)
     if not found.mask.any():
-        return _nothing(found, settings.borders)
+        return _nothing(found, settings.borders, orientation)
     view = view_on(image, grid_around(found, grids.fine, grids.margin))
+    left_right = orientation.order[0]
     upright = network(view.image)
-    mirrored = network(np.ascontiguousarray(view.image[::-1]))[:, ::-1]
+    mirrored = np.flip(network(np.flip(view.image, left_right)), left_right + 1)
     mean: Float = (upright + mirrored) / np.float32(2)
     return Borders(
+        found,
         view,
         mean * np.float32(view.spacing),
         mirror=dice_of(upright[0] > 0, mirrored[0] > 0),
         turn=_turned_agreement(view, mean[0], grids.coarse, network),
         slope_error=slope_error(mean[0]),
         second_piece=second_share(mean[0] > 0),
+        orientation=orientation,
     )
 
 
-def _nothing(found: Found, borders: int) -> Borders:
+def _nothing(found: Found, borders: int, orientation: Orientation) -> Borders:
     nowhere = np.full((borders, *found.view.grid.shape), -1.0, np.float32)
-    return Borders(found.view, nowhere, 0.0, 0.0, 1.0, 0.0)
+    return Borders(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation)
 
 
 def _turned_agreement(
@@ -248,4 +282,5 @@ def _evidence(borders: Borders, mask: NDArray[np.uint8], grid: Grid) -> Evidence
         mirror=borders.mirror,
         turn=borders.turn,
         slope_error=borders.slope_error,
+        reoriented=borders.orientation != AS_STORED,
     )

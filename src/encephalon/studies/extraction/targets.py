@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network learns: signed distances (mm) to the brain's border, from a label map or mask.
+"""What the network learns: signed distances (mm) to borders, from a label map or a mask.
 
-Two borders: `brain` encloses the brain with the fluid in its sulci (what most masks mean), and
-`tissue` leaves the outer fluid away (`--no-csf`).
+A brain has two: `brain` encloses it with the fluid in its sulci (what most masks mean), and
+`tissue` leaves the outer fluid away (`--no-csf`). A lesion has one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,9 @@ class Head:
     image
         (I, J, K) float32 intensities, or None for a label map.
     distances
-        (2, A, B, C) int8, signed distance to the brain and tissue borders, in tenths of a mm,
-        positive inside, clipped at ±12.7 mm; a window of the volume, beyond which all is far.
+        (borders, A, B, C) int8, signed distance to the brain and tissue borders, or to that of
+        the lesion, in tenths of a mm, positive inside, clipped at ±12.7 mm; a window of the
+        volume, beyond which all is far.
     corner
         Voxel of the volume at which the window of `distances` begins, (3,).
     box
@@ -53,15 +55,24 @@ def head_from_labels(labels: NDArray[np.int16]) -> Head:
     """Prepare a RAS, 1 mm label map (I, J, K); raises ValueError when it holds no brain."""
     tissue = (labels > 0) & (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, CSF)
     brain = enclose(tissue, (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, SPINAL_CORD))
-    return _head(labels, None, brain, _solid(tissue))
+    return _brain_head(labels, None, brain, _solid(tissue))
 
 
 def head_from_mask(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> Head:
     """Prepare a RAS, 1 mm scan and its brain mask; the tissue border is unknown and set to it."""
-    return _head(None, image, mask, mask)
+    return _brain_head(None, image, mask, mask)
 
 
-def _head(
+def head_from_lesion(
+    image: NDArray[np.float32], mask: NDArray[np.bool_], box: NDArray[np.int64]
+) -> Head:
+    """Prepare a RAS, 1 mm scan, a lesion's mask, which may be empty, and the brain's `box`."""
+    # Two voxels of a window that is all far can be interpolated; one could not.
+    window = _window(mask, MARGIN) if mask.any() else (slice(0, 2),) * 3
+    return _head(None, image, [mask], window, box)
+
+
+def _brain_head(
     labels: NDArray[np.int16] | None,
     image: NDArray[np.float32] | None,
     brain: NDArray[np.bool_],
@@ -69,11 +80,20 @@ def _head(
 ) -> Head:
     if not brain.any():
         raise ValueError("holds no brain voxel")
-    window = _window(brain, MARGIN)
+    return _head(labels, image, [brain, tissue], _window(brain, MARGIN), _box(brain))
+
+
+def _head(
+    labels: NDArray[np.int16] | None,
+    image: NDArray[np.float32] | None,
+    masks: Sequence[NDArray[np.bool_]],
+    window: tuple[slice, ...],
+    box: NDArray[np.int64],
+) -> Head:
     corner = np.array([part.start for part in window], np.int64)
-    borders = (signed_distance(brain[window]), signed_distance(tissue[window]))
+    borders = [signed_distance(mask[window]) for mask in masks]
     tenths = np.round(np.stack(borders) * 10).astype(np.int8)
-    return Head(labels, image, tenths, corner, _box(brain))
+    return Head(labels, image, tenths, corner, box)
 
 
 def enclose(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -108,10 +128,13 @@ def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """
     from scipy import ndimage
 
+    if not mask.any():  # there is no border to be near to
+        return np.full(mask.shape, -FAR, np.float32)
     inside = ndimage.distance_transform_edt(mask)
     outside = ndimage.distance_transform_edt(~mask)
     signed = ndimage.gaussian_filter(np.where(mask, inside - 0.5, 0.5 - outside), 0.6)
-    return np.clip(signed, -FAR, FAR).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(signed, -FAR, FAR).astype(np.float32)
+    return clipped
 
 
 def _box(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

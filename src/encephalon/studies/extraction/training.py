@@ -45,7 +45,7 @@ class ExtractionTask:
         self.validation = list(validation)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 1, I, J, K) in [0, 1] and distances (B, 2, I, J, K) in working voxels."""
+        """Images (B, 1, I, J, K) in [0, 1], distances (B, borders, I, J, K) in working voxels."""
         rng = np.random.default_rng([self.training.seed, TRAINING, number])
         settings = self.settings
         coarse = number < settings.coarse_steps or rng.random() < settings.coarse_share
@@ -59,7 +59,7 @@ class ExtractionTask:
         return heads[int(rng.integers(len(heads)))]
 
     def sample(self, rng: np.random.Generator, head: Head, coarse: bool) -> tuple[Tensor, Tensor]:
-        """One head on the coarse or fine grid: image (1, I, J, K), distances (2, I, J, K)."""
+        """One head on the coarse or fine grid: image (1, I, J, K), distances (borders, I, J, K)."""
         settings = self.settings
         shape = settings.grids.coarse if coarse else settings.grids.fine
         centre, scale = _view(rng, head, shape, COARSE_MARGINS if coarse else FINE_MARGINS)
@@ -87,10 +87,8 @@ class ExtractionTask:
                 image, target = self.sample(rng, head, coarse)
                 predicted = network(image[None].to(device))[0].cpu()
                 scores.setdefault(f"dice_{name}", []).append(_dice(predicted[0], target[0]))
-                near = target[0].abs() < 1
-                error = (predicted[0] - target[0])[near].abs().mean()
-                scores.setdefault(f"border_{name}", []).append(float(error))
-        means = {name: float(np.mean(values)) for name, values in scores.items()}
+                scores.setdefault(f"border_{name}", []).extend(_error(predicted[0], target[0]))
+        means = {name: float(np.mean(values or [0.0])) for name, values in scores.items()}
         means["dice"] = means["dice_fine"]
         means["loss"] = 1 - means["dice"]
         return means
@@ -117,8 +115,16 @@ def _vary(rng: np.random.Generator, scan: Tensor) -> Tensor:
 
 
 def _dice(predicted: Tensor, target: Tensor) -> float:
+    """Dice of what is inside; 1 when both are empty, as a head without a lesion should be."""
     mine, truth = predicted > 0, target > 0
-    return float(2 * (mine & truth).sum() / (mine.sum() + truth.sum()).clamp_min(1))
+    total = mine.sum() + truth.sum()
+    return float(2 * (mine & truth).sum() / total) if total else 1.0
+
+
+def _error(predicted: Tensor, target: Tensor) -> list[float]:
+    """Mean absolute error within a voxel of the border; nothing where there is no border."""
+    near = target.abs() < 1
+    return [float((predicted - target)[near].abs().mean())] if near.any() else []
 
 
 __all__ = ["ExtractionTask"]

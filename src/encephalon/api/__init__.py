@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs as functions, and a loaded model for repeated use. The command line calls these."""
+
+from __future__ import annotations
+
+from encephalon.api.model import Model, Predictions, Work, load_model
+from encephalon.api.verbs import evaluate, load_recipe, predict, train
+
+__all__ = [
+    "Model",
+    "Predictions",
+    "Work",
+    "evaluate",
+    "load_model",
+    "load_recipe",
+    "predict",
+    "train",
+]

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs as functions, for one-off use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.api.model import Place, Predictions, load_model
+
+if TYPE_CHECKING:
+    from encephalon.inference.batch import Progress
+    from encephalon.recipes.schema import Recipe
+
+
+def predict(
+    model: Place,
+    inputs: Sequence[Place] | Place,
+    output: Place,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    report: bool = True,
+    suffixes: Sequence[str] | None = None,
+    participants: Sequence[str] | None = None,
+    sessions: Sequence[str] | None = None,
+    **options: Any,
+) -> Predictions:
+    """Predict on every sample that `inputs` mean and write the results to `output`.
+
+    inputs    image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
+    output    a folder, or the file of a single result; BIDS in gives BIDS-derivatives out
+    options   those of the model's study, see `load_model`
+
+    Images lie on the grid of their input, each with a JSON sidecar; `predictions.csv` has a row
+    a sample and `report.html` shows them. A sample that fails is in `result.failures`, and
+    the others are done. Raises InputError, ModelError, OutputError or UsageError for what stops
+    all of them.
+    """
+    places = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    return loaded.predict_batch(
+        places,
+        output,
+        overwrite=overwrite,
+        report=report,
+        suffixes=suffixes,
+        participants=participants,
+        sessions=sessions,
+    )
+
+
+def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """A built-in recipe by name, or a TOML file, checked down to the settings of its study.
+
+    `overrides` maps dotted keys to values, such as {"training.epochs": "5"}. Raises RecipeError.
+    """
+    from encephalon.recipes import load_recipe as load
+    from encephalon.studies.registry import load_study
+
+    loaded = load(recipe, overrides)
+    check: Callable[[Recipe], object] | None
+    check = getattr(load_study(loaded.study.name), "check_recipe", None)
+    if check is not None:
+        check(loaded)
+    return loaded
+
+
+def train(
+    recipe: Place,
+    table: Place,
+    output: Place,
+    *,
+    resume: bool = False,
+    overrides: Mapping[str, str] | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    workers: int = 2,
+    report: Callable[[Any, Mapping[str, float]], None] | None = None,
+) -> Path:
+    """Train a model and return its folder, `output`/model.
+
+    `table` names the samples and their split; `resume` goes on with the run in `output`, bit for
+    bit on the CPU. `devices` is the number of GPUs, `workers` that of processes preparing samples;
+    `report` is called after every step with the progress and the losses. Raises
+    RecipeError, TableError, RunError, and MissingExtraError without the extra `train`.
+    """
+    from encephalon.errors import require_extra
+    from encephalon.studies.registry import load_study
+    from encephalon.tables import checked, read_table
+
+    require_extra("torch", "train", "Training")
+    require_extra("lightning", "train", "Training")
+    loaded = load_recipe(recipe, overrides)
+    samples = checked(read_table(table, loaded.table))
+    folder: Path = load_study(loaded.study.name).train(
+        loaded,
+        samples,
+        Path(output),
+        resume=resume,
+        device=device,
+        devices=devices,
+        workers=workers,
+        report=report,
+    )
+    return folder
+
+
+def evaluate(
+    model: Place,
+    table: Place,
+    output: Place,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Any:
+    """Score a model on a table with known answers, and write scores, summary and report.
+
+    Raises what `predict` raises, and TableError for a table without answers.
+    """
+    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    return loaded.study.evaluate(loaded, Path(table), Path(output), overwrite, progress)

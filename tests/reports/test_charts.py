@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Charts put every value where it belongs, and survive values that are not there."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encephalon.evaluation import Interval
+from encephalon.reports import (
+    DotGroup,
+    Series,
+    dot_chart,
+    line_chart,
+    scatter_chart,
+    training_page,
+)
+from encephalon.reports.axes import axis_of, round_step
+
+NAN = float("nan")
+FINITE = st.floats(-1e6, 1e6)
+
+
+def marks(chart: str) -> list[tuple[float, float]]:
+    """The centres of the dots."""
+    found = ElementTree.fromstring(chart).iter("circle")
+    return [(float(mark.attrib["cx"]), float(mark.attrib["cy"])) for mark in found]
+
+
+@given(st.lists(FINITE, min_size=1, max_size=30))
+def test_an_axis_holds_every_value(values: list[float]) -> None:
+    """Every value lies between the ends, and the ends are ticks."""
+    axis = axis_of(values, 0.0, 100.0)
+    assert all(-1e-6 <= axis.at(value) <= 100.000001 for value in values)
+    assert axis.ticks[0] == axis.low
+    assert axis.ticks[-1] == axis.high
+    assert 2 <= len(axis.ticks) <= 9
+
+
+@pytest.mark.parametrize(
+    ("step", "rounded"), [(0.03, 0.05), (1.0, 1.0), (2.1, 2.5), (7.0, 10.0), (0.0011, 0.002)]
+)
+def test_steps_are_round(step: float, rounded: float) -> None:
+    """Ticks are 1, 2, 2.5 or 5 times a power of ten apart."""
+    assert round_step(step) == pytest.approx(rounded)
+
+
+def test_ticks_have_the_decimals_that_tell_them_apart() -> None:
+    """0.90, 0.92 ... and 1300, 1400 ..., with a true minus sign."""
+    axis = axis_of([0.9, 0.98], 0, 1)
+    assert [axis.label(tick) for tick in axis.ticks[:2]] == ["0.90", "0.92"]
+    assert axis_of([1300, 1700], 0, 1).label(1300.0) == "1300"
+    assert axis_of([-2, 2], 0, 1).label(-2.0) == "−2"
+
+
+def test_an_axis_without_values_is_drawn_all_the_same() -> None:
+    """Nothing to show, one value, or only NaN: the axis still has two ends."""
+    for values in ([], [NAN], [3.0], [0.0, 0.0]):
+        axis = axis_of(values, 0, 1)
+        assert axis.high > axis.low
+
+
+def test_each_value_of_a_group_is_one_dot() -> None:
+    """Dots stand in the row of their group; NaN has none."""
+    groups = [DotGroup("T1w", [0.9, 0.95]), DotGroup("T2w", [0.8, NAN])]
+    dots = marks(dot_chart(groups, "Dice"))
+    assert len(dots) == 3
+    assert dots[0][1] == dots[1][1] < dots[2][1]
+    assert dots[2][0] < dots[0][0] < dots[1][0]
+
+
+def test_an_interval_is_a_bar_only_where_it_is_known() -> None:
+    """Without ends the median alone is marked."""
+    known = Interval(0.9, 0.8, 0.95, 0.95, 10, "bootstrap")
+    unknown = Interval(0.9, NAN, NAN, 0.95, 1, "bootstrap")
+    assert 'class="span"' in dot_chart([DotGroup("a", [0.9], known)], "Dice")
+    chart = dot_chart([DotGroup("a", [0.9], unknown)], "Dice")
+    assert 'class="span"' not in chart
+    assert 'class="middle"' in chart
+
+
+def test_equal_pairs_lie_on_the_line() -> None:
+    """Where prediction is truth, the dots lie on the diagonal; above it they are larger."""
+    dots = marks(scatter_chart([1.0, 2.0, 2.0], [1.0, 2.0, 3.0], "true", "predicted"))
+    assert dots[1][1] > dots[2][1]
+    chart = ElementTree.fromstring(scatter_chart([1.0, 3.0], [1.0, 3.0], "true", "predicted"))
+    line = next(part for part in chart.iter("line") if part.attrib.get("class") == "guide")
+    ends = {(line.attrib["x1"], line.attrib["y1"]), (line.attrib["x2"], line.attrib["y2"])}
+    assert {(mark.attrib["cx"], mark.attrib["cy"]) for mark in chart.iter("circle")} == ends
+
+
+def test_curves_skip_what_is_missing() -> None:
+    """A NaN epoch leaves a point out; names are escaped."""
+    chart = line_chart([Series("a < b", [1, 2, 3], [0.5, NAN, 0.25])], "epoch", "loss")
+    points = ElementTree.fromstring(chart).find("polyline").attrib["points"].split()
+    assert len(points) == 2
+    assert "a &lt; b" in chart
+
+
+def test_a_training_page_shows_the_best_epoch() -> None:
+    """Training and validation share a chart, and the best epoch is the monitored one."""
+    history = [
+        {"epoch": float(n), "train_loss": 1.0 / n, "val_loss": 1.1 / n, "val_dice": dice}
+        for n, dice in enumerate((0.8, 0.95, 0.9), start=1)
+    ]
+    rendered = training_page(history, "run", monitor="val_dice", about={"Seed": 0}).render()
+    assert "3 epochs, the best of them 2." in rendered
+    assert len(re.findall(r"<svg", rendered)) == 2
+    lowest = training_page(history, "run", monitor="val_loss", larger_is_better=False)
+    assert "the best of them 3" in lowest.render()
+
+
+def test_a_run_that_has_not_begun_has_a_page() -> None:
+    """No epoch, or none with the monitored column, is no error."""
+    assert "0 epochs." in training_page([], "run", monitor="val_dice").render()
+    assert "1 epochs." in training_page([{"train_loss": 1.0}], "run", monitor="val_dice").render()

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages are whole, well-formed and closed: nothing is fetched, and no text becomes markup."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from encephalon.errors import OutputExistsError
+from encephalon.reports import (
+    Html,
+    Page,
+    Tile,
+    badge,
+    card,
+    details,
+    facts,
+    figure,
+    grid,
+    note,
+    paragraph,
+    table,
+    tag,
+    tiles,
+)
+from encephalon.reports.layers import AMBER
+from encephalon.reports.markup import join, number, text
+from encephalon.reports.page import Legend
+
+HOSTILE = '<script>alert("1")</script> & more'
+VOID = {"br", "hr", "img", "input", "meta"}
+
+
+class Balance(HTMLParser):
+    """Counts elements, and notes a closing tag that does not fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.faults: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(tag)
+
+
+def parsed(page: str) -> Balance:
+    """The page as the parser sees it."""
+    parser = Balance()
+    parser.feed(page)
+    return parser
+
+
+@pytest.fixture
+def page() -> Page:
+    """A page with one of every block, and hostile text in each."""
+    page = Page(HOSTILE, kicker=HOSTILE, lead=HOSTILE, legend=[Legend("mask", HOSTILE, AMBER)])
+    page.add(tiles([Tile(3, HOSTILE, HOSTILE, "fail"), Tile("1 mL", "volume")]))
+    page.section(HOSTILE, paragraph(HOSTILE), note(HOSTILE, "check"), anchor="first")
+    page.section("Table", table(["id", "dice"], [{"id": HOSTILE, "dice": 0.5}], caption=HOSTILE))
+    page.section("Card", card(HOSTILE, facts({HOSTILE: HOSTILE}), details(HOSTILE), status="ok"))
+    return page.add(grid(figure(tag("svg"), HOSTILE)), badge("ok"))
+
+
+def test_every_element_is_closed(page: Page) -> None:
+    """Tags are balanced, and the page is one document with one heading."""
+    seen = parsed(page.render())
+    assert not seen.faults
+    assert not seen.open
+    assert seen.seen.count("h1") == seen.seen.count("html") == 1
+
+
+def test_text_never_becomes_markup(page: Page) -> None:
+    """A file name or a message with tags in it is shown as it is."""
+    assert "script" not in parsed(page.render()).seen
+    assert "&lt;script&gt;" in page.render()
+
+
+def test_nothing_is_fetched(page: Page) -> None:
+    """There is no address in the page, and its policy forbids the browser to open one."""
+    rendered = page.render()
+    assert not re.search(r"https?://|//[a-z]|url\(|@import|<script|<link", rendered)
+    assert "default-src 'none'" in unescape(rendered)
+
+
+def test_pages_know_the_dark_and_paper(page: Page) -> None:
+    """The style has rules for a dark screen and for print."""
+    rendered = page.render()
+    assert "prefers-color-scheme: dark" in rendered
+    assert "@media print" in rendered
+
+
+def test_layers_can_be_hidden_without_a_script(page: Page) -> None:
+    """A tick box governs the layer of its name by style alone."""
+    rendered = page.render()
+    assert 'id="show-mask"' in rendered
+    assert "body:has(#show-mask:not(:checked)) .layer-mask" in rendered
+
+
+def test_a_page_says_what_it_is_for(page: Page) -> None:
+    """The research-only notice and the version stand on every page."""
+    assert "For research only" in page.render()
+    assert re.search(r"Encephalon \d+\.\d+", page.render())
+
+
+def test_a_page_replaces_nothing_unasked(page: Page, tmp_path: Path) -> None:
+    """Writing twice needs `overwrite`."""
+    path = page.write(tmp_path / "out" / "report.html")
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    with pytest.raises(OutputExistsError):
+        page.write(path)
+    page.write(path, overwrite=True)
+
+
+def test_numbers_stand_at_the_end_of_their_cells() -> None:
+    """A column of numbers is aligned as one; words and missing values are not."""
+    rows = [{"id": "a", "n": 1, "x": None}, {"id": "b", "n": 2.5, "x": ""}]
+    rendered = table({"id": "Scan", "n": "Count", "x": "None"}, rows)
+    assert rendered.count('class="number"') == 3
+    assert rendered.count("–") == 2
+
+
+def test_statuses_have_a_shape_beside_their_colour() -> None:
+    """Who sees no colours still tells ok, check and fail apart."""
+    shapes = {re.sub(r"<[^>]+>", "", badge(status))[0] for status in ("ok", "check", "fail")}
+    assert len(shapes) == 3
+    assert "badge-" not in badge("other")
+
+
+def test_missing_facts_and_attributes_are_left_out() -> None:
+    """None neither makes an entry nor an attribute."""
+    assert "second" not in facts({"first": 1, "second": None})
+    assert tag("p", None, "a", class_=None, hidden=True, open=False) == "<p hidden>a</p>"
+    assert tag("td", "x", data_key='"') == '<td data-key="&quot;">x</td>'
+
+
+def test_markup_is_escaped_once() -> None:
+    """Markup within markup stays markup; text within it is escaped."""
+    inner = tag("b", "a < b")
+    assert isinstance(inner, Html)
+    assert text(inner) is inner
+    assert join(inner, " & ", None) == "<b>a &lt; b</b> &amp; "
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.95321, "0.9532"),
+        (1423.62, "1424"),
+        (12.3456, "12.35"),
+        (-3.25, "−3.250"),
+        (0.0, "0"),
+        (0.00001234, "1.234e−05"),
+        (123456.7, "123457"),
+        (float("nan"), "–"),
+        (float("-inf"), "−∞"),
+    ],
+)
+def test_numbers_have_four_readable_digits(value: float, written: str) -> None:
+    """Dice, millilitres and learning rates are all readable without a format of their own."""
+    assert number(value) == written

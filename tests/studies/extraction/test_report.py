@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a batch shows what to look at first, and every scan that was tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encephalon.errors import OutputExistsError
+from encephalon.inference.predictor import OutputImage, Prediction, Quality
+from encephalon.io import Image
+from encephalon.studies.extraction import report as report_module
+from encephalon.studies.extraction.report import BatchReport, scan_pictures, write_report
+from encephalon.studies.extraction.report_parts import model_name, reasons_of
+
+ABOUT = {
+    "model": {"name": "brain-extraction", "version": "1.0.0", "sha256": "ab" * 32, "mode": "sound"},
+    "runtime": "onnxruntime",
+    "device": "cpu",
+}
+
+
+def row(name: str, quality: str = "ok", **more: Any) -> dict[str, Any]:
+    """A row as a batch makes it."""
+    known = {"id": name, "source": f"/scans/{name}.nii.gz", "mask": f"{name}_mask.nii.gz"}
+    return {**known, "volume_ml": 1400.4, "seconds": 1.93, "quality": quality, **more}
+
+
+@pytest.fixture
+def prediction(head: Image, brain: np.ndarray) -> Prediction:
+    """A prediction with a mask and no pictures of its own."""
+    mask = OutputImage(brain.astype(np.uint8), head, "brain", "mask")
+    return Prediction({"mask": mask}, {"volume_ml": 1400.4}, Quality("ok"))
+
+
+def test_what_to_look_at_comes_first(prediction: Prediction) -> None:
+    """Failed scans stand before doubtful ones, and those before the rest."""
+    report = BatchReport(ABOUT)
+    for name, quality in (("a", "ok"), ("b", "check"), ("c", "fail")):
+        report.add(row(name, quality), prediction)
+    page = report.render()
+    assert page.index(">c</h3>") < page.index(">b</h3>") < page.index(">a</h3>")
+
+
+def test_a_scan_is_shown_with_all_that_is_known(prediction: Prediction) -> None:
+    """Pictures, volume, seconds, reasons, files, model and hash stand on the page."""
+    report = BatchReport(ABOUT)
+    report.add(row("a", "check", reasons="touches the upper edge; two large pieces"), prediction)
+    page = report.render()
+    for words in (
+        "1400.4 mL",
+        "1.9 s",
+        "Touches the upper edge.",
+        "Two large pieces.",
+        "a.nii.gz",
+        "a_mask.nii.gz",
+        "brain-extraction 1.0.0",
+        "ab" * 32,
+    ):
+        assert words in page
+    assert "/scans/" not in page
+    assert page.count("layer layer-prediction") == 2
+
+
+def test_scans_without_a_mask_are_named_with_their_reason() -> None:
+    """A file that could not be read is on the page, and counts as failed."""
+    page = BatchReport(ABOUT).render([("b", "b.nii.gz: the file is truncated.")])
+    assert "b.nii.gz: the file is truncated." in page
+    assert "1 scan, " in page
+
+
+def test_pictures_come_in_any_form(prediction: Prediction, head: Image, brain: np.ndarray) -> None:
+    """A prediction, pictures, a function that draws them, or nothing: all are shown alike."""
+    drawn = scan_pictures(head.data, head.affine, brain)
+    pages = []
+    for shown in (prediction, drawn, lambda: drawn, Prediction(pictures=drawn)):
+        report = BatchReport(ABOUT)
+        report.add(row("a"), shown)
+        pages.append(report.render().count("data:image/png"))
+    assert pages == [4] * 4
+    report = BatchReport(ABOUT)
+    report.add(row("a"))
+    assert "data:image/png" not in report.render()
+
+
+def test_a_large_batch_keeps_the_pictures_that_matter(
+    prediction: Prediction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the budget, unremarkable scans lose their pictures and doubtful ones keep them."""
+    monkeypatch.setattr(report_module, "_PICTURE_BUDGET", 1)
+    report = BatchReport(ABOUT)
+    report.add(row("a"), prediction)
+    report.add(row("b"), prediction)
+    report.add(row("c", "check"), prediction)
+    page = report.render()
+    assert page.count("layer layer-prediction") == 4
+    assert page.count("left out to keep this page small") == 1
+
+
+def test_a_research_notice_is_passed_on() -> None:
+    """The notice of a model of tumours stands above its masks, which are called by their name."""
+    report = BatchReport({**ABOUT, "notice": "For research only: planted."}, "tumour")
+    report.add(row("a"))
+    assert "For research only: planted." in report.render()
+    assert "Tumour masks" in report.render()
+
+
+def test_a_finished_batch_is_written_at_once(prediction: Prediction, tmp_path: Path) -> None:
+    """Rows find their predictions by id; an existing page is kept."""
+    path = tmp_path / "report.html"
+    rows = [row("a"), row("b")]
+    write_report(rows, {"a": prediction}, path, about=ABOUT)
+    assert path.read_text(encoding="utf-8").count("layer layer-prediction") == 2
+    with pytest.raises(OutputExistsError):
+        write_report(rows, {}, path, about=ABOUT)
+
+
+def test_models_are_named_whatever_they_say_of_themselves() -> None:
+    """A plain name, a nested description and none at all."""
+    assert model_name(ABOUT) == "brain-extraction 1.0.0"
+    assert model_name({"model": "mine", "version": "2"}) == "mine 2"
+    assert model_name({}) == "unknown model"
+
+
+def test_reasons_become_sentences() -> None:
+    """Words from a table cell are parted and given capitals and full stops."""
+    assert reasons_of({"reasons": "small; cut off."}) == ["Small.", "Cut off."]
+    assert reasons_of({"reasons": ("one",)}) == ["One."]
+    assert reasons_of({}) == []

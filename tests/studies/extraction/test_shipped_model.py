@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The brain-extraction model that ships, on real heads."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import encephalon
+from encephalon.geometry import Affine
+from encephalon.io import Image, read_image, read_labels
+from encephalon.studies.extraction.phantom import head_phantom
+from encephalon.studies.extraction.quality import dice_of
+
+HEADS = (
+    "ds000011/sub-01/anat/sub-01_T1w.nii.gz",
+    "ds000011/sub-03/anat/sub-03_inplaneT2.nii.gz",
+    "ds000011/sub-08/anat/sub-08_T1w.nii.gz",
+    "hippodeep/example_brain_t1.nii.gz",
+    "pumi/sub-001_T1w.nii.gz",
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> encephalon.Model:
+    """The packaged model, loaded once."""
+    return encephalon.load_model("brain-extraction", device="cpu", threads=2)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("contrast", ["T1W", "T2W", "FLAIR"])
+def test_thick_clinical_slices_of_three_contrasts_reach_dice_095(
+    model: encephalon.Model, data: Path, contrast: str
+) -> None:
+    """Against the masks that come with the scans, each on its own grid."""
+    folder = data / "heads" / "openms-patient01"
+    truth = read_labels(folder / f"derived_brainmask_{contrast}.nii.gz").data > 0
+    mask = model.predict(folder / f"study1_{contrast}.nii.gz").images["mask"].data > 0
+    assert dice_of(mask, truth) >= 0.95
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", HEADS)
+def test_a_real_head_has_a_human_brain_that_is_not_refused(
+    model: encephalon.Model, data: Path, name: str
+) -> None:
+    """Adults of several scanners, whole heads and thick slabs, defaced or not."""
+    prediction = model.predict(data / "heads" / name)
+    assert prediction.quality is not None
+    assert prediction.quality.status != "fail", prediction.quality.reasons
+    assert 700 < float(str(prediction.values["volume_ml"])) < 1900
+
+
+@pytest.mark.data
+def test_all_48_orientations_of_a_real_scan_agree(model: encephalon.Model, data: Path) -> None:
+    """Axis swaps and flips, stored with their affine, move the mask by next to nothing."""
+    scan = read_image(data / "heads" / "pumi" / "sub-001_T1w.nii.gz")
+    reference = model.predict(scan).images["mask"].data > 0
+    for order in permutations(range(3)):
+        for flips in product((1, -1), repeat=3):
+            turned, undo = reoriented(scan, order, flips)
+            mask = model.predict(turned).images["mask"].data > 0
+            assert dice_of(undo(mask), reference) >= 0.99
+
+
+def reoriented(scan: Image, order: tuple[int, ...], flips: tuple[int, ...]):  # type: ignore[no-untyped-def]
+    """The same scan stored with its axes in another order and direction, and the way back."""
+    steps = tuple(slice(None, None, flip) for flip in flips)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.eye(3)[:, list(order)] * np.array(flips)
+    for axis, flip in zip(order, flips, strict=True):
+        matrix[axis, 3] = scan.shape[axis] - 1 if flip < 0 else 0
+    data = np.ascontiguousarray(scan.data.transpose(order)[steps])
+    turned = Image(data, Affine(scan.affine.matrix @ matrix))
+    return turned, lambda mask: mask[steps].transpose(np.argsort(order))
+
+
+def test_the_phantom_s_brain_is_found(model: encephalon.Model) -> None:
+    """The demo's head: not a measure of accuracy, but the mask is its brain."""
+    phantom = head_phantom((96, 120, 120), (2.0, 2.0, 2.0))
+    prediction = model.predict(phantom.image)
+    assert dice_of(prediction.images["mask"].data > 0, phantom.mask > 0) > 0.9
+
+
+def test_noise_without_a_head_is_refused(model: encephalon.Model) -> None:
+    """No brain, no "ok"."""
+    noise = np.random.default_rng(0).normal(100, 20, (64, 64, 64)).astype(np.float32)
+    quality = model.predict(Image(noise, Affine.from_spacing((3.0, 3.0, 3.0)))).quality
+    assert quality is not None
+    assert quality.status == "fail"

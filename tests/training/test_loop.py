@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: what it keeps, when it stops, and that a killed run loses nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from encephalon.errors import RunError
+from encephalon.training.checkpoint import load_checkpoint
+from encephalon.training.loop import Loop
+from tests.training.tiny import TinyNetwork, TinyTask, make_loop, training
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class StopError(Exception):
+    """An interruption from outside."""
+
+
+def stop_at(step: int) -> Any:
+    def report(progress: Any, _losses: Any) -> None:
+        if progress.step == step:
+            raise StopError
+
+    return report
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of these tests as a program of its own."""
+    plain = {k: v for k, v in os.environ.items() if k not in {"RANK", "LOCAL_RANK", "WORLD_SIZE"}}
+    environment = plain | {
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_curve_and_weights(tmp_path: Path) -> None:
+    """kill -9 at step 8 of 20, two steps after a checkpoint: history and weights, bit for bit."""
+    whole = make_loop(tmp_path / "whole")
+    expected = whole.fit()
+    killed = python("tests.training.tiny", str(tmp_path / "killed"), "8")
+    assert killed.returncode == -9, killed.stderr
+    resumed = make_loop(tmp_path / "killed")
+    resumed.resume()
+    assert resumed.progress.step == 6
+    assert same(resumed.fit(), expected)
+    history = (tmp_path / "whole" / "history.csv").read_bytes()
+    assert (tmp_path / "killed" / "history.csv").read_bytes() == history
+    assert same(resumed.network.module.state_dict(), whole.network.module.state_dict())
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_every_schedule_and_optimiser_resumes_exactly(
+    tmp_path: Path, schedule: str, optimiser: str
+) -> None:
+    """An interruption at any step, here 11, changes nothing."""
+    settings = training(schedule=schedule, optimiser=optimiser)
+    expected = make_loop(tmp_path / "whole", settings).fit()
+    with pytest.raises(StopError):
+        make_loop(tmp_path / "cut", settings, report=stop_at(11)).fit()
+    resumed = make_loop(tmp_path / "cut", settings)
+    resumed.resume()
+    assert same(resumed.fit(), expected)
+    history = (tmp_path / "whole" / "history.csv").read_bytes()
+    assert (tmp_path / "cut" / "history.csv").read_bytes() == history
+
+
+def test_a_run_without_a_checkpoint_resumes_from_the_beginning(tmp_path: Path) -> None:
+    """A job script can always say --resume."""
+    loop = make_loop(tmp_path, training(epochs=1))
+    loop.resume()
+    loop.fit()
+    assert loop.progress.step == 5
+
+
+def test_a_finished_run_resumes_to_its_own_end(tmp_path: Path) -> None:
+    """Resuming what is done trains no further and gives the same weights."""
+    best = make_loop(tmp_path, training(epochs=1)).fit()
+    again = make_loop(tmp_path, training(epochs=1))
+    again.resume()
+    assert same(again.fit(), best)
+    assert len(again.progress.history) == 1
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    """The error says that the recipe is another, and nothing is loaded by halves."""
+    make_loop(tmp_path, training(epochs=1)).fit()
+    other = make_loop(tmp_path, training(epochs=1), network=TinyNetwork(width=4))
+    with pytest.raises(RunError, match="does not fit this recipe"):
+        other.resume()
+
+
+def test_training_stops_when_patience_is_over(tmp_path: Path) -> None:
+    """Two epochs without a better value end a run with a patience of two."""
+    task = TinyTask(planned=(0.5, 0.4, 0.45, 0.41, 0.1))
+    loop = make_loop(tmp_path, training(epochs=5, patience=2), task)
+    loop.fit()
+    assert [row["val_loss"] for row in loop.progress.history] == [0.5, 0.4, 0.45, 0.41]
+
+
+def test_the_best_epoch_by_validation_is_returned(tmp_path: Path) -> None:
+    """The weights are those that were judged best, not the last ones."""
+    task = TinyTask(planned=(0.5, 0.2, 0.3, 0.4))
+    best = make_loop(tmp_path, task=task).fit()
+    assert same(best, task.seen[1])
+    assert not same(best, task.seen[3])
+
+
+def test_a_monitor_to_be_raised_keeps_the_highest(tmp_path: Path) -> None:
+    """With monitor_mode "max" the third of these is the best."""
+    task = TinyTask(planned=(0.5, 0.2, 0.9, 0.4))
+    loop = make_loop(tmp_path, training(monitor_mode="max"), task)
+    assert same(loop.fit(), task.seen[2])
+    assert loop.progress.best_epoch == 3
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path: Path) -> None:
+    """The error names the run, the step and what to do; the bad weights are not kept."""
+
+    class Broken(TinyTask):
+        def batch(self, number: int) -> tuple[Tensor, Tensor]:
+            image, target = super().batch(number)
+            return (image * torch.nan if number == 4 else image), target
+
+    with pytest.raises(RunError, match=r"nan at step 4: lower the learning rate"):
+        make_loop(tmp_path, task=Broken()).fit()
+    state = load_checkpoint(tmp_path / "checkpoint" / "last.safetensors")
+    assert all(value.isfinite().all() for value in state["network"].values())
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_too(tmp_path: Path) -> None:
+    """A finite loss may have a slope that is not; the weights must not be moved by it."""
+
+    class Steep(TinyNetwork):
+        def forward(self, x: Tensor) -> Tensor:
+            out = super().forward(x)
+            return out + (out - out.detach()).abs().sqrt()
+
+    with pytest.raises(RunError, match=r"the gradient became (nan|inf) at step 0"):
+        make_loop(tmp_path, network=Steep()).fit()
+
+
+def test_an_unknown_monitor_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    """A slip in the recipe costs an epoch at most."""
+    with pytest.raises(RunError, match=r"'val_dice'.*val_loss"):
+        make_loop(tmp_path, training(monitor="val_dice")).fit()
+
+
+def test_frozen_weights_do_not_move(tmp_path: Path) -> None:
+    """Neither the optimiser, weight decay nor the average touches them."""
+    loop = make_loop(tmp_path, training(epochs=1, freeze=["down"], weight_decay=0.5))
+    before = {k: v.clone() for k, v in loop.network.module.state_dict().items()}
+    best = loop.fit()
+    assert torch.equal(best["down.weight"], before["down.weight"])
+    assert not torch.equal(best["downsample.weight"], before["downsample.weight"])
+
+
+def test_a_penalty_on_the_distance_to_the_start_keeps_weights_near_it(tmp_path: Path) -> None:
+    """The stronger the penalty, the shorter the way that the weights go."""
+
+    def way(strength: float) -> float:
+        settings = training(l2_to_start=strength, ema=0.0, weight_decay=0.0, optimiser="sgd")
+        loop = make_loop(tmp_path / str(strength), settings)
+        start = loop.network.module.down.weight.detach().clone()
+        loop.fit()
+        return float((loop.network.module.down.weight - start).norm())
+
+    assert way(20.0) < 0.5 * way(0.0)
+
+
+def test_without_averaging_the_judged_weights_are_the_trained_ones(tmp_path: Path) -> None:
+    """ema = 0 means no average at all."""
+    loop = make_loop(tmp_path, training(ema=0.0))
+    loop.fit()
+    assert same(loop.average.state_dict(), loop.network.module.state_dict())
+
+
+def test_the_history_and_the_events_are_written_epoch_by_epoch(tmp_path: Path) -> None:
+    """One row an epoch, with every loss term, the rate and the metrics."""
+    loop: Loop = make_loop(tmp_path, training(epochs=2))
+    loop.fit()
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert lines[0] == "epoch,train_loss,train_dice,train_focal,learning_rate,val_loss"
+    assert len(lines) == 3
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_two_processes_learn_what_one_learns_from_both_their_batches(tmp_path: Path) -> None:
+    """Averaged gradients of two processes are those of one batch twice as large."""
+    finished = python("tests.training.two_processes", str(tmp_path / "two"))
+    assert finished.returncode == 0, finished.stderr
+    task = TinyTask(merge=2)
+    network = TinyNetwork(dropout=0.0)
+    one = make_loop(tmp_path / "one", training(epochs=1), task, network)
+    torch.manual_seed(5)
+    network.load_state_dict(TinyNetwork(dropout=0.0).state_dict())
+    expected = one.fit()
+    both = load_checkpoint(tmp_path / "two" / "best")
+    assert all(torch.allclose(both[k], expected[k], atol=1e-5) for k in expected)
