@@ -76,6 +76,12 @@ def training(**changes: Any) -> Training:
     return Training.model_validate({**plain, **changes})
 
 
+def seeded_network(**options: Any) -> TinyNetwork:
+    """The same weights, and the same dropout afterwards, every time."""
+    torch.manual_seed(5)
+    return TinyNetwork(**options)
+
+
 def make_loop(
     folder: Path,
     settings: Training | None = None,
@@ -86,8 +92,7 @@ def make_loop(
 ) -> Loop:
     """A loop on the CPU whose weights and dropout begin the same every time."""
     torch.set_num_threads(1)
-    torch.manual_seed(5)
-    network = network or TinyNetwork()
+    network = network or seeded_network()
     fabric = make_fabric("cpu", "32", devices)
     chosen = settings or training()
     return Loop(task or TinyTask(), network, chosen, RunFolder(folder), fabric, report)

@@ -251,7 +251,7 @@ def test_real_masks_score_one_against_themselves(data: Path, tmp_path: Path) -> 
 
 def test_a_model_without_masks_cannot_be_scored(table: Path) -> None:
     """A classifier's answer is no mask: every scan is listed, with Dice 0."""
-    result = evaluated(table, lambda scan: Prediction({}, {"age": 30.0}))
+    result = evaluated(table, lambda _: Prediction({}, {"age": 30.0}))
     assert "makes no mask" in result.failures[0]["message"]
     assert result.summary["dice"]["maximum"] == 0.0
 

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses against numbers worked out by hand, and their slopes against finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from encephalon.errors import RecipeError
+from encephalon.training.losses import LOSSES, Term, WeightedLoss, dice, distance, focal, jaccard
+
+
+def logit(*probabilities: float) -> Tensor:
+    """Logits (1, 1, N) of these probabilities."""
+    p = torch.tensor(probabilities, dtype=torch.float64)
+    return torch.log(p / (1 - p))[None, None]
+
+
+def truth(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)[None, None]
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_gradients_are_the_slopes_of_the_loss(name: str) -> None:
+    """Every loss in double precision against central differences."""
+    torch.manual_seed(0)
+    predicted = torch.randn(2, 2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(2, 2, 3, 2, 2, dtype=torch.float64)
+    target = 8 * target - 4 if name.startswith("distance") else target
+    assert torch.autograd.gradcheck(lambda p: LOSSES[name](p, target), (predicted,))
+
+
+def test_jaccard_by_hand() -> None:
+    """P = (0.8, 0.5, 0.2), T = (1, 1, 0): intersection 1.3, union 1.5 + 2 - 1.3."""
+    value = jaccard(logit(0.8, 0.5, 0.2), truth(1, 1, 0))
+    assert value.item() == pytest.approx(1 - 1.3 / 2.2, abs=1e-6)
+
+
+def test_dice_by_hand() -> None:
+    """The same masks: twice the intersection over the sum of both."""
+    value = dice(logit(0.8, 0.5, 0.2), truth(1, 1, 0))
+    assert value.item() == pytest.approx(1 - 2.6 / 3.5, abs=1e-6)
+
+
+def test_jaccard_has_the_published_epsilon() -> None:
+    """Both masks empty is no loss; 1e-7 is what separates nearly empty from empty."""
+    empty = truth(0, 0)
+    assert jaccard(torch.full_like(empty, -80), empty).item() == pytest.approx(0)
+    almost = jaccard(logit(1e-7, 1e-30), empty).item()
+    assert almost == pytest.approx(1 - 1e-7 / 2e-7, rel=1e-3)
+
+
+def test_overlap_losses_average_over_samples_not_over_voxels() -> None:
+    """A perfect sample and a wrong one are half a loss, however many voxels each has."""
+    target = torch.tensor([[[1.0, 1, 1, 1]], [[1.0, 0, 0, 0]]])
+    logits = torch.tensor([[[60.0, 60, 60, 60]], [[-60.0, 60, -60, -60]]])
+    assert jaccard(logits, target).item() == pytest.approx(0.5)
+    assert dice(logits, target).item() == pytest.approx(0.5)
+
+
+def test_focal_by_hand() -> None:
+    """A voxel that is right with 0.8: (1 - 0.8)^gamma times its cross-entropy."""
+    for gamma in (0.0, 1.0, 2.0, 5.0):
+        value = focal(logit(0.8, 0.2), truth(1, 0), gamma=gamma).item()
+        assert value == pytest.approx(-(0.2**gamma) * math.log(0.8), rel=1e-6)
+
+
+def test_focal_weighs_hard_voxels_more() -> None:
+    """With a larger gamma the easy voxel counts less beside the hard one."""
+    easy, hard = logit(0.9), logit(0.3)
+    ratios = [focal(hard, truth(1), g) / focal(easy, truth(1), g) for g in (0.0, 1.0, 2.0)]
+    assert ratios[0] < ratios[1] < ratios[2]
+
+
+def test_focal_stays_finite_where_the_network_is_certain() -> None:
+    """At logits of 100 neither the value nor the slope overflows, right or wrong, for any gamma."""
+    for gamma in (0.0, 0.5, 2.0):
+        logits = torch.tensor([[[100.0, -100.0, 100.0]]], requires_grad=True)
+        value = focal(logits, torch.tensor([[[1.0, 0.0, 0.0]]]), gamma)
+        value.backward()
+        assert value.isfinite()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
+
+
+def test_distance_by_hand() -> None:
+    """A voxel on the border weighs 5, one far away 1; beyond 6 voxels all is equally far."""
+    predicted, target = truth(1.0, 6.0), truth(0.0, 50.0)
+    expected = 5 * (1.0 - 0.25) / (5 + 1 + 4 * math.exp(-6))
+    assert distance(predicted, target).item() == pytest.approx(expected)
+
+
+def test_a_perfect_answer_has_no_loss() -> None:
+    """For every loss; the soft ones come near."""
+    target = truth(1, 0, 1, 0)
+    certain = 80 * (target - 0.5)
+    for name in ("cross-entropy", "dice", "focal", "jaccard"):
+        assert LOSSES[name](certain, target).item() == pytest.approx(0, abs=1e-6)
+    assert distance(target, target).item() == 0
+    far = torch.tensor([[[30.0, -30.0]]])
+    assert LOSSES["distance-dice"](far, far).item() == pytest.approx(0, abs=1e-6)
+
+
+@given(
+    st.lists(st.floats(0.01, 0.99), min_size=3, max_size=3),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_jaccard_and_dice_say_the_same(chances: list[float], mask: list[bool]) -> None:
+    """J = D / (2 - D) for the overlaps, whatever the masks; both lie in [0, 1]."""
+    target = truth(*map(float, mask))
+    d, j = 1 - dice(logit(*chances), target, 0.0), 1 - jaccard(logit(*chances), target, 0.0)
+    assert 0 <= j <= d <= 1
+    assert j.item() == pytest.approx((d / (2 - d)).item(), abs=1e-9)
+
+
+def test_a_weighted_sum_reports_each_term_unweighted() -> None:
+    """Weights and options of the recipe reach the losses."""
+    predicted, target = logit(0.8, 0.5), truth(1, 0)
+    loss = WeightedLoss([Term("dice", 2.0), Term("focal", 0.5, {"gamma": 1.0})])
+    total, terms = loss(predicted, target)
+    assert terms["focal"].item() == pytest.approx(focal(predicted, target, 1.0).item())
+    assert total.item() == pytest.approx(2 * terms["dice"].item() + 0.5 * terms["focal"].item())
+
+
+def test_an_unknown_loss_is_refused_with_the_known_ones() -> None:
+    """Before any training begins."""
+    with pytest.raises(RecipeError, match=r"'dize'.*dice"):
+        WeightedLoss([Term("dize")])
+
+
+def test_shapes_that_differ_are_never_broadcast() -> None:
+    """One border drawn where two are asked for is a fault of the recipe, not a smaller loss."""
+    with pytest.raises(RecipeError, match=r"\(1, 1, 4\).*\(1, 2, 4\)"):
+        WeightedLoss([Term("distance")])(torch.zeros(1, 1, 4), torch.zeros(1, 2, 4))

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimisers, schedules, freezing and the penalty on leaving the start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from encephalon.errors import RecipeError
+from encephalon.training.optimisers import (
+    DistanceToStart,
+    build_optimiser,
+    build_scheduler,
+    freeze,
+)
+from tests.training.tiny import TinyNetwork
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_every_optimiser_goes_downhill(name: str) -> None:
+    """Ten steps on a parabola, with the rate and decay of the recipe in its groups."""
+    weight = nn.Parameter(torch.tensor([2.0]))
+    optimiser = build_optimiser(name, [weight], 0.05, 0.01)
+    assert optimiser.param_groups[0]["lr"] == 0.05
+    assert optimiser.param_groups[0]["weight_decay"] == 0.01
+    for _ in range(10):
+        optimiser.zero_grad()
+        (weight**2).sum().backward()
+        optimiser.step()
+    assert weight.detach().abs().item() < 2.0
+
+
+def rates(name: str, warmup: int, total: int) -> list[float]:
+    optimiser = build_optimiser("sgd", [nn.Parameter(torch.zeros(1))], 1.0, 0.0)
+    scheduler = build_scheduler(name, optimiser, warmup, total, "min")
+    found = []
+    for _ in range(total):
+        found.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()  # type: ignore[call-arg]
+    return found
+
+
+def test_warm_up_is_linear_and_then_constant() -> None:
+    """Four steps of warm-up reach the rate at the fourth."""
+    assert rates("constant", 4, 6) == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
+
+
+def test_cosine_falls_to_a_hundredth() -> None:
+    """Half way between 1 and 0.01 in the middle, and never rising after the warm-up."""
+    found = rates("cosine", 2, 102)
+    assert found[52] == pytest.approx(0.505)
+    assert found[-1] == pytest.approx(0.01, abs=0.001)
+    assert found[2:] == sorted(found[2:], reverse=True)
+
+
+@pytest.mark.parametrize(("mode", "stuck"), [("min", 1.0), ("max", 0.0)])
+def test_a_plateau_lowers_the_rate_to_a_tenth(mode: str, stuck: float) -> None:
+    """After more than five epochs without a better value, in the recipe's direction."""
+    optimiser = build_optimiser("sgd", [nn.Parameter(torch.zeros(1))], 1.0, 0.0)
+    scheduler = build_scheduler("plateau", optimiser, 0, 10, mode)
+    for value in [0.5, *[stuck] * 5]:
+        scheduler.step(value)  # type: ignore[arg-type]
+    assert optimiser.param_groups[0]["lr"] == 1.0
+    scheduler.step(stuck)  # type: ignore[arg-type]
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_freezing_goes_by_path_not_by_letters() -> None:
+    """ "down" freezes down.weight and down.bias, and leaves downsample alone."""
+    network = TinyNetwork()
+    assert freeze(network, ["down"]) == ["down.weight", "down.bias"]
+    free = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert free == {"downsample.weight", "downsample.bias", "head.weight", "head.bias"}
+
+
+def test_a_single_weight_can_be_frozen() -> None:
+    """A whole path matches as well."""
+    assert freeze(TinyNetwork(), ["head.bias"]) == ["head.bias"]
+
+
+def test_a_frozen_part_that_does_not_exist_is_an_error() -> None:
+    """A slip must not silently train everything."""
+    with pytest.raises(RecipeError, match=r"'dow'.*down, downsample, head"):
+        freeze(TinyNetwork(), ["dow"])
+
+
+def test_freezing_everything_is_an_error() -> None:
+    """There is nothing left to train."""
+    network = TinyNetwork()
+    freeze(network, ["down", "downsample", "head"])
+    with pytest.raises(RecipeError, match="freezes every parameter"):
+        build_optimiser("adam", network.parameters(), 1e-3, 0.0)
+
+
+def test_the_distance_to_the_start_by_hand() -> None:
+    """Half the strength times the squared length of the way; nothing at the start."""
+    network = TinyNetwork()
+    penalty = DistanceToStart(network, 0.1)
+    assert penalty(network).item() == 0
+    with torch.no_grad():
+        network.head.bias += 3.0
+        network.down.bias -= 1.0
+    assert penalty(network).item() == pytest.approx(0.5 * 0.1 * (9.0 + 3 * 1.0))
+
+
+def test_the_distance_to_the_start_pulls_back() -> None:
+    """Its gradient is the strength times the way: a real term, unlike the published regulariser."""
+    network = TinyNetwork()
+    penalty = DistanceToStart(network, 0.1)
+    with torch.no_grad():
+        network.head.bias += 3.0
+    penalty(network).backward()
+    assert network.head.bias.grad is not None
+    assert network.head.bias.grad.item() == pytest.approx(0.3)
+
+
+def test_frozen_weights_have_no_distance() -> None:
+    """Only what is trained can leave its start."""
+    network = TinyNetwork()
+    freeze(network, ["down"])
+    assert "down.weight" not in DistanceToStart(network, 1.0).start
