@@ -4,11 +4,14 @@
 # test     the test suite, as CI runs it
 # check    style, types, import floors, length limits
 # docs     the pages as HTML, every command in them checked
+# weights  the shipped model again: LABELMAPS=folder of label maps, DATA=folder of test scans
 
 VENV ?= .venv
 PYTHON ?=
 IMAGE ?=
 OUT ?= demo-output
+LABELMAPS ?=
+DATA ?=
 TESTS ?= tests
 
 BIN := $(VENV)/bin
@@ -17,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test check docs clean
+.PHONY: demo install test check docs weights clean
 
 demo: $(VENV)/.base
 	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
@@ -37,6 +40,15 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/pages.py
+
+weights: $(VENV)/.dev
+	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o runs/label-maps.csv
+	$(BIN)/encephalon train brain-extraction -t runs/label-maps.csv -o runs/brain-extraction \
+	  --resume --threads 2
+	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" --model runs/brain-extraction \
+	  -o runs/accuracy
+	$(BIN)/python tools/package_model.py runs/brain-extraction \
+	  --card tools/cards/brain-extraction.toml --scores runs/accuracy/scores/summary.json
 
 clean:
 	rm -rf build dist docs/_build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

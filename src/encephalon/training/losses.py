@@ -36,7 +36,9 @@ def jaccard(logits: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
 def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
     """Cross-entropy weighted by (1 - p of the truth)^gamma (Lin et al. 2017)."""
     entropy = nnf.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean()
+    # A power below 1 has an infinite slope at 0, where the network is certain and right.
+    missed = (1 - torch.exp(-entropy)).clamp_min(1e-7)
+    return (missed**gamma * entropy).mean()
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

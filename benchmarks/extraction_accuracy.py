@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good the brain masks are on real heads: scores where masks exist, pictures for all.
+
+    python benchmarks/extraction_accuracy.py DATA -o OUT
+
+DATA is the folder of development scans, with `heads/openms-patient01` (three contrasts with masks)
+and further heads below `heads`. OUT gets `scores/` (the evaluation against the masks) and `masks/`
+(every head, with a report to look at).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import encephalon
+
+CONTRASTS = ("T1W", "T2W", "FLAIR")
+
+
+def main() -> None:
+    """Score, predict, and print one line a scan."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--model", default="brain-extraction")
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    heads = asked.data.resolve() / "heads"
+    table = write_table(heads / "openms-patient01", asked.output / "openms.csv")
+    shared = {"device": "cpu", "threads": asked.threads, "overwrite": True}
+    scores = encephalon.evaluate(asked.model, table, asked.output / "scores", **shared)
+    for row in scores.rows:
+        print(
+            f"{row['id']:<28} Dice {row['dice']:.3f}  HD95 {row['hd95_mm']:.1f} mm  "
+            f"{row['seconds']:.1f} s  {row['quality']}"
+        )
+    scans = sorted(p for p in heads.rglob("*.nii.gz") if "brainmask" not in p.name)
+    result = encephalon.predict(asked.model, scans, asked.output / "masks", **shared)
+    for row in result.rows:
+        print(
+            f"{row['id']:<28} {row.get('volume_ml', 0):.0f} mL  {row.get('seconds', 0):.1f} s  "
+            f"{row.get('quality', 'failed')}  {row.get('reasons', '')}"
+        )
+    print(f"look at {result.report} and {scores.folder / 'report.html'}")
+
+
+def write_table(folder: Path, table: Path) -> Path:
+    """One row a contrast: the scan and its mask."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["id", "image", "mask", "contrast"])
+        for name in CONTRASTS:
+            scan = folder / f"study1_{name}.nii.gz"
+            writer.writerow([name, scan, folder / f"derived_brainmask_{name}.nii.gz", name])
+    return table
+
+
+if __name__ == "__main__":
+    main()

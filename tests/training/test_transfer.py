@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting from a trained model: every weight, or every weight but a head of another shape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from encephalon.errors import ModelError
+from encephalon.models import ModelDescription, locations, save_model
+from encephalon.networks import build_network
+from encephalon.networks.keras_layout import keras_unet_shapes
+from encephalon.training.transfer import start_from
+
+SMALL = {"channels": [2, 3, 4]}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing installed but what a test installs."""
+    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(locations, "packaged_folder", lambda: tmp_path / "packaged")
+    return tmp_path / "home" / "models"
+
+
+def saved(folder: Path, network: nn.Module, **changes: Any) -> Path:
+    """A model folder with the network's weights, some replaced or (None) left out."""
+    about = ModelDescription(name=folder.name, version="1", study="extraction", task="segmentation")
+    state = {k: v.numpy() for k, v in network.state_dict().items()} | changes
+    save_model(folder, about, {k: v for k, v in state.items() if v is not None}, None)
+    return folder
+
+
+def differing(network: nn.Module, other: nn.Module) -> set[str]:
+    mine, theirs = network.state_dict(), other.state_dict()
+    return {
+        k for k in mine if mine[k].shape != theirs[k].shape or not torch.equal(mine[k], theirs[k])
+    }
+
+
+def test_a_network_starts_from_a_model_by_name(home: Path) -> None:
+    """Every weight is the model's."""
+    trained = build_network("distance-unet", SMALL)
+    saved(home / "mine", trained)
+    network = build_network("distance-unet", SMALL)
+    assert start_from(network, "mine") == []
+    assert differing(network, trained) == set()
+
+
+def test_another_number_of_borders_gets_a_new_head(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The head stays as it was drawn, whole, all else is the model's, and the log says so."""
+    trained = build_network("distance-unet", SMALL | {"borders": 2})
+    network = build_network("distance-unet", SMALL | {"borders": 1})
+    drawn = network.head.weight.detach().clone()  # type: ignore[union-attr, operator]
+    with caplog.at_level(logging.INFO):
+        fresh = start_from(network, str(saved(tmp_path / "mine", trained)))
+    assert fresh == ["head.weight", "head.bias"]
+    assert differing(network, trained) == set(fresh)
+    assert torch.equal(network.get_parameter("head.weight"), drawn)
+    assert "new head: head.weight, head.bias" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"stem.0.0.weight": np.zeros((5, 1, 3, 3, 3), np.float32)}, "stem.0.0.weight"),
+        ({"stem.0.0.weight": None}, "missing 'stem.0.0.weight'"),
+        ({"extra": np.zeros(2, np.float32)}, "unexpected 'extra'"),
+        ({"head.bias": None}, "missing 'head.bias'"),
+    ],
+)
+def test_any_other_difference_is_refused(
+    tmp_path: Path, changes: Mapping[str, Any], reason: str
+) -> None:
+    """Nothing but the head may differ, and a refusal leaves the network as it was."""
+    network = build_network("distance-unet", SMALL | {"borders": 1})
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    folder = saved(tmp_path / "mine", build_network("distance-unet", SMALL), **changes)
+    with pytest.raises(ModelError, match=reason):
+        start_from(network, str(folder))
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_half_precision_weights_start_a_network_in_single(tmp_path: Path) -> None:
+    """Model folders keep half precision; training goes on in the network's own."""
+    trained = build_network("distance-unet", SMALL).half()
+    network = build_network("distance-unet", SMALL)
+    start_from(network, str(saved(tmp_path / "mine", trained)))
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert torch.equal(network.get_parameter("head.bias"), trained.get_parameter("head.bias"))
+
+
+def test_a_model_that_is_not_here_is_named(tmp_path: Path) -> None:
+    """With what to do about it."""
+    with pytest.raises(ModelError, match="encephalon models get brainy"):
+        start_from(build_network("keras-unet"), "brainy")
+    with pytest.raises(ModelError, match="Unknown model"):
+        start_from(build_network("keras-unet"), "nothing-like-it")
+
+
+def keras_file(path: Path) -> list[np.ndarray]:
+    """Published weights of the right shapes; returns the kernels."""
+    rng, kernels = np.random.default_rng(0), []
+    with h5py.File(path, "w") as file:
+        names = [f"conv3d_{n}" for n in range(18)]
+        file.attrs["layer_names"] = [name.encode() for name in names]
+        for name, shapes in zip(names, keras_unet_shapes(), strict=True):
+            group = file.create_group(name)
+            weights = [f"{name}/{kind}:0" for kind in shapes]
+            group.attrs["weight_names"] = [weight.encode() for weight in weights]
+            for weight, shape in zip(weights, shapes.values(), strict=True):
+                group[weight] = rng.normal(size=shape).astype(np.float32)
+            kernels.append(group[weights[0]][...])
+    return kernels
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray]]:
+    path = tmp_path_factory.mktemp("published") / "own.h5"
+    return path, keras_file(path)
+
+
+def test_published_weights_start_the_published_network(
+    published: tuple[Path, list[np.ndarray]],
+) -> None:
+    """All of them, the head included."""
+    network = build_network("keras-unet")
+    assert start_from(network, str(published[0])) == []
+    first = network.get_parameter("encoder.0.0.weight").detach().numpy()
+    head = network.get_parameter("head.weight").detach().numpy()
+    assert np.array_equal(first, published[1][0].transpose(4, 3, 0, 1, 2))
+    assert np.array_equal(head, published[1][-1].transpose(4, 3, 0, 1, 2))
+
+
+def test_published_weights_start_a_network_of_more_classes(
+    published: tuple[Path, list[np.ndarray]],
+) -> None:
+    """A new head for n classes; the rest is the published network."""
+    network = build_network("keras-unet", {"n_classes": 3})
+    assert start_from(network, str(published[0])) == ["head.weight", "head.bias"]
+    last = network.get_parameter("decoder.2.2.weight").detach().numpy()
+    assert np.array_equal(last, published[1][-2].transpose(4, 3, 0, 1, 2))
+    assert network.get_parameter("head.weight").shape == (3, 32, 1, 1, 1)
+
+
+def test_published_weights_are_no_start_for_another_network(
+    published: tuple[Path, list[np.ndarray]],
+) -> None:
+    """The error names both."""
+    with pytest.raises(ModelError, match=r"'keras-unet'.*DistanceUNet"):
+        start_from(build_network("distance-unet", SMALL), str(published[0]))
