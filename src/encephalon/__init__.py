@@ -15,8 +15,10 @@ predicts never imports torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
+
+from encephalon._lazy import lazy
 
 if TYPE_CHECKING:
     from encephalon.api import (
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         get_model,
         import_model,
         list_models,
+        model_info,
         verify_model,
     )
     from encephalon.recipes import list_recipes, show_recipe
@@ -66,59 +69,19 @@ if TYPE_CHECKING:
         bids_table,
         check_table,
         collect_samples,
+        fold_table,
+        join_tables,
         read_table,
         split_table,
+        verify_labels,
         write_table,
     )
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "api": ("Model", "Predictions", "evaluate", "load_model", "load_recipe", "predict", "train"),
-    "errors": (
-        "ContentError",
-        "EncephalonError",
-        "GeometryError",
-        "InputError",
-        "MissingExtraError",
-        "MissingFileError",
-        "ModelError",
-        "OutputError",
-        "OutputExistsError",
-        "RecipeError",
-        "RunError",
-        "TableError",
-        "UnreadableFileError",
-        "UsageError",
-    ),
-    "geometry": ("Affine", "Grid"),
-    "inference.predictor": ("OutputImage", "Prediction", "Quality"),
-    "io": ("Image", "read_image", "read_labels", "write_image"),
-    "models": (
-        "export_model",
-        "find_model",
-        "get_model",
-        "import_model",
-        "list_models",
-        "verify_model",
-    ),
-    "recipes": ("list_recipes", "show_recipe"),
-    "recipes.schema": ("Recipe",),
-    "tables": (
-        "Columns",
-        "Sample",
-        "SplitOptions",
-        "Table",
-        "audit",
-        "bids_table",
-        "check_table",
-        "collect_samples",
-        "read_table",
-        "split_table",
-        "write_table",
-    ),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+# ONNX Runtime reports to its makers unless this is set before it is first imported; its own switch
+# comes after the first event and the identifier that it leaves on the disk.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Affine",
@@ -156,12 +119,15 @@ __all__ = [
     "evaluate",
     "export_model",
     "find_model",
+    "fold_table",
     "get_model",
     "import_model",
+    "join_tables",
     "list_models",
     "list_recipes",
     "load_model",
     "load_recipe",
+    "model_info",
     "predict",
     "read_image",
     "read_labels",
@@ -169,19 +135,72 @@ __all__ = [
     "show_recipe",
     "split_table",
     "train",
+    "verify_labels",
     "verify_model",
     "write_image",
     "write_table",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value  # the next use needs no look-up
-    return value
+__getattr__ = lazy(
+    __name__,
+    {
+        "api": (
+            "Model",
+            "Predictions",
+            "evaluate",
+            "load_model",
+            "load_recipe",
+            "predict",
+            "train",
+        ),
+        "errors": (
+            "ContentError",
+            "EncephalonError",
+            "GeometryError",
+            "InputError",
+            "MissingExtraError",
+            "MissingFileError",
+            "ModelError",
+            "OutputError",
+            "OutputExistsError",
+            "RecipeError",
+            "RunError",
+            "TableError",
+            "UnreadableFileError",
+            "UsageError",
+        ),
+        "geometry": ("Affine", "Grid"),
+        "inference.predictor": ("OutputImage", "Prediction", "Quality"),
+        "io": ("Image", "read_image", "read_labels", "write_image"),
+        "models": (
+            "export_model",
+            "find_model",
+            "get_model",
+            "import_model",
+            "list_models",
+            "model_info",
+            "verify_model",
+        ),
+        "recipes": ("list_recipes", "show_recipe"),
+        "recipes.schema": ("Recipe",),
+        "tables": (
+            "Columns",
+            "Sample",
+            "SplitOptions",
+            "Table",
+            "audit",
+            "bids_table",
+            "check_table",
+            "collect_samples",
+            "fold_table",
+            "join_tables",
+            "read_table",
+            "split_table",
+            "verify_labels",
+            "write_table",
+        ),
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -115,6 +115,19 @@ def test_inference_brings_neither_torch_nor_telemetry(graph: Path) -> None:
     assert done.stdout.strip().endswith("[]")
 
 
+def test_onnx_runtime_leaves_no_identifier_behind(graph: Path, tmp_path: Path) -> None:
+    """Its telemetry is off before it starts: nothing appears in the home of a fresh process."""
+    program = (
+        "from encephalon.inference.devices import resolve_device;"
+        "from encephalon.inference.runtimes import open_runtime; resolve_device('auto');"
+        f"open_runtime({str(graph)!r}, 'cpu', 1, prefer=['onnxruntime'])"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], env=clean | homes, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_device_that_is_not_there_falls_back_aloud(caplog: pytest.LogCaptureFixture) -> None:
     """auto is quiet, an explicit wish that fails is a warning, a name that is none an error."""
     caplog.set_level(logging.WARNING)

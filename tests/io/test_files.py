@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import tracemalloc
 from pathlib import Path
@@ -110,6 +111,36 @@ def test_unpacking_needs_little_more_than_the_content(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.5 * size
+
+
+def test_a_truncated_file_costs_no_memory(tmp_path: Path) -> None:
+    """Its last four bytes, which would be the size of the content, are not taken at their word."""
+    path = tmp_path / "half.gz"
+    noise = np.random.default_rng(0).bytes(2_000_000)
+    path.write_bytes(gzip.compress(noise, 1)[:1_000_000] + b"\xff\xff\xff\xff")
+    tracemalloc.start()
+    with pytest.raises(UnreadableFileError, match=r"half\.gz"):
+        read_bytes(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000
+
+
+def test_a_file_that_may_not_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a locked file nor one in a locked folder ends in a bare system error."""
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(b"x")
+
+    def locked(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(scan))
+
+    for name in ("open", "stat"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, locked)
+            with pytest.raises(UnreadableFileError, match=r"scan.*not be read: Permission denied"):
+                read_bytes(scan)
 
 
 def test_a_folder_in_the_place_of_a_file_is_said(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_legacy_brain_extraction_is_the_published_one() -> None:
 def test_legacy_meningioma_is_transferred_at_a_low_rate() -> None:
     """The published guide: Adam at 1e-5 from the brain's weights."""
     recipe = load_recipe("meningioma-legacy")
-    assert recipe.training.start_from == "brain-extraction-legacy"
+    assert recipe.training.start_from == "brainy"
     assert recipe.training.learning_rate == 1e-5
 
 

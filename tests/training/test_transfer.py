@@ -82,8 +82,9 @@ def test_another_number_of_borders_gets_a_new_head(
 def test_any_other_difference_is_refused(
     tmp_path: Path, changes: Mapping[str, Any], reason: str
 ) -> None:
-    """Nothing but the head may differ, and a refusal leaves the network as it was."""
-    network = build_network("distance-unet", SMALL | {"borders": 1})
+    """Nothing but the head's shape may differ; a refusal leaves the network as it was."""
+    borders = 2 if "head.bias" in changes else 1
+    network = build_network("distance-unet", SMALL | {"borders": borders})
     before = {k: v.clone() for k, v in network.state_dict().items()}
     folder = saved(tmp_path / "mine", build_network("distance-unet", SMALL), **changes)
     with pytest.raises(ModelError, match=reason):

@@ -108,7 +108,7 @@ def test_a_shift_continues_the_edge_of_the_image_and_not_of_the_labels() -> None
 def test_a_centred_ball_looks_the_same_from_everywhere(angles: tuple[float, float, float]) -> None:
     """Any rotation is about the middle and keeps lengths."""
     moved, still = move_labels(ball(), Motion(angles)) > 0, ball() > 0
-    assert 2 * (moved & still).sum() / (moved.sum() + still.sum()) > 0.95
+    assert 2 * (moved & still).sum() / (moved.sum() + still.sum()) > 0.92
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,37 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files in and out: images of every format, BIDS datasets, and writes that are whole or absent."""
+"""Files in and out: images of every format, BIDS datasets, and writes that are whole or absent.
+
+Names resolve when they are first used: whoever only writes a file does not wait for NumPy.
+"""
 
 from __future__ import annotations
 
-from encephalon.io.atomic import (
-    atomic_folder,
-    atomic_path,
-    locked,
-    make_folder,
-    refuse_existing,
-    sha256,
-    write_bytes,
-    write_json,
-    write_text,
-)
-from encephalon.io.bids import (
-    BidsFile,
-    derivative_path,
-    index_bids,
-    is_bids,
-    write_dataset_description,
-)
-from encephalon.io.image import (
-    IMAGE_SUFFIXES,
-    Image,
-    content_check,
-    from_array,
-    image_stem,
-    image_suffix,
-    read_image,
-    read_labels,
-    write_image,
-)
+from typing import TYPE_CHECKING
+
+from encephalon._lazy import lazy
+
+if TYPE_CHECKING:
+    from encephalon.io.atomic import (
+        atomic_folder,
+        atomic_path,
+        locked,
+        make_folder,
+        refuse_existing,
+        sha256,
+        write_bytes,
+        write_json,
+        write_text,
+    )
+    from encephalon.io.bids import (
+        BidsFile,
+        derivative_path,
+        index_bids,
+        is_bids,
+        write_dataset_description,
+    )
+    from encephalon.io.image import (
+        IMAGE_SUFFIXES,
+        Image,
+        content_check,
+        from_array,
+        image_stem,
+        image_suffix,
+        read_image,
+        read_labels,
+        write_image,
+    )
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -58,3 +66,38 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "atomic": (
+            "atomic_folder",
+            "atomic_path",
+            "locked",
+            "make_folder",
+            "refuse_existing",
+            "sha256",
+            "write_bytes",
+            "write_json",
+            "write_text",
+        ),
+        "bids": (
+            "BidsFile",
+            "derivative_path",
+            "index_bids",
+            "is_bids",
+            "write_dataset_description",
+        ),
+        "image": (
+            "IMAGE_SUFFIXES",
+            "Image",
+            "content_check",
+            "from_array",
+            "image_stem",
+            "image_suffix",
+            "read_image",
+            "read_labels",
+            "write_image",
+        ),
+    },
+)

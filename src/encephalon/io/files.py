@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from encephalon.errors import InputError, MissingFileError, UnreadableFileError
 _CHUNK = 1 << 20
 # Bytes unpacked at once: bounds the second copy in memory.
 _PIECE = 1 << 22
-# Deflate cannot shrink by more (zlib's technical notes), so no size in a trailer above it is true.
-_LARGEST_RATIO = 1032
+# Scans shrink 2 to 10 times. A trailer that says more is most often the middle of a truncated file,
+# and the buffer grows where it is true.
+_LIKELY_RATIO = 16
 _GZIP = b"\x1f\x8b"
 _POINTERS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch it with  git lfs pull"),
@@ -26,26 +28,27 @@ _POINTERS = (
 
 def need_file(path: Path) -> None:
     """Raise MissingFileError or UnreadableFileError unless `path` is a file with content."""
-    if path.is_symlink() and not path.exists():
-        message = (
-            f"{path}: the link points to {path.readlink()}, which does not exist; fetch the data "
-            "(git annex get, datalad get) or mend the link."
-        )
-        raise MissingFileError(message)
-    if not path.exists():
-        message = f"{path}: there is no such file; check the path."
-        raise MissingFileError(message)
-    if not path.is_file():
-        message = f"{path}: expected a file, but it is a folder."
-        raise UnreadableFileError(message)
-    if path.stat().st_size == 0:
-        message = f"{path}: the file is empty (0 bytes); copy or download it again."
-        raise UnreadableFileError(message)
+    with _explained(path):
+        if path.is_symlink() and not path.exists():
+            message = (
+                f"{path}: the link points to {path.readlink()}, which does not exist; fetch the "
+                "data (git annex get, datalad get) or mend the link."
+            )
+            raise MissingFileError(message)
+        if not path.exists():
+            message = f"{path}: there is no such file; check the path."
+            raise MissingFileError(message)
+        if not path.is_file():
+            message = f"{path}: expected a file, but it is a folder or a device."
+            raise UnreadableFileError(message)
+        if path.stat().st_size == 0:
+            message = f"{path}: the file is empty (0 bytes); copy or download it again."
+            raise UnreadableFileError(message)
 
 
 def refuse_foreign(path: Path) -> None:
     """Raise UnreadableFileError when `path` is a pointer to data elsewhere, or text."""
-    with path.open("rb") as stream:
+    with _explained(path), path.open("rb") as stream:
         start = stream.read(256)
     _refuse_pointer(path, start)
     _refuse_text(path, start)
@@ -62,17 +65,23 @@ def read_bytes(path: str | Path) -> bytearray:
     """
     path = Path(path)
     need_file(path)
+    with _explained(path), path.open("rb") as stream:
+        start = stream.read(256)
+        _refuse_pointer(path, start)
+        stream.seek(0)
+        if start[:2] == _GZIP:
+            return _unpack(path, stream)
+        _refuse_text(path, start)
+        content = bytearray(path.stat().st_size)
+        del content[stream.readinto(content) :]
+        return content
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an OSError while reading `path` into an UnreadableFileError that says why."""
     try:
-        with path.open("rb") as stream:
-            start = stream.read(256)
-            _refuse_pointer(path, start)
-            stream.seek(0)
-            if start[:2] == _GZIP:
-                return _unpack(path, stream)
-            _refuse_text(path, start)
-            content = bytearray(path.stat().st_size)
-            del content[stream.readinto(content) :]
-            return content
+        yield
     except InputError:
         raise
     except OSError as error:
@@ -129,13 +138,13 @@ def _inflater() -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def _size_hint(stream: BufferedReader, packed: int) -> int:
-    """The unpacked size (mod 4 GiB) from gzip's last four bytes, bounded by what can be true."""
+    """The unpacked size (mod 4 GiB) from gzip's last four bytes, bounded by what is likely."""
     if packed < 18:
         return 0
     stream.seek(-4, 2)
     hint = int.from_bytes(stream.read(4), "little")
     stream.seek(0)
-    return min(hint, packed * _LARGEST_RATIO)
+    return min(hint, packed * _LIKELY_RATIO)
 
 
 def _truncated(path: Path, packed: int) -> UnreadableFileError:

@@ -7,8 +7,9 @@ when they are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from encephalon._lazy import lazy
 
 if TYPE_CHECKING:
     from encephalon.models.card import render_card
@@ -41,22 +42,17 @@ __all__ = [
     "verify_model",
 ]
 
-_HOMES = {
-    "card": ("render_card",),
-    "description": ("ModelDescription",),
-    "download": ("get_model",),
-    "exchange": ("export_model", "import_model"),
-    "folder": ("ModelFolder", "check_state", "open_model", "save_model"),
-    "info": ("model_info", "verify_model"),
-    "keras": ("read_keras_h5",),
-    "published": ("PublishedFile", "open_published"),
-    "registry": ("ModelSummary", "find_model", "list_models"),
-}
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+__getattr__ = lazy(
+    __name__,
+    {
+        "card": ("render_card",),
+        "description": ("ModelDescription",),
+        "download": ("get_model",),
+        "exchange": ("export_model", "import_model"),
+        "folder": ("ModelFolder", "check_state", "open_model", "save_model"),
+        "info": ("model_info", "verify_model"),
+        "keras": ("read_keras_h5",),
+        "published": ("PublishedFile", "open_published"),
+        "registry": ("ModelSummary", "find_model", "list_models"),
+    },
+)

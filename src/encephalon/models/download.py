@@ -47,18 +47,19 @@ def get_model(
     entry = registry_entries().get(name)
     # Looked at before locking, as a shared installation is often read-only.
     if entry is not None and not _is_there(entry):
+        place = _source(entry, offline or _offline_by_environment(), mirror)
         with locked(locations.installed_folder() / f".{entry.name}"):
             if not _is_there(entry):
-                _fetch(entry, offline or _offline_by_environment(), mirror)
+                _fetch(entry, place)
     return find_model(name)
 
 
-def _fetch(entry: RegistryEntry, offline: bool, mirror: str | None) -> None:
+def _source(entry: RegistryEntry, offline: bool, mirror: str | None) -> Path | str:
+    """Where to get the model: a file, or an address. Raises ModelError when there is neither."""
     source = mirror or os.environ.get(MIRROR_VARIABLE, "").strip()
     local = _local_source(source, entry)
     if local is not None:
-        install_registered(local, entry)
-        return
+        return local
     if offline:
         message = (
             f"The model {entry.name!r} is not on this machine and the network is not to be used: "
@@ -72,8 +73,15 @@ def _fetch(entry: RegistryEntry, offline: bool, mirror: str | None) -> None:
             "from there and give its path, or name a mirror that has it."
         )
         raise ModelError(message)
+    return address
+
+
+def _fetch(entry: RegistryEntry, place: Path | str) -> None:
+    if isinstance(place, Path):
+        install_registered(place, entry)
+        return
     part = locations.installed_folder() / f".{entry.file}.part"
-    _download(address, part, entry)
+    _download(place, part, entry)
     install_registered(part, entry)
     part.unlink(missing_ok=True)
 

@@ -6,8 +6,9 @@ Names are loaded when they are first used, so that importing this package costs 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from encephalon._lazy import lazy
 
 if TYPE_CHECKING:
     from encephalon.tables.bids import bids_table
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
     from encephalon.tables.samples import Sample, collect_samples, file_stem, table_samples
     from encephalon.tables.schema import Columns, Fault, Table
     from encephalon.tables.splits import SplitOptions, fold_table, split_table, use_fold
-
-_HOMES = {
-    "bids": ("bids_table",),
-    "checks": ("check_table", "checked", "fault_message"),
-    "joins": ("join_tables",),
-    "labels": ("map_labels", "verify_labels"),
-    "leakage": ("LeakageReport", "audit", "require_clean"),
-    "reading": ("is_table", "read_table", "write_table"),
-    "samples": ("Sample", "collect_samples", "file_stem", "table_samples"),
-    "schema": ("Columns", "Fault", "Table"),
-    "splits": ("SplitOptions", "fold_table", "split_table", "use_fold"),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Columns",
@@ -60,9 +48,17 @@ __all__ = [
     "write_table",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+__getattr__ = lazy(
+    __name__,
+    {
+        "bids": ("bids_table",),
+        "checks": ("check_table", "checked", "fault_message"),
+        "joins": ("join_tables",),
+        "labels": ("map_labels", "verify_labels"),
+        "leakage": ("LeakageReport", "audit", "require_clean"),
+        "reading": ("is_table", "read_table", "write_table"),
+        "samples": ("Sample", "collect_samples", "file_stem", "table_samples"),
+        "schema": ("Columns", "Fault", "Table"),
+        "splits": ("SplitOptions", "fold_table", "split_table", "use_fold"),
+    },
+)

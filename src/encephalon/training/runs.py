@@ -10,6 +10,7 @@ What is in it:
     checkpoint/          last.safetensors: where --resume goes on
     cache/               prepared inputs, safe to delete
     model/               the finished model folder
+    report.html          the curves
     evaluation/          what `encephalon evaluate` wrote
 """
 
@@ -66,6 +67,11 @@ class RunFolder:
     def model(self) -> Path:
         """The finished model folder."""
         return self.path / "model"
+
+    @property
+    def report(self) -> Path:
+        """The page with the curves."""
+        return self.path / "report.html"
 
     def begin(self, recipe_text: str, table_text: str) -> None:
         """Record what a new run will use; raises OutputExistsError for a folder with a run.

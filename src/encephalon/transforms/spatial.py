@@ -55,13 +55,13 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
         turn[first, first] = turn[second, second] = np.cos(angle)
         turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
         matrix = matrix @ turn
-    result: NDArray[np.float64] = matrix
-    return result
+    return matrix
 
 
 def _orientation(rng: np.random.Generator, ranges: SpatialRanges) -> NDArray[np.float64]:
     if rng.random() < ranges.any_orientation:
-        return np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], 3)
+        axes: NDArray[np.float64] = np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], 3)
+        return axes
     mirror = -1.0 if rng.random() < ranges.flip else 1.0
     return np.diag([mirror, 1.0, 1.0])
 

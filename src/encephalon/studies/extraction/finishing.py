@@ -17,6 +17,7 @@ from encephalon.models import ModelDescription, save_model
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.recipes import recipe_data
 from encephalon.recipes.schema import Recipe
+from encephalon.reports import Page, training_page
 from encephalon.studies.extraction.fitting import Fitted
 from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.tables import Table
@@ -28,7 +29,7 @@ PACKAGES = ("encephalon", "torch", "lightning", "numpy", "scipy", "onnx")
 
 
 def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path:
-    """Write `run.model` from the best weights and return its path.
+    """Write `run.model` from the best weights, and `run.report`; return the model's path.
 
     Floating-point weights are rounded to half precision, in the tensors and in the graph alike, so
     that both compute the same; that halves the folder and moves no border visibly.
@@ -47,13 +48,26 @@ def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path
             graph = Path(folder) / "graph.onnx"
             export_graph(network, graph, (1, 1, *ExtractionSettings().grids.coarse))
         save_model(run.model, describe(recipe, table, fitted), state, graph, None, overwrite=True)
+    _page(recipe, fitted).write(run.report, overwrite=True)
     return run.model
+
+
+def _page(recipe: Recipe, fitted: Fitted) -> Page:
+    settings = recipe.training
+    return training_page(
+        fitted.history,
+        recipe.title,
+        monitor=settings.monitor,
+        larger_is_better=settings.monitor_mode == "max",
+        about={"Recipe": recipe.name, "Mode": recipe.mode, "Seed": settings.seed},
+    )
 
 
 def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
     """What `model.toml` says of the trained network; the card is made from it."""
     history = fitted.history
-    best = max(history, key=lambda row: row.get("val_dice", 0.0)) if history else {}
+    sign = 1 if recipe.training.monitor_mode == "max" else -1
+    best = max(history, key=lambda row: sign * row[recipe.training.monitor]) if history else {}
     lesion = recipe.study.settings.get("target") == "lesion"
     return ModelDescription(
         name=recipe.name,

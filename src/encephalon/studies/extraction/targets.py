@@ -54,6 +54,7 @@ class Head:
 def head_from_labels(labels: NDArray[np.int16]) -> Head:
     """Prepare a RAS, 1 mm label map (I, J, K); raises ValueError when it holds no brain."""
     tissue = (labels > 0) & (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, CSF)
+    _require_brain(tissue)
     brain = enclose(tissue, (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, SPINAL_CORD))
     return _brain_head(labels, None, brain, _solid(tissue))
 
@@ -78,9 +79,13 @@ def _brain_head(
     brain: NDArray[np.bool_],
     tissue: NDArray[np.bool_],
 ) -> Head:
-    if not brain.any():
-        raise ValueError("holds no brain voxel")
+    _require_brain(brain)
     return _head(labels, image, [brain, tissue], _window(brain, MARGIN), _box(brain))
+
+
+def _require_brain(mask: NDArray[np.bool_]) -> None:
+    if not mask.any():
+        raise ValueError("holds no brain voxel")
 
 
 def _head(

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of heads, how an epoch is judged, and whole runs of four steps."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from encephalon.errors import ModelError, RecipeError, RunError
+from encephalon.models import locations
+from encephalon.recipes.schema import Training
+from encephalon.studies.extraction import study
+from encephalon.studies.extraction.fitting import _leave_to_first, fit
+from encephalon.studies.extraction.options import ExtractionSettings, Grids
+from encephalon.studies.extraction.targets import (
+    Head,
+    head_from_labels,
+    head_from_lesion,
+    head_from_mask,
+)
+from encephalon.studies.extraction.training import ExtractionTask
+from encephalon.training.runs import RunFolder
+from tests.studies.extraction.tiny_heads import (
+    SOUND,
+    install_brain_model,
+    label_map,
+    label_table,
+    pair_table,
+    radius,
+    recipe,
+    scan_of,
+    write,
+)
+
+GRIDS = Grids(coarse=(16, 16, 16), fine=(24, 24, 24))
+SETTINGS = ExtractionSettings(
+    grids=GRIDS, coarse_steps=2, coarse_share=0.0, coarse_batch=3, validation_samples=2
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing installed but what a test installs; one thread, so that two never compete."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(locations, "packaged_folder", lambda: tmp_path / "packaged")
+    return tmp_path / "home" / "models"
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> Head:
+    return head_from_labels(label_map())
+
+
+@pytest.fixture(scope="module")
+def real() -> Head:
+    return head_from_mask(scan_of(label_map()), np.isin(label_map(), (2, 3)))
+
+
+def task(heads: list[Head], seed: int = 0, **changes: Any) -> ExtractionTask:
+    settings = SETTINGS.model_copy(update=changes)
+    return ExtractionTask(heads, heads, settings, Training(seed=seed, batch_size=2))
+
+
+def test_a_batch_depends_on_its_number_and_the_seed_alone(synthetic: Head, real: Head) -> None:
+    """In any order, from any task, whatever the global generators do."""
+    first, second = task([synthetic, real]), task([synthetic, real])
+    expected = [first.batch(n) for n in range(4)]
+    torch.manual_seed(9)
+    for number in (3, 1, 0, 2):
+        assert all(map(torch.equal, second.batch(number), expected[number]))
+    assert not torch.equal(task([synthetic, real], seed=1).batch(0)[0], expected[0][0])
+
+
+def test_training_begins_on_the_coarse_grid(synthetic: Head) -> None:
+    """Two coarse batches of three heads, then fine ones of two; distances in grid voxels."""
+    shapes = [task([synthetic]).batch(n)[0].shape for n in range(4)]
+    assert shapes == [(3, 1, 16, 16, 16)] * 2 + [(2, 1, 24, 24, 24)] * 2
+    _, target = task([synthetic]).batch(2)
+    assert target.shape == (2, 2, 24, 24, 24)
+    steps = torch.stack(torch.gradient(target[:, 0], dim=(1, 2, 3))).norm(dim=0)
+    assert steps[target[:, 0].abs() < 1].median().item() == pytest.approx(1, abs=0.15)
+
+
+def test_images_are_normalised_and_hold_the_brain(synthetic: Head, real: Head) -> None:
+    """Within [0, 1], synthetic or real; the brain lies inside the grid."""
+    for heads in ([synthetic], [real]):
+        for number in range(4):
+            image, target = task(heads).batch(number)
+            assert image.min() >= 0
+            assert image.max() <= 1
+            assert ((target[:, 0] > 0).float().mean((1, 2, 3)) > 0.02).all()
+
+
+def test_the_share_of_real_heads_is_the_recipes(synthetic: Head, real: Head) -> None:
+    """All, none, or about half of the samples."""
+    rng = np.random.default_rng(0)
+    for share, low, high in ((0.0, 0, 0), (1.0, 200, 200), (0.5, 70, 130)):
+        mixed = task([synthetic, real], real_share=share)
+        assert low <= sum(mixed._head(rng) is real for _ in range(200)) <= high
+
+
+class Oracle(nn.Module):
+    """Says what it was told to, whatever it sees."""
+
+    def __init__(self, answers: list[Tensor]) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def forward(self, _image: Tensor) -> Tensor:
+        return self.answers.pop(0)[None]
+
+
+def truths(of: ExtractionTask) -> list[Tensor]:
+    """The targets of the validation samples, in the order in which they are asked for."""
+    seen: list[Tensor] = []
+    sample = of.sample
+    of.sample = lambda *a: seen.append((s := sample(*a))[1]) or s  # type: ignore[method-assign, func-returns-value]
+    borders = 2 if of.settings.target == "brain" else 1
+    blank = [torch.zeros(borders, *size) for size in [GRIDS.fine] * 2 + [GRIDS.coarse] * 2]
+    of.validate(Oracle(blank), torch.device("cpu"))
+    of.sample = sample  # type: ignore[method-assign]
+    return seen
+
+
+def test_a_perfect_network_scores_1_and_a_wrong_one_what_it_deserves(synthetic: Head) -> None:
+    """Dice 1 and no error for the truth; an error of half a voxel for a border that is off so."""
+    judge = task([synthetic])
+    answers = truths(judge)
+    perfect = judge.validate(Oracle(list(answers)), torch.device("cpu"))
+    assert perfect["dice_fine"] == perfect["dice_coarse"] == perfect["dice"] == 1
+    assert perfect["border_fine"] == perfect["loss"] == 0
+    off = judge.validate(Oracle([answer + 0.5 for answer in answers]), torch.device("cpu"))
+    assert off["border_fine"] == pytest.approx(0.5)
+    assert 0.8 < off["dice"] < 1
+
+
+def test_validation_is_the_same_every_epoch(synthetic: Head) -> None:
+    """Its draws are fixed, so that epochs can be compared."""
+    judge = task([synthetic])
+    assert all(map(torch.equal, truths(judge), truths(judge)))
+
+
+def lesion_head(size: float) -> Head:
+    """A scan of the plain head with a lesion of `size` voxels, and the box of its brain."""
+    labels = label_map()
+    brain = np.argwhere(np.isin(labels, (2, 3)))
+    box = np.stack([brain.min(0), brain.max(0)], axis=1)
+    return head_from_lesion(scan_of(labels), radius(labels.shape, (20, 26, 23)) < size, box)
+
+
+def test_lesions_are_one_channel_on_the_grid_of_the_brain() -> None:
+    """The lesion is small in the grid because the grid is laid around the brain."""
+    lesions = task([lesion_head(5)], target="lesion", coarse_steps=0)
+    _, target = lesions.batch(0)
+    assert target.shape == (2, 1, 24, 24, 24)
+    assert 0.001 < (target > 0).float().mean() < 0.05
+
+
+def test_finding_nothing_where_there_is_nothing_is_right() -> None:
+    """Both empty is a Dice of 1, and no border has no error."""
+    healthy = task([lesion_head(0)], target="lesion")
+    scores = healthy.validate(Oracle(truths(healthy)), torch.device("cpu"))
+    assert scores["dice"] == 1
+    assert scores["border_fine"] == 0
+
+
+def run_fit(folder: Path, of: Any, table: Any, **options: Any) -> Any:
+    run = RunFolder(folder)
+    return fit(of, table, run, resume=False, device="cpu", workers=1, **options)
+
+
+def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
+    """Two epochs of two steps, end to end: run folder, history, graph, and a mask of a scan."""
+    sound = recipe("brain-extraction", SOUND)
+    table = label_table(tmp_path, sound)
+    model = study.train(sound, table, tmp_path / "run", device="cpu", workers=1)
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
+    from encephalon.io import read_image
+    from encephalon.models import open_model
+
+    opened = open_model(model)
+    assert opened.graph is not None
+    assert opened.description.training_data["label_maps"] == 3
+    predictor = study.make_predictor(opened, {"device": "cpu"})
+    scan = write(scan_of(label_map()), tmp_path / "scan.nii.gz")
+    made = predictor.predict(read_image(scan))
+    assert made.images["mask"].data.shape == (48, 52, 46)
+
+
+def test_a_run_resumes_to_the_same_model(tmp_path: Path) -> None:
+    """Interrupted at its third step of four, with heads from the cache."""
+    sound = recipe("brain-extraction", SOUND)
+    table = label_table(tmp_path, sound)
+    whole = run_fit(tmp_path / "whole", sound, table)
+
+    def interrupt(progress: Any, _losses: Any) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(tmp_path / "cut", sound, table, report=interrupt)
+    resumed = fit(sound, table, RunFolder(tmp_path / "cut"), resume=True, device="cpu", workers=1)
+    assert resumed.history == whole.history
+    assert all(torch.equal(resumed.state[k], whole.state[k]) for k in whole.state)
+
+
+def test_pairs_train_as_well_as_label_maps(tmp_path: Path) -> None:
+    """A table of scans with masks, nothing synthesised."""
+    sound = recipe("brain-extraction", SOUND)
+    fitted = run_fit(tmp_path / "run", sound, pair_table(tmp_path, sound))
+    assert all(np.isfinite(row["train_loss"]) for row in fitted.history)
+
+
+def test_meningioma_starts_from_the_brain_with_a_new_head(
+    tmp_path: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Transfer end to end: brain boxes found, frozen layers as they came, one border learnt."""
+    brain = recipe("brain-extraction", SOUND)
+    (tmp_path / "brain").mkdir()
+    trained = study.train(
+        brain, label_table(tmp_path / "brain", brain), tmp_path / "run0", device="cpu", workers=1
+    )
+    install_brain_model(home, threshold=0.4)
+    changes = SOUND | {
+        "network.options": "{ channels = [2, 3], borders = 1 }",
+        "training.start_from": str(trained),
+        "study.coarse_steps": "0",
+    }
+    lesion = recipe("meningioma", changes)
+    with caplog.at_level(logging.INFO):
+        fitted = run_fit(tmp_path / "run", lesion, pair_table(tmp_path, lesion, brain=(2,)))
+    assert "new head: head.weight, head.bias" in caplog.text
+    from encephalon.models import open_model
+
+    start = open_model(trained).tensors()
+    assert torch.equal(
+        fitted.state["stem.0.0.weight"], torch.from_numpy(start["stem.0.0.weight"]).float()
+    )
+    assert not np.array_equal(
+        fitted.state["up.0.reduce.weight"].numpy(), start["up.0.reduce.weight"].astype(np.float32)
+    )
+    assert fitted.state["head.weight"].shape[0] == 8
+
+
+def test_a_start_that_is_not_there_ends_before_training(tmp_path: Path) -> None:
+    """A run never falls back to random weights."""
+    sound = recipe("brain-extraction", SOUND | {"training.start_from": "brain-extractor"})
+    with pytest.raises(ModelError, match="brain-extractor"):
+        run_fit(tmp_path / "run", sound, label_table(tmp_path, sound))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"network.options": "{ channels = [2, 3], borders = 1 }"}, "borders to 2"),
+        ({"study.grids": "{ coarse = [16, 18, 16] }"}, "multiples of 4 voxels"),
+        ({"mode": "legacy", "study": "{ name = 'extraction' }"}, "trains the network 'keras-unet'"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused(
+    tmp_path: Path, changes: dict[str, str], reason: str
+) -> None:
+    """Before a single head is prepared."""
+    base = {} if "study" in changes else SOUND
+    sound = recipe("brain-extraction", base | changes)
+    with pytest.raises(RecipeError, match=reason):
+        run_fit(tmp_path / "run", sound, label_table(tmp_path, sound))
+    assert not (tmp_path / "run" / "cache").exists()
+
+
+def test_only_the_first_of_several_processes_goes_on_after_training() -> None:
+    """The others run the same program, and would finish and say everything again."""
+    first, second = (Mock(is_global_zero=zero) for zero in (True, False))
+    _leave_to_first(first)
+    with pytest.raises(SystemExit) as left:
+        _leave_to_first(second)
+    assert left.value.code == 0
+    second.barrier.assert_called_once()
+
+
+def test_a_table_without_validation_rows_is_refused(tmp_path: Path) -> None:
+    """There would be nothing to choose the best epoch by."""
+    sound = recipe("brain-extraction", SOUND)
+    table = label_table(tmp_path, sound).select([0, 1])
+    with pytest.raises(RunError, match=r"no row whose split is 'validation'"):
+        run_fit(tmp_path / "run", sound, table)
