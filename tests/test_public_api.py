@@ -12,7 +12,7 @@ import pytest
 
 import encephalon
 from encephalon import api, errors
-from encephalon.errors import ContentError, MissingFileError, UsageError
+from encephalon.errors import ContentError, MissingFileError, OutputError, UsageError
 from encephalon.io import Image, write_image
 from tests.cli.conftest import Threshold
 
@@ -156,6 +156,24 @@ def test_the_report_shows_what_was_done_and_what_failed(tmp_path: Path, head: Im
     assert over.report == out / "report.html"
     assert model.predict_batch([good], out, overwrite=True, report=False).report is None
     assert model.predict_batch([good], tmp_path / "mask.nii.gz").report is None
+
+
+def test_a_report_that_cannot_be_written_costs_no_results(
+    tmp_path: Path, head: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full at the end is one more failure, named beside the others."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("report.html could not be written: the disk is full.")
+
+    good = write_image(head.data, tmp_path / "good.nii.gz", head)
+    model = _model()
+    model.study.make_report = _FakePage
+    monkeypatch.setattr(_FakePage, "write", full)
+    result = model.predict_batch([good, tmp_path / "absent.nii.gz"], tmp_path / "out")
+    assert [row["id"] for row in result.rows] == ["good", "absent"]
+    assert [failure.id for failure in result.failures] == ["absent", "report.html"]
+    assert result.report is None
 
 
 def test_an_unknown_device_is_a_usage_error() -> None:

@@ -22,6 +22,8 @@ Each class is also the builtin that a caller would think of first.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class EncephalonError(Exception):
     """Anything that Encephalon reports in one sentence instead of a traceback."""
@@ -96,3 +98,15 @@ def require_extra(module: str, extra: str, purpose: str) -> None:
             f"run  pip install 'encephalon[{extra}]'."
         )
         raise MissingExtraError(message)
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """What a message says after an unknown `word`: the nearest of `known`, or all of them.
+
+    `otherwise` comes before the list, as "known models:" does in "known models: a, b."
+    """
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(word, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(names)}."

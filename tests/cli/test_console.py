@@ -91,6 +91,17 @@ def test_columns_are_aligned() -> None:
     assert text.splitlines() == ["name    size", "a       1.235", "longer"]
 
 
+def test_a_name_that_the_terminal_cannot_show_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Letters outside its alphabet, and bytes that are no letters, are spelt out."""
+    for encoding, shown in (("ascii", r"\xe9 \udcff"), ("utf-8", r"é \udcff")):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        Console().say("é \udcff")
+        assert stream.buffer.getvalue().decode(encoding) == f"{shown}\n"  # type: ignore[attr-defined]
+
+
 def test_an_empty_table_says_so() -> None:
     """Nothing to list is a sentence, not an empty line."""
     assert table([]) == "nothing to list"

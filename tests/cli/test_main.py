@@ -49,7 +49,7 @@ def test_every_verb_has_help(run: Run, verb: str) -> None:
     """`VERB --help` ends with 0 and says what the verb does."""
     result = run(verb, "--help")
     assert result.code == 0
-    assert VERBS[verb].help in " ".join(result.out.split())
+    assert VERBS[verb] in " ".join(result.out.split())
 
 
 def test_version_is_the_package_version(run: Run) -> None:

@@ -93,6 +93,7 @@ def test_a_grid_needs_three_positive_sizes(shape: tuple[int, ...]) -> None:
     ("matrix", "words"),
     [
         (np.diag([1.0, 0.0, 1.0, 1.0]), "voxel size must be positive, but it is 1 x 0 x 1 mm"),
+        (np.diag([2000.0, 2000, 2000, 1]), "2000 x 2000 x 2000 mm is too large.*fix the units"),
         (np.full((4, 4), np.nan), "not finite"),
         (np.eye(3), "of shape"),
         (np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "singular"),

@@ -205,3 +205,10 @@ def test_a_folder_that_cannot_be_exchanged_comes_back(
         (folder / "new").touch()
     assert left_over(tmp_path) == ["model"]
     assert left_over(tmp_path / "model") == ["old"]
+
+
+def test_a_name_that_is_no_text_is_written_as_json_spells_it(tmp_path: Path) -> None:
+    """One odd file name must not cost a batch its table; JSON even gives the name back."""
+    name = "scan-\udcff.nii"
+    assert write_text(tmp_path / "a.csv", name).read_text() == r"scan-\udcff.nii"
+    assert json.loads(write_json(tmp_path / "a.json", {"name": name}).read_text())["name"] == name

@@ -216,12 +216,29 @@ def test_micrometres_are_turned_into_millimetres_and_back(tmp_path: Path) -> Non
         ({"sizeof_hdr": 12345}, "expected a NIfTI file"),
         ({"magic": b"ni1"}, "voxels are in another file"),
         ({"magic": b"xyz"}, "this is not NIfTI"),
+        ({"vox_offset": np.nan}, "its vox_offset is nan"),
+        ({"vox_offset": -16.0}, "its vox_offset is -16"),
+        ({"vox_offset": 16.0}, "its vox_offset is 16"),
     ],
 )
 def test_a_damaged_header_is_refused(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
     """Impossible sizes and foreign headers are one sentence each."""
     with pytest.raises(UnreadableFileError, match=words):
         read_image(saved(tmp_path / "a.nii", DATA, **fields))
+
+
+def test_a_header_without_an_offset_is_followed_by_its_voxels(tmp_path: Path) -> None:
+    """Programs that write vox_offset 0 mean the end of the header."""
+    path = saved(tmp_path / "a.nii", DATA, vox_offset=0)
+    assert np.array_equal(read_image(path).data, DATA)
+
+
+def test_a_file_shorter_than_a_header_says_how_short(tmp_path: Path) -> None:
+    """Its first bytes would look like NIfTI."""
+    path = saved(tmp_path / "a.nii", DATA)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UnreadableFileError, match="there are only 200 bytes in it"):
+        read_image(path)
 
 
 def test_an_unknown_type_is_refused(tmp_path: Path) -> None:

@@ -95,16 +95,22 @@ def test_ids_stay_unique_where_case_is_ignored(tmp_path: Path) -> None:
 
 
 def test_files_that_differ_by_suffix_alone_are_numbered(tmp_path: Path) -> None:
-    """No folder tells a.nii from a.nii.gz."""
-    found = ids(collect_samples(touch(tmp_path, "a.nii", "a.nii.gz")))
-    assert len(set(found)) == 2
-    assert found[1] == f"{found[0]}-2"
+    """No folder tells a.nii from a.nii.gz, so the names of folders stay out of it."""
+    paths = touch(tmp_path, "x/a.nii", "x/a.nii.gz", "b.nii", "b.mgz", "y/a.nii")
+    assert ids(collect_samples(paths)) == ["x_a", "x_a-2", "b", "b-2", "y_a"]
+
+
+def test_a_link_to_nothing_in_a_folder_is_a_sample(tmp_path: Path) -> None:
+    """A scan that was never fetched fails aloud instead of being passed over."""
+    touch(tmp_path, "a.nii.gz")
+    (tmp_path / "b.nii.gz").symlink_to("../.git/annex/objects/b")
+    assert ids(collect_samples([tmp_path])) == ["a", "b"]
 
 
 def test_an_id_never_holds_what_a_file_name_must_not(tmp_path: Path) -> None:
-    """Blanks and brackets go; letters of any alphabet stay."""
-    (sample,) = collect_samples(touch(tmp_path, "Gehirn (Kopie) é.nii"))
-    assert sample.id == "Gehirn-Kopie-é"
+    """Blanks and brackets go, as does what would look like a flag; letters of any alphabet stay."""
+    found = collect_samples(touch(tmp_path, "Gehirn (Kopie) é.nii", "-x (1).nii", "\udcff.nii"))
+    assert ids(found) == ["Gehirn-Kopie-é", "x-1", "image"]
 
 
 def test_a_table_gives_a_sample_a_row(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def _samples(
     from encephalon.tables import Sample, collect_samples, file_stem
 
     places = [Path(place).expanduser() for place in inputs]
-    present = [place for place in places if place.exists()] or places
+    present = [place for place in places if os.path.exists(place)] or places  # noqa: PTH110
     samples = collect_samples(
         present,
         columns,

@@ -6,6 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encephalon.errors import OutputError
+from encephalon.inference.batch import Failure
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -40,11 +43,16 @@ class ReportPage:
             self._shown.add(sample.id)
 
     def write(self, result: BatchResult, overwrite: bool) -> Path | None:
+        """The page's path, or None: one that cannot be written is one more failure of `result`."""
         if self._page is None:
             return None
         failures = [(one.id, one.message) for one in result.failures if one.id not in self._shown]
         path = _free(self._folder / REPORT, overwrite)
-        self._page.write(path, failures, overwrite=overwrite)
+        try:
+            self._page.write(path, failures, overwrite=overwrite)
+        except OutputError as error:
+            result.failures.append(Failure(REPORT, str(error), error.with_traceback(None)))
+            return None
         return path
 
 

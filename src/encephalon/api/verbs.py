@@ -80,14 +80,16 @@ def train(
     device: str = "auto",
     devices: int = 1,
     workers: int = 2,
+    threads: int | None = None,
     report: Callable[[Any, Mapping[str, float]], None] | None = None,
 ) -> Path:
     """Train a model and return its folder, `output`/model.
 
     `table` names the samples and their split; `resume` goes on with the run in `output`, bit for
-    bit on the CPU. `devices` is the number of GPUs, `workers` that of processes preparing samples;
-    `report` is called after every step with the progress and the losses. Raises
-    RecipeError, TableError, RunError, and MissingExtraError without the extra `train`.
+    bit on the CPU. `devices` is the number of GPUs, `workers` that of processes preparing samples,
+    `threads` that of the CPU threads (all by default); `report` is called after every step with
+    the progress and the losses. Raises RecipeError, TableError, RunError, and MissingExtraError
+    without the extra `train`.
     """
     from encephalon.errors import require_extra
     from encephalon.studies.registry import load_study
@@ -105,6 +107,7 @@ def train(
         device=device,
         devices=devices,
         workers=workers,
+        threads=threads,
         report=report,
     )
     return folder

@@ -14,7 +14,6 @@ import typer
 from encephalon.cli import flags
 from encephalon.cli.console import Console, table
 from encephalon.cli.phantom import write_phantom
-from encephalon.cli.register import add_verb
 from encephalon.errors import RunError
 
 PREDICT = ["-m", "encephalon", "predict"]
@@ -29,15 +28,8 @@ class Timing:
     peak_mib: float
 
 
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_verb(app, name, text, bench)
-
-
 def bench(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A name, a folder or a weights file.")
-    ] = "brain-extraction",
+    model: flags.Model = "brain-extraction",
     image: Annotated[
         Path | None,
         typer.Option("--image", help="Your own scan; a phantom otherwise.", metavar="FILE"),

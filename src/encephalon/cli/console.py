@@ -7,15 +7,13 @@ after two seconds of work. Colour is left out in pipes and where NO_COLOR is set
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
@@ -43,7 +41,9 @@ class Console:
         logger.handlers[:] = [_Handler()]
         logger.propagate = False
         logging.captureWarnings(True)
-        logging.getLogger("py.warnings").handlers[:] = [_Handler() if self.verbose else _silent()]
+        logging.getLogger("py.warnings").handlers[:] = [
+            _Handler() if self.verbose else logging.NullHandler()
+        ]
 
     def say(self, text: str) -> None:
         """Print a line for people: nothing with --quiet, and nothing with --json."""
@@ -58,7 +58,9 @@ class Console:
     def result(self, data: Any, text: str | Callable[[], str]) -> None:
         """Print what the command was asked for: `data` with --json, `text` otherwise."""
         if self.as_json:
-            _write(json.dumps(data, default=plain, indent=2, ensure_ascii=False), sys.stdout)
+            from encephalon.io.atomic import json_text
+
+            _write(json_text(data).rstrip("\n"), sys.stdout)
         else:
             _write(text if isinstance(text, str) else text(), sys.stdout)
 
@@ -168,17 +170,6 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     return "\n".join(lines)
 
 
-def plain(value: Any) -> Any:
-    """`value` as something JSON can hold: paths, dataclasses, numpy scalars and arrays."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, set | frozenset | tuple):
-        return list(value)
-    return os.fspath(value) if isinstance(value, Path) else str(value)
-
-
 def _cell(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -189,11 +180,9 @@ def _coloured(text: str, code: str) -> str:
 
 
 def _write(text: str, stream: TextIO) -> None:
-    print(text, file=stream, flush=True)
-
-
-def _silent() -> logging.Handler:
-    return logging.NullHandler()
+    # A name may hold letters that the terminal lacks, or bytes that are no letters.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 def _nothing(done: int, total: int | None = None, item: str = "") -> None:

@@ -11,14 +11,8 @@ import typer
 from encephalon.cli import flags
 from encephalon.cli.console import Console
 from encephalon.cli.phantom import write_phantom
-from encephalon.cli.register import add_verb
 
 PHANTOM = "phantom.nii.gz"
-
-
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_verb(app, name, text, demo)
 
 
 def demo(
@@ -27,9 +21,7 @@ def demo(
         Path | None,
         typer.Option("--image", help="Your own scan in the phantom's place.", metavar="FILE"),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name, a folder or a weights file.")
-    ] = "brain-extraction",
+    model: flags.ModelOption = "brain-extraction",
     device: flags.Device = "auto",
     threads: flags.Threads = None,
     overwrite: flags.Overwrite = False,

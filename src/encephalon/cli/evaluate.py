@@ -3,24 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console
-from encephalon.cli.register import add_verb
-
-
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_verb(app, name, text, evaluate)
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A name, a folder or a weights file.")
-    ],
+    model: flags.Model,
     table: flags.Table,
     output: flags.Output,
     more: flags.Options = None,

@@ -43,6 +43,13 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def selection(
+    suffix: str | None, participants: str | None, sessions: str | None
+) -> dict[str, list[str]]:
+    """Which images of a BIDS dataset, in the words of Python; only what the user said."""
+    return given(suffixes=words(suffix), participants=words(participants), sessions=words(sessions))
+
+
 def _device(value: str) -> str:
     from encephalon.inference.devices import check_device
 
@@ -52,6 +59,13 @@ def _device(value: str) -> str:
 def _flag(*names: str, text: str, callback: Callable[..., Any] | None = None, **more: Any) -> Any:
     return typer.Option(*names, help=text, callback=callback, **more)
 
+
+_MODEL = "A model's name, a model or run folder, or a published weights file."
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
+ModelOption = Annotated[str, _flag("-m", "--model", text=_MODEL, metavar="MODEL")]
+Recipe = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A built-in recipe's name, or a TOML file.")
+]
 
 # What every verb that works on data has.
 Output = Annotated[Path, _flag("-o", "--output", text="Where the results go.", metavar="PLACE")]

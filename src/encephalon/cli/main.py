@@ -6,45 +6,33 @@ Only the module of the verb that was asked for is imported, so that help stays q
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
 
 import typer
 
 from encephalon import __version__
 from encephalon.cli import console
-from encephalon.cli.register import settings
-from encephalon.errors import EncephalonError
+from encephalon.cli.register import add, settings
+from encephalon.errors import EncephalonError, did_you_mean
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
-# Read by libraries when they are first imported. Threads that spin while they wait, and BLAS threads
-# for the small products of resampling, take the cores from the network: twice the time in all.
+# Read by libraries when they are first imported. Threads that spin while they wait, and BLAS
+# threads for the small products of resampling, take the cores from the network: twice the time.
 _CALM = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 _INTERRUPTED = 130  # what typer turns Ctrl-C into, as shells do
 
-
-@dataclass(frozen=True)
-class Verb:
-    """A line of the help: the module that registers the verb, and what the verb does."""
-
-    module: str
-    help: str
-
-
-VERBS: dict[str, Verb] = {
-    "predict": Verb("predict", "Predict on files, a folder, a table or a BIDS dataset."),
-    "predict-bids": Verb("predict_bids", "Predict as a BIDS-App: BIDS_DIR OUT participant."),
-    "train": Verb("train", "Train a model from a recipe and a table."),
-    "evaluate": Verb("evaluate", "Score a model on a table with known answers."),
-    "table": Verb("table", "Make, check and split tables of samples."),
-    "recipes": Verb("recipes", "List, show and check recipes."),
-    "models": Verb("models", "List, inspect, fetch and verify models."),
-    "bench": Verb("bench", "Time a model on this machine, whole process and memory."),
-    "demo": Verb("demo", "Mask the brain of a phantom, or of your own scan."),
+VERBS = {
+    "predict": "Predict on files, a folder, a table or a BIDS dataset.",
+    "predict-bids": "Predict as a BIDS-App: BIDS_DIR OUT participant.",
+    "train": "Train a model from a recipe and a table.",
+    "evaluate": "Score a model on a table with known answers.",
+    "table": "Make, check and split tables of samples.",
+    "recipes": "List, show and check recipes.",
+    "models": "List, inspect, fetch and verify models.",
+    "bench": "Time a model on this machine, whole process and memory.",
+    "demo": "Mask the brain of a phantom, or of your own scan.",
 }
 
 EPILOG = """\b
@@ -66,11 +54,11 @@ def build(verbs: Sequence[str]) -> typer.Typer:
         context_settings=settings(),
     )
     app.callback()(_root)
-    for name, verb in VERBS.items():
+    for name, text in VERBS.items():
         if name in verbs:
-            import_module(f"encephalon.cli.{verb.module}").register(app, name, verb.help)
+            add(app, name, text)
         else:
-            app.command(name, help=verb.help)(_elsewhere)
+            app.command(name, help=text)(_elsewhere)
     return app
 
 
@@ -118,7 +106,8 @@ def _explain(error: BaseException, verbs: list[str]) -> tuple[str, int]:
         case KeyboardInterrupt() | typer.Abort():
             return "Interrupted: finished results are kept, nothing half-written is left.", FAILED
         case OSError():
-            return str(error), FAILED
+            place = f"{error.filename}: " if error.filename else ""
+            return f"{place}{error.strerror or error}; check the path and its permissions.", FAILED
     kind = type(error).__name__
     return f"Unexpected {kind}: {error} (a fault of Encephalon; -vv shows where).", FAILED
 
@@ -128,9 +117,8 @@ def _wrong_arguments(error: typer.TyperException, verbs: list[str]) -> str:
     message = error.format_message()
     known = [name for name in verbs if name in VERBS]
     if verbs and not known:
-        near = difflib.get_close_matches(verbs[0], VERBS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}."
-        message = f"There is no verb {verbs[0]!r}; {hint}"
+        meant = did_you_mean(verbs[0], VERBS, "the verbs are")
+        message = f"There is no verb {verbs[0]!r}; {meant}"
     stop = "" if message.endswith((".", "?")) else "."
     return f"{message}{stop} See  {' '.join(['encephalon', *known, '--help'])}"
 

@@ -11,23 +11,13 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console, table
-from encephalon.cli.register import add_group
 
 if TYPE_CHECKING:
     from encephalon.models import ModelFolder, PublishedFile
 
-Name = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A name, a model folder or a weights file.")
-]
 Registered = Annotated[
     str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
 ]
-
-
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    commands = (list_, info, get, verify, import_, export)
-    add_group(app, name, text, commands)
 
 
 def list_(as_json: flags.AsJson = False) -> None:
@@ -40,7 +30,7 @@ def list_(as_json: flags.AsJson = False) -> None:
     Console(as_json=as_json).result(rows, lambda: table(shown, columns))
 
 
-def info(model: Name, as_json: flags.AsJson = False) -> None:
+def info(model: flags.Model, as_json: flags.AsJson = False) -> None:
     """Say everything that is known of a model."""
     from encephalon.models import model_info
 
@@ -68,7 +58,7 @@ def get(
     _announce(console, found)
 
 
-def verify(model: Name, quiet: flags.Quiet = False, as_json: flags.AsJson = False) -> None:
+def verify(model: flags.Model, quiet: flags.Quiet = False, as_json: flags.AsJson = False) -> None:
     """Hash every file of a model and compare."""
     from encephalon.models import verify_model
 
@@ -94,7 +84,7 @@ def import_(
 
 
 def export(
-    model: Name,
+    model: flags.Model,
     output: flags.Output,
     overwrite: flags.Overwrite = False,
     quiet: flags.Quiet = False,
@@ -125,3 +115,6 @@ def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
             text = "" if value is None else str(value)
             lines.append(f"{indent}{key}: {text}".rstrip())
     return lines
+
+
+COMMANDS = (list_, info, get, verify, import_, export)

@@ -10,30 +10,19 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console
-from encephalon.cli.register import add_verb
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="A model's name, a model or run folder, or a published weights file."
-    ),
-]
 Inputs = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT",
         help="Image files, a folder of them, a DICOM folder, a table, or a BIDS dataset.",
+        readable=False,  # one that is not fails alone, like every other bad file
     ),
 ]
 
 
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_verb(app, name, text, predict)
-
-
 def predict(
-    model: Model,
+    model: flags.Model,
     inputs: Inputs,
     output: flags.Output,
     border: flags.Border = None,
@@ -79,11 +68,7 @@ def predict(
         save=flags.words(save),
         **flags.values(more),
     )
-    selection = flags.given(
-        suffixes=flags.words(suffix),
-        participants=flags.words(participant_label),
-        sessions=flags.words(session_label),
-    )
+    selection = flags.selection(suffix, participant_label, session_label)
     run(
         Console(verbose, quiet, as_json),
         {"model": model, "device": device, "threads": threads, "offline": offline, **options},

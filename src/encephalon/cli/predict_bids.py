@@ -11,16 +11,10 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console
-from encephalon.cli.register import add_verb
 from encephalon.errors import UsageError
 
 LEVEL = "participant"
 _LABEL_FLAGS = ("--participant-label", "--session-label", "--session-id")
-
-
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_verb(app, name, text, predict_bids)
 
 
 def gather_labels(words: Sequence[str]) -> list[str]:
@@ -44,9 +38,7 @@ def predict_bids(
     bids_dir: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where the derivatives go.")],
     level: Annotated[str, typer.Argument(metavar="LEVEL", help="participant")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name, a folder or a weights file.")
-    ] = "brain-extraction",
+    model: flags.ModelOption = "brain-extraction",
     participant_label: flags.Participants = None,
     session_label: flags.Sessions = None,
     suffix: flags.Suffix = None,
@@ -81,11 +73,7 @@ def predict_bids(
         message = f"{bids_dir} is no BIDS dataset: it has no dataset_description.json."
         raise UsageError(message)
     options = flags.given(border=border, csf=csf, save=flags.words(save), **flags.values(more))
-    selection = flags.given(
-        suffixes=flags.words(suffix),
-        participants=flags.words(participant_label),
-        sessions=flags.words(session_label),
-    )
+    selection = flags.selection(suffix, participant_label, session_label)
     run(
         Console(verbose, quiet, as_json),
         {"model": model, "device": device, "threads": threads, "offline": offline, **options},

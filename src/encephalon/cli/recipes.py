@@ -11,17 +11,6 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console, table
-from encephalon.cli.register import add_group
-
-
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_group(app, name, text, (list_, show, check))
-
-
-Name = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A built-in recipe's name, or a TOML file.")
-]
 
 
 def list_(as_json: flags.AsJson = False) -> None:
@@ -36,7 +25,7 @@ def list_(as_json: flags.AsJson = False) -> None:
     )
 
 
-def show(recipe: Name) -> None:
+def show(recipe: flags.Recipe) -> None:
     """Print a recipe as TOML: `encephalon recipes show NAME > mine.toml` starts your own."""
     from encephalon.recipes.loading import show_recipe
 
@@ -44,7 +33,7 @@ def show(recipe: Name) -> None:
 
 
 def check(
-    recipe: Name,
+    recipe: flags.Recipe,
     changes: flags.Set = None,
     dump: Annotated[
         bool, typer.Option("--dump", help="Print it with every default written out.")
@@ -67,3 +56,6 @@ def check(
         {"recipe": loaded.name, "valid": True},
         f"{source}: a valid recipe for the study {loaded.study.name!r}",
     )
+
+
+COMMANDS = (list_, show, check)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a verb module adds itself to the command: the same manners for each."""
+"""How the module of a verb becomes part of the command: the same manners for each."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import typer
@@ -21,10 +22,23 @@ def settings() -> dict[str, Any]:
     }
 
 
-def add_group(
+def add(app: typer.Typer, name: str, text: str) -> None:
+    """Add the verb `name` from the module of that name; its help begins with `text`.
+
+    The module has a function of that name too, or, for a verb that has verbs of its own such as
+    `models list`, the functions of these in COMMANDS.
+    """
+    word = name.replace("-", "_")
+    module = import_module(f"encephalon.cli.{word}")
+    if hasattr(module, "COMMANDS"):
+        _add_group(app, name, text, module.COMMANDS)
+    else:
+        _add_verb(app, name, text, getattr(module, word))
+
+
+def _add_group(
     app: typer.Typer, name: str, text: str, commands: Sequence[Callable[..., None]]
 ) -> None:
-    """Add a verb that has verbs of its own, such as `models list`, named as their functions."""
     group = typer.Typer(
         help=text, no_args_is_help=True, rich_markup_mode=None, context_settings=settings()
     )
@@ -35,7 +49,6 @@ def add_group(
     app.add_typer(group, name=name)
 
 
-def add_verb(app: typer.Typer, name: str, text: str, function: Callable[..., None]) -> None:
-    """Add a plain verb; `text` opens its help, the function's docstring goes on."""
+def _add_verb(app: typer.Typer, name: str, text: str, function: Callable[..., None]) -> None:
     more = inspect.cleandoc(function.__doc__ or "")
     app.command(name, help=f"{text}\n\n{more}", context_settings=settings())(function)

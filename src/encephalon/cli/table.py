@@ -11,7 +11,6 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console
-from encephalon.cli.register import add_group
 
 if TYPE_CHECKING:
     from encephalon.tables import Columns, Table
@@ -39,23 +38,12 @@ TableOut = Annotated[
 ]
 
 
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_group(app, name, text, (bids, check, split, join, verify_labels))
-
-
 def bids(
     folder: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
     output: TableOut,
-    suffix: Annotated[
-        str | None, typer.Option("--suffix", help="Kinds of image, such as T1w,FLAIR.")
-    ] = None,
-    participant_label: Annotated[
-        str | None, typer.Option("--participant-label", help="Only these, with or without sub-.")
-    ] = None,
-    session_label: Annotated[
-        str | None, typer.Option("--session-label", help="Only these, with or without ses-.")
-    ] = None,
+    suffix: flags.Suffix = None,
+    participant_label: flags.Participants = None,
+    session_label: flags.Sessions = None,
     wide: Annotated[
         bool, typer.Option("--wide", help="One row a session, a column for each kind of image.")
     ] = False,
@@ -69,10 +57,8 @@ def bids(
     frame = bids_table(
         folder,
         relative_to=output.parent,
-        suffixes=flags.words(suffix),
-        participants=flags.words(participant_label),
-        sessions=flags.words(session_label),
         wide=wide,
+        **flags.selection(suffix, participant_label, session_label),
     )
     written = write_table(frame, output, overwrite)
     rows = len(frame)
@@ -245,3 +231,6 @@ def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
         path = os.path.relpath(table.path(cell).absolute(), folder.absolute()) if relative else cell
         cells.append(Path(path).as_posix() if path else None)
     return cells
+
+
+COMMANDS = (bids, check, split, join, verify_labels)

@@ -11,21 +11,13 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Advance, Console
-from encephalon.cli.register import add_verb
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Recipe
 
 
-def register(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb to the command."""
-    add_verb(app, name, text, train)
-
-
 def train(
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A built-in recipe's name, or a TOML file.")
-    ],
+    recipe: flags.Recipe,
     table: flags.Table,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The folder of the run.", metavar="RUN")
@@ -64,7 +56,6 @@ def train(
     if dry_run:
         _say_plan(console, loaded, table, output)
         return
-    _limit_threads(threads)
     steps = loaded.training.epochs * loaded.training.steps_per_epoch
     with console.progress(steps, "training") as advance:
         model = api.train(
@@ -76,6 +67,7 @@ def train(
             device=device,
             devices=devices,
             workers=workers,
+            threads=threads,
             report=_reporter(console, advance),
         )
     console.result({"model": model, "run": output}, f"model: {model}")
@@ -114,13 +106,3 @@ def _say_plan(console: Console, recipe: Recipe, table: Path, output: Path) -> No
         "run": str(output),
     }
     console.result(plan, lambda: "\n".join(f"{name}: {value}" for name, value in plan.items()))
-
-
-def _limit_threads(threads: int | None) -> None:
-    """Hand the number of threads to OpenMP before torch reads it."""
-    import os
-
-    # Two spinning thread teams on two busy cores run several times slower than sleeping ones.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -16,6 +16,8 @@ Matrix = NDArray[np.float64]
 
 # Smallest voxel edge taken for real, mm: 10 nm, below any light or serial electron microscope.
 SMALLEST_SPACING = 1e-5
+# Largest, mm: no scanner has voxels of a metre, but micrometres taken for millimetres do.
+LARGEST_SPACING = 1000.0
 # |det| of the unit direction columns below which two axes all but coincide.
 SMALLEST_DETERMINANT = 1e-2
 # Deviation of a direction cosine that rounding explains: NIfTI quaternions are float32, and
@@ -170,14 +172,18 @@ def checked(
     Axes that are not at right angles are replaced by the nearest orthonormal ones (polar
     decomposition) around the middle of `shape`, or around voxel 0, 0, 0 without a shape.
 
-    Raises GeometryError, naming `source`, when the matrix is not finite, has an edge of zero
-    length or is singular.
+    Raises GeometryError, naming `source`, when the matrix is not finite, has an edge of zero or
+    absurd length or is singular.
     """
     affine = Affine(_finite(matrix, source))
     spacing = np.asarray(affine.spacing)
     if spacing.min() < SMALLEST_SPACING:
         text = " x ".join(f"{s:g}" for s in spacing)
         message = f"{source}: the voxel size must be positive, but it is {text} mm; fix the header."
+        raise GeometryError(message)
+    if spacing.max() > LARGEST_SPACING:
+        text = " x ".join(f"{s:g}" for s in spacing)
+        message = f"{source}: a voxel of {text} mm is too large to be true; fix the units."
         raise GeometryError(message)
     if abs(np.linalg.det(affine.direction)) < SMALLEST_DETERMINANT:
         message = (

@@ -231,7 +231,9 @@ def _sentence(sample: Sample, error: BaseException) -> str:
         return f"{source}: there is not enough memory ({error}); use a smaller block or image."
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
-        return f"{source}: {error.strerror or error}{place}; check the file, its folder and the disk."
+        return (
+            f"{source}: {error.strerror or error}{place}; check the file, its folder and the disk."
+        )
     kind = type(error).__name__
     return f"{source}: unexpected {kind} ({error}); run it again with -vv and report the details."
 

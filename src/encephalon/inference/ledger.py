@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from encephalon.errors import OutputExistsError
+from encephalon.io.atomic import locked, write_text
 
 __all__ = ["FIRST", "LAST", "Ledger"]
 
@@ -56,8 +57,6 @@ class Ledger:
 
     def save(self) -> None:
         """Write the rows of this run and those on disk as one table; raises OutputError."""
-        from encephalon.io.atomic import locked, write_text
-
         if not self._unsaved:
             return
         begun = time.monotonic()

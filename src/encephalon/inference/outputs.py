@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import OutputError, OutputExistsError, UsageError
 from encephalon.inference.predictor import OutputKind
 from encephalon.inference.sidecar import generated_by, model_facts
+from encephalon.io.atomic import explained, make_folder
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -51,12 +52,14 @@ class OutputLayout:
     folder  everything goes here; a plain name is `<id>_<key><extension>`
     file    the main image of the only sample goes exactly there instead, the others beside it
     bids    names are those of a BIDS derivative of each sample's file
+    raw     the BIDS dataset of all samples, which sidecars call bids:raw; None if there are several
     table   where the row of every sample goes; None for no table
     """
 
     folder: Path
     file: Path | None = None
     bids: bool = False
+    raw: Path | None = None
     table: Path | None = None
 
     def plan(
@@ -88,8 +91,6 @@ class OutputLayout:
         A BIDS layout also gets its dataset_description.json, which names what `description` (see
         `Predictor.describe`) says of the model.
         """
-        from encephalon.io.atomic import explained, make_folder
-
         make_folder(self.folder)
         probe = self.folder / f".encephalon-{os.getpid()}"
         # Asking for permissions is not enough: quotas, read-only mounts and root see other rules.
@@ -102,7 +103,8 @@ class OutputLayout:
             about = model_facts(description or {})
             model = {key.title(): str(about[key]) for key in ("name", "version") if key in about}
             makers = [*generated_by(), model] if model else generated_by()
-            write_dataset_description(self.folder, "Encephalon predictions", makers)
+            links = {"raw": self.relative(self.raw)} if self.raw is not None else None
+            write_dataset_description(self.folder, "Encephalon predictions", makers, links)
 
     def relative(self, path: Path) -> str:
         """The path as a row of the table names it: from the folder, with forward slashes."""
@@ -135,8 +137,11 @@ def choose_layout(
             return _single_file(path, samples, kinds)
         if path.suffix.lower() in _FOREIGN or path.is_file():
             raise UsageError(_not_writable(path, kinds))
-    bids = bool(samples) and all(sample.bids is not None for sample in samples)
-    return OutputLayout(path, bids=bids, table=path / TABLE)
+    roots = {None if sample.bids is None else sample.bids.root for sample in samples}
+    raw = next(iter(roots)) if len(roots) == 1 else None
+    return OutputLayout(
+        path, bids=bool(roots - {None}) and None not in roots, raw=raw, table=path / TABLE
+    )
 
 
 def _single_file(

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from encephalon.errors import OutputError
 from encephalon.inference.outputs import PlannedOutput
 from encephalon.inference.predictor import OutputImage, Prediction
+from encephalon.io.atomic import atomic_path, refuse_existing
 
 __all__ = ["empty_masks", "publish"]
 
@@ -38,8 +39,6 @@ def publish(
     has appeared since the plan was made, OutputError for everything else that forbids writing, and
     ValueError for an image that the predictor had not announced.
     """
-    from encephalon.io.atomic import atomic_path, refuse_existing, write_json
-
     images = {key: image for key, image in prediction.images.items() if image.save}
     for key in images:
         if key not in planned.images:
@@ -49,32 +48,19 @@ def publish(
         refuse_existing(planned.sidecars[key], overwrite)
     with ExitStack() as stack:
         for key, image in images.items():
-            final = planned.images[key]
-            with _named(stack.enter_context(atomic_path(final)), final) as temporary:
-                _write(image, temporary)
-            final = planned.sidecars[key]
-            with _named(stack.enter_context(atomic_path(final)), final) as temporary:
-                write_json(temporary, dict(records[key]))
+            write = _writer(image, planned.images[key])
+            write(stack.enter_context(atomic_path(planned.images[key])))
+            sidecar = stack.enter_context(atomic_path(planned.sidecars[key]))
+            sidecar.write_text(json_text(records[key]), "utf-8", "backslashreplace", "\n")
     return {key: planned.images[key] for key in images}
 
 
-def _write(image: OutputImage, path: Path) -> None:
-    from encephalon.io.image import write_image
+def _writer(image: OutputImage, final: Path) -> Callable[[Path], None]:
+    from encephalon.io.image import image_writer
 
     if image.writer is not None:
-        image.writer(image.data, path)
-    elif image.like is None:
+        return partial(image.writer, image.data)
+    if image.like is None:
         message = "An output image needs `like`, the input whose grid it has, or a `writer`."
         raise ValueError(message)
-    else:
-        write_image(image.data, path, image.like, overwrite=True)
-
-
-@contextmanager
-def _named(temporary: Path, final: Path) -> Iterator[Path]:
-    """Let errors speak of the file that the user knows."""
-    try:
-        yield temporary
-    except OutputError as error:
-        message = str(error).replace(str(temporary), str(final))
-        raise OutputError(message) from error
+    return image_writer(image.data, final, image.like)

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -110,18 +111,26 @@ def write_bytes(path: str | Path, content: bytes | bytearray | memoryview) -> Pa
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write `text` as UTF-8 with Unix line ends to `path` atomically; returns the path."""
-    return write_bytes(path, text.encode("utf-8"))
+    """Write `text` as UTF-8 with Unix line ends to `path` atomically; returns the path.
+
+    Bytes of a file name that are no UTF-8 become what JSON and Python write for them: `\\udcff`.
+    """
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, content: Any) -> Path:
-    """Write `content` as indented JSON atomically.
+    """Write `json_text(content)` atomically; returns the path."""
+    return write_text(path, json_text(content))
 
-    Paths become text, NumPy scalars and arrays plain numbers and lists, and numbers that are
-    not finite null, because JSON knows neither NaN nor infinity.
+
+def json_text(content: Any) -> str:
+    """`content` as indented JSON.
+
+    Dataclasses become objects, paths text, NumPy scalars and arrays plain numbers and lists, and
+    numbers that are not finite null, because JSON knows neither NaN nor infinity.
     """
-    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    return write_text(path, text + "\n")
+    plain = _plain(content)
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def sha256(path: str | Path) -> str:
@@ -219,6 +228,8 @@ def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -48,6 +48,13 @@ class BidsFile:
         parts = [f"{key}-{self.entities[key]}" for key in ("sub", "ses") if key in self.entities]
         return Path(*parts, self.path.parent.name)
 
+    @property
+    def root(self) -> Path:
+        """The folder of the dataset: what holds the subject's own."""
+        parts, subject = self.path.parts, f"sub-{self.entities['sub']}"
+        last = max((n for n, part in enumerate(parts) if part == subject), default=0)
+        return Path(*parts[:last])
+
 
 def is_bids(folder: str | Path) -> bool:
     """Whether `folder` is a BIDS dataset: it says so, or has sub-*/[ses-*/]anat with images."""
@@ -121,11 +128,14 @@ def derivative_path(
 
 
 def write_dataset_description(
-    out: str | Path, name: str, generated_by: Sequence[Mapping[str, Any]]
+    out: str | Path,
+    name: str,
+    generated_by: Sequence[Mapping[str, Any]],
+    links: Mapping[str, str] | None = None,
 ) -> Path:
     """Write dataset_description.json of a derivative dataset; one that is there is kept.
 
-    Raises OutputError when `out` is a raw dataset, which derivatives must not be mixed into.
+    `links` says where the datasets lie that BIDS addresses such as bids:raw:sub-01/... name. Raises OutputError when `out` is a raw dataset, which derivatives must not be mixed into.
     """
     out = Path(out)
     path = out / "dataset_description.json"
@@ -138,12 +148,14 @@ def write_dataset_description(
             )
             raise OutputError(message)
         return path
-    content = {
+    content: dict[str, Any] = {
         "Name": name,
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [dict(item) for item in generated_by],
     }
+    if links:
+        content["DatasetLinks"] = dict(links)
     return write_json(path, content)
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,19 @@ def write_image(data: NDArray[Any], path: str | Path, like: Image, overwrite: bo
     shape is another than that of `like`.
     """
     path = Path(path)
+    write = image_writer(data, path, like)
+    refuse_existing(path, overwrite)
+    with atomic_path(path) as temporary:
+        write(temporary)
+    return path
+
+
+def image_writer(data: NDArray[Any], path: Path, like: Image) -> Callable[[Path], None]:
+    """What writes `data` (I, J, K) on the grid of `like` in the format of `path`, to any path.
+
+    For writers of several files that are to appear together; the errors are those of
+    `write_image`, here those of `data`, and there, when called, those of the disk.
+    """
     module = _writer(path)
     if data.shape != like.shape:
         message = (
@@ -153,10 +168,7 @@ def write_image(data: NDArray[Any], path: str | Path, like: Image, overwrite: bo
             f"{data.shape}."
         )
         raise GeometryError(message)
-    refuse_existing(path, overwrite)
-    with atomic_path(path) as temporary:
-        module.write(temporary, plain_numbers(data, path), like)
-    return path
+    return partial(module.write, data=plain_numbers(data, path), like=like)
 
 
 def from_array(

@@ -97,9 +97,12 @@ def _parse(content: bytearray, path: Path) -> Any:
     sizes = {int.from_bytes(content[:4], order): order for order in ("little", "big")}
     size = next((size for size in sizes if size in _SIZES), None)
     if size is None or len(content) < size:
+        found = f"it begins with the bytes {bytes(content[:4]).hex(' ')}"
+        if len(content) < min(_SIZES):
+            found = f"there are only {len(content)} bytes in it"
         message = (
-            f"{path}: expected a NIfTI file, but its first {len(content[:4])} bytes are "
-            f"{bytes(content[:4]).hex(' ')}; check what the file is, or download it again."
+            f"{path}: expected a NIfTI file, but {found}; check what the file is, or download it "
+            "again."
         )
         raise UnreadableFileError(message)
     kind = getattr(_nibabel(), _SIZES[size])
@@ -128,8 +131,7 @@ def _voxels(
     except Exception as error:  # nibabel raises its own class for unknown codes
         message = f"{path}: the voxel type {int(header['datatype'])} is not known to NIfTI."
         raise ContentError(message) from error
-    offset = float(header["vox_offset"])
-    offset = int(offset) if math.isfinite(offset) and offset > 0 else int(header["sizeof_hdr"]) + 4
+    offset = _offset(header, path)
     count = math.prod(shape)
     found = max(0, len(content) - offset) // kind.itemsize if kind.itemsize else 0
     if found < count or kind.itemsize == 0:
@@ -139,6 +141,20 @@ def _voxels(
         )
         raise UnreadableFileError(message)
     return np.frombuffer(content, kind, count, offset).reshape(shape, order="F")
+
+
+def _offset(header: Any, path: Path) -> int:
+    """Where the voxels begin; some programs leave 0 and mean the end of the header."""
+    stored, size = float(header["vox_offset"]), int(header["sizeof_hdr"])
+    if stored == 0:
+        return size + 4
+    if not (math.isfinite(stored) and stored >= size):
+        message = (
+            f"{path}: the header is damaged, its vox_offset is {stored:g}; copy or download it "
+            "again."
+        )
+        raise UnreadableFileError(message)
+    return int(stored)
 
 
 def _header_like(like: Image, data: NDArray[Any]) -> Any:

@@ -7,10 +7,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
 
-from encephalon.errors import ModelError
+from encephalon.errors import ModelError, did_you_mean
 
 __all__ = ["CARD_SECTIONS", "FORMAT_VERSION", "ModelDescription", "check_model_name"]
 __all__ += ["dump_description", "parse_description"]
@@ -117,10 +116,8 @@ def _check_keys(content: Mapping[str, Any], source: str) -> None:
     known = [item.name for item in fields(ModelDescription)]
     for key in content:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
-            message = f"{source}: unknown key {key!r}; {hint}"
-            raise ModelError(message)
+            meant = did_you_mean(key, known, "known keys:")
+            raise ModelError(f"{source}: unknown key {key!r}; {meant}")
     for key in ("format_version", "name", "version", "study", "task", "files"):
         if key not in content:
             message = f"{source}: the key {key!r} is missing: get the model again."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, ModelError, require_extra
+from encephalon.io.atomic import explained, locked, sha256
 from encephalon.models import locations
 from encephalon.models.entries import RegistryEntry, registry_entries
 from encephalon.models.exchange import install_registered
@@ -42,8 +43,6 @@ def get_model(
     set to anything but 0, the network is never touched.
     Raises ModelError when the model is unknown, cannot be had, or is not what it should be.
     """
-    from encephalon.io.atomic import locked
-
     entry = registry_entries().get(name)
     # Looked at before locking, as a shared installation is often read-only.
     if entry is not None and not _is_there(entry):
@@ -91,8 +90,6 @@ def _offline_by_environment() -> bool:
 
 
 def _is_there(entry: RegistryEntry) -> bool:
-    from encephalon.io.atomic import sha256
-
     if find_folder(entry.name) is not None:
         return True
     path = published_path(entry)
@@ -113,8 +110,6 @@ def _local_source(source: str, entry: RegistryEntry) -> Path | None:
 def _download(address: str, part: Path, entry: RegistryEntry) -> None:
     require_extra("pooch", "download", f"Downloading the model {entry.name!r}")
     import pooch
-
-    from encephalon.io.atomic import explained
 
     if not address.startswith(("https://", "http://")):
         message = f"{address}: expected an address that begins with https://, or a folder."

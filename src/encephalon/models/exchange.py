@@ -11,6 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from encephalon.errors import MissingFileError, ModelError, UsageError
+from encephalon.io.atomic import (
+    atomic_folder,
+    atomic_path,
+    locked,
+    make_folder,
+    refuse_existing,
+    sha256,
+)
 from encephalon.models import locations
 from encephalon.models.content import check_content
 from encephalon.models.entries import RegistryEntry, registry_entries
@@ -63,8 +71,6 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
     `output` is the file, or an existing folder to put it in under its usual name. Raises
     OutputExistsError, UsageError for another suffix, and the errors of `find_model`.
     """
-    from encephalon.io.atomic import atomic_path, refuse_existing
-
     model = find_model(name_or_path)
     suffix = ".zip" if isinstance(model, ModelFolder) else model.path.suffix
     final = Path(output)
@@ -89,7 +95,6 @@ def _usual_name(model: ModelFolder | PublishedFile) -> str:
 
 
 def _import_published(path: Path, registered: RegistryEntry | None) -> PublishedFile:
-    from encephalon.io.atomic import atomic_path, sha256
     from encephalon.models.published import open_published
     from encephalon.models.registry import published_path
 
@@ -110,8 +115,6 @@ def _import_published(path: Path, registered: RegistryEntry | None) -> Published
 def _import_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
     from tempfile import TemporaryDirectory
 
-    from encephalon.io.atomic import make_folder
-
     home = make_folder(locations.installed_folder())
     with TemporaryDirectory(prefix=".import-", dir=home) as work:
         try:
@@ -124,8 +127,6 @@ def _import_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None)
 
 def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
     """Copy the listed files of a verified model folder to its place among the installed ones."""
-    from encephalon.io.atomic import atomic_folder, locked, sha256
-
     model = open_model(folder)
     if entry is None or entry.name != model.name:
         _refuse_reserved(model.name)

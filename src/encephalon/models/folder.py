@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import MissingFileError, ModelError
+from encephalon.io.atomic import atomic_folder, sha256
 from encephalon.models.content import check_content
 from encephalon.models.description import (
     ModelDescription,
@@ -92,8 +93,6 @@ def open_model(path: str | Path, *, verify: bool = True) -> ModelFolder:
     Files that `model.toml` does not list are never touched. Raises MissingFileError when there is
     no `model.toml`, ModelError for a description or a file that is not what it should be.
     """
-    from encephalon.io.atomic import sha256
-
     folder = Path(path)
     description = read_description(folder)
     model = ModelFolder(folder, description, sha256(folder / DESCRIPTION))
@@ -121,8 +120,6 @@ def read_description(folder: Path) -> ModelDescription:
 
 def verify_files(model: ModelFolder) -> dict[str, str]:
     """Return the listed files and their sha256; raise ModelError where a file differs."""
-    from encephalon.io.atomic import sha256
-
     files = model.description.files
     if not {WEIGHTS, GRAPH} & set(files):
         message = f"{model.path}: the model lists neither {WEIGHTS} nor {GRAPH}: get it again."
@@ -156,7 +153,6 @@ def save_model(
     of the description are filled in here. Raises OutputExistsError when `folder` exists and
     `overwrite` is not set, ModelError for weights that are not finite.
     """
-    from encephalon.io.atomic import atomic_folder, sha256
     from encephalon.models.card import render_card
 
     final = Path(folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import ModelError, require_extra
+from encephalon.io.atomic import sha256 as sha256_of
 from encephalon.models.content import check_content
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ def read_keras_h5(
 
 def check_sha256(path: Path, expected: str) -> None:
     """Raise ModelError unless the sha256 of the file `path` is `expected`."""
-    from encephalon.io import atomic
-
-    found = atomic.sha256(path)
+    found = sha256_of(path)
     if found != expected:
         message = (
             f"{path}: expected the published file with sha256 {expected}, but its sha256 is "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import ModelError
+from encephalon.io.atomic import sha256
 from encephalon.models.content import check_content
 from encephalon.models.entries import RegistryEntry, registry_entries
 
@@ -71,8 +72,6 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
     checked, when they are read. Raises MissingFileError, or ModelError when the file should be
     `entry`, or bears the name of a published file, and its sha256 says otherwise.
     """
-    from encephalon.io.atomic import sha256
-
     file_path = Path(path)
     check_content(file_path, "a published weights file (.h5)")
     entries = registry_entries().values()

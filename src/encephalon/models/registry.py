@@ -6,11 +6,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encephalon.errors import EncephalonError, MissingFileError, ModelError
+from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
 from encephalon.models import locations
 from encephalon.models.entries import RegistryEntry, registry_entries
 
@@ -80,7 +79,9 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
         raise ModelError(message)
     if Path(name).exists():
         return _find_path(Path(name))
-    raise ModelError(_unknown(name))
+    names = [summary.name for summary in list_models()]
+    meant = did_you_mean(name, names, "known models:")
+    raise ModelError(f"Unknown model {name!r}; {meant}")
 
 
 def find_folder(name: str) -> Path | None:
@@ -178,10 +179,3 @@ def _summary(
         size=size,
         path=path,
     )
-
-
-def _unknown(name: str) -> str:
-    names = [summary.name for summary in list_models()]
-    near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known models: {', '.join(names)}."
-    return f"Unknown model {name!r}; {hint}"

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encephalon.errors import RecipeError, require_extra
+from encephalon.errors import RecipeError, did_you_mean, require_extra
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -67,7 +66,8 @@ def network_factory(name: str) -> Callable[..., Module]:
         return factory
     points = _entry_points()
     if name not in points:
-        raise RecipeError(_unknown(name))
+        meant = did_you_mean(name, list_networks(), "known networks:")
+        raise RecipeError(f"Unknown network {name!r}; {meant}")
     loaded: Callable[..., Module] = points[name].load()
     return loaded
 
@@ -93,12 +93,10 @@ def _check_options(name: str, factory: Callable[..., Any], given: Mapping[str, A
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     if inspect.Parameter.VAR_KEYWORD in kinds:
         return
-    known = list(signature.parameters)
     for key in given:
         if key not in signature.parameters:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(known)}."
-            message = f"Unknown option {key!r} of the network {name!r}; {hint}"
+            meant = did_you_mean(key, signature.parameters, "it takes:")
+            message = f"Unknown option {key!r} of the network {name!r}; {meant}"
             raise RecipeError(message)
 
 
@@ -106,10 +104,3 @@ def _entry_points() -> dict[str, Any]:
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-
-
-def _unknown(name: str) -> str:
-    names = list_networks()
-    near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known networks: {', '.join(names)}."
-    return f"Unknown network {name!r}; {hint}"

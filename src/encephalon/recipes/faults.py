@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import typing
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from encephalon.errors import did_you_mean
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 _MISSING = {"missing", "missing_argument"}
@@ -44,18 +45,13 @@ def known_keys(schema: Any, path: tuple[int | str, ...]) -> list[str]:
     return []
 
 
-def nearest(word: str, words: list[str]) -> str:
-    """A hint " (did you mean 'x'?)" for the nearest of `words`, or an empty string."""
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def _sentence(fault: Any, schema: type[BaseModel], section: str) -> str:
     path = tuple(part for part in fault["loc"] if not _is_tag(part))
     where = _where(section, path[:-1])
     key = path[-1] if path else section
     if fault["type"] in _UNKNOWN:
-        return f"unknown key {key!r}{where}{nearest(str(key), known_keys(schema, path[:-1]))}"
+        meant = did_you_mean(str(key), known_keys(schema, path[:-1]), "the keys are")
+        return f"unknown key {key!r}{where}; {meant.removesuffix('.')}"
     if fault["type"] in _MISSING:
         return f"the key {key!r} is missing{where}"
     shown = repr(fault["input"])

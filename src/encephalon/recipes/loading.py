@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encephalon.errors import RecipeError
+from encephalon.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -56,7 +56,8 @@ def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
     path = Path(text).expanduser()
     if path.is_file():
         return path
-    raise RecipeError(_no_recipe(text))
+    meant = did_you_mean(text, [path.stem for path in _built_in()], "the built-in ones are")
+    raise RecipeError(f"There is no recipe and no file called {text!r}; {meant}")
 
 
 def load_recipe(
@@ -182,15 +183,6 @@ def _index(items: list[Any], part: str, key: str) -> int:
         return int(part)
     message = f"The override {key!r} needs a number below {len(items)} where it says {part!r}."
     raise RecipeError(message)
-
-
-def _no_recipe(name: str) -> str:
-    import difflib
-
-    names = [path.stem for path in _built_in()]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the built-in ones are {', '.join(names)}."
-    return f"There is no recipe and no file called {name!r}; {hint}"
 
 
 def _stop(sentence: str) -> str:

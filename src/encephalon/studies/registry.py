@@ -8,12 +8,11 @@ entry point in the group `encephalon.studies` whose name is the study's name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from encephalon.errors import RecipeError
+from encephalon.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
@@ -29,7 +28,7 @@ _BUILT_IN: Mapping[str, str] = {"extraction": "encephalon.studies.extraction.stu
 class Study(Protocol):
     """What the module of a study offers. Only `make_predictor` must be there.
 
-    train(recipe, table, folder, *, resume, device, devices, workers, report) -> Path
+    train(recipe, table, folder, *, resume, device, devices, workers, threads, report) -> Path
     evaluate(model, table, output, overwrite, progress) -> result
     check_recipe(recipe) -> None            the settings of the recipe's [study], checked
     make_report(description) -> page        with add(row, pictures) and write(path, failures)
@@ -59,11 +58,8 @@ def load_study(name: str) -> ModuleType:
     if name in points:
         study: ModuleType = points[name].load()
         return study
-    names = list_studies()
-    near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known studies: {', '.join(names)}."
-    message = f"Unknown study {name!r}; {hint}"
-    raise RecipeError(message)
+    meant = did_you_mean(name, list_studies(), "known studies:")
+    raise RecipeError(f"Unknown study {name!r}; {meant}")
 
 
 def _entry_points() -> dict[str, Any]:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from encephalon.errors import TableError
+from encephalon.errors import TableError, did_you_mean
 from encephalon.tables.schema import SPLITS, Fault, Table
 
 FIRST_ROW = 2
@@ -53,9 +52,8 @@ def _missing_columns(table: Table) -> Iterator[Fault]:
     for name in table.columns.needed():
         if name in have or _may_be_absent(table, name):
             continue
-        close = difflib.get_close_matches(name, have, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, have))}."
-        yield Fault(0, name, f"the recipe names this column but the table has none; {hint}")
+        meant = did_you_mean(name, have, "it has")
+        yield Fault(0, name, f"the recipe names this column but the table has none; {meant}")
 
 
 def _may_be_absent(table: Table, name: str) -> bool:

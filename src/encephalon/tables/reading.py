@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import MissingFileError, TableError, require_extra
+from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.tables.schema import Columns, Table
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
     An empty cell is written as nothing. Raises OutputExistsError unless `overwrite`, OutputError
     if the place cannot be written, TableError for another suffix.
     """
-    from encephalon.io.atomic import atomic_path, refuse_existing
-
     final = Path(path).expanduser()
     suffix = _suffix(final)
     refuse_existing(final, overwrite)

@@ -137,7 +137,8 @@ def _from_bids(path: Path, role: str, query: dict[str, Any]) -> list[Sample]:
 
 def _from_folder(path: Path, role: str) -> list[Sample]:
     visible = sorted(item for item in path.iterdir() if not item.name.startswith("."))
-    images = [item for item in visible if item.is_file() and _is_volume(item)]
+    # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
+    images = [item for item in visible if _is_volume(item) and not item.is_dir()]
     if images:
         return [Sample(file_stem(item), {role: item}) for item in images]
     folders = (
@@ -179,7 +180,7 @@ def _unique(samples: list[Sample]) -> list[Sample]:
     kept = _distinct(samples)
     names = [_safe(sample.id) for sample in kept]
     depth = 1
-    while (clashes := _clashes(names)) and depth < _deepest(kept):
+    while (clashes := _clashes(names, kept)) and depth < _deepest(kept):
         for index in clashes:
             names[index] = _long_name(kept[index], depth)
         depth += 1
@@ -198,10 +199,12 @@ def _distinct(samples: list[Sample]) -> list[Sample]:
     return kept
 
 
-def _clashes(names: Sequence[str]) -> list[int]:
+def _clashes(names: Sequence[str], samples: Sequence[Sample]) -> list[int]:
+    """The samples of one name that lie in several folders, whose names can tell them apart."""
     # Some file systems take Scan and scan for the same name.
     folded = [name.casefold() for name in names]
-    counts = Counter(folded)
+    places = {(name, _file(one).parent) for name, one in zip(folded, samples, strict=True)}
+    counts = Counter(name for name, _ in places)
     return [index for index, name in enumerate(folded) if counts[name] > 1]
 
 
@@ -210,7 +213,7 @@ def _deepest(samples: Sequence[Sample]) -> int:
 
 
 def _file(sample: Sample) -> Path:
-    return next(iter(sample.inputs.values())).resolve()
+    return next(iter(sample.inputs.values()), Path()).resolve()
 
 
 def _long_name(sample: Sample, depth: int) -> str:
@@ -233,4 +236,4 @@ def _numbered(names: Sequence[str]) -> Iterator[str]:
 
 def _safe(name: str) -> str:
     """The name with everything that is not safe in a file name replaced."""
-    return re.sub(r"[^\w.+-]+", "-", name).lstrip(".") or "image"
+    return re.sub(r"[^\w.+-]+", "-", name).lstrip(".-").rstrip("-") or "image"

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine, Grid
-from encephalon.studies.extraction.quality import Evidence, cut_share, dice_of, judge, slope_error
+from encephalon.studies.extraction.quality import (
+    Evidence,
+    cut_share,
+    dice_of,
+    judge,
+    slope_error,
+)
 
 GOOD = Evidence(1300.0, 0.0, 0.0, mirror=0.99, turn=0.97, slope_error=0.05)
 
@@ -37,6 +43,8 @@ def test_good_evidence_is_ok_without_reasons() -> None:
         ({"turn": float("nan")}, "fail", "turned"),
         ({"slope_error": 0.4}, "check", "blurred"),
         ({"slope_error": 0.9}, "fail", "blurred"),
+        ({"bare": 0.99}, "check", "skull"),
+        ({"reoriented": True}, "check", "header"),
     ],
 )
 def test_each_kind_of_doubt_has_its_reason(

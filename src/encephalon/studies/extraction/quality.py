@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Grid
 from encephalon.inference.predictor import Quality
+from encephalon.studies.extraction.bare import BARE
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float32]
@@ -44,6 +45,8 @@ class Evidence:
         Dice with the prediction for the mirrored scan, and for the scan turned by some degrees.
     slope_error
         Mean departure of the distance's slope from 1 near the border.
+    bare
+        Share of empty voxels around the brain, see `encephalon.studies.extraction.bare`.
     reoriented
         Whether the head lies otherwise than the header says.
     """
@@ -54,6 +57,7 @@ class Evidence:
     mirror: float
     turn: float
     slope_error: float
+    bare: float = 0.0
     reoriented: bool = False
 
 
@@ -75,6 +79,7 @@ def judge(evidence: Evidence, *, organ: bool = True) -> Quality:
         verdicts += [
             _volume(evidence.volume_ml),
             _cut(evidence.cut_share),
+            _bare(evidence.bare),
             _above("the mask fell into several large pieces", evidence.second_piece, PIECES),
             _below("the prediction for the turned scan differs", evidence.turn, AGREEMENT_TURN),
         ]
@@ -96,6 +101,11 @@ def _volume(volume: float) -> Quality:
 def _cut(share: float) -> Quality:
     reason = f"the field of view cuts the brain ({share:.0%} of the mask's surface)"
     return _verdict("check" if share > CUT_FACE else "ok", reason)
+
+
+def _bare(share: float) -> Quality:
+    reason = "the skull was taken away before, so the mask is all that is left"
+    return _verdict("check" if share > BARE else "ok", reason)
 
 
 def _above(reason: str, value: float, limits: tuple[float, float]) -> Quality:

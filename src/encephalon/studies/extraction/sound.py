@@ -15,6 +15,7 @@ from encephalon.geometry import Grid
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime
 from encephalon.io import Image, read_image
+from encephalon.studies.extraction.bare import BARE, bare_share, outline
 from encephalon.studies.extraction.localise import (
     Found,
     Network,
@@ -66,7 +67,7 @@ class Borders:
         The fine grid and what the network saw.
     distances
         (borders, I, J, K), mm, positive inside.
-    mirror, turn, slope_error, second_piece
+    mirror, turn, slope_error, second_piece, bare
         See `encephalon.studies.extraction.quality.Evidence`.
     orientation
         How the head lies in the scan's axes, once these are sorted to RAS.
@@ -79,6 +80,7 @@ class Borders:
     turn: float
     slope_error: float
     second_piece: float
+    bare: float = 0.0
     orientation: Orientation = AS_STORED
 
 
@@ -237,21 +239,24 @@ def _borders_in(
     upright = network(view.image)
     mirrored = np.flip(network(np.flip(view.image, left_right)), left_right + 1)
     mean: Float = (upright + mirrored) / np.float32(2)
+    bare = bare_share(view.image, mean[0] * view.spacing) if settings.target == "brain" else 0.0
+    drawn = np.broadcast_to(outline(image, view.grid), mean.shape) if bare > BARE else mean
     return Borders(
         found,
         view,
-        mean * np.float32(view.spacing),
+        drawn * np.float32(view.spacing),
         mirror=dice_of(upright[0] > 0, mirrored[0] > 0),
         turn=_turned_agreement(view, mean[0], grids.coarse, network),
         slope_error=slope_error(mean[0]),
         second_piece=second_share(mean[0] > 0),
+        bare=bare,
         orientation=orientation,
     )
 
 
 def _nothing(found: Found, borders: int, orientation: Orientation) -> Borders:
     nowhere = np.full((borders, *found.view.grid.shape), -1.0, np.float32)
-    return Borders(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation)
+    return Borders(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, 0.0, orientation)
 
 
 def _turned_agreement(
@@ -282,5 +287,6 @@ def _evidence(borders: Borders, mask: NDArray[np.uint8], grid: Grid) -> Evidence
         mirror=borders.mirror,
         turn=borders.turn,
         slope_error=borders.slope_error,
+        bare=borders.bare,
         reoriented=borders.orientation != AS_STORED,
     )

@@ -97,7 +97,7 @@ def check_recipe(recipe: Recipe) -> None:
     from encephalon.studies.extraction.options import ExtractionSettings
 
     if recipe.mode == "legacy":
-        from encephalon.studies.extraction.legacy_training import LegacySettings
+        from encephalon.studies.extraction.legacy_settings import LegacySettings
 
         make_settings(LegacySettings, recipe.study.settings, recipe.name)
         return
@@ -113,10 +113,13 @@ def train(
     device: str = "auto",
     devices: int = 1,
     workers: int = 2,
+    threads: int | None = None,
     report: Callable[[Any, Mapping[str, float]], None] | None = None,
 ) -> Path:
     """Train as `recipe` says, in the run folder `output`, and return the finished model folder."""
-    from encephalon.inference.devices import resolve_device
+    import torch
+
+    from encephalon.inference.devices import resolve_device, resolve_threads
     from encephalon.recipes import dump_recipe
     from encephalon.studies.extraction.finishing import finish
     from encephalon.studies.extraction.fitting import fit
@@ -125,6 +128,7 @@ def train(
     run = RunFolder(output)
     texts = dump_recipe(recipe), str(table.frame.to_csv(index=False))
     (run.reopen if resume else run.begin)(*texts)
+    torch.set_num_threads(resolve_threads(threads))
     place = resolve_device(device, needs_torch=True)
     fitted = fit(
         recipe,
