@@ -22,7 +22,10 @@ Each class is also the builtin that a caller would think of first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class EncephalonError(Exception):

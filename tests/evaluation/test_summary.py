@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from encephalon.evaluation import summarise, summarise_rows
-from encephalon.evaluation.records import plain_row, write_records
+from encephalon.io.atomic import json_text
+from encephalon.io.records import write_records
 
 
 def test_the_figures_are_those_of_a_hand_calculation() -> None:
@@ -65,10 +66,9 @@ def test_rows_are_summarised_by_column_and_group() -> None:
 
 def test_summaries_are_strict_json() -> None:
     """What is not finite becomes null instead of NaN."""
-    plain = summarise([1.0, np.inf], "hd95").as_dict()
-    text = json.dumps(plain, allow_nan=False)
-    assert json.loads(text)["maximum"] is None
-    assert json.loads(text)["mean_interval"]["value"] is None
+    plain = json.loads(json_text(summarise([1.0, np.inf], "hd95")))
+    assert plain["maximum"] is None
+    assert plain["mean_interval"]["value"] is None
 
 
 def test_records_keep_their_digits_and_columns(tmp_path: Path) -> None:
@@ -82,4 +82,3 @@ def test_records_keep_their_digits_and_columns(tmp_path: Path) -> None:
         {"id": "a", "dice": "0.3333333333", "hd95": ""},
         {"id": "b", "dice": "", "hd95": "inf"},
     ]
-    assert plain_row(rows[1]) == {"id": "b", "hd95": None, "dice": None}

@@ -152,6 +152,7 @@ def test_bids_in_gives_bids_derivatives_out(
     about = json.loads((out / "dataset_description.json").read_text("utf-8"))
     assert about["DatasetType"] == "derivative"
     assert [maker["Name"] for maker in about["GeneratedBy"]] == ["Encephalon", "bright"]
+    assert about["DatasetLinks"] == {"raw": "../ds"}
     assert len(list(out.rglob("*_mask.nii.gz"))) == 2
 
 

@@ -41,9 +41,8 @@ class Console:
         logger.handlers[:] = [_Handler()]
         logger.propagate = False
         logging.captureWarnings(True)
-        logging.getLogger("py.warnings").handlers[:] = [
-            _Handler() if self.verbose else logging.NullHandler()
-        ]
+        said = _Handler() if self.verbose else logging.NullHandler()
+        logging.getLogger("py.warnings").handlers[:] = [said]
 
     def say(self, text: str) -> None:
         """Print a line for people: nothing with --quiet, and nothing with --json."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import isnan
 from typing import Any, Literal
 
 import numpy as np
@@ -32,17 +32,6 @@ class Interval:
     level: float
     units: int
     method: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, with None for what is not finite."""
-        return {
-            "value": _or_none(self.value),
-            "low": _or_none(self.low),
-            "high": _or_none(self.high),
-            "level": self.level,
-            "units": self.units,
-            "method": self.method,
-        }
 
 
 def bootstrap(
@@ -153,7 +142,3 @@ def check_level(level: float) -> None:
     if not 0.0 < level < 1.0:
         message = f"An interval's level must lie between 0 and 1, such as 0.95, but it is {level}."
         raise UsageError(message)
-
-
-def _or_none(value: float) -> float | None:
-    return value if isfinite(value) else None

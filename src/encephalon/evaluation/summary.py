@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -43,15 +43,6 @@ class Summary:
     maximum: float
     median_interval: Interval
     mean_interval: Interval
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, with None for what is not finite."""
-        plain: dict[str, Any] = {}
-        for name, value in asdict(self).items():
-            plain[name] = None if isinstance(value, float) and not isfinite(value) else value
-        plain["median_interval"] = self.median_interval.as_dict()
-        plain["mean_interval"] = self.mean_interval.as_dict()
-        return plain
 
 
 def summarise(

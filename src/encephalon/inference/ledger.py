@@ -7,14 +7,14 @@ Rows of earlier runs stay: a row is replaced only by a newer one of the same sam
 from __future__ import annotations
 
 import csv
-import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from encephalon.errors import OutputExistsError
 from encephalon.io.atomic import locked, write_text
+from encephalon.io.records import csv_text
 
 __all__ = ["FIRST", "LAST", "Ledger"]
 
@@ -62,8 +62,10 @@ class Ledger:
         begun = time.monotonic()
         # Another process may have added rows since: they are read again under the lock.
         with locked(self._path.with_name(f".{self._path.name}")):
-            merged = {_key(row): row for row in self._present()} | self._rows
-            write_text(self._path, _csv(list(merged.values())))
+            rows = ({_key(row): row for row in self._present()} | self._rows).values()
+            ends = {*FIRST, *LAST}
+            middle = dict.fromkeys(name for row in rows for name in row if name not in ends)
+            write_text(self._path, csv_text(list(rows), (*FIRST, *middle, *LAST)))
         self._unsaved = False
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - begun
@@ -91,20 +93,3 @@ class Ledger:
 
 def _key(row: Row) -> tuple[str, str]:
     return str(row["id"]), str(row["model"])
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    middle = dict.fromkeys(name for row in rows for name in row if name not in {*FIRST, *LAST})
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, [*FIRST, *middle, *LAST], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return stream.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)

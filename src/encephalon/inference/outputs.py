@@ -137,11 +137,10 @@ def choose_layout(
             return _single_file(path, samples, kinds)
         if path.suffix.lower() in _FOREIGN or path.is_file():
             raise UsageError(_not_writable(path, kinds))
-    roots = {None if sample.bids is None else sample.bids.root for sample in samples}
-    raw = next(iter(roots)) if len(roots) == 1 else None
-    return OutputLayout(
-        path, bids=bool(roots - {None}) and None not in roots, raw=raw, table=path / TABLE
-    )
+    bids = bool(samples) and all(sample.bids is not None for sample in samples)
+    roots = {sample.bids.root for sample in samples if sample.bids is not None}
+    raw = roots.pop() if len(roots) == 1 else None
+    return OutputLayout(path, bids=bids, raw=raw, table=path / TABLE)
 
 
 def _single_file(

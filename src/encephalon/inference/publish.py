@@ -11,7 +11,7 @@ from typing import Any
 
 from encephalon.inference.outputs import PlannedOutput
 from encephalon.inference.predictor import OutputImage, Prediction
-from encephalon.io.atomic import atomic_path, refuse_existing
+from encephalon.io.atomic import atomic_path, json_text, refuse_existing
 
 __all__ = ["empty_masks", "publish"]
 

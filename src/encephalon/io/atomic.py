@@ -229,7 +229,7 @@ def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

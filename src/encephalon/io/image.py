@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -168,7 +167,12 @@ def image_writer(data: NDArray[Any], path: Path, like: Image) -> Callable[[Path]
             f"{data.shape}."
         )
         raise GeometryError(message)
-    return partial(module.write, data=plain_numbers(data, path), like=like)
+    plain = plain_numbers(data, path)
+
+    def write(target: Path) -> None:
+        module.write(target, plain, like)
+
+    return write
 
 
 def from_array(

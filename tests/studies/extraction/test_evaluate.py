@@ -155,18 +155,18 @@ def test_the_page_shows_the_worst_scan_first(table: Path) -> None:
 def test_a_scan_without_a_mask_counts_as_zero(table: Path, answer: Answer) -> None:
     """Leaving failures out would flatter the model."""
     result = evaluated(table, answer)
-    assert result.summary["dice"]["mean"] == 0.0
-    assert result.summary["dice"]["n"] == 4
+    assert result.summary["dice"].mean == 0.0
+    assert result.summary["dice"].n == 4
     assert [each["id"] for each in result.failures] == ["s0", "s1", "s2", "s3"]
     assert scores(table)["s0"]["hd95_mm"] == "inf"
-    assert result.rows[0]["hd95_mm"] is None
+    assert result.rows[0]["hd95_mm"] == np.inf
 
 
 def test_a_scan_that_cannot_be_read_is_listed_and_not_scored(table: Path) -> None:
     """The others are done, and the sentence names the file."""
     (table.parent / "scan1.nii.gz").write_text("not an image", encoding="utf-8")
     result = evaluated(table)
-    assert result.summary["dice"]["n"] == 3
+    assert result.summary["dice"].n == 3
     assert [each["id"] for each in result.failures] == ["s1"]
     assert "scan1.nii.gz" in result.failures[0]["message"]
     assert scores(table)["s1"]["dice"] == ""
@@ -220,7 +220,7 @@ def test_the_recipe_s_own_target_column_will_do(table: Path) -> None:
     table.write_text(table.read_text(encoding="utf-8").replace(",mask,", ",labels,"))
     columns = Columns(target="labels", optional=("image",), group="group", split="split")
     result = evaluate_table(Loaded(Stub(thresholded), columns), table, table.parent / "out")
-    assert result.summary["dice"]["n"] == 4
+    assert result.summary["dice"].n == 4
 
 
 @pytest.mark.data
@@ -243,17 +243,17 @@ def test_real_masks_score_one_against_themselves(data: Path, tmp_path: Path) -> 
     table = write_table(tmp_path / "heads.csv", rows)
     exact = evaluate_table(Loaded(Stub(known(0))), table, tmp_path / "exact")
     moved = evaluate_table(Loaded(Stub(known(2))), table, tmp_path / "moved")
-    assert exact.summary["dice"]["minimum"] == 1.0
-    assert exact.summary["hd95_mm"]["maximum"] == 0.0
-    assert 0.95 < moved.summary["dice"]["minimum"] < 0.995
-    assert 0.5 < moved.summary["hd95_mm"]["maximum"] < 2.0
+    assert exact.summary["dice"].minimum == 1.0
+    assert exact.summary["hd95_mm"].maximum == 0.0
+    assert 0.95 < moved.summary["dice"].minimum < 0.995
+    assert 0.5 < moved.summary["hd95_mm"].maximum < 2.0
 
 
 def test_a_model_without_masks_cannot_be_scored(table: Path) -> None:
     """A classifier's answer is no mask: every scan is listed, with Dice 0."""
     result = evaluated(table, lambda _: Prediction({}, {"age": 30.0}))
     assert "makes no mask" in result.failures[0]["message"]
-    assert result.summary["dice"]["maximum"] == 0.0
+    assert result.summary["dice"].maximum == 0.0
 
 
 def test_intervals_over_many_people_are_on_the_page(tmp_path: Path, head: Image) -> None:
@@ -266,8 +266,8 @@ def test_intervals_over_many_people_are_on_the_page(tmp_path: Path, head: Image)
         write_image(truth, tmp_path / f"mask{place}.nii.gz", like=head)
         rows.append([f"s{place}", "scan.nii.gz", f"mask{place}.nii.gz"])
     result = evaluated(write_table(tmp_path / "heads.csv", rows))
-    interval = result.summary["dice"]["median_interval"]
-    assert 0 < interval["low"] < interval["value"] < interval["high"] <= 1
+    interval = result.summary["dice"].median_interval
+    assert 0 < interval.low < interval.value < interval.high <= 1
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "95 % interval of the median" in page
     assert "bootstrap intervals over scans" in page

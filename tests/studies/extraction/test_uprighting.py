@@ -8,7 +8,7 @@ import numpy as np
 from encephalon.geometry import Affine, Grid
 from encephalon.studies.extraction.localise import View
 from encephalon.studies.extraction.options import Grids
-from encephalon.studies.extraction.uprighting import ALL, AS_STORED, best_orientation
+from encephalon.studies.extraction.uprighting import ALL, AS_STORED, likely_orientations
 
 
 def test_there_are_24_orientations_without_the_mirror() -> None:
@@ -32,20 +32,21 @@ def test_a_stored_grid_is_upright_after_turning() -> None:
         assert one.apply(stored).shape == grids.coarse
 
 
-def test_the_orientation_with_the_cleanest_border_wins() -> None:
-    """A network that knows only heads whose bright end is up."""
+def test_the_axis_of_symmetry_is_that_of_left_and_right() -> None:
+    """A head that is brighter in front and above is symmetric from left to right alone."""
     ball = np.linalg.norm(np.mgrid[:24, :24, :24] - 11.5, axis=0)
-    ramp = np.linspace(0, 1, 24)
-
-    def network(image: np.ndarray) -> np.ndarray:
-        upright = image[12, 12, -1] > image[12, 12, 0] and image[12, -1, 12] > image[12, 0, 12]
-        return ((8 - ball) * (1.0 if upright else 0.4)).astype(np.float32)[None]
-
+    ramp = np.linspace(-1, 1, 24)
     upright = (ramp[None, None, :] + 0.5 * ramp[None, :, None] + 0 * ball).astype(np.float32)
     grid = Grid((24, 24, 24), Affine.from_spacing((2, 2, 2)))
+
+    def network(image: np.ndarray) -> np.ndarray:
+        lopsided = (image - image[::-1]) * ramp[:, None, None]
+        return (8 - ball + lopsided).astype(np.float32)[None]
+
     for one in ALL[::5]:
         stored = one.undo(upright)
         view = View(grid, stored, np.ones(stored.shape, bool))
-        seen = best_orientation(view, network).apply(stored)
-        assert seen[12, 12, -1] > seen[12, 12, 0]
-        assert seen[12, -1, 12] > seen[12, 0, 12]
+        likely = likely_orientations(view, network)
+        assert len(likely) == 8
+        assert {each.order[0] for each in likely} == {one.order[0]}
+        assert one in likely

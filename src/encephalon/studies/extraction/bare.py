@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from encephalon.geometry import Grid, resample_aligned
 from encephalon.io import Image
 from encephalon.studies.extraction.pieces import fill_holes, largest_piece
+from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 
 Float = NDArray[np.float32]
 
@@ -22,6 +23,9 @@ Float = NDArray[np.float32]
 BARE = 0.95
 #: Distances (mm) outside the border between which the shell lies.
 SHELL_MM = (8.0, 14.0)
+
+#: Share of the intensity range up to which a voxel is empty: resampling leaves ripples.
+EMPTY = 0.02
 
 
 def bare_share(image: Float, distance: Float) -> float:
@@ -35,7 +39,8 @@ def outline(image: Image, grid: Grid) -> Float:
     """Signed distance (I, J, K), voxels of `grid`, to the border of all that is not empty."""
     from scipy import ndimage
 
-    full = image.data > image.data.min()
+    low, high = np.percentile(image.data[::2, ::2, ::2], NORMALISING_PERCENTILES)
+    full = image.data > low + EMPTY * (high - low)
     share = resample_aligned(full, image.affine, grid)
     matter = fill_holes(largest_piece(share > 0.5))
     inside = ndimage.distance_transform_edt(matter)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, GeometryError, InputError
 from encephalon.evaluation import Summary, summarise_rows
-from encephalon.evaluation.records import plain_row, write_records
 from encephalon.evaluation.strata import strata as cut_strata
 from encephalon.io.atomic import refuse_existing, write_json
 from encephalon.io.image import Image
+from encephalon.io.records import write_records
 from encephalon.studies.extraction.cases import Case, read_cases
 from encephalon.studies.extraction.scoring import (
     mask_of,
@@ -31,13 +31,13 @@ from encephalon.studies.extraction.scoring import (
 )
 
 if TYPE_CHECKING:
+    from encephalon.inference.batch import Progress, Row
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.reports import Picture
 
-__all__ = ["METRICS", "Evaluation", "evaluate_cases", "evaluate_table"]
+    Show = Callable[[Row, Sequence[Picture]], None]
 
-Progress = Callable[[int, int, str], None]
-Show = Callable[[dict[str, Any], "Sequence[Picture]"], None]
+__all__ = ["METRICS", "Evaluation", "Part", "evaluate_cases", "evaluate_table"]
 
 METRICS = (
     "dice",
@@ -55,18 +55,29 @@ _FILES = ("scores.csv", "summary.json", "report.html")
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The outcome: one row a scan, summaries as plain values, and what was not scored.
+class Part:
+    """The scans whose `column` says `value`: `n` of `units` persons, and their metrics."""
 
-    `summary` maps a metric to its statistics; `strata` holds the same for each part of the table;
-    `failures` are the ids and sentences of scans that were not scored or have no mask.
+    column: str
+    value: str
+    n: int
+    units: int
+    metrics: dict[str, Summary]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome: one row a scan, the statistics of each metric, and what was not scored.
+
+    `strata` holds the statistics of each part of the table; `failures` are the ids and sentences
+    of scans that were not scored or have no mask.
     """
 
     folder: Path
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    summary: dict[str, Any] = field(default_factory=dict)
-    strata: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[dict[str, str]] = field(default_factory=list)
+    rows: list[Row]
+    summary: dict[str, Summary]
+    strata: list[Part]
+    failures: list[dict[str, str]]
 
     def __str__(self) -> str:
         """The main figures as a few lines of text."""
@@ -128,17 +139,18 @@ def evaluate_cases(
             failures.append({"id": case.sample.id, "message": message})
         if progress is not None:
             progress(done, len(cases), case.sample.id)
-    result = _summarised(output, rows, strata, group)
-    result.failures.extend(failures)
+    scored = [row for row in rows if "dice" in row]
+    summary = summarise_rows(scored, METRICS, group=group, level=_LEVEL)
+    result = Evaluation(output, rows, summary, _parts(scored, strata, group), failures)
     write_records(rows, output / "scores.csv")
     write_json(output / "summary.json", _record(result, predictor, group))
     page.write(output / "report.html", result, overwrite=overwrite)
-    return replace(result, rows=[plain_row(row) for row in rows])
+    return result
 
 
-def _one(predictor: Predictor, case: Case, show: Show) -> tuple[dict[str, Any], str]:
+def _one(predictor: Predictor, case: Case, show: Show) -> tuple[Row, str]:
     """Score one case; returns its row and, where something failed, a sentence."""
-    row: dict[str, Any] = {"id": case.sample.id, **case.about}
+    row: Row = {"id": case.sample.id, **case.about}
     begun = time.perf_counter()
     try:
         loaded = predictor.read(case.sample)
@@ -181,29 +193,21 @@ def _pictures(scan: Image | None, mask: NDArray[np.bool_], reference: Image) -> 
     return scan_pictures(scan.data, scan.affine, mask, reference.data)
 
 
-def _summarised(
-    output: Path, rows: list[dict[str, Any]], strata: Sequence[str], group: str | None
-) -> Evaluation:
-    scored = [row for row in rows if "dice" in row]
-    parts = []
-    columns = [*strata, "quality"] if any("quality" in row for row in scored) else list(strata)
-    for column in columns if scored else ():
-        for part in cut_strata(scored, column):
-            parts.append(
-                {
-                    "column": part.column,
-                    "value": part.value,
-                    "n": part.n,
-                    "units": part.units(group) if group else part.n,
-                    "metrics": _plain(summarise_rows(part.rows, METRICS, group=group)),
-                }
-            )
-    summary = summarise_rows(scored, METRICS, group=group, level=_LEVEL)
-    return Evaluation(output, rows, _plain(summary), parts)
-
-
-def _plain(summaries: dict[str, Summary]) -> dict[str, Any]:
-    return {name: summary.as_dict() for name, summary in summaries.items()}
+def _parts(scored: Sequence[Row], strata: Sequence[str], group: str | None) -> list[Part]:
+    if not scored:
+        return []
+    columns = [*strata, "quality"] if any("quality" in row for row in scored) else strata
+    return [
+        Part(
+            part.column,
+            part.value,
+            part.n,
+            part.units(group) if group else part.n,
+            summarise_rows(part.rows, METRICS, group=group, level=_LEVEL),
+        )
+        for column in columns
+        for part in cut_strata(scored, column)
+    ]
 
 
 def _record(result: Evaluation, predictor: Predictor, group: str | None) -> dict[str, Any]:
@@ -219,12 +223,14 @@ def _record(result: Evaluation, predictor: Predictor, group: str | None) -> dict
     }
 
 
-def _line(label: str, summary: dict[str, Any]) -> str:
+def _line(label: str, summary: Summary) -> str:
     from encephalon.reports.markup import number
 
-    def shown(value: float | None) -> str:
-        return "undefined" if value is None else number(value)
-
-    keys = ("median", "mean", "minimum", "maximum")
-    figures = ", ".join(f"{key} {shown(summary[key])}" for key in keys)
-    return f"{label}: {figures} (n = {summary['n']})"
+    figures = {
+        "median": summary.median,
+        "mean": summary.mean,
+        "minimum": summary.minimum,
+        "maximum": summary.maximum,
+    }
+    shown = ", ".join(f"{name} {number(value)}" for name, value in figures.items())
+    return f"{label}: {shown} (n = {summary.n})"

@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.evaluation.intervals import Interval
+from encephalon.evaluation import Interval, Summary
 from encephalon.reports import (
     DotGroup,
     Html,
@@ -25,7 +25,6 @@ from encephalon.reports import (
     note,
     scatter_chart,
     table,
-    tag,
     tiles,
 )
 from encephalon.reports.layers import AMBER, SKY
@@ -44,7 +43,7 @@ from encephalon.studies.extraction.report_parts import (
 )
 
 if TYPE_CHECKING:
-    from encephalon.studies.extraction.evaluate import Evaluation
+    from encephalon.studies.extraction.evaluate import Evaluation, Part
 
 __all__ = ["EvaluationPage"]
 
@@ -109,30 +108,23 @@ class EvaluationPage:
         return page.section("Model", model_facts(self.about))
 
 
-def _tiles(summary: Mapping[str, Any], scored: int) -> list[Tile]:
+def _tiles(summary: Mapping[str, Summary], scored: int) -> list[Tile]:
     dice, distance, volume = (summary[name] for name in ("dice", "hd95_mm", "volume_error_percent"))
     return [
-        Tile(_shown(dice["median"], 3), "median Dice", _span(dice["median_interval"])),
-        Tile(_shown(dice["mean"], 3), "mean Dice", _span(dice["mean_interval"])),
-        Tile(_shown(dice["minimum"], 3), "lowest Dice"),
-        Tile(f"{_shown(distance['median'], 2)} mm", "median HD95"),
-        Tile(f"{_shown(volume['median'], 2)} %", "median volume error"),
+        Tile(number(dice.median, 3), "median Dice", _span(dice.median_interval)),
+        Tile(number(dice.mean, 3), "mean Dice", _span(dice.mean_interval)),
+        Tile(number(dice.minimum, 3), "lowest Dice"),
+        Tile(f"{number(distance.median, 2)} mm", "median HD95"),
+        Tile(f"{number(volume.median, 2)} %", "median volume error"),
         Tile(scored, "scans scored"),
     ]
 
 
-def _summary_table(summary: Mapping[str, Any]) -> Html:
-    rows = []
-    for name, heading in _HEADINGS.items():
-        one = summary[name]
-        rows.append(
-            {
-                "metric": heading,
-                **{key: _cell(one[key]) for key in ("median", "mean", "sd", "minimum", "maximum")},
-                "interval": _span(one["median_interval"]),
-                "n": one["n"],
-            }
-        )
+def _summary_table(summary: Mapping[str, Summary]) -> Html:
+    rows = [
+        {**vars(summary[name]), "metric": heading, "interval": _span(summary[name].median_interval)}
+        for name, heading in _HEADINGS.items()
+    ]
     columns = {
         "metric": "Metric",
         "median": "Median",
@@ -149,20 +141,21 @@ def _summary_table(summary: Mapping[str, Any]) -> Html:
 
 
 def _how(result: Evaluation) -> str:
-    units = result.summary["dice"]["median_interval"]["units"]
+    dice = result.summary["dice"]
+    units = dice.median_interval.units
     if units < 2:
         return f"{_HOW} All scans are of one person, so there are no intervals."
-    what = "scans" if units == result.summary["dice"]["n"] else f"{units} groups of scans"
+    what = "scans" if units == dice.n else f"{units} groups of scans"
     return f"{_HOW} Intervals are 95 % percentile bootstrap intervals over {what}."
 
 
 def _charts(result: Evaluation, scored: Sequence[Row]) -> Html:
-    groups = [DotGroup("all", numbers_of(scored, "dice"), _interval(result.summary["dice"]))]
+    groups = [DotGroup("all", numbers_of(scored, "dice"), result.summary["dice"].median_interval)]
     for part in result.strata:
-        if part["column"] != "quality":
-            rows = [row for row in scored if str(row.get(part["column"])) == part["value"]]
-            interval = _interval(part["metrics"]["dice"])
-            groups.append(DotGroup(part["value"], numbers_of(rows, "dice"), interval))
+        if part.column != "quality":
+            rows = [row for row in scored if str(row.get(part.column)) == part.value]
+            interval = part.metrics["dice"].median_interval
+            groups.append(DotGroup(part.value, numbers_of(rows, "dice"), interval))
     reference, predicted = (numbers_of(scored, key) for key in ("reference_ml", "volume_ml"))
     return grid(
         figure(dot_chart(groups, "Dice"), "Every scan; the bar is the median and its interval."),
@@ -173,18 +166,16 @@ def _charts(result: Evaluation, scored: Sequence[Row]) -> Html:
     )
 
 
-def _strata_table(strata: Sequence[Mapping[str, Any]]) -> Html:
+def _strata_table(strata: Sequence[Part]) -> Html:
     rows = [
         {
-            "column": part["column"],
-            "value": badge(part["value"]) if part["column"] == "quality" else part["value"],
-            "n": part["n"],
-            "units": part["units"],
-            "dice": _cell(part["metrics"]["dice"]["median"]),
-            "interval": _span(part["metrics"]["dice"]["median_interval"]),
-            "lowest": _cell(part["metrics"]["dice"]["minimum"]),
-            "hd95": _cell(part["metrics"]["hd95_mm"]["median"]),
-            "volume": _cell(part["metrics"]["volume_error_percent"]["median"]),
+            **vars(part),
+            "value": badge(part.value) if part.column == "quality" else part.value,
+            "dice": part.metrics["dice"].median,
+            "interval": _span(part.metrics["dice"].median_interval),
+            "lowest": part.metrics["dice"].minimum,
+            "hd95": part.metrics["hd95_mm"].median,
+            "volume": part.metrics["volume_error_percent"].median,
         }
         for part in strata
     ]
@@ -218,9 +209,9 @@ def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
     main = figure(framed(pictures[0])) if pictures else None
     more = details("Axial slices", *map(framed, pictures[1:])) if pictures[1:] else None
     values = {
-        "Dice": _shown(row["dice"], 4),
-        "HD95": f"{_shown(row['hd95_mm'], 3)} mm",
-        "ASSD": f"{_shown(row['assd_mm'], 3)} mm",
+        "Dice": number(row["dice"], 4),
+        "HD95": f"{number(row['hd95_mm'], 3)} mm",
+        "ASSD": f"{number(row['assd_mm'], 3)} mm",
         "Volume": f"{row['volume_ml']:.1f} mL, reference {row['reference_ml']:.1f} mL",
     }
     failed = note(str(row["error"]), "fail") if row.get("error") else None
@@ -237,29 +228,11 @@ def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
     )
 
 
-def _interval(summary: Mapping[str, Any]) -> Interval:
-    known = dict(summary["median_interval"])
-    ends = {key: float("nan") if known[key] is None else known[key] for key in _ENDS}
-    return Interval(**{**known, **ends})
-
-
-def _span(interval: Mapping[str, Any]) -> Html | None:
-    low, high = interval["low"], interval["high"]
-    if low is None or high is None:
+def _span(interval: Interval) -> str | None:
+    if not isfinite(interval.low + interval.high):
         return None
-    return tag("span", f"{number(low, 3)} to {number(high, 3)}")
-
-
-def _shown(value: float | None, digits: int) -> str:
-    return number(float("nan") if value is None else value, digits)
-
-
-def _cell(value: float | None) -> float | None:
-    return value if value is not None and isfinite(value) else None
+    return f"{number(interval.low, 3)} to {number(interval.high, 3)}"
 
 
 def _scans(count: int) -> str:
     return f"{count} scan" if count == 1 else f"{count} scans"
-
-
-_ENDS = ("value", "low", "high")

@@ -28,13 +28,14 @@ from encephalon.studies.extraction.native import map_on, mask_on
 from encephalon.studies.extraction.options import ExtractionSettings, PredictOptions
 from encephalon.studies.extraction.pieces import largest_piece, second_share, solidify
 from encephalon.studies.extraction.quality import (
+    PLAUSIBLE_ML,
     Evidence,
     cut_share,
     dice_of,
     judge,
     slope_error,
 )
-from encephalon.studies.extraction.uprighting import AS_STORED, Orientation, best_orientation
+from encephalon.studies.extraction.uprighting import AS_STORED, Orientation, likely_orientations
 from encephalon.tables.samples import Sample
 
 Float = NDArray[np.float32]
@@ -207,18 +208,24 @@ def find_borders(
 ) -> Borders:
     """Find the brain in `image`, draw its borders on the fine grid, and gather the evidence.
 
-    When the border is doubtful, the head may lie otherwise than the header says: all orientations
-    are tried, and the best is kept if its border is clearly cleaner. A scan in which nothing is
-    found yields distances that are negative everywhere.
+    When the border is doubtful, the head may lie otherwise than the header says: the orientations
+    that its symmetry leaves are tried, and the best is kept if its border is clearly cleaner. A
+    scan in which nothing is found yields distances that are negative everywhere.
     """
     stored = _borders_in(AS_STORED, image, settings, network, locator)
-    if stored.slope_error < DOUBTFUL_SLOPE:
+    if not _doubtful(stored):
         return stored
-    best = best_orientation(stored.found.view, locator)
-    if best == AS_STORED:
-        return stored
-    turned = _borders_in(best, image, settings, network, locator)
-    return turned if turned.slope_error < CLEARLY_CLEANER * stored.slope_error else stored
+    others = [one for one in likely_orientations(stored.found.view, locator) if one != AS_STORED]
+    tried = (_borders_in(one, image, settings, network, locator) for one in others)
+    best = min(tried, key=lambda borders: borders.slope_error)
+    return best if best.slope_error < CLEARLY_CLEANER * stored.slope_error else stored
+
+
+def _doubtful(borders: Borders) -> bool:
+    """Whether the border is blurred or holds a volume that no human brain has."""
+    volume = np.count_nonzero(borders.distances[0] > 0) * borders.view.spacing**3 / 1000
+    possible = PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]
+    return borders.bare <= BARE and (borders.slope_error > DOUBTFUL_SLOPE or not possible)
 
 
 def _borders_in(
