@@ -100,6 +100,24 @@ def test_a_model_predicts_from_arrays_files_and_images(tmp_path: Path, head: Ima
     assert all((mask == masks[0]).all() for mask in masks)
 
 
+def test_what_is_no_scan_is_said(head: Image) -> None:
+    """Wrong kinds and roles are errors of ours, not of Python."""
+    for given in ([1, 2], 5, b"scan.nii"):
+        with pytest.raises(ContentError, match=f"but got {type(given).__name__}"):
+            _model().predict(given)
+    with pytest.raises(UsageError, match="takes image, and got nothing"):
+        _model().predict()
+    with pytest.raises(UsageError, match="takes image, and got t1"):
+        _model().predict(t1=head)
+    with pytest.raises(UsageError, match="nothing to predict on"):
+        _model().predict_batch([], "out")
+
+
+def test_no_array_is_printed_whole(head: Image) -> None:
+    """A prediction in a notebook is a few lines."""
+    assert len(repr(_model().predict(head))) < 2000
+
+
 def test_a_batch_hands_back_rows_and_failures(tmp_path: Path, head: Image) -> None:
     """Python callers get what the command line prints."""
     good = write_image(head.data, tmp_path / "good.nii.gz", head)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,9 +33,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Call `encephalon` with these words, its models kept in a folder of the test's own."""
     monkeypatch.setenv("ENCEPHALON_HOME", str(tmp_path / "home"))
 
@@ -44,12 +43,17 @@ def run(
         said = capsys.readouterr()
         return Result(code, said.out, said.err)
 
-    import logging
+    return call
 
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """What a console does to the log ends with the test."""
     logger = logging.getLogger("encephalon")
-    before = (logger.level, logger.handlers[:], logger.propagate)
-    yield call
-    logger.level, logger.handlers[:], logger.propagate = before
+    level, handlers, propagate = logger.level, logger.handlers[:], logger.propagate
+    yield
+    logger.setLevel(level)
+    logger.handlers[:], logger.propagate = handlers, propagate
     logging.captureWarnings(False)
 
 

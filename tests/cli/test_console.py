@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -100,6 +101,16 @@ def test_a_name_that_the_terminal_cannot_show_stops_nothing(
         monkeypatch.setattr(sys, "stdout", stream)
         Console().say("é \udcff")
         assert stream.buffer.getvalue().decode(encoding) == f"{shown}\n"  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_leaves_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`encephalon predict ... | head -1` does the whole batch, and its report has every scan."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        for word in ("one", "two"):
+            Console().say(word)
 
 
 def test_an_empty_table_says_so() -> None:

@@ -121,7 +121,8 @@ def test_only_options_that_were_given_reach_the_study(
     run: Run, stand_in: Asked, scan: Path, tmp_path: Path
 ) -> None:
     """The study's own defaults hold for the rest."""
-    words = ("--border", "2", "--no-csf", "--save", "mask,distance", "--option", "edge-case=true")
+    words = ["--border", "2", "--no-csf", "--save", "mask,distance"]
+    words += ["--option", "edge-case=true", "--option", "block=64"]
     run("predict", "any", scan, "-o", tmp_path / "masks", "--threads", "1", *words)
     assert stand_in == [
         {
@@ -133,6 +134,7 @@ def test_only_options_that_were_given_reach_the_study(
             "csf": False,
             "save": ["mask", "distance"],
             "edge_case": True,
+            "block": 64,
         }
     ]
 
@@ -142,6 +144,9 @@ def test_only_options_that_were_given_reach_the_study(
     [
         (("--device", "tpu"), "'tpu'"),
         (("--option", "border"), "KEY=VALUE"),
+        (("--option", "border=2", "--border", "3"), "'border' is given twice"),
+        (("--option", "device=cpu"), "'device' is none of it"),
+        (("--participant-label", "01"), "01 would choose images of a BIDS dataset"),
         (("--threads", "0"), "--threads"),
         (("--border", "wide"), "--border"),
     ],

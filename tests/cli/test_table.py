@@ -65,6 +65,15 @@ def test_split_keeps_people_whole(run: Run, table: Path) -> None:
     assert _rows(again) == rows
 
 
+def test_a_column_named_by_a_flag_must_be_there(run: Run, table: Path, tmp_path: Path) -> None:
+    """A slip in --group would let people straddle the parts without a word."""
+    for words in (["split", str(table), "-o", str(tmp_path / "s.csv")], ["check", str(table)]):
+        done = run("table", *words, "--group", "persn")
+        assert done.code == 1
+        assert "has no column 'persn'; it has" in done.err
+    assert not (tmp_path / "s.csv").exists()
+
+
 def test_split_moves_relative_paths(run: Run, table: Path, tmp_path: Path) -> None:
     """A split written elsewhere still finds its images."""
     pytest.importorskip("sklearn")

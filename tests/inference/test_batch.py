@@ -135,6 +135,26 @@ def test_an_output_that_exists_is_kept_and_the_rest_is_done(
     assert float(table(out)[0]["volume_ml"]) > old
 
 
+def test_the_row_of_a_quicker_process_stays(bright: Any, samples: Samples, tmp_path: Path) -> None:
+    """Whoever finds its output there only when it writes leaves the other's row alone, too."""
+    out = tmp_path / "out"
+    batch = samples("a")
+    slow, quick = bright(), bright()
+    predict = slow.predict
+
+    def overtaken(loaded: Any) -> Prediction:
+        run_batch(quick, batch, layout(out))
+        prediction: Prediction = predict(loaded)
+        return prediction
+
+    slow.predict = overtaken
+    result = run_batch(slow, batch, layout(out))
+    assert isinstance(result.failures[0].error, OutputExistsError)
+    (row,) = table(out)
+    assert row["mask"] == "a_mask.nii.gz"
+    assert row["error"] == ""
+
+
 def test_an_empty_mask_is_a_failure_and_is_not_written(
     bright: Any, samples: Samples, tmp_path: Path
 ) -> None:

@@ -212,3 +212,19 @@ def test_a_name_that_is_no_text_is_written_as_json_spells_it(tmp_path: Path) -> 
     name = "scan-\udcff.nii"
     assert write_text(tmp_path / "a.csv", name).read_text() == r"scan-\udcff.nii"
     assert json.loads(write_json(tmp_path / "a.json", {"name": name}).read_text())["name"] == name
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_quicker_of_two_processes_wins(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that appeared while ours was written stays, also where nothing can be linked."""
+    final = tmp_path / "a.txt"
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", lambda *_: os.link("", ""))
+    with atomic_path(final, overwrite=False) as temporary:
+        temporary.write_text("first")
+    with pytest.raises(OutputExistsError), atomic_path(final, overwrite=False) as temporary:
+        temporary.write_text("second")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert final.read_text() == "first"

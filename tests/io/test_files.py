@@ -48,7 +48,7 @@ def test_a_dangling_link_says_where_it_points(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "Git LFS pointer"),
         (b"/annex/objects/MD5E-s1--x", "git-annex pointer"),
         (b"subject,age\n01,33\n", "text that begins with 'subject,age'"),
-        (b"<!DOCTYPE html>\n<html>", "text that begins with '<!DOCTYPE html>'"),
+        (b"<!DOCTYPE html>\n<html>", "a web page"),
         (bytes(range(256)) * 2, "expected"),
         (b"\x1f\x8b\x08", "truncated"),
     ],

@@ -211,3 +211,15 @@ def test_a_damaged_freesurfer_header_is_refused(tmp_path: Path, head: Image) -> 
         path.write_bytes(good[:where] + value.to_bytes(4, "big") + good[where + 4 :])
         with pytest.raises(InputError, match=r"a\.mgh"):
             read_image(path)
+
+
+@pytest.mark.parametrize("kind", [">i2", ">f4"])
+def test_an_array_of_the_other_byte_order_is_left_as_it_was(tmp_path: Path, kind: str) -> None:
+    """Its voxels belong to the caller, whether it is read, wrapped by nibabel or written."""
+    data = np.arange(27).reshape(3, 3, 3).astype(kind)
+    image = read_image(data)
+    wrapped = read_image(nibabel.Nifti1Image(data, np.eye(4)))
+    write_image(data, tmp_path / "a.nii", image)
+    assert np.array_equal(data, np.arange(27).reshape(3, 3, 3))
+    assert np.array_equal(image.data, data)
+    assert np.array_equal(wrapped.data, data)

@@ -117,7 +117,6 @@ def test_a_changed_file_is_refused(model: ModelFolder, name: str) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(ModelError, match=rf"{name}: expected sha256 .* but it is"):
         open_model(model.path)
-    assert open_model(model.path, verify=False).name == "tiny"
 
 
 def test_a_missing_or_unfetched_file_is_named(model: ModelFolder) -> None:

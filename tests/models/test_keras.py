@@ -160,8 +160,11 @@ def test_flipped_bits_never_escape_as_another_error(path: Path) -> None:
     ("content", "sentence"),
     [
         (b"", "the file is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:17d9\n", "run  git lfs pull"),
-        (b"/annex/objects/SHA256E-s19169888--17d9.h5\n", "run  datalad get"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:17d9\n",
+            "fetch it with  git lfs pull",
+        ),
+        (b"/annex/objects/SHA256E-s19169888--17d9.h5\n", "fetch it with  git annex get"),
         (b"\n<!DOCTYPE html><html>Not found</html>", "is a web page"),
         (b"just some text", "it is not HDF5"),
     ],

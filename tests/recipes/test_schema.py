@@ -63,7 +63,9 @@ def test_an_unknown_section_is_refused() -> None:
 
 def test_a_key_unlike_any_other_is_refused_without_a_guess() -> None:
     """The keys there are say more than a wild guess."""
-    with pytest.raises(RecipeError, match=r"unknown key 'zzz' in \[training\]; the keys are .*ema\.$"):
+    with pytest.raises(
+        RecipeError, match=r"unknown key 'zzz' in \[training\]; the keys are .*ema\.$"
+    ):
         make_recipe(changed(training={"zzz": 1}), "mine.toml")
 
 

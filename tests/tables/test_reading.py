@@ -49,7 +49,7 @@ def test_empty_cells_are_none(tmp_path: Path, cell: str) -> None:
     """The spellings of BIDS, R and pandas for nothing."""
     table = read_table(write(tmp_path, f"id,age\na,{cell}\n"))
     assert table.frame["age"][0] is None
-    assert table.texts("age", missing="-") == ["-"]
+    assert table.texts("age") == [""]
 
 
 def test_paths_start_from_the_folder_of_the_table(tmp_path: Path) -> None:

@@ -134,6 +134,21 @@ def test_a_table_to_predict_from_needs_no_target(tmp_path: Path) -> None:
     assert ids(collect_samples([tmp_path / "t.csv"], columns)) == ["p1"]
 
 
+def test_ids_of_a_table_are_kept_as_they_are(tmp_path: Path) -> None:
+    """Results are joined to the table by them."""
+    touch(tmp_path, "1.nii")
+    (tmp_path / "t.csv").write_text("id,image\n-P 1 (left),1.nii\n", encoding="utf-8")
+    assert ids(collect_samples([tmp_path / "t.csv"])) == ["-P 1 (left)"]
+
+
+def test_a_row_without_any_image_is_named(tmp_path: Path) -> None:
+    """A recipe may train on rows without a scan, but nothing is predicted from them."""
+    touch(tmp_path, "1.nii")
+    (tmp_path / "t.csv").write_text("id,image\na,1.nii\nb,\n", encoding="utf-8")
+    with pytest.raises(TableError, match=r"row 3: names no file in 'image'"):
+        collect_samples([tmp_path / "t.csv"], Columns(optional=("image",)))
+
+
 def test_rows_that_share_an_image_stay_two_samples(tmp_path: Path) -> None:
     """Covariates may differ where the picture does not."""
     touch(tmp_path, "1.nii")

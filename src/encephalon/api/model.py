@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.page import ReportPage
+from encephalon.errors import UsageError
 from encephalon.inference.batch import BatchResult
 
 if TYPE_CHECKING:
@@ -67,11 +68,19 @@ class Model:
 
         `image` is a path, a folder of DICOM files, an array (I, J, K), a nibabel image or an
         `Image`; a model with several inputs takes them by role. The result lies on the grid of
-        the input. Raises InputError for what cannot be read.
+        the input. Raises InputError for what cannot be read, UsageError for other inputs than the
+        model takes.
         """
         from encephalon.tables import Sample
 
         given = inputs if image is None else {"image": image, **inputs}
+        roles = self.columns.inputs
+        if not given or set(given) - set(roles):
+            message = (
+                f"The model {self.name!r} takes {', '.join(roles)}, and got "
+                f"{', '.join(given) or 'nothing'}."
+            )
+            raise UsageError(message)
         return self.predictor.predict(self.predictor.read(Sample("sample", given)))
 
     def plan(
@@ -194,6 +203,8 @@ def _samples(
     """Every sample of the inputs; one that is not there fails later, alone, among several."""
     from encephalon.tables import Sample, collect_samples, file_stem
 
+    if not inputs:
+        raise UsageError("There is nothing to predict on: give files, folders or a table.")
     places = [Path(place).expanduser() for place in inputs]
     present = [place for place in places if os.path.exists(place)] or places  # noqa: PTH110
     samples = collect_samples(
@@ -203,6 +214,13 @@ def _samples(
         participants=participants,
         sessions=sessions,
     )
+    chosen = suffixes or participants or sessions
+    if chosen and not any(sample.bids for sample in samples):
+        message = (
+            f"{', '.join(chosen)} would choose images of a BIDS dataset, but none of the inputs is "
+            "one: drop the choice, or give the dataset."
+        )
+        raise UsageError(message)
     role = next(iter(columns.inputs), "image")
     absent = [place for place in places if place not in present]
     return samples + [Sample(file_stem(place), {role: place}) for place in absent]

@@ -181,7 +181,13 @@ def _coloured(text: str, code: str) -> str:
 def _write(text: str, stream: TextIO) -> None:
     # A name may hold letters that the terminal lacks, or bytes that are no letters.
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except BrokenPipeError:
+        # Nobody reads on, as after `| head`. The work goes on: its results are files.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _nothing(done: int, total: int | None = None, item: str = "") -> None:

@@ -25,7 +25,8 @@ def evaluate(
     as_json: flags.AsJson = False,
 ) -> None:
     """Writes a score for each sample, a summary with intervals, and a report. The table names the
-    scans and what is known of them, in columns that the model's recipe explains.
+    scans and what is known of them, in columns that the model's recipe explains; of a table that
+    was split only the part "test" is scored.
 
     \b
     Example:

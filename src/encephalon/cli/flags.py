@@ -13,6 +13,10 @@ import typer
 from encephalon.errors import UsageError
 
 
+# What the verbs themselves take, by the names of their flags.
+_OWN = {"model", "table", "output", "device", "threads", "offline", "overwrite", "progress"}
+
+
 def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:
     """KEY=VALUE words as a dictionary; raises UsageError for a word without `=`."""
     found: dict[str, str] = {}
@@ -30,7 +34,12 @@ def values(pairs: list[str] | None) -> dict[str, Any]:
     from encephalon.recipes.loading import parse_value
 
     texts = settings(pairs, "--option")
-    return {key.replace("-", "_"): parse_value(text) for key, text in texts.items()}
+    found = {key.replace("-", "_"): parse_value(text) for key, text in texts.items()}
+    for name in found:
+        if name in _OWN:
+            message = f"--option takes what the model's study knows, and {name!r} is none of it."
+            raise UsageError(message)
+    return found
 
 
 def words(value: str | None) -> list[str] | None:
@@ -41,6 +50,16 @@ def words(value: str | None) -> list[str] | None:
 def given(**options: Any) -> dict[str, Any]:
     """Only the options that the user set, so that the study's own defaults hold for the rest."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def asked(pairs: list[str] | None, **options: Any) -> dict[str, Any]:
+    """The options that the user set, by flags of their own or by --option; raises UsageError."""
+    flags, more = given(**options), values(pairs)
+    twice = flags.keys() & more.keys()
+    if twice:
+        message = f"{min(twice)!r} is given twice, by its own flag and by --option: drop one."
+        raise UsageError(message)
+    return flags | more
 
 
 def selection(

@@ -57,7 +57,8 @@ def predict(
     """
     from encephalon.cli.prediction import run
 
-    options = flags.given(
+    options = flags.asked(
+        more,
         border=border,
         csf=csf,
         threshold=threshold,
@@ -66,7 +67,6 @@ def predict(
         rotate=rotate,
         block=block,
         save=flags.words(save),
-        **flags.values(more),
     )
     selection = flags.selection(suffix, participant_label, session_label)
     run(

@@ -72,7 +72,7 @@ def predict_bids(
     if bids_dir.is_dir() and not is_bids(bids_dir):
         message = f"{bids_dir} is no BIDS dataset: it has no dataset_description.json."
         raise UsageError(message)
-    options = flags.given(border=border, csf=csf, save=flags.words(save), **flags.values(more))
+    options = flags.asked(more, border=border, csf=csf, save=flags.words(save))
     selection = flags.selection(suffix, participant_label, session_label)
     run(
         Console(verbose, quiet, as_json),

@@ -81,11 +81,11 @@ def check(
     as_json: flags.AsJson = False,
 ) -> None:
     """Check a table: files, ids, values, leaks."""
-    from encephalon.tables import audit, checked, read_table, require_clean
+    from encephalon.tables import audit, checked, require_clean
 
     console = Console(verbose, quiet, as_json)
-    columns = _columns(recipe, id=id_, image=image, target=target, group=group, split=split)
-    table = checked(read_table(file, columns))
+    read = _read(file, recipe, id=id_, image=image, target=target, group=group, split=split)
+    table, columns = checked(read), read.columns
     found: dict[str, Any] = {"table": file, "rows": len(table), "faults": []}
     sentences = [f"{file}: {len(table)} rows, no faults"]
     if columns.split is not None and table.has(columns.split):
@@ -121,10 +121,10 @@ def split(
     as_json: flags.AsJson = False,
 ) -> None:
     """Draw parts, or folds, that no group straddles."""
-    from encephalon.tables import SplitOptions, fold_table, read_table, split_table, write_table
+    from encephalon.tables import SplitOptions, fold_table, split_table, write_table
 
-    columns = _columns(recipe, id=id_, image=image, group=group)
-    table, strata = read_table(file, columns), tuple(flags.words(stratify) or ())
+    table = _read(file, recipe, id=id_, image=image, group=group)
+    columns, strata = table.columns, tuple(flags.words(stratify) or ())
     if folds is not None:
         table = fold_table(table, folds, strata, seed=seed or 0)
         counts, words = Counter(table.texts("fold")), f"{folds} folds"
@@ -183,12 +183,11 @@ def verify_labels(
 ) -> None:
     """Read every label image and its scan."""
     from encephalon.errors import TableError
-    from encephalon.tables import checked, fault_message, read_table
+    from encephalon.tables import checked, fault_message
     from encephalon.tables import verify_labels as verify
 
     console = Console(verbose, quiet, as_json)
-    columns = _columns(recipe, id=id_, image=image, target=target)
-    table = checked(read_table(file, columns))
+    table = checked(_read(file, recipe, id=id_, image=image, target=target))
     faults = verify(table)
     if faults:
         raise TableError(fault_message(table, faults))
@@ -196,6 +195,16 @@ def verify_labels(
         {"table": file, "rows": len(table), "faults": []},
         f"{file}: {len(table)} label images, no faults",
     )
+
+
+def _read(file: Path, recipe: str | None, **named: str | None) -> Table:
+    """The table; a column that a flag names must be there, lest a slip let groups straddle."""
+    from encephalon.tables import read_table
+
+    table = read_table(file, _columns(recipe, **named))
+    for column in filter(None, named.values()):
+        table.require(column)
+    return table
 
 
 def _columns(recipe: str | None, **named: str | None) -> Columns:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,10 @@ from encephalon.geometry.separable import (
     SLAB_BYTES,
     Data,
     Float,
+    beyond,
     linear_weights,
     resample_axes,
 )
-
-Outside = float | Literal["edge"]
 
 # Axes count as parallel when no cosine between them is further than this from 0 or 1: a drift
 # of 0.05 mm over a head of 250 mm, far below a voxel.
@@ -35,15 +34,14 @@ def is_aligned(source: Affine, target: Affine) -> bool:
 
 
 def resample(
-    data: Data, source: Affine, target: Grid, order: int = 1, outside: Outside = 0.0
+    data: Data, source: Affine, target: Grid, order: int = 1, outside: float = 0.0
 ) -> Data:
     """`data` (I, J, K) on the grid `target`, by point sampling at its voxel centres.
 
     Order 0 takes the nearest voxel and keeps the type (labels, masks); 1 is trilinear and 3 a
     cubic B-spline, both float32. A point further than half a voxel from the volume becomes
-    `outside`, or the nearest edge voxel with "edge". Works slab by slab: beside the result it
-    needs only the part of `data` that a slab of the result touches. Shrinking does not blur
-    first; `resample_aligned` does.
+    `outside`. Works slab by slab: beside the result it needs only the part of `data` that a slab
+    of the result touches. Shrinking does not blur first; `resample_aligned` does.
     """
     if order not in (0, 1, 3):
         message = f"the order of interpolation must be 0, 1 or 3, but it is {order}."
@@ -66,7 +64,7 @@ def resample_aligned(
     data: Data,
     source: Affine,
     target: Grid,
-    outside: Outside = 0.0,
+    outside: float = 0.0,
     *,
     antialias: bool = True,
 ) -> Float:
@@ -74,9 +72,8 @@ def resample_aligned(
 
     Separable linear interpolation; along an axis that shrinks, the triangle is widened by the
     shrink factor, so that nothing aliases (unless `antialias` is off). Axes may be swapped or
-    flipped. Voxels of `target` whose centre lies outside the volume become `outside`, or the
-    nearest edge value. The input is never converted as a whole, and the result has the memory
-    order of the input.
+    flipped. Voxels of `target` whose centre lies outside the volume become `outside`. The input is
+    never converted as a whole, and the result has the memory order of the input.
 
     Raises GeometryError when the axes are not parallel: use `resample`.
     """
@@ -86,9 +83,8 @@ def resample_aligned(
     for axis in range(3):
         scale, offset = _axis_map(affine, target, axis)
         size, count = view.shape[axis], target.shape[axis]
-        edge = outside == "edge"
-        axes.append(linear_weights(size, count, scale, offset, edge=edge, antialias=antialias))
-    return resample_axes(view, axes, outside=0.0 if outside == "edge" else outside)
+        axes.append(linear_weights(size, count, scale, offset, antialias=antialias))
+    return resample_axes(view, axes, outside=outside)
 
 
 def _need_volume(data: Data) -> None:
@@ -115,11 +111,11 @@ def _axis_map(affine: Affine, target: Grid, axis: int) -> tuple[float, float]:
     return scale, float(mapping.apply(middle)[axis] - scale * middle[axis])
 
 
-def _linear_aligned(data: Data, source: Affine, target: Grid, outside: Outside) -> Data:
+def _linear_aligned(data: Data, source: Affine, target: Grid, outside: float) -> Data:
     return resample_aligned(data, source, target, outside, antialias=False)
 
 
-def _nearest_aligned(data: Data, source: Affine, target: Grid, outside: Outside) -> Data:
+def _nearest_aligned(data: Data, source: Affine, target: Grid, outside: float) -> Data:
     view, affine = _parallel_view(data, source, target)
     result = view
     for axis in range(3):
@@ -129,13 +125,11 @@ def _nearest_aligned(data: Data, source: Affine, target: Grid, outside: Outside)
         nearest = np.floor(positions + 0.5 - 1e-6).astype(int)
         size = view.shape[axis]
         result = result.take(np.clip(nearest, 0, size - 1), axis=axis)
-        if outside != "edge":
-            beyond = (positions < -0.501) | (positions > size - 0.499)
-            result[(slice(None),) * axis + (beyond,)] = outside
+        result[(*(slice(None),) * axis, beyond(positions, size))] = outside
     return result
 
 
-def _sample_slab(data: Data, mapping: Affine, slab: Data, order: int, outside: Outside) -> None:
+def _sample_slab(data: Data, mapping: Affine, slab: Data, order: int, outside: float) -> None:
     """Fill `slab` from the part of `data` that it touches; `mapping` is slab to data indices."""
     from scipy import ndimage
 
@@ -148,8 +142,7 @@ def _sample_slab(data: Data, mapping: Affine, slab: Data, order: int, outside: O
     ndimage.affine_transform(
         crop, matrix, offset - low, slab.shape, slab, order, mode="nearest", prefilter=False
     )
-    if outside != "edge":
-        slab[_beyond(data.shape, matrix, offset, slab.shape)] = outside
+    slab[_outside(data.shape, matrix, offset, slab.shape)] = outside
 
 
 def _touched(
@@ -170,7 +163,7 @@ def _touched(
     return data[box], low.astype(np.float64)
 
 
-def _beyond(
+def _outside(
     sizes: tuple[int, ...],
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
@@ -178,12 +171,11 @@ def _beyond(
 ) -> NDArray[np.bool_]:
     """Which of the outputs (shape) lie further than half a voxel from the volume."""
     i, j, k = np.ogrid[tuple(slice(0, n) for n in shape)]
-    beyond = np.zeros(shape, bool)
+    outside = np.zeros(shape, bool)
     for axis, size in enumerate(sizes):
         row = matrix[axis]
-        position = row[0] * i + row[1] * j + (row[2] * k + offset[axis])
-        beyond |= (position < -0.501) | (position > size - 0.499)
-    return beyond
+        outside |= beyond(row[0] * i + row[1] * j + (row[2] * k + offset[axis]), size)
+    return outside
 
 
 def _plain(kind: np.dtype[Any]) -> np.dtype[Any]:

@@ -15,6 +15,8 @@ Float = NDArray[np.float32]
 
 # Bytes of working memory for one slab; large enough for BLAS, small enough for any machine.
 SLAB_BYTES = 32 * 2**20
+# Voxels by which a position may lie outside and count as inside.
+SLACK = 1e-3
 # Output voxels that share one dense block of a banded weight matrix.
 BLOCK = 32
 
@@ -39,20 +41,25 @@ class AxisWeights:
             yield outputs, slice(first, last), np.ascontiguousarray(rows[:, first:last])
 
 
+def beyond(positions: NDArray[Any], size: int) -> NDArray[np.bool_]:
+    """Which positions (voxels) lie further than half a voxel from an axis of `size` voxels.
+
+    Rounding of an affine must not push a border voxel out of the volume, hence the slack.
+    """
+    outside: NDArray[np.bool_] = (positions < -0.5 - SLACK) | (positions > size - 0.5 + SLACK)
+    return outside
+
+
 def linear_weights(
-    inputs: int, outputs: int, scale: float, offset: float, *, edge: bool, antialias: bool
+    inputs: int, outputs: int, scale: float, offset: float, *, antialias: bool
 ) -> AxisWeights:
     """Weights that read input position `scale * o + offset` (voxels) for output o = 0, 1, ...
 
     `scale` > 1 shrinks: with `antialias` the triangle is then `scale` voxels wide to each side.
-    At the border the weights of the voxels that exist are brought to sum 1. With `edge`,
-    positions outside the volume read its nearest edge.
+    At the border the weights of the voxels that exist are brought to sum 1.
     """
     positions = scale * np.arange(outputs) + offset
-    slack = 1e-3  # rounding of an affine must not push a border voxel out of the volume
-    inside = (positions >= -0.5 - slack) & (positions <= inputs - 0.5 + slack)
-    if edge:
-        inside = np.ones(outputs, bool)
+    inside = ~beyond(positions, inputs)
     centres = np.clip(positions, 0, inputs - 1)
     distance = np.abs(np.arange(inputs)[None] - centres[:, None])
     reach = max(1.0, abs(scale)) if antialias else 1.0

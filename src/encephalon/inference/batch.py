@@ -131,6 +131,10 @@ class _Run:
             loaded = reading.result()
             prediction, seconds = self._predict(loaded, row)
             self._write(planned, prediction, row, seconds)
+        except OutputExistsError as error:
+            # Another process was quicker, and the table holds its row.
+            self._fail(planned, {}, error)
+            return self._done
         except Exception as error:  # noqa: BLE001  whatever one sample does, the rest must be done
             self._fail(planned, row, error)
         self._keep(row)

@@ -27,7 +27,6 @@ _FOREIGN = (
     *(".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".hdr", ".dcm", ".ima", ".gz"),
     *(".json", ".html", ".txt", ".csv", ".tsv", ".tif", ".tiff", ".png", ".jpg", ".jpeg"),
 )
-_READ_ONLY = (".dcm", ".ima")
 
 
 @dataclass(frozen=True)
@@ -170,9 +169,9 @@ def _not_writable(path: Path, kinds: Mapping[str, OutputKind]) -> str:
 
 def _endings(kinds: Mapping[str, OutputKind]) -> list[str]:
     """Return the endings that images can be written with, longest first: .nii.gz before .gz."""
-    from encephalon.io.image import IMAGE_SUFFIXES
+    from encephalon.io.image import IMAGE_SUFFIXES, SLICE_SUFFIXES
 
-    known = {*IMAGE_SUFFIXES, *(kind.extension for kind in kinds.values())} - set(_READ_ONLY)
+    known = {*IMAGE_SUFFIXES, *(kind.extension for kind in kinds.values())} - set(SLICE_SUFFIXES)
     return sorted(known, key=lambda suffix: (-len(suffix), suffix))
 
 

@@ -67,7 +67,7 @@ class OutputImage:
     writer        writes `data` to a path by itself: for images that are not on a grid in mm
     """
 
-    data: NDArray[Any]
+    data: NDArray[Any] = field(repr=False)
     like: Image | None
     desc: str | None = None
     suffix: str = "mask"
@@ -94,7 +94,7 @@ class Prediction:
     images: Mapping[str, OutputImage] = field(default_factory=dict)
     values: Mapping[str, Value] = field(default_factory=dict)
     quality: Quality | None = None
-    pictures: Any = None
+    pictures: Any = field(default=None, repr=False)
 
 
 @runtime_checkable

@@ -49,8 +49,8 @@ def publish(
     with ExitStack() as stack:
         for key, image in images.items():
             write = _writer(image, planned.images[key])
-            write(stack.enter_context(atomic_path(planned.images[key])))
-            sidecar = stack.enter_context(atomic_path(planned.sidecars[key]))
+            write(stack.enter_context(atomic_path(planned.images[key], overwrite)))
+            sidecar = stack.enter_context(atomic_path(planned.sidecars[key], overwrite))
             sidecar.write_text(json_text(records[key]), "utf-8", "backslashreplace", "\n")
     return {key: planned.images[key] for key in images}
 

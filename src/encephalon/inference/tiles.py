@@ -49,9 +49,8 @@ def run_tiled(
     blend: Blend = "crop",
     batch_size: int = 1,
     multiple: int | Sequence[int] = 8,
-    pad: float | Literal["edge"] = 0.0,
+    pad: float = 0.0,
     finish: Callable[[Data], Data] | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Return what `predict` says of `volume` (C, I, J, K): (C_out, I, J, K).
 
@@ -63,9 +62,8 @@ def run_tiled(
                 (by twice the halo), the middle of a tile counting most
     batch_size  tiles that the network sees at once
     multiple    the network's stride, voxels
-    pad         what lies beyond the end of the volume: a value, or "edge", its nearest voxel
+    pad         the value that lies beyond the end of the volume
     finish      applied to each result before it is kept, for example `most_likely`; "crop" only
-    progress    called with the number of tiles done, and of all
 
     Works for any number of spatial axes. Raises UsageError for settings that do not fit, and
     ModelError when the network's answer has not the tile's shape.
@@ -78,14 +76,10 @@ def run_tiled(
     tiles = plan_tiles(shape, tile, halo, multiple)
     canvas = _Cropped(shape, out) if blend == "crop" else _Averaged(shape, out, axes)
     batches = _batches(volume, tiles, [axis.tile for axis in axes], batch_size, pad)
-    done = 0
     for group, batch in batches:
         results = _predicted(predict, batch, group[0])
         for one, result in zip(group, finish(results) if finish else results, strict=True):
             canvas.add(one, result)
-        done += len(group)
-        if progress is not None:
-            progress(done, len(tiles))
     return canvas.result()
 
 
@@ -165,7 +159,7 @@ def _batches(
     tiles: Sequence[Tile],
     size: Sequence[int],
     batch_size: int,
-    pad: float | Literal["edge"],
+    pad: float,
 ) -> Iterator[tuple[Sequence[Tile], Float]]:
     count = max(1, min(batch_size, len(tiles)))
     buffer = np.empty((count, volume.shape[0], *size), np.float32)
@@ -176,17 +170,12 @@ def _batches(
         yield group, buffer[: len(group)]
 
 
-def _fill(slot: Float, volume: Readable, box: Box, pad: float | Literal["edge"]) -> None:
+def _fill(slot: Float, volume: Readable, box: Box, pad: float) -> None:
     shape = volume.shape[1:]
     inside = tuple(slice(b.start, min(b.stop, n)) for b, n in zip(box, shape, strict=True))
     sizes = [b.stop - b.start for b in inside]
-    if pad != "edge":
-        slot[...] = pad
+    slot[...] = pad
     slot[(slice(None), *(slice(0, n) for n in sizes))] = volume[(slice(None), *inside)]
-    if pad == "edge":
-        for axis, size in enumerate(sizes, start=1):
-            beyond = (slice(None),) * axis
-            slot[(*beyond, slice(size, None))] = slot[(*beyond, slice(size - 1, size))]
 
 
 def _predicted(predict: Callable[[Float], Data], batch: Float, first: Tile) -> Data:

@@ -59,12 +59,13 @@ def explained(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_path(final: str | Path) -> Iterator[Path]:
+def atomic_path(final: str | Path, overwrite: bool = True) -> Iterator[Path]:
     """A temporary path to write to; on success it becomes `final`, otherwise it is removed.
 
     It lies in the same folder (made when missing) and has the same suffixes, so that writers
     that look at the name still work. `final` is whole at every moment: old, new or absent, also
-    when the process is killed. Raises OutputError with the reason (disk full, no permission).
+    when the process is killed. Raises OutputError with the reason (disk full, no permission), and
+    without `overwrite` OutputExistsError for a file that another process was quicker to write.
     """
     final = Path(final)
     with explained(final):
@@ -73,7 +74,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             _flush(temporary)
-            temporary.replace(final)
+            _put(temporary, final, overwrite)
             _flush_folder(final.parent)
         finally:
             temporary.unlink(missing_ok=True)
@@ -176,6 +177,17 @@ def _beside(final: Path) -> Path:
     # Hidden, so that nothing that lists images ever picks up half a file.
     stem, dot, suffixes = final.name.lstrip(".").partition(".")
     return final.with_name(f".{stem[:64]}-{uuid4().hex[:12]}.part{dot}{suffixes}")
+
+
+def _put(temporary: Path, final: Path, overwrite: bool) -> None:
+    if not overwrite:
+        # Unlike a renamed file, a link never takes the place of another. Not every file system has
+        # links; without them a moment remains in which two processes can miss each other.
+        with suppress(OSError):
+            final.hardlink_to(temporary)
+            return
+        refuse_existing(final)
+    temporary.replace(final)
 
 
 def _swap(temporary: Path, final: Path, aside: Path) -> None:

@@ -135,7 +135,8 @@ def write_dataset_description(
 ) -> Path:
     """Write dataset_description.json of a derivative dataset; one that is there is kept.
 
-    `links` says where the datasets lie that BIDS addresses such as bids:raw:sub-01/... name. Raises OutputError when `out` is a raw dataset, which derivatives must not be mixed into.
+    `links` says where the datasets lie that BIDS addresses such as bids:raw:sub-01/... name.
+    Raises OutputError when `out` is a raw dataset, which derivatives must not be mixed into.
     """
     out = Path(out)
     path = out / "dataset_description.json"

@@ -42,9 +42,10 @@ def volume_shape(shape: tuple[int, ...], source: object) -> tuple[int, int, int]
     return sizes[0], sizes[1], sizes[2]
 
 
-def plain_numbers(data: Data, source: object) -> Data:
+def plain_numbers(data: Data, source: object, *, ours: bool = False) -> Data:
     """`data` as uint8 (from truth values), its own integer type, or float32; native byte order.
 
+    The array may be changed in place only if it is `ours`, read from a file and seen by nobody yet.
     Raises ContentError for colours, complex numbers and anything else that is not one real
     number a voxel.
     """
@@ -52,9 +53,9 @@ def plain_numbers(data: Data, source: object) -> Data:
     if kind == np.bool_:
         return data.view(np.uint8)
     if kind.kind in "iu":
-        return native_order(data)
+        return _native_order(data, ours)
     if kind.kind == "f":
-        return _single(native_order(data))
+        return _single(_native_order(data, ours))
     message = (
         f"{source}: expected one real number a voxel, but the voxels are of type {kind}; convert "
         "colours or complex values to a single grey value."
@@ -62,11 +63,10 @@ def plain_numbers(data: Data, source: object) -> Data:
     raise ContentError(message)
 
 
-def native_order(data: Data) -> Data:
-    """`data` in this machine's byte order; swapped in place when it may be written to."""
+def _native_order(data: Data, ours: bool) -> Data:
     if data.dtype.isnative:
         return data
-    swapped = data.byteswap(inplace=data.flags.writeable)
+    swapped = data.byteswap(inplace=ours and data.flags.writeable)
     return swapped.view(data.dtype.newbyteorder("="))
 
 

@@ -21,7 +21,7 @@ from encephalon.errors import (
 from encephalon.geometry import checked
 from encephalon.io.content import plain_numbers, volume_shape
 from encephalon.io.files import need_file, refuse_foreign
-from encephalon.io.image import Image
+from encephalon.io.image import SLICE_SUFFIXES, Image
 
 # DICOM is LPS, we are RAS.
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -158,7 +158,7 @@ def _summary(files: Sequence[str]) -> str:
 def _refuse_unread(folder: Path, files: Sequence[str]) -> None:
     """A damaged slice drops silently out of the series; its neighbours would close the gap."""
     known = {Path(file).name for file in files}
-    lost = sorted(f.name for f in folder.iterdir() if f.name not in known and _is_dicom(f))
+    lost = sorted(f.name for f in folder.iterdir() if f.name not in known and is_dicom(f))
     if lost:
         message = (
             f"{folder}: {len(lost)} DICOM files could not be read as part of the series, such as "
@@ -167,16 +167,20 @@ def _refuse_unread(folder: Path, files: Sequence[str]) -> None:
         raise UnreadableFileError(message)
 
 
-def _is_dicom(file: Path) -> bool:
+def is_dicom(file: Path) -> bool:
+    """Whether a file is, or is named as, a slice of a series; one that cannot be read is none."""
     if not file.is_file() or file.name == "DICOMDIR":
         return False
-    with file.open("rb") as stream:
-        stream.seek(_PREAMBLE)
-        return stream.read(4) == b"DICM" or file.suffix.lower() in (".dcm", ".ima")
+    try:
+        with file.open("rb") as stream:
+            stream.seek(_PREAMBLE)
+            return stream.read(4) == b"DICM" or file.suffix.lower() in SLICE_SUFFIXES
+    except OSError:
+        return False
 
 
 def _nothing(folder: Path) -> InputError:
-    inner = next((file.parent for file in sorted(folder.rglob("*")) if _is_dicom(file)), None)
+    inner = next((file.parent for file in sorted(folder.rglob("*")) if is_dicom(file)), None)
     if inner == folder:
         message = f"{folder}: its DICOM files are damaged; export them again."
         return UnreadableFileError(message)

@@ -19,11 +19,21 @@ _PIECE = 1 << 22
 # and the buffer grows where it is true.
 _LIKELY_RATIO = 16
 _GZIP = b"\x1f\x8b"
-_POINTERS = (
-    (b"version https://git-lfs", "a Git LFS pointer", "fetch it with  git lfs pull"),
-    (b"/annex/objects", "a git-annex pointer", "fetch it with  git annex get"),
-    (b"../.git/annex", "a git-annex pointer", "fetch it with  git annex get"),
+_ANNEX = "a git-annex pointer, not the data; fetch it with  git annex get"
+# First bytes, in lower case, of what is often found in the place of a large file.
+_STAND_INS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the data; fetch it with  git lfs pull"),
+    (b"/annex/objects", _ANNEX),
+    (b"../.git/annex", _ANNEX),
+    (b"<!doctype", "a web page, not the data; download it again"),
+    (b"<html", "a web page, not the data; download it again"),
 )
+
+
+def stand_in(start: bytes) -> str | None:
+    """What a file that begins so holds in the place of its data, and what to do about it."""
+    begun = start.lstrip().lower()
+    return next((what for mark, what in _STAND_INS if begun.startswith(mark)), None)
 
 
 def need_file(path: Path) -> None:
@@ -50,7 +60,7 @@ def refuse_foreign(path: Path) -> None:
     """Raise UnreadableFileError when `path` is a pointer to data elsewhere, or text."""
     with _explained(path), path.open("rb") as stream:
         start = stream.read(256)
-    _refuse_pointer(path, start)
+    _refuse_stand_in(path, start)
     _refuse_text(path, start)
 
 
@@ -67,7 +77,7 @@ def read_bytes(path: str | Path) -> bytearray:
     need_file(path)
     with _explained(path), path.open("rb") as stream:
         start = stream.read(256)
-        _refuse_pointer(path, start)
+        _refuse_stand_in(path, start)
         stream.seek(0)
         if start[:2] == _GZIP:
             return _unpack(path, stream)
@@ -89,11 +99,11 @@ def _explained(path: Path) -> Iterator[None]:
         raise UnreadableFileError(message) from error
 
 
-def _refuse_pointer(path: Path, start: bytes) -> None:
-    for mark, name, remedy in _POINTERS:
-        if start.startswith(mark):
-            message = f"{path}: expected an image, but this is {name}, not the data; {remedy}."
-            raise UnreadableFileError(message)
+def _refuse_stand_in(path: Path, start: bytes) -> None:
+    what = stand_in(start)
+    if what is not None:
+        message = f"{path}: expected an image, but this is {what}."
+        raise UnreadableFileError(message)
 
 
 def _refuse_text(path: Path, start: bytes) -> None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ _FORMATS = {
     ".ima": ("dicom", False),
 }
 IMAGE_SUFFIXES = tuple(_FORMATS)
+#: A file of these is one slice of a volume; they are read and never written.
+SLICE_SUFFIXES = tuple(suffix for suffix, (_, writes) in _FORMATS.items() if not writes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +51,10 @@ class Image:
     None); `warnings` are sentences about repairs made while reading.
     """
 
-    data: NDArray[Any]
+    data: NDArray[Any] = field(repr=False)
     affine: Affine
     source: Path | None = None
-    header: Any = None
+    header: Any = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -149,7 +152,7 @@ def write_image(data: NDArray[Any], path: str | Path, like: Image, overwrite: bo
     path = Path(path)
     write = image_writer(data, path, like)
     refuse_existing(path, overwrite)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, overwrite) as temporary:
         write(temporary)
     return path
 
@@ -195,7 +198,13 @@ def _decode(source: Any, affine: Affine | None) -> Image:
         return from_array(source, affine)
     if hasattr(source, "dataobj"):
         return _from_nibabel(source)
-    path = Path(source)
+    if not isinstance(source, str | os.PathLike):
+        message = (
+            "expected a path, a NumPy array (I, J, K), a nibabel image or an Image, but got "
+            f"{type(source).__name__}; convert it."
+        )
+        raise ContentError(message)
+    path = Path(os.fsdecode(source))
     module = import_module("encephalon.io.dicom") if path.is_dir() else _module(path)
     image: Image = module.read(path)
     return image

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from encephalon.geometry import Affine, checked
 from encephalon.io.content import plain_numbers, volume_shape
 from encephalon.io.files import read_bytes, write_stream
 from encephalon.io.image import Image
+from encephalon.io.voxels import as_stored, stored_voxels
 
 _HEADER_BYTES = 284  # where the voxels begin; always big-endian
 _PLACED = 28  # the 16-bit flag "good RAS": the header says where the volume lies
-_SLICE_BYTES = 4 * 2**20
 # What the format can hold (mghformat.py of nibabel): uint8, int16, int32, float32.
 _KINDS = (np.uint8, np.int16, np.int32, np.float32)
 
@@ -33,16 +32,8 @@ def read(path: str | Path) -> Image:
     shape = volume_shape(tuple(int(n) for n in header["dims"]), path)
     affine, warnings = _place(content, header, shape, path)
     kind = header.get_data_dtype().newbyteorder(">")
-    count = math.prod(shape)
-    found = max(0, len(content) - _HEADER_BYTES) // kind.itemsize
-    if found < count:
-        message = (
-            f"{path}: the file is truncated: its header promises {count:,} voxels, but only "
-            f"{found:,} are there; copy or download it again."
-        )
-        raise UnreadableFileError(message)
-    data = np.frombuffer(content, kind, count, _HEADER_BYTES).reshape(shape, order="F")
-    return Image(plain_numbers(data, path), affine, path, header, tuple(warnings))
+    data = stored_voxels(content, kind, shape, _HEADER_BYTES, path)
+    return Image(plain_numbers(data, path, ours=True), affine, path, header, tuple(warnings))
 
 
 def write(path: Path, data: NDArray[Any], like: Image) -> None:
@@ -59,7 +50,8 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
     header["Pxyz_c"] = like.affine.apply(np.asarray(data.shape) / 2)
     header["goodRASFlag"] = 1
     start = header.binaryblock[:_HEADER_BYTES].ljust(_HEADER_BYTES, b"\0")
-    write_stream(path, _stream(start, data), packed=path.name.lower().endswith(".mgz"))
+    chunks = chain([start], as_stored(data, data.dtype.newbyteorder(">")))
+    write_stream(path, chunks, packed=path.name.lower().endswith(".mgz"))
 
 
 def _place(
@@ -102,11 +94,3 @@ def _fitting(data: NDArray[Any], path: Path) -> NDArray[Any]:
             return data.astype(kind)
     message = f"{path}: MGH cannot hold integers from {data.min()} to {data.max()}; write NIfTI."
     raise ContentError(message)
-
-
-def _stream(start: bytes, data: NDArray[Any]) -> Iterator[bytes]:
-    yield start
-    big = data.dtype.newbyteorder(">")
-    depth = max(1, _SLICE_BYTES // max(1, data[:, :, :1].nbytes))
-    for first in range(0, data.shape[2], depth):
-        yield data[:, :, first : first + depth].astype(big).tobytes(order="F")

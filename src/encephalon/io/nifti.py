@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from encephalon.geometry import Affine, checked
 from encephalon.io.content import plain_numbers, scaled, volume_shape
 from encephalon.io.files import read_bytes, write_stream
 from encephalon.io.image import Image
+from encephalon.io.voxels import as_stored, stored_voxels
 
 _SIZES = {348: "Nifti1Header", 540: "Nifti2Header"}
 # xyzt_units, lowest three bits -> mm (nifti1.h: 1 metre, 2 millimetre, 3 micrometre).
 _MILLIMETRES = {1: 1000.0, 3: 0.001}
 # Relative difference between pixdim and the affine's spacing worth a warning.
 _SPACING_TOLERANCE = 0.01
-_SLICE_BYTES = 4 * 2**20
 _LARGEST_NIFTI1 = 32767  # dim is int16
 # What an image on the same grid inherits: where it is. Its values and their display are its own.
 _KEPT = (
@@ -45,7 +45,7 @@ def read(path: str | Path) -> Image:
     affine, warnings = header_affine(header, path)
     raw = _voxels(content, header, shape, path)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    data = scaled(plain_numbers(raw, path), slope, intercept)
+    data = scaled(plain_numbers(raw, path, ours=True), slope, intercept)
     return Image(data, affine, path, header, tuple(warnings))
 
 
@@ -53,7 +53,8 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
     """Write `data` (I, J, K) to `path` on the grid of `like`, voxels in the order of the type."""
     header = _header_like(like, data)
     start = header.binaryblock + b"\0\0\0\0"
-    write_stream(path, _stream(start, data), packed=path.name.lower().endswith(".gz"))
+    chunks = chain([start], as_stored(data, data.dtype))
+    write_stream(path, chunks, packed=path.name.lower().endswith(".gz"))
 
 
 def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
@@ -131,16 +132,7 @@ def _voxels(
     except Exception as error:  # nibabel raises its own class for unknown codes
         message = f"{path}: the voxel type {int(header['datatype'])} is not known to NIfTI."
         raise ContentError(message) from error
-    offset = _offset(header, path)
-    count = math.prod(shape)
-    found = max(0, len(content) - offset) // kind.itemsize if kind.itemsize else 0
-    if found < count or kind.itemsize == 0:
-        message = (
-            f"{path}: the file is truncated: its header promises {count:,} voxels, but only "
-            f"{found:,} are there; copy or download it again."
-        )
-        raise UnreadableFileError(message)
-    return np.frombuffer(content, kind, count, offset).reshape(shape, order="F")
+    return stored_voxels(content, kind, shape, _offset(header, path), path)
 
 
 def _offset(header: Any, path: Path) -> int:
@@ -188,13 +180,6 @@ def _place(header: Any, affine: Affine) -> None:
     header.set_sform(affine.matrix, code)
     header.set_qform(affine.matrix, code)
     header.set_xyzt_units("mm")
-
-
-def _stream(start: bytes, data: NDArray[Any]) -> Iterator[bytes]:
-    yield start
-    depth = max(1, _SLICE_BYTES // max(1, data[:, :, :1].nbytes))
-    for first in range(0, data.shape[2], depth):
-        yield data[:, :, first : first + depth].tobytes(order="F")
 
 
 def _nibabel() -> Any:

@@ -6,16 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from encephalon.errors import MissingFileError, ModelError
+from encephalon.io.files import stand_in
 
 __all__ = ["check_content"]
-
-# First bytes of what is often found in the place of a large file, and what to do about it.
-_STAND_INS: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "is a git-LFS pointer, not the file itself: run  git lfs pull"),
-    (b"/annex/objects/", "is a git-annex pointer, not the file itself: run  datalad get"),
-    (b"<!doctype", "is a web page, not the file itself: download it again"),
-    (b"<html", "is a web page, not the file itself: download it again"),
-)
 
 
 def check_content(path: Path, expected: str) -> None:
@@ -39,7 +32,7 @@ def check_content(path: Path, expected: str) -> None:
     if not start:
         message = f"{path}: expected {expected}, but the file is empty: fetch it again."
         raise ModelError(message)
-    for mark, what in _STAND_INS:
-        if start.lstrip().lower().startswith(mark):
-            message = f"{path}: expected {expected}, but it {what}."
-            raise ModelError(message)
+    what = stand_in(start)
+    if what is not None:
+        message = f"{path}: expected {expected}, but it is {what}."
+        raise ModelError(message)

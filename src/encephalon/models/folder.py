@@ -38,7 +38,7 @@ _LARGEST_DESCRIPTION = 4 * 1024**2
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder whose description was read and, as a rule, whose files were verified."""
+    """A model folder whose description was read and whose files were verified; see `open_model`."""
 
     path: Path
     description: ModelDescription
@@ -87,7 +87,7 @@ class ModelFolder:
         }
 
 
-def open_model(path: str | Path, *, verify: bool = True) -> ModelFolder:
+def open_model(path: str | Path) -> ModelFolder:
     """Open the model folder `path` and compare every listed file with its sha256.
 
     Files that `model.toml` does not list are never touched. Raises MissingFileError when there is
@@ -96,8 +96,7 @@ def open_model(path: str | Path, *, verify: bool = True) -> ModelFolder:
     folder = Path(path)
     description = read_description(folder)
     model = ModelFolder(folder, description, sha256(folder / DESCRIPTION))
-    if verify:
-        verify_files(model)
+    _verify(model)
     return model
 
 
@@ -118,8 +117,8 @@ def read_description(folder: Path) -> ModelDescription:
     return parse_description(text, str(path))
 
 
-def verify_files(model: ModelFolder) -> dict[str, str]:
-    """Return the listed files and their sha256; raise ModelError where a file differs."""
+def _verify(model: ModelFolder) -> None:
+    """Raise ModelError unless every listed file is there with its sha256."""
     files = model.description.files
     if not {WEIGHTS, GRAPH} & set(files):
         message = f"{model.path}: the model lists neither {WEIGHTS} nor {GRAPH}: get it again."
@@ -134,7 +133,6 @@ def verify_files(model: ModelFolder) -> dict[str, str]:
                 "was changed; get the model again."
             )
             raise ModelError(message)
-    return dict(files)
 
 
 def save_model(

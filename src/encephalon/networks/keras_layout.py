@@ -7,13 +7,13 @@ mask) and `ams` (meningioma): 16 base filters, no batch normalisation, 4,768,289
 
 from __future__ import annotations
 
-__all__ = ["KERAS_UNET_PARAMETERS", "LayerShapes", "count_parameters", "keras_unet_shapes"]
+__all__ = ["STRIDE", "LayerShapes", "keras_unet_shapes"]
+
+STRIDE = 8
+"""Three poolings by two: each side of an input must be a multiple of this many voxels."""
 
 LayerShapes = dict[str, tuple[int, ...]]
 """The shapes of one layer's arrays in Keras order: `kernel` and `bias`."""
-
-KERAS_UNET_PARAMETERS = 4_768_289
-"""Parameters of the published network."""
 
 
 def keras_unet_shapes(
@@ -30,13 +30,6 @@ def keras_unet_shapes(
     for skip, up in ((8 * f, 16 * f), (4 * f, 8 * f), (2 * f, 4 * f)):
         layers += [_conv(2, up, up), _conv(3, skip + up, skip), _conv(3, skip, skip)]
     return [*layers, _conv(1, 2 * f, n_classes)]
-
-
-def count_parameters(shapes: list[LayerShapes]) -> int:
-    """Return the number of weights and biases in `shapes`."""
-    from math import prod
-
-    return sum(prod(shape) for layer in shapes for shape in layer.values())
 
 
 def _conv(size: int, channels_in: int, channels_out: int) -> LayerShapes:

@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool3d
 
 from encephalon.errors import GeometryError, ModelError
+from encephalon.networks.keras_layout import STRIDE
 
 __all__ = ["KerasUNet", "load_keras_layers"]
-
-_MULTIPLE = 8
-"""Three poolings by two: each side must be a multiple of this many voxels."""
 
 
 class KerasUNet(nn.Module):
@@ -84,10 +82,10 @@ class KerasUNet(nn.Module):
     def _check_shape(self, x: Tensor) -> None:
         sides = tuple(x.shape[2:])
         fits = len(sides) == 3 and x.shape[1] == self.in_channels
-        if not fits or any(side == 0 or side % _MULTIPLE for side in sides):
+        if not fits or any(side == 0 or side % STRIDE for side in sides):
             message = (
                 f"The Keras U-Net expects an input (batch, {self.in_channels}, I, J, K) with I, J "
-                f"and K multiples of {_MULTIPLE}, but got {tuple(x.shape)}: pad it first."
+                f"and K multiples of {STRIDE}, but got {tuple(x.shape)}: pad it first."
             )
             raise GeometryError(message)
 

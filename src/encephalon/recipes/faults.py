@@ -34,6 +34,11 @@ def describe(error: ValidationError, schema: type[BaseModel], section: str = "")
     return "; ".join(sentences)
 
 
+def full_stop(sentence: str) -> str:
+    """`sentence` with a stop at its end, unless it has one or asks a question."""
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+
+
 def known_keys(schema: Any, path: tuple[int | str, ...]) -> list[str]:
     """Names that may stand at `path` below `schema` (empty where any name may)."""
     for part in path:

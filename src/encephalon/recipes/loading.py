@@ -81,13 +81,13 @@ def make_recipe(data: Mapping[str, Any], source: str) -> Recipe:
     """A recipe from plain data; `source` says in an error where the data came from."""
     from pydantic import ValidationError
 
-    from encephalon.recipes.faults import describe
+    from encephalon.recipes.faults import describe, full_stop
     from encephalon.recipes.schema import Recipe
 
     try:
         return Recipe.model_validate(dict(data))
     except ValidationError as error:
-        raise RecipeError(_stop(f"{source}: {describe(error, Recipe)}")) from error
+        raise RecipeError(full_stop(f"{source}: {describe(error, Recipe)}")) from error
 
 
 def make_settings(
@@ -100,12 +100,12 @@ def make_settings(
     """
     from pydantic import ValidationError
 
-    from encephalon.recipes.faults import describe
+    from encephalon.recipes.faults import describe, full_stop
 
     try:
         return schema.model_validate(dict(settings))
     except ValidationError as error:
-        raise RecipeError(_stop(f"{source}: {describe(error, schema, section)}")) from error
+        raise RecipeError(full_stop(f"{source}: {describe(error, schema, section)}")) from error
 
 
 def recipe_data(recipe: Recipe) -> dict[str, Any]:
@@ -183,7 +183,3 @@ def _index(items: list[Any], part: str, key: str) -> int:
         return int(part)
     message = f"The override {key!r} needs a number below {len(items)} where it says {part!r}."
     raise RecipeError(message)
-
-
-def _stop(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "?")) else f"{sentence}."

@@ -24,9 +24,9 @@ __all__ = [
     "tiles",
 ]
 
-# A shape beside each colour, for readers who do not see the colour and for grey paper.
 # Characters beyond which a fact takes a whole line.
 _WIDE = 60
+# A shape beside each colour, for readers who do not see the colour and for grey paper.
 _BADGES = {"ok": "●", "check": "▲", "fail": "■"}
 
 

@@ -57,7 +57,7 @@ def _missing_columns(table: Table) -> Iterator[Fault]:
 
 
 def _may_be_absent(table: Table, name: str) -> bool:
-    # Training without a split or group column is possible; the caller then draws the split.
+    # Who predicts needs neither split nor group; training asks for its parts by itself.
     columns = table.columns
     optional = {columns.inputs.get(role, role) for role in columns.optional}
     return name in optional or name in {columns.split, columns.group}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +85,7 @@ def audit(table: Table, *, group: str | None = None, contents: bool = True) -> L
         column=column,
         groups=tuple(_straddling(labels, parts, table.ids)),
         contents=tuple(_same_contents(table, parts)) if contents else (),
-        ids=tuple(_twice(table.ids)),
+        ids=tuple(name for name, count in Counter(table.ids).items() if count > 1),
         exposed=_exposed(labels, parts),
     )
 
@@ -183,11 +183,6 @@ def _fingerprint(path: Path) -> tuple[str, bytes]:
     with path.open("rb") as stream:
         stream.seek(-8, 2)  # RFC 1952: CRC-32 and length of what is compressed
         return ("gzip", stream.read(8))
-
-
-def _twice(names: Sequence[str]) -> list[str]:
-    seen: set[str] = set()
-    return list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
 
 
 def _listed(straddles: Sequence[Straddle], what: str) -> list[str]:

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import InputError, MissingFileError
+from encephalon.errors import InputError, MissingFileError, TableError
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
     from encephalon.tables.schema import Columns, Table
 
-_SERIES_SUFFIXES = (".dcm", ".ima")  # a file of these is a slice, its folder is the image
-_DICOM_MARK = b"DICM"  # at byte 128 of every DICOM file: PS3.10, section 7.1
 _PEEKED = 16  # files of a folder that are opened to see whether it holds a DICOM series
 
 
@@ -101,7 +99,9 @@ def _series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _is_slice(path: Path) -> bool:
-    return path.suffix.lower() in _SERIES_SUFFIXES
+    from encephalon.io.image import SLICE_SUFFIXES
+
+    return path.suffix.lower() in SLICE_SUFFIXES
 
 
 def _collect(path: Path, columns: Columns | None, role: str, query: dict[str, Any]) -> list[Sample]:
@@ -122,11 +122,17 @@ def _collect(path: Path, columns: Columns | None, role: str, query: dict[str, An
 
 
 def _from_table(table: Table) -> list[Sample]:
-    from encephalon.tables.checks import checked
+    from encephalon.tables.checks import FIRST_ROW, checked
 
     # The target of a table is not needed to predict from it.
     columns = replace(table.columns, target=None, split=None, group=None)
-    return table_samples(checked(replace(table, columns=columns)))
+    samples = table_samples(checked(replace(table, columns=columns)))
+    empty = next((row for row, one in enumerate(samples, FIRST_ROW) if not one.inputs), None)
+    if empty is not None:
+        named = " or ".join(map(repr, columns.inputs.values()))
+        message = f"{table.source}, row {empty}: names no file in {named}; drop it."
+        raise TableError(message)
+    return samples
 
 
 def _from_bids(path: Path, role: str, query: dict[str, Any]) -> list[Sample]:
@@ -156,29 +162,24 @@ def _from_folder(path: Path, role: str) -> list[Sample]:
 
 
 def _is_volume(path: Path) -> bool:
-    from encephalon.io.image import image_suffix
+    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
 
-    return image_suffix(path) not in (None, *_SERIES_SUFFIXES)
+    return image_suffix(path) not in (None, *SLICE_SUFFIXES)
 
 
 def is_dicom_folder(path: str | os.PathLike[str]) -> bool:
     """Whether a DICOM file is among the first files of a folder."""
+    from encephalon.io.dicom import is_dicom
+
     files = (item for item in sorted(Path(path).iterdir()) if item.is_file())
-    return any(_is_dicom(item) for item, _ in zip(files, range(_PEEKED), strict=False))
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == _DICOM_MARK
-    except OSError:
-        return False
+    return any(is_dicom(item) for item, _ in zip(files, range(_PEEKED), strict=False))
 
 
 def _unique(samples: list[Sample]) -> list[Sample]:
     """The same samples without repeated files, and with ids that no other sample has."""
     kept = _distinct(samples)
-    names = [_safe(sample.id) for sample in kept]
+    # The ids of a table are checked already, and join its rows to the results.
+    names = [sample.id if sample.row else _safe(sample.id) for sample in kept]
     depth = 1
     while (clashes := _clashes(names, kept)) and depth < _deepest(kept):
         for index in clashes:

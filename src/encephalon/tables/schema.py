@@ -84,22 +84,22 @@ class Table:
     @property
     def ids(self) -> list[str]:
         """The id of each row."""
-        return self.texts(self.columns.id, missing="")
+        return self.texts(self.columns.id)
 
     def has(self, column: str | None) -> bool:
         """Whether the table has that column (False for None)."""
         return column is not None and column in self.frame.columns
 
-    def texts(self, column: str, missing: str = "") -> list[str]:
-        """The cells of a column as text, `missing` where a cell is empty."""
-        self._require(column)
-        return [missing if value is None else str(value) for value in self.frame[column]]
+    def texts(self, column: str) -> list[str]:
+        """The cells of a column as text, "" where a cell is empty."""
+        self.require(column)
+        return ["" if value is None else str(value) for value in self.frame[column]]
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """The cells of a column (N,) as numbers, NaN where a cell is empty or no number."""
         import pandas as pd
 
-        self._require(column)
+        self.require(column)
         values = pd.to_numeric(self.frame[column], errors="coerce")
         return values.to_numpy(dtype="float64")
 
@@ -127,7 +127,8 @@ class Table:
         frame[name] = pd.Series(list(cells), index=frame.index, dtype=object)
         return replace(self, frame=frame)
 
-    def _require(self, column: str) -> None:
+    def require(self, column: str) -> None:
+        """Raise TableError unless the table has that column."""
         if column not in self.frame.columns:
             have = ", ".join(map(repr, self.frame.columns))
             raise TableError(f"{self.source} has no column {column!r}; it has {have}.")

@@ -223,6 +223,20 @@ def test_the_recipe_s_own_target_column_will_do(table: Path) -> None:
     assert result.summary["dice"].n == 4
 
 
+def test_what_was_learnt_from_is_not_scored(table: Path) -> None:
+    """Of a table that was split, only the part "test" counts; faults of other rows do not."""
+    lines = table.read_text(encoding="utf-8").splitlines()
+    parts = ["split", "train", "test", "validation", "test"]
+    table.write_text("\n".join(map(",".join, zip(lines, parts, strict=True))) + "\n")
+    (table.parent / "mask0.nii.gz").unlink()
+    columns = Columns(group="group", split="split")
+    result = evaluate_table(Loaded(Stub(thresholded), columns), table, table.parent / "out")
+    assert [row["id"] for row in result.rows] == ["s1", "s3"]
+    table.write_text(table.read_text(encoding="utf-8").replace(",test", ",train"))
+    with pytest.raises(TableError, match="no row whose 'split' is 'test'"):
+        evaluate_table(Loaded(Stub(thresholded), columns), table, table.parent / "again")
+
+
 @pytest.mark.data
 def test_real_masks_score_one_against_themselves(data: Path, tmp_path: Path) -> None:
     """Three real scans with anisotropic voxels: reference against reference, then moved by 2."""

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from encephalon.errors import OutputExistsError
-from encephalon.inference.predictor import OutputImage, Prediction, Quality
 from encephalon.io import Image
+from encephalon.reports import Picture
 from encephalon.studies.extraction import report as report_module
-from encephalon.studies.extraction.report import BatchReport, scan_pictures, write_report
+from encephalon.studies.extraction.report import BatchReport, scan_pictures
 from encephalon.studies.extraction.report_parts import model_name, reasons_of
 
 ABOUT = {
@@ -30,25 +30,24 @@ def row(name: str, quality: str = "ok", **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def prediction(head: Image, brain: np.ndarray) -> Prediction:
-    """A prediction with a mask and no pictures of its own."""
-    mask = OutputImage(brain.astype(np.uint8), head, "brain", "mask")
-    return Prediction({"mask": mask}, {"volume_ml": 1400.4}, Quality("ok"))
+def drawn(head: Image, brain: np.ndarray) -> tuple[Picture, ...]:
+    """The pictures of a scan and its mask."""
+    return scan_pictures(head.data, head.affine, brain)
 
 
-def test_what_to_look_at_comes_first(prediction: Prediction) -> None:
+def test_what_to_look_at_comes_first(drawn: tuple[Picture, ...]) -> None:
     """Failed scans stand before doubtful ones, and those before the rest."""
     report = BatchReport(ABOUT)
     for name, quality in (("a", "ok"), ("b", "check"), ("c", "fail")):
-        report.add(row(name, quality), prediction)
+        report.add(row(name, quality), drawn)
     page = report.render()
     assert page.index(">c</h3>") < page.index(">b</h3>") < page.index(">a</h3>")
 
 
-def test_a_scan_is_shown_with_all_that_is_known(prediction: Prediction) -> None:
+def test_a_scan_is_shown_with_all_that_is_known(drawn: tuple[Picture, ...]) -> None:
     """Pictures, volume, seconds, reasons, files, model and hash stand on the page."""
     report = BatchReport(ABOUT)
-    report.add(row("a", "check", reasons="touches the upper edge; two large pieces"), prediction)
+    report.add(row("a", "check", reasons="touches the upper edge; two large pieces"), drawn)
     page = report.render()
     for words in (
         "1400.4 mL",
@@ -72,29 +71,25 @@ def test_scans_without_a_mask_are_named_with_their_reason() -> None:
     assert "1 scan, " in page
 
 
-def test_pictures_come_in_any_form(prediction: Prediction, head: Image, brain: np.ndarray) -> None:
-    """A prediction, pictures, a function that draws them, or nothing: all are shown alike."""
-    drawn = scan_pictures(head.data, head.affine, brain)
+def test_pictures_come_drawn_or_as_a_function(drawn: tuple[Picture, ...]) -> None:
+    """Pictures and what draws them are shown alike; nothing is shown as nothing."""
     pages = []
-    for shown in (prediction, drawn, lambda: drawn, Prediction(pictures=drawn)):
+    for shown in (drawn, lambda: drawn, None):
         report = BatchReport(ABOUT)
         report.add(row("a"), shown)
         pages.append(report.render().count("data:image/png"))
-    assert pages == [4] * 4
-    report = BatchReport(ABOUT)
-    report.add(row("a"))
-    assert "data:image/png" not in report.render()
+    assert pages == [4, 4, 0]
 
 
 def test_a_large_batch_keeps_the_pictures_that_matter(
-    prediction: Prediction, monkeypatch: pytest.MonkeyPatch
+    drawn: tuple[Picture, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the budget, unremarkable scans lose their pictures and doubtful ones keep them."""
     monkeypatch.setattr(report_module, "_PICTURE_BUDGET", 1)
     report = BatchReport(ABOUT)
-    report.add(row("a"), prediction)
-    report.add(row("b"), prediction)
-    report.add(row("c", "check"), prediction)
+    report.add(row("a"), drawn)
+    report.add(row("b"), drawn)
+    report.add(row("c", "check"), drawn)
     page = report.render()
     assert page.count("layer layer-prediction") == 4
     assert page.count("left out to keep this page small") == 1
@@ -108,14 +103,14 @@ def test_a_research_notice_is_passed_on() -> None:
     assert "Tumour masks" in report.render()
 
 
-def test_a_finished_batch_is_written_at_once(prediction: Prediction, tmp_path: Path) -> None:
-    """Rows find their predictions by id; an existing page is kept."""
-    path = tmp_path / "report.html"
-    rows = [row("a"), row("b")]
-    write_report(rows, {"a": prediction}, path, about=ABOUT)
+def test_an_existing_page_is_kept(drawn: tuple[Picture, ...], tmp_path: Path) -> None:
+    """The page is one file, and is not replaced unasked."""
+    report = BatchReport(ABOUT)
+    report.add(row("a"), drawn)
+    path = report.write(tmp_path / "report.html")
     assert path.read_text(encoding="utf-8").count("layer layer-prediction") == 2
     with pytest.raises(OutputExistsError):
-        write_report(rows, {}, path, about=ABOUT)
+        report.write(path)
 
 
 def test_models_are_named_whatever_they_say_of_themselves() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from encephalon.geometry import Affine
 from encephalon.io import Image
+from encephalon.studies.extraction.borders import find_borders
 from encephalon.studies.extraction.quality import dice_of
-from encephalon.studies.extraction.sound import find_borders, probability
+from encephalon.studies.extraction.sound import probability
 from tests.studies.extraction.ball import BallRuntime, ball_image, ball_predictor, ball_volume
 
 

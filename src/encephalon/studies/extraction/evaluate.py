@@ -100,7 +100,8 @@ def evaluate_table(
 
     `model` has a `predictor` and the `columns` of its recipe. Reference masks stand in the column
     `mask`, or in the recipe's target. `strata` names the columns to cut by; without it every
-    column of a few different words is one. Writes scores.csv, summary.json and report.html.
+    column of a few different words is one. Of a table that was split only the part "test" is
+    scored. Writes scores.csv, summary.json and report.html.
     Raises TableError for a table that cannot be used and OutputExistsError before any work.
     """
     cases, columns, group = read_cases(Path(table), model.columns)

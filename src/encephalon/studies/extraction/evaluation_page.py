@@ -17,7 +17,6 @@ from encephalon.reports import (
     Tile,
     badge,
     card,
-    details,
     dot_chart,
     facts,
     figure,
@@ -34,10 +33,10 @@ from encephalon.studies.extraction.report_parts import (
     PREDICTION,
     REFERENCE,
     Row,
-    framed,
     model_facts,
     model_name,
     numbers_of,
+    picture_blocks,
     reasons_of,
     status_of,
 )
@@ -206,8 +205,7 @@ def _scan_table(rows: Sequence[Row]) -> Html:
 
 
 def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
-    main = figure(framed(pictures[0])) if pictures else None
-    more = details("Axial slices", *map(framed, pictures[1:])) if pictures[1:] else None
+    main, more = picture_blocks(pictures)
     values = {
         "Dice": number(row["dice"], 4),
         "HD95": f"{number(row['hd95_mm'], 3)} mm",

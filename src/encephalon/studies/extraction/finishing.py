@@ -22,6 +22,7 @@ from encephalon.studies.extraction.fitting import Fitted
 from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.tables import Table
 from encephalon.training.runs import RunFolder
+from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 
 #: The version of a model fresh from training.
 FIRST_VERSION = "0.1.0"
@@ -80,11 +81,28 @@ def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
         citation=recipe.citation or "unknown",
         labels={0: "background", 1: "tumour" if lesion else "brain"},
         recipe=recipe_data(recipe),
+        preprocessing=_preprocessing(recipe),
         training_data=_training_data(table),
         scores={f"validation_{k[4:]}": round(v, 4) for k, v in best.items() if k[:4] == "val_"},
         versions={name: _version(name) for name in PACKAGES},
         card={"description": recipe.description},
     )
+
+
+def _preprocessing(recipe: Recipe) -> dict[str, Any]:
+    """What is done to a scan before the network sees it."""
+    if recipe.mode == "legacy":
+        return {"settings": recipe.study.settings}
+    grids = ExtractionSettings.model_validate(recipe.study.settings).grids
+    return {
+        "axes": "sorted to RAS, not turned",
+        "intensity": "percentiles {:g} and {:g} of the field of view become 0 and 1".format(
+            *NORMALISING_PERCENTILES
+        ),
+        "coarse_grid": list(grids.coarse),
+        "fine_grid": list(grids.fine),
+        "margin": grids.margin,
+    }
 
 
 def _training_data(table: Table) -> dict[str, Any]:

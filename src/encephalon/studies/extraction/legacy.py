@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from encephalon.errors import UsageError
 from encephalon.geometry import resample, unconform
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io import Image, read_image
+from encephalon.networks.keras_layout import STRIDE
 from encephalon.studies.extraction import legacy_steps as steps
 from encephalon.studies.extraction.legacy_network import LoadedNetwork, load_network
-from encephalon.studies.extraction.options import Section
+from encephalon.studies.extraction.options import Section, ask
 from encephalon.studies.extraction.pieces import fill_holes, largest_piece
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class LegacyOptions(Section):
     """
 
     threshold: float = Field(default=0.3, gt=0, lt=1)
-    block: int = Field(default=128, ge=8, multiple_of=8)
+    block: int = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
     halo: int = Field(default=0, ge=0, le=128)
     batch_size: int = Field(default=1, ge=1)
     conform: Literal["published", "always", "never"] = "published"
@@ -76,8 +76,8 @@ class LegacyOptions(Section):
     @field_validator("halo")
     @classmethod
     def _on_the_grid(cls, halo: int) -> int:
-        # The tile, block + 2 * halo, must be a multiple of the network's stride of 8.
-        return -(-halo // 4) * 4
+        # The tile, block + 2 * halo, must be a multiple of the network's stride.
+        return -(-halo // (STRIDE // 2)) * (STRIDE // 2)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def make_legacy_predictor(
     unknown or impossible option, ModelError for weights that do not fit.
     """
     given = {key: value for key, value in options.items() if key not in {"device", "threads"}}
-    asked = _options({**_recipe_defaults(model), **given})
+    asked = ask(LegacyOptions, {**_recipe_defaults(model), **given}, model.name)
     network = load_network(model, str(options.get("device") or "auto"), options.get("threads"))
     predictor = LegacyPredictor(model.describe(), _label(model), network, asked)
     if predictor.label != "brain":
@@ -205,16 +205,6 @@ def _pictures(image: Image, mask: NDArray[np.bool_]) -> Any:
     from encephalon.studies.extraction.report_parts import scan_pictures
 
     return scan_pictures(image.data, image.affine, mask)
-
-
-def _options(given: Mapping[str, Any]) -> LegacyOptions:
-    from encephalon.recipes.faults import describe
-
-    try:
-        return LegacyOptions(**given)
-    except ValidationError as error:
-        message = f"Options of a published model: {describe(error, LegacyOptions)}."
-        raise UsageError(message) from error
 
 
 def _recipe_defaults(model: ModelFolder | PublishedFile) -> dict[str, Any]:

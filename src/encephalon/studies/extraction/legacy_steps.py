@@ -19,6 +19,7 @@ from encephalon.errors import ContentError
 from encephalon.geometry import conform
 from encephalon.inference.tiles import run_tiled
 from encephalon.io import Image
+from encephalon.networks.keras_layout import STRIDE
 
 __all__ = ["CONFORMED", "REACH", "ROTATION", "blocks", "conformed", "rotated_blocks"]
 __all__ += ["rotation", "to_bytes", "z_score"]
@@ -36,7 +37,6 @@ REACH = 56
 """Halo, voxels, with which blocks give exactly what the network says of the whole volume: its
 reach of 51, rounded up to its stride of 8."""
 
-_STRIDE = 8
 _BINS = 1000
 _SATURATED = 0.001
 
@@ -102,7 +102,7 @@ def blocks(
     """
     tile = block + 2 * halo
     whole = run_tiled(
-        network, scored[None], tile, halo, batch_size=batch_size, multiple=_STRIDE, pad=0.0
+        network, scored[None], tile, halo, batch_size=batch_size, multiple=STRIDE, pad=0.0
     )
     return np.asarray(whole[0], np.float32)
 

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of the extraction study: what a recipe's `[study]` section may say."""
+"""The settings of the extraction study: what a recipe's `[study]` section and a user may say."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, ValidationError, field_validator
 
+from encephalon.errors import UsageError
+from encephalon.recipes.faults import describe, full_stop
+from encephalon.recipes.schema import Section
 from encephalon.transforms.ranges import SpatialRanges, SynthesisRanges
 
+__all__ = ["ExtractionSettings", "Grids", "PredictOptions", "Section", "Size", "ask"]
+
 Size = tuple[int, int, int]
-
-
-class Section(BaseModel):
-    """Frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+Options = TypeVar("Options", bound=Section)
 
 
 class Grids(Section):
@@ -51,8 +52,12 @@ class ExtractionSettings(Section):
     target
         "brain": the target encloses the brain, which is what the grids are laid around; "lesion":
         something inside it, so that the shipped brain model lays the grids.
+    rim
+        Millimetres outside the learnt border of the brain at which its mask ends. Masks that are
+        drawn voxel by voxel hold every voxel that the brain touches, which at 1 mm is half a mm.
     border_spread
-        Millimetres of distance over which the odds of lying inside change by a factor of e.
+        Millimetres of distance over which the odds of lying inside change by a factor of e: the
+        logistic fit to predicted distances and true masks of synthetic validation heads.
     """
 
     grids: Grids = Grids()
@@ -64,7 +69,8 @@ class ExtractionSettings(Section):
     real_share: float = Field(default=0.5, ge=0, le=1)
     validation_samples: int = Field(default=12, gt=0)
     target: Literal["brain", "lesion"] = "brain"
-    border_spread: float = Field(default=0.5, gt=0)
+    rim: float = Field(default=0.0, ge=0, le=5)
+    border_spread: float = Field(default=1.0, gt=0)
 
     @property
     def borders(self) -> int:
@@ -91,3 +97,18 @@ class PredictOptions(Section):
     border: float = Field(default=0.0, ge=-10, le=10)
     csf: bool = True
     save: tuple[Output, ...] = ("mask",)
+
+    @field_validator("save", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """One name, or several between commas, as a list of names."""
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def ask(schema: type[Options], given: Mapping[str, Any], model: str) -> Options:
+    """What the user asked of `model`, checked; raises UsageError for what cannot be asked of it."""
+    try:
+        return schema(**given)
+    except ValidationError as error:
+        message = f"Options of the model {model!r}: {describe(error, schema)}"
+        raise UsageError(full_stop(message)) from error

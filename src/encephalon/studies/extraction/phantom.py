@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import UsageError
-from encephalon.geometry import Affine, Grid, orient, resample_aligned
+from encephalon.geometry import Affine, Grid, orient, resample, resample_aligned
 from encephalon.io.image import Image
 from encephalon.studies.extraction.phantom_brain import Tissue
 from encephalon.studies.extraction.phantom_head import make_head
@@ -100,7 +100,7 @@ def head_phantom(
         noise * generator.standard_normal(scan.shape, dtype=np.float32),
     )
     mask = resample_aligned(brain.astype(np.uint8), space.affine, grid) >= 0.5
-    tissue = _nearest_labels(labels, space, grid)
+    tissue = resample(labels, space.affine, grid, order=0, outside=int(Tissue.AIR))
     turned, affine = orient(scan * np.float32(_SCALE), grid.affine, codes)
     image = Image(np.ascontiguousarray(turned, dtype=np.float32), affine)
     return Phantom(image, _turned(mask, grid, codes), _turned(tissue, grid, codes))
@@ -143,20 +143,6 @@ def _shaded(space: Space, signal: Float, bias: float, generator: np.random.Gener
     field = waves(space, 240.0, generator)
     blurred *= np.exp(bias * field / max(float(np.abs(field).max()), 1e-6))
     return np.asarray(blurred, dtype=np.float32)
-
-
-def _nearest_labels(labels: NDArray[np.uint8], space: Space, grid: Grid) -> NDArray[np.uint8]:
-    result = labels
-    places = space.affine.inverse @ grid.affine
-    outside = np.zeros(grid.shape, dtype=bool)
-    for axis, size in enumerate(grid.shape):
-        step, start = places.matrix[axis, axis], places.matrix[axis, 3]
-        index = np.rint(start + step * np.arange(size)).astype(int)
-        beyond = (index < 0) | (index >= labels.shape[axis])
-        outside |= beyond.reshape([-1 if other == axis else 1 for other in range(3)])
-        result = np.take(result, np.clip(index, 0, labels.shape[axis] - 1), axis=axis)
-    result[outside] = Tissue.AIR
-    return result
 
 
 def _turned(data: NDArray[Any], grid: Grid, codes: str) -> NDArray[np.uint8]:

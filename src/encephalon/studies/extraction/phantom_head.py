@@ -32,7 +32,6 @@ _BRAIN_HIGH: Point = (76.0, 78.0, 84.0)
 
 # Millimetres, after the usual figures for adults.
 _BONE = 6.5
-_SCALP = 6.5
 _SKIN = 2.0
 
 _AIR = (

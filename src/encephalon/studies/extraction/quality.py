@@ -22,11 +22,12 @@ PLAUSIBLE_ML, POSSIBLE_ML = (300.0, 2000.0), (120.0, 2600.0)
 CUT_FACE = 0.02
 #: Size of the second largest piece, relative to the largest, before pieces are dropped.
 PIECES = (0.02, 0.25)
-#: Dice between the mask and what the network says of the mirrored, turned and coarse scan.
-AGREEMENT_MIRROR, AGREEMENT_TURN = (0.97, 0.90), (0.93, 0.80)
+#: Dice between the mask and what the network says of the mirrored and the turned scan. The heads
+#: of the development data reach 0.973 and 0.931 at the least.
+AGREEMENT_MIRROR, AGREEMENT_TURN = (0.965, 0.90), (0.90, 0.80)
 #: Mean departure of the distance's slope from 1 near the border. A true distance has slope 1
 #: everywhere; a network that has not seen the like of its input writes flat or torn maps.
-SLOPE = (0.30, 0.55)
+SLOPE = (0.30, 0.45)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,7 @@ from encephalon.reports import (
     Tile,
     badge,
     card,
-    details,
     facts,
-    figure,
     note,
     table,
     tag,
@@ -29,18 +27,18 @@ from encephalon.studies.extraction.report_parts import (
     PREDICTION,
     Row,
     file_name,
-    framed,
     model_facts,
     model_name,
     number_of,
     numbers_of,
+    picture_blocks,
     pictures_of,
     reasons_of,
     scan_pictures,
     status_of,
 )
 
-__all__ = ["BatchReport", "scan_pictures", "write_report"]
+__all__ = ["BatchReport", "scan_pictures"]
 
 Failures = Iterable[tuple[str, str]]
 
@@ -65,10 +63,9 @@ class BatchReport:
         self._size = 0
 
     def add(self, row: Row, shown: Any = None) -> None:
-        """Add one scan: its row of predictions.csv, and what was predicted.
+        """Add one scan: its row of predictions.csv, and what there is to see.
 
-        `shown` is a `Prediction`, whose mask is drawn over the scan it came from, or pictures, the
-        main one first, or a function that makes them, or None.
+        `shown` are pictures, the main one first, or a function that makes them, or None.
         """
         drawn: list[Html] = []
         if status_of(row) != "ok" or self._size < _PICTURE_BUDGET:
@@ -123,27 +120,6 @@ class BatchReport:
         return shown
 
 
-def write_report(
-    rows: Iterable[Row],
-    predictions: Mapping[str, Any],
-    path: str | Path,
-    *,
-    about: Mapping[str, Any],
-    structure: str = "brain",
-    failures: Failures = (),
-    overwrite: bool = False,
-) -> Path:
-    """Write the page of a finished batch.
-
-    `rows` are those of predictions.csv; `predictions` gives for an id what `BatchReport.add`
-    takes. Raises OutputExistsError for an existing file unless `overwrite`.
-    """
-    report = BatchReport(about, structure)
-    for row in rows:
-        report.add(row, predictions.get(str(row.get("id"))))
-    return report.write(path, failures, overwrite)
-
-
 def _hint(count: int) -> Html:
     words = "Slices run through the middle of the mask, the left side of the body on the left."
     if count > 1:
@@ -179,11 +155,8 @@ def _table_row(place: int, row: Row) -> dict[str, Any]:
 
 def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
     status = status_of(row)
-    if pictures:
-        main = figure(framed(pictures[0]))
-        more = details("Axial slices", *map(framed, pictures[1:])) if pictures[1:] else None
-    else:
-        main, more = note("The pictures are left out to keep this page small."), None
+    main, more = picture_blocks(pictures)
+    main = main or note("The pictures are left out to keep this page small.")
     return card(
         str(row.get("id", "")),
         *(note(reason, status) for reason in reasons_of(row)),

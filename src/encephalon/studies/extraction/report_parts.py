@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
-from encephalon.reports import Html, Overlay, Picture, axial_series, facts, tag, three_planes
+from encephalon.reports import (
+    Html,
+    Overlay,
+    Picture,
+    axial_series,
+    details,
+    facts,
+    figure,
+    tag,
+    three_planes,
+)
 from encephalon.reports.layers import AMBER, SKY
 
 __all__ = [
@@ -20,11 +30,11 @@ __all__ = [
     "Row",
     "about_model",
     "file_name",
-    "framed",
     "model_facts",
     "model_name",
     "number_of",
     "numbers_of",
+    "picture_blocks",
     "pictures_of",
     "reasons_of",
     "scan_pictures",
@@ -64,20 +74,15 @@ def scan_pictures(
 
 
 def pictures_of(shown: Any) -> Sequence[Picture]:
-    """Return pictures as they are, make them if `shown` is a function, or draw a `Prediction`."""
-    pictures = getattr(shown, "pictures", None) if hasattr(shown, "images") else shown
-    if pictures is None and hasattr(shown, "images"):
-        mask = next((each for each in shown.images.values() if each.suffix == "mask"), None)
-        if mask is not None and mask.like is not None:
-            pictures = scan_pictures(mask.like.data, mask.like.affine, mask.data)
-    if callable(pictures):
-        pictures = pictures()
-    return list(pictures or ())
+    """Return pictures as they are, and make them if `shown` is a function."""
+    return list((shown() if callable(shown) else shown) or ())
 
 
-def framed(picture: Html) -> Html:
-    """Put a picture on black that reaches to the edges of its card."""
-    return tag("div", picture, class_="frame")
+def picture_blocks(pictures: Sequence[Html]) -> tuple[Html | None, Html | None]:
+    """The main picture of a card, and the others folded away; None for what there is not."""
+    framed = [tag("div", picture, class_="frame") for picture in pictures]
+    main = figure(framed[0]) if framed else None
+    return main, details("Axial slices", *framed[1:]) if framed[1:] else None
 
 
 def model_facts(about: Mapping[str, Any]) -> Html:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import ModelError, UsageError
+from encephalon.errors import ModelError
 from encephalon.models import ModelFolder, PublishedFile
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any
 def _sound(model: ModelFolder, options: Mapping[str, Any]) -> Predictor:
     from encephalon.inference.runtimes import open_runtime
     from encephalon.models import find_model
+    from encephalon.studies.extraction.options import PredictOptions, ask
     from encephalon.studies.extraction.sound import SoundPredictor
 
     chosen = dict(options)
     device, threads = chosen.pop("device", "auto"), chosen.pop("threads", None)
-    asked = _predict_options(chosen)
+    asked = ask(PredictOptions, chosen, model.name)
     settings = _settings(model)
     lesion = settings.target == "lesion"
     locator = find_model(LOCATOR) if lesion else None
@@ -67,28 +68,6 @@ def _settings(model: ModelFolder) -> Any:
 
     recipe = make_recipe(model.description.recipe, source=f"the model {model.name!r}")
     return make_settings(ExtractionSettings, recipe.study.settings, f"the model {model.name!r}")
-
-
-def _predict_options(options: Mapping[str, Any]) -> Any:
-    from pydantic import ValidationError
-
-    from encephalon.studies.extraction.options import PredictOptions
-
-    known = set(PredictOptions.model_fields)
-    for name in options:
-        if name not in known:
-            message = (
-                f"The option {name!r} is not one of this model's, which takes "
-                f"{', '.join(sorted(known))}: leave it out, or use a legacy model."
-            )
-            raise UsageError(message)
-    try:
-        return PredictOptions(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = f"The option {place} got {first['input']!r}: {first['msg'].lower()}."
-        raise UsageError(message) from error
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -156,6 +135,4 @@ def make_report(about: Mapping[str, Any]) -> BatchReport:
     """The page that shows a batch of predictions; `about` is `Predictor.describe()`."""
     from encephalon.studies.extraction.report import BatchReport
 
-    facts = dict(about.get("model") or {})
-    shown = {**about, **facts, "model": facts.get("name", "unknown")}
-    return BatchReport(shown, "tumour" if about.get("notice") else "brain")
+    return BatchReport(about, "tumour" if about.get("notice") else "brain")
