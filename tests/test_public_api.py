@@ -111,6 +111,8 @@ def test_what_is_no_scan_is_said(head: Image) -> None:
         _model().predict(t1=head)
     with pytest.raises(UsageError, match="nothing to predict on"):
         _model().predict_batch([], "out")
+    with pytest.raises(UsageError, match="takes paths, and got ndarray"):
+        _model().predict_batch([head.data], "out")  # type: ignore[list-item]
 
 
 def test_no_array_is_printed_whole(head: Image) -> None:

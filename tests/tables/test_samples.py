@@ -172,6 +172,17 @@ def test_what_is_not_there_or_holds_no_images_is_refused(tmp_path: Path) -> None
         collect_samples([tmp_path / "empty"])
 
 
+def test_what_is_not_there_is_kept_beside_what_is(tmp_path: Path) -> None:
+    """With an id of its own, so that its sentence says that it is not there, and no more."""
+    (good,) = touch(tmp_path, "a/scan.nii")
+    gone = [tmp_path / "b" / "scan.nii", tmp_path / "c" / "1.dcm", tmp_path / "c" / "2.dcm"]
+    found = collect_samples([good, *gone], role="t1", keep_absent=True)
+    assert ids(found) == ["a_scan", "b_scan", "c"]
+    assert found[2].inputs == {"t1": tmp_path / "c"}
+    with pytest.raises(MissingFileError):
+        collect_samples(gone, keep_absent=True)
+
+
 def test_a_bids_dataset_gives_its_images(tmp_path: Path) -> None:
     """Chosen by kind and participant; the entities travel with the sample."""
     text = json.dumps({"Name": "x", "BIDSVersion": "1.9.0"})

@@ -201,18 +201,25 @@ def _samples(
     sessions: Sequence[str] | None,
 ) -> list[Sample]:
     """Every sample of the inputs; one that is not there fails later, alone, among several."""
-    from encephalon.tables import Sample, collect_samples, file_stem
+    from encephalon.tables import collect_samples
 
     if not inputs:
         raise UsageError("There is nothing to predict on: give files, folders or a table.")
-    places = [Path(place).expanduser() for place in inputs]
-    present = [place for place in places if os.path.exists(place)] or places  # noqa: PTH110
+    strange = next((one for one in inputs if not isinstance(one, str | os.PathLike)), None)
+    if strange is not None:
+        message = (
+            f"A batch takes paths, and got {type(strange).__name__}: give it to the loaded model's "
+            "predict."
+        )
+        raise UsageError(message)
     samples = collect_samples(
-        present,
+        inputs,
         columns,
+        role=next(iter(columns.inputs), "image"),
         suffixes=suffixes,
         participants=participants,
         sessions=sessions,
+        keep_absent=True,
     )
     chosen = suffixes or participants or sessions
     if chosen and not any(sample.bids for sample in samples):
@@ -221,6 +228,4 @@ def _samples(
             "one: drop the choice, or give the dataset."
         )
         raise UsageError(message)
-    role = next(iter(columns.inputs), "image")
-    absent = [place for place in places if place not in present]
-    return samples + [Sample(file_stem(place), {role: place}) for place in absent]
+    return samples

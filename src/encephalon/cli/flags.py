@@ -12,7 +12,6 @@ import typer
 
 from encephalon.errors import UsageError
 
-
 # What the verbs themselves take, by the names of their flags.
 _OWN = {"model", "table", "output", "device", "threads", "offline", "overwrite", "progress"}
 
@@ -172,11 +171,16 @@ Csf = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    _flag("--threshold", text="Probability from which a voxel is in the mask.", metavar="P"),
+    _flag("-t", "--threshold", text="Probability from which a voxel is in the mask.", metavar="P"),
 ]
 Largest = Annotated[
     bool | None,
-    _flag("--largest/--no-largest", "--largest-label", text="Keep the largest piece only."),
+    _flag(
+        "-l/--no-largest",
+        "--largest/--no-largest",
+        "--largest-label",
+        text="Keep the largest piece only.",
+    ),
 ]
 Fill = Annotated[bool | None, _flag("--fill/--no-fill", text="Fill holes in the mask.")]
 Rotate = Annotated[
@@ -185,7 +189,9 @@ Rotate = Annotated[
 ]
 Block = Annotated[
     int | None,
-    _flag("--block", text="Edge of the blocks that the network sees.", metavar="VOXELS", min=8),
+    _flag(
+        "-b", "--block", text="Edge of the blocks that the network sees.", metavar="VOXELS", min=8
+    ),
 ]
 Save = Annotated[
     str | None,

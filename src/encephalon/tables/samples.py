@@ -44,6 +44,7 @@ def collect_samples(
     suffixes: Sequence[str] | None = None,
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
+    keep_absent: bool = False,
 ) -> list[Sample]:
     """Every sample that `inputs` mean, in order, ids unique.
 
@@ -53,12 +54,18 @@ def collect_samples(
     default. A file named twice is one sample; two files of one name get the names of their
     folders too.
 
-    Raises MissingFileError for an input that is not there, InputError for one without images.
+    Raises MissingFileError for an input that is not there, InputError for one without images. With
+    `keep_absent` what is not there is a sample as long as something is: it fails when it is read.
     """
     query = bids_query(suffixes, participants, sessions)
+    paths = list(_series_as_folders([Path(item).expanduser() for item in inputs]))
+    # Not Path.exists, which raises where a folder may not be looked into.
+    absent = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
+    kept = absent if keep_absent and len(absent) < len(paths) else []
     found: list[Sample] = []
-    for path in _series_as_folders([Path(item).expanduser() for item in inputs]):
-        found += _collect(path, columns, role, query)
+    for path in paths:
+        alone = [Sample(file_stem(path), {role: path})] if path in kept else None
+        found += alone or _collect(path, columns, role, query)
     return _unique(found)
 
 

@@ -46,7 +46,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata()
         plain = json.loads(metadata["state"])
-        if metadata.get("crc32") not in {None, str(_crc32(metadata["state"], tensors))}:
+        if metadata["crc32"] != str(_crc32(metadata["state"], tensors)):
             raise ValueError("its checksum differs")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         message = f"{path} is not a checkpoint of this program ({error}): start the run anew."

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,14 +24,20 @@ from encephalon.tables.samples import Sample
 
 Float = NDArray[np.float32]
 
-KINDS: Mapping[str, OutputKind] = {
-    "mask": OutputKind("mask", "brain", description="1 inside the border, 0 outside."),
-    "brain": OutputKind("T1w", "brain", description="The scan inside the mask, 0 outside."),
-    "distance": OutputKind(
-        "dist", "brain", description="Signed distance to the border, mm, positive inside."
-    ),
-    "probability": OutputKind("probseg", "brain", description="Probability of lying inside."),
-}
+#: The label of `desc-` for what a model finds, by the target of its recipe.
+LABELS = {"brain": "brain", "lesion": "meningioma"}
+
+
+def output_kinds(label: str) -> dict[str, OutputKind]:
+    """Every image that can be written of a `label`, by the word that asks for it."""
+    return {
+        "mask": OutputKind("mask", label, description="1 inside the border, 0 outside."),
+        "brain": OutputKind("T1w", label, description="The scan inside the mask, 0 outside."),
+        "distance": OutputKind(
+            "dist", label, description="Signed distance to the border, mm, positive inside."
+        ),
+        "probability": OutputKind("probseg", label, description="Probability of lying inside."),
+    }
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class SoundPredictor:
     outputs: Mapping[str, OutputKind] = field(init=False)
 
     def __post_init__(self) -> None:
-        kinds = {key: KINDS[key] for key in KINDS if key in self.options.save}
+        every = output_kinds(LABELS[self.settings.target])
+        kinds = {key: kind for key, kind in every.items() if key in self.options.save}
         object.__setattr__(self, "outputs", kinds)
 
     @property
@@ -76,7 +82,6 @@ class SoundPredictor:
             "model": dict(self.model),
             "runtime": self.runtime.name,
             "device": self.runtime.device,
-            "python": platform.python_version(),
             "border_mm": self.options.border,
             "csf": self.options.csf,
             **({"notice": self.notice} if self.notice else {}),
@@ -115,16 +120,17 @@ class SoundPredictor:
     def _images(
         self, image: Image, mask: NDArray[np.uint8], distance: Float, grid: Grid
     ) -> dict[str, OutputImage]:
-        images = {"mask": OutputImage(mask, image, "brain", "mask", "mask" in self.options.save)}
-        if "brain" in self.options.save:
-            images["brain"] = OutputImage(image.data * mask, image, "brain", "T1w")
-        if {"distance", "probability"} & set(self.options.save):
+        saved, label = set(self.options.save), LABELS[self.settings.target]
+        images = {"mask": OutputImage(mask, image, label, "mask", "mask" in saved)}
+        if "brain" in saved:
+            images["brain"] = OutputImage(image.data * mask, image, label, "T1w")
+        if saved & {"distance", "probability"}:
             whole = map_on(distance, grid, image.grid)
-            if "distance" in self.options.save:
-                images["distance"] = OutputImage(whole, image, "brain", "dist")
-            if "probability" in self.options.save:
+            if "distance" in saved:
+                images["distance"] = OutputImage(whole, image, label, "dist")
+            if "probability" in saved:
                 chance = probability(whole + self.options.border, self.settings.border_spread)
-                images["probability"] = OutputImage(chance, image, "brain", "probseg")
+                images["probability"] = OutputImage(chance, image, label, "probseg")
         return images
 
 
