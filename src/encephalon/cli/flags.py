@@ -176,8 +176,8 @@ Threshold = Annotated[
 Largest = Annotated[
     bool | None,
     _flag(
-        "-l/--no-largest",
         "--largest/--no-largest",
+        "-l",
         "--largest-label",
         text="Keep the largest piece only.",
     ),
