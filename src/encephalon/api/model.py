@@ -194,7 +194,7 @@ def _columns(model: ModelFolder | PublishedFile) -> Columns:
 
 
 def _samples(
-    inputs: Sequence[Place],
+    inputs: Sequence[Any],
     columns: Columns,
     suffixes: Sequence[str] | None,
     participants: Sequence[str] | None,

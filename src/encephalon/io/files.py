@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ def _unpack(path: Path, stream: BufferedReader) -> bytearray:
 
 def _inflater() -> tuple[Any, tuple[type[Exception], ...]]:
     try:
-        from isal import isal_zlib
+        isal_zlib: Any = import_module("isal.isal_zlib")  # its types call the error an instance
     except ImportError:
         return zlib.decompressobj(wbits=31), (zlib.error,)
     return isal_zlib.decompressobj(wbits=31), (isal_zlib.error, zlib.error)
