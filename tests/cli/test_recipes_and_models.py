@@ -57,6 +57,20 @@ def test_check_reaches_the_settings_of_the_study(run: Run) -> None:
     assert "coarse_stepz" in result.err
 
 
+def test_check_reaches_the_network(run: Run) -> None:
+    """A slip in its name is found before a run is begun, without torch."""
+    result = run("recipes", "check", "brain-extraction", "--set", "network.name=distnace-unet")
+    assert result.code == 1
+    assert "Unknown network 'distnace-unet'; did you mean 'distance-unet'?" in result.err
+
+
+def test_a_list_that_is_too_short_says_so(run: Run) -> None:
+    """A grid has three axes."""
+    result = run("recipes", "check", "brain-extraction", "--set", "study.grids.coarse=[16,16]")
+    assert result.code == 1
+    assert "a value is missing in [study.grids.coarse]: there are only 2" in result.err
+
+
 def test_dump_writes_every_default(run: Run) -> None:
     """--dump shows what is used where a recipe is silent, with --set applied."""
     words = ("recipes", "check", "brain-extraction", "--dump", "--set", "training.epochs=3")

@@ -53,6 +53,7 @@ def test_train_hands_its_flags_to_the_study(
         report(progress, {"loss": 0.5})
         progress.history.append({"epoch": 1.0, "val_dice": 0.75})
         report(progress, {"loss": 0.4})
+        progress.history.append({"epoch": 2.0, "val_dice": 0.875})
         return output / "model"
 
     study = SimpleNamespace(train=train)
@@ -71,7 +72,8 @@ def test_train_hands_its_flags_to_the_study(
         "epochs": 2,
         "rows": 3,
     }
-    assert "val_dice 0.75" in result.err
+    assert result.err.count("val_dice 0.75\n") == 1
+    assert result.err.count("val_dice 0.875\n") == 1
     assert result.out == f"model: {tmp_path / 'run' / 'model'}\n"
 
 

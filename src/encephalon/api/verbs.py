@@ -59,10 +59,12 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
 
     `overrides` maps dotted keys to values, such as {"training.epochs": "5"}. Raises RecipeError.
     """
+    from encephalon.networks.registry import require_network
     from encephalon.recipes import load_recipe as load
     from encephalon.studies.registry import load_study
 
     loaded = load(recipe, overrides)
+    require_network(loaded.network.name)
     check: Callable[[Recipe], object] | None
     check = getattr(load_study(loaded.study.name), "check_recipe", None)
     if check is not None:

@@ -58,6 +58,7 @@ def train(
         return
     steps = loaded.training.epochs * loaded.training.steps_per_epoch
     with console.progress(steps, "training") as advance:
+        reporter = _Reporter(console, advance)
         model = api.train(
             recipe,
             table,
@@ -68,24 +69,32 @@ def train(
             devices=devices,
             workers=workers,
             threads=threads,
-            report=_reporter(console, advance),
+            report=reporter,
         )
+        reporter.say()
     console.result({"model": model, "run": output}, f"model: {model}")
 
 
-def _reporter(console: Console, advance: Advance) -> Any:
-    """Moves the bar at each step, and says a line at each epoch."""
-    said = 0
+class _Reporter:
+    """Moves the bar at each step, and says a line for each epoch."""
 
-    def report(progress: Any, losses: Mapping[str, float]) -> None:
-        nonlocal said
-        advance(progress.step, None, f"loss {losses.get('loss', 0.0):.4f}")
-        for row in progress.history[said:] if said else progress.history[-1:]:
-            words = [f"{name} {value:.4g}" for name, value in row.items()]
-            console.note("  ".join(words))
-        said = len(progress.history)
+    def __init__(self, console: Console, advance: Advance) -> None:
+        self._console, self._advance = console, advance
+        self._rows: list[Mapping[str, float]] = []
+        self._said = 0
 
-    return report
+    def __call__(self, progress: Any, losses: Mapping[str, float]) -> None:
+        self._advance(progress.step, None, f"loss {losses.get('loss', 0.0):.4f}")
+        if self._rows is not progress.history:
+            # A run that goes on says where it was, and no more of what lies behind it.
+            self._rows, self._said = progress.history, max(0, len(progress.history) - 1)
+        self.say()
+
+    def say(self) -> None:
+        """Say the epochs that have ended since; the last one ends after the last step."""
+        for row in self._rows[self._said :]:
+            self._console.note("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        self._said = len(self._rows)
 
 
 def _say_plan(console: Console, recipe: Recipe, table: Path, output: Path) -> None:

@@ -27,7 +27,7 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.ENOTDIR: "a part of its path is a file, not a folder; choose another folder",
     errno.EEXIST: "a part of its path is a file, not a folder; choose another folder",
-    errno.ENOENT: "its folder has vanished; run again",
+    errno.ENOENT: "its folder is not there and cannot be made; choose another folder",
     errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
     errno.EISDIR: "a folder of that name is in the way; choose another name",
 }

@@ -17,7 +17,14 @@ from encephalon.errors import RecipeError, did_you_mean, require_extra
 if TYPE_CHECKING:
     from torch.nn import Module
 
-__all__ = ["ENTRY_POINTS", "build_network", "list_networks", "network_factory", "register"]
+__all__ = [
+    "ENTRY_POINTS",
+    "build_network",
+    "list_networks",
+    "network_factory",
+    "register",
+    "require_network",
+]
 
 ENTRY_POINTS = "encephalon.networks"
 
@@ -52,6 +59,13 @@ def list_networks() -> tuple[str, ...]:
     return tuple(sorted({*_BUILT_IN, *_registered, *_entry_points()}))
 
 
+def require_network(name: str) -> None:
+    """Raise RecipeError unless a network has that name; torch is not needed to know."""
+    if name not in list_networks():
+        meant = did_you_mean(name, list_networks(), "known networks:")
+        raise RecipeError(f"Unknown network {name!r}; {meant}")
+
+
 def network_factory(name: str) -> Callable[..., Module]:
     """Return the class or function that builds the network `name`.
 
@@ -64,11 +78,8 @@ def network_factory(name: str) -> Callable[..., Module]:
         module, _, attribute = _BUILT_IN[name].partition(":")
         factory: Callable[..., Module] = getattr(import_module(module), attribute)
         return factory
-    points = _entry_points()
-    if name not in points:
-        meant = did_you_mean(name, list_networks(), "known networks:")
-        raise RecipeError(f"Unknown network {name!r}; {meant}")
-    loaded: Callable[..., Module] = points[name].load()
+    require_network(name)
+    loaded: Callable[..., Module] = _entry_points()[name].load()
     return loaded
 
 

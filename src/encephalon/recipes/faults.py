@@ -57,6 +57,8 @@ def _sentence(fault: Any, schema: type[BaseModel], section: str) -> str:
     if fault["type"] in _UNKNOWN:
         meant = did_you_mean(str(key), known_keys(schema, path[:-1]), "the keys are")
         return f"unknown key {key!r}{where}; {meant.removesuffix('.')}"
+    if fault["type"] in _MISSING and isinstance(key, int):
+        return f"a value is missing{where}: there are only {key}"
     if fault["type"] in _MISSING:
         return f"the key {key!r} is missing{where}"
     shown = repr(fault["input"])
