@@ -32,7 +32,7 @@ class BrightVoxels:
     outputs: Mapping[str, OutputKind] = field(
         default_factory=lambda: {
             "mask": OutputKind("mask", "brain", description="Bright voxels."),
-            "brain": OutputKind("T1w", "brain"),
+            "brain": OutputKind("", "brain"),
         }
     )
     name: str = "bright"

@@ -147,6 +147,8 @@ def test_bids_in_gives_bids_derivatives_out(
     assert run_batch(bright(), batch, layout).exit_code == 0
     mask = out / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz"
     assert mask.exists()
+    brains = sorted(path.name for path in out.rglob("*_desc-brain_T?w.nii.gz"))
+    assert brains == ["sub-01_desc-brain_T1w.nii.gz", "sub-01_desc-brain_T2w.nii.gz"]
     record = json.loads(mask.with_name("sub-01_desc-brain_mask.json").read_text("utf-8"))
     assert record["Sources"] == ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz"]
     about = json.loads((out / "dataset_description.json").read_text("utf-8"))

@@ -51,6 +51,16 @@ def test_a_folder_gives_its_images_by_name(tmp_path: Path) -> None:
     assert ids(collect_samples([tmp_path])) == ["a", "b"]
 
 
+def test_results_beside_their_scans_are_no_scans(tmp_path: Path) -> None:
+    """A folder may hold both; elsewhere, what was made is as good an input as any."""
+    touch(tmp_path, "a.nii.gz", "a_mask.nii.gz", "b_brain.nii.gz", "c.nii.gz")
+    for name, made in (("a_mask", "in/a.nii.gz"), ("b_brain", "in/b.nii.gz"), ("c", "a.nii.gz")):
+        maker = "Encephalon" if name != "c" else "dcm2niix"
+        record = {"Sources": [made], "GeneratedBy": [{"Name": maker}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+    assert ids(collect_samples([tmp_path])) == ["a", "b_brain", "c"]
+
+
 def test_a_dicom_folder_is_one_sample(tmp_path: Path) -> None:
     """Recognised by the mark inside its files, whatever they are called."""
     for name in ("IM0001", "IM0002.dcm"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import OutputError, OutputExistsError, UsageError
 from encephalon.inference.predictor import OutputKind
 from encephalon.inference.sidecar import generated_by, model_facts
-from encephalon.io.atomic import explained, make_folder
+from encephalon.io.atomic import prove_writable
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -90,12 +90,7 @@ class OutputLayout:
         A BIDS layout also gets its dataset_description.json, which names what `description` (see
         `Predictor.describe`) says of the model.
         """
-        make_folder(self.folder)
-        probe = self.folder / f".encephalon-{os.getpid()}"
-        # Asking for permissions is not enough: quotas, read-only mounts and root see other rules.
-        with explained(self.folder):
-            probe.touch()
-            probe.unlink(missing_ok=True)  # another host may have the same process number
+        prove_writable(self.folder)
         if self.bids:
             from encephalon.io.bids import write_dataset_description
 
@@ -192,7 +187,8 @@ def _derivative(folder: Path, file: BidsFile, kind: OutputKind) -> Path:
     from encephalon.io.bids import derivative_path
 
     desc = kind.desc or ""
-    return derivative_path(folder, file, desc=desc, suffix=kind.suffix, ext=kind.extension)
+    suffix = kind.suffix or file.suffix
+    return derivative_path(folder, file, desc=desc, suffix=suffix, ext=kind.extension)
 
 
 def _beside(file: Path, kinds: Mapping[str, OutputKind]) -> dict[str, Path]:

@@ -43,7 +43,7 @@ class Quality:
 class OutputKind:
     """One image that a predictor writes for every sample, told before any work begins.
 
-    suffix       the BIDS suffix, for example "mask" or "probseg"
+    suffix       the BIDS suffix, for example "mask" or "probseg"; "" for that of the source
     desc         the BIDS label of `desc-`, for example "brain"; None for none
     extension    the ending of the file, with its dots
     description  one sentence for the sidecar

@@ -165,6 +165,17 @@ def make_folder(folder: str | Path) -> Path:
     return folder
 
 
+def prove_writable(folder: str | Path) -> Path:
+    """Make `folder` and write to it, before long work; raises OutputError with the reason."""
+    folder = make_folder(folder)
+    probe = folder / f".encephalon-{os.getpid()}"
+    # Asking for permissions is not enough: quotas, read-only mounts and root see other rules.
+    with explained(folder):
+        probe.touch()
+        probe.unlink(missing_ok=True)  # another host may have the same process number
+    return folder
+
+
 def _concerns_other(error: OSError, path: Path) -> bool:
     """Whether the error names a file that is neither `path`, beside it, nor on the way to it."""
     if not isinstance(error.filename, str | os.PathLike):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
@@ -153,7 +154,9 @@ def _from_folder(path: Path, role: str) -> list[Sample]:
     # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
     images = [item for item in visible if _is_volume(item) and not item.is_dir()]
     if images:
-        return [Sample(file_stem(item), {role: item}) for item in images]
+        names = {item.name for item in images}
+        scans = [item for item in images if not names & _made_from(item)]
+        return [Sample(file_stem(item), {role: item}) for item in scans]
     folders = (
         [path]
         if is_dicom_folder(path)
@@ -166,6 +169,19 @@ def _from_folder(path: Path, role: str) -> list[Sample]:
         )
         raise InputError(message)
     return [Sample(item.resolve().name or "dicom", {role: item}) for item in folders]
+
+
+def _made_from(image: Path) -> set[str]:
+    """The names of the files that a result of this program was made from, by its sidecar.
+
+    Masks that were written beside their scans are no scans when the folder is given again.
+    """
+    try:
+        record = json.loads(image.with_name(f"{file_stem(image)}.json").read_text("utf-8"))
+        makers = {maker["Name"] for maker in record["GeneratedBy"]}
+        return {Path(path).name for path in record["Sources"]} if "Encephalon" in makers else set()
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
 
 
 def _is_volume(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encephalon.errors import ContentError, OutputExistsError, TableError
+from encephalon.errors import ContentError, OutputError, OutputExistsError, TableError
 from encephalon.geometry import Affine
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io import Image, read_image, write_image
@@ -285,3 +285,13 @@ def test_intervals_over_many_people_are_on_the_page(tmp_path: Path, head: Image)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "95 % interval of the median" in page
     assert "bootstrap intervals over scans" in page
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(table: Path) -> None:
+    """Hours of scoring do not end at a locked door."""
+
+    def never(scan: Image) -> Prediction:
+        pytest.fail(f"{scan.name} was predicted")
+
+    with pytest.raises(OutputError, match=r"scan0\.nii\.gz.*could not be written"):
+        evaluate_table(Loaded(Stub(never)), table, table.parent / "scan0.nii.gz" / "out")

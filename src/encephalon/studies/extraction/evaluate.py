@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from encephalon.errors import EncephalonError, GeometryError, InputError
 from encephalon.evaluation import Summary, summarise_rows
 from encephalon.evaluation.strata import strata as cut_strata
-from encephalon.io.atomic import refuse_existing, write_json
+from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.image import Image
 from encephalon.io.records import write_records
 from encephalon.studies.extraction.cases import Case, read_cases
@@ -131,6 +131,7 @@ def evaluate_cases(
 
     for name in _FILES:
         refuse_existing(output / name, overwrite)
+    prove_writable(output)
     page = EvaluationPage(predictor.describe())
     rows, failures = [], []
     for done, case in enumerate(cases, start=1):

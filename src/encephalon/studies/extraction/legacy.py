@@ -105,7 +105,7 @@ class LegacyPredictor:
         label = self.label
         kinds = {
             "mask": OutputKind("mask", label, description=f"1 inside the {label}, 0 outside."),
-            "brain": OutputKind("T1w", label, description="The scan inside the mask, 0 outside."),
+            "brain": OutputKind("", label, description="The scan inside the mask, 0 outside."),
             "probability": OutputKind(
                 "probseg", label, description=f"Probability of {label}, trilinear from 1 mm voxels."
             ),
@@ -170,7 +170,7 @@ class LegacyPredictor:
         save = self.options.save
         images = {"mask": OutputImage(mask, native, self.label, "mask", "mask" in save)}
         if "brain" in save:
-            images["brain"] = OutputImage(native.data * mask, native, self.label, "T1w")
+            images["brain"] = OutputImage(native.data * mask, native, self.label, "")
         if "probability" in save:
             if work is not native:
                 chance = resample(chance, work.affine, native.grid, order=1)
