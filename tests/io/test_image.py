@@ -223,3 +223,19 @@ def test_an_array_of_the_other_byte_order_is_left_as_it_was(tmp_path: Path, kind
     assert np.array_equal(data, np.arange(27).reshape(3, 3, 3))
     assert np.array_equal(image.data, data)
     assert np.array_equal(wrapped.data, data)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_damaged_numpy_file_is_refused_whatever_numpy_makes_of_it(
+    tmp_path: Path, head: Image, suffix: str
+) -> None:
+    """A bracket or a high byte anywhere in the header: other voxels, or one sentence."""
+    path = write_image(head.data, tmp_path / f"a{suffix}", head)
+    content = path.read_bytes()
+    for place in range(128):
+        for byte in (b"(", b"\xff"):
+            path.write_bytes(content[:place] + byte + content[place + 1 :])
+            try:
+                read_image(path, check=False)
+            except InputError as error:
+                assert path.name in str(error)  # noqa: PT017  most of them raise, some need not
