@@ -23,9 +23,19 @@ def test_a_new_run_records_what_it_uses(tmp_path: Path) -> None:
 
 def test_a_folder_with_a_run_is_not_begun_again(tmp_path: Path) -> None:
     """The error offers --resume."""
-    RunFolder(tmp_path).begin("recipe", "table")
+    run = RunFolder(tmp_path)
+    run.begin("recipe", "table")
+    run.checkpoint.parent.mkdir()
+    run.checkpoint.touch()
     with pytest.raises(OutputExistsError, match="--resume"):
         RunFolder(tmp_path).begin("recipe", "table")
+
+
+def test_a_run_that_never_got_to_a_checkpoint_is_begun_again(tmp_path: Path) -> None:
+    """A start that failed loses nothing, and the corrected one is not refused."""
+    RunFolder(tmp_path).begin("wrong", "table")
+    RunFolder(tmp_path).begin("right", "table")
+    assert RunFolder(tmp_path).recipe.read_text() == "right"
 
 
 @pytest.mark.parametrize(("recipe", "table"), [("other", "table"), ("recipe", "other")])

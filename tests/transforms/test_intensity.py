@@ -114,3 +114,11 @@ def test_gain_and_offset_of_the_scanner_do_not_matter() -> None:
     image = noise(6, 7, 8).numpy()
     expected = normalise_percentiles(image)
     assert np.allclose(normalise_percentiles(image * 37 - 5), expected, atol=1e-4)
+
+
+def test_the_unit_of_an_image_does_not_matter() -> None:
+    """A diffusivity map in square metres a second is normalised like one in micrometres."""
+    image = torch.rand(8, 9, 10, generator=torch.Generator().manual_seed(0))
+    plain = intensity.normalise_percentiles(image)
+    tiny = intensity.normalise_percentiles(image * 1e-12)
+    assert torch.allclose(plain, tiny, atol=1e-4)

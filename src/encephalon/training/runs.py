@@ -76,12 +76,14 @@ class RunFolder:
     def begin(self, recipe_text: str, table_text: str) -> None:
         """Record what a new run will use; raises OutputExistsError for a folder with a run.
 
+        A start that failed before its first checkpoint has nothing to lose and may be repeated.
+
         The further processes of a run on several devices find what the first one recorded.
         """
         if _is_further_process():
             self.reopen(recipe_text, table_text)
             return
-        if self.recipe.exists():
+        if self.recipe.exists() and self.checkpoint.exists():
             message = (
                 f"{self.path} already holds a run: go on with it (--resume) or choose another "
                 "folder."

@@ -24,5 +24,7 @@ def normalise_percentiles(
     values = image[inside] if inside is not None and bool(inside.any()) else image.ravel()
     step = max(1, values.size // SAMPLE)
     low, high = np.percentile(values[::step], NORMALISING_PERCENTILES)
-    scaled = np.clip((image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0, 1)
+    # Relative to the values themselves: some maps are in tiny units (diffusivity in m²/s).
+    span = np.float32(high - low) if high > low else np.float32(1)
+    scaled = np.clip((image - np.float32(low)) / span, 0, 1)
     return scaled if inside is None else scaled * inside

@@ -32,7 +32,7 @@ def output_kinds(label: str) -> dict[str, OutputKind]:
     """Every image that can be written of a `label`, by the word that asks for it."""
     return {
         "mask": OutputKind("mask", label, description="1 inside the border, 0 outside."),
-        "brain": OutputKind("T1w", label, description="The scan inside the mask, 0 outside."),
+        "brain": OutputKind("", label, description="The scan inside the mask, 0 outside."),
         "distance": OutputKind(
             "dist", label, description="Signed distance to the border, mm, positive inside."
         ),
@@ -123,7 +123,7 @@ class SoundPredictor:
         saved, label = set(self.options.save), LABELS[self.settings.target]
         images = {"mask": OutputImage(mask, image, label, "mask", "mask" in saved)}
         if "brain" in saved:
-            images["brain"] = OutputImage(image.data * mask, image, label, "T1w")
+            images["brain"] = OutputImage(image.data * mask, image, label, "")
         if saved & {"distance", "probability"}:
             whole = map_on(distance, grid, image.grid)
             if "distance" in saved:
