@@ -4,6 +4,7 @@
 # test     the test suite, as CI runs it
 # check    style, types, import floors, length limits
 # docs     the pages as HTML, every command in them checked
+# slices   tumour slices end to end: DATA=folder of slices.csv and its images
 # weights  the shipped model again: LABELMAPS=folder of label maps, DATA=folder of test scans
 
 VENV ?= .venv
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test check docs weights clean
+.PHONY: demo install test check docs slices weights clean
 
 demo: $(VENV)/.base
 	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
@@ -40,6 +41,11 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/pages.py
+
+slices: $(VENV)/.dev
+	$(BIN)/encephalon table images "$(DATA)" "$(DATA)/slices.csv" --id path -o runs/slices.csv \
+	  --overwrite
+	$(BIN)/encephalon train tumour-slices -t runs/slices.csv -o runs/tumour-slices --resume
 
 weights: $(VENV)/.dev
 	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o runs/label-maps.csv

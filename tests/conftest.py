@@ -6,11 +6,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from encephalon.geometry import Affine
 from encephalon.io import Image
+
+# How long an example takes says nothing of whether it is right, least of all on a busy machine.
+hypothesis.settings.register_profile("encephalon", deadline=None)
+hypothesis.settings.load_profile("encephalon")
 
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 

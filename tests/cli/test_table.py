@@ -150,3 +150,32 @@ def test_bids_lists_the_images(run: Run, head: Image, tmp_path: Path) -> None:
     assert row["subject"] == "01"
     assert row["image"] == "study/sub-01/anat/sub-01_T1w.nii.gz"
     assert run("table", "bids", tmp_path / "study", "-o", out).code == 1  # it exists now
+
+
+def test_images_and_a_spreadsheet_become_a_table(run: Run, tmp_path: Path) -> None:
+    """One command; what does not match is an error with everything in it, or left out aloud."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("S1V1_a.tif", "S2V1_b.tif", "S3V1_c.tif"):
+        (folder / name).touch()
+    sheet, out = tmp_path / "sheet.csv", tmp_path / "out" / "vessels.csv"
+    sheet.write_text("Image ID,Class\nS1V1,Young\nS2V1,Aged\nS4V1,Aged\n")
+    words = ("table", "images", folder, sheet, "-o", out, "--id", "Image ID")
+    result = run(*words)
+    assert result.code == 1
+    assert "--id-rule before-underscore" in result.err
+    words = (*words, "--id-rule", "before-underscore", "--rename", "Class=class")
+    result = run(*words)
+    assert result.code == 1
+    assert "'S3V1'" in result.err
+    assert "'S4V1'" in result.err
+    assert not out.exists()
+    result = run(*words, "--left-over", "--images-only")
+    assert result.code == 0, result.err
+    assert "2 rows" in result.out
+    assert "left out" in result.err
+    assert _rows(out) == [
+        {"id": "S1V1", "image": "../images/S1V1_a.tif", "class": "Young"},
+        {"id": "S2V1", "image": "../images/S2V1_b.tif", "class": "Aged"},
+    ]
+    assert run("table", "check", out).code == 0

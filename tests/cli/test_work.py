@@ -77,6 +77,27 @@ def test_train_hands_its_flags_to_the_study(
     assert result.out == f"model: {tmp_path / 'run' / 'model'}\n"
 
 
+def test_train_names_the_network_of_each_epoch(
+    run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run with several networks every epoch is told once, with the place that it is of."""
+    pytest.importorskip("lightning")
+
+    def train(_recipe: Any, _rows: Any, output: Path, *, report: Any, **_flags: Any) -> Path:
+        for step, place in enumerate(("fold 1 of 2", "final")):
+            history: list[dict[str, float]] = []
+            report(SimpleNamespace(step=step, history=history, place=place), {})
+            history.append({"epoch": 1.0, "val_loss": 0.5 + step})
+        return output / "model"
+
+    study = SimpleNamespace(train=train, total_steps=lambda _recipe: 2)
+    monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _name: study)
+    result = run("train", "brain-extraction", "-t", table, "-o", tmp_path / "run")
+    assert result.code == 0, result.err
+    lines = [line for line in result.err.splitlines() if "val_loss" in line]
+    assert lines == ["fold 1 of 2  epoch 1  val_loss 0.5", "final  epoch 1  val_loss 1.5"]
+
+
 def test_train_refuses_a_faulty_table(run: Run, table: Path, tmp_path: Path) -> None:
     """The table is checked before the run's folder is made."""
     (tmp_path / "b.nii").unlink()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from encephalon.errors import OutputError, OutputExistsError
+from encephalon.errors import InputError, OutputError, OutputExistsError
 from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Prediction, Predictor
+from encephalon.inference.reading import read_ahead
 from encephalon.tables.samples import Sample
 
 Samples = Callable[..., list[Sample]]
@@ -195,6 +197,51 @@ def test_reading_runs_ahead_in_one_thread_and_holds_two_samples_at_most(
     assert len(predictor.threads["read"]) == 1
     assert predictor.threads["read"].isdisjoint(predictor.threads["predict"])
     assert predictor.most_alive == 2
+
+
+def test_more_readers_hold_one_sample_each_and_keep_the_order(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """With three readers at most four samples are in memory, however many there are."""
+    predictor = bright()
+    predictor.readers = 3
+    batch = samples(*"abcdefghij")
+    batch[4].inputs["image"].unlink()
+    result = run_batch(predictor, batch, layout(tmp_path / "out"))
+    assert [row["id"] for row in result.rows] == list("abcdefghij")
+    assert [failure.id for failure in result.failures] == ["e"]
+    assert len(predictor.threads["read"]) <= 3
+    assert predictor.most_alive <= 4
+
+
+def test_readers_work_at_the_same_time() -> None:
+    """Two readers meet at a barrier that one alone would never pass."""
+    barrier = threading.Barrier(2, timeout=30)
+
+    def read(item: int) -> int:
+        barrier.wait()
+        return item * item
+
+    ahead = read_ahead(read, range(4), lambda _: False, readers=2)
+    assert [reading.result().content for _, reading in ahead if reading] == [0, 1, 4, 9]
+
+
+def test_what_forbids_a_whole_batch_is_raised_before_any_of_it(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """A predictor that checks all samples can refuse them in one sentence."""
+    predictor = bright()
+    seen: list[int] = []
+
+    def refuse(batch: list[Sample]) -> None:
+        seen.append(len(batch))
+        raise InputError("give a table.")
+
+    predictor.check = refuse
+    with pytest.raises(InputError, match="give a table"):
+        run_batch(predictor, samples("a", "b"), layout(tmp_path / "out"))
+    assert seen == [2]
+    assert not (tmp_path / "out").exists()
 
 
 def test_progress_and_results_are_told_in_order(

@@ -63,6 +63,38 @@ def test_a_shape_that_the_graph_refuses_is_one_sentence(name: str, graph: Path) 
         runtime.run(np.zeros((1, 3, 4, 4, 4), np.float32))
 
 
+@pytest.fixture(scope="module")
+def sum_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph that hands its input "first" (B, 2) on at once, beside first + 2 * second."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Identity", ["first"], ["same"]),
+        helper.make_node("Add", ["first", "second"], ["one"]),
+        helper.make_node("Add", ["one", "second"], ["two"]),
+    ]
+    names = ("first", "second", "same", "two")
+    values = [helper.make_tensor_value_info(name, kind, ["B", 2]) for name in names]
+    body = helper.make_graph(nodes, "g", values[:2], values[2:])
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path_factory.mktemp("sum") / "sum.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_several_inputs_go_by_name(name: str, sum_graph: Path) -> None:
+    """In any order, with names that the graph does not know passed over; a missing one is told."""
+    pytest.importorskip(name)
+    runtime = open_runtime(sum_graph, "cpu", threads=1, prefer=[name])
+    first, second = np.float32([[1, 2], [3, 4]]), np.float32([[10, 20], [30, 40]])
+    same, two = runtime.run({"other": second, "second": second, "first": first})
+    np.testing.assert_array_equal(same, first)
+    np.testing.assert_array_equal(two, first + 2 * second)
+    with pytest.raises(ModelError, match=r"sum\.onnx.*first, second, but second did not come"):
+        runtime.run(first)
+
+
 def test_the_first_runtime_that_can_is_taken_and_failing_ones_are_named(
     graph: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -199,20 +199,22 @@ def test_a_fault_inside_a_zip_names_the_zip(model: ModelFolder, tmp_path: Path) 
         import_model(path)
 
 
+@pytest.mark.parametrize("name", ["brainy", "3btron"])
 def test_published_weights_are_imported_and_exported_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy of brainy goes to its place once, and comes out under its published file name."""
-    path = tmp_path / "download (1).h5"
+    entry = registry_entries()[name]
+    path = (tmp_path / "download (1)").with_suffix(Path(entry.file).suffix)
     path.write_bytes(b"\x89HDF weights")
-    entry = replace(registry_entries()["brainy"], sha256=sha256(path))
-    monkeypatch.setitem(registry_entries(), "brainy", entry)  # type: ignore[arg-type]
+    entry = replace(entry, sha256=sha256(path))
+    monkeypatch.setitem(registry_entries(), name, entry)  # type: ignore[arg-type]
 
     imported = import_model(path)
     assert isinstance(imported, PublishedFile)
     assert imported.path.name == entry.file
-    assert find_model("brainy") == imported == import_model(path)
-    assert export_model("brainy", tmp_path) == tmp_path / entry.file
+    assert find_model(name) == imported == import_model(path)
+    assert export_model(name, tmp_path) == tmp_path / entry.file
 
 
 def test_unlisted_weights_are_used_by_path(tmp_path: Path) -> None:

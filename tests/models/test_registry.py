@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from encephalon import models
 from encephalon.errors import MissingFileError, ModelError
@@ -59,9 +60,11 @@ def test_the_public_names_are_complete_and_sorted() -> None:
 
 
 def test_the_published_models_are_registered_by_hash() -> None:
-    """brainy and ams are known with the sizes and digests that were published."""
+    """brainy, ams and 3BTRON are known with the sizes and digests that were published."""
     entries = registry_entries()
     assert (entries["brainy"].size, entries["ams"].size) == (19_169_888, 57_400_024)
+    assert entries["3btron"].size == 98_571_096
+    assert entries["3btron"].sha256.startswith("760cfc8c04fe65bb")
     assert entries["brainy"].sha256.startswith("17d946f977134b70")
     assert entries["ams"].sha256.startswith("1c76ac1d0c99458d")
     assert all(len(entry.sha256) == 64 and entry.obtain for entry in entries.values())
@@ -86,7 +89,7 @@ def test_a_listing_has_local_and_remote_models(
     save_model(home / "other", replace(description, name="other"), state)
     save_model(locations.packaged_folder() / "tiny", replace(description, version="9"), state)
     found = {summary.name: summary for summary in list_models()}
-    assert list(found) == ["ams", "brainy", "other", "tiny"]
+    assert list(found) == ["3btron", "ams", "brainy", "other", "tiny"]
     assert (found["tiny"].where, found["tiny"].version) == ("packaged", "9")
     assert (found["other"].where, found["other"].title) == ("installed", "A tiny model")
     assert (found["brainy"].where, found["brainy"].path) == ("remote", None)
@@ -141,11 +144,12 @@ def test_a_name_wins_over_a_folder_of_that_name(
     ("name", "error", "sentence"),
     [
         ("brayny", ModelError, "Unknown model 'brayny'; did you mean 'brainy'"),
-        ("zzz", ModelError, "known models: ams, brainy"),
+        ("zzz", ModelError, "known models: 3btron, ams, brainy"),
         ("..", MissingFileError, r"has no model\.toml"),
         ("ams", ModelError, "not on this machine: run  encephalon models get ams"),
         ("no/such/folder", MissingFileError, "no such file or folder"),
         ("no-such.h5", MissingFileError, "no such file"),
+        ("no-such.pt", MissingFileError, "no such file"),
         ("m.zip", ModelError, "encephalon models import"),
     ],
 )
@@ -157,12 +161,12 @@ def test_what_is_not_found_says_what_to_do(
         find_model(name)
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pkl", ".keras", ".onnx", ""])
+@pytest.mark.parametrize("suffix", [".ckpt", ".pkl", ".keras", ".onnx", ""])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, suffix: str) -> None:
     """Pickles and bare graphs are never opened."""
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(b"PK")
-    with pytest.raises(ModelError, match="nothing is ever unpickled"):
+    with pytest.raises(ModelError, match="nothing else is ever unpickled"):
         find_model(path)
 
 
@@ -187,6 +191,37 @@ def test_own_weights_of_the_published_layout_are_welcome(tmp_path: Path) -> None
         verify_model(path)
     with pytest.raises(ModelError, match="it is not HDF5"):
         found.layers([])
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".PT"])
+def test_own_weights_of_torch_are_welcome_too(tmp_path: Path, suffix: str) -> None:
+    """Read as tensors alone, under their names in the file, for the classifier of micrographs."""
+    path = tmp_path / f"mine{suffix}"
+    torch.save({"a.weight": torch.arange(3.0)}, path)
+    found = find_model(path)
+    assert isinstance(found, PublishedFile)
+    assert (found.name, found.study, found.network) == ("mine", "micrographs", "image-classifier")
+    assert (found.recipe, found.describe()["task"]) == ("micrographs-legacy", "classification")
+    assert found.tensors()["a.weight"].tolist() == [0, 1, 2]
+
+
+def test_a_pointer_in_the_place_of_3btron_says_how_to_fetch_it(tmp_path: Path) -> None:
+    """What a clone without Git LFS leaves."""
+    path = tmp_path / "3BTRON.pt"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:760c\n")
+    with pytest.raises(ModelError, match=r"3BTRON\.pt.*git lfs pull"):
+        find_model(path)
+    torch.save({"a": torch.ones(1)}, path)
+    with pytest.raises(ModelError, match=r"'3btron' \(98,571,096 bytes.*rename it"):
+        find_model(path)
+
+
+def test_3btron_brings_the_recipe_that_its_table_and_labels_go_by() -> None:
+    """Its entry names the built-in recipe, the labels in the order of the logits, the licence."""
+    entry = registry_entries()["3btron"]
+    assert (entry.recipe, entry.mode, entry.licence) == ("micrographs-legacy", "legacy", "CC0-1.0")
+    assert entry.labels == {0: "Young", 1: "Aged"}
+    assert "doi:10.1038/s42003-025-08453-6" in entry.citation
 
 
 def test_a_published_name_with_other_content_is_refused(tmp_path: Path) -> None:

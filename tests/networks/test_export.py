@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,6 +41,55 @@ def test_the_graph_says_what_the_network_says_at_any_size(
         expected = network(torch.from_numpy(image)).numpy()
     (found,) = open_runtime(graph, "cpu", threads=1).run(image)
     np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+CLASSIFIER = {"layers": (1, 1, 1, 1), "widths": (4, 8, 8, 16), "hidden": 80, "covariates": 3}
+
+
+def classifier(**options: Any) -> nn.Module:
+    """A small image classifier with statistics of its own, which half precision holds exactly."""
+    torch.manual_seed(0)
+    made = build_network("image-classifier", {**CLASSIFIER, **options})
+    made(3 * torch.rand(4, 1, 64, 64) - 1, torch.rand(4, 3))
+    rounded = half_precision(made.state_dict())
+    made.load_state_dict({name: torch.from_numpy(value) for name, value in rounded.items()})
+    return made.eval()
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("options", "inputs"),
+    [
+        ({}, ["image", "covariates"]),
+        ({"strides": (1, 2, 2, 1), "stem": "small", "norm": "group"}, ["image", "covariates"]),
+        ({"inputs": "image"}, ["image"]),
+        ({"inputs": "covariates"}, ["covariates"]),
+    ],
+)
+def test_a_graph_has_the_inputs_that_its_network_uses(
+    options: dict[str, Any], inputs: list[str], runtime: str, tmp_path: Path
+) -> None:
+    """By name, for any number of samples; what it does not use may be given all the same."""
+    pytest.importorskip(runtime)
+    network, path = classifier(**options), tmp_path / "graph.onnx"
+    example = (torch.rand(1, 1, 64, 64), torch.rand(1, 3))
+    export_graph(network, path, example, ("image", "covariates"))
+    assert [given.name for given in onnx.load(str(path)).graph.input] == inputs
+    image, covariates = torch.rand(3, 1, 64, 64), torch.rand(3, 3)
+    with torch.no_grad():
+        expected = network(image, covariates).numpy()
+    opened = open_runtime(path, "cpu", threads=1, prefer=[runtime])
+    (found,) = opened.run({"covariates": covariates.numpy(), "image": image.numpy()})
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_one_example_input_is_enough(tmp_path: Path) -> None:
+    """A tensor in the place of a shape."""
+    network = classifier(inputs="image", covariates=0)
+    export_graph(network, tmp_path / "graph.onnx", torch.rand(1, 1, 64, 64))
+    image = np.random.default_rng(0).random((2, 1, 64, 64), dtype=np.float32)
+    (found,) = open_runtime(tmp_path / "graph.onnx", "cpu", threads=1).run(image)
+    assert found.shape == (2, 2)
 
 
 def test_kernels_are_stored_in_half_precision(network: nn.Module, tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ def test_an_unknown_key_of_a_loss_names_its_place_in_the_list() -> None:
         ({"losses": []}, "at least 1 item"),
         ({"start_from": " "}, "names no model"),
         ({"ema": 1.0}, "less than 1"),
+        ({"min_delta": -0.1}, "'min_delta' in [training]"),
+        ({"unfreeze": "encoder.layer4"}, "'unfreeze' in [training]"),
     ],
 )
 def test_a_value_out_of_range_is_refused_and_repeated(training: dict[str, Any], words: str) -> None:

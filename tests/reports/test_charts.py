@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from encephalon.evaluation import Interval
 from encephalon.reports import (
     DotGroup,
+    Point,
     Series,
     dot_chart,
     line_chart,
+    point_chart,
     scatter_chart,
     training_page,
 )
@@ -81,6 +83,36 @@ def test_an_interval_is_a_bar_only_where_it_is_known() -> None:
     chart = dot_chart([DotGroup("a", [0.9], unknown)], "Dice")
     assert 'class="span"' not in chart
     assert 'class="middle"' in chart
+
+
+def test_an_interval_without_dots_stands_beside_its_name() -> None:
+    """The bar lies in the middle of its row; below the dots where there are any."""
+    known = Interval(0.9, 0.8, 0.95, 0.95, 10, "bootstrap")
+    heights = []
+    for values in ([], [0.9]):
+        chart = ElementTree.fromstring(dot_chart([DotGroup("a", values, known)], "Dice"))
+        bar = next(line for line in chart.iter("line") if line.attrib.get("class") == "span")
+        heights.append(float(bar.attrib["y1"]))
+    assert heights[0] == 17.0  # half a row
+    assert heights[1] > heights[0]
+
+
+def test_points_lie_at_their_shares_with_their_intervals() -> None:
+    """Half is in the middle of the plot; more samples make a larger dot; NaN has none."""
+    half = Interval(0.5, 0.25, 0.75, 0.95, 10, "wilson")
+    alone = Interval(1.0, NAN, NAN, 0.95, 1, "wilson")
+    unknown = Interval(NAN, NAN, NAN, 0.95, 0, "wilson")
+    drawn = point_chart(
+        [Point(0.5, half, 10), Point(1.0, alone, 1), Point(0.2, unknown, 0)], "p", "y"
+    )
+    chart = ElementTree.fromstring(drawn)
+    circles = list(chart.iter("circle"))
+    assert [float(circle.attrib["cx"]) for circle in circles] == [190.0, 320.0]
+    assert float(circles[0].attrib["cy"]) == 154.0
+    assert float(circles[0].attrib["r"]) > float(circles[1].attrib["r"])
+    (bar,) = [line for line in chart.iter("line") if line.attrib.get("class") == "span"]
+    assert bar.attrib["x1"] == bar.attrib["x2"] == "190.0"
+    assert float(bar.attrib["y1"]) - float(bar.attrib["y2"]) == 130.0
 
 
 def test_equal_pairs_lie_on_the_line() -> None:

@@ -106,3 +106,49 @@ def test_the_error_lists_twenty_faults_and_counts_the_rest(tmp_path: Path) -> No
     assert len(lines) == 22
     assert lines[-1].strip() == "and 5 more."
     assert "row 2, 'age'" in lines[1]
+
+
+CLASSES = Columns(target="sex", target_kind=("F", "M"), score_only=("other",))
+
+
+def test_a_row_without_a_class_is_no_fault(tmp_path: Path) -> None:
+    """It is scored and nothing is learnt from it; nor from a class that is only scored."""
+    rows = ["a,a.nii,,,p1,", "b,b.nii,,other,p2,", "c,b.nii,,NA,p3,"]
+    assert check_table(table_of(tmp_path, rows, CLASSES)) == []
+
+
+def test_a_label_that_is_no_class_is_named_with_the_nearest(tmp_path: Path) -> None:
+    """And with where a class goes that is not learnt."""
+    columns = replace(CLASSES, target_kind=("Young", "Aged"))
+    (fault,) = check_table(table_of(tmp_path, ["a,a.nii,,Agd,p1,"], columns))
+    assert (fault.row, fault.column) == (2, "sex")
+    assert "'Agd' is none of the classes: did you mean 'Aged'?" in fault.message
+    assert "score_only" in fault.message
+
+
+def test_a_covariate_that_is_not_a_number_is_called_so(tmp_path: Path) -> None:
+    """NaN, NA and n/a are gaps, and the fault says so; null is no number."""
+    rows = ["a,a.nii,NaN,F,p1,", "b,b.nii,null,M,p2,"]
+    gap, word = check_table(table_of(tmp_path, rows))
+    assert (gap.row, gap.column) == (2, "age")
+    assert "NaN" in gap.message
+    assert "expected a number but got 'null'" in word.message
+
+
+def test_a_pattern_stands_for_the_columns_that_it_fits(tmp_path: Path) -> None:
+    """In natural order, without what means something else; one that nothing fits is missing."""
+    path = tmp_path / "table.csv"
+    path.write_text("id,fc_10,fc_2,fc_id,x,fc_target\na,1,2,3,4,5\n", encoding="utf-8")
+    columns = Columns(
+        inputs={},
+        target="fc_target",
+        target_kind="number",
+        covariates={"x": "number", "fc_*": "number", "fc_id": ("3",)},
+        optional=("fc_*",),
+    )
+    found = read_table(path, columns)
+    assert list(found.columns.covariates) == ["x", "fc_2", "fc_10", "fc_id"]
+    assert found.columns.optional == ("fc_2", "fc_10")
+    assert check_table(found) == []
+    (fault,) = check_table(read_table(path, replace(columns, covariates={"sc_?": "number"})))
+    assert fault.column == "sc_?"

@@ -79,11 +79,13 @@ def test_a_broken_table_is_refused_with_its_row(tmp_path: Path, text: str, words
 
 
 def test_a_missing_table_and_another_kind_of_file_are_refused(tmp_path: Path) -> None:
-    """A spreadsheet is no table."""
+    """What cannot be read says what can."""
     with pytest.raises(MissingFileError, match=r"no table .*table\.csv"):
         read_table(tmp_path / "table.csv")
     with pytest.raises(TableError, match="must end in"):
-        read_table(write(tmp_path, "x", "table.xlsx"))
+        read_table(write(tmp_path, "x", "table.ods"))
+    with pytest.raises(TableError, match=r"an old Excel file: .* \.parquet or \.xlsx"):
+        read_table(write(tmp_path, "x", "table.xls"))
 
 
 def test_binary_rubbish_is_refused(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from encephalon.errors import InputError, MissingFileError, TableError
-from encephalon.tables import Columns, Sample, collect_samples, file_stem
+from encephalon.tables import Columns, Sample, collect_samples, encode_covariates, file_stem
 
 
 def touch(folder: Path, *names: str) -> list[Path]:
@@ -209,3 +210,70 @@ def test_a_bids_dataset_gives_its_images(tmp_path: Path) -> None:
     assert sample.bids.entities["sub"] == "02"
     with pytest.raises(MissingFileError, match="no image named"):
         collect_samples([tmp_path], suffixes=["FLAIR"])
+
+
+def test_a_folder_of_pictures_gives_its_pictures(tmp_path: Path) -> None:
+    """To a model of pictures; ids by the rule of its recipe."""
+    touch(tmp_path, "S1V1_a.tif", "S2V1_b.PNG", "S3V1.jpeg", "._S4.tif", "scan.nii", "deeper/x.tif")
+    assert ids(collect_samples([tmp_path], kind="picture")) == ["S1V1_a", "S2V1_b", "S3V1"]
+    columns = Columns(id_rule="before-underscore")
+    assert ids(collect_samples([tmp_path], columns, kind="picture")) == ["S1V1", "S2V1", "S3V1"]
+    assert ids(collect_samples([tmp_path / "S1V1_a.tif"], columns, kind="picture")) == ["S1V1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("scan.nii.gz", "picture", r"holds volumes such as scan\.nii\.gz, but .* takes pictures"),
+        ("a.tif", "volume", r"holds pictures such as a\.tif, but .* takes volumes"),
+        ("below/a.tif", "picture", r"holds no pictures .* encephalon table images"),
+    ],
+)
+def test_a_folder_of_the_other_kind_is_one_sentence(
+    tmp_path: Path, name: str, kind: Literal["volume", "picture"], words: str
+) -> None:
+    """Micrographs for a model of heads, and the other way round."""
+    touch(tmp_path, name)
+    with pytest.raises(InputError, match=words):
+        collect_samples([tmp_path], kind=kind)
+
+
+def test_a_bids_dataset_of_microscopy_gives_its_pictures(tmp_path: Path) -> None:
+    """Those in micr/; masks in derivatives stay where they are."""
+    touch(
+        tmp_path,
+        "sub-rat1/micr/sub-rat1_sample-data1_SEM.png",
+        "sub-rat2/ses-1/micr/sub-rat2_ses-1_sample-data5_TEM.ome.tif",
+        "derivatives/labels/sub-rat1/micr/sub-rat1_sample-data1_SEM_seg-axon-manual.png",
+    )
+    names = ["sub-rat1_sample-data1_SEM", "sub-rat2_ses-1_sample-data5_TEM"]
+    assert ids(collect_samples([tmp_path], kind="picture")) == names
+    (sample,) = collect_samples([tmp_path], kind="picture", suffixes=["TEM"])
+    assert sample.bids is not None
+    assert sample.bids.entities["sample"] == "data5"
+    with pytest.raises(MissingFileError, match=r"no image named .* was found in sub-\*/anat"):
+        collect_samples([tmp_path])
+
+
+@pytest.mark.data
+def test_real_microscopy_in_bids_is_found(data: Path) -> None:
+    """Six scanning electron micrographs of four rats."""
+    found = collect_samples([data / "em" / "axon-sem"], kind="picture")
+    assert len(found) == 6
+    assert {sample.bids.entities["sub"] for sample in found if sample.bids} == {
+        *("rat1", "rat2", "rat3", "rat4")
+    }
+
+
+def test_a_covariate_that_cannot_be_used_spoils_its_own_row_alone(tmp_path: Path) -> None:
+    """It is refused when that row is read; a column that is not there at all, at once."""
+    touch(tmp_path, "1.tif")
+    table = tmp_path / "t.csv"
+    table.write_text("id,image,sex,age\na,1.tif,X,NaN\nb,1.tif,F,3\n", encoding="utf-8")
+    columns = Columns(covariates={"sex": ("F", "M"), "age": "number"})
+    first, second = collect_samples([table], columns, kind="picture")
+    assert encode_covariates([second.row], columns).tolist() == [[1, 0, 3]]
+    with pytest.raises(InputError, match=r"a: the covariate 'sex' must be one of 'F', 'M'"):
+        encode_covariates([first.row], columns)
+    with pytest.raises(TableError, match="has no column 'region'"):
+        collect_samples([table], Columns(covariates={"region": ("CC", "HC")}), kind="picture")

@@ -146,3 +146,80 @@ def test_a_fold_becomes_a_split() -> None:
     assert Counter(table.texts("split")) == {"train": 8, "validation": 4}
     with pytest.raises(TableError, match="has no fold 7; it has 0, 1, 2"):
         use_fold(table, 7)
+
+
+def classed(groups: list[str], grouped: bool = True) -> Table:
+    """Three rows for each letter, of the class Young or Aged (y, a), none (n), or both (b)."""
+    classes = {"y": ["Young"] * 3, "a": ["Aged"] * 3, "n": [None] * 3, "b": ["Young", "Aged", None]}
+    rows = [
+        {"id": f"{number}-{row}", "animal": f"m{number}", "class": name}
+        for number, letter in enumerate(groups)
+        for row, name in enumerate(classes[letter])
+    ]
+    columns = Columns(group="animal", target="class", target_kind=("Young", "Aged"))
+    return Table(pd.DataFrame(rows, dtype=object), columns, Path(), source="cohort.csv")
+
+
+@given(
+    groups=st.lists(st.sampled_from("yabn"), max_size=12).map(lambda more: [*"yyyaaa", *more]),
+    seed=st.integers(0, 2**32 - 51),
+)
+@settings(max_examples=15, deadline=None)
+def test_every_fold_tests_some_of_each_class(groups: list[str], seed: int) -> None:
+    """Where each class is in as many groups as there are folds, no fold goes without."""
+    table = fold_table(classed(groups), 3, ("class",), seed=seed)
+    pairs = set(zip(table.texts("fold"), table.texts("class"), strict=True))
+    assert {(fold, name) for fold in "012" for name in ("Young", "Aged")} <= pairs
+    tested = use_fold(table, 0, validation=1)
+    for part in ("train", "validation", "test"):
+        assert {"Young", "Aged"} <= set(tested.part(part).texts("class"))
+    assert audit(tested, contents=False).clean
+
+
+def test_a_class_in_too_few_groups_is_named() -> None:
+    """Before anything is drawn, with the number of folds that would do."""
+    words = r"cohort\.csv: the class 'Aged' is in 2 groups of 'animal', too few for 3 folds"
+    with pytest.raises(TableError, match=words):
+        fold_table(classed(["y"] * 5 + ["a"] * 2), 3, ("class",))
+    with pytest.raises(TableError, match=r"'Aged' is in 3 rows, too few for 4 folds"):
+        fold_table(classed(["y"] * 5 + ["a"]), 4, ("class",), grouped=False)
+
+
+def test_classes_tied_to_groups_that_cannot_be_shared_are_named() -> None:
+    """One animal that holds most of both classes leaves a fold without one."""
+    rows = [
+        *({"id": f"a{row}", "animal": "m0", "class": "Young"} for row in range(30)),
+        *({"id": f"b{row}", "animal": "m0", "class": "Aged"} for row in range(30)),
+        *({"id": f"c{row}", "animal": "m1", "class": "Young"} for row in range(2)),
+        *({"id": f"d{row}", "animal": "m2", "class": "Aged"} for row in range(2)),
+    ]
+    columns = Columns(group="animal", target="class", target_kind=("Young", "Aged"))
+    table = Table(pd.DataFrame(rows, dtype=object), columns, Path(), source="cohort.csv")
+    with pytest.raises(TableError, match=r"however they are drawn, one has none of the class"):
+        fold_table(table, 2, ("class",))
+
+
+def test_one_group_only_is_one_sentence() -> None:
+    """It names the group and its column."""
+    with pytest.raises(TableError, match=r"one group only, 'm0' in 'animal'"):
+        fold_table(classed(["b"]), 3, ("class",))
+
+
+def test_a_small_stratum_that_is_no_class_is_no_fault() -> None:
+    """Folds share what can be shared, without a warning from scikit-learn; but not nothing."""
+    table = fold_table(cohort([9, 2]), 5, ("sex",), grouped=False)
+    assert set(table.texts("fold")) == set("01234")
+    with pytest.raises(TableError, match="11 rows cannot be parted into 10 folds"):
+        fold_table(cohort([9, 2]), 10, ("sex",), grouped=False)
+
+
+def test_one_fold_is_tested_and_another_validates() -> None:
+    """The rest trains; the two cannot be the same, and both must be there."""
+    table = fold_table(cohort([2] * 6), 3)
+    split = use_fold(table, 2, validation=0)
+    wanted = {"2": "test", "0": "validation", "1": "train"}
+    assert split.texts("split") == [wanted[number] for number in table.texts("fold")]
+    with pytest.raises(TableError, match="cannot both test and validate"):
+        use_fold(table, 1, validation=1)
+    with pytest.raises(TableError, match="has no fold 7"):
+        use_fold(table, 1, validation=7)

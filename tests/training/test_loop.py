@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from encephalon.errors import RunError
 from encephalon.training.checkpoint import load_checkpoint
-from encephalon.training.loop import Loop
+from encephalon.training.loop import Loop, make_fabric
+from encephalon.training.runs import RunFolder
 from tests.training.tiny import TinyNetwork, TinyTask, make_loop, seeded_network, training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,6 +156,147 @@ def test_a_gradient_that_is_not_finite_ends_the_run_too(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match=r"the gradient became (nan|inf) at step 0"):
         make_loop(tmp_path, network=Steep()).fit()
+
+
+def test_small_gains_do_not_reset_patience_but_the_best_is_the_best(tmp_path: Path) -> None:
+    """Published runs kept the first epoch here; only gains of more than min_delta buy time."""
+    task = TinyTask(planned=(0.5, 0.495, 0.4, 0.395, 0.392, 0.1))
+    settings = training(epochs=6, patience=2, min_delta=0.01)
+    loop = make_loop(tmp_path, settings, task)
+    best = loop.fit()
+    assert [row["val_loss"] for row in loop.progress.history] == [0.5, 0.495, 0.4, 0.395, 0.392]
+    assert (loop.progress.best, loop.progress.best_epoch) == (0.392, 5)
+    assert same(best, task.seen[4])
+
+
+def test_small_gains_add_up(tmp_path: Path) -> None:
+    """Slow progress is progress: the gain is counted from the last one that was large enough."""
+    task = TinyTask(planned=(0.50, 0.494, 0.488, 0.482, 0.476))
+    loop = make_loop(tmp_path, training(epochs=5, patience=2, min_delta=0.01), task)
+    loop.fit()
+    assert len(loop.progress.history) == 5
+
+
+def test_patience_goes_on_counting_after_a_resume(tmp_path: Path) -> None:
+    """An interruption between a small gain and the end of patience changes nothing."""
+    settings = training(epochs=6, patience=2, min_delta=0.01)
+    with pytest.raises(StopError):
+        make_loop(tmp_path, settings, TinyTask((0.5, 0.495)), report=stop_at(11)).fit()
+    resumed = make_loop(tmp_path, settings, TinyTask((0.494, 0.1, 0.1)))
+    resumed.resume()
+    resumed.fit()
+    assert [row["val_loss"] for row in resumed.progress.history] == [0.5, 0.495, 0.494]
+
+
+class Refit(TinyTask):
+    """All samples are learnt from, so that none are left to validate on."""
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        return {}
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_without_validation_the_last_weights_are_the_result(
+    tmp_path: Path, schedule: str, mode: str
+) -> None:
+    """Every epoch is run whatever the monitor and patience say, and a resume is exact."""
+    settings = training(epochs=3, monitor_mode=mode, patience=1, schedule=schedule)
+    loop = make_loop(tmp_path / "whole", settings, Refit())
+    last = loop.fit()
+    assert same(last, loop.average.state_dict())
+    assert [row["epoch"] for row in loop.progress.history] == [1, 2, 3]
+    assert set(loop.progress.history[0]) == {
+        *("epoch", "train_loss", "train_dice", "train_focal", "learning_rate")
+    }
+    with pytest.raises(StopError):
+        make_loop(tmp_path / "cut", settings, Refit(), report=stop_at(7)).fit()
+    resumed = make_loop(tmp_path / "cut", settings, Refit())
+    resumed.resume()
+    assert same(resumed.fit(), last)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_without_validation_a_plateau_is_one_of_the_training_loss(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss that falls is progress, also where the monitor would have been raised."""
+    seen: list[float] = []
+    monkeypatch.setattr(
+        torch.optim.lr_scheduler.ReduceLROnPlateau, "step", lambda _s, value: seen.append(value)
+    )
+    settings = training(epochs=2, monitor_mode=mode, schedule="plateau")
+    loop = make_loop(tmp_path, settings, Refit())
+    loop.fit()
+    sign = 1 if mode == "min" else -1
+    assert seen == [sign * row["train_loss"] for row in loop.progress.history]
+
+
+class Beside(nn.Module):
+    """A network of two inputs: an image, and one number beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2), nn.Dropout(0.2))
+        self.free = nn.BatchNorm3d(2)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, image: Tensor, beside: Tensor) -> Tensor:
+        """(B, 1, I, J, K) and (B, 1) to (B, 2)."""
+        features = self.free(self.frozen(image)).relu().mean((2, 3, 4))
+        out: Tensor = self.head(torch.cat([features, beside], dim=1))
+        return out
+
+
+class TwoInputs(TinyTask):
+    """Two classes, told by the number beside the image."""
+
+    def batch(self, number: int) -> Any:
+        image, _ = super().batch(number)
+        beside = image.flatten(1).mean(1, keepdim=True) * 8
+        target = torch.cat([beside > 0, beside <= 0], dim=1).float()
+        return (image, beside), target
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        inputs, target = self.batch(10**6)
+        with torch.no_grad():
+            logits = network(*(tensor.to(device) for tensor in inputs)).cpu()
+        return {"loss": float(nn.functional.cross_entropy(logits, target))}
+
+
+def beside_loop(folder: Path, report: Any = None, **changes: Any) -> Loop:
+    torch.manual_seed(5)
+    losses = [{"name": "class-cross-entropy", "options": {"weights": [1.0, 2.0]}}]
+    still = changes.pop("freeze_statistics", True)
+    settings = training(losses=losses, **changes)
+    return Loop(
+        TwoInputs(), Beside(), settings, RunFolder(folder), make_fabric("cpu", "32"), report, still
+    )
+
+
+def test_a_network_of_several_inputs_learns_and_resumes_exactly(tmp_path: Path) -> None:
+    """A batch may be a tuple of inputs and the target; the loss falls."""
+    whole = beside_loop(tmp_path / "whole")
+    expected = whole.fit()
+    history = [row["train_loss"] for row in whole.progress.history]
+    assert history[-1] < history[0]
+    with pytest.raises(StopError):
+        beside_loop(tmp_path / "cut", stop_at(8)).fit()
+    resumed = beside_loop(tmp_path / "cut")
+    resumed.resume()
+    assert same(resumed.fit(), expected)
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_frozen_normalisations_keep_their_statistics_unless_told(
+    tmp_path: Path, still: bool
+) -> None:
+    """The published training moved them; one that is trained always follows its batches."""
+    loop = beside_loop(tmp_path, epochs=1, freeze=["frozen"], freeze_statistics=still)
+    best = loop.fit()
+    assert bool((best["frozen.1.running_mean"] == 0).all()) == still
+    assert (best["free.running_mean"] != 0).all()
+    assert loop.network.module.frozen[2].training
 
 
 def test_an_unknown_monitor_is_named_with_the_known_ones(tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from encephalon.errors import RecipeError
-from encephalon.training.losses import LOSSES, Term, WeightedLoss, dice, distance, focal, jaccard
+from encephalon.training.losses import (
+    LOSSES,
+    Term,
+    WeightedLoss,
+    class_cross_entropy,
+    dice,
+    distance,
+    focal,
+    jaccard,
+)
 
 
 def logit(*probabilities: float) -> Tensor:
@@ -104,6 +113,67 @@ def test_a_perfect_answer_has_no_loss() -> None:
     assert distance(target, target).item() == 0
     far = torch.tensor([[[30.0, -30.0]]])
     assert LOSSES["distance-dice"](far, far).item() == pytest.approx(0, abs=1e-6)
+
+
+def chances(*rows: tuple[float, ...]) -> Tensor:
+    """Logits (B, C) whose softmax these rows are."""
+    return torch.tensor(rows, dtype=torch.float64).log() + 3.0
+
+
+def test_class_cross_entropy_by_hand() -> None:
+    """-log of the probability of the true class, in a plain mean over the batch."""
+    logits, target = chances((0.7, 0.2, 0.1), (0.5, 0.25, 0.25)), torch.eye(3)[[0, 2]].double()
+    expected = -(math.log(0.7) + math.log(0.25)) / 2
+    assert class_cross_entropy(logits, target).item() == pytest.approx(expected)
+
+
+def test_class_weights_are_weights_of_samples_in_a_plain_mean() -> None:
+    """As 3BTRON was trained: not divided by the sum of the weights, which torch's own loss does."""
+    logits, target = chances((0.7, 0.3), (0.6, 0.4)), torch.eye(2)[[0, 1]].double()
+    expected = -(0.9045 * math.log(0.7) + 1.118 * math.log(0.4)) / 2
+    found = class_cross_entropy(logits, target, weights=[0.9045, 1.118])
+    assert found.item() == pytest.approx(expected)
+
+
+def test_a_mixed_sample_weighs_the_mean_of_its_classes() -> None:
+    """Mixup's targets are shares: the loss of each class by its share, times the mixed weight."""
+    target = torch.tensor([[0.25, 0.75]], dtype=torch.float64)
+    entropy = -(0.25 * math.log(0.7) + 0.75 * math.log(0.3))
+    found = class_cross_entropy(chances((0.7, 0.3)), target, weights=[1.0, 3.0])
+    assert found.item() == pytest.approx((0.25 + 3 * 0.75) * entropy)
+
+
+def test_smoothing_is_that_of_torch() -> None:
+    """The same as torch's label smoothing, and it never makes a certain answer the best one."""
+    logits, target = torch.randn(5, 3, dtype=torch.float64), torch.eye(3).double()[[0, 1, 2, 1, 0]]
+    expected = torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.1)
+    found = class_cross_entropy(logits, target, smoothing=0.1)
+    assert found.item() == pytest.approx(expected.item())
+    sure, likely = chances((1 - 1e-9, 1e-9)), chances((0.95, 0.05))
+    one = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    assert class_cross_entropy(likely, one, smoothing=0.1) < class_cross_entropy(
+        sure, one, smoothing=0.1
+    )
+
+
+def test_one_weight_a_class_is_asked_for() -> None:
+    """Another number is a fault of the recipe."""
+    with pytest.raises(RecipeError, match=r"gives 3 weights .* there are 2 classes"):
+        class_cross_entropy(torch.zeros(1, 2), torch.zeros(1, 2), weights=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "words"),
+    [
+        ("class-cross-entropy", "smothing", "did you mean 'smoothing'"),
+        ("focal", "zzz", "it takes: gamma"),
+        ("cross-entropy", "weights", "it takes none"),
+    ],
+)
+def test_an_option_that_a_loss_does_not_take_is_refused(name: str, option: str, words: str) -> None:
+    """Before any training begins, with those that it does."""
+    with pytest.raises(RecipeError, match=rf"'{option}' of the loss '{name}'; {words}"):
+        WeightedLoss([Term(name, options={option: 1})])
 
 
 @given(

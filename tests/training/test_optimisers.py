@@ -13,6 +13,7 @@ from encephalon.training.optimisers import (
     build_optimiser,
     build_scheduler,
     freeze,
+    frozen_norms,
 )
 from tests.training.tiny import TinyNetwork
 
@@ -84,6 +85,55 @@ def test_a_frozen_part_that_does_not_exist_is_an_error() -> None:
     """A slip must not silently train everything."""
     with pytest.raises(RecipeError, match=r"'dow'.*down, downsample, head"):
         freeze(TinyNetwork(), ["dow"])
+
+
+class Deep(nn.Module):
+    """An encoder of two stages with batch normalisation, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleDict({name: self.stage() for name in ("layer3", "layer4")})
+        self.head = nn.Linear(2, 2)
+
+    def stage(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
+
+
+def test_a_part_of_what_is_frozen_can_be_trained() -> None:
+    """The usual fine-tuning: an encoder frozen but for its last stage."""
+    network = Deep()
+    frozen = freeze(network, ["encoder"], ["encoder.layer4"])
+    assert frozen == [f"encoder.layer3.{name}" for name in ("0.weight", "1.weight", "1.bias")]
+    free = [name for name, p in network.named_parameters() if p.requires_grad]
+    parts = ("0.weight", "1.weight", "1.bias")
+    assert free == [*(f"encoder.layer4.{part}" for part in parts), "head.weight", "head.bias"]
+
+
+@pytest.mark.parametrize(
+    ("frozen", "freed", "words"),
+    [
+        (["encoder"], ["encoder.layer"], r"only has encoder\.layer3"),
+        (["encoder"], ["encoder.layer5"], r"'encoder\.layer5'.*encoder\.layer3, encoder\.layer4"),
+        (["encoder"], ["head"], r"unfreezes 'head'.*only has encoder"),
+        ([], ["encoder"], "unfreezes 'encoder'.*only has nothing"),
+        (["encoder.layr4"], [], r"freezes 'encoder\.layr4'.*encoder\.layer3, encoder\.layer4"),
+        (["encoder.layer4.0.bias"], [], r"only has encoder\.layer4\.0\.weight"),
+    ],
+)
+def test_what_is_unfrozen_must_have_been_frozen(
+    frozen: list[str], freed: list[str], words: str
+) -> None:
+    """A slip is answered with what there is at that place of the network."""
+    with pytest.raises(RecipeError, match=words):
+        freeze(Deep(), frozen, freed)
+
+
+def test_normalisations_that_are_not_trained_are_found() -> None:
+    """Only those whose every weight is frozen."""
+    network = Deep()
+    assert frozen_norms(network) == []
+    freeze(network, ["encoder"], ["encoder.layer4.1.bias"])
+    assert frozen_norms(network) == [network.get_submodule("encoder.layer3.1")]
 
 
 def test_freezing_everything_is_an_error() -> None:

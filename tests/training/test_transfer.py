@@ -12,13 +12,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from torch import nn
 
-from encephalon.errors import ModelError
+from encephalon.errors import MissingFileError, ModelError, RecipeError
 from encephalon.models import ModelDescription, locations, save_model
 from encephalon.networks import build_network
 from encephalon.networks.keras_layout import keras_unet_shapes
-from encephalon.training.transfer import start_from
+from encephalon.networks.published_classifier import to_published_names
+from encephalon.training.transfer import load_encoder, start_from
 
 SMALL = {"channels": [2, 3, 4]}
 
@@ -160,3 +162,137 @@ def test_published_weights_are_no_start_for_another_network(
     """The error names both."""
     with pytest.raises(ModelError, match=r"'keras-unet'.*DistanceUNet"):
         start_from(build_network("distance-unet", SMALL), str(published[0]))
+
+
+def classifier(**options: Any) -> nn.Module:
+    """An image classifier of a few thousand weights, others every time."""
+    small = {"layers": (1, 1, 1, 1), "widths": (4, 8, 8, 16), "hidden": 6, "covariates": 5}
+    return build_network("image-classifier", {**small, **options})
+
+
+def backbone(network: nn.Module) -> dict[str, np.ndarray]:
+    """The weights of the network's encoder as torchvision would name them."""
+    return {k: v.numpy() for k, v in network.get_submodule("encoder").state_dict().items()}
+
+
+def published_classifier(folder: Path, network: nn.Module) -> Path:
+    torch.save(to_published_names(network.state_dict()), folder / "own.pt")
+    return folder / "own.pt"
+
+
+def test_published_weights_start_a_classifier(tmp_path: Path) -> None:
+    """Every one of them, under the names of the published file."""
+    trained, network = classifier(channels=3), classifier(channels=3)
+    assert start_from(network, str(published_classifier(tmp_path, trained))) == []
+    assert differing(network, trained) == set()
+
+
+@pytest.mark.parametrize("change", [{"classes": 4}, {"covariates": 2}, {"inputs": "image"}])
+def test_other_classes_and_covariates_get_a_new_head(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """The whole head is drawn anew, the encoder is the published one."""
+    trained, network = classifier(), classifier(**change)
+    fresh = start_from(network, str(published_classifier(tmp_path, trained)))
+    assert fresh == ["head.0.weight", "head.0.bias", "head.3.weight", "head.3.bias"]
+    assert {name for name in differing(network, trained) if name.startswith("encoder")} == set()
+
+
+def test_published_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    """By another network, and by other stages of the same network."""
+    path = str(published_classifier(tmp_path, classifier()))
+    with pytest.raises(ModelError, match=r"'image-classifier'.*DistanceUNet"):
+        start_from(build_network("distance-unet", SMALL), path)
+    with pytest.raises(ModelError, match=r"own\.pt.*missing 'encoder\.layer1\.1"):
+        start_from(classifier(layers=(2, 1, 1, 1)), path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
+def test_an_encoder_starts_from_a_backbone_that_told_other_classes(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its `fc` is passed over, older files lack counters, and the head stays as it was drawn."""
+    trained, network = classifier(), classifier()
+    head = network.get_parameter("head.0.weight").detach().clone()
+    arrays = backbone(trained) | {"fc.weight": np.ones((9, 16), np.float32)}
+    arrays = {k: v for k, v in arrays.items() if not k.endswith("num_batches_tracked")}
+    path = tmp_path / f"resnet{suffix}"
+    if suffix == ".safetensors":
+        save_file(arrays, path)
+    else:
+        torch.save({k: torch.from_numpy(v) for k, v in arrays.items()}, path)
+    with caplog.at_level(logging.INFO):
+        load_encoder(network, path)
+    assert differing(network.get_submodule("encoder"), trained.get_submodule("encoder")) == set()
+    assert torch.equal(network.get_parameter("head.0.weight"), head)
+    assert f"started the encoder from {path}" in caplog.text
+
+
+def test_an_encoder_starts_from_a_model_of_this_kind(tmp_path: Path) -> None:
+    """From the weights of a model folder, and from a published file; their heads are left."""
+    trained = classifier()
+    folder = saved(tmp_path / "mine", trained)
+    for path in (folder / "weights.safetensors", published_classifier(tmp_path, trained)):
+        network = classifier(classes=3)
+        load_encoder(network, path)
+        assert (
+            differing(network.get_submodule("encoder"), trained.get_submodule("encoder")) == set()
+        )
+
+
+def test_a_backbone_of_colour_says_of_grey_what_it_said_of_equal_channels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernels are summed over the colours, which the log says."""
+    colour, grey = classifier(channels=3).eval(), classifier(channels=1).eval()
+    save_file(backbone(colour), tmp_path / "resnet.safetensors")
+    with caplog.at_level(logging.INFO):
+        load_encoder(grey, tmp_path / "resnet.safetensors")
+    image = torch.rand(2, 1, 64, 64)
+    expected = colour.get_submodule("encoder")(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(grey.get_submodule("encoder")(image), expected)
+    assert "first kernels were summed over the colours" in caplog.text
+
+
+def test_a_backbone_of_grey_is_shared_among_the_colours(tmp_path: Path) -> None:
+    """Three equal channels say what the one said."""
+    colour, grey = classifier(channels=3).eval(), classifier(channels=1).eval()
+    save_file(backbone(grey), tmp_path / "resnet.safetensors")
+    load_encoder(colour, tmp_path / "resnet.safetensors")
+    image = torch.rand(2, 1, 64, 64)
+    found = colour.get_submodule("encoder")(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(found, grey.get_submodule("encoder")(image))
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "words"),
+    [
+        ({"layers": (2, 1, 1, 1)}, {}, r"resnet\.safetensors.*missing 'layer1\.1"),
+        ({"channels": 2}, {}, r"'conv1\.weight' is \(4, 1, 7, 7\) instead of \(4, 2, 7, 7\)"),
+        ({"norm": "group"}, {}, "unexpected 'bn1.num_batches_tracked'"),
+        ({}, {"conv1.weight": np.zeros(3, np.float32)}, r"'conv1\.weight' is \(3,\)"),
+        ({}, {"bn1.bias": np.full(4, np.nan, np.float32)}, "'bn1.bias' are not finite"),
+    ],
+)
+def test_a_backbone_that_does_not_fit_is_refused(
+    tmp_path: Path, options: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    """With the names of what differs, and the network as it was."""
+    network = classifier(**options)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    save_file(backbone(classifier()) | changes, tmp_path / "resnet.safetensors")
+    with pytest.raises(ModelError, match=words):
+        load_encoder(network, tmp_path / "resnet.safetensors")
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_weights_for_an_encoder_that_is_not_there_are_a_fault(tmp_path: Path) -> None:
+    """No encoder, no file, and a file that is no tensors: one sentence each."""
+    with pytest.raises(RecipeError, match="the ImageClassifier of these options has none"):
+        load_encoder(classifier(inputs="covariates"), tmp_path / "resnet.pt")
+    for suffix in (".safetensors", ".pt"):
+        with pytest.raises(MissingFileError, match="there is no such file"):
+            load_encoder(classifier(), tmp_path / f"resnet{suffix}")
+        (tmp_path / f"broken{suffix}").write_bytes(b"nothing of the kind")
+        with pytest.raises(ModelError, match=r"broken\.(pt|safetensors).*cannot be read"):
+            load_encoder(classifier(), tmp_path / f"broken{suffix}")

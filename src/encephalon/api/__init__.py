@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from encephalon.api.model import Model, Predictions, Work, load_model
-from encephalon.api.verbs import evaluate, load_recipe, predict, train
+from encephalon.api.verbs import evaluate, explain, load_recipe, predict, train
 
 __all__ = [
     "Model",
     "Predictions",
     "Work",
     "evaluate",
+    "explain",
     "load_model",
     "load_recipe",
     "predict",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.models import ModelFolder, PublishedFile
     from encephalon.tables import Columns, Sample
+    from encephalon.tables.samples import Kind
 
 Place = str | os.PathLike[str]
 
@@ -67,21 +68,23 @@ class Model:
         """Predict on one sample and write nothing.
 
         `image` is a path, a folder of DICOM files, an array (I, J, K), a nibabel image or an
-        `Image`; a model with several inputs takes them by role. The result lies on the grid of
-        the input. Raises InputError for what cannot be read, UsageError for other inputs than the
-        model takes.
+        `Image`; a model with several inputs takes them by role, and its covariates by the name of
+        their column. The result lies on the grid of the input. Raises InputError for what cannot
+        be read, UsageError for other inputs than the model takes.
         """
         from encephalon.tables import Sample
 
         given = inputs if image is None else {"image": image, **inputs}
-        roles = self.columns.inputs
-        if not given or set(given) - set(roles):
+        roles, covariates = self.columns.inputs, self.columns.covariates
+        if not given or set(given) - {*roles, *covariates}:
             message = (
-                f"The model {self.name!r} takes {', '.join(roles)}, and got "
+                f"The model {self.name!r} takes {', '.join([*roles, *covariates])}, and got "
                 f"{', '.join(given) or 'nothing'}."
             )
             raise UsageError(message)
-        return self.predictor.predict(self.predictor.read(Sample("sample", given)))
+        row = {name: value for name, value in given.items() if name not in roles}
+        places = {name: value for name, value in given.items() if name in roles}
+        return self.predictor.predict(self.predictor.read(Sample("sample", places, row)))
 
     def plan(
         self,
@@ -96,7 +99,8 @@ class Model:
         """What `predict_batch` would do with these arguments; no image is read or written."""
         from encephalon.inference.outputs import choose_layout
 
-        samples = _samples(inputs, self.columns, suffixes, participants, sessions)
+        kind: Kind = getattr(self.study, "KIND", "volume")
+        samples = _samples(inputs, self.columns, kind, suffixes, participants, sessions)
         layout = choose_layout(Path(output), samples, self.predictor.outputs)
         planned = layout.plan(samples, self.predictor.outputs, overwrite)
         return Work(samples, layout, planned, overwrite)
@@ -169,7 +173,7 @@ def load_model(
     found = _found(model, offline)
     study = load_study(found.study)
     predictor = study.make_predictor(found, {**options, "device": device, "threads": threads})
-    return Model(predictor, study, _columns(found))
+    return Model(predictor, study, getattr(predictor, "columns", None) or _columns(found))
 
 
 def _found(model: Place, offline: bool) -> ModelFolder | PublishedFile:
@@ -196,6 +200,7 @@ def _columns(model: ModelFolder | PublishedFile) -> Columns:
 def _samples(
     inputs: Sequence[Any],
     columns: Columns,
+    kind: Kind,
     suffixes: Sequence[str] | None,
     participants: Sequence[str] | None,
     sessions: Sequence[str] | None,
@@ -220,6 +225,7 @@ def _samples(
         participants=participants,
         sessions=sessions,
         keep_absent=True,
+        kind=kind,
     )
     chosen = suffixes or participants or sessions
     if chosen and not any(sample.bids for sample in samples):

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.model import Place, Predictions, load_model
+from encephalon.errors import UsageError
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
+    from encephalon.tables import Table
 
 
 def predict(
@@ -72,6 +74,32 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
     return loaded
 
 
+def load_samples(recipe: Recipe, table: Place) -> Table:
+    """The table of samples that `recipe` is to learn from, checked as its study asks.
+
+    Raises MissingFileError, or TableError with every fault.
+    """
+    from encephalon.studies.registry import load_study
+    from encephalon.tables import checked, read_table
+
+    check: Callable[[Table], Table]
+    check = getattr(load_study(recipe.study.name), "check_samples", checked)
+    return check(read_table(table, recipe.table))
+
+
+def total_steps(recipe: Recipe) -> int:
+    """How many steps training by `recipe` takes at the most, over all networks of its study."""
+    from encephalon.studies.registry import load_study
+
+    count: Callable[[Recipe], int]
+    count = getattr(load_study(recipe.study.name), "total_steps", _steps_of_one)
+    return count(recipe)
+
+
+def _steps_of_one(recipe: Recipe) -> int:
+    return recipe.training.epochs * recipe.training.steps_per_epoch
+
+
 def train(
     recipe: Place,
     table: Place,
@@ -95,15 +123,13 @@ def train(
     """
     from encephalon.errors import require_extra
     from encephalon.studies.registry import load_study
-    from encephalon.tables import checked, read_table
 
     require_extra("torch", "train", "Training")
     require_extra("lightning", "train", "Training")
     loaded = load_recipe(recipe, overrides)
-    samples = checked(read_table(table, loaded.table))
     folder: Path = load_study(loaded.study.name).train(
         loaded,
-        samples,
+        load_samples(loaded, table),
         Path(output),
         resume=resume,
         device=device,
@@ -133,3 +159,44 @@ def evaluate(
     """
     loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
     return loaded.study.evaluate(loaded, Path(table), Path(output), overwrite, progress)
+
+
+def explain(
+    model: Place,
+    inputs: Sequence[Place] | Place,
+    output: Place,
+    *,
+    target_class: str | None = None,
+    layer: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Any:
+    """Show where a classifier looked in every image, and write maps, panels, table and report.
+
+    target_class  name of the class that maps are of; the predicted one by default
+    layer         dotted path of the layer that they are taken from; the model's own by default
+
+    The result has `rows`, `failures` and what is known of how far the maps can be trusted. Raises
+    what `predict` raises, and UsageError for a model whose study explains nothing.
+    """
+    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    study: Any = getattr(loaded.study, "explain", None)
+    if study is None:
+        raise UsageError(f"The model {loaded.name!r} has nothing to explain: it is no classifier.")
+    places = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    samples = loaded.plan(places, output).samples
+    return study(
+        loaded,
+        samples,
+        Path(output),
+        target_class=target_class,
+        layer=layer,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+        progress=progress,
+    )

@@ -111,7 +111,7 @@ AsJson = Annotated[bool, _flag("--json", text="Print the result as JSON.")]
 DryRun = Annotated[bool, _flag("--dry-run", text="Say what would be done, and do nothing.")]
 Report = Annotated[bool, _flag("--report/--no-report", text="Write report.html into the folder.")]
 Table = Annotated[
-    Path, _flag("-t", "--table", text="CSV, TSV or Parquet; one row a sample.", metavar="FILE")
+    Path, _flag("-t", "--table", text="CSV, TSV, Parquet or Excel; a row a sample.", metavar="FILE")
 ]
 Set = Annotated[
     list[str] | None,
@@ -128,6 +128,21 @@ Options = Annotated[
         text="Any option of the model's study, such as border=2; may be repeated.",
         metavar="KEY=VALUE",
     ),
+]
+
+# How the files of a folder find their rows.
+IdRule = Annotated[
+    str,
+    _flag(
+        "--id-rule",
+        text="How a file name becomes an id: stem, before-underscore, or a regular expression "
+        "with one group.",
+        metavar="RULE",
+    ),
+]
+Rename = Annotated[
+    list[str] | None,
+    _flag("--rename", text="Rename a column of SHEET; may be repeated.", metavar="OLD=NEW"),
 ]
 
 # BIDS-Apps have their own words for threads, and for which images of a dataset.

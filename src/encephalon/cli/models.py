@@ -71,7 +71,8 @@ def verify(model: flags.Model, quiet: flags.Quiet = False, as_json: flags.AsJson
 
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A model folder, a .zip of one, or a .h5 file.")
+        Path,
+        typer.Argument(metavar="FILE", help="A model folder, a .zip of one, or a .h5 or .pt file."),
     ],
     overwrite: flags.Overwrite = False,
     quiet: flags.Quiet = False,

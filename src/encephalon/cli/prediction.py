@@ -62,10 +62,20 @@ def _teller(console: Console) -> Any:
         if prediction is None or row.get("error"):
             return  # its sentence comes at the end
         numbers = [f"{value:.1f} {name}" for name, value in _volumes(row)]
-        words = [row.get("quality") or "done", sample.id, *numbers, row.get("reasons")]
+        words = [row.get("quality") or "done", sample.id, _class(row), *numbers, row.get("reasons")]
         console.say("  ".join(str(word) for word in words if word))
 
     return tell
+
+
+def _class(row: Row) -> str | None:
+    """The class that was predicted, its probability and its light, where there are such."""
+    if "predicted" not in row:
+        return None
+    said = row["predicted"]
+    return "  ".join(
+        [f"{said} {row[f'p_{said}']:.3f}", *([row["light"]] if "light" in row else [])]
+    )
 
 
 def _volumes(row: Row) -> list[tuple[str, float]]:
@@ -113,6 +123,9 @@ def _say_result(console: Console, model: Model, work: Work, result: Predictions)
     parts = [f"{count} {_WORDS.get(word, word)}" for word, count in counts.items()]
     parts += [f"{len(failures)} failed"] if failures else []
     console.say(f"{len(work.samples)} in all: {', '.join(parts)}")
+    classes = Counter(str(row["predicted"]) for row in result.rows if "predicted" in row)
+    if classes:
+        console.say(f"classes: {', '.join(f'{count} {name}' for name, count in classes.items())}")
     for name, path in present.items():
         console.say(f"{name}: {path}")
     if not present and work.layout.file is not None and not failures:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`encephalon table bids | check | split | join | verify-labels`."""
+"""`encephalon table bids | images | check | split | join | verify-labels`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encephalon.cli.console import Console
 if TYPE_CHECKING:
     from encephalon.tables import Columns, Table
 
-File = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV or Parquet.")]
+File = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV, Parquet or Excel.")]
 Recipe = Annotated[
     str | None, typer.Option("--recipe", help="The recipe that names the columns.", metavar="NAME")
 ]
@@ -63,6 +63,65 @@ def bids(
     written = write_table(frame, output, overwrite)
     rows = len(frame)
     Console(0, quiet, as_json).result({"table": written, "rows": rows}, f"{written}: {rows} rows")
+
+
+def images(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images, in sub-folders too.")],
+    output: TableOut,
+    sheet: Annotated[
+        Path | None, typer.Argument(metavar="SHEET", help="CSV, TSV, Parquet or Excel; a row each.")
+    ] = None,
+    id_: Annotated[
+        str, typer.Option("--id", help="Column of SHEET with the ids.", metavar="COLUMN")
+    ] = "id",
+    id_rule: flags.IdRule = "stem",
+    rename: flags.Rename = None,
+    left_over: Annotated[
+        bool, typer.Option("--left-over", help="Leave out rows of SHEET that have no image.")
+    ] = False,
+    images_only: Annotated[
+        bool, typer.Option("--images-only", help="Leave out images that SHEET has no row for.")
+    ] = False,
+    overwrite: flags.Overwrite = False,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Make a table of a folder of images and a spreadsheet."""
+    from encephalon.tables import folder_table, write_table
+
+    console = Console(0, quiet, as_json)
+    frame = folder_table(
+        folder,
+        sheet,
+        id_column=id_,
+        id_rule=id_rule,
+        relative_to=output.parent,
+        rename=flags.settings(rename, "--rename"),
+        left_over=left_over,
+        images_only=images_only,
+    )
+    written = write_table(frame, output, overwrite)
+    rows = len(frame)
+    console.result({"table": written, "rows": rows}, f"{written}: {rows} rows")
+
+
+def arrays(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="np_images.npy, labels.npy and features.npy.")
+    ],
+    output: TableOut,
+    recipe: Recipe = None,
+    overwrite: flags.Overwrite = False,
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Make a table, and float TIFFs, of the arrays that 3BTRON's preprocessing wrote."""
+    from encephalon.recipes import load_recipe
+    from encephalon.studies.micrographs.published_arrays import table_of_arrays
+
+    columns = load_recipe(recipe or "micrographs-legacy").table
+    written = table_of_arrays(folder, output, columns, overwrite)
+    Console(0, quiet, as_json).result({"table": written}, f"{written}")
 
 
 def check(
@@ -242,4 +301,4 @@ def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
     return cells
 
 
-COMMANDS = (bids, check, split, join, verify_labels)
+COMMANDS = (bids, images, arrays, check, split, join, verify_labels)

@@ -47,6 +47,7 @@ def train(
         encephalon train brain-extraction -t heads.csv -o runs/first
     """
     from encephalon import api
+    from encephalon.api import verbs
 
     console = Console(verbose, quiet, as_json)
     overrides = flags.settings(changes)
@@ -56,8 +57,7 @@ def train(
     if dry_run:
         _say_plan(console, loaded, table, output)
         return
-    steps = loaded.training.epochs * loaded.training.steps_per_epoch
-    with console.progress(steps, "training") as advance:
+    with console.progress(verbs.total_steps(loaded), "training") as advance:
         reporter = _Reporter(console, advance)
         model = api.train(
             recipe,
@@ -81,28 +81,31 @@ class _Reporter:
     def __init__(self, console: Console, advance: Advance) -> None:
         self._console, self._advance = console, advance
         self._rows: list[Mapping[str, float]] = []
-        self._said = 0
+        self._said, self._place = 0, ""
 
     def __call__(self, progress: Any, losses: Mapping[str, float]) -> None:
         self._advance(progress.step, None, f"loss {losses.get('loss', 0.0):.4f}")
         if self._rows is not progress.history:
+            self.say()
             # A run that goes on says where it was, and no more of what lies behind it.
             self._rows, self._said = progress.history, max(0, len(progress.history) - 1)
+            self._place = getattr(progress, "place", "")
         self.say()
 
     def say(self) -> None:
         """Say the epochs that have ended since; the last one ends after the last step."""
         for row in self._rows[self._said :]:
-            self._console.note("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+            words = [self._place, *(f"{name} {value:.4g}" for name, value in row.items())]
+            self._console.note("  ".join(word for word in words if word))
         self._said = len(self._rows)
 
 
 def _say_plan(console: Console, recipe: Recipe, table: Path, output: Path) -> None:
     from collections import Counter
 
-    from encephalon.tables import checked, read_table
+    from encephalon.api import verbs
 
-    samples = checked(read_table(table, recipe.table))
+    samples = verbs.load_samples(recipe, table)
     split = recipe.table.split
     parts = Counter(samples.texts(split)) if samples.has(split) and split is not None else {}
     training = recipe.training

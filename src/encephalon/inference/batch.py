@@ -65,16 +65,24 @@ def run_batch(
 ) -> BatchResult:
     """Predict every sample and write its outputs, sidecars and row as `layout` names them.
 
-    One sample is read ahead while another is computed, never more. A sample that cannot be read,
-    computed or written, whose output exists (unless `overwrite`), whose mask is empty or whose
-    quality is "fail" becomes a `Failure`, and the batch goes on. The table is kept up to date on
-    the way; an interruption leaves whole files only. Raises OutputError when the folder cannot be
-    written to at all, and OutputExistsError when its predictions.csv is another kind of table.
+    As many samples are read ahead as the predictor has `readers`, one where it does not say, and
+    never more. What its method `check`, if it has one, raises on seeing all samples is the error of
+    the whole batch. A sample that cannot be read, computed or written, whose output exists (unless
+    `overwrite`), whose mask is empty or whose quality is "fail" becomes a `Failure`, and the batch
+    goes on. The table is kept up to date on the way; an interruption leaves whole files only.
+    Raises OutputError when the folder cannot be written to at all, and OutputExistsError when its
+    predictions.csv is another kind of table.
     """
+    check: Callable[[Sequence[Sample]], None] | None = getattr(predictor, "check", None)
+    if check is not None:
+        check(samples)
     run = _Run(predictor, layout, overwrite, on_result)
     planned = run.plan(samples)
     todo = read_ahead(
-        lambda one: predictor.read(one.sample), planned, lambda one: one.problem is not None
+        lambda one: predictor.read(one.sample),
+        planned,
+        lambda one: one.problem is not None,
+        getattr(predictor, "readers", 1),
     )
     try:
         for one, reading in todo:

@@ -103,6 +103,10 @@ class Predictor(Protocol):
 
     `read` runs in a second thread while `predict` works on the sample before, so the two must not
     share state that either of them changes.
+
+    A predictor may offer more: `readers`, the number of samples that may be read at once, each in a
+    thread of its own (1 where it does not say), and `check(samples)`, which raises what forbids a
+    whole batch before any of it is done.
     """
 
     @property

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the next sample in a second thread while the present one is computed."""
+"""Read the next samples in threads of their own while the present one is computed."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 __all__ = ["Loaded", "read_ahead"]
@@ -23,21 +25,28 @@ class Loaded:
 
 
 def read_ahead(
-    read: Callable[[Item], Any], items: Sequence[Item], skip: Callable[[Item], bool]
+    read: Callable[[Item], Any],
+    items: Sequence[Item],
+    skip: Callable[[Item], bool],
+    readers: int = 1,
 ) -> Generator[tuple[Item, Future[Loaded] | None], None, None]:
     """Yield each item with the future of what `read` makes of it, or None where it is skipped.
 
-    While the caller works on one item the next is read, and no more: at any time at most two are
-    in memory. An error of `read` is raised by the future's `result`.
+    While the caller works on one item the next `readers` are read, and no more: at any time at most
+    `readers` + 1 are in memory. An error of `read` is raised by the future's `result`.
     """
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encephalon-read")
+    pool = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="encephalon-read")
+    ahead: deque[Future[Loaded] | None] = deque()
+    coming = iter(items)
     try:
-        following = _start(pool, read, items[0], skip) if items else None
-        for number, item in enumerate(items):
-            present = following
+        for item in items:
+            if not ahead:
+                ahead.append(_start(pool, read, next(coming), skip))
+            present = ahead.popleft()
             # Started only now: the caller has let go of the item before this one.
-            coming = items[number + 1 : number + 2]
-            following = _start(pool, read, coming[0], skip) if coming else None
+            ahead.extend(
+                _start(pool, read, one, skip) for one in islice(coming, readers - len(ahead))
+            )
             yield item, present
             del present
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,8 @@ from encephalon.inference.devices import check_device, resolve_device, resolve_t
 __all__ = ["PREFERRED", "Runtime", "open_runtime"]
 
 Float = NDArray[np.float32]
+Inputs = Float | Mapping[str, Float]
+"""The only input of a graph, or its inputs by name."""
 
 PREFERRED = ("openvino", "onnxruntime")
 """The order in which runtimes are tried on the CPU; other devices always use ONNX Runtime."""
@@ -40,10 +42,11 @@ class Runtime(Protocol):
         """Where it runs: "cpu", "cuda", "cuda:N" or "mps"."""
         ...
 
-    def run(self, array: Float) -> list[Float]:
-        """Return every output for one input (B, C, I, J, K), float32; the arrays are the caller's.
+    def run(self, given: Inputs) -> list[Float]:
+        """Return every output for one input (B, C, ...), or for several by name, all float32.
 
-        Raises ModelError for a shape that the graph refuses.
+        Names that the graph does not know are passed over. The arrays are the caller's.
+        Raises ModelError for an input that is missing and a shape that the graph refuses.
         """
         ...
 
@@ -117,15 +120,16 @@ class _OnnxRuntime:
             str(graph), options, providers=_providers(device)
         )
         self._graph = graph
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [given.name for given in self._session.get_inputs()]
         self.name = f"onnxruntime {onnxruntime.__version__}"
         self.device = device if len(self._session.get_providers()) > 1 else "cpu"
         if self.device != device:
             logger.warning("ONNX Runtime could not start on %s; using the CPU.", device)
 
-    def run(self, array: Float) -> list[Float]:
-        with _refusals(self._graph, array):
-            outputs = self._session.run(None, {self._input: np.ascontiguousarray(array)})
+    def run(self, given: Inputs) -> list[Float]:
+        arrays = _by_name(self._graph, self._inputs, given)
+        with _refusals(self._graph, arrays):
+            outputs = self._session.run(None, arrays)
         return [np.asarray(output) for output in outputs]
 
 
@@ -141,12 +145,16 @@ class _OpenVino:
         }
         self._compiled = core.compile_model(core.read_model(str(graph)), "CPU", settings)
         self._graph = graph
+        # Its tensor may bear several names; the input itself has the one of the graph.
+        self._inputs = [port.node.friendly_name for port in self._compiled.inputs]
         self.name = f"openvino {str(openvino.__version__).partition('-')[0]}"
         self.device = "cpu"
 
-    def run(self, array: Float) -> list[Float]:
-        with _refusals(self._graph, array):
-            results = self._compiled(np.ascontiguousarray(array), share_inputs=True)
+    def run(self, given: Inputs) -> list[Float]:
+        arrays = _by_name(self._graph, self._inputs, given)
+        with _refusals(self._graph, arrays):
+            # By position, as a tensor that is handed on at once may go by another name.
+            results = self._compiled(list(arrays.values()), share_inputs=True)
         return [np.array(results[port]) for port in self._compiled.outputs]
 
 
@@ -175,13 +183,27 @@ def _import_openvino() -> Any:
     return openvino
 
 
+def _by_name(graph: Path, names: Sequence[str], given: Inputs) -> dict[str, Float]:
+    """The inputs of the graph, each in one piece of memory."""
+    arrays = given if isinstance(given, Mapping) else {names[0]: given}
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        message = (
+            f"{graph}: the graph takes the inputs {', '.join(names)}, but {', '.join(missing)} "
+            "did not come: give all of them."
+        )
+        raise ModelError(message)
+    return {name: np.ascontiguousarray(arrays[name]) for name in names}
+
+
 @contextmanager
-def _refusals(graph: Path, array: Float) -> Iterator[None]:
+def _refusals(graph: Path, arrays: Mapping[str, Float]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        came = ", ".join(f"{array.shape} and type {array.dtype}" for array in arrays.values())
         message = (
-            f"{graph}: the graph failed on an input of shape {array.shape} and type {array.dtype} "
+            f"{graph}: the graph failed on an input of shape {came} "
             f"({_first_line(error)}): give it the shape that the model card names."
         )
         raise ModelError(message) from error

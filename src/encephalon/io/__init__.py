@@ -40,11 +40,21 @@ if TYPE_CHECKING:
         read_labels,
         write_image,
     )
+    from encephalon.io.micrograph import (
+        PICTURE_SUFFIXES,
+        Micrograph,
+        is_picture,
+        picture_stem,
+        read_micrograph,
+        write_plane,
+    )
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "PICTURE_SUFFIXES",
     "BidsFile",
     "Image",
+    "Micrograph",
     "atomic_folder",
     "atomic_path",
     "content_check",
@@ -54,16 +64,20 @@ __all__ = [
     "image_suffix",
     "index_bids",
     "is_bids",
+    "is_picture",
     "locked",
     "make_folder",
+    "picture_stem",
     "read_image",
     "read_labels",
+    "read_micrograph",
     "refuse_existing",
     "sha256",
     "write_bytes",
     "write_dataset_description",
     "write_image",
     "write_json",
+    "write_plane",
     "write_text",
 ]
 
@@ -98,6 +112,14 @@ __getattr__ = lazy(
             "read_image",
             "read_labels",
             "write_image",
+        ),
+        "micrograph": (
+            "PICTURE_SUFFIXES",
+            "Micrograph",
+            "is_picture",
+            "picture_stem",
+            "read_micrograph",
+            "write_plane",
         ),
     },
 )

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from encephalon.errors import MissingFileError, OutputError
 from encephalon.io.atomic import write_json
+from encephalon.io.micrograph import PICTURE_SUFFIXES
 
 BIDS_VERSION = "1.10.0"
 # Anatomical images that show a whole head.
@@ -19,13 +20,19 @@ ANATOMICAL = (
     *("T1w", "T2w", "FLAIR", "PDw", "T2starw", "PDT2"),
     *("inplaneT1", "inplaneT2", "UNIT1"),
 )
+# Microscopes (BIDS 1.10, "Microscopy").
+MICROSCOPY = (
+    *("TEM", "SEM", "uCT", "BF", "DF", "PC", "DIC", "FLUO", "CONF", "PLI", "CARS", "2PE", "MPE"),
+    *("SR", "NLO", "OCT", "SPIM", "XPCT"),
+)
 # Order of the entities in a file name (BIDS 1.10, appendix "Entity table").
 _ORDER = (
     *("sub", "ses", "sample", "task", "tracksys", "acq", "nuc", "voi", "ce", "trc", "stain"),
     *("rec", "dir", "run", "mod", "echo", "flip", "inv", "mt", "part", "proc", "hemi", "space"),
     *("split", "recording", "chunk", "seg", "res", "den", "label", "desc"),
 )
-_EXTENSIONS = (".nii.gz", ".nii")
+_SUFFIXES = {"anat": ANATOMICAL, "micr": MICROSCOPY}
+_EXTENSIONS = {"anat": (".nii.gz", ".nii"), "micr": (".png", *PICTURE_SUFFIXES)}
 _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
 
 
@@ -57,39 +64,46 @@ class BidsFile:
 
 
 def is_bids(folder: str | Path) -> bool:
-    """Whether `folder` is a BIDS dataset: it says so, or has sub-*/[ses-*/]anat with images."""
+    """Whether `folder` is a BIDS dataset: it says so, or has images of heads or microscopes.
+
+    These lie in sub-*/[ses-*/]anat and micr.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         return False
     description = _description(folder)
     if isinstance(description, dict) and "BIDSVersion" in description:
         return True
-    return any(True for _ in _candidates(folder))
+    return any(True for datatype in _SUFFIXES for _ in _candidates(folder, datatype))
 
 
 def index_bids(
     folder: str | Path,
-    suffixes: Sequence[str] = ANATOMICAL,
+    suffixes: Sequence[str] | None = None,
     subjects: Iterable[str] | None = None,
     sessions: Iterable[str] | None = None,
+    datatype: Literal["anat", "micr"] = "anat",
 ) -> list[BidsFile]:
     """The images of a dataset with one of `suffixes`, sorted by path.
 
-    `subjects` and `sessions` are labels with or without "sub-" and "ses-". Raises
-    MissingFileError when a label is not in the dataset or when nothing is found.
+    Volumes in "anat" or pictures in "micr"; all kinds of that `datatype` by default. `subjects` and
+    `sessions` are labels with or without "sub-" and "ses-". Raises MissingFileError when a label is
+    not in the dataset or when nothing is found.
     """
     folder = Path(folder)
     if not folder.is_dir():
         message = f"{folder}: there is no such folder; check the path of the BIDS dataset."
         raise MissingFileError(message)
-    found = [file for file in map(parse_name, _candidates(folder)) if file is not None]
+    suffixes = suffixes or _SUFFIXES[datatype]
+    found = [file for file in map(parse_name, _candidates(folder, datatype)) if file is not None]
     found = [file for file in found if file.suffix in suffixes]
     found = _only(found, "sub", subjects, folder)
     found = _only(found, "ses", sessions, folder)
     if not found:
+        name = f"sub-*_{{{','.join(suffixes)}}}{_EXTENSIONS[datatype][0]}"
         message = (
-            f"{folder}: no image named sub-*_{{{','.join(suffixes)}}}.nii.gz was found in "
-            "sub-*/anat; check the dataset or ask for other suffixes."
+            f"{folder}: no image named {name} was found in sub-*/{datatype}; check the dataset or "
+            "ask for other suffixes."
         )
         raise MissingFileError(message)
     return sorted(found, key=lambda file: file.path)
@@ -98,7 +112,8 @@ def index_bids(
 def parse_name(path: str | Path) -> BidsFile | None:
     """The entities and suffix of a BIDS file name, or None when it is not one."""
     path = Path(path)
-    extension = next((e for e in _EXTENSIONS if path.name.endswith(e)), None)
+    known = (extension for extensions in _EXTENSIONS.values() for extension in extensions)
+    extension = next((one for one in known if path.name.endswith(one)), None)
     if extension is None:
         return None
     *pairs, suffix = path.name[: -len(extension)].split("_")
@@ -160,9 +175,9 @@ def write_dataset_description(
     return write_json(path, content)
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    for pattern in ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*"):
-        yield from (p for p in folder.glob(pattern) if p.name.endswith(_EXTENSIONS))
+def _candidates(folder: Path, datatype: str) -> Iterator[Path]:
+    for pattern in (f"sub-*/{datatype}/sub-*", f"sub-*/ses-*/{datatype}/sub-*"):
+        yield from (p for p in folder.glob(pattern) if p.name.endswith(_EXTENSIONS[datatype]))
 
 
 def _only(

@@ -34,6 +34,8 @@ class RegistryEntry:
     citation: str = "unknown"
     network: str = ""
     """For published weights: the network that they belong to."""
+    recipe: str = ""
+    """For published weights: the built-in recipe whose columns and settings they go with."""
     url: str = ""
     """Address of the file, https; empty when none is known."""
     obtain: str = ""

@@ -37,7 +37,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder | PublishedFile:
-    """Copy a model folder, a zipped one or a published `.h5` to where it is found by name.
+    """Copy a model folder, a zipped one or a published file to where it is found by name.
 
     Importing the same model again changes nothing. Raises OutputExistsError when another model has
     the name and `overwrite` is not set; ModelError when the name belongs to a model that ships or
@@ -50,7 +50,7 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
         return _import_published(path, None)
     if path.is_dir():
         return _install(path, overwrite)
-    check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5)")
+    check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5, .pt)")
     return _import_zip(path, overwrite)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["CARD", "DESCRIPTION", "GRAPH", "WEIGHTS", "ModelFolder", "check_state"]
-__all__ += ["open_model", "read_description", "save_model"]
+__all__ += ["open_model", "read_description", "read_tensors", "save_model"]
 
 DESCRIPTION = "model.toml"
 WEIGHTS = "weights.safetensors"
@@ -72,7 +72,7 @@ class ModelFolder:
                 f"{self.path}: the model has a graph but no {WEIGHTS}: use it to predict only."
             )
             raise ModelError(message)
-        return _read_tensors(self.weights)
+        return read_tensors(self.weights)
 
     def describe(self) -> dict[str, str]:
         """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
@@ -191,7 +191,8 @@ def check_state(
         raise ModelError(message)
 
 
-def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a safetensors file by name; raises ModelError unless all is finite."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -8,25 +8,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encephalon.errors import ModelError
+from encephalon.errors import ModelError, require_extra
 from encephalon.io.atomic import sha256
 from encephalon.models.content import check_content
 from encephalon.models.entries import RegistryEntry, registry_entries
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
     from encephalon.models.keras import KerasLayer
 
 __all__ = ["PUBLISHED_SUFFIXES", "PublishedFile", "open_published"]
 
-PUBLISHED_SUFFIXES = (".h5", ".hdf5")
 
-_UNLISTED_NETWORK = "keras-unet"
-_UNLISTED_STUDY = "extraction"
+@dataclass(frozen=True)
+class _Layout:
+    """What weights in a file of one kind belong to, where their sha256 says no more."""
+
+    study: str
+    task: str
+    network: str
+    recipe: str = ""
+
+
+_KERAS = _Layout("extraction", "segmentation", "keras-unet")
+_TORCH = _Layout("micrographs", "classification", "image-classifier", "micrographs-legacy")
+_LAYOUTS = {".h5": _KERAS, ".hdf5": _KERAS, ".pt": _TORCH, ".pth": _TORCH}
+
+PUBLISHED_SUFFIXES = tuple(_LAYOUTS)
+"""How the name of a published weights file ends: of Keras, or a state dictionary of torch."""
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A Keras weights file and, where its sha256 is listed, what is known of it."""
+    """A published weights file and, where its sha256 is listed, what is known of it."""
 
     path: Path
     sha256: str
@@ -40,18 +57,37 @@ class PublishedFile:
     @property
     def study(self) -> str:
         """The study that knows how to use the weights."""
-        return self.entry.study if self.entry else _UNLISTED_STUDY
+        return self._about.study
 
     @property
     def network(self) -> str:
         """The registered name of the network that the weights belong to."""
-        return self.entry.network if self.entry else _UNLISTED_NETWORK
+        return self._about.network
+
+    @property
+    def recipe(self) -> str:
+        """The built-in recipe that the weights were trained by, "" where it makes no difference."""
+        return self._about.recipe
+
+    @property
+    def _about(self) -> RegistryEntry | _Layout:
+        return self.entry or _LAYOUTS.get(self.path.suffix.lower(), _KERAS)
 
     def layers(self, expected_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[KerasLayer]:
         """Return the weights, layer by layer; see `read_keras_h5` for shapes and errors."""
         from encephalon.models.keras import read_keras_h5
 
         return read_keras_h5(self.path, expected_shapes)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the weights of a state dictionary (.pt, .pth) by their names in the file.
+
+        Raises MissingExtraError without torch, ModelError for anything but finite tensors.
+        """
+        require_extra("torch", "train", f"The model {self.name!r}")
+        from encephalon.networks.state_dict import read_state_dict
+
+        return read_state_dict(self.path)
 
     def describe(self) -> dict[str, str]:
         """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
@@ -60,7 +96,7 @@ class PublishedFile:
             "version": self.entry.version if self.entry else "unknown",
             "sha256": self.sha256,
             "study": self.study,
-            "task": self.entry.task if self.entry else "segmentation",
+            "task": self._about.task,
             "mode": "legacy",
         }
 
@@ -73,7 +109,7 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
     `entry`, or bears the name of a published file, and its sha256 says otherwise.
     """
     file_path = Path(path)
-    check_content(file_path, "a published weights file (.h5)")
+    check_content(file_path, "a published weights file (.h5, .pt)")
     entries = registry_entries().values()
     expected = entry or next((item for item in entries if item.file == file_path.name), None)
     found = sha256(file_path)

@@ -58,7 +58,7 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
 
     A name wins over a folder of that name in the working directory: write `./name` for the folder.
     A path may be a model folder, its `model.toml`, a run folder that holds `model/`, or a
-    published `.h5` file. Nothing is downloaded.
+    published `.h5` or `.pt` file. Nothing is downloaded.
     Raises ModelError for an unknown name (with the nearest known one), a known one that is not
     on this machine, and a file of another kind; MissingFileError for a path to nothing.
     """
@@ -120,8 +120,8 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
         raise ModelError(message)
     if path.is_file():
         message = (
-            f"{path}: expected a model folder or published Keras weights (.h5), but got a "
-            f"{suffix or 'plain'} file: nothing is ever unpickled, so give the model folder."
+            f"{path}: expected a model folder or published weights (.h5, .pt), but got a "
+            f"{suffix or 'plain'} file: nothing else is ever unpickled, so give the model folder."
         )
         raise ModelError(message)
     message = f"{path}: expected a model, but there is no such file or folder: check the path."

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,29 +21,69 @@ TOLERANCE = 1e-4
 OPSET = 18
 
 
-def export_graph(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
+def export_graph(
+    network: nn.Module,
+    path: Path,
+    example: Sequence[int] | Tensor | tuple[Tensor, ...],
+    names: Sequence[str] = ("image",),
+) -> None:
     """Write `network` as ONNX with free batch and spatial sizes.
 
-    `shape` is that of an example input, (B, C, I, J, K). Weights are stored in half precision
-    and computed with in single. Raises ModelError when the graph and the network differ.
+    `example` is an input (B, C, ...), several of them, or the shape of one; `names` are those of
+    the inputs, of which the graph has only those that the network uses. Every axis but the second
+    is free. Weights are stored in half precision and computed with in single. Raises ModelError
+    when the graph and the network differ.
     """
     network = network.cpu().eval()
-    example = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
-    axes = {index: name for index, name in enumerate("BCIJK") if name != "C"}
+    inputs = _examples(example)
+    with torch.no_grad():
+        output: Tensor = network(*inputs)
+    tensors = dict(zip([*names, "output"], [*inputs, output], strict=True))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
-            (example,),
+            inputs,
             str(path),
             dynamo=False,
             opset_version=OPSET,
-            input_names=["image"],
+            # As it is: merging a normalisation into its convolution would make other weights, which
+            # half precision does not hold. The runtimes merge them in single.
+            training=torch.onnx.TrainingMode.PRESERVE,
+            input_names=list(names),
             output_names=["output"],
-            dynamic_axes={"image": axes, "output": axes},
+            dynamic_axes={name: _free_axes(tensor) for name, tensor in tensors.items()},
         )
+    _drop_unused_inputs(path)
     store_half(path)
-    _prove(network, path, example)
+    _prove(path, tensors)
+
+
+def _examples(example: Sequence[int] | Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if isinstance(example, Tensor):
+        return (example,)
+    tensors = tuple(one for one in example if isinstance(one, Tensor))
+    if tensors:
+        return tensors
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(*cast("Sequence[int]", example), generator=generator),)
+
+
+def _free_axes(tensor: Tensor) -> dict[int, str]:
+    """Names of the axes whose size may change: the batch and, where there are such, the sides."""
+    return {axis: name for axis, name in enumerate("BCIJK"[: tensor.dim()]) if name != "C"}
+
+
+def _drop_unused_inputs(path: Path) -> None:
+    import onnx
+
+    model = onnx.load(str(path))
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [given for given in model.graph.input if given.name in used]
+    if len(kept) < len(model.graph.input):
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+        onnx.save(model, str(path))
 
 
 def store_half(path: Path) -> None:
@@ -77,14 +118,15 @@ def half_precision(state: dict[str, Tensor]) -> dict[str, np.ndarray]:
     }
 
 
-def _prove(network: nn.Module, path: Path, example: Tensor) -> None:
+def _prove(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Compare the graph's output with the network's, both for the same inputs."""
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (graph,) = session.run(None, {"image": example.numpy()})
-    with torch.no_grad():
-        expected = network(example).numpy()
+    known = [given.name for given in session.get_inputs()]
+    (graph,) = session.run(None, {name: tensors[name].numpy() for name in known})
+    expected = tensors["output"].numpy()
     error = float(np.abs(graph - expected).max() / max(1e-6, np.abs(expected).max()))
     if error > TOLERANCE:
         message = (

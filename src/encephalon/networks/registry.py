@@ -32,6 +32,7 @@ _Factory = TypeVar("_Factory", bound=Callable[..., Any])
 
 _BUILT_IN: Mapping[str, str] = {
     "distance-unet": "encephalon.networks.distance_unet:DistanceUNet",
+    "image-classifier": "encephalon.networks.image_classifier:ImageClassifier",
     "keras-unet": "encephalon.networks.keras_unet:KerasUNet",
 }
 _registered: dict[str, Callable[..., Any]] = {}

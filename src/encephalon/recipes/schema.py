@@ -61,7 +61,12 @@ class Loss(Section):
 
 
 class Training(Section):
-    """How the network is trained. Lengths of time are in optimiser steps unless named epochs."""
+    """How the network is trained. Lengths of time are in optimiser steps unless named epochs.
+
+    `patience` epochs without a gain of more than `min_delta` in `monitor` end the training; the
+    best epoch is the best one all the same. `freeze` names parts of the network, by whole path
+    elements, that are not trained, and `unfreeze` parts of those that are.
+    """
 
     epochs: int = Field(default=100, gt=0)
     steps_per_epoch: int = Field(default=250, gt=0)
@@ -75,12 +80,14 @@ class Training(Section):
     precision: Precision = "32"
     gradient_clip: float | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)
+    min_delta: float = Field(default=0.0, ge=0)
     monitor: str = "val_loss"
     monitor_mode: Literal["min", "max"] = "min"
     checkpoint_every: int = Field(default=250, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
     start_from: str | None = None
     freeze: tuple[str, ...] = ()
+    unfreeze: tuple[str, ...] = ()
     l2_to_start: float = Field(default=0.0, ge=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
 

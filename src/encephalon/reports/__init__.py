@@ -14,13 +14,23 @@ from encephalon.reports.blocks import (
     details,
     facts,
     figure,
+    gallery,
     grid,
+    matrix,
     note,
     paragraph,
     table,
     tiles,
 )
-from encephalon.reports.charts import DotGroup, Series, dot_chart, line_chart, scatter_chart
+from encephalon.reports.charts import (
+    DotGroup,
+    Point,
+    Series,
+    dot_chart,
+    line_chart,
+    point_chart,
+    scatter_chart,
+)
 from encephalon.reports.layers import Layer, heat, outline
 from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Page
@@ -35,6 +45,7 @@ __all__ = [
     "Overlay",
     "Page",
     "Picture",
+    "Point",
     "Series",
     "Tile",
     "axial_series",
@@ -45,12 +56,15 @@ __all__ = [
     "facts",
     "figure",
     "flat_picture",
+    "gallery",
     "grid",
     "heat",
     "line_chart",
+    "matrix",
     "note",
     "outline",
     "paragraph",
+    "point_chart",
     "scatter_chart",
     "table",
     "tag",

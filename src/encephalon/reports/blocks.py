@@ -17,7 +17,9 @@ __all__ = [
     "details",
     "facts",
     "figure",
+    "gallery",
     "grid",
+    "matrix",
     "note",
     "paragraph",
     "table",
@@ -118,6 +120,39 @@ def details(title: str, *blocks: Any) -> Html:
 def grid(*blocks: Any) -> Html:
     """Put blocks side by side where the page is wide enough."""
     return tag("div", *blocks, class_="grid")
+
+
+def gallery(*figures: Html, wide: bool = False) -> Html:
+    """Put many small figures side by side, as many in a row as fit; `wide` makes them larger."""
+    return tag("div", *figures, class_="gallery wide" if wide else "gallery")
+
+
+def matrix(names: Sequence[str], counts: Sequence[Sequence[int]], down: str, across: str) -> Html:
+    """Show square counts, such as a confusion matrix, each with its share of its row.
+
+    `down` and `across` say what rows and columns are; the larger the share, the darker the cell.
+    """
+    head = [tag("th", f"{down} ↓ {across} →", scope="col")]
+    head += [tag("th", name, scope="col", class_="number") for name in (*names, "all")]
+    body = [_matrix_row(name, row) for name, row in zip(names, counts, strict=True)]
+    inner = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), class_="matrix")
+    return tag("div", inner, class_="scroll")
+
+
+def _matrix_row(name: str, counts: Sequence[int]) -> Html:
+    total = sum(counts)
+    shares = [100 * count / total if total else 0.0 for count in counts]
+    cells = [
+        tag(
+            "td",
+            count,
+            tag("span", f"{share:.0f} %", class_="share"),
+            class_="number",
+            style=f"--share:{share:.0f}%",
+        )
+        for count, share in zip(counts, shares, strict=True)
+    ]
+    return tag("tr", tag("th", name, scope="row"), *cells, tag("td", total, class_="number"))
 
 
 def _tile(entry: Tile) -> Html:

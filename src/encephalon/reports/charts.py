@@ -14,13 +14,13 @@ from encephalon.evaluation.intervals import Interval
 from encephalon.reports.axes import Axis, axis_of
 from encephalon.reports.markup import Html, join, tag
 
-__all__ = ["DotGroup", "Series", "dot_chart", "line_chart", "scatter_chart"]
+__all__ = ["DotGroup", "Point", "Series", "dot_chart", "line_chart", "point_chart", "scatter_chart"]
 
 _WIDTH = 520.0
 _ROW = 34.0
 _PLOT_HEIGHT = 260.0
 _BOTTOM = 40.0
-_COLOURS = 4
+_COLOURS = 6
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ class DotGroup:
     label: str
     values: Sequence[float]
     interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is expected, what was observed with its interval, and of how many samples."""
+
+    x: float
+    y: Interval
+    n: int
 
 
 @dataclass(frozen=True)
@@ -80,15 +89,39 @@ def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title:
     return _chart(join(_frame(across, up, x_title), name, line, *marks), height, y_title)
 
 
+def point_chart(points: Sequence[Point], x_title: str, y_title: str) -> Html:
+    """Show shares from 0 to 1 with intervals and the line of equality, such as a calibration.
+
+    The area of a dot grows with the number of its samples.
+    """
+    side = _PLOT_HEIGHT
+    across, up = axis_of([0, 1], 60.0, 60.0 + side), axis_of([0, 1], side + 24.0, 24.0)
+    ends = {"x1": _px(across.start), "y1": _px(up.start), "x2": _px(across.end), "y2": _px(up.end)}
+    most = max((point.n for point in points), default=1)
+    marks = [_point(point, across, up, most) for point in points if isfinite(point.y.value)]
+    name, line = tag("text", y_title, x=0, y=12), tag("line", class_="guide", **ends)
+    drawn = join(_frame(across, up, x_title), name, line, *marks)
+    return _chart(drawn, side + 24.0 + _BOTTOM, y_title)
+
+
+def _point(point: Point, across: Axis, up: Axis, most: int) -> Html:
+    x, ends = _px(across.at(point.x)), _ends(point.y)
+    heights = {"y1": _px(up.at(ends[1])), "y2": _px(up.at(ends[2]))} if len(ends) == 3 else None
+    span = tag("line", class_="span", x1=x, x2=x, **heights) if heights else None
+    radius = f"{2.5 + 4.5 * (point.n / most) ** 0.5:.1f}"
+    return join(span, tag("circle", class_="mark", cx=x, cy=_px(up.at(point.y.value)), r=radius))
+
+
 def _dots(group: DotGroup, axis: Axis, y: float, left: float) -> Html:
     label = tag("text", group.label, x=_px(left - 12.0), y=_px(y + 4.0), text_anchor="end")
     marks = [_mark(axis.at(value), y) for value in group.values if isfinite(value)]
     ends = [_px(axis.at(end)) for end in _ends(group.interval)]
+    level = y + 9 if marks else y  # below the dots, where there are any
     if len(ends) == 3:
-        across = {"x1": ends[1], "x2": ends[2], "y1": _px(y + 9), "y2": _px(y + 9)}
+        across = {"x1": ends[1], "x2": ends[2], "y1": _px(level), "y2": _px(level)}
         marks.append(tag("line", class_="span", **across))
     if ends:
-        down = {"x1": ends[0], "x2": ends[0], "y1": _px(y + 4), "y2": _px(y + 14)}
+        down = {"x1": ends[0], "x2": ends[0], "y1": _px(level - 5), "y2": _px(level + 5)}
         marks.append(tag("line", class_="middle", **down))
     return join(label, *marks)
 

@@ -22,7 +22,10 @@ __all__ = ["ENTRY_POINTS", "Study", "list_studies", "load_study"]
 
 ENTRY_POINTS = "encephalon.studies"
 
-_BUILT_IN: Mapping[str, str] = {"extraction": "encephalon.studies.extraction.study"}
+_BUILT_IN: Mapping[str, str] = {
+    "extraction": "encephalon.studies.extraction.study",
+    "micrographs": "encephalon.studies.micrographs.study",
+}
 
 
 class Study(Protocol):
@@ -31,7 +34,11 @@ class Study(Protocol):
     train(recipe, table, folder, *, resume, device, devices, workers, threads, report) -> Path
     evaluate(model, table, output, overwrite, progress) -> result
     check_recipe(recipe) -> None            the settings of the recipe's [study], checked
+    check_samples(table) -> table           where it checks tables otherwise than `tables.checked`
+    total_steps(recipe) -> int              where a run trains more than one network
+    explain(model, samples, output, ...)    see `api.explain`
     make_report(description) -> page        with add(row, pictures) and write(path, failures)
+    KIND                                    "volume" (the default) or "picture"
     """
 
     def make_predictor(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import TableError
+from encephalon.tables.naming import written_path
 from encephalon.tables.samples import bids_query
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def bids_table(
 def _long(file: BidsFile, base: Path | None) -> dict[str, str | None]:
     return {
         "id": file.id,
-        "image": _written(file.path, base),
+        "image": written_path(file.path, base),
         "subject": file.entities.get("sub"),
         "session": file.entities.get("ses"),
         "suffix": file.suffix,
@@ -72,13 +73,8 @@ def _wide(files: Iterable[BidsFile], base: Path | None) -> list[dict[str, str | 
                 "the table with one row an image and choose."
             )
             raise TableError(message)
-        row[file.suffix] = _written(file.path, base)
+        row[file.suffix] = written_path(file.path, base)
     return list(rows.values())
-
-
-def _written(path: Path, base: Path | None) -> str:
-    full = path.resolve()
-    return full.as_posix() if base is None else Path(os.path.relpath(full, base)).as_posix()
 
 
 def _participants(root: Path) -> dict[str, dict[str, str | None]]:

@@ -96,14 +96,27 @@ def _files(table: Table) -> Iterator[Fault]:
 def _values(table: Table) -> Iterator[Fault]:
     columns = table.columns
     kinds = dict(columns.covariates)
-    if columns.target is not None and columns.target_kind not in {"labels", "image"}:
-        kinds[columns.target] = (
-            "number" if columns.target_kind == "number" else (tuple(columns.target_kind))
-        )
+    if columns.target is not None and columns.target_kind == "number":
+        kinds[columns.target] = "number"
     for column, kind in kinds.items():
         if table.has(column):
             optional = column in columns.optional
             yield from _column(table, column, kind, optional)
+    if columns.classes and columns.target is not None and table.has(columns.target):
+        yield from _classes(table, columns.target)
+
+
+def _classes(table: Table, target: str) -> Iterator[Fault]:
+    # A row without a class is no fault: nothing is learnt from it, and it is scored.
+    columns = table.columns
+    for row, cell in enumerate(table.texts(target), start=FIRST_ROW):
+        if cell and cell not in (*columns.classes, *columns.score_only):
+            meant = did_you_mean(cell, columns.classes, "the classes are").rstrip(".")
+            message = (
+                f"{cell!r} is none of the classes: {meant}; what is scored and never learnt "
+                "belongs into score_only of [table]."
+            )
+            yield Fault(row, target, message)
 
 
 def _column(
@@ -112,7 +125,7 @@ def _column(
     for row, cell in enumerate(table.texts(column), start=FIRST_ROW):
         if not cell:
             if not optional:
-                yield Fault(row, column, "is empty; give its value.")
+                yield Fault(row, column, "is empty, NaN, NA or n/a; give its value.")
         elif isinstance(kind, str):
             if not _is_number(cell):
                 yield Fault(row, column, f"expected a number but got {cell!r}.")

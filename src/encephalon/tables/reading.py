@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write tables: CSV, TSV or Parquet, every cell as text so that id 007 stays 007."""
+"""Tables as files: CSV, TSV, Parquet, and Excel to read; every cell as text: id 007 stays 007."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 MISSING = frozenset({"", "n/a", "N/A", "NA", "nan", "NaN"})
 """Cells that say nothing. "n/a" is the BIDS spelling, "NA" that of R, "nan" that of pandas."""
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+WRITTEN = (".csv", ".tsv", ".parquet")
+"""The tables that can be written."""
+
+SUFFIXES = (*WRITTEN, ".xlsx")
 """The files that are tables."""
 
 _MAX_CELL = 1 << 20  # characters; the csv module stops at 131,072 by default
@@ -27,18 +30,20 @@ _MAX_CELL = 1 << 20  # characters; the csv module stops at 131,072 by default
 def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> Table:
     """The table in that file; `columns` says what its columns mean.
 
-    CSV may be parted by commas or semicolons. Columns that `columns` does not name are kept.
-    Nothing is checked beyond the form of the file: see `check_table` and `checked`. Raises
-    MissingFileError, or TableError for a file that is no table or has no rows.
+    CSV may be parted by commas or semicolons; of an Excel file the first sheet is read. Columns
+    that `columns` does not name are kept, and its name patterns are expanded. Nothing is checked
+    beyond the form of the file: see `check_table` and `checked`. Raises MissingFileError, or
+    TableError for a file that is no table or has no rows.
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        message = f"There is no table {file}: give a .csv, .tsv or .parquet file."
+        message = f"There is no table {file}: give a {_named(SUFFIXES)} file."
         raise MissingFileError(message)
     frame = _read_frame(file)
     if frame.empty:
         raise TableError(f"{file} has a header but no rows: add one row a sample.")
-    return Table(frame, columns or Columns(), file.parent, source=str(file))
+    meaning = (columns or Columns()).expand(map(str, frame.columns))
+    return Table(frame, meaning, file.parent, source=str(file))
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
@@ -53,7 +58,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
     if the place cannot be written, TableError for another suffix.
     """
     final = Path(path).expanduser()
-    suffix = _suffix(final)
+    suffix = _suffix(final, WRITTEN)
     refuse_existing(final, overwrite)
     with atomic_path(final) as temporary:
         if suffix == ".parquet":
@@ -64,24 +69,35 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
     return final
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Path, known: tuple[str, ...]) -> str:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         require_extra("pyarrow", "parquet", "A Parquet table")
-    if suffix not in SUFFIXES:
-        message = (
-            f"{path} is no table that can be used: its name must end in .csv, .tsv or .parquet."
-        )
+    if suffix not in known:
+        what = "an old Excel file" if suffix == ".xls" else "no table that can be used"
+        message = f"{path} is {what}: its name must end in {_named(known)}; save it as one."
         raise TableError(message)
     return suffix
+
+
+def _named(suffixes: tuple[str, ...]) -> str:
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
 
 
 def _read_frame(file: Path) -> pd.DataFrame:
     import pandas as pd
 
-    if _suffix(file) == ".parquet":
+    suffix = _suffix(file, SUFFIXES)
+    if suffix == ".parquet":
         return _read_parquet(file)
-    header, rows = _read_rows(file)
+    if suffix == ".xlsx":
+        from encephalon.tables.excel import read_sheet
+
+        header, cells = read_sheet(file)
+        _check_header(file, header)
+        rows = [[None if text is None else _cell(text) for text in row] for row in cells]
+    else:
+        header, rows = _read_rows(file)
     return pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
 
 

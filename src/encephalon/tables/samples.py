@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collect what to work on: files, folders, DICOM series, tables and BIDS datasets, as samples."""
+"""Collect what to work on: files, folders, DICOM series, tables and BIDS datasets, as samples.
+
+A model works on volumes (NIfTI, DICOM ...) or on pictures (TIFF, PNG, JPEG), and only files of its
+kind are taken out of a folder.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.tables.naming import file_id, file_stem
+from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
-    from encephalon.tables.schema import Columns, Table
+    from encephalon.tables.schema import Table
 
+Kind = Literal["volume", "picture"]
+
+_KINDS: dict[Kind, str] = {
+    "volume": "volumes: NIfTI, MGZ or DICOM",
+    "picture": "pictures: TIFF, PNG or JPEG",
+}
 _PEEKED = 16  # files of a folder that are opened to see whether it holds a DICOM series
 
 
@@ -46,14 +58,16 @@ def collect_samples(
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
     keep_absent: bool = False,
+    kind: Kind = "volume",
 ) -> list[Sample]:
     """Every sample that `inputs` mean, in order, ids unique.
 
     An input is an image file, a folder of images, a DICOM series (a folder, a folder of such
     folders, or all its files), a table, whose columns `columns` explains, or a BIDS dataset,
     whose images are chosen by `suffixes` such as "T1w", `participants` and `sessions`, all by
-    default. A file named twice is one sample; two files of one name get the names of their
-    folders too.
+    default. With `kind` "picture" the images are TIFF, PNG and JPEG, of BIDS those in micr/.
+    The names of files become ids by `columns.id_rule`. A file named twice is one sample; two files
+    of one name get the names of their folders too.
 
     Raises MissingFileError for an input that is not there, InputError for one without images. With
     `keep_absent` what is not there is a sample as long as something is: it fails when it is read.
@@ -63,10 +77,10 @@ def collect_samples(
     # Not Path.exists, which raises where a folder may not be looked into.
     absent = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
     kept = absent if keep_absent and len(absent) < len(paths) else []
+    search = _Search(columns or Columns(), role, kind, query)
     found: list[Sample] = []
     for path in paths:
-        alone = [Sample(file_stem(path), {role: path})] if path in kept else None
-        found += alone or _collect(path, columns, role, query)
+        found += [search.one(path)] if path in kept else search.collect(path)
     return _unique(found)
 
 
@@ -92,13 +106,6 @@ def table_samples(table: Table) -> list[Sample]:
     return samples
 
 
-def file_stem(path: str | os.PathLike[str]) -> str:
-    """The name of a file without its folder and its image suffix: `a/b.c.nii.gz` is `b.c`."""
-    from encephalon.io.image import image_stem
-
-    return image_stem(Path(path))
-
-
 def _series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
     """The paths, with several DICOM files of one folder (`series/*.dcm`) as that folder."""
     counts = Counter(path.parent for path in paths if _is_slice(path))
@@ -112,30 +119,66 @@ def _is_slice(path: Path) -> bool:
     return path.suffix.lower() in SLICE_SUFFIXES
 
 
-def _collect(path: Path, columns: Columns | None, role: str, query: dict[str, Any]) -> list[Sample]:
-    from encephalon.tables.reading import is_table, read_table
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for: what tables mean, the role of an image, its kind, which of BIDS."""
 
-    if not path.exists():
-        message = f"There is no file or folder {path}: check the path."
-        raise MissingFileError(message)
-    if path.is_file():
-        if is_table(path):
-            return _from_table(read_table(path, columns))
-        return [Sample(file_stem(path), {role: path})]
-    from encephalon.io.bids import is_bids
+    columns: Columns
+    role: str
+    kind: Kind
+    query: dict[str, Any]
 
-    if is_bids(path):
-        return _from_bids(path, role, query)
-    return _from_folder(path, role)
+    def one(self, path: Path) -> Sample:
+        """That file alone."""
+        return Sample(file_id(path, self.columns.id_rule), {self.role: path})
+
+    def collect(self, path: Path) -> list[Sample]:
+        """Every sample that a path means."""
+        from encephalon.io.bids import index_bids, is_bids
+        from encephalon.tables.reading import is_table, read_table
+
+        if not path.exists():
+            message = f"There is no file or folder {path}: check the path."
+            raise MissingFileError(message)
+        if path.is_file():
+            if is_table(path):
+                return _from_table(read_table(path, self.columns))
+            return [self.one(path)]
+        if is_bids(path):
+            datatype: Any = "micr" if self.kind == "picture" else "anat"
+            files = index_bids(path, datatype=datatype, **self.query)
+            return [Sample(file.id, {self.role: file.path}, bids=file) for file in files]
+        return self.folder(path)
+
+    def folder(self, path: Path) -> list[Sample]:
+        """The images of a folder, or the DICOM series in it."""
+        visible = sorted(item for item in path.iterdir() if not item.name.startswith("."))
+        images = [item for item in visible if _is_kind(item, self.kind)]
+        if images:
+            names = {item.name for item in images}
+            return [self.one(item) for item in images if not names & _made_from(item)]
+        folders = [item for item in [path, *visible] if item.is_dir() and is_dicom_folder(item)]
+        if self.kind == "picture" or not folders:
+            raise InputError(_no_images(path, self.kind, visible))
+        folders = [path] if path in folders else folders
+        return [Sample(item.resolve().name or "dicom", {self.role: item}) for item in folders]
 
 
 def _from_table(table: Table) -> list[Sample]:
     from encephalon.tables.checks import FIRST_ROW, checked
 
-    # The target of a table is not needed to predict from it.
-    columns = replace(table.columns, target=None, split=None, group=None)
-    samples = table_samples(checked(replace(table, columns=columns)))
-    empty = next((row for row, one in enumerate(samples, FIRST_ROW) if not one.inputs), None)
+    for name in table.columns.covariates:
+        if name not in table.columns.optional:
+            table.require(name)
+    # The target of a table is not needed to predict from it, and a covariate or a file that cannot
+    # be used spoils its own row alone, when that is read; unless there is no file at all.
+    columns = replace(table.columns, target=None, split=None, group=None, covariates={})
+    samples = table_samples(replace(table, columns=columns))
+    is_any_there = any(path.exists() for one in samples for path in one.inputs.values())
+    looked_at = replace(columns, inputs={}) if is_any_there else columns
+    checked(replace(table, columns=looked_at))
+    bare = (row for row, one in enumerate(samples, FIRST_ROW) if not one.inputs)
+    empty = next(bare, None) if columns.inputs else None
     if empty is not None:
         named = " or ".join(map(repr, columns.inputs.values()))
         message = f"{table.source}, row {empty}: names no file in {named}; drop it."
@@ -143,32 +186,24 @@ def _from_table(table: Table) -> list[Sample]:
     return samples
 
 
-def _from_bids(path: Path, role: str, query: dict[str, Any]) -> list[Sample]:
-    from encephalon.io.bids import index_bids
-
-    return [Sample(file.id, {role: file.path}, bids=file) for file in index_bids(path, **query)]
-
-
-def _from_folder(path: Path, role: str) -> list[Sample]:
-    visible = sorted(item for item in path.iterdir() if not item.name.startswith("."))
-    # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
-    images = [item for item in visible if _is_volume(item) and not item.is_dir()]
-    if images:
-        names = {item.name for item in images}
-        scans = [item for item in images if not names & _made_from(item)]
-        return [Sample(file_stem(item), {role: item}) for item in scans]
-    folders = (
-        [path]
-        if is_dicom_folder(path)
-        else [item for item in visible if item.is_dir() and is_dicom_folder(item)]
-    )
-    if not folders:
-        message = (
-            f"The folder {path} holds no images, no DICOM series and no BIDS dataset: give the "
-            "folder that holds them directly."
+def _no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
+    """Why a folder has nothing for a model of that kind."""
+    wanted, other = _KINDS[kind], next(name for name in _KINDS if name != kind)
+    strange = next((item.name for item in visible if _is_kind(item, other)), None)
+    if strange is not None:
+        return (
+            f"The folder {path} holds {other}s such as {strange}, but this model takes {wanted}: "
+            "choose another model or folder."
         )
-        raise InputError(message)
-    return [Sample(item.resolve().name or "dicom", {role: item}) for item in folders]
+    if kind == "picture":
+        return (
+            f"The folder {path} holds no pictures ({wanted}): give the folder that holds them "
+            "directly, or make a table of all below it with  encephalon table images."
+        )
+    return (
+        f"The folder {path} holds no images, no DICOM series and no BIDS dataset: give the folder "
+        "that holds them directly."
+    )
 
 
 def _made_from(image: Path) -> set[str]:
@@ -184,9 +219,20 @@ def _made_from(image: Path) -> set[str]:
         return set()
 
 
-def _is_volume(path: Path) -> bool:
-    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
+def is_image(path: Path) -> bool:
+    """Whether the name of that file is that of a picture or of a whole volume."""
+    return any(_is_kind(path, kind) for kind in _KINDS)
 
+
+def _is_kind(path: Path, kind: Kind) -> bool:
+    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
+    from encephalon.io.micrograph import is_picture
+
+    # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
+    if path.is_dir():
+        return False
+    if kind == "picture":
+        return is_picture(path)
     return image_suffix(path) not in (None, *SLICE_SUFFIXES)
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -27,12 +29,18 @@ class Columns:
     inputs       the role of each image ("image", "t1", "flair" ...) and its column of file paths
     optional     the roles, and the covariates, that a row may leave empty
     target       the column of what is learnt: file paths, numbers or class names
-    target_kind  "labels" (a label image), "image", "number", or the class names in order
+    target_kind  "labels" (a label image), "image", "number", or the class names in order; a row
+                 without a class is only scored
+    score_only   further classes that a row may have, which are scored and never learnt
     labels       what becomes of a label image: "keep", "nonzero" (binarised), or a mapping from
                  the label, as text, to its new value (labels that it leaves out become 0)
-    covariates   a further input column and "number", or its categories in order
+    covariates   a further input column and "number", or its categories in order; a name with *
+                 or ? stands for every column that it fits ("fc_*"), see `expand`
     group        what may never straddle a split: an animal, a person, a volume
     split        the column that holds "train", "validation" or "test"
+    id_rule      how the name of a file that comes without a table becomes an id: "stem" (without
+                 its suffix), "before-underscore" (3BTRON spec, checklist 1), or a regular
+                 expression with one group; see `file_id`
     """
 
     # Recipes are read through pydantic, which finds here that unknown keys are refused.
@@ -43,10 +51,38 @@ class Columns:
     optional: tuple[str, ...] = ()
     target: str | None = None
     target_kind: Literal["labels", "image", "number"] | tuple[str, ...] = "labels"
+    score_only: tuple[str, ...] = ()
     labels: Literal["keep", "nonzero"] | dict[str, int] = "keep"
     covariates: dict[str, Literal["number"] | tuple[str, ...]] = field(default_factory=dict)
     group: str | None = None
     split: str | None = None
+    id_rule: str = "stem"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in order; none where the target is a number or an image."""
+        return () if isinstance(self.target_kind, str) else tuple(self.target_kind)
+
+    def expand(self, names: Iterable[str]) -> Columns:
+        """The same columns, name patterns of covariates replaced by the `names` that they fit.
+
+        Names come in natural order (fc_2 before fc_10) and only once. What has another meaning, or
+        a covariate of its own, fits no pattern. A pattern that nothing fits stays, and is then a
+        column that the table lacks.
+        """
+        patterns = [name for name in self.covariates if set(name) & set("*?")]
+        if not patterns:
+            return self
+        free = sorted(set(names) - set(self.needed()), key=_natural)
+        fits = {
+            name: [one for one in free if fnmatchcase(one, name)] or [name] for name in patterns
+        }
+        covariates: dict[str, Literal["number"] | tuple[str, ...]] = {}
+        for name, kind in self.covariates.items():
+            found = (one for one in fits.get(name, [name]) if one not in covariates)
+            covariates |= dict.fromkeys(found, kind)
+        optional = [one for name in self.optional for one in fits.get(name, [name])]
+        return replace(self, covariates=covariates, optional=tuple(optional))
 
     def file_columns(self) -> dict[str, str]:
         """Role and column of everything that is a file: the inputs, and a target image."""
@@ -60,6 +96,11 @@ class Columns:
         names = [self.id, *self.inputs.values(), self.target, *self.covariates]
         names += [self.group, self.split]
         return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    pieces = re.findall(r"\d+|\D+", name)
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ _DRAWS = 200
 """Grouped hold-outs tried; the one nearest to the wished size and strata is kept. Our choice:
 beyond this the best of 23 groups (the mice of 3BTRON) hardly improves."""
 
+_FOLD_DRAWS = 50
+"""Folds drawn, each from the next seed, until all have every class. Our choice: the first draw has
+them but where groups are few and of several classes, and more draws then rarely help."""
+
 _BINS = 4
 """Quantile bins that a number is stratified by. Our choice."""
 
@@ -72,33 +76,114 @@ def fold_table(
 ) -> Table:
     """The table with a column "fold" that numbers, in each row, the fold that tests it.
 
-    As many folds as groups leaves one group out at a time. Raises TableError if there are
-    fewer groups (or rows) than folds.
+    As many folds as groups leaves one group out at a time. Stratified by a target with classes,
+    every fold has some of each class. Raises TableError if there are fewer groups (or rows) than
+    folds, in all or in one class.
     """
     require_extra("sklearn", "train", "Splitting a table")
     groups, strata = _groups(table, grouped), _strata(table, stratify)
+    _check_units(table, folds, groups)
+    classes = _classes_to_share(table, stratify)
+    _check_class_units(table, folds, groups, classes)
+    lacking = ""
+    for draw in range(_FOLD_DRAWS):
+        numbers = _fold_numbers(folds, groups, strata, len(table), seed + draw)
+        lacking = _lacking(numbers, classes, folds)
+        if not lacking:
+            return table.with_column(FOLD, [str(number) for number in numbers])
+    message = (
+        f"{table.source}: in {folds} folds, however they are drawn, one has none of the class "
+        f"{lacking!r}; ask for fewer folds, or add groups that have it."
+    )
+    raise TableError(message)
+
+
+def use_fold(table: Table, fold: int, validation: int | None = None) -> Table:
+    """The split that fold `fold` of `fold_table` means.
+
+    That fold validates and the others train; with `validation`, the number of another fold, `fold`
+    is tested and that one validates. Raises TableError for a fold that the table does not have.
+    """
+    numbers = table.texts(FOLD)
+    named = {str(fold): "validation"}
+    if validation is not None:
+        named = {str(validation): "validation", str(fold): "test"}
+        if validation == fold:
+            raise TableError(f"Fold {fold} cannot both test and validate: choose another.")
+    for number in named:
+        if number not in numbers:
+            known = ", ".join(sorted(set(numbers), key=lambda text: (len(text), text)))
+            raise TableError(f"{table.source} has no fold {number}; it has {known}.")
+    parts = [named.get(number, "train") for number in numbers]
+    column = table.columns.split or "split"
+    return _named(table.with_column(column, parts), column)
+
+
+def _check_units(table: Table, folds: int, groups: list[str] | None) -> None:
     units = len(table) if groups is None else len(set(groups))
+    if groups is not None and units == 1:
+        message = (
+            f"{table.source} has one group only, {groups[0]!r} in {table.columns.group!r}: a fold "
+            "that tests it leaves nothing to learn from; add samples of other groups, or name "
+            "another column as the group."
+        )
+        raise TableError(message)
     if not 2 <= folds <= units:
         what = "rows" if groups is None else "groups"
         raise TableError(f"{table.source} has {units} {what}: folds must be 2 to {units}.")
-    numbers = [""] * len(table)
+
+
+def _classes_to_share(table: Table, stratify: Sequence[str]) -> list[str]:
+    """The class of each row that every fold must have some of; "" where there is none."""
+    target, classes = table.columns.target, table.columns.classes
+    if target is None or target not in stratify or not classes:
+        return [""] * len(table)
+    return [cell if cell in classes else "" for cell in table.texts(target)]
+
+
+def _check_class_units(
+    table: Table, folds: int, groups: list[str] | None, classes: list[str]
+) -> None:
+    units: dict[str, set[str]] = {}
+    for row, name in enumerate(classes):
+        units.setdefault(name, set()).add(str(row) if groups is None else groups[row])
+    units.pop("", None)
+    for name, found in units.items():
+        if len(found) < folds:
+            what = "rows" if groups is None else f"groups of {table.columns.group!r}"
+            message = (
+                f"{table.source}: the class {name!r} is in {len(found)} {what}, too few for "
+                f"{folds} folds that all need some of it; ask for at most {len(found)} folds, or "
+                "add more."
+            )
+            raise TableError(message)
+
+
+def _fold_numbers(
+    folds: int, groups: list[str] | None, strata: list[str] | None, count: int, seed: int
+) -> list[int]:
+    """The fold of each of `count` rows."""
+    import warnings
+
+    numbers, rows = [0] * count, range(count)
     splitter = _folder(folds, groups, strata, seed)
-    rows = range(len(table))
-    for number, (_, held) in enumerate(splitter.split(rows, strata, groups)):
-        for row in held:
-            numbers[int(row)] = str(number)
-    return table.with_column(FOLD, numbers)
+    try:
+        with warnings.catch_warnings():
+            # A stratum smaller than the folds is no fault: only classes must be everywhere.
+            warnings.filterwarnings("ignore", "The least populated class")
+            for number, (_, held) in enumerate(splitter.split(rows, strata, groups)):
+                for row in held:
+                    numbers[int(row)] = number
+    except ValueError as error:
+        raise TableError(f"{count} rows cannot be parted into {folds} folds: {error}") from error
+    return numbers
 
 
-def use_fold(table: Table, fold: int) -> Table:
-    """The split that fold `fold` of `fold_table` means: that fold validates, the others train."""
-    numbers = table.texts(FOLD)
-    if str(fold) not in numbers:
-        known = ", ".join(sorted(set(numbers), key=lambda text: (len(text), text)))
-        raise TableError(f"{table.source} has no fold {fold}; it has {known}.")
-    parts = ["validation" if number == str(fold) else "train" for number in numbers]
-    column = table.columns.split or "split"
-    return _named(table.with_column(column, parts), column)
+def _lacking(numbers: list[int], classes: list[str], folds: int) -> str:
+    """A class that some fold lacks; "" where every fold has them all."""
+    have = set(zip(numbers, classes, strict=True))
+    wanted = ((fold, name) for fold in range(folds) for name in sorted({*classes} - {""}))
+    return next((name for fold, name in wanted if (fold, name) not in have), "")
 
 
 def _named(table: Table, column: str) -> Table:

@@ -35,18 +35,25 @@ from encephalon.training.optimisers import (
     build_optimiser,
     build_scheduler,
     freeze,
+    frozen_norms,
 )
 from encephalon.training.runs import RunFolder, write_history
+
+Batch = tuple[Tensor | tuple[Tensor, ...], Tensor]
+"""The input of a network, or its several inputs, and the target."""
 
 
 class Task(Protocol):
     """What a study hands to the loop."""
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+    def batch(self, number: int) -> Batch:
         """Input and target of batch `number`, on the CPU, depending on nothing but the number."""
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """Metrics of `network` on the validation samples."""
+        """Metrics of `network` on the validation samples; none where there are no such samples.
+
+        Training then goes on to its last epoch, whose weights are the result.
+        """
 
 
 @dataclass
@@ -58,6 +65,8 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     best: float = math.nan
     best_epoch: int = -1
+    gained: float = math.nan
+    gained_epoch: int = -1
     stopped: bool = False
 
 
@@ -79,6 +88,9 @@ class Loop:
         Device, precision and processes; see `make_fabric`.
     report
         Called after every step with the progress and the step's losses.
+    freeze_statistics
+        Batch normalisations that are frozen keep their means and variances too; without it every
+        training batch changes them, as in much published work.
     """
 
     def __init__(
@@ -89,10 +101,12 @@ class Loop:
         run: RunFolder,
         fabric: lightning.Fabric,
         report: Report | None = None,
+        freeze_statistics: bool = True,
     ) -> None:
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
         self.report = report or (lambda _progress, _losses: None)
-        freeze(network, settings.freeze)
+        freeze(network, settings.freeze, settings.unfreeze)
+        self.still = frozen_norms(network) if freeze_statistics else []
         self.total_steps = settings.epochs * settings.steps_per_epoch
         self.loss = WeightedLoss([Term(t.name, t.weight, t.options) for t in settings.losses])
         self.to_start = DistanceToStart(network, settings.l2_to_start)
@@ -131,14 +145,17 @@ class Loop:
             loader.close()
         return self.best_state
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, step: int) -> Batch:
         number = step * self.fabric.world_size + self.fabric.global_rank
         return self.task.batch(number)
 
-    def _step(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
-        image, target = (self.fabric.to_device(tensor) for tensor in batch)
+    def _step(self, batch: Batch) -> dict[str, float]:
+        given, target = cast(Batch, self.fabric.to_device(batch))
+        inputs = given if isinstance(given, tuple) else (given,)
         self.network.train()
-        total, terms = self.loss(self.network(image).float(), target)
+        for module in self.still:
+            module.eval()
+        total, terms = self.loss(self.network(*inputs).float(), target)
         if self.settings.l2_to_start > 0:
             total = total + self.to_start(self.network.module)
         # Before the weights are touched, and reduced first so that all processes stop together.
@@ -202,31 +219,46 @@ class Loop:
         row |= {f"val_{name}": value for name, value in metrics.items()}
         progress.sums = {}
         progress.history.append(row)
-        self._judge(row)
+        self._judge(row, validated=bool(metrics))
         if self.fabric.is_global_zero:
             write_history(self.run.history, progress.history)
             _write_events(self.run, row)
 
-    def _judge(self, row: Mapping[str, float]) -> None:
-        """Keep the best weights; stop when `patience` epochs brought nothing better."""
-        settings, progress = self.settings, self.progress
-        if settings.monitor not in row:
-            known = ", ".join(sorted(row))
-            message = (
-                f"The recipe monitors {settings.monitor!r}, which an epoch does not have: monitor "
-                f"one of {known}."
-            )
-            raise RunError(message)
-        value, sign = row[settings.monitor], 1.0 if settings.monitor_mode == "max" else -1.0
-        if math.isnan(progress.best) or sign * (value - progress.best) > 0:
-            progress.best, progress.best_epoch = value, int(row["epoch"])
+    def _judge(self, row: Mapping[str, float], validated: bool) -> None:
+        """Keep the best weights; stop when `patience` epochs brought nothing better.
+
+        Without validation the last weights are the ones to keep, and a plateau is one of the
+        training loss.
+        """
+        settings, progress, epoch = self.settings, self.progress, int(row["epoch"])
+        sign = 1.0 if settings.monitor_mode == "max" else -1.0
+        value = self._monitored(row) if validated else -sign * row["train_loss"]
+
+        def gain(reference: float) -> float:
+            is_first = not validated or math.isnan(reference)
+            return math.inf if is_first else sign * (value - reference)
+
+        if gain(progress.best) > 0:
+            progress.best, progress.best_epoch = value, epoch
             self.best_state = {
                 k: v.detach().cpu().clone() for k, v in self.average.state_dict().items()
             }
+        if gain(progress.gained) > settings.min_delta:
+            progress.gained, progress.gained_epoch = value, epoch
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(value)
-        waited = int(row["epoch"]) - progress.best_epoch
+        waited = epoch - progress.gained_epoch
         progress.stopped = settings.patience is not None and waited >= settings.patience
+
+    def _monitored(self, row: Mapping[str, float]) -> float:
+        if self.settings.monitor not in row:
+            known = ", ".join(sorted(row))
+            message = (
+                f"The recipe monitors {self.settings.monitor!r}, which an epoch does not have: "
+                f"monitor one of {known}."
+            )
+            raise RunError(message)
+        return row[self.settings.monitor]
 
     def save(self) -> None:
         """Write a checkpoint (the first process only)."""
@@ -269,13 +301,13 @@ class Loop:
 class _Ahead:
     """Make the next batch in a thread while the current one is learnt from."""
 
-    def __init__(self, make: Callable[[int], tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, make: Callable[[int], Batch]) -> None:
         self.make = make
         # One thread beside the network's: two teams of threads on the same cores slow both.
         self.pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
-        self.next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+        self.next: tuple[int, Future[Batch]] | None = None
 
-    def get(self, step: int) -> tuple[Tensor, Tensor]:
+    def get(self, step: int) -> Batch:
         """The batch of `step`, with that of the next step begun."""
         future = self.next[1] if self.next and self.next[0] == step else None
         future = future or self.pool.submit(self.make, step)

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses by name, and their weighted sum as a recipe asks for it.
 
-Overlap losses take logits (B, C, ...) and targets in [0, 1] of the same shape. Distance losses take
-signed distances, in voxels, positive inside. Each returns a scalar tensor.
+Overlap losses take logits (B, C, ...) and targets in [0, 1] of the same shape. The loss of classes
+takes logits (B, C, ...) of which one is true. Distance losses take signed distances, in voxels,
+positive inside. Each returns a scalar tensor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from encephalon.errors import RecipeError
+from encephalon.errors import RecipeError, did_you_mean
 
 #: Smoothing of the overlap losses, as in the published training of brainy (nobrainer spec 3.4).
 EPSILON = 1e-7
@@ -46,6 +48,55 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return nnf.binary_cross_entropy_with_logits(logits, target)
 
 
+def class_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    weights: Sequence[float] | None = None,
+    smoothing: float = 0.0,
+    columns: int | None = None,
+) -> Tensor:
+    """Cross-entropy of the softmax over C, for targets that are shares of each class.
+
+    A sample weighs what its classes weigh, sum(target * weights), in a plain mean over the batch,
+    which is not divided by the sum of the weights (3BTRON: spec section 4). `smoothing` moves that
+    share of each target evenly to all classes (Szegedy et al. 2016), and leaves the weight alone.
+    Only the first `columns` of C are looked at, where the others belong to another loss.
+    Raises RecipeError for another number of weights than of classes.
+    """
+    logits, target = logits[:, :columns], target[:, :columns]
+    classes = logits.shape[1]
+    soft = (1 - smoothing) * target + smoothing / classes
+    losses = -(soft * logits.log_softmax(dim=1)).sum(dim=1)
+    if weights is None:
+        return losses.mean()
+    if len(weights) != classes:
+        message = (
+            f"The recipe gives {len(weights)} weights to the loss 'class-cross-entropy', but there "
+            f"are {classes} classes: give one for each."
+        )
+        raise RecipeError(message)
+    shape = (1, classes, *[1] * (logits.dim() - 2))
+    return (losses * (target * logits.new_tensor(weights).view(shape)).sum(dim=1)).mean()
+
+
+def attention(log_odds: Tensor, target: Tensor, columns: int, emphasis: float = 4.0) -> Tensor:
+    """Whether a network attends to the places where the answer is known to lie.
+
+    Both tensors are (B, columns + places): the classes, which are another loss's, then the log-odds
+    of attention and the wished share of it, in [0, 1], at each place. The loss is binary
+    cross-entropy, in which wished places weigh `emphasis` times as much, plus Dice. A sample whose
+    answer lies nobody knows where has negative wishes, and is left out.
+    """
+    log_odds, target = log_odds[:, columns:], target[:, columns:]
+    known = (target >= 0).all(dim=1)
+    if not known.any():
+        return log_odds.sum() * 0
+    log_odds, target = log_odds[known], target[known]
+    weight = log_odds.new_tensor(emphasis)
+    entropy = nnf.binary_cross_entropy_with_logits(log_odds, target, pos_weight=weight)
+    return entropy + dice(log_odds, target, epsilon=1.0)
+
+
 def distance(predicted: Tensor, target: Tensor, far: float = 6.0, focus: float = 4.0) -> Tensor:
     """Smooth absolute error of signed distances, heavier near the border.
 
@@ -69,6 +120,8 @@ def _overlap(probability: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "attention": attention,
+    "class-cross-entropy": class_cross_entropy,
     "cross-entropy": cross_entropy,
     "dice": dice,
     "distance": distance,
@@ -87,6 +140,14 @@ class Term:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _check_options(term: Term) -> None:
+    known = list(signature(LOSSES[term.name]).parameters)[2:]
+    for option in term.options:
+        if option not in known:
+            meant = did_you_mean(option, known, "it takes:") if known else "it takes none."
+            raise RecipeError(f"Unknown option {option!r} of the loss {term.name!r}; {meant}")
+
+
 class WeightedLoss:
     """The weighted sum of several losses, which also reports each of them."""
 
@@ -98,6 +159,7 @@ class WeightedLoss:
                     f"choose from {', '.join(sorted(LOSSES))}."
                 )
                 raise RecipeError(message)
+            _check_options(term)
         self.terms = tuple(terms)
 
     def __call__(self, predicted: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
@@ -54,22 +55,49 @@ def build_scheduler(
     return LambdaLR(optimiser, factor)
 
 
-def freeze(network: nn.Module, prefixes: Sequence[str]) -> list[str]:
+def freeze(network: nn.Module, prefixes: Sequence[str], unfreeze: Sequence[str] = ()) -> list[str]:
     """Stop training every parameter whose module path starts with one of `prefixes`.
 
     A prefix matches whole path elements ("down" matches "down.0.weight", never "downsample").
-    Returns the frozen names; raises RecipeError for a prefix that matches nothing.
+    What lies under one of `unfreeze` is trained all the same. Returns the frozen names; raises
+    RecipeError for a prefix that matches nothing, or unfreezes what was not frozen.
     """
     names = [name for name, _ in network.named_parameters()]
-    for prefix in prefixes:
-        if not any(_under(name, prefix) for name in names):
-            parts = sorted({name.split(".")[0] for name in names})
-            message = f"The recipe freezes {prefix!r}, but the network only has {', '.join(parts)}."
-            raise RecipeError(message)
-    frozen = [name for name in names if any(_under(name, prefix) for prefix in prefixes)]
+    frozen = _select(names, prefixes, "freezes")
+    freed = _select(frozen, unfreeze, "unfreezes")
+    frozen = [name for name in frozen if name not in freed]
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
     return frozen
+
+
+def frozen_norms(network: nn.Module) -> list[nn.Module]:
+    """The batch normalisations of `network` none of whose weights is trained.
+
+    In training mode they would go on to change their means and variances with every batch.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    weights = [(module, list(module.parameters(recurse=False))) for module in norms]
+    return [module for module, own in weights if own and not any(p.requires_grad for p in own)]
+
+
+def _select(names: Sequence[str], prefixes: Sequence[str], does: str) -> list[str]:
+    """Those of `names` under one of `prefixes`, each of which must have some."""
+    for prefix in prefixes:
+        if not any(_under(name, prefix) for name in names):
+            there = "the network only has" if does == "freezes" else "what it freezes only has"
+            parts = ", ".join(_parts(names, prefix)) or "nothing"
+            raise RecipeError(f"The recipe {does} {prefix!r}, but {there} {parts}.")
+    return [name for name in names if any(_under(name, prefix) for prefix in prefixes)]
+
+
+def _parts(names: Sequence[str], path: str) -> list[str]:
+    """What there is beside `path`, in the deepest part of the network that leads to it."""
+    parents = path.split(".")[:-1]
+    while parents and not any(_under(name, ".".join(parents)) for name in names):
+        parents.pop()
+    inside = [name for name in names if not parents or _under(name, ".".join(parents))]
+    return sorted({".".join(name.split(".")[: len(parents) + 1]) for name in inside})
 
 
 def _under(name: str, prefix: str) -> bool:

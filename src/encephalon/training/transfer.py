@@ -1,24 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start a network from a trained model: strict, but for a head that has other outputs."""
+"""Start a network from a trained model: strict, but for a head that has other outputs.
+
+Or start its encoder alone from the weights of a backbone.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from encephalon.errors import ModelError
+from encephalon.errors import ModelError, RecipeError
 from encephalon.models import ModelFolder, PublishedFile, find_model
-from encephalon.models.folder import check_state
+from encephalon.models.content import check_content
+from encephalon.models.folder import check_state, read_tensors
+from encephalon.networks.keras_layout import keras_unet_shapes
+from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
+from encephalon.networks.published_classifier import from_published_names
+from encephalon.networks.registry import network_factory
+from encephalon.networks.state_dict import read_state_dict
 
-__all__ = ["HEAD", "start_from"]
+__all__ = ["HEAD", "load_encoder", "start_from"]
 
 #: The module that every network here ends in, and the only one that may differ from its start.
 HEAD = "head"
+
+#: What comes before the names of an encoder's weights in a model of this kind, and in 3BTRON's.
+_ENCODER_PREFIXES = ("encoder.", "image_features_.")
+#: torchvision's names of the layer that tells classes, the first kernels, and a counter of batches.
+_CLASSES, _STEM, _COUNTER = "fc.", "conv1.weight", "num_batches_tracked"
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +42,7 @@ logger = logging.getLogger(__name__)
 def start_from(network: nn.Module, source: str) -> list[str]:
     """Fill `network` from the model `source` and return the names of the weights that stay fresh.
 
-    `source` is a model's name, a model folder, a run folder or a published weights file (.h5).
+    `source` is a model's name, a model folder, a run folder or a published weights file (.h5, .pt).
     Every weight must be there with its very shape; only the head, when its shape differs, is left
     as it was drawn, whole. What stayed fresh is logged. Raises ModelError for a model that is not
     on this machine or does not fit, before a single weight is replaced.
@@ -42,27 +58,34 @@ def start_from(network: nn.Module, source: str) -> list[str]:
 
 
 def _from_folder(network: nn.Module, model: ModelFolder) -> list[str]:
-    tensors = model.tensors()
+    return _fill(network, model.tensors(), f"{model.path}, as the start of this recipe's network")
+
+
+def _fill(network: nn.Module, tensors: Mapping[str, NDArray[Any]], source: str) -> list[str]:
     state = network.state_dict()
     fresh = _fresh_head({name: tuple(value.shape) for name, value in state.items()}, tensors)
     kept = {name: array for name, array in tensors.items() if not (fresh and _in_head(name))}
     wanted = {name: tuple(value.shape) for name, value in state.items() if name not in fresh}
-    check_state(kept, wanted, f"{model.path}, as the start of this recipe's network")
+    check_state(kept, wanted, source)
     loaded = {name: torch.from_numpy(array).to(state[name]) for name, array in kept.items()}
     network.load_state_dict({**state, **loaded})
     return fresh
 
 
 def _from_published(network: nn.Module, model: PublishedFile) -> list[str]:
-    from encephalon.networks.keras_layout import keras_unet_shapes
-    from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
-
-    if not isinstance(network, KerasUNet):
+    if not isinstance(network, network_factory(model.network)):  # type: ignore[arg-type]
         message = (
-            f"{model.path}: published weights belong to the network 'keras-unet', but the recipe "
-            f"builds a {type(network).__name__}: start from a model folder of that network."
+            f"{model.path}: published weights belong to the network {model.network!r}, but the "
+            f"recipe builds {type(network).__name__}: start from a model folder of that network."
         )
         raise ModelError(message)
+    if isinstance(network, KerasUNet):
+        return _from_keras(network, model)
+    source = f"{model.path}, as the start of this recipe's network"
+    return _fill(network, from_published_names(model.tensors()), source)
+
+
+def _from_keras(network: KerasUNet, model: PublishedFile) -> list[str]:
     layers = model.layers(keras_unet_shapes())
     same_head = tuple(network.head.weight.shape[:1]) == layers[-1][1]["bias"].shape
     load_keras_layers(network, layers, with_head=same_head)
@@ -80,3 +103,66 @@ def _fresh_head(
 
 def _in_head(name: str) -> bool:
     return name.startswith(HEAD + ".")
+
+
+def load_encoder(network: nn.Module, path: str | Path) -> None:
+    """Fill `network.encoder` from a file of weights: a torchvision ResNet, or a model of this kind.
+
+    The file is .safetensors, or a state dictionary that `torch.save` wrote; what it knows of
+    classes (`fc.*`, a head) is passed over. Where it was made for colour and the network sees
+    grey, its kernels are summed over the colours, which is what it would say of three equal
+    channels; the other way round each colour gets an equal share. Either is logged.
+    Raises RecipeError for a network without an encoder, MissingFileError, and ModelError for a
+    file that does not fit, before a single weight is replaced.
+    """
+    encoder = getattr(network, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        message = (
+            f"{path}: weights of an encoder were given, but the {type(network).__name__} of these "
+            "options has none: let it see the image, or leave the file out."
+        )
+        raise RecipeError(message)
+    file_path = Path(path).expanduser()
+    state = encoder.state_dict()
+    tensors = _encoder_tensors(file_path)
+    _match_stem(tensors, state, file_path)
+    # Older files do not have these counters, which nothing depends on.
+    counters = {name for name in state if name.endswith(_COUNTER) and name not in tensors}
+    shapes = {name: tuple(value.shape) for name, value in state.items() if name not in counters}
+    check_state(tensors, shapes, f"{file_path}, as the encoder of this recipe's network")
+    loaded = {name: torch.from_numpy(array).to(state[name]) for name, array in tensors.items()}
+    encoder.load_state_dict({**state, **loaded})
+    logger.info("started the encoder from %s", file_path)
+
+
+def _encoder_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The weights of the backbone in a file, under torchvision's names."""
+    if path.suffix.lower() == ".safetensors":
+        check_content(path, "weights of an encoder (.safetensors)")
+        tensors = read_tensors(path)
+    else:
+        tensors = read_state_dict(path)
+    for prefix in _ENCODER_PREFIXES:
+        inside = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if inside:
+            return inside
+    return {name: array for name, array in tensors.items() if not name.startswith(_CLASSES)}
+
+
+def _match_stem(
+    tensors: dict[str, NDArray[Any]], state: Mapping[str, torch.Tensor], path: Path
+) -> None:
+    """Bring the first kernels, (out, channels, rows, columns), to the network's channels."""
+    kernels = tensors.get(_STEM)
+    channels = state[_STEM].shape[1] if _STEM in state else None
+    if kernels is None or kernels.ndim != 4 or {kernels.shape[1], channels} != {1, 3}:
+        return
+    grey = kernels.astype(np.float32).sum(axis=1, keepdims=True)
+    tensors[_STEM] = grey if channels == 1 else np.repeat(grey / 3, 3, axis=1)
+    logger.info(
+        "%s is for images of %d channels and the network for %d: its first kernels were %s.",
+        path,
+        kernels.shape[1],
+        channels,
+        "summed over the colours" if channels == 1 else "shared evenly among the colours",
+    )

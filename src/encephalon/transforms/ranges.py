@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+# Beyond a factor of ten nothing of a picture is left to learn from.
+_Magnification = Annotated[float, Field(ge=0.1, le=10)]
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,51 @@ class SynthesisRanges:
     bias: float = 0.5
     noise: float = 0.08
     gamma: float = 0.3
+
+
+@dataclass(frozen=True)
+class PlanarRanges:
+    """How a training picture is varied; each strength is drawn uniformly from its range.
+
+    Attributes
+    ----------
+    flip_columns, flip_rows
+        Mirror left-right, and top-bottom, in half of the draws.
+    quarter_turns
+        Turn by a multiple of 90 degrees.
+    rotation
+        Largest turn, degrees.
+    scale
+        Range of magnification.
+    shift
+        Largest displacement, as a share of the image.
+    gamma, contrast
+        Largest change of each, as factors exp(±x).
+    brightness
+        Largest level added or taken away, in standard deviations of the image.
+    noise
+        Largest standard deviation of added Gaussian noise, in standard deviations of the image.
+    blur
+        Largest standard deviation of a Gaussian blur, pixels.
+    cutout
+        Largest side of an erased square, as a share of the image.
+    mixup
+        Parameter of the beta distribution that mixes pairs of images; 0 mixes none.
+    """
+
+    # Recipes are read through pydantic, which finds here that unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+    flip_columns: bool = True
+    flip_rows: bool = True
+    quarter_turns: bool = True
+    rotation: Annotated[float, Field(ge=0, le=180)] = 15.0
+    scale: tuple[_Magnification, _Magnification] = (0.85, 1.2)
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.08
+    gamma: Annotated[float, Field(ge=0, le=2)] = 0.25
+    contrast: Annotated[float, Field(ge=0, le=2)] = 0.2
+    brightness: Annotated[float, Field(ge=0, le=2)] = 0.1
+    noise: Annotated[float, Field(ge=0, le=2)] = 0.15
+    blur: Annotated[float, Field(ge=0, le=10)] = 1.0
+    cutout: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=5)] = 0.0

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grad-CAM: where in an image a classifier found what speaks for a class.
+
+Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74. The graph of gradients begins at the layer that the
+map is taken from, so that frozen parameters and further inputs (covariates) make no difference.
+MONAI's own takes one input and asks the parameters for gradients, which a frozen network refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from encephalon.errors import UsageError
+
+__all__ = ["Target", "find_layer", "grad_cam"]
+
+Target = int | Sequence[int] | None
+
+
+def grad_cam(
+    network: nn.Module, inputs: tuple[Tensor, ...], layer: str, target: Target = None
+) -> NDArray[np.float32]:
+    """Return the map of each of B images, (B, h, w) or (B, d, h, w), on the grid of the layer.
+
+    The map is relu(sum_k mean(gradient of the logit by channel k) x channel k), without any scale:
+    0 where nothing speaks for the class.
+
+    network  called as network(*inputs), in evaluation mode for the time; returns logits (B, C)
+    inputs   what the network takes, each with B samples first
+    layer    dotted path of the module whose output (B, K, ...) is explained; of a module that is
+             called several times, the last call
+    target   index of the class, for all or one each; None is the most likely class of each
+
+    Raises UsageError for an unknown layer, one whose output is no stack of channels or has no way
+    to the logits, and for a class that the network does not have.
+    """
+    module = find_layer(network, layer)
+    with torch.enable_grad():
+        with _evaluating(network), _watching(module) as seen:
+            logits: Tensor = network(*inputs)
+        channels = _channels(seen, layer)
+        score = logits.gather(1, _targets(logits, target)[:, None]).sum()
+        gradient = _gradient(score, channels, layer)
+    weights = gradient.mean(dim=tuple(range(2, gradient.ndim)), keepdim=True)
+    values = torch.relu((weights * channels.detach()).sum(dim=1))
+    return values.float().cpu().numpy()
+
+
+def find_layer(network: nn.Module, layer: str) -> nn.Module:
+    """Return the module at a dotted path; raises UsageError with the nearest paths otherwise."""
+    modules: dict[str, nn.Module] = {
+        name: module for name, module in network.named_modules() if name
+    }
+    if layer in modules:
+        return modules[layer]
+    near = get_close_matches(layer, modules, n=3, cutoff=0.0)
+    message = f"The network has no layer {layer!r}: the nearest are {', '.join(near) or 'none'}."
+    raise UsageError(message)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards each module in the mode that it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _watching(module: nn.Module) -> Iterator[list[Any]]:
+    """Cut the graph at the module's output, and keep that output; the hook never stays behind."""
+    seen: list[Any] = []
+
+    def cut(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor):
+            seen.append(output)
+            return output
+        seen.append(output.detach().requires_grad_())
+        return seen[-1].clone()  # layers that work in place must not change what is explained
+
+    handle = module.register_forward_hook(cut)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _channels(seen: Sequence[Any], layer: str) -> Tensor:
+    if not seen:
+        raise UsageError(f"The layer {layer!r} is not used for these inputs: choose another layer.")
+    output = seen[-1]
+    if isinstance(output, Tensor) and output.ndim > 2:
+        return output
+    kind = f"of the shape {tuple(output.shape)}" if isinstance(output, Tensor) else "no tensor"
+    message = (
+        f"The output of the layer {layer!r} is {kind}: choose one with a map for each channel."
+    )
+    raise UsageError(message)
+
+
+def _targets(logits: Tensor, target: Target) -> Tensor:
+    """(B,) the class to explain for each sample."""
+    if target is None:
+        return logits.detach().argmax(dim=1)
+    count, classes = logits.shape
+    chosen = torch.as_tensor(target, device=logits.device).long().expand(count)
+    if bool(((chosen < 0) | (chosen >= classes)).any()):
+        message = f"The network has {classes} classes, from 0, and {target} is none of them."
+        raise UsageError(message)
+    return chosen
+
+
+def _gradient(score: Tensor, channels: Tensor, layer: str) -> Tensor:
+    found: tuple[Tensor | None, ...] = (None,)
+    if score.requires_grad:
+        found = torch.autograd.grad(score, (channels,), allow_unused=True)
+    if found[0] is None:
+        message = f"The logits do not depend on the layer {layer!r}: choose one on the way to them."
+        raise UsageError(message)
+    return found[0]

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep arrays that are slow to make, by what they were made from, in a folder that stays small.
+
+An entry that is damaged, half written or gone is made again: losing one costs time and nothing
+else. That is why entries are not flushed to the disk, and why a folder that cannot be written to
+only means that nothing is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ArrayCache"]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ArrayCache:
+    """Named arrays by key; several processes and threads may share one folder.
+
+    The key is any text that changes whenever the arrays would: the SHA-256 of a file
+    (`encephalon.io.sha256`), and the settings that it was treated with.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], limit: int) -> None:
+        """Keep at most about `limit` bytes in `folder`; the entries unused longest go first."""
+        self.folder = Path(folder)
+        self.limit = limit
+        self._written = 0
+        self._swept = False
+
+    def get(self, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of `key`: kept ones, otherwise those of `make()`, which are kept then.
+
+        Whatever `make` raises passes through, and nothing is kept.
+        """
+        path = self._path(key)
+        arrays = _load(path)
+        if arrays is None:
+            arrays = make()
+            with suppress(OSError):  # a full disk, or a folder of somebody else
+                self._keep(path, arrays)
+        return arrays
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return self.folder / name[:2] / f"{name[2:]}.npz"
+
+    def _keep(self, path: Path, arrays: Arrays) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{uuid4().hex}.part")
+        try:
+            with part.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **arrays)
+            self._written += part.stat().st_size
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        # Looking through the folder takes time, so it may outgrow its limit by a little.
+        if not self._swept or self._written > self.limit // 16:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the entries unused longest, and parts that a killed process left, beyond limit."""
+        self._swept, self._written = True, 0
+        found = []
+        for path in self.folder.glob("*/*"):
+            with suppress(OSError):  # another process was quicker
+                status = path.stat()
+                found.append((status.st_mtime_ns, status.st_size, path))
+        excess = sum(size for _, size, _ in found) - self.limit
+        for _, size, path in sorted(found):
+            if excess <= 0:
+                break
+            with suppress(OSError):
+                path.unlink()
+            excess -= size
+
+
+def _load(path: Path) -> Arrays | None:
+    """The arrays of an entry, whose checksums are compared; None when there is no whole one."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as entry:
+            arrays = {name: entry[name] for name in entry.files}
+    except Exception:  # noqa: BLE001 - damage makes numpy and zipfile raise a dozen classes
+        return None
+    with suppress(OSError):
+        os.utime(path)  # used now, so it goes last
+    return arrays

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two models on the same images: which is better, and could it be chance?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from encephalon.errors import TableError, UsageError
+from encephalon.evaluation.classification import classification_figures
+from encephalon.evaluation.comparison import compare_correct, compare_paired
+from encephalon.evaluation.figure import Figure
+from encephalon.studies.micrographs.scored import Scored
+
+__all__ = ["compare", "units_of_images"]
+
+
+def compare(
+    first: Scored, second: Scored, group: str | None = None, *, seed: int = 0, repeats: int = 2000
+) -> dict[str, Any]:
+    """Compare two models on the labelled images that both have scored.
+
+    The result holds `n` images in `units` groups, how many labelled ones were `left_out` because
+    only one model scored them, the balanced accuracies `first` and `second`, the Interval of their
+    `difference` (first minus second; groups are drawn), and of `test` (McNemar's on images, or
+    Wilcoxon's on the share of right answers of each group) the `p_value`, and the units
+    `first_better`, `second_better` and `ties`.
+    Raises TableError when no image is common or one has two classes, UsageError for other classes.
+    """
+    one, two, left_out = _matched(first, second)
+    groups = units_of_images(one, group)
+    figures = [
+        classification_figures(each.truth, each.probabilities)["balanced_accuracy"]
+        for each in (one, two)
+    ]
+    difference = Figure(len(one), lambda w: figures[0].weigh(w) - figures[1].weigh(w))
+    right = [(each.predicted == each.truth).astype(np.float64) for each in (one, two)]
+    tested = compare_correct(*right) if groups is None else compare_paired(*right, groups=groups)
+    return {
+        "n": len(one),
+        "units": len(one) if groups is None else len(set(groups)),
+        "left_out": left_out,
+        "first": figures[0].value,
+        "second": figures[1].value,
+        "difference": difference.interval(groups, seed=seed, repeats=repeats),
+        "test": tested.test,
+        "p_value": tested.p_value,
+        "first_better": tested.first_better,
+        "second_better": tested.second_better,
+        "ties": tested.ties,
+    }
+
+
+def units_of_images(scored: Scored, group: str | None) -> list[str] | None:
+    """The unit of each image; one without a group is a unit of its own."""
+    if group is None:
+        return None
+    cells = zip(scored.column(group), scored.ids, strict=True)
+    return [cell or f"image {name}" for cell, name in cells]
+
+
+def _matched(first: Scored, second: Scored) -> tuple[Scored, Scored, int]:
+    """The common labelled images of both, in the first's order, and the number of the others."""
+    if first.classes != second.classes:
+        message = (
+            f"Models of the classes {', '.join(first.classes)} and {', '.join(second.classes)} "
+            "cannot be compared: they must have the same classes in the same order."
+        )
+        raise UsageError(message)
+    one, two = first.labelled, second.labelled
+    there = {name: place for place, name in enumerate(two.ids)}
+    kept = [place for place, name in enumerate(one.ids) if name in there]
+    if not kept:
+        message = "The two sets of predictions have no labelled image in common: compare their ids."
+        raise TableError(message)
+    left_out = len(one) + len(two) - 2 * len(kept)
+    one = one.select(np.array(kept))
+    two = two.select(np.array([there[name] for name in one.ids]))
+    differ = np.flatnonzero(one.truth != two.truth)
+    if differ.size:
+        message = (
+            f"{one.ids[differ[0]]}: the two sets of predictions give it different true classes, so "
+            "they are not of the same table."
+        )
+        raise TableError(message)
+    return one, two, left_out

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an image is like those that a model was trained on, by what is measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+
+from encephalon.inference.predictor import Quality
+
+__all__ = ["judge"]
+
+Range = tuple[float, float]
+
+#: Facts that are compared as ratios, and the factor by which they may leave the training range:
+#: our choice. Objects a third larger or smaller are another magnification.
+_FACTORS = {"pixel_size_nm": 1.3, "rows": 1.5, "columns": 1.5}
+#: How far the other facts may leave it, as a share of its width, and at least (our choice): the
+#: range is that of 98 % of training images, so that a fiftieth of any set lies outside.
+_SHARE, _LEAST = 0.5, 0.01
+_WORDS = {
+    "pixel_size_nm": "pixel size in nm",
+    "rows": "number of rows",
+    "columns": "number of columns",
+    "saturated": "share of saturated pixels",
+}
+
+
+def judge(facts: Mapping[str, float], ranges: Mapping[str, Range]) -> Quality | None:
+    """Return "check" with the reasons in words where a fact lies outside its training range.
+
+    None where nothing is known of the training images. A pixel size that is not known is a reason
+    only if those of the training images were.
+    """
+    known = {name: pair for name, pair in ranges.items() if all(map(isfinite, pair))}
+    if not known:
+        return None
+    reasons = [_reason(name, facts.get(name, float("nan")), *known[name]) for name in known]
+    found = tuple(reason for reason in reasons if reason)
+    return Quality("check" if found else "ok", found)
+
+
+def _reason(name: str, value: float, low: float, high: float) -> str:
+    words = _WORDS.get(name, name.replace("_", " "))
+    span = f"{low:.4g} to {high:.4g}" if high > low else f"{low:.4g}"
+    if not isfinite(value):
+        return f"the {words} is not known, and was {span} in training" if name in _FACTORS else ""
+    if name in _FACTORS:
+        outside = value < low / _FACTORS[name] or value > high * _FACTORS[name]
+    else:
+        room = max(_SHARE * (high - low), _LEAST)
+        outside = value < low - room or value > high + room
+    return f"the {words} is {value:.4g}, and was {span} in training" if outside else ""

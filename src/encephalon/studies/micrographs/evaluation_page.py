@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages of a training run and of an evaluation: what was learnt, and how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.reports import (
+    DotGroup,
+    Html,
+    Page,
+    Series,
+    dot_chart,
+    facts,
+    figure,
+    gallery,
+    grid,
+    line_chart,
+    note,
+    paragraph,
+    table,
+    tag,
+)
+from encephalon.reports.markup import join, number
+from encephalon.studies.micrographs.explanation_page import (
+    LEGEND,
+    importance_block,
+    location_block,
+)
+from encephalon.studies.micrographs.recipe import class_names, micrograph_settings
+from encephalon.studies.micrographs.run_sections import audit_blocks, data_blocks, decision_blocks
+from encephalon.studies.micrographs.sections import (
+    FIGURES,
+    assessment_sections,
+    assessment_tiles,
+    comparison_table,
+)
+from encephalon.studies.micrographs.words import span
+
+if TYPE_CHECKING:
+    from encephalon.evaluation.intervals import Interval
+    from encephalon.recipes.schema import Recipe
+    from encephalon.studies.micrographs.decision import Decision
+    from encephalon.studies.micrographs.evaluation import Assessment
+    from encephalon.studies.micrographs.examples import Example
+    from encephalon.studies.micrographs.location import Location
+    from encephalon.studies.micrographs.parting import Plan
+
+__all__ = ["assessment_sections", "write_training_report"]
+
+History = Sequence[Mapping[str, float]]
+
+#: Curves that can be told apart by their colours; more have one.
+_NAMED_CURVES = 6
+_CURVES = {
+    "val_loss": "validation loss",
+    "train_loss": "training loss",
+    "val_balanced_accuracy": "validation balanced accuracy",
+    "val_roc_auc": "validation ROC AUC",
+}
+_BASELINES = {
+    "texture": "texture features and logistic regression",
+    "covariates": "covariates alone",
+    "shuffled": "the same network taught shuffled labels",
+}
+_MODEL = "this model"
+
+
+def write_training_report(
+    path: Path,
+    *,
+    recipe: Recipe,
+    plan: Plan,
+    histories: Mapping[str, History],
+    assessment: Assessment,
+    decision: Decision,
+    baselines: Mapping[str, Assessment] | None = None,
+    comparisons: Mapping[str, Mapping[str, Any]] | None = None,
+    held_out: Assessment | None = None,
+    examples: tuple[Sequence[Example], Sequence[Example]] = ((), ()),
+    location: Location | None = None,
+    importance: Mapping[str, Interval] | None = None,
+    about: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
+) -> Path:
+    """Write the page of a training run to `path` and return that.
+
+    plan         which rows trained, validated and tested, with the audit of that
+    histories    rows of history.csv by the name of their network: "fold 0" ..., "final"
+    assessment   of the test predictions of all folds together, or of the test part
+    decision     fitted on all validation predictions: the calibration and thresholds that ship
+    baselines    assessments on the same rows, by name: "texture", "covariates", "shuffled"
+    comparisons  what `comparison.compare(model, baseline)` returned, by the baseline's name
+    held_out     of the rows that no fold knew, by the final model
+    examples     the most certain images, and the least certain ones, with their maps
+    location     how much of the maps lies in known boxes
+    importance   growth of the log loss when a covariate is dealt out anew
+    about        further facts of the run: name and value
+    """
+    others = dict(baselines or {})
+    page = Page(
+        title=recipe.title or recipe.name,
+        kicker="Encephalon · training of a classifier of micrographs",
+        lead=_lead(recipe, plan, assessment),
+        legend=[LEGEND] if any(examples) else [],
+    )
+    if not plan.audit.clean:
+        words = "This split leaks, so every figure on this page flatters the model."
+        page.add(*(note(each, "fail") for each in (words, *plan.audit.sentences())))
+    page.add(assessment_tiles(assessment))
+    if others:
+        page.section("Beside the baselines", *_beside(assessment, others, comparisons or {}))
+    assessment_sections(page, assessment)
+    if held_out is not None:
+        page.section("Held-out rows, scored once", assessment_tiles(held_out))
+        assessment_sections(page, held_out, "Held out: ")
+    page.section("Thresholds and calibration that ship", *decision_blocks(decision, recipe))
+    if any(examples):
+        page.section("The most and the least certain images", *_examples(*examples))
+    if location is not None:
+        page.section("Do the maps lie where the answer is?", *location_block(location))
+    if importance:
+        page.section("What the covariates decide", *importance_block(importance))
+    page.section("Learning curves", *_curves(histories))
+    page.section("Data", *data_blocks(recipe, plan))
+    page.section("Audit of the split", *audit_blocks(plan))
+    page.section("Run", facts(_run_facts(recipe) | dict(about or {})))
+    return page.write(path, overwrite)
+
+
+def _lead(recipe: Recipe, plan: Plan, assessment: Assessment) -> str:
+    folds = f", {len(plan.folds)} folds, each tested once" if plan.crossed else ""
+    classes = ", ".join(class_names(recipe))
+    groups = f" in {assessment.units} values of “{assessment.group}”" if assessment.group else ""
+    tested = any(len(fold.test) for fold in plan.folds)
+    kind = "test images" if tested else "validation images, which flatter the model"
+    return f"{classes}: {assessment.n} {kind}{groups}{folds}. Mode: {recipe.mode}."
+
+
+def _beside(
+    assessment: Assessment,
+    baselines: Mapping[str, Assessment],
+    comparisons: Mapping[str, Mapping[str, Any]],
+) -> list[Html]:
+    named = {_MODEL: assessment, **baselines}
+    groups = [DotGroup(name, [], each.figures["balanced_accuracy"]) for name, each in named.items()]
+    rows = [
+        {
+            "name": name,
+            "what": _BASELINES.get(name, "the network of this run"),
+            "n": each.n,
+            **{
+                key: each.figures[key].value for key in ("balanced_accuracy", "roc_auc", "log_loss")
+            },
+            "interval": span(each.figures["balanced_accuracy"]),
+        }
+        for name, each in named.items()
+    ]
+    columns = {
+        "name": "Model",
+        "what": "What it is",
+        "n": "Images",
+        "balanced_accuracy": FIGURES["balanced_accuracy"],
+        "interval": "95 % interval",
+        "roc_auc": FIGURES["roc_auc"],
+        "log_loss": FIGURES["log_loss"],
+    }
+    chance = 1 / len(assessment.classes)
+    caption = f"Balanced accuracy on test images; guessing has {number(chance, 3)}."
+    blocks = [
+        figure(dot_chart(groups, FIGURES["balanced_accuracy"]), caption),
+        table(columns, rows, digits=3),
+    ]
+    shown = {name: each for name, each in comparisons.items() if name in baselines}
+    if not shown:
+        return blocks
+    return [*_verdict(shown), *blocks, *comparison_table(shown, assessment.group)]
+
+
+def _verdict(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Html]:
+    """What the intervals of the differences allow to say of the model."""
+    lost = [name for name, each in comparisons.items() if not each["difference"].low > 0]
+    if not lost:
+        return [note("The model is better than every baseline, beyond what chance would give.")]
+    named = " and ".join(_BASELINES.get(name, name) for name in lost)
+    return [note(f"As far as these images can tell, the model does not beat {named}.", "check")]
+
+
+def _examples(most: Sequence[Example], least: Sequence[Example]) -> list[Html]:
+    hint = (
+        "The lighter the colour, the more a place speaks for the predicted class; each map has a "
+    )
+    blocks = [tag("p", f"{hint}scale of its own.", class_="soft")]
+    for title, shown in (("Most certain", most), ("Least certain", least)):
+        if shown:
+            blocks += [tag("h3", title), _wide_gallery(shown)]
+    return blocks
+
+
+def _wide_gallery(shown: Sequence[Example]) -> Html:
+    figures = []
+    for example in shown:
+        words = f"{example.predicted}, {example.probability:.3f}"
+        if example.truth is not None and example.truth != example.predicted:
+            words += f"; true: {example.truth}"
+        figures.append(figure(example.picture, join(tag("strong", example.id), words)))
+    return gallery(*figures, wide=True)
+
+
+def _curves(histories: Mapping[str, History]) -> list[Html]:
+    charts = []
+    for column, title in _CURVES.items():
+        series = [
+            Series(
+                name if len(histories) <= _NAMED_CURVES else "",
+                [row.get("epoch", place) for place, row in enumerate(rows, start=1)],
+                [row.get(column, float("nan")) for row in rows],
+            )
+            for name, rows in histories.items()
+            if any(column in row for row in rows)
+        ]
+        if series:
+            charts.append(figure(line_chart(series, "epoch", title), title[0].upper() + title[1:]))
+    return [grid(*charts)] if charts else [paragraph("No epoch was recorded.")]
+
+
+def _run_facts(recipe: Recipe) -> dict[str, Any]:
+    settings, training = micrograph_settings(recipe), recipe.training
+    return {
+        "Recipe": recipe.name,
+        "Mode": recipe.mode,
+        "Network": recipe.network.name,
+        "Sees": {"both": "image and covariates"}.get(settings.inputs, settings.inputs),
+        "Picture": f"{settings.size} × {settings.size} pixels",
+        "Epochs at most": training.epochs,
+        "Batch": training.batch_size,
+        "Optimiser": f"{training.optimiser}, {training.learning_rate:g}",
+        "Seed": training.seed,
+        "Citation": recipe.citation or None,
+    }

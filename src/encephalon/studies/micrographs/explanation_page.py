@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a batch of explanations: the checks of the maps first, then the images, surest first.
+
+`location_block`, `sanity_block` and `importance_block` serve other pages of the study too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.evaluation.intervals import Interval
+from encephalon.reports import (
+    DotGroup,
+    Html,
+    Page,
+    Tile,
+    card,
+    dot_chart,
+    facts,
+    figure,
+    grid,
+    note,
+    paragraph,
+    table,
+    tiles,
+)
+from encephalon.reports.layers import AMBER
+from encephalon.reports.markup import number
+from encephalon.reports.page import Legend
+from encephalon.studies.micrographs.panels import LAYER, Look, overlay
+
+if TYPE_CHECKING:
+    from encephalon.inference.batch import Row
+    from encephalon.studies.micrographs.explain import Explanations
+    from encephalon.studies.micrographs.explainer import Explained
+    from encephalon.studies.micrographs.location import Location
+
+__all__ = [
+    "LEGEND",
+    "ExplanationPage",
+    "importance_block",
+    "location_block",
+    "sanity_block",
+]
+
+LEGEND = Legend(LAYER, "where the network looked", AMBER)
+# Characters of embedded pictures beyond which images are listed without one: a page of this size
+# still opens at once in any browser.
+_PICTURE_BUDGET = 40_000_000
+_SIDE = 288  # longest side of a picture, pixels
+# A map that is still this much like the true one does not show what was learnt: our choice.
+_TOO_ALIKE = 0.5
+
+
+class ExplanationPage:
+    """Collects images as they are explained, and writes the page at the end.
+
+    about  the predictor's own description
+    layer  where the maps are taken from
+    """
+
+    def __init__(self, about: Mapping[str, Any], layer: str) -> None:
+        self._about, self._layer = about, layer
+        self._entries: list[tuple[float, Row, Html | None]] = []
+        self._size = 0
+
+    def add(self, row: Row, look: Look, one: Explained) -> None:
+        """Add one image: its row of explanations.csv, and image and map as they look."""
+        drawn: Html | None = None
+        if self._size < _PICTURE_BUDGET:
+            words = f"{row['id']} with the map of {one.name}"
+            drawn = overlay(look.at(_SIDE), words).html
+            self._size += len(drawn)
+        shares = [value for key, value in one.values.items() if key.startswith("p_")]
+        self._entries.append((max(map(float, shares)), row, drawn))
+
+    def write(self, path: Path, result: Explanations, overwrite: bool = False) -> Path:
+        """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
+        entries = sorted(self._entries, key=lambda entry: -entry[0])
+        page = Page(
+            "Where the network looked",
+            "Encephalon · explanations",
+            f"{len(entries)} images, the most certain ones first.",
+            [LEGEND],
+        )
+        page.add(tiles(_tiles(entries, result)))
+        for title, block in _checks(result):
+            page.section(title, *block)
+        if result.failures:
+            failed = [card(one.id, note(one.message, "fail")) for one in result.failures]
+            page.section("Without an explanation", *failed)
+        cards = [_card(*entry[1:]) for entry in entries]
+        if cards:
+            page.section("Images", paragraph(_HINT), grid(*cards))
+        page.section("Model", facts(self._facts()))
+        return page.write(path, overwrite)
+
+    def _facts(self) -> dict[str, Any]:
+        model = self._about.get("model")
+        inner = model if isinstance(model, Mapping) else {"name": model}
+        names = {"name": "Model", "version": "Version", "mode": "Mode", "sha256": "SHA-256"}
+        known = {label: inner.get(name) for name, label in names.items()}
+        return {**known, "Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
+
+
+_HINT = (
+    "The lighter the colour, the more the place speaks for the class. Each map has a scale of its "
+    "own: its lightest place is its maximum, however small. Dark margins were not seen."
+)
+
+
+def location_block(location: Location) -> list[Html]:
+    """Show how much of the maps lies inside known boxes, beside a centre prior and chance."""
+    rows = [
+        ("Maps of the network", location.share, location.hits),
+        ("Centre prior", location.centre_prior, location.centre_hits),
+        ("Uniform map", location.uniform, None),
+        ("Maps minus centre prior", location.difference, None),
+    ]
+    columns = {"what": "", "share": "Share inside the box", "hits": "Highest point inside"}
+    cells = [
+        {"what": name, "share": _percent(share), "hits": _percent(hits) if hits else None}
+        for name, share, hits in rows
+    ]
+    words = (
+        f"{location.n} images have a box in which the answer lies; intervals draw "
+        f"{location.share.units} independent units. The centre prior is a map that always says "
+        '"the middle": a Gaussian whose standard deviation is a quarter of each side.'
+    )
+    return [_verdict(location), table(columns, cells), paragraph(words)]
+
+
+def sanity_block(similarity: Mapping[str, float]) -> list[Html]:
+    """Show how alike maps stay when weights are shuffled, from the last stage to the first."""
+    last = list(similarity.values())[-1]
+    good = "The maps depend on what the network has learnt."
+    bad = (
+        f"With all weights shuffled the maps are still alike (rank correlation {last:.2f}): they "
+        "show the images more than what was learnt."
+    )
+    rows = [
+        {"stage": f"{'' if place == 0 else '… and '}{name}", "similarity": value}
+        for place, (name, value) in enumerate(similarity.items())
+    ]
+    columns = {"stage": "Shuffled", "similarity": "Rank correlation with the true maps"}
+    words = "Adebayo et al. 2018: 1 is the same map, 0 has nothing in common with it."
+    verdict = note(bad, "check") if last > _TOO_ALIKE else note(good)
+    return [verdict, table(columns, rows, digits=2), paragraph(words)]
+
+
+def importance_block(importance: Mapping[str, Interval]) -> list[Html]:
+    """Show by how much the log loss grows when a covariate is dealt out anew."""
+    groups = [DotGroup(name, (), interval) for name, interval in importance.items()]
+    words = (
+        "Each covariate is dealt out anew among the images, which stay as they are. Zero: the "
+        "model does not use it. Images that it was trained on show what it uses, not what helps."
+    )
+    return [figure(dot_chart(groups, "growth of the log loss, nats")), paragraph(words)]
+
+
+def _checks(result: Explanations) -> list[tuple[str, list[Html]]]:
+    found = []
+    if result.location is not None:
+        found.append(("Is it where the answer lies?", location_block(result.location)))
+    if result.sanity:
+        found.append(("Does it depend on what was learnt?", sanity_block(result.sanity)))
+    if result.importance:
+        found.append(("What else decides?", importance_block(result.importance)))
+    return found
+
+
+def _tiles(entries: Sequence[tuple[float, Row, Any]], result: Explanations) -> list[Tile]:
+    certain = sum(str(row["certainty"]).startswith("certain") for _, row, _ in entries)
+    shown = [Tile(len(entries), "explained"), Tile(certain, "certain")]
+    empty = sum(row["peak"] == 0 for _, row, _ in entries)
+    if empty:
+        shown.append(Tile(empty, "empty maps", "nothing speaks for the class", "check"))
+    if result.failures:
+        shown.append(Tile(len(result.failures), "failed", status="fail"))
+    return shown
+
+
+def _verdict(location: Location) -> Html:
+    if location.beats_centre:
+        return note("The maps lie in the box more than the middle of the image does.")
+    words = "The maps lie in the box no more than the middle of the image does, as far as is known."
+    return note(words, "check")
+
+
+def _card(row: Row, drawn: Html | None) -> Html:
+    other = row["predicted"] if row["predicted"] != row["class"] else None
+    inside = row.get("inside_box")
+    known = {
+        "Class": f"{row['class']}, {row['probability']:.3f}",
+        "Predicted": other,
+        "Certainty": str(row["certainty"]).replace("_", " "),
+        "Inside the box": None if inside is None else f"{100 * inside:.0f} %",
+    }
+    reasons = [note(row["reasons"], "check")] if row.get("reasons") else []
+    picture = figure(drawn) if drawn else note("The picture is left out to keep this page small.")
+    return card(str(row["id"]), *reasons, picture, facts(known))
+
+
+def _percent(interval: Interval) -> str:
+    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
+    if isnan(low):  # no interval from one unit
+        return f"{number(value, 3)} %"
+    return f"{number(value, 3)} % ({number(low, 3)} to {number(high, 3)})"

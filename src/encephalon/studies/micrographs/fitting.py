@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train one network on some rows of a cohort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from encephalon.errors import RunError
+from encephalon.explanation.gradcam import find_layer
+from encephalon.networks import build_network
+from encephalon.networks.export import half_precision
+from encephalon.networks.image_classifier import show_attention
+from encephalon.recipes import dump_recipe
+from encephalon.recipes.schema import Recipe, Training
+from encephalon.studies.micrographs.guidance import ATTENTION_LOSS, make_guidance
+from encephalon.studies.micrographs.learned import LAST_STAGE
+from encephalon.studies.micrographs.parting import Fold, parts_table
+from encephalon.studies.micrographs.preparing import Cohort, Rows, Scaling
+from encephalon.studies.micrographs.recipe import (
+    class_names,
+    micrograph_settings,
+    network_options,
+)
+from encephalon.studies.micrographs.settings import MicrographSettings
+from encephalon.studies.micrographs.training import (
+    Examples,
+    MicrographTask,
+    class_weights,
+    compute_logits,
+)
+from encephalon.training.loop import Loop, Report, make_fabric
+from encephalon.training.runs import RunFolder
+from encephalon.training.transfer import load_encoder, start_from
+
+__all__ = ["Fitted", "Means", "fit"]
+
+#: The loss that knows weights of classes.
+WEIGHED_LOSS = "class-cross-entropy"
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """How a run computes: whether it goes on with what is there, where, and whom it tells."""
+
+    resume: bool = False
+    device: str = "cpu"
+    report: Report | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network with what it was shown.
+
+    Its weights are rounded to half precision, as they will ship. Maps are taken from `layer`; None
+    for a network that has no map to give.
+    """
+
+    recipe: Recipe
+    network: nn.Module
+    examples: Examples
+    scaling: Scaling
+    layer: str | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.network.parameters()).device
+
+    def logits(self, rows: Rows) -> dict[int, NDArray[np.float32]]:
+        """The logits (classes) of each of these rows."""
+        if not len(rows):
+            return {}
+        repeats = micrograph_settings(self.recipe).repeats_of_image
+        found = compute_logits(self.network, self.examples, rows, self.device, repeats)
+        return dict(zip(rows.tolist(), found, strict=True))
+
+
+def fit(recipe: Recipe, cohort: Cohort, fold: Fold, run: RunFolder, means: Means) -> Fitted:
+    """Train on `fold.train`, judged by `fold.validation` if there is any, in the folder `run`.
+
+    A run that was killed goes on exactly where it was; a finished one gives its network again.
+    """
+    settings, classes = micrograph_settings(recipe), class_names(recipe)
+    table = str(parts_table(cohort.table, fold).frame.to_csv(index=False))
+    (run.reopen if means.resume else run.begin)(dump_recipe(recipe), table)
+    scaling = cohort.scaling(fold.train)
+    examples = Examples(cohort, cohort.covariates(scaling))
+    training = _completed(recipe, cohort.truth[fold.train], len(classes))
+    torch.manual_seed(training.seed)
+    network = build_network(recipe.network.name, network_options(recipe))
+    layer = _layer(settings, network)
+    if not run.checkpoint.exists():
+        _start(network, recipe)
+    task = MicrographTask(
+        examples,
+        fold.train,
+        fold.validation,
+        training,
+        settings.augmentation,
+        len(classes),
+        settings.repeats_of_image,
+        make_guidance(recipe, cohort, network),
+    )
+    fabric = make_fabric(means.device, training.precision)
+    still = settings.freeze_statistics
+    loop = Loop(task, network, training, run, fabric, means.report, freeze_statistics=still)
+    if means.resume:
+        loop.resume()
+    state = loop.fit()
+    if not state:
+        message = (
+            f"{run.path}: {training.monitor} was not a number in any epoch: lower the learning "
+            "rate, or monitor something else."
+        )
+        raise RunError(message)
+    rounded = {name: torch.from_numpy(value) for name, value in half_precision(state).items()}
+    network.load_state_dict(rounded)
+    show_attention(network, False)
+    return Fitted(recipe, network.eval(), examples, scaling, layer)
+
+
+def _completed(recipe: Recipe, truth: NDArray[np.int64], classes: int) -> Training:
+    """The settings, with what the losses must know of the classes `truth` (N,) of the fold."""
+    known: dict[str, dict[str, Any]] = {
+        WEIGHED_LOSS: {"columns": classes},
+        ATTENTION_LOSS: {"columns": classes},
+    }
+    if micrograph_settings(recipe).balanced:
+        known[WEIGHED_LOSS]["weights"] = class_weights(truth, classes)
+    losses = [
+        loss.model_copy(update={"options": {**known.get(loss.name, {}), **loss.options}})
+        for loss in recipe.training.losses
+    ]
+    return recipe.training.model_copy(update={"losses": tuple(losses)})
+
+
+def _layer(settings: MicrographSettings, network: nn.Module) -> str | None:
+    """Where maps are taken from; raises UsageError for a layer that the network does not have."""
+    if settings.inputs == "covariates":
+        return None
+    if settings.explain_layer is not None:
+        find_layer(network, settings.explain_layer)
+        return settings.explain_layer
+    layer: str | None = getattr(network, "map_layer", LAST_STAGE)
+    return layer if layer in dict(network.named_modules()) else None
+
+
+def _start(network: nn.Module, recipe: Recipe) -> None:
+    weights = micrograph_settings(recipe).encoder_weights
+    if weights:
+        load_encoder(network, Path(weights).expanduser())
+    if recipe.training.start_from:
+        start_from(network, recipe.training.start_from)

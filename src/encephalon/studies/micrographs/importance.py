@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each covariate is worth to a trained classifier: permutation importance, images unchanged.
+
+The encoder runs once an image; what the head takes is kept, and only its covariates are dealt anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.evaluation.intervals import Interval
+from encephalon.explanation.importance import permutation_importance
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from encephalon.tables import Columns
+
+__all__ = ["HeadWatch", "covariate_blocks", "covariate_importance"]
+
+Probabilities = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+class HeadWatch:
+    """While open, keeps what the head of a network was last given, and what it said.
+
+    with HeadWatch(network) as head:
+        network(images, covariates)
+        head.seen, head.logits    # (B, F + W): features, then covariates; and (B, C)
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._head: nn.Module = network.get_submodule("head")
+        self.seen: NDArray[np.float32]
+        self.logits: NDArray[np.float32]
+
+    def __enter__(self) -> HeadWatch:
+        """Begin to watch."""
+        self._handle = self._head.register_forward_hook(self._keep)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop watching; no hook stays behind."""
+        self._handle.remove()
+
+    def _keep(self, _module: nn.Module, given: tuple[Tensor, ...], logits: Tensor) -> None:
+        self.seen, self.logits = (
+            values.detach().float().cpu().numpy() for values in (given[0], logits)
+        )
+
+
+def covariate_importance(
+    network: nn.Module,
+    seen: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    columns: Columns,
+    groups: Sequence[Any] | None = None,
+    probabilities: Probabilities | None = None,
+) -> dict[str, Interval]:
+    """Return by how much the mean log loss (nats) grows when a covariate is dealt out anew.
+
+    seen           (N, F + W) what the head is given for each image, from `HeadWatch`
+    truth          (N,) index of the true class
+    groups         (N) the unit that intervals draw
+    probabilities  from logits (N, C) to calibrated probabilities; softmax by default
+
+    Empty for a model without covariates.
+    """
+    import torch
+
+    blocks = covariate_blocks(columns)
+    width = sum(map(len, blocks.values()))
+    features, covariates = np.split(seen, [seen.shape[1] - width], axis=1)
+    head: nn.Module = network.get_submodule("head")
+    device = next(head.parameters()).device
+
+    def predict(values: NDArray[np.float32]) -> NDArray[np.float64]:
+        given = torch.from_numpy(np.concatenate([features, values], axis=1)).to(device)
+        with torch.no_grad():
+            logits = head(given).double().cpu().numpy()
+        return (probabilities or _softmax)(logits)
+
+    head.eval()
+    return permutation_importance(predict, covariates, truth, blocks, groups=groups)
+
+
+def covariate_blocks(columns: Columns) -> Mapping[str, tuple[int, ...]]:
+    """The encoded columns of each covariate, in the order in which the network takes them."""
+    blocks, start = {}, 0
+    for name, kind in columns.covariates.items():
+        width = 1 if kind == "number" else len(kind)
+        blocks[name] = tuple(range(start, start + width))
+        start += width
+    return blocks
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

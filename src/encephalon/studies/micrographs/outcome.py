@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a trained network leaves in its folder: the sign that it need not be trained again."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.io.atomic import write_text
+from encephalon.io.records import csv_text
+from encephalon.recipes.schema import Training
+from encephalon.studies.micrographs.preparing import Rows
+from encephalon.training.runs import RunFolder
+
+__all__ = ["Outcome", "best_row", "is_finished", "read_history", "read_outcome", "write_outcome"]
+
+SCORES = "scores.csv"
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is kept of a network.
+
+    history  one row an epoch
+    logits   (classes) of the rows that it was asked about, by their number in the table
+    """
+
+    history: list[Row]
+    logits: Mapping[int, NDArray[np.float64]] = field(repr=False)
+
+    def of(self, rows: Rows, classes: int) -> NDArray[np.float64]:
+        """The logits (B, classes) of these rows."""
+        return np.array([self.logits[int(row)] for row in rows]).reshape(len(rows), classes)
+
+    def best_epoch(self, training: Training) -> int:
+        """The epoch, from 1, whose weights were kept."""
+        return int(best_row(self.history, training)["epoch"])
+
+    def best_value(self, training: Training) -> float:
+        """How good that epoch was by what is monitored: larger is better."""
+        return _gain(best_row(self.history, training)[training.monitor], training)
+
+
+def best_row(history: Sequence[Row], training: Training) -> Row:
+    """The first of the best epochs by what is monitored."""
+    return max(history, key=lambda row: _gain(row[training.monitor], training))
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether `write_outcome` was there, after training had come to its end."""
+    return (run.path / SCORES).is_file()
+
+
+def write_outcome(
+    run: RunFolder,
+    ids: Sequence[str],
+    logits: Mapping[int, NDArray[np.float32]],
+    classes: Sequence[str],
+) -> None:
+    """Keep the logits (classes) of each row; `ids` are those of the whole table."""
+    names = [f"logit_{name}" for name in classes]
+    records = [
+        {"id": ids[row], **dict(zip(names, map(float, values), strict=True))}
+        for row, values in logits.items()
+    ]
+    write_text(run.path / SCORES, csv_text(records, ["id", *names]))
+
+
+def read_outcome(run: RunFolder, ids: Sequence[str]) -> Outcome:
+    """What `write_outcome` kept in `run`, with the history of the training."""
+    place = {name: row for row, name in enumerate(ids)}
+    logits = {
+        place[row.pop("id")]: np.array([float(value) for value in row.values()])
+        for row in _records(run.path / SCORES)
+    }
+    return Outcome(read_history(run), logits)
+
+
+def read_history(run: RunFolder) -> list[Row]:
+    """The history that training wrote, one row an epoch."""
+    return [{k: float(v) for k, v in row.items() if v} for row in _records(run.history)]
+
+
+def _gain(value: float, training: Training) -> float:
+    """The value where larger is better; what is not a number is worse than all."""
+    sign = 1 if training.monitor_mode == "max" else -1
+    return sign * value if isfinite(value) else -inf
+
+
+def _records(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))

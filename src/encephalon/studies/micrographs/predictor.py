@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predict the class of one micrograph after another, sound or as published; torch is optional."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import InputError, UsageError
+from encephalon.inference.devices import resolve_threads
+from encephalon.inference.ledger import FIRST, LAST
+from encephalon.inference.predictor import OutputKind, Prediction, Value
+from encephalon.models import ModelFolder
+from encephalon.recipes import load_recipe, make_recipe
+from encephalon.recipes.schema import Mode
+from encephalon.studies.micrographs.domain import judge
+from encephalon.studies.micrographs.engine import (
+    Engine,
+    build_torch_network,
+    graph_engine,
+    torch_engine,
+)
+from encephalon.studies.micrographs.learned import Learned, published, score_logits
+from encephalon.studies.micrographs.options import PredictOptions, ask
+from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
+from encephalon.studies.micrographs.recipe import micrograph_settings
+from encephalon.studies.micrographs.recorded import with_cells
+from encephalon.studies.micrographs.thumbnails import raw_thumbnail, thumbnail
+from encephalon.studies.micrographs.traffic_light import colours
+from encephalon.tables import Columns
+from encephalon.tables.encoding import encode_covariates
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from encephalon.io.cache import ArrayCache
+    from encephalon.models import PublishedFile
+    from encephalon.recipes.schema import Recipe
+    from encephalon.tables import Sample
+
+__all__ = ["Loaded", "MicrographPredictor", "make_micrograph_predictor"]
+
+CACHE_LIMIT = 2 << 30
+"""Bytes of preprocessed pictures that are kept, about 3,500 of them: our choice."""
+MOST_READERS = 8
+"""Threads that read at most: more would wait for the disk and only hold memory. Our choice."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """One sample, read: what the network sees of it.
+
+    picture     the preprocessed image; None for a model of covariates alone
+    covariates  (1, W) encoded, float32
+    """
+
+    sample: Sample
+    picture: Picture | None
+    covariates: NDArray[np.float32]
+
+
+class MicrographPredictor:
+    """A classifier of micrographs as the batch runner sees it: rows and no images.
+
+    Attributes
+    ----------
+    classes, columns, settings, mode
+        Names in the order of the logits; the columns of a table; the settings of the recipe, with
+        what the user asked for; "sound" or "legacy".
+    thresholds, calibration
+        Of the traffic light (green, amber), and of the probabilities; None where there is none.
+    layer
+        Dotted path of the layer that maps are taken from.
+    readers
+        Samples that may be read at once.
+    options
+        What the user asked for.
+    """
+
+    def __init__(
+        self,
+        model: ModelFolder | PublishedFile,
+        recipe: Recipe,
+        learned: Learned,
+        options: PredictOptions,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if (options.clip_16_bit or options.silhouettes) and recipe.mode != "legacy":
+            message = (
+                f"clip_16_bit and silhouettes are of legacy mode, and {model.name!r} is sound: "
+                "drop them."
+            )
+            raise UsageError(message)
+        self.options, self.learned = options, learned
+        self.settings = options.settings(micrograph_settings(recipe))
+        self.mode: Mode = recipe.mode
+        self.columns = _columns_of_use(recipe.table, self.settings.inputs)
+        self.classes, self.layer = learned.classes, learned.layer
+        self.score = options.scoring(learned, model.name)
+        self.calibration = learned.calibration if self.score == "softmax" else None
+        self.thresholds = options.thresholds(learned, model.name)
+        self.readers = min(MOST_READERS, resolve_threads(threads))
+        self.outputs: Mapping[str, OutputKind] = {}
+        self.preprocessing = Preprocessing(self.settings, self.mode)
+        self._cache = picture_cache() if options.cache else None
+        self._model, self._recipe, self._place = model, recipe, (device, threads)
+        _warn_of_another_key(learned, Preprocessing(micrograph_settings(recipe), self.mode))
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._model.name
+
+    def describe(self) -> dict[str, Any]:
+        """Model, runtime, device, and how logits become probabilities and lights."""
+        return {
+            "model": self._model.describe(),
+            "runtime": self._engine.runtime,
+            "device": self._engine.device,
+            "classes": list(self.classes),
+            "score": self.score,
+            "calibration": self.calibration.as_dict() if self.calibration else None,
+            "thresholds": list(self.thresholds) if self.thresholds else None,
+        }
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Raise UsageError when the model needs covariates and no sample comes from a table."""
+        if self.columns.covariates and samples and not any(sample.row for sample in samples):
+            raise UsageError(f"The model {self._table_wanted()}")
+
+    def read(self, sample: Sample) -> Loaded:
+        """Read, preprocess and encode one sample; raises InputError, naming the file or the row."""
+        if self.columns.covariates and not sample.row:
+            raise InputError(f"{sample.id}: the model {self._table_wanted()}")
+        covariates = self._encoded(sample)
+        if self.settings.inputs == "covariates":
+            return Loaded(sample, None, covariates)
+        role = next(iter(self.columns.inputs))
+        if role not in sample.inputs:
+            raise InputError(f"{sample.id}: its row names no file in {role!r}; fill it in.")
+        picture = self.preprocessing.read(sample.inputs[role], self._cache)
+        return Loaded(sample, picture, covariates)
+
+    def predict(self, loaded: Loaded) -> Prediction:
+        """The probabilities of the classes, the most likely one, and how far to trust it."""
+        probabilities = self.probabilities(self.logits(loaded))[0]
+        picture = loaded.picture
+        return Prediction(
+            values=self._values(probabilities, loaded.sample),
+            quality=judge(picture.facts, self.learned.ranges) if picture else None,
+            pictures=None if picture is None else lambda: self.thumbnail(loaded),
+        )
+
+    def logits(self, loaded: Loaded) -> NDArray[np.float64]:
+        """The network's answer (1, C), the mean over the views that the settings ask for."""
+        if loaded.picture is None:
+            image = np.zeros((1, 1, 1, 1), np.float32)
+        else:
+            image = loaded.picture.image[None]
+        if self.settings.repeats_of_image == 1 or loaded.picture is None:
+            return self._engine(image, loaded.covariates)
+        both = np.concatenate([image, image[..., ::-1]])
+        covariates = np.repeat(loaded.covariates, 2, axis=0)
+        answers = self._engine(both, covariates)
+        return (answers[:1] + answers[1:]) / 2
+
+    def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64]:
+        """Probabilities (N, C) of logits (N, C), as the model's score and calibration say."""
+        return score_logits(logits, self.score, self.calibration)
+
+    def lights(self, probabilities: NDArray[np.float64]) -> list[str] | None:
+        """The traffic light of probabilities (N, C); None without two classes and thresholds."""
+        if self.thresholds is None or len(self.classes) != 2:
+            return None
+        return colours(probabilities[:, 1], *self.thresholds)
+
+    def thumbnail(self, loaded: Loaded) -> NDArray[np.uint8] | None:
+        """A small grey picture of the sample for pages (rows, columns).
+
+        In legacy mode the network sees a silhouette, so the file is read once more.
+        """
+        if loaded.picture is None:
+            return None
+        if self.mode == "sound":
+            return thumbnail(loaded.picture)
+        path = loaded.sample.inputs[next(iter(self.columns.inputs))]
+        return raw_thumbnail(path, self.settings)
+
+    def torch_network(self) -> nn.Module:
+        """The network with its weights, on the CPU and in evaluation mode.
+
+        Raises MissingExtraError without torch, ModelError for weights of another network.
+        """
+        return build_torch_network(self._model, self._recipe)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        graph = self._model.graph if isinstance(self._model, ModelFolder) else None
+        if graph is not None:
+            return graph_engine(graph, *self._place)
+        return torch_engine(self.torch_network(), *self._place)
+
+    @property
+    def table_columns(self) -> Columns:
+        """The columns of the table that the model was trained on, those it does not see too."""
+        return self._recipe.table
+
+    def _encoded(self, sample: Sample) -> NDArray[np.float32]:
+        """The covariates (1, W) of a sample; (1, 0) for a model that sees none."""
+        if not self.columns.covariates:
+            return np.zeros((1, 0), np.float32)
+        row = {self.columns.id: sample.id, **sample.row}
+        return encode_covariates([row], self.columns, self.learned.scaling)
+
+    def _table_wanted(self) -> str:
+        names = [self.columns.id, *self.columns.inputs.values(), *self.columns.covariates]
+        return (
+            f"{self.name!r} sees {' and '.join(self.columns.covariates)} beside each image: give a "
+            f"table with the columns {', '.join(names)} instead of images "
+            "(encephalon table images  makes one)."
+        )
+
+    def _values(self, probabilities: NDArray[np.float64], sample: Sample) -> dict[str, Value]:
+        values: dict[str, Value] = {"predicted": self.classes[int(np.argmax(probabilities))]}
+        lights = self.lights(probabilities[None])
+        if lights:
+            values["light"] = lights[0]
+        if len(self.classes) == 2:
+            values["likelihood"] = float(probabilities[1])
+        values |= {
+            f"p_{name}": float(p) for name, p in zip(self.classes, probabilities, strict=True)
+        }
+        return with_cells(values, sample.row, self.row_columns, (*FIRST, *LAST))
+
+    @cached_property
+    def row_columns(self) -> tuple[str, ...]:
+        """Columns of the table that are repeated in the results: covariates, group, levels ..."""
+        table, settings = self._recipe.table, self.settings
+        named = [*table.covariates, *settings.strata, table.group, *settings.levels, table.target]
+        return tuple(dict.fromkeys(name for name in named if name and name != table.id))
+
+
+def make_micrograph_predictor(
+    model: ModelFolder | PublishedFile, options: Mapping[str, Any]
+) -> MicrographPredictor:
+    """The predictor of a model folder or of a published weights file.
+
+    `options` has `device`, `threads` and what the user asked for, see `PredictOptions`. Raises
+    UsageError for an option that there is not, ModelError for a model that cannot run.
+    """
+    chosen = dict(options)
+    device, threads = chosen.pop("device", "auto"), chosen.pop("threads", None)
+    asked = ask(chosen, model.name)
+    if isinstance(model, ModelFolder):
+        about = model.description
+        recipe = make_recipe(about.recipe, source=f"the model {model.name!r}")
+        learned = Learned.from_dict(about.preprocessing, f"the model {model.name!r}")
+    else:
+        recipe = load_recipe(model.recipe or "micrographs-legacy")
+        learned = published(recipe)
+    return MicrographPredictor(model, recipe, learned, asked, device=device, threads=threads)
+
+
+def picture_cache() -> ArrayCache:
+    """The cache of preprocessed pictures of this user."""
+    from encephalon.io.cache import ArrayCache
+    from encephalon.models.locations import encephalon_home
+
+    return ArrayCache(encephalon_home() / "cache" / "pictures", CACHE_LIMIT)
+
+
+def _columns_of_use(columns: Columns, inputs: str) -> Columns:
+    """The columns that a table must have: a model of images alone needs no covariates."""
+    return replace(columns, covariates={}) if inputs == "image" else columns
+
+
+def _warn_of_another_key(learned: Learned, preprocessing: Preprocessing) -> None:
+    if learned.key and learned.key != preprocessing.key:
+        logger.warning(
+            "The model was trained on pictures prepared in another way (%s, here %s): its "
+            "probabilities may be off; train it again.",
+            learned.key,
+            preprocessing.key,
+        )

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the micrograph study: what a recipe's `[study]` section may say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from encephalon.recipes.schema import Section
+from encephalon.transforms.ranges import PlanarRanges
+
+__all__ = ["Augmentation", "DataBar", "Inputs", "MicrographSettings", "Search", "Thresholds"]
+
+Inputs = Literal["both", "image", "covariates"]
+Score = Literal["softmax", "sigmoid_logit1"]
+Range = tuple[float, float]
+Augmentation = PlanarRanges
+
+
+class DataBar(Section):
+    """What becomes of the strip of text that a microscope writes under its image.
+
+    Attributes
+    ----------
+    mode
+        "crop" cuts it off, "keep" leaves it.
+    rows
+        Its height in pixels of the raw image; None looks for it.
+    """
+
+    mode: Literal["crop", "keep"] = "crop"
+    rows: int | None = Field(default=None, ge=0)
+
+
+class Thresholds(Section):
+    """How the two thresholds of the traffic light are found on validation predictions.
+
+    Attributes
+    ----------
+    step
+        Step of the grid (3BTRON spec 5: 0.05, which gives 99 pairs).
+    amber
+        "excluded" scores green and red alone; "negative" counts amber as negative.
+    widest
+        Largest |amber - green| of the symmetric pairs that are chosen from.
+    """
+
+    step: float = Field(default=0.05, gt=0, le=0.25)
+    amber: Literal["excluded", "negative"] = "negative"
+    widest: float = Field(default=0.5, gt=0, le=1)
+
+
+class Search(Section):
+    """Hyper-parameters that are searched for inside each fold, with Optuna.
+
+    Attributes
+    ----------
+    trials
+        Trials a fold; 0 searches nothing.
+    space
+        Dotted recipe keys and what they may be: a list of choices, or
+        { low = 1e-5, high = 1e-3, log = true }.
+    epochs
+        Epochs of one trial.
+    """
+
+    trials: int = Field(default=0, ge=0)
+    epochs: int = Field(default=10, gt=0)
+    space: dict[str, list[float | int | str | bool] | dict[str, float | bool]] = Field(
+        default_factory=dict
+    )
+
+
+class MicrographSettings(Section):
+    """Everything that only this study understands.
+
+    Attributes
+    ----------
+    inputs
+        What the network sees: the image, the covariates, or both.
+    size
+        Side of the square picture that the network sees, pixels.
+    pixel_size_nm
+        Pixel size that every image with a known one is brought to before the square is laid; None
+        fits the whole image into the square.
+    percentiles
+        Percentiles of the grey levels that become 0 and 1.
+    page
+        Page of files with several, counted from 1; None refuses them.
+    colour
+        "refuse" colour images, or take their "luminance".
+    clip_16_bit
+        Legacy: levels above 255 are cut, as published, and not scaled.
+    silhouettes
+        Legacy: the images went through the published steps 2 to 4 already.
+    data_bar, augmentation, thresholds, search
+        See their classes.
+    folds
+        Folds of the cross-validation: each is tested once, the one after it validates, the others
+        train. 0 uses the table's own split.
+    repeats_of_image
+        Views of one image whose mean is its prediction: 1, or 2 with its mirror image.
+    balanced
+        Weigh classes by the inverse of their frequency.
+    freeze_statistics
+        Frozen normalisation layers keep their statistics (the published training changed them).
+    encoder_weights
+        File of backbone weights to start from (.safetensors, .pt, .pth); None starts at random.
+    calibrate
+        Fit a calibration of the probabilities on validation predictions.
+    score
+        "softmax", or "sigmoid_logit1" as the published notebooks do.
+    baselines
+        What is trained beside the model, on the same folds: "texture", "covariates", "shuffled".
+    levels
+        Columns whose values are scored as a whole, such as "vessel"; the group is always one.
+    strata
+        Columns that the results are cut by; the covariates by default.
+    explain_layer
+        Layer of the network that maps are taken from; None is the last one with places.
+    box
+        Columns (centre x, centre y, width, height as shares of the image) of a box in which the
+        answer is known to lie: the report then says how much of each map lies inside it.
+    allow_leakage
+        Train on a split whose groups straddle its parts, and say so in the report.
+    """
+
+    inputs: Inputs = "both"
+    size: int = Field(default=384, ge=32, le=2048)
+    pixel_size_nm: float | None = Field(default=None, gt=0)
+    percentiles: Range = (0.5, 99.5)
+    page: int | None = Field(default=None, ge=1)
+    colour: Literal["refuse", "luminance"] = "refuse"
+    clip_16_bit: bool = False
+    silhouettes: bool = False
+    data_bar: DataBar = DataBar()
+    augmentation: PlanarRanges = PlanarRanges()
+    thresholds: Thresholds = Thresholds()
+    search: Search = Search()
+    folds: int = Field(default=5, ge=0, le=100)
+    repeats_of_image: Literal[1, 2] = 1
+    balanced: bool = True
+    freeze_statistics: bool = True
+    encoder_weights: str | None = None
+    calibrate: bool = True
+    score: Score = "softmax"
+    baselines: tuple[Literal["texture", "covariates", "shuffled"], ...] = (
+        "texture",
+        "covariates",
+        "shuffled",
+    )
+    levels: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    explain_layer: str | None = None
+    box: tuple[str, str, str, str] | None = None
+    allow_leakage: bool = False
+
+    @field_validator("percentiles")
+    @classmethod
+    def _ordered(cls, value: Range) -> Range:
+        if not 0 <= value[0] < value[1] <= 100:
+            raise ValueError("must be two growing numbers from 0 to 100")
+        return value
+
+    @model_validator(mode="after")
+    def _folds(self) -> MicrographSettings:
+        if self.folds in {1, 2}:
+            raise ValueError("folds must be 0, or 3 and more: one tests, one validates")
+        return self

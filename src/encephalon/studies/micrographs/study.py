@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The micrograph study as the verbs see it: predict, train, evaluate, explain, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.errors import UsageError
+from encephalon.studies.micrographs.recipe import check_recipe, micrograph_settings
+
+if TYPE_CHECKING:
+    from encephalon.inference.predictor import Predictor
+    from encephalon.models import ModelFolder, PublishedFile
+    from encephalon.recipes.schema import Recipe
+    from encephalon.tables import Sample, Table
+
+__all__ = ["KIND", "check_recipe", "check_samples", "evaluate", "explain"]
+__all__ += ["make_predictor", "make_report", "total_steps", "train"]
+
+KIND = "picture"
+"""A sample is an image in a file of its own, and not a volume."""
+
+
+def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any]) -> Predictor:
+    """The predictor of a model folder or of a published weights file."""
+    from encephalon.studies.micrographs.predictor import make_micrograph_predictor
+
+    return make_micrograph_predictor(model, options)
+
+
+def check_samples(table: Table) -> Table:
+    """The table itself, checked; raises TableError with its faults.
+
+    Groups that straddle its split are no fault yet: a cross-validation draws its own, and
+    otherwise the audit refuses them unless `study.allow_leakage`.
+    """
+    from encephalon.tables import checked
+
+    columns = table.columns
+    for looked_at in (replace(columns, split=None), replace(columns, group=None)):
+        checked(replace(table, columns=looked_at))
+    return table
+
+
+def total_steps(recipe: Recipe) -> int:
+    """Steps of all networks of a run, at most: one a fold, and the one that ships."""
+    folds = micrograph_settings(recipe).folds
+    networks = folds + 1 if folds else 1
+    return networks * recipe.training.epochs * recipe.training.steps_per_epoch
+
+
+def train(
+    recipe: Recipe,
+    table: Table,
+    output: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    devices: int = 1,
+    workers: int = 2,
+    threads: int | None = None,
+    report: Callable[[Any, Mapping[str, float]], None] | None = None,
+) -> Path:
+    """Train as `recipe` says, in the run folder `output`, and return the finished model folder.
+
+    Raises RecipeError, TableError, RunError or ModelError for what cannot be trained.
+    """
+    import torch
+
+    from encephalon.inference.devices import resolve_device, resolve_threads
+    from encephalon.recipes import dump_recipe
+    from encephalon.studies.micrographs.crossing import CrossedRun, Crossing
+    from encephalon.studies.micrographs.fitting import Means
+    from encephalon.studies.micrographs.parting import draw_plan
+    from encephalon.studies.micrographs.preparing import prepare_cohort
+    from encephalon.studies.micrographs.preprocessing import Preprocessing
+    from encephalon.studies.micrographs.reporting import finish
+
+    if devices > 1:
+        message = (
+            f"Networks of micrographs are small and train on one device, not {devices}: "
+            "leave out --devices."
+        )
+        raise UsageError(message)
+    torch.set_num_threads(resolve_threads(threads))
+    means = Means(resume, resolve_device(device, needs_torch=True), report)
+    plan, run = draw_plan(recipe, table), CrossedRun(output)
+    texts = dump_recipe(recipe), str(plan.table.frame.to_csv(index=False))
+    (run.reopen if resume else run.begin)(*texts)
+    preprocessing = Preprocessing(micrograph_settings(recipe), recipe.mode)
+    cohort = prepare_cohort(plan.table, preprocessing, run.cache, workers)
+    crossing = Crossing(recipe, plan, cohort, run, means)
+    outcomes = crossing.train_folds()
+    return finish(crossing, outcomes, crossing.train_final(outcomes))
+
+
+def evaluate(
+    model: Any, table: Path, output: Path, overwrite: bool = False, progress: Any = None
+) -> Any:
+    """Score a loaded model on a table of images and classes; see `studies.micrographs.evaluate`."""
+    from encephalon.studies.micrographs.evaluate import evaluate_table
+
+    return evaluate_table(model, table, output, overwrite=overwrite, progress=progress)
+
+
+def make_report(about: Mapping[str, Any]) -> Any:
+    """The page that shows a batch of predictions; `about` is `Predictor.describe()`."""
+    from encephalon.studies.micrographs.report import BatchReport
+
+    return BatchReport(about)
+
+
+def explain(model: Any, samples: Sequence[Sample], output: Path, **options: Any) -> Any:
+    """Show where a loaded model looked in each image; see `studies.micrographs.explain`."""
+    from encephalon.studies.micrographs.explain import explain as explain_batch
+
+    return explain_batch(model, samples, output, **options)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a table of a folder of images and a spreadsheet: `encephalon table images`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean
+from encephalon.tables.checks import FIRST_ROW
+from encephalon.tables.joins import some
+from encephalon.tables.naming import ID_RULES, file_id, written_path
+from encephalon.tables.schema import Columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_log = logging.getLogger(__name__)
+
+Place = str | os.PathLike[str]
+
+
+def folder_table(
+    folder: Place,
+    sheet: Place | None = None,
+    *,
+    id_column: str = "id",
+    id_rule: str = "stem",
+    relative_to: Place | None = None,
+    rename: Mapping[str, str] | None = None,
+    left_over: bool = False,
+    images_only: bool = False,
+) -> pd.DataFrame:
+    """The images of a folder and all below it as rows, each with the cells of its spreadsheet row.
+
+    Pictures and volumes alike; hidden files and folders are passed over. The columns are `id`,
+    `image` (a path from the folder `relative_to`, where the table is going to lie; absolute
+    without it) and those of the spreadsheet, renamed by `rename` {old: new}. A file's name becomes
+    the id by `id_rule` (see `file_id`), and so does a cell of `id_column` that names a file.
+
+    Images and rows must match one to one. `left_over` leaves out rows without an image, and
+    `images_only` images without a row, and both say so. Raises TableError, naming all that does
+    not match, MissingFileError or InputError for a folder that is not there or holds no images.
+    """
+    import pandas as pd
+
+    root = Path(folder).expanduser()
+    base = None if relative_to is None else Path(relative_to).expanduser().resolve()
+    files = _files(root, id_rule)
+    rows: dict[str, dict[str, str | None]] = {}
+    faults = [_twice(root, name, found) for name, found in files.items() if len(found) > 1]
+    if sheet is not None:
+        rows, wrong = _rows(Path(sheet), id_column, id_rule, rename or {})
+        _need_overlap(root, Path(sheet), files, list(rows), id_column)
+        alone = {"left-over": left_over, "images-only": images_only}
+        faults += wrong + _unmatched(root, Path(sheet), list(files), list(rows), alone)
+    if faults:
+        raise TableError(f"{'; '.join(faults)}.")
+    return pd.DataFrame(
+        [
+            {"id": name, "image": written_path(found[0], base), **rows.get(name, {})}
+            for name, found in files.items()
+            if sheet is None or name in rows
+        ],
+        dtype=object,
+    )
+
+
+def _files(root: Path, rule: str) -> dict[str, list[Path]]:
+    """The images below a folder, by their ids, in the order of their paths."""
+    from encephalon.tables.samples import is_image
+
+    if not root.is_dir():
+        message = f"There is no folder {root}: give the folder that holds the images."
+        raise MissingFileError(message)
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if not hidden and is_image(path):
+            found[file_id(path, rule)].append(path)
+    if not found:
+        message = f"The folder {root} holds no images: neither pictures nor volumes."
+        raise InputError(message)
+    return dict(found)
+
+
+def _rows(
+    sheet: Path, id_column: str, rule: str, rename: Mapping[str, str]
+) -> tuple[dict[str, dict[str, str | None]], list[str]]:
+    """The rows of a spreadsheet by id, without the id, and what is wrong with the ids."""
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.samples import is_image
+
+    table = read_table(sheet, Columns(id=id_column))
+    names = _new_names(sheet, list(map(str, table.frame.columns)), id_column, rename)
+    rows: dict[str, dict[str, str | None]] = {}
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, (cell, row) in enumerate(
+        zip(table.ids, table.frame.to_dict(orient="records"), strict=True), FIRST_ROW
+    ):
+        name = file_id(cell, rule) if is_image(Path(cell)) else cell
+        places[name].append(number)
+        rows.setdefault(name, {new: row[old] for old, new in names.items()})
+    faults = [f"{sheet}, row {row}: {id_column!r} is empty" for row in places.pop("", [])]
+    for name, numbers in places.items():
+        if len(numbers) > 1:
+            lines = " and ".join(map(str, numbers))
+            faults.append(f"{sheet} has the id {name!r} in several rows, {lines}")
+    rows.pop("", None)
+    return rows, faults
+
+
+def _new_names(
+    sheet: Path, have: Sequence[str], id_column: str, rename: Mapping[str, str]
+) -> dict[str, str]:
+    """The new name of each column but the id's; raises TableError where two would be alike."""
+    for name in (id_column, *rename):
+        if name not in have:
+            meant = did_you_mean(name, have, "it has")
+            raise TableError(f"{sheet} has no column {name!r}: {meant}")
+    names = {name: rename.get(name, name) for name in have if name != id_column}
+    for name in (new := ["id", "image", *names.values()]):
+        if new.count(name) > 1:
+            raise TableError(f"{sheet}: the table would have two columns {name!r}; rename one.")
+    return names
+
+
+def _need_overlap(
+    root: Path, sheet: Path, files: Mapping[str, Sequence[Path]], rows: Sequence[str], column: str
+) -> None:
+    """Raise TableError, with an id of each side and the rule that helps, if no id is in both."""
+    if not rows or set(files) & set(rows):
+        return
+    name, (first, *_) = next(iter(files.items()))
+    helps = [rule for rule in ID_RULES if _matches(files, rows, rule)]
+    hint = (
+        f"the id rule {helps[0]!r} would match them (--id-rule {helps[0]})"
+        if helps
+        else "name another column of ids (--id), or another rule for file names (--id-rule)"
+    )
+    message = (
+        f"No image of {root} has a row in {sheet}: the first image, {first.name}, has the id "
+        f"{name!r}, but the first row has {rows[0]!r} in {column!r}; {hint}."
+    )
+    raise TableError(message)
+
+
+def _matches(files: Mapping[str, Sequence[Path]], rows: Sequence[str], rule: str) -> bool:
+    known = set(rows)
+    return any(file_id(path, rule) in known for paths in files.values() for path in paths)
+
+
+def _twice(root: Path, name: str, found: Sequence[Path]) -> str:
+    paths = some([path.relative_to(root).as_posix() for path in found])
+    return f"{len(found)} images of {root} have the id {name!r}: {paths}"
+
+
+def _unmatched(
+    root: Path, sheet: Path, files: Sequence[str], rows: Sequence[str], allowed: Mapping[str, bool]
+) -> list[str]:
+    """What is on one side alone, unless it may be left out, which is said."""
+    faults = []
+    for flag, names, others, what in (
+        ("images-only", files, rows, f"no row in {sheet} for {{}} of {{}} images of {root}"),
+        ("left-over", rows, files, f"no image in {root} for {{}} of {{}} rows of {sheet}"),
+    ):
+        known = set(others)
+        alone = [name for name in names if name not in known]
+        found = f"{what.format(len(alone), len(names))}: {some(alone)}"
+        if alone and allowed[flag]:
+            _log.warning("left out: %s.", found)
+        elif alone:
+            faults.append(f"{found} (left out with --{flag})")
+    return faults

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The grey levels of a whole picture, counted where they are few, sampled where they are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.transforms.equalise import count_levels, level_percentile
+
+__all__ = ["GreyLevels", "sharpness"]
+
+# Float levels that percentiles are estimated from, and rows that sharpness is: more of them do not
+# change either visibly.
+_SAMPLE = 1 << 18
+_LINES = 128
+
+
+class GreyLevels:
+    """Figures of the grey levels of one plane (rows, columns), of any numbers.
+
+    Attributes
+    ----------
+    counts
+        Pixels of each level, of 8- and 16-bit planes; None of others.
+    darkest, brightest
+        The extreme levels.
+    """
+
+    def __init__(self, data: NDArray[Any]) -> None:
+        self.counts = count_levels(data) if data.dtype in (np.uint8, np.uint16) else None
+        self._data = data
+        if self.counts is None:
+            self.darkest, self.brightest = float(data.min()), float(data.max())
+        else:
+            present = np.flatnonzero(self.counts)
+            self.darkest, self.brightest = float(present[0]), float(present[-1])
+
+    def percentiles(self, *percents: float) -> tuple[float, ...]:
+        """The percentiles of the levels, exact where they are counted."""
+        if self.counts is not None:
+            return tuple(level_percentile(self.counts, percent) for percent in percents)
+        line = self._data.reshape(-1)
+        return tuple(np.percentile(line[:: max(1, line.size // _SAMPLE)], percents).tolist())
+
+    def contrast(self) -> float:
+        """Span of the 0.5th to 99.5th percentile, as a share of what the type can hold.
+
+        Floats can hold anything: of theirs, the share of the span of the plane.
+        """
+        low, high = self.percentiles(0.5, 99.5)
+        full = self.brightest - self.darkest if self.counts is None else len(self.counts) - 1
+        return (high - low) / full
+
+    def saturated(self) -> float:
+        """The share of pixels at the darkest or the brightest level."""
+        if self.counts is not None:
+            ends = self.counts[int(self.darkest)] + self.counts[int(self.brightest)]
+        else:
+            ends = np.count_nonzero((self._data == self.darkest) | (self._data == self.brightest))
+        return float(ends / self._data.size)
+
+
+def sharpness(data: NDArray[Any]) -> float:
+    """How little neighbouring pixels of `data` (rows, columns) agree, whatever the contrast.
+
+    Half their mean squared difference over the variance, which is 1 - their correlation: near 0
+    for a blurred picture, 1 for white noise. NaN for a constant one.
+    """
+    if min(data.shape) < 2:
+        return float("nan")
+    step = max(1, (data.shape[0] - 1) // _LINES)
+    lines = data[:-1:step].astype(np.float32)
+    below = data[1::step][: len(lines)].astype(np.float32)
+    variance = float(np.var(lines, dtype=np.float64))
+    if variance == 0:
+        return float("nan")
+    across = float(np.mean(np.diff(lines, axis=1) ** 2, dtype=np.float64))
+    down = float(np.mean((below - lines) ** 2, dtype=np.float64))
+    return (across + down) / 4 / variance

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon explain` hands on what was asked, says what came of it, and exits 1 for a failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from encephalon import api
+from encephalon.api import verbs
+from encephalon.inference.batch import Failure
+from encephalon.studies.micrographs.explain import Explanations
+from encephalon.tables import Columns, Sample
+from tests.cli.conftest import Run, Threshold
+
+
+class Study:
+    """A study that explains, and remembers what it was asked."""
+
+    KIND = "picture"
+    failures: tuple[Failure, ...] = ()
+
+    def explain(
+        self, model: Any, samples: Sequence[Sample], output: Path, **asked: Any
+    ) -> Explanations:
+        self.samples, self.output, self.asked = samples, output, asked
+        rows = [{"id": sample.id, "class": "Aged"} for sample in samples]
+        return Explanations(rows, list(self.failures), output)
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Replace `load_model` by a stand-in whose study is this one."""
+    made: Any = Study()
+
+    def load(model: str, **arguments: Any) -> api.Model:
+        made.loading = {"model": model, **arguments}
+        return api.Model(Threshold(outputs={}), made, Columns())
+
+    monkeypatch.setattr(verbs, "load_model", load)
+    return made
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A small micrograph."""
+    path = tmp_path / "S3V1.tif"
+    tifffile.imwrite(path, np.arange(64, dtype=np.uint8).reshape(8, 8))
+    return path
+
+
+def test_the_flags_reach_the_study(run: Run, study: Any, image: Path, tmp_path: Path) -> None:
+    """Class, layer, device, threads, options: each by its own name."""
+    out = tmp_path / "maps"
+    flags = ["--class", "Aged", "--layer", "encoder.layer3", "--threads", "2", "--overwrite"]
+    result = run("explain", "mine", image, "-o", out, *flags, "--option", "score=softmax")
+    assert (result.code, result.err) == (0, "")
+    assert "1 explained" in result.out
+    assert study.loading["score"] == "softmax"
+    asked = {name: study.asked[name] for name in ("target_class", "layer", "threads", "overwrite")}
+    assert asked == {
+        "target_class": "Aged",
+        "layer": "encoder.layer3",
+        "threads": 2,
+        "overwrite": True,
+    }
+    assert [sample.id for sample in study.samples] == ["S3V1"]
+    assert study.output == out
+
+
+def test_json_is_one_document(run: Run, study: Any, image: Path, tmp_path: Path) -> None:
+    """Rows, failures, checks and places, and nothing else on standard output."""
+    result = run("explain", "mine", image, "-o", tmp_path / "maps", "--json")
+    said = json.loads(result.out)
+    assert said["rows"] == [{"id": "S3V1", "class": "Aged"}]
+    assert said["table"].endswith("explanations.csv")
+
+
+def test_failures_are_named_and_the_exit_code_is_1(
+    run: Run, study: Any, image: Path, tmp_path: Path
+) -> None:
+    """Each in one sentence on standard error, after the work."""
+    study.failures = (Failure("S1", "S1.tif: expected a picture, but it is cut short."),)
+    result = run("explain", "mine", image, "-o", tmp_path / "maps")
+    assert result.code == 1
+    assert result.err == "error: S1.tif: expected a picture, but it is cut short.\n"
+    assert "1 explained, 1 failed" in result.out
+
+
+def test_a_model_without_classes_has_nothing_to_explain(
+    run: Run, study: Any, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking a segmentation model is a wrong argument, not a crash."""
+    plain = api.Model(Threshold(outputs={}), SimpleNamespace(KIND="picture"), Columns())  # type: ignore[arg-type]
+    monkeypatch.setattr(verbs, "load_model", lambda *_, **__: plain)
+    result = run("explain", "mine", image, "-o", tmp_path / "maps")
+    assert result.code == 2
+    assert "'stand-in' has nothing to explain" in result.err

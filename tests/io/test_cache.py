@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays that are slow to make are made once, and a cache never gives what it was not given."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encephalon.errors import ContentError
+from encephalon.io.cache import ArrayCache, Arrays
+
+PLENTY = 1 << 30
+
+
+def refuse() -> Arrays:
+    """Stand in for what must not be made again."""
+    raise AssertionError("this was kept already")
+
+
+def numbered(number: int) -> Arrays:
+    return {"values": np.full((64, 64), number, np.float32), "n": np.asarray(number)}
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_was_made_once_is_kept_as_it_was(tmp_path: Path) -> None:
+    """Names, types, shapes and values come back, also to another cache on the same folder."""
+    made = {
+        "image": np.random.default_rng(0).random((1, 5, 7), dtype=np.float32),
+        "none": np.zeros((0, 3), np.uint16),
+        "scalar": np.asarray(2.5),
+    }
+    ArrayCache(tmp_path, PLENTY).get("key", lambda: made)
+    kept = pickle.loads(pickle.dumps(ArrayCache(tmp_path, PLENTY))).get("key", refuse)
+    assert kept.keys() == made.keys()
+    for name, array in made.items():
+        assert kept[name].dtype == array.dtype
+        assert np.array_equal(kept[name], array)
+
+
+def test_another_key_is_another_entry(tmp_path: Path) -> None:
+    """Keys are compared whole, whatever is written in them."""
+    cache = ArrayCache(tmp_path, PLENTY)
+    keys = ["a", "a ", "A", "../a", "ä\n", "\udcff", "x" * 5000]
+    for number, key in enumerate(keys):
+        cache.get(key, partial(numbered, number))
+    assert [int(cache.get(key, refuse)["n"]) for key in keys] == list(range(len(keys)))
+    assert all(tmp_path in path.parents for path in entries(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text"])
+def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str) -> None:
+    """Cut, overwritten and flipped bits are noticed, and the entry is whole afterwards."""
+    cache = ArrayCache(tmp_path, PLENTY)
+    cache.get("key", partial(numbered, 1))
+    (entry,) = entries(tmp_path)
+    content = bytearray(entry.read_bytes())
+    content[5000] ^= 16
+    damaged = {"empty": b"", "cut": content[:7000], "flipped": content, "text": b"version https"}
+    entry.write_bytes(damaged[damage])
+    assert int(cache.get("key", partial(numbered, 2))["values"][0, 0]) == 2
+    assert int(cache.get("key", refuse)["n"]) == 2
+    assert len(entries(tmp_path)) == 1
+
+
+def test_a_failure_is_passed_on_and_not_kept(tmp_path: Path) -> None:
+    """What could not be made is tried again the next time."""
+    cache = ArrayCache(tmp_path, PLENTY)
+
+    def fail() -> Arrays:
+        raise ContentError("a.tif: every pixel is 0")
+
+    with pytest.raises(ContentError, match="every pixel"):
+        cache.get("key", fail)
+    assert entries(tmp_path) == []
+    assert int(cache.get("key", partial(numbered, 3))["n"]) == 3
+
+
+def test_the_entries_unused_longest_go_first(tmp_path: Path) -> None:
+    """Beyond its limit the folder loses what nobody asked for, and stays below it."""
+    size = 18_000
+    cache = ArrayCache(tmp_path, 10 * size)
+    for number in range(10):
+        cache.get(f"key {number}", partial(numbered, number))
+    for age, path in enumerate(entries(tmp_path)):
+        os.utime(path, (1_000_000 + age, 1_000_000 + age))
+    cache.get("key 4", refuse)  # used now
+    for number in range(10, 16):
+        cache.get(f"key {number}", partial(numbered, number))
+    assert sum(path.stat().st_size for path in entries(tmp_path)) <= 10 * size
+    assert int(cache.get("key 4", refuse)["n"]) == 4
+    assert int(cache.get("key 15", refuse)["n"]) == 15
+    assert len(entries(tmp_path)) < 11
+
+
+def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
+    """Half an entry counts as the oldest one, because nobody asks for it."""
+    part = tmp_path / "ab" / ".half.part"
+    part.parent.mkdir()
+    part.write_bytes(bytes(50_000))
+    os.utime(part, (1, 1))
+    ArrayCache(tmp_path, 40_000).get("key", partial(numbered, 1))
+    assert not part.exists()
+    assert len(entries(tmp_path)) == 1
+
+
+def test_a_folder_that_cannot_be_made_only_means_that_nothing_is_kept(tmp_path: Path) -> None:
+    """A file in the place of the folder is no reason to fail."""
+    (tmp_path / "cache").write_text("in the way")
+    cache = ArrayCache(tmp_path / "cache", PLENTY)
+    assert int(cache.get("key", partial(numbered, 1))["n"]) == 1
+    assert int(cache.get("key", partial(numbered, 2))["n"]) == 2
+
+
+def use(folder: Path, limit: int) -> int:
+    """Ask for twenty entries, each of which must hold its own number; return how many did."""
+    cache = ArrayCache(folder, limit)
+    numbers = np.random.default_rng(os.getpid()).permutation(20).tolist()
+    return sum(int(cache.get(f"{n}", partial(numbered, n))["values"][3, 3]) == n for n in numbers)
+
+
+def test_threads_and_processes_may_share_a_folder_that_is_too_small(tmp_path: Path) -> None:
+    """Whoever comes second, or finds an entry gone, still gets the right arrays."""
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(use, [tmp_path] * 8, [90_000] * 8)) == [20] * 8
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        assert list(processes.map(use, [tmp_path] * 2, [90_000] * 2)) == [20] * 2
+    assert not list(tmp_path.rglob("*.part"))

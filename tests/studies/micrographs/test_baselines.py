@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The classical baselines: texture features and logistic regression."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from encephalon.studies.micrographs.linear import fit_linear
+from encephalon.studies.micrographs.texture import texture_features
+
+
+def _noise(rng: np.random.Generator, grain: float) -> np.ndarray:
+    return gaussian_filter(rng.normal(size=(48, 48)), grain).astype(np.float32)
+
+
+def test_texture_features_do_not_know_of_brightness_or_contrast() -> None:
+    """A picture and a brighter one of twice its contrast have the same features."""
+    picture = _noise(np.random.default_rng(0), 1.0)
+    assert texture_features(picture) == pytest.approx(
+        texture_features(2 * picture + 3), abs=2e-2, rel=2e-2
+    )
+
+
+def test_texture_tells_fine_from_coarse_grain() -> None:
+    """A regression on the features of 20 pictures of each grain is right on 20 others."""
+    rng = np.random.default_rng(1)
+    features = np.array([texture_features(_noise(rng, grain)) for grain in (0.6, 1.4) * 30])
+    truth = np.array([0, 1] * 30)
+    train, validation, test = slice(0, 30), slice(30, 40), slice(40, 60)
+    judged, wanted = fit_linear(
+        (features[train], truth[train]),
+        (features[validation], truth[validation]),
+        features[test],
+        2,
+    )
+    assert judged.shape == (10, 2)
+    assert (wanted.argmax(axis=1) == truth[test]).mean() == 1.0
+    assert np.exp(wanted).sum(axis=1) == pytest.approx(np.ones(20), abs=1e-4)
+
+
+def test_a_class_that_training_lacks_is_improbable_and_not_missing() -> None:
+    """Three columns come out for three classes, though only two were learnt."""
+    rng = np.random.default_rng(2)
+    features, truth = rng.normal(size=(20, 3)), np.array([0, 2] * 10)
+    features[:, 0] += 4 * truth
+    _, wanted = fit_linear((features, truth), (features, truth), features, 3)
+    assert wanted.shape == (20, 3)
+    assert (wanted[:, 1] < np.log(1e-5)).all()

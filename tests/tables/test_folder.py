@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.tables import folder_table
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Three pictures and a volume in a folder and one below it, and what is no image."""
+    folder = tmp_path / "images"
+    for name in ("S1V1_a.tif", "S2V1_b.PNG", "more/S3V1_c.ome.tif", "more/S4V1_d.nii.gz"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for name in ("notes.txt", ".hidden.tif", "more/._S9V1.tif", "1.dcm"):
+        (folder / name).touch()
+    return folder
+
+
+def sheet(folder: Path, *lines: str) -> Path:
+    path = folder / "sheet.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+FULL = ["Image ID,Class,Mouse", "S4V1,Aged,m2", "S2V1,Young,m1", "S1V1,,m1", "S3V1,Aged,m2"]
+
+
+def test_a_folder_and_a_spreadsheet_become_a_table(images: Path, tmp_path: Path) -> None:
+    """A row an image, in the order of the files, paths from where the table will lie."""
+    frame = folder_table(
+        images,
+        sheet(tmp_path, *FULL),
+        id_column="Image ID",
+        id_rule="before-underscore",
+        relative_to=tmp_path / "out",
+        rename={"Class": "class"},
+    )
+    assert list(frame.columns) == ["id", "image", "class", "Mouse"]
+    assert frame.to_numpy().tolist() == [
+        ["S1V1", "../images/S1V1_a.tif", None, "m1"],
+        ["S2V1", "../images/S2V1_b.PNG", "Young", "m1"],
+        ["S3V1", "../images/more/S3V1_c.ome.tif", "Aged", "m2"],
+        ["S4V1", "../images/more/S4V1_d.nii.gz", "Aged", "m2"],
+    ]
+
+
+def test_a_folder_alone_becomes_a_table_of_ids_and_images(images: Path) -> None:
+    """For those who only predict."""
+    frame = folder_table(images)
+    assert list(frame.columns) == ["id", "image"]
+    assert frame["id"].tolist() == ["S1V1_a", "S2V1_b", "S3V1_c", "S4V1_d"]
+    assert frame["image"][0] == (images / "S1V1_a.tif").resolve().as_posix()
+
+
+def test_cells_that_name_files_are_ids_by_the_same_rule(images: Path, tmp_path: Path) -> None:
+    """Many spreadsheets list "more/S3V1_c.tif", of whichever system."""
+    lines = ["file", "S1V1_a.tif", "S2V1_b.png", r"more\S3V1_c.ome.tif", "more/S4V1_d.nii.gz"]
+    frame = folder_table(images, sheet(tmp_path, *lines), id_column="file")
+    assert frame["id"].tolist() == ["S1V1_a", "S2V1_b", "S3V1_c", "S4V1_d"]
+
+
+def test_every_mismatch_is_in_one_error(images: Path, tmp_path: Path) -> None:
+    """Images without a row, rows without an image, ids twice on either side, empty ids."""
+    (images / "more" / "S1V1_z.tif").touch()
+    path = sheet(tmp_path, "id,x", "S1V1,1", "S2V1,2", "S2V1,3", ",4", "S7V1,5", "S8V1,6")
+    with pytest.raises(TableError) as caught:
+        folder_table(images, path, id_rule="before-underscore", left_over=False)
+    text = str(caught.value)
+    for words in (
+        "2 images of",
+        "have the id 'S1V1': 'S1V1_a.tif', 'more/S1V1_z.tif'",
+        "row 5: 'id' is empty",
+        "has the id 'S2V1' in several rows, 3 and 4",
+        "for 2 of 4 images",
+        "'S3V1', 'S4V1' (left out with --images-only)",
+        "for 2 of 4 rows",
+        "'S7V1', 'S8V1' (left out with --left-over)",
+    ):
+        assert words in text
+    assert "\n" not in text
+
+
+def test_ten_of_many_mismatches_are_named(images: Path, tmp_path: Path) -> None:
+    """And the others counted."""
+    path = sheet(tmp_path, "id", "S1V1_a", *[f"x{number}" for number in range(30)])
+    with pytest.raises(TableError, match=r"'x9' and 20 more"):
+        folder_table(images, path, images_only=True)
+
+
+def test_what_is_allowed_to_be_left_out_is_said(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never silently."""
+    logger = logging.getLogger("encephalon")
+    logger.addHandler(caplog.handler)
+    path = sheet(tmp_path, "id,x", "S1V1_a,1", "S9V1_a,2")
+    try:
+        frame = folder_table(images, path, left_over=True, images_only=True)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert frame["id"].tolist() == ["S1V1_a"]
+    assert "for 3 of 4 images" in caplog.text
+    assert "'S9V1_a'" in caplog.text
+
+
+def test_no_overlap_shows_an_id_of_each_side_and_the_rule_that_helps(
+    images: Path, tmp_path: Path
+) -> None:
+    """Even where all that does not match may be left out: an empty table helps nobody."""
+    path = sheet(tmp_path, *FULL)
+    words = (
+        r"No image of .*S1V1_a\.tif, has the id 'S1V1_a', but the first row has 'S4V1' in "
+        r"'Image ID'; the id rule 'before-underscore' would match"
+    )
+    with pytest.raises(TableError, match=words):
+        folder_table(images, path, id_column="Image ID", left_over=True, images_only=True)
+    with pytest.raises(TableError, match=r"name another column of ids \(--id\)"):
+        folder_table(images, path, id_column="Class")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"id_column": "Image"}, "has no column 'Image': did you mean 'Image ID'"),
+        ({"rename": {"Clas": "class"}}, "has no column 'Clas': did you mean 'Class'"),
+        ({"rename": {"Class": "Mouse"}}, "two columns 'Mouse'"),
+        ({"rename": {"Class": "image"}}, "two columns 'image'"),
+    ],
+)
+def test_columns_that_are_not_there_or_clash_are_named(
+    images: Path, tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    """With the nearest name there is."""
+    settings = {"id_column": "Image ID", "id_rule": "before-underscore", **options}
+    with pytest.raises(TableError, match=words):
+        folder_table(images, sheet(tmp_path, *FULL), **settings)
+
+
+def test_a_folder_without_images_is_one_sentence(tmp_path: Path) -> None:
+    """As is one that is not there."""
+    with pytest.raises(MissingFileError, match="There is no folder"):
+        folder_table(tmp_path / "gone")
+    with pytest.raises(InputError, match="holds no images"):
+        folder_table(tmp_path)
+
+
+@pytest.mark.data
+def test_the_slices_and_their_sheet_match(data: Path) -> None:
+    """460 pictures in three folders, one row each."""
+    folder = data / "slices"
+    frame = folder_table(folder, folder / "slices.csv", id_column="path", rename={"label": "class"})
+    assert len(frame) == 460
+    assert set(frame["class"]) == {"glioma", "meningioma", "pituitary"}
+    assert all(f"/{kind}/" in path for kind, path in frame[["class", "image"]].to_numpy())

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of grey levels, on planes whose figures are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from encephalon.transforms.grey import GreyLevels, sharpness
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_figures_of_a_ramp(kind: type) -> None:
+    """0 to 200 in equal parts: its ends, its middle, and two of 201 levels at the ends."""
+    grey = GreyLevels(np.tile(np.arange(201), (201, 1)).astype(kind))
+    assert (grey.darkest, grey.brightest) == (0, 200)
+    assert grey.percentiles(0, 50, 100) == (0, 100, 200)
+    assert grey.saturated() == pytest.approx(2 / 201)
+    full = {np.uint8: 255, np.uint16: 65535, np.float32: 200}[kind]
+    assert grey.contrast() == pytest.approx(199 / full, rel=0.02)
+
+
+def test_percentiles_of_many_floats_are_estimated() -> None:
+    """A sample of a large float plane is within a hundredth of the whole."""
+    data = np.random.default_rng(0).normal(size=(900, 1000)).astype(np.float32)
+    assert GreyLevels(data).percentiles(5, 95) == pytest.approx((-1.645, 1.645), abs=0.02)
+
+
+def test_sharpness_falls_with_blur_and_ignores_contrast() -> None:
+    """White noise has 1, and what a microscope out of focus does lowers it, whatever the gain."""
+    noise = np.random.default_rng(0).normal(size=(300, 300))
+    values = [sharpness(gaussian_filter(noise, sigma)) for sigma in (0, 1, 3)]
+    assert values[0] == pytest.approx(1, abs=0.02)
+    assert values[0] > 2 * values[1] > 8 * values[2] > 0
+    assert sharpness(7 + 30 * noise) == pytest.approx(values[0])
+
+
+def test_sharpness_of_nothing_is_not_a_number() -> None:
+    """Neither a constant plane nor a single row has neighbours that could differ."""
+    assert math.isnan(sharpness(np.ones((9, 9))))
+    assert math.isnan(sharpness(np.arange(9.0)[None]))
