@@ -179,3 +179,25 @@ def test_images_and_a_spreadsheet_become_a_table(run: Run, tmp_path: Path) -> No
         {"id": "S2V1", "image": "../images/S2V1_b.tif", "class": "Aged"},
     ]
     assert run("table", "check", out).code == 0
+
+
+@pytest.mark.data
+def test_lights_counts_the_published_predictions(run: Run, data: Path) -> None:
+    """The middle-aged images of 3BTRON by region, as its spec counts them (section 5)."""
+    file = data / "published" / "3btron" / "middle_age_deep_look.csv"
+    words = ("--by", "Sex,Brain Region", "--light", "Traffic Lights", "--json")
+    counts = json.loads(run("table", "lights", file, *words).out)["counts"]
+    found = {row["Brain Region"]: [row[c] for c in ("Green", "Amber", "Red")] for row in counts}
+    assert found == {"CC": [4, 9, 16], "PFC": [2, 15, 6]}
+
+
+def test_lights_names_a_column_that_is_missing(run: Run, tmp_path: Path) -> None:
+    """A table without lights, or without the wished column, is one sentence."""
+    file = tmp_path / "predictions.csv"
+    file.write_text("id,light,sex\na,Green,F\nb,Blue,M\n")
+    missing = run("table", "lights", file, "--by", "region")
+    assert missing.code == 1
+    assert "no column 'region'" in missing.err
+    strange = run("table", "lights", file, "--by", "sex")
+    assert strange.code != 0
+    assert "one is 'Blue'" in strange.err

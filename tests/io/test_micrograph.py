@@ -148,6 +148,13 @@ def test_several_pages_are_named_and_one_can_be_chosen(tmp_path: Path) -> None:
             read_micrograph(path, page=wrong)
 
 
+def test_of_an_animated_png_the_page_asked_for_is_read(tmp_path: Path) -> None:
+    """And not always the first."""
+    path, pages = tmp_path / "a.png", [Image.new("L", (9, 8), level) for level in (10, 20, 30)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    assert [read_micrograph(path, page=page).data.max() for page in (1, 2, 3)] == [10, 20, 30]
+
+
 def test_pages_behind_one_directory_count(tmp_path: Path) -> None:
     """Large ImageJ stacks have a single directory; the other planes are no secret."""
     path = tmp_path / "a.tif"

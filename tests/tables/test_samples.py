@@ -152,11 +152,20 @@ def test_ids_of_a_table_are_kept_as_they_are(tmp_path: Path) -> None:
     assert ids(collect_samples([tmp_path / "t.csv"])) == ["-P 1 (left)"]
 
 
-def test_a_row_without_any_image_is_named(tmp_path: Path) -> None:
-    """A recipe may train on rows without a scan, but nothing is predicted from them."""
+def test_a_row_without_any_image_fails_alone(tmp_path: Path) -> None:
+    """It spoils no other row of the batch: its file is missed when it is read."""
     touch(tmp_path, "1.nii")
     (tmp_path / "t.csv").write_text("id,image\na,1.nii\nb,\n", encoding="utf-8")
-    with pytest.raises(TableError, match=r"row 3: names no file in 'image'"):
+    full, bare = collect_samples([tmp_path / "t.csv"], Columns(optional=("image",)))
+    assert full.file("image").name == "1.nii"
+    with pytest.raises(InputError, match=r"b: its row names no file for 'image'"):
+        bare.file("image")
+
+
+def test_a_table_without_any_image_is_refused(tmp_path: Path) -> None:
+    """A recipe may train on rows without a scan, but nothing is predicted from them."""
+    (tmp_path / "t.csv").write_text("id,image\na,\nb,\n", encoding="utf-8")
+    with pytest.raises(TableError, match="names no file in 'image'"):
         collect_samples([tmp_path / "t.csv"], Columns(optional=("image",)))
 
 
@@ -277,3 +286,17 @@ def test_a_covariate_that_cannot_be_used_spoils_its_own_row_alone(tmp_path: Path
         encode_covariates([first.row], columns)
     with pytest.raises(TableError, match="has no column 'region'"):
         collect_samples([table], Columns(covariates={"region": ("CC", "HC")}), kind="picture")
+
+
+def test_ids_that_cannot_be_used_spoil_their_own_rows_alone(tmp_path: Path) -> None:
+    """Of two rows with one id the first is taken; the second, and an empty one, are faults."""
+    touch(tmp_path, "a.png", "b.png", "c.png")
+    table = tmp_path / "table.csv"
+    table.write_text("id,image\nx,a.png\nx,b.png\n,c.png\ny,c.png\n")
+    samples = collect_samples([table], Columns(), kind="picture")
+    assert ids(samples) == ["x", "row-3", "row-4", "y"]
+    assert samples[0].file("image").name == "a.png"
+    with pytest.raises(InputError, match=r"row 3, 'id': the id 'x' is already that of row 2"):
+        samples[1].file("image")
+    with pytest.raises(InputError, match="row 4, 'id': the id is empty"):
+        samples[2].file("image")

@@ -42,3 +42,10 @@ def test_sharpness_of_nothing_is_not_a_number() -> None:
     """Neither a constant plane nor a single row has neighbours that could differ."""
     assert math.isnan(sharpness(np.ones((9, 9))))
     assert math.isnan(sharpness(np.arange(9.0)[None]))
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_sharpness_does_not_depend_on_the_unit_of_the_levels(unit: float) -> None:
+    """Squares of very small or large floats neither vanish nor overflow."""
+    noise = np.random.default_rng(0).normal(size=(40, 50))
+    assert sharpness((unit * noise).astype(np.float32)) == pytest.approx(sharpness(noise), rel=1e-5)

@@ -73,3 +73,29 @@ def test_a_point_is_found_again_after_scaling_and_mapping_back() -> None:
     )
     found = np.unravel_index(np.nanargmax(view.to_raw(picture)), raw.shape)
     assert np.abs(np.subtract(found, (41, 17))).max() <= 1
+
+
+def test_cells_of_padded_convolutions_lie_at_multiples_of_the_stride() -> None:
+    """What a cell answers to is where its map is highest; an even share lies half a cell on."""
+    whole = {"scale": (1.0, 1.0), "offset": (0.0, 0.0), "seen": (0, 64, 0, 64)}
+    cells = np.zeros((8, 8), np.float32)
+    cells[3, 5] = 1
+    strided = View((64, 64), (64, 64), even=False, **whole).to_raw(cells)
+    assert np.unravel_index(strided.argmax(), strided.shape) == (24, 40)
+    even = View((64, 64), (64, 64), **whole).to_raw(cells)
+    rows, columns = np.nonzero(even == even.max())
+    assert (rows.mean(), columns.mean()) == (27.5, 43.5)
+
+
+def test_that_is_where_a_padded_network_looks() -> None:
+    """The pixels that a cell of three padded convolutions of stride 2 depends on lie around it."""
+    torch = pytest.importorskip("torch")
+    layers = [torch.nn.Conv2d(1, 1, 3, stride=2, padding=1, bias=False) for _ in range(3)]
+    for layer in layers:
+        torch.nn.init.ones_(layer.weight)
+    image = torch.zeros(1, 1, 64, 64, requires_grad=True)
+    torch.nn.Sequential(*layers)(image)[0, 0, 3, 5].backward()
+    weight = image.grad[0, 0].numpy()
+    pixels = np.arange(64)
+    centre = (weight.sum(1) @ pixels, weight.sum(0) @ pixels) / weight.sum()
+    assert centre == pytest.approx((24, 40))

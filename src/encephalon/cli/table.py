@@ -301,4 +301,29 @@ def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
     return cells
 
 
-COMMANDS = (bids, images, arrays, check, split, join, verify_labels)
+def lights(
+    file: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="A table with a light in each row.")
+    ],
+    by: Annotated[str, typer.Option("--by", help="Columns to count by, between commas.")],
+    light: Annotated[
+        str, typer.Option("--light", help="Column of Green, Amber and Red.", metavar="COLUMN")
+    ] = "light",
+    quiet: flags.Quiet = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Count the traffic lights of predictions by sex, region or any other column."""
+    from encephalon.cli.console import table as show
+    from encephalon.studies.micrographs.traffic_light import breakdown
+    from encephalon.tables import Columns, read_table
+
+    read = read_table(file, Columns())
+    columns = [name.strip() for name in by.split(",") if name.strip()]
+    for name in (*columns, light):
+        read.require(name)
+    rows: Any = read.frame.to_dict(orient="records")
+    counts = breakdown(read.texts(light), rows, columns)
+    Console(0, quiet, as_json).result({"table": file, "counts": counts}, lambda: show(counts))
+
+
+COMMANDS = (bids, images, arrays, check, split, join, lights, verify_labels)

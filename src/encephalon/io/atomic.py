@@ -240,9 +240,9 @@ def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
+                since = f" since over {timeout:g} s" if timeout else ""
                 message = (
-                    f"{lock} is held by another process since over {timeout:g} s; wait for it to "
-                    "finish or stop it."
+                    f"{lock} is held by another process{since}; wait for it to finish or stop it."
                 )
                 raise OutputError(message) from None
             time.sleep(0.05)

@@ -161,7 +161,7 @@ def _by_pillow(
     # Not Image.open, which warns of decompression bombs at a third of our own limit.
     with path.open("rb") as stream, (PngImageFile if png else JpegImageFile)(stream) as picture:
         allow(picture.height, picture.width)
-        choose(getattr(picture, "n_frames", 1))
+        picture.seek(choose(getattr(picture, "n_frames", 1)))
         across, down = picture.info.get("dpi", (0, 0))
         data = np.asarray(picture.convert("RGB") if picture.mode in {"P", "CMYK"} else picture)
         if picture.mode in {"LA", "RGBA", "PA"}:

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from encephalon.tables.reading import is_table, read_table, write_table
     from encephalon.tables.samples import Sample, collect_samples, table_samples
     from encephalon.tables.schema import Columns, Fault, Table
-    from encephalon.tables.splits import SplitOptions, fold_table, split_table, use_fold
+    from encephalon.tables.splits import (
+        SplitOptions,
+        fold_table,
+        split_table,
+        unseen_rows,
+        use_fold,
+    )
 
 __all__ = [
     "Columns",
@@ -59,6 +65,7 @@ __all__ = [
     "require_clean",
     "split_table",
     "table_samples",
+    "unseen_rows",
     "use_fold",
     "verify_labels",
     "write_table",
@@ -84,6 +91,6 @@ __getattr__ = lazy(
         "reading": ("is_table", "read_table", "write_table"),
         "samples": ("Sample", "collect_samples", "table_samples"),
         "schema": ("Columns", "Fault", "Table"),
-        "splits": ("SplitOptions", "fold_table", "split_table", "use_fold"),
+        "splits": ("SplitOptions", "fold_table", "split_table", "unseen_rows", "use_fold"),
     },
 )

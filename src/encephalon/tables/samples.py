@@ -41,12 +41,27 @@ class Sample:
     inputs  role ("image" where there is only one) and file or DICOM folder
     row     the cells of its row, for a sample from a table
     bids    its entities, for a sample from a BIDS dataset
+    fault   why it cannot be worked on, while the others of its table can; "" for no reason
     """
 
     id: str
     inputs: dict[str, Path]
     row: dict[str, Any] = field(default_factory=dict)
     bids: BidsFile | None = None
+    fault: str = ""
+
+    def require_faultless(self) -> None:
+        """Raise InputError with the fault, if there is one."""
+        if self.fault:
+            raise InputError(self.fault)
+
+    def file(self, role: str) -> Path:
+        """The file of that role; raises InputError for a fault, or a row that names none."""
+        self.require_faultless()
+        if role not in self.inputs:
+            message = f"{self.id}: its row names no file for {role!r}; fill it in or drop the row."
+            raise InputError(message)
+        return self.inputs[role]
 
 
 def collect_samples(
@@ -165,25 +180,30 @@ class _Search:
 
 
 def _from_table(table: Table) -> list[Sample]:
-    from encephalon.tables.checks import FIRST_ROW, checked
+    from encephalon.tables.checks import FIRST_ROW, check_table, fault_message
 
     for name in table.columns.covariates:
         if name not in table.columns.optional:
             table.require(name)
-    # The target of a table is not needed to predict from it, and a covariate or a file that cannot
-    # be used spoils its own row alone, when that is read; unless there is no file at all.
+    # The target of a table is not needed to predict from it, and an id, a covariate or a file that
+    # cannot be used spoils its own row alone, when that is read; unless there is no file at all.
     columns = replace(table.columns, target=None, split=None, group=None, covariates={})
     samples = table_samples(replace(table, columns=columns))
     is_any_there = any(path.exists() for one in samples for path in one.inputs.values())
     looked_at = replace(columns, inputs={}) if is_any_there else columns
-    checked(replace(table, columns=looked_at))
-    bare = (row for row, one in enumerate(samples, FIRST_ROW) if not one.inputs)
-    empty = next(bare, None) if columns.inputs else None
-    if empty is not None:
+    faults = check_table(replace(table, columns=looked_at))
+    of_ids = {fault.row: fault for fault in faults if fault.row and fault.column == columns.id}
+    if len(faults) > len(of_ids) or len(of_ids) == len(table):
+        raise TableError(fault_message(table, faults))
+    if columns.inputs and not any(one.inputs for one in samples):
         named = " or ".join(map(repr, columns.inputs.values()))
-        message = f"{table.source}, row {empty}: names no file in {named}; drop it."
-        raise TableError(message)
-    return samples
+        raise TableError(f"{table.source} names no file in {named}: fill it in.")
+    return [
+        replace(sample, id=f"row-{row}", fault=f"{table.source}, {of_ids[row]}")
+        if row in of_ids
+        else sample
+        for row, sample in enumerate(samples, FIRST_ROW)
+    ]
 
 
 def _no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:

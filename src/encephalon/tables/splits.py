@@ -119,6 +119,24 @@ def use_fold(table: Table, fold: int, validation: int | None = None) -> Table:
     return _named(table.with_column(column, parts), column)
 
 
+def unseen_rows(table: Table, split: str | None) -> list[int]:
+    """The places of the rows that a model made from this table has not learnt from.
+
+    Those are the part "test", or all rows of a table without the column `split`. Raises TableError
+    for a table that was split without such a part.
+    """
+    if split is None or not table.has(split):
+        return list(range(len(table)))
+    rows = [place for place, part in enumerate(table.texts(split)) if part == "test"]
+    if not rows:
+        message = (
+            f"{table.source} has no row whose {split!r} is 'test', and a model is not scored on "
+            "what it learnt from: split off a test part, or give a table without that column."
+        )
+        raise TableError(message)
+    return rows
+
+
 def _check_units(table: Table, folds: int, groups: list[str] | None) -> None:
     units = len(table) if groups is None else len(set(groups))
     if groups is not None and units == 1:
@@ -128,8 +146,14 @@ def _check_units(table: Table, folds: int, groups: list[str] | None) -> None:
             "another column as the group."
         )
         raise TableError(message)
-    if not 2 <= folds <= units:
-        what = "rows" if groups is None else "groups"
+    what = "rows" if groups is None else "groups"
+    if folds > units:
+        message = (
+            f"{table.source} has {units} {what}, fewer than the {folds} folds asked for: "
+            f"ask for fewer folds, or add {what}."
+        )
+        raise TableError(message)
+    if folds < 2:
         raise TableError(f"{table.source} has {units} {what}: folds must be 2 to {units}.")
 
 

@@ -72,11 +72,12 @@ def sharpness(data: NDArray[Any]) -> float:
     if min(data.shape) < 2:
         return float("nan")
     step = max(1, (data.shape[0] - 1) // _LINES)
-    lines = data[:-1:step].astype(np.float32)
-    below = data[1::step][: len(lines)].astype(np.float32)
-    variance = float(np.var(lines, dtype=np.float64))
+    # In double precision: squares of very large or small levels leave the range of single.
+    lines = data[:-1:step].astype(np.float64)
+    below = data[1::step][: len(lines)].astype(np.float64)
+    variance = float(np.var(lines))
     if variance == 0:
         return float("nan")
-    across = float(np.mean(np.diff(lines, axis=1) ** 2, dtype=np.float64))
-    down = float(np.mean((below - lines) ** 2, dtype=np.float64))
+    across = float(np.mean(np.diff(lines, axis=1) ** 2))
+    down = float(np.mean((below - lines) ** 2))
     return (across + down) / 4 / variance

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from encephalon.transforms.plane import Weights, linear_weights, resample
 
-__all__ = ["Stretch", "View", "centred_stretch", "seen_pixels"]
+__all__ = ["Stretch", "View", "centred_stretch", "seen_pixels", "stride_of"]
 
 # Rounding must not decide whether a pixel that is covered by half belongs.
 _SLACK = 1e-9
@@ -34,6 +34,9 @@ class View:
         Raw coordinates of the centre of the network's pixel (0, 0).
     seen
         First and past-last raw row, first and past-last raw column that the network saw.
+    even
+        Whether each cell of a map is drawn as an even share of the picture, as published. A padded
+        convolution of stride n centres its cell i at pixel n * i, half a cell further up and left.
     """
 
     raw_shape: tuple[int, int]
@@ -41,9 +44,10 @@ class View:
     scale: tuple[float, float]
     offset: tuple[float, float]
     seen: tuple[int, int, int, int]
+    even: bool = True
 
     def to_raw(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """A map (h, w) that covers the network's picture evenly, on the raw grid.
+        """A map (h, w) of the network's whole picture, on the raw grid.
 
         Finite values only; they are interpolated linearly. What the network did not see is NaN.
         """
@@ -61,7 +65,14 @@ class View:
     def _weights(self, axis: int, cells: int, first: int, last: int) -> Weights:
         """Interpolation at the raw pixels `first` to `last` among `cells` of a map."""
         places = (np.arange(first, last) - self.offset[axis]) / self.scale[axis]
-        return linear_weights(cells, (places + 0.5) * cells / self.shape[axis] - 0.5)
+        if self.even:
+            return linear_weights(cells, (places + 0.5) * cells / self.shape[axis] - 0.5)
+        return linear_weights(cells, places / stride_of(self.shape[axis], cells))
+
+
+def stride_of(size: int, cells: int) -> int:
+    """The stride, a power of two, of convolutions that make `cells` of `size` pixels."""
+    return int(2 ** round(math.log2(size / cells)))
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ class StandIn:
         covariates = np.array([[1 - male, male]])
         return SimpleNamespace(sample=sample, picture=picture, covariates=covariates)
 
+    def probabilities(self, logits: Any) -> Any:
+        return torch.from_numpy(logits).softmax(dim=1).numpy()
+
     def predict(self, loaded: Any) -> Prediction:
         given = (torch.from_numpy(loaded.picture.image[None]), torch.from_numpy(loaded.covariates))
         with torch.no_grad():

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classical baselines: texture features and logistic regression."""
+"""The baselines: texture features and logistic regression, covariates alone, shuffled classes."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from encephalon.studies.micrographs.linear import fit_linear
 from encephalon.studies.micrographs.texture import texture_features
+from tests.studies.micrographs.tiny import quick_recipe, read_rows, train, write_images
 
 
 def _noise(rng: np.random.Generator, grain: float) -> np.ndarray:
@@ -48,3 +52,31 @@ def test_a_class_that_training_lacks_is_improbable_and_not_missing() -> None:
     _, wanted = fit_linear((features, truth), (features, truth), features, 3)
     assert wanted.shape == (20, 3)
     assert (wanted[:, 1] < np.log(1e-5)).all()
+
+
+def test_baselines_are_tested_on_the_folds_of_the_model(tmp_path: Path) -> None:
+    """Each is compared on its own images; the shuffled network has the first fold's alone."""
+    pytest.importorskip("skimage")
+    recipe = quick_recipe(
+        study__baselines='["texture", "covariates", "shuffled"]',
+        training__epochs="1",
+        training__steps_per_epoch="2",
+    )
+    run = tmp_path / "run"
+    train(recipe, write_images(tmp_path / "images"), run)
+    summary = json.loads((run / "evaluation" / "summary.json").read_text("utf-8"))
+    tested = [row for row in read_rows(run / "evaluation" / "predictions.csv") if row["fold"]]
+    first = sum(row["fold"] == "0" for row in tested)
+    counts = {"texture": len(tested), "covariates": len(tested), "shuffled": first}
+    assert {name: one["n"] for name, one in summary["baselines"].items()} == counts
+    assert {name: one["n"] for name, one in summary["comparisons"].items()} == counts
+    assert summary["comparisons"]["shuffled"]["left_out"] == len(tested) - first
+    # Patches are bright or dark, which texture sees; sex and region say nothing of the class.
+    scores = {
+        name: one["figures"]["roc_auc"]["value"] for name, one in summary["baselines"].items()
+    }
+    assert scores["texture"] > 0.9 > scores["covariates"]
+    dealt = run / "baselines" / "shuffled" / "folds" / "0"
+    own = run / "folds" / "0"
+    assert (dealt / "table.csv").read_text() == (own / "table.csv").read_text()
+    assert (dealt / "scores.csv").read_text() != (own / "scores.csv").read_text()

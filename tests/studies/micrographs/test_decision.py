@@ -93,3 +93,14 @@ def test_the_best_epoch_is_the_first_of_the_best(mode: str, epoch: int) -> None:
     settings_of = training(monitor_mode=mode)
     assert Outcome(history, {}).best_epoch(settings_of) == epoch
     assert best_row(history, settings_of)["epoch"] == epoch
+
+
+def test_images_without_a_group_are_not_one_animal() -> None:
+    """Where no row says its animal, the calibration is that of independent images."""
+    alone = scored(10.0)
+    grouped = decide([alone], settings(), "animal").calibration
+    for row in alone.rows:
+        row["animal"] = ""
+    found = decide([alone], settings(), "animal").calibration
+    assert found == decide([alone], settings()).calibration
+    assert found != grouped

@@ -180,3 +180,12 @@ def test_of_a_training_run_the_tested_images_are_compared(tmp_path: Path) -> Non
     assert read_predictions(path, ("Young", "Aged")).ids == ["a", "b"]
     path = write_table(tmp_path / "p.csv", rows[2:])
     assert read_predictions(path, ("Young", "Aged")).ids == ["c"]
+
+
+def test_a_table_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
+    """When every image fails, the sentence is that of the first and not about its class."""
+    table = write_pictures(tmp_path, 4)
+    for path in tmp_path.rglob("*.tif"):
+        path.write_bytes(b"II*\0")
+    with pytest.raises(TableError, match=r"None of the 4 images could be predicted.*\.tif"):
+        evaluate(tmp_path, table)

@@ -165,3 +165,28 @@ def test_a_class_missing_in_a_part_is_named(tmp_path: Path) -> None:
     path = make_table(tmp_path, split=lambda animal, _: "validation" if animal == 3 else "train")
     with pytest.raises(TableError, match="no row of the class 'Young' in its part 'validation'"):
         plan_of(path, study__folds="0")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("levels", '["vesel"]'), ("strata", '["vesel"]'), ("box", '["vesel", "vessel", "sex", "id"]')],
+)
+def test_columns_of_the_report_are_missed_before_training(
+    key: str, value: str, tmp_path: Path
+) -> None:
+    """A column that only the report needs is named, with the nearest, before hours of training."""
+    path = make_table(tmp_path, vessel=lambda animal, _: f"V{animal}")
+    with pytest.raises(TableError, match=rf"no column 'vesel', named in study\.{key}.*'vessel'"):
+        plan_of(path, **{f"study__{key}": value})
+
+
+@pytest.mark.parametrize("wrong", ["140", "-0.1", "nothing", ""])
+def test_a_box_that_is_none_is_named(wrong: str, tmp_path: Path) -> None:
+    """In pixels, say, it would guide and judge the maps wrongly; an empty one says nothing."""
+    cells = {"x": wrong, "y": "0.5", "w": "0.1", "h": "0.1"}
+    made = {
+        key: (lambda animal, _, cell=cell: cell if animal == 1 else "")
+        for key, cell in cells.items()
+    }
+    with pytest.raises(TableError, match=r"row 5: x, y, w, h are .*no box in the image"):
+        plan_of(make_table(tmp_path, **made), study__box='["x", "y", "w", "h"]')

@@ -177,6 +177,14 @@ def test_one_threshold_alone_is_not_enough_without_the_others(tmp_path: Path) ->
     assert predictor.lights(np.array([[0.5, 0.5]])) is None
 
 
+def test_thresholds_are_not_used_on_a_score_that_they_were_not_chosen_on(tmp_path: Path) -> None:
+    """Those of calibrated probabilities say nothing of a sigmoid; those asked for are used."""
+    assert open_linear(tmp_path, score="softmax").predictor.thresholds is not None
+    assert open_linear(tmp_path, score="sigmoid_logit1").predictor.thresholds is None
+    asked = open_linear(tmp_path, score="sigmoid_logit1", green=0.2, amber=0.8).predictor
+    assert asked.thresholds == (0.2, 0.8)
+
+
 def test_three_classes_have_probabilities_and_no_light(tmp_path: Path) -> None:
     """The last class is the bright right side; asking for a light is refused."""
     write_pictures(tmp_path)
@@ -330,6 +338,7 @@ def test_the_published_layout_predicts_in_legacy_mode(tmp_path: Path) -> None:
     """A .pt of 322 tensors: silhouettes, sigmoid of logit 1, thresholds 0.25 and 0.75."""
     import torch
 
+    from encephalon.explanation.gradcam import grad_cam
     from encephalon.networks.published_classifier import to_published_names
     from encephalon.networks.registry import build_network
     from encephalon.recipes import load_recipe
@@ -349,6 +358,9 @@ def test_the_published_layout_predicts_in_legacy_mode(tmp_path: Path) -> None:
     assert not result.failures
     about = model.describe()
     assert (about["score"], about["thresholds"]) == ("sigmoid_logit1", [0.25, 0.75])
+    assert model.predictor.layer == "encoder.layer4.2.conv3"
+    found = grad_cam(network, (torch.rand(1, 3, 64, 64), torch.zeros(1, 5)), model.predictor.layer)
+    assert found.shape == (1, 2, 2)
     loaded = model.predictor.read(sample(tmp_path, 0, sex="M", region="HC"))
     assert loaded.picture.image.shape == (3, 224, 224)
     assert loaded.covariates.tolist() == [[0, 1, 0, 1, 0]]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.errors import RunError
+from encephalon.errors import RecipeError, RunError
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
+from encephalon.studies.micrographs.recipe import micrograph_settings
 from encephalon.studies.micrographs.search import best_overrides
 
 SPACE = (
@@ -96,3 +97,34 @@ def test_a_search_in_which_all_fails_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match="failed with every one of the 3 sets"):
         best_overrides(_recipe(3), attempt, tmp_path)
+
+
+def test_whole_ends_draw_whole_numbers(tmp_path: Path) -> None:
+    """A batch size is drawn as a number that a recipe takes."""
+    space = '{ "training.batch_size" = { low = 2, high = 900 } }'
+    changes = {"study.search.trials": "4", "study.search.space": space}
+    sizes: list[str] = []
+
+    def attempt(number: int, overrides: Mapping[str, str]) -> float:
+        sizes.append(overrides["training.batch_size"])
+        return float(number)
+
+    best_overrides(load_recipe("micrographs", changes), attempt, tmp_path)
+    assert len({int(size) for size in sizes}) > 1
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ("{}", "need a space"),
+        ('{ "study.size" = [64, 128] }', "must begin with one of training"),
+        ('{ "training.ema" = [] }', "needs a list of choices"),
+        ('{ "training.ema" = { low = 0.5 } }', "needs a list of choices"),
+        ('{ "training.ema" = { low = 0.9, high = 0.5 } }', "higher high"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused(space: str, words: str) -> None:
+    """Nothing is trained with a space that is empty, upside down or of the pictures' making."""
+    changes = {"study.search.trials": "2", "study.search.space": space}
+    with pytest.raises(RecipeError, match=words):
+        micrograph_settings(load_recipe("micrographs", changes))

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from encephalon import api
-from encephalon.errors import OutputExistsError, RecipeError, UsageError
+from encephalon.errors import OutputError, OutputExistsError, RecipeError, UsageError
+from encephalon.io.atomic import locked
 from encephalon.models import open_model
 from encephalon.recipes import load_recipe
 from encephalon.studies.micrographs import study
@@ -157,7 +158,7 @@ def test_progress_counts_over_all_networks(run: Path) -> None:
     assert steps == sorted(set(steps))
     assert steps[-1] <= study.total_steps(RECIPE) == 24
     assert list(dict.fromkeys(place for _, place in seen)) == [
-        *(f"fold {number} of 3" for number in (1, 2, 3)),
+        *(f"folds/{number}" for number in range(3)),
         "final",
     ]
 
@@ -248,6 +249,13 @@ def test_a_run_is_not_begun_over_another(run: Path, table: Path) -> None:
     assert (run / "recipe.toml").read_text() == before
 
 
+def test_a_second_process_does_not_train_in_the_same_folder(table: Path, tmp_path: Path) -> None:
+    """Not even before the first checkpoint: the folds of one run would be of two recipes."""
+    with locked(tmp_path / "run" / ".run"), pytest.raises(OutputError, match="another process;"):
+        train(quick_recipe(), write_plain(table, tmp_path), tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.toml").exists()
+
+
 def test_the_table_s_own_split_trains_one_network(table: Path, tmp_path: Path) -> None:
     """With folds = 0 the network that validated best ships, and the test part is assessed."""
     plain = write_plain(table, tmp_path)
@@ -273,6 +281,22 @@ def test_image_or_covariates_may_stand_alone(inputs: str, table: Path, tmp_path:
     assert "p_Aged" in model.predictor.predict(model.predictor.read(sample)).values
     summary = json.loads((tmp_path / "run" / "evaluation" / "summary.json").read_text())
     assert set(summary["importance"]) == (set() if inputs == "image" else {"sex", "region"})
+
+
+def test_name_patterns_of_covariates_are_columns_of_the_model(table: Path, tmp_path: Path) -> None:
+    """The network and its model have a covariate for every column that "fc_*" fits."""
+    plain = write_plain(table, tmp_path)
+    rows = [row | {"fc_2": str(n % 5), "fc_10": str(n)} for n, row in enumerate(read_rows(plain))]
+    recipe = quick_recipe(
+        study__inputs="covariates",
+        table__covariates='{ "fc_*" = "number" }',
+        training__epochs="1",
+    )
+    train(recipe, write_rows(plain, rows), tmp_path / "run")
+    assert learned_of(tmp_path / "run").covariates == ("fc_2", "fc_10")
+    model = api.load_model(tmp_path / "run")
+    sample = model.plan([plain], tmp_path / "out").samples[0]
+    assert "p_Aged" in model.predictor.predict(model.predictor.read(sample)).values
 
 
 def test_legacy_trains_as_published(table: Path, tmp_path: Path) -> None:
@@ -341,6 +365,7 @@ def test_search_changes_the_recipe_of_each_fold(table: Path, tmp_path: Path) -> 
         ({"network__options__classes": "5"}, r"network\.options\.classes is 5.* 2"),
         ({"study__inputs": "covariates", "table__covariates": "{}"}, "table.covariates names none"),
         ({"table__target_kind": '["Aged"]'}, "two or more classes"),
+        ({"table__target_kind": '["Aged", "Aged"]'}, "names a class twice"),
         (
             {"study__score": "sigmoid_logit1", "table__target_kind": '["A", "B", "C"]'},
             "two classes, not 3",

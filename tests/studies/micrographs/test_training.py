@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encephalon.errors import TableError
+from encephalon.errors import RunError, TableError
 from encephalon.studies.micrographs import preparing
+from encephalon.studies.micrographs.fitting import Means, fit
+from encephalon.studies.micrographs.parting import Fold
 from encephalon.studies.micrographs.preparing import Cohort, prepare_cohort
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.recipe import micrograph_settings
@@ -23,6 +25,7 @@ from encephalon.studies.micrographs.training import (
     class_weights,
     compute_logits,
 )
+from encephalon.training.runs import RunFolder
 from tests.studies.micrographs.tiny import quick_recipe, table_of, write_images
 
 RECIPE = quick_recipe(table__covariates='{ sex = ["F", "M"], age = "number" }')
@@ -201,3 +204,14 @@ def test_an_epoch_is_judged_by_its_validation_rows(cohort: Cohort) -> None:
     wanted = nn.functional.cross_entropy(torch.from_numpy(logits).double(), truth)
     assert scores["loss"] == pytest.approx(float(wanted))
     assert {"accuracy", "balanced_accuracy", "f1", "roc_auc", "pr_auc"} < scores.keys()
+
+
+def test_a_network_that_was_never_judged_is_no_result(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When what is monitored is NaN in every epoch, nothing is called the best."""
+    monkeypatch.setattr(MicrographTask, "validate", lambda *_: {"loss": float("nan")})
+    rows = np.arange(12)
+    fold = Fold(0, rows[:6], rows[6:], rows[:0])
+    with pytest.raises(RunError, match="was not a number in any epoch"):
+        fit(RECIPE, cohort, fold, RunFolder(tmp_path), Means())

@@ -36,11 +36,17 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str], str
     Returns the cases, the columns worth cutting the scores by, and the column that groups scans of
     one person, if there is one. Raises TableError naming each faulty row.
     """
-    from encephalon.tables import check_table, fault_message, read_table, table_samples
+    from encephalon.tables import (
+        check_table,
+        fault_message,
+        read_table,
+        table_samples,
+        unseen_rows,
+    )
     from encephalon.tables.checks import FIRST_ROW
 
     table = read_table(path)
-    target, unseen = _target(table, columns), _unseen(table, columns.split)
+    target, unseen = _target(table, columns), unseen_rows(table, columns.split)
     group = next((name for name in (columns.group, *_GROUPS) if table.has(name)), None)
     known = replace(
         columns, target=target, target_kind="labels", split=None, group=None, optional=()
@@ -68,20 +74,6 @@ def _target(table: Table, columns: Columns) -> str:
         f"{' or '.join(map(repr, names))} with the path of each scan's mask."
     )
     raise TableError(message)
-
-
-def _unseen(table: Table, split: str | None) -> list[int]:
-    """The places of the rows that a model made from this table has not learnt from."""
-    if split is None or not table.has(split):
-        return list(range(len(table)))
-    rows = [place for place, part in enumerate(table.texts(split)) if part == "test"]
-    if not rows:
-        message = (
-            f"{table.source} has no row whose {split!r} is 'test', and a model is not scored on "
-            "what it learnt from: split off a test part, or give a table without that column."
-        )
-        raise TableError(message)
-    return rows
 
 
 def _parts(table: Table, names: list[str], left_out: set[str | None]) -> list[str]:

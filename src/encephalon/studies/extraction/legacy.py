@@ -124,7 +124,7 @@ class LegacyPredictor:
 
     def read(self, sample: Sample) -> Image:
         """Read the scan of `sample`; raises InputError naming the file."""
-        return read_image(sample.inputs["image"])
+        return read_image(sample.file("image"))
 
     def predict(self, loaded: Image) -> Prediction:
         """Return the mask, and what else was asked for, on the grid of `loaded`."""

@@ -89,7 +89,7 @@ class SoundPredictor:
 
     def read(self, sample: Sample) -> Image:
         """The scan of `sample`; raises InputError naming the file."""
-        return read_image(sample.inputs["image"])
+        return read_image(sample.file("image"))
 
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.studies.micrographs.crossing import CrossedRun, Crossing
+from encephalon.studies.micrographs.crossing import CrossedRun, Crossing, placed_report
 from encephalon.studies.micrographs.linear import fit_linear
 from encephalon.studies.micrographs.outcome import Outcome
 from encephalon.studies.micrographs.parting import Fold
@@ -101,6 +101,8 @@ def _shuffled(crossing: Crossing) -> Scored:
     rng = np.random.default_rng(crossing.recipe.training.seed)
     for rows in (fold.train, fold.validation):
         truth[rows] = rng.permutation(truth[rows])
+    training, name = crossing.recipe.training, "shuffled classes"
+    before = (len(crossing.plan.folds) + 1) * training.epochs * training.steps_per_epoch
     nothing = np.array([], np.int64)
     plan = replace(crossing.plan, folds=(fold,), held_out=nothing, others=nothing)
     dealt = replace(
@@ -108,7 +110,7 @@ def _shuffled(crossing: Crossing) -> Scored:
         plan=plan,
         cohort=cohort.with_truth(truth),
         run=CrossedRun(crossing.run.path / "baselines" / "shuffled"),
-        means=replace(crossing.means, report=None),
+        means=replace(crossing.means, report=placed_report(crossing.means.report, before, name)),
     )
     # Read with the true classes: what it says of them is what counts.
     return pool(crossing.recipe, plan, cohort, dealt.train_folds()).assessed.scored

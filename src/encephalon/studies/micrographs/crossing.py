@@ -33,7 +33,7 @@ from encephalon.studies.micrographs.recipe import class_names, micrograph_settin
 from encephalon.training.loop import Progress, Report
 from encephalon.training.runs import RunFolder
 
-__all__ = ["CrossedRun", "Crossing", "PlacedProgress"]
+__all__ = ["CrossedRun", "Crossing", "PlacedProgress", "placed_report"]
 
 
 class CrossedRun(RunFolder):
@@ -127,6 +127,11 @@ class Crossing:
         return self._again(self.final_recipe(outcomes), self._whole)
 
     @property
+    def seen(self) -> Rows:
+        """The rows that the network which ships was taught."""
+        return self.plan.learnt if self.plan.crossed else self.plan.folds[0].train
+
+    @property
     def _whole(self) -> Fold:
         """What the network that ships learns: every row of the folds, judged by none."""
         nothing = np.array([], np.int64)
@@ -162,16 +167,21 @@ class Crossing:
 
     def _placed(self, fold: Fold) -> Report | None:
         """The report of one network as that of the whole run."""
-        report = self.means.report
-        if report is None:
-            return None
         training, count = self.recipe.training, len(self.plan.folds)
         before = fold.number * training.epochs * training.steps_per_epoch
-        place = "final" if fold.number == count else f"fold {fold.number + 1} of {count}"
+        # As the folders are named, so that everything can be found again.
+        place = "final" if fold.number == count else f"folds/{fold.number}"
+        return placed_report(self.means.report, before, place if count > 1 else "")
 
-        def placed(progress: Progress, losses: Mapping[str, float]) -> None:
-            here = {one.name: getattr(progress, one.name) for one in fields(progress)}
-            here["step"] += before
-            report(PlacedProgress(**here, place=place if count > 1 else ""), losses)
 
-        return placed
+def placed_report(report: Report | None, before: int, place: str) -> Report | None:
+    """Tell `report` of a network that has the name `place`, after `before` steps of others."""
+    if report is None:
+        return None
+
+    def placed(progress: Progress, losses: Mapping[str, float]) -> None:
+        here = {one.name: getattr(progress, one.name) for one in fields(Progress)}
+        here["step"] += before
+        report(PlacedProgress(**here, place=place), losses)
+
+    return placed

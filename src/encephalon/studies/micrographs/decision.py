@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.evaluation.calibration import Calibration, fit_calibration
+from encephalon.studies.micrographs.comparison import units_of_images
 from encephalon.studies.micrographs.learned import score_logits
 from encephalon.studies.micrographs.scored import Scored, concatenate
 from encephalon.studies.micrographs.settings import MicrographSettings, Score
@@ -66,7 +67,7 @@ def decide(
     decision = Decision(settings.score)
     if settings.calibrate and settings.score == "softmax":
         together = concatenate(known)
-        groups = together.column(group) if group else None
+        groups = units_of_images(together, group)
         shift = not settings.balanced  # or it would undo the balance
         calibration = fit_calibration(together.logits, together.truth, groups, shift=shift)
         decision = replace(decision, calibration=calibration)

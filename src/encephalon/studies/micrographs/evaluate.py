@@ -21,6 +21,7 @@ from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
 from encephalon.studies.micrographs.domain import judge
 from encephalon.studies.micrographs.evaluation import Assessment, assess, compare
+from encephalon.studies.micrographs.familiar import familiar
 from encephalon.studies.micrographs.recorded import prediction_rows, read_predictions
 from encephalon.studies.micrographs.scored import UNKNOWN_CLASS, Scored
 from encephalon.studies.micrographs.words import with_span
@@ -85,6 +86,7 @@ def evaluate_table(
         refuse_existing(folder / name, overwrite)
     prove_writable(folder)
     page = EvaluationReport(predictor.describe())
+    page.warn(familiar(predictor.source, used))
     work = _Work(predictor, used, page)
     for done, name in enumerate(work.steps(), start=1):
         if progress is not None:
@@ -98,7 +100,7 @@ def labelled_rows(path: Path, columns: Columns) -> Table:
     Raises TableError for a table without the column of the classes, without any class, with faulty
     ids or classes, and for one whose split has no test part.
     """
-    from encephalon.tables import check_table, fault_message, read_table
+    from encephalon.tables import check_table, fault_message, read_table, unseen_rows
 
     table = read_table(path, columns)
     alone = {*columns.file_columns().values(), *columns.covariates}
@@ -110,21 +112,7 @@ def labelled_rows(path: Path, columns: Columns) -> Table:
     ]
     if faults:
         raise TableError(fault_message(table, faults))
-    return table.select(_unseen(table, columns.split))
-
-
-def _unseen(table: Table, split: str | None) -> list[int]:
-    """The places of the rows that a model made from this table has not learnt from."""
-    if split is None or not table.has(split):
-        return list(range(len(table)))
-    rows = [place for place, part in enumerate(table.texts(split)) if part == "test"]
-    if not rows:
-        message = (
-            f"{table.source} has no row whose {split!r} is 'test', and a model is not scored on "
-            "what it learnt from: split off a test part, or give a table without that column."
-        )
-        raise TableError(message)
-    return rows
+    return table.select(unseen_rows(table, columns.split))
 
 
 @dataclass(frozen=True)
@@ -165,7 +153,10 @@ class _Work:
             yield sample.id
 
     def finish(self, folder: Path, recorded: Scored | None, overwrite: bool) -> Evaluation:
-        """Assess what was predicted, and write the files."""
+        """Assess what was predicted, and write the files; TableError where nothing was."""
+        if not self._done and self._failures:
+            first, count = self._failures[0]["message"], len(self._failures)
+            raise TableError(f"None of the {count} images could be predicted; the first: {first}")
         scored = self._scored()
         columns, settings = self._table.columns, self._predictor.settings
         group = columns.group if self._table.has(columns.group) else None

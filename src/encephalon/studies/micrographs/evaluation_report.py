@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ __all__ = ["EvaluationReport"]
 #: Images that are pictured in each of the three galleries: our choice.
 PICTURED = 24
 
+logger = logging.getLogger(__name__)
+
 Draw = Callable[[], NDArray[np.uint8] | None]
 
 
@@ -43,6 +46,13 @@ class EvaluationReport:
     def __init__(self, about: Mapping[str, Any]) -> None:
         self.about = dict(about)
         self._right, self._wrong = Extremes(PICTURED), Extremes(PICTURED)
+        self._warning = ""
+
+    def warn(self, sentence: str) -> None:
+        """Say on top of the page, and in the log, why the scores are not to be trusted."""
+        self._warning = sentence
+        if sentence:
+            logger.warning(sentence)
 
     def add(
         self, name: str, probabilities: NDArray[np.float64], truth: str | None, draw: Draw
@@ -69,6 +79,8 @@ class EvaluationReport:
             kicker="Encephalon · evaluation",
             lead=f"{model_name(self.about)} on {found.n} images with a known class.",
         )
+        if self._warning:
+            page.add(note(self._warning, "fail"))
         page.add(assessment_tiles(found))
         page.add(*(note(f"{each['id']}: {each['message']}", "fail") for each in result.failures))
         if result.comparison is not None:

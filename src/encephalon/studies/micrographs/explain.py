@@ -176,7 +176,8 @@ class _Work:
 
     def _remember(self, sample: Sample, one: Explained) -> None:
         """Keep what the checks need: a few numbers an image, and the first few images whole."""
-        group = sample.row.get(self._columns.group)
+        # One without a group is a unit of its own.
+        group = sample.row.get(self._columns.group) or f"image {sample.id}"
         if len(self._first) < _CHECKED:
             self._first.append(one)
         if one.found is not None:
@@ -212,8 +213,8 @@ class _Work:
             np.stack(seen),
             np.array(truth, dtype=np.int64),
             self._columns,
+            predictor.probabilities,
             groups if self._columns.group else None,
-            predictor.calibration.apply if predictor.calibration else None,
         )
 
     def _fail(self, sample: Sample, error: Exception) -> None:

@@ -93,8 +93,7 @@ def _card(crossing: Crossing) -> dict[str, str]:
 
 def _training_data(crossing: Crossing) -> dict[str, Any]:
     """How many images the network has seen, of how many groups, and of which classes."""
-    plan, table = crossing.plan, crossing.cohort.table
-    seen = plan.learnt if plan.crossed else plan.folds[0].train
+    plan, table, seen = crossing.plan, crossing.cohort.table, crossing.seen
     counts = Counter(crossing.cohort.truth[seen].tolist())
     names = class_names(crossing.recipe)
     data: dict[str, Any] = {"images": len(seen), "folds": len(plan.folds)}
@@ -110,7 +109,7 @@ def _ranges(crossing: Crossing) -> dict[str, tuple[float, float]]:
     ranges = {}
     facts = crossing.cohort.pictures.facts
     for name in FACTS:
-        values = np.array([facts[row][name] for row in crossing.plan.learnt])
+        values = np.array([facts[row][name] for row in crossing.seen])
         known = values[np.isfinite(values)]
         if known.size:
             low, high = np.percentile(known, USUAL)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def fit(recipe: Recipe, cohort: Cohort, fold: Fold, run: RunFolder, means: Means
     if means.resume:
         loop.resume()
     state = loop.fit()
-    if not state:
+    if isnan(loop.progress.best):
         message = (
             f"{run.path}: {training.monitor} was not a number in any epoch: lower the learning "
             "rate, or monitor something else."

@@ -25,7 +25,7 @@ from encephalon.studies.micrographs.location import box_of
 from encephalon.studies.micrographs.preparing import Cohort, Rows
 from encephalon.studies.micrographs.recipe import micrograph_settings
 from encephalon.transforms.planar import Variation, move
-from encephalon.transforms.view import View
+from encephalon.transforms.view import View, stride_of
 
 __all__ = ["ATTENTION_LOSS", "Guidance", "make_guidance"]
 
@@ -58,7 +58,11 @@ class Guidance:
         if box is None:
             return torch.full((self.grid**2,), UNKNOWN)
         cover = torch.from_numpy(box_cover((self.size, self.size), box))[None]
-        return nnf.adaptive_avg_pool2d(move(cover, variation, "zeros"), self.grid).flatten()
+        moved = move(cover, variation, "zeros")
+        # Cell i of padded convolutions is centred at pixel stride * i, not stride / 2 further on.
+        stride = stride_of(self.size, self.grid)
+        wished = nnf.avg_pool2d(moved, stride, stride, padding=stride // 2)
+        return wished[:, : self.grid, : self.grid].flatten()
 
 
 def make_guidance(recipe: Recipe, cohort: Cohort, network: nn.Module) -> Guidance | None:

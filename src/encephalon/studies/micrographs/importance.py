@@ -58,15 +58,15 @@ def covariate_importance(
     seen: NDArray[np.float32],
     truth: NDArray[np.int64],
     columns: Columns,
+    probabilities: Probabilities,
     groups: Sequence[Any] | None = None,
-    probabilities: Probabilities | None = None,
 ) -> dict[str, Interval]:
     """Return by how much the mean log loss (nats) grows when a covariate is dealt out anew.
 
     seen           (N, F + W) what the head is given for each image, from `HeadWatch`
     truth          (N,) index of the true class
+    probabilities  from logits (N, C) to the probabilities (N, C) that the model reports
     groups         (N) the unit that intervals draw
-    probabilities  from logits (N, C) to calibrated probabilities; softmax by default
 
     Empty for a model without covariates.
     """
@@ -81,8 +81,7 @@ def covariate_importance(
     def predict(values: NDArray[np.float32]) -> NDArray[np.float64]:
         given = torch.from_numpy(np.concatenate([features, values], axis=1)).to(device)
         with torch.no_grad():
-            logits = head(given).double().cpu().numpy()
-        return (probabilities or _softmax)(logits)
+            return probabilities(head(given).double().cpu().numpy())
 
     head.eval()
     return permutation_importance(predict, covariates, truth, blocks, groups=groups)
@@ -96,8 +95,3 @@ def covariate_blocks(columns: Columns) -> Mapping[str, tuple[int, ...]]:
         blocks[name] = tuple(range(start, start + width))
         start += width
     return blocks
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -16,6 +16,7 @@ from encephalon.evaluation.intervals import Interval
 from encephalon.explanation.gradcam import grad_cam
 from encephalon.explanation.importance import permutation_importance
 from encephalon.io.micrograph import read_micrograph
+from encephalon.studies.micrographs.comparison import units_of_images
 from encephalon.studies.micrographs.crossing import Crossing
 from encephalon.studies.micrographs.decision import Decision
 from encephalon.studies.micrographs.examples import Example, examples
@@ -114,8 +115,7 @@ class Looking:
 
     @property
     def _groups(self) -> list[str] | None:
-        group = self.crossing.recipe.table.group
-        return self.part.scored.column(group) if group else None
+        return units_of_images(self.part.scored, self.crossing.recipe.table.group)
 
     def _raw(self, place: int) -> NDArray[np.generic]:
         """The image (rows, columns) of a place in the part, as it lies on disk."""

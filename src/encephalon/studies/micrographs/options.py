@@ -52,12 +52,6 @@ class PredictOptions(Section):
     cache: bool = True
     compare: str | None = None
 
-    @property
-    def published_only(self) -> str:
-        """The name of an option in use that makes sense in legacy mode alone, or ""."""
-        names = ("clip_16_bit", "silhouettes")
-        return next((name for name in names if getattr(self, name)), "")
-
     @model_validator(mode="after")
     def _order(self) -> PredictOptions:
         if self.green is not None and self.amber is not None and self.green > self.amber:
@@ -81,6 +75,7 @@ class PredictOptions(Section):
     def thresholds(self, learned: Learned, model: str) -> tuple[float, float] | None:
         """The thresholds of the traffic light: those asked for, else those of the model.
 
+        Those that were chosen on calibrated probabilities mean nothing for another score.
         Raises UsageError for more than two classes, one threshold alone, and a wrong order.
         """
         asked = (self.green, self.amber)
@@ -90,7 +85,8 @@ class PredictOptions(Section):
                 "for two: drop the options green and amber."
             )
             raise UsageError(message)
-        known = learned.thresholds or (None, None)
+        other = learned.calibration is not None and self.score not in {None, learned.score}
+        known = (None, None) if other else learned.thresholds or (None, None)
         green, amber = (
             new if new is not None else old for new, old in zip(asked, known, strict=True)
         )

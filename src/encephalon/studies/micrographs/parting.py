@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from encephalon.errors import TableError
+from encephalon.errors import TableError, did_you_mean
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.preparing import Rows
 from encephalon.studies.micrographs.recipe import class_names, micrograph_settings
+from encephalon.studies.micrographs.settings import MicrographSettings
 from encephalon.tables import (
     LeakageReport,
     SplitOptions,
@@ -22,6 +23,7 @@ from encephalon.tables import (
     split_table,
     use_fold,
 )
+from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.encoding import encode_classes
 from encephalon.tables.splits import FOLD
 
@@ -88,6 +90,7 @@ def draw_plan(recipe: Recipe, table: Table) -> Plan:
     """
     settings = micrograph_settings(recipe)
     _check_group(table)
+    _check_columns(table, settings)
     _check_classes(table, class_names(recipe), np.arange(len(table)), "")
     used, folds = (_cross if settings.folds else _split)(recipe, table)
     parts = {row: part for fold in folds for row, part in fold.parts().items()}
@@ -173,6 +176,40 @@ def _check_group(table: Table) -> None:
             "image stands for itself)."
         )
         raise TableError(message)
+
+
+def _check_columns(table: Table, settings: MicrographSettings) -> None:
+    """Raise TableError where the report would miss a column after hours of training."""
+    named = {"levels": settings.levels, "strata": settings.strata, "box": settings.box or ()}
+    for key, columns in named.items():
+        for column in columns:
+            if not table.has(column):
+                have = list(map(str, table.frame.columns))
+                meant = did_you_mean(column, have, "it has")
+                message = f"{table.source} has no column {column!r}, named in study.{key}: {meant}"
+                raise TableError(message)
+    _check_boxes(table, settings.box or ())
+
+
+def _check_boxes(table: Table, columns: Sequence[str]) -> None:
+    """Raise TableError for a box in pixels, say: every figure about maps would be wrong."""
+    cells = [table.texts(column) for column in columns]
+    for row, box in enumerate(zip(*cells, strict=True), FIRST_ROW):
+        if any(box) and not _is_box(box):
+            message = (
+                f"{table.source}, row {row}: {', '.join(columns)} are {', '.join(box)}, which is "
+                "no box in the image: give centre, width and height as shares from 0 to 1, or "
+                "leave them empty."
+            )
+            raise TableError(message)
+
+
+def _is_box(cells: Sequence[str]) -> bool:
+    try:
+        x, y, width, height = map(float, cells)
+    except ValueError:
+        return False
+    return 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
 
 
 def _check_classes(table: Table, classes: Sequence[str], rows: Rows, where: str) -> None:

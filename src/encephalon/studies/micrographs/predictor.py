@@ -37,6 +37,8 @@ from encephalon.tables import Columns
 from encephalon.tables.encoding import encode_covariates
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from encephalon.io.cache import ArrayCache
@@ -121,6 +123,11 @@ class MicrographPredictor:
         """The model's name."""
         return self._model.name
 
+    @property
+    def source(self) -> Path:
+        """The model folder, or the published file."""
+        return self._model.path
+
     def describe(self) -> dict[str, Any]:
         """Model, runtime, device, and how logits become probabilities and lights."""
         return {
@@ -140,15 +147,14 @@ class MicrographPredictor:
 
     def read(self, sample: Sample) -> Loaded:
         """Read, preprocess and encode one sample; raises InputError, naming the file or the row."""
+        sample.require_faultless()
         if self.columns.covariates and not sample.row:
             raise InputError(f"{sample.id}: the model {self._table_wanted()}")
         covariates = self._encoded(sample)
         if self.settings.inputs == "covariates":
             return Loaded(sample, None, covariates)
         role = next(iter(self.columns.inputs))
-        if role not in sample.inputs:
-            raise InputError(f"{sample.id}: its row names no file in {role!r}; fill it in.")
-        picture = self.preprocessing.read(sample.inputs[role], self._cache)
+        picture = self.preprocessing.read(sample.file(role), self._cache)
         return Loaded(sample, picture, covariates)
 
     def predict(self, loaded: Loaded) -> Prediction:
@@ -287,8 +293,7 @@ def _columns_of_use(columns: Columns, inputs: str) -> Columns:
 def _warn_of_another_key(learned: Learned, preprocessing: Preprocessing) -> None:
     if learned.key and learned.key != preprocessing.key:
         logger.warning(
-            "The model was trained on pictures prepared in another way (%s, here %s): its "
-            "probabilities may be off; train it again.",
-            learned.key,
-            preprocessing.key,
+            "The model was trained on pictures that another version of Encephalon prepared in "
+            "another way: its probabilities may be off; train it again."
         )
+        logger.info("prepared then: %s; now: %s", learned.key, preprocessing.key)

@@ -131,7 +131,7 @@ def prepare_cohort(
             keep = _Keep(preprocessing, temporary)
             write_json(notes_file, _of_each(table, column, paths, keep, workers))
     notes = json.loads(notes_file.read_text(encoding="utf-8"))
-    views = [View(**{name: tuple(ends) for name, ends in note["view"].items()}) for note in notes]
+    views = [_view(note["view"]) for note in notes]
     facts, rows = [_facts(note) for note in notes], np.arange(len(notes))
     pictures = Pictures(file, tuple(notes[0]["shape"]), views, facts, rows)
     return Cohort(table, encode_classes(table), pictures)
@@ -179,6 +179,12 @@ def _of_each(
 def _content(path: Path) -> str:
     """What a picture depends on: the bytes of the file, and the pixel size beside it."""
     return f"{sha256(path)} {sidecar_size(path, picture_stem(path))}"
+
+
+def _view(note: Mapping[str, Any]) -> View:
+    # JSON knows no tuples.
+    said: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in note.items()}
+    return View(**said)
 
 
 def _facts(note: Mapping[str, Any]) -> dict[str, float]:

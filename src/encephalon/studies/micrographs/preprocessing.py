@@ -32,7 +32,7 @@ Mode = Literal["sound", "legacy"]
 #: standard deviation of micrographs that fill their range. Our choice.
 CENTRE, SPREAD = 0.5, 0.25
 #: Part of every key: raised when the same settings give another result.
-VERSION = 1
+VERSION = 2
 #: What is measured on every picture, in this order.
 FACTS = ("rows", "columns", "pixel_size_nm", "contrast", "saturated", "sharpness")
 #: The settings that change the result of each mode.
@@ -211,6 +211,7 @@ def _view(raw_shape: tuple[int, ...], square: tuple[Stretch, Stretch]) -> View:
         (down.scale, across.scale),
         (down.offset, across.offset),
         (*down.seen, *across.seen),
+        even=False,
     )
 
 
@@ -265,7 +266,7 @@ def _facts(micrograph: Micrograph, data: NDArray[Any], grey: GreyLevels) -> dict
 
 def _packed(picture: Picture) -> dict[str, NDArray[Any]]:
     view = picture.view
-    numbers = (*view.raw_shape, *view.shape, *view.scale, *view.offset, *view.seen)
+    numbers = (*view.raw_shape, *view.shape, *view.scale, *view.offset, *view.seen, view.even)
     facts = [picture.facts[name] for name in FACTS]
     return {
         "image": picture.image,
@@ -283,5 +284,6 @@ def _unpacked(arrays: dict[str, NDArray[Any]]) -> Picture:
         (numbers[4], numbers[5]),
         (numbers[6], numbers[7]),
         (whole[4], whole[5], whole[6], whole[7]),
+        bool(whole[8]),
     )
     return Picture(arrays["image"], view, dict(zip(FACTS, arrays["facts"].tolist(), strict=True)))

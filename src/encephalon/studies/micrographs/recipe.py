@@ -27,6 +27,8 @@ def class_names(recipe: Recipe) -> tuple[str, ...]:
             "or more classes in table.target_kind, in their order."
         )
         raise RecipeError(message)
+    if len(set(kind)) < len(kind):
+        raise RecipeError(f"{recipe.name}: table.target_kind names a class twice: {list(kind)}.")
     return tuple(kind)
 
 

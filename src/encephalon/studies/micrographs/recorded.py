@@ -77,7 +77,7 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
         names = ", ".join(f"p_{name}" for name in classes)
         message = (
             f"{path}: expected predictions of the classes of this model, with the columns id, "
-            f"{names}, but it cannot be read so ({type(error).__name__}: {error})."
+            f"{names}, but {_lack(error)}: give the predictions.csv of such a model."
         )
         raise TableError(message) from error
     name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
@@ -94,6 +94,12 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
         rows=rows,
         fold=np.zeros(len(ids), dtype=np.int64),
     )
+
+
+def _lack(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no column {error.args[0]!r}"
+    return f"it cannot be read so ({error})"
 
 
 def _by_class(key: str, classes: Sequence[str], values: Sequence[float]) -> dict[str, float]:

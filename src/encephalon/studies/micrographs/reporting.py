@@ -82,7 +82,7 @@ def _assess(crossing: Crossing, scored: Scored, lights: list[str] | None = None)
         group=columns.group,
         levels=settings.levels,
         strata=settings.strata or tuple(columns.covariates),
-        lights=lights,
+        lights=lights if lights and any(lights) else None,
     )
 
 

@@ -78,7 +78,9 @@ def decision_blocks(decision: Decision, recipe: Recipe) -> list[Html]:
         biases = ", ".join(f"{value:+.3f}".replace("-", "−") for value in calibration.bias)
         words = (
             f"Temperature {number(calibration.temperature, 3)}, biases {biases}: fitted on the "
-            "validation predictions. In its tests a fold uses what its own validation part gave."
+            "validation predictions. In its tests a fold uses what its own validation part gave. "
+            "The network that ships has learnt more rows than those of the folds, and only rows "
+            "that were held out can say whether its probabilities are as right."
         )
         blocks.append(paragraph(words))
     if decision.pair is None:

@@ -83,8 +83,9 @@ def _how_drawn(assessment: Assessment) -> str:
     """What the intervals are, in a sentence."""
     if assessment.group is None:
         return (
-            "Intervals are 95 % percentile bootstrap intervals over images: they are too narrow if "
-            "several images show one animal, which the recipe can name as the group."
+            "Intervals are 95 % intervals over images (Wilson's of shares, otherwise percentile "
+            "bootstrap): they are too narrow if several images show one animal, which the recipe "
+            "can name as the group."
         )
     return (
         f"Intervals are 95 % percentile bootstrap intervals that draw whole values of "

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,9 @@ Inputs = Literal["both", "image", "covariates"]
 Score = Literal["softmax", "sigmoid_logit1"]
 Range = tuple[float, float]
 Augmentation = PlanarRanges
+
+#: What a search may change: all else shapes the table or its pictures, which are prepared once.
+SEARCHED = ("training.", "network.options.", "study.augmentation.")
 
 
 class DataBar(Section):
@@ -60,16 +63,38 @@ class Search(Section):
         Trials a fold; 0 searches nothing.
     space
         Dotted recipe keys and what they may be: a list of choices, or
-        { low = 1e-5, high = 1e-3, log = true }.
+        { low = 1e-5, high = 1e-3, log = true }, of whole numbers where both ends are. Keys lie in
+        training, network.options or study.augmentation: table and pictures are the same for all.
     epochs
         Epochs of one trial.
     """
 
     trials: int = Field(default=0, ge=0)
     epochs: int = Field(default=10, gt=0)
-    space: dict[str, list[float | int | str | bool] | dict[str, float | bool]] = Field(
+    space: dict[str, list[float | int | str | bool] | dict[str, float | int | bool]] = Field(
         default_factory=dict
     )
+
+    @field_validator("space")
+    @classmethod
+    def _drawable(cls, space: dict[str, Any]) -> dict[str, Any]:
+        for key, values in space.items():
+            if not key.startswith(SEARCHED):
+                raise ValueError(f"{key!r} must begin with one of {', '.join(SEARCHED)}")
+            if isinstance(values, dict):
+                right = {"low", "high"} <= set(values) <= {"low", "high", "log"}
+                right = right and values["low"] < values["high"]
+            else:
+                right = bool(values)
+            if not right:
+                raise ValueError(f"{key!r} needs a list of choices, or low and a higher high")
+        return space
+
+    @model_validator(mode="after")
+    def _something(self) -> Search:
+        if self.trials and not self.space:
+            raise ValueError("trials need a space of hyper-parameters to draw from")
+        return self
 
 
 class MicrographSettings(Section):

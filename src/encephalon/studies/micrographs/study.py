@@ -46,9 +46,10 @@ def check_samples(table: Table) -> Table:
 
 
 def total_steps(recipe: Recipe) -> int:
-    """Steps of all networks of a run, at most: one a fold, and the one that ships."""
-    folds = micrograph_settings(recipe).folds
-    networks = folds + 1 if folds else 1
+    """Steps of all networks of a run, at most: one a fold, the one that ships, and the baseline."""
+    settings = micrograph_settings(recipe)
+    networks = settings.folds + 1 if settings.folds else 1
+    networks += "shuffled" in settings.baselines
     return networks * recipe.training.epochs * recipe.training.steps_per_epoch
 
 
@@ -71,6 +72,7 @@ def train(
     import torch
 
     from encephalon.inference.devices import resolve_device, resolve_threads
+    from encephalon.io.atomic import locked
     from encephalon.recipes import dump_recipe
     from encephalon.studies.micrographs.crossing import CrossedRun, Crossing
     from encephalon.studies.micrographs.fitting import Means
@@ -86,15 +88,20 @@ def train(
         )
         raise UsageError(message)
     torch.set_num_threads(resolve_threads(threads))
+    # The table knows which columns the name patterns of the recipe ("fc_*") stand for.
+    named = {name: getattr(table.columns, name) for name in ("covariates", "optional")}
+    recipe = recipe.model_copy(update={"table": replace(recipe.table, **named)})
     means = Means(resume, resolve_device(device, needs_torch=True), report)
     plan, run = draw_plan(recipe, table), CrossedRun(output)
     texts = dump_recipe(recipe), str(plan.table.frame.to_csv(index=False))
-    (run.reopen if resume else run.begin)(*texts)
-    preprocessing = Preprocessing(micrograph_settings(recipe), recipe.mode)
-    cohort = prepare_cohort(plan.table, preprocessing, run.cache, workers)
-    crossing = Crossing(recipe, plan, cohort, run, means)
-    outcomes = crossing.train_folds()
-    return finish(crossing, outcomes, crossing.train_final(outcomes))
+    # Two processes in one folder would each train some of the folds, of two recipes perhaps.
+    with locked(run.path / ".run", timeout=0):
+        (run.reopen if resume else run.begin)(*texts)
+        preprocessing = Preprocessing(micrograph_settings(recipe), recipe.mode)
+        cohort = prepare_cohort(plan.table, preprocessing, run.cache, workers)
+        crossing = Crossing(recipe, plan, cohort, run, means)
+        outcomes = crossing.train_folds()
+        return finish(crossing, outcomes, crossing.train_final(outcomes))
 
 
 def evaluate(

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model that is scored on what it has learnt says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from encephalon.studies.micrographs.familiar import familiar
+from encephalon.tables import Columns, Table, read_table
+
+COLUMNS = Columns(inputs={}, target="class", target_kind=("a", "b"), group="animal")
+RUN = "id,class,animal,fold\n1,a,A1,0\n2,b,A2,1\n3,a,A3,\n"
+
+
+def _table(folder: Path, text: str) -> Table:
+    path = folder / "new.csv"
+    path.write_text(text)
+    return read_table(path, COLUMNS)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The place of a model in the folder of a run that learnt two animals and tested a third."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "table.csv").write_text(RUN)
+    return tmp_path / "run" / "model"
+
+
+def test_images_of_animals_that_were_learnt_are_counted(model: Path, tmp_path: Path) -> None:
+    """New images of an animal that was part of the training are as familiar as old ones."""
+    table = _table(tmp_path, "id,class,animal\n2,b,A2\n8,b,A2\n9,a,A9\n")
+    assert familiar(model, table).startswith("2 of 3 images share their 'animal' with the")
+
+
+def test_without_groups_the_images_themselves_count(model: Path, tmp_path: Path) -> None:
+    """A table that does not say which animal is whose is compared by its ids."""
+    table = _table(tmp_path, "id,class\n2,b\n3,a\n9,a\n")
+    assert familiar(model, table).startswith("1 of 3 images were part of the training")
+
+
+def test_new_animals_and_held_out_ones_are_not_familiar(model: Path, tmp_path: Path) -> None:
+    """The third animal was in the table of the run, but in no fold."""
+    assert familiar(model, _table(tmp_path, "id,class,animal\n3,a,A3\n9,a,A9\n")) == ""
+
+
+def test_a_model_outside_of_a_run_knows_nothing(tmp_path: Path) -> None:
+    """Where there is no table of a run, nothing is said."""
+    assert familiar(tmp_path / "elsewhere" / "model", _table(tmp_path, "id,class\n2,b\n")) == ""
