@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from encephalon.models import ModelDescription, save_model
+from encephalon.models.versions import FIRST_VERSION, package_versions
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.recipes import recipe_data
 from encephalon.recipes.schema import Recipe
@@ -24,8 +24,6 @@ from encephalon.tables import Table
 from encephalon.training.runs import RunFolder
 from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 
-#: The version of a model fresh from training.
-FIRST_VERSION = "0.1.0"
 PACKAGES = ("encephalon", "torch", "lightning", "numpy", "scipy", "onnx")
 
 
@@ -84,7 +82,7 @@ def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
         preprocessing=_preprocessing(recipe),
         training_data=_training_data(table),
         scores={f"validation_{k[4:]}": round(v, 4) for k, v in best.items() if k[:4] == "val_"},
-        versions={name: _version(name) for name in PACKAGES},
+        versions=package_versions(PACKAGES),
         card={"description": recipe.description},
     )
 
@@ -116,10 +114,3 @@ def _training_data(table: Table) -> dict[str, Any]:
         "label_maps": len(table) - real,
         **{f"split_{name or 'none'}": count for name, count in sorted(parts.items())},
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -47,6 +47,6 @@ def _learnt(path: Path, table: Table) -> Table | None:
 
 def _sentence(count: int, total: int, what: str) -> str:
     return (
-        f"{count} of {total} images {what} the training: these scores flatter the model, so look at "
-        "those of its run instead."
+        f"{count} of {total} images {what} the training: these scores flatter the model, so look "
+        "at those of its run instead."
     )

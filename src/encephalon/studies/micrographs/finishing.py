@@ -6,7 +6,6 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from encephalon.evaluation.intervals import Interval
 from encephalon.models import ModelDescription, save_model
+from encephalon.models.versions import FIRST_VERSION, package_versions
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.recipes import recipe_data
 from encephalon.studies.micrographs.crossing import Crossing
@@ -25,8 +25,6 @@ from encephalon.studies.micrographs.recipe import class_names, micrograph_settin
 
 __all__ = ["write_model"]
 
-#: The version of a model fresh from training.
-FIRST_VERSION = "0.1.0"
 PACKAGES = ("encephalon", "torch", "lightning", "monai", "numpy", "scipy", "onnx")
 #: Percentiles of the facts of the training images between which another image is like them.
 USUAL = (1.0, 99.0)
@@ -78,7 +76,7 @@ def _describe(
         preprocessing=learned.as_dict(),
         training_data=_training_data(crossing),
         scores={name: _figure(value) for name, value in figures.items()},
-        versions={name: _version(name) for name in PACKAGES},
+        versions=package_versions(PACKAGES),
         card=_card(crossing),
     )
 
@@ -119,10 +117,3 @@ def _ranges(crossing: Crossing) -> dict[str, tuple[float, float]]:
 
 def _figure(value: Interval) -> dict[str, float]:
     return {name: round(float(getattr(value, name)), 4) for name in ("value", "low", "high")}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

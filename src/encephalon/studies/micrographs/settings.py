@@ -10,12 +10,11 @@ from pydantic import Field, field_validator, model_validator
 from encephalon.recipes.schema import Section
 from encephalon.transforms.ranges import PlanarRanges
 
-__all__ = ["Augmentation", "DataBar", "Inputs", "MicrographSettings", "Search", "Thresholds"]
+__all__ = ["DataBar", "Inputs", "MicrographSettings", "Search", "Thresholds"]
 
 Inputs = Literal["both", "image", "covariates"]
 Score = Literal["softmax", "sigmoid_logit1"]
 Range = tuple[float, float]
-Augmentation = PlanarRanges
 
 #: What a search may change: all else shapes the table or its pictures, which are prepared once.
 SEARCHED = ("training.", "network.options.", "study.augmentation.")

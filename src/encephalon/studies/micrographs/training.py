@@ -12,8 +12,8 @@ from encephalon.evaluation.classification import classification_scores
 from encephalon.recipes.schema import Training
 from encephalon.studies.micrographs.guidance import Guidance
 from encephalon.studies.micrographs.preparing import Cohort, Pictures, Rows
-from encephalon.studies.micrographs.settings import Augmentation
 from encephalon.transforms.planar import draw_variation, vary
+from encephalon.transforms.ranges import PlanarRanges
 
 __all__ = ["Examples", "MicrographTask", "class_weights", "compute_logits"]
 
@@ -51,7 +51,7 @@ class MicrographTask:
         train: Rows,
         validation: Rows,
         training: Training,
-        augmentation: Augmentation,
+        augmentation: PlanarRanges,
         classes: int,
         repeats: int = 1,
         guidance: Guidance | None = None,
