@@ -32,8 +32,9 @@ def run_baselines(crossing: Crossing) -> dict[str, Scored]:
 
     "texture" and "covariates" are logistic regressions, whose penalty the validation rows choose.
     "shuffled" is the network itself, taught permuted classes in the first fold alone. A single such
-    network scatters around chance; one that comes near the model's own score has found a leak. A baseline that nothing can be learnt from is left out: texture
-    where there are no images to see, covariates where there are none.
+    network scatters around chance; one that comes near the model's own score has found a leak. A
+    baseline that nothing can be learnt from is left out: texture where there are no images to see,
+    covariates where there are none.
     """
     wanted = micrograph_settings(crossing.recipe).baselines
     makers: Mapping[str, Callable[[Crossing], Scored | None]] = {
