@@ -10,7 +10,14 @@ import pytest
 
 from encephalon.errors import UsageError
 from encephalon.evaluation import proportion
-from encephalon.evaluation.figure import macro, mean_figure, share_figure, share_interval
+from encephalon.evaluation.figure import (
+    macro,
+    mean_figure,
+    roc_auc_figure,
+    score_interval,
+    share_figure,
+    share_interval,
+)
 
 
 def test_a_share_counts_only_what_counts() -> None:
@@ -56,3 +63,16 @@ def test_groups_must_match_the_samples() -> None:
         mean_figure([0.1, 0.2]).interval(["a"])
     with pytest.raises(UsageError, match="3 groups for 2 samples"):
         share_interval([1, 0], [1, 0], ["a", "b", "c"])
+
+
+def test_a_perfect_area_is_no_certainty() -> None:
+    """Nine images of three animals, perfectly ranked, have Wilson's interval of 3 of 3."""
+    truth, probability = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1]), np.linspace(0, 1, 9)
+    figure = roc_auc_figure(truth == 1, probability)
+    animals = ["a"] * 3 + ["b"] * 3 + ["c"] * 3
+    assert figure.value == 1.0
+    assert score_interval(figure, animals) == proportion(3, 3)
+    # One pair out of order: the bootstrap is trusted again.
+    probability[3] = -1.0
+    worse = roc_auc_figure(truth == 1, probability)
+    assert score_interval(worse) == worse.interval()

@@ -79,7 +79,7 @@ def class_cross_entropy(
     return (losses * (target * logits.new_tensor(weights).view(shape)).sum(dim=1)).mean()
 
 
-def attention(log_odds: Tensor, target: Tensor, columns: int, emphasis: float = 4.0) -> Tensor:
+def attention(log_odds: Tensor, target: Tensor, columns: int = 0, emphasis: float = 4.0) -> Tensor:
     """Whether a network attends to the places where the answer is known to lie.
 
     Both tensors are (B, columns + places): the classes, which are another loss's, then the log-odds
@@ -88,7 +88,7 @@ def attention(log_odds: Tensor, target: Tensor, columns: int, emphasis: float = 
     answer lies nobody knows where has negative wishes, and is left out.
     """
     log_odds, target = log_odds[:, columns:], target[:, columns:]
-    known = (target >= 0).all(dim=1)
+    known = (target >= 0).flatten(1).all(dim=1)
     if not known.any():
         return log_odds.sum() * 0
     log_odds, target = log_odds[known], target[known]

@@ -176,7 +176,7 @@ def test_the_summary_holds_what_the_report_shows(run: Path) -> None:
     assert summary["audit"] == [
         "No group, file or id is shared between the parts of the split.",
     ]
-    page = (run / "report.html").read_text()
+    page = (run / "report.html").read_text(encoding="utf-8")
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
 
 

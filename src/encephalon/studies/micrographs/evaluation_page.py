@@ -183,7 +183,8 @@ def _verdict(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Html]:
     """What the intervals of the differences allow to say of the model."""
     lost = [name for name, each in comparisons.items() if not each["difference"].low > 0]
     if not lost:
-        return [note("Better than every baseline: no interval of a difference reaches down to 0.")]
+        sure = "no interval of a difference reaches down to 0"
+        return [note(f"The model is better than every baseline: {sure}.")]
     named = " and ".join(_BASELINES.get(name, name) for name in lost)
     return [note(f"As far as these images can tell, the model does not beat {named}.", "check")]
 
