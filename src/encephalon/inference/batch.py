@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import ContentError, EncephalonError, OutputError, OutputExistsError
+from encephalon.errors import ContentError, OutputError, OutputExistsError
+from encephalon.inference.failures import failure_sentence, without_traceback
 from encephalon.inference.ledger import FIRST, LAST, Ledger
 from encephalon.inference.outputs import OutputLayout, PlannedOutput
 from encephalon.inference.predictor import Prediction, Predictor
@@ -155,7 +156,9 @@ class _Run:
             if self._ledger is not None:
                 self._ledger.save()
         except OutputError as error:
-            self.result.failures.append(Failure("predictions.csv", str(error), _bare(error)))
+            self.result.failures.append(
+                Failure("predictions.csv", str(error), without_traceback(error))
+            )
 
     def _predict(self, loaded: Loaded, row: Row) -> tuple[Prediction, float]:
         begun = time.perf_counter()
@@ -195,13 +198,13 @@ class _Run:
             self.result.failures.append(Failure(planned.sample.id, message))
 
     def _fail(self, planned: PlannedOutput, row: Row, error: BaseException) -> None:
-        message = _sentence(planned.sample, error)
+        message = failure_sentence(planned.sample, error)
         stale = [path for path in planned.images.values() if path.exists()]
         if stale and planned.problem is None:
             message += f" (The earlier {stale[0]} was left as it was.)"
         row["error"] = message
         logger.debug("%s failed", planned.sample.id, exc_info=error)
-        self.result.failures.append(Failure(planned.sample.id, message, _bare(error)))
+        self.result.failures.append(Failure(planned.sample.id, message, without_traceback(error)))
 
     def _keep(self, row: Row) -> None:
         self.result.rows.append(row)
@@ -233,27 +236,3 @@ class _Run:
             "replace it with --overwrite."
         )
         return replace(planned, problem=OutputExistsError(message))
-
-
-def _sentence(sample: Sample, error: BaseException) -> str:
-    if isinstance(error, EncephalonError):
-        return str(error)
-    source = "; ".join(sources(sample))
-    if isinstance(error, MemoryError):
-        return f"{source}: there is not enough memory ({error}); use a smaller block or image."
-    if isinstance(error, OSError):
-        place = f" ({error.filename})" if error.filename else ""
-        return (
-            f"{source}: {error.strerror or error}{place}; check the file, its folder and the disk."
-        )
-    kind = type(error).__name__
-    return f"{source}: unexpected {kind} ({error}); run it again with -vv and report the details."
-
-
-def _bare(error: BaseException) -> BaseException:
-    """Return the error without tracebacks, whose frames would keep every image in memory."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error

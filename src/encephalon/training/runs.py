@@ -11,7 +11,9 @@ What is in it:
     cache/               prepared inputs, safe to delete
     model/               the finished model folder
     report.html          the curves
-    evaluation/          what `encephalon evaluate` wrote
+    evaluation/          predictions and figures
+
+A run that trains several networks has a run folder of this kind for each: `folds/0` ..., `final/`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from encephalon.errors import UsageError
-from encephalon.studies.extraction.options import PredictOptions, ask
+from encephalon.recipes.options import ask
+from encephalon.studies.extraction.options import PredictOptions
 
 
 def test_what_is_not_asked_has_its_default() -> None:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from encephalon.recipes import load_recipe, recipe_data
 from encephalon.studies.micrographs.learned import Learned
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.recipe import class_names, micrograph_settings
+from tests.studies.micrographs.rows import write_rows
 
 SIDE = 32
 COVARIATES = 5
@@ -116,19 +116,4 @@ def write_pictures(folder: Path, count: int = 8) -> Path:
         row = {"id": f"S{number}", "image": f"S{number}.tif", "class": ("Young", "Aged")[aged]}
         row |= {"sex": "FM"[number % 2], "region": ("CC", "HC", "PFC")[number % 3]}
         rows.append(row | {"animal": f"A{number // 4}", "vessel": f"V{number // 2}"})
-    return write_table(folder / "table.csv", rows)
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the rows as CSV."""
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return write_rows(folder / "table.csv", rows)

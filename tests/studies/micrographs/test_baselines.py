@@ -12,7 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 from encephalon.studies.micrographs.linear import fit_linear
 from encephalon.studies.micrographs.texture import texture_features
-from tests.studies.micrographs.tiny import quick_recipe, read_rows, train, write_images
+from tests.studies.micrographs.rows import read_rows
+from tests.studies.micrographs.tiny import quick_recipe, train, write_images
 
 
 def _noise(rng: np.random.Generator, grain: float) -> np.ndarray:

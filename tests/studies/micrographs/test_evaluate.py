@@ -16,10 +16,9 @@ from encephalon.studies.micrographs.evaluate import Evaluation, evaluate_table
 from encephalon.studies.micrographs.recorded import read_predictions
 from tests.studies.micrographs.linear_model import (
     open_linear,
-    read_rows,
     write_pictures,
-    write_table,
 )
+from tests.studies.micrographs.rows import read_rows, write_rows
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +32,7 @@ def changed(table: Path, **cells: dict[str, Any]) -> Path:
     rows = read_rows(table)
     names = dict.fromkeys([*rows[0], *(name for new in cells.values() for name in new)])
     full = [{**dict.fromkeys(names, ""), **row, **cells.get(row["id"], {})} for row in rows]
-    return write_table(table, full)
+    return write_rows(table, full)
 
 
 def evaluate(folder: Path, table: Path, **options: Any) -> Evaluation:
@@ -124,7 +123,7 @@ def test_a_table_that_cannot_be_scored_is_one_sentence(
 
 def test_one_class_alone_is_scored_as_far_as_it_goes(tmp_path: Path) -> None:
     """What needs two classes is not known; nothing fails."""
-    table = write_table(tmp_path / "t.csv", read_rows(write_pictures(tmp_path))[:4])
+    table = write_rows(tmp_path / "t.csv", read_rows(write_pictures(tmp_path))[:4])
     found = evaluate(tmp_path, table).assessment
     assert np.isnan(found.figures["roc_auc"].value)
     assert found.figures["accuracy"].value == 1
@@ -148,7 +147,7 @@ def test_another_model_is_compared_on_the_same_images(tmp_path: Path) -> None:
     ]
     other.append({"id": "S7", "p_Young": "", "p_Aged": "", "error": "it was truncated"})
     other.append({"id": "elsewhere", "p_Young": 0.5, "p_Aged": 0.5, "error": ""})
-    path = write_table(tmp_path / "other.csv", other)
+    path = write_rows(tmp_path / "other.csv", other)
     comparison = evaluate(tmp_path, table, compare=str(path)).comparison
     assert comparison is not None
     assert comparison["n"] == 6
@@ -159,7 +158,7 @@ def test_another_model_is_compared_on_the_same_images(tmp_path: Path) -> None:
 def test_predictions_of_other_kinds_are_refused(tmp_path: Path) -> None:
     """No such file, other classes, two rows of one image: one sentence before any work."""
     rows = [{"id": "S0", "p_Young": 0.5, "p_Aged": 0.5}] * 2
-    twice = write_table(tmp_path / "twice.csv", rows)
+    twice = write_rows(tmp_path / "twice.csv", rows)
     with pytest.raises(TableError, match="'S0' has 2 rows"):
         read_predictions(twice, ("Young", "Aged"))
     with pytest.raises(TableError, match="p_Old"):
@@ -176,9 +175,9 @@ def test_of_a_training_run_the_tested_images_are_compared(tmp_path: Path) -> Non
         {"id": name, "part": part, "p_Young": 0.5, "p_Aged": 0.5}
         for name, part in (("a", "test"), ("b", "held-out"), ("c", "validation"))
     ]
-    path = write_table(tmp_path / "p.csv", rows)
+    path = write_rows(tmp_path / "p.csv", rows)
     assert read_predictions(path, ("Young", "Aged")).ids == ["a", "b"]
-    path = write_table(tmp_path / "p.csv", rows[2:])
+    path = write_rows(tmp_path / "p.csv", rows[2:])
     assert read_predictions(path, ("Young", "Aged")).ids == ["c"]
 
 

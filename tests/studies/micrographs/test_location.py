@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from encephalon.explanation.gradcam import grad_cam
 from encephalon.io.atomic import json_text
 from encephalon.studies.micrographs.examples import examples
-from encephalon.studies.micrographs.location import box_of, locate, summarise, weigh
+from encephalon.studies.micrographs.location import box_of, locate_maps, summarise, weigh
 from encephalon.studies.micrographs.scored import Scored
 from encephalon.transforms.view import View
 from tests.studies.micrographs.standing_in import Grains
@@ -74,12 +76,13 @@ def _pictures(count: int) -> tuple[list[Any], list[Any]]:
     return pictures, boxes
 
 
-def test_the_maps_of_a_network_are_located_batch_by_batch() -> None:
+def test_the_maps_of_a_network_are_located_in_the_raw_images() -> None:
     """The dark square of each of eleven pictures is where its map is; two of them have no box."""
     pictures, boxes = _pictures(11)
     known = [None, *boxes[1:10], None]
-    covariates = np.zeros((11, 2), np.float32)
-    found = locate(Grains(), pictures, covariates, known, [1] * 11, "encoder.layer4")
+    inputs = torch.tensor(np.stack([one.image for one in pictures])), torch.zeros(11, 2)
+    maps = grad_cam(Grains(), inputs, "encoder.layer4", [1] * 11)
+    found = locate_maps(maps, [one.view for one in pictures], known)
     assert found is not None
     assert (found.n, found.hits.value) == (9, 1)
     assert found.share.value > 0.8

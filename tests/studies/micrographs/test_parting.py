@@ -12,7 +12,8 @@ import pytest
 from encephalon.errors import TableError
 from encephalon.studies.micrographs.parting import Plan, draw_plan
 from encephalon.tables import read_table
-from tests.studies.micrographs.tiny import quick_recipe, read_rows, table_of, write_rows
+from tests.studies.micrographs.rows import read_rows, write_rows
+from tests.studies.micrographs.tiny import quick_recipe, table_of
 
 
 def make_table(folder: Path, animals: int = 8, images: int = 3, **columns: Any) -> Path:

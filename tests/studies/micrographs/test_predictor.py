@@ -27,11 +27,10 @@ from tests.studies.micrographs.linear_model import (
     covariate_weights,
     open_linear,
     pixel_weights,
-    read_rows,
     write_model,
     write_pictures,
-    write_table,
 )
+from tests.studies.micrographs.rows import read_rows, write_rows
 
 
 @pytest.fixture(autouse=True)
@@ -350,7 +349,7 @@ def test_the_published_layout_predicts_in_legacy_mode(tmp_path: Path) -> None:
     torch.save(to_published_names(network.state_dict()), tmp_path / "own.pt")
     plane = np.random.default_rng(0).integers(0, 255, (2048, 2048), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "S0.tif", plane)
-    table = write_table(
+    table = write_rows(
         tmp_path / "t.csv", [{"id": "S0", "image": "S0.tif", "sex": "M", "region": "HC"}]
     )
     model = load_model(tmp_path / "own.pt", device="cpu", threads=1, cache=False)

@@ -23,16 +23,15 @@ from encephalon.models import open_model
 from encephalon.recipes import load_recipe
 from encephalon.studies.micrographs import study
 from encephalon.studies.micrographs.learned import Learned, score_logits
+from tests.studies.micrographs.rows import read_rows, write_rows
 from tests.studies.micrographs.tiny import (
     BOX,
     CLASSES,
     QUICK,
     quick_recipe,
-    read_rows,
     rich_recipe,
     train,
     write_images,
-    write_rows,
 )
 
 BOXES = ("x", "y", "w", "h")

@@ -6,7 +6,6 @@ Aged images have a bright patch beside the middle, young ones a dark one in its 
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs import study
 from encephalon.tables import Table, read_table
+from tests.studies.micrographs.rows import write_rows
 
 SIZE = 40
 #: The box of the patch: centre x, centre y, width, height, as shares of the image.
@@ -85,21 +85,6 @@ def write_images(
         row |= {"animal": f"A{animal}"}
         rows.append(row | {key: make(animal, number) for key, make in (extra or {}).items()})
     return write_rows(folder / "table.csv", rows)
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write the rows as CSV."""
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def quick_recipe(name: str = "micrographs", **changes: str) -> Recipe:

@@ -21,9 +21,10 @@ from encephalon.geometry import resample, unconform
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io import Image, read_image
 from encephalon.networks.keras_layout import STRIDE
+from encephalon.recipes.options import ask
 from encephalon.studies.extraction import legacy_steps as steps
 from encephalon.studies.extraction.legacy_network import LoadedNetwork, load_network
-from encephalon.studies.extraction.options import Section, ask
+from encephalon.studies.extraction.options import Section
 from encephalon.studies.extraction.pieces import fill_holes, largest_piece
 
 if TYPE_CHECKING:

@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from encephalon.errors import UsageError
-from encephalon.recipes.faults import describe, full_stop
 from encephalon.recipes.schema import Section
 from encephalon.transforms.ranges import SpatialRanges, SynthesisRanges
 
-__all__ = ["ExtractionSettings", "Grids", "PredictOptions", "Section", "Size", "ask"]
+__all__ = ["ExtractionSettings", "Grids", "PredictOptions", "Section", "Size"]
 
 Size = tuple[int, int, int]
-Options = TypeVar("Options", bound=Section)
 
 
 class Grids(Section):
@@ -103,12 +99,3 @@ class PredictOptions(Section):
     def _words(cls, value: Any) -> Any:
         """One name, or several between commas, as a list of names."""
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-def ask(schema: type[Options], given: Mapping[str, Any], model: str) -> Options:
-    """What the user asked of `model`, checked; raises UsageError for what cannot be asked of it."""
-    try:
-        return schema(**given)
-    except ValidationError as error:
-        message = f"Options of the model {model!r}: {describe(error, schema)}"
-        raise UsageError(full_stop(message)) from error

@@ -37,7 +37,8 @@ def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any
 def _sound(model: ModelFolder, options: Mapping[str, Any]) -> Predictor:
     from encephalon.inference.runtimes import open_runtime
     from encephalon.models import find_model
-    from encephalon.studies.extraction.options import PredictOptions, ask
+    from encephalon.recipes.options import ask
+    from encephalon.studies.extraction.options import PredictOptions
     from encephalon.studies.extraction.sound import SoundPredictor
 
     chosen = dict(options)

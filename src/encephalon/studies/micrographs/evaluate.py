@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
+from encephalon.inference.failures import failure_sentence
 from encephalon.inference.reading import read_ahead
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
@@ -149,7 +150,7 @@ class _Work:
                 assert future is not None
                 self._one(place, future.result().content)
             except (EncephalonError, OSError) as error:
-                self._failures.append({"id": sample.id, "message": str(error)})
+                self._failures.append({"id": sample.id, "message": failure_sentence(sample, error)})
             yield sample.id
 
     def finish(self, folder: Path, recorded: Scored | None, overwrite: bool) -> Evaluation:

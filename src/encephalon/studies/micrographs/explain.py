@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import EncephalonError, require_extra
+from encephalon.errors import require_extra
 from encephalon.inference.batch import BatchResult, Failure
+from encephalon.inference.failures import failure_sentence, without_traceback
 from encephalon.inference.reading import read_ahead
+from encephalon.inference.sidecar import sources
 from encephalon.io.atomic import prove_writable, refuse_existing
 from encephalon.io.records import write_records
 from encephalon.studies.micrographs.certainty import certainty_folders
@@ -218,11 +220,10 @@ class _Work:
         )
 
     def _fail(self, sample: Sample, error: Exception) -> None:
-        message = _sentence(sample, error)
+        message = failure_sentence(sample, error)
         logger.debug("%s failed", sample.id, exc_info=error)
         self._result.rows.append({"id": sample.id, "source": _source(sample), "error": message})
-        # Its traceback would keep the image in memory.
-        self._result.failures.append(Failure(sample.id, message, error.with_traceback(None)))
+        self._result.failures.append(Failure(sample.id, message, without_traceback(error)))
 
 
 def _row(sample: Sample, one: Explained) -> Row:
@@ -238,11 +239,4 @@ def _row(sample: Sample, one: Explained) -> Row:
 
 
 def _source(sample: Sample) -> str:
-    return "; ".join(str(path) for path in sample.inputs.values())
-
-
-def _sentence(sample: Sample, error: Exception) -> str:
-    if isinstance(error, EncephalonError):
-        return str(error)
-    kind = type(error).__name__
-    return f"{_source(sample)}: unexpected {kind} ({error}); run it again with -vv and report it."
+    return "; ".join(sources(sample))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from encephalon.errors import UsageError, did_you_mean
@@ -16,7 +17,6 @@ from encephalon.inference.devices import resolve_device, resolve_threads
 from encephalon.studies.micrographs.certainty import certainty_folder
 from encephalon.studies.micrographs.importance import HeadWatch
 from encephalon.studies.micrographs.location import Found, box_of, weigh
-from encephalon.studies.micrographs.maps import network_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,8 +72,6 @@ class Explainer:
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        import torch
-
         if predictor.settings.inputs == "covariates":
             message = (
                 f"The model {predictor.name!r} sees covariates alone: there is no image to explain."
@@ -90,7 +88,10 @@ class Explainer:
         """Return the explanation of what the predictor's `read` made of a sample."""
         prediction = self.predictor.predict(loaded)
         picture = loaded.picture
-        inputs = network_inputs(self.network, picture.image[None], loaded.covariates)
+        place = next(self.network.parameters()).device
+        # Copies: an array that is mapped from a file must not be shared.
+        given = (picture.image[None], loaded.covariates)
+        inputs = tuple(torch.tensor(values).to(place) for values in given)
         target = self._class_of(prediction.values)
         with HeadWatch(self.network) as head:
             (values,) = grad_cam(self.network, inputs, self.layer, target)

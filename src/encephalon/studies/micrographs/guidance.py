@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell a network in training where to look, where the table knows it.
 
-An explanation cannot point at what the network never learnt to look at: small sets of images are
-told apart by the shape of their background just as well. Boxes are used in training only, and only
+An explanation cannot point at what the network never learnt to look at: small sets of images can
+be told apart by their background just as well. Boxes are used in training only, and only
 those of the training rows (after "right for the right reasons", Ross et al. 2017).
 """
 

@@ -25,9 +25,6 @@ from encephalon.explanation.location import (
 )
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from encephalon.studies.micrographs.preprocessing import Picture
     from encephalon.transforms.view import View
 
 __all__ = [
@@ -35,7 +32,6 @@ __all__ = [
     "Found",
     "Location",
     "box_of",
-    "locate",
     "locate_maps",
     "summarise",
     "weigh",
@@ -91,29 +87,6 @@ class Location:
             f"{100 * self.centre_prior.value:.0f} % of a centre prior and "
             f"{100 * self.uniform.value:.0f} % of a uniform map (n = {self.n})"
         )
-
-
-def locate(
-    network: nn.Module,
-    pictures: Sequence[Picture],
-    covariates: NDArray[np.float32],
-    boxes: Sequence[Box | None],
-    targets: Sequence[int],
-    layer: str,
-    groups: Sequence[Any] | None = None,
-) -> Location | None:
-    """Return where the maps of N pictures lie; None where no picture has a box.
-
-    covariates  (N, W), encoded
-    boxes       (N) centre x, centre y, width and height as shares of the raw image, or None
-    targets     (N) the class that each map is of
-    layer       dotted path of the layer that maps are taken from
-    groups      (N) the animal, person or volume of each: the unit that intervals draw
-    """
-    from encephalon.studies.micrographs.maps import class_maps
-
-    maps = class_maps(network, pictures, covariates, targets, layer)
-    return locate_maps(maps, [picture.view for picture in pictures], boxes, groups)
 
 
 def locate_maps(

@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from encephalon.errors import UsageError
-from encephalon.recipes.faults import describe, full_stop
 from encephalon.recipes.schema import Section
 from encephalon.studies.micrographs.settings import MicrographSettings, Score
 
 if TYPE_CHECKING:
     from encephalon.studies.micrographs.learned import Learned
 
-__all__ = ["PredictOptions", "ask"]
+__all__ = ["PredictOptions"]
 
 Share = float | None
 
@@ -99,12 +97,3 @@ class PredictOptions(Section):
             )
             raise UsageError(message)
         return green, amber
-
-
-def ask(given: Mapping[str, Any], model: str) -> PredictOptions:
-    """What the user asked of `model`, checked; raises UsageError for what cannot be asked of it."""
-    try:
-        return PredictOptions(**given)
-    except ValidationError as error:
-        message = f"Options of the model {model!r}: {describe(error, PredictOptions)}"
-        raise UsageError(full_stop(message)) from error

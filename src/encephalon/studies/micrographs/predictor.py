@@ -18,6 +18,7 @@ from encephalon.inference.ledger import FIRST, LAST
 from encephalon.inference.predictor import OutputKind, Prediction, Value
 from encephalon.models import ModelFolder
 from encephalon.recipes import load_recipe, make_recipe
+from encephalon.recipes.options import ask
 from encephalon.recipes.schema import Mode
 from encephalon.studies.micrographs.domain import judge
 from encephalon.studies.micrographs.engine import (
@@ -27,7 +28,7 @@ from encephalon.studies.micrographs.engine import (
     torch_engine,
 )
 from encephalon.studies.micrographs.learned import Learned, published, score_logits
-from encephalon.studies.micrographs.options import PredictOptions, ask
+from encephalon.studies.micrographs.options import PredictOptions
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.studies.micrographs.recipe import micrograph_settings
 from encephalon.studies.micrographs.recorded import with_cells
@@ -266,7 +267,7 @@ def make_micrograph_predictor(
     """
     chosen = dict(options)
     device, threads = chosen.pop("device", "auto"), chosen.pop("threads", None)
-    asked = ask(chosen, model.name)
+    asked = ask(PredictOptions, chosen, model.name)
     if isinstance(model, ModelFolder):
         about = model.description
         recipe = make_recipe(about.recipe, source=f"the model {model.name!r}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrays of the published preprocessing: read into a table of images, and written from one.
+"""The arrays of the published preprocessing: read into a table of images.
 
 3BTRON keeps a set of images as three files of a folder (spec, section 1): `np_images.npy`
 (N, H, W), the silhouettes in [0, 1]; `labels.npy` (N), the classes by number; `features.npy`
@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, MissingFileError
-from encephalon.io.atomic import atomic_path, refuse_existing
+from encephalon.io.atomic import refuse_existing
 from encephalon.io.micrograph import write_plane
 from encephalon.io.records import write_records
 from encephalon.tables import Columns
 
-__all__ = ["table_of_arrays", "write_arrays"]
+__all__ = ["table_of_arrays"]
 
 IMAGES, LABELS, FEATURES = "np_images.npy", "labels.npy", "features.npy"
 Arrays = NDArray[Any]
@@ -56,24 +55,6 @@ def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool
             {columns.id: name, next(iter(columns.inputs.values())): place, **known, **cells}
         )
     return write_records(rows, table)
-
-
-def write_arrays(
-    folder: Path,
-    images: Sequence[NDArray[np.float32]],
-    labels: NDArray[np.int64] | None,
-    features: NDArray[np.float32] | None,
-) -> None:
-    """Write silhouettes of one size, classes and one-hot covariates as the published arrays."""
-    arrays: dict[str, Arrays | None] = {
-        IMAGES: np.stack(images).astype(np.float32),
-        LABELS: labels,
-        FEATURES: features,
-    }
-    for name, array in arrays.items():
-        if array is not None:
-            with atomic_path(folder / name) as path, path.open("wb") as stream:
-                np.save(stream, array, allow_pickle=False)
 
 
 def _load(path: Path) -> Arrays:
