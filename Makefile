@@ -5,7 +5,8 @@
 # check    style, types, import floors, length limits
 # docs     the pages as HTML, every command in them checked
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
-# weights  the shipped model again: LABELMAPS=folder of label maps, DATA=folder of test scans
+# weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder of test scans
+# isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS=folder of T1w and T2w pairs
 
 VENV ?= .venv
 PYTHON ?=
@@ -13,6 +14,7 @@ IMAGE ?=
 OUT ?= demo-output
 LABELMAPS ?=
 DATA ?=
+PAIRS ?=
 TESTS ?= tests
 
 BIN := $(VENV)/bin
@@ -21,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test check docs slices weights clean
+.PHONY: demo install test check docs slices weights isotropic-weights clean
 
 demo: $(VENV)/.base
 	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
@@ -55,6 +57,23 @@ weights: $(VENV)/.dev
 	  -o runs/accuracy
 	$(BIN)/python tools/package_model.py runs/brain-extraction \
 	  --card tools/cards/brain-extraction.toml --scores runs/accuracy/scores/summary.json
+
+# First on painted heads alone, then, shortly and gently, with real pairs among them.
+GENTLY := --set training.start_from=runs/isotropic-base --set training.epochs=4 \
+  --set training.learning_rate=1e-3 --set study.real_share=0.8 --set study.patch=32
+
+isotropic-weights: $(VENV)/.dev
+	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" -o runs/isotropic-base.csv
+	$(BIN)/encephalon train isotropic -t runs/isotropic-base.csv -o runs/isotropic-base \
+	  --resume --threads 2
+	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" --pairs "$(PAIRS)" \
+	  -o runs/isotropic.csv
+	$(BIN)/encephalon train isotropic -t runs/isotropic.csv -o runs/isotropic --resume \
+	  --threads 2 $(GENTLY)
+	$(BIN)/python benchmarks/isotropic_accuracy.py "$(LABELMAPS)" "$(PAIRS)" \
+	  --base runs/isotropic-base --final runs/isotropic -o runs/isotropic-accuracy
+	$(BIN)/python tools/package_model.py runs/isotropic --card tools/cards/isotropic.toml \
+	  --scores runs/isotropic-accuracy/scores.json
 
 clean:
 	rm -rf build dist docs/_build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,7 +22,7 @@ import numpy as np
 from encephalon.cli.bench import Timing, time_prediction
 from encephalon.io import Image, write_image
 from encephalon.networks.keras_layout import keras_unet_shapes
-from encephalon.studies.extraction.phantom import head_phantom
+from encephalon.transforms.phantom import head_phantom
 
 #: What section 6 of the design asks for.
 BUDGET_SECONDS, BUDGET_MIB, BUDGET_RATIO = 3.0, 1536.0, 15.0

@@ -13,7 +13,6 @@ from encephalon.errors import (
     ContentError,
     GeometryError,
     InputError,
-    MissingExtraError,
     UnreadableFileError,
 )
 from encephalon.geometry import Affine
@@ -158,14 +157,3 @@ def test_a_folder_without_a_series_says_where_one_is(tmp_path: Path, voxels: np.
     written(tmp_path / "inner", voxels)
     with pytest.raises(InputError, match=r"give the folder .*inner"):
         read_image(tmp_path)
-
-
-def test_without_the_extra_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The base installation reads no DICOM, and says so."""
-    files = written(tmp_path / "series", np.arange(60, dtype=np.int16).reshape(3, 4, 5))
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    for place in (tmp_path / "series", files[0]):
-        with pytest.raises(MissingExtraError, match=r"DICOM.*encephalon\[dicom\]"):
-            read_image(place)

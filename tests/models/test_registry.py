@@ -67,7 +67,34 @@ def test_the_published_models_are_registered_by_hash() -> None:
     assert entries["3btron"].sha256.startswith("760cfc8c04fe65bb")
     assert entries["brainy"].sha256.startswith("17d946f977134b70")
     assert entries["ams"].sha256.startswith("1c76ac1d0c99458d")
-    assert all(len(entry.sha256) == 64 and entry.obtain for entry in entries.values())
+    assert all(len(entry.sha256) in {0, 64} and entry.obtain for entry in entries.values())
+
+
+def test_weights_whose_sha256_nobody_recorded_are_never_fetched(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BABY-AI's: described, and used by path under their own name; even a mirror is not asked."""
+    entry = registry_entries()["baby-ai"]
+    assert (entry.sha256, entry.url) == ("", "")
+    assert "not stated" in model_info("baby-ai")["licence"]
+    path = tmp_path / entry.file
+    torch.save({"model.0.conv.unit0.conv.weight": torch.ones(2)}, path)
+    monkeypatch.setenv("ENCEPHALON_MIRROR", str(tmp_path))
+    with pytest.raises(ModelError, match=r"no sha256.*almalennartsson/baby-ai.*its path"):
+        models.get_model("baby-ai")
+    found = find_model(path)
+    assert isinstance(found, PublishedFile)
+    assert (found.name, found.entry) == ("pretrained_weights", None)
+    assert (found.study, found.recipe) == ("isotropic", entry.recipe)
+    with pytest.raises(ModelError, match="nothing to compare"):
+        verify_model(path)
+    published_path(entry).parent.mkdir(parents=True)
+    path.rename(published_path(entry))
+    placed = models.get_model("baby-ai")
+    assert isinstance(placed, PublishedFile)
+    assert (placed.entry, placed.describe()["sha256"]) == (entry, found.sha256)
+    with pytest.raises(ModelError, match="nothing to compare"):
+        verify_model("baby-ai")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +116,7 @@ def test_a_listing_has_local_and_remote_models(
     save_model(home / "other", replace(description, name="other"), state)
     save_model(locations.packaged_folder() / "tiny", replace(description, version="9"), state)
     found = {summary.name: summary for summary in list_models()}
-    assert list(found) == ["3btron", "ams", "brainy", "other", "tiny"]
+    assert list(found) == ["3btron", "ams", "baby-ai", "brainy", "other", "tiny"]
     assert (found["tiny"].where, found["tiny"].version) == ("packaged", "9")
     assert (found["other"].where, found["other"].title) == ("installed", "A tiny model")
     assert (found["brainy"].where, found["brainy"].path) == ("remote", None)
@@ -144,7 +171,7 @@ def test_a_name_wins_over_a_folder_of_that_name(
     ("name", "error", "sentence"),
     [
         ("brayny", ModelError, "Unknown model 'brayny'; did you mean 'brainy'"),
-        ("zzz", ModelError, "known models: 3btron, ams, brainy"),
+        ("zzz", ModelError, "known models: 3btron, ams, baby-ai, brainy"),
         ("..", MissingFileError, r"has no model\.toml"),
         ("ams", ModelError, "not on this machine: run  encephalon models get ams"),
         ("no/such/folder", MissingFileError, "no such file or folder"),

@@ -21,6 +21,8 @@ from encephalon.training.losses import (
     distance,
     focal,
     jaccard,
+    mse,
+    reconstruction,
 )
 
 
@@ -41,7 +43,30 @@ def test_gradients_are_the_slopes_of_the_loss(name: str) -> None:
     predicted = torch.randn(2, 2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     target = torch.rand(2, 2, 3, 2, 2, dtype=torch.float64)
     target = 8 * target - 4 if name.startswith("distance") else target
-    assert torch.autograd.gradcheck(lambda p: LOSSES[name](p, target), (predicted,))
+    # What it says of the spread stops at the image on purpose, so that part is left out here.
+    options = {"spread": 0.0} if name == "reconstruction" else {}
+    assert torch.autograd.gradcheck(lambda p: LOSSES[name](p, target, **options), (predicted,))
+
+
+def test_the_spread_is_right_when_it_is_the_mean_absolute_error() -> None:
+    """The likelihood is largest there, and does not move the image."""
+    predicted = torch.zeros(1, 2, 400, dtype=torch.float64)
+    predicted[:, 0] = torch.linspace(-0.08, 0.12, 400)
+    target = torch.stack([torch.zeros(1, 400), torch.ones(1, 400)], 1).double()
+    right = float(predicted[:, 0].abs().mean())
+
+    def loss(scale: float) -> float:
+        predicted[:, 1] = torch.log(torch.tensor(scale))
+        return float(reconstruction(predicted, target))
+
+    assert loss(right) < min(loss(0.8 * right), loss(1.25 * right))
+
+
+def test_weightless_voxels_do_not_count() -> None:
+    """An error where the weight is 0 costs nothing."""
+    predicted = torch.zeros(1, 2, 4)
+    target = torch.tensor([[[0.0, 0.0, 9.0, 9.0], [1.0, 1.0, 0.0, 0.0]]])
+    assert reconstruction(predicted, target, spread=0.0) == 0
 
 
 def test_jaccard_by_hand() -> None:
@@ -54,6 +79,11 @@ def test_dice_by_hand() -> None:
     """The same masks: twice the intersection over the sum of both."""
     value = dice(logit(0.8, 0.5, 0.2), truth(1, 1, 0))
     assert value.item() == pytest.approx(1 - 2.6 / 3.5, abs=1e-6)
+
+
+def test_mse_by_hand() -> None:
+    """The mean of the squares, over all voxels."""
+    assert mse(truth(0.8, 0.5, 0.2), truth(1, 1, 0)).item() == pytest.approx(0.33 / 3)
 
 
 def test_jaccard_has_the_published_epsilon() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.models import ModelFolder, PublishedFile
     from encephalon.tables import Columns, Sample
+    from encephalon.tables.companions import Given
     from encephalon.tables.samples import Kind
 
 Place = str | os.PathLike[str]
@@ -68,14 +69,15 @@ class Model:
         """Predict on one sample and write nothing.
 
         `image` is a path, a folder of DICOM files, an array (I, J, K), a nibabel image or an
-        `Image`; a model with several inputs takes them by role, and its covariates by the name of
-        their column. The result lies on the grid of the input. Raises InputError for what cannot
-        be read, UsageError for other inputs than the model takes.
+        `Image`; of a model with several inputs it is the first, the others are given by role, and
+        covariates by the name of their column. The result lies on the grid of the input. Raises
+        InputError for what cannot be read, UsageError for other inputs than the model takes.
         """
         from encephalon.tables import Sample
 
-        given = inputs if image is None else {"image": image, **inputs}
         roles, covariates = self.columns.inputs, self.columns.covariates
+        first = next(iter(roles), "image")
+        given = inputs if image is None else {first: image, **inputs}
         if not given or set(given) - {*roles, *covariates}:
             message = (
                 f"The model {self.name!r} takes {', '.join([*roles, *covariates])}, and got "
@@ -95,12 +97,16 @@ class Model:
         suffixes: Sequence[str] | None = None,
         participants: Sequence[str] | None = None,
         sessions: Sequence[str] | None = None,
+        companions: Mapping[str, Given] | None = None,
     ) -> Work:
         """What `predict_batch` would do with these arguments; no image is read or written."""
         from encephalon.inference.outputs import choose_layout
+        from encephalon.tables.companions import add_companions
 
         kind: Kind = getattr(self.study, "KIND", "volume")
         samples = _samples(inputs, self.columns, kind, suffixes, participants, sessions)
+        if companions:
+            samples = add_companions(samples, companions, self.columns)
         layout = choose_layout(Path(output), samples, self.predictor.outputs)
         planned = layout.plan(samples, self.predictor.outputs, overwrite)
         return Work(samples, layout, planned, overwrite)
@@ -115,10 +121,11 @@ class Model:
         suffixes: Sequence[str] | None = None,
         participants: Sequence[str] | None = None,
         sessions: Sequence[str] | None = None,
+        companions: Mapping[str, Given] | None = None,
         progress: Progress | None = None,
         on_result: OnResult | None = None,
     ) -> Predictions:
-        """Predict on files, folders, tables and BIDS datasets; see `predict`."""
+        """Predict on files, folders, tables and BIDS datasets; see `api.predict`."""
         work = self.plan(
             inputs,
             output,
@@ -126,6 +133,7 @@ class Model:
             suffixes=suffixes,
             participants=participants,
             sessions=sessions,
+            companions=companions,
         )
         return self.run(work, report=report, progress=progress, on_result=on_result)
 

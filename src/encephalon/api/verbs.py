@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
     from encephalon.tables import Table
+    from encephalon.tables.companions import Given
 
 
 def predict(
@@ -30,13 +31,15 @@ def predict(
     suffixes: Sequence[str] | None = None,
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
+    companions: Mapping[str, Given] | None = None,
     **options: Any,
 ) -> Predictions:
     """Predict on every sample that `inputs` mean and write the results to `output`.
 
-    inputs    image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
-    output    a folder, or the file of a single result; BIDS in gives BIDS-derivatives out
-    options   those of the model's study, see `load_model`
+    inputs      image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
+    output      a folder, or the file of a single result; BIDS in gives BIDS-derivatives out
+    companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
+    options     those of the model's study, see `load_model`
 
     Images lie on the grid of their input, each with a JSON sidecar; `predictions.csv` has a row
     a sample and `report.html` shows them. A sample that fails is in `result.failures`, and
@@ -53,6 +56,7 @@ def predict(
         suffixes=suffixes,
         participants=participants,
         sessions=sessions,
+        companions=companions,
     )
 
 

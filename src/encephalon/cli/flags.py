@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,11 @@ import typer
 from encephalon.errors import UsageError
 
 # What the verbs themselves take, by the names of their flags.
+# The options of studies that have flags of their own.
+_OF_STUDIES = (
+    *("border", "csf", "threshold", "largest", "fill", "rotate", "block", "save"),
+    *("method", "spacing", "thickness", "gap", "axis", "profile", "registration"),
+)
 _OWN = {"model", "table", "output", "device", "threads", "offline", "overwrite", "progress"}
 
 
@@ -59,6 +64,19 @@ def asked(pairs: list[str] | None, **options: Any) -> dict[str, Any]:
         message = f"{min(twice)!r} is given twice, by its own flag and by --option: drop one."
         raise UsageError(message)
     return flags | more
+
+
+def of_studies(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said to the flags that belong to studies, by the names of their options."""
+    found = {name: said[name] for name in _OF_STUDIES if name in said}
+    return found | {"save": words(said.get("save"))}
+
+
+def companions(t1: Path | None, stacks: list[Path] | None) -> dict[str, dict[str, Path]]:
+    """The images that join INPUT, by role, in the words of Python; nothing where there are none."""
+    more = {f"stack{number}": path for number, path in enumerate(stacks or [], start=2)}
+    joined = given(t1w=t1, **more)
+    return {"companions": joined} if joined else {}
 
 
 def selection(
@@ -210,5 +228,65 @@ Block = Annotated[
 ]
 Save = Annotated[
     str | None,
-    _flag("--save", text="Images to write: mask,brain,distance,probability.", metavar="KINDS"),
+    _flag(
+        "--save",
+        text="Images to write: mask,brain,distance,probability, or t2w,uncertainty,t1w.",
+        metavar="KINDS",
+    ),
+]
+
+# Images that join a single INPUT, for models that take more than one.
+T1 = Annotated[
+    Path | None,
+    _flag("--t1", text="The T1w of the same person, for one T2w as INPUT.", metavar="FILE"),
+]
+Stacks = Annotated[
+    list[Path] | None,
+    _flag(
+        "--stack",
+        text="A further T2w of INPUT's person, cut in another plane; up to two.",
+        metavar="FILE",
+    ),
+]
+
+# Options of reconstruction studies.
+Method = Annotated[
+    str | None,
+    _flag("--method", text="network, or guided, which needs no training.", metavar="NAME"),
+]
+Spacing = Annotated[
+    float | None,
+    _flag(
+        "--spacing",
+        text="Voxel edge of the result, mm; the T2w's in-plane one by default.",
+        metavar="MM",
+    ),
+]
+Thickness = Annotated[
+    float | None,
+    _flag("--thickness", text="Of the slices, mm; where the header does not tell.", metavar="MM"),
+]
+Gap = Annotated[
+    float | None,
+    _flag("--gap", text="Between slices, mm; where the header does not tell.", metavar="MM"),
+]
+Axis = Annotated[
+    str | None,
+    _flag(
+        "--axis",
+        text="Plane of the slices: axial, coronal or sagittal; or i, j or k.",
+        metavar="PLANE",
+    ),
+]
+Profile = Annotated[
+    str | None,
+    _flag(
+        "--profile",
+        text="Sensitivity across a slice: box, gaussian, or a text file of mm and sensitivity.",
+        metavar="KIND",
+    ),
+]
+Registration = Annotated[
+    str | None,
+    _flag("--registration", text="rigid, or none to trust the headers.", metavar="KIND"),
 ]

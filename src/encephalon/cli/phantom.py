@@ -12,7 +12,7 @@ def write_phantom(
 ) -> Path:
     """Write the head phantom, `shape` voxels of 1 mm, as a float32 image; returns `path`."""
     from encephalon.io import refuse_existing, write_image
-    from encephalon.studies.extraction.phantom import head_phantom
+    from encephalon.transforms.phantom import head_phantom
 
     refuse_existing(path, overwrite)
     # Axes as many scanners store them, so that orientation is put to the test.

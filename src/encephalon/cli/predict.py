@@ -33,6 +33,15 @@ def predict(
     rotate: flags.Rotate = None,
     block: flags.Block = None,
     save: flags.Save = None,
+    t1: flags.T1 = None,
+    stack: flags.Stacks = None,
+    method: flags.Method = None,
+    spacing: flags.Spacing = None,
+    thickness: flags.Thickness = None,
+    gap: flags.Gap = None,
+    axis: flags.Axis = None,
+    profile: flags.Profile = None,
+    registration: flags.Registration = None,
     more: flags.Options = None,
     suffix: flags.Suffix = None,
     participant_label: flags.Participants = None,
@@ -55,24 +64,16 @@ def predict(
     Example:
         encephalon predict brain-extraction scan.nii.gz -o masks
     """
+    asked = flags.of_studies(locals())
     from encephalon.cli.prediction import run
 
-    options = flags.asked(
-        more,
-        border=border,
-        csf=csf,
-        threshold=threshold,
-        largest=largest,
-        fill=fill,
-        rotate=rotate,
-        block=block,
-        save=flags.words(save),
-    )
+    options = flags.asked(more, **asked)
     selection = flags.selection(suffix, participant_label, session_label)
+    batch = {**selection, **flags.companions(t1, stack)}
     run(
         Console(verbose, quiet, as_json),
         {"model": model, "device": device, "threads": threads, "offline": offline, **options},
-        {"inputs": inputs, "output": output, "overwrite": overwrite, **selection},
+        {"inputs": inputs, "output": output, "overwrite": overwrite, **batch},
         report=report,
         dry_run=dry_run,
     )

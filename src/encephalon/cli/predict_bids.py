@@ -45,6 +45,13 @@ def predict_bids(
     border: flags.Border = None,
     csf: flags.Csf = None,
     save: flags.Save = None,
+    method: flags.Method = None,
+    spacing: flags.Spacing = None,
+    thickness: flags.Thickness = None,
+    gap: flags.Gap = None,
+    axis: flags.Axis = None,
+    profile: flags.Profile = None,
+    registration: flags.Registration = None,
     more: flags.Options = None,
     report: flags.Report = True,
     device: flags.Device = "auto",
@@ -63,6 +70,7 @@ def predict_bids(
     Example:
         encephalon predict-bids /data/study /data/derivatives participant
     """
+    asked = flags.of_studies(locals())
     from encephalon.cli.prediction import run
     from encephalon.io.bids import is_bids
 
@@ -72,7 +80,7 @@ def predict_bids(
     if bids_dir.is_dir() and not is_bids(bids_dir):
         message = f"{bids_dir} is no BIDS dataset: it has no dataset_description.json."
         raise UsageError(message)
-    options = flags.asked(more, border=border, csf=csf, save=flags.words(save))
+    options = flags.asked(more, **asked)
     selection = flags.selection(suffix, participant_label, session_label)
     run(
         Console(verbose, quiet, as_json),

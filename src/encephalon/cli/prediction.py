@@ -90,7 +90,8 @@ def _say_plan(console: Console, work: Work) -> None:
             "id": one.sample.id,
             "inputs": {role: str(path) for role, path in one.sample.inputs.items()},
             "outputs": {key: str(path) for key, path in one.images.items()},
-            "problem": None if one.problem is None else str(one.problem),
+            "problem": str(one.problem or one.sample.fault) or None,
+            "absent": dict(one.sample.absent),
         }
         for one in work.planned
     ]
@@ -99,6 +100,7 @@ def _say_plan(console: Console, work: Work) -> None:
             "id": row["id"],
             "input": " ".join(row["inputs"].values()),
             "outputs": row["problem"] or " ".join(row["outputs"].values()),
+            **({"absent": " ".join(row["absent"])} if any(one["absent"] for one in rows) else {}),
         }
         for row in rows
     ]

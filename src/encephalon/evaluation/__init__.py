@@ -33,6 +33,17 @@ from encephalon.evaluation.intervals import Interval, bootstrap, proportion
 from encephalon.evaluation.levels import Aggregated, aggregate
 from encephalon.evaluation.overlap import Overlap, dice, jaccard, label_overlaps, overlap
 from encephalon.evaluation.selective import CoverageRisk, coverage_risk
+from encephalon.evaluation.similarity import (
+    Similarity,
+    foreground,
+    foreground_similarities,
+    mse,
+    nrmse,
+    psnr,
+    published_similarity,
+    similarities,
+    ssim,
+)
 from encephalon.evaluation.strata import Stratum, cut, strata
 from encephalon.evaluation.summary import Summary, summarise, summarise_rows
 from encephalon.evaluation.surface import SurfaceDistances, assd, hd95, surface_distances
@@ -49,6 +60,7 @@ __all__ = [
     "Interval",
     "Overlap",
     "ReliabilityBin",
+    "Similarity",
     "Stratum",
     "Summary",
     "SurfaceDistances",
@@ -71,6 +83,8 @@ __all__ = [
     "dice",
     "expected_calibration_error",
     "fit_calibration",
+    "foreground",
+    "foreground_similarities",
     "hd95",
     "holm",
     "jaccard",
@@ -78,10 +92,16 @@ __all__ = [
     "log_loss",
     "mean_of",
     "median_of",
+    "mse",
+    "nrmse",
     "overlap",
     "proportion",
+    "psnr",
+    "published_similarity",
     "reliability",
     "roc_auc",
+    "similarities",
+    "ssim",
     "strata",
     "summarise",
     "summarise_rows",

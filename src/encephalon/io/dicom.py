@@ -17,7 +17,6 @@ from encephalon.errors import (
     InputError,
     MissingFileError,
     UnreadableFileError,
-    require_extra,
 )
 from encephalon.geometry import checked
 from encephalon.io.content import plain_numbers, volume_shape
@@ -213,7 +212,6 @@ def _quiet() -> Iterator[None]:
 
 def _sitk() -> Any:
     """SimpleITK, imported when first needed (0.3 s) and untyped."""
-    require_extra("SimpleITK", "dicom", "Reading DICOM")
     import SimpleITK
 
     return SimpleITK

@@ -54,7 +54,16 @@ def get_model(
 
 
 def _source(entry: RegistryEntry, offline: bool, mirror: str | None) -> Path | str:
-    """Where to get the model: a file, or an address. Raises ModelError when there is neither."""
+    """Where to get the model: a file, or an address. Raises ModelError when there is neither.
+
+    Without a sha256 to compare with, nothing is fetched.
+    """
+    if not entry.sha256:
+        message = (
+            f"The model {entry.name!r} cannot be fetched, because no sha256 is recorded to compare "
+            f"it with: {entry.obtain} Fetch {entry.file} from there and give its path."
+        )
+        raise ModelError(message)
     source = mirror or os.environ.get(MIRROR_VARIABLE, "").strip()
     local = _local_source(source, entry)
     if local is not None:
@@ -93,7 +102,7 @@ def _is_there(entry: RegistryEntry) -> bool:
     if find_folder(entry.name) is not None:
         return True
     path = published_path(entry)
-    return path.is_file() and sha256(path) == entry.sha256
+    return path.is_file() and (not entry.sha256 or sha256(path) == entry.sha256)
 
 
 def _local_source(source: str, entry: RegistryEntry) -> Path | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entries of `registry.toml`: models that live elsewhere, known by their sha256."""
+"""The entries of `registry.toml`: models that live elsewhere, known by their sha256 if by any."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class RegistryEntry:
     size: int
     """Bytes."""
     sha256: str
+    """Of the file; "" where nobody has recorded it, so that nothing is fetched or taken for it."""
     licence: str
     citation: str = "unknown"
     network: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,14 @@ class _Layout:
 _KERAS = _Layout("extraction", "segmentation", "keras-unet")
 _TORCH = _Layout("micrographs", "classification", "image-classifier", "micrographs-legacy")
 _LAYOUTS = {".h5": _KERAS, ".hdf5": _KERAS, ".pt": _TORCH, ".pth": _TORCH}
+_MARKED = {
+    b"model.0.conv.unit0.conv.weight": _Layout(
+        "isotropic", "reconstruction", "published-reconstruction", "isotropic-legacy"
+    ),
+}
+"""What a state dictionary with a weight of that name belongs to (spec baby-ai, section 2)."""
+_NAMES_WITHIN = 2**18
+"""Bytes: torch writes all names before the first number, and 221 of them are 30,000 bytes."""
 
 PUBLISHED_SUFFIXES = tuple(_LAYOUTS)
 """How the name of a published weights file ends: of Keras, or a state dictionary of torch."""
@@ -69,9 +78,10 @@ class PublishedFile:
         """The built-in recipe that the weights were trained by, "" where it makes no difference."""
         return self._about.recipe
 
-    @property
+    @cached_property
     def _about(self) -> RegistryEntry | _Layout:
-        return self.entry or _LAYOUTS.get(self.path.suffix.lower(), _KERAS)
+        layout = _LAYOUTS.get(self.path.suffix.lower(), _KERAS)
+        return self.entry or (_marked(self.path) if layout is _TORCH else layout)
 
     def layers(self, expected_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[KerasLayer]:
         """Return the weights, layer by layer; see `read_keras_h5` for shapes and errors."""
@@ -105,18 +115,28 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
     """Identify the weights file `path` by its sha256.
 
     A file of the user's own training, whose sha256 is not listed, is welcome: only its layers are
-    checked, when they are read. Raises MissingFileError, or ModelError when the file should be
+    checked, when they are read. So is one that was published without anybody recording its sha256:
+    it goes by its own name. Raises MissingFileError, or ModelError when the file should be
     `entry`, or bears the name of a published file, and its sha256 says otherwise.
     """
     file_path = Path(path)
     check_content(file_path, "a published weights file (.h5, .pt)")
-    entries = registry_entries().values()
+    entries = [item for item in registry_entries().values() if item.sha256]
     expected = entry or next((item for item in entries if item.file == file_path.name), None)
     found = sha256(file_path)
-    if expected is not None and expected.sha256 != found:
+    if expected is not None and expected.sha256 not in {"", found}:
         raise ModelError(_mismatch(file_path, expected, found))
     listed = expected or next((item for item in entries if item.sha256 == found), None)
     return PublishedFile(file_path, found, listed)
+
+
+def _marked(path: Path) -> _Layout:
+    """The layout that the names of the weights in a state dictionary tell, unread otherwise."""
+    start = b""
+    if path.is_file():
+        with path.open("rb") as stream:
+            start = stream.read(_NAMES_WITHIN)
+    return next((layout for name, layout in _MARKED.items() if name in start), _TORCH)
 
 
 def _mismatch(path: Path, entry: RegistryEntry, found: str) -> str:

@@ -34,6 +34,10 @@ _BUILT_IN: Mapping[str, str] = {
     "distance-unet": "encephalon.networks.distance_unet:DistanceUNet",
     "image-classifier": "encephalon.networks.image_classifier:ImageClassifier",
     "keras-unet": "encephalon.networks.keras_unet:KerasUNet",
+    "published-reconstruction": (
+        "encephalon.networks.published_reconstruction:PublishedReconstruction"
+    ),
+    "slice-unet": "encephalon.networks.slice_unet:SliceUNet",
 }
 _registered: dict[str, Callable[..., Any]] = {}
 

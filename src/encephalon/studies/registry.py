@@ -24,6 +24,7 @@ ENTRY_POINTS = "encephalon.studies"
 
 _BUILT_IN: Mapping[str, str] = {
     "extraction": "encephalon.studies.extraction.study",
+    "isotropic": "encephalon.studies.isotropic.study",
     "micrographs": "encephalon.studies.micrographs.study",
 }
 

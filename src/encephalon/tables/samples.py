@@ -8,21 +8,34 @@ kind are taken out of a folder.
 from __future__ import annotations
 
 import json
+import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.tables.companions import (
+    NamedImage,
+    Together,
+    is_grouped,
+    missing_fault,
+    name_bids,
+    name_file,
+    put_together,
+)
+from encephalon.tables.distinct import made_distinct
 from encephalon.tables.naming import file_id, file_stem
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
     from encephalon.tables.schema import Table
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["volume", "picture"]
 
@@ -42,6 +55,7 @@ class Sample:
     row     the cells of its row, for a sample from a table
     bids    its entities, for a sample from a BIDS dataset
     fault   why it cannot be worked on, while the others of its table can; "" for no reason
+    absent  why a role has no file although one was looked for: role and one sentence
     """
 
     id: str
@@ -49,6 +63,7 @@ class Sample:
     row: dict[str, Any] = field(default_factory=dict)
     bids: BidsFile | None = None
     fault: str = ""
+    absent: dict[str, str] = field(default_factory=dict)
 
     def require_faultless(self) -> None:
         """Raise InputError with the fault, if there is one."""
@@ -56,11 +71,13 @@ class Sample:
             raise InputError(self.fault)
 
     def file(self, role: str) -> Path:
-        """The file of that role; raises InputError for a fault, or a row that names none."""
+        """The file of that role; raises InputError for a fault, or where none is named."""
         self.require_faultless()
         if role not in self.inputs:
             message = f"{self.id}: its row names no file for {role!r}; fill it in or drop the row."
-            raise InputError(message)
+            if not self.row:
+                message = f"{self.id}: there is no file for {role!r}; give it, or use a table."
+            raise InputError(self.absent.get(role, message))
         return self.inputs[role]
 
 
@@ -82,21 +99,28 @@ def collect_samples(
     whose images are chosen by `suffixes` such as "T1w", `participants` and `sessions`, all by
     default. With `kind` "picture" the images are TIFF, PNG and JPEG, of BIDS those in micr/.
     The names of files become ids by `columns.id_rule`. A file named twice is one sample; two files
-    of one name get the names of their folders too.
+    of one name get the names of their folders too. With several roles and `columns.suffixes`, files
+    are put together as `tables.companions` says, and `suffixes` choose those of the first role.
 
     Raises MissingFileError for an input that is not there, InputError for one without images. With
     `keep_absent` what is not there is a sample as long as something is: it fails when it is read.
     """
+    columns = columns or Columns()
     query = bids_query(suffixes, participants, sessions)
     paths = list(_series_as_folders([Path(item).expanduser() for item in inputs]))
     # Not Path.exists, which raises where a folder may not be looked into.
     absent = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
     kept = absent if keep_absent and len(absent) < len(paths) else []
-    search = _Search(columns or Columns(), role, kind, query)
+    search = _Search(columns, role, kind, query)
+    known = [path for path in paths if path in kept or path not in absent]
+    together = search.named(known) if is_grouped(columns) else {}
     found: list[Sample] = []
     for path in paths:
-        found += [search.one(path)] if path in kept else search.collect(path)
-    return _unique(found)
+        if path in together:
+            found += together[path]
+        else:
+            found += [search.one(path)] if path in kept else search.collect(path)
+    return made_distinct(found)
 
 
 def bids_query(
@@ -160,6 +184,8 @@ class _Search:
                 return _from_table(read_table(path, self.columns))
             return [self.one(path)]
         if is_bids(path):
+            if is_grouped(self.columns):
+                return self.sessions(path)
             datatype: Any = "micr" if self.kind == "picture" else "anat"
             files = index_bids(path, datatype=datatype, **self.query)
             return [Sample(file.id, {self.role: file.path}, bids=file) for file in files]
@@ -171,12 +197,85 @@ class _Search:
         images = [item for item in visible if _is_kind(item, self.kind)]
         if images:
             names = {item.name for item in images}
-            return [self.one(item) for item in images if not names & _made_from(item)]
+            kept = [item for item in images if not names & _made_from(item)]
+            return self.by_name(path, kept) or [self.one(item) for item in kept]
         folders = [item for item in [path, *visible] if item.is_dir() and is_dicom_folder(item)]
         if self.kind == "picture" or not folders:
             raise InputError(_no_images(path, self.kind, visible))
         folders = [path] if path in folders else folders
-        return [Sample(item.resolve().name or "dicom", {self.role: item}) for item in folders]
+        found = self.by_name(path, folders) if path not in folders else []
+        return found or [Sample(_series_id(item), {self.role: item}) for item in folders]
+
+    def sessions(self, path: Path) -> list[Sample]:
+        """The sessions of a BIDS dataset; `query` chooses the images of the first role alone."""
+        from encephalon.io.bids import index_bids
+
+        first, *others = self.columns.inputs
+        kinds = self.columns.suffixes
+        mains = index_bids(path, **{"suffixes": kinds[first], **self.query})
+        images = [replace(name_bids(file, self.columns), role=first) for file in mains]
+        wanted = [kind for role in others for kind in kinds.get(role, ())]
+        with suppress(MissingFileError):  # a dataset without any is one in which each is absent
+            images += [
+                name_bids(file, self.columns)
+                for file in index_bids(path, suffixes=wanted)
+                if wanted and file not in mains
+            ]
+        found, _ = put_together(images, self.columns)
+        return [self.sample(one) for one in found]
+
+    def named(self, paths: Sequence[Path]) -> dict[Path, list[Sample]]:
+        """Of several image files named one by one, the samples that each of them makes."""
+        from encephalon.tables.reading import is_table
+
+        files = [one for one in paths if not (os.path.isdir(one) or is_table(one))]  # noqa: PTH112
+        places = {one.absolute(): one for one in reversed(files)}
+        if len(places) < 2:
+            return {}
+        ordered = dict.fromkeys(places[one.absolute()] for one in files)
+        images = [name_file(one, self.columns) for one in ordered]
+        found, alone = put_together(images, self.columns, all_meant=True)
+        samples = {one.main.path: [self.sample(one)] for one in found}
+        samples |= {one.path: [_stray(one, self.columns)] for one in alone}
+        return {one: samples.get(places[one.absolute()], []) for one in files}
+
+    def by_name(self, folder: Path, images: Sequence[Path]) -> list[Sample]:
+        """The samples that images of one folder make together; none where each is its own."""
+        if not is_grouped(self.columns):
+            return []
+        found, alone = put_together([name_file(one, self.columns) for one in images], self.columns)
+        if not found:
+            kinds = " or ".join(self.columns.suffixes[self.role])
+            message = (
+                f"The folder {folder} holds no image whose name says {kinds}, only such as "
+                f"{images[0].name}: rename its files, or name them in a table."
+            )
+            raise InputError(message)
+        if alone:
+            names = ", ".join(one.path.name for one in alone)
+            _log.warning("%s: left out, as they belong to none of the others: %s.", folder, names)
+        return [self.sample(one) for one in found]
+
+    def sample(self, one: Together) -> Sample:
+        """What belongs together as a sample, at fault where it lacks what it must have."""
+        path, bids = one.main.path, one.main.bids
+        name = _series_id(path) if path.is_dir() else file_id(path, self.columns.id_rule)
+        fault = missing_fault(one, self.columns)
+        return Sample(bids.id if bids else name, one.inputs, {}, bids, fault, one.absent)
+
+
+def _series_id(folder: Path) -> str:
+    return folder.resolve().name or "dicom"
+
+
+def _stray(one: NamedImage, columns: Columns) -> Sample:
+    """An image that was named, but belongs to no other."""
+    first = next(iter(columns.inputs))
+    fault = (
+        f"{one.path}: its name says that it is the {one.role} of a sample whose {first} is not "
+        "among the inputs; add that file, or name both in a table."
+    )
+    return Sample(file_id(one.path, columns.id_rule), {str(one.role): one.path}, fault=fault)
 
 
 def _from_table(table: Table) -> list[Sample]:
@@ -262,68 +361,3 @@ def is_dicom_folder(path: str | os.PathLike[str]) -> bool:
 
     files = (item for item in sorted(Path(path).iterdir()) if item.is_file())
     return any(is_dicom(item) for item, _ in zip(files, range(_PEEKED), strict=False))
-
-
-def _unique(samples: list[Sample]) -> list[Sample]:
-    """The same samples without repeated files, and with ids that no other sample has."""
-    kept = _distinct(samples)
-    # The ids of a table are checked already, and join its rows to the results.
-    names = [sample.id if sample.row else _safe(sample.id) for sample in kept]
-    depth = 1
-    while (clashes := _clashes(names, kept)) and depth < _deepest(kept):
-        for index in clashes:
-            names[index] = _long_name(kept[index], depth)
-        depth += 1
-    final = list(_numbered(names))
-    return [replace(sample, id=name) for sample, name in zip(kept, final, strict=True)]
-
-
-def _distinct(samples: list[Sample]) -> list[Sample]:
-    seen: set[tuple[tuple[str, Path], ...]] = set()
-    kept = []
-    for sample in samples:
-        key = tuple((role, path.resolve()) for role, path in sorted(sample.inputs.items()))
-        if key not in seen or sample.row:
-            kept.append(sample)
-        seen.add(key)
-    return kept
-
-
-def _clashes(names: Sequence[str], samples: Sequence[Sample]) -> list[int]:
-    """The samples of one name that lie in several folders, whose names can tell them apart."""
-    # Some file systems take Scan and scan for the same name.
-    folded = [name.casefold() for name in names]
-    places = {(name, _file(one).parent) for name, one in zip(folded, samples, strict=True)}
-    counts = Counter(name for name, _ in places)
-    return [index for index, name in enumerate(folded) if counts[name] > 1]
-
-
-def _deepest(samples: Sequence[Sample]) -> int:
-    return max((len(_file(sample).parts) for sample in samples), default=0)
-
-
-def _file(sample: Sample) -> Path:
-    return next(iter(sample.inputs.values()), Path()).resolve()
-
-
-def _long_name(sample: Sample, depth: int) -> str:
-    """The id with the names of the `depth` folders above the file before it."""
-    folders = _file(sample).parent.parts[1:][-depth:]
-    return _safe("_".join([*folders, sample.id]))
-
-
-def _numbered(names: Sequence[str]) -> Iterator[str]:
-    """The names, with -2, -3 ... after the second, third ... of a kind."""
-    used: set[str] = set()
-    for name in names:
-        unique, number = name, 1
-        while unique.casefold() in used:
-            number += 1
-            unique = f"{name}-{number}"
-        used.add(unique.casefold())
-        yield unique
-
-
-def _safe(name: str) -> str:
-    """The name with everything that is not safe in a file name replaced."""
-    return re.sub(r"[^\w.+-]+", "-", name).lstrip(".-").rstrip("-") or "image"

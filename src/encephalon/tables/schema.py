@@ -27,6 +27,8 @@ class Columns:
 
     id           the column whose value names a sample and everything made from it
     inputs       the role of each image ("image", "t1", "flair" ...) and its column of file paths
+    suffixes     with several roles: the BIDS suffixes of the files that fill each one where there
+                 is no table; see `tables.companions`. A role without any is filled by name alone
     optional     the roles, and the covariates, that a row may leave empty
     target       the column of what is learnt: file paths, numbers or class names
     target_kind  "labels" (a label image), "image", "number", or the class names in order; a row
@@ -48,6 +50,7 @@ class Columns:
 
     id: str = "id"
     inputs: dict[str, str] = field(default_factory=lambda: {"image": "image"})
+    suffixes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     target: str | None = None
     target_kind: Literal["labels", "image", "number"] | tuple[str, ...] = "labels"

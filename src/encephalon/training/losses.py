@@ -113,6 +113,28 @@ def distance_dice(predicted: Tensor, target: Tensor, sharpness: float = 2.0) -> 
     return dice(sharpness * predicted, (sharpness * target).sigmoid())
 
 
+def reconstruction(
+    predicted: Tensor, target: Tensor, beta: float = 0.1, spread: float = 0.02
+) -> Tensor:
+    """Smooth absolute error of an image, and how well the network knows that error.
+
+    `predicted` (B, 2, ...) is the image and the logarithm of its mean absolute error, `target`
+    (B, 2, ...) the truth and the weight of each voxel. Errors below `beta` count by their squares.
+    The second term, weighted by `spread`, is the negative log-likelihood of the errors under a
+    Laplace distribution of the predicted scale (Kendall & Gal 2017); it does not move the image.
+    """
+    image, scale = predicted[:, 0], predicted[:, 1]
+    truth, weight = target[:, 0], target[:, 1]
+    error = nnf.smooth_l1_loss(image, truth, reduction="none", beta=beta)
+    surprise = (image - truth).detach().abs() * torch.exp(-scale) + scale
+    return (weight * (error + spread * surprise)).sum() / weight.sum().clamp_min(1e-6)
+
+
+def mse(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over all voxels (BABY-AI: spec section 5)."""
+    return nnf.mse_loss(predicted, target)
+
+
 def _overlap(probability: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     axes = tuple(range(1, probability.dim()))
     intersection = (probability * target).sum(axes)
@@ -128,6 +150,8 @@ LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "distance-dice": distance_dice,
     "focal": focal,
     "jaccard": jaccard,
+    "mse": mse,
+    "reconstruction": reconstruction,
 }
 
 

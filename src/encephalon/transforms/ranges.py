@@ -114,3 +114,44 @@ class PlanarRanges:
     blur: Annotated[float, Field(ge=0, le=10)] = 1.0
     cutout: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     mixup: Annotated[float, Field(ge=0, le=5)] = 0.0
+
+
+@dataclass(frozen=True)
+class ScannerRanges:
+    """How a training pair of a thick-slice scan and its guide is made; probabilities in [0, 1].
+
+    Attributes
+    ----------
+    ratio
+        Voxels from one slice to the next, drawn log-uniformly.
+    gap
+        Probability of a gap, of up to half the distance between slices.
+    gaussian
+        Probability of a Gaussian slice profile in place of a box.
+    noise, guide_noise
+        Largest standard deviation of the noise of either scan, in units of its bright tissue.
+    bias
+        Largest standard deviation of the logarithm of the guide's bias field.
+    rotation, shift
+        Standard deviation of the guide's misregistration: degrees about each axis, voxels.
+    missing, wrong, cut
+        Probability of no guide, of one that shows something else, of one that ends within the cube.
+    lesion
+        Probability of something that only one of the two scans shows.
+    """
+
+    # Recipes are read through pydantic, which finds here that unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    ratio: tuple[float, float] = (1.6, 6.5)
+    gap: float = 0.2
+    gaussian: float = 0.25
+    noise: float = 0.03
+    guide_noise: float = 0.04
+    bias: float = 0.2
+    rotation: float = 0.4
+    shift: float = 0.3
+    missing: float = 0.15
+    wrong: float = 0.06
+    cut: float = 0.08
+    lesion: float = 0.3

@@ -27,6 +27,8 @@ from encephalon.transforms.labels import (
 )
 from encephalon.transforms.ranges import SynthesisRanges
 
+Tissues = tuple[float, float, float, float]
+
 #: Mean intensities (white matter, grey matter, fluid, eyes) of the familiar contrasts, in the
 #: unit of the brightest tissue; read off typical scans, jittered at every draw.
 CONTRASTS = {
@@ -68,12 +70,15 @@ def _paint(rng: np.random.Generator, labels: Tensor, ranges: SynthesisRanges) ->
 
 
 def draw_tissue_table(
-    rng: np.random.Generator, ranges: SynthesisRanges
+    rng: np.random.Generator, ranges: SynthesisRanges, contrast: Tissues | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation for every label: two arrays (600,)."""
+    """Mean and standard deviation for every label: two arrays (600,).
+
+    The means resemble those of `contrast`; without one, of a contrast drawn as `ranges` say.
+    """
     means = rng.uniform(0.0, 1.0, LABEL_COUNT)
     spreads = rng.uniform(0.0, ranges.texture, LABEL_COUNT)
-    white, grey, fluid, eyes = _tissue_means(rng, ranges)
+    white, grey, fluid, eyes = _tissue_means(rng, ranges, contrast)
     for group, mean in ((WHITE_MATTER, white), (CORTEX, grey), (DEEP_GREY, grey)):
         _assign(rng, means, group, mean, 0.06)
     _assign(rng, means, DEEP_GREY, float(rng.uniform(min(grey, white), max(grey, white))), 0.04)
@@ -88,12 +93,12 @@ def draw_tissue_table(
 
 
 def _tissue_means(
-    rng: np.random.Generator, ranges: SynthesisRanges
-) -> tuple[float, float, float, float]:
-    if rng.random() < ranges.familiar:
-        name = str(rng.choice(list(CONTRASTS)))
+    rng: np.random.Generator, ranges: SynthesisRanges, contrast: Tissues | None
+) -> Tissues:
+    if contrast is not None or rng.random() < ranges.familiar:
+        means = contrast or CONTRASTS[str(rng.choice(list(CONTRASTS)))]
         jitter = rng.normal(0, 0.07, 4)
-        white, grey, fluid, eyes = np.clip(np.array(CONTRASTS[name]) + jitter, 0.02, 1.1)
+        white, grey, fluid, eyes = np.clip(np.array(means) + jitter, 0.02, 1.1)
         return float(white), float(grey), float(fluid), float(eyes)
     white, grey, fluid, eyes = rng.uniform(0.05, 1.0, 4)
     return float(white), float(grey), float(fluid), float(eyes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A head scan that is nobody's, with the true brain mask: for the demo and for tests.
+"""A head scan that is nobody's, with the truth about it: for demos and for tests.
 
 The anatomy is painted from ellipsoids, tubes and random folds (see `phantom_brain` and
 `phantom_head`), so it needs no template, no download and nothing beyond the base install. It looks
@@ -19,18 +19,19 @@ from numpy.typing import NDArray
 from encephalon.errors import UsageError
 from encephalon.geometry import Affine, Grid, orient, resample, resample_aligned
 from encephalon.io.image import Image
-from encephalon.studies.extraction.phantom_brain import Tissue
-from encephalon.studies.extraction.phantom_head import make_head
-from encephalon.studies.extraction.phantom_shapes import Float, Mask, Space, waves
+from encephalon.transforms.phantom_brain import Tissue
+from encephalon.transforms.phantom_head import make_head
+from encephalon.transforms.phantom_shapes import Float, Mask, Space, waves
 
-__all__ = ["CONTRASTS", "Phantom", "Tissue", "head_phantom"]
+__all__ = ["CENTRE", "CONTRASTS", "Phantom", "Tissue", "head_phantom"]
 
-# The middle of the painted head, RAS+ mm: where the scan's field of view is centred.
-_CENTRE = (0.0, -8.0, -14.0)
+#: The middle of the painted head, RAS+ mm: where the scan's field of view is centred.
+CENTRE = (0.0, -8.0, -14.0)
 # Intensity of white matter in T1w, in scanner units.
 _SCALE = 800.0
 
-# Relative intensities as they look in clinical scans; air is 0.
+# Relative intensities as they look in clinical scans; air is 0. In the first half year white matter
+# is not myelinated, and swaps its order with grey matter in T1w and T2w (Dubois et al. 2021).
 CONTRASTS: Mapping[str, Mapping[str, float]] = {
     "t1": {
         "SKIN": 0.50, "FAT": 0.95, "MUSCLE": 0.38, "BONE": 0.07, "MARROW": 0.55, "CSF": 0.17,
@@ -49,6 +50,18 @@ CONTRASTS: Mapping[str, Mapping[str, float]] = {
         "CORTEX": 0.70, "WHITE": 0.55, "VENTRICLE": 0.08, "DEEP": 0.58, "CEREBELLAR_CORTEX": 0.66,
         "CEREBELLAR_WHITE": 0.55, "STEM": 0.56, "CORD": 0.56, "DURA": 0.25, "EYE": 0.12,
         "LENS": 0.35, "VESSEL": 0.15,
+    },
+    "infant-t1": {
+        "SKIN": 0.50, "FAT": 0.95, "MUSCLE": 0.38, "BONE": 0.07, "MARROW": 0.45, "CSF": 0.18,
+        "CORTEX": 0.62, "WHITE": 0.48, "VENTRICLE": 0.16, "DEEP": 0.66, "CEREBELLAR_CORTEX": 0.60,
+        "CEREBELLAR_WHITE": 0.66, "STEM": 0.68, "CORD": 0.66, "DURA": 0.24, "EYE": 0.15,
+        "LENS": 0.36, "VESSEL": 0.30,
+    },
+    "infant-t2": {
+        "SKIN": 0.35, "FAT": 0.62, "MUSCLE": 0.22, "BONE": 0.05, "MARROW": 0.40, "CSF": 0.97,
+        "CORTEX": 0.50, "WHITE": 0.70, "VENTRICLE": 1.00, "DEEP": 0.48, "CEREBELLAR_CORTEX": 0.54,
+        "CEREBELLAR_WHITE": 0.46, "STEM": 0.46, "CORD": 0.46, "DURA": 0.20, "EYE": 1.00,
+        "LENS": 0.25, "VESSEL": 0.12,
     },
 }  # fmt: skip
 
@@ -76,34 +89,47 @@ def head_phantom(
     noise: float = 0.02,
     bias: float = 0.15,
     detail: float = 1.25,
+    pose: Affine | None = None,
+    take: int = 1,
 ) -> Phantom:
     """Scan the phantom head.
 
     `shape` and `spacing` (mm) are given along right, anterior and superior; `codes` then turns the
     voxel axes, so "LIA" gives the same scan in another order. Thick slices average over their
-    thickness, and a small field of view cuts the head off. `contrast` is t1, t2, flair or random.
-    `noise` is the Rician noise and `bias` the field's unevenness, both relative to white matter.
-    `seed` draws folds, shape, intensities and noise. `detail` is the voxel edge (mm) of the
-    painted anatomy: 2 or 3 make small test scans in a fraction of a second.
+    thickness, and a small field of view cuts the head off. `contrast` is one of CONTRASTS, or
+    random. `noise` is the Rician noise and `bias` the field's unevenness, both relative to white
+    matter. `seed` draws folds, shape, intensities and noise, and another `take` the last two alone:
+    a further scan of the same head. `detail` is the voxel edge (mm) of the painted anatomy: 2 or 3
+    make small test scans in a fraction of a second. `pose` maps the painted head to where it lies
+    in the scanner, mm to mm, about which the field of view does not care; with it, voxels are
+    points.
 
     Raises UsageError for an unknown contrast and GeometryError for a shape or codes that make no
     sense.
     """
     space, labels, brain = _head(detail, seed)
-    generator = np.random.default_rng([seed, 1])
+    generator = np.random.default_rng([seed, take])
     levels = _intensities(contrast, generator)
     grid = _grid(shape, spacing)
     signal = _shaded(space, levels[labels], bias, generator)
-    scan = resample_aligned(signal, space.affine, grid)
+    scan = _seen(signal, space, grid, pose)
     scan = np.hypot(
         scan + noise * generator.standard_normal(scan.shape, dtype=np.float32),
         noise * generator.standard_normal(scan.shape, dtype=np.float32),
     )
-    mask = resample_aligned(brain.astype(np.uint8), space.affine, grid) >= 0.5
-    tissue = resample(labels, space.affine, grid, order=0, outside=int(Tissue.AIR))
+    mask = _seen(brain.astype(np.uint8), space, grid, pose) >= 0.5
+    place = space.affine if pose is None else pose @ space.affine
+    tissue = resample(labels, place, grid, order=0, outside=int(Tissue.AIR))
     turned, affine = orient(scan * np.float32(_SCALE), grid.affine, codes)
     image = Image(np.ascontiguousarray(turned, dtype=np.float32), affine)
     return Phantom(image, _turned(mask, grid, codes), _turned(tissue, grid, codes))
+
+
+def _seen(values: NDArray[Any], space: Space, grid: Grid, pose: Affine | None) -> Float:
+    if pose is None:
+        return resample_aligned(values, space.affine, grid)
+    painted = values.astype(np.float32, copy=False)
+    return np.asarray(resample(painted, pose @ space.affine, grid), dtype=np.float32)
 
 
 @lru_cache(maxsize=2)
@@ -117,7 +143,7 @@ def _head(detail: float, seed: int) -> tuple[Space, NDArray[np.uint8], Mask]:
 def _grid(shape: Sequence[int], spacing: Sequence[float]) -> Grid:
     i, j, k = (int(size) for size in shape)
     steps = np.asarray(spacing, dtype=np.float64)
-    origin = np.asarray(_CENTRE) - (np.array([i, j, k]) - 1) / 2 * steps
+    origin = np.asarray(CENTRE) - (np.array([i, j, k]) - 1) / 2 * steps
     return Grid((i, j, k), Affine.from_spacing(steps, origin))
 
 

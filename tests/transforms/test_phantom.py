@@ -9,9 +9,9 @@ from scipy import ndimage
 
 from encephalon.errors import GeometryError, UsageError
 from encephalon.evaluation import dice, volume_ml
-from encephalon.geometry import orient
-from encephalon.studies.extraction.phantom import CONTRASTS, Phantom, Tissue, head_phantom
-from encephalon.studies.extraction.phantom_shapes import (
+from encephalon.geometry import Affine, orient
+from encephalon.transforms.phantom import CONTRASTS, Phantom, Tissue, head_phantom
+from encephalon.transforms.phantom_shapes import (
     Ellipsoid,
     Space,
     Tube,
@@ -154,9 +154,35 @@ def test_noise_and_bias_can_be_switched_off() -> None:
     assert np.isfinite(clean.image.data).all()
 
 
+def test_another_take_is_another_scan_of_the_same_head(phantom: Phantom) -> None:
+    """Noise and intensities are drawn anew, folds and shape are not."""
+    other = coarse(take=2)
+    np.testing.assert_array_equal(other.labels, phantom.labels)
+    np.testing.assert_array_equal(other.mask, phantom.mask)
+    assert not np.array_equal(other.image.data, phantom.image.data)
+
+
+def test_a_posed_head_lies_where_it_was_put(phantom: Phantom) -> None:
+    """Moved by two voxels, every label is found two voxels further on; the grid stays."""
+    shift = np.eye(4)
+    shift[0, 3] = 2 * SPACING[0]
+    moved = coarse(pose=Affine(shift))
+    assert moved.image.affine == phantom.image.affine
+    np.testing.assert_array_equal(moved.labels[2:], phantom.labels[:-2])
+    # Where the brain fills just half of a voxel, rounding decides.
+    assert np.count_nonzero(moved.mask[2:] != phantom.mask[:-2]) < 10
+
+
+def test_infants_have_dark_white_matter_in_t1w() -> None:
+    """Before myelination it swaps its order with the grey nuclei in T1w and T2w."""
+    t1, t2 = (coarse(contrast=f"infant-{name}") for name in ("t1", "t2"))
+    assert mean_of(t1, Tissue.WHITE) < 0.85 * mean_of(t1, Tissue.DEEP)
+    assert mean_of(t2, Tissue.WHITE) > 1.15 * mean_of(t2, Tissue.DEEP)
+
+
 def test_wrong_wishes_are_refused() -> None:
     """An unknown contrast is named with those there are; impossible grids are geometry errors."""
-    with pytest.raises(UsageError, match=r"'pd'.*t1, t2, flair, random"):
+    with pytest.raises(UsageError, match=r"'pd'.*t1, t2, flair, .*random"):
         coarse(contrast="pd")
     with pytest.raises(GeometryError):
         head_phantom((0, 80, 80), SPACING, detail=3.0)

@@ -13,7 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.studies.extraction.phantom_shapes import (
+from encephalon.transforms.phantom_shapes import (
     Ellipsoid,
     Float,
     Mask,

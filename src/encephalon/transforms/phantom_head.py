@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.studies.extraction.phantom_brain import Tissue, make_brain
-from encephalon.studies.extraction.phantom_shapes import (
+from encephalon.transforms.phantom_brain import Tissue, make_brain
+from encephalon.transforms.phantom_shapes import (
     Ellipsoid,
     Float,
     Mask,

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole-process time and memory of an isotropic T2w, against the published network in the same run.
+
+    python benchmarks/isotropic.py [--repeat 3] [--threads 2] [--patches 8]
+
+A thick-slice T2w (4 mm) and a T1w of 182 x 218 x 182 mm go to an isotropic T2w of 182 x 218 x 182
+voxels, each time in a process of its own that starts Python, registers the T1w, predicts and
+writes. Beside it, in a process of its own as well, the published network (379,053,826 parameters,
+random weights: arithmetic costs the same) answers some of the 1,573 patches of 32³ that a volume of
+that size has, one by one as published; its time for a volume is that of these patches times
+1,573 over their number. Reading, registration and its loading are left out, in its favour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from encephalon.cli.bench import Timing, time_prediction
+from encephalon.io import Image, write_image
+
+#: What section 6 of the design and the issue ask for.
+BUDGET_SECONDS, BUDGET_MIB, BUDGET_RATIO = 60.0, 3072.0, 10.0
+SHAPE = (182, 218, 182)
+#: Patches of a volume of that shape (spec baby-ai, section 3).
+PATCHES, EDGE = 1573, 32
+THICKNESS = 4.0
+ANSWER = "seconds-of-a-patch:"
+
+
+def write_scans(folder: Path) -> tuple[Path, Path]:
+    """A synthetic head as a thick-slice T2w, and its T1w moved by some millimetres."""
+    from encephalon.studies.isotropic.phantom import phantom_pair
+    from encephalon.studies.isotropic.simulate import simulate_slices
+
+    pair = phantom_pair(SHAPE, displaced=True)
+    slices, affine = simulate_slices(pair.t2w.data, pair.t2w.grid, "axial", THICKNESS)
+    t2w, t1w = folder / "T2w.nii.gz", folder / "T1w.nii.gz"
+    write_image(slices, t2w, like=Image(slices, affine))
+    write_image(pair.t1w.data, t1w, like=pair.t1w)
+    return t2w, t1w
+
+
+def time_patches(count: int, threads: int) -> None:
+    """Answer `count` patches with the published network, after one to warm up; print seconds."""
+    import torch
+
+    from encephalon.networks.published_reconstruction import PublishedReconstruction
+    from encephalon.studies.isotropic.legacy_steps import patch_starts, predict_patches
+
+    torch.set_num_threads(threads)
+    network = PublishedReconstruction().eval()
+
+    def answer(batch: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(batch)).numpy())
+
+    volume = np.random.default_rng(0).random((2, 192, 224, 192), dtype=np.float32)
+    starts = patch_starts(volume.shape[1:], EDGE, EDGE // 2)
+    predict_patches(volume, answer, starts[:1])
+    begun = time.perf_counter()
+    predict_patches(volume, answer, starts[1 : count + 1])
+    print(ANSWER, (time.perf_counter() - begun) / count)
+
+
+def time_published(count: int, threads: int) -> Timing:
+    """`time_patches` in a process of its own, extrapolated to a volume."""
+    command = [sys.executable, __file__, "--published", str(count), "--threads", str(threads)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        words = process.stdout.read().decode() if process.stdout else ""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit("The published network failed, so there is nothing to compare with.")
+    seconds = PATCHES * float(words.split(ANSWER)[1])
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
+
+
+def main() -> None:
+    """Run the rounds and print one table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--patches", type=int, default=8)
+    parser.add_argument("--model", default="isotropic")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--published", type=int, default=0, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.published:
+        time_patches(asked.published, asked.threads)
+        return
+    ours: list[Timing] = []
+    published: list[Timing] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        t2w, t1w = write_scans(folder)
+        options = ["--t1", str(t1w), "--threads", str(asked.threads), "--spacing", "1"]
+        for number in range(asked.repeat):
+            published.append(time_published(asked.patches, asked.threads))
+            target = folder / f"isotropic-{number}"
+            ours.append(time_prediction(asked.model, t2w, target, options))
+    figures = _figures(ours, published, asked.patches)
+    print(_table(figures))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _figures(ours: list[Timing], published: list[Timing], patches: int) -> dict[str, float]:
+    ratios = [old.seconds / new.seconds for old, new in zip(published, ours, strict=True)]
+    return {
+        "seconds": median(one.seconds for one in ours),
+        "cpu_seconds": median(one.cpu_seconds for one in ours),
+        "peak_mib": max(one.peak_mib for one in ours),
+        "published_seconds": median(one.seconds for one in published),
+        "published_patches_timed": patches,
+        "published_peak_mib": max(one.peak_mib for one in published),
+        "ratio": median(ratios),
+    }
+
+
+def _table(figures: dict[str, float]) -> str:
+    timed = f"{figures['published_patches_timed']:.0f} of {PATCHES} patches timed"
+    rows = [
+        ("whole process, s", figures["seconds"], f"<= {BUDGET_SECONDS:.0f}"),
+        ("processor time, s", figures["cpu_seconds"], ""),
+        ("peak memory, MiB", figures["peak_mib"], f"<= {BUDGET_MIB:.0f}"),
+        ("published, s", figures["published_seconds"], timed),
+        ("published, MiB", figures["published_peak_mib"], ""),
+        ("times faster", figures["ratio"], f">= {BUDGET_RATIO:.0f}"),
+    ]
+    return "\n".join(f"{label:<20}{value:>10.2f}   {note}" for label, value, note in rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The published network of BABY-AI, and its weights under their published names.
+
+It is MONAI's residual U-Net: 6 levels, 10 units of convolution and PReLU in each level on the way
+down, 379,053,826 parameters in 221 tensors (spec baby-ai, section 2). Nothing joins its input to
+its output, and nothing bounds what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from encephalon.errors import ModelError, require_extra
+from encephalon.models.folder import check_state
+
+__all__ = ["CHANNELS", "UNITS", "PublishedReconstruction", "build_published_reconstruction"]
+__all__ += ["fill_network", "weight_shapes"]
+
+#: Of the published network, from the finest level to the coarsest.
+CHANNELS = (32, 64, 128, 256, 512, 1024)
+#: Of the published network: convolutions in each level on the way down.
+UNITS = 10
+_INPUTS, _OUTPUTS = 2, 1
+
+
+class PublishedReconstruction(nn.Module):
+    """A T2w (B, 1, I, J, K) from a T1w and an interpolated T2w (B, 2, I, J, K), in this order.
+
+    Both are normalised to [0, 1], and the sides must be multiples of `multiple`. The first
+    convolution already halves the grid.
+
+    Parameters
+    ----------
+    channels
+        Of each level, at least two; each level has half the grid of the one before.
+    units
+        Convolutions in each level on the way down, at least 1.
+    """
+
+    def __init__(self, channels: Sequence[int] = CHANNELS, units: int = UNITS) -> None:
+        require_extra("monai", "train", "The network 'published-reconstruction'")
+        from monai.networks.nets.unet import UNet
+
+        if len(channels) < 2 or min(channels) < 1 or units < 1:
+            raise ValueError("there must be two or more levels with channels, and units in them")
+        super().__init__()
+        self.multiple = 2 ** (len(channels) - 1)
+        no_normalisation: Any = None  # its own hints forget that there may be none
+        whole = UNet(
+            spatial_dims=3,
+            in_channels=_INPUTS,
+            out_channels=_OUTPUTS,
+            channels=tuple(channels),
+            strides=(2,) * (len(channels) - 1),
+            num_res_units=units,
+            norm=no_normalisation,
+        )
+        # All that the U-Net holds, under the name that it has in the published file.
+        self.model = whole.model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The T2w (B, 1, I, J, K) of T1w and interpolated T2w (B, 2, I, J, K)."""
+        answer: Tensor = self.model(images)
+        return answer
+
+
+def weight_shapes(
+    channels: Sequence[int] = CHANNELS, units: int = UNITS
+) -> dict[str, tuple[int, ...]]:
+    """The published name and the shape of every weight, without the memory that they take."""
+    return _shapes(_empty(channels, units))
+
+
+def build_published_reconstruction(
+    tensors: Mapping[str, NDArray[Any]], source: str
+) -> PublishedReconstruction:
+    """Return the published network with the weights `tensors`, which bear their published names.
+
+    Channels and units are those of the weights, so that a file of the user's own with this layout
+    is as welcome. The network shares the memory of `tensors`. Raises ModelError, with `source` in
+    it, for missing, unexpected and mis-shaped weights, by name.
+    """
+    if not set(tensors) & set(weight_shapes()):
+        example = next(iter(tensors), "nothing")
+        message = (
+            f"{source}: expected the 221 weights of the published BABY-AI network, but none of "
+            f"its names is among these {len(tensors)} (the first is {example!r}): this is another "
+            "architecture."
+        )
+        raise ModelError(message)
+    layouts = [(CHANNELS, UNITS), *_found_layout(tensors)]
+    network = _empty(*min(layouts, key=lambda layout: _faults(tensors, weight_shapes(*layout))))
+    fill_network(network, tensors, source)
+    return network
+
+
+def fill_network(network: nn.Module, tensors: Mapping[str, NDArray[Any]], source: str) -> None:
+    """Make `tensors` the weights of `network`, which may lie on the meta device, without a copy.
+
+    Half precision becomes single. Raises ModelError unless names and shapes are the network's.
+    """
+    check_state(tensors, _shapes(network), source)
+    state = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in tensors.items()}
+    network.load_state_dict(state, assign=True)
+
+
+def _empty(channels: Sequence[int], units: int) -> PublishedReconstruction:
+    with torch.device("meta"):
+        return PublishedReconstruction(channels, units)
+
+
+def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+def _found_layout(tensors: Mapping[str, NDArray[Any]]) -> list[tuple[tuple[int, ...], int]]:
+    """Channels and units as the weights have them; none where they have no such order."""
+    channels, prefix = [], "model"
+    while size := _outputs(tensors, f"{prefix}.0.residual.weight"):
+        channels.append(size)
+        prefix += ".1.submodule"
+    bottom = _outputs(tensors, f"{prefix}.residual.weight")
+    units = next(n for n in count() if f"model.0.conv.unit{n}.conv.weight" not in tensors)
+    return [((*channels, bottom), units)] if channels and bottom and units else []
+
+
+def _outputs(tensors: Mapping[str, NDArray[Any]], name: str) -> int:
+    """How many channels a convolution makes; 0 where there is no such convolution."""
+    kernels = tensors.get(name)
+    return 0 if kernels is None or kernels.ndim != 5 else int(kernels.shape[0])
+
+
+def _faults(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many names are in one of the two only, or have another shape in the other."""
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    return len(set(found.items()) ^ set(shapes.items()))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a finished run to a model folder: weights, graph, description and card."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encephalon.models import ModelDescription, save_model
+from encephalon.models.versions import FIRST_VERSION, package_versions
+from encephalon.networks.export import export_graph, half_precision
+from encephalon.recipes import recipe_data
+from encephalon.recipes.schema import Recipe
+from encephalon.reports import training_page
+from encephalon.studies.isotropic.features import CHANNELS, PERCENTILES
+from encephalon.studies.isotropic.fitting import Fitted
+from encephalon.tables import Table
+from encephalon.training.runs import RunFolder
+
+__all__ = ["describe", "finish"]
+
+PACKAGES = ("encephalon", "torch", "lightning", "numpy", "scipy", "onnx")
+#: Edge of the cube that proves the exported graph, voxels; every network's stride divides it.
+EXAMPLE = 32
+
+
+def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path:
+    """Write `run.model` from the best weights, and `run.report`; return the model's path.
+
+    Weights are rounded to half precision, in the tensors and in the graph alike, so that both
+    compute the same.
+    """
+    state: dict[str, NDArray[Any]] = half_precision(fitted.state)
+    network = fitted.network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.load_state_dict(
+        {name: torch.from_numpy(value.astype(np.float32)) for name, value in state.items()}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        graph = None
+        if recipe.mode == "sound":
+            graph = Path(folder) / "graph.onnx"
+            export_graph(network, graph, (1, len(CHANNELS), *(EXAMPLE,) * 3), ("features",))
+        save_model(run.model, describe(recipe, table, fitted), state, graph, None, overwrite=True)
+    settings = recipe.training
+    page = training_page(
+        fitted.history,
+        recipe.title,
+        monitor=settings.monitor,
+        larger_is_better=settings.monitor_mode == "max",
+        about={"Recipe": recipe.name, "Mode": recipe.mode, "Seed": settings.seed},
+    )
+    page.write(run.report, overwrite=True)
+    return run.model
+
+
+def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
+    """What `model.toml` says of the trained network; the card is made from it."""
+    history = fitted.history
+    sign = 1 if recipe.training.monitor_mode == "max" else -1
+    best = max(history, key=lambda row: sign * row[recipe.training.monitor]) if history else {}
+    data = recipe_data(recipe)
+    if recipe.mode == "sound":
+        data["study"] = {**data["study"], "deviation_scale": round(fitted.deviation_scale, 4)}
+    return ModelDescription(
+        name=recipe.name,
+        version=FIRST_VERSION,
+        study=recipe.study.name,
+        task=recipe.task,
+        mode=recipe.mode,
+        title=recipe.title,
+        licence=recipe.licence,
+        citation=recipe.citation or "unknown",
+        recipe=data,
+        preprocessing=_preprocessing(recipe),
+        training_data=_training_data(table),
+        scores={f"validation_{k[4:]}": round(v, 4) for k, v in best.items() if k[:4] == "val_"},
+        versions=package_versions(PACKAGES),
+        card={"description": recipe.description},
+    )
+
+
+def _preprocessing(recipe: Recipe) -> dict[str, Any]:
+    low, high = PERCENTILES
+    facts: dict[str, Any] = {
+        "intensity": f"percentiles {low:g} and {high:g} above 0 become 0 and 1"
+    }
+    if recipe.mode == "sound":
+        facts["channels"] = list(CHANNELS)
+        facts["axes"] = "the slice axis is the last one"
+    return facts
+
+
+def _training_data(table: Table) -> dict[str, Any]:
+    parts = Counter(table.texts(str(table.columns.split)))
+    column = table.columns.inputs.get("labels", "")
+    maps = sum(map(bool, table.texts(column))) if table.has(column) else 0
+    return {
+        "samples": len(table),
+        "label_maps": maps,
+        "pairs": len(table) - maps,
+        **{f"split_{name or 'none'}": count for name, count in sorted(parts.items())},
+    }

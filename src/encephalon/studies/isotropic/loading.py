@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sample as a reconstruction to be made: read, checked, mended, and put on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encephalon.errors import ContentError, InputError, MissingFileError
+from encephalon.geometry import Affine
+from encephalon.io import Image, read_image
+from encephalon.studies.isotropic.acquisition import (
+    Acquisition,
+    find_acquisition,
+    output_spacing,
+)
+from encephalon.studies.isotropic.headers import header_facts, subject_and_session
+from encephalon.studies.isotropic.mending import mend
+from encephalon.studies.isotropic.problem import Problem, Stack
+from encephalon.studies.isotropic.profiles import make_profile
+from encephalon.studies.isotropic.settings import PredictOptions
+from encephalon.studies.isotropic.stacking import make_stack
+from encephalon.studies.isotropic.thickness import TOLERANCE
+
+if TYPE_CHECKING:
+    from encephalon.studies.isotropic.placement import Placement
+    from encephalon.tables import Sample
+    from encephalon.transforms.registration import RigidFit
+
+__all__ = ["Case", "make_problem", "read_case", "unused_stacks"]
+
+#: The roles of the scans of thick slices; the result lies on the grid of the first.
+STACKS = ("t2w", "stack2", "stack3")
+GUIDE = "t1w"
+#: A further scan is used that tells this much of the first one beyond chance (of a real T2w cut
+#: across and along, at any noise, 0.92 to 0.94; mirrored, so that no place is right, 0.43), and
+#: that shows this share of its head.
+ALIKE, OVERLAP = 0.6, 0.3
+#: A T1w whose voxels reach this share of the distance between slices has little to add there.
+COARSE = 0.75
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was read for one reconstruction.
+
+    Attributes
+    ----------
+    images
+        The scans of thick slices, finite, the one whose grid the result lies on first.
+    t1w
+        The T1w as it was acquired, or None.
+    notes, warnings
+        What is worth knowing of all of them, and what deserves a look: a sentence each.
+    acquisitions
+        How each scan was cut.
+    """
+
+    images: tuple[Image, ...]
+    t1w: Image | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    acquisitions: tuple[Acquisition, ...] = ()
+
+    def facts(self, options: PredictOptions) -> dict[str, Any]:
+        """What a report says of the first scan beyond its operator, by name; None for nothing."""
+        found = self.acquisitions[0]
+        missing = found.slices - len(found.measured)
+        return {
+            "Pixels of the slices": f"{found.in_plane[0]:.3g} × {found.in_plane[1]:.3g} mm",
+            "Slices without a measurement": missing or None,
+            "Slice profile": Path(options.profile).name,
+        }
+
+
+def read_case(sample: Sample, options: PredictOptions) -> Case:
+    """The scans of a sample: "t2w", and "stack2", "stack3" and "t1w" where it has them.
+
+    A further scan or a T1w that is there but cannot be used is left out with a warning. Raises
+    InputError, in one sentence, for a T2w that cannot be used and for a file that is not there.
+    """
+    first, acquisition, remarks = _read_stack(sample.file(STACKS[0]), options)
+    images, acquisitions = [first], [acquisition]
+    notes, warnings = list(remarks[0]), [*remarks[1], *sample.absent.values()]
+    for role in (role for role in STACKS[1:] if role in sample.inputs):
+        try:
+            image, found, remarks = _read_stack(
+                sample.inputs[role], _for_further(options), (acquisition, options)
+            )
+        except InputError as error:
+            warnings.append(_left_out(error))
+            continue
+        images.append(image)
+        acquisitions.append(found)
+        notes += remarks[0]
+        warnings += remarks[1]
+    t1w = None
+    if GUIDE in sample.inputs:
+        try:
+            t1w, remarks = _read_guide(sample.inputs[GUIDE], first, acquisition)
+        except InputError as error:
+            warnings.append(_left_out(error))
+        else:
+            notes += remarks[0]
+            warnings += remarks[1]
+    warnings += _strangers(first, [*images[1:], *([t1w] if t1w is not None else [])])
+    return Case(tuple(images), t1w, tuple(notes), tuple(warnings), tuple(acquisitions))
+
+
+def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Placement | None]:
+    """The reconstruction that a case asks for, and how the T1w was placed, if there is one.
+
+    The further scans are registered to the first one, and those that cannot be are left out; see
+    `unused_stacks`. A T1w whose place is not to be trusted guides nothing. Raises what the profile
+    asked for raises.
+    """
+    image, acquisition = case.images[0], case.acquisitions[0]
+    spacing = output_spacing(acquisition.in_plane, options)
+    profile = make_profile(options.profile, acquisition.thickness)
+    first = make_stack(image, acquisition, spacing, profile)
+    others = [
+        _place_stack(image, other, found, spacing, options)
+        for other, found in zip(case.images[1:], case.acquisitions[1:], strict=True)
+    ]
+    stacks = (first, *(stack for stack in others if stack is not None))
+    if case.t1w is None:
+        return Problem(stacks, acquisition.axis), None
+    from encephalon.studies.isotropic.placement import place_guide
+
+    placement = place_guide(case.t1w, image, first.grid, options.registration)
+    if not placement.trusted:
+        return Problem(stacks, acquisition.axis), placement
+    problem = Problem(stacks, acquisition.axis, placement.guide, placement.coverage)
+    return problem, placement
+
+
+def unused_stacks(case: Case, problem: Problem) -> tuple[str, ...]:
+    """A sentence on further scans that could not be registered; none where all were used."""
+    lost = len(case.images) - len(problem.stacks)
+    if lost <= 0:
+        return ()
+    names = " or ".join(image.name for image in case.images[1:])
+    return (
+        f"{lost} further scan was not used, as its registration to the first cannot be trusted: "
+        f"look at {names}, or trust the headers with --registration none.",
+    )
+
+
+def _read_stack(
+    source: Any,
+    options: PredictOptions,
+    first: tuple[Acquisition, PredictOptions] | None = None,
+) -> tuple[Image, Acquisition, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """A scan, how it was cut, and its notes and warnings.
+
+    What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
+    """
+    image, notes, warnings = mend(read_image(source, check=False))
+    facts = header_facts(image.source)
+    found = find_acquisition(image, options, facts)
+    if first is not None and abs(found.distance - first[0].distance) <= TOLERANCE * found.distance:
+        found = find_acquisition(image, first[1].model_copy(update={"axis": None}), facts)
+    return image, found, ((*notes, *found.notes), (*warnings, *found.warnings))
+
+
+def _for_further(options: PredictOptions) -> PredictOptions:
+    """What was asked of the first scan, without what only that one need have."""
+    return options.model_copy(update={"axis": None, "thickness": None, "gap": None})
+
+
+def _read_guide(
+    source: Any, first: Image, acquisition: Acquisition
+) -> tuple[Image, tuple[tuple[str, ...], tuple[str, ...]]]:
+    image, notes, warnings = mend(read_image(source, check=False))
+    across = first.affine.direction[:, acquisition.axis]
+    # How long a voxel of the T1w is in the direction across the slices.
+    length = float(np.linalg.norm(image.affine.matrix[:3, :3].T @ across))
+    if length > COARSE * acquisition.distance:
+        told = (
+            f"{image.name}: this T1w is as coarse across the slices as they are apart "
+            f"({length:.3g} and {acquisition.distance:.3g} mm), so that it adds little there."
+        )
+        warnings = (*warnings, told)
+    return image, (notes, (*image.warnings, *warnings))
+
+
+def _left_out(error: InputError) -> str:
+    """The error as a warning; one that the user must mend is raised again."""
+    if isinstance(error, MissingFileError):
+        raise error
+    return f"Left out: {error}"
+
+
+def _strangers(first: Image, others: Sequence[Image]) -> list[str]:
+    """A sentence for each image whose name is that of another subject or session."""
+    told = []
+    mine = subject_and_session(first.source)
+    for image in others:
+        other = subject_and_session(image.source)
+        for one, another in zip(mine, other, strict=True):
+            if one and another and one != another:
+                told.append(
+                    f"{image.name} is of {another}, but {first.name} of {one}: make sure that they "
+                    "show the same head."
+                )
+                break
+    return told
+
+
+def _is_trusted(fit: RigidFit) -> bool:
+    return fit.relative_information >= ALIKE and fit.overlap >= OVERLAP
+
+
+def _place_stack(
+    first: Image, image: Image, acquisition: Acquisition, spacing: float, options: PredictOptions
+) -> Stack | None:
+    """A further scan in the world of the first; None where its place cannot be trusted."""
+    profile = make_profile(options.profile, acquisition.thickness)
+    motion: Affine | None = None
+    if options.registration == "rigid":
+        from encephalon.transforms.registration import register_rigid
+
+        try:
+            fit = register_rigid(first, image)
+        except ContentError:  # no head in one of them
+            return None
+        if not _is_trusted(fit):
+            return None
+        motion = fit.matrix.inverse
+    return make_stack(image, acquisition, spacing, profile, motion)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sound predictor: thick slices, and perhaps a T1w, to an isotropic scan with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ModelError
+from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
+from encephalon.inference.runtimes import Runtime, open_runtime
+from encephalon.io import Image
+from encephalon.models import ModelFolder
+from encephalon.recipes import make_recipe, make_settings
+from encephalon.recipes.options import ask
+from encephalon.studies.isotropic.evaluation_options import EvaluationOptions
+from encephalon.studies.isotropic.evidence import gather
+from encephalon.studies.isotropic.guided import guided
+from encephalon.studies.isotropic.loading import Case, make_problem, read_case, unused_stacks
+from encephalon.studies.isotropic.pictures import ScanPictures
+from encephalon.studies.isotropic.placement import Placement
+from encephalon.studies.isotropic.problem import Estimate, Method, Problem
+from encephalon.studies.isotropic.quality import judge, values
+from encephalon.studies.isotropic.reconstruct import NetworkMethod
+from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
+from encephalon.studies.isotropic.stacks import combine
+from encephalon.tables.samples import Sample
+
+__all__ = ["RESEARCH_ONLY", "IsotropicPredictor", "make_sound_predictor"]
+
+Float = NDArray[np.float32]
+
+RESEARCH_ONLY = (
+    "For research only: not for diagnosis or treatment. What lies between slices is an estimate."
+)
+#: Every image that can be written, by the word that asks for it.
+KINDS = {
+    "t2w": OutputKind("T2w", "isotropic", description="The isotropic scan, units of the input."),
+    "uncertainty": OutputKind(
+        "T2w",
+        "uncertainty",
+        description="Standard deviation of the error that is to be expected, units of the input.",
+    ),
+    "t1w": OutputKind("T1w", "aligned", description="The T1w on the grid of the isotropic scan."),
+}
+
+
+@dataclass(frozen=True)
+class IsotropicPredictor:
+    """A loaded isotropic model.
+
+    Attributes
+    ----------
+    model
+        What sidecars say of the model.
+    runtime
+        The opened graph.
+    settings
+        The study's settings from the model's recipe.
+    options
+        What the user asked for.
+    evaluation
+        What the user asked of an evaluation.
+    """
+
+    model: Mapping[str, str]
+    runtime: Runtime
+    settings: IsotropicSettings
+    options: PredictOptions
+    evaluation: EvaluationOptions = EvaluationOptions()
+    notice: str = RESEARCH_ONLY
+    outputs: Mapping[str, OutputKind] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kinds = {key: kind for key, kind in KINDS.items() if key in self.options.save}
+        object.__setattr__(self, "outputs", kinds)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.model["name"])
+
+    @cached_property
+    def method(self) -> Method:
+        """The method that the user chose: the network, or the guided one."""
+        if self.options.method == "guided":
+            return guided
+        return NetworkMethod(self.runtime, self.settings.deviation_scale)
+
+    def describe(self) -> dict[str, Any]:
+        """Model, runtime, device and options, for sidecars."""
+        return {
+            "model": dict(self.model),
+            "runtime": self.runtime.name,
+            "device": self.runtime.device,
+            "method": self.options.method,
+            "registration": self.options.registration,
+            "notice": self.notice,
+        }
+
+    def read(self, sample: Sample) -> Case:
+        """The scans of `sample`; raises InputError naming the file."""
+        return read_case(sample, self.options)
+
+    def predict(self, loaded: Case) -> Prediction:
+        """The isotropic scan and whatever else was asked for, in the frame of the T2w."""
+        problem, placement = make_problem(loaded, self.options)
+        estimate = self.reconstruct(problem)
+        evidence = gather(
+            problem,
+            estimate,
+            trained=self.settings.scanner.ratio if self.options.method == "network" else None,
+            trusted=None if placement is None else placement.trusted,
+            reasons=() if placement is None else placement.reasons,
+            other=problem.stack.operator.interpolate(problem.stack.slices),
+            warnings=(*loaded.warnings, *unused_stacks(loaded, problem)),
+            notes=loaded.notes,
+        )
+        pictures = ScanPictures(
+            problem,
+            estimate,
+            evidence,
+            guide=None if placement is None else placement.guide,
+            acquisition=loaded.facts(self.options),
+            registration={} if placement is None else _registration_facts(placement),
+        )
+        images = self._images(loaded.images[0], problem, estimate, placement)
+        return Prediction(images, values(evidence), judge(evidence), pictures)
+
+    def reconstruct(self, problem: Problem) -> Estimate:
+        """The estimate of the chosen method, from all stacks where there are several."""
+        estimate = self.method(problem)
+        return combine(problem, estimate) if len(problem.stacks) > 1 else estimate
+
+    def _images(
+        self, scan: Image, problem: Problem, estimate: Estimate, placement: Placement | None
+    ) -> dict[str, OutputImage]:
+        place = problem.native_grid.affine
+        found: dict[str, Float | None] = {
+            "t2w": estimate.image,
+            "uncertainty": estimate.deviation,
+            "t1w": None if placement is None else placement.guide,
+        }
+        images = {}
+        for key, kind in self.outputs.items():
+            volume = found[key]
+            if volume is not None:
+                data = problem.native(volume)
+                like = Image(data, place, scan.source, scan.header)
+                images[key] = OutputImage(data, like, kind.desc, kind.suffix)
+        return images
+
+
+def _registration_facts(placement: Placement) -> dict[str, str]:
+    """What the page of a scan says of the registration."""
+    fit = placement.fit
+    if fit is None:
+        return {"Placed by": "the headers, as asked"}
+    return {
+        "Moved": f"{fit.moved_mm:.1f} mm on average",
+        "Two starts ended": f"{fit.disagreement_mm:.2f} mm apart",
+        "Mutual information": f"{fit.information:.3f} (headers {fit.header_information:.3f})",
+        "Took": f"{fit.seconds:.0f} s",
+    }
+
+
+def make_sound_predictor(model: ModelFolder, options: Mapping[str, Any]) -> IsotropicPredictor:
+    """The predictor of a model folder; raises UsageError for an option that is not known."""
+    if model.graph is None:
+        raise ModelError(f"{model.path}: the model has no exported graph: train or get it again.")
+    chosen = dict(options)
+    device, threads = chosen.pop("device", "auto"), chosen.pop("threads", None)
+    tested = {key: chosen[key] for key in EvaluationOptions.model_fields if key in chosen}
+    asked = {
+        key: value
+        for key, value in chosen.items()
+        if key in PredictOptions.model_fields or key not in tested
+    }
+    source = f"the model {model.name!r}"
+    recipe = make_recipe(model.description.recipe, source=source)
+    return IsotropicPredictor(
+        model.describe(),
+        open_runtime(model.graph, device, threads),
+        make_settings(IsotropicSettings, recipe.study.settings, source),
+        ask(PredictOptions, asked, model.name),
+        ask(EvaluationOptions, tested, model.name),
+    )

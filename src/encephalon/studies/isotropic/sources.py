@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a training table as heads to cut cubes from: label maps, or pairs of real scans."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import TableError
+from encephalon.geometry import orient, resample
+from encephalon.io import Image, read_image, read_labels
+from encephalon.studies.isotropic.cubes import Source
+from encephalon.studies.isotropic.features import Scale
+from encephalon.tables import Table
+from encephalon.tables.checks import FIRST_ROW
+from encephalon.transforms.labels import LABEL_COUNT
+
+__all__ = ["load_sources"]
+
+#: Voxels of the truth may differ by this much in size and still count as cubes.
+UNEVEN = 1.25
+
+
+def load_sources(table: Table, workers: int = 2) -> list[Source]:
+    """One head a row: its `labels`, or its isotropic `t2w` with the `t1w`, in memory.
+
+    Scans keep their voxels, so that what is learnt is as sharp as what was scanned; the T1w is
+    brought onto the grid of the T2w by their headers, which therefore must agree. Raises
+    TableError, naming the row, for a head that cannot be learnt from, and what reading raises.
+    """
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(pool.map(lambda row: _load(table, row), range(len(table))))
+
+
+def _load(table: Table, row: int) -> Source:
+    labels, scan, guide = (_file(table, role, row) for role in ("labels", "t2w", "t1w"))
+    if labels is not None:
+        return _from_labels(labels, row + FIRST_ROW)
+    if scan is None or guide is None:
+        message = (
+            f"{table.source}, row {row + FIRST_ROW}: expected a label map, or an isotropic T2w "
+            "and its T1w, but the row names neither: fill it in or drop it."
+        )
+        raise TableError(message)
+    return _from_scans(read_image(scan), read_image(guide), row + FIRST_ROW)
+
+
+def _file(table: Table, role: str, row: int) -> Path | None:
+    column = table.columns.inputs.get(role)
+    cell = table.texts(column)[row] if column is not None and table.has(column) else ""
+    return table.path(cell) if cell else None
+
+
+def _from_labels(path: Path, number: int) -> Source:
+    image = read_labels(path)
+    _require_cubes(image, number)
+    if int(image.data.max()) >= LABEL_COUNT or not image.data.any():
+        message = (
+            f"Row {number}: {path} must hold labels from 1 to {LABEL_COUNT - 1}, but the largest "
+            f"is {int(image.data.max())}: map them to FreeSurfer's."
+        )
+        raise TableError(message)
+    data, _ = orient(image.data, image.affine, "RAS")
+    return Source(labels=np.ascontiguousarray(_boxed(data, data > 0), dtype=np.int16))
+
+
+def _from_scans(scan: Image, guide: Image, number: int) -> Source:
+    _require_cubes(scan, number)
+    moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
+    images = [_prepared(image, f"Row {number}: {scan.name}") for image in (scan.data, moved)]
+    pair = [orient(image, scan.affine, "RAS")[0] for image in images]
+    inside = pair[0] > 0
+    return Source(scans=np.stack([_boxed(image, inside) for image in pair]).astype(np.float16))
+
+
+def _prepared(data: NDArray[Any], name: str) -> NDArray[np.float32]:
+    values = np.asarray(data, np.float32)
+    return np.maximum(Scale.of(values, name).normalise(values), 0)
+
+
+def _require_cubes(image: Image, number: int) -> None:
+    if max(image.spacing) > UNEVEN * min(image.spacing):
+        sizes = " x ".join(f"{size:.3g}" for size in image.spacing)
+        message = (
+            f"Row {number}: {image.name} is what the network is to reach, so its voxels must be "
+            f"cubes, but they are {sizes} mm: give an isotropic one."
+        )
+        raise TableError(message)
+
+
+def _boxed(data: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[Any]:
+    """The part of `data` (I, J, K) that holds all of `inside`."""
+    from scipy import ndimage
+
+    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    return np.asarray(data[box])

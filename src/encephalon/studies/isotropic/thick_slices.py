@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of thick slices made of isotropic ones, and the table that pairs them with their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from encephalon import __version__
+from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
+from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
+from encephalon.io.bids import write_dataset_description
+from encephalon.io.image import Image, image_stem, read_image, write_image
+from encephalon.io.records import csv_text
+from encephalon.studies.isotropic.decimation import (
+    FACTORS,
+    decimate,
+    decimated_path,
+    read_published,
+    write_published,
+)
+from encephalon.studies.isotropic.profiles import make_profile
+from encephalon.studies.isotropic.scan_files import ScanFile
+from encephalon.studies.isotropic.settings import AXES
+from encephalon.studies.isotropic.simulate import VOXEL_AXES, simulate_slices, slice_axis
+from encephalon.tables.naming import written_path
+
+__all__ = ["COLUMNS", "TABLE", "Outcome", "Progress", "Wish", "write_thick_slices"]
+
+COLUMNS = ("id", "t2w", "reference", "t1w", "axis", "thickness", "group")
+TABLE = "table.csv"
+Progress = Callable[[int, int, str], None]
+"""Called after each file with the number done, the number in all, and its name."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which slices are to be made of every scan: all axes by all thicknesses, or all factors.
+
+    Attributes
+    ----------
+    axes
+        Planes of the slices: axial, coronal, sagittal, or voxel axes i, j, k.
+    thicknesses, gap
+        Of the slices and between them, mm.
+    profile
+        "box", "gaussian" or a text file of offsets in mm and sensitivities.
+    noise, seed
+        Of the Rician noise, as a share of bright tissue; every file has its own.
+    factors
+        Of the published decimation (spec baby-ai, section 4), which knows nothing of the above but
+        the axes; physical slices are made without any.
+    """
+
+    axes: tuple[str, ...] = ("axial",)
+    thicknesses: tuple[float, ...] = ()
+    gap: float = 0.0
+    profile: str = "box"
+    noise: float = 0.0
+    seed: int = 0
+    factors: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a wish that no scan can fulfil, and what the profile raises."""
+        known = [*AXES, *VOXEL_AXES]
+        strange = next((axis for axis in self.axes if axis not in known), None)
+        if strange is not None or not self.axes:
+            message = f"There is no slice axis {strange or ''!r}: choose of {', '.join(known)}."
+            raise UsageError(message)
+        if bool(self.thicknesses) == bool(self.factors):
+            factors = ",".join(map(str, FACTORS))
+            message = f"Say how thick slices are in mm, or by which factors, such as {factors}."
+            raise UsageError(message)
+        wrong: list[tuple[str, list[float]]] = [
+            (
+                "A slice must be thicker than 0 mm",
+                [one for one in self.thicknesses if not 0 < one < inf],
+            ),
+            ("A gap must be 0 mm or more", [] if 0 <= self.gap < inf else [self.gap]),
+            ("Noise must be 0 or more", [] if 0 <= self.noise < inf else [self.noise]),
+            ("A factor must be 2 or more", [one * 1.0 for one in self.factors if one < 2]),
+        ]
+        for rule, found in wrong:
+            if found:
+                raise UsageError(f"{rule}, but {found[0]:g} was asked for: correct it.")
+        for thickness in self.thicknesses:
+            make_profile(self.profile, thickness)
+
+
+@dataclass
+class Outcome:
+    """A row for each file that was written, a sentence for each that was not, and the table."""
+
+    table: Path
+    rows: list[Row] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+class _Piece(NamedTuple):
+    """One file to be made of a scan: where, what its row says, and how."""
+
+    path: Path
+    row: Row
+    write: Callable[[Image], None]
+
+
+def write_thick_slices(
+    scans: Sequence[ScanFile],
+    output: Path,
+    wish: Wish,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Write thick slices of every scan into `output`, and table.csv that pairs them with it.
+
+    Physical slices have a JSON beside them, and BIDS names where the scan has one; published ones
+    are named as published. Files are whole or absent. A scan that cannot be used spoils nothing but
+    itself. Raises OutputExistsError where there is a table already, unless `overwrite`, and
+    OutputError for a folder that cannot be written to, or is a raw dataset.
+    """
+    outcome = Outcome(output / TABLE)
+    refuse_existing(outcome.table, overwrite)
+    prove_writable(output)
+    if not wish.factors and any(scan.bids for scan in scans):
+        by = [{"Name": "Encephalon", "Version": __version__}]
+        write_dataset_description(output, "Thick slices, simulated of isotropic scans", by)
+    plans = [_pieces(scan, output, wish, overwrite) for scan in scans]
+    done, total = 0, sum(map(len, plans))
+    taken: dict[Path, Path] = {}
+    for scan, pieces in zip(scans, plans, strict=True):
+        with _kept(outcome, scan):
+            image = _read(scan)
+            for piece in pieces:
+                with _kept(outcome, scan):
+                    _refuse_taken(piece.path, scan.path, taken)
+                    piece.write(image)
+                    outcome.rows.append(piece.row)
+                done += 1
+                if progress is not None:
+                    progress(done, total, piece.path.name)
+    if outcome.rows:
+        write_text(outcome.table, csv_text(outcome.rows, COLUMNS))
+    return outcome
+
+
+@contextmanager
+def _kept(outcome: Outcome, scan: ScanFile) -> Iterator[None]:
+    """Turn what goes wrong with one scan into a sentence, so that the others are done."""
+    try:
+        yield
+    except EncephalonError as error:
+        outcome.failures.append(str(error))
+    except MemoryError as error:
+        message = f"{scan.path}: there is not enough memory ({error}); close other programs."
+        outcome.failures.append(message)
+    except OSError as error:
+        message = f"{scan.path}: {error.strerror or error}; check the file, its folder, the disk."
+        outcome.failures.append(message)
+
+
+def _read(scan: ScanFile) -> Image:
+    if scan.fault:
+        raise InputError(scan.fault)
+    return read_image(scan.path)
+
+
+def _refuse_taken(path: Path, source: Path, taken: dict[Path, Path]) -> None:
+    """Raise OutputError where another scan has been written to `path` in the same run."""
+    if path in taken:
+        message = (
+            f"{source}: it would be written as {path}, like {taken[path]}: work on them apart, or "
+            "rename one."
+        )
+        raise OutputError(message)
+    taken[path] = source
+
+
+def _pieces(scan: ScanFile, output: Path, wish: Wish, overwrite: bool) -> list[_Piece]:
+    """The files that are to be made of a scan."""
+    if wish.factors:
+        return [
+            _published(scan, output, axis, factor, overwrite)
+            for axis in wish.axes
+            for factor in wish.factors
+        ]
+    return [
+        _physical(scan, output, wish, axis, thickness, overwrite)
+        for axis in wish.axes
+        for thickness in wish.thicknesses
+    ]
+
+
+def _physical(
+    scan: ScanFile, output: Path, wish: Wish, axis: str, thickness: float, overwrite: bool
+) -> _Piece:
+    gap = f"gap{_word(wish.gap)}" if wish.gap else ""
+    path = scan.path_in(output, f"{axis}{_word(thickness)}{gap}")
+    # Of the name, so that a file's noise does not depend on those before it.
+    seed = crc32(f"{wish.seed} {path.name}".encode())
+
+    def write(image: Image) -> None:
+        sidecar = path.with_name(f"{image_stem(path)}.json")
+        for each in (path, sidecar):
+            refuse_existing(each, overwrite)
+        profile = make_profile(wish.profile, thickness)
+        slices, affine = simulate_slices(
+            image.data, image.grid, axis, thickness, wish.gap, profile, wish.noise, seed,
+            name=image.name,
+        )  # fmt: skip
+        like = Image(slices, affine, image.source, image.header)
+        write_image(slices, path, like, overwrite)
+        write_json(sidecar, _facts(scan, output, wish, thickness, slice_axis(affine, axis)))
+
+    return _Piece(path, _row(scan, path, output, axis, thickness), write)
+
+
+def _facts(scan: ScanFile, output: Path, wish: Wish, thickness: float, across: int) -> Row:
+    """What the sidecar says, in the words of BIDS where it has some."""
+    return {
+        "SliceThickness": thickness,
+        "SpacingBetweenSlices": thickness + wish.gap,
+        "SliceEncodingDirection": VOXEL_AXES[across],
+        "Sources": [written_path(scan.path, output.resolve())],
+        "Simulation": {"Profile": wish.profile, "Noise": wish.noise, "Seed": wish.seed},
+    }
+
+
+def _published(scan: ScanFile, output: Path, axis: str, factor: int, overwrite: bool) -> _Piece:
+    path = decimated_path(output, scan.path, axis, factor)
+    row = _row(scan, path, output, axis, None)
+
+    def write(image: Image) -> None:
+        across = slice_axis(image.affine, axis)
+        row["thickness"] = round(factor * image.spacing[across], 3)
+        try:
+            data = decimate(read_published(image), factor, across)
+        except GeometryError as error:
+            raise GeometryError(f"{image.name}: {error}") from error
+        write_published(data, path, image, overwrite)
+
+    return _Piece(path, row, write)
+
+
+def _row(scan: ScanFile, path: Path, output: Path, axis: str, thickness: float | None) -> Row:
+    base = output.resolve()
+    return {
+        "id": image_stem(path),
+        "t2w": written_path(path, base),
+        "reference": written_path(scan.path, base),
+        "t1w": None if scan.t1w is None else written_path(scan.t1w, base),
+        "axis": axis,
+        "thickness": thickness,
+        "group": scan.group,
+    }
+
+
+def _word(size: float) -> str:
+    """A size in letters and digits, as BIDS wants labels: 3.3 is 3p3mm."""
+    return f"{size:g}mm".replace(".", "p")

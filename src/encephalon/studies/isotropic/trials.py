@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trials of an evaluation: one problem each, with the truth that its answer is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError
+from encephalon.geometry import Grid, resample
+from encephalon.io.image import Image, read_image
+from encephalon.studies.isotropic.cases import Case, stranger_of
+from encephalon.studies.isotropic.evaluation_options import CONDITIONS, NORMAL, EvaluationOptions
+from encephalon.studies.isotropic.problem import Problem
+from encephalon.studies.isotropic.settings import AXES, PredictOptions
+from encephalon.studies.isotropic.stress import (
+    Lesion,
+    centred,
+    draw_lesion,
+    misaligned,
+    painted,
+)
+
+__all__ = ["Plan", "Trial", "Trials", "plans"]
+
+Float = NDArray[np.float32]
+
+WRONG, MISALIGNED, MISSING, LESION = (
+    CONDITIONS[each] for each in ("wrong", "misaligned", "missing", "lesion")
+)
+#: Longest over shortest voxel edge up to which a scan counts as its own truth.
+ISOTROPIC = 1.3
+#: Voxels that a slice must be thick for there to be something to reconstruct.
+THINNEST = 1.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A trial to be made: which case, cut how, and what goes wrong.
+
+    `axis` is the plane of the slices and `thickness` theirs in mm; both are empty for a scan that
+    was acquired with thick slices.
+    """
+
+    case: Case
+    axis: str = ""
+    thickness: float = 0.0
+    condition: str = NORMAL
+
+    @property
+    def name(self) -> str:
+        """What the trial is called, also as a file."""
+        cut = f"{self.axis}-{self.thickness:g}mm" if self.axis else "acquired"
+        return f"{self.case.sample.id}_{cut}_{self.condition.replace(' ', '-')}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A problem and the truth (I, J, K) on `grid`, which is the problem's or the reference's.
+
+    Attributes
+    ----------
+    axis, thickness
+        The plane of the slices and their thickness, mm.
+    scale
+        Gain and level that bring the scan's intensities to those of the truth.
+    lesion
+        What was painted into the T2w alone, or None.
+    """
+
+    plan: Plan
+    problem: Problem
+    truth: Float = field(repr=False)
+    grid: Grid
+    axis: str
+    thickness: float
+    scale: tuple[float, float] = (1.0, 0.0)
+    lesion: Lesion | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether truth and answer lie on one grid, so that nothing must be resampled."""
+        mine, other = self.grid, self.problem.grid
+        return mine.shape == other.shape and mine.affine.is_close(other.affine)
+
+    def compared(self, volume: Float, *, difference: bool = False) -> Float:
+        """A volume in work order on the grid and in the units of the truth.
+
+        A `difference`, such as a deviation, has a gain and no level.
+        """
+        gain, level = self.scale
+        if not self.is_shared:
+            volume = resample(volume, self.problem.grid.affine, self.grid, order=3)
+        if self.scale == (1.0, 0.0):
+            return volume
+        return np.asarray(gain * volume + (0.0 if difference else level), np.float32)
+
+
+def plans(cases: Sequence[Case], options: EvaluationOptions) -> list[Plan]:
+    """Every trial that is to be made, case by case.
+
+    A case without a T1w, or without another person's, has no trials about that; an acquired scan
+    has only those that nothing must be simulated for.
+    """
+    found: list[Plan] = []
+    for case in cases:
+        able = [one for one in options.conditions if _able(case, one, cases)]
+        if case.reference is not None:
+            found += [Plan(case, condition=one) for one in able if one in (NORMAL, MISSING)]
+            continue
+        found += [
+            Plan(case, axis, thickness, condition)
+            for condition in able
+            for axis in options.axes
+            for thickness in options.thicknesses
+        ]
+    return found
+
+
+def _able(case: Case, condition: str, cases: Sequence[Case]) -> bool:
+    if condition in (NORMAL, LESION):
+        return True
+    if "t1w" not in case.sample.inputs:
+        return False
+    return condition != WRONG or stranger_of(case, cases) is not None
+
+
+class Trials:
+    """Makes the trials of a case; its scans are read once, when the first one is asked for."""
+
+    def __init__(
+        self, case: Case, cases: Sequence[Case], options: EvaluationOptions, asked: PredictOptions
+    ) -> None:
+        self._case, self._cases = case, cases
+        self._options, self._asked = options, asked
+        self._scans: tuple[Image, Image | None] | None = None
+        # Of the id, so that a case is made worse in one way whatever stands above it.
+        self._seed = crc32(f"{options.seed} {case.sample.id}".encode())
+
+    def make(self, plan: Plan) -> Trial:
+        """The trial of a plan of this case.
+
+        Raises InputError for files that cannot be used, and ContentError for a T2w that is neither
+        isotropic nor has a reference, or slices that are too thin for it.
+        """
+        self._case.sample.require_faultless()
+        return self._acquired(plan) if self._case.reference else self._simulated(plan)
+
+    def _simulated(self, plan: Plan) -> Trial:
+        from encephalon.studies.isotropic.simulate import simulate_problem
+
+        scan, guide = self._read()
+        _require_isotropic(scan)
+        _require_thick(scan, plan)
+        lesion = draw_lesion(scan, self._seed) if plan.condition == LESION else None
+        options = self._options
+        problem, truth = simulate_problem(
+            painted(scan, lesion) if lesion else scan,
+            self._guide(plan, scan, guide),
+            plan.axis,
+            plan.thickness,
+            gap=options.gap,
+            profile=options.slice_profile,
+            noise=options.noise,
+            seed=self._seed,
+        )
+        return Trial(plan, problem, truth, problem.grid, plan.axis, plan.thickness, lesion=lesion)
+
+    def _guide(self, plan: Plan, scan: Image, guide: Image | None) -> Image | None:
+        if plan.condition == MISSING:
+            return None
+        if plan.condition == MISALIGNED and guide is not None:
+            return misaligned(guide, self._seed)
+        if plan.condition == WRONG:
+            stranger = stranger_of(self._case, self._cases)
+            return centred(read_image(stranger.sample.file("t1w")), scan) if stranger else None
+        return guide
+
+    def _acquired(self, plan: Plan) -> Trial:
+        from encephalon.studies.isotropic.loading import make_problem, read_case
+
+        assert self._case.reference is not None
+        reference = read_image(self._case.reference)
+        sample = self._case.sample
+        if plan.condition == MISSING:
+            inputs = {role: path for role, path in sample.inputs.items() if role != "t1w"}
+            sample = replace(sample, inputs=inputs)
+        problem, _ = make_problem(read_case(sample, self._asked), self._asked)
+        truth = np.asarray(reference.data, np.float32)
+        across = problem.grid.affine.direction[:, 2]
+        axis = next(name for name, world in AXES.items() if world == np.abs(across).argmax())
+        return Trial(
+            plan,
+            problem,
+            truth,
+            reference.grid,
+            axis,
+            round(problem.stack.operator.thickness, 1),
+            _scale(problem, truth, reference.grid),
+        )
+
+    def _read(self) -> tuple[Image, Image | None]:
+        if self._scans is None:
+            sample = self._case.sample
+            scan = read_image(sample.file("t2w"))
+            guide = read_image(sample.file("t1w")) if "t1w" in sample.inputs else None
+            self._scans = scan, guide
+        return self._scans
+
+
+def _scale(problem: Problem, truth: Float, grid: Grid) -> tuple[float, float]:
+    """Gain and level by which the measured slices fit those of the truth best, least squares.
+
+    Two scans of one head differ in both. They are found from the slices, before any method, so
+    that no method is favoured; scans that the truth explains nothing of keep their intensities.
+    """
+    there = resample(np.ones(truth.shape, np.float32), grid.affine, problem.grid) > 0.5
+    sliced = problem.stack.operator.slice(resample(truth, grid.affine, problem.grid, order=3))
+    inside = problem.stack.operator.slice(there) > 0.99
+    measured, known = problem.stack.slices[inside], sliced[inside]
+    if measured.size < 2 or not measured.std() > 0:
+        return 1.0, 0.0
+    gain = float(np.cov(measured, known)[0, 1] / measured.var(ddof=1))
+    return (gain, float(known.mean() - gain * measured.mean())) if gain > 0 else (1.0, 0.0)
+
+
+def _require_isotropic(scan: Image) -> None:
+    if max(scan.spacing) > ISOTROPIC * min(scan.spacing):
+        size = " x ".join(f"{edge:g}" for edge in scan.spacing)
+        message = (
+            f"{scan.name}: a T2w is its own truth when its voxels are isotropic, but they are "
+            f"{size} mm: give its isotropic truth in the column 'reference'."
+        )
+        raise ContentError(message)
+
+
+def _require_thick(scan: Image, plan: Plan) -> None:
+    if plan.thickness < THINNEST * min(scan.spacing):
+        message = (
+            f"{scan.name}: slices of {plan.thickness:g} mm are hardly thicker than its voxels of "
+            f"{min(scan.spacing):g} mm: leave them out of the option 'thicknesses'."
+        )
+        raise ContentError(message)

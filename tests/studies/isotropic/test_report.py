@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A batch of reconstructions has a page, and every scan has one of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encephalon.errors import OutputExistsError
+from encephalon.geometry import Affine, Grid
+from encephalon.io import read_image
+from encephalon.studies.isotropic import planes
+from encephalon.studies.isotropic import report as report_module
+from encephalon.studies.isotropic.evidence import gather
+from encephalon.studies.isotropic.pictures import ScanPictures
+from encephalon.studies.isotropic.problem import Estimate, Problem, Stack
+from encephalon.studies.isotropic.quality import judge, values
+from encephalon.studies.isotropic.report import BatchReport, make_report
+from encephalon.studies.isotropic.scan_page import acquisition_facts, plane_of, scan_page
+from encephalon.transforms.slices import SliceOperator, SliceProfile
+from tests.studies.isotropic.thick_head import estimate, problem
+
+ABOUT = {
+    "model": {"name": "isotropic", "version": "1.0.0", "sha256": "ab" * 32, "mode": "sound"},
+    "runtime": "onnxruntime",
+    "device": "cpu",
+    "method": "network",
+}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head of 4 cm needs no large pictures."""
+    monkeypatch.setattr(planes, "_WIDTH", 450)
+
+
+def scan(one: Problem | None = None, **more: Any) -> ScanPictures:
+    """What is drawn of a small head."""
+    one = one or problem()
+    result = estimate(one)
+    known = {"trained": (1.6, 6.5), "trusted": True} | more
+    facts = {"Profile": "box"}
+    moved = {"Moved by": "3.2 mm"}
+    return ScanPictures(one, result, gather(one, result, **known), None, facts, moved)
+
+
+def row(name: str, shown: ScanPictures, **more: Any) -> dict[str, Any]:
+    """A row as a batch makes it."""
+    quality = judge(shown.evidence)
+    cells = {"id": name, "source": f"/scans/{name}_T2w.nii.gz; /scans/{name}_T1w.nii.gz"}
+    told = {"quality": quality.status, "reasons": "; ".join(quality.reasons)}
+    files = {"t2w": f"{name}_t2w.nii.gz", "seconds": 12.34}
+    return {**cells, **values(shown.evidence), **told, **files, **more}
+
+
+def test_every_scan_has_a_page_of_its_own(tmp_path: Path) -> None:
+    """Beside the page of the batch, which links to it; strange ids are quoted."""
+    report, shown = make_report(ABOUT), scan()
+    for name in ("a", "b 1#"):
+        report.add(row(name, shown), shown)
+    path = report.write(tmp_path / "report.html")
+    assert sorted(each.name for each in (tmp_path / "report").iterdir()) == ["a.html", "b 1#.html"]
+    links = re.findall(r'href="([^"]+)"', path.read_text(encoding="utf-8"))
+    assert {"report/a.html", "report/b%201%23.html"} == set(links)
+
+
+def test_a_page_holds_everything_it_needs(tmp_path: Path) -> None:
+    """No page loads anything, and each is small."""
+    report, shown = BatchReport(ABOUT), scan()
+    report.add(row("a", shown), shown)
+    report.write(tmp_path / "report.html")
+    for path in tmp_path.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert all(source.startswith("data:") for source in re.findall(r'src="([^"]+)"', text))
+        assert "http:" not in text
+        assert "https:" not in text
+        assert "<script" not in text
+        assert path.stat().st_size < 1_500_000
+
+
+def test_the_page_of_a_scan_tells_all_that_is_known() -> None:
+    """Findings, pictures, acquisition, registration, origin, and that it is an estimate."""
+    shown = scan(warnings=("2 slices are empty",))
+    page = scan_page(ABOUT, row("a", shown), shown).render()
+    for words in (
+        "an estimate and no measurement",
+        "not for diagnosis",
+        "2 slices are empty.",
+        "Before: the measured slices",
+        "Cubic interpolation",
+        "After: the reconstruction",
+        "Uncertainty",
+        "What the slices contradict",
+        "T1w under the edges of the T2w",
+        "9 axial",
+        "4 voxels a slice",
+        "26 × 30 × 36",
+        "Profile",
+        "Moved by",
+        "isotropic 1.0.0",
+        "ab" * 32,
+        "a_T1w.nii.gz",
+        "a_t2w.nii.gz",
+    ):
+        assert words in page
+    assert "/scans/" not in page
+    assert page.count("<h2>") == 6
+    alts = re.findall(r'alt="([^"]*)" width', page)
+    assert len(alts) == 6
+    assert all(alts)
+
+
+def test_a_scan_without_t1w_says_so() -> None:
+    """No picture and no switch of edges."""
+    shown = scan(problem(guided=False), trusted=None)
+    page = scan_page(ABOUT, row("a", shown), shown).render()
+    assert "rests on the T2w alone" in page
+    assert "show-edges" not in page
+
+
+def test_what_to_look_at_comes_first() -> None:
+    """Doubtful scans stand before the others, and failures before all."""
+    report, good, doubtful = BatchReport(ABOUT), scan(), scan(trusted=False)
+    report.add(row("fine", good), good)
+    report.add(row("odd", doubtful), doubtful)
+    page = report.render([("gone", "gone.nii.gz: the file is truncated.")])
+    assert page.index(">gone</h3>") < page.index(">odd</h3>") < page.index(">fine</h3>")
+    assert "the file is truncated." in page
+    assert "3 scans, isotropic 1.0.0." in page
+
+
+def test_rows_without_pictures_have_no_page(tmp_path: Path) -> None:
+    """The legacy model has nothing to draw from."""
+    report = BatchReport({"model": {"name": "old", "mode": "legacy"}, "notice": "As published."})
+    report.add({"id": "a", "quality": None, "t2w": "a_t2w.nii.gz", "seconds": ""})
+    path = report.write(tmp_path / "report.html")
+    assert not (tmp_path / "report").exists()
+    text = path.read_text(encoding="utf-8")
+    assert "As published." in text
+    assert "a_t2w.nii.gz" in text
+
+
+def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
+    """Neither the page of the batch nor that of a scan, and then none is written."""
+    report, shown = BatchReport(ABOUT), scan()
+    report.add(row("a", shown), shown)
+    earlier = tmp_path / "report" / "a.html"
+    earlier.parent.mkdir()
+    earlier.write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputExistsError, match=r"a\.html"):
+        report.write(tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+    report.write(tmp_path / "report.html", overwrite=True)
+    assert earlier.read_text(encoding="utf-8") != "mine"
+
+
+def test_a_large_batch_keeps_the_pictures_that_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the budget, unremarkable scans have theirs on their own page only."""
+    monkeypatch.setattr(report_module, "_PICTURE_BUDGET", 1)
+    report, good, doubtful = BatchReport(ABOUT), scan(), scan(trusted=False)
+    for name, shown in (("a", good), ("b", good), ("c", doubtful)):
+        report.add(row(name, shown), shown)
+    page = report.render()
+    assert page.count("data:image/png") == 4
+    assert page.count("on the scan&#x27;s own page") + page.count("on the scan's own page") == 1
+
+
+def test_pages_wait_in_a_folder_that_goes_away() -> None:
+    """Nothing is left behind where a batch never ends."""
+    report, shown = BatchReport(ABOUT), scan()
+    report.add(row("a", shown), shown)
+    waiting = report._spool
+    assert waiting is not None
+    assert waiting.is_dir()
+    del report
+    assert not waiting.exists()
+
+
+def test_acquisitions_are_told_in_words() -> None:
+    """Gaps, overlap, and slices that lie across the body."""
+    assert acquisition_facts(problem(thickness=3))["Gap"] == "1 mm"
+    assert acquisition_facts(problem(thickness=5))["Gap"] == "none, slices overlap by 1 mm"
+    assert acquisition_facts(problem())["Scans of thick slices"] is None
+    turn = np.deg2rad(20)
+    tilted = [[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]]
+    assert plane_of(Affine.from_parts(tilted, 1.0, (0, 0, 0))) == "axial, 20° oblique"
+    assert plane_of(Affine.from_parts(np.eye(3)[:, [0, 2, 1]], 1.0, (0, 0, 0))) == "coronal"
+
+
+@pytest.mark.data
+def test_the_pages_of_a_real_scan_are_small(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A noisy head with skull and neck, at full size."""
+    monkeypatch.undo()
+    image = read_image(data / "heads/ds000011/sub-01/anat/sub-01_inplaneT2.nii.gz")
+    operator = SliceOperator.of(SliceProfile("box"), 5.0, np.arange(30) * 5 + 1.875, 120, 1.25)
+    place = np.diag([1, 1, 0.25, 1])
+    place[2, 3] = -0.375
+    grid = Grid((*image.shape[:2], 120), image.affine @ Affine(place))
+    one = Problem((Stack(image.data.astype(np.float32), grid, operator),), 2)
+    volume = operator.interpolate(one.stack.slices)
+    result = Estimate(volume, np.abs(np.gradient(volume, axis=2)).astype(np.float32))
+    shown = ScanPictures(one, result, gather(one, result, other=volume))
+    report = BatchReport(ABOUT)
+    report.add(row("sub-01", shown), shown)
+    report.write(tmp_path / "report.html")
+    assert (tmp_path / "report" / "sub-01.html").stat().st_size < 1_500_000

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cubes to learn from, and training from a table to a model folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from encephalon.errors import RunError, TableError
+from encephalon.geometry import Affine
+from encephalon.io import Image, write_image
+from encephalon.models import open_model
+from encephalon.studies.isotropic import study
+from encephalon.studies.isotropic.cubes import Source, draw_cube, draw_operator
+from encephalon.studies.isotropic.painting import ADULT, paint_pair
+from encephalon.studies.isotropic.settings import IsotropicSettings
+from encephalon.studies.isotropic.sources import load_sources
+from encephalon.studies.isotropic.training import IsotropicTask
+from encephalon.tables import read_table
+from encephalon.transforms.ranges import ScannerRanges
+from tests.studies.isotropic.tiny_isotropic import (
+    labels,
+    pair,
+    quick_recipe,
+    quick_table,
+    write_table,
+)
+
+PAINTED = Source(labels=labels().astype(np.int16))
+REAL = Source(scans=np.stack([image / 900 for image in pair()]).astype(np.float16))
+
+
+@pytest.mark.parametrize("source", [PAINTED, REAL], ids=["painted", "real"])
+def test_a_cube_is_what_its_slices_were_made_of(source: Source) -> None:
+    """Features, truth and weights share a grid, and are finite; the same seed draws the same."""
+    cubes = [
+        draw_cube(np.random.default_rng(7), source, source, 16, ScannerRanges()) for _ in range(2)
+    ]
+    assert cubes[0].features.shape == (8, 16, 16, 16)
+    assert cubes[0].target.shape == (2, 16, 16, 16)
+    assert np.isfinite(cubes[0].features).all()
+    np.testing.assert_array_equal(cubes[0].features, cubes[1].features)
+
+
+def test_what_can_be_missing_is_missing_now_and_then() -> None:
+    """Some cubes have no guide, most have one."""
+    ranges = replace(ScannerRanges(), missing=0.5)
+    seen = [
+        bool(draw_cube(np.random.default_rng(seed), REAL, REAL, 16, ranges).features[4].any())
+        for seed in range(24)
+    ]
+    assert 4 < sum(seen) < 20
+
+
+def test_slices_are_as_far_apart_as_asked() -> None:
+    """Ratios lie in their range, and the slices cover the cube."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        operator = draw_operator(rng, 48, ScannerRanges(ratio=(2.0, 4.0)))
+        assert 1.9 < operator.ratio < 4.1
+        assert operator.matrix.sum(axis=1) == pytest.approx(1)
+
+
+def test_painted_pairs_show_the_same_head_in_two_contrasts() -> None:
+    """White matter is darker than fluid in the T2w and brighter in the T1w."""
+    cube = torch.from_numpy(labels().astype(np.int64))
+    scan, guide = paint_pair(np.random.default_rng(0), cube, cube, 0.0, ADULT)
+    white, fluid = labels() == 2, labels() == 24
+    assert scan[white].mean() < scan[fluid].mean()
+    assert guide[white].mean() > guide[fluid].mean()
+
+
+def test_a_batch_depends_on_its_number_alone() -> None:
+    """Resuming in the middle draws what would have been drawn."""
+    recipe = quick_recipe()
+    settings = IsotropicSettings.model_validate(recipe.study.settings)
+    first, second = (
+        IsotropicTask([PAINTED, REAL], [PAINTED], settings, recipe.training) for _ in range(2)
+    )
+    first.batch(0)
+    for mine, other in zip(first.batch(5), second.batch(5), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0)
+
+
+def test_training_leaves_a_model_that_predicts_without_torch(tmp_path: Path) -> None:
+    """From a table to weights, graph, history and a measured deviation."""
+    table = quick_table(tmp_path)
+    folder = study.train(quick_recipe(), table, tmp_path / "run", device="cpu", threads=1)
+    model = open_model(folder)
+    assert model.graph is not None
+    assert model.description.training_data["pairs"] == 1
+    assert model.description.recipe["study"]["deviation_scale"] > 0
+    assert len((tmp_path / "run" / "history.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_table_without_validation_says_to_split_it(tmp_path: Path) -> None:
+    """Nothing is trained that nothing judges."""
+    path = write_table(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("validation", "train"), "utf-8")
+    with pytest.raises(RunError, match="no row whose split is 'validation'"):
+        study.train(quick_recipe(), read_table(path, quick_recipe().table), tmp_path / "run")
+
+
+def test_a_row_with_nothing_to_learn_from_is_named(tmp_path: Path) -> None:
+    """A T2w alone teaches nothing of a guide."""
+    path = write_table(tmp_path)
+    path.write_text(
+        "id,t2w,t1w,labels,group,split\nlonely,t2w.nii.gz,,,x,train\n", encoding="utf-8"
+    )
+    with pytest.raises(TableError, match="row 2: expected a label map, or an isotropic T2w"):
+        load_sources(read_table(path, quick_recipe().table))
+
+
+def test_a_thick_truth_is_refused(tmp_path: Path) -> None:
+    """A network cannot learn an isotropic scan from one that is not."""
+    path = write_table(tmp_path)
+    data = pair()[0][..., ::4]
+    write_image(
+        data, tmp_path / "t2w.nii.gz", Image(data, Affine.from_spacing((1, 1, 4))), overwrite=True
+    )
+    table = read_table(path, quick_recipe().table)
+    with pytest.raises(TableError, match=r"must be cubes, but they are 1 x 1 x 4 mm"):
+        load_sources(table)
