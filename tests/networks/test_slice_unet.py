@@ -19,10 +19,10 @@ def test_the_shipped_layout_has_fewer_than_five_million_weights() -> None:
     assert sum(weight.numel() for weight in network.parameters()) < 5_000_000
 
 
-def test_an_untrained_network_returns_the_interpolation_and_the_foretold_detail() -> None:
+def test_an_untrained_network_returns_the_guided_estimate() -> None:
     """The skip around the network is the sum of its first two channels."""
     network = build_network("slice-unet", {"channels": [4, 8]})
-    features = torch.rand(2, 8, 8, 6, 10)
+    features = torch.rand(2, 9, 8, 6, 10)
     answer = network(features)
     assert answer.shape == (2, 2, 8, 6, 10)
     torch.testing.assert_close(answer[:, 0], features[:, 0] + features[:, 1])
@@ -34,7 +34,7 @@ def test_the_error_stays_in_its_range_whatever_the_weights_say() -> None:
     for bias, limit in ((-50.0, LOG_ERROR[0]), (50.0, LOG_ERROR[1])):
         with torch.no_grad():
             network.head.bias[1] = bias
-        assert torch.all(network(torch.rand(1, 8, 4, 4, 4))[:, 1] == limit)
+        assert torch.all(network(torch.rand(1, 9, 4, 4, 4))[:, 1] == limit)
 
 
 def test_the_exported_graph_says_the_same_at_other_sizes(tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_the_exported_graph_says_the_same_at_other_sizes(tmp_path: Path) -> None
         for weight in network.parameters():
             weight.copy_(weight.half().float() + 0.01)
             weight.copy_(weight.half().float())
-    export_graph(network, tmp_path / "graph.onnx", (1, 8, 16, 16, 16), ("features",))
-    features = torch.rand(1, 8, 12, 20, 8)
+    export_graph(network, tmp_path / "graph.onnx", (1, 9, 16, 16, 16), ("features",))
+    features = torch.rand(1, 9, 12, 20, 8)
     session = onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"))
     (answer,) = session.run(None, {"features": features.numpy()})
     torch.testing.assert_close(

@@ -10,18 +10,18 @@ from scipy.spatial.transform import Rotation
 from encephalon.geometry import Affine
 from encephalon.io import Image
 
-SPACING = 2.5
-SHAPE = (60, 70, 56)
+SPACING = 3.0
+SHAPE = (46, 54, 44)
 # Fluid, grey and white matter.
 CONTRASTS = {"t1": (0.15, 0.55, 0.85), "t2": (1.0, 0.6, 0.4)}
 
 
 def painted(contrast: str, person: int = 0, *, noise: float = 0.01) -> Image:
-    """A brain of 115 mm without skull: random folds that are not symmetric, on 2.5 mm voxels."""
+    """A brain of 115 mm without skull: random folds that are not symmetric, on 3 mm voxels."""
     rng = np.random.default_rng(person)
     axes = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * SPACING for n in SHAPE], indexing="ij")
     radius = np.sqrt((axes[0] / 55) ** 2 + (axes[1] / 66) ** 2 + (axes[2] / 50) ** 2)
-    folds = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2.2)
+    folds = ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.9)
     folds /= folds.std()
     fluid, grey, white = CONTRASTS[contrast]
     tissue = np.select([folds < -1.1, folds < 0.3], [fluid, grey], white)

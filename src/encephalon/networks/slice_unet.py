@@ -40,11 +40,11 @@ class _Block(nn.Module):
 
 
 class SliceUNet(nn.Module):
-    """The isotropic scan and how far it may be off, from the channels of `Features`.
+    """The isotropic scan and how far it may be off, from the channels of the study.
 
-    Full resolution from the first layer to the last, and the interpolated scan with the detail that
-    its guide foretells (channels 0 and 1) as a skip around all of it: an untrained network returns
-    their sum. Skips inside are added,
+    Full resolution from the first layer to the last, and the interpolated scan with what a method
+    without weights adds to it (channels 0 and 1) as a skip around all of it: an untrained network
+    returns their sum. Skips inside are added,
     not concatenated, which makes a full-resolution decoder affordable on two CPU cores.
 
     Parameters
@@ -60,7 +60,7 @@ class SliceUNet(nn.Module):
     I, J and K are multiples of `multiple`.
     """
 
-    def __init__(self, inputs: int = 8, channels: Sequence[int] = (16, 32, 64, 128)) -> None:
+    def __init__(self, inputs: int = 9, channels: Sequence[int] = (16, 32, 64, 128)) -> None:
         super().__init__()
         self.multiple = 2 ** (len(channels) - 1)
         self.stem = nn.Conv3d(inputs, channels[0], 3, padding=1)

@@ -139,7 +139,7 @@ def slice_place(middles: ArrayLike, voxels: int, voxel_size: float) -> tuple[Mat
     slices: from -1/2 to 1/2, beyond them outside the scan; and the same without its sign.
     """
     places = np.atleast_1d(np.asarray(middles, dtype=np.float64))
-    step = float(np.diff(places).mean()) if len(places) > 1 else voxel_size
+    step = float(np.median(np.diff(places))) if len(places) > 1 else voxel_size
     distance = (np.arange(voxels)[:, None] * voxel_size - places[None]) / step
     nearest = np.take_along_axis(distance, np.abs(distance).argmin(1)[:, None], 1)[:, 0]
     return nearest, np.abs(nearest)
@@ -188,7 +188,7 @@ class SliceOperator:
     @property
     def distance(self) -> float:
         """Between the middles of neighbouring slices, mm; the thickness where there is one."""
-        return float(np.diff(self.middles).mean()) if len(self.middles) > 1 else self.thickness
+        return float(np.median(np.diff(self.middles))) if len(self.middles) > 1 else self.thickness
 
     @property
     def ratio(self) -> float:

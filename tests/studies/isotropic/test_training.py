@@ -40,7 +40,7 @@ def test_a_cube_is_what_its_slices_were_made_of(source: Source) -> None:
     cubes = [
         draw_cube(np.random.default_rng(7), source, source, 16, ScannerRanges()) for _ in range(2)
     ]
-    assert cubes[0].features.shape == (8, 16, 16, 16)
+    assert cubes[0].features.shape == (9, 16, 16, 16)
     assert cubes[0].target.shape == (2, 16, 16, 16)
     assert np.isfinite(cubes[0].features).all()
     np.testing.assert_array_equal(cubes[0].features, cubes[1].features)
@@ -50,7 +50,7 @@ def test_what_can_be_missing_is_missing_now_and_then() -> None:
     """Some cubes have no guide, most have one."""
     ranges = replace(ScannerRanges(), missing=0.5)
     seen = [
-        bool(draw_cube(np.random.default_rng(seed), REAL, REAL, 16, ranges).features[4].any())
+        bool(draw_cube(np.random.default_rng(seed), REAL, REAL, 16, ranges).features[5].any())
         for seed in range(24)
     ]
     assert 4 < sum(seen) < 20

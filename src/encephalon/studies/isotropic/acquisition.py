@@ -86,7 +86,7 @@ def find_acquisition(
     distance = sizes.pop(axis)
     in_plane = (sizes[0], sizes[1])
     _require_thick(image, axis, distance, in_plane, options)
-    remarks = Remarks(image.name)
+    remarks = Remarks(image.source.name if image.source else image.name)
     thickness = slice_thickness(distance, options, header or {}, remarks)
     measured = measured_slices(image.data, axis, remarks)
     if max(in_plane) > (1 + TOLERANCE) * min(in_plane):

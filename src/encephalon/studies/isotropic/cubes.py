@@ -10,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encephalon.studies.isotropic.features import make_features
+from encephalon.geometry import Affine, Grid
+from encephalon.studies.isotropic.features import Scale, make_features
+from encephalon.studies.isotropic.guided import guided
 from encephalon.studies.isotropic.painting import paint_pair
+from encephalon.studies.isotropic.problem import Problem, Stack
 from encephalon.transforms import intensity
 from encephalon.transforms.labels import LARGEST_BRAIN_LABEL
 from encephalon.transforms.ranges import ScannerRanges, SpatialRanges
@@ -33,6 +36,8 @@ MARGIN = 8
 PLACEMENT = SpatialRanges(rotation=25.0, scaling=0.15, shear=0.05, warp=2.0, any_orientation=1.0)
 #: Weight of background voxels, where hardly anything can be wrong.
 BACKGROUND = 0.1
+#: Sources are normalised already.
+AS_IT_IS = Scale(0.0, 1.0)
 #: Share of cubes whose middle is brain, among those of whole heads.
 BRAIN = 0.85
 #: Intensity, in units of the scan's range, above which a voxel counts as foreground.
@@ -56,12 +61,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Cube:
-    """Features (8, N, N, N), the truth and the voxels' weights (2, N, N, N), and the operator."""
+    """Features (9, N, N, N), and the truth and the voxels' weights (2, N, N, N)."""
 
     features: Float
     target: Float
-    operator: SliceOperator
-    slices: Float
 
 
 def draw_cube(
@@ -107,7 +110,7 @@ def _painted(
 def _cut(
     rng: np.random.Generator, source: Source, shape: tuple[int, int, int], ranges: ScannerRanges
 ) -> tuple[Float, Float]:
-    """Scan and guide of real voxels, in any orientation; the guide moved in half of the draws."""
+    """Scan and guide of real voxels, in any orientation; the guide moved in some."""
     assert source.scans is not None
     order = rng.permutation(3)
     sizes = np.asarray(shape)[np.argsort(order)]
@@ -118,7 +121,7 @@ def _cut(
     )
     points = grid + torch.as_tensor(low, dtype=torch.float32)
     scan = _values(source.scans[0], low.astype(int), sizes)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         moved = points @ _turn(rng, ranges).T
         moved = moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + _shift(rng, ranges)
         volume = torch.as_tensor(source.scans[1].astype(np.float32))
@@ -127,7 +130,7 @@ def _cut(
         guide = _values(source.scans[1], low.astype(int), sizes)
     flips = tuple(slice(None, None, int(step)) for step in rng.choice([-1, 1], 3))
     scan, guide = (image.transpose(order)[flips] for image in (scan, guide))
-    if rng.random() < 0.3:  # other contrasts than those that were scanned
+    if rng.random() < 0.1:  # other contrasts than those that were scanned
         guide = guide.max() - guide
     power = np.exp(rng.normal(0, 0.15, 2))
     return _powered(scan, power[0]), _powered(guide, power[1])
@@ -190,11 +193,24 @@ def _scanned(
         lines[: int(rng.integers(1, len(lines)))] = False
     absent = rng.random() < ranges.missing
     given = None if absent else _spoilt(rng, guide, ranges)
-    features = make_features(slices, operator, given, coverage)
+    problem = make_problem(slices, operator, given, coverage)
+    features = make_features(problem, guided(problem), AS_IT_IS, AS_IT_IS)
     middle = slice(MARGIN, MARGIN + size)
     weight = np.where(truth > level + FOREGROUND, 1.0, BACKGROUND).astype(np.float32)
     target = np.stack([truth, weight])[..., middle]
-    return Cube(features[..., middle], target, operator, slices)
+    return Cube(features[..., middle], target)
+
+
+def make_problem(
+    slices: Float,
+    operator: SliceOperator,
+    guide: Float | None,
+    coverage: NDArray[np.bool_],
+) -> Problem:
+    """The problem of one cube, voxels of 1 mm."""
+    i, j = slices.shape[:2]
+    grid = Grid((i, j, operator.matrix.shape[1]), Affine.from_spacing(1.0))
+    return Problem((Stack(slices, grid, operator),), 2, guide, None if guide is None else coverage)
 
 
 def draw_operator(rng: np.random.Generator, voxels: int, ranges: ScannerRanges) -> SliceOperator:

@@ -124,9 +124,7 @@ def stress_table(stressed: Sequence[Standing]) -> Html:
             "condition": each.condition,
             "same": _gain(each, SAME),
             "alone": _gain(each, T2W_ONLY),
-            "contrast": each.metrics["lesion_kept"].mean
-            if each.metrics["lesion_kept"].n
-            else None,
+            "contrast": each.metrics["lesion_kept"].mean if each.metrics["lesion_kept"].n else None,
         }
         for each in totals
     ]

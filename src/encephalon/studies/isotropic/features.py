@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network sees of a thick-slice scan and its guide: the same in training and prediction."""
+"""What the network sees of a problem: the same in training and in prediction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.transforms.slices import SliceOperator
+from encephalon.studies.isotropic.problem import Estimate, Problem
 
 __all__ = ["CHANNELS", "Scale", "make_features"]
 
@@ -18,18 +18,15 @@ Float = NDArray[np.float32]
 #: The channels, in order.
 CHANNELS = (
     "interpolated scan",
-    "detail that the guide foretells",
-    "guide",
-    "guide as the slices would show it",
-    "1 where there is a guide",
+    "what the guided method adds to it",
+    "standard deviation of the guided method",
+    "T1w",
+    "T1w as the slices would show it",
+    "1 where there is a T1w",
     "distance from the nearest slice, 0 to 1",
     "logarithm of the voxels between slices",
     "logarithm of the voxels in a slice",
 )
-#: Standard deviation of the window in which scan and guide are compared, voxels, and the variance
-#: below which the guide shows nothing, in squares of its range: best of 1 to 5 and of 0.001 and
-#: 0.01 on real pairs, where they change PSNR by 0.1 dB.
-WINDOW, FLAT = 2.0, 1e-2
 #: The intensities that become 0 and 1, as published (spec baby-ai, section 3).
 PERCENTILES = (1.0, 99.0)
 
@@ -71,47 +68,27 @@ class Scale:
 
 
 def make_features(
-    slices: Float,
-    operator: SliceOperator,
-    guide: Float | None = None,
-    coverage: NDArray[np.bool_] | None = None,
+    problem: Problem, start: Estimate, scale: Scale, guide_scale: Scale | None
 ) -> Float:
-    """The channels (8, I, J, K) for normalised `slices` (I, J, S) and a normalised guide (I, J, K).
+    """The channels (9, I, J, K) of a problem that the guided method has solved as `start`.
 
-    `coverage` (I, J, K) is False where the guide was not acquired; without a guide its channels
-    are 0. The guide as the slices would show it lets the network see what they hide of it.
+    Intensities are normalised by `scale`, those of the T1w by `guide_scale`. Where no T1w was
+    acquired its channels are 0. The T1w as the slices would show it lets the network see what they
+    hide of it.
     """
-    voxels = operator.matrix.shape[1]
-    features = np.zeros((len(CHANNELS), *slices.shape[:2], voxels), np.float32)
-    features[0] = operator.interpolate(slices)
-    if guide is not None:
+    operator = problem.stack.operator
+    features = np.zeros((len(CHANNELS), *problem.grid.shape), np.float32)
+    features[0] = operator.interpolate(scale.normalise(problem.stack.slices))
+    features[1] = scale.normalise(start.image) - features[0]
+    if start.deviation is not None:
+        features[2] = start.deviation / np.float32(scale.span)
+    if problem.guide is not None and guide_scale is not None:
+        coverage = problem.coverage
         covered = np.float32(1) if coverage is None else coverage.astype(np.float32)
-        features[2] = guide * covered
-        sliced = operator.slice(features[2])
-        features[3] = operator.interpolate(sliced) * covered
-        slope = operator.interpolate(local_slope(slices, sliced, operator.ratio))
-        features[1] = slope * (features[2] - features[3]) * covered
-        features[4] = covered
-    features[5] = np.minimum(2 * np.abs(operator.place()), 1).astype(np.float32)
-    features[6] = np.log(operator.ratio)
-    features[7] = np.log(operator.thickness / operator.voxel_size)
+        features[3] = guide_scale.normalise(problem.guide) * covered
+        features[4] = operator.interpolate(operator.slice(features[3])) * covered
+        features[5] = covered
+    features[6] = np.minimum(2 * np.abs(operator.place()), 1).astype(np.float32)
+    features[7] = np.log(operator.ratio)
+    features[8] = np.log(operator.thickness / operator.voxel_size)
     return features
-
-
-def local_slope(slices: Float, guide: Float, ratio: float) -> Float:
-    """The slope of `slices` on the guide as the slices show it, both (I, J, S), around each voxel.
-
-    Linear regression in a Gaussian window, as in the guided filter (He et al. 2013); near 0 where
-    the guide shows nothing. `ratio` is the distance of the slices in voxels.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    widths = (WINDOW, WINDOW, max(WINDOW / ratio, 0.3))
-
-    def mean(values: Float) -> Float:
-        return np.asarray(gaussian_filter(values, widths, mode="nearest", truncate=2.5))
-
-    scan_mean, guide_mean = mean(slices), mean(guide)
-    shared = mean(slices * guide) - scan_mean * guide_mean
-    spread = mean(guide * guide) - guide_mean * guide_mean
-    return np.asarray(shared / (np.maximum(spread, 0) + FLAT), np.float32)

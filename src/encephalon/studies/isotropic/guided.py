@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.studies.isotropic.agreement import agreeing
 from encephalon.studies.isotropic.guided_detail import Guide, Scene, details
 from encephalon.studies.isotropic.guided_edges import smoothing
 from encephalon.studies.isotropic.guided_practice import practices, spread_error, weigh
 from encephalon.studies.isotropic.problem import Estimate, Problem
-from encephalon.studies.isotropic.reconstruct import agreeing
 
 __all__ = ["guided"]
 

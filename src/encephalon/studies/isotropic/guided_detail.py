@@ -214,7 +214,6 @@ def _solved(matrix: dict[tuple[int, int], Float], values: list[Float]) -> list[F
 
 def between(operator: SliceOperator) -> NDArray[np.float64]:
     """Weights (voxels, slices) that read a field of the slices linearly between their middles."""
-    voxels = np.arange(operator.matrix.shape[1])[:, None] * operator.voxel_size
-    places = np.clip(voxels, operator.middles.min(), operator.middles.max())
-    share = np.clip(1 - np.abs(places - operator.middles[None]) / operator.distance, 0, None)
-    return np.asarray(share / np.maximum(share.sum(axis=1, keepdims=True), 1e-12))
+    voxels = np.arange(operator.matrix.shape[1]) * operator.voxel_size
+    columns = [np.interp(voxels, operator.middles, line) for line in np.eye(len(operator.middles))]
+    return np.stack(columns, axis=1)

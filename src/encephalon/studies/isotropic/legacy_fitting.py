@@ -34,8 +34,8 @@ def fit_legacy(
 ) -> Fitted:
     """Train as published: the weights with the smallest validation loss are the result.
 
-    Raises RunError for a part without rows, and RecipeError, TableError, ContentError or ModelError for what cannot be
-    trained.
+    Raises RunError for a part without rows, and RecipeError, TableError, ContentError or ModelError
+    for what cannot be trained.
     """
     check_legacy_recipe(recipe)
     settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)

@@ -28,6 +28,7 @@ from encephalon.studies.isotropic.problem import Estimate, Method, Problem
 from encephalon.studies.isotropic.quality import judge, values
 from encephalon.studies.isotropic.reconstruct import NetworkMethod
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
+from encephalon.studies.isotropic.stacking import unmeasured
 from encephalon.studies.isotropic.stacks import combine
 from encephalon.tables.samples import Sample
 
@@ -72,7 +73,7 @@ class IsotropicPredictor:
     runtime: Runtime
     settings: IsotropicSettings
     options: PredictOptions
-    evaluation: EvaluationOptions = EvaluationOptions()
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     notice: str = RESEARCH_ONLY
     outputs: Mapping[str, OutputKind] = field(init=False)
 
@@ -135,7 +136,13 @@ class IsotropicPredictor:
     def reconstruct(self, problem: Problem) -> Estimate:
         """The estimate of the chosen method, from all stacks where there are several."""
         estimate = self.method(problem)
-        return combine(problem, estimate) if len(problem.stacks) > 1 else estimate
+        if len(problem.stacks) > 1:
+            estimate = combine(problem, estimate)
+        beyond = unmeasured(problem.stack.operator)
+        for volume in (estimate.image, estimate.deviation):
+            if volume is not None:
+                volume[..., beyond] = 0
+        return estimate
 
     def _images(
         self, scan: Image, problem: Problem, estimate: Estimate, placement: Placement | None

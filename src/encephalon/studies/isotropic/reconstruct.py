@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a problem to an isotropic volume by the trained network, made to agree with the slices."""
+"""From a problem to an isotropic volume by the trained network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from encephalon.inference.runtimes import Runtime
 from encephalon.inference.tiles import run_tiled
+from encephalon.studies.isotropic.agreement import agreeing
 from encephalon.studies.isotropic.features import Scale, make_features
+from encephalon.studies.isotropic.guided import guided
 from encephalon.studies.isotropic.problem import Estimate, Problem
-from encephalon.transforms.slices import SliceOperator
 
-__all__ = ["NetworkMethod", "agreeing", "consistency"]
+__all__ = ["NetworkMethod", "tile_sizes"]
 
 Float = NDArray[np.float32]
 
@@ -28,8 +29,6 @@ HALO = 12
 EMPTY = 0.02
 #: Standard deviations of a Laplace distribution per scale parameter.
 DEVIATIONS = 2**0.5
-#: How often intensities below what the scan holds are cut off and the slices restored.
-ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class NetworkMethod:
     Attributes
     ----------
     runtime
-        The opened graph: features (B, 8, I, J, K) to image and log error (B, 2, I, J, K).
+        The opened graph: features (B, 9, I, J, K) to image and log error (B, 2, I, J, K).
     deviation_scale
         See `IsotropicSettings`.
     multiple
@@ -51,23 +50,21 @@ class NetworkMethod:
     multiple: int = 8
 
     def __call__(self, problem: Problem) -> Estimate:
-        """The estimate of the first stack, guided by the T1w where there is one."""
-        stack, operator = problem.stack, problem.stack.operator
-        scale = Scale.of(stack.slices, "the T2w")
-        guide = problem.guide
-        if guide is not None:
-            inside = guide if problem.coverage is None else guide[problem.coverage]
-            guide = Scale.of(inside, "the T1w").normalise(guide)
-        slices = scale.normalise(stack.slices)
-        features = make_features(slices, operator, guide, problem.coverage)
-        image, spread = self._answer(features)
+        """The estimate of the first stack: that of the guided method, refined."""
+        stack = problem.stack
+        scale, guide_scale = Scale.of(stack.slices, "the T2w"), None
+        if problem.guide is not None:
+            inside = problem.guide
+            inside = inside if problem.coverage is None else inside[problem.coverage]
+            guide_scale = Scale.of(inside, "the T1w")
+        image, spread = self._answer(make_features(problem, guided(problem), scale, guide_scale))
         deviation = np.exp(spread) * np.float32(DEVIATIONS * self.deviation_scale * scale.span)
-        return Estimate(agreeing(scale.restore(image), stack.slices, operator), deviation)
+        return Estimate(agreeing(scale.restore(image), stack.slices, stack.operator), deviation)
 
     def _answer(self, features: Float) -> Float:
-        """Image and log error (2, I, J, K); the interpolation where there is nothing to correct."""
+        """Image and log error (2, I, J, K); the start where there is nothing to correct."""
         answer = np.empty((2, *features.shape[1:]), np.float32)
-        answer[0] = features[0]
+        answer[0] = features[0] + features[1]
         answer[1] = np.log(1e-3)
         box = _box(features[0] > EMPTY, HALO)
         part = features[(slice(None), *box)]
@@ -90,20 +87,6 @@ def tile_sizes(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
         edge = -(-size // tiles) + (2 * HALO if tiles > 1 else 0)
         sizes.append(-(-edge // multiple) * multiple)
     return tuple(sizes)
-
-
-def agreeing(image: Float, slices: Float, operator: SliceOperator) -> Float:
-    """`image` (I, J, K) made to have these `slices`, and nothing darker than the scan ever is."""
-    floor = np.float32(min(0.0, float(slices.min())))
-    for _ in range(ROUNDS):
-        image = np.maximum(operator.consistent(image, slices), floor)
-    return image
-
-
-def consistency(image: Float, slices: Float, operator: SliceOperator) -> float:
-    """NRMSE of the re-sliced image against the slices: 0 where they are the same."""
-    error = float(np.linalg.norm(operator.slice(image) - slices))
-    return error / max(float(np.linalg.norm(slices)), 1e-12)
 
 
 def _box(inside: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:

@@ -75,7 +75,7 @@ class IsotropicSettings(Section):
         was not trained on scatter as it says.
     """
 
-    patch: int = Field(default=40, ge=16, multiple_of=8)
+    patch: int = Field(default=32, ge=16, multiple_of=8)
     real_share: float = Field(default=0.4, ge=0, le=1)
     scanner: ScannerRanges = ScannerRanges()
     validation_samples: int = Field(default=48, gt=0)

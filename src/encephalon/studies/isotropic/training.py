@@ -35,7 +35,7 @@ class IsotropicTask:
         self.validation = list(validation)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Features (B, 8, N, N, N), and truths with their weights (B, 2, N, N, N)."""
+        """Features (B, 9, N, N, N), and truths with their weights (B, 2, N, N, N)."""
         rng = np.random.default_rng([self.training.seed, TRAINING, number])
         cubes = [self._cube(rng) for _ in range(self.training.batch_size)]
         return _stacked([c.features for c in cubes]), _stacked([c.target for c in cubes])
@@ -48,7 +48,7 @@ class IsotropicTask:
 
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """PSNR in the foreground (dB) and its gain over the interpolation, on fixed draws."""
+        """PSNR in the foreground (dB) and its gain over the guided method, on fixed draws."""
         gains, scores, losses = [], [], []
         for index in range(self.settings.validation_samples):
             rng = np.random.default_rng([self.training.seed, VALIDATION, index])
@@ -59,7 +59,8 @@ class IsotropicTask:
             truth, inside = cube.target[0], cube.target[1] == 1
             if inside.any():
                 error = float(np.mean((answer[0] - truth)[inside] ** 2))
-                base = float(np.mean((cube.features[0] - truth)[inside] ** 2))
+                start = cube.features[0] + cube.features[1]
+                base = float(np.mean((start - truth)[inside] ** 2))
                 losses.append(error)
                 scores.append(-10 * np.log10(max(error, 1e-12)))
                 gains.append(scores[-1] + 10 * np.log10(max(base, 1e-12)))
