@@ -58,9 +58,10 @@ weights: $(VENV)/.dev
 	$(BIN)/python tools/package_model.py runs/brain-extraction \
 	  --card tools/cards/brain-extraction.toml --scores runs/accuracy/scores/summary.json
 
-# First on painted heads alone, then, shortly, with real pairs among them.
-GENTLY := --set training.start_from=runs/isotropic-base --set training.epochs=3 \
-  --set training.learning_rate=1e-3 --set study.real_share=0.85
+# First on painted heads alone, then, shortly, with real pairs among them. Some of these were
+# resampled from thick slices themselves.
+GENTLY := --set training.start_from=runs/isotropic-base --set training.epochs=4 \
+  --set training.learning_rate=1e-3 --set study.real_share=0.85 --set study.scanner.resampled=0.2
 
 isotropic-weights: $(VENV)/.dev
 	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" -o runs/isotropic-base.csv

@@ -67,3 +67,9 @@ def test_mirrored_twice_is_where_it_was() -> None:
     assert np.linalg.det(once.affine.matrix) < 0 < np.linalg.det(image.affine.matrix)
     assert once.grid.centre == pytest.approx(image.grid.centre, abs=1.0)
     assert mirrored(once).affine.is_close(image.affine, 0.2)
+
+
+def test_coarse_voxels_are_compared_as_well() -> None:
+    """A window of 3 mm on voxels of 4 mm would hold one voxel, in which nothing varies."""
+    coarse = [Image(scan.data, Affine.from_spacing(4.0)) for scan in (painted("t2"), painted("t1"))]
+    assert likeness(coarse[0], coarse[1], IDENTITY) > 0.5

@@ -228,6 +228,13 @@ def test_voxels_know_their_place_between_the_slices() -> None:
     assert distance[11] == pytest.approx(1)
 
 
+def test_voxels_know_where_they_are_and_the_slice_beside_them() -> None:
+    """Voxels of 2 mm, two a slice; beyond the last slice it is still the nearest."""
+    operator = SliceOperator.of(SliceProfile(), 4.0, [1.0, 5.0], 6, 2.0)
+    assert operator.places.tolist() == [0, 2, 4, 6, 8, 10]
+    assert operator.nearest.tolist() == [0, 0, 1, 1, 1, 1]
+
+
 def test_a_single_slice_is_spread_over_all_voxels() -> None:
     """Nothing else is known, so its value holds everywhere."""
     operator = SliceOperator.of(SliceProfile(), 4.0, 6.0, 12, 1.0)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,10 @@ from encephalon.cli import flags
 from encephalon.cli.console import Console
 from encephalon.cli.phantom import write_phantom
 
-PHANTOM = "phantom.nii.gz"
+if TYPE_CHECKING:
+    from encephalon.api import Model
+
+PHANTOM, HEADS = "phantom.nii.gz", "heads"
 
 
 def demo(
@@ -29,18 +32,19 @@ def demo(
     quiet: flags.Quiet = False,
     as_json: flags.AsJson = False,
 ) -> None:
-    """Writes a mask, its JSON sidecar and an HTML report with pictures, and says where they are.
+    """Writes the result (a mask), its JSON sidecar and a report with pictures, and says where.
 
     \b
     Example:
         encephalon demo --image scan.nii.gz
+        encephalon demo --model isotropic
     """
     from encephalon.api import load_model
     from encephalon.cli.prediction import do
 
     console = Console(verbose, quiet, as_json)
     loaded = load_model(model, device=device, threads=threads, offline=True)
-    scan = image if image is not None else write_phantom(output / PHANTOM, overwrite=overwrite)
+    scan = image if image is not None else _made_up(loaded, output, overwrite)
     console.say(f"scan: {scan}")
     work = loaded.plan([scan], output, overwrite=overwrite)
     result = do(console, loaded, work)
@@ -49,3 +53,13 @@ def demo(
             if path.exists():
                 console.say(f"{kind}: {path}\nsidecar: {one.sidecars[kind]}")
     raise typer.Exit(result.exit_code)
+
+
+def _made_up(model: Model, output: Path, overwrite: bool) -> Path:
+    """A head phantom for the model: one scan, or thick slices with a T1w where it takes both."""
+    if "t1w" not in model.columns.inputs:
+        return write_phantom(output / PHANTOM, overwrite=overwrite)
+    from encephalon.studies.isotropic.phantom import write_heads
+
+    write_heads(output / HEADS, subjects=1, overwrite=overwrite)
+    return output / HEADS

@@ -12,12 +12,12 @@ import typer
 
 from encephalon.errors import UsageError
 
-# What the verbs themselves take, by the names of their flags.
 # The options of studies that have flags of their own.
 _OF_STUDIES = (
     *("border", "csf", "threshold", "largest", "fill", "rotate", "block", "save"),
     *("method", "spacing", "thickness", "gap", "axis", "profile", "registration"),
 )
+# What the verbs themselves take, by the names of their flags.
 _OWN = {"model", "table", "output", "device", "threads", "offline", "overwrite", "progress"}
 
 

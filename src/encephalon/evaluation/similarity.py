@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from encephalon.errors import GeometryError
 from encephalon.evaluation.overlap import same_shape
 from encephalon.evaluation.structural import WINDOW, structural_means
+from encephalon.geometry import bounding_box
 
 __all__ = [
     "Similarity",
@@ -226,13 +227,9 @@ def _padded(volume: NDArray[np.float32]) -> NDArray[np.float32]:
 def _box(inside: Mask, margin: int) -> tuple[slice, ...]:
     """The box around what is true and `margin` voxels more, in which a cube always has room."""
     found = []
-    for axis, size in enumerate(inside.shape):
-        others = tuple(other for other in range(inside.ndim) if other != axis)
-        hit = np.flatnonzero(inside.any(axis=others))
-        first, last = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 0)
-        low, high = max(0, first - margin), min(size, last + margin)
-        low = max(0, min(low, size - WINDOW))
-        found.append(slice(low, min(size, max(high, low + WINDOW))))
+    for part, size in zip(bounding_box(inside, margin), inside.shape, strict=True):
+        low = max(0, min(part.start, size - WINDOW))
+        found.append(slice(low, min(size, max(part.stop, low + WINDOW))))
     return tuple(found)
 
 

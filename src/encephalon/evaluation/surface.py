@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
 from encephalon.evaluation.overlap import as_mask, same_shape
+from encephalon.geometry import bounding_box
 
 __all__ = ["SurfaceDistances", "assd", "hd95", "surface_distances", "surface_points"]
 
@@ -105,7 +106,8 @@ def surface_points(mask: NDArray[Any], spacing: Sequence[float] | None = None) -
     """
     inside = as_mask(mask)
     steps = _checked_spacing(inside.ndim, spacing)
-    box, corner = _bounding_box(inside)
+    place = bounding_box(inside)
+    box, corner = inside[place], np.array([part.start for part in place], dtype=np.int64)
     padded = np.pad(box, 1, constant_values=False)
     deep = box.copy()
     for axis in range(box.ndim):
@@ -114,15 +116,6 @@ def surface_points(mask: NDArray[Any], spacing: Sequence[float] | None = None) -
             window[axis] = slice(start, start + box.shape[axis])
             deep &= padded[tuple(window)]
     return (np.argwhere(box & ~deep) + corner) * steps
-
-
-def _bounding_box(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    slices = []
-    for axis in range(inside.ndim):
-        others = tuple(other for other in range(inside.ndim) if other != axis)
-        filled = np.flatnonzero(inside.any(axis=others))
-        slices.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 0))
-    return inside[tuple(slices)], np.array([part.start for part in slices], dtype=np.int64)
 
 
 def _nearest(points: _Distances, others: _Distances) -> _Distances:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from encephalon.geometry.affine import Affine, Grid, checked
+from encephalon.geometry.boxes import bounding_box
 from encephalon.geometry.conform import conform, conform_grid, unconform
 from encephalon.geometry.orientation import orient, reorient_like
 from encephalon.geometry.resample import is_aligned, resample, resample_aligned
@@ -11,6 +12,7 @@ from encephalon.geometry.resample import is_aligned, resample, resample_aligned
 __all__ = [
     "Affine",
     "Grid",
+    "bounding_box",
     "checked",
     "conform",
     "conform_grid",

@@ -44,8 +44,8 @@ class SliceUNet(nn.Module):
 
     Full resolution from the first layer to the last, and the interpolated scan with what a method
     without weights adds to it (channels 0 and 1) as a skip around all of it: an untrained network
-    returns their sum. Skips inside are added,
-    not concatenated, which makes a full-resolution decoder affordable on two CPU cores.
+    returns their sum. Skips inside are added, not concatenated, which makes a full-resolution
+    decoder affordable on two CPU cores.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from encephalon.errors import UsageError
 from encephalon.recipes.faults import describe, full_stop
 from encephalon.recipes.schema import Section
 
-__all__ = ["ask"]
+__all__ = ["ask", "listed"]
 
 Options = TypeVar("Options", bound=Section)
 
@@ -24,3 +24,11 @@ def ask(schema: type[Options], given: Mapping[str, Any], model: str) -> Options:
     except ValidationError as error:
         message = f"Options of the model {model!r}: {describe(error, schema)}"
         raise UsageError(full_stop(message)) from error
+
+
+def listed(value: Any) -> Any:
+    """One word, or several between commas or blanks, as a tuple of words; anything else as it is.
+
+    For the fields of options that take several names, before they are checked.
+    """
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

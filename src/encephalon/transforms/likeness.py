@@ -25,6 +25,8 @@ Float = NDArray[np.float32]
 SPACING = 1.5
 #: Standard deviation of the window within which one scan should be linear in the other, mm.
 WINDOW = 3.0
+#: The least standard deviation of that window, voxels, for scans that are coarse all over.
+LEAST_VOXELS = 1.2
 #: Voxels nearer to the air than this, mm, are left out: outlines of all heads are alike.
 RIM = 8.0
 #: Standard deviation, in units of the bright tissue, below which a window shows nothing but noise.
@@ -44,7 +46,9 @@ def likeness(fixed: Image, moving: Image, matrix: Affine) -> float:
     if not inner.any():
         return 0.0
     here, there = _bright(scan.data, inner), _bright(np.nan_to_num(other), inner)
-    widths = [WINDOW / edge if edge < WINDOW else 0.0 for edge in scan.spacing]
+    # A window must span voxels, or nothing varies within it.
+    window = max(WINDOW, LEAST_VOXELS * min(scan.spacing))
+    widths = [window / edge if edge < window else 0.0 for edge in scan.spacing]
     return _explained(here, there, inner, widths)
 
 

@@ -138,6 +138,9 @@ class ScannerRanges:
         Probability of no guide, of one that shows something else, of one that ends within the cube.
     lesion
         Probability of something that only one of the two scans shows.
+    resampled
+        Probability that both scans were acquired with thick slices, and resampled, before: then
+        there is no detail across the slices to bring back, and the guide shows that.
     """
 
     # Recipes are read through pydantic, which finds here that unknown keys are refused.
@@ -155,3 +158,4 @@ class ScannerRanges:
     wrong: float = 0.06
     cut: float = 0.08
     lesion: float = 0.3
+    resampled: float = 0.0

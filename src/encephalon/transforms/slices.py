@@ -195,6 +195,16 @@ class SliceOperator:
         """Voxels from one slice to the next."""
         return self.distance / self.voxel_size
 
+    @property
+    def places(self) -> Matrix:
+        """Where the centres of the voxels lie, (voxels,) mm, as `middles` says it of the slices."""
+        return np.asarray(np.arange(self.matrix.shape[1]) * self.voxel_size)
+
+    @property
+    def nearest(self) -> NDArray[np.intp]:
+        """For each voxel the slice whose middle is nearest, (voxels,)."""
+        return np.asarray(np.abs(self.places[:, None] - self.middles[None]).argmin(axis=1))
+
     def slice(self, volume: NDArray[Any]) -> Float:
         """What the scanner would measure of `volume` (I, J, K): (I, J, slices)."""
         return along(self.matrix, volume)

@@ -47,6 +47,12 @@ def test_a_plane_is_found_in_an_oblique_scan(oblique: Affine) -> None:
         find_acquisition(image, PredictOptions(axis="axial"))
 
 
+def test_an_axis_that_the_voxels_contradict_is_named() -> None:
+    """The way out is another word, not another scan."""
+    with pytest.raises(GeometryError, match=r"give another --axis than axial, .* across axis j"):
+        find_acquisition(scan((1.0, 4.0, 1.0)), PredictOptions(axis="axial"))
+
+
 def test_two_coarse_axes_need_a_word() -> None:
     """Nothing tells which one the slices lie across."""
     image = scan((1.0, 3.0, 3.0))

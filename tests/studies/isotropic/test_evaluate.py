@@ -9,18 +9,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from encephalon.errors import ContentError, OutputExistsError, TableError
+from encephalon.errors import ContentError, OutputExistsError, TableError, UsageError
 from encephalon.geometry import Affine
 from encephalon.io import Image, write_image
 from encephalon.studies.isotropic.baselines import METHODS
 from encephalon.studies.isotropic.evaluate import Evaluation, evaluate_table
 from encephalon.studies.isotropic.evaluation_options import EvaluationOptions
+from encephalon.studies.isotropic.legacy_settings import LegacyOptions
 from encephalon.studies.isotropic.problem import Estimate, Method, Problem
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.tables import Columns
@@ -264,6 +265,14 @@ def test_a_method_that_fails_is_listed_and_tried_again(table: Path) -> None:
     assert scores(table)["s0", "normal", "cubic"]["psnr_foreground"]
     assert "lost its weights" in scores(table)["s0", "normal", "network"]["error"]
     assert not list((table.parent / "out").glob("cells/*"))
+
+
+def test_a_legacy_model_is_refused(table: Path) -> None:
+    """It takes nothing but its atlas grid, and a page without it must not bear its name."""
+    model = Loaded(SimpleNamespace(name="baby-ai", options=LegacyOptions()))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'baby-ai' works on its atlas grid alone"):
+        evaluate_table(model, table, table.parent / "out")
+    assert not (table.parent / "out").exists()
 
 
 def test_nothing_scored_is_an_error(table: Path) -> None:

@@ -12,11 +12,12 @@ from encephalon.studies.isotropic.evidence import (
     gather,
     head_of,
     intensity_range,
-    nearest_slices,
     residual,
 )
 from encephalon.studies.isotropic.problem import Estimate
 from encephalon.studies.isotropic.quality import judge
+from encephalon.studies.isotropic.stacking import unmeasured
+from encephalon.transforms.slices import SliceOperator
 from tests.studies.isotropic.thick_head import estimate, guide, problem, truth
 
 
@@ -48,6 +49,21 @@ def test_uncertainty_counts_the_head_alone() -> None:
     assert gather(one, estimate(one, 1e4)).uncertain == 1
 
 
+def test_what_lies_beyond_the_slices_is_not_compared() -> None:
+    """Slices left out at an end leave voxels of 0 there, about which two methods cannot differ."""
+    whole = problem()
+    stack, operator = whole.stack, whole.stack.operator
+    some = SliceOperator(operator.matrix[3:], operator.middles[3:], 1.0, operator.thickness)
+    one = replace(whole, stacks=(replace(stack, slices=stack.slices[..., 3:], operator=some),))
+    image = np.where(unmeasured(some), 0, truth()).astype(np.float32)
+    other = some.interpolate(stack.slices[..., 3:])
+    cut = gather(one, Estimate(image), other=other).disagreement
+    plain = gather(whole, Estimate(truth()), other=operator.interpolate(stack.slices)).disagreement
+    assert cut is not None
+    assert plain is not None
+    assert cut < 1.5 * plain
+
+
 def test_a_t1w_given_as_t2w_is_noticed() -> None:
     """The same contrast twice correlates, a true pair does not."""
     one = problem()
@@ -75,11 +91,6 @@ def test_methods_that_differ_by_a_constant_disagree_by_it() -> None:
     other = (truth() + 0.25 * (high - low)).astype(np.float32)
     found = gather(one, estimate(one), other=other)
     assert found.disagreement == pytest.approx(0.25, abs=1e-3)
-
-
-def test_the_nearest_slice_of_each_voxel() -> None:
-    """Four voxels a slice."""
-    assert nearest_slices(problem()).tolist() == [n // 4 for n in range(36)]
 
 
 def test_empty_and_negative_slices_break_nothing() -> None:

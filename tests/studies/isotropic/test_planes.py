@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine
-from encephalon.studies.isotropic.evidence import nearest_slices
 from encephalon.studies.isotropic.planes import find_planes
 from tests.studies.isotropic.thick_head import SHAPE, problem, truth
 
@@ -42,8 +41,8 @@ def test_slices_and_volumes_are_cut_alike() -> None:
     """What a matrix makes of the slices looks as if the whole volume had been made first."""
     one = problem(affine=_affine((1, 2, 0), (-1, 1, 1)))
     planes, slices = find_planes(one), one.stack.slices
-    matrix = np.eye(slices.shape[2])[nearest_slices(one)]
-    whole = slices[..., nearest_slices(one)]
+    matrix = np.eye(slices.shape[2])[one.stack.operator.nearest]
+    whole = slices[..., one.stack.operator.nearest]
     for quick, slow in zip(planes.between(matrix, slices), planes.of(whole), strict=True):
         np.testing.assert_allclose(quick, slow, rtol=1e-6)
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from encephalon.errors import InputError
 from encephalon.geometry import Affine
 from encephalon.io import Image, read_image, write_image
 from encephalon.studies.isotropic.agreement import agreeing, consistency
+from encephalon.studies.isotropic.guided import guided
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
 from encephalon.studies.isotropic.reconstruct import HALO, TILE, NetworkMethod, tile_sizes
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
@@ -53,6 +55,18 @@ def test_the_deviation_is_in_units_of_the_input() -> None:
     assert np.median(deviation) == pytest.approx(2 * 2**0.5 * 0.05 * (high - low), rel=1e-3)
 
 
+def test_a_network_without_trust_changes_nothing() -> None:
+    """The result is then that of the guided method."""
+
+    class Wild(Standing):
+        def run(self, given: Any) -> list[np.ndarray]:
+            return [answer + 0.3 for answer in super().run(given)]
+
+    given = problem()
+    image = NetworkMethod(Wild(), trust=0.0)(given).image
+    np.testing.assert_allclose(image, guided(given).image, atol=0.5)
+
+
 def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network without a reach answers the same in one tile and in many."""
     whole = NetworkMethod(Standing())(problem()).image
@@ -81,6 +95,16 @@ def test_nothing_becomes_darker_than_the_scan() -> None:
     assert image.min() >= 0
     negative = given.stack.slices - 100
     assert agreeing(rough, negative, given.stack.operator).min() < 0
+
+
+def test_a_speck_in_the_dark_lights_up_no_gap() -> None:
+    """What a dark slice has too much or too little says nothing of voxels that no slice sees."""
+    given = problem(ratio=3, thickness=1)
+    operator = given.stack.operator
+    slices = given.stack.slices.copy()
+    slices[slices == 0] = np.random.default_rng(0).uniform(0, 1e-4, np.count_nonzero(slices == 0))
+    image = agreeing(operator.interpolate(slices), slices, operator)
+    assert image.max() < 1.2 * slices.max()
 
 
 def _predictor(**options: Any) -> IsotropicPredictor:
@@ -121,6 +145,14 @@ def test_only_the_images_that_were_asked_for_are_made(tmp_path: Path) -> None:
     assert list(predictor.outputs) == ["t2w"]
     prediction = predictor.predict(predictor.read(Sample("a", {"t2w": path})))
     assert list(prediction.images) == ["t2w"]
+
+
+def test_a_result_without_any_image_is_none(tmp_path: Path) -> None:
+    """The T1w alone was asked for, and there is none."""
+    path, _ = _thick(tmp_path)
+    predictor = _predictor(save="t1w")
+    with pytest.raises(InputError, match="nothing but the T1w was to be written"):
+        predictor.predict(predictor.read(Sample("a", {"t2w": path})))
 
 
 def test_the_result_does_not_depend_on_how_the_voxels_are_stored(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from encephalon.studies.isotropic.evidence import gather
 from encephalon.studies.isotropic.pictures import ScanPictures
 from encephalon.studies.isotropic.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.quality import judge, values
-from encephalon.studies.isotropic.report import BatchReport, make_report
+from encephalon.studies.isotropic.report import BatchReport
 from encephalon.studies.isotropic.scan_page import acquisition_facts, plane_of, scan_page
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.thick_head import estimate, problem
@@ -59,7 +59,7 @@ def row(name: str, shown: ScanPictures, **more: Any) -> dict[str, Any]:
 
 def test_every_scan_has_a_page_of_its_own(tmp_path: Path) -> None:
     """Beside the page of the batch, which links to it; strange ids are quoted."""
-    report, shown = make_report(ABOUT), scan()
+    report, shown = BatchReport(ABOUT), scan()
     for name in ("a", "b 1#"):
         report.add(row(name, shown), shown)
     path = report.write(tmp_path / "report.html")

@@ -14,13 +14,13 @@ from encephalon.errors import GeometryError, UsageError
 from encephalon.geometry import Affine, orient
 from encephalon.io import Image, read_image, write_image
 from encephalon.studies.isotropic.acquisition import find_acquisition
-from encephalon.studies.isotropic.settings import AXES, PredictOptions
+from encephalon.studies.isotropic.axes import AXES, slice_axis
+from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.studies.isotropic.simulate import (
     place_slices,
     simulate_problem,
     simulate_slices,
     simulate_stack,
-    slice_axis,
 )
 from encephalon.studies.isotropic.stacking import make_stack
 from encephalon.transforms.slices import SliceProfile

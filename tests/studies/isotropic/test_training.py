@@ -94,6 +94,7 @@ def test_training_leaves_a_model_that_predicts_without_torch(tmp_path: Path) -> 
     assert model.graph is not None
     assert model.description.training_data["pairs"] == 1
     assert model.description.recipe["study"]["deviation_scale"] > 0
+    assert 0 <= model.description.recipe["study"]["trust"] <= 1
     assert len((tmp_path / "run" / "history.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 

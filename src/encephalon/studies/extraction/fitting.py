@@ -10,7 +10,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from encephalon.errors import RecipeError, RunError
+from encephalon.errors import RecipeError
 from encephalon.networks import build_network
 from encephalon.networks.keras_logits import KerasUNetLogOdds
 from encephalon.networks.keras_unet import KerasUNet
@@ -23,6 +23,7 @@ from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.studies.extraction.training import ExtractionTask
 from encephalon.tables import Table
 from encephalon.training.loop import Loop, Report, Task, make_fabric
+from encephalon.training.parts import training_parts
 from encephalon.training.runs import RunFolder
 from encephalon.training.transfer import start_from
 
@@ -52,7 +53,7 @@ def fit(
     The recipe's mode decides how: "sound" learns distances, "legacy" repeats the published
     training. Raises RunError, TableError, RecipeError or ModelError for what cannot be trained.
     """
-    parts = _parts(table)
+    parts = training_parts(table)
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe.network.name, recipe.network.options)
     make_task = _legacy_task if recipe.mode == "legacy" else _sound_task
@@ -66,15 +67,6 @@ def fit(
     state = loop.fit()
     _leave_to_first(fabric)
     return Fitted(network, state, loop.progress.history)
-
-
-def _parts(table: Table) -> tuple[Table, Table]:
-    train, validation = table.part("train"), table.part("validation")
-    for name, part in (("train", train), ("validation", validation)):
-        if not len(part):
-            message = f"{table.source} has no row whose split is {name!r}: split the table first."
-            raise RunError(message)
-    return train, validation
 
 
 def _sound_task(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine, Grid, resample_aligned
+from encephalon.geometry import Affine, Grid, bounding_box, resample_aligned
 from encephalon.studies.extraction.pieces import fill_holes, largest_piece
 
 Float = NDArray[np.float32]
@@ -40,8 +40,8 @@ def mask_on(distance: Float, source: Grid, target: Grid, border: float) -> NDArr
     mask = np.zeros(target.shape, np.uint8)
     for part, values in slabs_on(distance, source, target):
         mask[part] = values > -border
-    box = _box(mask)
-    if box is not None:
+    box = bounding_box(mask)
+    if mask[box].size:
         mask[box] = fill_holes(largest_piece(mask[box].astype(bool)))
     return mask
 
@@ -66,13 +66,3 @@ def _shifted(affine: Affine, planes: int) -> Affine:
     step = np.eye(4)
     step[0, 3] = planes
     return Affine(affine.matrix @ step)
-
-
-def _box(mask: NDArray[np.uint8]) -> tuple[slice, slice, slice] | None:
-    bounds = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        if not len(hit):
-            return None
-        bounds.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return bounds[0], bounds[1], bounds[2]

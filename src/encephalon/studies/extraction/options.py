@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from encephalon.recipes.options import listed
 from encephalon.recipes.schema import Section
 from encephalon.transforms.ranges import SpatialRanges, SynthesisRanges
 
@@ -97,5 +98,4 @@ class PredictOptions(Section):
     @field_validator("save", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
-        """One name, or several between commas, as a list of names."""
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+        return listed(value)

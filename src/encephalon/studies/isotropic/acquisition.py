@@ -14,21 +14,20 @@ from typing import Any
 import numpy as np
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import nearest_axes
 from encephalon.io import Image
+from encephalon.studies.isotropic.axes import VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.missing import measured_slices
 from encephalon.studies.isotropic.remarks import Remarks
-from encephalon.studies.isotropic.settings import AXES, PredictOptions
+from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.studies.isotropic.thickness import TOLERANCE, slice_thickness
 
-__all__ = ["Acquisition", "find_acquisition", "output_spacing", "slice_axis"]
+__all__ = ["Acquisition", "find_acquisition", "output_spacing"]
 
 #: Slices that lie less than this many voxels apart leave nothing to reconstruct.
 SMALLEST_RATIO = 1.2
 #: Spacing of the result where nothing is asked, mm: finer than the one no whole-head scan of thick
 #: slices is, and coarser than the other no result should be called isotropic.
 FINEST, COARSEST = 0.7, 1.5
-_AXIS_NAMES = "ijk"
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def find_acquisition(
     axis, InputError for sizes asked for that contradict the file, ContentError where fewer than
     two slices hold anything.
     """
-    axis = slice_axis(image, options)
+    axis = _axis(image, options)
     sizes = list(image.spacing)
     distance = sizes.pop(axis)
     in_plane = (sizes[0], sizes[1])
@@ -117,16 +116,13 @@ def output_spacing(in_plane: tuple[float, float], options: PredictOptions) -> fl
     return finer if abs(finer - nearest) <= TOLERANCE * nearest else nearest
 
 
-def slice_axis(image: Image, options: PredictOptions) -> int:
+def _axis(image: Image, options: PredictOptions) -> int:
     """The voxel axis across the slices: the coarsest, or the one that is asked for.
 
     Raises GeometryError where two axes are equally coarse and none is asked for.
     """
-    asked = options.axis
-    if asked is not None:
-        if asked in _AXIS_NAMES:
-            return _AXIS_NAMES.index(asked)
-        return nearest_axes(image.affine.direction)[0].index(AXES[asked])
+    if options.axis is not None:
+        return slice_axis(image.affine, options.axis)
     order = np.argsort(image.spacing)
     fine, second, coarsest = (image.spacing[axis] for axis in order)
     # A scan with two coarse axes has no plane; an isotropic one is refused further on.
@@ -155,9 +151,15 @@ def _require_thick(
     better = "a scan of thick slices"
     if distance >= SMALLEST_RATIO * min(in_plane):
         better += f", or ask for finer voxels with --spacing {min(in_plane):.2g}"
+    coarsest = int(np.argmax(image.spacing))
+    if options.axis is not None and image.spacing[coarsest] >= SMALLEST_RATIO * distance:
+        better = (
+            f"another --axis than {options.axis}, or none, as the slices seem to lie across axis "
+            f"{VOXEL_AXES[coarsest]}"
+        )
     message = (
         f"{image.name}: its voxels are {_sizes(image)} mm and those of the result would be "
-        f"{spacing:.3g} mm, so across axis {_AXIS_NAMES[axis]} there is nothing to reconstruct: "
+        f"{spacing:.3g} mm, so across axis {VOXEL_AXES[axis]} there is nothing to reconstruct: "
         f"give {better}."
     )
     raise GeometryError(message)

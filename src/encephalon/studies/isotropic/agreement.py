@@ -25,16 +25,20 @@ def agreeing(image: Float, slices: Float, operator: SliceOperator) -> Float:
 
     First moved smoothly, as far as it takes; then, where that rings below the darkest value, cut
     off there, and what the cut added to a slice is taken from its bright voxels by the
-    multiplicative correction of Richardson and Lucy, which never changes a sign.
+    multiplicative correction of Richardson and Lucy, which never changes a sign. Voxels that no
+    slice sees, in gaps, have no part in that.
     """
     floor = np.float32(min(0.0, float(slices.min())))
     wanted = np.maximum(slices - floor, 0)
-    lit = along(back_weights(operator), wanted)
+    weights, unseen = back_weights(operator), operator.matrix.sum(axis=0) <= 0
+    lit = along(weights, wanted)
     above = np.maximum(operator.consistent(image, slices) - floor, np.float32(GLOW) * lit)
     for _ in range(ROUNDS):
         found = operator.slice(above)
         ratio = np.divide(wanted, found, out=np.ones_like(wanted), where=found > 0)
-        above *= along(back_weights(operator), np.clip(ratio, 0, LARGEST_RATIO))
+        factor = along(weights, np.clip(ratio, 0, LARGEST_RATIO))
+        factor[..., unseen] = 1  # the ratio of two specks in the dark would say what lies there
+        above *= factor
     return np.asarray(above + floor, np.float32)
 
 
@@ -42,9 +46,7 @@ def back_weights(operator: SliceOperator) -> NDArray[np.float64]:
     """The share of each slice in each voxel (voxels, slices), of sum 1; the nearest in a gap."""
     weights = operator.matrix.T.copy()
     seen = weights.sum(axis=1)
-    places = np.arange(len(weights)) * operator.voxel_size
-    nearest = np.abs(places[:, None] - operator.middles[None]).argmin(axis=1)
-    weights[seen <= 0] = np.eye(weights.shape[1])[nearest[seen <= 0]]
+    weights[seen <= 0] = np.eye(weights.shape[1])[operator.nearest[seen <= 0]]
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 

@@ -26,7 +26,7 @@ def linear_weights(operator: SliceOperator) -> Matrix:
     """
     middles = operator.middles
     unit = np.eye(len(middles))
-    return np.stack([np.interp(_centres(operator), middles, column) for column in unit], axis=1)
+    return np.stack([np.interp(operator.places, middles, column) for column in unit], axis=1)
 
 
 def cubic_weights(operator: SliceOperator) -> Matrix:
@@ -42,7 +42,7 @@ def cubic_weights(operator: SliceOperator) -> Matrix:
     if count == 1:
         return np.ones((operator.matrix.shape[1], 1))
     spline = make_interp_spline(middles, np.eye(count), k=min(3, count - 1))
-    return np.asarray(spline(np.clip(_centres(operator), middles[0], middles[-1])))
+    return np.asarray(spline(np.clip(operator.places, middles[0], middles[-1])))
 
 
 def zoom_weights(operator: SliceOperator) -> Matrix:
@@ -58,11 +58,6 @@ def zoom_weights(operator: SliceOperator) -> Matrix:
     if count == 1:
         return np.ones((voxels, 1))
     return np.stack([zoom(unit, voxels / count, order=3) for unit in np.eye(count)], axis=1)
-
-
-def _centres(operator: SliceOperator) -> Matrix:
-    """Where the voxels are, (voxels,) mm."""
-    return np.asarray(np.arange(operator.matrix.shape[1]) * operator.voxel_size)
 
 
 def _method(weights: Callable[[SliceOperator], Matrix]) -> Method:

@@ -42,10 +42,10 @@ def contenders(predictor: Any) -> list[Contender]:
     """
     from encephalon.studies.isotropic.baselines import METHODS
 
-    own: Method | None = getattr(predictor, "reconstruct", getattr(predictor, "method", None))
+    own: Method = getattr(predictor, "reconstruct", predictor.method)
     chosen = getattr(getattr(predictor, "options", None), "method", NETWORK)
     found = []
-    if own is not None and chosen == NETWORK:
+    if chosen == NETWORK:
         found += [Contender(NETWORK, own, True), Contender(T2W_ONLY, without_guide(own))]
     found.append(Contender(GUIDED, _guided, True))
     return found + _baselines(METHODS)

@@ -18,7 +18,7 @@ from encephalon.studies.isotropic.problem import Problem, Stack
 from encephalon.transforms import intensity
 from encephalon.transforms.labels import LARGEST_BRAIN_LABEL
 from encephalon.transforms.ranges import ScannerRanges, SpatialRanges
-from encephalon.transforms.slices import SliceOperator, SliceProfile
+from encephalon.transforms.slices import SIGMA_PER_FWHM, SliceOperator, SliceProfile
 from encephalon.transforms.spatial import (
     draw_placement,
     sample_linear,
@@ -82,6 +82,8 @@ def draw_cube(
     else:
         truth, guide = _cut(rng, source, shape, ranges)
         guide = _cut(rng, other, shape, ranges)[1] if wrong and other.scans is not None else guide
+    if ranges.resampled and rng.random() < ranges.resampled:
+        truth, guide = (_resampled(rng, image) for image in (truth, guide))
     gain, level = np.float32(np.exp(rng.normal(0, 0.12))), np.float32(rng.uniform(-0.06, 0.02))
     return _scanned(rng, truth * gain + level, guide, size, ranges, float(level))
 
@@ -134,6 +136,14 @@ def _cut(
         guide = guide.max() - guide
     power = np.exp(rng.normal(0, 0.15, 2))
     return _powered(scan, power[0]), _powered(guide, power[1])
+
+
+def _resampled(rng: np.random.Generator, image: Float) -> Float:
+    """As blurred along the slice axis as slices of 2 to 5 voxels would leave it."""
+    from scipy.ndimage import gaussian_filter1d
+
+    width = float(rng.uniform(2, 5)) * SIGMA_PER_FWHM
+    return np.asarray(gaussian_filter1d(image, width, axis=-1, mode="nearest"), np.float32)
 
 
 def _powered(image: Float, power: float) -> Float:

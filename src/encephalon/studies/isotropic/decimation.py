@@ -21,8 +21,7 @@ from encephalon.io.image import image_stem, image_suffix
 if TYPE_CHECKING:
     from encephalon.io.image import Image
 
-__all__ = ["FACTORS", "decimate", "decimated_path", "held_positions", "read_published"]
-__all__ += ["write_published"]
+__all__ = ["FACTORS", "decimate", "decimated_path", "read_published", "write_published"]
 
 Double = NDArray[np.float64]
 
@@ -53,16 +52,6 @@ def decimate(data: NDArray[Any], factor: int, axis: int) -> Double:
         )
         raise GeometryError(message)
     return np.asarray(zoom(down, np.array(data.shape) / np.array(down.shape), order=3))
-
-
-def held_positions(size: int, factor: int) -> Double:
-    """The voxel (size,) of the original that each voxel of a decimated axis shows.
-
-    j * last / (size - 1), where `last` is the last voxel that was kept: 180 of 0 to 181, for
-    example (spec section 4, measured). The difference to j is the drift.
-    """
-    last = (size - 1) // factor * factor
-    return np.asarray(np.arange(size) * (last / (size - 1)))
 
 
 def decimated_path(folder: Path, source: Path, direction: str, factor: int) -> Path:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encephalon.errors import UsageError
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
 from encephalon.studies.isotropic.cases import Case, read_cases
+from encephalon.studies.isotropic.differences import OTHERS
 from encephalon.studies.isotropic.evaluation_options import EvaluationOptions
 from encephalon.studies.isotropic.evaluation_work import Work
 from encephalon.studies.isotropic.standings import (
-    OTHERS,
     Mean,
     Part,
     Standing,
@@ -71,17 +72,24 @@ def evaluate_table(
 ) -> Evaluation:
     """Score a loaded model, the guided method and the baselines on a table of scans.
 
-    `model` has the `columns` of its recipe and a `predictor` with `describe()` and, as far as there
-    are any, its `method`, its `options` and what is asked of an `evaluation`. The column
+    `model` has the `columns` of its recipe and a `predictor` with `describe()`, its `method` and,
+    as far as there are any, its `options` and what is asked of an `evaluation`. The column
     `reference` names the isotropic truth of a T2w with thick slices. Of a table that was split only
     the part "test" is scored. Writes scores.csv, summary.csv, summary.json, report.html, and cells/
     for going on; `overwrite` begins anew. Raises TableError for a table that cannot be used, or of
-    which nothing could be scored, and OutputExistsError before any work.
+    which nothing could be scored, and, before any work, OutputExistsError, and UsageError for a
+    legacy model, which cannot be given native scans.
     """
     from encephalon.studies.isotropic.evaluation_page import write_page
 
-    cases, columns = read_cases(Path(table), model.columns)
     folder, predictor = Path(output), model.predictor
+    if not hasattr(predictor, "method"):
+        message = (
+            f"The published model {predictor.name!r} works on its atlas grid alone, so it cannot "
+            "be put to these trials: evaluate 'isotropic', whose page has its interpolation."
+        )
+        raise UsageError(message)
+    cases, columns = read_cases(Path(table), model.columns)
     for name in _FILES:
         refuse_existing(folder / name, overwrite)
     prove_writable(folder)

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from encephalon.recipes.options import listed
 from encephalon.recipes.schema import Section
+from encephalon.studies.isotropic.axes import Plane
 from encephalon.transforms.slices import SliceProfile
 
 __all__ = ["CONDITIONS", "NORMAL", "EvaluationOptions"]
 
-Plane = Literal["axial", "coronal", "sagittal"]
 Stress = Literal["wrong", "misaligned", "missing", "lesion"]
 
 #: What a row says where nothing was made worse.
@@ -58,8 +59,7 @@ class EvaluationOptions(Section):
         """One word, or several between commas, as a list; none twice."""
         if isinstance(value, int | float):
             return (value,)
-        words = value.replace(",", " ").split() if isinstance(value, str) else value
-        return tuple(dict.fromkeys(words))
+        return tuple(dict.fromkeys(listed(value)))
 
     @field_validator("thicknesses")
     @classmethod

@@ -133,7 +133,7 @@ class Work:
         return row | score(trial, dict(masks), answer), answer
 
     def _is_shown(self, plan: Plan) -> bool:
-        """Whether a trial has a picture: normal ones, of the third quarter of the thicknesses."""
+        """Whether a trial has a picture: normal ones do, of the middle one of the thicknesses."""
         thicknesses = sorted(self.options.thicknesses)
         typical = thicknesses[len(thicknesses) // 2]
         return plan.condition == NORMAL and (not plan.axis or plan.thickness == typical)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from encephalon.evaluation.similarity import foreground, nrmse
 from encephalon.studies.isotropic.problem import Estimate, Problem
 from encephalon.studies.isotropic.quality import LARGE_DEVIATION, Evidence
+from encephalon.studies.isotropic.stacking import unmeasured
 
-__all__ = ["gather", "head_of", "intensity_range", "nearest_slices", "residual"]
+__all__ = ["gather", "head_of", "intensity_range", "residual"]
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -48,7 +49,8 @@ def gather(
     stack = problem.stack
     low, high = intensity_range(stack.slices)
     head = head_of(stack.slices)
-    inside = head[..., nearest_slices(problem)]
+    inside = head[..., stack.operator.nearest]
+    inside[..., unmeasured(stack.operator)] = False  # the result is 0 there, whatever the method
     width = max(high - low, 1e-6)
     return Evidence(
         consistency=nrmse(stack.slices, stack.operator.slice(estimate.image)),
@@ -84,13 +86,6 @@ def intensity_range(slices: NDArray[Any]) -> tuple[float, float]:
 def head_of(slices: NDArray[Any]) -> Mask:
     """Where the slices (I, J, S) show a head."""
     return foreground(slices, _AIR)
-
-
-def nearest_slices(problem: Problem) -> NDArray[np.intp]:
-    """For each voxel along the slice axis, the slice whose middle is nearest: (K,)."""
-    operator = problem.stack.operator
-    places = np.arange(operator.matrix.shape[1]) * operator.voxel_size
-    return np.asarray(np.abs(places[:, None] - operator.middles).argmin(axis=1))
 
 
 def _uncertain(estimate: Estimate, inside: Mask, width: float) -> float | None:

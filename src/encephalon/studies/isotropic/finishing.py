@@ -66,7 +66,8 @@ def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
     best = max(history, key=lambda row: sign * row[recipe.training.monitor]) if history else {}
     data = recipe_data(recipe)
     if recipe.mode == "sound":
-        data["study"] = {**data["study"], "deviation_scale": round(fitted.deviation_scale, 4)}
+        measured = {"trust": fitted.trust, "deviation_scale": fitted.deviation_scale}
+        data["study"] |= {name: round(value, 4) for name, value in measured.items()}
     return ModelDescription(
         name=recipe.name,
         version=FIRST_VERSION,

@@ -3,24 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encephalon.errors import RunError
 from encephalon.networks import build_network
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe
-from encephalon.studies.isotropic.cubes import Source, draw_cube
 from encephalon.studies.isotropic.features import CHANNELS
 from encephalon.studies.isotropic.settings import IsotropicSettings
 from encephalon.studies.isotropic.sources import load_sources
-from encephalon.studies.isotropic.training import VALIDATION, IsotropicTask
+from encephalon.studies.isotropic.training import IsotropicTask
 from encephalon.tables import Table
 from encephalon.training.loop import Loop, Report, make_fabric
+from encephalon.training.parts import training_parts
 from encephalon.training.runs import RunFolder
 from encephalon.training.transfer import start_from
 
@@ -29,11 +27,12 @@ __all__ = ["Fitted", "fit"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training leaves behind; `deviation_scale` is that of the settings, measured."""
+    """What training leaves behind; `trust` and `deviation_scale` are those of the settings."""
 
     network: nn.Module
     state: dict[str, Tensor]
     history: list[dict[str, float]]
+    trust: float = 1.0
     deviation_scale: float = 1.0
 
 
@@ -59,7 +58,7 @@ def fit(
     )
     # Convolutions of few channels are half as fast in the other order of memory.
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    train, validation = (load_sources(_part(table, name), workers) for name in _PARTS)
+    train, validation = (load_sources(part, workers) for part in training_parts(table))
     task = IsotropicTask(train, validation, settings, recipe.training)
     if recipe.training.start_from and not (resume and run.checkpoint.exists()):
         start_from(network, recipe.training.start_from)
@@ -69,38 +68,33 @@ def fit(
         loop.resume()
     state = loop.fit()
     network.load_state_dict(state)
-    scale = measure_deviation(network.cpu(), validation, settings, recipe.training.seed)
-    return Fitted(network, state, loop.progress.history, scale)
-
-
-_PARTS = ("train", "validation")
-
-
-def _part(table: Table, name: str) -> Table:
-    part = table.part(name)
-    if not len(part):
-        message = f"{table.source} has no row whose split is {name!r}: split the table first."
-        raise RunError(message)
-    return part
+    measured = measure(network.cpu(), task)
+    return Fitted(network, state, loop.progress.history, *measured)
 
 
 @torch.no_grad()
-def measure_deviation(
-    network: nn.Module, sources: Sequence[Source], settings: IsotropicSettings, seed: int
-) -> float:
-    """How many times larger the errors of `sources` scatter than the network says.
+def measure(network: nn.Module, task: IsotropicTask) -> tuple[float, float]:
+    """How much of the network's correction serves, and how much larger errors are than it says.
 
-    The root of the mean squared error over that of the mean predicted variance, in the foreground;
-    a Laplace distribution of scale b has the variance 2 b².
+    The first is the least-squares share of the correction in what the guided estimate lacks, from 0
+    to 1; the second the root of the mean squared error over that of the mean predicted variance (a
+    Laplace distribution of scale b has the variance 2 b²). Both in the foreground of the cubes that
+    validate, which are no training data.
     """
-    squares, variances = [], []
     network.eval()
-    for index in range(settings.validation_samples):
-        rng = np.random.default_rng([seed, VALIDATION, index])
-        source, other = (sources[(index + step) % len(sources)] for step in (0, 1))
-        cube = draw_cube(rng, source, other, settings.patch, settings.scanner)
+    sums = np.zeros(4)
+    for cube in task.validation_cubes():
         answer = network(torch.from_numpy(cube.features)[None])[0].numpy()
         inside = cube.target[1] == 1
-        squares.append(np.sum((answer[0] - cube.target[0])[inside] ** 2))
-        variances.append(np.sum(2 * np.exp(2 * answer[1][inside])))
-    return float(np.sqrt(np.sum(squares) / max(float(np.sum(variances)), 1e-12))) or 1.0
+        start = cube.features[0] + cube.features[1]
+        correction, lacking = (answer[0] - start)[inside], (cube.target[0] - start)[inside]
+        sums += [
+            np.vdot(correction, lacking),
+            np.vdot(correction, correction),
+            np.vdot(lacking, lacking),
+            np.sum(2 * np.exp(2 * answer[1][inside])),
+        ]
+    shared, power, missing, variance = sums
+    trust = float(np.clip(shared / max(power, 1e-12), 0, 1))
+    left = missing - 2 * trust * shared + trust**2 * power
+    return trust, float(np.sqrt(max(left, 1e-12) / max(variance, 1e-12)))

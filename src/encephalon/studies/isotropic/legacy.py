@@ -32,20 +32,14 @@ from encephalon.recipes.options import ask
 from encephalon.studies.isotropic import legacy_steps as steps
 from encephalon.studies.isotropic.decimation import read_published
 from encephalon.studies.isotropic.legacy_network import LoadedNetwork, load_network
-from encephalon.studies.isotropic.legacy_settings import (
-    ROLES,
-    LegacyOptions,
-    LegacySettings,
-    check_legacy_recipe,
-)
+from encephalon.studies.isotropic.legacy_settings import ROLES, LegacyOptions, LegacySettings
 from encephalon.tables import Columns
 
 if TYPE_CHECKING:
     from encephalon.models import ModelFolder, PublishedFile
     from encephalon.tables import Sample
 
-__all__ = ["NOTICE", "RECIPE", "LegacyCase", "LegacyPredictor", "check_legacy_recipe"]
-__all__ += ["make_legacy_predictor"]
+__all__ = ["NOTICE", "RECIPE", "LegacyCase", "LegacyPredictor", "make_legacy_predictor"]
 
 RECIPE = "isotropic-legacy"
 """The built-in recipe of published weights."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import torch
 
-from encephalon.errors import RunError
 from encephalon.networks import build_network
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.isotropic.fitting import Fitted
-from encephalon.studies.isotropic.legacy_heads import Head, load_heads
+from encephalon.studies.isotropic.legacy_heads import load_heads
 from encephalon.studies.isotropic.legacy_settings import LegacySettings, check_legacy_recipe
 from encephalon.studies.isotropic.legacy_training import LegacyTask
 from encephalon.tables import Table
 from encephalon.training.loop import Loop, Report, make_fabric
+from encephalon.training.parts import training_parts
 from encephalon.training.runs import RunFolder
 from encephalon.training.transfer import start_from
 
@@ -39,7 +39,7 @@ def fit_legacy(
     """
     check_legacy_recipe(recipe)
     settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
-    train, validation = _heads(table, settings, workers)
+    train, validation = (load_heads(part, settings, workers) for part in training_parts(table))
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe.network.name, recipe.network.options)
     if recipe.training.start_from and not (resume and run.checkpoint.exists()):
@@ -50,16 +50,3 @@ def fit_legacy(
     if resume:
         loop.resume()
     return Fitted(network, loop.fit(), loop.progress.history)
-
-
-def _heads(table: Table, settings: LegacySettings, workers: int) -> tuple[list[Head], list[Head]]:
-    parts = {name: table.part(name) for name in ("train", "validation")}
-    for name, part in parts.items():
-        if not len(part):
-            message = (
-                f"{table.source} has no row whose split is {name!r}: give it more rows, or split "
-                "it otherwise."
-            )
-            raise RunError(message)
-    train, validation = (load_heads(part, settings, workers) for part in parts.values())
-    return train, validation

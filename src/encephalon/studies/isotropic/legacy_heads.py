@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from encephalon.errors import TableError
 from encephalon.io import read_image
+from encephalon.studies.isotropic.axes import AXES
 from encephalon.studies.isotropic.decimation import decimate, read_published
 from encephalon.studies.isotropic.legacy_settings import LegacySettings
 from encephalon.studies.isotropic.legacy_steps import check_atlas_grid, normalise, pad
-from encephalon.studies.isotropic.settings import AXES
 from encephalon.tables import Table
 from encephalon.tables.checks import FIRST_ROW
 

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from encephalon.errors import RecipeError
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe, Section
+from encephalon.studies.isotropic.axes import Plane
 
-__all__ = ["NETWORK", "ROLES", "LegacyOptions", "LegacySettings", "Plane", "check_legacy_recipe"]
+__all__ = ["NETWORK", "ROLES", "LegacyOptions", "LegacySettings", "check_legacy_recipe"]
 
 NETWORK = "published-reconstruction"
 """The registered name of the only network of legacy recipes."""
@@ -20,7 +21,6 @@ ROLES = ("t1w", "t2w")
 #: Levels of the published network, where a recipe does not say.
 LEVELS = 6
 
-Plane = Literal["sagittal", "coronal", "axial"]
 Size = tuple[Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)]]
 
 

@@ -20,7 +20,8 @@ from encephalon.io.atomic import refuse_existing, write_json, write_text
 from encephalon.io.bids import BIDS_VERSION, write_dataset_description
 from encephalon.io.image import Image, write_image
 from encephalon.io.records import csv_text
-from encephalon.studies.isotropic.simulate import VOXEL_AXES, simulate_slices, slice_axis
+from encephalon.studies.isotropic.axes import VOXEL_AXES, slice_axis
+from encephalon.studies.isotropic.simulate import simulate_slices
 from encephalon.studies.isotropic.thick_slices import COLUMNS, TABLE
 from encephalon.transforms.phantom import CENTRE, head_phantom
 

@@ -20,10 +20,10 @@ from encephalon.reports.layers import AMBER, heat
 from encephalon.reports.markup import number
 from encephalon.reports.pictures import Layer, Picture
 from encephalon.reports.slices import display_window
+from encephalon.studies.isotropic.baselines import cubic_weights
 from encephalon.studies.isotropic.evidence import (
     head_of,
     intensity_range,
-    nearest_slices,
     residual,
 )
 from encephalon.studies.isotropic.planes import Planes, find_planes
@@ -104,7 +104,7 @@ class ScanPictures:
 
     def interpolated(self) -> Shown:
         """A cubic spline through the slices, at their right places."""
-        planes = self._planes.between(_spline(self.problem), self._slices)
+        planes = self._planes.between(cubic_weights(self.problem.stack.operator), self._slices)
         words = "What any viewer shows without a model: a spline through the slices, in place."
         return self._intensities("cubic", "Cubic interpolation", planes, words)
 
@@ -184,7 +184,7 @@ class ScanPictures:
     @property
     def _nearest(self) -> NDArray[np.float64]:
         """The matrix (K, S) that gives every voxel its nearest slice."""
-        return np.eye(self._slices.shape[-1])[nearest_slices(self.problem)]
+        return np.eye(self._slices.shape[-1])[self.problem.stack.operator.nearest]
 
     def _intensities(self, key: str, title: str, planes: list[Float], caption: str) -> Shown:
         grey = _scaled(planes, *self._window)
@@ -195,20 +195,6 @@ class ScanPictures:
         panels = self._planes.panels(self._planes.of(self.estimate.image))
         scale = _EDGE_MM * self._planes.scale
         return [_lines(panel.pixels, panel.size, scale) for panel in panels]
-
-
-def _spline(problem: Problem) -> NDArray[np.float64]:
-    """The matrix (K, S) of a cubic spline through the slices, the ends held beyond them."""
-    from scipy.interpolate import make_interp_spline
-
-    operator = problem.stack.operator
-    count = len(operator.middles)
-    if count < 2:
-        return np.ones((operator.matrix.shape[1], count))
-    places = np.arange(operator.matrix.shape[1]) * operator.voxel_size
-    spline = make_interp_spline(operator.middles, np.eye(count), k=3 if count > 3 else 1)
-    held = np.clip(places, operator.middles[0], operator.middles[-1])
-    return np.asarray(spline(held), np.float64)
 
 
 def _scaled(planes: list[Float], low: float, high: float) -> list[Float]:

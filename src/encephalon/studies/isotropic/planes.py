@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from encephalon.geometry import Grid
 from encephalon.geometry.affine import nearest_axes
 from encephalon.reports.canvas import GAP, Panel
-from encephalon.studies.isotropic.evidence import head_of, nearest_slices
+from encephalon.studies.isotropic.evidence import head_of
 from encephalon.studies.isotropic.problem import Problem
 from encephalon.transforms.slices import along
 
@@ -110,7 +110,7 @@ def find_planes(problem: Problem) -> Planes:
     What was measured looks alike before and after, so the plane that runs along the slices is the
     voxel furthest from any of their middles, within half a distance of the middle of the head.
     """
-    head, nearest = head_of(problem.stack.slices), nearest_slices(problem)
+    head, nearest = head_of(problem.stack.slices), problem.stack.operator.nearest
     spacing = problem.grid.affine.spacing
     at, box = [], []
     for axis in range(3):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ModelError
+from encephalon.errors import InputError, ModelError
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime, open_runtime
 from encephalon.io import Image
@@ -91,7 +91,7 @@ class IsotropicPredictor:
         """The method that the user chose: the network, or the guided one."""
         if self.options.method == "guided":
             return guided
-        return NetworkMethod(self.runtime, self.settings.deviation_scale)
+        return NetworkMethod(self.runtime, self.settings.trust, self.settings.deviation_scale)
 
     def describe(self) -> dict[str, Any]:
         """Model, runtime, device and options, for sidecars."""
@@ -99,8 +99,7 @@ class IsotropicPredictor:
             "model": dict(self.model),
             "runtime": self.runtime.name,
             "device": self.runtime.device,
-            "method": self.options.method,
-            "registration": self.options.registration,
+            **self.options.model_dump(mode="json", exclude={"save"}, exclude_none=True),
             "notice": self.notice,
         }
 
@@ -160,6 +159,12 @@ class IsotropicPredictor:
                 data = problem.native(volume)
                 like = Image(data, place, scan.source, scan.header)
                 images[key] = OutputImage(data, like, kind.desc, kind.suffix)
+        if self.outputs and not images:
+            message = (
+                f"{scan.name}: nothing but the T1w was to be written, but there is none that can "
+                "be used: give one, or save t2w too."
+            )
+            raise InputError(message)
         return images
 
 

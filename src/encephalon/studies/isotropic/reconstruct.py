@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.geometry import bounding_box
 from encephalon.inference.runtimes import Runtime
 from encephalon.inference.tiles import run_tiled
 from encephalon.studies.isotropic.agreement import agreeing
@@ -39,13 +39,14 @@ class NetworkMethod:
     ----------
     runtime
         The opened graph: features (B, 9, I, J, K) to image and log error (B, 2, I, J, K).
-    deviation_scale
+    trust, deviation_scale
         See `IsotropicSettings`.
     multiple
         Voxels that the edges of a tile are multiples of.
     """
 
     runtime: Runtime
+    trust: float = 1.0
     deviation_scale: float = 1.0
     multiple: int = 8
 
@@ -57,16 +58,18 @@ class NetworkMethod:
             inside = problem.guide
             inside = inside if problem.coverage is None else inside[problem.coverage]
             guide_scale = Scale.of(inside, "the T1w")
-        image, spread = self._answer(make_features(problem, guided(problem), scale, guide_scale))
+        start = guided(problem)
+        image, spread = self._answer(make_features(problem, start, scale, guide_scale))
+        image = start.image + np.float32(self.trust) * (scale.restore(image) - start.image)
         deviation = np.exp(spread) * np.float32(DEVIATIONS * self.deviation_scale * scale.span)
-        return Estimate(agreeing(scale.restore(image), stack.slices, stack.operator), deviation)
+        return Estimate(agreeing(image, stack.slices, stack.operator), deviation)
 
     def _answer(self, features: Float) -> Float:
         """Image and log error (2, I, J, K); the start where there is nothing to correct."""
         answer = np.empty((2, *features.shape[1:]), np.float32)
         answer[0] = features[0] + features[1]
         answer[1] = np.log(1e-3)
-        box = _box(features[0] > EMPTY, HALO)
+        box = bounding_box(features[0] > EMPTY, HALO)
         part = features[(slice(None), *box)]
         if part.size:
             answer[(slice(None), *box)] = run_tiled(
@@ -87,14 +90,3 @@ def tile_sizes(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
         edge = -(-size // tiles) + (2 * HALO if tiles > 1 else 0)
         sizes.append(-(-edge // multiple) * multiple)
     return tuple(sizes)
-
-
-def _box(inside: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
-    """The box around what is true, and `margin` voxels more; empty where nothing is."""
-    box: list[Any] = []
-    for axis, size in enumerate(inside.shape):
-        others = tuple(a for a in range(inside.ndim) if a != axis)
-        hit = np.flatnonzero(inside.any(axis=others))
-        first, last = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 0)
-        box.append(slice(max(0, first - margin), min(size, last + margin)) if last else slice(0, 0))
-    return tuple(box)

@@ -30,7 +30,7 @@ from encephalon.studies.isotropic.scan_page import (
     sentence,
 )
 
-__all__ = ["BatchReport", "make_report"]
+__all__ = ["BatchReport"]
 
 Row = Mapping[str, Any]
 Failures = Iterable[tuple[str, str]]
@@ -136,11 +136,6 @@ class BatchReport:
             cards = [_card(place, one, folder) for place, one in enumerate(entries)]
             page.section("Pictures", _HINT, *cards)
         return page.section("Model", model_facts(self.about))
-
-
-def make_report(about: Mapping[str, Any]) -> BatchReport:
-    """The page that shows a batch of predictions; `about` is `Predictor.describe()`."""
-    return BatchReport(about)
 
 
 _GUESS = (

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from encephalon.geometry import Affine
-from encephalon.geometry.affine import nearest_axes
 from encephalon.reports import Html, Page, Tile, badge, facts, figure, note, table, tag, tiles
 from encephalon.reports.layers import AMBER
 from encephalon.reports.page import Legend
+from encephalon.studies.isotropic.axes import AXES, plane_across
 from encephalon.studies.isotropic.pictures import EDGES, ScanPictures, Shown
 from encephalon.studies.isotropic.problem import Problem
 from encephalon.studies.isotropic.quality import LARGE_DEVIATION, Evidence, findings
-from encephalon.studies.isotropic.settings import AXES
 
 __all__ = [
     "acquisition_facts",
@@ -108,9 +107,8 @@ def acquisition_facts(problem: Problem) -> dict[str, Any]:
 
 def plane_of(affine: Affine) -> str:
     """The anatomical plane of the slices across the last axis of `affine`, and how oblique."""
-    worlds, _ = nearest_axes(affine.direction)
-    name = next(name for name, world in AXES.items() if world == worlds[2])
-    cosine = min(1.0, abs(float(affine.direction[worlds[2], 2])))
+    name = plane_across(affine, 2)
+    cosine = min(1.0, abs(float(affine.direction[AXES[name], 2])))
     tilt = float(np.degrees(np.arccos(cosine)))
     return f"{name}, {tilt:.0f}° oblique" if tilt >= 1 else name
 

@@ -7,15 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from encephalon.recipes.options import listed
 from encephalon.recipes.schema import Section
 from encephalon.transforms.ranges import ScannerRanges
 from encephalon.transforms.slices import SliceProfile
 
-__all__ = ["AXES", "IsotropicSettings", "PredictOptions", "Saved"]
+__all__ = ["IsotropicSettings", "PredictOptions", "Saved"]
 
 Saved = Literal["t2w", "uncertainty", "t1w"]
-#: Names of the anatomical planes that slices lie in, and the world axis (R, A, S) across them.
-AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 class PredictOptions(Section):
@@ -53,8 +52,7 @@ class PredictOptions(Section):
     @field_validator("save", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
-        """One name, or several between commas, as a list of names."""
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+        return listed(value)
 
 
 class IsotropicSettings(Section):
@@ -70,6 +68,9 @@ class IsotropicSettings(Section):
         How thick slices are made of the truth, and what is wrong with the T1w.
     validation_samples
         Cubes that every epoch is judged by.
+    trust
+        The share of the network's correction that is added to the guided estimate: what served
+        best on validation heads, which it was not trained on.
     deviation_scale
         What the network's standard deviation is multiplied by, so that errors on scans which it
         was not trained on scatter as it says.
@@ -79,6 +80,7 @@ class IsotropicSettings(Section):
     real_share: float = Field(default=0.4, ge=0, le=1)
     scanner: ScannerRanges = ScannerRanges()
     validation_samples: int = Field(default=48, gt=0)
+    trust: float = Field(default=1.0, ge=0, le=1)
     deviation_scale: float = Field(default=1.0, gt=0)
 
 

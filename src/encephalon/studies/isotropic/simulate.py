@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import GeometryError, UsageError, did_you_mean
+from encephalon.errors import GeometryError, UsageError
 from encephalon.geometry import Affine, Grid, resample
-from encephalon.geometry.affine import nearest_axes
 from encephalon.io.image import Image
+from encephalon.studies.isotropic.axes import slice_axis
 from encephalon.studies.isotropic.problem import Problem, Stack, permuted
-from encephalon.studies.isotropic.settings import AXES
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
 __all__ = [
@@ -28,13 +27,11 @@ __all__ = [
     "simulate_problem",
     "simulate_slices",
     "simulate_stack",
-    "slice_axis",
 ]
 
 Float = NDArray[np.float32]
 
 BOX = SliceProfile()
-VOXEL_AXES = ("i", "j", "k")
 #: Share of a slice, or of a voxel, by which rounded headers may fall short of a whole one.
 ROUNDING = 1e-3
 #: Intensity that `noise` is a share of: bright tissue, as the published scale has it (spec
@@ -53,23 +50,6 @@ class Cut:
     first: int
     voxels: int
     middles: NDArray[np.float64] = field(repr=False)
-
-
-def slice_axis(affine: Affine, axis: str | int) -> int:
-    """The voxel axis across slices that lie in the plane `axis`.
-
-    "axial", "coronal" and "sagittal" mean the voxel axis nearest to that of the head, "i", "j",
-    "k" and 0, 1, 2 the axis itself. Raises UsageError for anything else.
-    """
-    if axis in (0, 1, 2):
-        return int(axis)
-    if axis in VOXEL_AXES:
-        return VOXEL_AXES.index(str(axis))
-    if axis in AXES:
-        return nearest_axes(affine.direction)[0].index(AXES[str(axis)])
-    known = [*AXES, *VOXEL_AXES]
-    message = f"There is no slice axis {axis!r}: {did_you_mean(str(axis), known, 'choose one of')}"
-    raise UsageError(message)
 
 
 def place_slices(

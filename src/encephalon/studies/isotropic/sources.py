@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import TableError
-from encephalon.geometry import orient, resample
+from encephalon.geometry import bounding_box, orient, resample
 from encephalon.io import Image, read_image, read_labels
 from encephalon.studies.isotropic.cubes import Source
 from encephalon.studies.isotropic.features import Scale
@@ -43,7 +43,7 @@ def _load(table: Table, row: int) -> Source:
     if scan is None or guide is None:
         message = (
             f"{table.source}, row {row + FIRST_ROW}: expected a label map, or an isotropic T2w "
-            "and its T1w, but the row names neither: fill it in or drop it."
+            "and its T1w, but the row names neither a label map nor both: fill it in or drop it."
         )
         raise TableError(message)
     return _from_scans(read_image(scan), read_image(guide), row + FIRST_ROW)
@@ -65,7 +65,7 @@ def _from_labels(path: Path, number: int) -> Source:
         )
         raise TableError(message)
     data, _ = orient(image.data, image.affine, "RAS")
-    return Source(labels=np.ascontiguousarray(_boxed(data, data > 0), dtype=np.int16))
+    return Source(labels=np.ascontiguousarray(data[bounding_box(data > 0)], dtype=np.int16))
 
 
 def _from_scans(scan: Image, guide: Image, number: int) -> Source:
@@ -73,8 +73,8 @@ def _from_scans(scan: Image, guide: Image, number: int) -> Source:
     moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
     images = [_prepared(image, f"Row {number}: {scan.name}") for image in (scan.data, moved)]
     pair = [orient(image, scan.affine, "RAS")[0] for image in images]
-    inside = pair[0] > 0
-    return Source(scans=np.stack([_boxed(image, inside) for image in pair]).astype(np.float16))
+    box = bounding_box(pair[0] > 0)
+    return Source(scans=np.stack([image[box] for image in pair]).astype(np.float16))
 
 
 def _prepared(data: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -90,11 +90,3 @@ def _require_cubes(image: Image, number: int) -> None:
             f"cubes, but they are {sizes} mm: give an isotropic one."
         )
         raise TableError(message)
-
-
-def _boxed(data: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[Any]:
-    """The part of `data` (I, J, K) that holds all of `inside`."""
-    from scipy import ndimage
-
-    (box,) = ndimage.find_objects(inside.astype(np.uint8))
-    return np.asarray(data[box])

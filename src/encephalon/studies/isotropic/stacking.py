@@ -70,7 +70,7 @@ def unmeasured(operator: SliceOperator) -> NDArray[np.bool_]:
 
     Nothing but the slices next to them tells what they hold.
     """
-    places = np.arange(operator.matrix.shape[1]) * operator.voxel_size
+    places = operator.places
     # Half a voxel of grace: the outer faces of a scan need not fall between voxels.
     steps = np.diff(operator.middles)  # some are twice as long, where a slice is missing
     distance = float(np.median(steps)) if steps.size else operator.thickness

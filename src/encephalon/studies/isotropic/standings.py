@@ -13,23 +13,12 @@ import numpy as np
 from encephalon.evaluation import Interval, bootstrap_weighted, holm, mean_of
 from encephalon.evaluation.strata import strata as cut_strata
 from encephalon.studies.isotropic.contenders import CUBIC, GUIDED, NETWORK, T2W_ONLY
-from encephalon.studies.isotropic.differences import (
-    COMPARED,
-    OTHERS,
-    SAME,
-    Difference,
-    differences,
-    key_of,
-)
+from encephalon.studies.isotropic.differences import COMPARED, Difference, differences, key_of
 from encephalon.studies.isotropic.evaluation_options import NORMAL
 
 __all__ = [
     "ALL",
-    "COMPARED",
     "METRICS",
-    "OTHERS",
-    "SAME",
-    "Difference",
     "Mean",
     "Part",
     "Standing",

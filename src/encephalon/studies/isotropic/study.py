@@ -33,7 +33,7 @@ def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any
 def check_recipe(recipe: Recipe) -> None:
     """Raise RecipeError unless the study's own settings in `recipe` are right."""
     if recipe.mode == "legacy":
-        from encephalon.studies.isotropic.legacy import check_legacy_recipe
+        from encephalon.studies.isotropic.legacy_settings import check_legacy_recipe
 
         check_legacy_recipe(recipe)
         return
@@ -105,6 +105,6 @@ def evaluate(
 
 def make_report(about: Mapping[str, Any]) -> Any:
     """The page that shows a batch of predictions; `about` is `Predictor.describe()`."""
-    from encephalon.studies.isotropic.report import make_report as make
+    from encephalon.studies.isotropic.report import BatchReport
 
-    return make(about)
+    return BatchReport(about)

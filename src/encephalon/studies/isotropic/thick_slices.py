@@ -17,6 +17,7 @@ from encephalon.io.atomic import prove_writable, refuse_existing, write_json, wr
 from encephalon.io.bids import write_dataset_description
 from encephalon.io.image import Image, image_stem, read_image, write_image
 from encephalon.io.records import csv_text
+from encephalon.studies.isotropic.axes import AXES, VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.decimation import (
     FACTORS,
     decimate,
@@ -26,8 +27,7 @@ from encephalon.studies.isotropic.decimation import (
 )
 from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.studies.isotropic.scan_files import ScanFile
-from encephalon.studies.isotropic.settings import AXES
-from encephalon.studies.isotropic.simulate import VOXEL_AXES, simulate_slices, slice_axis
+from encephalon.studies.isotropic.simulate import simulate_slices
 from encephalon.tables.naming import written_path
 
 __all__ = ["COLUMNS", "TABLE", "Outcome", "Progress", "Wish", "write_thick_slices"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -46,15 +46,19 @@ class IsotropicTask:
         source, other = (sources[int(rng.integers(len(sources)))] for _ in range(2))
         return draw_cube(rng, source, other, self.settings.patch, self.settings.scanner)
 
+    def validation_cubes(self) -> Iterator[Cube]:
+        """The cubes that every epoch is judged by: the same ones each time."""
+        heads = self.validation
+        for index in range(self.settings.validation_samples):
+            rng = np.random.default_rng([self.training.seed, VALIDATION, index])
+            source, other = (heads[(index + step) % len(heads)] for step in (0, 1))
+            yield draw_cube(rng, source, other, self.settings.patch, self.settings.scanner)
+
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """PSNR in the foreground (dB) and its gain over the guided method, on fixed draws."""
         gains, scores, losses = [], [], []
-        for index in range(self.settings.validation_samples):
-            rng = np.random.default_rng([self.training.seed, VALIDATION, index])
-            source = self.validation[index % len(self.validation)]
-            other = self.validation[(index + 1) % len(self.validation)]
-            cube = draw_cube(rng, source, other, self.settings.patch, self.settings.scanner)
+        for cube in self.validation_cubes():
             answer = network(torch.from_numpy(cube.features)[None].to(device))[0].cpu().numpy()
             truth, inside = cube.target[0], cube.target[1] == 1
             if inside.any():

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError
 from encephalon.geometry import Grid, resample
 from encephalon.io.image import Image, read_image
+from encephalon.studies.isotropic.axes import plane_across
 from encephalon.studies.isotropic.cases import Case, stranger_of
 from encephalon.studies.isotropic.evaluation_options import CONDITIONS, NORMAL, EvaluationOptions
 from encephalon.studies.isotropic.problem import Problem
-from encephalon.studies.isotropic.settings import AXES, PredictOptions
+from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.studies.isotropic.stress import (
     Lesion,
     centred,
@@ -191,14 +192,12 @@ class Trials:
             sample = replace(sample, inputs=inputs)
         problem, _ = make_problem(read_case(sample, self._asked), self._asked)
         truth = np.asarray(reference.data, np.float32)
-        across = problem.grid.affine.direction[:, 2]
-        axis = next(name for name, world in AXES.items() if world == np.abs(across).argmax())
         return Trial(
             plan,
             problem,
             truth,
             reference.grid,
-            axis,
+            plane_across(problem.grid.affine, 2),
             round(problem.stack.operator.thickness, 1),
             _scale(problem, truth, reference.grid),
         )

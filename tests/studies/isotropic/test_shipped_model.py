@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights that ship: small, honest about their origin, and better than interpolation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from encephalon import load_model
+from encephalon.models import find_model
+from encephalon.studies.isotropic.agreement import consistency
+from encephalon.studies.isotropic.baselines import METHODS
+from encephalon.studies.isotropic.phantom import HeadPair, head_pair
+from encephalon.studies.isotropic.predictor import IsotropicPredictor
+from encephalon.studies.isotropic.simulate import simulate_problem
+
+SHAPE = (80, 96, 80)
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadPair:
+    """A small head, T1w and T2w on the same voxels of 1.5 mm."""
+    return head_pair(SHAPE, 1.5, t1w_codes="RAS")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> IsotropicPredictor:
+    """The shipped model as it is loaded by its name."""
+    found = load_model("isotropic", device="cpu", threads=1).predictor
+    assert isinstance(found, IsotropicPredictor)
+    return found
+
+
+def psnr(image: np.ndarray, truth: np.ndarray) -> float:
+    """In the foreground, relative to the truth's range."""
+    inside = truth > 0.1 * np.percentile(truth[truth > 0], 99)
+    low, high = np.percentile(truth[truth > 0], [1, 99])
+    return float(10 * np.log10((high - low) ** 2 / np.mean((image - truth)[inside] ** 2)))
+
+
+def test_the_shipped_folder_is_small() -> None:
+    """At most 20 MB, and fewer than 5 million weights."""
+    model = find_model("isotropic")
+    assert sum(file.stat().st_size for file in model.path.iterdir()) < 20e6
+    assert sum(array.size for array in model.tensors().values()) < 5_000_000
+
+
+def test_the_card_says_that_no_infant_was_scanned_for_it() -> None:
+    """And what groups with infants should do."""
+    card = (find_model("isotropic").path / "README.md").read_text(encoding="utf-8")
+    assert "No infant's scan was used" in card
+    assert "go on training" in card
+
+
+@pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+def test_it_beats_aligned_cubic_in_every_plane(
+    predictor: IsotropicPredictor, head: HeadPair, axis: str
+) -> None:
+    """Slices four voxels thick, with a T1w and without (checklist 9, 10, 12, 28)."""
+    problem, truth = simulate_problem(head.t2w, head.t1w, axis, 6.0)
+    cubic = psnr(METHODS["cubic"](problem).image, truth)
+    estimate = predictor.reconstruct(problem)
+    assert psnr(estimate.image, truth) > cubic + 1
+    alone = predictor.reconstruct(replace(problem, guide=None, coverage=None))
+    assert psnr(alone.image, truth) > cubic
+    stack = problem.stack
+    assert consistency(estimate.image, stack.slices, stack.operator) < 0.01
+
+
+def test_the_uncertainty_follows_the_error(predictor: IsotropicPredictor, head: HeadPair) -> None:
+    """Where it says that it may be off, it is (checklist 29)."""
+    from scipy.stats import spearmanr
+
+    problem, truth = simulate_problem(head.t2w, head.t1w, "axial", 6.0)
+    estimate = predictor.reconstruct(problem)
+    inside = truth > 0.1 * truth.max()
+    assert estimate.deviation is not None
+    error = np.abs(estimate.image - truth)[inside]
+    assert spearmanr(estimate.deviation[inside], error).statistic > 0.3
+
+
+def test_a_t1w_of_something_else_does_no_harm(
+    predictor: IsotropicPredictor, head: HeadPair
+) -> None:
+    """A T1w upside down leaves it no worse than aligned cubic."""
+    problem, truth = simulate_problem(head.t2w, head.t1w, "axial", 6.0)
+    assert problem.guide is not None
+    strange = replace(problem, guide=np.ascontiguousarray(problem.guide[::-1, ::-1, ::-1]))
+    cubic = psnr(METHODS["cubic"](problem).image, truth)
+    assert psnr(predictor.reconstruct(strange).image, truth) > cubic - 0.05
