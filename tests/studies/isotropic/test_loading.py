@@ -242,6 +242,12 @@ def test_a_guide_is_used_if_its_place_is_trusted(
     assert placement is not None
 
 
+def same_head(monkeypatch: pytest.MonkeyPatch, *, told: bool = True) -> None:
+    """Whether scans show one head is as `told`."""
+    place = "encephalon.studies.isotropic.placement.is_same_head"
+    monkeypatch.setattr(place, lambda *_: told)
+
+
 def further(folder: Path, **options: Any) -> Case:
     """The head cut twice, the second time across i and with wider slices."""
     cut = np.moveaxis(head(), 2, 0)
@@ -266,6 +272,7 @@ def test_further_scans_are_put_into_the_world_of_the_first(
     """The fit maps the first world to theirs, so their grid is moved by its inverse."""
     motion = Affine.from_spacing(1.0, (3.0, -2.0, 1.0))
     registered(monkeypatch, Fit(motion))
+    same_head(monkeypatch)
     case = further(tmp_path)
     trusting = make_problem(case, PredictOptions(registration="none"))[0]
     problem = make_problem(case, NONE)[0]
@@ -276,6 +283,20 @@ def test_further_scans_are_put_into_the_world_of_the_first(
         )
         assert moved.grid.shape[2] == still.grid.shape[2]
     assert unused_stacks(case, problem) == ()
+    same_head(monkeypatch, told=False)
+    for registration in ("rigid", "none"):
+        alone = make_problem(case, PredictOptions(registration=registration))[0]
+        assert len(alone.stacks) == 1
+
+
+def test_a_scan_that_is_given_twice_counts_once(tmp_path: Path) -> None:
+    """Its copy measures nothing new, and would halve the uncertainty."""
+    saved(tmp_path, scan(), "a.nii")
+    saved(tmp_path, scan(), "b.nii")
+    inputs = {"t2w": tmp_path / "a.nii", "stack2": tmp_path / "b.nii"}
+    case = read_case(Sample("s", inputs), NONE)
+    assert len(case.images) == 1
+    assert [text for text in case.warnings if "holds the same slices" in text]
 
 
 @pytest.mark.parametrize("fit", [Fit(overlap=0.2), Fit(relative_information=0.4)])

@@ -94,6 +94,9 @@ def read_case(sample: Sample, options: PredictOptions) -> Case:
         except InputError as error:
             warnings.append(_left_out(error))
             continue
+        if any(_is_copy(image, other) for other in images):
+            warnings.append(f"Left out: {image.name} holds the same slices as a scan before it.")
+            continue
         images.append(image)
         acquisitions.append(found)
         notes += remarks[0]
@@ -114,9 +117,9 @@ def read_case(sample: Sample, options: PredictOptions) -> Case:
 def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Placement | None]:
     """The reconstruction that a case asks for, and how the T1w was placed, if there is one.
 
-    The further scans are registered to the first one, and those that cannot be are left out; see
-    `unused_stacks`. A T1w whose place is not to be trusted guides nothing. Raises what the profile
-    asked for raises.
+    The further scans are registered to the first one; those that cannot be, or that show another
+    head, are left out; see `unused_stacks`. A T1w whose place is not to be trusted guides nothing.
+    Raises what the profile asked for raises.
     """
     image, acquisition = case.images[0], case.acquisitions[0]
     spacing = output_spacing(acquisition.in_plane, options)
@@ -145,8 +148,9 @@ def unused_stacks(case: Case, problem: Problem) -> tuple[str, ...]:
         return ()
     names = " or ".join(image.name for image in case.images[1:])
     return (
-        f"{lost} further scan was not used, as its registration to the first cannot be trusted: "
-        f"look at {names}, or trust the headers with --registration none.",
+        f"{lost} further scan was not used, as it does not seem to show the same head in the same "
+        f"place as the first: look at {names}, or, where the headers are right, try --registration "
+        "none.",
     )
 
 
@@ -211,6 +215,11 @@ def _strangers(first: Image, others: Sequence[Image]) -> list[str]:
     return told
 
 
+def _is_copy(image: Image, other: Image) -> bool:
+    same_place = np.allclose(image.affine.matrix, other.affine.matrix, atol=1e-3)
+    return same_place and np.array_equal(image.data, other.data)
+
+
 def _is_trusted(fit: RigidFit) -> bool:
     return fit.relative_information >= ALIKE and fit.overlap >= OVERLAP
 
@@ -220,15 +229,20 @@ def _place_stack(
 ) -> Stack | None:
     """A further scan in the world of the first; None where its place cannot be trusted."""
     profile = make_profile(options.profile, acquisition.thickness)
-    motion: Affine | None = None
-    if options.registration == "rigid":
-        from encephalon.transforms.registration import register_rigid
+    from encephalon.studies.isotropic.placement import is_same_head
 
-        try:
+    matrix = Affine(np.eye(4))
+    try:
+        if options.registration == "rigid":
+            from encephalon.transforms.registration import register_rigid
+
             fit = register_rigid(first, image)
-        except ContentError:  # no head in one of them
+            if not _is_trusted(fit):
+                return None
+            matrix = fit.matrix
+        if not is_same_head(first, image, matrix):
             return None
-        if not _is_trusted(fit):
-            return None
-        motion = fit.matrix.inverse
+    except ContentError:  # no head in one of them
+        return None
+    motion = matrix.inverse if options.registration == "rigid" else None
     return make_stack(image, acquisition, spacing, profile, motion)
