@@ -143,6 +143,7 @@ def test_sizes_that_contradict_the_file_are_refused(asked: dict[str, float], wor
     [
         ({"SliceThickness": 1.5}, "gaps of 2.5 mm are wider than the slices of 1.5 mm"),
         ({"SliceThickness": 400}, "SliceThickness of 400 mm cannot be true"),
+        ({"SliceThickness": 0.005}, "SliceThickness of 0.005 mm cannot be true"),
         ({"SpacingBetweenSlices": 5.0}, "says that slices lie 5 mm apart, but the voxels are 4 mm"),
     ],
 )

@@ -103,6 +103,7 @@ def test_options_are_words_or_lists() -> None:
     assert (asked.axes, asked.thicknesses) == (("axial",), (2.0, 3.5))
     assert asked.conditions == ("normal", "lesion")
     assert EvaluationOptions(thicknesses="4,4").thicknesses == (4.0,)
+    assert EvaluationOptions(profile="point").slice_profile(4.0).kind == "point"
     for wrong in ({"axes": "diagonal"}, {"thicknesses": "0"}, {"axes": ""}, {"stress": "rain"}):
         with pytest.raises(ValidationError):
             EvaluationOptions(**wrong)

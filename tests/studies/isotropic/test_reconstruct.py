@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from encephalon.errors import InputError
-from encephalon.geometry import Affine
+from encephalon.geometry import Affine, Grid
 from encephalon.io import Image, read_image, write_image
 from encephalon.studies.isotropic.agreement import agreeing, consistency
 from encephalon.studies.isotropic.guided import guided
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
+from encephalon.studies.isotropic.problem import Problem, Stack
 from encephalon.studies.isotropic.reconstruct import HALO, TILE, NetworkMethod, tile_sizes
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
 from encephalon.tables import Sample
+from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.thick_head import problem, truth
 
 
@@ -75,6 +77,18 @@ def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     tiled = NetworkMethod(network)(problem()).image
     assert network.tiles > 1
     np.testing.assert_allclose(tiled, whole, atol=1e-3)
+
+
+def test_a_slab_thinner_than_a_halo_is_answered() -> None:
+    """Two slices make an axis of eight voxels, which needs no tiles."""
+    given = problem()
+    stack = given.stack
+    operator = SliceOperator.of(SliceProfile("box"), 4, (1.5, 5.5), 8, 1.0)
+    grid = Grid((*stack.grid.shape[:2], 8), stack.grid.affine)
+    slab = Problem((Stack(stack.slices[..., 3:5], grid, operator),), 2)
+    image = NetworkMethod(Standing())(slab).image
+    assert image.shape == grid.shape
+    assert consistency(image, slab.stack.slices, operator) < 0.01
 
 
 @pytest.mark.parametrize("size", [40, TILE, TILE + 1, 182, 218, 512])

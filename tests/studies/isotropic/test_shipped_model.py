@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,3 +91,13 @@ def test_a_t1w_of_something_else_does_no_harm(
     strange = replace(problem, guide=np.ascontiguousarray(problem.guide[::-1, ::-1, ::-1]))
     cubic = psnr(METHODS["cubic"](problem).image, truth)
     assert psnr(predictor.reconstruct(strange).image, truth) > cubic - 0.05
+
+
+def test_a_measured_profile_may_be_asked_for(tmp_path: Path) -> None:
+    """The file of a slice profile is an option of the model like any other."""
+    file = tmp_path / "profile.txt"
+    file.write_text("-2 0\n0 1\n2 0\n", encoding="utf-8")
+    found = load_model("isotropic", device="cpu", threads=1, profile=str(file)).predictor
+    assert isinstance(found, IsotropicPredictor)
+    assert found.options.profile == str(file)
+    assert found.evaluation.slice_profile(4.0).kind == "measured"

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from encephalon.recipes.options import listed
 from encephalon.recipes.schema import Section
 from encephalon.studies.isotropic.axes import Plane
+from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.transforms.slices import SliceProfile
 
 __all__ = ["CONDITIONS", "NORMAL", "EvaluationOptions"]
@@ -36,8 +37,9 @@ class EvaluationOptions(Section):
         The planes of the slices, and their thicknesses in mm: every pair of them is simulated
         (spec baby-ai, checklist 9 and 10).
     gap, profile, noise
-        Between the slices, mm; their sensitivity ("point" is decimation, as published); and the
-        standard deviation of the noise, as a share of the truth's range.
+        Between the slices, mm; their sensitivity ("box", "gaussian", a text file, or "point", which
+        is decimation, as published); and the standard deviation of the noise, as a share of the
+        truth's range.
     stress
         What is tested besides: "wrong" (the T1w of another person), "misaligned" (the T1w moved by
         2 mm and turned by 2°), "missing" (none), "lesion" (in the T2w alone).
@@ -48,7 +50,7 @@ class EvaluationOptions(Section):
     axes: tuple[Plane, ...] = Field(default=("axial", "coronal", "sagittal"), min_length=1)
     thicknesses: tuple[float, ...] = Field(default=(2.0, 3.0, 4.0, 5.0), min_length=1)
     gap: float = Field(default=0.0, ge=0)
-    profile: Literal["box", "gaussian", "point"] = "box"
+    profile: str = "box"
     noise: float = Field(default=0.0, ge=0)
     stress: tuple[Stress, ...] = ()
     seed: int = Field(default=0, ge=0)
@@ -68,10 +70,11 @@ class EvaluationOptions(Section):
             raise ValueError("a slice must have a thickness above 0 mm")
         return value
 
-    @property
-    def slice_profile(self) -> SliceProfile:
-        """The sensitivity of a slice."""
-        return SliceProfile(self.profile)
+    def slice_profile(self, thickness: float) -> SliceProfile:
+        """The sensitivity of a slice of `thickness` mm; raises what `make_profile` raises."""
+        if self.profile == "point":
+            return SliceProfile("point")
+        return make_profile(self.profile, thickness)
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class NetworkMethod:
                 lambda batch: self.runtime.run(batch)[0],
                 part,
                 tile_sizes(part.shape[1:], self.multiple),
-                HALO,
+                [HALO if size > TILE else 0 for size in part.shape[1:]],
                 multiple=self.multiple,
             )
         return answer

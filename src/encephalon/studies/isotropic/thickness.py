@@ -17,6 +17,8 @@ __all__ = ["TOLERANCE", "slice_thickness"]
 TOLERANCE = 0.05
 #: A thickness of more distances between slices than this is a slip: scanners overlap by half.
 THICKEST = 4.0
+#: And at least this share: a header in metres must not turn slices into points.
+THINNEST = 0.05
 
 
 def slice_thickness(
@@ -78,7 +80,7 @@ def _asked_thickness(distance: float, options: PredictOptions, name: str) -> flo
 
 def _told(header: Mapping[str, Any], key: str, remarks: Remarks, distance: float) -> float | None:
     value = _number(header.get(key))
-    if value is not None and value > THICKEST * distance:
+    if value is not None and not THINNEST * distance <= value <= THICKEST * distance:
         remarks.warn(f"its {key} of {value:g} mm cannot be true and is not used")
         return None
     return value

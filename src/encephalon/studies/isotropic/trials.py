@@ -165,7 +165,7 @@ class Trials:
             plan.axis,
             plan.thickness,
             gap=options.gap,
-            profile=options.slice_profile,
+            profile=options.slice_profile(plan.thickness),
             noise=options.noise,
             seed=self._seed,
         )
