@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import nibabel
@@ -65,25 +63,16 @@ def raw(folder: Path, data: np.ndarray[Any, Any], *, placed: bool = True) -> Sam
 
 
 def registered(monkeypatch: pytest.MonkeyPatch, fit: Fit) -> None:
-    module: Any = ModuleType("registration")
-
-    def register_rigid(*_: Image) -> Fit:
-        return fit
-
-    module.register_rigid = register_rigid
-    monkeypatch.setitem(sys.modules, "encephalon.transforms.registration", module)
+    monkeypatch.setattr("encephalon.transforms.registration.register_rigid", lambda *_: fit)
 
 
 def placing(monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
-    module: Any = ModuleType("placement")
-
     def place_guide(t1w: Image, t2w: Image, grid: Any, mode: str) -> Placed:
         return Placed(
             np.full(grid.shape, len(mode), np.float32), np.ones(grid.shape, bool), trusted
         )
 
-    module.place_guide = place_guide
-    monkeypatch.setitem(sys.modules, "encephalon.studies.isotropic.placement", module)
+    monkeypatch.setattr("encephalon.studies.isotropic.placement.place_guide", place_guide)
 
 
 def test_a_case_has_its_scan_and_how_it_was_cut(tmp_path: Path) -> None:

@@ -55,15 +55,17 @@ def test_the_card_says_that_no_infant_was_scanned_for_it() -> None:
     assert "go on training" in card
 
 
-@pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize(
+    ("axis", "voxels"), [("axial", 2), ("coronal", 3), ("sagittal", 4), ("axial", 5)]
+)
 def test_it_beats_aligned_cubic_in_every_plane(
-    predictor: IsotropicPredictor, head: HeadPair, axis: str
+    predictor: IsotropicPredictor, head: HeadPair, axis: str, voxels: int
 ) -> None:
-    """Slices four voxels thick, with a T1w and without (checklist 9, 10, 12, 28)."""
-    problem, truth = simulate_problem(head.t2w, head.t1w, axis, 6.0)
+    """Slices two to five voxels thick, with a T1w and without (checklist 9, 10, 12, 28)."""
+    problem, truth = simulate_problem(head.t2w, head.t1w, axis, 1.5 * voxels)
     cubic = psnr(METHODS["cubic"](problem).image, truth)
     estimate = predictor.reconstruct(problem)
-    assert psnr(estimate.image, truth) > cubic + 1
+    assert psnr(estimate.image, truth) > cubic + 0.8
     alone = predictor.reconstruct(replace(problem, guide=None, coverage=None))
     assert psnr(alone.image, truth) > cubic
     stack = problem.stack

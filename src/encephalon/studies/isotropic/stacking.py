@@ -88,7 +88,8 @@ def _planes(image: Image, grid: Grid, order: tuple[int, ...]) -> NDArray[np.floa
         if count != slices.shape[axis] or abs(coarse - fine) > 1e-6 * fine:
             weights = _raster(slices.shape[axis], count, coarse / fine)
             slices = np.moveaxis(along(weights, np.moveaxis(slices, axis, -1)), -1, axis)
-    return slices
+    # A spline rings: nothing may become darker or brighter than the scan is.
+    return np.clip(slices, image.data.min(), image.data.max())
 
 
 def _raster(size: int, count: int, scale: float) -> NDArray[np.float64]:
