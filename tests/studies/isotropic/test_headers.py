@@ -52,6 +52,7 @@ def test_a_dicom_series_tells(tmp_path: Path) -> None:
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     image = sitk.GetImageFromArray(np.zeros((1, 4, 4), np.uint16))
+    image.SetSpacing((1.0, 1.0, 4.0))  # what the writer may put in the place of the tag
     image.SetMetaData("0018|0050", "3.5")
     image.SetMetaData("0018|0088", "4.0")
     writer.SetFileName(str(tmp_path / "1.dcm"))

@@ -151,7 +151,7 @@ def test_another_grid_than_the_atlas_is_refused(
         ({"stride": 15}, "every 15 must end where"),
         ({"shape": (8,) * 3, "padded": (10,) * 3, "patch": 2, "stride": 4}, "leaves gaps"),
         ({"factors": (1,)}, "greater than or equal to 2"),
-        ({"planes": ("oblique",)}, "'sagittal', 'coronal' or 'axial'"),
+        ({"planes": ("oblique",)}, "'axial', 'coronal' or 'sagittal'"),
     ],
 )
 def test_patches_must_fill_the_padded_volume(changes: dict[str, object], words: str) -> None:
