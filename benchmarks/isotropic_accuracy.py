@@ -164,12 +164,11 @@ def write_figures(output: Path) -> None:
     """Pool the scores of all parts into cells.csv and scores.json, and print the cells."""
     import pandas as pd
 
-    parts = {"real": sorted((output / "real").glob("*/scores.csv"))}
-    parts["synthetic"] = [output / "synthetic" / "scores.csv"]
-    frames = [
-        pd.read_csv(path).assign(heads=name) for name, paths in parts.items() for path in paths
-    ]
-    scores = pd.concat(frames)
+    parts = ("real", "stress", "synthetic")
+    found = {name: sorted((output / name).glob("*/scores.csv")) for name in parts}
+    scores = pd.concat(
+        pd.read_csv(path).assign(heads=name) for name, paths in found.items() for path in paths
+    )
     scores.loc[scores["id"].str.endswith(STRANGE), "condition"] = "wrong T1w"
     index = ["heads", "condition", "axis", "thickness"]
     cells = scores.pivot_table("psnr_foreground", [*index, "id"], "method")

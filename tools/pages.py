@@ -69,7 +69,7 @@ def faults(page: Path) -> Iterator[str]:
 
 def _shell_faults(block: str) -> Iterator[str]:
     targets = set(
-        re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     )
     for line in block.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
