@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from encephalon.geometry import resample
+from encephalon.geometry import bounding_box, resample
 from encephalon.io import Image, read_image, read_labels, write_image
 from encephalon.studies.isotropic.painting import ADULT, YOUNG, paint_pair
 
@@ -96,9 +96,7 @@ def test_tables(asked: argparse.Namespace, subject: str) -> tuple[Path, Path]:
     own, other = (pairs[(names.index(subject) + step) % len(pairs)] for step in (0, 1))
     folder = asked.output / "heads"
     head = read_image(asked.output / own["t2w"])
-    box = tuple(
-        slice(max(0, hit.min() - AIR), hit.max() + AIR) for hit in np.nonzero(head.data > 0)
-    )
+    box = bounding_box(head.data > 0, AIR)
     place = head.affine.shifted([edge.start for edge in box])
     rows = []
     for row, name in ((own, subject), (other, subject + STRANGE)):
@@ -110,10 +108,8 @@ def test_tables(asked: argparse.Namespace, subject: str) -> tuple[Path, Path]:
             write_image(data, folder / f"{stem}.nii.gz", like=cut, overwrite=True)
         places = {role: f"{stem}.nii.gz" for role, (_, stem) in files.items()}
         rows.append({**own, **places, "id": name, "split": "test"})
-    return tuple(  # type: ignore[return-value]
-        write_table(folder / f"{subject}{ending}.csv", some)
-        for ending, some in (("", rows[:1]), ("-stress", rows))
-    )
+    plain = write_table(folder / f"{subject}.csv", rows[:1])
+    return plain, write_table(folder / f"{subject}-stress.csv", rows)
 
 
 def write_table(path: Path, rows: list[dict[str, str]]) -> Path:

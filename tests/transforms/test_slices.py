@@ -17,7 +17,6 @@ from encephalon.transforms.slices import (
     along,
     kriging_weights,
     slice_matrix,
-    slice_place,
 )
 
 #: A triangle twice the thickness wide: what two box pulses in a row make.
@@ -223,9 +222,8 @@ def test_voxels_know_their_place_between_the_slices() -> None:
     operator = operator_of(4.0, voxels=8)
     expected = np.array([-1.5, -0.5, 0.5, 1.5] * 2) / 4
     np.testing.assert_allclose(operator.place(), expected)
-    offset, distance = slice_place([10.0], 12, 1.0)
-    assert offset[0] == pytest.approx(-10)
-    assert distance[11] == pytest.approx(1)
+    beyond = SliceOperator.of(SliceProfile(), 4.0, [10.0, 14.0], 24, 1.0).place()
+    assert (beyond[0], beyond[23]) == pytest.approx((-2.5, 2.25))
 
 
 def test_voxels_know_where_they_are_and_the_slice_beside_them() -> None:

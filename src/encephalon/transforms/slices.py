@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import GeometryError
 
-__all__ = ["ProfileKind", "SliceOperator", "SliceProfile", "along", "slice_matrix", "slice_place"]
+__all__ = ["ProfileKind", "SliceOperator", "SliceProfile", "along", "slice_matrix"]
 
 Matrix = NDArray[np.float64]
 Float = NDArray[np.float32]
@@ -132,19 +132,6 @@ def along(matrix: NDArray[Any], data: NDArray[Any]) -> Float:
     return result.reshape(*data.shape[:-1], len(matrix))
 
 
-def slice_place(middles: ArrayLike, voxels: int, voxel_size: float) -> tuple[Matrix, Matrix]:
-    """Where each voxel lies between the slices: (voxels,) signed offset, (voxels,) distance.
-
-    The offset of a voxel's centre from the nearest slice's middle, in units of the distance between
-    slices: from -1/2 to 1/2, beyond them outside the scan; and the same without its sign.
-    """
-    places = np.atleast_1d(np.asarray(middles, dtype=np.float64))
-    step = float(np.median(np.diff(places))) if len(places) > 1 else voxel_size
-    distance = (np.arange(voxels)[:, None] * voxel_size - places[None]) / step
-    nearest = np.take_along_axis(distance, np.abs(distance).argmin(1)[:, None], 1)[:, 0]
-    return nearest, np.abs(nearest)
-
-
 @dataclass(frozen=True, eq=False)
 class SliceOperator:
     """Thick slices from voxels, and back, along the last axis of a volume.
@@ -218,8 +205,11 @@ class SliceOperator:
         return np.asarray(volume + self.interpolate(slices - self.slice(volume)), np.float32)
 
     def place(self) -> Matrix:
-        """Where each voxel lies between the slices, (voxels,); see `slice_place`."""
-        return slice_place(self.middles, self.matrix.shape[1], self.voxel_size)[0]
+        """How far each voxel lies from the nearest slice's middle, (voxels,), signed.
+
+        In units of the distance between slices: from -1/2 to 1/2, and beyond them outside the scan.
+        """
+        return np.asarray((self.places - self.middles[self.nearest]) / self.distance)
 
 
 def kriging_weights(matrix: Matrix, voxel_size: float, reach: float = PRIOR_RANGE) -> Matrix:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a volume agree with the slices that were measured, and say how far it does."""
+"""Make a volume agree with the slices that were measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = ["agreeing", "consistency"]
+__all__ = ["agreeing"]
 
 Float = NDArray[np.float32]
 
@@ -48,9 +48,3 @@ def back_weights(operator: SliceOperator) -> NDArray[np.float64]:
     seen = weights.sum(axis=1)
     weights[seen <= 0] = np.eye(weights.shape[1])[operator.nearest[seen <= 0]]
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-
-def consistency(image: Float, slices: Float, operator: SliceOperator) -> float:
-    """NRMSE of the re-sliced image against the slices: 0 where they are the same."""
-    error = float(np.linalg.norm(operator.slice(image) - slices))
-    return error / max(float(np.linalg.norm(slices)), 1e-12)

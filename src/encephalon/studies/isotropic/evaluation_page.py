@@ -66,7 +66,7 @@ def _page(result: Evaluation, about: Mapping[str, Any], options: EvaluationOptio
     persons = len({row["group"] for row in result.rows})
     page = Page(
         title="Isotropic scans against their truth",
-        lead=f"{model_name(about)} on {scans} scans of {persons} persons.",
+        lead=f"{model_name(about)}. Scans: {scans}. Persons: {persons}.",
     )
     totals = overall(result.standings)
     page.add(tiles(_tiles(totals)))
@@ -76,7 +76,9 @@ def _page(result: Evaluation, about: Mapping[str, Any], options: EvaluationOptio
     page.section(
         "Overall", standing_table(totals, whole=False), note(_how_sure(persons)), note(_HOW)
     )
-    page.section("PSNR by thickness", *_charts(normal))
+    charts = _charts(normal)
+    if charts:
+        page.section("PSNR by thickness", *charts)
     page.section("Every axis and thickness", grid_table(normal), standing_table(normal))
     stressed = [each for each in result.standings if each.condition != NORMAL]
     if stressed:

@@ -25,8 +25,8 @@ from encephalon.training.transfer import start_from
 __all__ = ["Fitted", "fit"]
 
 #: Largest share of a network's correction that is used. Painted heads ask for all of it, but a real
-#: scan that was itself resampled from thick slices became worse than the guided estimate by 0.1 dB
-#: with more than half (patient07 of Lesjak et al. 2017, axial slices of 4 mm).
+#: scan that was itself resampled from thick slices became worse than the guided estimate with more
+#: than half of it, by 0.1 dB with all (patient07 of Lesjak et al. 2017, axial slices of 4 mm).
 MOST_TRUST = 0.4
 
 
