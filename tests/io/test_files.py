@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -136,9 +137,9 @@ def test_a_file_that_may_not_be_read_is_said(
     def locked(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(scan))
 
-    for name in ("open", "stat"):
+    for owner, name in ((os, "open"), (Path, "stat")):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, name, locked)
+            patch.setattr(owner, name, locked)
             with pytest.raises(UnreadableFileError, match=r"scan.*not be read: Permission denied"):
                 read_bytes(scan)
 

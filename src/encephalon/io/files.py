@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of an image file, unpacked once, with what is wrong said in one sentence."""
+"""The one way to open a file, and its bytes unpacked once, with what is wrong in one sentence."""
 
 from __future__ import annotations
 
+import math
+import os
+import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from encephalon.errors import InputError, MissingFileError, UnreadableFileError
+from encephalon.errors import EncephalonError, MissingFileError, UnreadableFileError
 
 _CHUNK = 1 << 20
 # Bytes unpacked at once: bounds the second copy in memory.
@@ -19,6 +23,8 @@ _PIECE = 1 << 22
 # Scans shrink 2 to 10 times. A trailer that says more is most often the middle of a truncated file,
 # and the buffer grows where it is true.
 _LIKELY_RATIO = 16
+# What `size` of `read_bytes` sees: any header of a volume, and room to spare.
+_HEAD = 4096
 _GZIP = b"\x1f\x8b"
 _ANNEX = "a git-annex pointer, not the data; fetch it with  git annex get"
 # First bytes, in lower case, of what is often found in the place of a large file.
@@ -37,55 +43,67 @@ def stand_in(start: bytes) -> str | None:
     return next((what for mark, what in _STAND_INS if begun.startswith(mark)), None)
 
 
+@contextmanager
+def opened(
+    path: str | Path, largest: int | None = None, expected: str = "a file"
+) -> Iterator[BufferedReader]:
+    """A regular file with content, open for reading: the one way in for every file of a user.
+
+    It never waits for a pipe or reads a device. `largest` bounds its size in bytes, for content
+    that is read whole; `expected` says in the sentence what it should have been. An OSError on the
+    way, also of the caller's own reading, is said in one sentence.
+
+    Raises MissingFileError when nothing is there or a link leads nowhere, UnreadableFileError for
+    a folder, a pipe, a device, an empty file and one that is larger than `largest`.
+    """
+    path = Path(path)
+    with _explained(path):
+        _need_target(path)
+        # Without O_NONBLOCK the opening of a pipe that nobody writes to would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as stream:
+            _need_content(path, os.fstat(stream.fileno()), largest, expected)
+            yield stream
+
+
 def need_file(path: Path) -> None:
     """Raise MissingFileError or UnreadableFileError unless `path` is a file with content."""
-    with _explained(path):
-        if path.is_symlink() and not path.exists():
-            message = (
-                f"{path}: the link points to {path.readlink()}, which does not exist; fetch the "
-                "data (git annex get, datalad get) or mend the link."
-            )
-            raise MissingFileError(message)
-        if not path.exists():
-            message = f"{path}: there is no such file; check the path."
-            raise MissingFileError(message)
-        if not path.is_file():
-            message = f"{path}: expected a file, but it is a folder or a device."
-            raise UnreadableFileError(message)
-        if path.stat().st_size == 0:
-            message = f"{path}: the file is empty (0 bytes); copy or download it again."
-            raise UnreadableFileError(message)
+    with opened(path):
+        pass
 
 
 def refuse_foreign(path: Path) -> None:
     """Raise UnreadableFileError when `path` is a pointer to data elsewhere, or text."""
-    with _explained(path), path.open("rb") as stream:
+    with opened(path) as stream:
         start = stream.read(256)
     _refuse_stand_in(path, start)
     _refuse_text(path, start)
 
 
-def read_bytes(path: str | Path) -> bytearray:
+def read_bytes(path: str | Path, size: Callable[[bytes], int] | None = None) -> bytearray:
     """The content of a file, unpacked when it is gzip (whatever its name), as one buffer.
 
-    The checksum and length that gzip keeps are compared. Uses `isal` when it is installed,
-    otherwise zlib; both fill one buffer in a stream: memory is the content plus 13 MiB.
+    `size` is called with the first bytes (4,096 where there are so many) and returns how many the
+    content should have; what follows is not unpacked but for one byte, so that a small file never
+    fills the memory and the caller can tell that there is more.
+
+    The checksum and length that gzip keeps are compared, where all of it is read. Uses `isal` when
+    it is installed, otherwise zlib; both fill one buffer in a stream: memory is the content plus
+    13 MiB.
 
     Raises MissingFileError, or UnreadableFileError for an empty, truncated or damaged file, a
     pointer of Git LFS or git-annex, or text in the place of an image; each names the file.
     """
     path = Path(path)
-    need_file(path)
-    with _explained(path), path.open("rb") as stream:
+    with opened(path) as stream:
         start = stream.read(256)
         _refuse_stand_in(path, start)
         stream.seek(0)
         if start[:2] == _GZIP:
-            return _unpack(path, stream)
+            return _gathered(_unpacked(path, stream), _size_hint(stream), size)
         _refuse_text(path, start)
-        content = bytearray(path.stat().st_size)
-        del content[stream.readinto(content) :]
-        return content
+        pieces = iter(partial(stream.read, _PIECE), b"")
+        return _gathered(pieces, os.fstat(stream.fileno()).st_size, size)
 
 
 @contextmanager
@@ -93,11 +111,47 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn an OSError while reading `path` into an UnreadableFileError that says why."""
     try:
         yield
-    except InputError:
+    except EncephalonError:
         raise
     except OSError as error:
-        message = f"{path}: the file could not be read: {error.strerror or error}."
-        raise UnreadableFileError(message) from error
+        raise UnreadableFileError(
+            f"{path}: the file could not be read: {error.strerror or error}."
+        ) from error
+
+
+def _need_target(path: Path) -> None:
+    if "\0" in str(path):
+        raise MissingFileError(f"{str(path)!r}: no file name holds a NUL byte; correct the path.")
+    if path.is_symlink() and not path.exists():
+        raise MissingFileError(
+            f"{path}: the link points to {path.readlink()}, which does not exist; fetch the "
+            "data (git annex get, datalad get) or mend the link."
+        )
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError(f"{path}: there is no such file; check the path.") from error
+    if not stat.S_ISREG(mode):
+        # Asked before it is opened, since opening some devices alone does something.
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise UnreadableFileError(
+            f"{path}: expected a regular file, but it is {kind}; give a file, or save the data "
+            "to one first."
+        )
+
+
+def _need_content(path: Path, status: os.stat_result, largest: int | None, expected: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableFileError(f"{path}: expected a regular file; save the data to one first.")
+    if status.st_size == 0:
+        raise UnreadableFileError(
+            f"{path}: the file is empty (0 bytes); copy or download it again."
+        )
+    if largest is not None and status.st_size > largest:
+        raise UnreadableFileError(
+            f"{path}: expected {expected} of at most {largest:,} bytes, but it has "
+            f"{status.st_size:,}; check what the file is."
+        )
 
 
 def _refuse_stand_in(path: Path, start: bytes) -> None:
@@ -115,29 +169,46 @@ def _refuse_text(path: Path, start: bytes) -> None:
         raise UnreadableFileError(message)
 
 
-def _unpack(path: Path, stream: BufferedReader) -> bytearray:
-    packed = path.stat().st_size
-    content = bytearray(_size_hint(stream, packed))
+def _gathered(
+    pieces: Iterator[bytes], likely: int, size: Callable[[bytes], int] | None
+) -> bytearray:
+    """All pieces in one buffer; with `size` at most one byte more than it says.
+
+    The buffer has `likely` bytes from the start where no less are promised.
+    """
+    head = b""
+    while len(head) < _HEAD and (piece := next(pieces, None)) is not None:
+        head += piece
+    bound = math.inf if size is None else size(head[:_HEAD]) + 1
+    content = bytearray(int(min(likely, bound)))
+    content[: len(head)] = head
+    filled = len(head)
+    while filled < bound and (piece := next(pieces, None)) is not None:
+        content[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    del content[int(min(filled, bound)) :]
+    return content
+
+
+def _unpacked(path: Path, stream: BufferedReader) -> Iterator[bytes]:
+    packed = os.fstat(stream.fileno()).st_size
     inflater, failures = _inflater()
-    filled, chunk = 0, stream.read(_CHUNK)
+    chunk = stream.read(_CHUNK)
     while True:
         try:
             piece = inflater.decompress(chunk, _PIECE)
         except failures as error:
             raise _damaged(path, error) from error
-        content[filled : filled + len(piece)] = piece
-        filled += len(piece)
+        yield piece
         if inflater.eof:  # a further member may follow: gzip files can be joined end to end
             chunk = inflater.unused_data or stream.read(_CHUNK)
             if chunk[:2] != _GZIP:
-                break
+                return
             inflater, failures = _inflater()
         else:
             chunk = inflater.unconsumed_tail or stream.read(_CHUNK)
             if not chunk and not piece:
                 raise _truncated(path, packed)
-    del content[filled:]
-    return content
 
 
 def _inflater() -> tuple[Any, tuple[type[Exception], ...]]:
@@ -148,8 +219,9 @@ def _inflater() -> tuple[Any, tuple[type[Exception], ...]]:
     return isal_zlib.decompressobj(wbits=31), (isal_zlib.error, zlib.error)
 
 
-def _size_hint(stream: BufferedReader, packed: int) -> int:
+def _size_hint(stream: BufferedReader) -> int:
     """The unpacked size (mod 4 GiB) from gzip's last four bytes, bounded by what is likely."""
+    packed = os.fstat(stream.fileno()).st_size
     if packed < 18:
         return 0
     stream.seek(-4, 2)
