@@ -20,7 +20,7 @@ from encephalon.inference.outputs import OutputLayout
 
 # A predictor whose second sample stops in the middle of its second file, and says so.
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 import numpy as np
 from encephalon.geometry import Affine
@@ -36,7 +36,7 @@ like = Image(np.zeros((8, 8, 8), np.float32), Affine.from_spacing(1.0))
 def slow(data, path):
     path.write_bytes(b"half")
     print("writing", flush=True)
-    time.sleep(60)
+    time.sleep(200)
 
 class Slow:
     name = "slow"
@@ -52,6 +52,8 @@ class Slow:
             images["other"] = OutputImage(ones, None, suffix="T1w", writer=slow)
         return Prediction(images, {"n": 1})
 
+# A shell that starts a job in the background has it ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 samples = [Sample(name, {"image": Path(name)}) for name in "abc"]
 try:
     run_batch(Slow(), samples, OutputLayout(out, table=out / "predictions.csv"))
@@ -63,12 +65,14 @@ except KeyboardInterrupt:
 def interrupted(out: Path, number: int) -> int:
     """Run PROGRAM until it writes its second sample, send the signal, and return its exit code."""
     command = [sys.executable, "-c", PROGRAM, str(out)]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert program.stdout is not None
-    assert program.stdout.readline() == "writing\n"
-    program.send_signal(number)
-    program.stdout.close()
-    return program.wait(timeout=30)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "writing\n"
+            program.send_signal(number)
+            return program.wait(timeout=120)
+        finally:
+            program.kill()
 
 
 def visible(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from skimage.transform import rescale
 from torch.nn.functional import interpolate
@@ -60,6 +60,17 @@ def test_area_weights_average_what_a_pixel_covers() -> None:
     assert beyond.tolist() == [[0, 3]]
 
 
+def test_area_weights_wholly_beyond_the_pixels_are_those_of_the_outermost() -> None:
+    """As where results are smaller than pixels: the edge is continued, nothing is divided by 0."""
+    line = np.array([[3.0, 2.0, 4.0, 8.0]])
+    one = area_weights(1, 1, 0.0, 1.0)
+    for start, scale in ((-4.0, 2.0), (-4.0, 0.5)):
+        assert resample(line, one, area_weights(4, 2, start, scale)).tolist() == [[3, 3]]
+    for start, scale in ((4.0, 2.0), (9.5, 1.0), (9.5, 0.5)):
+        assert resample(line, one, area_weights(4, 2, start, scale)).tolist() == [[8, 8]]
+    assert resample(line[:, :1], one, area_weights(1, 1, -1.0, 1.0)).tolist() == [[3]]
+
+
 def test_area_weights_interpolate_where_results_are_smaller_than_pixels() -> None:
     """Two results a pixel lie a quarter of a pixel beside its centre; edges are continued."""
     line = np.array([[0.0, 4.0]])
@@ -69,6 +80,7 @@ def test_area_weights_interpolate_where_results_are_smaller_than_pixels() -> Non
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 80), st.floats(0.2, 40), st.floats(-3, 3))
+@example(pixels=1, results=1, scale=1.0, start=-1.0)
 def test_every_result_is_an_average(pixels: int, results: int, scale: float, start: float) -> None:
     """Weights are positive and sum to one, so a constant stays and nothing leaves the range."""
     fitting = min(results, max(int((pixels - start) / scale), 1))

@@ -95,13 +95,14 @@ def area_weights(pixels: int, results: int, start: float, scale: float) -> Weigh
     """Each result is the mean over the area that it covers, `scale` pixels long.
 
     The first begins at `start`, counted from the outer edge of the first of `pixels`; what lies
-    beyond the pixels does not count. Where a result is shorter than a pixel, it is interpolated
-    linearly at its centre.
+    beyond the pixels does not count, and a result that lies there wholly is the outermost pixel.
+    Where a result is shorter than a pixel, it is interpolated linearly at its centre.
     """
     begins = start + scale * np.arange(results)
     if scale < 1:
         return linear_weights(pixels, tuple(begins + (scale - 1) / 2))
     width = min(int(np.ceil(scale)) + 1, pixels)
+    begins = np.clip(begins, 1 - scale, pixels - 1)  # alone or shared, one pixel is the mean
     first = np.clip(np.floor(begins), 0, pixels - width)
     edges = first[:, None] + np.arange(width + 1)
     inside = np.clip(edges, begins[:, None], (begins + scale)[:, None])

@@ -155,7 +155,8 @@ def _nearest(volume: Float, matrix: NDArray[np.float64]) -> Float:
     plane = np.stack(np.meshgrid(np.arange(sizes[1]), np.arange(sizes[2]), indexing="ij"), -1)
     within = plane @ matrix[:3, 1:3].T + matrix[:3, 3]
     for i in range(sizes[0]):
-        points = np.rint(within + i * matrix[:3, 0])
+        # Whole planes lie half-way between two voxels: up, whatever the last digit is here.
+        points = np.floor(within + i * matrix[:3, 0] + (0.5 + 1e-6))
         # A point one past the end counts as inside and reads the next row: so it was published.
         outside = ((points < 0) | (points > sizes)).any(axis=-1)
         places = np.clip(points @ steps, 0, flat.size - 1).astype(np.int64)
