@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import math
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +18,9 @@ from typing import Any
 from uuid import uuid4
 
 from encephalon.errors import EncephalonError, OutputError, OutputExistsError
+from encephalon.io.temporaries import sweep, temporary_beside
+
+_log = logging.getLogger(__name__)
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -70,14 +73,11 @@ def atomic_path(final: str | Path, overwrite: bool = True) -> Iterator[Path]:
     final = Path(final)
     with explained(final):
         make_folder(final.parent)
-        temporary = _beside(final)
-        try:
+        with temporary_beside(final) as temporary:
             yield temporary
             _flush(temporary)
             _put(temporary, final, overwrite)
             _flush_folder(final.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -85,23 +85,20 @@ def atomic_folder(final: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder to fill; on success it becomes `final`, otherwise it is removed.
 
     Raises OutputExistsError when `final` exists, unless `overwrite`: then the old folder is
-    moved aside, the new one takes its place, and only then is the old one deleted.
+    moved aside, the new one takes its place, and only then is the old one deleted. A process that
+    is killed in that moment leaves the old one as `.NAME-….old`.
     """
     final = Path(final)
     refuse_existing(final, overwrite)
     with explained(final):
         make_folder(final.parent)
-        temporary, aside = _beside(final), _beside(final)
-        temporary.mkdir()
-        try:
+        with temporary_beside(final, folder=True) as temporary:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
-            _swap(temporary, final, aside)
+            _swap(temporary, final)
             _flush_folder(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: str | Path, content: bytes | bytearray | memoryview) -> Path:
@@ -144,7 +141,8 @@ def sha256(path: str | Path) -> str:
 def locked(path: str | Path, timeout: float = 600.0) -> Iterator[None]:
     """Hold the lock file `path`.lock, waiting up to `timeout` seconds for its present holder.
 
-    The operating system lets go of it when a process dies. Raises OutputError on a timeout.
+    The operating system lets go of it when a process dies. Where the file system keeps no locks it
+    is not waited for, and a warning says so. Raises OutputError on a timeout.
     """
     lock = Path(f"{path}.lock")
     with explained(lock):
@@ -166,14 +164,15 @@ def make_folder(folder: str | Path) -> Path:
 
 
 def prove_writable(folder: str | Path) -> Path:
-    """Make `folder` and write to it, before long work; raises OutputError with the reason."""
+    """Make `folder` and write to it, before long work; raises OutputError with the reason.
+
+    What killed processes left half written there is swept.
+    """
     folder = make_folder(folder)
-    probe = folder / f".encephalon-{os.getpid()}"
+    sweep(folder)
     # Asking for permissions is not enough: quotas, read-only mounts and root see other rules.
-    with explained(folder):
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another host may have the same process number
-    return folder
+    with explained(folder), temporary_beside(folder / "probe"):
+        return folder
 
 
 def _concerns_other(error: OSError, path: Path) -> bool:
@@ -182,12 +181,6 @@ def _concerns_other(error: OSError, path: Path) -> bool:
         return False
     named = Path(error.filename)
     return path.parent not in named.parents and named not in (path, *path.parents)
-
-
-def _beside(final: Path) -> Path:
-    # Hidden, so that nothing that lists images ever picks up half a file.
-    stem, dot, suffixes = final.name.lstrip(".").partition(".")
-    return final.with_name(f".{stem[:64]}-{uuid4().hex[:12]}.part{dot}{suffixes}")
 
 
 def _put(temporary: Path, final: Path, overwrite: bool) -> None:
@@ -201,7 +194,8 @@ def _put(temporary: Path, final: Path, overwrite: bool) -> None:
     temporary.replace(final)
 
 
-def _swap(temporary: Path, final: Path, aside: Path) -> None:
+def _swap(temporary: Path, final: Path) -> None:
+    aside = final.with_name(f".{final.name[:64]}-{uuid4().hex[:12]}.old")
     replaced = os.path.lexists(final)
     if replaced:
         final.rename(aside)
@@ -212,7 +206,8 @@ def _swap(temporary: Path, final: Path, aside: Path) -> None:
             aside.rename(final)
         raise
     if aside.is_dir() and not aside.is_symlink():
-        shutil.rmtree(aside, ignore_errors=True)
+        # Under the name of the temporary folder, which is removed now, or swept if we are killed.
+        aside.rename(temporary)
     else:
         aside.unlink(missing_ok=True)
 
@@ -246,6 +241,12 @@ def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:
                 )
                 raise OutputError(message) from None
             time.sleep(0.05)
+        except OSError as error:
+            _log.warning(
+                "%s: its file system keeps no locks (%s); let one process at a time write there.",
+                *(lock.parent, error.strerror),
+            )
+            return
         else:
             return
 
