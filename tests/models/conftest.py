@@ -13,6 +13,9 @@ import pytest
 
 from encephalon.models import ModelDescription, ModelFolder, locations, save_model
 
+A_GRAPH = b"\x08\x0a"
+"""The smallest file of ONNX: one that says its version, 10, and nothing more."""
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -57,7 +60,7 @@ def state() -> dict[str, np.ndarray]:
 def model(
     tmp_path: Path, description: ModelDescription, state: dict[str, np.ndarray]
 ) -> ModelFolder:
-    return save_model(tmp_path / "tiny-model", description, state, graph=b"a graph")
+    return save_model(tmp_path / "tiny-model", description, state, graph=A_GRAPH)
 
 
 @pytest.fixture

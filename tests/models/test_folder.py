@@ -16,6 +16,7 @@ from encephalon.errors import MissingFileError, ModelError, OutputExistsError
 from encephalon.io.atomic import sha256
 from encephalon.models import ModelDescription, ModelFolder, check_state, open_model, save_model
 from encephalon.models.description import dump_description, parse_description
+from tests.models.conftest import A_GRAPH
 
 State = dict[str, np.ndarray]
 
@@ -45,7 +46,7 @@ def test_a_folder_holds_exactly_its_four_files(model: ModelFolder) -> None:
     for name, digest in model.description.files.items():
         assert sha256(model.path / name) == digest
     assert model.graph is not None
-    assert model.graph.read_bytes() == b"a graph"
+    assert model.graph.read() == A_GRAPH
 
 
 def test_the_same_model_is_the_same_bytes(
@@ -69,7 +70,7 @@ def test_a_model_without_tensors_still_predicts(
 ) -> None:
     """A graph alone is a model; asking it for tensors is answered in a sentence."""
     graph = tmp_path / "exported.onnx"
-    graph.write_bytes(b"a graph")
+    graph.write_bytes(A_GRAPH)
     model = save_model(tmp_path / "m", description, None, graph, card="# Mine\n")
     assert model.weights is None
     assert (model.path / "README.md").read_text() == "# Mine\n"

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import MissingExtraError, MissingFileError, ModelError, UsageError
+from encephalon.errors import MissingExtraError, ModelError, UsageError
 from encephalon.inference.devices import check_device, resolve_device, resolve_threads
+from encephalon.models.graph import Graph
 
 __all__ = ["PREFERRED", "Runtime", "open_runtime"]
 
@@ -52,7 +53,7 @@ class Runtime(Protocol):
 
 
 def open_runtime(
-    graph: str | Path,
+    graph: Graph | str | Path,
     device: str = "auto",
     threads: int | None = None,
     prefer: Sequence[str] = PREFERRED,
@@ -60,20 +61,18 @@ def open_runtime(
     """Open an ONNX graph with the first runtime of `prefer` that can.
 
     `device` is auto, cpu, cuda, cuda:N or mps; `threads` as `resolve_threads` takes it. Arithmetic
-    is float32 everywhere, so that a mask does not depend on the machine. Raises MissingFileError
-    without the file, UsageError for an unknown device or runtime, MissingExtraError when no
+    is float32 everywhere, so that a mask does not depend on the machine. Raises the errors of
+    `Graph.read`, UsageError for an unknown device or runtime, MissingExtraError when no
     runtime is installed, and ModelError when every one of them refuses the graph.
     """
-    path = Path(graph)
-    if not path.is_file():
-        message = f"{path}: expected an ONNX graph, but there is no such file: get the model again."
-        raise MissingFileError(message)
+    file = graph if isinstance(graph, Graph) else Graph(Path(graph))
+    path, content = file.path, file.read()
     attempts = _attempts(device, _runtimes(prefer))
     count = resolve_threads(threads)
     refusals: list[str] = []
     for name, place in attempts:
         try:
-            return _OPENERS[name](path, place, count)
+            return _OPENERS[name](content, path, place, count)
         except Exception as error:  # noqa: BLE001  each runtime has exceptions of its own
             refusals.append(f"{name}: {_first_line(error)}")
             logger.warning("%s cannot open %s (%s).", name, path, _first_line(error))
@@ -106,7 +105,7 @@ def _attempts(device: str, names: list[str]) -> list[tuple[str, str]]:
 
 
 class _OnnxRuntime:
-    def __init__(self, graph: Path, device: str, threads: int) -> None:
+    def __init__(self, content: bytes, graph: Path, device: str, threads: int) -> None:
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()
@@ -116,9 +115,9 @@ class _OnnxRuntime:
         options.log_severity_level = 3  # errors only; they arrive as exceptions anyway
         # Threads that spin while they wait slow down every other process on the machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            str(graph), options, providers=_providers(device)
-        )
+        # Its own format would be told by its first bytes, and was not checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        self._session = onnxruntime.InferenceSession(content, options, providers=_providers(device))
         self._graph = graph
         self._inputs = [given.name for given in self._session.get_inputs()]
         self.name = f"onnxruntime {onnxruntime.__version__}"
@@ -134,7 +133,7 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    def __init__(self, graph: Path, _device: str, threads: int) -> None:
+    def __init__(self, content: bytes, graph: Path, _device: str, threads: int) -> None:
         openvino = _import_openvino()
         core = openvino.Core()
         settings = {
@@ -143,7 +142,7 @@ class _OpenVino:
             # The default is bfloat16 where the processor has it: another mask on another machine.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        self._compiled = core.compile_model(core.read_model(str(graph)), "CPU", settings)
+        self._compiled = core.compile_model(core.read_model(content, b""), "CPU", settings)
         self._graph = graph
         # Its tensor may bear several names; the input itself has the one of the graph.
         self._inputs = [port.node.friendly_name for port in self._compiled.inputs]
@@ -214,7 +213,7 @@ def _first_line(error: BaseException) -> str:
     return lines[-1][:200] if lines else type(error).__name__
 
 
-_OPENERS: dict[str, Callable[[Path, str, int], Runtime]] = {
+_OPENERS: dict[str, Callable[[bytes, Path, str, int], Runtime]] = {
     "openvino": _OpenVino,
     "onnxruntime": _OnnxRuntime,
 }

@@ -20,6 +20,7 @@ from encephalon.models.description import (
     dump_description,
     parse_description,
 )
+from encephalon.models.graph import Graph, changed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,9 +57,10 @@ class ModelFolder:
         return self.description.study
 
     @property
-    def graph(self) -> Path | None:
+    def graph(self) -> Graph | None:
         """The exported graph for torch-free inference, if the model has one."""
-        return self.path / GRAPH if GRAPH in self.description.files else None
+        digest = self.description.files.get(GRAPH)
+        return Graph(self.path / GRAPH, digest) if digest else None
 
     @property
     def weights(self) -> Path | None:
@@ -126,13 +128,12 @@ def _verify(model: ModelFolder) -> None:
     for name, expected in files.items():
         path = model.path / name
         check_content(path, f"the file {name!r} of the model {model.name!r}")
+        if name == GRAPH:
+            Graph(path, expected).read()
+            continue
         found = sha256(path)
         if found != expected:
-            message = (
-                f"{path}: expected sha256 {expected}, but it is {found}: the file is damaged or "
-                "was changed; get the model again."
-            )
-            raise ModelError(message)
+            raise ModelError(changed(path, expected, found))
 
 
 def save_model(
@@ -149,7 +150,8 @@ def save_model(
     `state` holds the weights by name, `graph` the exported graph or its path; one of the two is
     needed. `card` is the text of README.md, rendered from the description when None. The `files`
     of the description are filled in here. Raises OutputExistsError when `folder` exists and
-    `overwrite` is not set, ModelError for weights that are not finite.
+    `overwrite` is not set, ModelError for weights that are not finite and for a graph that
+    `Graph.read` refuses.
     """
     from encephalon.models.card import render_card
 
@@ -160,6 +162,7 @@ def save_model(
         if graph is not None:
             data = graph if isinstance(graph, bytes) else Path(graph).read_bytes()
             (work / GRAPH).write_bytes(data)
+            Graph(work / GRAPH).read()
         files = {path.name: sha256(path) for path in sorted(work.iterdir())}
         if not files:
             message = f"{final}: a model needs weights or a graph, but got neither."

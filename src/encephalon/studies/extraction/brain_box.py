@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from encephalon.studies.extraction.options import Grids
 
 if TYPE_CHECKING:
     from encephalon.inference.runtimes import Runtime
+    from encephalon.models.graph import Graph
 
 __all__ = ["BrainFinder", "brain_finder"]
 
@@ -39,7 +39,7 @@ class BrainFinder:
         The working grids that a prediction of the lesion will use.
     """
 
-    graph: Path
+    graph: Graph
     sha256: str
     grids: Grids
 
@@ -97,7 +97,7 @@ def box_on(mask: NDArray[np.bool_], source: Grid, target: Grid) -> NDArray[np.in
 
 
 @lru_cache(maxsize=1)
-def _runtime(graph: Path) -> Runtime:
+def _runtime(graph: Graph) -> Runtime:
     from encephalon.inference.runtimes import open_runtime
 
     return open_runtime(graph, "cpu", threads=1)

@@ -12,6 +12,7 @@ from encephalon.models import ModelFolder, PublishedFile
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
+    from encephalon.models.graph import Graph
     from encephalon.recipes.schema import Recipe
     from encephalon.studies.extraction.report import BatchReport
     from encephalon.tables import Table
@@ -57,7 +58,7 @@ def _sound(model: ModelFolder, options: Mapping[str, Any]) -> Predictor:
     )
 
 
-def _graph(model: ModelFolder | PublishedFile) -> Path:
+def _graph(model: ModelFolder | PublishedFile) -> Graph:
     if isinstance(model, PublishedFile) or model.graph is None:
         raise ModelError(f"{model.path}: the model has no exported graph: train or get it again.")
     return model.graph

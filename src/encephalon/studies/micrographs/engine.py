@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from encephalon.models import ModelFolder, PublishedFile
+    from encephalon.models.graph import Graph
     from encephalon.recipes.schema import Recipe
 
 __all__ = ["Engine", "build_torch_network", "graph_engine", "torch_engine"]
@@ -43,7 +44,7 @@ class Engine:
         return logits
 
 
-def graph_engine(graph: Path, device: str = "auto", threads: int | None = None) -> Engine:
+def graph_engine(graph: Graph | Path, device: str = "auto", threads: int | None = None) -> Engine:
     """Open the exported graph of a model, without torch."""
     from encephalon.inference.runtimes import open_runtime
 

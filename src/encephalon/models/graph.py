@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exported ONNX graph: read whole, compared with its sha256, and refused unless self-contained.
+
+A runtime that is given a graph would also open the files that its tensors are said to lie in, and
+no sha256 covers those. The fields of the file are walked here as Protocol Buffers lay them out:
+ONNX itself, which would do it, is not in the base install.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256 as sha256_of
+from pathlib import Path
+
+from encephalon.errors import ModelError
+from encephalon.models.content import check_content
+
+__all__ = ["Graph"]
+
+LARGEST_GRAPH = 1 << 31
+"""Bytes; no reader of Protocol Buffers takes more."""
+_MOST_NODES = 10_000
+"""Our networks have 130; a chain of 50,000 keeps a runtime busy for minutes before it refuses."""
+
+# Message, number of a field, and the message in that field: onnx/onnx.proto, IR version 10.
+_INSIDE: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {
+        **{5: "tensor", 10: "tensor", 6: "graph", 11: "graph"},
+        **{22: "sparse", 23: "sparse"},
+    },
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL = (13, 14)
+"""The fields `external_data` and `data_location` of a tensor: where else its values lie."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The file of an exported graph and, where a model lists it, its sha256."""
+
+    path: Path
+    sha256: str = ""
+
+    def read(self) -> bytes:
+        """The content, to be given to a runtime as it is: what was checked is what is run.
+
+        Raises MissingFileError, or ModelError for another sha256, for what is no ONNX graph, for
+        one with tensors outside the file, and for one of more nodes than any network has.
+        """
+        check_content(self.path, "an ONNX graph")
+        if self.path.stat().st_size > LARGEST_GRAPH:
+            raise ModelError(f"{self.path}: a graph of more than 2 GiB cannot be read.")
+        content = self.path.read_bytes()
+        found = sha256_of(content).hexdigest() if self.sha256 else ""
+        if found != self.sha256:
+            raise ModelError(changed(self.path, self.sha256, found))
+        _check(content, self.path)
+        return content
+
+
+def changed(path: Path, expected: str, found: str) -> str:
+    """The sentence on a file of a model whose sha256 is another one."""
+    return (
+        f"{path}: expected sha256 {expected}, but it is {found}: the file is damaged or was "
+        "changed; get the model again."
+    )
+
+
+def _check(content: bytes, path: Path) -> None:
+    """Raise ModelError unless every tensor is in `content` and the nodes are few enough."""
+    # A list instead of calls: graphs may lie within graphs as deep as anybody likes.
+    waiting, nodes = [("model", 0, len(content))], 0
+    while waiting:
+        kind, start, end = waiting.pop()
+        nodes += kind == "node"
+        if nodes > _MOST_NODES:
+            message = f"{path}: a graph of more than {_MOST_NODES:,} nodes is not run."
+            raise ModelError(message)
+        try:
+            for number, first, last in _fields(content, start, end):
+                if kind == "tensor" and number in _EXTERNAL and any(content[first:last]):
+                    raise ModelError(_outside(path))
+                if number in _INSIDE[kind]:
+                    waiting.append((_INSIDE[kind][number], first, last))
+        except IndexError as error:
+            message = f"{path}: expected an ONNX graph, but it is damaged: get the model again."
+            raise ModelError(message) from error
+
+
+def _outside(path: Path) -> str:
+    return (
+        f"{path}: the graph keeps tensors in another file, which nothing compares: save it in one "
+        "file (onnx.save_model without save_as_external_data)."
+    )
+
+
+def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field of a message; IndexError for what is none."""
+    while start < end:
+        key, start = _number(content, start)
+        kind = key & 7
+        if kind == 0:
+            after = _number(content, start)[1]
+        elif kind == 2:
+            length, start = _number(content, start)
+            after = start + length
+        else:
+            after = start + {1: 8, 5: 4}.get(kind, end)
+        if after > end:
+            raise IndexError("a field that is longer than what it is in")
+        yield key >> 3, start, after
+        start = after
+
+
+def _number(content: bytes, start: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where it ends."""
+    value = 0
+    for place in range(10):
+        byte = content[start + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, start + place + 1
+    raise IndexError("a number of more than ten bytes")
