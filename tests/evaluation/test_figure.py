@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from encephalon.errors import UsageError
 from encephalon.evaluation import proportion
 from encephalon.evaluation.figure import (
+    Figure,
+    average_precision_figure,
     macro,
     mean_figure,
     roc_auc_figure,
-    score_interval,
     share_figure,
     share_interval,
 )
@@ -65,14 +67,30 @@ def test_groups_must_match_the_samples() -> None:
         share_interval([1, 0], [1, 0], ["a", "b", "c"])
 
 
-def test_a_perfect_area_is_no_certainty() -> None:
-    """Nine images of three animals, perfectly ranked, have Wilson's interval of 3 of 3."""
+@pytest.mark.parametrize("figure", [roc_auc_figure, average_precision_figure])
+@pytest.mark.parametrize("groups", [None, ["a"] * 3 + ["b"] * 3 + ["c"] * 3])
+def test_a_perfect_area_has_no_interval(
+    figure: Callable[..., Figure], groups: list[str] | None
+) -> None:
+    """Every draw from perfect ranks is perfect, and an area is no share that Wilson could bound."""
     truth, probability = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1]), np.linspace(0, 1, 9)
-    figure = roc_auc_figure(truth == 1, probability)
-    animals = ["a"] * 3 + ["b"] * 3 + ["c"] * 3
-    assert figure.value == 1.0
-    assert score_interval(figure, animals) == proportion(3, 3)
-    # One pair out of order: the bootstrap is trusted again.
+    found = figure(truth == 1, probability).interval(groups)
+    assert (found.value, found.method) == (1.0, "none")
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    # One pair out of order, and the bootstrap has something to say.
     probability[3] = -1.0
-    worse = roc_auc_figure(truth == 1, probability)
-    assert score_interval(worse) == worse.interval()
+    worse = figure(truth == 1, probability).interval()
+    assert worse.method == "bootstrap"
+    assert worse.low < worse.value <= worse.high
+
+
+def test_each_interval_bears_its_name() -> None:
+    """Shares of groups are of the bootstrap, perfect ones and those of single samples Wilson's."""
+    hits, everything, owners = [1, 0, 1, 1, 0, 1], [1] * 6, list("aabbcc")
+    assert share_interval(hits, everything, owners).method == "bootstrap"
+    assert share_interval(hits, everything).method == "wilson"
+    assert share_interval(everything, everything, owners).method == "wilson"
+    # Every animal has one image right and one wrong: all draws agree, and none says how sure.
+    assert share_interval([1, 0] * 3, everything, owners).method == "none"
+    assert share_interval([1], [0]).method == "none"

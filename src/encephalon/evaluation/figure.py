@@ -25,7 +25,6 @@ __all__ = [
     "ratio",
     "risk_area_figure",
     "roc_auc_figure",
-    "score_interval",
     "share_figure",
     "share_interval",
     "shortfall_figure",
@@ -70,25 +69,6 @@ class Figure:
             repeats=repeats,
             seed=seed,
         )
-
-
-def score_interval(
-    figure: Figure,
-    groups: Sequence[Any] | None = None,
-    *,
-    level: float = 0.95,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """The interval of a score from 0 to 1, such as an area under a curve, which may be perfect.
-
-    Every draw from perfect samples is perfect, so that the bootstrap would be certain of it: then
-    it is Wilson's interval of as many right answers as there are samples, or whole groups.
-    """
-    found = figure.interval(groups, level=level, repeats=repeats, seed=seed)
-    if not (found.low == found.high == found.value and found.value in {0.0, 1.0}):
-        return found
-    return proportion(round(found.units * found.value), found.units, level=level)
 
 
 def mean_figure(values: ArrayLike) -> Figure:

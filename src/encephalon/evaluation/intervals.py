@@ -2,14 +2,16 @@
 """Intervals: how far a figure could move had other samples been drawn.
 
 Samples of one animal or person are not independent, so `groups` makes whole groups the unit that
-is drawn. With fewer than two units there is no interval, and its ends are NaN.
+is drawn. With fewer than two units, and where all draws agree, there is no interval: its ends are
+NaN and its method is "none". A perfect area under a curve is perfect in every draw, which says
+nothing of how sure it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +19,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
 
-__all__ = ["Interval", "bootstrap", "check_level", "percentile_ends", "proportion", "units_of"]
+__all__ = [
+    "Interval",
+    "bootstrap",
+    "check_level",
+    "percentile_ends",
+    "proportion",
+    "resampled",
+    "units_of",
+]
 
 Statistic = Callable[..., float]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the ends of its interval; `units` were drawn, samples or whole groups."""
+    """A figure with the ends of its interval; `units` were drawn, samples or whole groups.
+
+    `method` names the interval: "bootstrap", "wilson", "exact", or "none" where there is none.
+    """
 
     value: float
     low: float
@@ -52,11 +65,17 @@ def bootstrap(
     check_level(level)
     arrays = _columns(columns)
     units = units_of(len(arrays[0]), groups)
-    value = float(statistic(*arrays)) if len(arrays[0]) else float("nan")
-    low = high = float("nan")
+    value = float(statistic(*arrays)) if len(arrays[0]) else nan
+    low = high = nan
     if not isnan(value):
         low, high = _ends(arrays, statistic, units, level=level, repeats=repeats, seed=seed)
-    return Interval(value, low, high, level, len(units), "bootstrap")
+    return resampled(value, low, high, level=level, units=len(units))
+
+
+def resampled(value: float, low: float, high: float, *, level: float, units: int) -> Interval:
+    """The interval of a bootstrap, which has no method where its ends are not known."""
+    method = "none" if isnan(low) or isnan(high) else "bootstrap"
+    return Interval(value, low, high, level, units, method)
 
 
 def proportion(
@@ -75,8 +94,7 @@ def proportion(
         message = f"A proportion needs 0 <= successes <= total, but got {successes} of {total}."
         raise UsageError(message)
     if total == 0:
-        nan = float("nan")
-        return Interval(nan, nan, nan, level, 0, method)
+        return Interval(nan, nan, nan, level, 0, "none")
     from scipy.stats import binomtest
 
     ends = binomtest(successes, total).proportion_ci(level, method=method)
@@ -93,7 +111,7 @@ def _ends(
     seed: int,
 ) -> tuple[float, float]:
     if len(units) < 2:
-        return float("nan"), float("nan")
+        return nan, nan
     generator = np.random.default_rng(seed)
     draws = np.full(repeats, np.nan)
     for repeat in range(repeats):
@@ -104,10 +122,13 @@ def _ends(
 
 
 def percentile_ends(draws: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """The ends between which `level` of the draws lie; NaN when most draws are NaN."""
+    """The ends between which `level` of the draws lie.
+
+    They are NaN when most draws are NaN, and when all others agree: such draws know no spread.
+    """
     kept = draws[~np.isnan(draws)]
-    if kept.size * 2 < draws.size:
-        return float("nan"), float("nan")
+    if kept.size * 2 < draws.size or not kept.size or kept.min() == kept.max():
+        return nan, nan
     tail = 50.0 * (1.0 - level)
     # Without interpolation, because a draw may be infinite.
     low, high = np.percentile(kept, [tail, 100.0 - tail], method="inverted_cdf")

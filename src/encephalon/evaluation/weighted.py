@@ -8,12 +8,19 @@ interval for every metric of every stratum.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encephalon.evaluation.intervals import Interval, check_level, percentile_ends, units_of
+from encephalon.evaluation.intervals import (
+    Interval,
+    check_level,
+    percentile_ends,
+    resampled,
+    units_of,
+)
 
 __all__ = ["WeightedStatistic", "bootstrap_weighted", "mean_of", "median_of"]
 
@@ -41,10 +48,9 @@ def bootstrap_weighted(
     check_level(level)
     known = np.asarray(values, dtype=np.float64).ravel()
     units = units_of(known.size, groups)
-    nan = float("nan")
     value = float(statistic(known, np.ones((1, known.size), np.int64))[0]) if known.size else nan
     if len(units) < 2 or np.isnan(value):
-        return Interval(value, nan, nan, level, len(units), "bootstrap")
+        return resampled(value, nan, nan, level=level, units=len(units))
     owner = np.empty(known.size, dtype=np.int64)
     for place, rows in enumerate(units):
         owner[rows] = place
@@ -55,7 +61,7 @@ def bootstrap_weighted(
         counts = generator.multinomial(len(units), even, size=min(step, repeats - start))
         draws.append(statistic(known, counts[:, owner]))
     low, high = percentile_ends(np.concatenate(draws), level)
-    return Interval(value, low, high, level, len(units), "bootstrap")
+    return resampled(value, low, high, level=level, units=len(units))
 
 
 def mean_of(values: Values, weights: NDArray[np.int64]) -> Values:

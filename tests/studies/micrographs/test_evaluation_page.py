@@ -17,6 +17,7 @@ from encephalon.evaluation.intervals import Interval
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.reports import Picture
+from encephalon.studies.micrographs.comparison import correct
 from encephalon.studies.micrographs.decision import Decision, decide
 from encephalon.studies.micrographs.evaluation import Assessment, assess, compare
 from encephalon.studies.micrographs.evaluation_page import write_training_report
@@ -151,7 +152,7 @@ def test_the_model_stands_beside_its_baselines_with_intervals(tmp_path: Path) ->
 
 
 def test_a_baseline_that_is_not_beaten_is_named_in_words(tmp_path: Path) -> None:
-    """The verdict follows the interval of the difference, and an unknown one is no success."""
+    """The verdict follows corrected test and interval, and an unknown one is no success."""
     scored, weak = known(TWO)[0], known(TWO, 0.3)[0]
     won, lost = (compare(*pair, "animal", repeats=50) for pair in ((scored, weak), (weak, scored)))
     assert won["difference"].low > 0
@@ -159,8 +160,51 @@ def test_a_baseline_that_is_not_beaten_is_named_in_words(tmp_path: Path) -> None
     assert "better than every baseline" in better
     worse = write(tmp_path / "b.html", comparisons={"texture": lost})
     assert "does not beat texture features and logistic regression" in worse
+    chance = {**won, "p_corrected": 0.06}
+    assert "does not beat" in write(tmp_path / "d.html", comparisons={"texture": chance})
     unknown = {**won, "difference": replace(won["difference"], low=float("nan"))}
     assert "does not beat" in write(tmp_path / "c.html", comparisons={"texture": unknown})
+
+
+def test_a_baseline_that_ran_on_one_fold_is_no_ground_for_a_verdict(tmp_path: Path) -> None:
+    """What one fold of three has shown is said, with its images; nothing is concluded from it."""
+    scored, weak = known(TWO)[0], known(TWO, 0.3)[0]
+    one_fold = weak.select(np.flatnonzero(weak.fold == 0))
+    compared = correct(
+        {
+            "texture": compare(scored, weak, "animal", repeats=50),
+            "shuffled": compare(scored, one_fold, "animal", repeats=50),
+        }
+    )
+    assessed = assess(one_fold, group="animal", repeats=50)
+    baselines = {"texture": known(TWO, 0.3)[2], "shuffled": assessed}
+    page = write(tmp_path / "a.html", baselines=baselines, comparisons=compared)
+    part = section(page, "Beside the baselines")
+    assert "better than every baseline" not in part
+    assert "better than texture features and logistic regression: on all 3 folds" in part
+    assert "label-permutation control (the same network taught shuffled labels)" in part
+    assert "ran on 1 of 3 folds and 20 of 60 images, in 4 units" in part
+    assert "corrected by Holm for 2 comparisons" in part
+
+
+def test_several_comparisons_are_corrected_by_holm() -> None:
+    """The smallest p counts as often as there are comparisons, the next once less."""
+    found = correct({name: {"p_value": p} for name, p in (("a", 0.03), ("b", 0.01), ("c", 0.02))})
+    assert [each["p_corrected"] for each in found.values()] == pytest.approx([0.04, 0.03, 0.04])
+
+
+def test_perfect_figures_name_the_interval_that_they_have(tmp_path: Path) -> None:
+    """Perfect shares have Wilson's bound of a class's 6 animals; areas and precision none."""
+    scored = known(TWO)[0]
+    perfect = np.where(np.eye(2)[scored.truth] > 0, 0.99, 0.01)
+    assessed = assess(replace(scored, probabilities=perfect), group="animal", repeats=50)
+    part = section(write(tmp_path / "a.html", assessment=assessed), "Scores")
+    rows = dict(re.findall(r"<tr><td>([^<]+)</td><td[^>]*>1[.0]*</td>(.*?)</tr>", part))
+    for name in ("Sensitivity", "Specificity"):
+        assert "0.610 to 1" in rows[name]
+        assert "Wilson" in rows[name]
+    for name in ("Balanced accuracy", "ROC AUC", "Average precision", "Precision", "F1"):
+        assert re.findall(r"<td[^>]*>([^<]*)</td>", rows[name]) == ["–", "none"]
 
 
 def test_the_chosen_thresholds_are_marked_among_the_symmetric_pairs(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from encephalon.errors import InputError, UsageError
 from encephalon.inference.batch import BatchResult, run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Predictor
+from encephalon.studies.micrographs.certainty import certainty_folder
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.tables import Sample
 from tests.studies.micrographs.linear_model import (
@@ -85,7 +86,7 @@ def test_a_table_is_predicted_from_end_to_end(tmp_path: Path) -> None:
     assert [row["predicted"] for row in rows] == [row["class"] for row in rows]
     assert {row["vessel"] for row in rows} == {"V0", "V1", "V2", "V3"}
     assert result.report is not None
-    assert "Classes of micrographs" in result.report.read_text(encoding="utf-8")
+    assert "Classes of images" in result.report.read_text(encoding="utf-8")
 
 
 def test_plain_images_are_refused_once_where_covariates_are_needed(tmp_path: Path) -> None:
@@ -168,12 +169,37 @@ def test_options_that_make_no_sense_are_one_sentence(
         open_linear(tmp_path, **options)
 
 
+def test_an_image_unlike_the_training_gets_a_class_and_no_light(tmp_path: Path) -> None:
+    """Row and page say so and why, however sure the network is; amber is no way out either."""
+    table = write_pictures(tmp_path)
+    model = open_linear(tmp_path, learned={"ranges": {"rows": (400.0, 400.0)}})
+    result = model.predict_batch([table], tmp_path / "out")
+    rows = read_rows(tmp_path / "out" / "predictions.csv")
+    assert {(row["light"], row["quality"]) for row in rows} == {("", "check")}
+    assert {row["predicted"] for row in rows} == {"Young", "Aged"}
+    assert all("number of rows is 40" in row["reasons"] for row in rows)
+    assert all(row["reasons"].endswith("unlike the training: no light") for row in rows)
+    assert result.report is not None
+    page = result.report.read_text(encoding="utf-8")
+    assert "unlike the training: no light" in page
+    assert not any(f">{light}<" in page for light in ("Green", "Amber", "Red"))
+
+
+def test_an_image_unlike_the_training_is_never_filed_as_certain() -> None:
+    """An empty light is no certainty, whatever the probability."""
+    classes = ("Young", "Aged")
+    values = {"predicted": "Aged", "p_Aged": 1.0, "likelihood": 1.0}
+    assert certainty_folder({**values, "light": "Red"}, classes, "sound") == "certain_Aged"
+    assert certainty_folder({**values, "light": ""}, classes, "sound") == "uncertain_Aged"
+    assert certainty_folder(values, classes, "sound") == "certain_Aged"
+
+
 def test_one_threshold_alone_is_not_enough_without_the_others(tmp_path: Path) -> None:
     """A model without a light needs both; with none asked for there is none."""
     with pytest.raises(UsageError, match="give both"):
         open_linear(tmp_path, green=0.3, learned={"thresholds": None})
     predictor = open_linear(tmp_path, learned={"thresholds": None}).predictor
-    assert predictor.lights(np.array([[0.5, 0.5]])) is None
+    assert predictor.lights(np.array([[0.5, 0.5]]), [None]) is None
 
 
 def test_thresholds_are_not_used_on_a_score_that_they_were_not_chosen_on(tmp_path: Path) -> None:

@@ -154,6 +154,19 @@ def test_lights_are_scored_without_amber() -> None:
     assert figures.decided.units == 4
 
 
+def test_an_image_without_a_light_is_undecided_and_counted() -> None:
+    """It is in no light, not decided, and in a column of its own where there is such an image."""
+    figures = assess_lights(["Green", "", "Red", "Amber"], [0, 1, 1, 0], repeats=50)
+    assert figures.counts == {"Green": 1, "Amber": 1, "Red": 1}
+    assert (figures.unlike, figures.n, figures.decided.value) == (1, 2, 0.5)
+    assert figures.sensitivity.value == 1.0
+    found = breakdown(["Green", "", "Red"], [{"sex": "F"}, {"sex": "F"}, {"sex": "M"}], ["sex"])
+    assert found == [
+        {"sex": "F", "Green": 1, "Amber": 0, "Red": 0, "None": 1, "n": 2},
+        {"sex": "M", "Green": 0, "Amber": 0, "Red": 1, "None": 0, "n": 1},
+    ]
+
+
 @settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30),

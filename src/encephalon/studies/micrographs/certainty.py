@@ -27,14 +27,17 @@ def certainty_folder(values: Mapping[str, Any], classes: Sequence[str], mode: st
     mode    "legacy" gives the four published folders, by the likelihood of the second class.
             Otherwise it is "certain_<class>" or "uncertain_<class>" of the predicted class:
             uncertain is what the traffic light calls Amber or, without thresholds, a probability
-            up to 0.75.
+            up to 0.75. An image unlike those of the training, which has an empty light, is
+            never certain.
     """
     if mode == "legacy" and len(classes) == 2:
         likelihood = float(values["likelihood"])
         return next(name for end, name in _PUBLISHED if likelihood <= end)
     said = str(values["predicted"])
     light = values.get("light")
-    certain = light != "Amber" if light else float(values[f"p_{said}"]) > CERTAIN
+    certain = (
+        light in {"Green", "Red"} if light is not None else float(values[f"p_{said}"]) > CERTAIN
+    )
     return _named("certain" if certain else "uncertain", said)
 
 

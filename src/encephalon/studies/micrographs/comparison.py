@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from encephalon.errors import TableError, UsageError
 from encephalon.evaluation.classification import classification_figures
-from encephalon.evaluation.comparison import compare_correct, compare_paired
+from encephalon.evaluation.comparison import compare_correct, compare_paired, holm
 from encephalon.evaluation.figure import Figure
 from encephalon.studies.micrographs.scored import Scored
 
-__all__ = ["compare", "units_of_images"]
+__all__ = ["beats", "compare", "correct", "is_whole", "units_of_images"]
+
+#: The p value, corrected for several comparisons, below which a difference is said to be one.
+SIGNIFICANT = 0.05
 
 
 def compare(
@@ -22,10 +26,12 @@ def compare(
     """Compare two models on the labelled images that both have scored.
 
     The result holds `n` images in `units` groups, how many labelled ones were `left_out` because
-    only one model scored them, the balanced accuracies `first` and `second`, the Interval of their
+    only one model scored them, in how many `folds` of the first model's `all_folds` they were
+    tested, the balanced accuracies `first` and `second`, the Interval of their
     `difference` (first minus second; groups are drawn), and of `test` (McNemar's on images, or
-    Wilcoxon's on the share of right answers of each group) the `p_value`, and the units
-    `first_better`, `second_better` and `ties`.
+    Wilcoxon's on the share of right answers of each group) the `p_value`, which is
+    `p_corrected` too until `correct` sees several comparisons, and the units `first_better`,
+    `second_better` and `ties`.
     Raises TableError when no image is common or one has two classes, UsageError for other classes.
     """
     one, two, left_out = _matched(first, second)
@@ -41,15 +47,38 @@ def compare(
         "n": len(one),
         "units": len(one) if groups is None else len(set(groups)),
         "left_out": left_out,
+        "folds": np.unique(one.fold).size,
+        "all_folds": np.unique(first.labelled.fold).size,
         "first": figures[0].value,
         "second": figures[1].value,
         "difference": difference.interval(groups, seed=seed, repeats=repeats),
         "test": tested.test,
         "p_value": tested.p_value,
+        "p_corrected": tested.p_value,
         "first_better": tested.first_better,
         "second_better": tested.second_better,
         "ties": tested.ties,
     }
+
+
+def correct(comparisons: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same comparisons with `p_corrected`, by Holm for as many as there are."""
+    corrected = holm([each["p_value"] for each in comparisons.values()])
+    return {
+        name: {**each, "p_corrected": p}
+        for (name, each), p in zip(comparisons.items(), corrected, strict=True)
+    }
+
+
+def is_whole(comparison: Mapping[str, Any]) -> bool:
+    """Whether both models were tested on all of the first one's folds, and on the same images."""
+    return not comparison["left_out"] and comparison["folds"] == comparison["all_folds"]
+
+
+def beats(comparison: Mapping[str, Any]) -> bool:
+    """Whether the first model is better on all folds, by the corrected test and the interval."""
+    sure = comparison["p_corrected"] < SIGNIFICANT and comparison["difference"].low > 0
+    return is_whole(comparison) and bool(sure)
 
 
 def units_of_images(scored: Scored, group: str | None) -> list[str] | None:

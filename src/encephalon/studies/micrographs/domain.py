@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 
 from encephalon.inference.predictor import Quality
 
-__all__ = ["judge"]
+__all__ = ["judge", "without_light"]
 
 Range = tuple[float, float]
 
@@ -38,6 +39,11 @@ def judge(facts: Mapping[str, float], ranges: Mapping[str, Range]) -> Quality | 
     reasons = [_reason(name, facts.get(name, float("nan")), *known[name]) for name in known]
     found = tuple(reason for reason in reasons if reason)
     return Quality("check" if found else "ok", found)
+
+
+def without_light(quality: Quality) -> Quality:
+    """The same, saying that there is no light because of its reasons."""
+    return replace(quality, reasons=(*quality.reasons, "unlike the training: no light"))
 
 
 def _reason(name: str, value: float, low: float, high: float) -> str:

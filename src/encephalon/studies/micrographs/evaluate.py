@@ -20,7 +20,6 @@ from encephalon.inference.failures import failure_sentence
 from encephalon.inference.reading import read_ahead
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
-from encephalon.studies.micrographs.domain import judge
 from encephalon.studies.micrographs.evaluation import Assessment, assess, compare
 from encephalon.studies.micrographs.familiar import familiar
 from encephalon.studies.micrographs.recorded import prediction_rows, read_predictions
@@ -161,7 +160,7 @@ class _Work:
         scored = self._scored()
         columns, settings = self._table.columns, self._predictor.settings
         group = columns.group if self._table.has(columns.group) else None
-        lights = self._predictor.lights(scored.probabilities)
+        lights = self._predictor.lights(scored.probabilities, [one.quality for one in self._done])
         wanted = settings.strata or tuple(columns.covariates)
         assessment = assess(
             scored,
@@ -184,10 +183,9 @@ class _Work:
         return result
 
     def _one(self, place: int, loaded: Loaded) -> None:
-        predictor, picture = self._predictor, loaded.picture
+        predictor = self._predictor
         logits = predictor.logits(loaded)
-        quality = judge(picture.facts, predictor.learned.ranges) if picture else None
-        self._done.append(_Done(place, logits[0], quality))
+        self._done.append(_Done(place, logits[0], predictor.judge(loaded)))
         number = int(self._truth[place])
         truth = None if number == UNKNOWN_CLASS else predictor.classes[number]
         probabilities = predictor.probabilities(logits)[0]

@@ -21,7 +21,7 @@ from encephalon.evaluation.calibration import (
     reliability,
 )
 from encephalon.evaluation.classification import classification_figures, confusion_matrix
-from encephalon.evaluation.figure import score_interval, share_interval
+from encephalon.evaluation.figure import share_interval
 from encephalon.evaluation.intervals import Interval
 from encephalon.evaluation.levels import aggregate
 from encephalon.evaluation.selective import CoverageRisk, coverage_risk
@@ -192,7 +192,7 @@ def _figures(
     return {
         name: share_interval(right, shares[name], drawn, **job.drawing)
         if name in shares
-        else score_interval(figures[name], drawn, **job.drawing)
+        else figures[name].interval(drawn, **job.drawing)
         for name in names or figures
         if len(job.scored.classes) == 2 or name not in {"sensitivity", "specificity"}
     }

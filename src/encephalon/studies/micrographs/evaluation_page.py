@@ -24,6 +24,7 @@ from encephalon.reports import (
     tag,
 )
 from encephalon.reports.markup import join, number
+from encephalon.studies.micrographs.comparison import beats, is_whole
 from encephalon.studies.micrographs.explanation_page import (
     LEGEND,
     importance_block,
@@ -63,7 +64,7 @@ _CURVES = {
 _BASELINES = {
     "texture": "texture features and logistic regression",
     "covariates": "covariates alone",
-    "shuffled": "the same network taught shuffled labels",
+    "shuffled": "the label-permutation control (the same network taught shuffled labels)",
 }
 _MODEL = "this model"
 
@@ -102,7 +103,7 @@ def write_training_report(
     others = dict(baselines or {})
     page = Page(
         title=recipe.title or recipe.name,
-        kicker="Encephalon · training of a classifier of micrographs",
+        kicker="Encephalon · training of an image classifier",
         lead=_lead(recipe, plan, assessment),
         legend=[LEGEND] if any(examples) else [],
     )
@@ -181,12 +182,38 @@ def _beside(
 
 def _verdict(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Html]:
     """What the intervals of the differences allow to say of the model."""
-    lost = [name for name, each in comparisons.items() if not each["difference"].low > 0]
-    if not lost:
-        sure = "no interval of a difference reaches down to 0"
-        return [note(f"The model is better than every baseline: {sure}.")]
-    named = " and ".join(_BASELINES.get(name, name) for name in lost)
-    return [note(f"As far as these images can tell, the model does not beat {named}.", "check")]
+    won = [name for name, each in comparisons.items() if beats(each)]
+    part = [name for name, each in comparisons.items() if not is_whole(each)]
+    lost = [name for name in comparisons if name not in {*won, *part}]
+    found = []
+    if won:
+        worst = max(float(comparisons[name]["p_corrected"]) for name in won)
+        whom = "every baseline" if len(won) == len(comparisons) else _named(won)
+        folds = comparisons[won[0]]["all_folds"]
+        where = f"all {folds} folds" if folds > 1 else "all test images"
+        found.append(
+            note(f"The model is better than {whom}: on {where}, p ≤ {number(worst, 2)} {_HOLM}.")
+        )
+    if lost:
+        words = f"As far as these images can tell, the model does not beat {_named(lost)}"
+        found.append(note(f"{words} (p ≥ 0.05 {_HOLM}, or an interval that reaches 0).", "check"))
+    return [*found, *(note(_of_some_folds(name, comparisons[name])) for name in part)]
+
+
+_HOLM = "after Holm's correction for all comparisons"
+
+
+def _named(names: Sequence[str]) -> str:
+    return " and ".join(_BASELINES.get(name, name) for name in names)
+
+
+def _of_some_folds(name: str, each: Mapping[str, Any]) -> str:
+    return (
+        f"Nothing is concluded from {_BASELINES.get(name, name)}, which ran on {each['folds']} of "
+        f"{each['all_folds']} folds and {each['n']} of {each['n'] + each['left_out']} images, in "
+        f"{each['units']} units: balanced accuracy {number(each['second'], 3)}, where the model "
+        f"has {number(each['first'], 3)}."
+    )
 
 
 def _examples(most: Sequence[Example], least: Sequence[Example]) -> list[Html]:

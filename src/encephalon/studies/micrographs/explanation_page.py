@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from encephalon.reports.layers import AMBER
 from encephalon.reports.markup import number
 from encephalon.reports.page import Legend
 from encephalon.studies.micrographs.panels import LAYER, Look, overlay
+from encephalon.studies.micrographs.words import in_percent, span
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Row
@@ -126,9 +126,11 @@ def location_block(location: Location) -> list[Html]:
         for name, share, hits in rows
     ]
     words = (
-        f"{location.n} images have a box in which the answer lies; intervals draw "
-        f"{location.share.units} independent units. The centre prior is a map that always says "
-        '"the middle": a Gaussian whose standard deviation is a quarter of each side.'
+        f"{location.n} images have a box in which the answer lies; intervals are 95 % percentile "
+        f"bootstrap intervals that draw {location.share.units} independent units, and those of the "
+        "highest points, which are shares, Wilson's where it says so. The centre prior is a map "
+        'that always says "the middle": a Gaussian whose standard deviation is a quarter of each '
+        "side."
     )
     return [_verdict(location), table(columns, cells), paragraph(words)]
 
@@ -154,9 +156,11 @@ def sanity_block(similarity: Mapping[str, float]) -> list[Html]:
 def importance_block(importance: Mapping[str, Interval]) -> list[Html]:
     """Show by how much the log loss grows when a covariate is dealt out anew."""
     groups = [DotGroup(name, (), interval) for name, interval in importance.items()]
+    units = max(each.units for each in importance.values())
     words = (
         "Each covariate is dealt out anew among the images, which stay as they are. Zero: the "
-        "model does not use it. Images that it was trained on show what it uses, not what helps."
+        "model does not use it. Images that it was trained on show what it uses, not what helps. "
+        f"Bars are 95 % percentile bootstrap intervals that draw {units} independent units."
     )
     return [figure(dot_chart(groups, "growth of the log loss, nats")), paragraph(words)]
 
@@ -205,7 +209,5 @@ def _card(row: Row, drawn: Html | None) -> Html:
 
 
 def _percent(interval: Interval) -> str:
-    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
-    if isnan(low):  # no interval from one unit
-        return f"{number(value, 3)} %"
-    return f"{number(value, 3)} % ({number(low, 3)} to {number(high, 3)})"
+    share, ends = f"{number(100 * interval.value, 3)} %", span(in_percent(interval))
+    return f"{share} ({ends})" if ends else share

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.evaluation.figure import share_interval
 from encephalon.evaluation.intervals import Interval
 from encephalon.evaluation.weighted import bootstrap_weighted, mean_of
 from encephalon.explanation.location import (
@@ -134,14 +135,17 @@ def summarise(
     def mean(values: Sequence[float]) -> Interval:
         return bootstrap_weighted(np.array(values, dtype=float), mean_of, groups=units)
 
+    def share(hits: Sequence[bool]) -> Interval:
+        return share_interval(hits, np.ones(len(hits), bool), units)
+
     return Location(
         n=len(images),
         share=mean([one.share for one in images]),
         centre_prior=mean([one.centre_prior for one in images]),
         uniform=mean([one.uniform for one in images]),
         difference=mean([one.share - one.centre_prior for one in images]),
-        hits=mean([one.hit for one in images]),
-        centre_hits=mean([one.centre_hit for one in images]),
+        hits=share([one.hit for one in images]),
+        centre_hits=share([one.centre_hit for one in images]),
         images=images,
     )
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from encephalon.errors import InputError, UsageError
 from encephalon.inference.devices import resolve_threads
 from encephalon.inference.ledger import FIRST, LAST
-from encephalon.inference.predictor import OutputKind, Prediction, Value
+from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
 from encephalon.models import ModelFolder
 from encephalon.recipes import load_recipe, make_recipe
 from encephalon.recipes.options import ask
 from encephalon.recipes.schema import Mode
-from encephalon.studies.micrographs.domain import judge
+from encephalon.studies.micrographs.domain import judge, without_light
 from encephalon.studies.micrographs.engine import (
     Engine,
     build_torch_network,
@@ -33,7 +33,7 @@ from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.studies.micrographs.recipe import micrograph_settings
 from encephalon.studies.micrographs.recorded import with_cells
 from encephalon.studies.micrographs.thumbnails import raw_thumbnail, thumbnail
-from encephalon.studies.micrographs.traffic_light import colours
+from encephalon.studies.micrographs.traffic_light import NO_LIGHT, colours
 from encephalon.tables import Columns
 from encephalon.tables.encoding import encode_covariates
 
@@ -160,13 +160,21 @@ class MicrographPredictor:
 
     def predict(self, loaded: Loaded) -> Prediction:
         """The probabilities of the classes, the most likely one, and how far to trust it."""
-        probabilities = self.probabilities(self.logits(loaded))[0]
-        picture = loaded.picture
+        probabilities, quality = self.probabilities(self.logits(loaded)), self.judge(loaded)
+        lights = self.lights(probabilities, [quality])
         return Prediction(
-            values=self._values(probabilities, loaded.sample),
-            quality=judge(picture.facts, self.learned.ranges) if picture else None,
-            pictures=None if picture is None else lambda: self.thumbnail(loaded),
+            values=self._values(probabilities[0], lights, loaded.sample),
+            quality=quality,
+            pictures=None if loaded.picture is None else lambda: self.thumbnail(loaded),
         )
+
+    def judge(self, loaded: Loaded) -> Quality | None:
+        """How like the training images a sample is; None where nothing is known of them."""
+        if loaded.picture is None:
+            return None
+        quality = judge(loaded.picture.facts, self.learned.ranges)
+        unlike = quality is not None and quality.status != "ok"
+        return without_light(quality) if quality and unlike and self.has_light else quality
 
     def logits(self, loaded: Loaded) -> NDArray[np.float64]:
         """The network's answer (1, C), the mean over the views that the settings ask for."""
@@ -185,11 +193,25 @@ class MicrographPredictor:
         """Probabilities (N, C) of logits (N, C), as the model's score and calibration say."""
         return score_logits(logits, self.score, self.calibration)
 
-    def lights(self, probabilities: NDArray[np.float64]) -> list[str] | None:
-        """The traffic light of probabilities (N, C); None without two classes and thresholds."""
-        if self.thresholds is None or len(self.classes) != 2:
+    @property
+    def has_light(self) -> bool:
+        """Whether there is a traffic light: of two classes, with thresholds."""
+        return self.thresholds is not None and len(self.classes) == 2
+
+    def lights(
+        self, probabilities: NDArray[np.float64], qualities: Sequence[Quality | None]
+    ) -> list[str] | None:
+        """The lights of probabilities (N, C), NO_LIGHT where the quality (N) is not "ok".
+
+        None where `has_light` says that there are none.
+        """
+        if self.thresholds is None or not self.has_light:
             return None
-        return colours(probabilities[:, 1], *self.thresholds)
+        shown = colours(probabilities[:, 1], *self.thresholds)
+        return [
+            light if quality is None or quality.status == "ok" else NO_LIGHT
+            for light, quality in zip(shown, qualities, strict=True)
+        ]
 
     def thumbnail(self, loaded: Loaded) -> NDArray[np.uint8] | None:
         """A small grey picture of the sample for pages (rows, columns).
@@ -237,9 +259,10 @@ class MicrographPredictor:
             "(encephalon table images  makes one)."
         )
 
-    def _values(self, probabilities: NDArray[np.float64], sample: Sample) -> dict[str, Value]:
+    def _values(
+        self, probabilities: NDArray[np.float64], lights: list[str] | None, sample: Sample
+    ) -> dict[str, Value]:
         values: dict[str, Value] = {"predicted": self.classes[int(np.argmax(probabilities))]}
-        lights = self.lights(probabilities[None])
         if lights:
             values["light"] = lights[0]
         if len(self.classes) == 2:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a batch of micrographs: their classes, how sure, and what needs a look first."""
+"""The page of a batch of images: their classes, how sure, and what needs a look first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from encephalon.studies.micrographs.extremes import (
     drawn_thumbnail,
     thumbnail_gallery,
 )
-from encephalon.studies.micrographs.traffic_light import LIGHTS
+from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT
 from encephalon.studies.micrographs.words import lamp, model_facts, model_name
 
 __all__ = ["BatchReport"]
@@ -74,7 +74,7 @@ class BatchReport:
         )
         count = len(rows) + len(failures)
         page = Page(
-            title="Classes of micrographs",
+            title="Classes of images",
             kicker="Encephalon · prediction",
             lead=f"{count} {'image' if count == 1 else 'images'}, {model_name(self.about)}.",
         )
@@ -95,6 +95,8 @@ class BatchReport:
         if any(lights[light] for light in LIGHTS):
             share = f"{100 * lights['Amber'] / len(rows):.0f} % of the images"
             shown.append(Tile(lights["Amber"], "amber: undecided", share))
+        if lights[NO_LIGHT]:
+            shown.append(Tile(lights[NO_LIGHT], "no light", "unlike the training", "check"))
         check = sum(row.get("quality") == "check" for row in rows)
         shown.append(Tile(check, "to check", status="check" if check else None))
         shown.append(Tile(len(failures), "failed", status="fail" if failures else None))
@@ -135,7 +137,7 @@ class BatchReport:
 
     def _listed(self, rows: Sequence[Row]) -> list[Html]:
         columns = {"id": "Image", "predicted": "Class"}
-        if any(row.get("light") for row in rows):
+        if any("light" in row for row in rows):
             columns["light"] = "Light"
         columns |= {f"p_{name}": f"p({name})" for name in self.classes}
         columns |= {"quality": "Quality", "reasons": "Reasons"}
@@ -154,7 +156,7 @@ def _cells(row: Row) -> dict[str, Any]:
     quality, light = row.get("quality"), row.get("light")
     shapes = {
         "quality": badge(str(quality)) if quality else None,
-        "light": lamp(str(light)) if light else None,
+        "light": None if light is None else lamp(str(light or "none")),
     }
     return {**row, **shapes}
 

@@ -11,6 +11,7 @@ from typing import Any
 from encephalon.evaluation.intervals import Interval
 from encephalon.io.atomic import write_json
 from encephalon.io.records import write_records
+from encephalon.studies.micrographs.comparison import correct
 from encephalon.studies.micrographs.crossing import Crossing
 from encephalon.studies.micrographs.evaluation import Assessment, assess, compare
 from encephalon.studies.micrographs.evaluation_page import write_training_report
@@ -99,7 +100,7 @@ def _baselines(crossing: Crossing, model: Scored) -> _Beside:
     found, group = run_baselines(crossing), crossing.recipe.table.group
     return _Beside(
         {name: _assess(crossing, scored) for name, scored in found.items()},
-        {name: compare(model, scored, group) for name, scored in found.items()},
+        correct({name: compare(model, scored, group) for name, scored in found.items()}),
     )
 
 

@@ -25,7 +25,7 @@ from encephalon.reports import (
 )
 from encephalon.reports.markup import number
 from encephalon.studies.micrographs.traffic_light import LIGHTS
-from encephalon.studies.micrographs.words import percent, span, with_span
+from encephalon.studies.micrographs.words import method, percent, span, with_span
 
 if TYPE_CHECKING:
     from encephalon.studies.micrographs.evaluation import Assessment
@@ -81,21 +81,31 @@ def assessment_tiles(assessment: Assessment) -> Html:
 
 def _how_drawn(assessment: Assessment) -> str:
     """What the intervals are, in a sentence."""
+    perfect = (
+        "Where all draws agree, as those of a perfect figure do, or most have no value, the "
+        "bootstrap knows no interval."
+    )
     if assessment.group is None:
         return (
-            "Intervals are 95 % intervals over images (Wilson's of shares, otherwise percentile "
-            "bootstrap): they are too narrow if several images show one animal, which the recipe "
-            "can name as the group."
+            "Intervals are 95 % intervals over images: Wilson's of the shares (sensitivity, "
+            "specificity), otherwise a percentile bootstrap. They are too narrow if "
+            f"several images show one animal, which the recipe can name as the group. {perfect}"
         )
     return (
-        f"Intervals are 95 % percentile bootstrap intervals that draw whole values of "
-        f"“{assessment.group}”, {assessment.units} of them."
+        "Intervals are 95 % percentile bootstrap intervals that draw whole values of "
+        f"“{assessment.group}”, {assessment.units} of them. {perfect} A share that is 0 or 1 "
+        "(sensitivity, specificity) then has Wilson's bound, with whole values as trials."
     )
 
 
 def _scores(assessment: Assessment) -> list[Html]:
     rows = [
-        {"figure": label, "value": value.value, "interval": span(value)}
+        {
+            "figure": label,
+            "value": value.value,
+            "interval": span(value, named=False),
+            "method": method(value),
+        }
         for name, label in FIGURES.items()
         if (value := assessment.figures.get(name)) is not None
     ]
@@ -104,9 +114,15 @@ def _scores(assessment: Assessment) -> list[Html]:
             "figure": "Expected calibration error",
             "value": assessment.calibration_error,
             "interval": None,
+            "method": "none: biased",
         }
     )
-    columns = {"figure": "Figure", "value": "Value", "interval": "95 % interval"}
+    columns = {
+        "figure": "Figure",
+        "value": "Value",
+        "interval": "95 % interval",
+        "method": "Its method",
+    }
     positive = (
         f"“{assessment.classes[1]}” is the positive class."
         if len(assessment.classes) == 2
@@ -130,22 +146,26 @@ def _light(assessment: Assessment) -> list[Html]:
     light = assessment.light
     if light is None:
         return []
-    total = sum(light.counts.values())
+    total = sum(light.counts.values()) + light.unlike
     row: dict[str, Any] = {
         name: f"{light.counts.get(name, 0)} ({percent(light.counts.get(name, 0) / max(1, total))})"
         for name in LIGHTS
     }
     row |= {
+        "unlike": light.unlike,
         "decided": with_span(light.decided),
         "sensitivity": with_span(light.sensitivity),
         "specificity": with_span(light.specificity),
     }
     columns = {
         **{name: name for name in LIGHTS},
+        "unlike": "No light: unlike the training",
         "decided": "Decided",
         "sensitivity": "Sensitivity of the decided",
         "specificity": "Specificity of the decided",
     }
+    if not light.unlike:
+        del columns["unlike"]
     words = (
         "Green and red are decided, amber is left to a person and in neither sensitivity nor "
         "specificity: read them together with the share that was decided."
@@ -165,19 +185,21 @@ def _calibration(assessment: Assessment) -> list[Html]:
     curve = assessment.coverage_risk
     error = curve.risk[-1] if curve.risk else float("nan")
     series = [
-        Series("wrong among the answered", curve.coverage, curve.risk),
+        Series("error rate of the answered", curve.coverage, curve.risk),
         Series("leaving out at random", (0.0, 1.0), (error, error)),
     ]
     return [
         grid(
             figure(
-                point_chart(points, said, "what came true"),
+                point_chart(points, said, "observed frequency"),
                 "Reliability: on the dashed line, probabilities are what they say. Larger dots are "
                 f"of more images. Expected calibration error "
                 f"{number(assessment.calibration_error, 3)}.",
             ),
             figure(
-                line_chart(series, "share of images answered, the most certain first", "risk"),
+                line_chart(
+                    series, "share of images answered, the most certain first", "error rate"
+                ),
                 f"Coverage and risk: mean risk {with_span(curve.area)}; certainty that knows "
                 f"nothing has the error rate, {number(error, 3)}.",
             ),
@@ -254,7 +276,9 @@ def _comparison_rows(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[
             "first": each["first"],
             "second": each["second"],
             "difference": with_span(each["difference"]),
+            "folds": f"{each['folds']} of {each['all_folds']}",
             "p": _chance(float(each["p_value"])),
+            "p_corrected": _chance(float(each["p_corrected"])),
             "wins": f"{each['first_better']} / {each['ties']} / {each['second_better']}",
         }
         for name, each in comparisons.items()
@@ -265,6 +289,7 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | 
     """The paired comparisons of this model with others on the same images."""
     columns = {
         "name": "Beside",
+        "folds": "Folds",
         "n": "Images",
         "units": (group or "image").capitalize(),
         "first": "This model",
@@ -272,11 +297,19 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | 
         "difference": "Difference (95 % interval)",
         "wins": "Better / equal / worse",
         "p": "p",
+        "p_corrected": "p, corrected",
     }
+    if all(each["all_folds"] < 2 for each in comparisons.values()):
+        del columns["folds"]
+    if len(comparisons) < 2:
+        del columns["p_corrected"]
     tests = sorted({str(each["test"]) for each in comparisons.values()})
     words = (
         "Balanced accuracy on the same images; the interval of the difference draws whole units. "
-        f"p is two-sided ({' and '.join(tests)}), not corrected for several comparisons."
+        f"p is two-sided ({' and '.join(tests)})"
+    )
+    words += (
+        f", corrected by Holm for {len(comparisons)} comparisons." if len(comparisons) > 1 else "."
     )
     return [table(columns, _comparison_rows(comparisons), digits=3), note(words)]
 

@@ -2,7 +2,8 @@
 """The traffic light of a two-class model: its rule, the search for its thresholds, its counts.
 
 Green is confidently negative, red confidently positive, amber is undecided (3BTRON spec, section
-5). A model of more than two classes has no light.
+5). A model of more than two classes has no light, and neither has an image unlike those that the
+model was trained on: however sure it is, it was never seen to be right about such.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from encephalon.evaluation.intervals import Interval
 __all__ = [
     "FIGURES",
     "LIGHTS",
+    "NO_LIGHT",
     "RATIOS",
     "BestPair",
     "LightFigures",
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 LIGHTS = ("Green", "Amber", "Red")
+NO_LIGHT = ""
+"""The light of an image that is unlike those of the training."""
 #: What a chosen pair reports over the folds (spec, section 5).
 FIGURES = ("sensitivity", "specificity", "precision", "f1", "youden")
 RATIOS = ("green_ratio", "amber_ratio", "red_ratio")
@@ -59,7 +63,8 @@ class BestPair:
 class LightFigures:
     """How often each light was shown, and how right green and red were; amber is not scored.
 
-    `decided` is the share of green and red among all samples, `n` their number.
+    `decided` is the share of green and red among all samples, `n` their number; `unlike` samples
+    had no light.
     """
 
     counts: dict[str, int]
@@ -67,6 +72,7 @@ class LightFigures:
     decided: Interval
     sensitivity: Interval
     specificity: Interval
+    unlike: int = 0
 
 
 def colours(likelihood: ArrayLike, green: float, amber: float) -> list[str]:
@@ -138,11 +144,13 @@ def breakdown(
 ) -> list[dict[str, Any]]:
     """Count the lights in each combination of the columns' values, such as sex and region.
 
-    Each result has the columns' values, the counts Green, Amber and Red, and their sum n; only
-    combinations that occur are there, sorted. Raises UsageError for different lengths or a light
+    Each result has the columns' values, the counts Green, Amber and Red, that of rows without a
+    light (None) where there are any, and their sum n; only combinations that occur are there,
+    sorted. Raises UsageError for different lengths or a light
     that is none.
     """
-    unknown = set(lights) - set(LIGHTS)
+    unknown = set(lights) - {*LIGHTS, NO_LIGHT}
+    shown = (*LIGHTS, *((NO_LIGHT,) if NO_LIGHT in lights else ()))
     if unknown or len(lights) != len(rows):
         message = (
             f"A breakdown needs one of {', '.join(LIGHTS)} for each of {len(rows)} rows, but there "
@@ -153,7 +161,7 @@ def breakdown(
     counts = Counter(zip(keys, lights, strict=True))
     parts = []
     for key in sorted(set(keys)):
-        of_key = {light: counts[key, light] for light in LIGHTS}
+        of_key = {light or "None": counts[key, light] for light in shown}
         names = dict(zip(columns, key, strict=True))
         parts.append({**names, **of_key, "n": sum(of_key.values())})
     return parts
@@ -167,12 +175,12 @@ def assess_lights(
     repeats: int = 2000,
     seed: int = 0,
 ) -> LightFigures:
-    """Score the lights (N) against truth (N,), 1 positive, 0 negative; amber is left out.
+    """Score the lights (N) against truth (N,), 1 positive, 0 negative; only green and red are.
 
     Intervals are those of `evaluation.figure.share_interval`; `groups` are drawn whole.
     """
     shown, positive = np.asarray(lights), np.asarray(truth) == 1
-    red, decided = shown == "Red", shown != "Amber"
+    red, decided = shown == "Red", (shown == "Red") | (shown == "Green")
 
     def share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
         return share_interval(hits, among, groups, repeats=repeats, seed=seed)
@@ -183,6 +191,7 @@ def assess_lights(
         decided=share(decided, np.ones_like(decided)),
         sensitivity=share(red, positive & decided),
         specificity=share(~red, ~positive & decided),
+        unlike=int((shown == NO_LIGHT).sum()),
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -11,9 +12,19 @@ from encephalon.evaluation.intervals import Interval
 from encephalon.reports import Html, badge, facts, tag
 from encephalon.reports.markup import number
 
-__all__ = ["lamp", "model_facts", "model_name", "percent", "span", "with_span"]
+__all__ = [
+    "in_percent",
+    "lamp",
+    "method",
+    "model_facts",
+    "model_name",
+    "percent",
+    "span",
+    "with_span",
+]
 
 _TOGETHER = "\N{NO-BREAK SPACE}"
+_METHODS = {"bootstrap": "bootstrap", "wilson": "Wilson", "exact": "exact", "none": "none"}
 # Shapes beside the colours, as badges have them.
 _LAMPS = {"Green": ("ok", "●"), "Amber": ("check", "▲"), "Red": ("fail", "■")}
 
@@ -27,11 +38,23 @@ def lamp(light: str) -> Html:
     return tag("span", mark, light, class_=f"badge badge-{status}")
 
 
-def span(interval: Interval) -> str | None:
-    """The ends of an interval in words; None where they are not known."""
+def span(interval: Interval, named: bool = True) -> str | None:
+    """The ends of an interval, `named` if it is no bootstrap; None where there is none."""
     if not isfinite(interval.low + interval.high):
         return None
-    return f"{number(interval.low, 3)} to {number(interval.high, 3)}"
+    name = f", {method(interval)}" if named and interval.method != "bootstrap" else ""
+    return f"{number(interval.low, 3)} to {number(interval.high, 3)}{name}"
+
+
+def method(interval: Interval) -> str:
+    """The name of an interval."""
+    return _METHODS[interval.method]
+
+
+def in_percent(interval: Interval) -> Interval:
+    """The same, times 100."""
+    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
+    return replace(interval, value=value, low=low, high=high)
 
 
 def with_span(interval: Interval) -> str:
