@@ -64,6 +64,32 @@ def test_few_groups_hold_the_fit_near_the_identity(rng: np.random.Generator) -> 
     assert 0.0 < few.bias[0] < many.bias[0]
 
 
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def test_a_bias_is_held_by_a_prior_of_half_a_logit() -> None:
+    """Without logits to go by, 15 of 20 give the bias b at which b = 0.5² · 20 · (15/20 - p)."""
+    fitted = fit_calibration(np.zeros((20, 2)), np.repeat([0, 1], [5, 15]))
+    low, high = fitted.bias
+    assert low == pytest.approx(-high)
+    said = sigmoid(high - low)
+    assert high == pytest.approx(0.5**2 * 20 * (0.75 - said), abs=1e-4)
+    assert 0.6 < said < 0.75
+
+
+def test_a_temperature_is_held_by_a_prior_of_a_factor_of_e() -> None:
+    """Logits that are right 15 times of 20: log T = 20 · (p - 15/20) / T at the fit."""
+    truth = np.repeat([0, 1], 10)
+    told = np.where(np.arange(20) % 4 == 3, 1 - truth, truth)
+    wrong = (told != truth).sum()
+    fitted = fit_calibration(4.0 * np.eye(2)[told], truth, shift=False)
+    said = sigmoid(4.0 / fitted.temperature)
+    expected = 20 * 4.0 * (said - (1 - wrong / 20)) / fitted.temperature
+    assert math.log(fitted.temperature) == pytest.approx(expected, abs=1e-4)
+    assert fitted.temperature > 1.5
+
+
 @pytest.mark.parametrize(
     "truth", [[0] * 20, [0, 1] * 4], ids=["one class only", "fewer than ten samples"]
 )

@@ -17,7 +17,7 @@ from encephalon.evaluation import (
     median_of,
     proportion,
 )
-from encephalon.evaluation.intervals import Statistic
+from encephalon.evaluation.intervals import Statistic, percentile_ends
 from encephalon.evaluation.weighted import WeightedStatistic
 
 
@@ -108,6 +108,12 @@ def test_draws_without_an_answer_are_left_out() -> None:
 
     assert np.isfinite(bootstrap(labels, share).low)
     assert np.isnan(bootstrap(labels, lambda _: float("nan")).low)
+
+
+def test_an_interval_needs_an_answer_from_half_of_the_draws() -> None:
+    """Half of them are enough; with most missing, the ends say nothing."""
+    assert percentile_ends(np.array([1.0, 3.0, np.nan, np.nan]), 0.9) == (1.0, 3.0)
+    assert np.isnan(percentile_ends(np.array([1.0, 3.0, np.nan, np.nan, np.nan]), 0.9)).all()
 
 
 @pytest.mark.parametrize(("weighted", "plain"), [(mean_of, np.mean), (median_of, np.median)])

@@ -117,6 +117,15 @@ def test_sheared_axes_are_squared_around_the_middle_with_a_warning() -> None:
     assert "ct.nii: the voxel axes are 11.3° away from right angles" in warnings[0]
 
 
+@pytest.mark.parametrize(("degrees", "repaired"), [(0.08, False), (0.2, True), (1.1, True)])
+def test_a_shear_is_told_from_a_fifth_of_a_degree_on(degrees: float, repaired: bool) -> None:
+    """Less is the rounding of single precision headers; 1.1° would move a face by 2 mm."""
+    sheared = np.eye(4)
+    sheared[0, 1] = np.tan(np.deg2rad(degrees))
+    warnings = checked(sheared, "ct.nii")[1]
+    assert [f"{degrees:.1f}° away" in warning for warning in warnings] == [True] * repaired
+
+
 @given(affines())
 def test_a_proper_affine_passes_unchanged(affine: Affine) -> None:
     """Nothing is repaired, and the very numbers come back, even in single precision."""

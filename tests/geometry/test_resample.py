@@ -146,6 +146,14 @@ def test_labels_stay_labels(oblique: Affine) -> None:
         assert resample(labels > 0, affine, target, order=0).dtype == np.bool_
 
 
+@pytest.mark.parametrize("noise", [-1e-9, 0.0, 1e-9])
+def test_half_way_between_two_voxels_is_the_lower_one(noise: float) -> None:
+    """Always, so that labels do not hang on the last digit of an affine."""
+    labels = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    between = Grid((3, 4, 5), Affine.from_spacing(1.0, (0.5 + noise,) * 3))
+    assert np.array_equal(resample(labels, UNIT, between, order=0), labels[:3, :4, :5])
+
+
 def test_a_mask_comes_back_from_a_finer_grid_unchanged() -> None:
     """Up by two and down again is the same mask, voxel for voxel."""
     mask = np.random.default_rng(4).random((8, 9, 10)) > 0.5

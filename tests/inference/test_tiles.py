@@ -52,6 +52,7 @@ def test_each_voxel_is_written_once_and_has_its_halo(
         for read, write, size, whole in zip(one.read, one.write, shape, padded, strict=True):
             assert read.start % multiple == 0
             assert read.stop - read.start == min(tile, whole)
+            assert read.stop <= whole
             assert 0 <= read.start <= write.start < write.stop <= min(read.stop, size)
             assert write.start - read.start >= halo or read.start == 0
             assert read.stop - write.stop >= halo or write.stop == size
@@ -64,6 +65,13 @@ def test_the_published_plan_has_eight_blocks_in_c_order() -> None:
     starts = [tuple(box.start for box in tile.read) for tile in plan]
     assert starts == [(i, j, k) for i in (0, 128) for j in (0, 128) for k in (0, 128)]
     assert all(tile.read == tile.write for tile in plan)
+
+
+def test_the_last_tile_is_moved_back_to_end_with_the_volume() -> None:
+    """It sees what lies before it instead of padding beyond the volume."""
+    first, last = plan_tiles((20,), 16, 2, 4)
+    assert (first.read, first.write) == ((slice(0, 16),), (slice(0, 14),))
+    assert (last.read, last.write) == ((slice(4, 20),), (slice(14, 20),))
 
 
 @pytest.mark.parametrize("shape", [(64, 48, 40), (50, 33, 71)])

@@ -48,6 +48,39 @@ def test_the_temporary_file_has_the_final_suffixes_and_folder(tmp_path: Path) ->
     assert left_over(tmp_path / "new") == ["scan.nii.gz"]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut must not leave an empty file under a final name; then the name is made safe."""
+    final, sync, synced = tmp_path / "scan.nii", os.fsync, []
+
+    def record(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, final.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    write_bytes(final, b"voxels")
+    assert synced == [(final.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+def test_every_file_of_a_folder_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those in folders below."""
+    final, synced = tmp_path / "model", set()
+
+    def record(descriptor: int) -> None:
+        synced.add((os.fstat(descriptor).st_ino, final.exists()))
+
+    monkeypatch.setattr(os, "fsync", record)
+    with atomic_folder(final) as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "a").write_bytes(b"a")
+        (temporary / "b").write_bytes(b"b")
+    files = {((final / name).stat().st_ino, False) for name in ("deep/a", "b")}
+    assert files | {(tmp_path.stat().st_ino, True)} <= synced
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_interrupted_write_leaves_the_old_file(
     tmp_path: Path, error: type[BaseException]

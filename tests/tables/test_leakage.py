@@ -45,6 +45,7 @@ def test_rows_without_part_or_group_do_not_leak() -> None:
     """Only what is used can know something."""
     rows = [row("a", "m1", "train"), row("b", "m1", ""), row("c", "", "test")]
     assert audit(table_of(rows)).clean
+    assert audit(table_of([*rows, row("d", "", "train")])).exposed == {"test": (0, 1)}
 
 
 def test_an_id_in_two_rows_is_told() -> None:

@@ -109,6 +109,24 @@ def test_a_flipped_bit_is_never_loaded(tmp_path: Path, place: int, bit: int) -> 
     assert equal(loaded, whole)  # a blank of the header may be any blank
 
 
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [(b'"shape":[2,3]', b'"shape":[3,2]'), (b'"dtype":"F32"', b'"dtype":"I32"')],
+    ids=["shape", "type"],
+)
+def test_the_same_bytes_in_another_shape_or_type_are_not_loaded(
+    tmp_path: Path, written: bytes, damaged: bytes
+) -> None:
+    """The checksum knows what the bytes mean, too."""
+    path = tmp_path / "last"
+    save_checkpoint(path, {"weights": torch.ones(2, 3)})
+    content = path.read_bytes()
+    assert content.count(written) == 1
+    path.write_bytes(content.replace(written, damaged))
+    with pytest.raises(RunError, match="its checksum differs"):
+        load_checkpoint(path)
+
+
 def test_a_failing_write_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     """A state that cannot be stored does not cost the run what it had."""
     path = tmp_path / "last"

@@ -327,6 +327,18 @@ def test_a_penalty_on_the_distance_to_the_start_keeps_weights_near_it(tmp_path: 
     assert way(20.0) < 0.5 * way(0.0)
 
 
+def test_the_average_forgets_the_start_while_there_are_few_steps(tmp_path: Path) -> None:
+    """After n steps the next keeps (1 + n) / (10 + n) of it: a tenth of the start at first."""
+    task = TinyTask()
+    settings = training(epochs=1, steps_per_epoch=1, warmup_steps=0, ema=0.9999)
+    loop = make_loop(tmp_path, settings, task)
+    loop.fit()
+    (judged,), start = task.seen, seeded_network().state_dict()
+    for name, value in loop.network.module.state_dict().items():
+        torch.testing.assert_close(judged[name], start[name] + (value - start[name]) * 0.9)
+        assert not torch.equal(value, start[name])
+
+
 def test_without_averaging_the_judged_weights_are_the_trained_ones(tmp_path: Path) -> None:
     """ema = 0 means no average at all."""
     loop = make_loop(tmp_path, training(ema=0.0))

@@ -8,7 +8,12 @@ import numpy as np
 from encephalon.geometry import Affine, Grid
 from encephalon.studies.extraction.localise import View
 from encephalon.studies.extraction.options import Grids
-from encephalon.studies.extraction.uprighting import ALL, AS_STORED, likely_orientations
+from encephalon.studies.extraction.uprighting import (
+    ALL,
+    AS_STORED,
+    Orientation,
+    likely_orientations,
+)
 
 
 def test_there_are_24_orientations_without_the_mirror() -> None:
@@ -18,10 +23,20 @@ def test_there_are_24_orientations_without_the_mirror() -> None:
 
 
 def test_every_orientation_is_undone_exactly() -> None:
-    """With leading axes too."""
+    """With leading axes too; no two of them give the same volume."""
     volume = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
     for one in ALL:
         assert np.array_equal(one.undo(one.apply(volume)), volume)
+    assert len({(one.apply(volume).shape, one.apply(volume).tobytes()) for one in ALL}) == 24
+
+
+def test_an_orientation_orders_the_axes_and_then_turns_them() -> None:
+    """Upright axis n is the stored axis `order[n]`, backwards where its flip says so."""
+    stored = np.arange(3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
+    upright = Orientation((2, 0, 1), (1, -1, 1)).apply(stored)
+    assert upright.shape == (5, 3, 4)
+    for i, j, k in np.ndindex(upright.shape):
+        assert upright[i, j, k] == stored[2 - j, k, i]
 
 
 def test_a_stored_grid_is_upright_after_turning() -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,15 +14,20 @@ import torch
 
 from encephalon.errors import RunError, TableError
 from encephalon.geometry import Affine
+from encephalon.inference.runtimes import open_runtime
 from encephalon.io import Image, write_image
-from encephalon.models import open_model
+from encephalon.models import ModelFolder, open_model
+from encephalon.networks import build_network
 from encephalon.studies.isotropic import study
-from encephalon.studies.isotropic.cubes import Source, draw_cube, draw_operator
+from encephalon.studies.isotropic.cubes import Cube, Source, draw_cube, draw_operator
+from encephalon.studies.isotropic.features import CHANNELS
+from encephalon.studies.isotropic.fitting import MOST_TRUST, measure
 from encephalon.studies.isotropic.painting import ADULT, paint_pair
 from encephalon.studies.isotropic.settings import IsotropicSettings
 from encephalon.studies.isotropic.sources import load_sources
 from encephalon.studies.isotropic.training import IsotropicTask
-from encephalon.tables import read_table
+from encephalon.tables import Table, read_table
+from encephalon.training.parts import training_parts
 from encephalon.transforms.ranges import ScannerRanges
 from tests.studies.isotropic.tiny_isotropic import (
     labels,
@@ -86,15 +93,77 @@ def test_a_batch_depends_on_its_number_alone() -> None:
         torch.testing.assert_close(mine, other, rtol=0, atol=0)
 
 
+@dataclass
+class Judged:
+    """One cube whose estimate lacks `lacking` in the foreground, and anything outside of it."""
+
+    lacking: np.ndarray
+
+    def validation_cubes(self) -> Iterator[Cube]:
+        inside = np.arange(self.lacking.size).reshape(self.lacking.shape) % 3 > 0
+        features = np.ones((9, *self.lacking.shape), np.float32)
+        truth = features[0] + features[1] + np.where(inside, self.lacking, 100).astype(np.float32)
+        yield Cube(features, np.stack([truth, inside]).astype(np.float32))
+
+
+class Correcting(torch.nn.Module):
+    """Adds `correction` to the estimate and tells an error of `told` in each voxel."""
+
+    def __init__(self, correction: np.ndarray, told: float) -> None:
+        super().__init__()
+        self.correction, self.told = torch.from_numpy(correction).float(), told
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(1, 9, I, J, K) to image and log error (1, 2, I, J, K)."""
+        image = features[0, 0] + features[0, 1] + self.correction
+        return torch.stack([image, torch.full_like(image, np.log(self.told))])[None]
+
+
+@pytest.mark.parametrize(("factor", "trust"), [(4.0, 0.25), (1.0, MOST_TRUST), (-2.0, 0.0)])
+def test_a_correction_is_used_as_far_as_it_serves(factor: float, trust: float) -> None:
+    """A correction four times too large by a quarter, a wrong one not at all; the rest is error."""
+    lacking = np.random.default_rng(0).laplace(size=(6, 6, 6))
+    task = Judged(lacking)
+    told = 0.3
+    found = measure(Correcting(factor * lacking, told), cast(IsotropicTask, task))
+    assert found[0] == pytest.approx(trust, abs=1e-6)
+    inside = next(task.validation_cubes()).target[1] == 1
+    left = np.sqrt(np.mean(((1 - trust * factor) * lacking[inside]) ** 2)) / (np.sqrt(2) * told)
+    assert found[1] == pytest.approx(left, rel=1e-4, abs=1e-4)
+
+
+def built(model: ModelFolder) -> torch.nn.Module:
+    """The network of `model` with its weights."""
+    recipe = quick_recipe().network
+    network = build_network(recipe.name, {**recipe.options, "inputs": len(CHANNELS)})
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in model.tensors().items()})
+    return network.eval()
+
+
+def judged(table: Table) -> IsotropicTask:
+    """The task of the quick recipe, which knows the cubes that it is judged by."""
+    recipe = quick_recipe()
+    settings = IsotropicSettings.model_validate(recipe.study.settings)
+    parts = (load_sources(part) for part in training_parts(table))
+    return IsotropicTask(*parts, settings, recipe.training)
+
+
 def test_training_leaves_a_model_that_predicts_without_torch(tmp_path: Path) -> None:
-    """From a table to weights, graph, history and a measured deviation."""
+    """From a table to weights, a graph that answers like them, and what was measured of them."""
     table = quick_table(tmp_path)
     folder = study.train(quick_recipe(), table, tmp_path / "run", device="cpu", threads=1)
     model = open_model(folder)
+    network = built(model)
     assert model.graph is not None
+    cube = np.random.default_rng(2).random((1, 9, 16, 16, 16), np.float32)
+    (answer,) = open_runtime(model.graph, "cpu", 1).run(cube)
+    with torch.no_grad():
+        np.testing.assert_allclose(answer, network(torch.from_numpy(cube)), atol=1e-4)
     assert model.description.training_data["pairs"] == 1
-    assert model.description.recipe["study"]["deviation_scale"] > 0
-    assert 0 <= model.description.recipe["study"]["trust"] <= 1
+    trust, deviation_scale = measure(network, judged(table))
+    assert model.description.recipe["study"]["trust"] == pytest.approx(trust, abs=1e-3)
+    told = model.description.recipe["study"]["deviation_scale"]
+    assert told == pytest.approx(deviation_scale, rel=1e-3)
     assert len((tmp_path / "run" / "history.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 
