@@ -12,6 +12,8 @@ import pytest
 
 from encephalon.io import Image, write_image
 from tests.cli.conftest import Run
+from tests.studies.micrographs.published_demographics import middle_aged
+from tests.studies.micrographs.rows import write_rows
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -181,10 +183,9 @@ def test_images_and_a_spreadsheet_become_a_table(run: Run, tmp_path: Path) -> No
     assert run("table", "check", out).code == 0
 
 
-@pytest.mark.data
-def test_lights_counts_the_published_predictions(run: Run, data: Path) -> None:
+def test_lights_counts_the_published_predictions(run: Run, tmp_path: Path) -> None:
     """The middle-aged images of 3BTRON by region, as its spec counts them (section 5)."""
-    file = data / "published" / "3btron" / "middle_age_deep_look.csv"
+    file = write_rows(tmp_path / "middle_age.csv", middle_aged())
     words = ("--by", "Sex,Brain Region", "--light", "Traffic Lights", "--json")
     counts = json.loads(run("table", "lights", file, *words).out)["counts"]
     found = {row["Brain Region"]: [row[c] for c in ("Green", "Amber", "Red")] for row in counts}

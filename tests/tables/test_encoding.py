@@ -18,8 +18,8 @@ from encephalon.tables import (
     encode_classes,
     encode_covariates,
     fit_scaling,
-    read_table,
 )
+from tests.studies.micrographs.published_demographics import demographics
 
 VESSELS = Columns(
     target="class",
@@ -106,8 +106,7 @@ def test_classes_are_counted_and_others_are_only_scored() -> None:
         encode_classes(table(AGED, age=["1"]))
 
 
-@pytest.mark.data
-def test_the_published_demographics_are_counted(data: Path) -> None:
+def test_the_published_demographics_are_counted() -> None:
     """199 young, 161 aged and 52 of middle age; 220 female, 191 of the corpus callosum."""
     columns = Columns(
         id="Image ID",
@@ -117,8 +116,7 @@ def test_the_published_demographics_are_counted(data: Path) -> None:
         score_only=("Middle age",),
         covariates={"Sex": ("F", "M"), "Region": ("CC", "HC", "PFC")},
     )
-    path = data / "published" / "3btron" / "single_image_demographics.csv"
-    cells = read_table(path, columns)
+    cells = Table(pd.DataFrame(demographics(), dtype=object), columns, Path())
     assert np.unique(encode_classes(cells), return_counts=True)[1].tolist() == [52, 199, 161]
     encoded = encode_covariates(cells.frame.to_dict("records"), columns)
     assert encoded.sum(axis=0).tolist() == [220, 192, 191, 73, 148]

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.tables import Columns, SplitOptions, Table, audit, read_table, split_table
+from encephalon.tables import Columns, SplitOptions, Table, audit, split_table
 from encephalon.tables.leakage import content_hash, require_clean
+from tests.studies.micrographs.published_demographics import demographics
 
 
 def table_of(rows: list[dict[str, str | None]], folder: Path = Path()) -> Table:
@@ -93,34 +94,30 @@ def test_a_table_without_a_split_cannot_be_audited() -> None:
         audit(table)
 
 
-def published(data: Path) -> Table:
+def published() -> Table:
     """The 360 young and aged micrographs of 3BTRON, in the order of the published table."""
     columns = Columns(
         id="Image ID", inputs={}, target="Class", target_kind=("Young", "Aged"), group="Mouse ID"
     )
-    table = read_table(data / "published/3btron/single_image_demographics.csv", columns)
+    table = Table(pd.DataFrame(demographics(), dtype=object), columns, Path())
     cells = table.texts("Class")
     return table.select([index for index, cell in enumerate(cells) if cell != "Middle age"])
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("column", ["Mouse ID", "Sample"])
-def test_every_published_test_image_shares_its_mouse_and_its_tissue(
-    data: Path, column: str
-) -> None:
+def test_every_published_test_image_shares_its_mouse_and_its_tissue(column: str) -> None:
     """The published image-level split (10 %, seed 44, by label) leaks in 36 of 36 images."""
     options = SplitOptions(0, 0.1, ("Class",), grouped=False, seed=44)
-    table = split_table(published(data), options)
+    table = split_table(published(), options)
     assert len(table) == 360
     report = audit(table, group=column)
     assert report.exposed == {"test": (36, 36)}
     assert not report.clean
 
 
-@pytest.mark.data
-def test_a_grouped_split_of_the_published_table_shares_no_mouse(data: Path) -> None:
+def test_a_grouped_split_of_the_published_table_shares_no_mouse() -> None:
     """The same table, split by animal and still mixed by class, is clean."""
-    table = split_table(published(data), SplitOptions(0.1, 0.2, ("Class",), seed=44))
+    table = split_table(published(), SplitOptions(0.1, 0.2, ("Class",), seed=44))
     report = audit(table)
     assert report.clean
     assert report.exposed == {

@@ -12,6 +12,7 @@ import pytest
 from encephalon.errors import TableError
 from encephalon.studies.micrographs.parting import Plan, draw_plan
 from encephalon.tables import read_table
+from tests.studies.micrographs.published_demographics import demographics
 from tests.studies.micrographs.rows import read_rows, write_rows
 from tests.studies.micrographs.tiny import quick_recipe, table_of
 
@@ -94,17 +95,13 @@ def test_the_published_split_is_a_tenth_by_image(tmp_path: Path) -> None:
     assert not plan.audit.clean
 
 
-@pytest.mark.data
-def test_the_published_split_leaks_36_of_36(data: Path, tmp_path: Path) -> None:
+def test_the_published_split_leaks_36_of_36(tmp_path: Path) -> None:
     """On the published demographics every test image shares its mouse with training images."""
-    published = data / "published" / "3btron" / "single_image_demographics.csv"
-    if not published.is_file():
-        pytest.skip(f"needs {published}")
     named = {"id": "Image ID", "class": "Class", "sex": "Sex", "region": "Region"}
     rows = [
         {new: row[old] for new, old in named.items()}
         | {"image": f"{row['Image ID']}.tif", "animal": row["Mouse ID"]}
-        for row in read_rows(published)
+        for row in demographics()
     ]
     recipe = quick_recipe("micrographs-legacy", study__folds="0")
     table = read_table(write_rows(tmp_path / "table.csv", rows), recipe.table)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every published or recomputed figure of 3BTRON comes out to the printed digit (spec section 5).
 
-Each fact is checked on the 35 likelihoods rounded to four places, and again on the published file
-where the folder of real data is.
+Each fact is checked on the 35 likelihoods rounded to four places; where the folder of real data is,
+these figures are compared with the published files.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from encephalon.studies.micrographs.traffic_light import (
     colours,
     score_pairs,
 )
+from tests.studies.micrographs.published_demographics import demographics, middle_aged
 from tests.studies.micrographs.published_scores import AMBER, GREEN, LIKELIHOOD, ROWS, TRUTH
 
 
@@ -61,18 +62,10 @@ class Scores:
         return confusion(self.truth, self.likelihood > cut)
 
 
-@pytest.fixture(params=["embedded", pytest.param("published", marks=pytest.mark.data)])
-def scores(request: pytest.FixtureRequest) -> Scores:
-    """The 35 test images, from this folder or from the published file."""
-    if request.param == "embedded":
-        return Scores(LIKELIHOOD, TRUTH, list(ROWS))
-    folder: Path = request.getfixturevalue("data")
-    table = pd.read_csv(folder / "published/3btron/ResNet50_deep_look.csv")
-    return Scores(
-        table["Age Likelihood"].to_numpy(),
-        table["True Labels"].to_numpy(),
-        table.to_dict("records"),  # type: ignore[arg-type]
-    )
+@pytest.fixture
+def scores() -> Scores:
+    """The 35 test images."""
+    return Scores(LIKELIHOOD, TRUTH, list(ROWS))
 
 
 def rounded(table: Confusion) -> tuple[float, ...]:
@@ -221,19 +214,10 @@ def test_the_published_pair_is_the_best_of_the_allowed(scores: Scores) -> None:
     assert (wider.green, wider.amber) == (0.2, 0.8)
 
 
-@pytest.mark.data
-def test_our_lights_are_the_published_ones(data: Path) -> None:
-    """The 35 colours of the file follow from its likelihoods."""
-    table = pd.read_csv(data / "published/3btron/ResNet50_deep_look.csv")
-    assert colours(table["Age Likelihood"], GREEN, AMBER) == table["Traffic Lights"].tolist()
-
-
-@pytest.mark.data
-def test_the_middle_aged_are_counted_from_their_file(data: Path) -> None:
+def test_the_middle_aged_are_counted() -> None:
     """52 images: 6/24/22; CC 4/9/16 and PFC 2/15/6 differ with chi-square 6.10, p 0.047."""
-    table = pd.read_csv(data / "published/3btron/middle_age_deep_look.csv")
-    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
-    lights = table["Traffic Lights"].tolist()
+    rows = middle_aged()
+    lights = [row["Traffic Lights"] for row in rows]
     assert breakdown(lights, rows, ("Sex",)) == [
         {"Sex": "Female", "Green": 6, "Amber": 24, "Red": 22, "n": 52}
     ]
@@ -243,3 +227,19 @@ def test_the_middle_aged_are_counted_from_their_file(data: Path) -> None:
     assert counts == [[4, 9, 16], [2, 15, 6]]
     test = chi2_contingency(counts)
     assert (round(test.statistic, 2), test.dof, round(test.pvalue, 3)) == (6.10, 2, 0.047)
+
+
+@pytest.mark.data
+def test_these_figures_are_the_published_ones(data: Path) -> None:
+    """Likelihoods to four places, lights, demographics, and the lights of the middle-aged."""
+    folder = data / "published/3btron"
+    table = pd.read_csv(folder / "ResNet50_deep_look.csv").round(4)
+    assert colours(table["Age Likelihood"], GREEN, AMBER) == table["Traffic Lights"].tolist()
+    columns = ["True Labels", "Age Likelihood", "Sex", "Brain Region"]
+    ours = pd.DataFrame(ROWS).assign(**{"True Labels": TRUTH, "Age Likelihood": LIKELIHOOD})
+    assert sorted(ours[columns].to_numpy().tolist()) == sorted(table[columns].to_numpy().tolist())
+    rows = pd.read_csv(folder / "single_image_demographics.csv", dtype=str)
+    known = pd.DataFrame(demographics()).drop(columns="Image ID")  # some vessels were left out
+    assert known.equals(rows[list(known)])
+    lights = pd.read_csv(folder / "middle_age_deep_look.csv").to_numpy().tolist()
+    assert sorted(lights) == sorted(pd.DataFrame(middle_aged()).to_numpy().tolist())
