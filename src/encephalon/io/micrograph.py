@@ -8,8 +8,10 @@ turn the picture are not followed. What a file holds decides how it is read, not
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,20 +20,24 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, UnreadableFileError
 from encephalon.io.atomic import atomic_path
-from encephalon.io.files import need_file, refuse_foreign
-from encephalon.io.pixel_size import Size, dots_size, sidecar_size
+from encephalon.io.files import opened, refuse_foreign
+from encephalon.io.pixel_size import Size, sidecar_size
+from encephalon.io.png_jpeg import JPEG, PNG, read_jpeg, read_png
 
 PICTURE_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
 """The names of files that are pictures, the longest endings first."""
 
-LARGEST_PICTURE = 1 << 28
-"""Pixels of the largest picture that is decoded, 268 million. Our choice: as float32 it fills
-1 GiB, and the largest cameras of electron microscopes stay below (16,384 × 16,384)."""
+LARGEST_PICTURE = 5 << 28
+"""Bytes of the largest picture that is decoded, 1.25 GiB: its pixels as they are decoded and, where
+that is another array, its grey levels; at least 4 a pixel, since all become float32 in the end. Our
+choice: the largest cameras of electron microscopes stay below (16,384 × 16,384 as float32, or as
+8-bit colour with transparency)."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_INCH = 25.4e6  # nm
+_KEPT = (np.uint8, np.uint16, np.float32)  # types of levels that stay
+_BAND_BYTES = 1 << 24
 
+Choice = Callable[[int], int]
 Colour = Literal["refuse", "luminance"]
 
 
@@ -76,14 +82,10 @@ def read_micrograph(
     or ContentError (several pages, colour, too many pixels, NaN), each naming the file.
     """
     path = Path(path)
-    start = _start(path)
-    choose = _page_chooser(path, page)
-
-    def allow(rows: int, columns: int) -> None:
-        _refuse_large(path, rows, columns)
-
-    data, size = _decoded(path, start, choose, allow)
-    plane = _plain(path, _grey(path, data, colour))
+    refuse_foreign(path)
+    _refuse_name(path)
+    data, size = _decoded(path, _page_chooser(path, page), colour)
+    plane = _plain(path, data)
     return Micrograph(plane, sidecar_size(path, picture_stem(path)) or size, path)
 
 
@@ -108,68 +110,51 @@ def write_plane(data: NDArray[Any], path: str | Path) -> None:
         )
 
 
-def _start(path: Path) -> bytes:
-    """The first bytes of a file that may be a picture."""
-    need_file(path)
-    refuse_foreign(path)
+def _refuse_name(path: Path) -> None:
     if not is_picture(path):
-        message = (
+        raise UnreadableFileError(
             f"{path}: expected a picture named {', '.join(PICTURE_SUFFIXES)}, but the suffix is "
             f"{''.join(path.suffixes[-2:]) or 'missing'}; convert or rename it."
         )
-        raise UnreadableFileError(message)
-    with path.open("rb") as stream:
-        return stream.read(32)
 
 
-def _decoded(
-    path: Path, start: bytes, choose: Callable[[int], int], allow: Callable[[int, int], None]
+def _decoded(path: Path, choose: Choice, colour: Colour) -> tuple[NDArray[Any], Size | None]:
+    """Grey levels (rows, columns) as they are stored, and what the file says of their size."""
+    with opened(path) as stream:
+        try:
+            return _by_content(path, stream, choose, colour)
+        except InputError:
+            raise
+        except Exception as error:  # damage makes the decoders raise a dozen classes
+            reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+            raise UnreadableFileError(
+                f"{path}: the picture could not be read: {reason}; copy or export it again."
+            ) from error
+
+
+def _by_content(
+    path: Path, stream: BufferedReader, choose: Choice, colour: Colour
 ) -> tuple[NDArray[Any], Size | None]:
-    try:
-        if start[:4] in _TIFF:
-            from encephalon.io.tiff import read_tiff
+    allow, grey = partial(_refuse_large, path), partial(_grey, path, colour)
+    start = stream.read(len(PNG))
+    stream.seek(0)
+    if start[:4] in _TIFF:
+        from encephalon.io.tiff import read_tiff
 
-            return read_tiff(path, choose, allow)
-        if start.startswith((_PNG, _JPEG)):
-            return _by_pillow(path, start, choose, allow)
-    except InputError:
-        raise
-    except Exception as error:  # damage makes the decoders raise a dozen classes
-        reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
-        message = f"{path}: the picture could not be read: {reason}; copy or export it again."
-        raise UnreadableFileError(message) from error
-    message = (
+        data, size = read_tiff(path, stream, choose, allow)
+        return (data if data.ndim == 2 else grey(len(data), _bands(data))), size
+    if start.startswith(PNG):
+        return read_png(path, stream, choose, allow, grey)
+    if start.startswith(JPEG):
+        choose(1)
+        return read_jpeg(stream, allow, grey)
+    raise UnreadableFileError(
         f"{path}: expected a TIFF, PNG or JPEG picture, but its content is none of them; export "
         "it as one."
     )
-    raise UnreadableFileError(message)
 
 
-def _by_pillow(
-    path: Path, start: bytes, choose: Callable[[int], int], allow: Callable[[int, int], None]
-) -> tuple[NDArray[Any], Size | None]:
-    from PIL.JpegImagePlugin import JpegImageFile
-    from PIL.PngImagePlugin import PngImageFile
-
-    png = start.startswith(_PNG)
-    if png and start[24] == 16 and start[25] != 0:  # PNG 1.2, IHDR: bit depth, colour type
-        message = (
-            f"{path}: expected one grey level a pixel, but this is a 16-bit PNG with colour or "
-            "transparency; save it as 16-bit grey, or as TIFF."
-        )
-        raise ContentError(message)
-    # Not Image.open, which warns of decompression bombs at a third of our own limit.
-    with path.open("rb") as stream, (PngImageFile if png else JpegImageFile)(stream) as picture:
-        allow(picture.height, picture.width)
-        picture.seek(choose(getattr(picture, "n_frames", 1)))
-        across, down = picture.info.get("dpi", (0, 0))
-        data = np.asarray(picture.convert("RGB") if picture.mode in {"P", "CMYK"} else picture)
-        if picture.mode in {"LA", "RGBA", "PA"}:
-            data = data[..., 0] if picture.mode == "LA" else data[..., :3]
-    return data, dots_size(down, across, _INCH)
-
-
-def _page_chooser(path: Path, page: int | None) -> Callable[[int], int]:
+def _page_chooser(path: Path, page: int | None) -> Choice:
     def choose(count: int) -> int:
         if page is None and count > 1:
             message = (
@@ -185,29 +170,45 @@ def _page_chooser(path: Path, page: int | None) -> Callable[[int], int]:
     return choose
 
 
-def _refuse_large(path: Path, rows: int, columns: int) -> None:
-    if rows * columns > LARGEST_PICTURE:
-        message = (
-            f"{path}: the picture has {rows:,} × {columns:,} pixels, {rows * columns / 1e6:,.0f} "
-            f"million, but at most {LARGEST_PICTURE / 1e6:.0f} million are read; crop or bin it."
+def _refuse_large(path: Path, rows: int, columns: int, samples: int, kind: np.dtype[Any]) -> None:
+    kept = kind in _KEPT
+    level = 0 if kept and samples == 1 else kind.itemsize if kept else 4
+    needed = rows * columns * max(4, samples * kind.itemsize + level)
+    if needed > LARGEST_PICTURE:
+        raise ContentError(
+            f"{path}: the picture has {rows:,} × {columns:,} pixels, "
+            f"{rows * columns / 1e6:,.0f} million, which take {needed / 2**30:,.1f} GiB to decode, "
+            f"but at most {LARGEST_PICTURE / 2**30:g} are taken; crop or bin it."
         )
-        raise ContentError(message)
 
 
-def _grey(path: Path, data: NDArray[Any], colour: Colour) -> NDArray[Any]:
-    """One value a pixel (rows, columns) of what may have three."""
-    if data.ndim == 2:
-        return data
+def _bands(data: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    step = max(1, _BAND_BYTES // data[:1].nbytes)
+    return (data[top : top + step] for top in range(0, len(data), step))
+
+
+def _grey(path: Path, colour: Colour, rows: int, bands: Iterator[NDArray[Any]]) -> NDArray[Any]:
+    """One value a pixel (rows, columns) of what may have three, some rows at a time."""
+    plane, top = np.empty((0, 0)), 0
+    for band in bands:
+        levels = band if band.ndim == 2 else _levels(path, colour, band)
+        if top == 0:
+            plane = np.empty((rows, levels.shape[1]), levels.dtype)
+        plane[top : top + len(levels)] = levels
+        top += len(levels)
+    return plane
+
+
+def _levels(path: Path, colour: Colour, data: NDArray[Any]) -> NDArray[Any]:
     red, green, blue = (data[..., channel] for channel in range(3))
     if np.array_equal(red, green) and np.array_equal(red, blue):
-        return np.ascontiguousarray(red)
+        return red
     if colour == "luminance":
         return _luminance(data)
-    message = (
+    raise ContentError(
         f"{path}: expected grey levels, but the picture is in colour; save it as grey, or take its "
         'brightness (study.colour="luminance" in a recipe, --option colour=luminance to predict).'
     )
-    raise ContentError(message)
 
 
 def _luminance(data: NDArray[Any]) -> NDArray[Any]:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """One page of a TIFF as an array, with the size of its pixels.
 
-tifffile reads the tags, and the pixels where it can do so alone; Pillow undoes the compressions
-that it cannot (LZW, JPEG, fax).
+tifffile reads the tags; what a compression leaves is read in one way (`tiff_pixels`), so that
+white, black, palettes, transparency and orientation mean the same in every file.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,41 +19,48 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, UnreadableFileError
 from encephalon.io.pixel_size import Size, tiff_size
+from encephalon.io.tiff_pixels import decodable, samples
+from encephalon.io.tiff_strips import JPEG, KNOWN
 
 if TYPE_CHECKING:
     import tifffile
 
 Pixels = NDArray[Any]
 Choice = Callable[[int], int]
-Allowed = Callable[[int, int], None]
+Allowed = Callable[[int, int, int, Any], None]
 
 # What tifffile finds odd about a file is for its own developers; what matters is raised here.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 # Photometric interpretations (TIFF 6.0, tag 262) that are understood.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_MOST_PAGES = 50_000  # their directories alone are read for some seconds
 _ALPHA = {1, 2}  # values of tag 338 that mean transparency
+_STRETCHED = {2, 4}  # bits of levels that are made to fill 8, as viewers show them
 
 
-def read_tiff(path: Path, choose: Choice, allow: Allowed) -> tuple[Pixels, Size | None]:
+def read_tiff(
+    path: Path, stream: BufferedReader, choose: Choice, allow: Allowed
+) -> tuple[Pixels, Size | None]:
     """Pixels (rows, columns) or (rows, columns, 3) of one page, and the size of its pixels, nm.
 
-    `choose` gets the number of pages and gives the index of one; `allow` gets rows and columns and
-    raises where they are too many, before anything is decoded. White is bright, whatever the
-    file says; transparency is left out; pages of lower resolution do not count.
+    `choose` gets the number of pages and gives the index of one; `allow` gets rows, columns,
+    samples a pixel and their type, and raises where they are too many, before anything is decoded.
+    White is bright, whatever the file says; transparency is left out, and the orientation (tag 274)
+    not followed; pages of lower resolution do not count.
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as tiff:
+    with tifffile.TiffFile(stream, name=path.name) as tiff:
         pages = [page for page in _pages(tiff) if not (page.is_reduced or page.is_mask)]
         if not pages:
             raise ValueError("it has no pages")
-        first = pages[0]
-        allow(first.imagelength, first.imagewidth)
         virtual = _virtual_pages(tiff) if len(pages) == 1 else 1
         index = choose(max(len(pages), virtual))
         page = pages[index if virtual == 1 else 0]
-        allow(page.imagelength, page.imagewidth)
+        kind = np.dtype(page.dtype or np.uint8)
+        allow(page.imagelength, page.imagewidth, page.samplesperpixel, kind)
+        _refuse_foreign_colours(path, page)
         data = _plane(path, page, index if virtual > 1 else 0)
         return _brightness(path, page, data), tiff_size(tiff, page)
 
@@ -62,12 +71,16 @@ def _pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
     for page in tiff.pages:
         if page.offset in seen:
             raise ValueError("its pages point at one another")
+        if len(seen) == _MOST_PAGES:
+            raise ValueError(f"it has more than {_MOST_PAGES:,} pages")
         seen.add(page.offset)
         yield page.aspage()
 
 
 def _virtual_pages(tiff: tifffile.TiffFile) -> int:
     """Planes behind the only page: ImageJ writes stacks above 4 GiB with one directory."""
+    if tiff.is_ome or tiff.is_mmstack or not (tiff.is_imagej or tiff.is_shaped):
+        return 1  # others are not cut short; some name further files, which would be opened
     series = tiff.series[0]
     if not series.is_truncated:
         return 1
@@ -84,7 +97,9 @@ def _plane(path: Path, page: tifffile.TiffPage, number: int) -> Pixels:
         missing = max([*ends, size]) - size
         what = f"{missing:,} bytes are missing at its end" if missing else "some strips are missing"
         raise EOFError(f"the file is truncated, {what}")
-    data = _decoded(path, page)
+    if decodable(page):
+        return samples(page)
+    data = _by_imagecodecs(path, page)
     if data.ndim == 3 and page.axes.startswith("S"):  # one plane a colour, not side by side
         data = np.moveaxis(data, 0, -1)
     if data.shape[:2] != (page.imagelength, page.imagewidth):
@@ -103,63 +118,36 @@ def _later_plane(path: Path, page: tifffile.TiffPage, number: int) -> Pixels:
     return data.reshape(page.imagelength, page.imagewidth)
 
 
-def _decoded(path: Path, page: tifffile.TiffPage) -> Pixels:
-    try:
-        # Threads of its own would fight those that read several pictures at once.
-        return np.asarray(page.asarray(maxworkers=1))
-    except (ValueError, ImportError) as error:
-        # The words of tifffile without imagecodecs.
-        if "imagecodecs" not in str(error):
-            raise
-        return _by_pillow(path, page)
-
-
-def _by_pillow(path: Path, page: tifffile.TiffPage) -> Pixels:
-    from PIL import Image
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    limit = Image.MAX_IMAGE_PIXELS  # beyond it Pillow warns of a decompression bomb
-    if limit is not None and page.imagelength * page.imagewidth > limit:
-        raise _packed(path, page, f"of more than {limit / 1e6:.0f} million pixels")
-    try:
-        with path.open("rb") as stream:
-            picture = TiffImageFile(stream)
-            picture.seek(page.index)
-            picture.tag_v2.pop(274, None)  # the orientation: pixels are taken as they are stored
-            palette = picture.mode == "P"
-            data = np.asarray(picture.convert("RGB") if palette else picture)
-    except (OSError, SyntaxError, ValueError, TypeError) as error:
-        if "truncated" in str(error) or "decoder error" in str(error):
-            raise EOFError(f"the file is truncated or damaged: {error}") from error
-        raise _packed(path, page, f"of {page.bitspersample} bits") from error
-    return data
-
-
-def _packed(path: Path, page: tifffile.TiffPage, what: str) -> UnreadableFileError:
-    message = (
-        f"{path}: this TIFF {what} is compressed with {_name(page.compression)}, which needs the "
-        "package imagecodecs: run  pip install imagecodecs,  or save it without compression."
-    )
-    return UnreadableFileError(message)
+def _by_imagecodecs(path: Path, page: tifffile.TiffPage) -> Pixels:
+    if page.compression != 1 and find_spec("imagecodecs") is None:
+        raise UnreadableFileError(
+            f"{path}: this TIFF of {page.bitspersample} bits is compressed with "
+            f"{_name(page.compression)}, which needs the package imagecodecs: run  pip install "
+            "imagecodecs,  or save it without compression."
+        )
+    # Threads of its own would fight those that read several pictures at once.
+    return np.asarray(page.asarray(maxworkers=1))
 
 
 def _brightness(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
     """Grey levels (rows, columns), white bright, or colours (rows, columns, 3)."""
     kind = int(page.photometric)
-    if kind == _PALETTE and data.ndim == 2 and page.colormap is not None:
-        palette = (page.colormap >> 8).astype(np.uint8)  # the 16 bits repeat the 8 that count
-        return np.asarray(palette.T[data])
     if data.ndim == 3:
         data = _colours(path, page, data)
-    if data.ndim == 2 and kind == _WHITE_IS_ZERO and data.dtype != np.bool_:
-        return _inverted(data, page.bitspersample)
-    known = kind in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR}
-    if not known or (kind == _YCBCR and page.compression == 1):
-        raise _foreign_colours(path, page)
-    return ~data if data.dtype == np.bool_ and kind == _WHITE_IS_ZERO else data
+    if kind == _PALETTE and data.ndim == 2 and page.colormap is not None:
+        # 16 bits that repeat the 8 that count, or, of some writers, these alone.
+        shift = 8 if page.colormap.max() > 255 else 0
+        return np.asarray((page.colormap >> shift).astype(np.uint8).T[data.astype(np.intp)])
+    if data.ndim == 2 and kind == _WHITE_IS_ZERO:
+        data = _inverted(data, page.bitspersample)
+    if data.dtype.kind == "u" and page.bitspersample in _STRETCHED:
+        return data * np.uint8(255 // ((1 << page.bitspersample) - 1))
+    return data
 
 
 def _inverted(data: Pixels, bits: int) -> Pixels:
+    if data.dtype == np.bool_:
+        return ~data
     if data.dtype.kind == "u":
         return np.subtract((1 << bits) - 1, data, dtype=data.dtype)
     return np.asarray(data.max() + data.min() - data)
@@ -167,18 +155,23 @@ def _inverted(data: Pixels, bits: int) -> Pixels:
 
 def _colours(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
     """The first or the first three samples of a pixel; the others must be transparency."""
-    samples, extra = data.shape[-1], tuple(page.extrasamples)
-    if int(page.photometric) in {_RGB, _YCBCR} and samples in {3, 4}:
+    count, extra = data.shape[-1], tuple(page.extrasamples)
+    if int(page.photometric) in {_RGB, _YCBCR} and count in {3, 4}:
         return data[..., :3]
-    if samples - len(extra) == 1 and set(map(int, extra)) <= _ALPHA:
+    if count - len(extra) == 1 and set(map(int, extra)) <= _ALPHA:
         return data[..., 0]
-    if int(page.photometric) == _PALETTE and samples == 3:
-        return data
     raise _foreign_colours(path, page)
 
 
 def _name(code: int) -> str:
     return str(getattr(code, "name", code))  # tifffile leaves codes that it does not know bare
+
+
+def _refuse_foreign_colours(path: Path, page: tifffile.TiffPage) -> None:
+    kind, packed = int(page.photometric), int(page.compression)
+    known = kind in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR}
+    if not known or (kind == _YCBCR and packed in KNOWN - {JPEG}):
+        raise _foreign_colours(path, page)
 
 
 def _foreign_colours(path: Path, page: tifffile.TiffPage) -> ContentError:
