@@ -105,14 +105,13 @@ def test_a_matrix_without_inverse_is_refused_by_name(matrix: np.ndarray, words: 
         checked(matrix, "scan.nii")
 
 
-def test_sheared_axes_are_squared_around_the_middle_with_a_warning() -> None:
-    """The repaired axes are orthonormal, voxel sizes stay, and the middle does not move."""
+def test_sheared_axes_stay_as_they_are_with_a_warning() -> None:
+    """The affine of a tilted gantry is true, and so is the volume of its voxels."""
     sheared = np.diag([1.0, 1.0, 2.0, 1.0])
     sheared[0, 1] = 0.2
-    affine, warnings = checked(sheared, "ct.nii", (10, 20, 30))
-    assert np.allclose(affine.direction.T @ affine.direction, np.eye(3))
-    assert np.allclose(affine.spacing, Affine(sheared).spacing)
-    assert np.allclose(affine.apply((4.5, 9.5, 14.5)), Affine(sheared).apply((4.5, 9.5, 14.5)))
+    affine, warnings = checked(sheared, "ct.nii")
+    assert np.array_equal(affine.matrix, sheared)
+    assert affine.voxel_volume == pytest.approx(2.0)
     assert len(warnings) == 1
     assert "ct.nii: the voxel axes are 11.3° away from right angles" in warnings[0]
 

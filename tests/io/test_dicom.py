@@ -16,7 +16,7 @@ from encephalon.errors import (
     UnreadableFileError,
 )
 from encephalon.geometry import Affine
-from encephalon.io import Image, read_image
+from encephalon.io import Image, read_image, write_image
 
 PLACE = Affine.from_parts([[0, 0, -1], [-1, 0, 0], [0, -1, 0]], (0.9, 1.1, 3.0), (30, 40, 50))
 
@@ -142,12 +142,19 @@ def test_a_damaged_slice_is_not_left_out_silently(tmp_path: Path, voxels: np.nda
         read_image(tmp_path / "series")
 
 
-def test_a_gantry_tilt_is_repaired_aloud(tmp_path: Path, voxels: np.ndarray) -> None:
-    """Slices that slide sideways are squared, with a warning."""
+def test_a_gantry_tilt_keeps_its_true_place(tmp_path: Path, voxels: np.ndarray) -> None:
+    """Slices that slide sideways stay where they are, in the image and in what is written."""
     tilted = Affine.from_spacing((1.0, 1.0, 2.0)).matrix.copy()
     tilted[1, 2] = 0.6
     written(tmp_path / "series", voxels, Affine(tilted))
-    assert "right angles" in read_image(tmp_path / "series").warnings[0]
+    image = read_image(tmp_path / "series")
+    assert "right angles" in image.warnings[0]
+    assert image.volume_ml_per_voxel == pytest.approx(0.002)
+    mask = read_image(write_image(image.data > 9, tmp_path / "mask.nii.gz", image))
+    for index in ((0, 0, 0), (5, 0, 4), (2, 6, 1)):
+        place = tilted[:3, :3] @ index
+        assert at(image, place) == voxels[index]
+        assert at(mask, place) == (voxels[index] > 9)
 
 
 def test_a_folder_without_a_series_says_where_one_is(tmp_path: Path, voxels: np.ndarray) -> None:

@@ -8,12 +8,11 @@ Two empty masks are 0 apart; an empty and a filled one are infinitely far apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import GeometryError
 from encephalon.evaluation.overlap import as_mask, same_shape
@@ -73,7 +72,7 @@ class SurfaceDistances:
 
 
 def surface_distances(
-    predicted: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float] | None = None
+    predicted: NDArray[Any], reference: NDArray[Any], spacing: ArrayLike | None = None
 ) -> SurfaceDistances:
     """Measure both masks, of one shape and any dimension, with one spacing per axis (default 1).
 
@@ -86,23 +85,24 @@ def surface_distances(
 
 
 def hd95(
-    predicted: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float] | None = None
+    predicted: NDArray[Any], reference: NDArray[Any], spacing: ArrayLike | None = None
 ) -> float:
     """95th percentile Hausdorff distance in mm; see `SurfaceDistances.hd95`."""
     return surface_distances(predicted, reference, spacing).hd95
 
 
 def assd(
-    predicted: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float] | None = None
+    predicted: NDArray[Any], reference: NDArray[Any], spacing: ArrayLike | None = None
 ) -> float:
     """Average symmetric surface distance in mm; see `SurfaceDistances.assd`."""
     return surface_distances(predicted, reference, spacing).assd
 
 
-def surface_points(mask: NDArray[Any], spacing: Sequence[float] | None = None) -> _Distances:
+def surface_points(mask: NDArray[Any], spacing: ArrayLike | None = None) -> _Distances:
     """Return the centres (N, D) of the surface elements of a mask, scaled by the spacing (D,).
 
-    Raises GeometryError when the spacing is not one positive number per axis.
+    Where the axes are not at right angles, `spacing` is the matrix (D, D) whose columns are the
+    steps along them. Raises GeometryError for a spacing that is neither.
     """
     inside = as_mask(mask)
     steps = _checked_spacing(inside.ndim, spacing)
@@ -115,7 +115,7 @@ def surface_points(mask: NDArray[Any], spacing: Sequence[float] | None = None) -
             window = [slice(1, -1)] * box.ndim
             window[axis] = slice(start, start + box.shape[axis])
             deep &= padded[tuple(window)]
-    return (np.argwhere(box & ~deep) + corner) * steps
+    return (np.argwhere(box & ~deep) + corner) @ steps.T
 
 
 def _nearest(points: _Distances, others: _Distances) -> _Distances:
@@ -127,11 +127,14 @@ def _nearest(points: _Distances, others: _Distances) -> _Distances:
     return np.asarray(distances, dtype=np.float64)
 
 
-def _checked_spacing(dimensions: int, spacing: Sequence[float] | None) -> _Distances:
+def _checked_spacing(dimensions: int, spacing: ArrayLike | None) -> _Distances:
+    """The steps along the axes as columns (D, D)."""
     steps = np.ones(dimensions) if spacing is None else np.asarray(spacing, dtype=np.float64)
+    if steps.shape == (dimensions, dimensions) and np.linalg.det(steps):
+        return steps
     if steps.shape != (dimensions,) or not bool(np.all((steps > 0) & np.isfinite(steps))):
-        message = (
-            f"A spacing must be {dimensions} positive numbers, one per axis, but it is {spacing}."
+        raise GeometryError(
+            f"A spacing must be {dimensions} positive numbers, one per axis, but it is "
+            f"{steps.tolist()}."
         )
-        raise GeometryError(message)
-    return steps
+    return np.diag(steps)

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from encephalon.evaluation.overlap import as_mask
 
@@ -37,13 +36,18 @@ class VolumeError:
         return 100.0 * self.ml / self.reference_ml
 
 
-def volume_ml(mask: NDArray[Any], spacing: Sequence[float]) -> float:
-    """Volume of a mask (I, J, K) in mL, given the voxel spacing (3,) in mm; non-zero is inside."""
-    return float(np.count_nonzero(as_mask(mask)) * np.prod(spacing) / _MM3_PER_ML)
+def volume_ml(mask: NDArray[Any], spacing: ArrayLike) -> float:
+    """Volume of a mask (I, J, K) in mL, given the voxel spacing (3,) in mm; non-zero is inside.
+
+    Where the axes are not at right angles, `spacing` is the matrix (3, 3) of the steps along them.
+    """
+    steps = np.asarray(spacing, dtype=np.float64)
+    voxel = abs(np.linalg.det(steps)) if steps.ndim == 2 else np.prod(steps)
+    return float(np.count_nonzero(as_mask(mask)) * voxel / _MM3_PER_ML)
 
 
 def volume_error(
-    predicted: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float]
+    predicted: NDArray[Any], reference: NDArray[Any], spacing: ArrayLike
 ) -> VolumeError:
     """Compare the volumes of two masks (I, J, K) of one voxel spacing (3,) in mm."""
     return VolumeError(volume_ml(predicted, spacing), volume_ml(reference, spacing))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from encephalon.geometry.affine import Affine, Grid, checked
+from encephalon.geometry.affine import Affine, Grid, checked, is_sheared
 from encephalon.geometry.boxes import bounding_box
 from encephalon.geometry.conform import conform, conform_grid, unconform
 from encephalon.geometry.orientation import orient, reorient_like
 from encephalon.geometry.resample import is_aligned, resample, resample_aligned
+from encephalon.geometry.shear import straight_grid, straightened
 
 __all__ = [
     "Affine",
@@ -17,9 +18,12 @@ __all__ = [
     "conform",
     "conform_grid",
     "is_aligned",
+    "is_sheared",
     "orient",
     "reorient_like",
     "resample",
     "resample_aligned",
+    "straight_grid",
+    "straightened",
     "unconform",
 ]

@@ -164,13 +164,10 @@ def nearest_axes(direction: ArrayLike) -> tuple[tuple[int, int, int], tuple[int,
     return (best[0], best[1], best[2]), (signs[0], signs[1], signs[2])
 
 
-def checked(
-    matrix: Any, source: object = "array", shape: tuple[int, ...] | None = None
-) -> tuple[Affine, list[str]]:
-    """A usable affine from `matrix` (4, 4), and a sentence for each repair made.
+def checked(matrix: Any, source: object = "array") -> tuple[Affine, list[str]]:
+    """A usable affine from `matrix` (4, 4), and a sentence for each thing worth knowing of it.
 
-    Axes that are not at right angles are replaced by the nearest orthonormal ones (polar
-    decomposition) around the middle of `shape`, or around voxel 0, 0, 0 without a shape.
+    Axes that are not at right angles stay as they are: see `encephalon.geometry.shear`.
 
     Raises GeometryError, naming `source`, when the matrix is not finite, has an edge of zero or
     absurd length or is singular.
@@ -191,7 +188,7 @@ def checked(
             "has a place in the world; fix the header's sform or qform."
         )
         raise GeometryError(message)
-    return _squared(affine, source, shape)
+    return affine, _sheared_warning(affine, source)
 
 
 def _finite(matrix: Any, source: object) -> Matrix:
@@ -205,21 +202,22 @@ def _finite(matrix: Any, source: object) -> Matrix:
     return values
 
 
-def _squared(
-    affine: Affine, source: object, shape: tuple[int, ...] | None
-) -> tuple[Affine, list[str]]:
+def is_sheared(affine: Affine) -> bool:
+    """Whether the voxel axes are further from right angles than rounding explains."""
+    return _lean(affine) > ROUNDING
+
+
+def _lean(affine: Affine) -> float:
+    """The largest cosine between two voxel axes: 0 at right angles."""
     direction = affine.direction
-    deviation = float(np.abs(direction.T @ direction - np.eye(3)).max())
-    if deviation <= ROUNDING:
-        return affine, []
-    left, _, right = np.linalg.svd(direction)
-    fixed = Affine.from_parts(left @ right, affine.spacing, affine.origin)
-    middle = (np.asarray((shape or (1, 1, 1))[:3], dtype=np.float64) - 1) / 2
-    shift = affine.apply(middle) - fixed.apply(middle)
-    fixed = Affine.from_parts(left @ right, affine.spacing, affine.origin + shift)
-    degrees = float(np.degrees(np.arcsin(min(deviation, 1.0))))
-    warning = (
-        f"{source}: the voxel axes are {degrees:.1f}° away from right angles; the nearest "
-        "orthonormal axes are used."
-    )
-    return fixed, [warning]
+    return float(np.abs(direction.T @ direction - np.eye(3)).max())
+
+
+def _sheared_warning(affine: Affine, source: object) -> list[str]:
+    if not is_sheared(affine):
+        return []
+    degrees = np.degrees(np.arcsin(min(_lean(affine), 1.0)))
+    return [
+        f"{source}: the voxel axes are {degrees:.1f}° away from right angles, as with a tilted "
+        "gantry: the work is done on straight axes, and masks are put back onto the scan's own."
+    ]

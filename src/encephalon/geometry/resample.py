@@ -28,8 +28,12 @@ SPLINE_MARGIN = 12
 
 
 def is_aligned(source: Affine, target: Affine) -> bool:
-    """Whether the voxel axes of both run parallel, up to swaps and flips."""
-    cosines = np.abs(target.direction.T @ source.direction)
+    """Whether the voxel axes of both run parallel, up to swaps and flips.
+
+    They need not be at right angles: what counts is that one step along an axis of `target` is
+    some steps along one axis of `source`.
+    """
+    cosines = np.abs(np.linalg.solve(target.direction, source.direction))
     return bool(np.minimum(cosines, np.abs(1 - cosines)).max() <= PARALLEL)
 
 

@@ -28,7 +28,7 @@ def read(path: str | Path) -> Image:
         raise UnreadableFileError(message) from error
     if matrix is None:
         return from_array(data, None, path)
-    affine, warnings = checked(matrix, path, data.shape)
+    affine, warnings = checked(matrix, path)
     image = from_array(data, affine, path)
     return Image(image.data, affine, path, None, tuple(warnings))
 

@@ -112,7 +112,7 @@ def _assemble(path: Path, image: Any, positions: NDArray[np.float64]) -> Image:
     matrix[:3, 3] = image.GetOrigin()
     if len(positions) == shape[2]:
         matrix[:3, 2] = _slice_step(path, positions, matrix)
-    affine, warnings = checked(_LPS_TO_RAS @ matrix, path, shape)
+    affine, warnings = checked(_LPS_TO_RAS @ matrix, path)
     data = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     return Image(plain_numbers(data, path), affine, path, None, tuple(warnings))
 

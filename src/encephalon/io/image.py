@@ -48,7 +48,8 @@ class Image:
     """One volume: `data` (I, J, K) of a real type, its place in the world and where it came from.
 
     `header` is what the format needs to write on the same grid again (nibabel's header, or
-    None); `warnings` are sentences about repairs made while reading.
+    None); `warnings` are sentences about what was noticed while reading. Those of them that put
+    what is made from the image in doubt are `doubts` too, as reasons without the name.
     """
 
     data: NDArray[Any] = field(repr=False)
@@ -56,6 +57,12 @@ class Image:
     source: Path | None = None
     header: Any = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def doubted(self, reason: str) -> Image:
+        """The same image with one more doubt, which is a warning as well."""
+        warning = f"{self.name}: {reason}."
+        return replace(self, warnings=(*self.warnings, warning), doubts=(*self.doubts, reason))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -101,15 +108,18 @@ def read_image(source: Any, *, affine: Affine | None = None, check: bool = True)
 
     Integers keep their type unless the file scales them; everything else becomes float32. An
     array without `affine` gets 1 mm voxels in RAS order. With `check`, voxels that are not
-    finite or all equal are refused.
+    finite become 0, aloud, where they are few or air, and voxels that are all equal are refused.
 
     Raises MissingFileError, UnreadableFileError, GeometryError or ContentError, naming the file.
     """
     image = _decode(source, affine)
+    if check:
+        from encephalon.io.finite import with_finite_voxels
+
+        image = with_finite_voxels(image)
+        content_check(image)
     for warning in image.warnings:
         _log.warning(warning)
-    if check:
-        content_check(image)
     return image
 
 
@@ -213,7 +223,7 @@ def _decode(source: Any, affine: Affine | None) -> Image:
 def _from_nibabel(image: Any) -> Image:
     name = image.get_filename() or "the nibabel image"
     shape = volume_shape(image.shape, name)
-    affine, warnings = checked(image.affine, name, shape)
+    affine, warnings = checked(image.affine, name)
     try:
         data = np.asanyarray(image.dataobj).reshape(shape, order="F")
     except (OSError, ValueError, EOFError) as error:

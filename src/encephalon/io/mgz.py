@@ -58,7 +58,7 @@ def _place(
     content: bytearray, header: Any, shape: tuple[int, int, int], path: Path
 ) -> tuple[Affine, list[str]]:
     if int.from_bytes(content[_PLACED : _PLACED + 2], "big") == 1:
-        return checked(header.get_affine(), path, shape)
+        return checked(header.get_affine(), path)
     # What FreeSurfer assumes then: coronal slices of 1 mm around the middle of the scanner.
     coronal = Affine.from_parts([[-1, 0, 0], [0, 0, 1], [0, -1, 0]], 1.0, (0.0, 0.0, 0.0))
     affine = coronal.shifted(-np.asarray(shape) / 2)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
-from encephalon.geometry import Affine, checked
+from encephalon.geometry import Affine, checked, is_sheared
 from encephalon.io.content import plain_numbers, scaled, volume_shape
 from encephalon.io.files import read_bytes, write_stream
 from encephalon.io.image import Image
@@ -24,6 +24,10 @@ _SIZES = {348: "Nifti1Header", 540: "Nifti2Header"}
 _MILLIMETRES = {1: 1000.0, 3: 0.001}
 # Relative difference between pixdim and the affine's spacing worth a warning.
 _SPACING_TOLERANCE = 0.01
+# Smallest extent that can be a head's, mm; one below it that is in micrometres may be a mistake.
+_SMALLEST_HEAD = 10.0
+# Length beyond 1 of a quaternion that float32 and programs that chain rotations explain.
+_QUATERNION_ROUNDING = 1e-5
 _LARGEST_NIFTI1 = 32767  # dim is int16
 # What an image on the same grid inherits: where it is. Its values and their display are its own.
 _KEPT = (
@@ -62,7 +66,6 @@ def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
 
     Raises GeometryError for a voxel size of zero and for a singular or infinite affine.
     """
-    shape = tuple(int(n) for n in header["dim"][1:4])
     spacing = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
     if not (np.isfinite(spacing).all() and spacing.min() > 0):
         text = " x ".join(f"{s:g}" for s in spacing)
@@ -73,25 +76,67 @@ def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     matrix = _matrix(header, source)
     matrix[:3] *= scale
-    affine, warnings = checked(matrix, source, shape)
+    affine, warnings = checked(matrix, source)
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         warnings.append(
             f"{source}: neither qform nor sform is set, so left and right are not known; the "
             f"voxel axes are taken as {affine.codes}."
         )
     elif not warnings and not np.allclose(affine.spacing, spacing * scale, rtol=_SPACING_TOLERANCE):
-        stored = " x ".join(f"{s:.4g}" for s in spacing * scale)
-        used = " x ".join(f"{s:.4g}" for s in affine.spacing)
+        stored, used = _sizes(spacing * scale), _sizes(affine.spacing)
         warnings.append(f"{source}: pixdim is {stored} mm, the affine has {used} mm and is used.")
+    if _mirrored(header):
+        warnings.append(
+            f"{source}: the sform and the qform disagree on left and right; the sform is used: "
+            "make sure that it is right, and set both alike."
+        )
+    extent = np.asarray(affine.spacing) * header["dim"][1:4]
+    if scale == _MILLIMETRES[3] and extent.max() < _SMALLEST_HEAD:
+        warnings.append(
+            f"{source}: the unit of its sizes is the micrometre, which makes a voxel of "
+            f"{_sizes(affine.spacing)} mm; if its numbers are millimetres, mend the unit."
+        )
     return affine, warnings
 
 
 def _matrix(header: Any, source: object) -> NDArray[np.float64]:
     try:
         return np.array(header.get_best_affine(), dtype=np.float64)
-    except (ValueError, ArithmeticError) as error:
+    except (ValueError, ArithmeticError, _nibabel().spatialimages.HeaderDataError) as error:
         message = f"{source}: the affine makes no sense ({error}); fix the qform or the sform."
         raise GeometryError(message) from error
+
+
+def _mirrored(header: Any) -> bool:
+    """Whether both forms are set, and voxel steps that go right in one go left in the other."""
+    if min(int(header["sform_code"]), int(header["qform_code"])) <= 0:
+        return False
+    try:
+        forms = header.get_sform(), header.get_qform()
+    except (ValueError, ArithmeticError, _nibabel().spatialimages.HeaderDataError):
+        return False  # a qform that nobody uses may be damaged
+    sform, qform = (form[0, :3] / np.linalg.norm(form[:3, :3], axis=0) for form in forms)
+    return bool(sform @ qform < 0)
+
+
+def _sizes(spacing: Any) -> str:
+    return " x ".join(f"{size:.4g}" for size in spacing)
+
+
+def _mended(header: Any) -> Any:
+    """The header with what rounding and careless writers do to a qform put right.
+
+    As the standard's own reader does (nifti1_io.c): a pixdim[0] that is not -1 means 1, and a
+    quaternion that is too long by rounding has no real part.
+    """
+    header["pixdim"][0] = -1.0 if header["pixdim"][0] < 0 else 1.0
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    parts = ("quatern_b", "quatern_c", "quatern_d")
+    length = math.sqrt(sum(float(header[part]) ** 2 for part in parts))
+    if 1.0 < length <= 1.0 + _QUATERNION_ROUNDING:
+        for part in parts:
+            header[part] = float(header[part]) / length
+    return header
 
 
 def _parse(content: bytearray, path: Path) -> Any:
@@ -113,7 +158,7 @@ def _parse(content: bytearray, path: Path) -> Any:
         what = "a header whose voxels are in another file" if magic[:2] == b"ni" else "not NIfTI"
         message = f"{path}: expected NIfTI with its voxels inside, but this is {what}; convert it."
         raise UnreadableFileError(message)
-    return header
+    return _mended(header)
 
 
 def _stored_shape(header: Any, path: Path) -> tuple[int, ...]:
@@ -175,10 +220,10 @@ def _same_place(header: Any, like: Image) -> bool:
 
 
 def _place(header: Any, affine: Affine) -> None:
-    """Put `affine` into the sform and, as far as a rotation can hold it, the qform."""
+    """Put `affine` into the sform and, if a rotation can hold it, the qform."""
     code = int(header["sform_code"]) or int(header["qform_code"]) or 1
     header.set_sform(affine.matrix, code)
-    header.set_qform(affine.matrix, code)
+    header.set_qform(affine.matrix, 0 if is_sheared(affine) else code)
     header.set_xyzt_units("mm")
 
 

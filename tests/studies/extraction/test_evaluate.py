@@ -21,6 +21,7 @@ from encephalon.studies.extraction.evaluate import Evaluation, evaluate_table
 from encephalon.studies.extraction.scoring import score_mask
 from encephalon.tables import Columns, Sample
 
+EDGES = Affine.from_spacing((2.0, 1.5, 2.5))
 Answer = Callable[[Image], Prediction]
 
 
@@ -100,16 +101,28 @@ def scores(table: Path) -> dict[str, dict[str, str]]:
 
 def test_a_perfect_mask_scores_one_and_no_distance(brain: np.ndarray) -> None:
     """All overlaps are 1, all distances and errors 0."""
-    found = score_mask(brain, brain, (2.0, 1.5, 2.5))
+    found = score_mask(brain, brain, EDGES)
     assert [found[key] for key in ("dice", "jaccard", "sensitivity", "precision")] == [1.0] * 4
     assert [found[key] for key in ("hd95_mm", "assd_mm", "volume_error_percent")] == [0.0] * 3
 
 
 def test_scores_are_measured_in_millimetres(brain: np.ndarray) -> None:
     """A shift by one voxel of 1.5 mm is a distance of 1.5 mm at the most."""
-    found = score_mask(np.roll(brain, 1, axis=1), brain, (2.0, 1.5, 2.5))
+    found = score_mask(np.roll(brain, 1, axis=1), brain, EDGES)
     assert found["hd95_mm"] == pytest.approx(1.5)
     assert found["volume_ml"] == pytest.approx(brain.sum() * 7.5 / 1000)
+
+
+def test_leaning_axes_are_scored_in_true_millimetres(brain: np.ndarray) -> None:
+    """A shift by one slice of a tilted gantry is as long as the step between slices is."""
+    matrix = EDGES.matrix.copy()
+    matrix[1, 2] = 2.5
+    found = score_mask(np.roll(brain, 1, axis=2), brain, Affine(matrix))
+    assert found["hd95_mm"] <= 2.5 * 2**0.5 + 1e-9
+    assert found["volume_ml"] == pytest.approx(brain.sum() * 7.5 / 1000)
+    lone, other = np.zeros((2, 4, 4, 4), bool)
+    lone[1, 1, 1] = other[1, 1, 2] = True
+    assert score_mask(lone, other, Affine(matrix))["hd95_mm"] == pytest.approx(2.5 * 2**0.5)
 
 
 def test_every_scan_has_its_row(table: Path) -> None:

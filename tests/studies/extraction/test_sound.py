@@ -8,7 +8,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine
+from encephalon.geometry import Affine, Grid, resample
 from encephalon.io import Image
 from encephalon.studies.extraction.borders import find_borders
 from encephalon.studies.extraction.quality import dice_of
@@ -87,6 +87,35 @@ def test_an_oblique_scan_is_masked_on_its_own_axes() -> None:
     first = ball_predictor().predict(image).images["mask"].data
     second = ball_predictor().predict(turned).images["mask"].data
     assert dice_of(first > 0, second > 0) > 0.995
+
+
+@pytest.mark.parametrize("degrees", [-30.0, 10.0, 20.0])
+def test_a_tilted_gantry_changes_neither_volume_nor_place(degrees: float) -> None:
+    """The mask lies on the leaning grid; its volume by the determinant is the ball's."""
+    straight = ball_image()
+    matrix = straight.affine.matrix.copy()
+    matrix[1, 2] = 3.0 * np.tan(np.radians(degrees))
+    matrix[1, 3] = -0.5 * (straight.shape[2] - 1) * matrix[1, 2]
+    leaning = Affine(matrix)
+    data = resample(straight.data, straight.affine, Grid(straight.shape, leaning))
+    for border in (-4.0, 0.0, 4.0):
+        prediction = ball_predictor(border=border).predict(Image(data, leaning))
+        mask = prediction.images["mask"]
+        assert mask.data.shape == straight.shape
+        volume = float(str(prediction.values["volume_ml"]))
+        assert volume == pytest.approx(ball_volume(65.0 + border), rel=0.04)
+        assert volume == pytest.approx(mask.data.sum() * 0.027, abs=1e-3)
+        away = leaning.apply(np.argwhere(mask.data)) - straight.grid.centre
+        assert np.linalg.norm(away, axis=1).max() == pytest.approx(65 + border, abs=4)
+
+
+def test_a_doubt_from_reading_asks_for_a_check() -> None:
+    """What the reader was not sure of is among the reasons."""
+    doubted = ball_image().doubted("nobody knows how far its slices lie apart")
+    quality = ball_predictor().predict(doubted).quality
+    assert quality is not None
+    assert quality.status == "check"
+    assert quality.reasons == ("nobody knows how far its slices lie apart",)
 
 
 def test_a_border_of_three_millimetres_adds_a_shell_of_three_millimetres() -> None:

@@ -158,7 +158,7 @@ def test_voxels_that_are_no_numbers_are_mended(tmp_path: Path, value: float) -> 
     data[data < 20] = value
     case = read_case(raw(tmp_path, data), NONE)
     assert np.isfinite(case.images[0].data).all()
-    assert any("NaN or infinite" in note for note in case.notes)
+    assert any("NaN or infinite" in warning for warning in case.warnings)
 
 
 def test_negative_values_and_missing_slices_are_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, RunError
-from encephalon.geometry import Grid
+from encephalon.geometry import Grid, straightened
 from encephalon.io import Image
 from encephalon.studies.extraction.localise import find_brain
 from encephalon.studies.extraction.options import Grids
@@ -53,7 +53,7 @@ class BrainFinder:
 
         None when no brain is found.
         """
-        found = find_brain(image, self.grids, self._network)
+        found = find_brain(straightened(image), self.grids, self._network)
         if not found.mask.any():
             return None
         return box_on(found.mask, found.view.grid, grid)

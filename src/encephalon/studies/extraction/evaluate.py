@@ -171,7 +171,7 @@ def _one(predictor: Predictor, case: Case, show: Show) -> tuple[Row, str]:
         return {**row, "error": str(error)}, str(error)
     except EncephalonError as error:
         message, scan, mask = str(error), None, np.zeros(reference.shape, dtype=bool)
-    row |= score_mask(mask, reference.data, reference.spacing)
+    row |= score_mask(mask, reference.data, reference.affine)
     if not mask.any() and not message:
         message = f"{case.sample.inputs['image']}: nothing was found."
     if message:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
-from encephalon.geometry import Affine, Grid, orient, resample
+from encephalon.geometry import Affine, Grid, orient, resample, straight_grid
 from encephalon.io import Image, read_image, read_labels
 from encephalon.io.atomic import atomic_path, sha256
 from encephalon.studies.extraction.brain_box import BrainFinder, brain_finder
@@ -157,7 +157,9 @@ def _check_label_map(how: _Preparation, row: Row, highest: int) -> None:
 
 def millimetre_grid(image: Image) -> Grid:
     """The 1 mm RAS grid nearest to the image's own axes, around the same field of view."""
-    oriented, affine = orient(image.data, image.affine, "RAS")
+    straight = straight_grid(image.grid)
+    nothing = np.broadcast_to(np.uint8(0), straight.shape)
+    oriented, affine = orient(nothing, straight.affine, "RAS")
     shape = np.asarray(oriented.shape)
     size = np.maximum(1, np.round(shape * np.asarray(affine.spacing))).astype(int)
     directions = np.asarray(affine.direction)

@@ -134,7 +134,9 @@ class LegacyPredictor:
         mask = self._native_mask(chance > self.options.threshold, work, loaded)
         values = {"volume_ml": round(float(mask.sum()) * loaded.volume_ml_per_voxel, 3)}
         images = self._images(mask, chance, work, loaded)
-        return Prediction(images, values, self._verdict(mask), partial(_pictures, loaded, mask))
+        return Prediction(
+            images, values, self._verdict(mask, loaded), partial(_pictures, loaded, mask)
+        )
 
     def _conformed(self, image: Image) -> Image:
         if self.options.conform == "never":
@@ -178,10 +180,11 @@ class LegacyPredictor:
             images["probability"] = OutputImage(chance, native, self.label, "probseg")
         return images
 
-    def _verdict(self, mask: NDArray[np.bool_]) -> Quality | None:
-        # The published programs had no check; the one thing that is certain is an empty mask.
+    def _verdict(self, mask: NDArray[np.bool_], image: Image) -> Quality | None:
+        # The published programs had no check; what is certain is an empty mask, and doubts on the
+        # scan itself.
         if mask.any():
-            return None
+            return Quality("check", image.doubts) if image.doubts else None
         return Quality("fail", (f"no voxel exceeds the threshold {self.options.threshold:g}",))
 
 

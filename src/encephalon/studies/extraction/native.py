@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine, Grid, bounding_box, resample_aligned
+from encephalon.geometry import Affine, Grid, bounding_box, resample
 from encephalon.studies.extraction.pieces import fill_holes, largest_piece
 
 Float = NDArray[np.float32]
@@ -29,10 +29,7 @@ def slabs_on(distance: Float, source: Grid, target: Grid) -> Iterator[tuple[slic
     for start in range(reach.start, reach.stop, depth):
         stop = min(start + depth, reach.stop)
         part = Grid((stop - start, *target.shape[1:]), _shifted(target.affine, start))
-        yield (
-            slice(start, stop),
-            resample_aligned(distance, source.affine, part, outside=BEYOND, antialias=False),
-        )
+        yield slice(start, stop), resample(distance, source.affine, part, outside=BEYOND)
 
 
 def mask_on(distance: Float, source: Grid, target: Grid, border: float) -> NDArray[np.uint8]:

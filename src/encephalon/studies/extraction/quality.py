@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Grid
 from encephalon.inference.predictor import Quality
+from encephalon.io import Image
 from encephalon.studies.extraction.bare import BARE
 
 Mask = NDArray[np.bool_]
@@ -60,6 +61,11 @@ class Evidence:
     slope_error: float
     bare: float = 0.0
     reoriented: bool = False
+
+
+def doubted(quality: Quality, image: Image) -> Quality:
+    """`quality`, and "check" where reading `image` left doubts."""
+    return quality.worse_of(Quality("check", image.doubts)) if image.doubts else quality
 
 
 def judge(evidence: Evidence, *, organ: bool = True) -> Quality:

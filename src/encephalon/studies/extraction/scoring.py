@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError
 from encephalon.evaluation import overlap, surface_distances, volume_error
+from encephalon.geometry import Affine, is_sheared
 from encephalon.io.image import Image, read_labels
 from encephalon.studies.extraction.cases import Case
 
@@ -22,9 +22,10 @@ __all__ = ["mask_of", "read_reference", "require_same_grid", "score_mask"]
 
 
 def score_mask(
-    predicted: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float]
+    predicted: NDArray[Any], reference: NDArray[Any], affine: Affine
 ) -> dict[str, float]:
-    """Score one mask (I, J, K) against its reference on the same grid, voxel edges in mm."""
+    """Score one mask (I, J, K) against its reference on the same grid, placed by `affine`."""
+    spacing = affine.matrix[:3, :3] if is_sheared(affine) else affine.spacing
     counts = overlap(predicted, reference)
     distances = surface_distances(predicted, reference, spacing)
     volumes = volume_error(predicted, reference, spacing)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Grid
+from encephalon.geometry import Grid, straightened
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime
 from encephalon.io import Image, read_image
@@ -18,9 +18,10 @@ from encephalon.studies.extraction.borders import Borders, find_borders
 from encephalon.studies.extraction.native import map_on, mask_on
 from encephalon.studies.extraction.options import ExtractionSettings, PredictOptions
 from encephalon.studies.extraction.pieces import solidify
-from encephalon.studies.extraction.quality import Evidence, cut_share, judge
+from encephalon.studies.extraction.quality import Evidence, cut_share, doubted, judge
 from encephalon.studies.extraction.uprighting import AS_STORED
 from encephalon.tables.samples import Sample
+from encephalon.transforms.head_size import require_head_size
 
 Float = NDArray[np.float32]
 
@@ -89,15 +90,15 @@ class SoundPredictor:
 
     def read(self, sample: Sample) -> Image:
         """The scan of `sample`; raises InputError naming the file."""
-        return read_image(sample.file("image"))
+        return require_head_size(read_image(sample.file("image")))
 
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""
-        borders = find_borders(loaded, self.settings, self._network, self._locator)
+        borders = find_borders(straightened(loaded), self.settings, self._network, self._locator)
         distance = self._distance(borders)
         mask = mask_on(distance, borders.view.grid, loaded.grid, self.options.border)
-        evidence = _evidence(borders, mask, loaded.grid)
-        quality = judge(evidence, organ=self.settings.target == "brain")
+        evidence = _evidence(borders, mask, loaded)
+        quality = doubted(judge(evidence, organ=self.settings.target == "brain"), loaded)
         values = {
             "volume_ml": round(evidence.volume_ml, 3),
             "agreement_mirror": round(evidence.mirror, 4),
@@ -159,12 +160,11 @@ def probability(distance: Float, spread: float) -> Float:
     return (1 / (1 + np.exp(-np.clip(distance / spread, -30, 30)))).astype(np.float32)
 
 
-def _evidence(borders: Borders, mask: NDArray[np.uint8], grid: Grid) -> Evidence:
+def _evidence(borders: Borders, mask: NDArray[np.uint8], image: Image) -> Evidence:
     inside = mask.view(bool)
-    voxel_ml = float(np.prod(grid.affine.spacing)) / 1000
     return Evidence(
-        volume_ml=int(np.count_nonzero(inside)) * voxel_ml,
-        cut_share=cut_share(inside, grid),
+        volume_ml=int(np.count_nonzero(inside)) * image.volume_ml_per_voxel,
+        cut_share=cut_share(inside, image.grid),
         second_piece=borders.second_piece,
         mirror=borders.mirror,
         turn=borders.turn,

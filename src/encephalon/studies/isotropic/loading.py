@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encephalon.errors import ContentError, InputError, MissingFileError
-from encephalon.geometry import Affine
+from encephalon.geometry import Affine, straightened
 from encephalon.io import Image, read_image
 from encephalon.studies.isotropic.acquisition import (
     Acquisition,
@@ -19,12 +19,13 @@ from encephalon.studies.isotropic.acquisition import (
     output_spacing,
 )
 from encephalon.studies.isotropic.headers import header_facts, subject_and_session
-from encephalon.studies.isotropic.mending import mend
+from encephalon.studies.isotropic.mending import looked_at
 from encephalon.studies.isotropic.problem import Problem, Stack
 from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.studies.isotropic.stacking import make_stack
 from encephalon.studies.isotropic.thickness import TOLERANCE
+from encephalon.transforms.head_size import require_head_size
 
 if TYPE_CHECKING:
     from encephalon.studies.isotropic.placement import Placement
@@ -163,12 +164,13 @@ def _read_stack(
 
     What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
     """
-    image, notes, warnings = mend(read_image(source, check=False))
+    image = straightened(require_head_size(read_image(source)))
+    notes = looked_at(image)
     facts = header_facts(image.source)
     found = find_acquisition(image, options, facts)
     if first is not None and abs(found.distance - first[0].distance) <= TOLERANCE * found.distance:
         found = find_acquisition(image, first[1].model_copy(update={"axis": None}), facts)
-    return image, found, ((*notes, *found.notes), (*warnings, *found.warnings))
+    return image, found, ((*notes, *found.notes), found.warnings)
 
 
 def _for_further(options: PredictOptions) -> PredictOptions:
@@ -179,7 +181,8 @@ def _for_further(options: PredictOptions) -> PredictOptions:
 def _read_guide(
     source: Any, first: Image, acquisition: Acquisition
 ) -> tuple[Image, tuple[tuple[str, ...], tuple[str, ...]]]:
-    image, notes, warnings = mend(read_image(source, check=False))
+    image = straightened(require_head_size(read_image(source)))
+    notes, warnings = looked_at(image), image.warnings
     across = first.affine.direction[:, acquisition.axis]
     # How long a voxel of the T1w is in the direction across the slices.
     length = float(np.linalg.norm(image.affine.matrix[:3, :3].T @ across))
@@ -189,7 +192,7 @@ def _read_guide(
             f"({length:.3g} and {acquisition.distance:.3g} mm), so that it adds little there."
         )
         warnings = (*warnings, told)
-    return image, (notes, (*image.warnings, *warnings))
+    return image, (notes, warnings)
 
 
 def _left_out(error: InputError) -> str:

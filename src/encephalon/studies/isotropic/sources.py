@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import TableError
-from encephalon.geometry import bounding_box, orient, resample
+from encephalon.geometry import bounding_box, orient, resample, straightened
 from encephalon.io import Image, read_image, read_labels
 from encephalon.studies.isotropic.cubes import Source
 from encephalon.studies.isotropic.features import Scale
@@ -46,7 +46,7 @@ def _load(table: Table, row: int) -> Source:
             "and its T1w, but the row names neither a label map nor both: fill it in or drop it."
         )
         raise TableError(message)
-    return _from_scans(read_image(scan), read_image(guide), row + FIRST_ROW)
+    return _from_scans(straightened(read_image(scan)), read_image(guide), row + FIRST_ROW)
 
 
 def _file(table: Table, role: str, row: int) -> Path | None:
@@ -56,7 +56,7 @@ def _file(table: Table, role: str, row: int) -> Path | None:
 
 
 def _from_labels(path: Path, number: int) -> Source:
-    image = read_labels(path)
+    image = straightened(read_labels(path), order=0)
     _require_cubes(image, number)
     if int(image.data.max()) >= LABEL_COUNT or not image.data.any():
         message = (

@@ -13,6 +13,7 @@ from zlib import crc32
 
 from encephalon import __version__
 from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
+from encephalon.geometry import straightened
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.bids import write_dataset_description
 from encephalon.io.image import Image, image_stem, read_image, write_image
@@ -168,7 +169,7 @@ def _kept(outcome: Outcome, scan: ScanFile) -> Iterator[None]:
 def _read(scan: ScanFile) -> Image:
     if scan.fault:
         raise InputError(scan.fault)
-    return read_image(scan.path)
+    return straightened(read_image(scan.path))
 
 
 def _refuse_taken(path: Path, source: Path, taken: dict[Path, Path]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.geometry import Grid, resample
+from encephalon.geometry import Grid, resample, straightened
 from encephalon.io.image import Image, read_image
 from encephalon.studies.isotropic.axes import plane_across
 from encephalon.studies.isotropic.cases import Case, stranger_of
@@ -178,14 +179,14 @@ class Trials:
             return misaligned(guide, self._seed)
         if plan.condition == WRONG:
             stranger = stranger_of(self._case, self._cases)
-            return centred(read_image(stranger.sample.file("t1w")), scan) if stranger else None
+            return centred(_straight(stranger.sample.file("t1w")), scan) if stranger else None
         return guide
 
     def _acquired(self, plan: Plan) -> Trial:
         from encephalon.studies.isotropic.loading import make_problem, read_case
 
         assert self._case.reference is not None
-        reference = read_image(self._case.reference)
+        reference = _straight(self._case.reference)
         sample = self._case.sample
         if plan.condition == MISSING:
             inputs = {role: path for role, path in sample.inputs.items() if role != "t1w"}
@@ -205,10 +206,14 @@ class Trials:
     def _read(self) -> tuple[Image, Image | None]:
         if self._scans is None:
             sample = self._case.sample
-            scan = read_image(sample.file("t2w"))
-            guide = read_image(sample.file("t1w")) if "t1w" in sample.inputs else None
+            scan = _straight(sample.file("t2w"))
+            guide = _straight(sample.file("t1w")) if "t1w" in sample.inputs else None
             self._scans = scan, guide
         return self._scans
+
+
+def _straight(path: Path) -> Image:
+    return straightened(read_image(path))
 
 
 def _scale(problem: Problem, truth: Float, grid: Grid) -> tuple[float, float]:
