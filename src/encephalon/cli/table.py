@@ -293,9 +293,11 @@ def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
     """Relative paths of a column, written anew from the folder that the copy will lie in."""
     import os
 
+    from encephalon.io.paths import expanded
+
     cells: list[str | None] = []
     for cell in table.texts(column):
-        relative = cell and not Path(cell).expanduser().is_absolute()
+        relative = cell and not expanded(cell).is_absolute()
         path = os.path.relpath(table.path(cell).absolute(), folder.absolute()) if relative else cell
         cells.append(Path(path).as_posix() if path else None)
     return cells

@@ -13,6 +13,7 @@ from encephalon.errors import OutputError, OutputExistsError, UsageError
 from encephalon.inference.predictor import OutputKind
 from encephalon.inference.sidecar import generated_by, model_facts
 from encephalon.io.atomic import prove_writable
+from encephalon.io.paths import expanded
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -92,7 +93,7 @@ class OutputLayout:
         """
         prove_writable(self.folder)
         if self.bids:
-            from encephalon.io.bids import write_dataset_description
+            from encephalon.io.derivatives import write_dataset_description
 
             about = model_facts(description or {})
             model = {key.title(): str(about[key]) for key in ("name", "version") if key in about}
@@ -123,7 +124,7 @@ def choose_layout(
     when every sample comes from a BIDS dataset. Raises UsageError for a file name with several
     samples, with an ending that cannot be written, or where a file stands in the folder's place.
     """
-    path = Path(output).expanduser()
+    path = expanded(output)
     if not path.is_dir():
         if not kinds and path.suffix.lower() == ".csv":
             return OutputLayout(path.parent, table=path)
@@ -184,7 +185,7 @@ def _sidecar(path: Path, kinds: Mapping[str, OutputKind]) -> Path:
 
 
 def _derivative(folder: Path, file: BidsFile, kind: OutputKind) -> Path:
-    from encephalon.io.bids import derivative_path
+    from encephalon.io.derivatives import derivative_path
 
     desc = kind.desc or ""
     suffix = kind.suffix or file.suffix

@@ -47,12 +47,15 @@ class OutputKind:
     desc         the BIDS label of `desc-`, for example "brain"; None for none
     extension    the ending of the file, with its dots
     description  one sentence for the sidecar
+    skull_stripped  of an image that still looks like a scan: whether the rest of the head is gone;
+                 None for masks, maps and whatever else is no scan
     """
 
     suffix: str
     desc: str | None = None
     extension: str = ".nii.gz"
     description: str = ""
+    skull_stripped: bool | None = None
 
 
 @dataclass(frozen=True)

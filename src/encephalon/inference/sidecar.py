@@ -37,6 +37,10 @@ def sidecar(
         record["Type"] = _TYPES[kind.desc]
     quality = prediction.quality
     settings = {key: value for key, value in description.items() if key != "model"}
+    if kind.skull_stripped is not None:
+        record["SkullStripped"] = kind.skull_stripped
+    if sample.bids is not None:  # the world that the coordinates are of: that of the scan
+        record["SpatialReference"] = record["Sources"][0]
     record |= {
         "Model": model_facts(description),
         "Settings": settings,
@@ -68,8 +72,14 @@ def generated_by() -> list[dict[str, Any]]:
     """Return the entry of GeneratedBy that names this program."""
     from encephalon import __version__
 
-    version = {"Name": "Encephalon", "Version": __version__, "Python": platform.python_version()}
-    return [version]
+    return [
+        {
+            "Name": "Encephalon",
+            "Version": __version__,
+            "Description": f"Python {platform.python_version()}",
+            "CodeURL": f"pkg:generic/encephalon@{__version__}",
+        }
+    ]
 
 
 def _bids_address(path: Path, subject: str) -> str:

@@ -22,13 +22,8 @@ if TYPE_CHECKING:
         write_json,
         write_text,
     )
-    from encephalon.io.bids import (
-        BidsFile,
-        derivative_path,
-        index_bids,
-        is_bids,
-        write_dataset_description,
-    )
+    from encephalon.io.bids import BidsFile, index_bids, is_bids
+    from encephalon.io.derivatives import derivative_path, write_dataset_description
     from encephalon.io.image import (
         IMAGE_SUFFIXES,
         Image,
@@ -95,13 +90,8 @@ __getattr__ = lazy(
             "write_json",
             "write_text",
         ),
-        "bids": (
-            "BidsFile",
-            "derivative_path",
-            "index_bids",
-            "is_bids",
-            "write_dataset_description",
-        ),
+        "bids": ("BidsFile", "index_bids", "is_bids"),
+        "derivatives": ("derivative_path", "write_dataset_description"),
         "image": (
             "IMAGE_SUFFIXES",
             "Image",

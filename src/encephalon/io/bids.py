@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BIDS datasets in, BIDS derivatives out (Brain Imaging Data Structure 1.10)."""
+"""BIDS datasets in (Brain Imaging Data Structure 1.10)."""
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from encephalon.errors import MissingFileError, OutputError
-from encephalon.io.atomic import write_json
+from encephalon.errors import InputError, MissingFileError, UnreadableFileError
 from encephalon.io.micrograph import PICTURE_SUFFIXES
+from encephalon.io.text import read_json
 
+_log = logging.getLogger(__name__)
+
+DESCRIPTION = "dataset_description.json"
 BIDS_VERSION = "1.10.0"
 # Anatomical images that show a whole head.
 ANATOMICAL = (
@@ -25,6 +29,16 @@ MICROSCOPY = (
     *("TEM", "SEM", "uCT", "BF", "DF", "PC", "DIC", "FLUO", "CONF", "PLI", "CARS", "2PE", "MPE"),
     *("SR", "NLO", "OCT", "SPIM", "XPCT"),
 )
+# Kinds of image in anat/ that are taken when they are asked for (BIDS 1.10, "Anatomy imaging").
+_OTHER_SCANS = (
+    *("T1rho", "T2star", "FLASH", "PD", "angio", "MEGRE", "MESE", "VFA", "IRT1", "MP2RAGE", "MPM"),
+    *("MTS", "MTR", "T1map", "T2map", "T2starmap", "R1map", "R2map", "R2starmap", "PDmap"),
+    *("MTRmap", "MTsat", "MTVmap", "MWFmap", "M0map", "S0map", "T1rhomap", "Chimap"),
+)
+# What lies there beside the scans, and is none.
+_LABELS = ("mask", "defacemask", "dseg", "probseg")
+# Folders of a dataset in which no raw images of its own lie.
+_ELSEWHERE = ("derivatives", "sourcedata", "code", "stimuli", "phenotype")
 # Order of the entities in a file name (BIDS 1.10, appendix "Entity table").
 _ORDER = (
     *("sub", "ses", "sample", "task", "tracksys", "acq", "nuc", "voi", "ce", "trc", "stain"),
@@ -33,6 +47,12 @@ _ORDER = (
 )
 _SUFFIXES = {"anat": ANATOMICAL, "micr": MICROSCOPY}
 _EXTENSIONS = {"anat": (".nii.gz", ".nii"), "micr": (".png", *PICTURE_SUFFIXES)}
+# What looks like an image to whoever opens the folder.
+_IMAGES = {
+    "anat": (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".img.gz", ".hdr", ".nrrd", ".mha"),
+    "micr": (".png", *PICTURE_SUFFIXES),
+}
+_NAMED = 5  # files that a sentence names before it only counts
 _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
 
 
@@ -47,7 +67,7 @@ class BidsFile:
     @property
     def id(self) -> str:
         """The file name without its extension, such as 'sub-01_ses-1_T1w'."""
-        return f"{_join(self.entities)}_{self.suffix}"
+        return f"{join_entities(self.entities)}_{self.suffix}"
 
     @property
     def folder(self) -> Path:
@@ -66,13 +86,18 @@ class BidsFile:
 def is_bids(folder: str | Path) -> bool:
     """Whether `folder` is a BIDS dataset: it says so, or has images of heads or microscopes.
 
-    These lie in sub-*/[ses-*/]anat and micr.
+    These lie in sub-*/[ses-*/]anat and micr. A description that cannot be read is said so, and the
+    folders alone decide.
     """
     folder = Path(folder)
     if not folder.is_dir():
         return False
-    description = _description(folder)
-    if isinstance(description, dict) and "BIDSVersion" in description:
+    try:
+        description = read_description(folder)
+    except InputError as error:
+        _log.warning("%s", error)
+        description = None
+    if description is not None and "BIDSVersion" in description:
         return True
     return any(True for datatype in _SUFFIXES for _ in _candidates(folder, datatype))
 
@@ -87,26 +112,55 @@ def index_bids(
     """The images of a dataset with one of `suffixes`, sorted by path.
 
     Volumes in "anat" or pictures in "micr"; all kinds of that `datatype` by default. `subjects` and
-    `sessions` are labels with or without "sub-" and "ses-". Raises MissingFileError when a label is
-    not in the dataset or when nothing is found.
+    `sessions` are labels with or without "sub-" and "ses-". See `left_out` for what is not among
+    them. Raises MissingFileError when a label is not in the dataset or when nothing is found.
     """
     folder = Path(folder)
     if not folder.is_dir():
         message = f"{folder}: there is no such folder; check the path of the BIDS dataset."
         raise MissingFileError(message)
     suffixes = suffixes or _SUFFIXES[datatype]
-    found = [file for file in map(parse_name, _candidates(folder, datatype)) if file is not None]
-    found = [file for file in found if file.suffix in suffixes]
-    found = _only(found, "sub", subjects, folder)
-    found = _only(found, "ses", sessions, folder)
+    found = [file for file in _named(folder, datatype) if file.suffix in suffixes]
+    found = _only(found, "sub", subjects, folder, datatype)
+    found = _only(found, "ses", sessions, folder, datatype)
     if not found:
         name = f"sub-*_{{{','.join(suffixes)}}}{_EXTENSIONS[datatype][0]}"
         message = (
-            f"{folder}: no image named {name} was found in sub-*/{datatype}; check the dataset or "
-            "ask for other suffixes."
+            f"{folder}: no image named {name} was found in sub-*/{datatype}; "
+            f"{_misnamed_words(folder, datatype)}check the dataset or ask for other suffixes."
         )
         raise MissingFileError(message)
     return sorted(found, key=lambda file: file.path)
+
+
+def left_out(
+    folder: str | Path,
+    suffixes: Sequence[str] | None = None,
+    datatype: Literal["anat", "micr"] = "anat",
+) -> list[str]:
+    """Sentences on the images that `index_bids` passes over although somebody may miss them.
+
+    Those whose names are no BIDS names, or lie in another's folder; without `suffixes`, scans of
+    kinds that are only taken when they are asked for; with them, kinds of which there is none.
+    """
+    folder = Path(folder)
+    kinds = {file.suffix: file.path for file in _named(folder, datatype)}
+    sentences = []
+    if strays := _misnamed(folder, datatype):
+        sentences.append(
+            f"{folder}: left out {len(strays)} of the images, whose names or places are not those "
+            f"of BIDS: {_some(strays)}; rename them, such as sub-01/anat/sub-01_T1w.nii.gz."
+        )
+    if suffixes is None:
+        rest = [kind for kind in kinds if kind in _OTHER_SCANS]
+        if rest:
+            sentences.append(f"{folder}: left out the kinds {', '.join(rest)}; name them to ask.")
+    elif absent := [kind for kind in suffixes if kind not in kinds]:
+        sentences.append(
+            f"{folder}: no image of the kind {' or '.join(absent)} was found in sub-*/{datatype}; "
+            f"it has {', '.join(kinds)}."
+        )
+    return sentences
 
 
 def parse_name(path: str | Path) -> BidsFile | None:
@@ -124,64 +178,59 @@ def parse_name(path: str | Path) -> BidsFile | None:
     return BidsFile(path, entities, suffix)
 
 
-def derivative_path(
-    out: str | Path,
-    file: BidsFile,
-    desc: str = "brain",
-    suffix: str = "mask",
-    ext: str = ".nii.gz",
-) -> Path:
-    """Where a derivative of `file` goes: out/sub-01/anat/sub-01_desc-brain_mask.nii.gz.
-
-    When the suffix changes, a source other than T1w is kept as mod-<suffix> (mod-T2w), so that
-    the masks of two contrasts never share a name.
-    """
-    entities = {**file.entities, "desc": desc} if desc else dict(file.entities)
-    if file.suffix not in (suffix, "T1w"):
-        entities["mod"] = file.suffix
-    return Path(out) / file.folder / f"{_join(entities)}_{suffix}{ext}"
-
-
-def write_dataset_description(
-    out: str | Path,
-    name: str,
-    generated_by: Sequence[Mapping[str, Any]],
-    links: Mapping[str, str] | None = None,
-) -> Path:
-    """Write dataset_description.json of a derivative dataset; one that is there is kept.
-
-    `links` says where the datasets lie that BIDS addresses such as bids:raw:sub-01/... name.
-    Raises OutputError when `out` is a raw dataset, which derivatives must not be mixed into.
-    """
-    out = Path(out)
-    path = out / "dataset_description.json"
-    present = _description(out)
-    if isinstance(present, dict):
-        if present.get("DatasetType", "raw") != "derivative":
-            message = (
-                f"{out} is a raw BIDS dataset, and derivatives would be mixed into it; choose "
-                f"another folder, such as {out / 'derivatives' / 'encephalon'}."
-            )
-            raise OutputError(message)
-        return path
-    content: dict[str, Any] = {
-        "Name": name,
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "derivative",
-        "GeneratedBy": [dict(item) for item in generated_by],
-    }
-    if links:
-        content["DatasetLinks"] = dict(links)
-    return write_json(path, content)
-
-
 def _candidates(folder: Path, datatype: str) -> Iterator[Path]:
     for pattern in (f"sub-*/{datatype}/sub-*", f"sub-*/ses-*/{datatype}/sub-*"):
         yield from (p for p in folder.glob(pattern) if p.name.endswith(_EXTENSIONS[datatype]))
 
 
+def _named(folder: Path, datatype: str) -> list[BidsFile]:
+    """The images with a BIDS name, in the folder that it belongs into."""
+    known = {*_SUFFIXES[datatype], *_OTHER_SCANS, *_LABELS}
+    files = filter(None, map(parse_name, _candidates(folder, datatype)))
+    return [one for one in files if one.suffix in known and folder / one.folder == one.path.parent]
+
+
+def _misnamed(folder: Path, datatype: str) -> list[Path]:
+    """What looks like an image of that kind and has no such name, sorted by path."""
+    named = {file.path for file in _named(folder, datatype)}
+    return sorted(
+        path
+        for place in _places(folder, datatype)
+        for path in place.iterdir()
+        if path.name.lower().endswith(_IMAGES[datatype])
+        and not path.name.startswith(".")
+        and path not in named
+    )
+
+
+def _places(folder: Path, datatype: str) -> Iterator[Path]:
+    """Folders in which images lie, should lie or were put by mistake."""
+    for subject in _folders(folder):
+        if subject.name in _ELSEWHERE:
+            continue
+        for place in (subject, *_folders(subject)):
+            if place.name.lower() == datatype or place.name.lower().startswith(("sub-", "ses-")):
+                yield place
+            within = () if place == subject else _folders(place)
+            yield from (one for one in within if one.name.lower() == datatype)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [one for one in folder.iterdir() if not one.name.startswith(".") and one.is_dir()]
+
+
+def _misnamed_words(folder: Path, datatype: str) -> str:
+    strays = _misnamed(folder, datatype)
+    return f"{_some(strays)} are named otherwise; " if strays else ""
+
+
+def _some(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(path.name for path in paths[:_NAMED]) + more
+
+
 def _only(
-    files: list[BidsFile], key: str, labels: Iterable[str] | None, folder: Path
+    files: list[BidsFile], key: str, labels: Iterable[str] | None, folder: Path, datatype: str
 ) -> list[BidsFile]:
     if labels is None:
         return files
@@ -190,21 +239,31 @@ def _only(
     missing = [label for label in wanted if label not in known]
     if missing:
         message = (
-            f"{folder}: {key}-{missing[0]} was asked for, but the dataset has no image of it; it "
+            f"{folder}: {key}-{missing[0]} was asked for, but the dataset has no image of it; "
+            f"{_misnamed_words(folder, datatype)}it "
             f"has {', '.join(sorted(f'{key}-{label}' for label in known if label)) or 'none'}."
         )
         raise MissingFileError(message)
     return [file for file in files if file.entities.get(key) in wanted]
 
 
-def _description(folder: Path) -> Any:
-    try:
-        return json.loads((folder / "dataset_description.json").read_text("utf-8"))
-    except (OSError, ValueError):
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """The content of dataset_description.json, or None where there is no such file.
+
+    Raises InputError, naming the file, for one that is there and cannot be read: a damaged
+    description is not an absent one.
+    """
+    path = folder / DESCRIPTION
+    if not os.path.lexists(path):
         return None
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UnreadableFileError(f"{path}: expected a JSON object with Name and BIDSVersion.")
+    return content
 
 
-def _join(entities: Mapping[str, str]) -> str:
+def join_entities(entities: Mapping[str, str]) -> str:
+    """The entities as a file name has them: in the order of BIDS, unknown ones last."""
     last = len(_ORDER)
     rank = {key: _ORDER.index(key) if key in _ORDER else last for key in entities}
     return "_".join(f"{key}-{entities[key]}" for key in sorted(entities, key=lambda k: rank[k]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, ModelError, require_extra
 from encephalon.io.atomic import explained, locked, sha256
+from encephalon.io.paths import expanded
 from encephalon.models import locations
 from encephalon.models.entries import RegistryEntry, registry_entries
 from encephalon.models.exchange import install_registered
@@ -109,7 +110,7 @@ def _local_source(source: str, entry: RegistryEntry) -> Path | None:
     """Return the file in a mirror that is a folder; None where the mirror is an address."""
     if not source or "://" in source:
         return None
-    path = Path(source).expanduser() / entry.file
+    path = expanded(source) / entry.file
     if not path.is_file():
         message = f"The mirror {source} has no file {entry.file}: check the folder or the address."
         raise ModelError(message)

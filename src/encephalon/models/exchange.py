@@ -19,6 +19,7 @@ from encephalon.io.atomic import (
     refuse_existing,
     sha256,
 )
+from encephalon.io.paths import expanded
 from encephalon.models import locations
 from encephalon.models.content import check_content
 from encephalon.models.entries import RegistryEntry, registry_entries
@@ -45,7 +46,7 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
     """
     from encephalon.models.published import PUBLISHED_SUFFIXES
 
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.suffix.lower() in PUBLISHED_SUFFIXES:
         return _import_published(path, None)
     if path.is_dir():

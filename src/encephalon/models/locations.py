@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from encephalon.io.paths import expanded
+
 __all__ = ["HOME_VARIABLE", "encephalon_home", "installed_folder", "packaged_folder"]
 
 HOME_VARIABLE = "ENCEPHALON_HOME"
@@ -15,7 +17,7 @@ def encephalon_home() -> Path:
     """Return `$ENCEPHALON_HOME`, or the platform's cache folder for Encephalon."""
     given = os.environ.get(HOME_VARIABLE, "").strip()
     if given:
-        return Path(given).expanduser().absolute()
+        return expanded(given).absolute()
     from platformdirs import user_cache_path
 
     return user_cache_path("encephalon", appauthor=False)

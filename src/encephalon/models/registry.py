@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
+from encephalon.io.paths import expanded
 from encephalon.models import locations
 from encephalon.models.entries import RegistryEntry, registry_entries
 
@@ -67,7 +68,7 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
 
     name = str(name_or_path)
     if isinstance(name_or_path, Path) or not _is_name(name):
-        return _find_path(Path(name_or_path).expanduser())
+        return _find_path(expanded(name_or_path))
     folder = find_folder(name)
     if folder is not None:
         return open_model(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from encephalon.errors import RecipeError, did_you_mean
+from encephalon.io.paths import expanded
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -53,7 +54,7 @@ def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
     built_in = BUILT_IN / f"{text}.toml"
     if Path(text).name == text and built_in.is_file():
         return built_in
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         return path
     meant = did_you_mean(text, [path.stem for path in _built_in()], "the built-in ones are")

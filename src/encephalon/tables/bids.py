@@ -3,19 +3,51 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import TableError
+from encephalon.io.paths import expanded
 from encephalon.tables.naming import written_path
-from encephalon.tables.samples import bids_query
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from encephalon.io.bids import BidsFile
+
+_log = logging.getLogger(__name__)
+
+
+def bids_query(
+    suffixes: Sequence[str] | None,
+    participants: Sequence[str] | None,
+    sessions: Sequence[str] | None,
+) -> dict[str, Any]:
+    """The arguments of `index_bids` for these wishes; the kinds of image it takes by default."""
+    query: dict[str, Any] = {"subjects": participants, "sessions": sessions}
+    return query if suffixes is None else {**query, "suffixes": tuple(suffixes)}
+
+
+def find_images(
+    folder: Path,
+    query: Mapping[str, Any],
+    kinds: Sequence[str] | None = None,
+    datatype: Literal["anat", "micr"] = "anat",
+) -> list[BidsFile]:
+    """The images that `query` asks for, those of `kinds` where it names none; says what is left.
+
+    Raises the errors of `index_bids`.
+    """
+    from encephalon.io.bids import index_bids, left_out
+
+    default = {} if kinds is None else {"suffixes": tuple(kinds)}
+    found = index_bids(folder, datatype=datatype, **{**default, **query})
+    for sentence in left_out(folder, query.get("suffixes", () if default else None), datatype):
+        _log.warning("%s", sentence)
+    return found
 
 
 def bids_table(
@@ -38,11 +70,9 @@ def bids_table(
     """
     import pandas as pd
 
-    from encephalon.io.bids import index_bids
-
-    root = Path(folder).expanduser()
-    files = index_bids(root, **bids_query(suffixes, participants, sessions))
-    base = None if relative_to is None else Path(relative_to).expanduser().resolve()
+    root = expanded(folder)
+    files = find_images(root, bids_query(suffixes, participants, sessions))
+    base = None if relative_to is None else expanded(relative_to).resolve()
     rows = _wide(files, base) if wide else [_long(file, base) for file in files]
     people = _participants(root)
     for row in rows:

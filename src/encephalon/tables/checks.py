@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from encephalon.errors import TableError, did_you_mean
+from encephalon.io.paths import exists
 from encephalon.tables.schema import SPLITS, Fault, Table
 
 FIRST_ROW = 2
@@ -86,7 +87,7 @@ def _files(table: Table) -> Iterator[Fault]:
         for row, cell in enumerate(table.texts(column), start=FIRST_ROW):
             if not cell and role not in table.columns.optional:
                 yield Fault(row, column, f"names no file for {role!r}; give its path.")
-            elif cell and not table.path(cell).exists():
+            elif cell and not exists(table.path(cell)):
                 message = (
                     f"there is no file {table.path(cell)}; paths start from the table's folder."
                 )

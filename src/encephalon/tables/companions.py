@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import MissingFileError, UsageError
+from encephalon.io.paths import expanded
 from encephalon.tables.naming import file_stem
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _only(role: str, given: Given, columns: Columns) -> Path:
         raise UsageError(message)
     if len(paths) != 1:
         raise UsageError(f"The {role!r} of a sample is one file, and got {len(paths)}: give one.")
-    path = Path(paths[0]).expanduser()
+    path = expanded(paths[0])
     if not path.exists():
         raise MissingFileError(f"There is no file or folder {path}: check the path.")
     return path

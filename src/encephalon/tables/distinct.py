@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from encephalon.io.paths import place
+
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
@@ -32,7 +34,7 @@ def _distinct(samples: list[Sample]) -> list[Sample]:
     seen: set[tuple[tuple[str, Path], ...]] = set()
     kept = []
     for sample in samples:
-        key = tuple((role, path.resolve()) for role, path in sorted(sample.inputs.items()))
+        key = tuple((role, place(path)) for role, path in sorted(sample.inputs.items()))
         if key not in seen or sample.row:
             kept.append(sample)
         seen.add(key)
@@ -53,7 +55,7 @@ def _deepest(samples: Sequence[Sample]) -> int:
 
 
 def _file(sample: Sample) -> Path:
-    return next(iter(sample.inputs.values()), Path()).resolve()
+    return place(next(iter(sample.inputs.values()), Path()))
 
 
 def _long_name(sample: Sample, depth: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean
+from encephalon.io.paths import expanded
 from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.joins import some
 from encephalon.tables.naming import ID_RULES, file_id, written_path
@@ -48,8 +49,8 @@ def folder_table(
     """
     import pandas as pd
 
-    root = Path(folder).expanduser()
-    base = None if relative_to is None else Path(relative_to).expanduser().resolve()
+    root = expanded(folder)
+    base = None if relative_to is None else expanded(relative_to).resolve()
     files = _files(root, id_rule)
     rows: dict[str, dict[str, str | None]] = {}
     faults = [_twice(root, name, found) for name, found in files.items() if len(found) > 1]

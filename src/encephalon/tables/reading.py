@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import MissingFileError, TableError, require_extra
 from encephalon.io.atomic import atomic_path, refuse_existing
+from encephalon.io.paths import expanded
 from encephalon.tables.schema import Columns, Table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     beyond the form of the file: see `check_table` and `checked`. Raises MissingFileError, or
     TableError for a file that is no table or has no rows.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         message = f"There is no table {file}: give a {_named(SUFFIXES)} file."
         raise MissingFileError(message)
@@ -57,7 +58,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
     An empty cell is written as nothing. Raises OutputExistsError unless `overwrite`, OutputError
     if the place cannot be written, TableError for another suffix.
     """
-    final = Path(path).expanduser()
+    final = expanded(path)
     suffix = _suffix(final, WRITTEN)
     refuse_existing(final, overwrite)
     with atomic_path(final) as temporary:

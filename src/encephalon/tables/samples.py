@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.io.paths import exists, expanded
+from encephalon.tables.bids import bids_query, find_images
 from encephalon.tables.companions import (
     NamedImage,
     Together,
@@ -107,9 +109,8 @@ def collect_samples(
     """
     columns = columns or Columns()
     query = bids_query(suffixes, participants, sessions)
-    paths = list(_series_as_folders([Path(item).expanduser() for item in inputs]))
-    # Not Path.exists, which raises where a folder may not be looked into.
-    absent = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
+    paths = list(_series_as_folders([expanded(item) for item in inputs]))
+    absent = [path for path in paths if not exists(path)]
     kept = absent if keep_absent and len(absent) < len(paths) else []
     search = _Search(columns, role, kind, query)
     known = [path for path in paths if path in kept or path not in absent]
@@ -121,16 +122,6 @@ def collect_samples(
         else:
             found += [search.one(path)] if path in kept else search.collect(path)
     return made_distinct(found)
-
-
-def bids_query(
-    suffixes: Sequence[str] | None,
-    participants: Sequence[str] | None,
-    sessions: Sequence[str] | None,
-) -> dict[str, Any]:
-    """The arguments of `index_bids` for these wishes; the kinds of image it takes by default."""
-    query: dict[str, Any] = {"subjects": participants, "sessions": sessions}
-    return query if suffixes is None else {**query, "suffixes": tuple(suffixes)}
 
 
 def table_samples(table: Table) -> list[Sample]:
@@ -173,7 +164,7 @@ class _Search:
 
     def collect(self, path: Path) -> list[Sample]:
         """Every sample that a path means."""
-        from encephalon.io.bids import index_bids, is_bids
+        from encephalon.io.bids import is_bids
         from encephalon.tables.reading import is_table, read_table
 
         if not path.exists():
@@ -187,7 +178,7 @@ class _Search:
             if is_grouped(self.columns):
                 return self.sessions(path)
             datatype: Any = "micr" if self.kind == "picture" else "anat"
-            files = index_bids(path, datatype=datatype, **self.query)
+            files = find_images(path, self.query, datatype=datatype)
             return [Sample(file.id, {self.role: file.path}, bids=file) for file in files]
         return self.folder(path)
 
@@ -212,7 +203,7 @@ class _Search:
 
         first, *others = self.columns.inputs
         kinds = self.columns.suffixes
-        mains = index_bids(path, **{"suffixes": kinds[first], **self.query})
+        mains = find_images(path, self.query, kinds[first])
         images = [replace(name_bids(file, self.columns), role=first) for file in mains]
         wanted = [kind for role in others for kind in kinds.get(role, ())]
         with suppress(MissingFileError):  # a dataset without any is one in which each is absent
@@ -288,7 +279,7 @@ def _from_table(table: Table) -> list[Sample]:
     # cannot be used spoils its own row alone, when that is read; unless there is no file at all.
     columns = replace(table.columns, target=None, split=None, group=None, covariates={})
     samples = table_samples(replace(table, columns=columns))
-    is_any_there = any(path.exists() for one in samples for path in one.inputs.values())
+    is_any_there = any(exists(path) for one in samples for path in one.inputs.values())
     looked_at = replace(columns, inputs={}) if is_any_there else columns
     faults = check_table(replace(table, columns=looked_at))
     of_ids = {fault.row: fault for fault in faults if fault.row and fault.column == columns.id}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from encephalon.errors import TableError
+from encephalon.io.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,7 +150,7 @@ class Table:
 
     def path(self, cell: str) -> Path:
         """The file that a cell means: absolute, or relative to the table's folder."""
-        return self.folder / Path(cell).expanduser()
+        return self.folder / expanded(cell)
 
     def part(self, name: str) -> Table:
         """The rows whose split column holds `name` ("train", "validation" or "test")."""

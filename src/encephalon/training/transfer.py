@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from encephalon.errors import ModelError, RecipeError
+from encephalon.io.paths import expanded
 from encephalon.models import ModelFolder, PublishedFile, find_model
 from encephalon.models.content import check_content
 from encephalon.models.folder import check_state, read_tensors
@@ -122,7 +123,7 @@ def load_encoder(network: nn.Module, path: str | Path) -> None:
             "options has none: let it see the image, or leave the file out."
         )
         raise RecipeError(message)
-    file_path = Path(path).expanduser()
+    file_path = expanded(path)
     state = encoder.state_dict()
     tensors = _encoder_tensors(file_path)
     _match_stem(tensors, state, file_path)

@@ -106,7 +106,7 @@ class LegacyPredictor:
         label = self.label
         kinds = {
             "mask": OutputKind("mask", label, description=f"1 inside the {label}, 0 outside."),
-            "brain": OutputKind("", label, description="The scan inside the mask, 0 outside."),
+            "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
             "probability": OutputKind(
                 "probseg", label, description=f"Probability of {label}, trilinear from 1 mm voxels."
             ),

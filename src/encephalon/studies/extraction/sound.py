@@ -33,7 +33,7 @@ def output_kinds(label: str) -> dict[str, OutputKind]:
     """Every image that can be written of a `label`, by the word that asks for it."""
     return {
         "mask": OutputKind("mask", label, description="1 inside the border, 0 outside."),
-        "brain": OutputKind("", label, description="The scan inside the mask, 0 outside."),
+        "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
         "distance": OutputKind(
             "dist", label, description="Signed distance to the border, mm, positive inside."
         ),

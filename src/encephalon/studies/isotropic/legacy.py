@@ -83,7 +83,7 @@ class LegacyPredictor:
     @property
     def outputs(self) -> Mapping[str, OutputKind]:
         """The reconstructed T2w."""
-        return {"t2w": OutputKind("T2w", "isotropic", description=f"Isotropic T2w. {NOTICE}")}
+        return {"t2w": OutputKind("T2w", "isotropic", ".nii.gz", f"Isotropic T2w. {NOTICE}", False)}
 
     def describe(self) -> dict[str, Any]:
         """Model, runtime, device, options and notice: for sidecars."""

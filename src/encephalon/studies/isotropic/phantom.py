@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon import __version__
 from encephalon.geometry import Affine
+from encephalon.inference.sidecar import generated_by
 from encephalon.io.atomic import refuse_existing, write_json, write_text
-from encephalon.io.bids import BIDS_VERSION, write_dataset_description
+from encephalon.io.bids import BIDS_VERSION
+from encephalon.io.derivatives import write_dataset_description
 from encephalon.io.image import Image, write_image
 from encephalon.io.records import csv_text
 from encephalon.studies.isotropic.axes import VOXEL_AXES, slice_axis
@@ -191,7 +192,7 @@ def _write_head(
 
 def _describe(folder: Path, names: Sequence[str], infants: bool) -> None:
     """The files at the root of a dataset, and of its derivatives."""
-    by = [{"Name": "Encephalon", "Version": __version__}]
+    by = generated_by()
     description = {
         "Name": "Synthetic heads",
         "BIDSVersion": BIDS_VERSION,

@@ -41,13 +41,24 @@ RESEARCH_ONLY = (
 )
 #: Every image that can be written, by the word that asks for it.
 KINDS = {
-    "t2w": OutputKind("T2w", "isotropic", description="The isotropic scan, units of the input."),
-    "uncertainty": OutputKind(
+    "t2w": OutputKind(
         "T2w",
-        "uncertainty",
+        "isotropic",
+        description="The isotropic scan, units of the input.",
+        skull_stripped=False,
+    ),
+    # No T2w: whoever asks a dataset for its T2w must not be given it.
+    "uncertainty": OutputKind(
+        "T2wstd",
+        "isotropic",
         description="Standard deviation of the error that is to be expected, units of the input.",
     ),
-    "t1w": OutputKind("T1w", "aligned", description="The T1w on the grid of the isotropic scan."),
+    "t1w": OutputKind(
+        "T1w",
+        "aligned",
+        description="The T1w on the grid of the isotropic scan.",
+        skull_stripped=False,
+    ),
 }
 
 

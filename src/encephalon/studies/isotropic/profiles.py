@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from encephalon.errors import GeometryError, InputError, MissingFileError, UnreadableFileError
+from encephalon.io.paths import expanded
 from encephalon.studies.isotropic.settings import PROFILES
 from encephalon.transforms.slices import SliceProfile
 
@@ -23,14 +24,14 @@ def make_profile(name: str, thickness: float) -> SliceProfile:
     """
     if name in PROFILES:
         return PROFILES[name]
-    if not Path(name).expanduser().is_file():
+    if not expanded(name).is_file():
         known = ", ".join(PROFILES)
         message = (
             f"There is no slice profile {name!r}: give {known}, or a text file of two columns, "
             "offset in mm and sensitivity."
         )
         raise MissingFileError(message)
-    return read_profile(Path(name).expanduser(), thickness)
+    return read_profile(expanded(name), thickness)
 
 
 def read_profile(path: Path, thickness: float) -> SliceProfile:

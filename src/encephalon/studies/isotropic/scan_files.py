@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from encephalon.io.bids import BidsFile, derivative_path, parse_name
+from encephalon.io.bids import BidsFile, parse_name
+from encephalon.io.derivatives import derivative_path
 from encephalon.io.image import image_stem, image_suffix
 from encephalon.tables import Columns, Sample, collect_samples
 from encephalon.tables.companions import name_file, put_together

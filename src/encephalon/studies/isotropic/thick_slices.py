@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from encephalon import __version__
 from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
 from encephalon.geometry import straightened
+from encephalon.inference.sidecar import generated_by
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
-from encephalon.io.bids import write_dataset_description
+from encephalon.io.derivatives import write_dataset_description
 from encephalon.io.image import Image, image_stem, read_image, write_image
 from encephalon.io.records import csv_text
 from encephalon.studies.isotropic.axes import AXES, VOXEL_AXES, slice_axis
@@ -130,7 +130,7 @@ def write_thick_slices(
     refuse_existing(outcome.table, overwrite)
     prove_writable(output)
     if not wish.factors and any(scan.bids for scan in scans):
-        by = [{"Name": "Encephalon", "Version": __version__}]
+        by = generated_by()
         write_dataset_description(output, "Thick slices, simulated of isotropic scans", by)
     plans = [_pieces(scan, output, wish, overwrite) for scan in scans]
     done, total = 0, sum(map(len, plans))

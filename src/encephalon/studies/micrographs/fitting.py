@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isnan
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 
 from encephalon.errors import RunError
 from encephalon.explanation.gradcam import find_layer
+from encephalon.io.paths import expanded
 from encephalon.networks import build_network
 from encephalon.networks.export import half_precision
 from encephalon.networks.image_classifier import show_attention
@@ -156,6 +156,6 @@ def _layer(settings: MicrographSettings, network: nn.Module) -> str | None:
 def _start(network: nn.Module, recipe: Recipe) -> None:
     weights = micrograph_settings(recipe).encoder_weights
     if weights:
-        load_encoder(network, Path(weights).expanduser())
+        load_encoder(network, expanded(weights))
     if recipe.training.start_from:
         start_from(network, recipe.training.start_from)
