@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from encephalon.errors import MissingFileError, OutputError
 from encephalon.io import derivative_path, index_bids, is_bids, write_dataset_description
-from encephalon.io.bids import parse_name
+from encephalon.io.bids import left_out, parse_name
 
 
 @pytest.fixture
@@ -93,8 +94,24 @@ def test_other_names_are_not_bids(name: str) -> None:
         (
             "sub-1/ses-2/anat/sub-1_ses-2_run-1_T2w.nii",
             "mask",
-            "sub-1/ses-2/anat/sub-1_ses-2_run-1_mod-T2w_desc-brain_mask.nii.gz",
+            "sub-1/ses-2/anat/sub-1_ses-2_run-1_desc-brainT2w_mask.nii.gz",
         ),
+        (
+            "sub-1/anat/sub-1_inplaneT2.nii",
+            "mask",
+            "sub-1/anat/sub-1_desc-brainInplaneT2_mask.nii.gz",
+        ),
+        (
+            "sub-1/anat/sub-1_desc-preproc_T1w.nii",
+            "mask",
+            "sub-1/anat/sub-1_desc-preprocBrain_mask.nii.gz",
+        ),
+        (
+            "sub-1/anat/sub-1_inv-1_part-mag_MP2RAGE.nii",
+            "mask",
+            "sub-1/anat/sub-1_part-mag_desc-brainInv1MP2RAGE_mask.nii.gz",
+        ),
+        ("sub-1/anat/sub-1_T2w.nii", "T2wstd", "sub-1/anat/sub-1_desc-brain_T2wstd.nii.gz"),
         ("sub-1/anat/sub-1_T2w.nii", "T2w", "sub-1/anat/sub-1_desc-brain_T2w.nii.gz"),
     ],
 )
@@ -127,6 +144,106 @@ def test_derivatives_are_not_mixed_into_raw_data(tmp_path: Path) -> None:
     (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
     with pytest.raises(OutputError, match=r"raw BIDS dataset.*derivatives/encephalon"):
         write_dataset_description(tmp_path, "Brain masks", [])
+
+
+def test_derivatives_are_not_mixed_into_a_subject_of_raw_data(tmp_path: Path) -> None:
+    """The folder of a subject is refused, that of the dataset's derivatives is not."""
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    (tmp_path / "sub-01").mkdir()
+    with pytest.raises(OutputError, match=r"sub-01 is a part of a raw BIDS dataset"):
+        write_dataset_description(tmp_path / "sub-01", "Brain masks", [])
+    write_dataset_description(tmp_path / "derivatives" / "mine", "Brain masks", [])
+
+
+UNREADABLE = {
+    "comma": b'{"Name": "x", "BIDSVersion": "1.8.0", "Authors": ["Me"],}',
+    "Latin-1": '{"Name": "é", "BIDSVersion": "1.8.0"}'.encode("latin-1"),
+    "list": b'["x"]',
+    "empty": b"",
+    "deep": b"[" * 100_000,
+    "digits": b'{"Name": ' + b"9" * 5000 + b"}",
+    "UTF-16": '{"Name": "x"}'.encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_description_that_cannot_be_read_is_left_as_it_is(
+    content: bytes, tmp_path: Path, dataset: Path
+) -> None:
+    """Unreadable is not absent: it is named, nothing is written, and reading goes on."""
+    path = tmp_path / "dataset_description.json"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match=r"dataset_description\.json.* left as it is"):
+        write_dataset_description(tmp_path, "Brain masks", [])
+    assert path.read_bytes() == content
+    assert not (tmp_path / ".bidsignore").exists()
+    (dataset / "dataset_description.json").write_bytes(content)
+    assert is_bids(dataset)
+
+
+def test_a_description_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """As Notepad and Excel write it (OpenNeuro #2720): a raw dataset stays one."""
+    path = tmp_path / "dataset_description.json"
+    path.write_text('{"Name": "x", "BIDSVersion": "1.8.0"}', encoding="utf-8-sig")
+    assert is_bids(tmp_path)
+    with pytest.raises(OutputError, match="raw BIDS dataset"):
+        write_dataset_description(tmp_path, "Brain masks", [])
+
+
+def test_a_pipe_as_description_is_no_wait(tmp_path: Path) -> None:
+    """Neither reading nor writing a dataset waits for somebody to write into it."""
+    os.mkfifo(tmp_path / "dataset_description.json")
+    assert not is_bids(tmp_path)
+    with pytest.raises(OutputError, match="a pipe"):
+        write_dataset_description(tmp_path, "Brain masks", [])
+
+
+def test_what_has_no_name_in_bids_is_listed_as_ignored(tmp_path: Path) -> None:
+    """One's own .bidsignore and README are kept."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "README").write_text("mine")
+    (tmp_path / "a" / ".bidsignore").write_text("*.txt")
+    for name in "ab":
+        write_dataset_description(tmp_path / name, "Brain masks", [{"Name": "x"}])
+    ignored = (tmp_path / "b" / ".bidsignore").read_text().split()
+    assert {"/predictions.csv", "/report*", "*_dist.*"} <= set(ignored)
+    assert "x wrote" in (tmp_path / "b" / "README.md").read_text()
+    assert (tmp_path / "a" / ".bidsignore").read_text() == "*.txt"
+    assert not (tmp_path / "a" / "README.md").exists()
+
+
+def test_images_whose_names_are_nearly_right_are_named(dataset: Path) -> None:
+    """In one sentence: a wrong suffix, entity, folder or place is not passed over in silence."""
+    assert left_out(dataset) == []
+    strays = (
+        "sub-02/anat/sub-02_t1w.nii.gz",
+        "sub-03/anat/sub-03_acq-high-res_T1w.nii.gz",
+        "sub-04/anat/T1w.nii.gz",
+        "sub-05/anat/sub-05_T1.nii.gz",
+        "sub-06/anat/sub-07_T1w.nii.gz",
+        "sub-08/ses-1/anat/sub-08_T1w.nii.gz",
+        "sub-09/sub-09_T1w.nii.gz",
+        "sub-10/Anat/sub-10_T1w.NII.GZ",
+        "Sub-11/anat/sub-11_T1w.mgz",
+    )
+    for name in strays:
+        (dataset / name).parent.mkdir(parents=True, exist_ok=True)
+        (dataset / name).touch()
+    (sentence,) = left_out(dataset)
+    assert "left out 9 of the images" in sentence
+    assert len(index_bids(dataset)) == 4
+    with pytest.raises(MissingFileError, match=r"sub-04 was asked for.*T1w\.nii\.gz.*otherwise"):
+        index_bids(dataset, subjects=["04"])
+
+
+def test_kinds_that_are_not_there_or_not_taken_are_named(dataset: Path) -> None:
+    """Those asked for in vain, and scans that are taken only when they are asked for."""
+    (sentence,) = left_out(dataset, ("T1w", "bold", "dwi"))
+    assert "no image of the kind bold or dwi" in sentence
+    (dataset / "sub-01" / "anat" / "sub-01_MP2RAGE.nii.gz").touch()
+    (sentence,) = left_out(dataset)
+    assert "left out the kinds MP2RAGE" in sentence
+    assert left_out(dataset, ("MP2RAGE",)) == []
 
 
 def test_the_real_dataset_is_indexed(data: Path) -> None:

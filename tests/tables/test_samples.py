@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 
 from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.io import read_image
 from encephalon.tables import Columns, Sample, collect_samples, encode_covariates, file_stem
 
 
@@ -93,6 +94,56 @@ def test_a_file_named_twice_is_one_sample(tmp_path: Path) -> None:
     assert ids(collect_samples([path, tmp_path, tmp_path / "." / "a.nii"])) == ["a"]
 
 
+def test_links_to_one_file_are_samples_of_their_own(tmp_path: Path) -> None:
+    """git-annex keeps equal content once; a folder by two names still gives each file once."""
+    (stored,) = touch(tmp_path, "objects/k.nii.gz")
+    for name in ("one", "two"):
+        link = tmp_path / name / "scan.nii.gz"
+        link.parent.mkdir()
+        link.symlink_to(stored)
+    (tmp_path / "again").symlink_to(tmp_path / "one")
+    places = [tmp_path / name / "scan.nii.gz" for name in ("one", "two", "again")]
+    assert ids(collect_samples(places)) == ["one_scan", "two_scan"]
+    (tmp_path / "one" / "b.nii.gz").symlink_to(stored)
+    assert ids(collect_samples([tmp_path / "one"])) == ["b", "scan"]
+
+
+def test_sessions_that_link_to_one_scan_stay_apart(tmp_path: Path) -> None:
+    """A name of BIDS is an identity: sessions, runs, kinds and subjects alike."""
+    (stored,) = touch(tmp_path, ".git/annex/objects/k.nii.gz")
+    names = ("sub-01_ses-1_T1w", "sub-01_ses-2_T1w", "sub-01_ses-2_run-2_T1w", "sub-02_ses-1_T2w")
+    for name in names:
+        subject, session, *_ = name.split("_")
+        link = tmp_path / subject / session / "anat" / f"{name}.nii.gz"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(stored)
+    assert sorted(ids(collect_samples([tmp_path]))) == sorted(names)
+
+
+def test_a_link_to_nothing_says_how_to_fetch_it(tmp_path: Path) -> None:
+    """Alone as among others; a name that no file can have is not there either."""
+    (tmp_path / "a.nii.gz").symlink_to(tmp_path / "gone")
+    with pytest.raises(MissingFileError, match="git annex get"):
+        collect_samples([tmp_path / "a.nii.gz"])
+    for name in ("x" * 300, "~nobody-has-this-name/x.nii.gz", "a\0b"):
+        with pytest.raises(MissingFileError, match="There is no file or folder"):
+            collect_samples([name])
+
+
+def test_masks_of_other_programs_are_no_scans(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside scans they are left out, aloud; alone, or named one by one, they are taken."""
+    scans = touch(tmp_path, "a.nii.gz", "b.nii.gz", "unmasked.nii.gz", "a_brain.nii.gz")
+    masks = touch(tmp_path, "a_mask.nii.gz", "b-brainmask.nii", "b_brain_mask.nii.gz")
+    assert ids(collect_samples([tmp_path])) == ["a", "a_brain", "b", "unmasked"]
+    assert "left out 3 of the images" in caplog.text
+    assert len(collect_samples([*scans, *masks])) == 7
+    for scan in scans:
+        scan.unlink()
+    assert len(collect_samples([tmp_path])) == 3
+
+
 def test_files_of_one_name_get_the_names_of_their_folders(tmp_path: Path) -> None:
     """Only those that clash, and only as many folders as it takes."""
     paths = touch(tmp_path, "p1/mri/orig.mgz", "p2/mri/orig.mgz", "p1/mri/other.mgz")
@@ -160,6 +211,17 @@ def test_a_row_without_any_image_fails_alone(tmp_path: Path) -> None:
     assert full.file("image").name == "1.nii"
     with pytest.raises(InputError, match=r"b: its row names no file for 'image'"):
         bare.file("image")
+
+
+@pytest.mark.parametrize("cell", ["a\0b.nii", "~nobody-has-this-name/x.nii", "x" * 300])
+def test_a_cell_that_is_no_file_name_spoils_its_own_row_alone(cell: str, tmp_path: Path) -> None:
+    """A NUL byte, a home that nobody has, more letters than a name may have."""
+    touch(tmp_path, "a.nii.gz")
+    (tmp_path / "t.csv").write_text(f"id,image\nA,a.nii.gz\nB,{cell}\n")
+    good, bad = collect_samples([tmp_path / "t.csv"])
+    assert good.file("image") == tmp_path / "a.nii.gz"
+    with pytest.raises(InputError):
+        read_image(bad.file("image"))
 
 
 def test_a_table_without_any_image_is_refused(tmp_path: Path) -> None:

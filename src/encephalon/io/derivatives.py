@@ -14,8 +14,8 @@ from encephalon.io.bids import BIDS_VERSION, DESCRIPTION, BidsFile, join_entitie
 
 # Entities that raw images have and no derivative of them may have (BIDS 1.10, schema of names).
 _FOLDED = ("dir", "mod", "flip", "inv", "mt", "proc", "hemi", "nuc", "voi", "trc", "split")
-# What is written and has no name in BIDS: reports, the table, distances, standard deviations.
-_IGNORED = ("/report*", "/predictions.csv", "*_dist.*", "*_T2wstd.*")
+# What is written and has no name in BIDS: reports, tables, distances, standard deviations.
+_IGNORED = ("/report*", "/predictions.csv", "/table.csv", "*_dist.*", "*_T2wstd.*")
 _README = """# {name}
 
 {makers} wrote the images of this dataset and dataset_description.json, which says what they were
@@ -66,8 +66,7 @@ def write_dataset_description(
     path = out / DESCRIPTION
     present = _present(out)
     _refuse_raw(out, present)
-    if not os.path.lexists(out / ".bidsignore"):
-        write_text(out / ".bidsignore", "".join(f"{pattern}\n" for pattern in _IGNORED))
+    write_ignored(out)
     if present is not None:
         return path
     content: dict[str, Any] = {
@@ -82,6 +81,12 @@ def write_dataset_description(
         makers = " and ".join(str(item["Name"]) for item in generated_by) or "Encephalon"
         write_text(out / "README.md", _README.format(name=name, makers=makers))
     return write_json(path, content)
+
+
+def write_ignored(dataset: Path) -> None:
+    """Write .bidsignore, with all that this program writes beside BIDS; one that is there stays."""
+    if not os.path.lexists(dataset / ".bidsignore"):
+        write_text(dataset / ".bidsignore", "".join(f"{pattern}\n" for pattern in _IGNORED))
 
 
 def _refuse_raw(out: Path, present: Mapping[str, Any] | None) -> None:

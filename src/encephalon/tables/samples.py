@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.io.files import need_file
 from encephalon.io.paths import exists, expanded
 from encephalon.tables.bids import bids_query, find_images
 from encephalon.tables.companions import (
@@ -30,6 +32,7 @@ from encephalon.tables.companions import (
     put_together,
 )
 from encephalon.tables.distinct import made_distinct
+from encephalon.tables.joins import some
 from encephalon.tables.naming import file_id, file_stem
 from encephalon.tables.schema import Columns
 
@@ -45,6 +48,8 @@ _KINDS: dict[Kind, str] = {
     "volume": "volumes: NIfTI, MGZ or DICOM",
     "picture": "pictures: TIFF, PNG or JPEG",
 }
+# Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
+_MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
 _PEEKED = 16  # files of a folder that are opened to see whether it holds a DICOM series
 
 
@@ -131,8 +136,12 @@ def table_samples(table: Table) -> list[Sample]:
     samples = []
     for name, row in zip(table.ids, rows, strict=True):
         cells = {role: row.get(column) for role, column in columns.inputs.items()}
-        paths = {role: table.path(str(cell)) for role, cell in cells.items() if cell is not None}
-        samples.append(Sample(name, paths, {str(key): value for key, value in row.items()}))
+        named = {role: str(cell) for role, cell in cells.items() if cell is not None}
+        paths = {role: table.path(cell) for role, cell in named.items() if "\0" not in cell}
+        wrong = next((cell for cell in named.values() if "\0" in cell), "")
+        fault = f"{name}: {wrong!r} holds a NUL byte, which no file name does." if wrong else ""
+        record = {str(key): value for key, value in row.items()}
+        samples.append(Sample(name, paths, record, fault=fault))
     return samples
 
 
@@ -167,7 +176,9 @@ class _Search:
         from encephalon.io.bids import is_bids
         from encephalon.tables.reading import is_table, read_table
 
-        if not path.exists():
+        if not exists(path):
+            if os.path.islink(path):  # noqa: PTH114  for a name too long there is no error
+                need_file(path)  # which says where it leads, and how its content is fetched
             message = f"There is no file or folder {path}: check the path."
             raise MissingFileError(message)
         if path.is_file():
@@ -189,6 +200,7 @@ class _Search:
         if images:
             names = {item.name for item in images}
             kept = [item for item in images if not names & _made_from(item)]
+            kept = _without_masks(path, kept)
             return self.by_name(path, kept) or [self.one(item) for item in kept]
         folders = [item for item in [path, *visible] if item.is_dir() and is_dicom_folder(item)]
         if self.kind == "picture" or not folders:
@@ -327,6 +339,22 @@ def _made_from(image: Path) -> set[str]:
         return {Path(path).name for path in record["Sources"]} if "Encephalon" in makers else set()
     except (OSError, ValueError, LookupError, TypeError):
         return set()
+
+
+def _without_masks(folder: Path, images: Sequence[Path]) -> list[Path]:
+    """The images but those that call themselves masks, as long as others do not; says so."""
+    scans = [item for item in images if not _MASK.search(file_stem(item))]
+    masks = [item.name for item in images if item not in scans]
+    if not scans or not masks:
+        return list(images)
+    _log.warning(
+        "%s: left out %d of the images, which their names call masks: %s; give them by name if "
+        "they are meant.",
+        folder,
+        len(masks),
+        some(masks),
+    )
+    return scans
 
 
 def is_image(path: Path) -> bool:

@@ -18,7 +18,7 @@ from encephalon.geometry import Affine
 from encephalon.inference.sidecar import generated_by
 from encephalon.io.atomic import refuse_existing, write_json, write_text
 from encephalon.io.bids import BIDS_VERSION
-from encephalon.io.derivatives import write_dataset_description
+from encephalon.io.derivatives import write_dataset_description, write_ignored
 from encephalon.io.image import Image, write_image
 from encephalon.io.records import csv_text
 from encephalon.studies.isotropic.axes import VOXEL_AXES, slice_axis
@@ -180,7 +180,8 @@ def _write_head(
     across = VOXEL_AXES[slice_axis(affine, axis)]
     write_image(scan.data, folder / truth, scan, overwrite)
     write_json(
-        folder / truths / f"{name}_desc-isotropic_T2w.json", {"TrueMotion": pair.motion.matrix}
+        folder / truths / f"{name}_desc-isotropic_T2w.json",
+        {"TrueMotion": pair.motion.matrix, "SkullStripped": False},
     )
     write_image(pair.t1w.data, folder / t1w, pair.t1w, overwrite)
     write_image(slices, folder / t2w, Image(slices, affine), overwrite)
@@ -200,6 +201,7 @@ def _describe(folder: Path, names: Sequence[str], infants: bool) -> None:
         "GeneratedBy": by,
     }
     write_json(folder / "dataset_description.json", description)
+    write_ignored(folder)
     write_dataset_description(folder / "derivatives" / "truth", "Truth of synthetic heads", by)
     write_text(folder / "README", README)
     kind = "infant" if infants else "adult"

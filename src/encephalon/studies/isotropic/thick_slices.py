@@ -228,6 +228,7 @@ def _facts(scan: ScanFile, output: Path, wish: Wish, thickness: float, across: i
         "SliceThickness": thickness,
         "SpacingBetweenSlices": thickness + wish.gap,
         "SliceEncodingDirection": VOXEL_AXES[across],
+        "SkullStripped": False,
         "Sources": [written_path(scan.path, output.resolve())],
         "Simulation": {"Profile": wish.profile, "Noise": wish.noise, "Seed": wish.seed},
     }
