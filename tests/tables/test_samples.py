@@ -220,7 +220,7 @@ def test_a_cell_that_is_no_file_name_spoils_its_own_row_alone(cell: str, tmp_pat
     (tmp_path / "t.csv").write_text(f"id,image\nA,a.nii.gz\nB,{cell}\n")
     good, bad = collect_samples([tmp_path / "t.csv"])
     assert good.file("image") == tmp_path / "a.nii.gz"
-    with pytest.raises(InputError):
+    with pytest.raises((InputError, OSError)):  # of the name, where the system says so
         read_image(bad.file("image"))
 
 
