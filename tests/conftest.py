@@ -13,8 +13,14 @@ import pytest
 from encephalon.geometry import Affine
 from encephalon.io import Image
 
-# How long an example takes says nothing of whether it is right, least of all on a busy machine.
-hypothesis.settings.register_profile("encephalon", deadline=None)
+# How long an example takes says nothing of whether it is right, least of all on a busy machine; and
+# what was found there before, or a checkout that nobody may write to, must not change the result.
+hypothesis.settings.register_profile(
+    "encephalon",
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("encephalon")
 
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"

@@ -76,7 +76,10 @@ def test_a_truncated_file_is_refused(scan: Path, keep: float) -> None:
         read_image(scan)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(where=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_passes_for_other_voxels(scan: Path, where: float, bit: int) -> None:
     """Any single flipped bit is refused, or lies where it changes nothing (gzip's own header)."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -67,12 +67,15 @@ NESTED = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), NESTED, max_size=4))
-def test_any_plain_nesting_comes_back(tmp_path: Path, given: dict[str, Any]) -> None:
+def test_any_plain_nesting_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, given: dict[str, Any]
+) -> None:
     """Text with any character, numbers of any size, whole numbers as keys."""
-    save_checkpoint(tmp_path / "plain", given)
-    assert equal(load_checkpoint(tmp_path / "plain"), given)
+    path = tmp_path_factory.mktemp("run") / "plain"
+    save_checkpoint(path, given)
+    assert equal(load_checkpoint(path), given)
 
 
 def test_a_missing_checkpoint_says_what_to_do(tmp_path: Path) -> None:
@@ -91,11 +94,13 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, kept: int) -> None:
         load_checkpoint(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(min_value=0), st.integers(0, 7))
-def test_a_flipped_bit_is_never_loaded(tmp_path: Path, place: int, bit: int) -> None:
+def test_a_flipped_bit_is_never_loaded(
+    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+) -> None:
     """Wherever it is: in the header, in a number, in a weight."""
-    path = tmp_path / "last"
+    path = tmp_path_factory.mktemp("run") / "last"
     torch.manual_seed(0)
     whole = state()
     save_checkpoint(path, whole)

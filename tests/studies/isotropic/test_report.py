@@ -21,6 +21,7 @@ from encephalon.studies.isotropic.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.quality import judge, values
 from encephalon.studies.isotropic.report import BatchReport
 from encephalon.studies.isotropic.scan_page import acquisition_facts, plane_of, scan_page
+from encephalon.transforms.phantom import head_phantom
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.thick_head import estimate, problem
 
@@ -191,13 +192,18 @@ def test_acquisitions_are_told_in_words() -> None:
     assert plane_of(Affine.from_parts(np.eye(3)[:, [0, 2, 1]], 1.0, (0, 0, 0))) == "coronal"
 
 
-@pytest.mark.data
-def test_the_pages_of_a_real_scan_are_small(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("source", ["phantom", pytest.param("real", marks=pytest.mark.data)])
+def test_the_pages_of_a_whole_scan_are_small(
+    source: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A noisy head with skull and neck, at full size."""
     monkeypatch.undo()
-    image = read_image(data / "heads/ds000011/sub-01/anat/sub-01_inplaneT2.nii.gz")
+    if source == "real":
+        heads = request.getfixturevalue("data") / "heads"
+        image = read_image(heads / "ds000011/sub-01/anat/sub-01_inplaneT2.nii.gz")
+    else:
+        size, edges = (160, 192, 30), (1.25, 1.25, 5.0)
+        image = head_phantom(size, edges, contrast="t2", noise=0.05, detail=2.0).image
     operator = SliceOperator.of(SliceProfile("box"), 5.0, np.arange(30) * 5 + 1.875, 120, 1.25)
     place = np.diag([1, 1, 0.25, 1])
     place[2, 3] = -0.375
