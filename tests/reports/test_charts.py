@@ -134,19 +134,18 @@ def test_curves_skip_what_is_missing() -> None:
 
 
 def test_a_training_page_shows_the_best_epoch() -> None:
-    """Training and validation share a chart, and the best epoch is the monitored one."""
+    """Training and validation share a chart, and the best epoch is the one that was kept."""
     history = [
         {"epoch": float(n), "train_loss": 1.0 / n, "val_loss": 1.1 / n, "val_dice": dice}
         for n, dice in enumerate((0.8, 0.95, 0.9), start=1)
     ]
-    rendered = training_page(history, "run", monitor="val_dice", about={"Seed": 0}).render()
+    rendered = training_page(history, "run", best=history[1], about={"Seed": 0}).render()
     assert "3 epochs, the best of them 2." in rendered
     assert len(re.findall(r"<svg", rendered)) == 2
-    lowest = training_page(history, "run", monitor="val_loss", larger_is_better=False)
-    assert "the best of them 3" in lowest.render()
+    assert "0.95" in rendered
 
 
 def test_a_run_that_has_not_begun_has_a_page() -> None:
-    """No epoch, or none with the monitored column, is no error."""
-    assert "0 epochs." in training_page([], "run", monitor="val_dice").render()
-    assert "1 epochs." in training_page([{"train_loss": 1.0}], "run", monitor="val_dice").render()
+    """No epoch, or none that was better than another, is no error."""
+    assert "0 epochs." in training_page([], "run", best={}).render()
+    assert "1 epochs." in training_page([{"train_loss": 1.0}], "run", best={}).render()

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import random
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 from torch import Tensor
 
-from encephalon.errors import RunError
+from encephalon.errors import OutputError, RunError
 from encephalon.training.checkpoint import (
     load_checkpoint,
     random_state,
@@ -130,6 +134,38 @@ def test_the_same_bytes_in_another_shape_or_type_are_not_loaded(
     path.write_bytes(content.replace(written, damaged))
     with pytest.raises(RunError, match="its checksum differs"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[1]", "null", "{}", '{"value": 3}', '{"items": 3}', '{"items": [[1]]}', '{"list": 3}'),
+        *('{"tensor": "absent"}', '{"tensor": []}', '{"items": [[[], {"value": 1}]]}'),
+        *("[" * 100_000, '{"value": ' + "9" * 5000 + "}"),
+    ],
+)
+def test_a_whole_checkpoint_of_another_structure_is_refused(tmp_path: Path, text: str) -> None:
+    """Its checksum may be right, and still it is none of this program."""
+    content = save({}, metadata={"state": text, "crc32": str(zlib.crc32(text.encode()))})
+    (tmp_path / "last").write_bytes(content)
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        load_checkpoint(tmp_path / "last")
+
+
+def test_a_full_disk_is_the_disks_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for every other file, and nothing half-written stays behind."""
+    path = tmp_path / "last"
+    save_checkpoint(path, {"step": 1})
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match=r"last could not be written: the disk is full"):
+            save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path) == {"step": 1}
+    assert [one.name for one in tmp_path.iterdir()] == ["last"]
 
 
 def test_a_failing_write_leaves_the_last_checkpoint(tmp_path: Path) -> None:

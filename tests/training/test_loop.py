@@ -108,28 +108,40 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         other.resume()
 
 
-def test_training_stops_when_patience_is_over(tmp_path: Path) -> None:
-    """Two epochs without a better value end a run with a patience of two."""
-    task = TinyTask(planned=(0.5, 0.4, 0.45, 0.41, 0.1))
-    loop = make_loop(tmp_path, training(epochs=5, patience=2), task)
-    loop.fit()
-    assert [row["val_loss"] for row in loop.progress.history] == [0.5, 0.4, 0.45, 0.41]
+def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    """Of the same recipe and table too, as in another fold; what is removed is trained again."""
+    for name in ("one", "other"):
+        RunFolder(tmp_path / name).begin("recipe", "table")
+        make_loop(tmp_path / name, training(epochs=1)).fit()
+    taken = Path("checkpoint", "last.safetensors")
+    (tmp_path / "one" / taken).write_bytes((tmp_path / "other" / taken).read_bytes())
+    loop = make_loop(tmp_path / "one", training(epochs=1))
+    with pytest.raises(RunError, match="belongs to another run or another of its networks"):
+        loop.resume()
+    (tmp_path / "one" / taken).unlink()
+    loop.resume()
+    assert loop.progress.step == 0
 
 
-def test_the_best_epoch_by_validation_is_returned(tmp_path: Path) -> None:
-    """The weights are those that were judged best, not the last ones."""
-    task = TinyTask(planned=(0.5, 0.2, 0.3, 0.4))
-    best = make_loop(tmp_path, task=task).fit()
-    assert same(best, task.seen[1])
-    assert not same(best, task.seen[3])
+def test_a_resumed_run_says_at_which_epoch(tmp_path: Path) -> None:
+    """Five steps an epoch: step 11 belongs to the third."""
+    with pytest.raises(StopError):
+        make_loop(tmp_path, report=stop_at(12)).fit()
+    resumed = make_loop(tmp_path)
+    assert resumed.progress.resumed == 0
+    resumed.resume()
+    assert resumed.progress.resumed == 3
 
 
-def test_a_monitor_to_be_raised_keeps_the_highest(tmp_path: Path) -> None:
-    """With monitor_mode "max" the third of these is the best."""
-    task = TinyTask(planned=(0.5, 0.2, 0.9, 0.4))
-    loop = make_loop(tmp_path, training(monitor_mode="max"), task)
-    assert same(loop.fit(), task.seen[2])
-    assert loop.progress.best_epoch == 3
+def test_a_history_that_was_lost_is_written_again(tmp_path: Path) -> None:
+    """The checkpoint has it, also after the last epoch."""
+    make_loop(tmp_path).fit()
+    history = (tmp_path / "history.csv").read_bytes()
+    (tmp_path / "history.csv").write_text("edited")
+    again = make_loop(tmp_path)
+    again.resume()
+    again.fit()
+    assert (tmp_path / "history.csv").read_bytes() == history
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path: Path) -> None:

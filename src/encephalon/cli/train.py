@@ -72,7 +72,10 @@ def train(
             report=reporter,
         )
         reporter.say()
-    console.result({"model": model, "run": output}, f"model: {model}")
+    page = output / "report.html"
+    console.result(
+        {"model": model, "run": output, "report": page}, f"model: {model}\nreport: {page}"
+    )
 
 
 class _Reporter:
@@ -87,9 +90,11 @@ class _Reporter:
         self._advance(progress.step, None, f"loss {losses.get('loss', 0.0):.4f}")
         if self._rows is not progress.history:
             self.say()
-            # A run that goes on says where it was, and no more of what lies behind it.
-            self._rows, self._said = progress.history, max(0, len(progress.history) - 1)
+            self._rows, self._said = progress.history, len(progress.history)
             self._place = getattr(progress, "place", "")
+            if progress.resumed:
+                words = [self._place, f"resumed at epoch {progress.resumed}"]
+                self._console.note("  ".join(word for word in words if word))
         self.say()
 
     def say(self) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 from encephalon.reports.blocks import Tile, facts, figure, grid, table, tiles
@@ -21,21 +20,19 @@ def training_page(
     history: Sequence[Mapping[str, float]],
     title: str,
     *,
-    monitor: str | None = None,
-    larger_is_better: bool = True,
+    best: Mapping[str, float] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Page:
     """Make the page of a run from its history: one row an epoch, numbers by column name.
 
     Columns `train_NAME` and `val_NAME` share the chart NAME; every other column but `epoch` has
-    one of its own. `monitor` is the column whose best epoch is told.
+    one of its own. `best` is the row of the epoch that was kept, if one was.
     """
     rows: list[Mapping[str, float]] = [
         {"epoch": place, **row} for place, row in enumerate(history, start=1)
     ]
     page = Page(title=title, kicker="Encephalon · training", lead=f"{len(rows)} epochs.")
-    best = _best(rows, monitor, larger_is_better)
-    if best is not None and monitor is not None:
+    if best:
         page.lead = f"{len(rows)} epochs, the best of them {best['epoch']:.0f}."
         names = [name for name in best if name.startswith("val_")]
         page.add(tiles([Tile(number(best[name], 4), _label(name)) for name in names]))
@@ -60,14 +57,6 @@ def _charts(history: Sequence[Mapping[str, float]]) -> list[Html]:
         figure(line_chart(series, "epoch", metric), _label(metric).capitalize())
         for metric, series in charts.items()
     ]
-
-
-def _best(
-    history: Sequence[Mapping[str, float]], monitor: str | None, larger: bool
-) -> Mapping[str, float] | None:
-    known = [row for row in history if monitor in row and isfinite(row[str(monitor)])]
-    sign = 1.0 if larger else -1.0
-    return max(known, key=lambda row: sign * row[str(monitor)], default=None)
 
 
 def _label(name: str) -> str:

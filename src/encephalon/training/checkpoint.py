@@ -12,26 +12,35 @@ import random
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from encephalon.errors import RunError
-from encephalon.io.atomic import atomic_path
+from encephalon.io.atomic import write_bytes
+
+if TYPE_CHECKING:
+    from encephalon.training.runs import RunFolder
+
+#: What the parts of a checkpoint raise that is whole, but of another structure.
+WRONG_STRUCTURE = (
+    *(AttributeError, LookupError, OverflowError, RecursionError, RuntimeError, TypeError),
+    ValueError,
+)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` to `path`; a reader sees the old file or the whole new one."""
     tensors: dict[str, Tensor] = {}
     plain = _split(state, "", tensors)
-    with atomic_path(path) as temporary:
-        text = json.dumps(plain)
-        metadata = {"state": text, "crc32": str(_crc32(text, tensors))}
-        save_file(tensors, temporary, metadata=metadata)
+    text = json.dumps(plain)
+    metadata = {"state": text, "crc32": str(_crc32(text, tensors))}
+    # Written by us, as safetensors gives a full disk a name of its own and leaves its parts behind.
+    write_bytes(path, save(tensors, metadata=metadata))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -45,13 +54,25 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata()
-        plain = json.loads(metadata["state"])
         if metadata["crc32"] != str(_crc32(metadata["state"], tensors)):
             raise ValueError("its checksum differs")
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        message = f"{path} is not a checkpoint of this program ({error}): start the run anew."
-        raise RunError(message) from error
-    state: dict[str, Any] = _join(plain, tensors)
+        state: dict[str, Any] = dict(_join(json.loads(metadata["state"]), tensors))
+    except (SafetensorError, OSError, *WRONG_STRUCTURE) as error:
+        raise RunError(
+            f"{path} is not a checkpoint of this program, or damaged ({error}): put a copy of it "
+            "back, or remove it, and this network is trained from its beginning."
+        ) from error
+    return state
+
+
+def load_own_checkpoint(run: RunFolder) -> dict[str, Any]:
+    """The checkpoint of `run`; raises RunError for one that is damaged, or another run's."""
+    state = load_checkpoint(run.checkpoint)
+    if state.get("run") != run.identity:
+        raise RunError(
+            f"{run.checkpoint} belongs to another run or another of its networks: put the right "
+            "one back, or remove it, and this network is trained from its beginning."
+        )
     return state
 
 

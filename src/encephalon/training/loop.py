@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import lightning
@@ -23,7 +23,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from encephalon.errors import RunError
 from encephalon.recipes.schema import Training
 from encephalon.training.checkpoint import (
-    load_checkpoint,
+    WRONG_STRUCTURE,
+    load_own_checkpoint,
     random_state,
     restore_random_state,
     save_checkpoint,
@@ -58,16 +59,20 @@ class Task(Protocol):
 
 @dataclass
 class Progress:
-    """Where a run is; everything here is stored in a checkpoint."""
+    """Where a run is; everything here is stored in a checkpoint.
+
+    `resumed` is the epoch at which this process went on, 0 for one that began the run.
+    """
 
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     best: float = math.nan
-    best_epoch: int = -1
+    best_epoch: int = 0
     gained: float = math.nan
-    gained_epoch: int = -1
+    gained_epoch: int = 0
     stopped: bool = False
+    resumed: int = 0
 
 
 Report = Callable[[Progress, Mapping[str, float]], None]
@@ -87,7 +92,7 @@ class Loop:
     fabric
         Device, precision and processes; see `make_fabric`.
     report
-        Called after every step with the progress and the step's losses.
+        Called after every step with the progress and the step's losses, in the first process.
     freeze_statistics
         Batch normalisations that are frozen keep their means and variances too; without it every
         training batch changes them, as in much published work.
@@ -104,7 +109,7 @@ class Loop:
         freeze_statistics: bool = True,
     ) -> None:
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
-        self.report = report or (lambda _progress, _losses: None)
+        self.report = report if report and fabric.is_global_zero else _tell_nobody
         freeze(network, settings.freeze, settings.unfreeze)
         self.still = frozen_norms(network) if freeze_statistics else []
         self.total_steps = settings.epochs * settings.steps_per_epoch
@@ -130,7 +135,11 @@ class Loop:
         self.progress = Progress()
 
     def fit(self) -> dict[str, Tensor]:
-        """Train to the end and return the best weights by the monitored metric, on the CPU."""
+        """Train to the end and return the best weights by the monitored metric, on the CPU.
+
+        On several devices every process but the first ends here: what comes after training belongs
+        to the first alone. Raises RunError where no epoch had a best.
+        """
         loader = _Ahead(self._batch)
         try:
             while self.progress.step < self.total_steps and not self.progress.stopped:
@@ -138,12 +147,30 @@ class Loop:
                 self.report(self.progress, losses)
                 if self.progress.step % self.settings.steps_per_epoch == 0:
                     self._end_epoch()
-                    self.save()
+                    self._keep()
                 elif self.progress.step % self.settings.checkpoint_every == 0:
                     self.save()
         finally:
             loader.close()
+        self._keep_history()
+        if not self.best_state:
+            raise RunError(
+                f"{self.run.path}: {self.settings.monitor} was not a number in any epoch: lower "
+                "the learning rate, or monitor something else."
+            )
+        _leave_to_first(self.fabric)
         return self.best_state
+
+    def _keep(self) -> None:
+        """Write what an epoch leaves: first its checkpoint, which the rest can be made from."""
+        self.save()
+        self._keep_history()
+        if self.fabric.is_global_zero:
+            _write_events(self.run, self.progress.history[-1])
+
+    def _keep_history(self) -> None:
+        if self.fabric.is_global_zero:
+            write_history(self.run.history, self.progress.history)
 
     def _batch(self, step: int) -> Batch:
         number = step * self.fabric.world_size + self.fabric.global_rank
@@ -220,21 +247,20 @@ class Loop:
         progress.sums = {}
         progress.history.append(row)
         self._judge(row, validated=bool(metrics))
-        if self.fabric.is_global_zero:
-            write_history(self.run.history, progress.history)
-            _write_events(self.run, row)
 
     def _judge(self, row: Mapping[str, float], validated: bool) -> None:
         """Keep the best weights; stop when `patience` epochs brought nothing better.
 
-        Without validation the last weights are the ones to keep, and a plateau is one of the
-        training loss.
+        What is not a finite number is never better. Without validation the last weights are the
+        ones to keep, and a plateau is one of the training loss.
         """
         settings, progress, epoch = self.settings, self.progress, int(row["epoch"])
         sign = 1.0 if settings.monitor_mode == "max" else -1.0
         value = self._monitored(row) if validated else -sign * row["train_loss"]
 
         def gain(reference: float) -> float:
+            if not math.isfinite(value):
+                return -math.inf
             is_first = not validated or math.isnan(reference)
             return math.inf if is_first else sign * (value - reference)
 
@@ -265,6 +291,7 @@ class Loop:
         if not self.fabric.is_global_zero:
             return
         state = {
+            "run": self.run.identity,
             "progress": asdict(self.progress),
             "network": self.network.module.state_dict(),
             "average": self.average.state_dict(),
@@ -281,17 +308,21 @@ class Loop:
         """Go on from the run's checkpoint; a run killed before its first one starts anew."""
         if not self.run.checkpoint.exists():
             return
-        state = load_checkpoint(self.run.checkpoint)
+        state = load_own_checkpoint(self.run)
         try:
-            self.network.module.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.scheduler.load_state_dict(_with_places(self.scheduler, state["scheduler"]))
-            self.fabric.strategy.precision.load_state_dict(state["precision"])
-            self.progress = Progress(**state["progress"])
-        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            self._take(state)
+        except WRONG_STRUCTURE as error:
             message = f"{self.run.checkpoint} does not fit this recipe ({error}): start anew."
             raise RunError(message) from error
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        self.network.module.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scheduler.load_state_dict(_with_places(self.scheduler, state["scheduler"]))
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        progress = Progress(**state["progress"])
+        self.progress = replace(progress, resumed=len(progress.history) + 1)
         self.best_state = state["best"]
         self.to_start.start = state["start"]
         self.to_start.to(self.fabric.device)
@@ -317,6 +348,17 @@ class _Ahead:
     def close(self) -> None:
         """Drop what has not begun."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _tell_nobody(progress: Progress, losses: Mapping[str, float]) -> None:
+    del progress, losses
+
+
+def _leave_to_first(fabric: lightning.Fabric) -> None:
+    """End every process but the first; they run the same program and would do all of it again."""
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        raise SystemExit(0)
 
 
 def make_fabric(device: str, precision: str, devices: int = 1) -> lightning.Fabric:

@@ -3,6 +3,7 @@
 
 What is in it:
 
+    run.json             what the run began with: the sign that the folder is a run's
     recipe.toml          the recipe with its overrides applied
     table.csv            the table and split as used
     history.csv          one row an epoch
@@ -20,13 +21,34 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encephalon.errors import OutputExistsError, RunError
-from encephalon.io.atomic import write_text
+from encephalon.io.atomic import locked, sha256, write_text
+from encephalon.training.record import RunRecord, differences, text_hash
+
+if TYPE_CHECKING:
+    from encephalon.recipes.schema import Training
+
+__all__ = ["RunFolder", "best_row", "write_history"]
+
+#: What a run writes before its first checkpoint, and what only after it.
+EARLY = ("recipe.toml", "table.csv", "cache", "tensorboard", "checkpoint", "folds")
+LATE = ("history.csv", "final", "baselines", "evaluation", "report.html", "model")
+#: What is written when every network is trained.
+LAST = ("evaluation", "report.html", "model")
+
+Contents = Callable[[], Mapping[str, str]]
+"""Hashes what a run reads; called when nothing else speaks against the run."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +56,11 @@ class RunFolder:
     """Paths of one run, and the rules for opening it."""
 
     path: Path
+
+    @property
+    def record(self) -> Path:
+        """What the run began with."""
+        return self.path / "run.json"
 
     @property
     def recipe(self) -> Path:
@@ -75,53 +102,194 @@ class RunFolder:
         """The page with the curves."""
         return self.path / "report.html"
 
-    def begin(self, recipe_text: str, table_text: str) -> None:
-        """Record what a new run will use; raises OutputExistsError for a folder with a run.
+    @property
+    def identity(self) -> str:
+        """What tells this run from every other, "" where none was begun."""
+        record = RunRecord.read(self.record)
+        return record.run if record else ""
 
-        A start that failed before its first checkpoint has nothing to lose and may be repeated.
+    @contextmanager
+    def opened(
+        self,
+        recipe_text: str,
+        table_text: str,
+        *,
+        resume: bool,
+        contents: Contents = dict,
+        conditions: Mapping[str, str] | None = None,
+    ) -> Iterator[None]:
+        """Begin or reopen the run, and keep every other process out of its folder meanwhile.
 
-        The further processes of a run on several devices find what the first one recorded.
+        Raises what `begin` and `reopen` raise, and OutputError where another process is at it. The
+        further processes of a run on several devices join the one that the first has opened.
         """
+        open_run = self.reopen if resume else self.begin
         if _is_further_process():
-            self.reopen(recipe_text, table_text)
+            self._join(recipe_text, table_text)
+            yield
             return
-        if self.recipe.exists() and self.checkpoint.exists():
-            message = (
+        if not (resume and RunRecord.read(self.record)):
+            self._refuse_begun()  # before a lock is laid into somebody's folder
+        with locked(self.path / ".run", timeout=0):
+            open_run(recipe_text, table_text, contents, conditions)
+            yield
+
+    def begin(
+        self,
+        recipe_text: str,
+        table_text: str,
+        contents: Contents = dict,
+        conditions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record what a new run will use; raises OutputExistsError for a folder that has a run.
+
+        The same for a folder with a file that the run would replace and did not make. A start that
+        failed before its first checkpoint has nothing to lose and may be repeated. `contents`
+        hashes what the run reads, `conditions` are what its last digits depend on.
+        """
+        self._refuse_begun()
+        record = RunRecord.new(recipe_text, table_text)
+        record = replace(record, contents=contents(), conditions=conditions or {})
+        for path in (self.table, self.recipe):
+            path.unlink(missing_ok=True)  # of a start that failed
+        record.write(self.record)
+        write_text(self.table, table_text)
+        write_text(self.recipe, recipe_text)
+
+    def reopen(
+        self,
+        recipe_text: str,
+        table_text: str,
+        contents: Contents = dict,
+        conditions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Check that a run to be resumed uses what it began with; raises RunError.
+
+        That is its recipe, its table and the content of every file that it reads. Another number of
+        threads, device or version of torch is said. A folder in which no run was begun becomes a
+        new run, so that a job script can always say `--resume`.
+        """
+        record = RunRecord.read(self.record)
+        whole = self.recipe.is_file() and self.table.is_file()
+        if record is None or not (whole or self._has_checkpoint()):
+            self.begin(recipe_text, table_text, contents, conditions)
+            return
+        given = ((self.recipe, recipe_text, "recipe"), (self.table, table_text, "table"))
+        for path, text, kind in given:
+            _require_same(path, text, kind, getattr(record, kind))
+        self._require_contents(record, contents())
+        self._refuse_foreign([] if record.finishing else LAST)
+        self._say_conditions(record, conditions or {})
+        for path, text, _ in given:
+            if not path.exists():
+                write_text(path, text)
+
+    def finishing(self) -> None:
+        """Record that training is over, and that what comes now, such as a model, is the run's."""
+        record = RunRecord.read(self.record)
+        if record is not None and not record.finishing:
+            record.write(self.record, finishing=True)
+
+    def seal(self, *names: str) -> None:
+        """Record that training is over, and what these files of the run hold now."""
+        record = RunRecord.read(self.record)
+        if record is not None:
+            trained = {name: sha256(self.path / name) for name in names}
+            record.write(self.record, trained=trained)
+
+    def is_sealed(self, *names: str) -> bool:
+        """Whether these files hold what they held when the run was sealed."""
+        record = RunRecord.read(self.record)
+        trained = record.trained if record else {}
+        return all(
+            (self.path / name).is_file() and trained.get(name) == sha256(self.path / name)
+            for name in names
+        )
+
+    def _join(self, recipe_text: str, table_text: str) -> None:
+        record = RunRecord.read(self.record)
+        if record is not None:
+            _require_same(self.recipe, recipe_text, "recipe", record.recipe)
+            _require_same(self.table, table_text, "table", record.table)
+
+    def _refuse_begun(self) -> None:
+        record = RunRecord.read(self.record)
+        if record is None:
+            self._refuse_foreign((self.record.name, *EARLY, *LATE))
+            return
+        if self._has_checkpoint():
+            raise OutputExistsError(
                 f"{self.path} already holds a run: go on with it (--resume) or choose another "
                 "folder."
             )
-            raise OutputExistsError(message)
-        self._record(recipe_text, table_text)
+        kept = ((self.recipe, record.recipe), (self.table, record.table))
+        changed = [path.name for path, known in kept if path.exists() and sha256(path) != known]
+        self._refuse_foreign([*LATE, *changed])
 
-    def reopen(self, recipe_text: str, table_text: str) -> None:
-        """Check that a run to be resumed used this very recipe and table; raises RunError.
-
-        A folder in which no run was begun becomes a new run, so that a job script can always
-        say `--resume`.
-        """
-        if not self.recipe.exists():
-            self._record(recipe_text, table_text)
-            return
-        for path, text, what in (
-            (self.recipe, recipe_text, "recipe"),
-            (self.table, table_text, "table"),
-        ):
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                message = (
-                    f"{path} differs from the {what} given: a run resumes only with the {what} "
-                    "it began with, so give that one or choose another folder."
+    def _refuse_foreign(self, names: Sequence[str]) -> None:
+        """Raise OutputExistsError where one of these, which the run would write, is there."""
+        for name in names:
+            if os.path.lexists(self.path / name):
+                raise OutputExistsError(
+                    f"{self.path / name} exists already, but not as a run of this folder wrote it, "
+                    "and would be replaced: choose another folder, or move it away."
                 )
-                raise RunError(message)
 
-    def _record(self, recipe_text: str, table_text: str) -> None:
-        write_text(self.table, table_text)
-        write_text(self.recipe, recipe_text)
+    def _has_checkpoint(self) -> bool:
+        """Whether the run, or a network of it, has something to lose."""
+        return any(self.path.rglob(self.checkpoint.name))
+
+    def _require_contents(self, record: RunRecord, contents: Mapping[str, str]) -> None:
+        known = record.contents
+        changed = [name for name, content in contents.items() if known.get(name) != content]
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise RunError(
+                f"{changed[0]}{more}: the content is not what the run in {self.path} began with: "
+                "put it back as it was, or begin anew in another folder."
+            )
+
+    def _say_conditions(self, record: RunRecord, now: Mapping[str, str]) -> None:
+        for name, value in now.items():
+            before = record.conditions.get(name)
+            if before is not None and before != value:
+                logger.warning(
+                    "%s began with %s %s and goes on with %s: its last digits will differ from "
+                    "those of a run that was not broken off.",
+                    *(self.path, name, before, value),
+                )
+
+
+def _require_same(path: Path, text: str, kind: str, known: str) -> None:
+    """Raise RunError unless `text` is what a run began with, which has the hash `known`."""
+    there = path.read_bytes() if path.is_file() else b""
+    if path.exists() and text_hash(there) != known:
+        raise RunError(
+            f"{path} is no longer what its run began with: put it back as it was, or begin anew in "
+            "another folder."
+        )
+    if text_hash(text) == known:
+        return
+    # A recipe stands for itself; the paths of a table start from the folder that it came from.
+    advice = f"give {path} itself" if kind == "recipe" else "give that one"
+    where = differences(kind, there.decode(errors="replace"), text)
+    raise RunError(
+        f"{path} differs from the {kind} given{where}: a run resumes only with the {kind} it "
+        f"began with, so {advice}, or choose another folder."
+    )
 
 
 def _is_further_process() -> bool:
     """Whether a launcher (Fabric's own, torchrun, srun) started this process beside a first."""
     ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return any(rank not in {"", "0"} for rank in ranks)
+
+
+def best_row(history: Sequence[Mapping[str, float]], training: Training) -> dict[str, float]:
+    """The first of the best epochs by what is monitored; {} where that was never a number."""
+    name, sign = training.monitor, 1 if training.monitor_mode == "max" else -1
+    known = [row for row in history if math.isfinite(row.get(name, math.nan))]
+    return dict(max(known, key=lambda row: sign * row[name], default={}))
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

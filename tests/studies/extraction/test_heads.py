@@ -59,14 +59,31 @@ def test_a_head_is_prepared_once_for_the_content_of_its_files(tmp_path: Path) ->
     write(label_map(), tmp_path / "map.nii.gz")
     table = write_table(tmp_path, [{"id": "a", "labels": "map.nii.gz"}], COLUMNS)
     prepare_heads(table, tmp_path / "cache", workers=1)
-    (kept,) = (tmp_path / "cache").iterdir()
+    (kept,) = (tmp_path / "cache").glob("*.npz")
     before = kept.stat().st_mtime_ns
     prepare_heads(table, tmp_path / "cache", workers=1)
     assert kept.stat().st_mtime_ns == before
     (tmp_path / "map.nii.gz").unlink()
     write(label_map(shift=2), tmp_path / "map.nii.gz")
     prepare_heads(table, tmp_path / "cache", workers=1)
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_damaged_head_of_the_cache_is_prepared_again(tmp_path: Path, workers: int) -> None:
+    """A flipped bit, or a file cut short, is no head to learn from and no traceback."""
+    write(label_map(), tmp_path / "map.nii.gz")
+    table = write_table(tmp_path, [{"id": "a", "labels": "map.nii.gz"}], COLUMNS)
+    prepare_heads(table, tmp_path / "cache", workers=1)
+    (kept,) = (tmp_path / "cache").glob("*.npz")
+    whole = kept.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (bytes(flipped), whole[:100], b""):
+        kept.write_bytes(damaged)
+        (head,) = prepare_heads(table, tmp_path / "cache", workers=workers)
+        assert np.array_equal(label_map(), head.labels)  # type: ignore[arg-type]
+        assert kept.read_bytes() == whole
 
 
 def test_any_orientation_and_voxel_size_becomes_the_same_head(tmp_path: Path) -> None:

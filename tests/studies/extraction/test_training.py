@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from encephalon.errors import ModelError, RecipeError, RunError
 from encephalon.models import locations
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction import study
-from encephalon.studies.extraction.fitting import _leave_to_first, fit
+from encephalon.studies.extraction.fitting import fit
 from encephalon.studies.extraction.options import ExtractionSettings, Grids
 from encephalon.studies.extraction.targets import (
     Head,
@@ -274,16 +273,6 @@ def test_a_recipe_that_contradicts_itself_is_refused(
     with pytest.raises(RecipeError, match=reason):
         run_fit(tmp_path / "run", sound, label_table(tmp_path, sound))
     assert not (tmp_path / "run" / "cache").exists()
-
-
-def test_only_the_first_of_several_processes_goes_on_after_training() -> None:
-    """The others run the same program, and would finish and say everything again."""
-    first, second = (Mock(is_global_zero=zero) for zero in (True, False))
-    _leave_to_first(first)
-    with pytest.raises(SystemExit) as left:
-        _leave_to_first(second)
-    assert left.value.code == 0
-    second.barrier.assert_called_once()
 
 
 def test_a_table_without_validation_rows_is_refused(tmp_path: Path) -> None:

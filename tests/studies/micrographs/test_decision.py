@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from encephalon.studies.micrographs.decision import decide
-from encephalon.studies.micrographs.outcome import Outcome, best_row
+from encephalon.studies.micrographs.outcome import Outcome
 from encephalon.studies.micrographs.scored import Scored
 from encephalon.studies.micrographs.settings import MicrographSettings
 from tests.training.tiny import training
@@ -85,14 +85,15 @@ def test_the_published_score_is_the_sigmoid_of_one_logit() -> None:
     np.testing.assert_allclose(read.probabilities[:, 1], 1 / (1 + np.exp(-scored().logits[:, 1])))
 
 
-@pytest.mark.parametrize(("mode", "epoch"), [("min", 2), ("max", 4)])
-def test_the_best_epoch_is_the_first_of_the_best(mode: str, epoch: int) -> None:
-    """Epochs without a number lose to all others, as they do while training."""
+@pytest.mark.parametrize(("mode", "value"), [("min", -0.2), ("max", 0.7)])
+def test_the_best_epoch_is_that_of_the_run(mode: str, value: float) -> None:
+    """Its value is larger where it is better, whatever is monitored."""
     values = [float("nan"), 0.2, 0.5, 0.7, 0.2, 0.7]
     history = [{"epoch": place, "val_loss": value} for place, value in enumerate(values, start=1)]
     settings_of = training(monitor_mode=mode)
-    assert Outcome(history, {}).best_epoch(settings_of) == epoch
-    assert best_row(history, settings_of)["epoch"] == epoch
+    found = Outcome(history, {})
+    assert found.best_epoch(settings_of) == {"min": 2, "max": 4}[mode]
+    assert found.best_value(settings_of) == value
 
 
 def test_images_without_a_group_are_not_one_animal() -> None:

@@ -214,7 +214,8 @@ def test_a_killed_run_goes_on_to_the_same_predictions(
     killed = tmp_path / "killed"
     program = [sys.executable, "-m", "tests.studies.micrographs.tiny", table, killed, "9"]
     root = Path(__file__).parents[3]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    sources = os.pathsep.join((str(root / "src"), str(root)))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": sources}
     assert subprocess.run(program, env=environment, check=False).returncode == -9
     assert (killed / "folds" / "0" / "scores.csv").is_file()
     assert not (killed / "folds" / "1" / "scores.csv").exists()

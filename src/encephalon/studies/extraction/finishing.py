@@ -21,7 +21,7 @@ from encephalon.reports import Page, training_page
 from encephalon.studies.extraction.fitting import Fitted
 from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.tables import Table
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import RunFolder, best_row
 from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 
 PACKAGES = ("encephalon", "torch", "lightning", "numpy", "scipy", "onnx")
@@ -56,17 +56,14 @@ def _page(recipe: Recipe, fitted: Fitted) -> Page:
     return training_page(
         fitted.history,
         recipe.title,
-        monitor=settings.monitor,
-        larger_is_better=settings.monitor_mode == "max",
+        best=best_row(fitted.history, settings),
         about={"Recipe": recipe.name, "Mode": recipe.mode, "Seed": settings.seed},
     )
 
 
 def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
     """What `model.toml` says of the trained network; the card is made from it."""
-    history = fitted.history
-    sign = 1 if recipe.training.monitor_mode == "max" else -1
-    best = max(history, key=lambda row: sign * row[recipe.training.monitor]) if history else {}
+    best = best_row(fitted.history, recipe.training)
     lesion = recipe.study.settings.get("target") == "lesion"
     return ModelDescription(
         name=recipe.name,

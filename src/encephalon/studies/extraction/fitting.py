@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightning
 import torch
 from torch import Tensor, nn
 
@@ -64,9 +63,7 @@ def fit(
     loop = Loop(task, _trainable(recipe, network), recipe.training, run, fabric, report)
     if resume:
         loop.resume()
-    state = loop.fit()
-    _leave_to_first(fabric)
-    return Fitted(network, state, loop.progress.history)
+    return Fitted(network, loop.fit(), loop.progress.history)
 
 
 def _sound_task(
@@ -119,13 +116,3 @@ def _trainable(recipe: Recipe, network: nn.Module) -> nn.Module:
     trained = KerasUNetLogOdds(**recipe.network.options)
     trained.load_state_dict(network.state_dict())
     return trained
-
-
-def _leave_to_first(fabric: lightning.Fabric) -> None:
-    """End every process but the first, to which alone belongs what comes after training.
-
-    The others run the same program from its beginning and would do all of it again.
-    """
-    fabric.barrier()
-    if not fabric.is_global_zero:
-        raise SystemExit(0)

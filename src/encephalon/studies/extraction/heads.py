@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from encephalon.errors import EncephalonError, TableError
 from encephalon.geometry import Affine, Grid, orient, resample, straight_grid
 from encephalon.io import Image, read_image, read_labels
-from encephalon.io.atomic import atomic_path, sha256
+from encephalon.io.atomic import sha256
+from encephalon.io.sealed import kept_file
 from encephalon.studies.extraction.brain_box import BrainFinder, brain_finder
 from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.studies.extraction.targets import (
@@ -111,7 +112,8 @@ def in_processes(
 def _prepare(how: _Preparation, row: Row) -> Path:
     files = [path for path in (row.scan, row.target) if path]
     kept = how.cache / f"head-{'-'.join([how.key, *(sha256(path)[:16] for path in files)])}.npz"
-    if not kept.exists():
+
+    def make(temporary: Path) -> None:
         try:
             head = _from_files(how, row)
         except ValueError as error:
@@ -119,7 +121,9 @@ def _prepare(how: _Preparation, row: Row) -> Path:
                 raise
             message = f"Row {row.number}: {row.target} {error}: give a whole brain."
             raise TableError(message) from error
-        _save(kept, head)
+        _save(temporary, head)
+
+    kept_file(kept, make)
     return kept
 
 
@@ -179,7 +183,7 @@ def _save(path: Path, head: Head) -> None:
         "image": head.image,
     }
     present = {name: array for name, array in arrays.items() if array is not None}
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+    with path.open("wb") as stream:
         np.savez(stream, **present)
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, TableError
 from encephalon.geometry import conform, conform_grid, resample
 from encephalon.io import read_image, read_labels
-from encephalon.io.atomic import atomic_path, sha256
+from encephalon.io.atomic import sha256
+from encephalon.io.sealed import kept_file
 from encephalon.studies.extraction.heads import Row, in_processes, table_rows
 from encephalon.studies.extraction.legacy_settings import Conformed
 from encephalon.studies.extraction.legacy_steps import to_bytes
@@ -78,11 +79,14 @@ def _prepare(how: _Preparation, row: Row) -> Pair:
         message = f"Row {row.number} has no scan, which a legacy recipe needs: name its file."
         raise TableError(message)
     kept = how.cache / f"pair-{how.key}-{sha256(row.scan)[:16]}-{sha256(row.target)[:16]}.npy"
-    if not kept.exists():
-        both = np.stack(_conformed_pair(how, row, row.scan))
-        with atomic_path(kept) as temporary, temporary.open("wb") as stream:
-            np.save(stream, both)
+    kept_file(kept, partial(_write_pair, how, row, row.scan))
     return Pair(kept)
+
+
+def _write_pair(how: _Preparation, row: Row, scan: Path, path: Path) -> None:
+    both = np.stack(_conformed_pair(how, row, scan))
+    with path.open("wb") as stream:
+        np.save(stream, both)
 
 
 def _conformed_pair(how: _Preparation, row: Row, scan: Path) -> tuple[Bytes, Bytes]:

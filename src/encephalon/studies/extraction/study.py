@@ -98,30 +98,35 @@ def train(
     report: Callable[[Any, Mapping[str, float]], None] | None = None,
 ) -> Path:
     """Train as `recipe` says, in the run folder `output`, and return the finished model folder."""
-    import torch
-
-    from encephalon.inference.devices import resolve_device, resolve_threads
-    from encephalon.recipes import dump_recipe
     from encephalon.studies.extraction.finishing import finish
     from encephalon.studies.extraction.fitting import fit
+    from encephalon.training.opening import open_run
     from encephalon.training.runs import RunFolder
 
     run = RunFolder(output)
-    texts = dump_recipe(recipe), str(table.frame.to_csv(index=False))
-    (run.reopen if resume else run.begin)(*texts)
-    torch.set_num_threads(resolve_threads(threads))
-    place = resolve_device(device, needs_torch=True)
-    fitted = fit(
+    lesion = recipe.study.settings.get("target") == "lesion"
+    with open_run(
+        run,
         recipe,
         table,
-        run,
         resume=resume,
-        device=place,
-        devices=devices,
+        device=device,
+        threads=threads,
         workers=workers,
-        report=report,
-    )
-    return finish(recipe, table, run, fitted)
+        models={"the brain model": LOCATOR if lesion else None},
+    ) as place:
+        fitted = fit(
+            recipe,
+            table,
+            run,
+            resume=resume,
+            device=place,
+            devices=devices,
+            workers=workers,
+            report=report,
+        )
+        run.finishing()
+        return finish(recipe, table, run, fitted)
 
 
 def evaluate(

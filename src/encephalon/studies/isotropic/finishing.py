@@ -21,7 +21,7 @@ from encephalon.reports import training_page
 from encephalon.studies.isotropic.features import CHANNELS, PERCENTILES
 from encephalon.studies.isotropic.fitting import Fitted
 from encephalon.tables import Table
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import RunFolder, best_row
 
 __all__ = ["describe", "finish"]
 
@@ -51,8 +51,7 @@ def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path
     page = training_page(
         fitted.history,
         recipe.title,
-        monitor=settings.monitor,
-        larger_is_better=settings.monitor_mode == "max",
+        best=best_row(fitted.history, settings),
         about={"Recipe": recipe.name, "Mode": recipe.mode, "Seed": settings.seed},
     )
     page.write(run.report, overwrite=True)
@@ -61,9 +60,7 @@ def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path
 
 def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
     """What `model.toml` says of the trained network; the card is made from it."""
-    history = fitted.history
-    sign = 1 if recipe.training.monitor_mode == "max" else -1
-    best = max(history, key=lambda row: sign * row[recipe.training.monitor]) if history else {}
+    best = best_row(fitted.history, recipe.training)
     data = recipe_data(recipe)
     if recipe.mode == "sound":
         measured = {"trust": fitted.trust, "deviation_scale": fitted.deviation_scale}

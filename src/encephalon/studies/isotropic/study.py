@@ -56,11 +56,8 @@ def train(
     report: Callable[[Any, Mapping[str, float]], None] | None = None,
 ) -> Path:
     """Train as `recipe` says, in the run folder `output`, and return the finished model folder."""
-    import torch
-
-    from encephalon.inference.devices import resolve_device, resolve_threads
-    from encephalon.recipes import dump_recipe
     from encephalon.studies.isotropic.finishing import finish
+    from encephalon.training.opening import open_run
     from encephalon.training.runs import RunFolder
 
     if recipe.mode == "legacy":
@@ -68,20 +65,21 @@ def train(
 
         table = split_as_published(table)
     run = RunFolder(output)
-    texts = dump_recipe(recipe), str(table.frame.to_csv(index=False))
-    (run.reopen if resume else run.begin)(*texts)
-    torch.set_num_threads(resolve_threads(threads))
-    fitted = _fit(recipe)(
-        recipe,
-        table,
-        run,
-        resume=resume,
-        device=resolve_device(device, needs_torch=True),
-        devices=devices,
-        workers=workers,
-        report=report,
-    )
-    return finish(recipe, table, run, fitted)
+    with open_run(
+        run, recipe, table, resume=resume, device=device, threads=threads, workers=workers
+    ) as place:
+        fitted = _fit(recipe)(
+            recipe,
+            table,
+            run,
+            resume=resume,
+            device=place,
+            devices=devices,
+            workers=workers,
+            report=report,
+        )
+        run.finishing()
+        return finish(recipe, table, run, fitted)
 
 
 def _fit(recipe: Recipe) -> Callable[..., Any]:

@@ -21,7 +21,6 @@ from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.fitting import Fitted, Means, fit
 from encephalon.studies.micrographs.outcome import (
     Outcome,
-    best_row,
     is_finished,
     read_history,
     read_outcome,
@@ -30,19 +29,15 @@ from encephalon.studies.micrographs.outcome import (
 from encephalon.studies.micrographs.parting import Fold, Plan
 from encephalon.studies.micrographs.preparing import Cohort, Rows
 from encephalon.studies.micrographs.recipe import class_names, micrograph_settings
+from encephalon.training.checkpoint import load_own_checkpoint
 from encephalon.training.loop import Progress, Report
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import RunFolder, best_row
 
 __all__ = ["CrossedRun", "Crossing", "PlacedProgress", "placed_report"]
 
 
 class CrossedRun(RunFolder):
     """The folder of a run whose networks lie in `folds/0`, `folds/1` ... and `final`."""
-
-    @property
-    def checkpoint(self) -> Path:
-        """That of the first fold, which says whether this run has something to lose."""
-        return self.fold(0).checkpoint
 
     @property
     def evaluation(self) -> Path:
@@ -146,6 +141,8 @@ class Crossing:
             means = replace(self.means, report=self._placed(fold))
             fitted = fit(recipe, self.cohort, fold, run, means)
             write_outcome(run, ids, fitted.logits(asked), class_names(self.recipe))
+        elif run.checkpoint.exists():
+            load_own_checkpoint(run)  # which is needed again at the end: a fault is told now
         # Read back even when just written, so that a run that was killed sees the same digits.
         return read_outcome(run, ids)
 
@@ -158,8 +155,9 @@ class Crossing:
         epochs = micrograph_settings(self.recipe).search.epochs
         changes = {**overrides, "training.epochs": str(epochs)}
         recipe, run = self._changed(folder, changes), RunFolder(folder / str(number))
+        training = recipe.training
         fit(recipe, self.cohort, fold, run, replace(self.means, report=None))
-        return best_row(read_history(run), recipe.training)[recipe.training.monitor]
+        return best_row(read_history(run), training)[training.monitor]
 
     def _changed(self, folder: Path, overrides: Mapping[str, str]) -> Recipe:
         """The recipe with overrides, by way of a file in `folder`, where it is read again."""

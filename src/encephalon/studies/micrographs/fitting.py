@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from encephalon.errors import RunError
 from encephalon.explanation.gradcam import find_layer
 from encephalon.io.paths import expanded
 from encephalon.networks import build_network
@@ -115,12 +113,6 @@ def fit(recipe: Recipe, cohort: Cohort, fold: Fold, run: RunFolder, means: Means
     if means.resume:
         loop.resume()
     state = loop.fit()
-    if isnan(loop.progress.best):
-        message = (
-            f"{run.path}: {training.monitor} was not a number in any epoch: lower the learning "
-            "rate, or monitor something else."
-        )
-        raise RunError(message)
     rounded = {name: torch.from_numpy(value) for name, value in half_precision(state).items()}
     network.load_state_dict(rounded)
     show_attention(network, False)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,14 @@ from encephalon.io.atomic import write_text
 from encephalon.io.records import csv_text
 from encephalon.recipes.schema import Training
 from encephalon.studies.micrographs.preparing import Rows
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import RunFolder, best_row
 
-__all__ = ["Outcome", "best_row", "is_finished", "read_history", "read_outcome", "write_outcome"]
+__all__ = ["Outcome", "is_finished", "read_history", "read_outcome", "write_outcome"]
 
 SCORES = "scores.csv"
 Row = dict[str, float]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,21 @@ class Outcome:
 
     def best_value(self, training: Training) -> float:
         """How good that epoch was by what is monitored: larger is better."""
-        return _gain(best_row(self.history, training)[training.monitor], training)
-
-
-def best_row(history: Sequence[Row], training: Training) -> Row:
-    """The first of the best epochs by what is monitored."""
-    return max(history, key=lambda row: _gain(row[training.monitor], training))
+        value = best_row(self.history, training)[training.monitor]
+        return value if training.monitor_mode == "max" else -value
 
 
 def is_finished(run: RunFolder) -> bool:
-    """Whether `write_outcome` was there, after training had come to its end."""
-    return (run.path / SCORES).is_file()
+    """Whether `write_outcome` was there, and what it left is as it was written.
+
+    What is not is made again from the checkpoint, and that is logged.
+    """
+    kept = (run.path / SCORES, run.history)
+    if run.is_sealed(*(path.name for path in kept)):
+        return True
+    if kept[0].exists():
+        logger.warning("%s is not as it was written: it is made again.", kept[0])
+    return False
 
 
 def write_outcome(
@@ -71,6 +77,7 @@ def write_outcome(
         for row, values in logits.items()
     ]
     write_text(run.path / SCORES, csv_text(records, ["id", *names]))
+    run.seal(SCORES, run.history.name)
 
 
 def read_outcome(run: RunFolder, ids: Sequence[str]) -> Outcome:
@@ -86,12 +93,6 @@ def read_outcome(run: RunFolder, ids: Sequence[str]) -> Outcome:
 def read_history(run: RunFolder) -> list[Row]:
     """The history that training wrote, one row an epoch."""
     return [{k: float(v) for k, v in row.items() if v} for row in _records(run.history)]
-
-
-def _gain(value: float, training: Training) -> float:
-    """The value where larger is better; what is not a number is worse than all."""
-    sign = 1 if training.monitor_mode == "max" else -1
-    return sign * value if isfinite(value) else -inf
 
 
 def _records(path: Path) -> list[dict[str, str]]:

@@ -6,7 +6,6 @@ Memory holds what is asked for, and so does not grow with the number of images.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -19,16 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
-from encephalon.io.atomic import atomic_path, sha256, write_json
+from encephalon.io.atomic import sha256
 from encephalon.io.micrograph import picture_stem
 from encephalon.io.pixel_size import sidecar_size
+from encephalon.io.sealed import kept_file
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.tables import Fault, Table, fault_message, table_samples
 from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.encoding import encode_classes, encode_covariates, fit_scaling
 from encephalon.transforms.view import View
 
-__all__ = ["Cohort", "Pictures", "Rows", "Scaling", "prepare_cohort"]
+__all__ = ["Cohort", "Pictures", "Rows", "Scaling", "picture_content", "prepare_cohort"]
 
 Result = TypeVar("Result")
 Rows = NDArray[np.int64]
@@ -122,15 +122,14 @@ def prepare_cohort(
     """
     column = next(iter(table.columns.inputs.values()))
     paths = [table.path(cell) for cell in table.texts(column)]
-    contents = _of_each(table, column, paths, lambda _, path: _content(path), workers)
+    contents = _of_each(table, column, paths, lambda _, path: picture_content(path), workers)
     key = sha256_of("\n".join([preprocessing.key, *contents]).encode()).hexdigest()[:20]
     file = cache / f"pictures-{key}.bin"
-    notes_file = file.with_suffix(".json")
-    if not file.exists():
-        with atomic_path(file) as temporary:
-            keep = _Keep(preprocessing, temporary)
-            write_json(notes_file, _of_each(table, column, paths, keep, workers))
-    notes = json.loads(notes_file.read_text(encoding="utf-8"))
+
+    def make(temporary: Path) -> list[dict[str, Any]]:
+        return _of_each(table, column, paths, _Keep(preprocessing, temporary), workers)
+
+    notes = kept_file(file, make)
     views = [_view(note["view"]) for note in notes]
     facts, rows = [_facts(note) for note in notes], np.arange(len(notes))
     pictures = Pictures(file, tuple(notes[0]["shape"]), views, facts, rows)
@@ -176,7 +175,7 @@ def _of_each(
     return [result for result in results if not isinstance(result, Fault)]
 
 
-def _content(path: Path) -> str:
+def picture_content(path: Path) -> str:
     """What a picture depends on: the bytes of the file, and the pixel size beside it."""
     return f"{sha256(path)} {sidecar_size(path, picture_stem(path))}"
 

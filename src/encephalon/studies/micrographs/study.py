@@ -69,17 +69,13 @@ def train(
 
     Raises RecipeError, TableError, RunError or ModelError for what cannot be trained.
     """
-    import torch
-
-    from encephalon.inference.devices import resolve_device, resolve_threads
-    from encephalon.io.atomic import locked
-    from encephalon.recipes import dump_recipe
     from encephalon.studies.micrographs.crossing import CrossedRun, Crossing
     from encephalon.studies.micrographs.fitting import Means
     from encephalon.studies.micrographs.parting import draw_plan
-    from encephalon.studies.micrographs.preparing import prepare_cohort
+    from encephalon.studies.micrographs.preparing import picture_content, prepare_cohort
     from encephalon.studies.micrographs.preprocessing import Preprocessing
     from encephalon.studies.micrographs.reporting import finish
+    from encephalon.training.opening import open_run
 
     if devices > 1:
         message = (
@@ -87,21 +83,28 @@ def train(
             "leave out --devices."
         )
         raise UsageError(message)
-    torch.set_num_threads(resolve_threads(threads))
     # The table knows which columns the name patterns of the recipe ("fc_*") stand for.
     named = {name: getattr(table.columns, name) for name in ("covariates", "optional")}
     recipe = recipe.model_copy(update={"table": replace(recipe.table, **named)})
-    means = Means(resume, resolve_device(device, needs_torch=True), report)
-    plan, run = draw_plan(recipe, table), CrossedRun(output)
-    texts = dump_recipe(recipe), str(plan.table.frame.to_csv(index=False))
-    # Two processes in one folder would each train some of the folds, of two recipes perhaps.
-    with locked(run.path / ".run", timeout=0):
-        (run.reopen if resume else run.begin)(*texts)
-        preprocessing = Preprocessing(micrograph_settings(recipe), recipe.mode)
+    settings, plan, run = micrograph_settings(recipe), draw_plan(recipe, table), CrossedRun(output)
+    with open_run(
+        run,
+        recipe,
+        plan.table,
+        resume=resume,
+        device=device,
+        threads=threads,
+        workers=workers,
+        content=picture_content,
+        models={"study.encoder_weights": settings.encoder_weights},
+    ) as place:
+        preprocessing = Preprocessing(settings, recipe.mode)
         cohort = prepare_cohort(plan.table, preprocessing, run.cache, workers)
-        crossing = Crossing(recipe, plan, cohort, run, means)
+        crossing = Crossing(recipe, plan, cohort, run, Means(resume, place, report))
         outcomes = crossing.train_folds()
-        return finish(crossing, outcomes, crossing.train_final(outcomes))
+        final = crossing.train_final(outcomes)
+        run.finishing()
+        return finish(crossing, outcomes, final)
 
 
 def evaluate(

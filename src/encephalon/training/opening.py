@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open the folder of a run for training: what every study does before its first network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from encephalon.errors import ModelError
+from encephalon.inference.devices import resolve_device, resolve_threads
+from encephalon.models import find_model
+from encephalon.recipes import dump_recipe
+from encephalon.training.record import content_of, table_contents
+from encephalon.training.runs import RunFolder
+
+if TYPE_CHECKING:
+    from encephalon.recipes.schema import Recipe
+    from encephalon.tables import Table
+
+__all__ = ["open_run"]
+
+
+@contextmanager
+def open_run(
+    run: RunFolder,
+    recipe: Recipe,
+    table: Table,
+    *,
+    resume: bool,
+    device: str,
+    threads: int | None,
+    workers: int,
+    content: Callable[[Path], str] = content_of,
+    models: Mapping[str, str | None] | None = None,
+) -> Iterator[str]:
+    """Begin or go on with `run`, held against every other process, and yield the device.
+
+    What the run reads is recorded, or compared: the files of `table`, each as `content` sees it,
+    and the models that `models` names beside that of `training.start_from`, by what asks for them.
+    Raises RunError, OutputError or OutputExistsError for a folder that must be left alone.
+    """
+    count, place = resolve_threads(threads), resolve_device(device, needs_torch=True)
+    torch.set_num_threads(count)
+    named = {"training.start_from": recipe.training.start_from, **(models or {})}
+
+    def contents() -> dict[str, str]:
+        return {**table_contents(table, workers, content), **_model_contents(named)}
+
+    with run.opened(
+        dump_recipe(recipe),
+        str(table.frame.to_csv(index=False)),
+        resume=resume,
+        contents=contents,
+        conditions={"threads": str(count), "device": place, "torch": torch.__version__},
+    ):
+        yield place
+
+
+def _model_contents(named: Mapping[str, str | None]) -> dict[str, str]:
+    """The content of each model; one that is gone is missed by whoever still needs it."""
+    found = {}
+    for name, source in named.items():
+        if source is None:
+            continue
+        path = Path(source).expanduser()
+        try:
+            found[name] = content_of(path if path.is_file() else find_model(source).path)
+        except ModelError:
+            continue
+    return found
