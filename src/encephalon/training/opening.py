@@ -12,6 +12,7 @@ import torch
 
 from encephalon.errors import ModelError
 from encephalon.inference.devices import resolve_device, resolve_threads
+from encephalon.io.paths import expanded
 from encephalon.models import find_model
 from encephalon.recipes import dump_recipe
 from encephalon.training.record import content_of, table_contents
@@ -66,7 +67,7 @@ def _model_contents(named: Mapping[str, str | None]) -> dict[str, str]:
     for name, source in named.items():
         if source is None:
             continue
-        path = Path(source).expanduser()
+        path = expanded(source)
         try:
             found[name] = content_of(path if path.is_file() else find_model(source).path)
         except ModelError:
