@@ -49,7 +49,7 @@ def test_train_hands_its_flags_to_the_study(
 
     def train(recipe: Any, rows: Any, output: Path, *, report: Any, **flags: Any) -> Path:
         seen.update(flags, seed=recipe.training.seed, epochs=recipe.training.epochs, rows=len(rows))
-        progress = SimpleNamespace(step=1, history=[])
+        progress = SimpleNamespace(step=1, history=[], resumed=0)
         report(progress, {"loss": 0.5})
         progress.history.append({"epoch": 1.0, "val_dice": 0.75})
         report(progress, {"loss": 0.4})
@@ -86,7 +86,7 @@ def test_train_names_the_network_of_each_epoch(
     def train(_recipe: Any, _rows: Any, output: Path, *, report: Any, **_flags: Any) -> Path:
         for step, place in enumerate(("fold 1 of 2", "final")):
             history: list[dict[str, float]] = []
-            report(SimpleNamespace(step=step, history=history, place=place), {})
+            report(SimpleNamespace(step=step, history=history, place=place, resumed=0), {})
             history.append({"epoch": 1.0, "val_loss": 0.5 + step})
         return output / "model"
 

@@ -216,7 +216,7 @@ def test_more_readers_hold_one_sample_each_and_keep_the_order(
 
 def test_readers_work_at_the_same_time() -> None:
     """Two readers meet at a barrier that one alone would never pass."""
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=200)
 
     def read(item: int) -> int:
         barrier.wait()
