@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import MissingFileError, OutputExistsError, TableError
-from encephalon.tables import Columns, Table, read_table, write_table
+from encephalon.tables import (
+    Columns,
+    Table,
+    check_table,
+    collect_samples,
+    read_table,
+    write_table,
+)
 
 CELLS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn"]), max_size=8
@@ -162,3 +171,97 @@ def test_numbers_are_nan_where_a_cell_is_empty(tmp_path: Path) -> None:
     assert values[1] != values[1]
     with pytest.raises(TableError, match="has no column 'sex'"):
         table.numbers("sex")
+
+
+def test_blank_rows_of_text_are_left_out_and_counted(tmp_path: Path) -> None:
+    """As Excel saves them: nothing, or nothing but separators; numbers are those it shows."""
+    path = tmp_path / "t.csv"
+    path.write_text("id,age\n\na,1\n,\n , \nb,x\n,,,\n")
+    table = read_table(path, Columns(inputs={}, covariates={"age": "number"}))
+    assert table.ids == ["a", "b"]
+    assert [fault.row for fault in check_table(table)] == [6]
+
+
+def test_columns_without_name_and_cells_are_left_out(tmp_path: Path) -> None:
+    """Excel ends each line with the separators of columns that were once used."""
+    path = tmp_path / "t.csv"
+    path.write_text("id,age,,\na,1,,\nb,2\n")
+    with pytest.raises(TableError, match="row 3: the header has 4 cells but this row has 2"):
+        read_table(path)
+    path.write_text("id,age,,\na,1,,\nb,2,,,,\n")
+    assert read_table(path).frame.to_dict("list") == {"id": ["a", "b"], "age": ["1", "2"]}
+    path.write_text("id,age,,\na,1,,x\n")
+    with pytest.raises(TableError, match="column D has cells but no name"):
+        read_table(path)
+    path.write_text("id,age\na,1,x\n")
+    with pytest.raises(TableError, match="row 2: the header has 2 cells but this row has 3"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("suffix", [".xls", ".xlsm", ".xlsb", ".ods", ".XLS"])
+def test_spreadsheets_that_are_not_read_are_called_so(suffix: str, tmp_path: Path) -> None:
+    """They are tables, not images of an unknown kind."""
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(b"anything")
+    with pytest.raises(TableError, match=r"spreadsheet|old Excel file"):
+        collect_samples([path])
+
+
+FORMULAS = ["=1+2", "+A1", "-A1", "@SUM(A1)", "=cmd|' /C calc'!A0", "'=1", "''=1"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_formulas_are_written_as_text_and_read_as_they_were(suffix: str, tmp_path: Path) -> None:
+    """No cell, and no name of a column, begins as a formula does; numbers stay numbers."""
+    cells = [*FORMULAS, "-1.5", "+3e-4", "a=b", "'", "'a", "-"]
+    frame = pd.DataFrame({"id": cells, "=evil": cells}, dtype=object)
+    path = write_table(frame, tmp_path / f"t{suffix}")
+    lines = path.read_text().split("\n")
+    separator = "\t" if suffix == ".tsv" else ","
+    assert lines[0] == f"id{separator}'=evil"
+    for line, cell in zip(lines[1:], cells, strict=False):
+        number = cell in {"-1.5", "+3e-4"}
+        assert number or line.strip('"')[0] not in "=+-@\t\r"
+    assert read_table(path).frame.to_dict("list") == frame.to_dict("list")
+
+
+def test_equal_cells_of_parquet_stay_one_in_memory(tmp_path: Path) -> None:
+    """A file of kilobytes whose million rows repeat 64 kB would be 64 GB of text."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    codes = arrow.array(np.zeros(1_000_000, np.int32))
+    column = arrow.DictionaryArray.from_arrays(codes, arrow.array(["x" * 65_536]))
+    table = arrow.table({"id": column})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    ids = read_table(tmp_path / "t.parquet").frame["id"]
+    assert len(ids) == 1_000_000
+    assert ids[0] is ids[999_999]
+
+
+@pytest.mark.parametrize("rows", [1, 21_000_000])
+def test_a_parquet_table_too_large_is_known_by_its_metadata(rows: int, tmp_path: Path) -> None:
+    """One cell of 300 MB, and millions of equal rows: neither is unpacked."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    cells = arrow.array(["x" * 300_000_000]) if rows == 1 else arrow.array(np.zeros(rows, np.int8))
+    parquet.write_table(arrow.table({"id": cells}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 20_000_000
+    with pytest.raises(TableError, match="more than a table of samples has"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_an_index_that_pandas_named_is_a_column(tmp_path: Path) -> None:
+    """One without a name is none; what pandas says of itself is not needed to read the file."""
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"id": ["a", "b"], "age": [1, 2]})
+    frame.set_index("id").to_parquet(tmp_path / "named.parquet")
+    assert set(read_table(tmp_path / "named.parquet").frame.columns) == {"id", "age"}
+    frame.set_index(pd.Index([5, 9])).to_parquet(tmp_path / "unnamed.parquet")
+    assert list(read_table(tmp_path / "unnamed.parquet").frame.columns) == ["id", "age"]
+
+
+def test_a_pipe_or_a_link_to_nothing_is_no_table(tmp_path: Path) -> None:
+    """Nobody waits for a pipe; a link that leads nowhere says how to fetch it."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(TableError, match="a pipe"):
+        read_table(tmp_path / "pipe.csv")

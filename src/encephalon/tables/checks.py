@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from encephalon.errors import TableError, did_you_mean
 from encephalon.io.paths import exists
 from encephalon.tables.schema import SPLITS, Fault, Table
 
-FIRST_ROW = 2
-"""What a spreadsheet calls the first row below the header."""
+Item = TypeVar("Item")
 
 _SHOWN = 20  # faults that an error repeats before it only counts
 _UNSAFE = set('/\\:*?"<>|')  # a file name with one of these is not portable
@@ -66,7 +66,7 @@ def _may_be_absent(table: Table, name: str) -> bool:
 
 def _ids(table: Table) -> Iterator[Fault]:
     column, first = table.columns.id, dict[str, int]()
-    for row, name in enumerate(table.ids, start=FIRST_ROW):
+    for row, name in _numbered(table, table.ids):
         # Ids become file names, and some file systems take Scan and scan for the same name.
         key = unicodedata.normalize("NFC", name).casefold()
         if not name:
@@ -84,7 +84,7 @@ def _files(table: Table) -> Iterator[Fault]:
     for role, column in table.columns.file_columns().items():
         if not table.has(column):
             continue
-        for row, cell in enumerate(table.texts(column), start=FIRST_ROW):
+        for row, cell in _numbered(table, table.texts(column)):
             if not cell and role not in table.columns.optional:
                 yield Fault(row, column, f"names no file for {role!r}; give its path.")
             elif cell and not exists(table.path(cell)):
@@ -110,7 +110,7 @@ def _values(table: Table) -> Iterator[Fault]:
 def _classes(table: Table, target: str) -> Iterator[Fault]:
     # A row without a class is no fault: nothing is learnt from it, and it is scored.
     columns = table.columns
-    for row, cell in enumerate(table.texts(target), start=FIRST_ROW):
+    for row, cell in _numbered(table, table.texts(target)):
         if cell and cell not in (*columns.classes, *columns.score_only):
             meant = did_you_mean(cell, columns.classes, "the classes are").rstrip(".")
             message = (
@@ -123,7 +123,7 @@ def _classes(table: Table, target: str) -> Iterator[Fault]:
 def _column(
     table: Table, column: str, kind: str | tuple[str, ...], optional: bool
 ) -> Iterator[Fault]:
-    for row, cell in enumerate(table.texts(column), start=FIRST_ROW):
+    for row, cell in _numbered(table, table.texts(column)):
         if not cell:
             if not optional:
                 yield Fault(row, column, "is empty, NaN, NA or n/a; give its value.")
@@ -138,7 +138,7 @@ def _split(table: Table) -> Iterator[Fault]:
     column = table.columns.split
     if column is None or not table.has(column):
         return
-    for row, cell in enumerate(table.texts(column), start=FIRST_ROW):
+    for row, cell in _numbered(table, table.texts(column)):
         if cell and cell not in SPLITS:
             yield Fault(row, column, f"expected {_one_of(SPLITS)} or nothing but got {cell!r}.")
 
@@ -149,7 +149,7 @@ def _group(table: Table) -> Iterator[Fault]:
         return
     seen: dict[str, tuple[str, int]] = {}
     parts = table.texts(split) if split is not None and table.has(split) else [""] * len(table)
-    for row, (name, part) in enumerate(zip(table.texts(group), parts, strict=True), FIRST_ROW):
+    for row, (name, part) in _numbered(table, zip(table.texts(group), parts, strict=True)):
         if not name:
             yield Fault(row, group, "the group is empty; name what the sample belongs to.")
         elif part:
@@ -157,6 +157,11 @@ def _group(table: Table) -> Iterator[Fault]:
             if other != part:
                 message = f"{name!r} is in {part!r} here but in {other!r} in row {where}: a leak."
                 yield Fault(row, group, message)
+
+
+def _numbered(table: Table, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
+    """What a spreadsheet calls each row, and its item."""
+    return ((table.row(place), item) for place, item in enumerate(items))
 
 
 def _is_number(cell: str) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import InputError, TableError
-from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.reading import MISSING
 from encephalon.tables.schema import Columns, Table
 
@@ -90,7 +89,7 @@ def encode_classes(table: Table) -> NDArray[np.int64]:
     strange = next((row for row, cell in enumerate(cells) if cell not in known), None)
     if strange is not None:
         message = (
-            f"{table.source}, row {strange + FIRST_ROW}: {cells[strange]!r} in {columns.target!r} "
+            f"{table.source}, row {table.row(strange)}: {cells[strange]!r} in {columns.target!r} "
             f"is none of the classes {', '.join(columns.classes)}."
         )
         raise TableError(message)

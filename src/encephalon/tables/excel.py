@@ -1,64 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first sheet of an Excel workbook (.xlsx) as a header and rows of text."""
+"""The first sheet of an Excel workbook (.xlsx) as cells of text."""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
 import warnings
-from collections.abc import Iterable
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from encephalon.errors import TableError, require_extra
-
-Row = list[str | None]
+from encephalon.errors import EncephalonError, TableError, require_extra
+from encephalon.io.files import opened
+from encephalon.tables.joins import some
+from encephalon.tables.naming import letters
 
 _log = logging.getLogger(__name__)
 
+_LARGEST = 1 << 28
+"""Bytes that a workbook may unpack to: some eight million cells."""
+_SMALL = 1 << 26
+"""Bytes that it may unpack to however it is packed; a larger one must not be mostly air."""
+_MOST_AIR = 100
+"""Times that it may grow: workbooks of people grow 5 to 30 times."""
 
-def read_sheet(file: Path) -> tuple[list[str], list[Row]]:
-    """The header of the first sheet, and its rows, each as long as the header.
+
+def read_sheet(file: Path) -> dict[int, dict[int, str]]:
+    """The cells of the first sheet that is not hidden: row, from 1, column, from 0, and text.
 
     Formulas give the value that Excel last computed, whole numbers have no decimal point, dates
-    are 2024-02-29; empty rows and columns are left out. Raises TableError for a damaged
-    file, an empty sheet, or cells below no name.
+    are 2024-02-29; empty cells are left out. Raises TableError for a damaged file, one that unpacks
+    to far more than it has, and formulas that were never computed, naming them.
     """
     require_extra("openpyxl", "excel", f"The Excel file {file}")
-    lines = [list(map(_text, line)) for line in _lines(file)]
-    lines = [line for line in lines if any(cell is not None for cell in line)]
-    if not lines:
-        raise TableError(f"{file}: the first sheet is empty: a table begins with a header.")
-    width = max(len(line) for line in lines)
-    lines = [line + [None] * (width - len(line)) for line in lines]
-    used = [column for column in range(width) if any(line[column] is not None for line in lines)]
-    names = [lines[0][column] for column in used]
-    if None in names:
-        place = _letters(used[names.index(None)])
-        message = f"{file}: column {place} has cells but no name in the first row; name it."
-        raise TableError(message)
-    return list(map(str, names)), [[line[column] for column in used] for line in lines[1:]]
-
-
-def _lines(file: Path) -> list[tuple[Any, ...]]:
-    import openpyxl
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about styles and forms, none of which are read
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            try:
-                first, *others = book.worksheets
-                if others:
-                    _log.warning("%s: %r is read, and no other sheet.", file, first.title)
-                rows: Iterable[tuple[Any, ...]] = first.iter_rows(values_only=True)
-                return list(rows)
-            finally:
-                book.close()
+        with opened(file) as stream:
+            _refuse_air(file, stream)
+            values, formulas = (_cells(file, stream, computed) for computed in (True, False))
+    except EncephalonError as error:
+        raise TableError(str(error)) from error
     except Exception as error:  # damage makes openpyxl, zipfile and the XML parser raise a dozen
         reason = str(error).split("\n")[0].rstrip(".")
         message = f"{file} cannot be read as an Excel workbook: {reason}; save it again, or as CSV."
         raise TableError(message) from error
+    _refuse_uncomputed(file, values, formulas)
+    texts = {row: {at: _text(cell) for at, cell in line.items()} for row, line in values.items()}
+    return {row: {at: text for at, text in line.items() if text} for row, line in texts.items()}
+
+
+def _cells(file: Path, stream: IO[bytes], computed: bool) -> dict[int, dict[int, Any]]:
+    """What each cell that is there holds, or, if not `computed`, its formula."""
+    import openpyxl
+
+    stream.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about styles and forms, none of which are read
+        book = openpyxl.load_workbook(stream, read_only=True, data_only=computed)
+        shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        first, *others = shown or book.worksheets
+        if computed and (others or len(shown) < len(book.worksheets)):
+            _log.warning("%s: %r is read, and no other sheet.", file, first.title)
+        # A single cell at the far end would make each row as wide as a sheet can be.
+        first.reset_dimensions()
+        return {
+            number: {at: cell for at, cell in enumerate(map(_value, line)) if cell is not None}
+            for number, line in enumerate(first.iter_rows(), 1)
+            if line
+        }
+
+
+def _value(cell: Any) -> Any:
+    # The empty text that a formula gives is stored, and openpyxl makes nothing of it.
+    return "" if cell.value is None and cell.data_type == "str" else cell.value
+
+
+def _refuse_air(file: Path, stream: IO[bytes]) -> None:
+    with zipfile.ZipFile(stream) as archive:
+        size = sum(item.file_size for item in archive.infolist())
+    packed = os.fstat(stream.fileno()).st_size
+    if size > min(_LARGEST, max(_SMALL, packed * _MOST_AIR)):
+        raise TableError(
+            f"{file}: {packed:,} bytes that unpack to {size:,}, more than a workbook's; save "
+            "what is needed of it again, or as CSV."
+        )
+
+
+def _refuse_uncomputed(
+    file: Path, values: dict[int, dict[int, Any]], formulas: dict[int, dict[int, Any]]
+) -> None:
+    """Raise TableError with the cells that hold a formula and no value: that is not empty."""
+    cells = [
+        f"{letters(at)}{row}"
+        for row, line in formulas.items()
+        for at in line
+        if at not in values.get(row, {})
+    ]
+    if cells:
+        raise TableError(
+            f"{file}: formulas whose values were never stored, in {some(cells)}; open it in a "
+            "spreadsheet program and save it."
+        )
 
 
 def _text(value: Any) -> str | None:
@@ -68,13 +110,3 @@ def _text(value: Any) -> str | None:
         value = value.date()
     text = value.isoformat() if isinstance(value, dt.date) else str(value)
     return None if value is None or text.strip() in {"", "#N/A"} else text.strip()
-
-
-def _letters(column: int) -> str:
-    """What Excel calls the column of that number, from 0: A ... Z, AA ..."""
-    letters = ""
-    column += 1
-    while column:
-        column, rest = divmod(column - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean
 from encephalon.io.paths import expanded
-from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.joins import some
 from encephalon.tables.naming import ID_RULES, file_id, written_path
 from encephalon.tables.schema import Columns
@@ -100,11 +99,11 @@ def _rows(
     names = _new_names(sheet, list(map(str, table.frame.columns)), id_column, rename)
     rows: dict[str, dict[str, str | None]] = {}
     places: dict[str, list[int]] = defaultdict(list)
-    for number, (cell, row) in enumerate(
-        zip(table.ids, table.frame.to_dict(orient="records"), strict=True), FIRST_ROW
+    for place, (cell, row) in enumerate(
+        zip(table.ids, table.frame.to_dict(orient="records"), strict=True)
     ):
         name = file_id(cell, rule) if is_image(Path(cell)) else cell
-        places[name].append(number)
+        places[name].append(table.row(place))
         rows.setdefault(name, {new: row[old] for old, new in names.items()})
     faults = [f"{sheet}, row {row}: {id_column!r} is empty" for row in places.pop("", [])]
     for name, numbers in places.items():

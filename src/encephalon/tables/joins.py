@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from encephalon.errors import TableError
-from encephalon.tables.checks import FIRST_ROW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +42,7 @@ def join_tables(left: Table, right: Table, *, left_over: bool = False) -> pd.Dat
 def _check_ids(table: Table) -> None:
     counts = Counter(table.ids)
     if "" in counts:
-        row = table.ids.index("") + FIRST_ROW
+        row = table.row(table.ids.index(""))
         raise TableError(f"{table.source}, row {row}: {table.columns.id!r} is empty; fill it.")
     twice = [name for name, count in counts.items() if count > 1]
     if twice:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import ContentError, EncephalonError, RecipeError, TableError
-from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.schema import Fault, Table
 
 if TYPE_CHECKING:
@@ -60,9 +59,9 @@ def verify_labels(table: Table) -> list[Fault]:
     faults: list[Fault] = []
     for row, cell in enumerate(table.texts(column)):
         if cell:
-            faults += [Fault(row + FIRST_ROW, column, text) for text in _row(table, row, cell)]
+            faults += [Fault(table.row(row), column, text) for text in _row(table, row, cell)]
         elif "target" not in table.columns.optional:
-            faults.append(Fault(row + FIRST_ROW, column, "names no label image; give its path."))
+            faults.append(Fault(table.row(row), column, "names no label image; give its path."))
     return faults
 
 

@@ -51,6 +51,16 @@ def written_path(path: Path, base: Path | None) -> str:
     return full.as_posix() if base is None else Path(os.path.relpath(full, base)).as_posix()
 
 
+def letters(column: int) -> str:
+    """What Excel calls the column of that number, from 0: A ... Z, AA ..."""
+    name = ""
+    column += 1
+    while column:
+        column, rest = divmod(column - 1, 26)
+        name = chr(ord("A") + rest) + name
+    return name
+
+
 def _expression(rule: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(rule)

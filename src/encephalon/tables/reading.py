@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import MissingFileError, TableError, require_extra
+from encephalon.errors import InputError, MissingFileError, TableError, require_extra
 from encephalon.io.atomic import atomic_path, refuse_existing
-from encephalon.io.paths import expanded
-from encephalon.tables.schema import Columns, Table
+from encephalon.io.paths import exists, expanded
+from encephalon.io.records import MOST_CELLS, csv_text, read_lines
+from encephalon.tables.naming import letters
+from encephalon.tables.schema import FIRST_ROW, Columns, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,8 @@ WRITTEN = (".csv", ".tsv", ".parquet")
 SUFFIXES = (*WRITTEN, ".xlsx")
 """The files that are tables."""
 
-_MAX_CELL = 1 << 20  # characters; the csv module stops at 131,072 by default
+_FOREIGN = (".xls", ".xlsm", ".xlsb", ".ods", ".fods", ".numbers")
+"""Spreadsheets that are not read, and are told from images by their names."""
 
 
 def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> Table:
@@ -37,19 +40,19 @@ def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     TableError for a file that is no table or has no rows.
     """
     file = expanded(path)
-    if not file.is_file():
+    if not exists(file):
         message = f"There is no table {file}: give a {_named(SUFFIXES)} file."
         raise MissingFileError(message)
-    frame = _read_frame(file)
+    frame, numbers = _read_frame(file)
     if frame.empty:
         raise TableError(f"{file} has a header but no rows: add one row a sample.")
     meaning = (columns or Columns()).expand(map(str, frame.columns))
-    return Table(frame, meaning, file.parent, source=str(file))
+    return Table(frame, meaning, file.parent, source=str(file), rows=numbers)
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
-    """Whether the name of that file is the name of a table."""
-    return Path(path).suffix.lower() in SUFFIXES
+    """Whether the name of that file is the name of a table, of one that is not read too."""
+    return Path(path).suffix.lower() in {*SUFFIXES, *_FOREIGN}
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -65,9 +68,16 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
         if suffix == ".parquet":
             frame.to_parquet(temporary, index=False)
         else:
-            separator = "\t" if suffix == ".tsv" else ","
-            frame.to_csv(temporary, sep=separator, index=False, lineterminator="\n")
+            temporary.write_text(table_text(frame, "\t" if suffix == ".tsv" else ","), "utf-8")
     return final
+
+
+def table_text(frame: pd.DataFrame, separator: str = ",") -> str:
+    """The rows as CSV, formulas neutralised (see `encephalon.io.records`)."""
+    names = list(map(str, frame.columns))
+    cells = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    rows = [dict(zip(names, row, strict=True)) for row in cells]
+    return csv_text(rows, names, separator)
 
 
 def _suffix(path: Path, known: tuple[str, ...]) -> str:
@@ -75,7 +85,8 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     if suffix == ".parquet":
         require_extra("pyarrow", "parquet", "A Parquet table")
     if suffix not in known:
-        what = "an old Excel file" if suffix == ".xls" else "no table that can be used"
+        what = "another spreadsheet" if suffix in _FOREIGN else "no table that can be used"
+        what = "an old Excel file" if suffix == ".xls" else what
         message = f"{path} is {what}: its name must end in {_named(known)}; save it as one."
         raise TableError(message)
     return suffix
@@ -85,71 +96,77 @@ def _named(suffixes: tuple[str, ...]) -> str:
     return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
 
 
-def _read_frame(file: Path) -> pd.DataFrame:
+def _read_frame(file: Path) -> tuple[pd.DataFrame, tuple[int, ...]]:
+    """The rows of a file as text, and what a spreadsheet calls each of them."""
     import pandas as pd
 
     suffix = _suffix(file, SUFFIXES)
     if suffix == ".parquet":
-        return _read_parquet(file)
+        from encephalon.tables.parquet import read_columns
+
+        columns = read_columns(file)
+        header = [name for name, _ in columns]
+        _check_header(file, header)
+        cells = {name: list(map(_as_text, column)) for name, column in columns}
+        return pd.DataFrame(cells, dtype=object), ()
     if suffix == ".xlsx":
         from encephalon.tables.excel import read_sheet
 
-        header, cells = read_sheet(file)
-        _check_header(file, header)
-        rows = [[None if text is None else _cell(text) for text in row] for row in cells]
+        lines = read_sheet(file)
     else:
-        header, rows = _read_rows(file)
-    return pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
-
-
-def _read_rows(file: Path) -> tuple[list[str], list[list[str | None]]]:
-    """The header and the rows of a text file, each as long as the header."""
-    csv.field_size_limit(_MAX_CELL)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=_separator(file), strict=True)
-            lines = [line for line in reader if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{file} cannot be read as a table of UTF-8 text: {error}.") from error
-    if not lines:
-        raise TableError(f"{file} is empty: a table begins with a header.")
-    header = [name.strip() for name in lines[0]]
+        lines = _text_lines(file)
+    header, rows, numbers = _rectangle(file, lines)
     _check_header(file, header)
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) != len(header):
+    return pd.DataFrame(rows, columns=pd.Index(header), dtype=object), numbers
+
+
+def _text_lines(file: Path) -> dict[int, dict[int, str]]:
+    try:
+        found = read_lines(file)
+    except InputError as error:
+        raise TableError(str(error)) from error
+    header = next((line for line in found if any(map(str.strip, line))), [])
+    for number, line in enumerate(found, FIRST_ROW - 1):
+        # Cells that say nothing may follow, as Excel writes them; none may be lacking.
+        beyond = any(cell.strip() for cell in line[len(header) :])
+        if any(map(str.strip, line)) and (beyond or len(line) < len(header)):
             message = (
                 f"{file}, row {number}: the header has {len(header)} cells but this row has "
                 f"{len(line)}; put cells that contain the separator in double quotes."
             )
             raise TableError(message)
-    return header, [[_cell(cell) for cell in line] for line in lines[1:]]
+    return {
+        number: {place: cell.strip() for place, cell in enumerate(line) if cell.strip()}
+        for number, line in enumerate(found, FIRST_ROW - 1)
+    }
 
 
-def _separator(file: Path) -> str:
-    if file.suffix.lower() == ".tsv":
-        return "\t"
-    with file.open(encoding="utf-8-sig") as stream:
-        header = stream.readline()
-    return max(",;\t", key=header.count)
+def _rectangle(
+    file: Path, lines: Mapping[int, Mapping[int, str]]
+) -> tuple[list[str], list[list[str | None]], tuple[int, ...]]:
+    """Header, rows and their numbers out of the cells that are not empty, by row and column.
+
+    Rows and columns without any are left out. Raises TableError for cells below no name.
+    """
+    numbers = [number for number, line in lines.items() if line]
+    if not numbers:
+        raise TableError(f"{file} is empty: a table begins with a header.")
+    first, *others = numbers
+    used = sorted({column for number in numbers for column in lines[number]})
+    for column in used:
+        if column not in lines[first]:
+            message = f"column {letters(column)} has cells but no name in the first row; name it."
+            raise TableError(f"{file}: {message}")
+    if len(used) * len(others) > MOST_CELLS:
+        raise TableError(f"{file}: more than {MOST_CELLS:,} cells; save what is needed of it.")
+    rows = [[_cell(lines[number].get(column, "")) for column in used] for number in others]
+    return [lines[first][column] for column in used], rows, tuple(others)
 
 
 def _check_header(file: Path, header: list[str]) -> None:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise TableError(f"{file}: the column {twice[0]!r} is there more than once; rename one.")
-
-
-def _read_parquet(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{file} cannot be read as a Parquet table: {error}") from error
-    frame.columns = pd.Index([str(name) for name in frame.columns])
-    _check_header(file, list(frame.columns))
-    cells = {name: [_as_text(value) for value in frame[name]] for name in frame.columns}
-    return pd.DataFrame(cells, dtype=object)
 
 
 def _as_text(value: Any) -> str | None:

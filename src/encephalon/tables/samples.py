@@ -282,7 +282,7 @@ def _stray(one: NamedImage, columns: Columns) -> Sample:
 
 
 def _from_table(table: Table) -> list[Sample]:
-    from encephalon.tables.checks import FIRST_ROW, check_table, fault_message
+    from encephalon.tables.checks import check_table, fault_message
 
     for name in table.columns.covariates:
         if name not in table.columns.optional:
@@ -302,9 +302,9 @@ def _from_table(table: Table) -> list[Sample]:
         raise TableError(f"{table.source} names no file in {named}: fill it in.")
     return [
         replace(sample, id=f"row-{row}", fault=f"{table.source}, {of_ids[row]}")
-        if row in of_ids
+        if (row := table.row(place)) in of_ids
         else sample
-        for row, sample in enumerate(samples, FIRST_ROW)
+        for place, sample in enumerate(samples)
     ]
 
 

@@ -22,6 +22,10 @@ SPLITS = ("train", "validation", "test")
 """The names that a split column may hold; an empty cell belongs to no part."""
 
 
+FIRST_ROW = 2
+"""What a spreadsheet calls the first row below the header."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column of a table means what. Nothing else in the table is looked at.
@@ -115,16 +119,22 @@ class Table:
     columns  which column means what
     folder   what relative file paths start from: the folder that the table lies in
     source   the file that the table came from, for messages
+    rows     what a spreadsheet calls each row, where the file has blank ones; see `row`
     """
 
     frame: pd.DataFrame
     columns: Columns
     folder: Path
     source: str = "the table"
+    rows: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """The number of samples."""
         return len(self.frame)
+
+    def row(self, place: int) -> int:
+        """What a spreadsheet calls the row at that place, from 0; the header is its row 1."""
+        return self.rows[place] if self.rows else place + FIRST_ROW
 
     @property
     def ids(self) -> list[str]:
@@ -162,7 +172,8 @@ class Table:
 
     def select(self, rows: Sequence[int]) -> Table:
         """The rows at these positions, in the order given."""
-        return replace(self, frame=self.frame.iloc[list(rows)].reset_index(drop=True))
+        frame = self.frame.iloc[list(rows)].reset_index(drop=True)
+        return replace(self, frame=frame, rows=tuple(self.row(place) for place in rows))
 
     def with_column(self, name: str, cells: Sequence[str | None]) -> Table:
         """The same table with one column added or replaced."""

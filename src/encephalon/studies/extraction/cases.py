@@ -43,7 +43,6 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str], str
         table_samples,
         unseen_rows,
     )
-    from encephalon.tables.checks import FIRST_ROW
 
     table = read_table(path)
     target, unseen = _target(table, columns), unseen_rows(table, columns.split)
@@ -52,7 +51,8 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str], str
         columns, target=target, target_kind="labels", split=None, group=None, optional=()
     )
     table = replace(table, columns=known)
-    faults = [f for f in check_table(table) if not f.row or f.row - FIRST_ROW in unseen]
+    rows = {0, *map(table.row, unseen)}
+    faults = [fault for fault in check_table(table) if fault.row in rows]
     if faults:
         raise TableError(fault_message(table, faults))
     table = table.select(unseen)

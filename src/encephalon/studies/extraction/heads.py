@@ -29,7 +29,6 @@ from encephalon.studies.extraction.targets import (
     head_from_mask,
 )
 from encephalon.tables import Table
-from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.labels import map_labels
 from encephalon.transforms.labels import LABEL_COUNT
 
@@ -93,8 +92,8 @@ def table_rows(table: Table) -> list[Row]:
     scans = table.texts(column) if table.has(column) else [""] * len(table)
     targets = table.texts(str(table.columns.target))
     return [
-        Row(number, table.path(scan) if scan else None, table.path(target))
-        for number, (scan, target) in enumerate(zip(scans, targets, strict=True), FIRST_ROW)
+        Row(table.row(place), table.path(scan) if scan else None, table.path(target))
+        for place, (scan, target) in enumerate(zip(scans, targets, strict=True))
     ]
 
 

@@ -44,16 +44,16 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str]]:
     faulty ids, missing columns, or a split without a part "test".
     """
     from encephalon.tables import check_table, fault_message, read_table, table_samples, unseen_rows
-    from encephalon.tables.checks import FIRST_ROW
 
     table = read_table(path)
     known = replace(columns, target=None, covariates={}, group=None, split=None)
     table = replace(table, columns=known)
     unseen, files = unseen_rows(table, columns.split), set(known.inputs.values())
+    rows = set(map(table.row, unseen))
     faults = [
         fault
         for fault in check_table(table)
-        if not fault.row or (fault.row - FIRST_ROW in unseen and fault.column not in files)
+        if not fault.row or (fault.row in rows and fault.column not in files)
     ]
     if faults:
         raise TableError(fault_message(table, faults))

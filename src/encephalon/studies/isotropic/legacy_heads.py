@@ -19,7 +19,6 @@ from encephalon.studies.isotropic.decimation import decimate, read_published
 from encephalon.studies.isotropic.legacy_settings import LegacySettings
 from encephalon.studies.isotropic.legacy_steps import check_atlas_grid, normalise, pad
 from encephalon.tables import Table
-from encephalon.tables.checks import FIRST_ROW
 
 __all__ = ["Decimated", "Head", "decimated", "load_heads", "published_parts", "split_as_published"]
 
@@ -88,7 +87,7 @@ def _load(table: Table, settings: LegacySettings, row: int) -> Head:
     absent = [role for role, cell in files.items() if not cell]
     if absent:
         message = (
-            f"{table.source}, row {row + FIRST_ROW}: expected a T1w and an isotropic T2w, but it "
+            f"{table.source}, row {table.row(row)}: expected a T1w and an isotropic T2w, but it "
             f"names no file for {absent[0]!r}: fill it in or drop the row."
         )
         raise TableError(message)

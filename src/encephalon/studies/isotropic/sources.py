@@ -16,7 +16,6 @@ from encephalon.io import Image, read_image, read_labels
 from encephalon.studies.isotropic.cubes import Source
 from encephalon.studies.isotropic.features import Scale
 from encephalon.tables import Table
-from encephalon.tables.checks import FIRST_ROW
 from encephalon.transforms.labels import LABEL_COUNT
 
 __all__ = ["load_sources"]
@@ -39,14 +38,14 @@ def load_sources(table: Table, workers: int = 2) -> list[Source]:
 def _load(table: Table, row: int) -> Source:
     labels, scan, guide = (_file(table, role, row) for role in ("labels", "t2w", "t1w"))
     if labels is not None:
-        return _from_labels(labels, row + FIRST_ROW)
+        return _from_labels(labels, table.row(row))
     if scan is None or guide is None:
         message = (
-            f"{table.source}, row {row + FIRST_ROW}: expected a label map, or an isotropic T2w "
+            f"{table.source}, row {table.row(row)}: expected a label map, or an isotropic T2w "
             "and its T1w, but the row names neither a label map nor both: fill it in or drop it."
         )
         raise TableError(message)
-    return _from_scans(straightened(read_image(scan)), read_image(guide), row + FIRST_ROW)
+    return _from_scans(straightened(read_image(scan)), read_image(guide), table.row(row))
 
 
 def _file(table: Table, role: str, row: int) -> Path | None:

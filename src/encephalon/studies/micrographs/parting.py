@@ -23,7 +23,6 @@ from encephalon.tables import (
     split_table,
     use_fold,
 )
-from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.encoding import encode_classes
 from encephalon.tables.splits import FOLD
 
@@ -194,12 +193,12 @@ def _check_columns(table: Table, settings: MicrographSettings) -> None:
 def _check_boxes(table: Table, columns: Sequence[str]) -> None:
     """Raise TableError for a box in pixels, say: every figure about maps would be wrong."""
     cells = [table.texts(column) for column in columns]
-    for row, box in enumerate(zip(*cells, strict=True), FIRST_ROW):
+    for place, box in enumerate(zip(*cells, strict=True)):
         if any(box) and not _is_box(box):
             message = (
-                f"{table.source}, row {row}: {', '.join(columns)} are {', '.join(box)}, which is "
-                "no box in the image: give centre, width and height as shares from 0 to 1, or "
-                "leave them empty."
+                f"{table.source}, row {table.row(place)}: {', '.join(columns)} are "
+                f"{', '.join(box)}, which is no box in the image: give centre, width and "
+                "height as shares from 0 to 1, or leave them empty."
             )
             raise TableError(message)
 

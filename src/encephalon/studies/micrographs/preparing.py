@@ -24,7 +24,6 @@ from encephalon.io.pixel_size import sidecar_size
 from encephalon.io.sealed import kept_file
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.tables import Fault, Table, fault_message, table_samples
-from encephalon.tables.checks import FIRST_ROW
 from encephalon.tables.encoding import encode_classes, encode_covariates, fit_scaling
 from encephalon.transforms.view import View
 
@@ -165,7 +164,7 @@ def _of_each(
         try:
             return function(place, path)
         except (EncephalonError, OSError) as error:
-            return Fault(place + FIRST_ROW, column, str(error))
+            return Fault(table.row(place), column, str(error))
 
     with ThreadPoolExecutor(workers) as pool:
         results = list(pool.map(attempt, range(len(paths)), paths))
