@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,26 @@ def test_columns_of_different_models_are_united(tmp_path: Path) -> None:
     assert list(rows[0])[-4:] == ["quality", "reasons", "seconds", "error"]
     assert (rows[0]["volume_ml"], rows[0]["score"]) == ("1.5", "")
     assert rows[1]["error"] == 'broken, "badly"\nindeed'
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_table_that_excel_saved_is_gone_on_with(separator: str, tmp_path: Path) -> None:
+    """With a byte order mark, and semicolons where decimals have commas."""
+    path = tmp_path / "p.csv"
+    Ledger(path).add(row("=1+2"))
+    text = path.read_text().replace(",", separator)
+    path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    again = Ledger(path)
+    assert again.has("=1+2", "m")
+    again.add(row("b"))
+    assert [cells["id"] for cells in read(path)] == ["'=1+2", "b"]
+
+
+def test_a_pipe_in_the_place_of_the_table_is_one_sentence(tmp_path: Path) -> None:
+    """Nobody waits for it."""
+    os.mkfifo(tmp_path / "p.csv")
+    with pytest.raises(OutputExistsError, match="no table of predictions"):
+        Ledger(tmp_path / "p.csv")
 
 
 def test_two_open_ledgers_lose_no_row(tmp_path: Path) -> None:

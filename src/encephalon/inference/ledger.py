@@ -6,15 +6,14 @@ Rows of earlier runs stay: a row is replaced only by a newer one of the same sam
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from encephalon.errors import OutputExistsError
+from encephalon.errors import InputError, OutputExistsError
 from encephalon.io.atomic import locked, write_text
-from encephalon.io.records import csv_text
+from encephalon.io.records import csv_text, read_records
 
 __all__ = ["FIRST", "LAST", "Ledger"]
 
@@ -74,13 +73,10 @@ class Ledger:
         if not self._path.exists():
             return []
         try:
-            with self._path.open(encoding="utf-8", newline="") as stream:
-                reader = csv.DictReader(stream, strict=True)
-                rows = [{str(name): cell or "" for name, cell in row.items()} for row in reader]
-                columns = set(reader.fieldnames or ())
-        except (OSError, UnicodeDecodeError, csv.Error):
-            rows, columns = [], set()
-        if {*FIRST, *LAST} <= columns:
+            columns, rows = read_records(self._path)
+        except InputError:
+            columns, rows = [], []
+        if {*FIRST, *LAST} <= set(columns):
             return list(rows)
         if self._overwrite:
             return []

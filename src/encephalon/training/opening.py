@@ -15,6 +15,7 @@ from encephalon.inference.devices import resolve_device, resolve_threads
 from encephalon.io.paths import expanded
 from encephalon.models import find_model
 from encephalon.recipes import dump_recipe
+from encephalon.tables.reading import table_text
 from encephalon.training.record import content_of, table_contents
 from encephalon.training.runs import RunFolder
 
@@ -53,7 +54,7 @@ def open_run(
 
     with run.opened(
         dump_recipe(recipe),
-        str(table.frame.to_csv(index=False)),
+        table_text(table.frame),
         resume=resume,
         contents=contents,
         conditions={"threads": str(count), "device": place, "torch": torch.__version__},

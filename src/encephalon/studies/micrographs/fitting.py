@@ -34,6 +34,7 @@ from encephalon.studies.micrographs.training import (
     class_weights,
     compute_logits,
 )
+from encephalon.tables.reading import table_text
 from encephalon.training.loop import Loop, Report, make_fabric
 from encephalon.training.runs import RunFolder
 from encephalon.training.transfer import load_encoder, start_from
@@ -87,7 +88,7 @@ def fit(recipe: Recipe, cohort: Cohort, fold: Fold, run: RunFolder, means: Means
     A run that was killed goes on exactly where it was; a finished one gives its network again.
     """
     settings, classes = micrograph_settings(recipe), class_names(recipe)
-    table = str(parts_table(cohort.table, fold).frame.to_csv(index=False))
+    table = table_text(parts_table(cohort.table, fold).frame)
     (run.reopen if means.resume else run.begin)(dump_recipe(recipe), table)
     scaling = cohort.scaling(fold.train)
     examples = Examples(cohort, cohort.covariates(scaling))

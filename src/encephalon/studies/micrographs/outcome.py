@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.io.atomic import write_text
-from encephalon.io.records import csv_text
+from encephalon.io.records import csv_text, read_records
 from encephalon.recipes.schema import Training
 from encephalon.studies.micrographs.preparing import Rows
 from encephalon.training.runs import RunFolder, best_row
@@ -85,16 +83,11 @@ def read_outcome(run: RunFolder, ids: Sequence[str]) -> Outcome:
     place = {name: row for row, name in enumerate(ids)}
     logits = {
         place[row.pop("id")]: np.array([float(value) for value in row.values()])
-        for row in _records(run.path / SCORES)
+        for row in read_records(run.path / SCORES)[1]
     }
     return Outcome(read_history(run), logits)
 
 
 def read_history(run: RunFolder) -> list[Row]:
     """The history that training wrote, one row an epoch."""
-    return [{k: float(v) for k, v in row.items() if v} for row in _records(run.history)]
-
-
-def _records(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    return [{k: float(v) for k, v in row.items() if v} for row in read_records(run.history)[1]]

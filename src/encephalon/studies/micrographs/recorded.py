@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from encephalon.errors import MissingFileError, TableError
+from encephalon.io.records import read_records
 from encephalon.studies.micrographs.scored import UNKNOWN_CLASS, Scored
 
 __all__ = ["prediction_rows", "read_predictions", "with_cells"]
@@ -67,13 +67,12 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
         message = f"{path}: expected predictions.csv of another model, but there is no such file."
         raise MissingFileError(message)
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, strict=True))
+        rows = read_records(path)[1]
         rows = [row for row in rows if not row.get("error")]
         rows = [row for row in rows if row.get("part") in _UNSEEN] or rows
         shares = [[float(row[f"p_{name}"]) for name in classes] for row in rows]
         ids = [row["id"] for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         names = ", ".join(f"p_{name}" for name in classes)
         message = (
             f"{path}: expected predictions of the classes of this model, with the columns id, "
