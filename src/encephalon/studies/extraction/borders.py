@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.io import Image
 from encephalon.studies.extraction.bare import BARE, bare_share, outline
+from encephalon.studies.extraction.cuts import areas_across
 from encephalon.studies.extraction.localise import (
     Found,
     Network,
@@ -48,6 +50,9 @@ class Borders:
         (borders, I, J, K), mm, positive inside.
     mirror, turn, slope_error, second_piece, bare
         See `encephalon.studies.extraction.quality.Evidence`.
+    across
+        Area (cm²) of brain across the faces of the field of view; not for a bare brain, which has
+        nothing between it and its mirror image.
     orientation
         How the head lies in the scan's axes, once these are sorted to RAS.
     """
@@ -60,6 +65,7 @@ class Borders:
     slope_error: float
     second_piece: float
     bare: float = 0.0
+    across: Mapping[str, float] = field(default_factory=dict)
     orientation: Orientation = AS_STORED
 
     @property
@@ -116,7 +122,8 @@ def _borders_in(
     upright = network(view.image)
     mirrored = np.flip(network(np.flip(view.image, left_right)), left_right + 1)
     mean: Float = (upright + mirrored) / np.float32(2)
-    bare = bare_share(view.image, mean[0] * view.spacing) if settings.target == "brain" else 0.0
+    organ = settings.target == "brain"
+    bare = bare_share(view.image, mean[0] * view.spacing) if organ else 0.0
     distances = mean * np.float32(view.spacing)
     distances[0] += np.float32(settings.rim)
     if bare > BARE:
@@ -130,13 +137,14 @@ def _borders_in(
         slope_error=slope_error(mean[0]),
         second_piece=second_share(mean[0] > 0),
         bare=bare,
+        across=areas_across(found, locator) if organ and bare <= BARE else {},
         orientation=orientation,
     )
 
 
 def _nothing(found: Found, borders: int, orientation: Orientation) -> Borders:
     nowhere = np.full((borders, *found.view.grid.shape), -1.0, np.float32)
-    return Borders(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, 0.0, orientation)
+    return Borders(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation=orientation)
 
 
 def _turned_agreement(

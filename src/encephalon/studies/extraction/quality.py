@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Grid
 from encephalon.inference.predictor import Quality
 from encephalon.io import Image
 from encephalon.studies.extraction.bare import BARE
@@ -19,8 +19,13 @@ Float = NDArray[np.float32]
 #: Brain volumes (mL) inside the outer border that a human can have, from a preterm infant to a
 #: large adult man, and the wider range beyond which the mask must be wrong.
 PLAUSIBLE_ML, POSSIBLE_ML = (300.0, 2000.0), (120.0, 2600.0)
-#: Share of the mask's surface lying on a face of the field of view: above it the brain is cut.
-CUT_FACE = 0.02
+#: Area (cm²) of brain on a face of the field of view from which on the brain is cut. Chosen on
+#: few heads: 17 scans of 9 people as they are, and cut at 20 to 92 % of the brain along each axis.
+#: The whole ones have 0.8 at the most, those cut on purpose 16 at the least, and the two that the
+#: scanner cut 2.4 and 27. With one person left out the middle between the two kinds lies from 1.4
+#: to 3.6, which changes the verdict on the scan with 2.4 alone. A cut through the stem alone, at
+#: 5 % of the height, is not seen.
+CUT_CM2 = 2.0
 #: Size of the second largest piece, relative to the largest, before pieces are dropped.
 PIECES = (0.02, 0.25)
 #: Dice between the mask and what the network says of the mirrored and the turned scan. The heads
@@ -39,8 +44,9 @@ class Evidence:
     ----------
     volume_ml
         Volume inside the border.
-    cut_share
-        Share of the mask's surface that lies on a face of the field of view.
+    cut
+        Area (cm²) of brain on the faces of the field of view, by side; see
+        `encephalon.studies.extraction.cuts`.
     second_piece
         Size of the second largest piece relative to the largest.
     mirror, turn
@@ -54,7 +60,7 @@ class Evidence:
     """
 
     volume_ml: float
-    cut_share: float
+    cut: Mapping[str, float]
     second_piece: float
     mirror: float
     turn: float
@@ -85,7 +91,7 @@ def judge(evidence: Evidence, *, organ: bool = True) -> Quality:
     if organ:
         verdicts += [
             _volume(evidence.volume_ml),
-            _cut(evidence.cut_share),
+            _cut(evidence.cut),
             _bare(evidence.bare),
             _above("the mask fell into several large pieces", evidence.second_piece, PIECES),
             _below("the prediction for the turned scan differs", evidence.turn, AGREEMENT_TURN),
@@ -105,9 +111,10 @@ def _volume(volume: float) -> Quality:
     return _verdict(status, reason)
 
 
-def _cut(share: float) -> Quality:
-    reason = f"the field of view cuts the brain ({share:.0%} of the mask's surface)"
-    return _verdict("check" if share > CUT_FACE else "ok", reason)
+def _cut(areas: Mapping[str, float]) -> Quality:
+    cut = {side: area for side, area in areas.items() if area >= CUT_CM2}
+    where = " and ".join(f"at the {side} ({area:.0f} cm²)" for side, area in cut.items())
+    return _verdict("check" if cut else "ok", f"the field of view cuts the brain {where}")
 
 
 def _bare(share: float) -> Quality:
@@ -148,17 +155,3 @@ def slope_error(distance: Float) -> float:
     slopes = np.gradient(distance)
     length = np.sqrt(sum(slope[near] ** 2 for slope in slopes))
     return float(np.abs(length - 1).mean())
-
-
-def cut_share(mask: Mask, grid: Grid) -> float:
-    """Share of the surface of `mask` (I, J, K) on the faces of the field of view, in area."""
-    spacing = np.asarray(grid.affine.spacing)
-    on_faces = surface = 0.0
-    for axis in range(3):
-        area = float(np.prod(spacing) / spacing[axis])
-        lines = np.moveaxis(mask, axis, 0)
-        ends = int(lines[0].sum()) + int(lines[-1].sum())
-        steps = int((lines[1:] != lines[:-1]).sum())
-        on_faces += area * ends
-        surface += area * (ends + steps)
-    return on_faces / surface if surface else 0.0

@@ -15,10 +15,11 @@ from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime
 from encephalon.io import Image, read_image
 from encephalon.studies.extraction.borders import Borders, find_borders
+from encephalon.studies.extraction.cuts import areas_on_faces, larger_areas
 from encephalon.studies.extraction.native import map_on, mask_on
 from encephalon.studies.extraction.options import ExtractionSettings, PredictOptions
 from encephalon.studies.extraction.pieces import solidify
-from encephalon.studies.extraction.quality import Evidence, cut_share, doubted, judge
+from encephalon.studies.extraction.quality import Evidence, doubted, judge
 from encephalon.studies.extraction.uprighting import AS_STORED
 from encephalon.tables.samples import Sample
 from encephalon.transforms.head_size import require_head_size
@@ -164,7 +165,7 @@ def _evidence(borders: Borders, mask: NDArray[np.uint8], image: Image) -> Eviden
     inside = mask.view(bool)
     return Evidence(
         volume_ml=int(np.count_nonzero(inside)) * image.volume_ml_per_voxel,
-        cut_share=cut_share(inside, image.grid),
+        cut=larger_areas(areas_on_faces(inside, image.grid), borders.across),
         second_piece=borders.second_piece,
         mirror=borders.mirror,
         turn=borders.turn,
