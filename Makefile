@@ -2,6 +2,7 @@
 # demo     an environment, the package, and the brain mask of a head phantom or of IMAGE=scan.nii.gz
 # install  everything a developer needs
 # test     the test suite, as CI runs it
+# fuzz     damaged files for every reader: N=how many, SEED=which
 # check    style, types, import floors, length limits
 # docs     the pages as HTML, every command in them checked
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
@@ -16,6 +17,8 @@ LABELMAPS ?=
 DATA ?=
 PAIRS ?=
 TESTS ?= tests
+N ?= 10000
+SEED ?= 1
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -23,7 +26,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test check docs slices weights isotropic-weights clean
+.PHONY: demo install test fuzz check docs slices weights isotropic-weights clean
 
 demo: $(VENV)/.base
 	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
@@ -32,6 +35,9 @@ install: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TESTS)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz --files $(N) --seed $(SEED)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
