@@ -58,11 +58,11 @@ def write_tiff(
         **({322: ("I", (width,)), 323: ("I", (height,))} if tile else {278: ("I", (height,))}),
         **({317: ("H", (predictor,))} if predictor != 1 else {}),
         **({266: ("H", (2,))} if reverse_bits else {}),
-        **(tags or {}),
     }
     offsets = np.cumsum([8, *map(len, blocks)]).tolist()
     numbers[324 if tile else 273] = ("I", tuple(offsets[:-1]))
     numbers[325 if tile else 279] = ("I", tuple(map(len, blocks)))
+    numbers |= tags or {}
     path.write_bytes(_file(order, blocks, numbers, offsets[-1]))
     return path
 

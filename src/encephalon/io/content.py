@@ -26,6 +26,11 @@ def volume_shape(shape: tuple[int, ...], source: object) -> tuple[int, int, int]
         raise GeometryError(message)
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes = sizes[:-1]
+    if len(sizes) > 3 and sizes[0] == 1:
+        raise ContentError(
+            f"{source}: expected one 3-D volume, but the shape is {sizes}, whose first axis has a "
+            "single voxel; save it without that axis."
+        )
     if len(sizes) > 3:
         count = math.prod(sizes[3:])
         message = (

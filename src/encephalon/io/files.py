@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from encephalon.errors import EncephalonError, MissingFileError, UnreadableFileError
+from encephalon.io.paths import exists
 
 _CHUNK = 1 << 20
 # Bytes unpacked at once: bounds the second copy in memory.
@@ -122,7 +123,7 @@ def _explained(path: Path) -> Iterator[None]:
 def _need_target(path: Path) -> None:
     if "\0" in str(path):
         raise MissingFileError(f"{str(path)!r}: no file name holds a NUL byte; correct the path.")
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not exists(path):  # noqa: PTH114  for a name too long: no link
         raise MissingFileError(
             f"{path}: the link points to {path.readlink()}, which does not exist; fetch the "
             "data (git annex get, datalad get) or mend the link."

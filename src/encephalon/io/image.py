@@ -24,6 +24,7 @@ from encephalon.errors import (
 from encephalon.geometry import Affine, Grid, checked
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.content import plain_numbers, refuse_useless, volume_shape
+from encephalon.io.paths import exists
 
 _log = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ def _decode(source: Any, affine: Affine | None) -> Image:
         )
         raise ContentError(message)
     path = Path(os.fsdecode(source))
-    module = import_module("encephalon.io.dicom") if path.is_dir() else _module(path)
+    module = import_module("encephalon.io.dicom") if os.path.isdir(path) else _module(path)  # noqa: PTH112  Path.is_dir raises
     image: Image = module.read(path)
     return image
 
@@ -236,7 +237,7 @@ def _from_nibabel(image: Any) -> Image:
 def _module(path: Path) -> Any:
     suffix = image_suffix(path)
     if suffix is None:
-        if not path.exists():
+        if not exists(path):
             message = f"{path}: there is no such file or folder; check the path."
             raise MissingFileError(message)
         message = (

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -19,6 +21,9 @@ from encephalon.io.image import Image
 from encephalon.io.voxels import as_stored, stored_voxels
 
 _HEADER_BYTES = 284  # where the voxels begin; always big-endian
+_MOST_NOTES = 4 << 20  # bytes; FreeSurfer appends the commands that made the volume
+_KIND = 20  # the voxels' type, 32 bits
+_READ = (0, 1, 3, 4)  # uint8, int32, float32, int16
 _PLACED = 28  # the 16-bit flag "good RAS": the header says where the volume lies
 # What the format can hold (mghformat.py of nibabel): uint8, int16, int32, float32.
 _KINDS = (np.uint8, np.int16, np.int32, np.float32)
@@ -27,7 +32,7 @@ _KINDS = (np.uint8, np.int16, np.int32, np.float32)
 def read(path: str | Path) -> Image:
     """Read an MGH file; the errors are those of a NIfTI file."""
     path = Path(path)
-    content = read_bytes(path)
+    content = read_bytes(path, partial(_size, path=path))
     header = _parse(content, path)
     shape = volume_shape(tuple(int(n) for n in header["dims"]), path)
     affine, warnings = _place(content, header, shape, path)
@@ -65,13 +70,27 @@ def _place(
     return affine, [f"{path}: the file does not say where it lies; coronal slices assumed."]
 
 
-def _parse(content: bytearray, path: Path) -> Any:
+def _size(content: bytes, path: Path) -> int:
+    """Bytes up to the last voxel and, so that gzip's checksum is compared, of notes behind them."""
+    header = _parse(content, path)
+    shape = volume_shape(tuple(int(n) for n in header["dims"]), path)
+    voxels = math.prod(shape) * int(header.get_data_dtype().itemsize)
+    return _HEADER_BYTES + voxels + _MOST_NOTES
+
+
+def _parse(content: bytes | bytearray, path: Path) -> Any:
     if len(content) < _HEADER_BYTES or content[:4] != b"\0\0\0\x01":
         message = (
             f"{path}: expected FreeSurfer's MGH format (version 1), but the file does not begin "
             "like it; check what the file is, or download it again."
         )
         raise UnreadableFileError(message)
+    kind = int.from_bytes(content[_KIND : _KIND + 4], "big", signed=True)
+    if kind not in _READ:
+        raise ContentError(
+            f"{path}: the voxels are of MGH's type {kind}, and only the types "
+            f"{', '.join(map(str, _READ))} are read; convert them to float32."
+        )
     try:
         return _header_class().from_fileobj(BytesIO(bytes(content[:_HEADER_BYTES])), check=True)
     except Exception as error:  # nibabel raises several classes for a damaged header

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -28,6 +29,9 @@ _SPACING_TOLERANCE = 0.01
 _SMALLEST_HEAD = 10.0
 # Length beyond 1 of a quaternion that float32 and programs that chain rotations explain.
 _QUATERNION_ROUNDING = 1e-5
+# Types of voxels (nifti1.h) that no reader agrees on.
+_NOT_READ = {0: "unknown", 1: "single bits", 1536: "128-bit numbers", 2048: "256-bit complex"}
+_LARGEST_OFFSET = 1 << 28  # far above any extension that stands between header and voxels
 _LARGEST_NIFTI1 = 32767  # dim is int16
 # What an image on the same grid inherits: where it is. Its values and their display are its own.
 _KEPT = (
@@ -43,14 +47,19 @@ def read(path: str | Path) -> Image:
     fewer voxels than it promises, GeometryError and ContentError for what makes no sense.
     """
     path = Path(path)
-    content = read_bytes(path)
+    content = read_bytes(path, partial(_size, path=path))
     header = _parse(content, path)
     shape = volume_shape(_stored_shape(header, path), path)
     affine, warnings = header_affine(header, path)
-    raw = _voxels(content, header, shape, path)
+    raw = stored_voxels(content, _kind(header, path), shape, _offset(header, path), path)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     data = scaled(plain_numbers(raw, path, ours=True), slope, intercept)
-    return Image(data, affine, path, header, tuple(warnings))
+    image = Image(data, affine, path, header, tuple(warnings))
+    if len(content) > _size(content, path):
+        image = image.doubted(
+            "the file goes on after the voxels that its header promises, so its dim may be wrong"
+        )
+    return image
 
 
 def write(path: Path, data: NDArray[Any], like: Image) -> None:
@@ -139,7 +148,7 @@ def _mended(header: Any) -> Any:
     return header
 
 
-def _parse(content: bytearray, path: Path) -> Any:
+def _parse(content: bytes | bytearray, path: Path) -> Any:
     sizes = {int.from_bytes(content[:4], order): order for order in ("little", "big")}
     size = next((size for size in sizes if size in _SIZES), None)
     if size is None or len(content) < size:
@@ -169,15 +178,26 @@ def _stored_shape(header: Any, path: Path) -> tuple[int, ...]:
     return tuple(dim[1 : dim[0] + 1])
 
 
-def _voxels(
-    content: bytearray, header: Any, shape: tuple[int, int, int], path: Path
-) -> NDArray[Any]:
+def _size(content: bytes | bytearray, path: Path) -> int:
+    """Bytes that the file should have: its header, its voxels, and less than one voxel more."""
+    header = _parse(content, path)
+    shape = volume_shape(_stored_shape(header, path), path)
+    return _offset(header, path) + (math.prod(shape) + 1) * _kind(header, path).itemsize - 1
+
+
+def _kind(header: Any, path: Path) -> np.dtype[Any]:
+    """The type of the voxels, in the byte order of the file."""
+    code = int(header["datatype"])
+    if code in _NOT_READ:
+        raise ContentError(
+            f"{path}: the voxels are of type {code} ({_NOT_READ[code]}), which is not read; "
+            "convert them to whole numbers or to float32."
+        )
     try:
-        kind = header.get_data_dtype()
+        kind: np.dtype[Any] = header.get_data_dtype()
     except Exception as error:  # nibabel raises its own class for unknown codes
-        message = f"{path}: the voxel type {int(header['datatype'])} is not known to NIfTI."
-        raise ContentError(message) from error
-    return stored_voxels(content, kind, shape, _offset(header, path), path)
+        raise ContentError(f"{path}: the voxel type {code} is not known to NIfTI.") from error
+    return kind
 
 
 def _offset(header: Any, path: Path) -> int:
@@ -185,7 +205,7 @@ def _offset(header: Any, path: Path) -> int:
     stored, size = float(header["vox_offset"]), int(header["sizeof_hdr"])
     if stored == 0:
         return size + 4
-    if not (math.isfinite(stored) and stored >= size):
+    if not (math.isfinite(stored) and size <= stored <= _LARGEST_OFFSET):
         message = (
             f"{path}: the header is damaged, its vox_offset is {stored:g}; copy or download it "
             "again."

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from encephalon.io.text import read_json
 
 Size = tuple[float, float]
 """Height and width of a pixel (row, column), nm."""
@@ -40,12 +42,18 @@ def nanometres(value: Any, unit: Any) -> float | None:
 
 
 def sidecar_size(path: Path, stem: str) -> Size | None:
-    """What the JSON file of the same name says (BIDS microscopy: PixelSize is [X, Y, ...])."""
+    """What the JSON file of the same name says (BIDS microscopy: PixelSize is [X, Y, ...]).
+
+    Raises UnreadableFileError where there is one that cannot be read.
+    """
+    file = path.parent / f"{stem}.json"
+    if not os.path.lexists(file):
+        return None
+    record = read_json(file)
     try:
-        record = json.loads((path.parent / f"{stem}.json").read_text("utf-8"))
         across, down = record["PixelSize"][:2]
         unit = record["PixelSizeUnits"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return None
     return _pair(nanometres(down, unit), nanometres(across, unit))
 
@@ -129,7 +137,7 @@ def _resolution(_: Any, page: Any) -> Size | None:
 def _number(value: Any) -> float | None:
     try:
         number = value[0] / value[1] if isinstance(value, tuple) else float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ArithmeticError):
         return None
     return number if math.isfinite(number) and number > 0 else None
 

@@ -185,6 +185,8 @@ class _Search:
             if is_table(path):
                 return _from_table(read_table(path, self.columns))
             return [self.one(path)]
+        if not path.is_dir():
+            need_file(path)  # which says that it is a pipe or a device
         if is_bids(path):
             if is_grouped(self.columns):
                 return self.sessions(path)
