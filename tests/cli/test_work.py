@@ -74,7 +74,8 @@ def test_train_hands_its_flags_to_the_study(
     }
     assert result.err.count("val_dice 0.75\n") == 1
     assert result.err.count("val_dice 0.875\n") == 1
-    assert result.out == f"model: {tmp_path / 'run' / 'model'}\n"
+    made = {"model": tmp_path / "run" / "model", "report": tmp_path / "run" / "report.html"}
+    assert result.out == "".join(f"{name}: {path}\n" for name, path in made.items())
 
 
 def test_train_names_the_network_of_each_epoch(
