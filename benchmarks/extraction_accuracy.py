@@ -5,13 +5,14 @@
 
 DATA is the folder of development scans, with `heads/openms-patient01` (three contrasts with masks)
 and further heads below `heads`. OUT gets `scores/` (the evaluation against the masks) and `masks/`
-(every head, with a report to look at).
+(every head, with a report to look at). Each scan is told on stderr when it is done.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 import encephalon
@@ -29,21 +30,28 @@ def main() -> None:
     asked = parser.parse_args()
     heads = asked.data.resolve() / "heads"
     table = write_table(heads / "openms-patient01", asked.output / "openms.csv")
-    shared = {"device": "cpu", "threads": asked.threads, "overwrite": True}
-    scores = encephalon.evaluate(asked.model, table, asked.output / "scores", **shared)
+    where = {"device": "cpu", "threads": asked.threads}
+    shared = {"overwrite": True, "progress": tell}
+    scores = encephalon.evaluate(asked.model, table, asked.output / "scores", **where, **shared)
     for row in scores.rows:
         print(
             f"{row['id']:<28} Dice {row['dice']:.3f}  HD95 {row['hd95_mm']:.1f} mm  "
             f"{row['seconds']:.1f} s  {row['quality']}"
         )
     scans = sorted(p for p in heads.rglob("*.nii.gz") if "brainmask" not in p.name)
-    result = encephalon.predict(asked.model, scans, asked.output / "masks", **shared)
+    model = encephalon.load_model(asked.model, **where)
+    result = model.predict_batch(scans, asked.output / "masks", **shared)
     for row in result.rows:
         print(
             f"{row['id']:<28} {row.get('volume_ml', 0):.0f} mL  {row.get('seconds', 0):.1f} s  "
             f"{row.get('quality', 'failed')}  {row.get('reasons', '')}"
         )
     print(f"look at {result.report} and {scores.folder / 'report.html'}")
+
+
+def tell(done: int, total: int, name: str) -> None:
+    """Say on stderr that a scan is done."""
+    print(f"{done} of {total}: {name}", file=sys.stderr, flush=True)
 
 
 def write_table(folder: Path, table: Path) -> Path:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole-process time and memory of an isotropic T2w, against the published network in the same run.
 
-    python benchmarks/isotropic.py [--repeat 3] [--threads 2] [--patches 8]
+    python benchmarks/isotropic.py [--repeat 3] [--threads 2] [--patches 8] [--small]
 
 A thick-slice T2w (four voxels a slice) and a T1w of 182 x 218 x 182 voxels go to an isotropic T2w
 of that size, each time in a process of its own that starts Python, registers the T1w, predicts and
 writes. Beside it, in a process of its own as well, the published network (379,053,826 parameters,
 random weights: arithmetic costs the same) answers some of the 1,573 patches of 32³ that a volume of
 that size has, one by one as published; its time for a volume is that of these patches times
-1,573 over their number. Reading, registration and its loading are left out, in its favour.
+1,573 over their number. Reading, registration and its loading are left out, in its favour. Each is
+told on stderr when it is done. `--small` runs one round of a small head, to see that everything
+works: its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -37,14 +39,17 @@ SPACING, THICKNESS = 0.75, 3.0
 ANSWER = "seconds-of-a-patch:"
 
 
-def write_scans(folder: Path) -> tuple[Path, Path]:
+def write_scans(folder: Path, small: bool = False) -> tuple[Path, Path]:
     """A synthetic head as a thick-slice T2w, and its T1w after the head moved a little."""
     from encephalon.studies.isotropic.phantom import draw_motion, head_pair
     from encephalon.studies.isotropic.simulate import simulate_slices
 
     # Voxels of three quarters of a millimetre, so that the small head fills the volume.
-    pair = head_pair(SHAPE, SPACING, motion=draw_motion(np.random.default_rng(0)))
-    slices, affine = simulate_slices(pair.t2w.data, pair.t2w.grid, "axial", THICKNESS)
+    size = ((46, 54, 46), 3.0) if small else (SHAPE, SPACING)
+    pair = head_pair(*size, motion=draw_motion(np.random.default_rng(0)))
+    slices, affine = simulate_slices(
+        pair.t2w.data, pair.t2w.grid, "axial", THICKNESS * (2 if small else 1)
+    )
     t2w, t1w = folder / "T2w.nii.gz", folder / "T1w.nii.gz"
     write_image(slices, t2w, like=Image(slices, affine))
     write_image(pair.t1w.data, t1w, like=pair.t1w)
@@ -87,6 +92,12 @@ def time_published(count: int, threads: int) -> Timing:
     return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
+def tell(number: int, rounds: int, name: str, timing: Timing) -> None:
+    """Say on stderr that a process of a round is done."""
+    words = f"round {number + 1} of {rounds}: {name} {timing.seconds:.1f} s"
+    print(words, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Run the rounds and print one table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -94,6 +105,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--patches", type=int, default=8)
     parser.add_argument("--model", default="isotropic")
+    parser.add_argument("--small", action="store_true", help="one round, a small head")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--published", type=int, default=0, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -104,13 +116,16 @@ def main() -> None:
     published: list[Timing] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        t2w, t1w = write_scans(folder)
+        t2w, t1w = write_scans(folder, asked.small)
+        rounds, patches = (1, 1) if asked.small else (asked.repeat, asked.patches)
         options = ["--t1", str(t1w), "--threads", str(asked.threads)]
-        for number in range(asked.repeat):
-            published.append(time_published(asked.patches, asked.threads))
+        for number in range(rounds):
+            published.append(time_published(patches, asked.threads))
+            tell(number, rounds, "published", published[-1])
             target = folder / f"isotropic-{number}"
             ours.append(time_prediction(asked.model, t2w, target, options))
-    figures = _figures(ours, published, asked.patches)
+            tell(number, rounds, "ours", ours[-1])
+    figures = _figures(ours, published, patches)
     print(_table(figures))
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good isotropic scans are: every real subject left out once, and heads of unseen label maps.
 
-    python benchmarks/isotropic_accuracy.py LABELMAPS PAIRS --base BASE --final FINAL -o OUT
+    python benchmarks/isotropic_accuracy.py LABELMAPS PAIRS --base RUN --final RUN -o OUT [--small]
 
 BASE is a run of the recipe on label maps alone, FINAL the shipped one, which went on from it with
 all pairs (`make isotropic-weights` makes both). For each subject of PAIRS the training that made
@@ -10,7 +10,8 @@ an infant contrast of a label map each that no training saw, test FINAL itself. 
 into slices of 2 to 5 mm in three planes; OUT/real and OUT/synthetic hold scores, summary and page,
 OUT/stress the same with a wrong and a misaligned T1w, OUT/cells.csv the PSNR in the foreground
 of every method, plane and thickness, and OUT/scores.json the few figures of the card. Whatever is
-done already is not done again.
+done already is not done again; each step is told on stderr. `--small` leaves out the first subject
+alone and tests axial slices of 4 mm, to see that everything works.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ EDGE = 128
 AIR = 6
 #: What is made worse on purpose, in slices of 4 mm alone.
 STRESS = ("stress=['misaligned']", "thicknesses=[4]")
+SMALL = ("axes=['axial']", "thicknesses=[4]")
 #: What the id of a subject with the T1w of somebody else ends in.
 STRANGE = "-wrong"
 
@@ -49,13 +51,17 @@ def main() -> None:
     parser.add_argument("--final", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--small", action="store_true", help="one subject, one plane and thickness")
     asked = parser.parse_args()
     (asked.output / "heads").mkdir(parents=True, exist_ok=True)
-    for subject in subjects(asked):
+    everyone = subjects(asked)
+    for number, subject in enumerate(everyone[:1] if asked.small else everyone, start=1):
+        print(f"{number} of {len(everyone)}: without {subject}", file=sys.stderr, flush=True)
         run = without(asked, subject)
         table, stress = test_tables(asked, subject)
         evaluate(asked, run, table, asked.output / "real" / subject)
         evaluate(asked, run, stress, asked.output / "stress" / subject, *STRESS)
+    print("painted heads", file=sys.stderr, flush=True)
     evaluate(asked, asked.final, painted_heads(asked), asked.output / "synthetic" / "heads")
     write_figures(asked.output)
 
@@ -151,7 +157,8 @@ def evaluate(
 ) -> None:
     """Score a run on the test rows of a table, unless that is done; `options` of the study."""
     if not (output / "scores.csv").exists():
-        words = [word for option in options for word in ("--option", option)]
+        wanted = (*options, *(SMALL if asked.small else ()))
+        words = [word for option in wanted for word in ("--option", option)]
         places = ["-t", str(table), "-o", str(output), "--threads", asked.threads]
         encephalon("evaluate", str(run), *places, *words)
 

@@ -196,3 +196,11 @@ def test_predict_bids_refuses_other_levels_and_folders(
     assert level.code == folder.code == 2
     assert "'group'" in level.err
     assert "dataset_description.json" in folder.err
+
+
+def test_verbose_output_describes_the_model_in_words(run: Run, scan: Path, tmp_path: Path) -> None:
+    """The model's name on a line, and no Python dictionary."""
+    result = run("predict", "any", scan, "-o", tmp_path / "masks", "-v")
+    assert result.code == 0
+    assert "model: name stand-in, version 1.0.0" in result.err
+    assert "{" not in result.err

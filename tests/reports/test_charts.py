@@ -133,6 +133,38 @@ def test_curves_skip_what_is_missing() -> None:
     assert "a &lt; b" in chart
 
 
+def test_what_is_never_below_zero_is_drawn_on_an_axis_that_is_not() -> None:
+    """A risk of 0 everywhere has the axis from 0 to 1."""
+    for values in ([0.0, 0.0], [1e-9]):
+        axis = axis_of(values, 0, 1)
+        assert (axis.low, axis.high) == (0.0, 1.0)
+    assert axis_of([0.25], 0, 1).low > 0
+
+
+def test_one_epoch_is_a_dot_between_whole_ticks() -> None:
+    """A line of one point cannot be seen, and there is no epoch 0.94."""
+    axis = axis_of([1], 0, 1, whole=True)
+    assert [axis.label(tick) for tick in axis.ticks] == ["0", "1", "2"]
+    chart = ElementTree.fromstring(
+        line_chart([Series("loss", [1], [0.5])], "epoch", "loss", whole=True)
+    )
+    line = chart.find("polyline")
+    assert line is not None
+    first, second = line.attrib["points"].split()
+    assert (first, line.attrib["class"]) == (second, "dot series-0")
+    assert [axis_of([1, n], 0, 1, whole=True).ticks[1] % 1 for n in (2, 3, 12, 40)] == [0.0] * 4
+
+
+@pytest.mark.parametrize("values", [[0.000175, 0.0002], [1e-9, 3e-9], [123456.5, 123457.0]])
+def test_labels_of_an_axis_are_not_cut_off(values: list[float]) -> None:
+    """Long ones make room for themselves, and very small numbers are written with a power."""
+    chart = ElementTree.fromstring(line_chart([Series("rate", [1, 2], values)], "epoch", "rate"))
+    ends = [text for text in chart.iter("text") if text.attrib.get("text-anchor") == "end"]
+    assert len(ends) >= 2
+    for text in ends:
+        assert float(text.attrib["x"]) >= 6.5 * len(text.text or "")
+
+
 def test_a_training_page_shows_the_best_epoch() -> None:
     """Training and validation share a chart, and the best epoch is the one that was kept."""
     history = [

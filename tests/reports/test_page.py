@@ -30,7 +30,7 @@ from encephalon.reports import (
     tiles,
 )
 from encephalon.reports.layers import AMBER
-from encephalon.reports.markup import join, number, text
+from encephalon.reports.markup import join, number, sentence, text
 from encephalon.reports.page import Legend
 
 HOSTILE = '<script>alert("1")</script> & more'
@@ -180,3 +180,11 @@ def test_markup_is_escaped_once() -> None:
 def test_numbers_have_four_readable_digits(value: float, written: str) -> None:
     """Dice, millilitres and learning rates are all readable without a format of their own."""
     assert number(value) == written
+
+
+def test_a_sentence_has_a_capital_unless_it_begins_with_a_name() -> None:
+    """File names and ids are as they are written, also on a system that tells cases apart."""
+    assert sentence("the mask is empty") == "The mask is empty."
+    assert sentence("left-right is unknown!") == "Left-right is unknown!"
+    for named in ("sub-01_T2w.nii.gz: why.", "scan.nii: why.", "anna: why.", "2 of 3 are zeros."):
+        assert sentence(named) == named

@@ -39,12 +39,23 @@ def run(
     from encephalon.api import load_model
 
     model = load_model(**loading)
-    _log.info("model: %s", model.describe())
+    _log.info("model: %s", _in_words(model.describe()))
     work = model.plan(**batch)
     if dry_run:
         _say_plan(console, work)
         return
     raise typer.Exit(do(console, model, work, report=report).exit_code)
+
+
+def _in_words(about: Mapping[str, Any]) -> str:
+    """What a predictor says of itself, as one line; what is empty is left out."""
+    told = [
+        pair
+        for name, value in about.items()
+        for pair in (value.items() if isinstance(value, Mapping) else [(name, value)])
+    ]
+    known = ((name, cell) for name, cell in told if cell not in (None, "", [], {}))
+    return ", ".join(f"{name.replace('_', ' ')} {cell}" for name, cell in known)
 
 
 def do(console: Console, model: Model, work: Work, *, report: bool = True) -> Predictions:

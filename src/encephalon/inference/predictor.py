@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from encephalon.io.image import Image
     from encephalon.tables.samples import Sample
 
-__all__ = ["OutputImage", "OutputKind", "Prediction", "Predictor", "Quality", "Value"]
+__all__ = ["OutputImage", "OutputKind", "Prediction", "Predictor", "Quality", "Value", "told_apart"]
 
 Status = Literal["ok", "check", "fail"]
 Value = float | int | str | bool | None
@@ -37,6 +37,15 @@ class Quality:
         """The more severe status of the two, with the reasons of both."""
         status = max(self.status, other.status, key=_SEVERITY.__getitem__)
         return Quality(status, (*self.reasons, *other.reasons))
+
+
+def told_apart(value: float, limit: float, places: int = 2, kind: Literal["f", "%"] = "f") -> str:
+    """`value` with `places` decimals, or as many as tell it from the `limit` that it passed."""
+    for more in range(places, 9):
+        written = f"{value:.{more}{kind}}"
+        if written != f"{limit:.{more}{kind}}":
+            break
+    return written
 
 
 @dataclass(frozen=True)

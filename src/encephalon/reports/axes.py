@@ -9,6 +9,9 @@ from math import ceil, floor, isfinite, log10
 
 __all__ = ["Axis", "axis_of", "round_step"]
 
+# Decimals from which on a label is written with a power of ten.
+_MOST_PLACES = 6
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -24,24 +27,29 @@ class Axis:
         """A tick's value with the decimals that tell ticks apart, and no more."""
         step = self.ticks[1] - self.ticks[0]
         places = next((n for n in range(9) if abs(step * 10**n - round(step * 10**n)) < 1e-6), 9)
-        return f"{tick:.{places}f}".replace("-", "−")
+        written = f"{tick:.{places}f}" if places < _MOST_PLACES or not tick else f"{tick:g}"
+        return written.replace("-", "−")
 
     def at(self, value: float) -> float:
         """The pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def axis_of(values: Iterable[float], start: float, end: float, ticks: int = 5) -> Axis:
+def axis_of(
+    values: Iterable[float], start: float, end: float, ticks: int = 5, *, whole: bool = False
+) -> Axis:
     """Make an axis with about `ticks` round values that holds every finite value.
 
-    Without any it runs from 0 to 1, and with a single one it is one step wide around it.
+    Without any it runs from 0 to 1. With a single one it has some room around it, but none beyond
+    0, which most figures cannot cross. `whole` values, such as epochs, have whole ticks.
     """
     finite = [float(value) for value in values if isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     if high - low < 1e-9 * max(1.0, abs(low)):
-        pad = 0.05 * abs(low) if abs(low) > 1e-6 else 0.5
-        low, high = low - pad, high + pad
+        pad = 0.05 * abs(low)
+        low, high = (low - pad, high + pad) if abs(low) > 1e-6 else (min(0.0, low), 1.0)
     step = round_step((high - low) / ticks)
+    step = max(1.0, float(ceil(step))) if whole else step
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     values_at = tuple(round(place * step, 12) for place in range(first, last + 1))
     return Axis(values_at[0], values_at[-1], start, end, values_at)

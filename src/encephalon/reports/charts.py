@@ -21,6 +21,8 @@ _ROW = 34.0
 _PLOT_HEIGHT = 260.0
 _BOTTOM = 40.0
 _COLOURS = 6
+# Pixels that a letter takes, about.
+_LETTER = 7.0
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,17 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
     return _chart(join(_grid_below(axis, height, title), *rows), height, title)
 
 
-def line_chart(series: Sequence[Series], x_title: str, y_title: str) -> Html:
-    """Show curves, such as losses over epochs, each named in its own colour above the plot."""
-    across = axis_of([value for each in series for value in each.x], 52.0, _WIDTH - 16.0)
+def line_chart(
+    series: Sequence[Series], x_title: str, y_title: str, *, whole: bool = False
+) -> Html:
+    """Show curves, such as losses over epochs, each named in its own colour above the plot.
+
+    A curve of one point is a dot; `whole` gives the axis across whole ticks.
+    """
     up = axis_of([value for each in series for value in each.y], _PLOT_HEIGHT, 34.0)
+    left = max(52.0, 18.0 + _LETTER * max(len(up.label(tick)) for tick in up.ticks))
+    known = [value for each in series for value in each.x]
+    across = axis_of(known, left, _WIDTH - 16.0, whole=whole)
     height = _PLOT_HEIGHT + _BOTTOM
     curves = [_curve(each, across, up, place % _COLOURS) for place, each in enumerate(series)]
     names = _names(series)
@@ -171,7 +180,9 @@ def _curve(series: Series, across: Axis, up: Axis, colour: int) -> Html:
         for x, y in zip(series.x, series.y, strict=True)
         if isfinite(x) and isfinite(y)
     ]
-    return tag("polyline", class_=f"curve series-{colour}", points=" ".join(points))
+    # Two equal points are drawn, one is not.
+    kind, points = ("dot", points * 2) if len(points) == 1 else ("curve", points)
+    return tag("polyline", class_=f"{kind} series-{colour}", points=" ".join(points))
 
 
 def _mark(x: float, y: float) -> Html:

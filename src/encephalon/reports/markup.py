@@ -7,7 +7,7 @@ from html import escape
 from math import floor, isinf, isnan, log10
 from typing import Any
 
-__all__ = ["Html", "join", "number", "tag", "text"]
+__all__ = ["Html", "join", "number", "sentence", "tag", "text"]
 
 _EMPTY = frozenset({"br", "hr", "img", "input", "meta"})
 
@@ -47,6 +47,13 @@ def text(value: Any) -> Html:
     if isinstance(value, float):
         return Html(number(value))
     return Html(escape(str(value), quote=False))
+
+
+def sentence(words: str) -> str:
+    """The words with a full stop, and with a capital unless they begin with the name of a file."""
+    end = "" if words[-1:] in ".!?" else "."
+    named = not words.partition(" ")[0].replace("-", "").isalpha()
+    return words + end if named else words[0].upper() + words[1:] + end
 
 
 def number(value: float, digits: int = 4) -> str:

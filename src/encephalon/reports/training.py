@@ -54,7 +54,7 @@ def _charts(history: Sequence[Mapping[str, float]]) -> list[Html]:
         curve = Series(_PARTS.get(part, _label(name)), epochs, values)
         charts.setdefault(metric, []).append(curve)
     return [
-        figure(line_chart(series, "epoch", metric), _label(metric).capitalize())
+        figure(line_chart(series, "epoch", metric, whole=True), _label(metric).capitalize())
         for metric, series in charts.items()
     ]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -98,7 +99,6 @@ def test_the_result_has_the_spacing_of_the_plane(
 @pytest.mark.parametrize(
     ("asked", "header", "thickness", "words"),
     [
-        ({}, {}, 4.0, "nothing says how thick"),
         ({}, {"SliceThickness": 3.0}, 3.0, "gaps of 1 mm between them"),
         ({}, {"SliceThickness": "3.0"}, 3.0, "gaps of 1 mm between them"),
         ({"thickness": 3.5}, {"SliceThickness": 3.0}, 3.5, "3 mm thick, but 3.5 mm was asked"),
@@ -106,9 +106,6 @@ def test_the_result_has_the_spacing_of_the_plane(
         ({"gap": 0.0}, {}, 4.0, ""),
         ({"thickness": 3.0, "gap": 1.1}, {}, 3.0, "gaps of 1 mm"),
         ({}, {"SliceThickness": 6.0}, 6.0, "overlap, 4 mm apart"),
-        ({}, {"SliceThickness": None}, 4.0, "nothing says how thick"),
-        ({}, {"SliceThickness": [1]}, 4.0, "nothing says how thick"),
-        ({}, {"SliceThickness": float("nan")}, 4.0, "nothing says how thick"),
     ],
 )
 def test_thickness_is_asked_for_or_told_or_the_distance(
@@ -120,6 +117,15 @@ def test_thickness_is_asked_for_or_told_or_the_distance(
     assert found.gap == pytest.approx(4.0 - thickness)
     assert words in " ".join(found.notes)
     assert not found.warnings
+
+
+@pytest.mark.parametrize("told", [{}, *({"SliceThickness": x} for x in (None, [1], math.nan))])
+def test_a_thickness_that_nothing_says_deserves_a_look(told: dict[str, object]) -> None:
+    """All of the result rests on the assumption, so it is a warning and no note."""
+    found = find_acquisition(scan(), PredictOptions(), told)
+    assert (found.thickness, found.gap, found.notes) == (4.0, 0.0, ())
+    assert "nothing says how thick its slices are" in found.warnings[0]
+    assert "give --thickness or --gap" in found.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -139,24 +145,27 @@ def test_sizes_that_contradict_the_file_are_refused(asked: dict[str, float], wor
 
 
 @pytest.mark.parametrize(
-    ("header", "words"),
+    ("asked", "header", "words"),
     [
-        ({"SliceThickness": 1.5}, "gaps of 2.5 mm are wider than the slices of 1.5 mm"),
-        ({"SliceThickness": 400}, "SliceThickness of 400 mm cannot be true"),
-        ({"SliceThickness": 0.005}, "SliceThickness of 0.005 mm cannot be true"),
-        ({"SpacingBetweenSlices": 5.0}, "says that slices lie 5 mm apart, but the voxels are 4 mm"),
+        ({}, {"SliceThickness": 1.5}, "gaps of 2.5 mm are wider than the slices of 1.5 mm"),
+        ({"gap": 0.0}, {"SliceThickness": 400}, "SliceThickness of 400 mm cannot be true"),
+        ({"gap": 0.0}, {"SliceThickness": 0.005}, "SliceThickness of 0.005 mm cannot be true"),
+        ({"gap": 0.0}, {"SpacingBetweenSlices": 5.0}, "5 mm apart, but the voxels are 4 mm"),
     ],
 )
-def test_doubtful_headers_are_warnings(header: dict[str, float], words: str) -> None:
+def test_doubtful_headers_are_warnings(
+    asked: dict[str, float], header: dict[str, float], words: str
+) -> None:
     """The reconstruction goes on, and deserves a look."""
-    (warning,) = find_acquisition(scan(), NONE, header).warnings
+    options = PredictOptions(**asked)  # type: ignore[arg-type]
+    (warning,) = find_acquisition(scan(), options, header).warnings
     assert words in warning
 
 
 def test_repairs_of_the_reading_are_warnings() -> None:
     """Left and right unknown, for one."""
     image = scan(warnings=("x.nii: neither qform nor sform is set, so ...",))
-    assert find_acquisition(image, NONE).warnings == image.warnings
+    assert find_acquisition(image, PredictOptions(gap=0.0)).warnings == image.warnings
 
 
 def test_unequal_pixels_are_noted() -> None:
@@ -169,7 +178,7 @@ def test_slices_of_zeros_are_not_measured() -> None:
     """At the ends they are left out, between others they are interpolated, which is a warning."""
     data = head()
     data[..., [0, 4, 5, 9]] = 0
-    found = find_acquisition(scan(data=data), NONE)
+    found = find_acquisition(scan(data=data), PredictOptions(gap=0.0))
     assert found.measured == (1, 2, 3, 6, 7, 8)
     assert found.slices == 10
     (warning,) = found.warnings

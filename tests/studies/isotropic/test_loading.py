@@ -21,6 +21,8 @@ from encephalon.tables import Sample
 from tests.studies.isotropic.scans import head, scan
 
 NONE = PredictOptions()
+# What the scan itself does not say.
+TOLD = PredictOptions(gap=0.0)
 STILL = Affine(np.eye(4))
 
 
@@ -117,7 +119,7 @@ def test_a_sample_at_fault_is_refused() -> None:
 def test_what_was_missing_is_a_warning(tmp_path: Path) -> None:
     """The scan is reconstructed without, and says so."""
     sample = Sample("s", {"t2w": saved(tmp_path, scan())}, absent={"t1w": "No T1w of sub-01."})
-    assert read_case(sample, NONE).warnings == ("No T1w of sub-01.",)
+    assert read_case(sample, TOLD).warnings == ("No T1w of sub-01.",)
 
 
 @pytest.mark.parametrize(
@@ -183,10 +185,10 @@ def test_two_people_in_one_sample_are_told(tmp_path: Path) -> None:
         "t2w": saved(tmp_path, scan(), "sub-01_ses-a_T2w.nii.gz"),
         "t1w": saved(tmp_path, scan((1.0, 1.0, 1.0)), "sub-02_ses-a_T1w.nii.gz"),
     }
-    (warning,) = read_case(Sample("s", inputs), NONE).warnings
+    (warning,) = read_case(Sample("s", inputs), TOLD).warnings
     assert "is of sub-02, but" in warning
     inputs["t1w"] = saved(tmp_path, scan((1.0, 1.0, 1.0)), "sub-01_ses-b_T1w.nii.gz")
-    (warning,) = read_case(Sample("s", inputs), NONE).warnings
+    (warning,) = read_case(Sample("s", inputs), TOLD).warnings
     assert "is of ses-b, but" in warning
 
 
@@ -196,7 +198,7 @@ def test_a_coarse_guide_is_a_warning(tmp_path: Path) -> None:
         "t2w": saved(tmp_path, scan(), "a.nii"),
         "t1w": saved(tmp_path, scan((1.0, 1.0, 3.5)), "b.nii"),
     }
-    (warning,) = read_case(Sample("s", inputs), NONE).warnings
+    (warning,) = read_case(Sample("s", inputs), TOLD).warnings
     assert "3.5 and 4 mm" in warning
 
 
@@ -207,11 +209,11 @@ def test_companions_of_no_use_are_left_out(tmp_path: Path) -> None:
         "stack2": saved(tmp_path, scan((1.0, 1.0, 1.0)), "b.nii"),
         "t1w": saved(tmp_path, scan(data=head() * 0), "c.nii"),
     }
-    case = read_case(Sample("s", inputs), NONE)
+    case = read_case(Sample("s", inputs), TOLD)
     assert (len(case.images), case.t1w) == (1, None)
     assert [warning[:10] for warning in case.warnings] == ["Left out: "] * 2
     with pytest.raises(MissingFileError, match="gone"):
-        read_case(Sample("s", {**inputs, "t1w": tmp_path / "gone.nii"}), NONE)
+        read_case(Sample("s", {**inputs, "t1w": tmp_path / "gone.nii"}), TOLD)
 
 
 def test_a_guide_is_used_if_its_place_is_trusted(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from encephalon.inference.predictor import told_apart
 from encephalon.studies.isotropic.quality import Evidence, findings, judge, values
 
 GOOD = Evidence(
@@ -107,3 +108,16 @@ def test_the_evidence_makes_cells() -> None:
     assert cells["coverage_share"] is None
     assert cells["ratio"] == 4
     assert not {"t2w", "t1w", "uncertainty"} & set(cells)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "written"),
+    [(0.0104, 0.01, "1.04%"), (0.02, 0.01, "2.0%"), (0.0100001, 0.01, "1.00001%")],
+)
+def test_a_figure_beyond_its_limit_never_reads_like_the_limit(
+    value: float, limit: float, written: str
+) -> None:
+    """It has as many decimals as tell the two apart."""
+    assert told_apart(value, limit, 1, "%") == written
+    reasons = judge(replace(GOOD, consistency=value)).reasons
+    assert f"slices by {written} (at most 1% expected)" in reasons[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.inference.predictor import Quality
+from encephalon.inference.predictor import Quality, told_apart
 from encephalon.io import Image
 from encephalon.studies.extraction.bare import BARE
 
@@ -123,12 +123,14 @@ def _bare(share: float) -> Quality:
 
 
 def _above(reason: str, value: float, limits: tuple[float, float]) -> Quality:
-    return _verdict(_status(value, *limits), f"{reason} ({value:.2f}, expected below {limits[0]})")
+    words = f"{reason} ({told_apart(value, limits[0])}, expected below {limits[0]})"
+    return _verdict(_status(value, *limits), words)
 
 
 def _below(reason: str, value: float, limits: tuple[float, float]) -> Quality:
     status = _status(-value, -limits[0], -limits[1])
-    return _verdict(status, f"{reason} (Dice {value:.3f}, expected above {limits[0]})")
+    words = f"{reason} (Dice {told_apart(value, limits[0], 3)}, expected above {limits[0]})"
+    return _verdict(status, words)
 
 
 def _status(value: float, check: float, fail: float) -> str:

@@ -109,7 +109,8 @@ class BatchReport:
             Tile(counts[status], label, status=status if counts[status] else None)
             for status, label in (("ok", "ok"), ("check", "to check"), ("fail", "failed"))
         ]
-        volumes, seconds = numbers_of(rows, "volume_ml"), numbers_of(rows, "seconds")
+        good = [row for row in rows if status_of(row) != "fail"]
+        volumes, seconds = numbers_of(good, "volume_ml"), numbers_of(rows, "seconds")
         if volumes:
             several = len(volumes) > 1
             label = f"median {self.structure}" if several else f"{self.structure} volume"

@@ -23,6 +23,7 @@ from encephalon.reports import (
     three_planes,
 )
 from encephalon.reports.layers import AMBER, SKY
+from encephalon.reports.markup import sentence
 
 __all__ = [
     "PREDICTION",
@@ -118,7 +119,7 @@ def reasons_of(row: Row) -> list[str]:
     """The reasons for the status, as sentences."""
     given = row.get("reasons") or ()
     parts = given.split("; ") if isinstance(given, str) else list(given)
-    return [_sentence(str(part)) for part in parts if part]
+    return [sentence(str(part)) for part in parts if part]
 
 
 def number_of(row: Row, key: str) -> float | None:
@@ -135,8 +136,3 @@ def numbers_of(rows: Sequence[Row], key: str) -> list[float]:
 def file_name(path: Any) -> Html | None:
     """The last part of a path."""
     return tag("code", Path(str(path)).name) if path else None
-
-
-def _sentence(text: str) -> str:
-    end = "" if text[-1] in ".!?" else "."
-    return text[0].upper() + text[1:] + end

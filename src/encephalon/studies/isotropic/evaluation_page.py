@@ -115,12 +115,15 @@ def _how_sure(persons: int) -> str:
     if persons < 2:
         return "All scans are of one person: there are neither intervals nor p values."
     words = (
-        f"Intervals are 95 % bootstrap intervals over {persons} persons; p is Wilcoxon's signed "
-        "rank test on the mean difference of each person, corrected by Holm over all axes and "
-        "thicknesses of a method where it is of one of them."
+        f"Intervals are 95 % percentile bootstrap intervals over {persons} persons; p is "
+        "Wilcoxon's signed rank test on the mean difference of each person, corrected by Holm over "
+        "all axes and thicknesses of a method where it is of one of them."
     )
     if persons < _FEWEST:
-        words += f" Of {persons} persons no p can fall below {2 ** (1 - persons):.2g}."
+        words += (
+            f" Of {persons} persons no p can fall below {2 ** (1 - persons):.2g}, and intervals "
+            "of so few are too narrow."
+        )
     return words
 
 

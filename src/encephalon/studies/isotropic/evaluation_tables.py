@@ -8,7 +8,7 @@ from math import isfinite, isnan
 from typing import Any
 
 from encephalon.evaluation import Interval
-from encephalon.reports import Html, note, table
+from encephalon.reports import Html, facts, note, table
 from encephalon.reports.markup import join, number
 from encephalon.studies.isotropic.contenders import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.differences import SAME
@@ -33,6 +33,25 @@ _METHODS = {
     "zoom": "the published interpolation, which moves the slices",
 }
 
+_FOREGROUND = {
+    "units": "Persons",
+    "n": "Trials",
+    "psnr": "PSNR, dB",
+    "span": "95 % interval",
+    "ssim": "SSIM",
+    "nrmse": "NRMSE",
+    "cubic": "Over cubic, dB",
+    "guided": "Over guided, dB",
+}
+_FURTHER = {
+    "acquired": "Acquired, dB",
+    "missing": "Missing, dB",
+    "published": "PSNR as published, dB",
+    "published_ssim": "SSIM as published",
+    "consistency": "Error of the slices",
+    "seconds": "Seconds",
+}
+
 
 def grid_table(normal: Sequence[Standing]) -> Html:
     """PSNR at a glance: a row for each axis and thickness, a column for each method."""
@@ -49,32 +68,23 @@ def grid_table(normal: Sequence[Standing]) -> Html:
 
 
 def standing_table(standings: Sequence[Standing], whole: bool = True) -> Html:
-    """Every standing as a row; without `whole` what a method is stands for axis and thickness."""
-    columns = {
-        "axis": "Slices",
-        "thickness": "Thickness, mm",
-        "method": "Method",
-        "units": "Persons",
-        "n": "Trials",
-        "psnr": "PSNR, dB",
-        "span": "95 % interval",
-        "ssim": "SSIM",
-        "nrmse": "NRMSE",
-        "acquired": "Acquired, dB",
-        "missing": "Missing, dB",
-        "cubic": "Over cubic, dB",
-        "guided": "Over guided, dB",
-        "published": "PSNR as published, dB",
-        "published_ssim": "SSIM as published",
-        "consistency": "Error of the slices",
-        "seconds": "Seconds",
-    }
-    if not whole:
-        del columns["axis"], columns["thickness"]
-        columns["what"] = "What it is"
+    """Every standing as a row of two tables, which are too wide for one.
+
+    Without `whole` axis and thickness are left out, and what each method is stands behind.
+    """
+    place = {"axis": "Slices", "thickness": "Thickness, mm"} if whole else {}
+    names = {**place, "method": "Method"}
     rows = [_row(each) for each in standings]
-    shown = {key: label for key, label in columns.items() if any(row.get(key) for row in rows)}
-    return table(shown, rows)
+    parts = [
+        table({key: label for key, label in part.items() if _is_told(rows, key)}, rows)
+        for part in (names | _FOREGROUND, names | _FURTHER)
+    ]
+    what = {each.method: _METHODS.get(each.method) for each in standings}
+    return join(*parts, None if whole else facts(what))
+
+
+def _is_told(rows: Sequence[dict[str, Any]], key: str) -> bool:
+    return any(row.get(key) not in (None, "") for row in rows)
 
 
 def _row(each: Standing) -> dict[str, Any]:
@@ -83,7 +93,6 @@ def _row(each: Standing) -> dict[str, Any]:
         "axis": each.axis,
         "thickness": each.thickness,
         "method": each.method,
-        "what": _METHODS.get(each.method),
         "units": each.units,
         "n": each.n,
         "psnr": means["psnr_foreground"],

@@ -11,7 +11,7 @@ from functools import reduce
 from math import isfinite
 from typing import Literal
 
-from encephalon.inference.predictor import Quality, Value
+from encephalon.inference.predictor import Quality, Value, told_apart
 
 __all__ = ["LARGE_DEVIATION", "Evidence", "Guide", "findings", "judge", "values"]
 
@@ -146,7 +146,8 @@ def _consistency(evidence: Evidence) -> Quality | None:
     if not isfinite(share):
         words = "the result has voxels that are not numbers: do not use it, and report the scan"
         return Quality("fail", (words,))
-    words = f"the result, sliced again, differs from the measured slices by {share:.1%}"
+    apart = told_apart(share, check, 1, "%")
+    words = f"the result, sliced again, differs from the measured slices by {apart}"
     if share <= fail:
         return Quality("check", (f"{words} (at most {check:.0%} expected): look at the residual",))
     advice = "do not use it, and check the thickness, the gap and the slice axis"
@@ -175,7 +176,8 @@ def _coverage(evidence: Evidence) -> Quality | None:
 def _alike(evidence: Evidence) -> Quality | None:
     if evidence.alike is None or evidence.alike < ALIKE:
         return None
-    words = f"the T2w looks like the T1w (correlation {evidence.alike:.2f}, expected below {ALIKE})"
+    alike = told_apart(evidence.alike, ALIKE)
+    words = f"the T2w looks like the T1w (correlation {alike}, expected below {ALIKE})"
     return Quality("check", (f"{words}: check that it is a T2w",))
 
 
@@ -203,7 +205,8 @@ def _uncertain(evidence: Evidence) -> Quality | None:
     if share is None or share <= UNCERTAIN:
         return None
     words = (
-        f"the uncertainty is large in {share:.0%} of the head (at most {UNCERTAIN:.0%} expected)"
+        f"the uncertainty is large in {told_apart(share, UNCERTAIN, 0, '%')} of the head "
+        f"(at most {UNCERTAIN:.0%} expected)"
     )
     return Quality("check", (f"{words}: look at its map before using small detail",))
 
@@ -212,6 +215,7 @@ def _disagreement(evidence: Evidence) -> Quality | None:
     share, limit = evidence.disagreement, DISAGREEMENT * evidence.ratio
     if share is None or share <= limit:
         return None
-    words = f"two methods of reconstruction differ by {share:.0%} of the range of intensities"
+    apart = told_apart(share, limit, 0, "%")
+    words = f"two methods of reconstruction differ by {apart} of the range of intensities"
     advice = "compare with the result of the guided method"
-    return Quality("check", (f"{words} (at most {limit:.0%} expected here): {advice}",))
+    return Quality("check", (f"{words} (at most {limit:.1%} expected here): {advice}",))

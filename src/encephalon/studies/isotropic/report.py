@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from encephalon.io.atomic import refuse_existing, write_text
 from encephalon.reports import Html, Page, Tile, badge, card, facts, note, table, tag, tiles
+from encephalon.reports.markup import sentence
 from encephalon.studies.isotropic.pictures import ScanPictures
 from encephalon.studies.isotropic.scan_page import (
     framed,
@@ -27,7 +28,6 @@ from encephalon.studies.isotropic.scan_page import (
     model_facts,
     model_name,
     scan_page,
-    sentence,
 )
 
 __all__ = ["BatchReport"]

@@ -12,6 +12,7 @@ import numpy as np
 from encephalon.geometry import Affine
 from encephalon.reports import Html, Page, Tile, badge, facts, figure, note, table, tag, tiles
 from encephalon.reports.layers import AMBER
+from encephalon.reports.markup import sentence
 from encephalon.reports.page import Legend
 from encephalon.studies.isotropic.axes import AXES, plane_across
 from encephalon.studies.isotropic.pictures import EDGES, ScanPictures, Shown
@@ -139,11 +140,6 @@ def model_name(about: Mapping[str, Any]) -> str:
     known = _opened(about)
     name, version = str(known.get("name") or "unknown model"), known.get("version")
     return f"{name} {version}" if version else name
-
-
-def sentence(text: str) -> str:
-    """A reason with a capital and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text[-1:] in ".!?" else ".")
 
 
 def _opened(about: Mapping[str, Any]) -> dict[str, Any]:

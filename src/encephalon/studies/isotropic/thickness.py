@@ -51,7 +51,10 @@ def _chosen(
         return asked
     if told is not None:
         return told
-    remarks.note(f"nothing says how thick its slices are: taken as {distance:.3g} mm, no gap")
+    remarks.warn(
+        f"nothing says how thick its slices are, so they were taken as {distance:.3g} mm without a "
+        "gap, and all of the result rests on that: give --thickness or --gap"
+    )
     return distance
 
 

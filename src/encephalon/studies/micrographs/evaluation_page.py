@@ -250,7 +250,9 @@ def _curves(histories: Mapping[str, History]) -> list[Html]:
             if any(column in row for row in rows)
         ]
         if series:
-            charts.append(figure(line_chart(series, "epoch", title), title[0].upper() + title[1:]))
+            charts.append(
+                figure(line_chart(series, "epoch", title, whole=True), title[0].upper() + title[1:])
+            )
     return [grid(*charts)] if charts else [paragraph("No epoch was recorded.")]
 
 
