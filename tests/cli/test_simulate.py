@@ -31,6 +31,27 @@ def test_the_command_writes_a_row_an_image(run: Run, tmp_path: Path) -> None:
     assert all((tmp_path / "trial" / f"{row['Image ID']}_phantom.tif").exists() for row in rows)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("micrographs", "--size", "1000000000"),
+        ("micrographs", "--size", "4097"),
+        ("micrographs", "--animals", "1000000000"),
+        ("micrographs", "--images", "1000000000"),
+        ("micrographs", "--seed", "-1"),
+        ("heads", "--subjects", "1000000000"),
+        ("heads", "--seed", "-1"),
+        ("heads", "--seed", "99999999999999999999"),
+    ],
+)
+def test_sizes_and_seeds_are_bounded(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The sentence names the bounds, and nothing is begun."""
+    result = run("simulate", *words, "-o", tmp_path / "trial")
+    assert result.code == 2
+    assert f"Invalid value for {words[1]!r}: Input should be" in result.err
+    assert not (tmp_path / "trial").exists()
+
+
 def test_thick_slices_of_several_planes_and_thicknesses(
     run: Run, tmp_path: Path, isotropic: Path
 ) -> None:

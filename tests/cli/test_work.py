@@ -49,11 +49,11 @@ def test_train_hands_its_flags_to_the_study(
 
     def train(recipe: Any, rows: Any, output: Path, *, report: Any, **flags: Any) -> Path:
         seen.update(flags, seed=recipe.training.seed, epochs=recipe.training.epochs, rows=len(rows))
-        progress = SimpleNamespace(step=1, history=[], resumed=0)
+        progress = SimpleNamespace(step=6, history=[{"epoch": 1.0, "val_dice": 0.5}], resumed=2)
         report(progress, {"loss": 0.5})
-        progress.history.append({"epoch": 1.0, "val_dice": 0.75})
+        progress.history.append({"epoch": 2.0, "val_dice": 0.75})
         report(progress, {"loss": 0.4})
-        progress.history.append({"epoch": 2.0, "val_dice": 0.875})
+        progress.history.append({"epoch": 3.0, "val_dice": 0.875})
         return output / "model"
 
     study = SimpleNamespace(train=train)
@@ -72,10 +72,13 @@ def test_train_hands_its_flags_to_the_study(
         "epochs": 2,
         "rows": 3,
     }
-    assert result.err.count("val_dice 0.75\n") == 1
-    assert result.err.count("val_dice 0.875\n") == 1
-    made = {"model": tmp_path / "run" / "model", "report": tmp_path / "run" / "report.html"}
-    assert result.out == "".join(f"{name}: {path}\n" for name, path in made.items())
+    assert result.err.splitlines() == [
+        "resumed at epoch 2",
+        "epoch 2  val_dice 0.75",
+        "epoch 3  val_dice 0.875",
+    ]
+    where = tmp_path / "run"
+    assert result.out == f"model: {where / 'model'}\nreport: {where / 'report.html'}\n"
 
 
 def test_train_names_the_network_of_each_epoch(

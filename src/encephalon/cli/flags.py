@@ -119,7 +119,10 @@ Threads = Annotated[
 ]
 Overwrite = Annotated[bool, _flag("--overwrite", text="Replace results that exist.")]
 Offline = Annotated[bool, _flag("--offline", text="Never touch the network.")]
-Seed = Annotated[int | None, _flag("--seed", text="Seed of every random draw.", metavar="N")]
+Seed = Annotated[
+    int | None,
+    _flag("--seed", text="Seed of every random draw.", min=0, max=2**32 - 1, metavar="N"),
+]
 Verbose = Annotated[
     int,
     _flag("-v", "--verbose", text="Say more; -vv adds tracebacks.", count=True, show_default=False),

@@ -57,10 +57,15 @@ Factors = Annotated[
 def micrographs(
     output: flags.Output,
     animals: Annotated[
-        int, typer.Option("--animals", help="Number of animals, half of them aged.", min=2)
+        int,
+        typer.Option("--animals", help="Number of animals, half of them aged.", min=2, max=1000),
     ] = 12,
-    images: Annotated[int, typer.Option("--images", help="Micrographs an animal.", min=1)] = 6,
-    size: Annotated[int, typer.Option("--size", help="Side of each, pixels.", min=64)] = 256,
+    images: Annotated[
+        int, typer.Option("--images", help="Micrographs an animal.", min=1, max=1000)
+    ] = 6,
+    size: Annotated[
+        int, typer.Option("--size", help="Side of each, pixels.", min=64, max=4096)
+    ] = 256,
     seed: flags.Seed = 0,
     overwrite: flags.Overwrite = False,
     quiet: flags.Quiet = False,
@@ -133,7 +138,9 @@ def thick_slices(
 
 def heads(
     output: flags.Output,
-    subjects: Annotated[int, typer.Option("--subjects", help="Number of heads.", min=1)] = 2,
+    subjects: Annotated[
+        int, typer.Option("--subjects", help="Number of heads.", min=1, max=1000)
+    ] = 2,
     infants: Annotated[
         bool,
         typer.Option("--infants", help="Small heads whose white matter is not myelinated yet."),

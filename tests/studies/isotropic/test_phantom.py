@@ -112,3 +112,23 @@ def test_a_dataset_of_heads_is_whole(tmp_path: Path) -> None:
     assert people == ["participant_id\tcontrast", "sub-01\tadult", "sub-02\tadult"]
     with pytest.raises(OutputExistsError, match=r"table\.csv"):
         write_heads(table.parent, **SMALL)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("README", "participants.tsv", "dataset_description.json", "table.csv"),
+        *("derivatives/truth/dataset_description.json", "sub-02/anat/sub-02_T1w.nii.gz"),
+        *("sub-02/anat/sub-02_T2w.nii.gz", "sub-01/anat/sub-01_T2w.json"),
+        "derivatives/truth/sub-02/anat/sub-02_desc-isotropic_T2w.json",
+        "derivatives/truth/sub-02/anat/sub-02_desc-isotropic_T2w.nii.gz",
+    ],
+)
+def test_no_file_of_somebody_else_is_replaced(tmp_path: Path, name: str) -> None:
+    """Whatever the dataset would write over is named before anything is written."""
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputExistsError, match=Path(name).name):
+        write_heads(tmp_path, subjects=2, **SMALL)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+    assert (tmp_path / name).read_text() == "mine"

@@ -128,7 +128,7 @@ def test_a_bad_file_spoils_nothing_else(dataset: Path, tmp_path: Path) -> None:
     import nibabel
 
     data = np.ones((4, 4, 4), np.float32)
-    data[0, 0, 0] = np.nan
+    data[1:3, 1:3, 1:3] = np.nan
     nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), bad / "nan_T2w.nii.gz")
     nibabel.save(
         nibabel.Nifti1Image(np.ones((4, 4, 4, 3), np.float32), np.eye(4)), bad / "four_T2w.nii.gz"
@@ -183,6 +183,17 @@ def test_two_files_of_one_name_are_not_written_over_each_other(tmp_path: Path) -
     outcome = write_thick_slices(scans, tmp_path / "out", Wish(thicknesses=(4.0,)))
     assert len(outcome.rows) == 1
     assert "one" in outcome.failures[0]
+    assert "would be written as" in outcome.failures[0]
+
+
+def test_a_scan_that_was_given_is_not_written_over(tmp_path: Path) -> None:
+    """Not even with --overwrite: what was made the last time lies among the inputs now."""
+    scan, made = put(tmp_path / "a.nii.gz"), put(tmp_path / "a_axial4mm.nii.gz")
+    before = made.read_bytes()
+    wish = Wish(thicknesses=(4.0,))
+    outcome = write_thick_slices(find_scans([scan, made]), tmp_path, wish, overwrite=True)
+    assert made.read_bytes() == before
+    assert [row["id"] for row in outcome.rows] == ["a_axial4mm_axial4mm"]
     assert "would be written as" in outcome.failures[0]
 
 

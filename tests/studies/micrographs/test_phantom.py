@@ -55,3 +55,15 @@ def test_a_sheet_that_exists_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError, match=r"sheet\.csv exists"):
         write_phantoms(tmp_path, animals=4, images=1, size=64)
     assert sheet.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["sheet.csv", "S2V1_phantom.tif", "S1V2_phantom.tif"])
+def test_no_image_of_somebody_else_is_replaced(tmp_path: Path, name: str) -> None:
+    """One that lies there under any of the names ends it before the first is drawn."""
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputExistsError, match=name):
+        write_phantoms(tmp_path, animals=2, images=2, size=64)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    write_phantoms(tmp_path, animals=2, images=2, size=64, overwrite=True)
+    assert (tmp_path / name).read_bytes() != b"mine"

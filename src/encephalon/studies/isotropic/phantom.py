@@ -40,6 +40,9 @@ LOWERED = (0.0, 0.0, -18.0)
 SHIFT, TURN = 2.5, 2.5
 #: Noise of the thick slices, as a share of bright tissue, and of the T1w, of white matter.
 NOISE = 0.02
+#: What describes a dataset and its derivatives.
+DESCRIPTION = "dataset_description.json"
+ABOUT = (DESCRIPTION, f"derivatives/truth/{DESCRIPTION}", "README", "participants.tsv")
 
 README = """Synthetic heads, made by `encephalon simulate heads`; no person was scanned.
 
@@ -131,14 +134,16 @@ def write_heads(
     """Write a BIDS dataset of `subjects` heads, each with a T1w, a thick T2w and its truth.
 
     The truth is a derivative; table.csv, whose path is returned, names all three. `progress` is
-    told after each head how many are done. Raises OutputExistsError where there is a table, or a
-    scan, unless `overwrite`; UsageError and GeometryError for slices that cannot be.
+    told after each head how many are done. Raises OutputExistsError where one of the dataset's
+    files is there, before any is written, unless `overwrite`; UsageError and GeometryError for
+    slices that cannot be.
     """
     table = folder / TABLE
-    refuse_existing(table, overwrite)
+    names = [f"sub-{number:02d}" for number in range(1, subjects + 1)]
+    for path in (TABLE, *ABOUT, *(each for name in names for each in _places(name).values())):
+        refuse_existing(folder / path, overwrite)
     rows = []
-    for number in range(1, subjects + 1):
-        name = f"sub-{number:02d}"
+    for number, name in enumerate(names, start=1):
         motion = draw_motion(np.random.default_rng([seed, number]))
         pair = head_pair(
             shape, spacing, motion=motion, infant=infants, seed=seed + number - 1, detail=detail
@@ -146,7 +151,7 @@ def write_heads(
         rows.append(_write_head(folder, name, pair, axis, thickness, overwrite))
         if progress is not None:
             progress(number, subjects, name)
-    _describe(folder, [str(row["group"]) for row in rows], infants)
+    _describe(folder, names, infants)
     return write_text(table, csv_text(rows, COLUMNS))
 
 
@@ -167,28 +172,33 @@ def _write_head(
     folder: Path, name: str, pair: HeadPair, axis: str, thickness: float, overwrite: bool
 ) -> dict[str, object]:
     """Write one subject; returns its row of the table."""
-    anat, truths = Path(name, "anat"), Path("derivatives", "truth", name, "anat")
-    t2w, t1w = anat / f"{name}_T2w.nii.gz", anat / f"{name}_T1w.nii.gz"
-    truth = truths / f"{name}_desc-isotropic_T2w.nii.gz"
-    for path in (t2w, t1w, truth):
-        refuse_existing(folder / path, overwrite)
+    places = _places(name)
+    to = {role: folder / path for role, path in places.items()}
     scan = pair.t2w
     slices, affine = simulate_slices(
         scan.data, scan.grid, axis, thickness, noise=NOISE, name="the phantom"
     )
     sizes = {"SliceThickness": thickness, "SpacingBetweenSlices": thickness}
     across = VOXEL_AXES[slice_axis(affine, axis)]
-    write_image(scan.data, folder / truth, scan, overwrite)
-    write_json(
-        folder / truths / f"{name}_desc-isotropic_T2w.json",
-        {"TrueMotion": pair.motion.matrix, "SkullStripped": False},
-    )
-    write_image(pair.t1w.data, folder / t1w, pair.t1w, overwrite)
-    write_image(slices, folder / t2w, Image(slices, affine), overwrite)
-    write_json(folder / anat / f"{name}_T2w.json", {**sizes, "SliceEncodingDirection": across})
-    places = {"t2w": t2w, "reference": truth, "t1w": t1w}
-    cells = {role: path.as_posix() for role, path in places.items()}
+    write_image(scan.data, to["reference"], scan, overwrite)
+    write_json(to["motion"], {"TrueMotion": pair.motion.matrix})
+    write_image(pair.t1w.data, to["t1w"], pair.t1w, overwrite)
+    write_image(slices, to["t2w"], Image(slices, affine), overwrite)
+    write_json(to["sidecar"], {**sizes, "SliceEncodingDirection": across})
+    cells = {role: places[role].as_posix() for role in ("t2w", "reference", "t1w")}
     return {"id": name, **cells, "axis": axis, "thickness": thickness, "group": name}
+
+
+def _places(name: str) -> dict[str, Path]:
+    """The files of one subject, in the folder of the dataset, by what they are."""
+    anat, truths = Path(name, "anat"), Path("derivatives", "truth", name, "anat")
+    return {
+        "t2w": anat / f"{name}_T2w.nii.gz",
+        "sidecar": anat / f"{name}_T2w.json",
+        "t1w": anat / f"{name}_T1w.nii.gz",
+        "reference": truths / f"{name}_desc-isotropic_T2w.nii.gz",
+        "motion": truths / f"{name}_desc-isotropic_T2w.json",
+    }
 
 
 def _describe(folder: Path, names: Sequence[str], infants: bool) -> None:
@@ -200,7 +210,7 @@ def _describe(folder: Path, names: Sequence[str], infants: bool) -> None:
         "DatasetType": "raw",
         "GeneratedBy": by,
     }
-    write_json(folder / "dataset_description.json", description)
+    write_json(folder / DESCRIPTION, description)
     write_ignored(folder)
     write_dataset_description(folder / "derivatives" / "truth", "Truth of synthetic heads", by)
     write_text(folder / "README", README)

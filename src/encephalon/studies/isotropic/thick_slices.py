@@ -134,7 +134,7 @@ def write_thick_slices(
         write_dataset_description(output, "Thick slices, simulated of isotropic scans", by)
     plans = [_pieces(scan, output, wish, overwrite) for scan in scans]
     done, total = 0, sum(map(len, plans))
-    taken: dict[Path, Path] = {}
+    taken = {scan.path.resolve(): scan.path for scan in scans}  # nor is an input written over
     for scan, pieces in zip(scans, plans, strict=True):
         with _kept(outcome, scan):
             image = _read(scan)
@@ -173,14 +173,14 @@ def _read(scan: ScanFile) -> Image:
 
 
 def _refuse_taken(path: Path, source: Path, taken: dict[Path, Path]) -> None:
-    """Raise OutputError where another scan has been written to `path` in the same run."""
-    if path in taken:
-        message = (
-            f"{source}: it would be written as {path}, like {taken[path]}: work on them apart, or "
+    """Raise OutputError where `path` is a scan that was given, or has been written to already."""
+    place = path.resolve()
+    if place in taken:
+        raise OutputError(
+            f"{source}: it would be written as {path}, like {taken[place]}: work on them apart, or "
             "rename one."
         )
-        raise OutputError(message)
-    taken[path] = source
+    taken[place] = source
 
 
 def _pieces(scan: ScanFile, output: Path, wish: Wish, overwrite: bool) -> list[_Piece]:

@@ -76,21 +76,26 @@ def write_phantoms(
 
     Every animal has one sex, and a staining of its own that its images share; its vessels lie in
     three regions. Returns the path of the spreadsheet, `folder`/sheet.csv. Raises OutputExistsError
-    for a folder that has one, unless `overwrite`.
+    for a folder that has it or one of the images, before any is drawn, unless `overwrite`.
     """
     import tifffile
 
     sheet = folder / "sheet.csv"
-    refuse_existing(sheet, overwrite)
+    paths = {
+        (animal, number): folder / f"S{animal + 1}V{number + 1}_phantom.tif"
+        for animal, number in product(range(animals), range(images))
+    }
+    for path in (sheet, *paths.values()):
+        refuse_existing(path, overwrite)
     rng = np.random.default_rng(seed)
     stainings = rng.uniform(0.8, 1.15, animals)
     lines = []
-    for animal, number in product(range(animals), range(images)):
+    for (animal, number), path in paths.items():
         aged = animal % 2 == 1
         phantom = phantom_micrograph(rng, aged=aged, size=size, staining=stainings[animal])
         name = f"S{animal + 1}V{number + 1}"
-        with atomic_path(folder / f"{name}_phantom.tif") as path:
-            tifffile.imwrite(path, phantom.data)
+        with atomic_path(path, overwrite) as temporary:
+            tifffile.imwrite(temporary, phantom.data)
         words = (
             "Aged" if aged else "Young",
             "FM"[animal // 2 % 2],
