@@ -140,7 +140,8 @@ def write_heads(
     """
     table = folder / TABLE
     names = [f"sub-{number:02d}" for number in range(1, subjects + 1)]
-    for path in (TABLE, *ABOUT, *(each for name in names for each in _places(name).values())):
+    planned = [path for name in names for path in _places(name).values()]
+    for path in (Path(TABLE), *map(Path, ABOUT), *planned):
         refuse_existing(folder / path, overwrite)
     rows = []
     for number, name in enumerate(names, start=1):
