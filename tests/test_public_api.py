@@ -6,6 +6,8 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import encephalon
 from encephalon import api, errors
 from encephalon.errors import ContentError, MissingFileError, OutputError, UsageError
 from encephalon.io import Image, write_image
+from encephalon.reports import Page
 from tests.cli.conftest import Threshold
 
 
@@ -154,28 +157,72 @@ class _FakePage:
     def __init__(self, about: dict[str, object]) -> None:
         self.about, self.shown = about, []  # type: ignore[var-annotated]
 
-    def add(self, row: dict[str, object], pictures: object) -> None:
-        self.shown.append(row["id"])
+    def draw(self, row: dict[str, object], pictures: object, folder: Path) -> list[str]:
+        assert folder.is_dir()
+        return [f"<b>{row['id']} {row['volume_ml']}</b>"]
+
+    def add(self, row: dict[str, object], drawn: Callable[[], list[str]]) -> None:
+        self.shown.append(f"{row['id']} {row.get('status')} {''.join(drawn())}")
 
     def write(self, path: Path, failures: list[tuple[str, str]], overwrite: bool) -> None:
-        path.write_text(f"{self.shown} {[name for name, _ in failures]}")
+        text = f"{self.shown} {[name for name, _ in failures]}"
+        Page("Fake", lead=text, batch_of=str(self.about["name"])).write(path, overwrite)
 
 
-def test_the_report_shows_what_was_done_and_what_failed(tmp_path: Path, head: Image) -> None:
-    """A folder gets a report; an earlier one is kept beside it; one file alone gets none."""
+def _said(path: Path | None) -> str:
+    """The lead of a page."""
+    assert path is not None
+    return unescape(path.read_text().partition('class="lead">')[2].partition("</p>")[0])
+
+
+def test_one_report_shows_what_was_done_and_what_failed(tmp_path: Path, head: Image) -> None:
+    """A second run brings it up to date, with the pictures of the first; one file gets none."""
     good = write_image(head.data, tmp_path / "good.nii.gz", head)
     model = _model()
     model.study.make_report = _FakePage
     out = tmp_path / "out"
     result = model.predict_batch([good, tmp_path / "absent.nii.gz"], out)
+    volume = result.rows[0]["volume_ml"]
     assert result.report == out / "report.html"
-    assert result.report.read_text() == "['good'] ['absent']"
-    again = model.predict_batch([good], out)
-    assert again.report == out / "report-2.html"
-    over = model.predict_batch([good], out, overwrite=True)
-    assert over.report == out / "report.html"
+    assert _said(result.report) == f"['good done <b>good {volume}</b>'] ['absent']"
+    more = write_image(head.data * 2, tmp_path / "more.nii.gz", head)
+    again = model.predict_batch([good, more], out)
+    assert again.report == out / "report.html"
+    shown = [f"'{one} <b>{one.split()[0]} {volume}</b>'" for one in ("good skipped", "more done")]
+    assert _said(again.report) == f"[{', '.join(shown)}] ['absent']"
     assert model.predict_batch([good], out, overwrite=True, report=False).report is None
     assert model.predict_batch([good], tmp_path / "mask.nii.gz").report is None
+    assert sorted(path.name for path in out.glob("*.html")) == ["report.html"]
+
+
+def test_a_report_that_we_did_not_make_stays(tmp_path: Path, head: Image) -> None:
+    """It is said, the results are there, and --overwrite replaces it."""
+    good = write_image(head.data, tmp_path / "good.nii.gz", head)
+    model = _model()
+    model.study.make_report = _FakePage
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("<!doctype html><title>Mine</title>")
+    result = model.predict_batch([good], out)
+    (failure,) = result.failures
+    assert "report.html exists already and is no report of predictions" in failure.message
+    assert not failure.of_sample
+    assert "Mine" in (out / "report.html").read_text()
+    assert model.predict_batch([good], out, overwrite=True).report == out / "report.html"
+
+
+def test_another_model_has_a_page_beside_the_first(tmp_path: Path, head: Image) -> None:
+    """Both stay up to date as long as both have results in the folder."""
+    good = write_image(head.data, tmp_path / "good.nii.gz", head)
+    first, second = _model(), _model()
+    second.predictor.__dict__.update(name="other", outputs={})
+    out = tmp_path / "out"
+    for model in (first, second):
+        model.study.make_report = _FakePage
+    assert first.predict_batch([good], out).report == out / "report.html"
+    assert second.predict_batch([good], out).report == out / "report-other.html"
+    assert first.predict_batch([good], out).report == out / "report.html"
+    assert second.predict_batch([good], out).report == out / "report-other.html"
 
 
 def test_a_report_that_cannot_be_written_costs_no_results(

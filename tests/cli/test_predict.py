@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from encephalon.cli.predict_bids import gather_labels
-from encephalon.io import Image, write_image
+from encephalon.errors import OutputError
+from encephalon.inference.ledger import Ledger
+from encephalon.io import Image, read_image, write_image
 from tests.cli.conftest import Asked, Run
 
 pytestmark = pytest.mark.usefixtures("stand_in")
@@ -88,19 +90,65 @@ def test_dry_run_writes_nothing(run: Run, scan: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "masks").exists()
 
 
-def test_results_that_exist_are_refused_until_overwrite(
+def test_a_finished_sample_is_skipped_and_the_exit_code_is_0(
+    run: Run, scan: Path, tmp_path: Path
+) -> None:
+    """Running again is normal: lines, summary, JSON and plan call it skipped."""
+    mask = tmp_path / "mask.nii.gz"
+    assert run("predict", "any", scan, "-o", mask).code == 0
+    before = mask.stat().st_mtime_ns
+    again = run("predict", "any", scan, "-o", mask)
+    assert (again.code, again.err) == (0, "")
+    assert again.out.startswith("skipped  scan  ")
+    assert "1 in all: 1 skipped\n" in again.out
+    said = json.loads(run("predict", "any", scan, "-o", mask, "--json").out)
+    assert [row["status"] for row in said["rows"]] == ["skipped"]
+    assert run("predict", "any", scan, "-o", mask, "--dry-run").out.endswith("  skipped\n")
+    assert mask.stat().st_mtime_ns == before
+    assert "1 ok" in run("predict", "any", scan, "-o", mask, "--overwrite").out
+    assert mask.stat().st_mtime_ns != before
+
+
+def test_a_file_that_is_not_ours_is_refused_until_overwrite(
     run: Run, scan: Path, tmp_path: Path
 ) -> None:
     """Nothing is replaced in silence; the plan says so before the work does."""
     mask = tmp_path / "mask.nii.gz"
-    assert run("predict", "any", scan, "-o", mask).code == 0
-    before = mask.stat().st_mtime_ns
+    mask.write_bytes(b"mine")
     for words in ((), ("--dry-run",)):
         refused = run("predict", "any", scan, "-o", mask, *words)
         assert refused.code == 1
         assert "--overwrite" in refused.err + refused.out
-    assert mask.stat().st_mtime_ns == before
+    assert mask.read_bytes() == b"mine"
     assert run("predict", "any", scan, "-o", mask, "--overwrite").code == 0
+
+
+def test_what_changed_is_said(run: Run, scan: Path, tmp_path: Path) -> None:
+    """Another input of the same name is done again, and one sentence says why."""
+    out = tmp_path / "masks"
+    assert run("predict", "any", scan, "-o", out).code == 0
+    image = read_image(scan)
+    scan.unlink()
+    write_image(image.data * 2, scan, image)
+    again = run("predict", "any", scan, "-o", out)
+    assert again.code == 0
+    assert "done again, since the input changed" in again.out
+    assert again.err == "warning: 1 sample was done again: the input changed.\n"
+
+
+def test_the_table_is_no_sample(
+    run: Run, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be written is said, and the counts are of samples."""
+
+    def full(_: Ledger) -> None:
+        raise OutputError("predictions.csv could not be written: the disk is full.")
+
+    monkeypatch.setattr(Ledger, "save", full)
+    result = run("predict", "any", scan, "-o", tmp_path / "masks")
+    assert result.code == 1
+    assert "1 in all: 1 ok\n" in result.out
+    assert "error: predictions.csv could not be written" in result.err
 
 
 def test_quiet_says_nothing_of_success(run: Run, scan: Path, tmp_path: Path) -> None:

@@ -117,28 +117,29 @@ def test_an_unexpected_error_is_a_failure_of_its_sample_only(
     assert (tmp_path / "out" / "b_mask.nii.gz").exists()
 
 
-def test_an_output_that_exists_is_kept_and_the_rest_is_done(
+def test_a_file_that_is_not_ours_is_kept_and_the_rest_is_done(
     bright: Any, samples: Samples, tmp_path: Path
 ) -> None:
-    """Without overwrite the old mask and its row stay; with it they are replaced."""
+    """Without overwrite a mask that somebody else made stays; with it, it is replaced."""
     out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_mask.nii.gz").write_bytes(b"mine")
     batch = samples("a", "b")
-    run_batch(bright(), batch[:1], layout(out))
-    before = (out / "a_mask.nii.gz").read_bytes()
-    again = bright(threshold=0.5)
-    result = run_batch(again, batch, layout(out))
-    assert isinstance(result.failures[0].error, OutputExistsError)
-    assert "--overwrite" in result.failures[0].message
-    assert (out / "a_mask.nii.gz").read_bytes() == before
-    assert [row["id"] for row in table(out)] == ["a", "b"]
-    old = float(table(out)[0]["volume_ml"])
-    result = run_batch(again, batch, layout(out), overwrite=True)
+    result = run_batch(bright(), batch, layout(out))
+    (failure,) = result.failures
+    assert isinstance(failure.error, OutputExistsError)
+    assert "a_mask.nii.gz exists already" in failure.message
+    assert "--overwrite" in failure.message
+    assert (out / "a_mask.nii.gz").read_bytes() == b"mine"
+    assert not (out / "a_mask.json").exists()
+    assert [row["id"] for row in table(out)] == ["b"]
+    result = run_batch(bright(), batch, layout(out), overwrite=True)
     assert result.exit_code == 0
-    assert float(table(out)[0]["volume_ml"]) > old
+    assert [row["id"] for row in table(out)] == ["b", "a"]
 
 
 def test_the_row_of_a_quicker_process_stays(bright: Any, samples: Samples, tmp_path: Path) -> None:
-    """Whoever finds its output there only when it writes leaves the other's row alone, too."""
+    """Whoever finds its output there only when it writes leaves it to the other, and says so."""
     out = tmp_path / "out"
     batch = samples("a")
     slow, quick = bright(), bright()
@@ -151,10 +152,12 @@ def test_the_row_of_a_quicker_process_stays(bright: Any, samples: Samples, tmp_p
 
     slow.predict = overtaken
     result = run_batch(slow, batch, layout(out))
-    assert isinstance(result.failures[0].error, OutputExistsError)
+    assert result.exit_code == 0
+    assert [row["status"] for row in result.rows] == ["skipped"]
     (row,) = table(out)
     assert row["mask"] == "a_mask.nii.gz"
     assert row["error"] == ""
+    assert leftovers(out) == []
 
 
 def test_an_empty_mask_is_a_failure_and_is_not_written(
@@ -266,27 +269,16 @@ def test_progress_and_results_are_told_in_order(
 def test_a_report_that_fails_costs_no_result(
     bright: Any, samples: Samples, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error in the report's callback is a warning."""
+    """An error in the report's callback, or in that of who is told, is a warning."""
 
     def broken(*_: object) -> None:
         raise KeyError("no picture")
 
-    result = run_batch(bright(), samples("a"), layout(tmp_path / "out"), on_result=broken)
-    assert result.exit_code == 0
-    assert "missing from the report" in caplog.text
-
-
-def test_rows_alone_are_refused_when_the_table_has_them(
-    bright: Any, samples: Samples, tmp_path: Path
-) -> None:
-    """A predictor without images must not replace the row of an earlier run either."""
-    out, batch = tmp_path / "out", samples("a", "b")
-    assert run_batch(bright(outputs={}), batch[:1], layout(out)).exit_code == 0
-    result = run_batch(bright(outputs={}), batch, layout(out))
-    assert [failure.id for failure in result.failures] == ["a"]
-    assert isinstance(result.failures[0].error, OutputExistsError)
-    assert [row["id"] for row in table(out)] == ["a", "b"]
-    assert run_batch(bright(outputs={}), batch, layout(out), overwrite=True).exit_code == 0
+    out, batch = layout(tmp_path / "out"), samples("a", "b")
+    assert run_batch(bright(), batch[:1], out, on_prediction=broken).exit_code == 0
+    assert "a is missing from the report" in caplog.text
+    assert run_batch(bright(), batch[1:], out, on_result=broken).exit_code == 0
+    assert "b: what became of it could not be told" in caplog.text
 
 
 def test_values_must_not_take_the_name_of_a_column(

@@ -46,7 +46,7 @@ def test_a_table_that_excel_saved_is_gone_on_with(separator: str, tmp_path: Path
     text = path.read_text().replace(",", separator)
     path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
     again = Ledger(path)
-    assert again.has("=1+2", "m")
+    assert again.earlier("=1+2", "m") is not None
     again.add(row("b"))
     assert [cells["id"] for cells in read(path)] == ["'=1+2", "b"]
 
@@ -75,13 +75,13 @@ def test_a_newer_row_replaces_the_older_of_the_same_sample_and_model(tmp_path: P
     path = tmp_path / "p.csv"
     Ledger(path).add(row("a", error="was broken"))
     again = Ledger(path)
-    assert not again.has("a", "m")
+    assert again.earlier("a", "m") is None
     again.add(row("a", volume_ml=3.0, flag=True, nothing=None))
     again.save()
     (only,) = read(path)
     cells = [only[name] for name in ("volume_ml", "flag", "nothing", "error")]
     assert cells == ["3", "true", "", ""]
-    assert Ledger(path).has("a", "m")
+    assert Ledger(path).earlier("a", "m") == only
 
 
 @pytest.mark.parametrize("content", [b"name,age\nx,3\n", b"\xff\xfe\x00", b""])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from encephalon.errors import OutputError, OutputExistsError, UsageError
+from encephalon.errors import OutputError, UsageError
 from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout, choose_layout
 from encephalon.inference.predictor import OutputKind
@@ -92,34 +92,20 @@ def test_images_that_are_on_no_grid_bring_their_own_ending_and_writer(tmp_path: 
     assert choose_layout(tmp_path / "x.ome.tif", [sample()], kinds).file is not None
 
 
-def test_every_clash_is_found_and_told_per_sample(tmp_path: Path) -> None:
-    """Existing images and existing sidecars are both clashes; overwrite allows them."""
-    (tmp_path / "a_mask.nii.gz").touch()
-    (tmp_path / "b_brain.json").touch()
-    batch = [sample("a"), sample("b"), sample("c")]
-    layout = OutputLayout(tmp_path)
-    problems = [plan.problem for plan in layout.plan(batch, KINDS)]
-    assert isinstance(problems[0], OutputExistsError)
-    assert "a_mask.nii.gz" in str(problems[0])
-    assert "b_brain.json" in str(problems[1])
-    assert problems[2] is None
-    assert all(plan.problem is None for plan in layout.plan(batch, KINDS, overwrite=True))
-
-
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:
     """Not even with overwrite, and not through a link."""
     scan = tmp_path / "a_mask.nii.gz"
     scan.touch()
     (tmp_path / "link").symlink_to(tmp_path)
     one = Sample("a", {"image": scan})
-    plan = OutputLayout(tmp_path / "link").plan([one], KINDS, overwrite=True)[0]
+    plan = OutputLayout(tmp_path / "link").plan([one], KINDS)[0]
     assert "is an input" in str(plan.problem)
 
 
 @pytest.mark.parametrize("second", ["a", "A"])
 def test_two_samples_never_share_a_file(second: str, tmp_path: Path) -> None:
     """The second of two equal ids is refused, also where only the case differs."""
-    plans = OutputLayout(tmp_path).plan([sample("a"), sample(second)], KINDS, overwrite=True)
+    plans = OutputLayout(tmp_path).plan([sample("a"), sample(second)], KINDS)
     assert plans[0].problem is None
     assert "ids differ" in str(plans[1].problem)
 

@@ -108,7 +108,7 @@ class Model:
         if companions:
             samples = add_companions(samples, companions, self.columns)
         layout = choose_layout(Path(output), samples, self.predictor.outputs)
-        planned = layout.plan(samples, self.predictor.outputs, overwrite)
+        planned = layout.plan(samples, self.predictor.outputs)
         return Work(samples, layout, planned, overwrite)
 
     def predict_batch(
@@ -137,6 +137,16 @@ class Model:
         )
         return self.run(work, report=report, progress=progress, on_result=on_result)
 
+    def outlook(self, work: Work) -> list[str]:
+        """Of each sample of `plan`: "skipped", "to do", or the sentence on why it cannot be done.
+
+        Inputs are read for what earlier runs left of them, and nothing is predicted or written.
+        """
+        from encephalon.inference.finished import Recall
+
+        recall = Recall.of(self.predictor, work.layout, work.overwrite)
+        return [recall.outlook(one) for one in work.planned]
+
     def run(
         self,
         work: Work,
@@ -148,14 +158,15 @@ class Model:
         """Do what `plan` planned."""
         from encephalon.inference.batch import run_batch
 
-        page = ReportPage(self.study, self.describe(), work.layout, on_result) if report else None
+        page = ReportPage(self.study, self.predictor, work.layout) if report else None
         result = run_batch(
             self.predictor,
             work.samples,
             work.layout,
             overwrite=work.overwrite,
             progress=progress,
-            on_result=on_result if page is None else page.add,
+            on_result=on_result,
+            on_prediction=None if page is None else page.add,
         )
         path = None if page is None else page.write(result, work.overwrite)
         return Predictions(result.rows, result.failures, path)

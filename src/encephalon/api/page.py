@@ -1,65 +1,128 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a batch, as the model's study draws it."""
+"""The report of a batch, as the model's study draws it: one page, brought up to date by each run.
+
+The pictures of each sample are kept in the folder `report` beside the page as soon as there are
+any, so that the page shows what earlier runs and other processes did, and memory does not grow.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import OutputError
+from encephalon.errors import EncephalonError, OutputError
 from encephalon.inference.batch import Failure
+from encephalon.inference.earlier import exists_already
+from encephalon.inference.ledger import MARK, STATUS, read_rows, typed
+from encephalon.io.atomic import make_folder, write_json
+from encephalon.io.temporaries import sweep
+from encephalon.io.text import read_json
+from encephalon.reports.markup import Html
+from encephalon.reports.page import batch_of
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from encephalon.inference.batch import BatchResult, OnResult
+    from encephalon.inference.batch import BatchResult
     from encephalon.inference.outputs import OutputLayout
-    from encephalon.inference.predictor import Prediction
+    from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.tables import Sample
 
 REPORT = "report.html"
+Row = Mapping[str, Any]
+
+_LARGEST = 1 << 28  # bytes of the pictures of one sample
 
 
 class ReportPage:
-    """Collects what the study's report shows while a batch runs; a study may have none."""
+    """Keeps what the study's report shows while a batch runs; a study may have none."""
 
-    def __init__(
-        self,
-        study: ModuleType,
-        about: dict[str, Any],
-        layout: OutputLayout,
-        on_result: OnResult | None,
-    ) -> None:
+    def __init__(self, study: ModuleType, predictor: Predictor, layout: OutputLayout) -> None:
         make = getattr(study, "make_report", None)
-        self._page: Any = make(about) if make is not None and layout.file is None else None
-        self._folder, self._on_result = layout.folder, on_result
-        self._shown: set[str] = set()
+        about = predictor.describe()
+        self._make = partial(make, about) if make is not None and layout.file is None else None
+        self._page: Any = self._make() if self._make else None
+        self._layout, self._model = layout, predictor.name
+        self._pictures = layout.folder / Path(REPORT).stem
 
-    def add(self, sample: Sample, row: dict[str, Any], prediction: Prediction | None) -> None:
-        if self._on_result is not None:
-            self._on_result(sample, row, prediction)
-        if self._page is not None and prediction is not None:
-            self._page.add(row, prediction.pictures)
-            self._shown.add(sample.id)
+    def add(self, sample: Sample, row: dict[str, Any], prediction: Prediction) -> None:
+        """Keep the pictures of one prediction, before anything of it is written."""
+        del sample
+        if self._page is None:
+            return
+        if not self._pictures.is_dir():
+            make_folder(self._pictures)
+        drawn = self._page.draw(row, prediction.pictures, self._pictures)
+        if drawn:
+            kept = {"Id": row["id"], MARK: row.get(MARK), "Pictures": list(drawn)}
+            write_json(self._place(row), kept)
 
     def write(self, result: BatchResult, overwrite: bool) -> Path | None:
         """The page's path, or None: one that cannot be written is one more failure of `result`."""
-        if self._page is None:
+        if self._make is None:
             return None
-        failures = [(one.id, one.message) for one in result.failures if one.id not in self._shown]
-        path = _free(self._folder / REPORT, overwrite)
         try:
-            self._page.write(path, failures, overwrite=overwrite)
+            with self._layout.alone():
+                sweep(self._pictures)
+                return self._write(result, overwrite)
         except OutputError as error:
-            result.failures.append(Failure(REPORT, str(error), error.with_traceback(None)))
+            failure = Failure(REPORT, str(error), error.with_traceback(None), of_sample=False)
+            result.failures.append(failure)
             return None
+
+    def _write(self, result: BatchResult, overwrite: bool) -> Path:
+        earlier = read_rows(self._layout.table) if self._layout.table else []
+        path = self._free({str(row["model"]) for row in earlier}, overwrite)
+        page, failed = self._make(), dict[str, str]()  # type: ignore[misc]
+        for row in _shown([row for row in earlier if row["model"] == self._model], result.rows):
+            if row.get("error") and row.get("quality") != "fail":
+                failed[str(row["id"])] = str(row["error"])
+            else:
+                page.add(row, partial(self._load, row))
+        drawn = {row["id"] for row in result.rows if row.get("quality") == "fail"}
+        told = {one.id: one.message for one in result.failures if one.of_sample}
+        failed |= {name: message for name, message in told.items() if name not in drawn}
+        page.write(path, list(failed.items()), overwrite=True)
+        return path
+
+    def _place(self, row: Row) -> Path:
+        # Ids may be longer than the name of a file, and differ in what a file system does not see.
+        name = sha256(f"{self._model}\n{row['id']}".encode("utf-8", "surrogateescape"))
+        return self._pictures / f"{name.hexdigest()[:16]}.json"
+
+    def _load(self, row: Row) -> list[Html]:
+        """The pictures of a row, if they are of that very result."""
+        try:
+            kept = read_json(self._place(row), _LARGEST)
+            fits = kept[MARK] == (row.get(MARK) or None)
+            return [Html(each) for each in kept["Pictures"]] if fits else []
+        except (EncephalonError, LookupError, TypeError):
+            return []
+
+    def _free(self, models: set[str], overwrite: bool) -> Path:
+        """Where the page goes: beside that of another model whose results are still there.
+
+        Raises OutputExistsError for a page that is none of a batch, unless `overwrite`.
+        """
+        path = self._layout.folder / REPORT
+        owner = batch_of(path)
+        if owner in models - {self._model}:
+            path = path.with_stem(f"{path.stem}-{self._model}")
+            owner = batch_of(path)
+        if owner is None and not overwrite:
+            raise exists_already(path, "exists already and is no report of predictions")
         return path
 
 
-def _free(path: Path, overwrite: bool) -> Path:
-    """`path`, or the first of report-2.html, report-3.html ... where earlier ones must stay."""
-    number, free = 1, path
-    while free.exists() and not overwrite:
-        number += 1
-        free = path.with_stem(f"{path.stem}-{number}")
-    return free
+def _shown(earlier: Sequence[Row], new: Sequence[Row]) -> list[Row]:
+    """The rows of the table, with what became of each in this run, and those it does not have."""
+    rows: dict[str, Row] = {str(row["id"]): typed(row) for row in earlier}
+    for row in new:
+        kept = rows.get(str(row["id"]))
+        # What was tried in vain leaves the result that is there.
+        if kept is None or kept.get("error") or row.get(STATUS) != "failed":
+            rows[str(row["id"])] = row
+    return list(rows.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,10 @@ PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's fr
 
 Advance = Callable[[int, int | None, str], None]
 """Called with how many are done, of how many (None: as before), and the present item."""
+
+# What a terminal or a log takes for more than a letter: controls (a file name may hold an escape
+# sequence or a line break), the line breaks of Unicode, and marks that turn the order of letters.
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _LEVELS = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
 
@@ -47,12 +52,12 @@ class Console:
     def say(self, text: str) -> None:
         """Print a line for people: nothing with --quiet, and nothing with --json."""
         if not (self.quiet or self.as_json):
-            _write(text, sys.stdout)
+            _write(one_line(text), sys.stdout)
 
     def note(self, text: str) -> None:
         """Print a line about the work on standard error, so that a pipe stays clean."""
         if not self.quiet:
-            _write(text, sys.stderr)
+            _write(one_line(text), sys.stderr)
 
     def result(self, data: Any, text: str | Callable[[], str]) -> None:
         """Print what the command was asked for: `data` with --json, `text` otherwise."""
@@ -91,6 +96,7 @@ class _Bar:
 
     def advance(self, done: int, total: int | None = None, item: str = "") -> None:
         with self._lock:
+            item = one_line(item)
             self._done, self._item, self._total = done, item, total or self._total
             if self._shown is not None:
                 progress, task = self._shown
@@ -121,7 +127,7 @@ class _Bar:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.fields[item]}"),
+                TextColumn("{task.fields[item]}", markup=False),
                 console=RichConsole(stderr=True),
                 transient=True,
             )
@@ -139,12 +145,15 @@ class _Handler(logging.Handler):
         text = record.getMessage()
         if record.name == "py.warnings":
             text = text.splitlines()[0]
-        _write(_coloured(_LEVELS.get(record.levelname, ""), "33") + text, sys.stderr)
+        _line(_LEVELS.get(record.levelname, ""), "33", text)
+        if record.exc_info:
+            self.format(record)
+            _write(record.exc_text or "", sys.stderr)
 
 
 def error(sentence: str) -> None:
     """Print an error, always, on standard error."""
-    _write(_coloured("error: ", "31") + sentence, sys.stderr)
+    _line("error: ", "31", sentence)
 
 
 def show_traceback() -> None:
@@ -152,7 +161,7 @@ def show_traceback() -> None:
     if logging.getLogger("encephalon").isEnabledFor(logging.DEBUG):
         import traceback
 
-        traceback.print_exc()
+        _write(traceback.format_exc().rstrip(), sys.stderr)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
@@ -169,16 +178,46 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     return "\n".join(lines)
 
 
+def one_line(text: str) -> str:
+    """The text with whatever a terminal would act on written as JSON and Python write it.
+
+    The indented lines of a list of faults stay lines.
+    """
+    return "\n  ".join(_CONTROLS.sub(_escaped, line) for line in text.split("\n  "))
+
+
+def keep_streams() -> None:
+    """Put nothing in the place of standard streams that the shell has closed.
+
+    Otherwise the next files to be opened get their numbers, and are written to by whatever
+    prints.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _CONTROLS.sub(_escaped, text)
 
 
-def _coloured(text: str, code: str) -> str:
-    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return f"\x1b[{code}m{text}\x1b[0m" if colour and text else text
+def _line(word: str, code: str, text: str) -> None:
+    """A coloured word and a sentence, on standard error."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and word
+    _print((f"\x1b[{code}m{word}\x1b[0m" if colour else word) + one_line(text), sys.stderr)
 
 
 def _write(text: str, stream: TextIO) -> None:
+    """Print text of several lines, none of which a terminal acts on."""
+    _print("\n".join(_CONTROLS.sub(_escaped, line) for line in text.split("\n")), stream)
+
+
+def _print(text: str, stream: TextIO) -> None:
     # A name may hold letters that the terminal lacks, or bytes that are no letters.
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:

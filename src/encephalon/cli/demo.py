@@ -51,7 +51,8 @@ def demo(
     for one in work.planned:
         for kind, path in one.images.items():
             if path.exists():
-                console.say(f"{kind}: {path}\nsidecar: {one.sidecars[kind]}")
+                console.say(f"{kind}: {path}")
+                console.say(f"sidecar: {one.sidecars[kind]}")
     raise typer.Exit(result.exit_code)
 
 

@@ -7,15 +7,20 @@ Only the module of the verb that was asked for is imported, so that help stays q
 from __future__ import annotations
 
 import os
+import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
 from encephalon import __version__
 from encephalon.cli import console
 from encephalon.cli.register import add, settings
-from encephalon.errors import EncephalonError, did_you_mean
+from encephalon.errors import EncephalonError, UsageError, did_you_mean
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
 # Read by libraries when they are first imported. Threads that spin while they wait, and BLAS
@@ -65,14 +70,19 @@ def build(verbs: Sequence[str]) -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0 done, 1 failed, 2 wrong arguments."""
+    """Run the command line and return the exit code: 0 done, 1 failed, 2 wrong arguments.
+
+    Work that Ctrl-C, SIGTERM or SIGHUP stops has failed.
+    """
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     given = list(sys.argv[1:] if arguments is None else arguments)
     verbs = [word.replace("_", "-") for word in given if not word.startswith("-")][:1]
+    console.keep_streams()
     console.Console()  # the log is on standard error from the start, whatever the verb's flags
     try:
-        return _run(given, verbs)
+        with _stopped_by_signals():
+            return _run(given, verbs)
     except BrokenPipeError:
         sys.stdout = None  # or its flush at exit complains again
         return FAILED
@@ -87,7 +97,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM (of a scheduler, a container, `kill`) and SIGHUP do what Ctrl-C does.
+
+    What the caller of this process ignores stays ignored, as SIGHUP below nohup.
+    """
+    process, before = os.getpid(), dict[signal.Signals, Any]()
+
+    def stop(number: int, frame: Any) -> None:
+        del frame
+        if os.getpid() == process:
+            raise KeyboardInterrupt
+        # A worker that was forked ends as it would without us.
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(each) is signal.SIG_DFL:
+                before[each] = signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def _run(given: list[str], verbs: list[str]) -> int:
+    empty = next((word for word in given if re.fullmatch(r"(--[\w-]+=)?", word)), None)
+    if empty is not None:
+        raise UsageError(
+            f"{empty or 'One of the arguments'} is empty, as where a variable is not set: give it "
+            "or leave it out."
+        )
     if verbs == ["predict-bids"]:
         from encephalon.cli.predict_bids import gather_labels
 

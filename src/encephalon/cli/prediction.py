@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_WORDS = {"check": "to check", "fail": "failed"}
+_WORDS = {"check": "to check"}
+_FORESEEN = ("skipped", "to do")
+_ORDER = ("ok", "done", "check", "skipped", "failed")
 
 
 def run(
@@ -42,7 +44,7 @@ def run(
     _log.info("model: %s", _in_words(model.describe()))
     work = model.plan(**batch)
     if dry_run:
-        _say_plan(console, work)
+        _say_plan(console, work, model.outlook(work))
         return
     raise typer.Exit(do(console, model, work, report=report).exit_code)
 
@@ -70,13 +72,20 @@ def _teller(console: Console) -> Any:
     """A line a sample, as soon as it is done."""
 
     def tell(sample: Sample, row: Row, prediction: Prediction | None) -> None:
-        if prediction is None or row.get("error"):
+        del prediction
+        if row.get("error"):
             return  # its sentence comes at the end
         numbers = [f"{value:.1f} {name}" for name, value in _volumes(row)]
-        words = [row.get("quality") or "done", sample.id, _class(row), *numbers, row.get("reasons")]
+        again = f"done again, since {row['again']} changed" if row.get("again") else None
+        words = [_status(row), sample.id, _class(row), *numbers, row.get("reasons"), again]
         console.say("  ".join(str(word) for word in words if word))
 
     return tell
+
+
+def _status(row: Row) -> str:
+    """What became of a sample in a word: skipped, or its quality."""
+    return "skipped" if row.get("status") == "skipped" else str(row.get("quality") or "done")
 
 
 def _class(row: Row) -> str | None:
@@ -95,16 +104,17 @@ def _volumes(row: Row) -> list[tuple[str, float]]:
     return [(name.removesuffix("volume_ml").replace("_", " ") + "mL", v) for name, v in found]
 
 
-def _say_plan(console: Console, work: Work) -> None:
+def _say_plan(console: Console, work: Work, outlook: list[str]) -> None:
     rows: list[dict[str, Any]] = [
         {
             "id": one.sample.id,
             "inputs": {role: str(path) for role, path in one.sample.inputs.items()},
             "outputs": {key: str(path) for key, path in one.images.items()},
-            "problem": str(one.problem or one.sample.fault) or None,
+            "status": words if words.startswith(_FORESEEN) else "failed",
+            "problem": None if words.startswith(_FORESEEN) else words,
             "absent": dict(one.sample.absent),
         }
-        for one in work.planned
+        for one, words in zip(work.planned, outlook, strict=True)
     ]
     shown = [
         {
@@ -112,6 +122,7 @@ def _say_plan(console: Console, work: Work) -> None:
             "input": " ".join(row["inputs"].values()),
             "outputs": row["problem"] or " ".join(row["outputs"].values()),
             **({"absent": " ".join(row["absent"])} if any(one["absent"] for one in rows) else {}),
+            "status": row["status"],
         }
         for row in rows
     ]
@@ -130,11 +141,9 @@ def _say_result(console: Console, model: Model, work: Work, result: Predictions)
         )
     for failure in failures:
         error(failure["message"])
-    counts = Counter(
-        str(row.get("quality") or "done") for row in result.rows if not row.get("error")
-    )
-    parts = [f"{count} {_WORDS.get(word, word)}" for word, count in counts.items()]
-    parts += [f"{len(failures)} failed"] if failures else []
+    counts = Counter(_status(row) for row in result.rows if not row.get("error"))
+    counts["failed"] = sum(one.of_sample for one in result.failures)
+    parts = [f"{counts[word]} {_WORDS.get(word, word)}" for word in _ORDER if counts[word]]
     console.say(f"{len(work.samples)} in all: {', '.join(parts)}")
     classes = Counter(str(row["predicted"]) for row in result.rows if "predicted" in row)
     if classes:

@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import ContentError, OutputError, OutputExistsError
 from encephalon.inference.failures import failure_sentence, without_traceback
-from encephalon.inference.ledger import FIRST, LAST, Ledger
+from encephalon.inference.finished import Recall, Skipped, Todo
+from encephalon.inference.ledger import AGAIN, MARK, RESERVED, STATUS, Ledger
 from encephalon.inference.outputs import OutputLayout, PlannedOutput
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.publish import empty_masks, publish
+from encephalon.inference.publish import empty_masks, images_of, publish
 from encephalon.inference.reading import Loaded, read_ahead
-from encephalon.inference.sidecar import sidecar, sources
+from encephalon.inference.sidecar import FINGERPRINT, sidecar, sources
+from encephalon.io.paths import exists
 
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
@@ -28,23 +32,34 @@ Row = dict[str, Any]
 Progress = Callable[[int, int, str], None]
 """Called after each sample with the number done, the number in all, and the sample's id."""
 OnResult = Callable[["Sample", Row, Prediction | None], None]
-"""Called after each sample with its row and what was predicted; None where it failed before."""
+"""Called after each sample with its row and what was predicted; None where it failed before, and
+where it was skipped (the row's "status" says so)."""
+OnPrediction = Callable[["Sample", Row, Prediction], None]
+"""Called with each prediction and its row before anything of it is written."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that failed: its id, one sentence, and the error (without its traceback)."""
+    """What failed: the id of a sample, one sentence, and the error (without its traceback).
+
+    `of_sample` is False for what is of the whole batch, such as its table.
+    """
 
     id: str
     message: str
     error: BaseException | None = None
+    of_sample: bool = True
 
 
 @dataclass
 class BatchResult:
-    """What became of a batch: one row for each sample that was tried, and what failed."""
+    """What became of a batch: one row for each sample that was tried, and what failed.
+
+    The "status" of a row is "done", "failed" or, of one that an earlier run had finished,
+    "skipped"; "again" says what had changed since an earlier run, where that is why it was done.
+    """
 
     rows: list[Row] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -55,6 +70,14 @@ class BatchResult:
         return 1 if self.failures else 0
 
 
+class _OvertakenError(Exception):
+    """Another process finished the sample in the meantime."""
+
+    def __init__(self, skipped: Skipped) -> None:
+        super().__init__("another process was quicker")
+        self.skipped = skipped
+
+
 def run_batch(
     predictor: Predictor,
     samples: Sequence[Sample],
@@ -63,27 +86,28 @@ def run_batch(
     *,
     progress: Progress | None = None,
     on_result: OnResult | None = None,
+    on_prediction: OnPrediction | None = None,
 ) -> BatchResult:
     """Predict every sample and write its outputs, sidecars and row as `layout` names them.
 
     As many samples are read ahead as the predictor has `readers`, one where it does not say, and
     never more. What its method `check`, if it has one, raises on seeing all samples is the error of
-    the whole batch. A sample that cannot be read, computed or written, whose output exists (unless
-    `overwrite`), whose mask is empty or whose quality is "fail" becomes a `Failure`, and the batch
-    goes on. The table is kept up to date on the way; an interruption leaves whole files only.
-    Raises OutputError when the folder cannot be written to at all, and OutputExistsError when its
+    the whole batch. A sample that an earlier run finished (see `inference.finished`) is skipped,
+    unless `overwrite`; one whose input, model or options changed is done again. A sample that
+    cannot be read, computed or written, whose output exists and is not ours, whose mask is empty or
+    whose quality is "fail" becomes a `Failure`, and the batch goes on. The table is kept up to date
+    on the way; an interruption leaves whole files only, and the next run does the rest. Raises
+    OutputError when the folder cannot be written to at all, and OutputExistsError when its
     predictions.csv is another kind of table.
     """
     check: Callable[[Sequence[Sample]], None] | None = getattr(predictor, "check", None)
     if check is not None:
         check(samples)
-    run = _Run(predictor, layout, overwrite, on_result)
-    planned = run.plan(samples)
+    planned = layout.plan(samples, predictor.outputs)
+    layout.prepare(predictor.describe(), planned)
+    run = _Run(predictor, layout, overwrite, on_result, on_prediction)
     todo = read_ahead(
-        lambda one: predictor.read(one.sample),
-        planned,
-        lambda one: one.problem is not None,
-        getattr(predictor, "readers", 1),
+        run.read, planned, lambda one: one.problem is not None, getattr(predictor, "readers", 1)
     )
     try:
         for one, reading in todo:
@@ -106,6 +130,7 @@ class _Run:
         layout: OutputLayout,
         overwrite: bool,
         on_result: OnResult | None,
+        on_prediction: OnPrediction | None,
     ) -> None:
         self.result = BatchResult()
         self._done = 0
@@ -113,14 +138,20 @@ class _Run:
         self._kinds = dict(predictor.outputs)
         self._description = predictor.describe()
         self._layout = layout
+        self._on_result, self._on_prediction = on_result, on_prediction
+        self._ledger: Ledger | None = None
+        if layout.table:
+            self._ledger = Ledger(layout.table, overwrite=overwrite, images=self._kinds)
         self._overwrite = overwrite
-        self._on_result = on_result
-        layout.prepare(self._description)
-        self._ledger = Ledger(layout.table, overwrite=overwrite) if layout.table else None
+        self._recall = Recall(predictor, layout, self._ledger, overwrite)
 
-    def plan(self, samples: Sequence[Sample]) -> list[PlannedOutput]:
-        planned = self._layout.plan(samples, self._kinds, self._overwrite)
-        return planned if self._kinds else [self._row_clash(one) for one in planned]
+    def read(self, planned: PlannedOutput) -> Skipped | tuple[Todo, Any]:
+        """What the predictor reads of a sample, unless there is nothing to do."""
+        planned.sample.require_faultless()
+        found = self._recall.look(planned)
+        if isinstance(found, Skipped):
+            return found
+        return found, self._predictor.read(planned.sample)
 
     def one(self, planned: PlannedOutput, reading: Future[Loaded] | None) -> int:
         """Finish one sample and return how many are done.
@@ -128,46 +159,51 @@ class _Run:
         All that is large is local here, so that it is gone when this ends.
         """
         self._done += 1
-        sample = planned.sample
-        row: Row = {"id": sample.id, "model": self._predictor.name}
-        row["source"] = "; ".join(sources(sample))
-        if reading is None:
-            # Not a row of this run: the table may hold the one of the result that exists.
-            self._fail(planned, {}, planned.problem or RuntimeError("it was not read"))
-            return self._done
+        row: Row = {"id": planned.sample.id, "model": self._predictor.name}
+        row["source"] = "; ".join(sources(planned.sample))
         prediction: Prediction | None = None
+        written = False
         try:
+            if reading is None:
+                raise planned.problem or RuntimeError("it was not read")
             loaded = reading.result()
-            prediction, seconds = self._predict(loaded, row)
-            self._write(planned, prediction, row, seconds)
-        except OutputExistsError as error:
-            # Another process was quicker, and the table holds its row.
-            self._fail(planned, {}, error)
+            if isinstance(loaded.content, Skipped):
+                raise _OvertakenError(loaded.content)
+            todo, content = loaded.content
+            prediction, seconds = self._predict(content, loaded.seconds, row)
+            self._write(planned, prediction, row, todo, seconds)
+            written = True
+        except _OvertakenError as overtaken:
+            self._skip(planned, overtaken.skipped)
             return self._done
         except Exception as error:  # noqa: BLE001  whatever one sample does, the rest must be done
             self._fail(planned, row, error)
-        self._keep(row)
-        self._tell(sample, row, prediction)
+            if reading is None or isinstance(error, OutputExistsError):
+                return self._done  # the table may hold the row of the result that exists
+        self._keep(planned, row, written)
+        self._tell(planned.sample, row, prediction)
         return self._done
 
     def close(self) -> None:
         """Write the table a last time. A table that cannot be written is one more failure."""
+        reasons = Counter(row[AGAIN] for row in self.result.rows if row.get(AGAIN))
+        for reason, count in reasons.items():
+            noun = "sample was" if count == 1 else "samples were"
+            logger.warning("%d %s done again: %s changed.", count, noun, reason)
         try:
             if self._ledger is not None:
                 self._ledger.save()
         except OutputError as error:
-            self.result.failures.append(
-                Failure("predictions.csv", str(error), without_traceback(error))
-            )
+            failure = Failure("predictions.csv", str(error), without_traceback(error), False)
+            self.result.failures.append(failure)
 
-    def _predict(self, loaded: Loaded, row: Row) -> tuple[Prediction, float]:
+    def _predict(self, content: Any, read_for: float, row: Row) -> tuple[Prediction, float]:
         begun = time.perf_counter()
-        prediction = self._predictor.predict(loaded.content)
-        seconds = loaded.seconds + time.perf_counter() - begun
-        reserved = {*FIRST, *LAST, *self._kinds} & set(prediction.values)
+        prediction = self._predictor.predict(content)
+        seconds = read_for + time.perf_counter() - begun
+        reserved = {*RESERVED, *self._kinds} & set(prediction.values)
         if reserved:
-            message = f"The predictor's values must not be named {sorted(reserved)}."
-            raise ValueError(message)
+            raise ValueError(f"The predictor's values must not be named {sorted(reserved)}.")
         row |= prediction.values
         row["seconds"] = round(seconds, 3)
         if prediction.quality is not None:
@@ -176,63 +212,85 @@ class _Run:
         return prediction, seconds
 
     def _write(
-        self, planned: PlannedOutput, prediction: Prediction, row: Row, seconds: float
+        self, planned: PlannedOutput, prediction: Prediction, row: Row, todo: Todo, seconds: float
     ) -> None:
         empty = empty_masks(prediction)
         if empty:
             row["quality"] = "fail"
-            why = row.get("reasons") or f"the {empty[0]} is empty"
-            message = f"{row['source']}: nothing was found and nothing written ({why})."
-            raise ContentError(message)
-        records = {
-            key: sidecar(planned.sample, kind, prediction, self._description, seconds)
-            for key, kind in self._kinds.items()
-        }
-        paths = publish(planned, prediction, records, self._overwrite)
+        paths = {} if empty else images_of(planned, prediction)
         row |= {key: self._layout.relative(path) for key, path in paths.items()}
+        row[MARK] = str(todo.fingerprint) if todo.fingerprint else None
+        self._show(planned.sample, row, prediction)
+        if empty:
+            why = row.get("reasons") or f"the {empty[0]} is empty"
+            raise ContentError(f"{row['source']}: nothing was found and nothing written ({why}).")
+        if paths:
+            records = {
+                key: {
+                    **sidecar(planned.sample, kind, prediction, self._description, seconds),
+                    FINGERPRINT: row[MARK],
+                }
+                for key, kind in self._kinds.items()
+            }
+            may_replace = partial(self._may_replace, planned, todo)
+            publish(planned, prediction, records, may_replace, self._layout.alone)
+        row |= {STATUS: "done", **({AGAIN: todo.again} if todo.again else {})}
         if row.get("quality") == "fail":
             where = next(iter(paths.values()), None)
             advice = f"look at {where} before using it" if where else "no image was written"
             message = f"{row['source']}: the quality check failed ({row['reasons']}); {advice}."
-            row["error"] = message
+            row |= {STATUS: "failed", "error": message}
             self.result.failures.append(Failure(planned.sample.id, message))
+
+    def _may_replace(self, planned: PlannedOutput, todo: Todo, made: Mapping[str, str]) -> bool:
+        """Whether files of ours stand there that may go; raises what forbids it."""
+        found = self._recall.look_again(planned, todo.fingerprint, made)
+        if isinstance(found, Skipped):
+            raise _OvertakenError(found)
+        return found.replace
+
+    def _skip(self, planned: PlannedOutput, skipped: Skipped) -> None:
+        row = skipped.row
+        self._keep(planned, row, written=not skipped.in_table)
+        self._tell(planned.sample, row, None)
 
     def _fail(self, planned: PlannedOutput, row: Row, error: BaseException) -> None:
         message = failure_sentence(planned.sample, error)
-        stale = [path for path in planned.images.values() if path.exists()]
-        if stale and planned.problem is None:
+        stale = [path for path in planned.images.values() if exists(path)]
+        if stale and not isinstance(error, OutputExistsError) and planned.problem is None:
             message += f" (The earlier {stale[0]} was left as it was.)"
-        row["error"] = message
+        for key in self._kinds:
+            row.pop(key, None)
+        row |= {STATUS: "failed", "error": message}
         logger.debug("%s failed", planned.sample.id, exc_info=error)
         self.result.failures.append(Failure(planned.sample.id, message, without_traceback(error)))
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, planned: PlannedOutput, row: Row, written: bool) -> None:
         self.result.rows.append(row)
-        if self._ledger is not None:
-            try:
-                self._ledger.add(row)
-            except OutputError as error:
-                # Tried again after the next sample, and at the end, where it counts as a failure.
-                logger.warning("%s", error)
+        known = self._ledger.earlier(planned.sample.id, row["model"]) if self._ledger else None
+        # What failed is no reason to lose the row of the result that is there.
+        if self._ledger is None or (known and not written and not self._overwrite):
+            return
+        try:
+            self._ledger.add(row)
+        except OutputError as error:
+            # Tried again after the next sample, and at the end, where it counts as a failure.
+            logger.warning("%s", error)
+
+    def _show(self, sample: Sample, row: Row, prediction: Prediction) -> None:
+        if self._on_prediction is None:
+            return
+        try:
+            self._on_prediction(sample, row, prediction)
+        except Exception as error:  # a report must not cost the results
+            logger.warning("%s is missing from the report: %s", sample.id, error)
+            logger.debug("the report failed", exc_info=error)
 
     def _tell(self, sample: Sample, row: Row, prediction: Prediction | None) -> None:
         if self._on_result is None:
             return
         try:
             self._on_result(sample, row, prediction)
-        except Exception as error:  # a report must not cost the results
-            logger.warning("%s is missing from the report: %s", sample.id, error)
-            logger.debug("the report failed", exc_info=error)
-
-    def _row_clash(self, planned: PlannedOutput) -> PlannedOutput:
-        """Without images, what must not be replaced is the row."""
-        ledger, sample = self._ledger, planned.sample
-        if planned.problem or self._overwrite or ledger is None:
-            return planned
-        if not ledger.has(sample.id, self._predictor.name):
-            return planned
-        message = (
-            f"{self._layout.table} has a row of {sample.id!r} already: choose another folder, or "
-            "replace it with --overwrite."
-        )
-        return replace(planned, problem=OutputExistsError(message))
+        except Exception as error:  # who is told must not cost the results
+            logger.warning("%s: what became of it could not be told: %s", sample.id, error)
+            logger.debug("telling failed", exc_info=error)

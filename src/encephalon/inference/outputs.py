@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import OutputError, OutputExistsError, UsageError
+from encephalon.errors import OutputError, UsageError
 from encephalon.inference.predictor import OutputKind
 from encephalon.inference.sidecar import generated_by, model_facts
-from encephalon.io.atomic import prove_writable
-from encephalon.io.paths import expanded
+from encephalon.io.atomic import locked, prove_writable
+from encephalon.io.paths import exists, expanded
+from encephalon.io.temporaries import sweep
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -36,7 +38,7 @@ class PlannedOutput:
 
     images    final path of each image, by its key
     sidecars  final path of the JSON beside each: `x_mask.nii.gz` has `x_mask.json`
-    problem   what forbids the work: a file that exists, an id that cannot name a file
+    problem   what forbids the work, such as an id that cannot name a file
     """
 
     sample: Sample
@@ -66,32 +68,45 @@ class OutputLayout:
         self,
         samples: Sequence[Sample],
         kinds: Mapping[str, OutputKind],
-        overwrite: bool = False,
     ) -> list[PlannedOutput]:
         """Return the files of each sample; what clashes has its `problem` set, nothing is raised.
 
-        A problem is an output that exists (unless `overwrite`), one that is an input of any
-        sample, one that another sample of the batch already has, or an id that cannot name a file.
+        A problem is an output that is an input of any sample, one that another sample of the batch
+        already has, or an id that cannot name a file. What stands there already is looked at when
+        the sample is read, see `inference.finished`.
         """
         inputs = {_real(path) for sample in samples for path in sample.inputs.values()}
-        taken: dict[str, int] = {}
+        taken: dict[str, Sample] = {}
         planned = []
-        for number, sample in enumerate(samples):
+        for sample in samples:
             problem = _bad_id(sample.id)
             images = {} if problem else self._paths(sample, kinds)
             sidecars = {key: _sidecar(path, kinds) for key, path in images.items()}
             for path in (*images.values(), *sidecars.values()):
-                problem = problem or _clash(path, number, inputs, taken, overwrite)
+                problem = problem or _clash(path, sample, inputs, taken)
             planned.append(PlannedOutput(sample, images, sidecars, problem))
         return planned
 
-    def prepare(self, description: Mapping[str, Any] | None = None) -> None:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from naming files or writing the table and the report meanwhile."""
+        with locked(self.folder / f".{self.table.name}") if self.table else nullcontext():
+            yield
+
+    def prepare(
+        self,
+        description: Mapping[str, Any] | None = None,
+        planned: Sequence[PlannedOutput] = (),
+    ) -> None:
         """Make the folder and prove that it can be written to; raises OutputError if not.
 
-        A BIDS layout also gets its dataset_description.json, which names what `description` (see
+        What killed processes left half written in the folders of `planned` is swept. A BIDS layout
+        also gets its dataset_description.json, which names what `description` (see
         `Predictor.describe`) says of the model.
         """
         prove_writable(self.folder)
+        for folder in {path.parent for one in planned for path in one.images.values()}:
+            sweep(folder)
         if self.bids:
             from encephalon.io.derivatives import write_dataset_description
 
@@ -122,9 +137,10 @@ def choose_layout(
     A name that ends as an image does is the file of a single sample's main image; one that ends
     in .csv is the table of a predictor without images; everything else is a folder, in BIDS order
     when every sample comes from a BIDS dataset. Raises UsageError for a file name with several
-    samples, with an ending that cannot be written, or where a file stands in the folder's place.
+    samples, with an ending that cannot be written, or where a file stands in the folder's place,
+    and OutputError for derivatives inside of their raw dataset.
     """
-    path = expanded(output)
+    path = _full_path(output)
     if not path.is_dir():
         if not kinds and path.suffix.lower() == ".csv":
             return OutputLayout(path.parent, table=path)
@@ -134,8 +150,34 @@ def choose_layout(
             raise UsageError(_not_writable(path, kinds))
     bids = bool(samples) and all(sample.bids is not None for sample in samples)
     roots = {sample.bids.root for sample in samples if sample.bids is not None}
+    for root in roots if bids else ():
+        _refuse_within(path, root)
     raw = roots.pop() if len(roots) == 1 else None
     return OutputLayout(path, bids=bids, raw=raw, table=path / TABLE)
+
+
+def _full_path(output: str | Path) -> Path:
+    if not str(output):
+        raise UsageError("The output is empty: give a folder, or a name for the image.")
+    path = expanded(output)
+    if path.parts[:1] and path.parts[0].startswith("~") and not exists(path.parts[0]):
+        raise UsageError(
+            f"The output {output}: that home folder is not known; write the path in full."
+        )
+    return path
+
+
+def _refuse_within(path: Path, dataset: Path) -> None:
+    """Derivatives go beside a dataset or into its folder `derivatives`, and nowhere else."""
+    try:
+        first, *_ = _real(path).relative_to(_real(dataset)).parts
+    except ValueError:  # it lies outside, or is the dataset itself, which `prepare` looks at
+        return
+    if first != "derivatives":
+        raise OutputError(
+            f"{path} is inside the BIDS dataset {dataset}: choose a folder outside of it, or "
+            f"{dataset / 'derivatives'}."
+        )
 
 
 def _single_file(
@@ -208,27 +250,36 @@ def _beside(file: Path, kinds: Mapping[str, OutputKind]) -> dict[str, Path]:
 def _bad_id(name: str) -> OutputError | None:
     if name and Path(name).name == name and name not in {".", ".."} and "\0" not in name:
         return None
-    message = f"The id {name!r} cannot be part of a file name: change it in the table."
-    return OutputError(message)
+    return OutputError(f"The id {name!r} cannot be part of a file name: change it in the table.")
 
 
 def _clash(
-    path: Path, number: int, inputs: set[Path], taken: dict[str, int], overwrite: bool
+    path: Path, sample: Sample, inputs: set[Path], taken: dict[str, Sample]
 ) -> OutputError | None:
-    """Return what is wrong with writing `path`, and note that sample `number` will."""
+    """Return what is wrong with writing `path`, and note that `sample` will."""
     if _real(path) in inputs:
-        message = f"{path} is an input and would be replaced: choose another folder or name."
-        return OutputError(message)
+        return OutputError(
+            f"{path} is an input and would be replaced: choose another folder or name."
+        )
     # Some file systems take Scan and scan for the same name.
-    owner = taken.setdefault(str(path).casefold(), number)
-    if owner != number:
-        message = f"{path} would be written for two samples of the batch: make their ids differ."
-        return OutputError(message)
-    if not overwrite and os.path.lexists(path):
-        message = f"{path} exists already: choose another folder, or replace it with --overwrite."
-        return OutputExistsError(message)
-    return None
+    owner = taken.setdefault(str(path).casefold(), sample)
+    if owner is sample:
+        return None
+    if sample.bids is None:
+        return OutputError(
+            f"{path} would be written for two samples of the batch, {owner.id!r} and "
+            f"{sample.id!r}: make their ids differ."
+        )
+    one, other = ("; ".join(map(str, each.inputs.values())) for each in (owner, sample))
+    return OutputError(
+        f"{other}: its result would be {path}, which is that of {one}, since their names differ in "
+        "nothing that the name of a derivative keeps: give this file by itself, with another "
+        "output folder."
+    )
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a NUL byte: it is no file, and fails alone when it is read
+        return path

@@ -4,16 +4,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from encephalon.inference.outputs import PlannedOutput
 from encephalon.inference.predictor import OutputImage, Prediction
-from encephalon.io.atomic import atomic_path, json_text, refuse_existing
+from encephalon.inference.sidecar import BYTES
+from encephalon.io.atomic import (
+    explained,
+    flush,
+    flush_folder,
+    json_text,
+    make_folder,
+    put,
+    sha256,
+)
+from encephalon.io.temporaries import temporary_beside
 
-__all__ = ["empty_masks", "publish"]
+__all__ = ["empty_masks", "images_of", "publish"]
+
+Pair = tuple[Path, Path]
+"""A finished file under its temporary name, and its final place."""
 
 
 def empty_masks(prediction: Prediction) -> list[str]:
@@ -24,35 +37,78 @@ def empty_masks(prediction: Prediction) -> list[str]:
     return [key for key, image in prediction.images.items() if image.is_empty_mask]
 
 
+def images_of(planned: PlannedOutput, prediction: Prediction) -> dict[str, Path]:
+    """Where the images that a prediction says to save go.
+
+    Raises ValueError for one that the predictor had not announced.
+    """
+    keys = [key for key, image in prediction.images.items() if image.save]
+    for key in keys:
+        if key not in planned.images:
+            raise ValueError(f"The predictor made an image {key!r} that its `outputs` do not name.")
+    return {key: planned.images[key] for key in keys}
+
+
 def publish(
     planned: PlannedOutput,
     prediction: Prediction,
     records: Mapping[str, Mapping[str, Any]],
-    overwrite: bool = False,
-) -> dict[str, Path]:
-    """Write the images that `prediction` says to save, each with its JSON; return their paths.
+    may_replace: Callable[[Mapping[str, str]], bool],
+    alone: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Write the images that `prediction` says to save, each with its JSON.
 
-    `records` is what each JSON says, by the key of its image.
+    `records` is what each JSON says, by the key of its image. Everything is written beside its
+    final place first and gets its name at the end, while `alone` keeps other processes away; then
+    `may_replace`, called with the sha256 of each image, says whether what stands there by now may
+    be replaced, or raises what forbids it.
 
-    Everything is written beside its final place first and renamed at the end, so that an error,
-    a full disk or Ctrl-C leaves nothing of the sample. Raises OutputExistsError for a file that
-    has appeared since the plan was made, OutputError for everything else that forbids writing, and
-    ValueError for an image that the predictor had not announced.
+    An error, a full disk or Ctrl-C leaves nothing of the sample. The JSON files come first and the
+    images, when old ones are gone, last: whatever is killed in between leaves no image beside
+    a JSON of another. Raises OutputError for what forbids writing.
     """
-    images = {key: image for key, image in prediction.images.items() if image.save}
-    for key in images:
-        if key not in planned.images:
-            message = f"The predictor made an image {key!r} that its `outputs` do not name."
-            raise ValueError(message)
-        refuse_existing(planned.images[key], overwrite)
-        refuse_existing(planned.sidecars[key], overwrite)
     with ExitStack() as stack:
-        for key, image in images.items():
-            write = _writer(image, planned.images[key])
-            write(stack.enter_context(atomic_path(planned.images[key], overwrite)))
-            sidecar = stack.enter_context(atomic_path(planned.sidecars[key], overwrite))
-            sidecar.write_text(json_text(records[key]), "utf-8", "backslashreplace", "\n")
-    return {key: planned.images[key] for key in images}
+        images, sidecars, made = list[Pair](), list[Pair](), dict[str, str]()
+        for key, final in images_of(planned, prediction).items():
+            write = _writer(prediction.images[key], final)
+            images.append(_written(stack, final, write))
+            made[key] = sha256(images[-1][0])
+            text = partial(_write_text, json_text({**records[key], BYTES: made[key]}))
+            sidecars.append(_written(stack, planned.sidecars[key], text))
+        with alone():
+            _put_all(sidecars, images, replace=may_replace(made))
+        for folder in {final.parent for _, final in images}:
+            flush_folder(folder)
+
+
+def _written(stack: ExitStack, final: Path, write: Callable[[Path], None]) -> Pair:
+    with explained(final):
+        make_folder(final.parent)
+        temporary = stack.enter_context(temporary_beside(final))
+        write(temporary)
+        flush(temporary)
+    return temporary, final
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, "utf-8", "backslashreplace", "\n")
+
+
+def _put_all(sidecars: list[Pair], images: list[Pair], *, replace: bool) -> None:
+    placed: list[Path] = []
+    try:
+        for _, final in images if replace else ():
+            with explained(final):
+                final.unlink(missing_ok=True)
+        for temporary, final in [*sidecars, *images]:
+            with explained(final):
+                put(temporary, final, replace)
+            placed.append(final)
+    except BaseException:
+        for final in placed:
+            with suppress(OSError):
+                final.unlink(missing_ok=True)
+        raise
 
 
 def _writer(image: OutputImage, final: Path) -> Callable[[Path], None]:
@@ -61,6 +117,7 @@ def _writer(image: OutputImage, final: Path) -> Callable[[Path], None]:
     if image.writer is not None:
         return partial(image.writer, image.data)
     if image.like is None:
-        message = "An output image needs `like`, the input whose grid it has, or a `writer`."
-        raise ValueError(message)
+        raise ValueError(
+            "An output image needs `like`, the input whose grid it has, or a `writer`."
+        )
     return image_writer(image.data, final, image.like)

@@ -13,7 +13,11 @@ from encephalon.inference.predictor import OutputKind, Prediction
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
-__all__ = ["generated_by", "model_facts", "sidecar", "sources"]
+__all__ = ["BYTES", "FINGERPRINT", "MAKER", "generated_by", "model_facts", "sidecar", "sources"]
+
+MAKER = "Encephalon"
+FINGERPRINT, BYTES = "Fingerprint", "Sha256"
+"""What the result hangs on, and the sha256 of the image: by these a later run knows its own."""
 
 # What BIDS calls the content of these suffixes ("Type" of derived masks).
 _TYPES = {"brain": "Brain", "meningioma": "Lesion"}
@@ -74,7 +78,7 @@ def generated_by() -> list[dict[str, Any]]:
 
     return [
         {
-            "Name": "Encephalon",
+            "Name": MAKER,
             "Version": __version__,
             "Description": f"Python {platform.python_version()}",
             "CodeURL": f"pkg:generic/encephalon@{__version__}",

@@ -75,9 +75,9 @@ def atomic_path(final: str | Path, overwrite: bool = True) -> Iterator[Path]:
         make_folder(final.parent)
         with temporary_beside(final) as temporary:
             yield temporary
-            _flush(temporary)
-            _put(temporary, final, overwrite)
-            _flush_folder(final.parent)
+            flush(temporary)
+            put(temporary, final, overwrite)
+            flush_folder(final.parent)
 
 
 @contextmanager
@@ -96,9 +96,9 @@ def atomic_folder(final: str | Path, overwrite: bool = False) -> Iterator[Path]:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
-                    _flush(file)
+                    flush(file)
             _swap(temporary, final)
-            _flush_folder(final.parent)
+            flush_folder(final.parent)
 
 
 def write_bytes(path: str | Path, content: bytes | bytearray | memoryview) -> Path:
@@ -175,15 +175,8 @@ def prove_writable(folder: str | Path) -> Path:
         return folder
 
 
-def _concerns_other(error: OSError, path: Path) -> bool:
-    """Whether the error names a file that is neither `path`, beside it, nor on the way to it."""
-    if not isinstance(error.filename, str | os.PathLike):
-        return False
-    named = Path(error.filename)
-    return path.parent not in named.parents and named not in (path, *path.parents)
-
-
-def _put(temporary: Path, final: Path, overwrite: bool) -> None:
+def put(temporary: Path, final: Path, overwrite: bool) -> None:
+    """Give a finished file its final name; without `overwrite` raises OutputExistsError."""
     if not overwrite:
         # Unlike a renamed file, a link never takes the place of another. Not every file system has
         # links; without them a moment remains in which two processes can miss each other.
@@ -192,6 +185,30 @@ def _put(temporary: Path, final: Path, overwrite: bool) -> None:
             return
         refuse_existing(final)
     temporary.replace(final)
+
+
+def flush(file: Path) -> None:
+    """Wait until the bytes of a file are on the disk, so that no name is given to fewer."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_folder(folder: Path) -> None:
+    """The same for the names in a folder."""
+    # Some network file systems refuse to sync a folder; the rename itself is still atomic.
+    with suppress(OSError):
+        flush(folder)
+
+
+def _concerns_other(error: OSError, path: Path) -> bool:
+    """Whether the error names a file that is neither `path`, beside it, nor on the way to it."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return False
+    named = Path(error.filename)
+    return path.parent not in named.parents and named not in (path, *path.parents)
 
 
 def _swap(temporary: Path, final: Path) -> None:
@@ -210,20 +227,6 @@ def _swap(temporary: Path, final: Path) -> None:
         aside.rename(temporary)
     else:
         aside.unlink(missing_ok=True)
-
-
-def _flush(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_folder(folder: Path) -> None:
-    # Some network file systems refuse to sync a folder; the rename itself is still atomic.
-    with suppress(OSError):
-        _flush(folder)
 
 
 def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:

@@ -19,6 +19,8 @@ from encephalon.reports.blocks import (
     matrix,
     note,
     paragraph,
+    skipped,
+    status_badge,
     table,
     tiles,
 )
@@ -66,6 +68,8 @@ __all__ = [
     "paragraph",
     "point_chart",
     "scatter_chart",
+    "skipped",
+    "status_badge",
     "table",
     "tag",
     "three_planes",

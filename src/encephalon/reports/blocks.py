@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from encephalon.reports.markup import Html, number, tag, text
+from encephalon.reports.markup import Html, join, number, tag, text
 from encephalon.reports.pictures import Picture
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "matrix",
     "note",
     "paragraph",
+    "skipped",
+    "status_badge",
     "table",
     "tiles",
 ]
@@ -40,6 +42,21 @@ class Tile:
     label: str
     detail: str | None = None
     status: str | None = None
+
+
+def skipped(rows: Sequence[Mapping[str, Any]]) -> list[Tile]:
+    """How many samples of a batch an earlier run had finished; nothing where there are none."""
+    count = sum(row.get("status") == "skipped" for row in rows)
+    return [Tile(count, "skipped", "done before")] if count else []
+
+
+def status_badge(row: Mapping[str, Any]) -> Html | None:
+    """The quality of a row of a batch, and whether it was skipped this time."""
+    quality = str(row.get("quality") or "")
+    words = "skipped" if row.get("status") == "skipped" else None
+    if not quality:
+        return text(words) if words else None
+    return join(badge(quality), f" {words}" if words else None)
 
 
 def tiles(entries: Sequence[Tile]) -> Html:

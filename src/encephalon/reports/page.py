@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html import unescape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from encephalon import __version__
+from encephalon.errors import EncephalonError
 from encephalon.io.atomic import refuse_existing, write_text
+from encephalon.io.files import opened
 from encephalon.reports.layers import Colour
 from encephalon.reports.markup import Html, join, tag, text
 
-__all__ = ["Legend", "Page"]
+__all__ = ["Legend", "Page", "batch_of"]
+
+# Name of the mark that says of which model's predictions a page is; it is in the first bytes.
+_OF_BATCH, _HEAD = "encephalon-batch", 4096
 
 # The browser itself is told to refuse everything that is not in the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -35,7 +43,8 @@ class Legend:
 class Page:
     """A report under construction: add blocks, then write it.
 
-    `kicker` is the small line above the title, `lead` the sentence below it.
+    `kicker` is the small line above the title, `lead` the sentence below it, and `batch_of` the
+    model whose predictions it shows, if that is what it is: such a page is brought up to date.
     """
 
     title: str
@@ -43,6 +52,7 @@ class Page:
     lead: str | None = None
     legend: Sequence[Legend] = ()
     blocks: list[Html] = field(default_factory=list)
+    batch_of: str | None = None
 
     def add(self, *blocks: Html) -> Page:
         """Append blocks and return the page."""
@@ -62,6 +72,7 @@ class Page:
             tag("meta", name="color-scheme", content="light dark"),
             tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
             tag("meta", name="generator", content=f"Encephalon {__version__}"),
+            None if self.batch_of is None else tag("meta", name=_OF_BATCH, content=self.batch_of),
             tag("title", self.title),
             tag("style", Html(self._style())),
         )
@@ -109,3 +120,16 @@ class Page:
             unchecked = f"body:has(#show-{entry.layer}:not(:checked))"
             rules.append(f"{unchecked} .layer-{entry.layer} {{ visibility: hidden; }}")
         return "\n".join(rules)
+
+
+def batch_of(path: str | Path) -> str | None:
+    """The model whose predictions the page shows, "" for no page, None for what is no such page."""
+    if not os.path.lexists(path):
+        return ""
+    try:
+        with opened(path) as stream:
+            start = stream.read(_HEAD).decode("utf-8", "replace")
+    except EncephalonError:
+        return None
+    found = re.search(rf'<meta name="{_OF_BATCH}" content="([^"]*)">', start)
+    return unescape(found[1]) if found else None

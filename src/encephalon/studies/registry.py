@@ -38,7 +38,8 @@ class Study(Protocol):
     check_samples(table) -> table           where it checks tables otherwise than `tables.checked`
     total_steps(recipe) -> int              where a run trains more than one network
     explain(model, samples, output, ...)    see `api.explain`
-    make_report(description) -> page        with add(row, pictures) and write(path, failures)
+    make_report(description) -> page        with draw(row, pictures, folder) -> markup to keep,
+                                            add(row, what reads it), write(path, failures)
     KIND                                    "volume" (the default) or "picture"
     """
 

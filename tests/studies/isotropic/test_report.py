@@ -58,11 +58,19 @@ def row(name: str, shown: ScanPictures, **more: Any) -> dict[str, Any]:
     return {**cells, **values(shown.evidence), **told, **files, **more}
 
 
+def drawn(report: BatchReport, folder: Path, name: str, shown: ScanPictures, **more: Any) -> None:
+    """Draw a scan into `folder`/report and add it to the page, as a batch does."""
+    one = row(name, shown, **more)
+    (folder / "report").mkdir(exist_ok=True)
+    kept = report.draw(one, shown, folder / "report")
+    report.add(one, lambda: kept)
+
+
 def test_every_scan_has_a_page_of_its_own(tmp_path: Path) -> None:
     """Beside the page of the batch, which links to it; strange ids are quoted."""
     report, shown = BatchReport(ABOUT), scan()
     for name in ("a", "b 1#"):
-        report.add(row(name, shown), shown)
+        drawn(report, tmp_path, name, shown)
     path = report.write(tmp_path / "report.html")
     assert sorted(each.name for each in (tmp_path / "report").iterdir()) == ["a.html", "b 1#.html"]
     links = re.findall(r'href="([^"]+)"', path.read_text(encoding="utf-8"))
@@ -72,7 +80,7 @@ def test_every_scan_has_a_page_of_its_own(tmp_path: Path) -> None:
 def test_a_page_holds_everything_it_needs(tmp_path: Path) -> None:
     """No page loads anything, and each is small."""
     report, shown = BatchReport(ABOUT), scan()
-    report.add(row("a", shown), shown)
+    drawn(report, tmp_path, "a", shown)
     report.write(tmp_path / "report.html")
     for path in tmp_path.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
@@ -123,15 +131,16 @@ def test_a_scan_without_t1w_says_so() -> None:
     assert "show-edges" not in page
 
 
-def test_what_to_look_at_comes_first() -> None:
+def test_what_to_look_at_comes_first(tmp_path: Path) -> None:
     """Doubtful scans stand before the others, and failures before all."""
     report, good, doubtful = BatchReport(ABOUT), scan(), scan(trusted=False)
-    report.add(row("fine", good), good)
-    report.add(row("odd", doubtful), doubtful)
+    drawn(report, tmp_path, "fine", good)
+    drawn(report, tmp_path, "odd", doubtful, status="skipped")
     page = report.render([("gone", "gone.nii.gz: the file is truncated.")])
     assert page.index(">gone</h3>") < page.index(">odd</h3>") < page.index(">fine</h3>")
     assert "the file is truncated." in page
     assert "3 scans, isotropic 1.0.0." in page
+    assert page.count("skipped") == 2  # among the counts, and in the row of the scan
 
 
 def test_rows_without_pictures_have_no_page(tmp_path: Path) -> None:
@@ -146,39 +155,32 @@ def test_rows_without_pictures_have_no_page(tmp_path: Path) -> None:
 
 
 def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
-    """Neither the page of the batch nor that of a scan, and then none is written."""
+    """Neither an earlier page of a batch, nor what stands in the place of that of a scan."""
     report, shown = BatchReport(ABOUT), scan()
-    report.add(row("a", shown), shown)
     earlier = tmp_path / "report" / "a.html"
     earlier.parent.mkdir()
     earlier.write_text("mine", encoding="utf-8")
     with pytest.raises(OutputExistsError, match=r"a\.html"):
+        drawn(report, tmp_path, "a", shown)
+    assert earlier.read_text(encoding="utf-8") == "mine"
+    drawn(report, tmp_path, "b", shown)
+    drawn(report, tmp_path, "b", shown)
+    report.write(tmp_path / "report.html")
+    with pytest.raises(OutputExistsError, match=r"report\.html"):
         report.write(tmp_path / "report.html")
-    assert not (tmp_path / "report.html").exists()
-    report.write(tmp_path / "report.html", overwrite=True)
-    assert earlier.read_text(encoding="utf-8") != "mine"
 
 
-def test_a_large_batch_keeps_the_pictures_that_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_batch_keeps_the_pictures_that_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Past the budget, unremarkable scans have theirs on their own page only."""
     monkeypatch.setattr(report_module, "_PICTURE_BUDGET", 1)
     report, good, doubtful = BatchReport(ABOUT), scan(), scan(trusted=False)
     for name, shown in (("a", good), ("b", good), ("c", doubtful)):
-        report.add(row(name, shown), shown)
-    page = report.render()
+        drawn(report, tmp_path, name, shown)
+    page = report.render((), tmp_path / "report")
     assert page.count("data:image/png") == 4
     assert page.count("on the scan&#x27;s own page") + page.count("on the scan's own page") == 1
-
-
-def test_pages_wait_in_a_folder_that_goes_away() -> None:
-    """Nothing is left behind where a batch never ends."""
-    report, shown = BatchReport(ABOUT), scan()
-    report.add(row("a", shown), shown)
-    waiting = report._spool
-    assert waiting is not None
-    assert waiting.is_dir()
-    del report
-    assert not waiting.exists()
 
 
 def test_acquisitions_are_told_in_words() -> None:
@@ -213,6 +215,6 @@ def test_the_pages_of_a_whole_scan_are_small(
     result = Estimate(volume, np.abs(np.gradient(volume, axis=2)).astype(np.float32))
     shown = ScanPictures(one, result, gather(one, result, other=volume))
     report = BatchReport(ABOUT)
-    report.add(row("sub-01", shown), shown)
+    drawn(report, tmp_path, "sub-01", shown)
     report.write(tmp_path / "report.html")
     assert (tmp_path / "report" / "sub-01.html").stat().st_size < 1_500_000

@@ -13,10 +13,11 @@ from encephalon.reports import (
     Html,
     Page,
     Tile,
-    badge,
     card,
     facts,
     note,
+    skipped,
+    status_badge,
     table,
     tag,
     tiles,
@@ -26,6 +27,7 @@ from encephalon.reports.page import Legend
 from encephalon.studies.extraction.report_parts import (
     PREDICTION,
     Row,
+    about_model,
     file_name,
     model_facts,
     model_name,
@@ -49,28 +51,34 @@ _ORDER = {"fail": 0, "check": 1, "ok": 3}
 
 
 class BatchReport:
-    """Collects the scans of a batch as they are done, and writes the page at the end.
+    """Draws the scans of a batch as they are done, and writes the page of them all.
 
     `about` is the predictor's own description (model, sha256, mode, device ...); `structure` names
-    what is outlined. Pictures are compressed as they come in, so memory grows by about 200 kB a
-    scan and stops growing for unremarkable scans once the page is large.
+    what is outlined. A page holds about 200 kB a scan, and no more for unremarkable scans once it
+    is large.
     """
 
     def __init__(self, about: Mapping[str, Any], structure: str = "brain") -> None:
         self.about = dict(about)
         self.structure = structure
-        self._entries: list[tuple[Row, list[Html]]] = []
+        self._entries: list[tuple[Row, list[Html] | None]] = []
         self._size = 0
+
+    def draw(self, row: Row, shown: Any, folder: Path) -> list[Html]:
+        """The pictures of a scan as markup, to be kept for `add`: `shown`, see there."""
+        del row, folder
+        return _markup(shown)
 
     def add(self, row: Row, shown: Any = None) -> None:
         """Add one scan: its row of predictions.csv, and what there is to see.
 
-        `shown` are pictures, the main one first, or a function that makes them, or None.
+        `shown` are pictures or what was drawn of them, the main one first, or a function that
+        makes them, or None.
         """
-        drawn: list[Html] = []
+        drawn: list[Html] | None = None
         if status_of(row) != "ok" or self._size < _PICTURE_BUDGET:
-            drawn = [picture.html for picture in pictures_of(shown)]
-        self._size += sum(len(each) for each in drawn)
+            drawn = _markup(shown)
+            self._size += sum(len(each) for each in drawn)
         self._entries.append((dict(row), drawn))
 
     def render(self, failures: Failures = ()) -> str:
@@ -89,6 +97,7 @@ class BatchReport:
             title=f"{self.structure.capitalize()} masks",
             lead=f"{count} {'scan' if count == 1 else 'scans'}, {model_name(self.about)}.",
             legend=[Legend(PREDICTION, f"Outline of the {self.structure} mask", AMBER)],
+            batch_of=str(about_model(self.about).get("name")),
         )
         page.add(tiles(self._tiles(rows, failures)))
         if self.about.get("notice"):
@@ -109,6 +118,7 @@ class BatchReport:
             Tile(counts[status], label, status=status if counts[status] else None)
             for status, label in (("ok", "ok"), ("check", "to check"), ("fail", "failed"))
         ]
+        shown += skipped(rows)
         good = [row for row in rows if status_of(row) != "fail"]
         volumes, seconds = numbers_of(good, "volume_ml"), numbers_of(rows, "seconds")
         if volumes:
@@ -119,6 +129,10 @@ class BatchReport:
         if seconds:
             shown.append(Tile(f"{median(seconds):.1f} s", "per scan"))
         return shown
+
+
+def _markup(shown: Any) -> list[Html]:
+    return [each if isinstance(each, Html) else each.html for each in pictures_of(shown)]
 
 
 def _hint(count: int) -> Html:
@@ -144,20 +158,20 @@ def _table(rows: Sequence[Row]) -> Html:
 
 
 def _table_row(place: int, row: Row) -> dict[str, Any]:
-    status = status_of(row)
     return {
         "id": tag("a", row.get("id", ""), href=f"#scan-{place}"),
-        "quality": badge(status) if status else None,
+        "quality": status_badge(row),
         "reasons": " ".join(reasons_of(row)) or None,
         "volume_ml": number_of(row, "volume_ml"),
         "seconds": number_of(row, "seconds"),
     }
 
 
-def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
+def _card(place: int, row: Row, pictures: Sequence[Html] | None) -> Html:
     status = status_of(row)
-    main, more = picture_blocks(pictures)
-    main = main or note("The pictures are left out to keep this page small.")
+    main, more = picture_blocks(pictures or ())
+    why = "are left out to keep this page small" if pictures is None else "were not kept"
+    main = main or note(f"The pictures {why}.")
     return card(
         str(row.get("id", "")),
         *(note(reason, status) for reason in reasons_of(row)),

@@ -7,20 +7,29 @@ each can be passed on by itself.
 
 from __future__ import annotations
 
-import shutil
-import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import quote
 
-from encephalon.io.atomic import refuse_existing, write_text
-from encephalon.reports import Html, Page, Tile, badge, card, facts, note, table, tag, tiles
+from encephalon.reports import (
+    Html,
+    Page,
+    Tile,
+    card,
+    facts,
+    note,
+    skipped,
+    status_badge,
+    table,
+    tag,
+    tiles,
+)
 from encephalon.reports.markup import sentence
+from encephalon.reports.page import batch_of
 from encephalon.studies.isotropic.pictures import ScanPictures
 from encephalon.studies.isotropic.scan_page import (
     framed,
@@ -45,11 +54,11 @@ _PICTURED = ("before", "after")
 
 @dataclass(frozen=True)
 class _Entry:
-    """A scan: its row, its pictures, and the file that holds its page until it has a place."""
+    """A scan: its row, its pictures, and the address of its own page."""
 
     row: Row
     pictures: tuple[Html, ...]
-    page: Path | None
+    page: str | None
 
     @property
     def name(self) -> str:
@@ -63,66 +72,58 @@ class _Entry:
 
 
 class BatchReport:
-    """Collects the scans of a batch as they are done, and writes all pages at the end.
+    """Writes the page of each scan of a batch as it is done, and the page of them all.
 
-    `about` is the predictor's own description. The pages of the scans wait in a temporary folder,
-    so that memory does not grow by a megabyte a scan.
+    `about` is the predictor's own description. `report.html` has the pages `report/<id>.html`.
     """
 
     def __init__(self, about: Mapping[str, Any]) -> None:
         self.about = dict(about)
-        self._entries: list[_Entry] = []
+        self._scans: list[tuple[Row, tuple[Html, ...]]] = []
         self._size = 0
-        self._spool: Path | None = None
 
-    def add(self, row: Row, shown: ScanPictures | None = None) -> None:
-        """Add one scan: its row of predictions.csv, and what its pages draw from."""
+    def draw(self, row: Row, shown: ScanPictures | None, folder: Path) -> list[Html]:
+        """Write the page of a scan to `folder`; what the page of the batch shows, as markup.
+
+        Raises OutputExistsError where another kind of page is in the way.
+        """
         if shown is None:
-            self._entries.append(_Entry(dict(row), (), None))
-            return
+            return []
         drawn = list(shown)
-        page = self._folder() / f"{len(self._entries)}.html"
-        page.write_text(scan_page(self.about, row, shown, drawn).render(), encoding="utf-8")
-        entry = _Entry(dict(row), (), page)
-        if entry.status != "ok" or self._size < _PICTURE_BUDGET:
-            pictures = tuple(framed(each) for each in drawn if each.key in _PICTURED)
-            self._size += sum(len(each) for each in pictures)
-            entry = _Entry(entry.row, pictures, page)
-        self._entries.append(entry)
+        place = folder / f"{row['id']}.html"
+        page = scan_page(self.about, row, shown, drawn)
+        page.write(place, overwrite=batch_of(place) is not None)
+        return [framed(each) for each in drawn if each.key in _PICTURED]
 
-    def render(self, failures: Failures = (), folder: str = "report") -> str:
-        """The page of the batch as text, with links into `folder`."""
+    def add(self, row: Row, drawn: Callable[[], Iterable[Html]] | None = None) -> None:
+        """Add one scan: its row of predictions.csv, and what returns what was drawn of it."""
+        pictures: tuple[Html, ...] = ()
+        if drawn and (row.get("quality") != "ok" or self._size < _PICTURE_BUDGET):
+            pictures = tuple(drawn())
+            self._size += sum(len(each) for each in pictures)
+        self._scans.append((row, pictures))
+
+    def render(self, failures: Failures = (), folder: Path = Path("report")) -> str:
+        """The page of the batch as text, with links to the pages in `folder`."""
         return self._page(list(failures), folder).render()
 
     def write(self, path: str | Path, failures: Failures = (), overwrite: bool = False) -> Path:
-        """Write the page of the batch at `path`, and those of the scans in a folder of its name.
+        """Write the page of the batch, with links to the pages in the folder `report` beside it.
 
-        `report.html` has the pages `report/<id>.html`. Raises OutputExistsError for any of them
-        that exists, unless `overwrite`, before anything is written.
+        Raises OutputExistsError for an existing file unless `overwrite`.
         """
-        path = Path(path)
-        folder = path.with_suffix("")
-        pages = {folder / f"{one.name}.html": one.page for one in self._entries if one.page}
-        for each in (path, *pages):
-            refuse_existing(each, overwrite)
-        for final, waiting in pages.items():
-            write_text(final, waiting.read_text(encoding="utf-8"))
-        return self._page(list(failures), folder.name).write(path, overwrite)
+        folder = Path(path).parent / "report"
+        return self._page(list(failures), folder).write(path, overwrite)
 
-    def _folder(self) -> Path:
-        """The temporary folder of the pages, gone when this object is."""
-        if self._spool is None:
-            self._spool = Path(mkdtemp(prefix="encephalon-report-"))
-            weakref.finalize(self, shutil.rmtree, self._spool, ignore_errors=True)
-        return self._spool
-
-    def _page(self, failures: Sequence[tuple[str, str]], folder: str) -> Page:
-        entries = sorted(self._entries, key=lambda one: _ORDER.get(one.status, 2))
+    def _page(self, failures: Sequence[tuple[str, str]], folder: Path) -> Page:
+        entries = [_Entry(row, shown, _address(row, folder)) for row, shown in self._scans]
+        entries.sort(key=lambda one: _ORDER.get(one.status, 2))
         count = len(entries) + len(failures)
         page = Page(
             title="Isotropic T2w scans",
             kicker="Encephalon · isotropic T2w",
             lead=f"{count} {'scan' if count == 1 else 'scans'}, {model_name(self.about)}.",
+            batch_of=str((self.about.get("model") or {}).get("name")),
         )
         notice = str(self.about.get("notice") or _GUESS)
         page.add(tiles(_tiles([one.row for one in entries], failures)), note(notice, "check"))
@@ -130,10 +131,8 @@ class BatchReport:
             failed = [card(name, note(why, "fail"), status="fail") for name, why in failures]
             page.section("Without a result", *failed)
         if entries:
-            page.section(
-                "Scans", table(_COLUMNS, [_cells(one, folder) for one in entries], digits=3)
-            )
-            cards = [_card(place, one, folder) for place, one in enumerate(entries)]
+            page.section("Scans", table(_COLUMNS, [_cells(one) for one in entries], digits=3))
+            cards = [_card(place, one) for place, one in enumerate(entries)]
             page.section("Pictures", _HINT, *cards)
         return page.section("Model", model_facts(self.about))
 
@@ -172,17 +171,18 @@ def _tiles(rows: Sequence[Row], failures: Sequence[Any]) -> list[Tile]:
     guided = sum(row.get("guide") == "used" for row in rows)
     if rows:
         shown.append(Tile(guided, "with a T1w", f"of {len(rows)}"))
+    shown += skipped(rows)
     seconds = [value for row in rows if (value := _number(row, "seconds")) is not None]
     if seconds:
         shown.append(Tile(f"{median(seconds):.1f} s", "per scan", "median"))
     return shown
 
 
-def _cells(entry: _Entry, folder: str) -> dict[str, Any]:
+def _cells(entry: _Entry) -> dict[str, Any]:
     row = entry.row
     return {
-        "id": _link(entry, folder, entry.name),
-        "quality": badge(entry.status) if entry.status else None,
+        "id": _link(entry, entry.name),
+        "quality": status_badge(row),
         "guide": guide_words(row.get("guide")),
         "distance_mm": _rounded(_number(row, "distance_mm"), 2),
         "ratio": _rounded(_number(row, "ratio"), 2),
@@ -193,9 +193,9 @@ def _cells(entry: _Entry, folder: str) -> dict[str, Any]:
     }
 
 
-def _card(place: int, entry: _Entry, folder: str) -> Html:
+def _card(place: int, entry: _Entry) -> Html:
     kept = entry.pictures or (note("The pictures are on the scan's own page."),)
-    whole = _link(entry, folder, "The page of this scan") if entry.page else None
+    whole = _link(entry, "The page of this scan") if entry.page else None
     output = entry.row.get("t2w")
     return card(
         entry.name,
@@ -209,11 +209,15 @@ def _card(place: int, entry: _Entry, folder: str) -> Html:
     )
 
 
-def _link(entry: _Entry, folder: str, words: str) -> Html | str:
+def _address(row: Row, folder: Path) -> str | None:
+    """The address of a scan's own page, seen from beside `folder`, if it has one."""
+    name = f"{row.get('id', '')}.html"
+    return f"{quote(folder.name)}/{quote(name)}" if batch_of(folder / name) else None
+
+
+def _link(entry: _Entry, words: str) -> Html | str:
     """A link to the page of the scan, if it has one."""
-    if entry.page is None:
-        return words
-    return tag("a", words, href=f"{quote(folder)}/{quote(entry.name)}.html")
+    return tag("a", words, href=entry.page) if entry.page else words
 
 
 def _reasons(row: Row) -> list[str]:

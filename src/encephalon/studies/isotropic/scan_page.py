@@ -68,6 +68,7 @@ def scan_page(
         kicker="Encephalon · isotropic T2w",
         lead=_lead(about, scan.problem),
         legend=legend,
+        batch_of=str(_opened(about).get("name")),
     )
     page.add(tiles(_tiles(row, scan.evidence)), note(GUESS, "check"))
     if about.get("notice"):

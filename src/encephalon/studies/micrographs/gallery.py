@@ -41,14 +41,16 @@ class Gallery:
         self._certainties = tuple(certainties)
         self._inputs = {path.resolve() for one in samples for path in one.inputs.values()}
         kinds = {"cam": OutputKind("", extension=".tif", description="map")}
-        planned = OutputLayout(folder / MAPS).plan(samples, kinds, overwrite)
-        self._problems = {id(one.sample): one.problem for one in planned}
+        planned = OutputLayout(folder / MAPS).plan(samples, kinds)
+        self._planned = {id(one.sample): one for one in planned}
 
     def check(self, sample: Sample) -> None:
         """Raise OutputError for a sample whose files may not be written."""
-        problem = self._problems[id(sample)]
-        if problem is not None:
-            raise problem
+        planned = self._planned[id(sample)]
+        if planned.problem is not None:
+            raise planned.problem
+        for path in planned.images.values():
+            refuse_existing(path, self._overwrite)
 
     def write(self, sample: Sample, look: panels.Look, one: Explained) -> dict[str, str]:
         """Write the files of one image; returns the paths of map and panel, as the table has them.

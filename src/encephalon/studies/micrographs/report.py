@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.reports import Html, Page, Tile, badge, note, table, tiles
+from encephalon.reports import Html, Page, Tile, note, skipped, status_badge, table, tiles
 from encephalon.reports.markup import join
 from encephalon.studies.micrographs.extremes import (
     Extremes,
@@ -26,7 +26,7 @@ __all__ = ["BatchReport"]
 
 Row = Mapping[str, Any]
 Failures = Iterable[tuple[str, str]]
-Draw = Callable[[], NDArray[np.uint8] | None]
+Draw = Callable[[], NDArray[np.uint8] | Sequence[Html] | None]
 
 #: Images that are pictured at either end of certainty, and as many to check: our choice, so that
 #: the page stays below some megabytes.
@@ -49,16 +49,39 @@ class BatchReport:
         self._extremes = Extremes(PICTURED)
         self._to_check: list[Html] = []
 
+    def draw(self, row: Row, shown: Draw | None, folder: Path) -> list[Html]:
+        """The thumbnail as markup, to be kept for `add`; none of an image that no page shows."""
+        del folder
+        drawn: list[Html] = []
+        self._offer(row, shown, drawn.append)
+        return drawn
+
     def add(self, row: Row, shown: Draw | None = None) -> None:
-        """Add one image: its row of predictions.csv, and what draws its thumbnail."""
+        """Add one image: its row of predictions.csv, and what draws its thumbnail, or drew it."""
+        if row.get("light", NO_LIGHT) is None:
+            # A cell of the table: empty for no light, or because the column is of another model.
+            light = {"light": NO_LIGHT} if self.about.get("thresholds") else {}
+            row = {key: value for key, value in row.items() if key != "light"} | light
         self._rows.append(row)
+        self._offer(row, shown)
+
+    def _offer(
+        self, row: Row, shown: Draw | None, kept: Callable[[Html], None] | None = None
+    ) -> None:
         if shown is None:
             return
-        if row.get("quality") == "check" and len(self._to_check) < PICTURED:
-            drawn = self._drawn(row, shown)
-            self._to_check += [drawn] if drawn else []
-        else:
-            self._extremes.offer(certainty_of(row), lambda: self._drawn(row, shown))
+
+        def drawn() -> Html | None:
+            html = self._drawn(row, shown)
+            if html is not None and kept is not None:
+                kept(html)
+            return html
+
+        if row.get("quality") != "check":
+            self._extremes.offer(certainty_of(row), drawn)
+        elif len(self._to_check) < PICTURED:
+            html = drawn()
+            self._to_check += [html] if html else []
 
     def render(self, failures: Failures = ()) -> str:
         """Return the page as text; `failures` are ids and messages of images without a class."""
@@ -77,6 +100,7 @@ class BatchReport:
             title="Classes of images",
             kicker="Encephalon · prediction",
             lead=f"{count} {'image' if count == 1 else 'images'}, {model_name(self.about)}.",
+            batch_of=str((self.about.get("model") or {}).get("name")),
         )
         page.add(tiles(self._tiles(rows, failures)), *self._remarks())
         if failures:
@@ -100,6 +124,7 @@ class BatchReport:
         check = sum(row.get("quality") == "check" for row in rows)
         shown.append(Tile(check, "to check", status="check" if check else None))
         shown.append(Tile(len(failures), "failed", status="fail" if failures else None))
+        shown += skipped(rows)
         seconds = [float(row["seconds"]) for row in rows if row.get("seconds") is not None]
         if seconds:
             shown.append(Tile(f"{1000 * median(seconds):.0f} ms", "per image", "median"))
@@ -118,10 +143,13 @@ class BatchReport:
         return []
 
     def _drawn(self, row: Row, shown: Draw) -> Html | None:
+        seen = shown()
+        if not isinstance(seen, np.ndarray):
+            return next(iter(seen or ()), None)
         light = row.get("light")
         said = f"{row.get('predicted')} {certainty_of(row):.3f}"
         words = join(said, " ", lamp(str(light))) if light else said
-        return drawn_thumbnail(shown(), str(row.get("id", "")), words, row.get("reasons"))
+        return drawn_thumbnail(seen, str(row.get("id", "")), words, row.get("reasons"))
 
     def _pictures(self) -> list[Html]:
         least, most = self._extremes.least(), self._extremes.most()
@@ -153,9 +181,9 @@ def certainty_of(row: Row) -> float:
 
 
 def _cells(row: Row) -> dict[str, Any]:
-    quality, light = row.get("quality"), row.get("light")
+    light = row.get("light")
     shapes = {
-        "quality": badge(str(quality)) if quality else None,
+        "quality": status_badge(row),
         "light": None if light is None else lamp(str(light or "none")),
     }
     return {**row, **shapes}

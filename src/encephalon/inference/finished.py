@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a sample was finished by an earlier run, and what is to be done if not.
+
+Finished means: every file that is asked for is there and ours, made from the same bytes, by the
+same model, with the same options. A row that is missing is made again from the sidecars. Where no
+images are written the row itself is the record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from encephalon.errors import EncephalonError, OutputExistsError
+from encephalon.inference.earlier import Earlier, exists_already, look_at, other_source
+from encephalon.inference.fingerprint import Fingerprint, Fingerprints
+from encephalon.inference.ledger import MARK, RESERVED, STATUS, Ledger, typed
+from encephalon.inference.sidecar import FINGERPRINT, sources
+from encephalon.io.atomic import sha256
+
+if TYPE_CHECKING:
+    from encephalon.inference.outputs import OutputLayout, PlannedOutput
+    from encephalon.inference.predictor import Predictor
+
+__all__ = ["Recall", "Skipped", "Todo"]
+
+Row = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A finished sample: its row, and whether the table has it."""
+
+    row: Row
+    in_table: bool
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A sample to be done: what its result will hang on, and what changed since it was done."""
+
+    fingerprint: Fingerprint | None
+    again: str = ""
+    replace: bool = False
+    """Whether files of ours stand in its places."""
+
+
+class Recall:
+    """What earlier runs left of the samples of a batch; `overwrite` does all of them again."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        layout: OutputLayout,
+        ledger: Ledger | None,
+        overwrite: bool = False,
+    ) -> None:
+        self._fingerprints = Fingerprints(predictor)
+        self._model = predictor.name
+        self._layout, self._ledger, self._overwrite = layout, ledger, overwrite
+
+    @classmethod
+    def of(cls, predictor: Predictor, layout: OutputLayout, overwrite: bool = False) -> Recall:
+        """That of a batch that is to go where `layout` says.
+
+        Raises OutputExistsError when the table there is of another kind, unless `overwrite`.
+        """
+        ledger = Ledger(layout.table, overwrite=overwrite) if layout.table else None
+        return cls(predictor, layout, ledger, overwrite)
+
+    def outlook(self, planned: PlannedOutput) -> str:
+        """What would become of a sample, in words: "skipped", "to do", or why it cannot be done."""
+        try:
+            if planned.problem is not None:
+                raise planned.problem
+            planned.sample.require_faultless()
+            found = self.look(planned)
+        except (EncephalonError, OSError) as error:
+            return str(error)
+        if isinstance(found, Skipped):
+            return "skipped"
+        return f"to do again, since {found.again} changed" if found.again else "to do"
+
+    def look(self, planned: PlannedOutput) -> Skipped | Todo:
+        """What is to be done with a sample; reads all of its input.
+
+        Raises OutputExistsError where something stands in its places that must stay.
+        """
+        return self.look_again(planned, self._fingerprints.of(planned.sample))
+
+    def look_again(
+        self,
+        planned: PlannedOutput,
+        fingerprint: Fingerprint | None,
+        made: Mapping[str, str] | None = None,
+    ) -> Skipped | Todo:
+        """The same with the fingerprint known: another process may have been at work since.
+
+        `made` has the sha256 of the images that were made by now, by their key.
+        """
+        if self._overwrite:
+            return Todo(fingerprint, replace=True)
+        if planned.images:
+            return self._by_files(planned, fingerprint, made)
+        return self._by_row(planned, fingerprint)
+
+    def _by_files(
+        self, planned: PlannedOutput, now: Fingerprint | None, made: Mapping[str, str] | None
+    ) -> Skipped | Todo:
+        found = look_at(planned)
+        if found.foreign is not None:
+            raise exists_already(found.foreign)
+        self._refuse_unrecorded(planned, found, made)
+        edited = found.edited()
+        if found.whole and now is not None and found.fingerprints() == {now}:
+            if edited is not None:
+                logger.warning(
+                    "%s: changed after it was written, by hand perhaps, and kept so.", edited
+                )
+            if edited is not None or _quality(found)["Status"] != "fail":
+                return self._skipped(planned, found)
+        elif edited is not None:
+            raise exists_already(edited, "was changed after it was written")
+        again = self._changes(planned, found, now) if now is not None else ""
+        return Todo(now, again, replace=bool(found.records or found.images))
+
+    def _refuse_unrecorded(
+        self, planned: PlannedOutput, found: Earlier, made: Mapping[str, str] | None
+    ) -> None:
+        """Raise OutputExistsError for an image without its sidecar, unless it is surely ours.
+
+        Where a row or another sidecar says that this sample was done, its sidecar was lost, and
+        the image is known by its bytes once they are made again.
+        """
+        row = self._earlier_row(planned)
+        known = bool(found.records) or (row is not None and bool(row.get(MARK)))
+        for key, path in found.unrecorded.items():
+            if not known or (made is not None and sha256(path) != made.get(key)):
+                raise exists_already(path)
+
+    def _changes(self, planned: PlannedOutput, found: Earlier, now: Fingerprint) -> str:
+        """What changed since the files of ours were written, in words."""
+        made_from = "; ".join(sources(planned.sample))
+        changes = ""
+        for key, record in found.records.items():
+            then = Fingerprint.parse(record[FINGERPRINT])
+            earlier = "; ".join(map(str, record.get("Sources") or ()))
+            if (then is None or then.inputs != now.inputs) and other_source(earlier, made_from):
+                raise exists_already(planned.images[key], f"was made from {earlier}")
+            changes = changes or (now.changed_since(then) if then else "")
+        return changes
+
+    def _skipped(self, planned: PlannedOutput, found: Earlier) -> Skipped:
+        """The row as it was, whether the table has it or not."""
+        record, quality = found.record, _quality(found)
+        images = {key: self._layout.relative(path) for key, path in found.images.items()}
+        known = self._earlier_row(planned)
+        row = {
+            "id": planned.sample.id,
+            "model": self._model,
+            "source": "; ".join(sources(planned.sample)),
+            **{k: value for k, value in record["Values"].items() if k not in RESERVED},
+            **images,
+            MARK: record[FINGERPRINT],
+            "seconds": record.get("Seconds"),
+        }
+        if quality["Status"] != "unknown":
+            row |= {"quality": quality["Status"], "reasons": "; ".join(quality["Reasons"])}
+        in_table = known is not None and known.get(MARK) == row[MARK]
+        return Skipped(row | {STATUS: "skipped"}, in_table)
+
+    def _by_row(self, planned: PlannedOutput, now: Fingerprint | None) -> Skipped | Todo:
+        row = self._earlier_row(planned)
+        if row is None:
+            return Todo(now)
+        then, name = Fingerprint.parse(row.get(MARK)), planned.sample.id
+        if then is not None and then == now:
+            return Skipped({**typed(row), STATUS: "skipped"}, in_table=True)
+        is_other = then is None or (
+            now is not None
+            and then.inputs != now.inputs
+            and other_source(row["source"], "; ".join(sources(planned.sample)))
+        )
+        if is_other:
+            raise OutputExistsError(
+                f"{self._layout.table} has a row of {name!r} already, made from {row['source']}: "
+                "choose another folder, or replace it with --overwrite."
+            )
+        return Todo(now, now.changed_since(then) if then and now else "")
+
+    def _earlier_row(self, planned: PlannedOutput) -> Mapping[str, Any] | None:
+        ledger = self._ledger
+        return None if ledger is None else ledger.earlier(planned.sample.id, self._model)
+
+
+def _quality(found: Earlier) -> Mapping[str, Any]:
+    quality: Mapping[str, Any] = found.record["Quality"]
+    return quality
