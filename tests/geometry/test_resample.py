@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from encephalon.errors import GeometryError
 from encephalon.geometry import Affine, Grid, is_aligned, orient, resample, resample_aligned
 from encephalon.geometry import resample as resample_function
-from encephalon.geometry.separable import linear_weights
+from encephalon.geometry.separable import beyond, linear_weights
 
 UNIT = Affine.from_spacing(1.0)
 
@@ -89,6 +89,24 @@ def test_weights_sum_to_one_inside_and_zero_outside(n: int, o: int, s: float, t:
     for outputs, inputs, block in weights.blocks(7):
         rebuilt[outputs, inputs] = block
     assert np.array_equal(rebuilt, weights.matrix)
+
+
+def test_a_place_just_beside_a_voxel_has_a_little_of_its_neighbour() -> None:
+    """A two-thousandth of a voxel is still interpolated, whichever way the axis runs."""
+    there = linear_weights(3, 1, 1.0, 0.0005, antialias=False).matrix
+    back = linear_weights(3, 1, -1.0, 1.9995, antialias=False).matrix
+    np.testing.assert_allclose(there, [[0.9995, 0.0005, 0]], atol=1e-7)
+    np.testing.assert_allclose(back, there[:, ::-1], atol=1e-7)
+    shrunk = linear_weights(12, 3, -3.0, 10.0, antialias=True).matrix
+    assert np.array_equal(shrunk, linear_weights(12, 3, 3.0, 1.0, antialias=True).matrix[:, ::-1])
+
+
+def test_the_faces_of_a_volume_belong_to_it() -> None:
+    """Half a voxel beyond the outer centres is inside, whatever the last digit; more is not."""
+    places = np.array([-0.5, 3.5])
+    for error in (-1e-9, 0.0, 1e-9):
+        assert not beyond(places + error, 4).any()
+    assert beyond(np.array([-0.51, 3.51]), 4).all()
 
 
 @settings(max_examples=20)

@@ -165,6 +165,7 @@ def test_the_arg_max_is_that_of_the_classes() -> None:
     labels = run_tiled(lambda batch: batch, volume, 8, finish=most_likely)
     assert np.array_equal(labels[0], volume.argmax(axis=0))
     assert most_likely(np.zeros((1, 300, 2, 2))).dtype == np.uint16
+    assert most_likely(np.eye(257)[-1:, :, None]).item() == 256
 
 
 def test_the_output_can_be_a_file_larger_than_memory(tmp_path: Path) -> None:
