@@ -9,6 +9,7 @@ import pytest
 
 from encephalon.studies.micrographs.familiar import familiar
 from encephalon.tables import Columns, Table, read_table
+from tests.studies.micrographs.linear_model import open_linear, write_pictures
 
 COLUMNS = Columns(inputs={}, target="class", target_kind=("a", "b"), group="animal")
 RUN = "id,class,animal,fold\n1,a,A1,0\n2,b,A2,1\n3,a,A3,\n"
@@ -48,3 +49,19 @@ def test_new_animals_and_held_out_ones_are_not_familiar(model: Path, tmp_path: P
 def test_a_model_outside_of_a_run_knows_nothing(tmp_path: Path) -> None:
     """Where there is no table of a run, nothing is said."""
     assert familiar(tmp_path / "elsewhere" / "model", _table(tmp_path, "id,class\n2,b\n")) == ""
+
+
+def test_predictions_of_learnt_images_say_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows, page and log name what was learnt: the image, or another one of its animal."""
+    pictures = write_pictures(tmp_path)
+    model = open_linear(tmp_path / "run")
+    text = "id,class,animal,fold\nS0,Young,A0,0\nS1,Young,A0,1\n"
+    (tmp_path / "run" / "table.csv").write_text(text)
+    result = model.predict_batch([pictures], tmp_path / "out")
+    found = {row["id"]: row["training_overlap"] for row in result.rows}
+    assert [found[f"S{n}"] for n in range(8)] == ["image", "image", "animal", "animal", *[""] * 4]
+    assert "4 of 8 images were part of the training" in caplog.text
+    assert result.report is not None
+    assert "4 of 8 images were part of the training" in result.report.read_text(encoding="utf-8")

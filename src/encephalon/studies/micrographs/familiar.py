@@ -1,17 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a table that a model is to be scored on holds what it has learnt."""
+"""What a model has learnt: whether an image, or a table to score it on, was in its training."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from encephalon.errors import EncephalonError
-from encephalon.tables import Table, read_table
+from encephalon.tables import Columns, Table, read_table
 from encephalon.tables.splits import FOLD
 from encephalon.training.runs import RunFolder
 
-__all__ = ["familiar"]
+__all__ = ["OVERLAP", "Known", "familiar", "flattered", "known_to"]
+
+OVERLAP = "training_overlap"
+"""The column of predictions.csv that says what of an image the training knew."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a network was taught: ids of images, and the `group` column with its values."""
+
+    ids: frozenset[str]
+    group: str | None
+    groups: frozenset[str]
+
+    def overlap(self, name: str, row: Mapping[str, Any]) -> str:
+        """ "image" for one that was learnt, the group's column for its sister, "" for neither."""
+        if name in self.ids:
+            return "image"
+        cell = str(row.get(self.group) or "") if self.group else ""
+        return str(self.group) if cell in self.groups else ""
+
+
+def known_to(model: Path, columns: Columns) -> Known | None:
+    """What a model in the folder of its run has learnt; None where nothing is known of that."""
+    learnt = _learnt(RunFolder(model.parent).table, columns)
+    if learnt is None:
+        return None
+    group = columns.group if learnt.has(columns.group) else None
+    values = learnt.texts(group) if group else []
+    return Known(frozenset(learnt.ids), group, frozenset(value for value in values if value))
 
 
 def familiar(model: Path, table: Table) -> str:
@@ -20,24 +51,31 @@ def familiar(model: Path, table: Table) -> str:
     Known where the model still lies in the folder of its run, beside the table as used; "" where
     nothing is known, or nothing is shared.
     """
-    learnt = _learnt(RunFolder(model.parent).table, table)
-    if learnt is None:
+    known = known_to(model, table.columns)
+    if known is None:
         return ""
-    ids = sum(name in set(learnt.ids) for name in table.ids)
-    group = table.columns.group
-    if not (table.has(group) and learnt.has(group)):
+    group = known.group if table.has(known.group) else None
+    if group is None:
+        ids = sum(name in known.ids for name in table.ids)
         return _sentence(ids, len(table), "were part of") if ids else ""
-    known = set(learnt.texts(str(group)))
-    shared = sum(name in known for name in table.texts(str(group)))
+    shared = sum(name in known.groups for name in table.texts(group))
     return _sentence(shared, len(table), f"share their {group!r} with") if shared else ""
 
 
-def _learnt(path: Path, table: Table) -> Table | None:
+def flattered(count: int, total: int) -> str:
+    """A sentence on predictions of images that the model has learnt, or whose group it has."""
+    return (
+        f"{count} of {total} images were part of the training, or share their group with it: how "
+        "sure the model is of these says nothing of new ones."
+    )
+
+
+def _learnt(path: Path, columns: Columns) -> Table | None:
     """The rows of the run's table that its network was taught; None where there is none."""
     if not path.is_file():
         return None
     try:
-        used = read_table(path, replace(table.columns, split="split"))
+        used = read_table(path, replace(columns, split="split"))
     except EncephalonError:
         return None
     if used.has(FOLD):

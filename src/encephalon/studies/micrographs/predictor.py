@@ -27,6 +27,7 @@ from encephalon.studies.micrographs.engine import (
     graph_engine,
     torch_engine,
 )
+from encephalon.studies.micrographs.familiar import OVERLAP, Known, flattered, known_to
 from encephalon.studies.micrographs.learned import Learned, published, score_logits
 from encephalon.studies.micrographs.options import PredictOptions
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
@@ -142,9 +143,21 @@ class MicrographPredictor:
         }
 
     def check(self, samples: Sequence[Sample]) -> None:
-        """Raise UsageError when the model needs covariates and no sample comes from a table."""
+        """Raise UsageError when the model needs covariates and no sample comes from a table.
+
+        Says in the log how many of the samples were part of the training.
+        """
         if self.columns.covariates and samples and not any(sample.row for sample in samples):
             raise UsageError(f"The model {self._table_wanted()}")
+        known = self.known
+        count = sum(bool(known.overlap(each.id, each.row)) for each in samples) if known else 0
+        if count:
+            logger.warning(flattered(count, len(samples)))
+
+    @cached_property
+    def known(self) -> Known | None:
+        """What the model has learnt; None where nothing is known of that."""
+        return known_to(self.source, self._recipe.table)
 
     def read(self, sample: Sample) -> Loaded:
         """Read, preprocess and encode one sample; raises InputError, naming the file or the row."""
@@ -270,6 +283,8 @@ class MicrographPredictor:
         values |= {
             f"p_{name}": float(p) for name, p in zip(self.classes, probabilities, strict=True)
         }
+        if self.known is not None:
+            values[OVERLAP] = self.known.overlap(sample.id, sample.row)
         return with_cells(values, sample.row, self.row_columns, (*FIRST, *LAST))
 
     @cached_property

@@ -19,6 +19,7 @@ from encephalon.studies.micrographs.extremes import (
     drawn_thumbnail,
     thumbnail_gallery,
 )
+from encephalon.studies.micrographs.familiar import OVERLAP, flattered
 from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT
 from encephalon.studies.micrographs.words import lamp, model_facts, model_name
 
@@ -102,7 +103,7 @@ class BatchReport:
             lead=f"{count} {'image' if count == 1 else 'images'}, {model_name(self.about)}.",
             batch_of=str((self.about.get("model") or {}).get("name")),
         )
-        page.add(tiles(self._tiles(rows, failures)), *self._remarks())
+        page.add(tiles(self._tiles(rows, failures)), *self._remarks(), *_overlap(rows))
         if failures:
             page.section("Without a class", *_failed(failures))
         pictures = self._pictures()
@@ -168,11 +169,18 @@ class BatchReport:
         if any("light" in row for row in rows):
             columns["light"] = "Light"
         columns |= {f"p_{name}": f"p({name})" for name in self.classes}
+        if any(row.get(OVERLAP) for row in rows):
+            columns[OVERLAP] = "Learnt"
         columns |= {"quality": "Quality", "reasons": "Reasons"}
         shown = [_cells(row) for row in rows[:LISTED]]
         rest = len(rows) - len(shown)
         more = [note(f"{rest} more are in predictions.csv.")] if rest else []
         return [table(columns, shown, digits=3), *more]
+
+
+def _overlap(rows: Sequence[Row]) -> list[Html]:
+    count = sum(bool(row.get(OVERLAP)) for row in rows)
+    return [note(flattered(count, len(rows)), "fail")] if count else []
 
 
 def certainty_of(row: Row) -> float:
