@@ -164,7 +164,7 @@ def test_a_zip_bomb_is_refused(
 ) -> None:
     """The size that it says it unpacks to is bounded."""
     monkeypatch.setattr(exchange, "_LARGEST_MODEL", 100)
-    with pytest.raises(ModelError, match="unpacks to more than 100 bytes"):
+    with pytest.raises(ModelError, match=r"bytes that unpack to [0-9,]+ are not a model"):
         import_model(_zip(tmp_path / "m.zip", _files(model)))
 
 
@@ -241,7 +241,7 @@ def test_a_verified_folder_is_what_is_installed(
     def copy_badly(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes() + (b"" if source.suffix == ".toml" else b"x"))
 
-    monkeypatch.setattr(exchange.shutil, "copyfile", copy_badly)
+    monkeypatch.setattr(exchange, "_copy", copy_badly)
     with pytest.raises(ModelError, match="expected sha256"):
         import_model(model.path)
     assert not (home / "tiny").exists()

@@ -178,7 +178,7 @@ def test_a_file_name_that_leaves_the_folder_is_refused(model: ModelFolder, name:
         ('mode = "sound"', 'mode = "loud"', "'mode' must be one of .*'loud'"),
         ("caveats =", "caveat =", "'card' holds text under"),
         ("[labels]\n1 =", "[labels]\none =", "invalid literal.*'one'"),
-        ("[labels]", "[labels", "expected TOML, but it does not parse"),
+        ("[labels]", "[labels", "not valid TOML"),
     ],
 )
 def test_a_description_is_taken_by_the_letter(
@@ -210,10 +210,10 @@ def test_what_is_no_model_folder_says_so(tmp_path: Path, model: ModelFolder) -> 
     with pytest.raises(MissingFileError, match=r"has no model\.toml"):
         open_model(tmp_path)
     (model.path / "model.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ModelError, match="expected UTF-8"):
+    with pytest.raises(ModelError, match="in UTF-8"):
         open_model(model.path)
     (model.path / "model.toml").write_bytes(b"#" * (4 * 1024**2 + 1))
-    with pytest.raises(ModelError, match="some kilobytes"):
+    with pytest.raises(ModelError, match="at most 4,194,304 bytes"):
         open_model(model.path)
 
 

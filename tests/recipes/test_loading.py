@@ -92,7 +92,7 @@ def test_a_name_with_a_folder_in_it_is_only_ever_a_path() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"name = ", "is not valid TOML"), (b"\xff\xfe\x00", "UTF-8")],
+    [(b"name = ", "not valid TOML"), (b"\xff\xfe\x00", "UTF-8")],
 )
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     """The sentence names the file."""

@@ -3,36 +3,67 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
-from encephalon.errors import MissingFileError, ModelError
-from encephalon.io.files import stand_in
+from encephalon.errors import InputError, MissingFileError, ModelError
+from encephalon.io.files import opened, stand_in
 
-__all__ = ["check_content"]
+__all__ = ["changed", "check_content", "content", "digest", "read_compared"]
+
+
+@contextmanager
+def content(path: Path, expected: str, largest: int | None = None) -> Iterator[BufferedReader]:
+    """`path` open for reading, if it is a file with content of its own of at most `largest` bytes.
+
+    `expected` names what it should be. Raises MissingFileError when nothing is there; ModelError
+    for a folder, a pipe, a device, an empty file, a git-LFS or git-annex pointer, a web page saved
+    under the file's name, one that is too large, and what the system cannot read.
+    """
+    try:
+        with opened(path, largest, expected) as stream:
+            what = stand_in(stream.read(64))
+            if what is not None:
+                raise ModelError(f"{path}: expected {expected}, but it is {what}.")
+            stream.seek(0)
+            yield stream
+    except MissingFileError as error:
+        raise MissingFileError(f"{error} Expected was {expected}.") from error
+    except InputError as error:
+        raise ModelError(f"{error} Expected was {expected}.") from error
 
 
 def check_content(path: Path, expected: str) -> None:
-    """Raise unless `path` is a file with content of its own; `expected` names what it should be.
+    """Raise the errors of `content` unless `path` is a file with content of its own."""
+    with content(path, expected):
+        pass
 
-    Raises MissingFileError when nothing is there; ModelError for a folder, an empty file, a git-LFS
-    or git-annex pointer and a web page saved under the file's name.
+
+def digest(path: Path, expected: str) -> str:
+    """The sha256 of a file, 64 hexadecimal digits; raises the errors of `content`."""
+    with content(path, expected) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_compared(path: Path, expected: str, sha256: str, largest: int) -> bytes:
+    """All bytes of a file, after their sha256 was compared, unless `sha256` is empty.
+
+    What was compared is what is used: the file may be another one a moment later. Raises the errors
+    of `content`, and ModelError for another sha256.
     """
-    if path.is_symlink() and not path.exists():
-        # git-annex leaves such a link until the content is fetched.
-        message = f"{path}: expected {expected}, but the link leads nowhere: run  datalad get"
-        raise ModelError(message)
-    if not path.exists():
-        message = f"{path}: expected {expected}, but there is no such file: check the path."
-        raise MissingFileError(message)
-    if not path.is_file():
-        message = f"{path}: expected {expected}, but this is a folder: give the file itself."
-        raise ModelError(message)
-    with path.open("rb") as file:
-        start = file.read(64)
-    if not start:
-        message = f"{path}: expected {expected}, but the file is empty: fetch it again."
-        raise ModelError(message)
-    what = stand_in(start)
-    if what is not None:
-        message = f"{path}: expected {expected}, but it is {what}."
-        raise ModelError(message)
+    with content(path, expected, largest) as stream:
+        found = stream.read(largest + 1)
+    if sha256 and (is_now := hashlib.sha256(found).hexdigest()) != sha256:
+        raise ModelError(changed(path, sha256, is_now))
+    return found
+
+
+def changed(path: Path, expected: str, found: str) -> str:
+    """The sentence on a file of a model whose sha256 is another one."""
+    return (
+        f"{path}: expected sha256 {expected}, but it is {found}: the file is damaged or was "
+        "changed; get the model again."
+    )

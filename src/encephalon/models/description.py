@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from encephalon.errors import ModelError, did_you_mean
+from encephalon.errors import InputError, ModelError, did_you_mean
+from encephalon.io.text import parse_toml
 
 __all__ = ["CARD_SECTIONS", "FORMAT_VERSION", "ModelDescription", "check_model_name"]
 __all__ += ["dump_description", "parse_description"]
@@ -71,10 +71,9 @@ def parse_description(text: str, source: str) -> ModelDescription:
     kind, a newer format, and a file name that could lead out of the folder.
     """
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = f"{source}: expected TOML, but it does not parse ({error}): get the model again."
-        raise ModelError(message) from error
+        content = parse_toml(text, source)
+    except InputError as error:
+        raise ModelError(f"{error} Get the model again.") from error
     _check_keys(content, source)
     try:
         labels = {int(key): str(name) for key, name in dict(content.get("labels", {})).items()}

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from encephalon.errors import MissingFileError, ModelError, UsageError
+from encephalon.errors import MissingFileError, ModelError, OutputError, UsageError
 from encephalon.io.atomic import (
     atomic_folder,
     atomic_path,
+    explained,
     locked,
     make_folder,
     refuse_existing,
@@ -21,7 +20,7 @@ from encephalon.io.atomic import (
 )
 from encephalon.io.paths import expanded
 from encephalon.models import locations
-from encephalon.models.content import check_content
+from encephalon.models.content import check_content, content
 from encephalon.models.entries import RegistryEntry, registry_entries
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
 from encephalon.models.registry import find_model
@@ -33,6 +32,14 @@ __all__ = ["export_model", "import_model", "install_registered"]
 
 _LARGEST_MODEL = 8 * 1024**3
 """Bytes that a zipped model may unpack to; above it, the file is a trap or a mistake."""
+_SMALL_MODEL = 1 << 28
+"""Bytes that it may unpack to however it is packed; a larger one must not be mostly air."""
+_MOST_AIR = 20
+"""Times that it may grow: trained weights hardly grow at all."""
+_LONGEST_NAME = 128
+"""Bytes of a member's name; `model.toml` may name no longer one."""
+_PIECE = 1 << 20
+"""Bytes copied at a time."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest date a zip can hold: the same model always gives the same bytes."""
 
@@ -85,7 +92,7 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
         if isinstance(model, ModelFolder):
             _write_zip(model, work)
         else:
-            shutil.copyfile(model.path, work)
+            _copy(model.path, work)
     return final
 
 
@@ -109,7 +116,7 @@ def _import_published(path: Path, registered: RegistryEntry | None) -> Published
     final = published_path(entry)
     if not final.exists() or sha256(final) != entry.sha256:
         with atomic_path(final) as work:
-            shutil.copyfile(path, work)
+            _copy(path, work)
     return open_published(final, entry)
 
 
@@ -137,7 +144,7 @@ def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) 
             return open_model(final)
         with atomic_folder(final, overwrite) as work:
             for name in (DESCRIPTION, *model.description.files):
-                shutil.copyfile(folder / name, work / name)
+                _copy(folder / name, work / name)
             open_model(work)
     return open_model(final)
 
@@ -157,17 +164,43 @@ def _unpack(path: Path, folder: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
             names = _safe_names(members, path)
-            if sum(item.file_size for item in members) > _LARGEST_MODEL:
-                message = f"{path}: unpacks to more than {_LARGEST_MODEL:,} bytes: not a model."
-                raise ModelError(message)
+            _refuse_air(path, sum(item.file_size for item in members))
             for item, name in zip(members, names, strict=True):
                 # Reading stops at the size that was announced, and compares the checksum there.
-                with archive.open(item) as stream, (folder / name).open("xb") as file:
-                    shutil.copyfileobj(stream, file)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        message = f"{path}: expected a zipped model, but it cannot be unpacked ({error})."
-        raise ModelError(message) from error
+                with archive.open(item) as stream:
+                    _copy(stream, folder / name)
+    except (ModelError, OutputError):
+        raise
+    except Exception as error:  # damage makes zipfile and its unpackers raise a dozen
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(
+            f"{path}: expected a zipped model, but it cannot be unpacked ({reason})."
+        ) from error
     read_description(folder)
+
+
+def _refuse_air(path: Path, size: int) -> None:
+    packed = path.stat().st_size
+    if size > min(_LARGEST_MODEL, max(_SMALL_MODEL, packed * _MOST_AIR)):
+        raise ModelError(f"{path}: {packed:,} bytes that unpack to {size:,} are not a model.")
+
+
+def _copy(source: Path | IO[bytes], target: Path) -> None:
+    """Write what is in `source` to `target`; raises OutputError where only that is at fault."""
+    if isinstance(source, Path):
+        with content(source, "a file of a model") as opened:
+            _copy(opened, target)
+        return
+    with explained(target), target.open("wb") as file:
+        while piece := _read(source):
+            file.write(piece)
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    try:
+        return stream.read(_PIECE)
+    except OSError as error:  # of a damaged member, as bzip2 says it, and not of the disk
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _safe_names(members: list[zipfile.ZipInfo], path: Path) -> list[str]:
@@ -179,6 +212,7 @@ def _safe_names(members: list[zipfile.ZipInfo], path: Path) -> list[str]:
         name = part[-1] if part else ""
         is_link = stat.S_ISLNK(item.external_attr >> 16)
         strays = set("/\\:") & set("".join(part)) or {"..", "."} & set(part)
+        strays |= set() if len(name.encode()) <= _LONGEST_NAME else {name}
         if is_link or strays or len(part) != depth + 1 or name in names:
             message = (
                 f"{path}: holds {item.filename!r}, which is not a plain file of one model folder: "

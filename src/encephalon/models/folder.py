@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import MissingFileError, ModelError
+from encephalon.errors import InputError, MissingFileError, ModelError
 from encephalon.io.atomic import atomic_folder, sha256
-from encephalon.models.content import check_content
+from encephalon.io.paths import exists
+from encephalon.io.text import read_text
+from encephalon.models.content import changed, digest, read_compared
 from encephalon.models.description import (
     ModelDescription,
     dump_description,
     parse_description,
 )
-from encephalon.models.graph import Graph, changed
+from encephalon.models.graph import Graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,8 +35,10 @@ WEIGHTS = "weights.safetensors"
 GRAPH = "graph.onnx"
 CARD = "README.md"
 
-_LARGEST_DESCRIPTION = 4 * 1024**2
+_LARGEST_DESCRIPTION = 1 << 22
 """Bytes; a description is some kilobytes, so anything larger is something else."""
+_LARGEST_WEIGHTS = 800 * 1024**2
+"""Bytes of tensors, which are in memory twice while they are read; our networks have 25 MiB."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class ModelFolder:
                 f"{self.path}: the model has a graph but no {WEIGHTS}: use it to predict only."
             )
             raise ModelError(message)
-        return read_tensors(self.weights)
+        return read_tensors(self.weights, self.description.files[WEIGHTS])
 
     def describe(self) -> dict[str, str]:
         """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
@@ -105,17 +109,13 @@ def open_model(path: str | Path) -> ModelFolder:
 def read_description(folder: Path) -> ModelDescription:
     """Return the parsed `model.toml` of `folder`, without looking at its other files."""
     path = folder / DESCRIPTION
-    if not path.is_file():
+    if not exists(path):
         message = f"{folder}: expected a model folder, but it has no {DESCRIPTION}: check the path."
         raise MissingFileError(message)
-    if path.stat().st_size > _LARGEST_DESCRIPTION:
-        message = f"{path}: expected a description of some kilobytes: get the model again."
-        raise ModelError(message)
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        message = f"{path}: expected UTF-8 text, but it is not: get the model again."
-        raise ModelError(message) from error
+        text = read_text(path, _LARGEST_DESCRIPTION, "the description of a model")
+    except InputError as error:
+        raise ModelError(f"{error} Get the model again.") from error
     return parse_description(text, str(path))
 
 
@@ -127,11 +127,10 @@ def _verify(model: ModelFolder) -> None:
         raise ModelError(message)
     for name, expected in files.items():
         path = model.path / name
-        check_content(path, f"the file {name!r} of the model {model.name!r}")
         if name == GRAPH:
             Graph(path, expected).read()
             continue
-        found = sha256(path)
+        found = digest(path, f"the file {name!r} of the model {model.name!r}")
         if found != expected:
             raise ModelError(changed(path, expected, found))
 
@@ -194,15 +193,19 @@ def check_state(
         raise ModelError(message)
 
 
-def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the tensors of a safetensors file by name; raises ModelError unless all is finite."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def read_tensors(path: Path, sha256: str = "") -> dict[str, NDArray[Any]]:
+    """Return the tensors of a safetensors file by name, after comparing its sha256 if one is given.
 
+    Raises MissingFileError, or ModelError for anything but tensors of NumPy's types, all finite.
+    """
+    from safetensors.numpy import load
+
+    content = read_compared(path, "safetensors", sha256, _LARGEST_WEIGHTS)
     try:
-        tensors: dict[str, NDArray[Any]] = load_file(path)
-    except (SafetensorError, OSError, TypeError, KeyError) as error:
-        message = f"{path}: expected safetensors, but it cannot be read ({error}): get it again."
+        tensors: dict[str, NDArray[Any]] = load(content)
+    except Exception as error:  # types that NumPy lacks, shapes of 2^62: each fails in its own way
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        message = f"{path}: expected safetensors, but it cannot be read ({reason}): get it again."
         raise ModelError(message) from error
     _check_finite(tensors, str(path))
     return tensors

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256 as sha256_of
 from pathlib import Path
 
 from encephalon.errors import ModelError
-from encephalon.models.content import check_content
+from encephalon.models.content import read_compared
 
 __all__ = ["Graph"]
 
-LARGEST_GRAPH = 1 << 31
-"""Bytes; no reader of Protocol Buffers takes more."""
+_LARGEST = 1 << 30
+"""Bytes; no reader of Protocol Buffers takes more than twice as many."""
 _MOST_NODES = 10_000
 """Our networks have 130; a chain of 50,000 keeps a runtime busy for minutes before it refuses."""
 
@@ -54,23 +53,9 @@ class Graph:
         Raises MissingFileError, or ModelError for another sha256, for what is no ONNX graph, for
         one with tensors outside the file, and for one of more nodes than any network has.
         """
-        check_content(self.path, "an ONNX graph")
-        if self.path.stat().st_size > LARGEST_GRAPH:
-            raise ModelError(f"{self.path}: a graph of more than 2 GiB cannot be read.")
-        content = self.path.read_bytes()
-        found = sha256_of(content).hexdigest() if self.sha256 else ""
-        if found != self.sha256:
-            raise ModelError(changed(self.path, self.sha256, found))
+        content = read_compared(self.path, "an ONNX graph", self.sha256, _LARGEST)
         _check(content, self.path)
         return content
-
-
-def changed(path: Path, expected: str, found: str) -> str:
-    """The sentence on a file of a model whose sha256 is another one."""
-    return (
-        f"{path}: expected sha256 {expected}, but it is {found}: the file is damaged or was "
-        "changed; get the model again."
-    )
 
 
 def _check(content: bytes, path: Path) -> None:

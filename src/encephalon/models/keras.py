@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import ModelError, require_extra
-from encephalon.io.atomic import sha256 as sha256_of
-from encephalon.models.content import check_content
+from encephalon.models.content import check_content, digest
 
 if TYPE_CHECKING:
     import h5py
@@ -56,7 +55,7 @@ def read_keras_h5(
 
 def check_sha256(path: Path, expected: str) -> None:
     """Raise ModelError unless the sha256 of the file `path` is `expected`."""
-    found = sha256_of(path)
+    found = digest(path, "the published file")
     if found != expected:
         message = (
             f"{path}: expected the published file with sha256 {expected}, but its sha256 is "

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encephalon.errors import ModelError, require_extra
-from encephalon.io.atomic import sha256
-from encephalon.models.content import check_content
+from encephalon.errors import InputError, ModelError, require_extra
+from encephalon.io.files import opened
+from encephalon.models.content import digest
 from encephalon.models.entries import RegistryEntry, registry_entries
 
 if TYPE_CHECKING:
@@ -120,10 +121,9 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
     `entry`, or bears the name of a published file, and its sha256 says otherwise.
     """
     file_path = Path(path)
-    check_content(file_path, "a published weights file (.h5, .pt)")
     entries = [item for item in registry_entries().values() if item.sha256]
     expected = entry or next((item for item in entries if item.file == file_path.name), None)
-    found = sha256(file_path)
+    found = digest(file_path, "a published weights file (.h5, .pt)")
     if expected is not None and expected.sha256 not in {"", found}:
         raise ModelError(_mismatch(file_path, expected, found))
     listed = expected or next((item for item in entries if item.sha256 == found), None)
@@ -133,9 +133,8 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
 def _marked(path: Path) -> _Layout:
     """The layout that the names of the weights in a state dictionary tell, unread otherwise."""
     start = b""
-    if path.is_file():
-        with path.open("rb") as stream:
-            start = stream.read(_NAMES_WITHIN)
+    with suppress(InputError), opened(path) as stream:
+        start = stream.read(_NAMES_WITHIN)
     return next((layout for name, layout in _MARKED.items() if name in start), _TORCH)
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encephalon.errors import ModelError
-from encephalon.models.content import check_content
+from encephalon.models.content import content
 
 __all__ = ["read_state_dict"]
+
+_LARGEST = 800 * 1024**2
+"""Bytes; the published ones have 5 to 350 MB."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -26,18 +31,9 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     but a flat dictionary of tensors whose values are in the file and finite.
     """
     file_path = Path(path)
-    check_content(file_path, "weights that torch.save wrote (.pt, .pth)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch to those who wrote the file
-            state = torch.load(file_path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in as many ways as there are bytes
-        reason = str(error).strip().partition("\n")[0].partition(". ")[0][:200]
-        message = (
-            f"{file_path}: expected weights that torch.save wrote, but it cannot be read as "
-            f"tensors alone ({reason or type(error).__name__}): save model.state_dict()."
-        )
-        raise ModelError(message) from error
+    with content(file_path, "weights that torch.save wrote (.pt, .pth)", _LARGEST) as stream:
+        _refuse_packed(file_path, stream)
+        state = _loaded(file_path, stream)
     if not isinstance(state, Mapping) or not state:
         message = (
             f"{file_path}: expected a dictionary of tensors, but it holds {type(state).__name__} "
@@ -45,16 +41,59 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
             "model.state_dict()."
         )
         raise ModelError(message)
-    return {str(name): _array(file_path, str(name), value) for name, value in state.items()}
+    return {_name(file_path, name): _array(file_path, name, one) for name, one in state.items()}
 
 
-def _array(path: Path, name: str, value: Any) -> NDArray[Any]:
-    if not isinstance(value, Tensor) or value.is_sparse or value.is_quantized:
+def _refuse_packed(path: Path, stream: BufferedReader) -> None:
+    """Raise ModelError for a zip whose members are packed: torch stores them as they are."""
+    if zipfile.is_zipfile(stream):
+        try:
+            members = zipfile.ZipFile(stream).infolist()
+        except (zipfile.BadZipFile, ValueError, NotImplementedError):
+            members = []  # torch will say what is wrong with it
+        if any(item.compress_type != zipfile.ZIP_STORED for item in members):
+            raise ModelError(f"{path}: packed, as torch.save packs nothing: save the weights anew.")
+    stream.seek(0)
+
+
+def _loaded(path: Path, stream: BufferedReader) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch to those who wrote the file
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0][:200]
+        message = (
+            f"{path}: expected weights that torch.save wrote, but it cannot be read as "
+            f"tensors alone ({reason or type(error).__name__}): save model.state_dict()."
+        )
+        raise ModelError(message) from error
+
+
+def _name(path: Path, name: Any) -> str:
+    # 1 and "1" would be one name, and one of their tensors lost.
+    if not isinstance(name, str):
+        raise ModelError(f"{path}: expected names of tensors, but {name!r} is none.")
+    return name
+
+
+def _array(path: Path, name: Any, value: Any) -> NDArray[Any]:
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
         message = (
             f"{path}: expected tensors alone, but {name!r} is {type(value).__name__}: save "
             "model.state_dict() by itself."
         )
         raise ModelError(message)
+    try:
+        return _plain(path, name, value)
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        kind = f"a {value.dtype} on the device {value.device}"
+        raise ModelError(
+            f"{path}: {name!r} is {kind}, which cannot be used: save model.float().state_dict()."
+        ) from error
+
+
+def _plain(path: Path, name: str, value: Tensor) -> NDArray[Any]:
     # One stored number can be spread over any shape, and would fill the memory when it is used.
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
         raise ModelError(f"{path}: the file holds fewer values of {name!r} than its shape says.")
@@ -65,5 +104,5 @@ def _array(path: Path, name: str, value: Any) -> NDArray[Any]:
         )
         raise ModelError(message)
     plain = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
-    array: NDArray[Any] = plain.contiguous().numpy()
+    array: NDArray[Any] = plain.resolve_conj().resolve_neg().contiguous().numpy()
     return array

@@ -14,6 +14,7 @@ from encephalon.errors import did_you_mean
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 _MISSING = {"missing", "missing_argument"}
+_MOST = 20  # faults that are described: each unknown key is compared with all known ones
 _SHOWN = 60  # characters of a wrong value that are repeated to the reader
 
 
@@ -25,12 +26,14 @@ def describe(error: ValidationError, schema: type[BaseModel], section: str = "")
     """
     sentences: list[str] = []
     faults = error.errors()
-    for fault in faults:
+    for fault in faults[:_MOST]:
         if fault["type"] == "too_short" and len(faults) > 1:
             continue  # it only repeats that the items themselves are wrong
         sentence = _sentence(fault, schema, section)
         if sentence not in sentences:
             sentences.append(sentence)
+    if len(faults) > _MOST:
+        sentences.append(f"and {len(faults) - _MOST} more")
     return "; ".join(sentences)
 
 

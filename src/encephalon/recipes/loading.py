@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encephalon.errors import RecipeError, did_you_mean
-from encephalon.io.paths import expanded
+from encephalon.errors import InputError, RecipeError, did_you_mean
+from encephalon.io.paths import exists, expanded
+from encephalon.io.text import parse_toml, read_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound="BaseModel")
 
+_LARGEST = 1 << 20
+"""Bytes; a recipe has some kilobytes."""
+_SHOWN = 40  # characters of a value that an error repeats
 BUILT_IN = Path(__file__).parent
 
 
@@ -42,7 +46,10 @@ def list_recipes() -> list[RecipeSummary]:
 
 def show_recipe(name: str) -> str:
     """The TOML text of a built-in recipe or of a recipe file, comments included."""
-    return _read_text(find_recipe(name))
+    path = find_recipe(name)
+    text = _read_text(path)
+    _parse(text, path)  # what is shown is a recipe, not whatever file was named
+    return text
 
 
 def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
@@ -52,10 +59,10 @@ def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(name_or_path)
     built_in = BUILT_IN / f"{text}.toml"
-    if Path(text).name == text and built_in.is_file():
+    if Path(text).name == text and exists(built_in):
         return built_in
     path = expanded(text)
-    if path.is_file():
+    if exists(path):
         return path
     meant = did_you_mean(text, [path.stem for path in _built_in()], "the built-in ones are")
     raise RecipeError(f"There is no recipe and no file called {text!r}; {meant}")
@@ -127,9 +134,11 @@ def dump_recipe(recipe: Recipe) -> str:
 def parse_value(text: str) -> Any:
     """The TOML value that `text` spells, or `text` itself where it spells none."""
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
+        parsed = _parse(f"value = {text}", f"The value {text[:_SHOWN]}")
+    except RecipeError as error:
+        if isinstance(error.__cause__ and error.__cause__.__cause__, tomllib.TOMLDecodeError):
+            return text
+        raise
     return parsed["value"] if set(parsed) == {"value"} else text
 
 
@@ -146,17 +155,16 @@ def _summary(path: Path) -> RecipeSummary:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read as a recipe (a UTF-8 TOML file): {error}."
-        raise RecipeError(message) from error
+        return read_text(path, _LARGEST, "a recipe")
+    except InputError as error:
+        raise RecipeError(str(error)) from error
 
 
-def _parse(text: str, path: Path) -> dict[str, Any]:
+def _parse(text: str, source: object) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}.") from error
+        return parse_toml(text, source)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
 
 
 def _override(data: dict[str, Any], key: str, value: Any) -> None:

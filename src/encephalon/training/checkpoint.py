@@ -22,6 +22,8 @@ from torch import Tensor
 
 from encephalon.errors import RunError
 from encephalon.io.atomic import write_bytes
+from encephalon.io.files import need_file
+from encephalon.io.paths import exists
 
 if TYPE_CHECKING:
     from encephalon.training.runs import RunFolder
@@ -45,12 +47,13 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote; raises RunError when the file is missing or damaged."""
-    if not path.is_file():
+    if not exists(path):
         raise RunError(
             f"{path} was expected to hold a checkpoint but is missing: start the run "
             "without --resume."
         )
     try:
+        need_file(path)
         with safe_open(path, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata()
