@@ -42,7 +42,7 @@ def test_what_was_damaged_or_edited_is_not_read(
 ) -> None:
     """Whatever came of it, there is no exception."""
     path = write_sealed(tmp_path / "a.json", NOTES)
-    path.write_text(damage(path.read_text()))
+    path.write_text(damage(path.read_text(encoding="utf-8")))
     assert read_sealed(path) is None
 
 

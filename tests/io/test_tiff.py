@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from itertools import product
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from encephalon.errors import ContentError, UnreadableFileError
@@ -18,6 +21,7 @@ from tests.io.tiff_writer import COMPRESSIONS, write_tiff
 PACKED = sorted(COMPRESSIONS)
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
 ORIENTATION, EXTRA, COLOUR_MAP = 274, 338, 320
+_JPEG_IN_TIFF = 7
 
 
 @pytest.fixture
@@ -213,12 +217,41 @@ def test_a_strip_that_holds_less_than_its_rows_is_refused(
     short = zlib.compress(levels.astype(np.uint8).tobytes()[:300])
     content[8 : 8 + len(short)] = short
     path.write_bytes(content)
-    with pytest.raises(UnreadableFileError, match="a strip holds 300 of 851 bytes"):
+    with pytest.raises(UnreadableFileError, match=r"could not be read: .*300"):
         read_micrograph(path)
 
 
-def test_a_compression_of_another_package_is_named(tmp_path: Path, levels: np.ndarray) -> None:
-    """Zstandard, say, with what to do."""
-    path = write_tiff(tmp_path / "a.tif", levels.astype(np.uint8), tags={259: ("H", (50_000,))})
-    with pytest.raises(UnreadableFileError, match=r"ZSTD.*pip install imagecodecs"):
+def test_a_compression_without_bounds_is_named(tmp_path: Path, levels: np.ndarray) -> None:
+    """JPEG 2000 of some bytes may unpack to gigabytes; the sentence says what else to use."""
+    path = write_tiff(tmp_path / "a.tif", levels.astype(np.uint8), tags={259: ("H", (34_712,))})
+    with pytest.raises(UnreadableFileError, match=r"JPEG2000.*save it with LZW"):
         read_micrograph(path)
+
+
+@pytest.mark.parametrize("code", [8, 50_000, _JPEG_IN_TIFF, 32_773])
+def test_a_strip_that_unpacks_to_far_more_than_its_rows_is_refused(
+    tmp_path: Path, levels: np.ndarray, code: int
+) -> None:
+    """A few kilobytes that would fill gigabytes never do."""
+    packed = {
+        8: lambda: zlib.compress(bytes(1 << 25)),
+        50_000: lambda: imagecodecs.zstd_encode(bytes(1 << 25)),
+        _JPEG_IN_TIFF: lambda: imagecodecs.jpeg8_encode(np.zeros((3000, 3000), np.uint8)),
+        32_773: lambda: b"\x81\x00" * (1 << 18),
+    }[code]()
+    data = levels.astype(np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, data, compression=None)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tags = tiff.pages[0].tags
+        tags["Compression"].overwrite(code)
+        tags["StripByteCounts"].overwrite(len(packed))
+        tags["StripOffsets"].overwrite(path.stat().st_size)
+    with path.open("ab") as stream:
+        stream.write(packed)
+    tracemalloc.start()
+    with pytest.raises(UnreadableFileError, match="could not be read"):
+        read_micrograph(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One page of a TIFF as an array, with the size of its pixels.
 
-tifffile reads the tags; what a compression leaves is read in one way (`tiff_pixels`), so that
-white, black, palettes, transparency and orientation mean the same in every file.
+tifffile reads the tags and, with imagecodecs, the samples of every compression in one way; what
+white, black, palettes, transparency and orientation mean is decided here, once.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, UnreadableFileError
 from encephalon.io.pixel_size import Size, tiff_size
-from encephalon.io.tiff_pixels import decodable, samples
-from encephalon.io.tiff_strips import JPEG, KNOWN
+from encephalon.io.whole_pictures import jpeg_scans
 
 if TYPE_CHECKING:
     import tifffile
@@ -34,6 +32,11 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 # Photometric interpretations (TIFF 6.0, tag 262) that are understood.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_JPEG = 7
+# Tag 259: none, fax, LZW, JPEG, deflate, PackBits, LZMA and Zstandard, whose decoders fill no more
+# than the strip that the tags promise; a JPEG is looked at first.
+_COMPRESSIONS = {1, 2, 3, 4, 32771, 5, _JPEG, 8, 32946, 32773, 34925, 50000}
+_JPEG_SLACK = 1 << 20  # pixels: tiles are padded to whole blocks
 _MOST_PAGES = 50_000  # their directories alone are read for some seconds
 _ALPHA = {1, 2}  # values of tag 338 that mean transparency
 _STRETCHED = {2, 4}  # bits of levels that are made to fill 8, as viewers show them
@@ -60,7 +63,7 @@ def read_tiff(
         page = pages[index if virtual == 1 else 0]
         kind = np.dtype(page.dtype or np.uint8)
         allow(page.imagelength, page.imagewidth, page.samplesperpixel, kind)
-        _refuse_foreign_colours(path, page)
+        _refuse_unread(path, page)
         data = _plane(path, page, index if virtual > 1 else 0)
         return _brightness(path, page, data), tiff_size(tiff, page)
 
@@ -97,9 +100,10 @@ def _plane(path: Path, page: tifffile.TiffPage, number: int) -> Pixels:
         missing = max([*ends, size]) - size
         what = f"{missing:,} bytes are missing at its end" if missing else "some strips are missing"
         raise EOFError(f"the file is truncated, {what}")
-    if decodable(page):
-        return samples(page)
-    data = _by_imagecodecs(path, page)
+    if int(page.compression) == _JPEG:
+        _refuse_large_jpeg(page)
+    # Threads of its own would fight those that read several pictures at once.
+    data = np.asarray(page.asarray(maxworkers=1))
     if data.ndim == 3 and page.axes.startswith("S"):  # one plane a colour, not side by side
         data = np.moveaxis(data, 0, -1)
     if data.shape[:2] != (page.imagelength, page.imagewidth):
@@ -118,15 +122,16 @@ def _later_plane(path: Path, page: tifffile.TiffPage, number: int) -> Pixels:
     return data.reshape(page.imagelength, page.imagewidth)
 
 
-def _by_imagecodecs(path: Path, page: tifffile.TiffPage) -> Pixels:
-    if page.compression != 1 and find_spec("imagecodecs") is None:
-        raise UnreadableFileError(
-            f"{path}: this TIFF of {page.bitspersample} bits is compressed with "
-            f"{_name(page.compression)}, which needs the package imagecodecs: run  pip install "
-            "imagecodecs,  or save it without compression."
-        )
-    # Threads of its own would fight those that read several pictures at once.
-    return np.asarray(page.asarray(maxworkers=1))
+def _refuse_large_jpeg(page: tifffile.TiffPage) -> None:
+    """Raise ValueError where a strip or tile would unpack to far more pixels than it has."""
+    length, width = page.tilelength or page.rowsperstrip, page.tilewidth or page.imagewidth
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        page.parent.filehandle.seek(offset)
+        rows, columns = jpeg_scans(page.parent.filehandle.read(size)).shape
+        if rows * columns > length * width + _JPEG_SLACK:
+            raise ValueError(
+                f"a strip of {length:,} × {width:,} pixels holds a JPEG of {rows:,} × {columns:,}"
+            )
 
 
 def _brightness(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
@@ -167,11 +172,16 @@ def _name(code: int) -> str:
     return str(getattr(code, "name", code))  # tifffile leaves codes that it does not know bare
 
 
-def _refuse_foreign_colours(path: Path, page: tifffile.TiffPage) -> None:
+def _refuse_unread(path: Path, page: tifffile.TiffPage) -> None:
     kind, packed = int(page.photometric), int(page.compression)
     known = kind in {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR}
-    if not known or (kind == _YCBCR and packed in KNOWN - {JPEG}):
+    if not known or (kind == _YCBCR and packed in _COMPRESSIONS - {_JPEG}):
         raise _foreign_colours(path, page)
+    if packed not in _COMPRESSIONS:
+        raise UnreadableFileError(
+            f"{path}: this TIFF is compressed with {_name(page.compression)}, which is not read; "
+            "save it with LZW or without compression."
+        )
 
 
 def _foreign_colours(path: Path, page: tifffile.TiffPage) -> ContentError:
