@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,3 +161,64 @@ def test_long_work_shows_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None
     bar.close()
     assert "work" in terminal.getvalue()
     assert "1/3" in terminal.getvalue()
+
+
+NAME = "a\x1b]0;x\x07\nerror: forged\x9b31m\u202egpj.nii\x7f"
+
+
+def test_names_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escapes, line breaks and marks that turn letters round are written out, wherever they are."""
+    loud = Console(verbose=2)
+    loud.say(NAME)
+    loud.note(NAME)
+    loud.result(None, table([{"id": NAME}]))
+    loud.result(None, f"two\nlines of {NAME.splitlines()[0]}")
+    console.error(NAME)
+    logging.getLogger("encephalon.x").warning("%s", NAME)
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert not set("\x1b\x07\x9b\u202e\x7f") & set(text)
+        assert "\nerror: forged" not in text
+    assert "a\\u001b]0;x\\u0007\\u000aerror: forged" in said.out
+    assert "two\nlines of a" in said.out
+
+
+def test_json_stays_what_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is written out of a name is read back from JSON."""
+    Console(as_json=True).result({"id": NAME}, "")
+    said = capsys.readouterr().out
+    assert not set("\x1b\x9b\u202e\x7f") & set(said)
+    assert json.loads(said) == {"id": NAME}
+
+
+def test_a_list_of_faults_stays_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its lines are indented, which no name at their beginning can be."""
+    console.error("t.csv has 2 faults:\n  row 2\n  row 3")
+    assert capsys.readouterr().err == "error: t.csv has 2 faults:\n  row 2\n  row 3\n"
+
+
+def test_the_error_of_a_sample_has_its_traceback_with_vv(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As the sentence promises; without -vv there is none."""
+    logger = logging.getLogger("encephalon.x")
+    for verbose, shown in ((2, True), (1, False), (0, False)):
+        Console(verbose=verbose)
+        try:
+            raise ZeroDivisionError("planted")
+        except ZeroDivisionError as error:
+            logger.debug("scan failed", exc_info=error)
+        assert ("ZeroDivisionError: planted" in capsys.readouterr().err) == shown
+
+
+def test_a_name_in_brackets_is_no_markup_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown as it is, and the bar goes on."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(console, "PATIENCE", 0.0)
+    with Console().progress(2, "[/model]") as advance:
+        advance(1, 2, "[/red] x\x1b[2J")
+        time.sleep(0.5)
+        advance(2, 2, "[bold]")
+    assert "Error" not in terminal.getvalue()
+    assert "\x1b[2J" not in terminal.getvalue()

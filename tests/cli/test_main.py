@@ -158,3 +158,24 @@ def test_a_closed_pipe_ends_quietly() -> None:
         ["/bin/sh", "-c", show], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "any", "scan.nii.gz", "-o", ""),
+        ("predict", "any", "", "-o", "out"),
+        ("predict", "any", "scan.nii.gz", "--output="),
+        ("predict-bids", "study", "", "participant"),
+        ("evaluate", "any", "-t", "", "-o", "out"),
+    ],
+)
+def test_an_empty_argument_is_not_the_working_folder(
+    run: Run, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a variable of a script is not set: nothing is done anywhere."""
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.code == 2
+    assert "is empty, as where a variable is not set" in result.err
+    assert list(tmp_path.iterdir()) == []

@@ -252,3 +252,65 @@ def test_verbose_output_describes_the_model_in_words(run: Run, scan: Path, tmp_p
     assert result.code == 0
     assert "model: name stand-in, version 1.0.0" in result.err
     assert "{" not in result.err
+
+
+def test_derivatives_never_go_into_the_raw_dataset(run: Run, head: Image, tmp_path: Path) -> None:
+    """But for its folder `derivatives`; a link does not hide it."""
+    raw = tmp_path / "raw"
+    for name in ("01", "02"):
+        folder = raw / f"sub-{name}" / "anat"
+        folder.mkdir(parents=True)
+        write_image(head.data, folder / f"sub-{name}_T1w.nii.gz", head)
+    (raw / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    (tmp_path / "link").symlink_to(raw / "sub-01")
+    before = sorted(raw.rglob("*"))
+    for out in (raw / "sub-01", raw / "code", tmp_path / "link" / "deep", raw):
+        result = run("predict-bids", raw, out, "participant", "-m", "any")
+        assert result.code == 1, out
+        assert "derivatives" in result.err
+    assert sorted(raw.rglob("*")) == before
+    for out in (raw / "derivatives" / "enc", tmp_path / "rawer"):
+        assert run("predict-bids", raw, out, "participant", "-m", "any").code == 0
+
+
+def test_what_a_derivative_cannot_tell_apart_names_both_inputs(
+    run: Run, head: Image, tmp_path: Path
+) -> None:
+    """A packed and a plain image of one name: the second fails, and the advice works."""
+    folder = tmp_path / "raw" / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    for ending in (".nii", ".nii.gz"):
+        write_image(head.data, folder / f"sub-01_T1w{ending}", head)
+    description = tmp_path / "raw" / "dataset_description.json"
+    description.write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    result = run("predict", "any", tmp_path / "raw", "-o", tmp_path / "out")
+    assert result.code == 1
+    for words in ("T1w.nii.gz: its result would be", "T1w.nii, since", "another output folder"):
+        assert words in result.err
+    given = folder / "sub-01_T1w.nii.gz"
+    assert run("predict", "any", given, "-o", tmp_path / "other").code == 0
+
+
+def test_a_home_that_nobody_has_is_no_folder_to_be_made(
+    run: Run, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`~nobody99/out` would become a folder of that name here."""
+    monkeypatch.chdir(tmp_path)
+    result = run("predict", "any", scan, "-o", "~nobody99/out")
+    assert result.code == 2
+    assert "that home folder is not known" in result.err
+    assert not (tmp_path / "~nobody99").exists()
+
+
+def test_one_bad_row_never_stops_a_table(run: Run, scan: Path, tmp_path: Path) -> None:
+    """NUL bytes, unknown homes and names that no disk takes fail alone, the others are done."""
+    (tmp_path / "scan.json").write_text("[" * 100_000)
+    cells = ["x\0y.nii.gz", "~nobody99/x.nii.gz", "m" * 300 + ".nii.gz", str(scan)]
+    rows = [f"{name},{cell}" for name, cell in zip("abcd", cells, strict=True)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["id,image", *rows, f"{'z' * 300},{scan}", f"e,{scan}"]))
+    result = run("predict", "any", table, "-o", tmp_path / "out")
+    assert result.code == 1
+    assert "6 in all: 2 ok, 4 failed" in result.out
+    assert "Unexpected" not in result.err
+    assert "unexpected" not in result.err

@@ -123,7 +123,7 @@ class _Bar:
             if self._closed:
                 return
             progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),

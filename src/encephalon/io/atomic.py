@@ -205,6 +205,8 @@ def flush_folder(folder: Path) -> None:
 
 def _concerns_other(error: OSError, path: Path) -> bool:
     """Whether the error names a file that is neither `path`, beside it, nor on the way to it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of what is written, whatever is named
+        return False
     if not isinstance(error.filename, str | os.PathLike):
         return False
     named = Path(error.filename)

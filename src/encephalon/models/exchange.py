@@ -124,7 +124,7 @@ def _import_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None)
     from tempfile import TemporaryDirectory
 
     home = make_folder(locations.installed_folder())
-    with TemporaryDirectory(prefix=".import-", dir=home) as work:
+    with explained(home), TemporaryDirectory(prefix=".import-", dir=home) as work:
         try:
             _unpack(path, Path(work))
             return _install(Path(work), overwrite, entry)

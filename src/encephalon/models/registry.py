@@ -87,7 +87,7 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
 
 def find_folder(name: str) -> Path | None:
     """Return the folder of the packaged or installed model `name`, packaged first."""
-    for root in (locations.packaged_folder(), locations.installed_folder()):
+    for _, root in locations.model_roots():
         if (root / name / "model.toml").is_file():
             return root / name
     return None
@@ -131,15 +131,13 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
 
 def _local_summaries() -> Iterator[ModelSummary]:
     # Installed first, so that a packaged model of the same name replaces it in the listing.
-    for where, root in (
-        ("installed", locations.installed_folder()),
-        ("packaged", locations.packaged_folder()),
-    ):
+    roots = list(locations.model_roots())
+    for where, root in reversed(roots):
         folders = sorted(root.iterdir()) if root.is_dir() else []
         for folder in folders:
             if (folder / "model.toml").is_file() and not folder.name.startswith("."):
                 yield _folder_summary(folder, where)
-    for entry in registry_entries().values():
+    for entry in registry_entries().values() if len(roots) > 1 else ():
         if published_path(entry).is_file():
             yield _entry_summary(entry, published_path(entry))
 

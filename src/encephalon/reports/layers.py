@@ -32,8 +32,12 @@ def outline(
     The line follows the middle between inside and outside elements and is `width` pixels wide.
     """
     level = resize_mask(mask, size)
-    down, across = np.gradient(level)
-    slope = np.hypot(down, across)
+    # Across a single row or column nothing changes.
+    slopes = (
+        np.gradient(level, axis=axis) if count > 1 else np.zeros_like(level)
+        for axis, count in enumerate(level.shape)
+    )
+    slope = np.hypot(*slopes)
     distance = np.full_like(level, np.inf)
     np.divide(np.abs(level - 0.5), slope, out=distance, where=slope > 1e-3)
     alpha = np.clip(width / 2 + 0.5 - distance, 0.0, 1.0)

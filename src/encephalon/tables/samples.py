@@ -7,7 +7,6 @@ kind are taken out of a folder.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from encephalon.errors import InputError, MissingFileError, TableError
 from encephalon.io.files import need_file
 from encephalon.io.paths import exists, expanded
+from encephalon.io.text import read_json
 from encephalon.tables.bids import bids_query, find_images
 from encephalon.tables.companions import (
     NamedImage,
@@ -336,10 +336,10 @@ def _made_from(image: Path) -> set[str]:
     Masks that were written beside their scans are no scans when the folder is given again.
     """
     try:
-        record = json.loads(image.with_name(f"{file_stem(image)}.json").read_text("utf-8"))
+        record = read_json(image.with_name(f"{file_stem(image)}.json"))
         makers = {maker["Name"] for maker in record["GeneratedBy"]}
         return {Path(path).name for path in record["Sources"]} if "Encephalon" in makers else set()
-    except (OSError, ValueError, LookupError, TypeError):
+    except (InputError, LookupError, TypeError):
         return set()
 
 

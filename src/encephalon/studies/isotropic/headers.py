@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from encephalon.errors import InputError
+from encephalon.io.text import read_json
 from encephalon.tables.naming import file_stem
 
-__all__ = ["header_facts", "subject_and_session"]
+__all__ = ["header_facts", "sidecars", "subject_and_session"]
 
 # DICOM tags, and what BIDS calls them; both are in mm.
 _TAGS = {"0018|0050": "SliceThickness", "0018|0088": "SpacingBetweenSlices"}
@@ -30,7 +31,7 @@ def header_facts(path: Path | None) -> dict[str, Any]:
     if _is_dicom(path):
         return _dicom(path)
     facts: dict[str, Any] = {}
-    for sidecar in _sidecars(path):
+    for sidecar in sidecars(path):
         facts = {**_json(sidecar), **facts}
     return facts
 
@@ -42,7 +43,7 @@ def subject_and_session(path: Path | None) -> tuple[str, str]:
     return found.get("sub", ""), found.get("ses", "")
 
 
-def _sidecars(path: Path) -> Iterator[Path]:
+def sidecars(path: Path) -> Iterator[Path]:
     """Files that may tell of `path`, the nearest one first."""
     yield path.with_name(f"{file_stem(path)}.json")
     words = file_stem(path).split("_")
@@ -62,8 +63,8 @@ def _is_root(folder: Path) -> bool:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path)
+    except InputError:
         return {}
     return content if isinstance(content, dict) else {}
 

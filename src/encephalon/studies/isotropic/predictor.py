@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from encephalon.recipes.options import ask
 from encephalon.studies.isotropic.evaluation_options import EvaluationOptions
 from encephalon.studies.isotropic.evidence import gather
 from encephalon.studies.isotropic.guided import guided
+from encephalon.studies.isotropic.headers import sidecars
 from encephalon.studies.isotropic.loading import Case, make_problem, read_case, unused_stacks
 from encephalon.studies.isotropic.pictures import ScanPictures
 from encephalon.studies.isotropic.placement import Placement
@@ -113,6 +115,11 @@ class IsotropicPredictor:
             **self.options.model_dump(mode="json", exclude={"save"}, exclude_none=True),
             "notice": self.notice,
         }
+
+    def also_reads(self, sample: Sample) -> Iterator[Path]:
+        """The sidecars of the scans, which may tell of their slices."""
+        for path in sample.inputs.values():
+            yield from sidecars(path)
 
     def read(self, sample: Sample) -> Case:
         """The scans of `sample`; raises InputError naming the file."""

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError, UsageError
+from encephalon.errors import InputError, ModelError, UsageError
 from encephalon.inference.devices import resolve_threads
-from encephalon.inference.ledger import FIRST, LAST
+from encephalon.inference.ledger import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
 from encephalon.models import ModelFolder
 from encephalon.recipes import load_recipe, make_recipe
@@ -54,6 +55,9 @@ CACHE_LIMIT = 2 << 30
 """Bytes of preprocessed pictures that are kept, about 3,500 of them: our choice."""
 MOST_READERS = 8
 """Threads that read at most: more would wait for the disk and only hold memory. Our choice."""
+
+# Options that change what is seen of an image.
+_OF_READING = {"page", "colour", "clip_16_bit", "silhouettes"}
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +144,15 @@ class MicrographPredictor:
             "score": self.score,
             "calibration": self.calibration.as_dict() if self.calibration else None,
             "thresholds": list(self.thresholds) if self.thresholds else None,
+            **self.options.model_dump(include=_OF_READING, exclude_none=True),
         }
+
+    def also_reads(self, sample: Sample) -> Iterator[Path]:
+        """The sidecars of the images, which may have the size of their pixels."""
+        from encephalon.io.micrograph import picture_stem
+
+        for path in sample.inputs.values():
+            yield path.with_name(f"{picture_stem(path)}.json")
 
     def check(self, samples: Sequence[Sample]) -> None:
         """Raise UsageError when the model needs covariates and no sample comes from a table.
@@ -285,7 +297,7 @@ class MicrographPredictor:
         }
         if self.known is not None:
             values[OVERLAP] = self.known.overlap(sample.id, sample.row)
-        return with_cells(values, sample.row, self.row_columns, (*FIRST, *LAST))
+        return with_cells(values, sample.row, self.row_columns, RESERVED)
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
@@ -316,12 +328,14 @@ def make_micrograph_predictor(
     return MicrographPredictor(model, recipe, learned, asked, device=device, threads=threads)
 
 
-def picture_cache() -> ArrayCache:
-    """The cache of preprocessed pictures of this user."""
+def picture_cache() -> ArrayCache | None:
+    """The cache of preprocessed pictures of this user; None for one without a home."""
     from encephalon.io.cache import ArrayCache
     from encephalon.models.locations import encephalon_home
 
-    return ArrayCache(encephalon_home() / "cache" / "pictures", CACHE_LIMIT)
+    with suppress(ModelError):
+        return ArrayCache(encephalon_home() / "cache" / "pictures", CACHE_LIMIT)
+    return None
 
 
 def _columns_of_use(columns: Columns, inputs: str) -> Columns:
