@@ -16,6 +16,7 @@ from encephalon.tables import (
     Table,
     audit,
     fold_table,
+    rows_with_scans,
     split_table,
     use_fold,
 )
@@ -226,3 +227,23 @@ def test_one_fold_is_tested_and_another_validates() -> None:
         use_fold(table, 1, validation=1)
     with pytest.raises(TableError, match="has no fold 7"):
         use_fold(table, 1, validation=7)
+
+
+def test_rows_of_label_maps_alone_are_never_drawn_for_testing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They are learnt from; in a table that tests them all the same they are named and left out."""
+    columns = Columns(group="person", optional=("image",))
+    rows = [
+        {"id": f"r{n}", "image": f"{n}.nii" if n % 2 else "", "person": f"p{n}"} for n in range(20)
+    ]
+    table = Table(pd.DataFrame(rows, dtype=object), columns, Path())
+    for seed in range(5):
+        parts = split_table(table, SplitOptions(test=0.2, seed=seed)).texts("split")
+        tested = [row["image"] for row, part in zip(rows, parts, strict=True) if part == "test"]
+        assert len(tested) == 4
+        assert all(tested)
+    assert rows_with_scans(table, [0, 1, 2, 3]) == [1, 3]
+    assert "2 of 4 rows name no file in 'image' and are not scored: r0, r2." in caplog.text
+    with pytest.raises(TableError, match="none of the 2 rows to score names a file in 'image'"):
+        rows_with_scans(table, [0, 2])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from encephalon.tables.splits import (
         SplitOptions,
         fold_table,
+        rows_with_scans,
         split_table,
         unseen_rows,
         use_fold,
@@ -63,6 +64,7 @@ __all__ = [
     "map_labels",
     "read_table",
     "require_clean",
+    "rows_with_scans",
     "split_table",
     "table_samples",
     "unseen_rows",
@@ -91,6 +93,13 @@ __getattr__ = lazy(
         "reading": ("is_table", "read_table", "write_table"),
         "samples": ("Sample", "collect_samples", "table_samples"),
         "schema": ("Columns", "Fault", "Table"),
-        "splits": ("SplitOptions", "fold_table", "split_table", "unseen_rows", "use_fold"),
+        "splits": (
+            "SplitOptions",
+            "fold_table",
+            "rows_with_scans",
+            "split_table",
+            "unseen_rows",
+            "use_fold",
+        ),
     },
 )

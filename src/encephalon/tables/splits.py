@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,11 @@ beyond this the best of 23 groups (the mice of 3BTRON) hardly improves."""
 _FOLD_DRAWS = 50
 """Folds drawn, each from the next seed, until all have every class. Our choice: the first draw has
 them but where groups are few and of several classes, and more draws then rarely help."""
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 5
+"""Rows that a sentence names."""
 
 _BINS = 4
 """Quantile bins that a number is stratified by. Our choice."""
@@ -49,7 +55,8 @@ class SplitOptions:
 def split_table(table: Table, options: SplitOptions | None = None) -> Table:
     """The table with a split column: "train", "validation" or "test" in each row.
 
-    The test part is drawn first, from all rows; the validation part from the rest. With a group
+    The test part is drawn first, from all rows but those of label maps alone, which cannot be
+    scored; the validation part from the rest. With a group
     column no group straddles two parts; the sizes are then as near to the wish as the groups
     allow. Ungrouped parts are scikit-learn's `train_test_split` with that seed, row for row.
     Raises TableError if there are too few rows or groups, or a stratum is too small.
@@ -62,8 +69,9 @@ def split_table(table: Table, options: SplitOptions | None = None) -> Table:
     rest = list(range(len(table)))
     for name, wish in (("test", options.test), ("validation", options.validation)):
         if wish:
-            share = wish if name == "test" else wish / (1 - options.test)
-            held = _held_out(rest, share, groups, strata, options.seed)
+            pool = _with_scans(table, groups) if name == "test" else rest
+            share = wish * len(table) / len(pool) if name == "test" else wish / (1 - options.test)
+            held = _held_out(pool, share, groups, strata, options.seed)
             for row in held:
                 parts[row] = name
             rest = [row for row in rest if parts[row] == "train"]
@@ -135,6 +143,43 @@ def unseen_rows(table: Table, split: str | None) -> list[int]:
         )
         raise TableError(message)
     return rows
+
+
+def rows_with_scans(table: Table, rows: Sequence[int]) -> list[int]:
+    """Of these places of rows, those that name a file in the first input of the recipe.
+
+    A row of a label map alone is for training, where scans are made up from it, and has nothing to
+    be scored: the log names it. Raises TableError where no row is left.
+    """
+    role, column = next(iter(table.columns.inputs.items()))
+    if role not in table.columns.optional or not table.has(column):
+        return list(rows)
+    cells = table.texts(column)
+    found, bare = ([row for row in rows if bool(cells[row]) is there] for there in (True, False))
+    if not found:
+        raise TableError(
+            f"{table.source}: none of the {len(rows)} rows to score names a file in {column!r}: "
+            "split off a part 'test' that has scans."
+        )
+    if bare:
+        named = ", ".join(table.ids[row] for row in bare[:_NAMED])
+        more = f" and {len(bare) - _NAMED} more" if len(bare) > _NAMED else ""
+        logger.warning(
+            "%d of %d rows name no file in %r and are not scored: %s%s.",
+            len(bare), len(rows), column, named, more,
+        )  # fmt: skip
+    return found
+
+
+def _with_scans(table: Table, groups: list[str] | None) -> list[int]:
+    """The rows that a test part is drawn from: of groups with a scan, or all if these are few."""
+    rows = list(range(len(table)))
+    column = next(iter(table.columns.inputs.values()), None)
+    if column is None or not table.has(column):
+        return rows
+    owners = groups or [str(row) for row in rows]
+    seen = {owner for owner, cell in zip(owners, table.texts(column), strict=True) if cell}
+    return [row for row in rows if owners[row] in seen] if len(seen) > 1 else rows
 
 
 def _check_units(table: Table, folds: int, groups: list[str] | None) -> None:

@@ -40,12 +40,14 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str], str
         check_table,
         fault_message,
         read_table,
+        rows_with_scans,
         table_samples,
         unseen_rows,
     )
 
     table = read_table(path)
     target, unseen = _target(table, columns), unseen_rows(table, columns.split)
+    unseen = rows_with_scans(replace(table, columns=columns), unseen)
     group = next((name for name in (columns.group, *_GROUPS) if table.has(name)), None)
     known = replace(
         columns, target=target, target_kind="labels", split=None, group=None, optional=()

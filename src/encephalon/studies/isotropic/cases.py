@@ -43,12 +43,20 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str]]:
     A file that is not there spoils its own row alone, when that is read. Raises TableError for
     faulty ids, missing columns, or a split without a part "test".
     """
-    from encephalon.tables import check_table, fault_message, read_table, table_samples, unseen_rows
+    from encephalon.tables import (
+        check_table,
+        fault_message,
+        read_table,
+        rows_with_scans,
+        table_samples,
+        unseen_rows,
+    )
 
     table = read_table(path)
     known = replace(columns, target=None, covariates={}, group=None, split=None)
     table = replace(table, columns=known)
-    unseen, files = unseen_rows(table, columns.split), set(known.inputs.values())
+    files = set(known.inputs.values())
+    unseen = rows_with_scans(table, unseen_rows(table, columns.split))
     rows = set(map(table.row, unseen))
     faults = [
         fault
