@@ -4,7 +4,8 @@
 # test     the test suite, as CI runs it
 # fuzz     damaged files for every reader: N=how many, SEED=which
 # check    style, types, import floors, length limits
-# docs     the pages as HTML, every command in them checked
+# docs     the pages as HTML, every command and link in them checked
+# commands every command of the pages, run in its order in a scratch folder (some minutes)
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
 # weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder of test scans
 # isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS=folder of T1w and T2w pairs
@@ -26,7 +27,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test fuzz check docs slices weights isotropic-weights clean
+.PHONY: demo install test fuzz check docs commands slices weights isotropic-weights clean
 
 demo: $(VENV)/.base
 	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
@@ -49,6 +50,9 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/pages.py
+
+commands: $(VENV)/.dev
+	$(BIN)/python tools/commands.py
 
 slices: $(VENV)/.dev
 	$(BIN)/encephalon table images "$(DATA)" "$(DATA)/slices.csv" --id path -o runs/slices.csv \

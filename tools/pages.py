@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check the pages of the project and write them as HTML to docs/_build.
 
-Checked in README.md, CONTRIBUTING.md and docs/*.md: every `encephalon` command in a shell block is
-parsed by the real command line (nothing is run), every `make` target and every relative link
-exists, every Python block compiles and uses only public names. The page of all commands is made
-from their own help.
+Checked in README.md, CONTRIBUTING.md, CHANGELOG.md and docs/*.md: every `encephalon` command in a
+shell block is parsed by the real command line (`commands.py` runs them), every `make` target, every
+extra and every relative link exists, every Python block compiles and uses only public names. The
+page of all commands is made from their own help, those of the shipped models are their cards, and
+no link of a page that was written leads nowhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -32,7 +35,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "docs" / "_build"
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)")
-_PAGE = re.compile(r"\]\((?:docs/|\.\./)?(\w[\w-]*)\.md")
+_TARGET = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+_HREF = re.compile(r'href="(?!https?:|mailto:|#)([^"#]+)')
+_EXTRA = re.compile(r"\.\[([\w,]+)\]")
 _TEMPLATE = """<!doctype html>
 <html lang="en-GB"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -43,7 +48,7 @@ body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }}
 pre, code {{ font: 14px/1.45 ui-monospace, monospace; background: #8881; border-radius: 4px; }}
 pre {{ padding: .8rem; overflow-x: auto; }} pre code {{ background: none; }}
 table {{ border-collapse: collapse; }} td, th {{ border: 1px solid #8886; padding: .3rem .6rem; }}
-nav a {{ margin-right: 1rem; }}
+nav a {{ margin-right: 1rem; white-space: nowrap; }}
 </style></head><body><nav>{nav}</nav>
 {body}
 </body></html>
@@ -52,7 +57,13 @@ nav a {{ margin-right: 1rem; }}
 
 def pages() -> list[Path]:
     """The pages, the front page first."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    docs = sorted((ROOT / "docs").glob("*.md"))
+    return [ROOT / "README.md", *docs, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+
+
+def cards() -> list[Path]:
+    """The cards of the models that ship with the package."""
+    return sorted((ROOT / "src" / "encephalon" / "models" / "packaged").glob("*/README.md"))
 
 
 def faults(page: Path) -> Iterator[str]:
@@ -77,6 +88,10 @@ def _shell_faults(block: str) -> Iterator[str]:
             yield from (
                 f"no target {word}" for word in words[1:] if "=" not in word and word not in targets
             )
+        elif words[:2] == ["pip", "install"]:
+            known = _project()["optional-dependencies"]
+            asked = (name for found in _EXTRA.findall(line) for name in found.split(","))
+            yield from (f"`{line.strip()}`: no extra {name}" for name in asked if name not in known)
         elif words[:1] == ["encephalon"]:
             stop = next((at for at, word in enumerate(words) if word in {">", "|"}), len(words))
             with contextlib.suppress(typer.Exit):
@@ -84,6 +99,11 @@ def _shell_faults(block: str) -> Iterator[str]:
                     parse(words[1:stop])
                 except (typer.TyperException, UsageError) as error:
                     yield f"`{line.strip()}`: {error}"
+
+
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return dict(project["project"])
 
 
 def parse(words: list[str]) -> None:
@@ -131,19 +151,47 @@ def _help(command: Any, path: str) -> Iterator[str]:
         yield from _help(inner, f"{path} {name}")
 
 
-def write(texts: dict[str, str]) -> None:
-    """Write each Markdown text as an HTML page, with links to the others."""
-    BUILD.mkdir(parents=True, exist_ok=True)
+def write(texts: dict[str, str], sources: dict[str, Path]) -> None:
+    """Write each Markdown text as an HTML page; links lead to pages, and to copies of other files.
+
+    `sources` are the files that texts come from, by the names of their pages.
+    """
+    shutil.rmtree(BUILD, ignore_errors=True)
+    BUILD.mkdir(parents=True)
     markdown = MarkdownIt("commonmark").enable("table")
     nav = "".join(f'<a href="{name}.html">{escape(name)}</a>' for name in texts)
     for name, text in texts.items():
-        body = markdown.render(_PAGE.sub(lambda found: f"]({_name(found[1])}.html", text))
+        body = markdown.render(_linked(text, sources[name], sources) if name in sources else text)
         page = _TEMPLATE.format(title=escape(name), nav=nav, body=body)
         (BUILD / f"{name}.html").write_text(page, encoding="utf-8")
 
 
-def _name(stem: str) -> str:
-    return "index" if stem == "README" else stem.lower()
+def _linked(text: str, source: Path, sources: dict[str, Path]) -> str:
+    names = {path: name for name, path in sources.items()}
+
+    def lead(found: re.Match[str]) -> str:
+        path = (source.parent / found[1]).resolve()
+        if path in names:
+            return f"]({names[path]}.html{found[2] or ''})"
+        if path.is_file():
+            shutil.copy(path, BUILD / path.name)
+        return f"]({path.name})"
+
+    return _TARGET.sub(lead, text)
+
+
+def dead_links() -> Iterator[str]:
+    """What the written pages link to and is not there."""
+    for page in sorted(BUILD.glob("*.html")):
+        for link in _HREF.findall(page.read_text(encoding="utf-8")):
+            if not (BUILD / link).exists():
+                yield f"{page.relative_to(ROOT)}: the link {link} leads nowhere"
+
+
+def _name(path: Path) -> str:
+    if path in cards():
+        return f"card-{path.parent.name}"
+    return "index" if path.stem == "README" else path.stem.lower()
 
 
 def main() -> int:
@@ -152,9 +200,14 @@ def main() -> int:
     if found:
         print("\n".join(found))
         return 1
-    texts = {_name(page.stem): page.read_text(encoding="utf-8") for page in pages()}
-    write({**texts, "commands": commands_page()})
-    print(f"docs: {len(texts) + 1} pages in {BUILD.relative_to(ROOT)}, every command checked")
+    sources = {_name(page): page for page in (*pages(), *cards())}
+    texts = {name: page.read_text(encoding="utf-8") for name, page in sources.items()}
+    write({**texts, "commands": commands_page()}, sources)
+    found = list(dead_links())
+    if found:
+        print("\n".join(found))
+        return 1
+    print(f"docs: {len(texts) + 1} pages in {BUILD.relative_to(ROOT)}, every command parsed")
     return 0
 
 
