@@ -6,6 +6,9 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -245,6 +248,25 @@ def test_two_processes_are_not_at_one_run(tmp_path: Path, resume: bool) -> None:
     with locked(tmp_path / ".run"), held, run.opened("recipe", "table", resume=resume):
         pass
     assert {k: v for k, v in snapshot(tmp_path).items() if k != ".run.lock"} == before
+
+
+def test_what_killed_writes_left_is_swept(tmp_path: Path) -> None:
+    """In every folder of the run, when it is opened the next time; what is alive stays."""
+    run = RunFolder(tmp_path)
+    run.begin("recipe", "table")
+    places = (tmp_path, run.cache, tmp_path / "folds" / "0" / "checkpoint", tmp_path / "mine")
+    program = "import os, pathlib, sys; from encephalon.io.temporaries import temporary_beside\n"
+    program += "held = [temporary_beside(pathlib.Path(place)) for place in sys.argv[1:]]\n"
+    program += "for each in held: each.__enter__()\n"
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    dead = [sys.executable, "-c", program + "os._exit(9)", *(str(one / "a.bin") for one in places)]
+    sources = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(dead, check=False, env={**os.environ, **sources}, timeout=60)
+    assert len(list(tmp_path.rglob(".*.part*"))) == 4
+    with run.opened("recipe", "table", resume=True):
+        pass
+    assert [path.parent.name for path in tmp_path.rglob(".*.part*")] == ["mine"]
 
 
 def test_what_a_training_left_is_known_again(tmp_path: Path) -> None:

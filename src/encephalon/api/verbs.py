@@ -78,6 +78,20 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
     return loaded
 
 
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` can be built and suits its study.
+
+    Without torch nothing can be built, and nothing is said.
+    """
+    from importlib.util import find_spec
+
+    from encephalon.studies.registry import load_study
+
+    check = getattr(load_study(recipe.study.name), "check_network", None)
+    if check is not None and find_spec("torch") is not None:
+        check(recipe)
+
+
 def load_samples(recipe: Recipe, table: Place) -> Table:
     """The table of samples that `recipe` is to learn from, checked as its study asks.
 
@@ -131,6 +145,7 @@ def train(
     require_extra("torch", "train", "Training")
     require_extra("lightning", "train", "Training")
     loaded = load_recipe(recipe, overrides)
+    check_network(loaded)
     folder: Path = load_study(loaded.study.name).train(
         loaded,
         load_samples(loaded, table),

@@ -42,12 +42,14 @@ def check(
     quiet: flags.Quiet = False,
     as_json: flags.AsJson = False,
 ) -> None:
-    """Check a recipe: keys, values, and the settings of its study."""
+    """Check a recipe: keys, values, the settings of its study and, where torch is, the network."""
     from encephalon.api import load_recipe
+    from encephalon.api.verbs import check_network
     from encephalon.recipes.loading import dump_recipe, recipe_data
 
     console = Console(verbose, quiet, as_json)
     loaded = load_recipe(recipe, flags.settings(changes))
+    check_network(loaded)
     if dump:
         console.result(recipe_data(loaded), dump_recipe(loaded).rstrip("\n"))
         return

@@ -55,6 +55,7 @@ def train(
         overrides["training.seed"] = str(seed)
     loaded = api.load_recipe(recipe, overrides)
     if dry_run:
+        verbs.check_network(loaded)
         _say_plan(console, loaded, table, output)
         return
     with console.progress(verbs.total_steps(loaded), "training") as advance:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encephalon.errors import RecipeError, did_you_mean, require_extra
+from encephalon.errors import EncephalonError, RecipeError, did_you_mean, require_extra
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -99,9 +99,13 @@ def build_network(name: str, options: Mapping[str, Any] | None = None) -> Module
     _check_options(name, factory, given)
     try:
         return factory(**given)
-    except (TypeError, ValueError) as error:
-        message = f"The network {name!r} cannot be built with the options {given}: {error}"
-        raise RecipeError(message) from error
+    except EncephalonError:
+        raise
+    except Exception as error:  # torch has many, for a width below 0 or beyond the memory
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise RecipeError(
+            f"The network {name!r} cannot be built with the options {given}: {reason}."
+        ) from error
 
 
 def _check_options(name: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> None:

@@ -29,13 +29,17 @@ Precision = Literal["32", "bf16-mixed", "16-mixed"]
 class Section(BaseModel):
     """A part of a recipe: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
 
 class Study(Section):
     """Which study the recipe belongs to, and the settings that only that study understands."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="allow", allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
     name: str = Field(min_length=1)
 

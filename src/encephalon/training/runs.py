@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from encephalon.errors import OutputExistsError, RunError
 from encephalon.io.atomic import locked, sha256, write_text
+from encephalon.io.temporaries import sweep
 from encephalon.training.record import RunRecord, differences, text_hash
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class RunFolder:
             self._refuse_begun()  # before a lock is laid into somebody's folder
         with locked(self.path / ".run", timeout=0):
             open_run(recipe_text, table_text, contents, conditions)
+            self._sweep()
             yield
 
     def begin(
@@ -197,14 +199,11 @@ class RunFolder:
             trained = {name: sha256(self.path / name) for name in names}
             record.write(self.record, trained=trained)
 
-    def is_sealed(self, *names: str) -> bool:
-        """Whether these files hold what they held when the run was sealed."""
-        record = RunRecord.read(self.record)
-        trained = record.trained if record else {}
-        return all(
-            (self.path / name).is_file() and trained.get(name) == sha256(self.path / name)
-            for name in names
-        )
+    def is_sealed(self, name: str) -> bool:
+        """Whether a file holds what it held when the run was sealed."""
+        record, path = RunRecord.read(self.record), self.path / name
+        known = record.trained.get(name) if record else None
+        return known is not None and path.is_file() and sha256(path) == known
 
     def _join(self, recipe_text: str, table_text: str) -> None:
         record = RunRecord.read(self.record)
@@ -234,6 +233,12 @@ class RunFolder:
                     f"{self.path / name} exists already, but not as a run of this folder wrote it, "
                     "and would be replaced: choose another folder, or move it away."
                 )
+
+    def _sweep(self) -> None:
+        """Remove what a process that was killed left half written, in the run's own folders."""
+        own = [path for name in (*EARLY, *LATE) for path in (self.path / name).rglob("*")]
+        for folder in {self.path, *(path.parent for path in own)}:
+            sweep(folder)
 
     def _has_checkpoint(self) -> bool:
         """Whether the run, or a network of it, has something to lose."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from encephalon.errors import RecipeError
 from encephalon.networks import build_network
 from encephalon.networks.keras_logits import KerasUNetLogOdds
 from encephalon.networks.keras_unet import KerasUNet
+from encephalon.networks.trial import answer_shape, try_network
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.extraction.heads import prepare_heads
@@ -25,6 +27,35 @@ from encephalon.training.loop import Loop, Report, Task, make_fabric
 from encephalon.training.parts import training_parts
 from encephalon.training.runs import RunFolder
 from encephalon.training.transfer import start_from
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` can be built and suits its study."""
+    network = try_network(recipe.network)
+    if recipe.mode == "legacy":
+        if not isinstance(network, KerasUNet):
+            message = (
+                f"{recipe.name}: a recipe of mode 'legacy' trains the network 'keras-unet', not "
+                f"{recipe.network.name!r}: change network.name or mode."
+            )
+            raise RecipeError(message)
+        return
+    settings = make_settings(ExtractionSettings, recipe.study.settings, recipe.name)
+    multiple = getattr(network, "multiple", 1)
+    for name, shape in (("coarse", settings.grids.coarse), ("fine", settings.grids.fine)):
+        if any(size % multiple for size in shape):
+            message = (
+                f"{recipe.name}: the {name} grid {list(shape)} does not suit the network, which "
+                f"needs multiples of {multiple} voxels: change study.grids."
+            )
+            raise RecipeError(message)
+        drawn = answer_shape(network, recipe.name, (1, 1, *shape)) or (1, settings.borders, *shape)
+        if drawn != (1, settings.borders, *shape):
+            raise RecipeError(
+                f"{recipe.name}: the target {settings.target!r} has {settings.borders} borders of "
+                f"{list(shape)} voxels, but the network draws {drawn[1]} of {list(drawn[2:])}: set "
+                f"network.options.borders to {settings.borders}, or change network."
+            )
 
 
 @dataclass(frozen=True)
@@ -67,44 +98,18 @@ def fit(
 
 
 def _sound_task(
-    recipe: Recipe, network: nn.Module, parts: tuple[Table, Table], cache: Path, workers: int
+    recipe: Recipe, _network: nn.Module, parts: tuple[Table, Table], cache: Path, workers: int
 ) -> Task:
     settings = make_settings(ExtractionSettings, recipe.study.settings, recipe.name)
-    _check_network(recipe, network, settings)
     train, validation = (prepare_heads(part, cache, workers, settings) for part in parts)
     return ExtractionTask(train, validation, settings, recipe.training)
-
-
-def _check_network(recipe: Recipe, network: nn.Module, settings: ExtractionSettings) -> None:
-    """Raise RecipeError when the network cannot draw the borders or take the grids."""
-    borders = getattr(network, "borders", settings.borders)
-    if borders != settings.borders:
-        message = (
-            f"{recipe.name}: the target {settings.target!r} has {settings.borders} borders, but "
-            f"the network draws {borders}: set network.options.borders to {settings.borders}."
-        )
-        raise RecipeError(message)
-    multiple = getattr(network, "multiple", 1)
-    for name, shape in (("coarse", settings.grids.coarse), ("fine", settings.grids.fine)):
-        if any(size % multiple for size in shape):
-            message = (
-                f"{recipe.name}: the {name} grid {list(shape)} does not suit the network, which "
-                f"needs multiples of {multiple} voxels: change study.grids."
-            )
-            raise RecipeError(message)
 
 
 def _legacy_task(
     recipe: Recipe, network: nn.Module, parts: tuple[Table, Table], cache: Path, workers: int
 ) -> Task:
     settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
-    if not isinstance(network, KerasUNet):
-        message = (
-            f"{recipe.name}: a recipe of mode 'legacy' trains the network 'keras-unet', not "
-            f"{recipe.network.name!r}: change network.name or mode."
-        )
-        raise RecipeError(message)
-    classes, grid = network.n_classes, settings.conform
+    classes, grid = cast(KerasUNet, network).n_classes, settings.conform
     train, validation = (prepare_pairs(part, cache, grid, classes, workers) for part in parts)
     return LegacyTask(train, validation, settings, recipe.training, classes)
 

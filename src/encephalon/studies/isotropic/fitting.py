@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from encephalon.errors import RecipeError
 from encephalon.networks import build_network
+from encephalon.networks.trial import answer_shape, try_network
 from encephalon.recipes import make_settings
-from encephalon.recipes.schema import Recipe
+from encephalon.recipes.schema import Network, Recipe
 from encephalon.studies.isotropic.features import CHANNELS
+from encephalon.studies.isotropic.reconstruct import NetworkMethod
 from encephalon.studies.isotropic.settings import IsotropicSettings
 from encephalon.studies.isotropic.sources import load_sources
 from encephalon.studies.isotropic.training import IsotropicTask
@@ -58,9 +61,8 @@ def fit(
     """
     settings = make_settings(IsotropicSettings, recipe.study.settings, recipe.name)
     torch.manual_seed(recipe.training.seed)
-    network = build_network(
-        recipe.network.name, {**recipe.network.options, "inputs": len(CHANNELS)}
-    )
+    asked = _with_channels(recipe)
+    network = build_network(asked.name, asked.options)
     # Convolutions of few channels are half as fast in the other order of memory.
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     train, validation = (load_sources(part, workers) for part in training_parts(table))
@@ -75,6 +77,35 @@ def fit(
     network.load_state_dict(state)
     measured = measure(network.cpu(), task)
     return Fitted(network, state, loop.progress.history, *measured)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` can be built and suits its study."""
+    if recipe.mode == "legacy":
+        try_network(recipe.network)
+        return
+    settings = make_settings(IsotropicSettings, recipe.study.settings, recipe.name)
+    network = try_network(_with_channels(recipe))
+    multiple = getattr(network, "multiple", 1)
+    if NetworkMethod.multiple % multiple:
+        raise RecipeError(
+            f"{recipe.name}: the network needs multiples of {multiple} voxels, but scans are cut "
+            f"into multiples of {NetworkMethod.multiple}: give network.options.channels fewer "
+            "levels."
+        )
+    cube = (settings.patch,) * 3
+    found = answer_shape(network, recipe.name, (1, len(CHANNELS), *cube)) or (1, 2, *cube)
+    if found != (1, 2, *cube):
+        raise RecipeError(
+            f"{recipe.name}: the network is to give an image and its error, (2, {settings.patch}, "
+            f"...), but gives {found[1:]}: change network."
+        )
+
+
+def _with_channels(recipe: Recipe) -> Network:
+    """The network of `recipe` with as many inputs as there are channels."""
+    options = {**recipe.network.options, "inputs": len(CHANNELS)}
+    return recipe.network.model_copy(update={"options": options})
 
 
 @torch.no_grad()

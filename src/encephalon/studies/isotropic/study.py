@@ -43,6 +43,13 @@ def check_recipe(recipe: Recipe) -> None:
     make_settings(IsotropicSettings, recipe.study.settings, recipe.name)
 
 
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` can be built and suits it; needs torch."""
+    from encephalon.studies.isotropic.fitting import check_network as check
+
+    check(recipe)
+
+
 def train(
     recipe: Recipe,
     table: Table,

@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from encephalon.errors import RecipeError
 from encephalon.explanation.gradcam import find_layer
 from encephalon.io.paths import expanded
 from encephalon.networks import build_network
 from encephalon.networks.export import half_precision
 from encephalon.networks.image_classifier import show_attention
+from encephalon.networks.trial import answer_shape, try_network
 from encephalon.recipes import dump_recipe
 from encephalon.recipes.schema import Recipe, Training
 from encephalon.studies.micrographs.guidance import ATTENTION_LOSS, make_guidance
@@ -118,6 +120,25 @@ def fit(recipe: Recipe, cohort: Cohort, fold: Fold, run: RunFolder, means: Means
     network.load_state_dict(rounded)
     show_attention(network, False)
     return Fitted(recipe, network.eval(), examples, scaling, layer)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` can be built and suits its study.
+
+    UsageError for a layer to take maps from that it does not have.
+    """
+    settings, options = micrograph_settings(recipe), network_options(recipe)
+    network = try_network(recipe.network.model_copy(update={"options": options}))
+    _layer(settings, network)
+    # As preprocessing makes pictures of either mode.
+    image = (3, 224, 224) if recipe.mode == "legacy" else (1, settings.size, settings.size)
+    found = answer_shape(network, recipe.name, (2, *image), (2, options["covariates"]))
+    classes = len(class_names(recipe))
+    if found is not None and found != (2, classes):
+        raise RecipeError(
+            f"{recipe.name}: the network is to tell {classes} classes apart, but gives "
+            f"{list(found[1:])} numbers: change network."
+        )
 
 
 def _completed(recipe: Recipe, truth: NDArray[np.int64], classes: int) -> Training:

@@ -54,12 +54,10 @@ def is_finished(run: RunFolder) -> bool:
 
     What is not is made again from the checkpoint, and that is logged.
     """
-    kept = (run.path / SCORES, run.history)
-    if run.is_sealed(*(path.name for path in kept)):
-        return True
-    if kept[0].exists():
-        logger.warning("%s is not as it was written: it is made again.", kept[0])
-    return False
+    changed = [name for name in (SCORES, run.history.name) if not run.is_sealed(name)]
+    if changed and (run.path / SCORES).exists():
+        logger.warning("%s is not as it was written: it is made again.", run.path / changed[0])
+    return not changed
 
 
 def write_outcome(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Recipe
     from encephalon.tables import Sample, Table
 
-__all__ = ["KIND", "check_recipe", "check_samples", "evaluate", "explain"]
+__all__ = ["KIND", "check_network", "check_recipe", "check_samples", "evaluate", "explain"]
 __all__ += ["make_predictor", "make_report", "total_steps", "train"]
 
 KIND = "picture"
@@ -43,6 +43,13 @@ def check_samples(table: Table) -> Table:
     for looked_at in (replace(columns, split=None), replace(columns, group=None)):
         checked(replace(table, columns=looked_at))
     return table
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` can be built and suits it; needs torch."""
+    from encephalon.studies.micrographs.fitting import check_network as check
+
+    check(recipe)
 
 
 def total_steps(recipe: Recipe) -> int:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a network can be built and takes what it will be given, found out without any numbers.
+
+It lies on torch's device "meta", where tensors have shapes and no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from encephalon.errors import RecipeError
+from encephalon.networks.registry import build_network
+from encephalon.recipes.schema import Network
+
+__all__ = ["answer_shape", "try_network"]
+
+
+def try_network(asked: Network) -> nn.Module:
+    """The network of a recipe as shapes; raises RecipeError for one that cannot be built."""
+    try:
+        with torch.device("meta"):
+            return build_network(asked.name, asked.options)
+    except RecipeError:
+        return build_network(asked.name, asked.options).to("meta")  # or the fault is the device's
+
+
+def answer_shape(network: nn.Module, source: str, *shapes: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape of what a network of `try_network` answers to inputs of these shapes.
+
+    None for a network that does not run as shapes, as one from elsewhere may not. Raises
+    RecipeError, naming the recipe `source`, for one that does not take them.
+    """
+    given = " and ".join(str(tuple(shape)) for shape in shapes)
+    try:
+        with torch.no_grad():
+            answer = network.eval()(*(torch.zeros(*shape, device="meta") for shape in shapes))
+    except NotImplementedError:
+        return None
+    except Exception as error:  # whatever a network makes of what it was not made for
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise RecipeError(
+            f"{source}: the network does not take {given}, which is what study and table give it "
+            f"({reason}): change network or study."
+        ) from error
+    return tuple(answer.shape) if isinstance(answer, torch.Tensor) else None
