@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encephalon.errors import ModelError, RecipeError, RunError
+from encephalon.errors import ModelError, RunError
 from encephalon.models import locations
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction import study
@@ -254,25 +254,6 @@ def test_a_start_that_is_not_there_ends_before_training(tmp_path: Path) -> None:
     sound = recipe("brain-extraction", SOUND | {"training.start_from": "brain-extractor"})
     with pytest.raises(ModelError, match="brain-extractor"):
         run_fit(tmp_path / "run", sound, label_table(tmp_path, sound))
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"network.options": "{ channels = [2, 3], borders = 1 }"}, "borders to 2"),
-        ({"study.grids": "{ coarse = [16, 18, 16] }"}, "multiples of 4 voxels"),
-        ({"mode": "legacy", "study": "{ name = 'extraction' }"}, "trains the network 'keras-unet'"),
-    ],
-)
-def test_a_recipe_that_contradicts_itself_is_refused(
-    tmp_path: Path, changes: dict[str, str], reason: str
-) -> None:
-    """Before a single head is prepared."""
-    base = {} if "study" in changes else SOUND
-    sound = recipe("brain-extraction", base | changes)
-    with pytest.raises(RecipeError, match=reason):
-        run_fit(tmp_path / "run", sound, label_table(tmp_path, sound))
-    assert not (tmp_path / "run" / "cache").exists()
 
 
 def test_a_table_without_validation_rows_is_refused(tmp_path: Path) -> None:
