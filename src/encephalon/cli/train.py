@@ -55,7 +55,6 @@ def train(
         overrides["training.seed"] = str(seed)
     loaded = api.load_recipe(recipe, overrides)
     if dry_run:
-        verbs.check_network(loaded)
         _say_plan(console, loaded, table, output)
         return
     with console.progress(verbs.total_steps(loaded), "training") as advance:
@@ -111,6 +110,7 @@ def _say_plan(console: Console, recipe: Recipe, table: Path, output: Path) -> No
 
     from encephalon.api import verbs
 
+    verbs.check_network(recipe)
     samples = verbs.load_samples(recipe, table)
     split = recipe.table.split
     parts = Counter(samples.texts(split)) if samples.has(split) and split is not None else {}
