@@ -36,7 +36,7 @@ _JPEG = 7
 # Tag 259: none, fax, LZW, JPEG, deflate, PackBits, LZMA and Zstandard, whose decoders fill no more
 # than the strip that the tags promise; a JPEG is looked at first.
 _COMPRESSIONS = {1, 2, 3, 4, 32771, 5, _JPEG, 8, 32946, 32773, 34925, 50000}
-_JPEG_SLACK = 1 << 20  # pixels: tiles are padded to whole blocks
+_SLACK = 1 << 20  # pixels by which a strip or tile may be larger than what it holds
 _MOST_PAGES = 50_000  # their directories alone are read for some seconds
 _ALPHA = {1, 2}  # values of tag 338 that mean transparency
 _STRETCHED = {2, 4}  # bits of levels that are made to fill 8, as viewers show them
@@ -100,8 +100,7 @@ def _plane(path: Path, page: tifffile.TiffPage, number: int) -> Pixels:
         missing = max([*ends, size]) - size
         what = f"{missing:,} bytes are missing at its end" if missing else "some strips are missing"
         raise EOFError(f"the file is truncated, {what}")
-    if int(page.compression) == _JPEG:
-        _refuse_large_jpeg(page)
+    _refuse_large_tiles(page)
     # Threads of its own would fight those that read several pictures at once.
     data = np.asarray(page.asarray(maxworkers=1))
     if data.ndim == 3 and page.axes.startswith("S"):  # one plane a colour, not side by side
@@ -122,13 +121,18 @@ def _later_plane(path: Path, page: tifffile.TiffPage, number: int) -> Pixels:
     return data.reshape(page.imagelength, page.imagewidth)
 
 
-def _refuse_large_jpeg(page: tifffile.TiffPage) -> None:
-    """Raise ValueError where a strip or tile would unpack to far more pixels than it has."""
+def _refuse_large_tiles(page: tifffile.TiffPage) -> None:
+    """Raise ValueError where one strip or tile would take far more memory than the picture."""
     length, width = page.tilelength or page.rowsperstrip, page.tilewidth or page.imagewidth
+    pixels, whole = length * width, page.imagelength * page.imagewidth
+    if page.is_tiled and pixels > 4 * whole + _SLACK:
+        raise ValueError("its tiles are far larger than the picture")
+    if int(page.compression) != _JPEG:
+        return
     for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
         page.parent.filehandle.seek(offset)
         rows, columns = jpeg_scans(page.parent.filehandle.read(size)).shape
-        if rows * columns > length * width + _JPEG_SLACK:
+        if rows * columns > pixels + _SLACK:
             raise ValueError(
                 f"a strip of {length:,} × {width:,} pixels holds a JPEG of {rows:,} × {columns:,}"
             )
