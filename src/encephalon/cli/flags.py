@@ -14,7 +14,7 @@ from encephalon.errors import UsageError
 
 # The options of studies that have flags of their own.
 _OF_STUDIES = (
-    *("border", "csf", "threshold", "largest", "fill", "rotate", "block", "save"),
+    *("series", "border", "csf", "threshold", "largest", "fill", "rotate", "block", "save"),
     *("method", "spacing", "thickness", "gap", "axis", "profile", "registration"),
 )
 # What the verbs themselves take, by the names of their flags.
@@ -193,6 +193,15 @@ Sessions = Annotated[
         "--session-id",
         text="BIDS: only these, with or without ses-.",
         metavar="LABELS",
+    ),
+]
+
+Series = Annotated[
+    str | None,
+    _flag(
+        "--series",
+        text="Which DICOM series: number, description or UID; and :2 for its second volume.",
+        metavar="NAME",
     ),
 ]
 

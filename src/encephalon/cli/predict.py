@@ -25,6 +25,7 @@ def predict(
     model: flags.Model,
     inputs: Inputs,
     output: flags.Output,
+    series: flags.Series = None,
     border: flags.Border = None,
     csf: flags.Csf = None,
     threshold: flags.Threshold = None,

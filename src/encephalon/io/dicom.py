@@ -5,197 +5,183 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import (
-    ContentError,
-    GeometryError,
-    InputError,
-    MissingFileError,
-    UnreadableFileError,
-)
+from encephalon.errors import ContentError, GeometryError, UnreadableFileError
 from encephalon.geometry import checked
 from encephalon.io.content import plain_numbers, volume_shape
+from encephalon.io.dicom_header import DicomHeader
+from encephalon.io.dicom_series import Slice, is_dicom, one_volume, series_key
 from encephalon.io.files import need_file, refuse_foreign
-from encephalon.io.image import SLICE_SUFFIXES, Image
+from encephalon.io.image import Image
 
+__all__ = ["is_dicom", "read", "series_key"]
+
+# What the UID of every class of object in DICOM begins with.
+_STANDARD = "1.2.840.10008."
 # DICOM is LPS, we are RAS.
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_POSITION, _SERIES, _DESCRIPTION = "0020|0032", "0020|000e", "0008|103e"
-# Gaps between slices that differ by more than this share of the median: a slice is missing.
+# Gaps between slices that differ by more than this share of the median are not one distance.
 _GAP_TOLERANCE = 0.05
-_PREAMBLE = 128  # "DICM" follows; PS3.10 section 7.1
-_SHOWN = 5
+# Share of the gaps that may be wider where slices are missing; more, and the distance varies.
+_FEW_GAPS = 0.25
 
 
-def read(path: str | Path) -> Image:
-    """Read the one series of a folder, or the series that a file belongs to.
+def read(path: str | Path, series: str = "") -> Image:
+    """Read the one volume of a folder, or of the series that a file belongs to.
 
-    Slices are sorted by position; rescale slope and intercept are applied. Raises InputError
-    when the folder holds several series (they are listed) or none, GeometryError when a slice
-    is missing, ContentError for a time series, and UnreadableFileError for damaged files.
+    Slices are sorted by position; rescale slope and intercept are applied. `series` chooses where
+    there are several, see `encephalon.io.dicom_series.one_volume`, which also says what is raised
+    for what is not one volume. Raises GeometryError when a slice is missing, the distance varies
+    or nothing says it, ContentError for colours, and UnreadableFileError for damaged files.
     """
     path = Path(path)
-    if path.is_dir():
-        files = _only_series(path)
-    else:
+    if not path.is_dir():
         need_file(path)
         refuse_foreign(path)
-        files = _series_of(path)
-    with _explained(path):
-        image, positions = _load(files)
-    return _assemble(path, image, positions)
-
-
-def _only_series(folder: Path) -> list[str]:
-    series = _all_series(folder)
-    if not series:
-        raise _nothing(folder)
-    if len(series) > 1:
-        listed = "; ".join(_summary(files) for files in list(series.values())[:_SHOWN])
-        more = f"; and {len(series) - _SHOWN} more" if len(series) > _SHOWN else ""
-        message = (
-            f"{folder}: expected the slices of one DICOM series, but there are {len(series)}: "
-            f"{listed}{more}; give one file of the series that you want, or a folder for each."
-        )
-        raise InputError(message)
-    files = next(iter(series.values()))
-    _refuse_unread(folder, files)
-    return files
-
-
-def _series_of(file: Path) -> list[str]:
-    tags = _tags(file)
-    with _explained(file):
-        return _all_series(file.parent).get(tags.get(_SERIES, "").strip("\0 "), [str(file)])
-
-
-def _all_series(folder: Path) -> dict[str, list[str]]:
-    sitk = _sitk()
-    with _quiet():
-        reader = sitk.ImageSeriesReader
-        names = reader.GetGDCMSeriesIDs(str(folder))
-        found = {name: list(reader.GetGDCMSeriesFileNames(str(folder), name)) for name in names}
-    return {name.split("\0")[0]: files for name, files in found.items() if files}
-
-
-def _load(files: Sequence[str]) -> tuple[Any, NDArray[np.float64]]:
-    """The stacked SimpleITK image, and the position of each slice (N, 3) LPS mm, if known."""
-    sitk = _sitk()
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(list(files))
-    reader.MetaDataDictionaryArrayUpdateOn()
-    reader.LoadPrivateTagsOff()
-    with _quiet():
-        image = reader.Execute()
-    tags = [
-        reader.GetMetaData(n, _POSITION)
-        for n in range(len(files))
-        if reader.HasMetaDataKey(n, _POSITION)
-    ]
-    positions = [[float(x) for x in tag.split("\\")] for tag in tags]
-    return image, np.asarray(positions, dtype=np.float64).reshape(-1, 3)
-
-
-def _assemble(path: Path, image: Any, positions: NDArray[np.float64]) -> Image:
-    sitk = _sitk()
-    shape = volume_shape(image.GetSize(), path)
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        message = f"{path}: expected one grey value a voxel, but the slices are in colour."
-        raise ContentError(message)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.asarray(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    if len(positions) == shape[2]:
-        matrix[:3, 2] = _slice_step(path, positions, matrix)
+    slices = one_volume(path, series)
+    volume_shape(_shape(slices), path)
+    matrix, doubts = _matrix(path, slices)
     affine, warnings = checked(_LPS_TO_RAS @ matrix, path)
-    data = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
-    return Image(plain_numbers(data, path), affine, path, None, tuple(warnings))
+    data = _voxels(path, slices)
+    image = Image(plain_numbers(data, path), affine, path, slices[0].header, tuple(warnings))
+    for doubt in doubts:
+        image = image.doubted(doubt)
+    return image
+
+
+def _shape(slices: Sequence[Slice]) -> tuple[int, int, int]:
+    header = slices[0].header
+    return int(header.number("columns")), int(header.number("rows")), len(slices)
+
+
+def _matrix(path: Path, slices: Sequence[Slice]) -> tuple[NDArray[np.float64], list[str]]:
+    """The map from voxels to LPS mm (4, 4), and what is doubtful in it."""
+    first = slices[0]
+    doubts: list[str] = []
+    rows, columns = _pixel_size(path, first, doubts)
+    ways = first.directions
+    if ways is None:
+        ways = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+        doubts.append("nothing says how its slices lie, so they are taken for axial ones")
+    across, down = (way / np.linalg.norm(way) for way in (ways[:3], ways[3:]))
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1] = across * columns, down * rows
+    if all(one.position is not None for one in slices):
+        places = np.array([one.position for one in slices])
+        matrix[:3, 2], matrix[:3, 3] = _slice_step(path, places, first.normal), places[0]
+    else:
+        matrix[:3, 2] = first.normal * _stated_distance(path, slices, doubts)
+    return matrix, doubts
+
+
+def _pixel_size(path: Path, one: Slice, doubts: list[str]) -> tuple[float, float]:
+    """Distance (mm) between rows, and between columns."""
+    sizes = one.header.numbers("pixel_spacing")
+    if sizes.size != 2:
+        sizes = one.header.numbers("imager_spacing")
+        doubts.append("the size of its pixels is that on the detector, as it says no other")
+    if sizes.size != 2:
+        raise GeometryError(
+            f"{path}: the DICOM files do not say how large a pixel is (Pixel Spacing), so nothing "
+            "can be measured; export them again with it."
+        )
+    return float(sizes[0]), float(sizes[1])
+
+
+def _stated_distance(path: Path, slices: Sequence[Slice], doubts: list[str]) -> float:
+    """The distance of slices without a position, mm, from the tags that tell it."""
+    lacking = sum(one.position is None for one in slices)
+    numbers = {(one.header.text("instance"), one.frame) for one in slices}
+    whose = f"{lacking} of {len(slices)} slices" if lacking < len(slices) else "the slices"
+    if lacking == len(slices) and len(numbers) == len(slices):
+        header = slices[0].header
+        for name, word in (
+            ("spacing_between", "Spacing Between Slices"),
+            ("thickness", "Slice Thickness"),
+        ):
+            if distance := abs(header.number(name)):
+                doubts.append(
+                    f"{whose} have no position (Image Position), so they are taken in the order "
+                    f"of their numbers, {distance:g} mm apart as {word} says"
+                )
+                return distance
+    raise GeometryError(
+        f"{path}: {whose} have no position (Image Position), so how far apart and in which order "
+        "they lie is not known; export the series again with it."
+    )
 
 
 def _slice_step(
-    path: Path, positions: NDArray[np.float64], matrix: NDArray[np.float64]
+    path: Path, places: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The step from slice to slice (3,) mm; raises unless all gaps are equal."""
-    normal = np.cross(matrix[:3, 0], matrix[:3, 1])
-    heights = positions @ (normal / np.linalg.norm(normal))
-    gaps = np.abs(np.diff(heights))
+    gaps = np.abs(np.diff(places @ (normal / np.linalg.norm(normal))))
     typical = float(np.median(gaps))
-    if gaps.min() < 1e-3:
-        message = (
-            f"{path}: several slices lie at the same place, so this is a time series or several "
-            "echoes, not one volume; put the files of one volume into a folder."
+    odd = np.abs(gaps - typical) > _GAP_TOLERANCE * typical
+    if odd.any():
+        steps = gaps / typical
+        whole = np.abs(steps - np.rint(steps)).max() <= _GAP_TOLERANCE and steps.min() > 0.5
+        what = "so their distance varies, which no grid holds; resample them to one distance"
+        if whole and odd.mean() <= _FEW_GAPS:
+            what = "so at least one is missing; export the series again, whole"
+        raise GeometryError(
+            f"{path}: the slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart, {what}."
         )
-        raise ContentError(message)
-    if np.abs(gaps - typical).max() > _GAP_TOLERANCE * typical:
-        message = (
-            f"{path}: the slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart, so at least "
-            "one is missing; export the series again, whole."
-        )
-        raise GeometryError(message)
-    return np.asarray((positions[-1] - positions[0]) / (len(positions) - 1))
+    return np.asarray((places[-1] - places[0]) / (len(places) - 1))
 
 
-def _tags(file: Path) -> dict[str, str]:
+def _voxels(path: Path, slices: Sequence[Slice]) -> NDArray[Any]:
+    """The values (I, J, K), rescaled as the files say, slices in their order."""
+    planes: dict[int, NDArray[Any]] = {}
+    numbered = sorted(enumerate(slices), key=lambda pair: (pair[1].header.path, pair[1].frame))
+    for file, group in groupby(numbered, key=lambda pair: pair[1].header.path):
+        frames = _frames(path, slices[0].header, file)
+        for place, one in group:
+            if one.frame >= len(frames) or frames[one.frame].shape != frames[0].shape:
+                raise UnreadableFileError(f"{file}: a frame is missing; export it again.")
+            planes[place] = frames[one.frame]
+    return np.stack([planes[place] for place in range(len(slices))]).transpose(2, 1, 0)
+
+
+def _frames(path: Path, header: DicomHeader, file: Path) -> NDArray[Any]:
+    """The images of one file, (frames, rows, columns)."""
     sitk = _sitk()
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
-    with _explained(file), _quiet():
-        reader.ReadImageInformation()
-    wanted = (_SERIES, _DESCRIPTION)
-    return {key: reader.GetMetaData(key) for key in wanted if reader.HasMetaDataKey(key)}
-
-
-def _summary(files: Sequence[str]) -> str:
-    name = _tags(Path(files[0])).get(_DESCRIPTION, "").strip() or "without a description"
-    return f"{name} ({len(files)} files, such as {Path(files[0]).name})"
-
-
-def _refuse_unread(folder: Path, files: Sequence[str]) -> None:
-    """A damaged slice drops silently out of the series; its neighbours would close the gap."""
-    known = {Path(file).name for file in files}
-    lost = sorted(f.name for f in folder.iterdir() if f.name not in known and is_dicom(f))
-    if lost:
-        message = (
-            f"{folder}: {len(lost)} DICOM files could not be read as part of the series, such as "
-            f"{lost[0]}; export them again or take them out of the folder."
+    reader.SetImageIO("GDCMImageIO")
+    reader.LoadPrivateTagsOff()
+    with _explained(path, header, file), _quiet():
+        image = reader.Execute()
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise ContentError(
+            f"{path}: expected one grey value a voxel, but the slices are in colour."
         )
-        raise UnreadableFileError(message)
-
-
-def is_dicom(file: Path) -> bool:
-    """Whether a file is, or is named as, a slice of a series; one that cannot be read is none."""
-    if not file.is_file() or file.name == "DICOMDIR":
-        return False
-    try:
-        with file.open("rb") as stream:
-            stream.seek(_PREAMBLE)
-            return stream.read(4) == b"DICM" or file.suffix.lower() in SLICE_SUFFIXES
-    except OSError:
-        return False
-
-
-def _nothing(folder: Path) -> InputError:
-    inner = next((file.parent for file in sorted(folder.rglob("*")) if is_dicom(file)), None)
-    if inner == folder:
-        message = f"{folder}: its DICOM files are damaged; export them again."
-        return UnreadableFileError(message)
-    hint = f"give the folder {inner}" if inner else "check the path"
-    return MissingFileError(f"{folder}: there is no DICOM series in this folder; {hint}.")
+    values: NDArray[Any] = sitk.GetArrayFromImage(image)
+    return values.reshape(-1, *values.shape[-2:])
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, header: DicomHeader, file: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # all that SimpleITK raises
+        kind = header.text("sop_class")
+        if not kind.startswith(_STANDARD):
+            raise UnreadableFileError(
+                f"{path}: the DICOM files say that they hold objects of the class {kind or 'none'}"
+                ", which no standard knows, as some anonymisers write; anonymise them again and "
+                "keep the SOP Class UID."
+            ) from error
         last = str(error).strip().splitlines()[-1].strip()
-        message = f"{path}: the DICOM data could not be read ({last}); export it again."
-        raise UnreadableFileError(message) from error
+        raise UnreadableFileError(
+            f"{path}: the DICOM file {file.name} could not be read ({last}); export it again."
+        ) from error
 
 
 @contextmanager

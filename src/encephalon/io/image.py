@@ -104,16 +104,19 @@ def image_stem(path: str | Path) -> str:
     return name[: -len(suffix)] if suffix else Path(path).stem
 
 
-def read_image(source: Any, *, affine: Affine | None = None, check: bool = True) -> Image:
+def read_image(
+    source: Any, *, affine: Affine | None = None, check: bool = True, series: str = ""
+) -> Image:
     """Read one volume from a file, a DICOM folder, an array, a nibabel image or an Image.
 
     Integers keep their type unless the file scales them; everything else becomes float32. An
     array without `affine` gets 1 mm voxels in RAS order. With `check`, voxels that are not
     finite become 0, aloud, where they are few or air, and voxels that are all equal are refused.
+    `series` chooses among several DICOM series, or the volumes of one; see `io.dicom.read`.
 
     Raises MissingFileError, UnreadableFileError, GeometryError or ContentError, naming the file.
     """
-    image = _decode(source, affine)
+    image = _decode(source, affine, series)
     if check:
         from encephalon.io.finite import with_finite_voxels
 
@@ -202,7 +205,7 @@ def from_array(
     return Image(plain_numbers(data, name), affine, source, header, warnings)
 
 
-def _decode(source: Any, affine: Affine | None) -> Image:
+def _decode(source: Any, affine: Affine | None, series: str) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, np.ndarray):
@@ -216,8 +219,9 @@ def _decode(source: Any, affine: Affine | None) -> Image:
         )
         raise ContentError(message)
     path = Path(os.fsdecode(source))
-    module = import_module("encephalon.io.dicom") if os.path.isdir(path) else _module(path)  # noqa: PTH112  Path.is_dir raises
-    image: Image = module.read(path)
+    module = _module(path)
+    chosen = {"series": series} if module.__name__.endswith("dicom") else {}
+    image: Image = module.read(path, **chosen)
     return image
 
 
@@ -236,15 +240,17 @@ def _from_nibabel(image: Any) -> Image:
 
 def _module(path: Path) -> Any:
     suffix = image_suffix(path)
-    if suffix is None:
+    is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises
+    if suffix is None or is_folder:
+        dicom = import_module("encephalon.io.dicom")
+        if is_folder or dicom.is_dicom(path):
+            return dicom
         if not exists(path):
-            message = f"{path}: there is no such file or folder; check the path."
-            raise MissingFileError(message)
-        message = (
-            f"{path}: expected an image named {', '.join(_FORMATS)} or a folder of DICOM files, "
-            f"but the suffix is {path.suffix!r}; convert or rename it."
+            raise MissingFileError(f"{path}: there is no such file or folder; check the path.")
+        raise UnreadableFileError(
+            f"{path}: expected an image named {', '.join(_FORMATS)}, a DICOM file or a folder of "
+            f"such, but the suffix is {path.suffix!r}; convert or rename it."
         )
-        raise UnreadableFileError(message)
     return import_module(f"encephalon.io.{_FORMATS[suffix][0]}")
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from encephalon.tables.distinct import made_distinct
 from encephalon.tables.joins import some
 from encephalon.tables.naming import file_id, file_stem
 from encephalon.tables.schema import Columns
+from encephalon.tables.series import is_dicom_folder, series_as_folders
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -50,7 +50,6 @@ _KINDS: dict[Kind, str] = {
 }
 # Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
 _MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
-_PEEKED = 16  # files of a folder that are opened to see whether it holds a DICOM series
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def collect_samples(
     """
     columns = columns or Columns()
     query = bids_query(suffixes, participants, sessions)
-    paths = list(_series_as_folders([expanded(item) for item in inputs]))
+    paths = list(series_as_folders([expanded(item) for item in inputs]))
     absent = [path for path in paths if not exists(path)]
     kept = absent if keep_absent and len(absent) < len(paths) else []
     search = _Search(columns, role, kind, query)
@@ -143,19 +142,6 @@ def table_samples(table: Table) -> list[Sample]:
         record = {str(key): value for key, value in row.items()}
         samples.append(Sample(name, paths, record, fault=fault))
     return samples
-
-
-def _series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
-    """The paths, with several DICOM files of one folder (`series/*.dcm`) as that folder."""
-    counts = Counter(path.parent for path in paths if _is_slice(path))
-    for path in paths:
-        yield path.parent if _is_slice(path) and counts[path.parent] > 1 else path
-
-
-def _is_slice(path: Path) -> bool:
-    from encephalon.io.image import SLICE_SUFFIXES
-
-    return path.suffix.lower() in SLICE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -374,11 +360,3 @@ def _is_kind(path: Path, kind: Kind) -> bool:
     if kind == "picture":
         return is_picture(path)
     return image_suffix(path) not in (None, *SLICE_SUFFIXES)
-
-
-def is_dicom_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether a DICOM file is among the first files of a folder."""
-    from encephalon.io.dicom import is_dicom
-
-    files = (item for item in sorted(Path(path).iterdir()) if item.is_file())
-    return any(is_dicom(item) for item, _ in zip(files, range(_PEEKED), strict=False))

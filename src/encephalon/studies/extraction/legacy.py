@@ -60,6 +60,8 @@ class LegacyOptions(Section):
         Average with a second pass on the scan turned by 45 degrees about two axes.
     largest, fill
         Keep the largest 26-connected piece; fill the cavities of the mask.
+    series
+        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
     save
         The images to write.
     """
@@ -72,6 +74,7 @@ class LegacyOptions(Section):
     rotate: bool = False
     largest: bool = False
     fill: bool = False
+    series: str = Field(default="", coerce_numbers_to_str=True)
     save: tuple[Output, ...] = ("mask",)
 
     @field_validator("halo")
@@ -115,17 +118,18 @@ class LegacyPredictor:
 
     def describe(self) -> dict[str, Any]:
         """Model, runtime, device, options and, for tumours, the notice: for sidecars."""
+        unsaid = {"save"} if self.options.series else {"save", "series"}
         return {
             "model": dict(self.model),
             "runtime": self.network.runtime,
             "device": self.network.device,
-            **self.options.model_dump(mode="json", exclude={"save"}),
+            **self.options.model_dump(mode="json", exclude=unsaid),
             **({} if self.label == "brain" else {"notice": NOTICE}),
         }
 
     def read(self, sample: Sample) -> Image:
         """Read the scan of `sample`; raises InputError naming the file."""
-        return read_image(sample.file("image"))
+        return read_image(sample.file("image"), series=self.options.series)
 
     def predict(self, loaded: Image) -> Prediction:
         """Return the mask, and what else was asked for, on the grid of `loaded`."""

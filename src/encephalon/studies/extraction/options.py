@@ -87,12 +87,15 @@ class PredictOptions(Section):
         Millimetres by which the border is moved outwards (inwards when negative).
     csf
         Whether the fluid around the brain belongs to it.
+    series
+        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
     save
         The images to write.
     """
 
     border: float = Field(default=0.0, ge=-10, le=10)
     csf: bool = True
+    series: str = Field(default="", coerce_numbers_to_str=True)
     save: tuple[Output, ...] = ("mask",)
 
     @field_validator("save", mode="before")

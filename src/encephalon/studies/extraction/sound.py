@@ -86,12 +86,13 @@ class SoundPredictor:
             "device": self.runtime.device,
             "border_mm": self.options.border,
             "csf": self.options.csf,
+            **({"series": self.options.series} if self.options.series else {}),
             **({"notice": self.notice} if self.notice else {}),
         }
 
     def read(self, sample: Sample) -> Image:
         """The scan of `sample`; raises InputError naming the file."""
-        return require_head_size(read_image(sample.file("image")))
+        return require_head_size(read_image(sample.file("image"), series=self.options.series))
 
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""

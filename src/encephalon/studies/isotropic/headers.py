@@ -4,32 +4,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from encephalon.errors import InputError
+from encephalon.io.dicom_header import DicomHeader
 from encephalon.io.text import read_json
 from encephalon.tables.naming import file_stem
 
 __all__ = ["header_facts", "sidecars", "subject_and_session"]
 
-# DICOM tags, and what BIDS calls them; both are in mm.
-_TAGS = {"0018|0050": "SliceThickness", "0018|0088": "SpacingBetweenSlices"}
+# What the DICOM header and BIDS call the same, mm.
+_NAMES = {"thickness": "SliceThickness", "spacing_between": "SpacingBetweenSlices"}
 # Folders above a file that may hold a sidecar for it: data type, session, subject, dataset.
 _LEVELS = 4
 
 
-def header_facts(path: Path | None) -> dict[str, Any]:
-    """What the JSON beside a NIfTI file, or the header of a DICOM series, says; {} where nothing.
+def header_facts(path: Path | None, header: Any = None) -> dict[str, Any]:
+    """What the JSON beside a NIfTI file, or the `header` of a DICOM series, says; {} for nothing.
 
     In a BIDS dataset the sidecars of the folders above hold too, the nearest one first (BIDS 1.10,
     "The Inheritance Principle"). A sidecar that cannot be read says nothing.
     """
-    if path is None or not path.exists():
+    if isinstance(header, DicomHeader):
+        return {word: header.text(name) for name, word in _NAMES.items() if header.text(name)}
+    if path is None or not path.is_file():
         return {}
-    if _is_dicom(path):
-        return _dicom(path)
     facts: dict[str, Any] = {}
     for sidecar in sidecars(path):
         facts = {**_json(sidecar), **facts}
@@ -67,27 +67,3 @@ def _json(path: Path) -> dict[str, Any]:
     except InputError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _is_dicom(path: Path) -> bool:
-    from encephalon.io.dicom import is_dicom
-
-    return path.is_dir() or is_dicom(path)
-
-
-def _dicom(path: Path) -> dict[str, Any]:
-    """The sizes in the first readable slice of a series that was read already."""
-    from encephalon.io.dicom import is_dicom
-
-    files = [path] if path.is_file() else sorted(filter(is_dicom, path.iterdir()))
-    if not files:
-        return {}
-    reader: Any = import_module("SimpleITK").ImageFileReader()
-    reader.SetFileName(str(files[0]))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # all that SimpleITK raises
-        return {}
-    return {
-        name: reader.GetMetaData(tag) for tag, name in _TAGS.items() if reader.HasMetaDataKey(tag)
-    }

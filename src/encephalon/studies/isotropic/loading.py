@@ -164,9 +164,9 @@ def _read_stack(
 
     What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
     """
-    image = straightened(require_head_size(read_image(source)))
+    image = straightened(require_head_size(read_image(source, series=options.series)))
     notes = looked_at(image)
-    facts = header_facts(image.source)
+    facts = header_facts(image.source, image.header)
     found = find_acquisition(image, options, facts)
     if first is not None and abs(found.distance - first[0].distance) <= TOLERANCE * found.distance:
         found = find_acquisition(image, first[1].model_copy(update={"axis": None}), facts)
@@ -175,7 +175,7 @@ def _read_stack(
 
 def _for_further(options: PredictOptions) -> PredictOptions:
     """What was asked of the first scan, without what only that one need have."""
-    return options.model_copy(update={"axis": None, "thickness": None, "gap": None})
+    return options.model_copy(update={"axis": None, "thickness": None, "gap": None, "series": ""})
 
 
 def _read_guide(

@@ -36,6 +36,8 @@ class PredictOptions(Section):
         and sensitivity.
     registration
         "rigid": the T1w is moved onto the T2w; "none": the headers of both are trusted.
+    series
+        Which DICOM series the T2w is, or which volume of one; see `encephalon.io.dicom.read`.
     save
         The images to write.
     """
@@ -47,6 +49,7 @@ class PredictOptions(Section):
     axis: Literal["axial", "coronal", "sagittal", "i", "j", "k"] | None = None
     profile: str = "box"
     registration: Literal["rigid", "none"] = "rigid"
+    series: str = Field(default="", coerce_numbers_to_str=True)
     save: tuple[Saved, ...] = ("t2w", "uncertainty")
 
     @field_validator("save", mode="before")
