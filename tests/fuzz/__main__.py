@@ -33,7 +33,8 @@ def main() -> int:
     with worker() as one:
         for reader in readers:
             numbers = range(-(-given.files // len(readers)))
-            results[reader.name] = result = fuzz(reader, numbers, given.seed, one, given.keep)
+            result = fuzz(reader, numbers, given.seed, one, heavy=True, keep=given.keep)
+            results[reader.name] = result
             print(_row(reader.name, result.counts), file=sys.stderr, flush=True)
     print(f"{'reader':<22}" + "".join(f"{word:>10}" for word in ("files", *KINDS)))
     for name, result in results.items():

@@ -146,13 +146,17 @@ def crafted_pictures(folder: Path) -> dict[str, Path]:
         "half of its rows.png": _png(16, 16, 0, _deflated(16 * 8)),
         "bomb of rows.png": _png(16, 16, 0, _deflated(_BOMB)),
     }
-    for name, kind in {"rgb": 2, "rgba": 6, "palette": 3, "grey": 0}.items():
-        samples = {2: 3, 6: 4, 3: 1, 0: 1}[kind]
-        contents[f"large {name}.png"] = _png(
-            16384, 16384, kind, _deflated(16384 * (1 + 16384 * samples))
-        )
     files = {path.stem: path for path in (tall, wide, tile)} | _written(folder, contents)
     return files | _special(folder, ".png") | _sidecars(folder)
+
+
+def large_pictures(folder: Path) -> dict[str, Path]:
+    """Black PNG files of the largest size that is read."""
+    contents = {}
+    for name, (kind, samples) in {"rgba": (6, 4), "palette": (3, 1), "grey": (0, 1)}.items():
+        rows = _deflated(16384 * (1 + 16384 * samples))
+        contents[f"large {name}.png"] = _png(16384, 16384, kind, rows)
+    return _written(folder, contents)
 
 
 def _deflated(size: int) -> bytes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.fuzz.reader import Reader, Seed, damaged
+from tests.fuzz.reader import Reader, damaged
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("read", "sentence", "other", "slow", "large")
@@ -109,7 +109,13 @@ class Result:
 
 
 def fuzz(
-    reader: Reader, numbers: range, seed: int, one: Worker, keep: Path | None = None
+    reader: Reader,
+    numbers: range,
+    seed: int,
+    one: Worker,
+    *,
+    heavy: bool = False,
+    keep: Path | None = None,
 ) -> Result:
     """Give damaged files of those numbers, then the crafted ones, to a reader.
 
@@ -120,7 +126,7 @@ def fuzz(
         home = Path(name)
         (home / "seeds").mkdir()
         seeds = reader.seeds(home / "seeds")
-        warm = _given(seeds[0])
+        warm = seeds[0].root / seeds[0].given
         for number in numbers:
             place = home / "mutated"
             place.mkdir()
@@ -129,22 +135,19 @@ def fuzz(
             result.add(f"{seed}-{number}", kind, said)
             if keep is not None and kind not in GOOD:
                 target = keep / f"{reader.name}-{seed}-{number}"
-                target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copytree(place, target, dirs_exist_ok=True)
             shutil.rmtree(place)
-        for label, path in crafted(reader, home).items():
+        for label, path in crafted(reader, home, heavy=heavy).items():
             result.add(label, *one.outcome(reader.name, path, warm))
     return result
 
 
-def _given(seed: Seed) -> Path:
-    return seed.root / seed.given
-
-
-def crafted(reader: Reader, home: Path) -> dict[str, Path]:
+def crafted(reader: Reader, home: Path, *, heavy: bool) -> dict[str, Path]:
     """The crafted files of a reader by their names, written into `home`."""
-    if reader.crafted is None:
-        return {}
-    folder = home / "crafted"
-    folder.mkdir()
-    return reader.crafted(folder)
+    files: dict[str, Path] = {}
+    for name, make in {"crafted": reader.crafted, "heavy": reader.heavy if heavy else None}.items():
+        if make is not None:
+            folder = home / name
+            folder.mkdir()
+            files |= make(folder)
+    return files

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.crafted_images import crafted_pictures, crafted_volumes
+from tests.fuzz.crafted_images import crafted_pictures, crafted_volumes, large_pictures
 from tests.fuzz.reader import Reader, Seed, files_of
 
 
@@ -122,6 +122,6 @@ IMAGE_READERS = (
     Reader("NumPy", _arrays, _volume),
     Reader("DICOM", _dicom, _volume),
     Reader("TIFF", _tiff, _picture, crafted_pictures),
-    Reader("PNG and JPEG", _png_jpeg, _picture),
+    Reader("PNG and JPEG", _png_jpeg, _picture, heavy=large_pictures),
     Reader("sidecar of a picture", _sidecar, _picture),
 )

@@ -35,6 +35,7 @@ class Reader:
     seeds    writes files into an empty folder; small ones
     read     reads one of them, called in a process of its own
     crafted  writes files that no mutation would find into an empty folder; each gets a name
+    heavy    the same, of files that are read for seconds; left out of the short run
     needs    packages without which the reader is left out
     """
 
@@ -42,6 +43,7 @@ class Reader:
     seeds: Callable[[Path], Sequence[Seed]]
     read: Callable[[Path], Any]
     crafted: Callable[[Path], dict[str, Path]] | None = None
+    heavy: Callable[[Path], dict[str, Path]] | None = None
     needs: tuple[str, ...] = field(default=())
 
 
