@@ -114,10 +114,9 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except EncephalonError:
         raise
-    except OSError as error:
-        raise UnreadableFileError(
-            f"{path}: the file could not be read: {error.strerror or error}."
-        ) from error
+    except OSError as error:  # of a library as well, whose words may fill several lines
+        reason = error.strerror or " ".join(str(error).split()).rstrip(".")
+        raise UnreadableFileError(f"{path}: the file could not be read: {reason}.") from error
 
 
 def _need_target(path: Path) -> None:

@@ -4,8 +4,16 @@
 from __future__ import annotations
 
 import re
+import zlib
+from collections.abc import Iterator
 from io import BufferedReader
 from typing import NamedTuple
+
+# PNG specification, section 8.2: first column and row of the seven passes, and their steps.
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+_LAST_PASS = (0, 1, 1, 2)
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_PIECE = 1 << 20
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends the coded data of a scan
 _START_OF_SCAN, _END = 0xDA, 0xD9
@@ -14,14 +22,47 @@ _MORE = bytes((number * 37 + 11) % 251 for number in range(512))  # coded data o
 
 
 def refuse_cut_png(stream: BufferedReader) -> None:
-    """Raise EOFError when the rows of a PNG's first picture are not all in its data."""
-    from imagecodecs import PngError, png_decode
+    """Raise EOFError when the rows of a PNG's first picture are not all in its data.
 
-    stream.seek(0)
-    try:
-        png_decode(stream.read())  # libpng, unlike Pillow, wants every row
-    except PngError as error:
-        raise EOFError(f"the file is cut, the last rows are missing ({error})") from error
+    They are counted and not kept, and what follows them is not unpacked.
+    """
+    stream.seek(8)
+    inflater, found, expected = zlib.decompressobj(), 0, 0
+    for name, chunk in _chunks(stream):
+        if name == b"IHDR":
+            expected = _png_bytes(chunk)
+        elif name == b"IDAT":
+            while chunk and found < expected:
+                found += len(inflater.decompress(chunk, _PIECE))
+                chunk = inflater.unconsumed_tail  # noqa: PLW2901 -- what is left of it
+    if found < expected:
+        raise EOFError(
+            f"the file is cut, its data hold {found:,} of {expected:,} bytes, the last rows are "
+            "missing"
+        )
+
+
+def _chunks(stream: BufferedReader) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each chunk; of a large one in pieces."""
+    while len(head := stream.read(8)) == 8:
+        left, name = int.from_bytes(head[:4], "big"), head[4:]
+        while left and (piece := stream.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield name, piece
+        stream.seek(4, 1)
+
+
+def _png_bytes(header: bytes) -> int:
+    """Bytes of all rows, each with the byte that names its filter."""
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    bits = header[8] * _CHANNELS[header[9]]
+    passes = (*_PASSES, _LAST_PASS) if header[12] else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits // 8))
+    return total
 
 
 class JpegScans(NamedTuple):
