@@ -33,7 +33,7 @@ def test_damaged_files_are_read_or_refused_in_a_sentence(name: str, one: Worker)
         pytest.skip(f"needs {package}")
     result = fuzz(reader, range(DAMAGED), 0, one)
     assert result.faults == []
-    assert result.counts["sentence"] > 0
+    assert result.counts.total() >= DAMAGED
 
 
 def test_seeds_are_read_whole(one: Worker, tmp_path: Path) -> None:

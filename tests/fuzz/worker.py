@@ -39,8 +39,6 @@ def outcome(name: str, path: Path) -> tuple[str, str]:
         kind, said = "sentence", str(error)
         if "\n" in said or "\r" in said:
             kind = "other"
-        if _out_of_memory(error):
-            kind = "large"
     except Exception as error:  # noqa: BLE001 -- which ones there are is the question
         kind = "large" if isinstance(error, MemoryError) else "other"
         place = traceback.extract_tb(error.__traceback__)
@@ -51,14 +49,6 @@ def outcome(name: str, path: Path) -> tuple[str, str]:
         kind, said = "read", ""
     taken = _peak() - before
     return ("large", f"{taken / 2**30:.1f} GiB; {said}") if taken > MEMORY else (kind, said)
-
-
-def _out_of_memory(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, MemoryError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _peak(*, reset: bool = False) -> int:

@@ -184,6 +184,8 @@ def _import_openvino() -> Any:
 
 def _by_name(graph: Path, names: Sequence[str], given: Inputs) -> dict[str, Float]:
     """The inputs of the graph, each in one piece of memory."""
+    if not names:
+        raise ModelError(f"{graph}: the graph takes no input: get the model again.")
     arrays = given if isinstance(given, Mapping) else {names[0]: given}
     missing = [name for name in names if name not in arrays]
     if missing:
