@@ -49,6 +49,7 @@ SHORTER = (
     (r"python benchmarks/(?!extraction_accuracy)", "--small"),
     (r"encephalon bench ", "--repeat 1 --image scan.nii.gz"),
     (r"encephalon evaluate isotropic ", _TRIALS),
+    (r"encephalon predict isotropic trial ", "--spacing 1.5"),
     (r"encephalon simulate heads ", "--subjects 1"),
     (r"encephalon simulate micrographs ", "--animals 10 --images 2 --size 64"),
     (r"encephalon train (micrographs|mine.toml -t (trial/)?table.csv)", f"{_EPOCH} {_IMAGES}"),
@@ -135,7 +136,8 @@ def run(step: Step, folder: Path) -> Done:
         )
         code, output = done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired as error:
-        code, output = 124, f"{error.stdout or b''!r} {error.stderr or b''!r}: stopped"
+        told = [each for each in (error.stdout, error.stderr) if isinstance(each, bytes)]
+        code, output = 124, b"".join(told).decode(errors="replace") + f"stopped after {SECONDS} s"
     return Done(step, code, time.monotonic() - begun, output)
 
 
