@@ -21,9 +21,9 @@ __all__ = ["lay_out"]
 
 #: Heads small enough to be masked in a second: voxels along each axis, mm, mm of painted detail.
 SHAPE, SPACING, DETAIL = (56, 64, 56), 3.0, 3.0
-PAIR = {"shape": (40, 48, 40), "spacing": 3.0, "detail": 3.0}
+PAIR = {"shape": (60, 72, 60), "spacing": 2.0, "detail": 2.0}
 CONTRASTS = {"T1W": "t1", "T2W": "t2", "FLAIR": "flair"}
-PARTS = ("train", "train", "validation", "test")
+PARTS = ("train", "validation", "test", "test")
 
 
 def lay_out(folder: Path) -> None:
@@ -61,7 +61,7 @@ def write_heads_table(folder: Path) -> None:
 
 
 def write_pairs(folder: Path) -> None:
-    """pairs.csv: four heads with an isotropic T2w and a T1w on its voxels; PAIRS: two of them."""
+    """pairs.csv: four heads with an isotropic T2w and a T1w on its voxels, which PAIRS holds."""
     rows = []
     for seed, part in enumerate(PARTS):
         pair = head_pair(**PAIR, t1w_codes="RAS", seed=seed)  # type: ignore[arg-type]
