@@ -93,7 +93,7 @@ def test_the_brain_of_a_phantom_of_thick_slices_is_found(
     model: encephalon.Model, contrast: str
 ) -> None:
     """Slices of 5 mm in three contrasts, each judged ok."""
-    phantom = head_phantom((96, 120, 36), (2.0, 2.0, 5.0), contrast=contrast, detail=2.0)
+    phantom = head_phantom((96, 120, 40), (2.0, 2.0, 5.0), contrast=contrast, detail=2.0)
     prediction = model.predict(phantom.image)
     assert dice_of(prediction.images["mask"].data > 0, phantom.mask > 0) > 0.93
     assert prediction.quality is not None
