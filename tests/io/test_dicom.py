@@ -164,3 +164,28 @@ def test_a_folder_without_a_series_says_where_one_is(tmp_path: Path, voxels: np.
     written(tmp_path / "inner", voxels)
     with pytest.raises(InputError, match=r"give the folder .*inner"):
         read_image(tmp_path)
+
+
+def test_elements_of_another_transfer_syntax_are_refused_at_once(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """GDCM would read them, after seconds and with a GiB for each slice."""
+    data = rng.integers(0, 900, (6, 5, 4)).astype(np.int16)
+    for file in written(tmp_path / "s", data):
+        content = file.read_bytes()
+        meta, named = content.index(b"\x02\0\0\0UL\x04\0"), content.index(b"\x02\0\x10\0UI")
+        length = int.from_bytes(content[meta + 8 : meta + 12], "little")
+        value = int.from_bytes(content[named + 6 : named + 8], "little")
+        assert content[named + 8 : named + 8 + value] == b"1.2.840.10008.1.2\0"  # implicit
+        syntax = b"1.2.840.10008.1.2.1\0"
+        longer = (length + len(syntax) - value).to_bytes(4, "little")
+        file.write_bytes(
+            content[: meta + 8]
+            + longer
+            + content[meta + 12 : named + 6]
+            + len(syntax).to_bytes(2, "little")
+            + syntax
+            + content[named + 8 + value :]
+        )
+    with pytest.raises(UnreadableFileError, match="transfer syntax is another"):
+        read_image(tmp_path / "s")

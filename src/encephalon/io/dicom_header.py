@@ -286,6 +286,9 @@ class _Walk:
             self._stream, self.size, self.place = BytesIO(plain), len(plain), 0
         self._order = "big" if self.syntax == _BIG else "little"
         self._explicit = _read_kind(self)
+        if not self._explicit and self.syntax not in {"", _IMPLICIT} and self.place < self.size:
+            # GDCM would find out in seconds and a GiB a slice.
+            raise _DamageError("its transfer syntax is another than that of its elements")
 
     def _head(self) -> tuple[Tag, str, int]:
         start = self.read(self.place, 8)
