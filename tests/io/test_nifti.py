@@ -245,6 +245,19 @@ def test_a_quaternion_too_long_by_rounding_is_a_half_turn(tmp_path: Path, beyond
     nibabel.load(write_image(DATA > 3, tmp_path / "b.nii", image))
 
 
+def test_a_quaternion_beyond_all_numbers_is_refused(tmp_path: Path) -> None:
+    """Those of NIfTI-2 are double precision, whose squares need not be numbers."""
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti2Image(DATA, np.eye(4)), path)
+    content = bytearray(path.read_bytes())
+    header = nibabel.Nifti2Header(bytes(content[:540]), check=False)
+    header["sform_code"], header["qform_code"], header["quatern_b"] = 0, 1, 1e300
+    content[:540] = header.binaryblock
+    path.write_bytes(content)
+    with pytest.raises(GeometryError, match="makes no sense"):
+        read_image(path)
+
+
 def test_forms_that_disagree_on_left_and_right_are_said(tmp_path: Path) -> None:
     """The sform is used, as everywhere; a turn or a shift between the two is no disagreement."""
     mirrored, turned, moved = np.diag([-1.0, 1, 1, 1]), np.eye(4), np.eye(4)

@@ -141,7 +141,7 @@ def _mended(header: Any) -> Any:
     header["pixdim"][0] = -1.0 if header["pixdim"][0] < 0 else 1.0
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     parts = ("quatern_b", "quatern_c", "quatern_d")
-    length = math.sqrt(sum(float(header[part]) ** 2 for part in parts))
+    length = math.hypot(*(float(header[part]) for part in parts))
     if 1.0 < length <= 1.0 + _QUATERNION_ROUNDING:
         for part in parts:
             header[part] = float(header[part]) / length

@@ -236,3 +236,16 @@ def test_the_cache_holds_what_the_reader_read(tmp_path: Path) -> None:
     table = write_table(tmp_path, [{"id": "a", "labels": "map.nii.gz"}], COLUMNS)
     (head,) = prepare_heads(table, tmp_path / "cache", workers=1)
     assert np.array_equal(read_labels(tmp_path / "map.nii.gz").data, head.labels)  # type: ignore[arg-type]
+
+
+def test_the_millimetre_grid_of_a_tilted_map_is_straight() -> None:
+    """And covers all of the map."""
+    matrix = np.diag([1.0, 1.5, 4.0, 1.0])
+    matrix[1, 2] = 1.5
+    image = Image(np.ones((40, 30, 12), np.uint8), Affine(matrix))
+    grid = millimetre_grid(image)
+    assert np.allclose(grid.affine.matrix[:3, :3], np.eye(3))
+    corners = np.argwhere(np.ones((2, 2, 2))) * (np.array(image.shape) - 1)
+    reached = grid.affine.inverse.apply(image.affine.apply(corners))
+    assert reached.min() > -0.51
+    assert (reached < np.array(grid.shape) - 0.49).all()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError, GeometryError, InputError, MissingFileError
-from encephalon.geometry import Affine
+from encephalon.geometry import Affine, Grid, resample
 from encephalon.io import Image, write_image
 from encephalon.studies.isotropic.loading import Case, make_problem, read_case, unused_stacks
 from encephalon.studies.isotropic.settings import PredictOptions
@@ -102,6 +102,25 @@ def test_a_problem_measures_what_the_file_holds(tmp_path: Path) -> None:
     volume = problem.stack.operator.interpolate(problem.stack.slices)
     again = problem.stack.operator.slice(volume)
     assert np.linalg.norm(again - head()) < 1e-3 * np.linalg.norm(head())
+
+
+def test_a_tilted_scan_is_reconstructed_on_straight_axes(tmp_path: Path) -> None:
+    """Its slices stay whole, as far apart as they are across, and lie where they lay."""
+    straight = scan()
+    matrix = straight.affine.matrix.copy()
+    matrix[1, 2] = 4.0 * np.tan(np.radians(20.0))
+    leaning = Affine(matrix)
+    grid = Grid(straight.shape, leaning)
+    tilted = Image(resample(straight.data, straight.affine, grid), leaning)
+    case = read(tmp_path, tilted)
+    (image,) = case.images
+    assert image.affine.voxel_volume == pytest.approx(4.0)
+    assert case.acquisitions[0].distance == pytest.approx(4.0)
+    assert case.acquisitions[0].slices == straight.shape[2]
+    assert "away from right angles" in case.warnings[0]
+    back = resample(image.data, image.affine, straight.grid)
+    bright = resample(np.ones(grid.shape, np.float32), leaning, straight.grid) > 0.99
+    assert np.corrcoef(back[bright], straight.data[bright])[0, 1] > 0.97
 
 
 def test_arrays_and_images_need_no_files() -> None:
