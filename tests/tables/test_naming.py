@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.errors import TableError
-from encephalon.tables import file_id
+from encephalon.errors import RecipeError, TableError
+from encephalon.recipes import load_recipe
+from encephalon.tables import Columns, file_id
 from encephalon.tables.naming import written_path
 
 
@@ -43,3 +44,20 @@ def test_a_link_keeps_its_name_in_the_table(tmp_path: Path) -> None:
     (tmp_path / "a.tif").symlink_to("store/SHA256-0")
     assert written_path(tmp_path / "a.tif", (tmp_path / "t").resolve()) == "../a.tif"
     assert written_path(tmp_path / "a.tif", None) == (tmp_path.resolve() / "a.tif").as_posix()
+
+
+@pytest.mark.parametrize("rule", [r"((?:a+)+)!$", r"((?:a|a)*)!$", r"(a*a*a*a*a*a*a*a*)!$"])
+def test_an_expression_that_never_ends_is_ended(rule: str) -> None:
+    """After two seconds of processor time, and the next name is searched as if nothing were."""
+    with pytest.raises(TableError, match="takes for ever on the file name"):
+        file_id("a" * 60 + ".tif", rule)
+    assert file_id("aaa!", rule) == "aaa"
+
+
+def test_a_rule_that_is_none_is_refused_with_the_columns() -> None:
+    """In a recipe, long before any file is named."""
+    for rule in ("(", "no group", "(a)(b)", "(" * 5000 + ")" * 5000):
+        with pytest.raises(TableError, match="is no id rule"):
+            Columns(id_rule=rule)
+    with pytest.raises(RecipeError, match="is no id rule"):
+        load_recipe("micrographs", {"table.id_rule": "("})

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from encephalon.errors import TableError
+from encephalon.tables.expressions import search
 
 ID_RULES = ("stem", "before-underscore")
 """The rules that have a name; any other is a regular expression with one group."""
@@ -35,11 +36,12 @@ def file_id(path: str | os.PathLike[str], rule: str = "stem") -> str:
         return file_stem(name)
     if rule == "before-underscore":
         return name.partition("_")[0].partition(".")[0]
-    found = _expression(rule).search(name)
-    if found is None or not found[1]:
+    check_id_rule(rule)
+    found = search(rule, name)
+    if not found:
         message = f"The id rule {rule!r} finds no id in the file name {name!r}: mend the rule."
         raise TableError(message)
-    return found[1]
+    return found
 
 
 def written_path(path: Path, base: Path | None) -> str:
@@ -61,15 +63,17 @@ def letters(column: int) -> str:
     return name
 
 
-def _expression(rule: str) -> re.Pattern[str]:
+def check_id_rule(rule: str) -> None:
+    """Raise TableError unless `rule` is one of ID_RULES or an expression with one group."""
+    if rule in ID_RULES:
+        return
     try:
-        pattern = re.compile(rule)
-    except re.error:
-        pattern = None
-    if pattern is None or pattern.groups != 1:
+        groups = re.compile(rule).groups
+    except (re.error, RecursionError, OverflowError):
+        groups = 0
+    if groups != 1:
         message = (
             f"{rule!r} is no id rule: give {', '.join(ID_RULES)} or a regular expression with one "
             "group, such as '(S[^_]+)_'."
         )
         raise TableError(message)
-    return pattern

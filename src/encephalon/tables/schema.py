@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from encephalon.errors import TableError
 from encephalon.io.paths import expanded
+from encephalon.tables.naming import check_id_rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +66,10 @@ class Columns:
     group: str | None = None
     split: str | None = None
     id_rule: str = "stem"
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that no file name could ever meet."""
+        check_id_rule(self.id_rule)
 
     @property
     def classes(self) -> tuple[str, ...]:
