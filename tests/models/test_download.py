@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import MissingExtraError, ModelError, OutputError
-from encephalon.models import ModelFolder, PublishedFile, export_model, get_model
+from encephalon.models import ModelFolder, PublishedFile, download, export_model, get_model
 from encephalon.models.entries import RegistryEntry, registry_entries
 
 CONTENT = b"\x89HDF" + bytes(range(256)) * 800
@@ -154,7 +154,7 @@ def test_a_broken_download_goes_on_where_it_stopped(
     assert not (home / "brainy").exists()
     server.stop_after = None
     assert get_model("brainy", mirror=server.address).path.read_bytes() == CONTENT
-    assert server.asked[-1][1] == f"bytes={2 * 64 * 1024}-"
+    assert server.asked[-1][1] == "bytes=150000-"
 
 
 def test_a_server_without_ranges_starts_anew(server: Server, entry: RegistryEntry) -> None:
@@ -259,3 +259,24 @@ def test_a_home_that_cannot_be_written_is_named(
     monkeypatch.setenv("ENCEPHALON_HOME", os.fspath(tmp_path / "occupied"))
     with pytest.raises(OutputError, match="occupied"):
         get_model("brainy", mirror="http://127.0.0.1:9")
+
+
+def test_a_download_that_trickles_is_given_up(
+    server: Server, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte a second never meets a time-out between two pieces."""
+    monkeypatch.setattr(download, "_GRACE", -1)
+    monkeypatch.setattr(download, "_SLOWEST", 1e15)
+    with pytest.raises(ModelError, match=r"bytes came in .* what has come is kept"):
+        get_model("brainy", mirror=server.address)
+
+
+def test_the_password_of_a_mirror_is_not_repeated(entry: RegistryEntry) -> None:
+    """Neither in the address nor in what the network said of it."""
+    with pytest.raises(ModelError, match="could not be downloaded") as raised:
+        get_model("brainy", mirror="http://user:secret@127.0.0.1:9/models")
+    assert "secret" not in str(raised.value)
+    assert "user" not in str(raised.value)
+    with pytest.raises(ModelError, match="expected an address") as refused:
+        get_model("brainy", mirror="ftp://user:secret@host/models")
+    assert "secret" not in str(refused.value)

@@ -13,7 +13,7 @@ import pytest
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError
 from encephalon.io.atomic import sha256
-from encephalon.models import read_keras_h5
+from encephalon.models import keras, read_keras_h5
 
 SHAPES = [
     {"kernel": (3, 3, 3, 1, 2), "bias": (2,)},
@@ -149,11 +149,23 @@ def test_flipped_bits_never_escape_as_another_error(path: Path) -> None:
         broken[place] ^= 0xFF
         path.write_bytes(broken)
         try:
-            found = read_keras_h5(path, SHAPES)
+            found = keras._read_here(path, path, SHAPES)  # a process each would take minutes
         except EncephalonError:
             continue
         for (_, arrays), shapes in zip(found, SHAPES, strict=True):
             assert {kind: array.shape for kind, array in arrays.items()} == shapes
+
+
+@pytest.mark.parametrize("instead", ["while True: pass", "x = bytearray(1 << 31); x[:] = x"])
+def test_a_file_that_hangs_or_fills_the_memory_is_one_sentence(
+    instead: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 does both on some damaged files; the process that reads is ended."""
+    limits = "import resource as r; r.setrlimit(r.RLIMIT_CPU, (2, 2));"
+    limits += "r.setrlimit(r.RLIMIT_DATA, (1 << 30, 1 << 30))"
+    monkeypatch.setattr(keras, "_CHILD", f"{limits}\n{instead}")
+    with pytest.raises(ModelError, match=r"did not end, or filled the memory"):
+        read_keras_h5(path, SHAPES)
 
 
 @pytest.mark.parametrize(

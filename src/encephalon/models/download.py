@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = (10, 60)
 """Seconds to connect, and between two pieces of the answer."""
+_GRACE = 60
+"""Seconds after which a download must have been faster than `_SLOWEST` on average."""
+_SLOWEST = 1000
+"""Bytes a second."""
 _PIECE = 64 * 1024
 """Bytes read at a time, and so the most that a broken connection loses."""
 
@@ -122,11 +128,11 @@ def _download(address: str, part: Path, entry: RegistryEntry) -> None:
     import pooch
 
     if not address.startswith(("https://", "http://")):
-        message = f"{address}: expected an address that begins with https://, or a folder."
+        message = f"{_public(address)}: expected an address that begins with https://, or a folder."
         raise ModelError(message)
     # pooch announces each download on its own; this program's log does so instead.
     pooch.get_logger().setLevel(logging.WARNING)
-    _log.info("downloading %s (%.1f MB) from %s", entry.name, entry.size / 1e6, address)
+    _log.info("downloading %s (%.1f MB) from %s", entry.name, entry.size / 1e6, _public(address))
     try:
         with explained(part):
             _retrieve(address, part, entry)
@@ -134,8 +140,8 @@ def _download(address: str, part: Path, entry: RegistryEntry) -> None:
         raise
     except ValueError as error:
         message = (
-            f"{address}: what came has not the sha256 {entry.sha256} of {entry.file}, so it was "
-            "thrown away: try another mirror."
+            f"{_public(address)}: what came has not the sha256 {entry.sha256} of {entry.file}, so "
+            "it was thrown away: try another mirror."
         )
         raise ModelError(message) from error
 
@@ -143,6 +149,7 @@ def _download(address: str, part: Path, entry: RegistryEntry) -> None:
 def _retrieve(address: str, part: Path, entry: RegistryEntry) -> None:
     import pooch
     import requests
+    import urllib3
 
     try:
         pooch.retrieve(
@@ -152,12 +159,25 @@ def _retrieve(address: str, part: Path, entry: RegistryEntry) -> None:
             path=part.parent,
             downloader=_Resuming(part.with_suffix(".partial"), entry.size),
         )
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         message = (
-            f"The model {entry.name!r} could not be downloaded from {address} ({error}): check "
-            "the network, or name a mirror; what has come is kept."
+            f"The model {entry.name!r} could not be downloaded from {_public(address)} "
+            f"({_public(str(error))}): check the network, or name a mirror; what has come is kept."
         )
         raise ModelError(message) from error
+
+
+def _refuse_trickle(came: int, seconds: float) -> None:
+    import requests
+
+    if seconds > _GRACE and came < _SLOWEST * seconds:
+        message = f"only {came:,} bytes came in {seconds:.0f} seconds"
+        raise requests.ConnectionError(message)
+
+
+def _public(text: str) -> str:
+    """The text without the user and password of an address."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
 class _Resuming:
@@ -179,6 +199,7 @@ class _Resuming:
 
         headers = {"Accept-Encoding": "identity"}
         headers |= {"Range": f"bytes={have}-"} if have else {}
+        begun = time.monotonic()
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             answer.raise_for_status()
             # A server that knows no ranges answers 200 with the whole file.
@@ -187,10 +208,12 @@ class _Resuming:
             if length is not None:
                 self._check_size(int(length) + (have if goes_on else 0), url)
             with self.partial.open("ab" if goes_on else "wb") as file:
-                for piece in answer.iter_content(_PIECE):
+                # What has come, however little: a piece may never be filled.
+                while piece := answer.raw.read1(_PIECE):
                     file.write(piece)
                     if file.tell() > self.size:
                         break
+                    _refuse_trickle(file.tell() - have, time.monotonic() - begun)
         if self.partial.stat().st_size < self.size:
             message = f"it broke off after {self.partial.stat().st_size:,} of {self.size:,} bytes"
             raise requests.ConnectionError(message)
@@ -199,7 +222,7 @@ class _Resuming:
         # A page that asks for a password or says sorry is far shorter than any model.
         if offered != self.size:
             message = (
-                f"{url}: expected {self.size:,} bytes, but the server offers {offered:,}: this is "
-                "another file; try another mirror."
+                f"{_public(url)}: expected {self.size:,} bytes, but the server offers {offered:,}: "
+                "this is another file; try another mirror."
             )
             raise ModelError(message)

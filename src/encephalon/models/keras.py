@@ -8,8 +8,12 @@ or its group `model_weights`, has the attribute `layer_names` in graph order; ea
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +28,14 @@ if TYPE_CHECKING:
     KerasLayer = tuple[str, dict[str, NDArray[np.float32]]]
 
 __all__ = ["check_sha256", "read_keras_h5"]
+
+_SECONDS = 60
+"""Of processor time; the published weights of 19 MB take half of one."""
+_MEMORY = 1 << 30
+"""Bytes."""
+_CHILD = f"from {__name__} import _child; _child()"
+_REFUSED = 3
+"""The exit code of the process that says why in its last line."""
 
 
 def read_keras_h5(
@@ -44,13 +56,91 @@ def read_keras_h5(
     check_content(file_path, "Keras weights (.h5)")
     if sha256 is not None:
         check_sha256(file_path, sha256)
-    with _opened(file_path) as file:
-        layers = _weighted_layers(file, file_path)
-        _check_layers(layers, expected_shapes, file_path)
+    layers = _read_apart(file_path, expected_shapes)
+    _check_finite(file_path, layers)
+    return layers
+
+
+def _read_apart(path: Path, shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[KerasLayer]:
+    """The layers, read in a process of its own.
+
+    HDF5 follows some damaged files for ever, or into all of the memory, and nothing stops it from
+    within; the process is ended after more processor time or memory than weights can take.
+    """
+    from safetensors.numpy import load
+
+    command = [sys.executable, "-c", _CHILD]
+    places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    ran = subprocess.run(
+        command,
+        input=json.dumps([str(path.absolute()), str(path), list(map(dict, shapes))]).encode(),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places), "OPENBLAS_NUM_THREADS": "1"},
+        check=False,
+        capture_output=True,
+    )
+    if ran.returncode == _REFUSED:
+        raise ModelError(json.loads(ran.stderr.splitlines()[-1]))
+    if ran.returncode:
+        raise ModelError(
+            f"{path}: the file is damaged: reading it did not end, or filled the memory: fetch it "
+            "again."
+        )
+    tensors = load(ran.stdout)
+    layers: dict[int, KerasLayer] = {}
+    for key, array in tensors.items():
+        number, kind, name = key.split("/", 2)
+        layers.setdefault(int(number), (name, {}))[1][kind] = array
+    return [layers[number] for number in sorted(layers)]
+
+
+def _child() -> None:
+    """Read what `_read_apart` asks for, within limits; the answer is on the standard output."""
+    import resource
+
+    from safetensors.numpy import save
+
+    for kind, limit in ((resource.RLIMIT_CPU, _SECONDS), (resource.RLIMIT_DATA, _MEMORY)):
+        with suppress(ValueError, OSError):  # a stricter limit is there already
+            resource.setrlimit(kind, (limit, limit))
+    place, shown, listed = json.load(sys.stdin)
+    expected = [{kind: tuple(shape) for kind, shape in each.items()} for each in listed]
+    try:
+        layers = _read_here(Path(place), Path(shown), expected)
+    except ModelError as error:
+        sys.stderr.write(f"{json.dumps(str(error))}\n")
+        sys.exit(_REFUSED)
+    tensors = {
+        f"{number}/{kind}/{name}": array
+        for number, (name, arrays) in enumerate(layers)
+        for kind, array in arrays.items()
+    }
+    sys.stdout.buffer.write(save(tensors))
+
+
+def _read_here(
+    place: Path, path: Path, expected: Sequence[Mapping[str, tuple[int, ...]]]
+) -> list[KerasLayer]:
+    """The layers of the file at `place`, which errors call `path`."""
+    with _opened(place, path) as file:
+        layers = _weighted_layers(file, path)
+        _check_layers(layers, expected, path)
         return [
-            (name, {kind: _array(file_path, name, kind, data) for kind, data in arrays.items()})
+            (name, {kind: _array(path, name, kind, data) for kind, data in arrays.items()})
             for name, arrays in layers
         ]
+
+
+def _check_finite(path: Path, layers: Sequence[KerasLayer]) -> None:
+    import numpy as np
+
+    for layer, arrays in layers:
+        for kind, values in arrays.items():
+            if not np.isfinite(values).all():
+                message = (
+                    f"{path}: layer {layer!r} has values that are not finite in its {kind}: the "
+                    "file is damaged or its training diverged; fetch it again."
+                )
+                raise ModelError(message)
 
 
 def check_sha256(path: Path, expected: str) -> None:
@@ -65,19 +155,19 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(place: Path, path: Path) -> Iterator[h5py.File]:
     import h5py
 
-    if not h5py.is_hdf5(path):
+    if not h5py.is_hdf5(place):
         message = f"{path}: expected Keras weights (.h5), but it is not HDF5: fetch it again."
         raise ModelError(message)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(place, "r") as file:
             yield file
     except ModelError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = str(error).strip("\"'")
+    except Exception as error:  # damage makes h5py raise a dozen, MemoryError among them
+        reason = " ".join(str(error).strip("\"'").split())
         message = f"{path}: the file is damaged or truncated ({reason}): fetch it again."
         raise ModelError(message) from error
 
@@ -176,10 +266,4 @@ def _array(path: Path, layer: str, kind: str, data: h5py.Dataset) -> NDArray[np.
         message = f"{path}: layer {layer!r} keeps its {kind} as {data.dtype}, not as float32."
         raise ModelError(message)
     values: NDArray[np.float32] = data[...]
-    if not np.isfinite(values).all():
-        message = (
-            f"{path}: layer {layer!r} has values that are not finite in its {kind}: the file is "
-            "damaged or its training diverged; fetch it again."
-        )
-        raise ModelError(message)
     return values

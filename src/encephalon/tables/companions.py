@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import MissingFileError, UsageError
-from encephalon.io.paths import expanded
+from encephalon.io.paths import exists, expanded
 from encephalon.tables.naming import file_stem
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _only(role: str, given: Given, columns: Columns) -> Path:
     if len(paths) != 1:
         raise UsageError(f"The {role!r} of a sample is one file, and got {len(paths)}: give one.")
     path = expanded(paths[0])
-    if not path.exists():
+    if not exists(path):
         raise MissingFileError(f"There is no file or folder {path}: check the path.")
     return path
 
