@@ -17,6 +17,7 @@ from encephalon import api, errors
 from encephalon.errors import ContentError, MissingFileError, OutputError, UsageError
 from encephalon.io import Image, write_image
 from encephalon.reports import Page
+from encephalon.tables import Sample
 from tests.cli.conftest import Threshold
 
 
@@ -192,6 +193,27 @@ def test_one_report_shows_what_was_done_and_what_failed(tmp_path: Path, head: Im
     assert _said(again.report) == f"[{', '.join(shown)}] ['absent']"
     assert model.predict_batch([good], out, overwrite=True, report=False).report is None
     assert model.predict_batch([good], tmp_path / "mask.nii.gz").report is None
+    assert sorted(path.name for path in out.glob("*.html")) == ["report.html"]
+
+
+def test_processes_that_share_a_folder_end_with_one_page_of_all(
+    tmp_path: Path, head: Image
+) -> None:
+    """Each ends with what the table has, whoever wrote it, and with the pictures of all."""
+    out, model = tmp_path / "out", _model()
+    model.study.make_report = _FakePage
+    names = ("one", "two", "three")
+    scans = [write_image(head.data, tmp_path / f"{name}.nii.gz", head) for name in names]
+
+    def meanwhile(sample: Sample, row: dict[str, object], prediction: object) -> None:
+        del row, prediction
+        place = names.index(sample.id) + 1
+        if place < len(names):  # another process begins, and ends before this one
+            model.predict_batch([scans[place]], out, on_result=meanwhile)
+
+    result = model.predict_batch([scans[0]], out, on_result=meanwhile)
+    shown = _said(result.report)
+    assert all(f"{name} " in shown and f"<b>{name} " in shown for name in names)
     assert sorted(path.name for path in out.glob("*.html")) == ["report.html"]
 
 

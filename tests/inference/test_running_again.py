@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from encephalon.inference.batch import BatchResult, run_batch
+from encephalon.inference.fingerprint import Fingerprints
 from encephalon.inference.outputs import OutputLayout
 from encephalon.tables.samples import Sample
 
@@ -134,6 +135,41 @@ def scan_of(like: Path, peak: float) -> bytes:
     content = path.read_bytes()
     path.unlink()
     return content
+
+
+def test_what_is_read_beside_an_input_counts(bright: Any, samples: Samples, tmp_path: Path) -> None:
+    """A sidecar that the predictor names: new, changed and gone again."""
+    out, batch = tmp_path / "out", samples("a")
+    beside = tmp_path / "in" / "a.json"
+
+    def again() -> list[str]:
+        model = bright()
+        model.also_reads = lambda _: [beside]
+        return status(run_batch(model, batch, layout(out)))
+
+    assert [again(), again()] == [["done"], ["skipped"]]
+    for text in ("1", "2"):
+        beside.write_text(text)
+        assert [again(), again()] == [["done"], ["skipped"]]
+    beside.unlink()
+    assert again() == ["done"]
+
+
+def test_a_dicom_series_is_all_of_its_slices(bright: Any, tmp_path: Path) -> None:
+    """By folder or by one of its files; results that are written beside them are none."""
+    series = tmp_path / "series"
+    series.mkdir()
+    for number in range(3):
+        (series / f"{number}.dcm").write_bytes(bytes(128) + b"DICM" + bytes([number]))
+    marks = Fingerprints(bright())
+    wanted = [Sample("s", {"image": place}) for place in (series, series / "1.dcm")]
+    before = [marks.of(one) for one in wanted]
+    assert None not in before
+    for name in ("s_mask.nii.gz", "s_mask.json", "predictions.csv", "report.html", ".hidden"):
+        (series / name).write_text("x")
+    assert [marks.of(one) for one in wanted] == before
+    (series / "2.dcm").write_bytes(bytes(128) + b"DICM" + bytes([7]))
+    assert not {*before} & {marks.of(one) for one in wanted}
 
 
 def test_another_model_is_done_again(bright: Any, samples: Samples, tmp_path: Path) -> None:

@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from encephalon.errors import MissingFileError, ModelError, OutputExistsError, UsageError
+from encephalon.errors import (
+    MissingFileError,
+    ModelError,
+    OutputError,
+    OutputExistsError,
+    UsageError,
+)
 from encephalon.io.atomic import sha256
 from encephalon.models import (
     ModelDescription,
@@ -50,6 +58,27 @@ def test_an_exported_model_comes_back_whole(model: ModelFolder, tmp_path: Path, 
     assert imported.path == home / "tiny"
     assert imported.sha256 == model.sha256
     assert set(find_model("tiny").tensors()) == set(model.tensors())
+
+
+def test_a_full_disk_is_said_of_the_place_that_is_full(
+    model: ModelFolder, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of the file that was read, which the system names first."""
+
+    path = export_model(model.path, tmp_path)
+    usual = Path.open
+
+    def full(self: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if mode == "wb":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return usual(self, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    for source in (model.path, path):
+        with pytest.raises(OutputError, match="the disk is full") as caught:
+            import_model(source)
+        assert str(home) in str(caught.value)
+        assert str(source) not in str(caught.value)
 
 
 def test_the_same_model_is_the_same_zip(model: ModelFolder, tmp_path: Path) -> None:

@@ -114,6 +114,13 @@ def test_a_mask_cut_by_the_edge_has_a_border_there() -> None:
     assert alpha[50, 50] == 0
 
 
+@pytest.mark.parametrize("size", [(1, 40), (40, 1), (1, 1)])
+def test_an_outline_of_one_row_or_column_is_drawn(size: tuple[int, int]) -> None:
+    """A scan of one voxel across is pictured as every other."""
+    mask = np.arange(size[0] * size[1]).reshape(size[::-1]) % 20 < 10
+    assert outline(mask, size, "mask", AMBER).rgba.shape == (*size[::-1], 4)
+
+
 def test_an_empty_mask_has_no_outline() -> None:
     """Nothing is drawn for nothing."""
     assert outline(np.zeros((8, 8)), (64, 64), "mask", AMBER).rgba.max() == 0

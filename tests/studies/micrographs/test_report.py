@@ -70,6 +70,25 @@ def test_thousand_images_make_a_small_page_and_few_drawings() -> None:
     assert "S999" in page
 
 
+def test_pictures_of_earlier_runs_are_shown_as_they_were_drawn(tmp_path: Path) -> None:
+    """A row of the table has words for numbers and nothing for no light; so has its page."""
+    first = BatchReport(ABOUT)
+    rows = [row("S0", 0.9), row("S1", 0.6, "check", light="", reasons="small")]
+    kept = [first.draw(one, drawing, tmp_path) for one in rows]
+    again = BatchReport(ABOUT)
+    for one, html in zip(rows, kept, strict=True):
+        cells = {key: None if cell == "" else cell for key, cell in one.items()}
+        again.add({**cells, "status": "skipped"}, lambda html=html: html)
+    again.add(row("S2", 0.7), list)  # of which no picture was kept
+    page = again.render()
+    assert page.count("data:image/png") == 2
+    assert page.index("S1</strong>") < page.index("S0</strong>")
+    assert '<div class="tile"' not in page or ">skipped<" in page
+    for one in rows:
+        assert str(one["id"]) in page
+    assert "no light" in page
+
+
 def test_a_drawing_that_would_not_stay_is_never_made() -> None:
     """Once the ends are taken, what lies between them is not drawn."""
     report, drawn = BatchReport(ABOUT), []
