@@ -55,7 +55,7 @@ def test_a_failure_is_told_with_its_output(
     commands: Any, tmp_path: Path, kind: str, words: str, code: int
 ) -> None:
     """The exit code is that of the command, whose words on either stream are kept."""
-    done = commands.run(commands.Step("page", kind, words), tmp_path)
+    done = commands.run(commands.Step("page", kind, words), tmp_path, 60)
     assert done.code == code
     assert ("told" in done.output) is ("told" in words)
 

@@ -17,6 +17,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,8 +35,6 @@ BLOCK = re.compile(r"^```(sh|python)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL
 NOT_RUN = re.compile(r"\s+#\s*((?:needs|takes)\b[^:;]*)")
 #: Of a clone, what commands name.
 CLONE = ("Makefile", "benchmarks", "constraints.txt", "pyproject.toml", "src", "tools")
-#: After which a command is stopped: no page should make a reader wait without saying so.
-SECONDS = 300
 _EPOCH = "--set training.epochs=1 --set training.steps_per_epoch=2"
 _HEADS = (
     "--set study.coarse_steps=2 --set study.validation_samples=1 "
@@ -117,27 +116,27 @@ def steps(page: Path) -> Iterator[Step]:
                 yield Step(name, kind, line.strip(), found[1].strip() if found else "")
 
 
-def run(step: Step, folder: Path) -> Done:
-    """Run one step in the folder, with the sources and the environment that run this."""
+def run(step: Step, folder: Path, seconds: float) -> Done:
+    """Run one step in the folder, with this environment; after `seconds` it is stopped."""
     begun = time.monotonic()
     words = [sys.executable, "-c", step.command] if step.kind == "python" else ["bash", "-ec"]
     if step.kind == "sh":
         words.append(_through_make(step.command))
-    try:
-        done = subprocess.run(
-            words,
-            cwd=folder,
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        code, output = done.returncode, done.stdout + done.stderr
-    except subprocess.TimeoutExpired as error:
-        told = [each for each in (error.stdout, error.stderr) if isinstance(each, bytes)]
-        code, output = 124, b"".join(told).decode(errors="replace") + f"stopped after {SECONDS} s"
+    with subprocess.Popen(
+        words,
+        cwd=folder,
+        env=_environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, code = process.communicate(timeout=seconds)[0], process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # what it started goes with it
+            output, code = f"{process.communicate()[0]}\nstopped after {seconds:g} s", 124
     return Done(step, code, time.monotonic() - begun, output)
 
 
@@ -161,7 +160,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def follow(page: Path, files: Path, scratch: Path) -> list[Done]:
+def follow(page: Path, files: Path, scratch: Path, seconds: float) -> list[Done]:
     """Run the steps of a page in a folder of their own, and print each when it is done."""
     folder = scratch / page.stem.lower()
     shutil.copytree(files, folder)
@@ -169,7 +168,7 @@ def follow(page: Path, files: Path, scratch: Path) -> list[Done]:
         (folder / name).symlink_to(ROOT / name)
     found = []
     for step in steps(page):
-        done = Done(step, 0, 0.0, "") if step.reason else run(step, folder)
+        done = Done(step, 0, 0.0, "") if step.reason else run(step, folder, seconds)
         found.append(done)
         print(_line(done), flush=True)
         if done.code:
@@ -194,6 +193,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pages", type=Path, nargs="*", default=_of_users())
     parser.add_argument("--keep", type=Path, help="an empty or new folder that stays")
+    parser.add_argument("--seconds", type=float, default=300, help="after which one is stopped")
     asked = parser.parse_args(words)
     chosen = [page.resolve() for page in asked.pages]
     begun = time.monotonic()
@@ -203,11 +203,8 @@ def main(words: Sequence[str] | None = None) -> int:
         files.mkdir(parents=True)
         lay_out(files)
         print(f"phantoms: {time.monotonic() - begun:.1f} s", flush=True)
-        found = [
-            done
-            for part in pool.map(lambda page: follow(page, files, scratch), chosen)
-            for done in part
-        ]
+        work = [pool.submit(follow, page, files, scratch, asked.seconds) for page in chosen]
+        found = [done for future in work for done in future.result()]
     failed = [done for done in found if done.code]
     left = Counter(done.step.reason for done in found if done.step.reason)
     ran = len(found) - sum(left.values())

@@ -57,6 +57,7 @@ def test_a_model_that_is_right_scores_one(tmp_path: Path) -> None:
     for words in ("Classes against the truth", "Strata", "Confusion matrix", "The least certain"):
         assert words in page
     assert "balanced accuracy: 1" in str(result)
+    assert "95 % percentile bootstrap over" in str(result)
 
 
 def test_wrong_images_are_shown_with_their_true_class(tmp_path: Path) -> None:

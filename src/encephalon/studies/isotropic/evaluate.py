@@ -165,6 +165,7 @@ def _figures(metrics: Mapping[str, Mean]) -> dict[str, dict[str, Any]]:
             "n": one.n,
             "mean": one.mean,
             "interval": [one.interval.low, one.interval.high],
+            "interval_method": one.interval.method,
             "sd": one.sd,
             "minimum": one.minimum,
             "maximum": one.maximum,

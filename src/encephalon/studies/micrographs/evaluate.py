@@ -58,7 +58,14 @@ class Evaluation:
         if self.comparison is not None:
             lines.append(f"difference to the other: {with_span(self.comparison['difference'])}")
         lines += [f"failed: {each['id']}: {each['message']}" for each in self.failures]
+        if self.assessment.units > 1:
+            lines.append(f"intervals: {self._drawn()}; none where all draws agree")
         return "\n".join([*lines, f"n = {self.assessment.n}, written to {self.folder}"])
+
+    def _drawn(self) -> str:
+        units, group = self.assessment.units, self.assessment.group
+        what = f"{units} values of {group!r}" if group else f"{units} images"
+        return f"95 % percentile bootstrap over {what}"
 
 
 def evaluate_table(
