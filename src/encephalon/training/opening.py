@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from encephalon.errors import ModelError
+from encephalon.errors import MissingFileError, ModelError
 from encephalon.inference.devices import resolve_device, resolve_threads
 from encephalon.io.paths import expanded
 from encephalon.models import find_model
@@ -71,6 +71,6 @@ def _model_contents(named: Mapping[str, str | None]) -> dict[str, str]:
         path = expanded(source)
         try:
             found[name] = content_of(path if path.is_file() else find_model(source).path)
-        except ModelError:
+        except (MissingFileError, ModelError):
             continue
     return found

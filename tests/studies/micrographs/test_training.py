@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encephalon.errors import RunError, TableError
+from encephalon.errors import OutputError, RunError, TableError
 from encephalon.studies.micrographs import preparing
 from encephalon.studies.micrographs.fitting import Means, fit
 from encephalon.studies.micrographs.parting import Fold
@@ -109,6 +111,23 @@ def test_every_bad_image_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"2 faults:\n.*row 3.*S0V1\.tif.*\n.*row 7.*S1V2\.png"):
         prepare_cohort(table, preprocessing, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.bin"))
+
+
+def test_a_full_disk_is_no_fault_of_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence names the cache, and what was written of it is gone."""
+    path = write_images(tmp_path / "images", animals=2)
+
+    class Full(preparing._Keep):
+        def __call__(self, place: int, path: Path) -> dict[str, Any]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(preparing, "_Keep", Full)
+    table, preprocessing = table_of(RECIPE_ALONE, path), Preprocessing(SETTINGS_ALONE)
+    with pytest.raises(OutputError, match=r"pictures-.*could not be written: the disk is full"):
+        prepare_cohort(table, preprocessing, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
 
 
 RECIPE_ALONE = quick_recipe()

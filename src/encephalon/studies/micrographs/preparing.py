@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from errno import EDQUOT, ENOSPC
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from threading import Lock
@@ -164,6 +165,8 @@ def _of_each(
         try:
             return function(place, path)
         except (EncephalonError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in {ENOSPC, EDQUOT}:
+                raise  # the disk of the cache is full, which is no fault of the image
             return Fault(table.row(place), column, str(error))
 
     with ThreadPoolExecutor(workers) as pool:

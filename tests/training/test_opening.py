@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opening a run for training: what it reads beside its table, and how it computes."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from encephalon.errors import RunError
+from encephalon.models import locations
+from encephalon.recipes.schema import Recipe
+from encephalon.tables import Table
+from encephalon.training.opening import open_run
+from encephalon.training.record import RunRecord
+from encephalon.training.runs import RunFolder
+from tests.studies.extraction.tiny_heads import SOUND, install_brain_model, pair_table, recipe
+
+
+def opened(
+    run: Path, of: Recipe, table: Table, resume: bool = False, **more: Any
+) -> AbstractContextManager[str]:
+    asked = {"device": "cpu", "threads": 1, "workers": 1, **more}
+    return open_run(RunFolder(run), of, table, resume=resume, **asked)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing installed but what a test installs."""
+    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(locations, "packaged_folder", lambda: tmp_path / "packaged")
+    return tmp_path / "home" / "models"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """Three scans with their masks."""
+    return pair_table(tmp_path, recipe("brain-extraction", SOUND))
+
+
+def test_scans_masks_and_conditions_are_recorded(tmp_path: Path, table: Table) -> None:
+    """The device is handed on, and torch computes with as many threads as were asked for."""
+    with opened(tmp_path / "run", recipe("brain-extraction", SOUND), table) as place:
+        assert place == "cpu"
+        assert torch.get_num_threads() == 1
+    record = RunRecord.read(tmp_path / "run" / "run.json")
+    assert record is not None
+    names = {f"{kind}{number}.nii.gz" for kind in ("scan", "mask") for number in range(3)}
+    assert set(record.contents) == names
+    assert record.conditions == {"threads": "1", "device": "cpu", "torch": torch.__version__}
+
+
+@pytest.mark.parametrize("name", ["scan1.nii.gz", "mask2.nii.gz"])
+def test_a_scan_or_mask_that_changed_is_refused(tmp_path: Path, table: Table, name: str) -> None:
+    """By the cell that names it."""
+    sound = recipe("brain-extraction", SOUND)
+    with opened(tmp_path / "run", sound, table):
+        pass
+    shutil.copyfile(tmp_path / "scan0.nii.gz", tmp_path / name)
+    with pytest.raises(RunError, match=name), opened(tmp_path / "run", sound, table, resume=True):
+        pass
+
+
+def test_a_dataset_that_moved_is_the_same(tmp_path: Path, table: Table) -> None:
+    """Content counts, not place or time."""
+    sound = recipe("brain-extraction", SOUND)
+    with opened(tmp_path / "run", sound, table):
+        pass
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    with opened(tmp_path / "run", sound, pair_table(moved, sound), resume=True):
+        pass
+
+
+def test_a_start_that_changed_is_refused(tmp_path: Path, table: Table, home: Path) -> None:
+    """A model folder by any of its files; one that is gone is missed where it is needed."""
+    install_brain_model(home)
+    start = home / "brain-extraction"
+    sound = recipe("brain-extraction", SOUND | {"training.start_from": str(start)})
+    run, named = tmp_path / "run", {"the brain model": str(start)}
+    with opened(run, sound, table, models=named):
+        pass
+    with opened(run, sound, table, resume=True, models=named):
+        pass
+    shutil.rmtree(start)
+    install_brain_model(home, threshold=0.3)
+    reason = "training.start_from and 1 more: the content"
+    again = opened(run, sound, table, resume=True, models=named)
+    with pytest.raises(RunError, match=reason), again:
+        pass
+    shutil.rmtree(start)
+    with opened(run, sound, table, resume=True, models=named):
+        pass
+
+
+def test_other_threads_are_said(
+    tmp_path: Path, table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one sentence, which names both numbers."""
+    sound = recipe("brain-extraction", SOUND)
+    with opened(tmp_path / "run", sound, table):
+        pass
+    with (
+        caplog.at_level(logging.WARNING, "encephalon"),
+        opened(tmp_path / "run", sound, table, resume=True, threads=2),
+    ):
+        torch.set_num_threads(1)
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        f"{tmp_path / 'run'} began with threads 1 and goes on with 2"
+    ]
