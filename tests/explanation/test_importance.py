@@ -28,7 +28,7 @@ def test_what_is_used_matters_and_what_is_not_does_not(rng: np.random.Generator)
     values, truth = _people(rng, 400)
     found = permutation_importance(_predict, values, truth, BLOCKS)
     assert found["sex"].low < np.log(9) / 2 < found["sex"].high
-    assert (found["age"].value, found["age"].method) == (0, "none")
+    assert (found["age"].value, found["age"].low, found["age"].high) == (0, 0, 0)
 
 
 def test_groups_are_drawn_as_wholes(rng: np.random.Generator) -> None:

@@ -8,7 +8,8 @@ worked out for thousands of draws in a few products of matrices, and nothing is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -59,15 +60,20 @@ class Figure:
     ) -> Interval:
         """The figure with its percentile bootstrap interval; whole `groups` are drawn when given.
 
+        Where all draws agree there is no interval: a perfect area under a curve is perfect in every
+        draw, which says nothing of how sure it is.
         Raises UsageError for a level outside (0, 1) or groups that do not match the samples.
         """
-        return bootstrap_weighted(
+        found = bootstrap_weighted(
             np.arange(self.size),
             lambda _, counts: self.weigh(counts.astype(np.float64)),
             groups=groups,
             level=level,
             repeats=repeats,
             seed=seed,
+        )
+        return (
+            replace(found, low=nan, high=nan, method="none") if found.low == found.high else found
         )
 
 

@@ -2,9 +2,7 @@
 """Intervals: how far a figure could move had other samples been drawn.
 
 Samples of one animal or person are not independent, so `groups` makes whole groups the unit that
-is drawn. With fewer than two units, and where all draws agree, there is no interval: its ends are
-NaN and its method is "none". A perfect area under a curve is perfect in every draw, which says
-nothing of how sure it is.
+is drawn. With fewer than two units there is no interval: its ends are NaN and its method is "none".
 """
 
 from __future__ import annotations
@@ -122,12 +120,9 @@ def _ends(
 
 
 def percentile_ends(draws: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """The ends between which `level` of the draws lie.
-
-    They are NaN when most draws are NaN, and when all others agree: such draws know no spread.
-    """
+    """The ends between which `level` of the draws lie; NaN when most draws are NaN."""
     kept = draws[~np.isnan(draws)]
-    if kept.size * 2 < draws.size or not kept.size or kept.min() == kept.max():
+    if kept.size * 2 < draws.size:
         return nan, nan
     tail = 50.0 * (1.0 - level)
     # Without interpolation, because a draw may be infinite.

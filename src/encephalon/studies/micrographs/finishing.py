@@ -115,5 +115,8 @@ def _ranges(crossing: Crossing) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _figure(value: Interval) -> dict[str, float]:
-    return {name: round(float(getattr(value, name)), 4) for name in ("value", "low", "high")}
+def _figure(value: Interval) -> dict[str, float | str]:
+    """The value, and the interval with its name where there is one."""
+    named = ("value",) if value.method == "none" else ("value", "low", "high")
+    figures = {name: round(float(getattr(value, name)), 4) for name in named}
+    return {**figures, "interval": value.method}

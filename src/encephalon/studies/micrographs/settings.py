@@ -136,7 +136,8 @@ class MicrographSettings(Section):
     score
         "softmax", or "sigmoid_logit1" as the published notebooks do.
     baselines
-        What is trained beside the model, on the same folds: "texture", "covariates", "shuffled".
+        What is trained beside the model: "texture" and "covariates" on the same folds, "shuffled"
+        (the label-permutation control) in the first alone.
     levels
         Columns whose values are scored as a whole, such as "vessel"; the group is always one.
     strata
