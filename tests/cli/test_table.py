@@ -42,6 +42,14 @@ def test_check_counts_the_rows(run: Run, table: Path) -> None:
     assert "12 rows, no faults" in result.out
 
 
+def test_check_says_that_one_group_cannot_be_split(run: Run, table: Path) -> None:
+    """Before `table split` does; several groups, and a table that is split, say nothing of it."""
+    one = table.with_name("one.csv")
+    one.write_text("id,image,person\ns0,0.nii,p0\ns1,1.nii,p0\n")
+    assert "all rows are of one group, 'p0'" in run("table", "check", one, "--group", "person").out
+    assert "one group" not in run("table", "check", table, "--group", "person").out
+
+
 def test_check_names_the_row_of_a_fault(run: Run, table: Path) -> None:
     """A missing file is found before any work starts, and its row is named."""
     (table.parent / "3.nii").unlink()

@@ -275,3 +275,12 @@ def test_a_verified_folder_is_what_is_installed(
         import_model(model.path)
     assert not (home / "tiny").exists()
     assert open_model(model.path).name == "tiny"
+
+
+def test_a_folder_that_is_not_there_yet_is_made(model: ModelFolder, tmp_path: Path) -> None:
+    """`-o stick/` is a folder, whether the stick has it or not; a foreign suffix is none."""
+    made = export_model(model.path, tmp_path / "stick")
+    assert made == tmp_path / "stick" / "tiny-1.2.0.zip"
+    assert export_model(model.path, tmp_path / "stick", overwrite=True) == made
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.zip"):
+        export_model(model.path, tmp_path / "m.tar")

@@ -152,6 +152,12 @@ def check(
         require_clean(table, report)
         found["parts"] = _parts(table)
         sentences += [_shares(table), *report.sentences()]
+    elif table.has(columns.group) and len(groups := set(table.texts(str(columns.group)))) == 1:
+        found["groups"] = 1
+        sentences.append(
+            f"all rows are of one group, {groups.pop()!r} in {columns.group!r}: no split can keep "
+            "it out of the training, so add rows of others or name another group"
+        )
     console.result(found, "\n".join(sentences))
 
 

@@ -18,7 +18,7 @@ from encephalon.io.atomic import (
     refuse_existing,
     sha256,
 )
-from encephalon.io.paths import expanded
+from encephalon.io.paths import exists, expanded
 from encephalon.models import locations
 from encephalon.models.content import check_content, content
 from encephalon.models.entries import RegistryEntry, registry_entries
@@ -76,14 +76,15 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
     """Write a model to one file that `import_model` takes, and return its path.
 
     A model folder becomes a `.zip` that is the same bytes each time, published weights are copied.
-    `output` is the file, or an existing folder to put it in under its usual name. Raises
+    `output` is the file, or a folder (one that exists, or a name without a suffix, which is made)
+    to put it in under its usual name. Raises
     OutputExistsError, UsageError for another suffix, and the errors of `find_model`.
     """
     model = find_model(name_or_path)
     suffix = ".zip" if isinstance(model, ModelFolder) else model.path.suffix
     final = Path(output)
-    if final.is_dir():
-        final /= _usual_name(model)
+    if final.is_dir() or not (final.suffix or exists(final)):
+        final = make_folder(final) / _usual_name(model)
     if final.suffix.lower() != suffix:
         message = f"{final}: expected a name that ends in {suffix} for the model {model.name!r}."
         raise UsageError(message)
