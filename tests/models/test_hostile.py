@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import EncephalonError, ModelError, RecipeError
-from encephalon.models import ModelFolder, import_model, open_model
+from encephalon.models import ModelFolder, export_model, find_model, import_model, open_model
 from encephalon.models.description import parse_description
 from encephalon.models.folder import read_tensors
 from encephalon.recipes import load_recipe
@@ -227,3 +227,11 @@ def test_packed_weights_of_torch_are_refused(tmp_path: Path) -> None:
     assert read_state_dict(tmp_path / "plain.pt")["w"].shape == (1000,)
     with pytest.raises(ModelError, match=r"torch\.save packs nothing"):
         read_state_dict(tmp_path / "packed.pt")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".h5", "x" * 300 + ".zip", "a/" * 3000])
+def test_a_name_that_no_file_can_have_is_one_sentence(name: str) -> None:
+    """As a model to load, to import and to export."""
+    for use in (find_model, import_model, lambda one: export_model(one, "out")):
+        with pytest.raises(EncephalonError):
+            use(name)

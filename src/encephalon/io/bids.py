@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, UnreadableFileError
 from encephalon.io.micrograph import PICTURE_SUFFIXES
+from encephalon.io.paths import is_folder
 from encephalon.io.text import read_json
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def is_bids(folder: str | Path) -> bool:
     folders alone decide.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         return False
     try:
         description = read_description(folder)
@@ -116,7 +117,7 @@ def index_bids(
     them. Raises MissingFileError when a label is not in the dataset or when nothing is found.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         message = f"{folder}: there is no such folder; check the path of the BIDS dataset."
         raise MissingFileError(message)
     suffixes = suffixes or _SUFFIXES[datatype]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["exists", "expanded", "place"]
+__all__ = ["exists", "expanded", "is_file", "is_folder", "place"]
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -17,6 +17,16 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether something is there, which it is not for a name too long or with a NUL byte."""
     return os.path.exists(path)  # noqa: PTH110  Path.exists raises there
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file is there."""
+    return os.path.isfile(path)  # noqa: PTH113  as above
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is there."""
+    return os.path.isdir(path)  # noqa: PTH112  as above
 
 
 def place(path: Path) -> Path:

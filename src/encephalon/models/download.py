@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, ModelError, require_extra
 from encephalon.io.atomic import explained, locked, sha256
-from encephalon.io.paths import expanded
+from encephalon.io.paths import exists, expanded, is_file
 from encephalon.models import locations
 from encephalon.models.entries import RegistryEntry, registry_entries
 from encephalon.models.exchange import install_registered
@@ -109,7 +109,7 @@ def _is_there(entry: RegistryEntry) -> bool:
     if find_folder(entry.name) is not None:
         return True
     path = published_path(entry)
-    return path.is_file() and (not entry.sha256 or sha256(path) == entry.sha256)
+    return is_file(path) and (not entry.sha256 or sha256(path) == entry.sha256)
 
 
 def _local_source(source: str, entry: RegistryEntry) -> Path | None:
@@ -117,7 +117,7 @@ def _local_source(source: str, entry: RegistryEntry) -> Path | None:
     if not source or "://" in source:
         return None
     path = expanded(source) / entry.file
-    if not path.is_file():
+    if not is_file(path):
         message = f"The mirror {source} has no file {entry.file}: check the folder or the address."
         raise ModelError(message)
     return path
@@ -188,7 +188,7 @@ class _Resuming:
         self.size = size
 
     def __call__(self, url: str, output_file: str | Path, pooch: Any) -> None:  # noqa: ARG002
-        have = self.partial.stat().st_size if self.partial.exists() else 0
+        have = self.partial.stat().st_size if exists(self.partial) else 0
         if have != self.size:
             self._append(url, have if have < self.size else 0)
         # Complete or wrong, it is no longer partial: pooch compares the hash of what it gets.

@@ -18,7 +18,7 @@ from encephalon.io.atomic import (
     refuse_existing,
     sha256,
 )
-from encephalon.io.paths import exists, expanded
+from encephalon.io.paths import exists, expanded, is_file, is_folder
 from encephalon.models import locations
 from encephalon.models.content import check_content, content
 from encephalon.models.entries import RegistryEntry, registry_entries
@@ -56,7 +56,7 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
     path = expanded(source)
     if path.suffix.lower() in PUBLISHED_SUFFIXES:
         return _import_published(path, None)
-    if path.is_dir():
+    if is_folder(path):
         return _install(path, overwrite)
     check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5, .pt)")
     return _import_zip(path, overwrite)
@@ -83,7 +83,7 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
     model = find_model(name_or_path)
     suffix = ".zip" if isinstance(model, ModelFolder) else model.path.suffix
     final = Path(output)
-    if final.is_dir() or not (final.suffix or exists(final)):
+    if is_folder(final) or not (final.suffix or exists(final)):
         final = make_folder(final) / _usual_name(model)
     if final.suffix.lower() != suffix:
         message = f"{final}: expected a name that ends in {suffix} for the model {model.name!r}."
@@ -115,7 +115,7 @@ def _import_published(path: Path, registered: RegistryEntry | None) -> Published
         )
         raise ModelError(message)
     final = published_path(entry)
-    if not final.exists() or sha256(final) != entry.sha256:
+    if not exists(final) or sha256(final) != entry.sha256:
         with atomic_path(final) as work:
             _copy(path, work)
     return open_published(final, entry)
@@ -141,7 +141,7 @@ def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) 
         _refuse_reserved(model.name)
     final = locations.installed_folder() / model.name
     with locked(final.with_name(f".{model.name}.import")):
-        if (final / DESCRIPTION).is_file() and sha256(final / DESCRIPTION) == model.sha256:
+        if is_file(final / DESCRIPTION) and sha256(final / DESCRIPTION) == model.sha256:
             return open_model(final)
         with atomic_folder(final, overwrite) as work:
             for name in (DESCRIPTION, *model.description.files):

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from encephalon.io.paths import exists
 from encephalon.models.card import UNKNOWN
 from encephalon.models.description import CARD_SECTIONS, ModelDescription
 from encephalon.models.entries import RegistryEntry, registry_entries
@@ -30,7 +31,7 @@ def model_info(name_or_path: str | Path) -> dict[str, Any]:
         return _folder_info(read_description(folder), folder)
     if entry is not None:
         path = published_path(entry)
-        return _entry_info(entry, path if path.exists() else None)
+        return _entry_info(entry, path if exists(path) else None)
     model = find_model(name_or_path)
     if isinstance(model, ModelFolder):
         return _folder_info(model.description, model.path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
-from encephalon.io.paths import expanded
+from encephalon.io.paths import exists, expanded, is_file, is_folder
 from encephalon.models import locations
 from encephalon.models.entries import RegistryEntry, registry_entries
 
@@ -73,12 +73,12 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
     if folder is not None:
         return open_model(folder)
     entry = registry_entries().get(name)
-    if entry is not None and published_path(entry).exists():
+    if entry is not None and exists(published_path(entry)):
         return open_published(published_path(entry), entry)
     if entry is not None:
         message = f"The model {name!r} is not on this machine: run  encephalon models get {name}"
         raise ModelError(message)
-    if Path(name).exists():
+    if exists(Path(name)):
         return _find_path(Path(name))
     names = [summary.name for summary in list_models()]
     meant = did_you_mean(name, names, "known models:")
@@ -88,7 +88,7 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
 def find_folder(name: str) -> Path | None:
     """Return the folder of the packaged or installed model `name`, packaged first."""
     for _, root in locations.model_roots():
-        if (root / name / "model.toml").is_file():
+        if is_file(root / name / "model.toml"):
             return root / name
     return None
 
@@ -109,9 +109,9 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
 
     if path.name == DESCRIPTION:
         path = path.parent
-    if path.is_dir():
+    if is_folder(path):
         in_run = path / "model"
-        is_run = not (path / DESCRIPTION).exists() and (in_run / DESCRIPTION).is_file()
+        is_run = not exists(path / DESCRIPTION) and is_file(in_run / DESCRIPTION)
         return open_model(in_run if is_run else path)
     suffix = path.suffix.lower()
     if suffix in PUBLISHED_SUFFIXES:
@@ -119,7 +119,7 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
     if suffix == ".zip":
         message = f"{path}: a zipped model is imported first: run  encephalon models import {path}"
         raise ModelError(message)
-    if path.is_file():
+    if is_file(path):
         message = (
             f"{path}: expected a model folder or published weights (.h5, .pt), but got a "
             f"{suffix or 'plain'} file: nothing else is ever unpickled, so give the model folder."
@@ -133,19 +133,19 @@ def _local_summaries() -> Iterator[ModelSummary]:
     # Installed first, so that a packaged model of the same name replaces it in the listing.
     roots = list(locations.model_roots())
     for where, root in reversed(roots):
-        folders = sorted(root.iterdir()) if root.is_dir() else []
+        folders = sorted(root.iterdir()) if is_folder(root) else []
         for folder in folders:
-            if (folder / "model.toml").is_file() and not folder.name.startswith("."):
+            if is_file(folder / "model.toml") and not folder.name.startswith("."):
                 yield _folder_summary(folder, where)
     for entry in registry_entries().values() if len(roots) > 1 else ():
-        if published_path(entry).is_file():
+        if is_file(published_path(entry)):
             yield _entry_summary(entry, published_path(entry))
 
 
 def _folder_summary(folder: Path, where: str) -> ModelSummary:
     from encephalon.models.folder import read_description
 
-    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    size = sum(path.stat().st_size for path in folder.iterdir() if is_file(path))
     try:
         about = read_description(folder)
     except EncephalonError as error:

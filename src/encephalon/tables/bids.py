@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import TableError
-from encephalon.io.paths import expanded
+from encephalon.io.paths import exists, expanded
 from encephalon.tables.naming import written_path
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _participants(root: Path) -> dict[str, dict[str, str | None]]:
     from encephalon.tables.reading import read_table
 
     file = root / "participants.tsv"
-    if not file.is_file():
+    if not exists(file):
         return {}
     frame = read_table(file).frame
     if "participant_id" not in frame.columns:

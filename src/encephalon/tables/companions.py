@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import MissingFileError, UsageError
-from encephalon.io.paths import exists, expanded
+from encephalon.io.paths import exists, expanded, is_folder
 from encephalon.tables.naming import file_stem
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def name_file(path: Path, columns: Columns) -> NamedImage:
     its last w ("T1w", "t1"). Subject and session are read from BIDS entities if there are such;
     without, the name but for that word is the owner's. Files of two folders never share an owner.
     """
-    stem = path.name if path.is_dir() else file_stem(path)
+    stem = path.name if is_folder(path) else file_stem(path)
     folder = str(path.absolute().parent)
     matches = [_ENTITY.match(part) for part in stem.split("_")]
     entities = {match[1]: match[2] for match in matches if match}

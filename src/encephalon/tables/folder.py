@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean
-from encephalon.io.paths import expanded
+from encephalon.io.paths import expanded, is_folder
 from encephalon.tables.joins import some
 from encephalon.tables.naming import ID_RULES, file_id, written_path
 from encephalon.tables.schema import Columns
@@ -74,7 +74,7 @@ def _files(root: Path, rule: str) -> dict[str, list[Path]]:
     """The images below a folder, by their ids, in the order of their paths."""
     from encephalon.tables.samples import is_image
 
-    if not root.is_dir():
+    if not is_folder(root):
         message = f"There is no folder {root}: give the folder that holds the images."
         raise MissingFileError(message)
     found: dict[str, list[Path]] = defaultdict(list)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, TableError
 from encephalon.io.files import need_file
-from encephalon.io.paths import exists, expanded
+from encephalon.io.paths import exists, expanded, is_file, is_folder
 from encephalon.io.text import read_json
 from encephalon.tables.bids import bids_query, find_images
 from encephalon.tables.companions import (
@@ -167,11 +167,11 @@ class _Search:
                 need_file(path)  # which says where it leads, and how its content is fetched
             message = f"There is no file or folder {path}: check the path."
             raise MissingFileError(message)
-        if path.is_file():
+        if is_file(path):
             if is_table(path):
                 return _from_table(read_table(path, self.columns))
             return [self.one(path)]
-        if not path.is_dir():
+        if not is_folder(path):
             need_file(path)  # which says that it is a pipe or a device
         if is_bids(path):
             if is_grouped(self.columns):
@@ -190,7 +190,7 @@ class _Search:
             kept = [item for item in images if not names & _made_from(item)]
             kept = _without_masks(path, kept)
             return self.by_name(path, kept) or [self.one(item) for item in kept]
-        folders = [item for item in [path, *visible] if item.is_dir() and is_dicom_folder(item)]
+        folders = [item for item in [path, *visible] if is_folder(item) and is_dicom_folder(item)]
         if self.kind == "picture" or not folders:
             raise InputError(_no_images(path, self.kind, visible))
         folders = [path] if path in folders else folders
@@ -250,7 +250,7 @@ class _Search:
     def sample(self, one: Together) -> Sample:
         """What belongs together as a sample, at fault where it lacks what it must have."""
         path, bids = one.main.path, one.main.bids
-        name = _series_id(path) if path.is_dir() else file_id(path, self.columns.id_rule)
+        name = _series_id(path) if is_folder(path) else file_id(path, self.columns.id_rule)
         fault = missing_fault(one, self.columns)
         return Sample(bids.id if bids else name, one.inputs, {}, bids, fault, one.absent)
 
@@ -355,7 +355,7 @@ def _is_kind(path: Path, kind: Kind) -> bool:
     from encephalon.io.micrograph import is_picture
 
     # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
-    if path.is_dir():
+    if is_folder(path):
         return False
     if kind == "picture":
         return is_picture(path)
