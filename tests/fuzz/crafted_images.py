@@ -147,7 +147,76 @@ def crafted_pictures(folder: Path) -> dict[str, Path]:
         "bomb of rows.png": _png(16, 16, 0, _deflated(_BOMB)),
     }
     files = {path.stem: path for path in (tall, wide, tile)} | _written(folder, contents)
+    files |= _sparse_pictures(folder)
     return files | _special(folder, ".png") | _sidecars(folder)
+
+
+def _sparse_pictures(folder: Path) -> dict[str, Path]:
+    """Small pictures that are, or say that they are, followed by gigabytes of nothing."""
+    from PIL import Image
+
+    from tests.io.tiff_writer import COMPRESSIONS, write_tiff
+
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    paths = [folder / "JPEG before nothing.jpg", folder / "PNG before nothing.png"]
+    for path in paths:
+        Image.fromarray(grey).save(path)
+    for name in COMPRESSIONS:
+        path = folder / f"strip of gigabytes, {name}.tif"
+        paths.append(write_tiff(path, grey, name, rows_per_strip=16, tags={279: ("I", (_BOMB,))}))
+    for code in (270, 273, 279):  # notes, places of strips, sizes of strips
+        path = write_tiff(
+            folder / f"tag {code} of gigabytes.tif", grey, tags={270: ("B", tuple(b"made up"))}
+        )
+        content = bytearray(path.read_bytes())
+        at = content.index(struct.pack("<H", code), content.index(struct.pack("<HH", 256, 4)))
+        content[at + 4 : at + 12] = struct.pack("<II", _BOMB // 10, 4096)
+        path.write_bytes(content)
+        paths.append(path)
+    for path in paths:
+        os.truncate(path, _BOMB + 10_000)
+    return {path.stem: path for path in [*paths, _many_scans(folder)]}
+
+
+def _many_scans(folder: Path) -> Path:
+    """A progressive JPEG whose last scan comes 2,000 times; each is a pass over all pixels."""
+    from PIL import Image
+
+    path = folder / "many scans.jpg"
+    Image.new("L", (4000, 4000), 7).save(path, progressive=True)
+    content = path.read_bytes()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + last * 2000 + b"\xff\xd9")
+    return path
+
+
+def crafted_series(folder: Path) -> dict[str, Path]:
+    """Folders of DICOM files in which something else lies, or one of which lies about itself."""
+    from tests.io.dicom_writer import dicom_bytes
+
+    found = {}
+    strange: dict[str, Callable[[Path], None]] = {
+        "pipe": os.mkfifo,
+        "endless": lambda path: path.symlink_to("/dev/zero"),
+        "lost": lambda path: path.symlink_to("nowhere"),
+        "folder": lambda path: path.mkdir(),
+        "empty": lambda path: path.write_bytes(b"") and None,
+        "gigabytes": lambda path: os.truncate(path, _BOMB) if path.exists() else None,
+    }
+    for name, make in strange.items():
+        series = folder / name
+        series.mkdir()
+        for number in range(4):
+            tags = {
+                (0x0020, 0x0013): ("IS", str(number)),
+                (0x0020, 0x0032): ("DS", f"0\\0\\{3 * number}"),
+                (0x0008, 0x0018): ("UI", f"1.2.3.5.{number}"),
+            }
+            pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) + number
+            (series / f"{number}.dcm").write_bytes(dicom_bytes(pixels, tags))
+        make(series / ("3.dcm" if name == "gigabytes" else "4.dcm"))
+        found[name] = series
+    return found
 
 
 def large_pictures(folder: Path) -> dict[str, Path]:

@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.crafted_images import crafted_pictures, crafted_volumes, large_pictures
+from tests.fuzz.crafted_images import (
+    crafted_pictures,
+    crafted_series,
+    crafted_volumes,
+    large_pictures,
+)
 from tests.fuzz.reader import Reader, Seed, files_of
 
 
@@ -120,7 +125,7 @@ IMAGE_READERS = (
     Reader("NIfTI", _nifti, _volume, crafted_volumes),
     Reader("MGH", _mgh, _volume),
     Reader("NumPy", _arrays, _volume),
-    Reader("DICOM", _dicom, _volume),
+    Reader("DICOM", _dicom, _volume, crafted_series),
     Reader("TIFF", _tiff, _picture, crafted_pictures),
     Reader("PNG and JPEG", _png_jpeg, _picture, heavy=large_pictures),
     Reader("sidecar of a picture", _sidecar, _picture),

@@ -37,6 +37,7 @@ _SHORT = (
 _LONG = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 _IMPLICIT, _BIG, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _PLAIN = {"", _IMPLICIT, _BIG, _DEFLATED, "1.2.840.10008.1.2.1"}
+_MOST_NOTES = 1 << 28  # bytes beside the pixels of a file: private ones, overlays, reports
 # Bytes of a deflated data set that are unpacked, and of a value that is kept; elements of a header.
 _MOST_UNPACKED, _MOST_KEPT, _MOST_ELEMENTS = 1 << 24, 1 << 12, 1_000_000
 
@@ -158,6 +159,8 @@ def _fill(header: DicomHeader, walk: _Walk) -> None:
             header.has_pixels = True
             if length != _UNDEFINED and walk.syntax not in _PLAIN:
                 raise _DamageError("it says that its pixels are compressed, but they are not")
+            if walk.size > _most_bytes(header):
+                raise _DamageError("it is far larger than its image")
             if length != _UNDEFINED and walk.place + length > walk.size:
                 raise _DamageError("it ends before its last pixel")
             return
@@ -171,6 +174,12 @@ def _fill(header: DicomHeader, walk: _Walk) -> None:
             header.values.setdefault(name, str(walk.number(value[:2])))
         elif name:
             header.values.setdefault(name, _text(value))
+
+
+def _most_bytes(header: DicomHeader) -> float:
+    """Bytes that a file of such an image has at most: a pixel has 8 a sample, and notes beside."""
+    sizes = (max(1.0, header.number(name, 1.0)) for name in ("rows", "columns", "samples"))
+    return 8 * math.prod(sizes) * header.frames + _MOST_NOTES
 
 
 def _text(value: bytes) -> str:

@@ -21,6 +21,9 @@ Grey = Callable[[int, Iterator[Pixels]], Pixels]
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _INCH = 25.4e6  # nm
 _BAND_PIXELS = 1 << 22
+# Bytes of a JPEG beyond which none goes: of its pixels, and of notes, profiles and previews.
+_MOST_PER_PIXEL, _MOST_NOTES = 4, 1 << 26
+_MOST_SCANS = 100  # encoders write about ten; each costs another pass over all pixels
 # Samples of a pixel as Pillow holds them; three take the place of four.
 _SAMPLES = {"1": 1, "L": 1, "P": 1, "I;16": 1, "I;16B": 1, "I": 1}
 
@@ -64,19 +67,29 @@ def read_jpeg(
     """Levels (rows, columns) of a JPEG, as `read_png` gives them."""
     from PIL.JpegImagePlugin import JpegImageFile
 
-    content = stream.read()
-    with JpegImageFile(BytesIO(content)) as picture:
+    with JpegImageFile(stream) as picture:
         # A progressive one is held as coefficients of two bytes as well, until it is complete.
         coefficients = 2 * picture.layers if picture.info.get("progressive") else 0
         _allowed(picture, allow, coefficients)
-        plane, size = grey(picture.height, _bands(picture)), _size(picture)
+        most = _MOST_PER_PIXEL * picture.width * picture.height + _MOST_NOTES
+    stream.seek(0)
+    content = stream.read(most)
     scans = jpeg_scans(content)
     if not scans.complete:
         raise EOFError("the file is cut, some of its scans are missing")
-    with JpegImageFile(BytesIO(with_more_data(content, scans.end))) as picture:
-        if not np.array_equal(plane, grey(picture.height, _bands(picture))):
-            raise EOFError("the file is cut, the last of its pixels are missing")
+    if scans.passes > _MOST_SCANS:
+        raise ValueError(f"it has {scans.passes:,} scans")
+    plane, size = _jpeg_levels(content, grey)
+    if not np.array_equal(plane, _jpeg_levels(with_more_data(content, scans.end), grey)[0]):
+        raise EOFError("the file is cut, the last of its pixels are missing")
     return plane, size
+
+
+def _jpeg_levels(content: bytes, grey: Grey) -> tuple[Pixels, Size | None]:
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    with JpegImageFile(BytesIO(content)) as picture:
+        return grey(picture.height, _bands(picture)), _size(picture)
 
 
 def _allowed(picture: Any, allow: Callable[[int, int, int, Any], None], more: int) -> None:

@@ -36,7 +36,9 @@ _JPEG = 7
 # Tag 259: none, fax, LZW, JPEG, deflate, PackBits, LZMA and Zstandard, whose decoders fill no more
 # than the strip that the tags promise; a JPEG is looked at first.
 _COMPRESSIONS = {1, 2, 3, 4, 32771, 5, _JPEG, 8, 32946, 32773, 34925, 50000}
-_SLACK = 1 << 20  # pixels by which a strip or tile may be larger than what it holds
+_SLACK = 1 << 20  # pixels, or bytes, by which a strip or tile may be larger than what it holds
+_LARGEST_TAG = 1 << 25  # bytes of a tag, such as the places of all tiles, or notes of a microscope
+_LARGEST_READ = 1 << 31  # bytes of pixels read at once, of a picture whose size was allowed
 _MOST_PAGES = 50_000  # their directories alone are read for some seconds
 _ALPHA = {1, 2}  # values of tag 338 that mean transparency
 _STRETCHED = {2, 4}  # bits of levels that are made to fill 8, as viewers show them
@@ -54,7 +56,8 @@ def read_tiff(
     """
     import tifffile
 
-    with tifffile.TiffFile(stream, name=path.name) as tiff:
+    careful = _Careful(stream)
+    with tifffile.TiffFile(careful, name=path.name) as tiff:
         pages = [page for page in _pages(tiff) if not (page.is_reduced or page.is_mask)]
         if not pages:
             raise ValueError("it has no pages")
@@ -64,8 +67,27 @@ def read_tiff(
         kind = np.dtype(page.dtype or np.uint8)
         allow(page.imagelength, page.imagewidth, page.samplesperpixel, kind)
         _refuse_unread(path, page)
+        size = tiff_size(tiff, page)
+        careful.most = _LARGEST_READ
         data = _plane(path, page, index if virtual > 1 else 0)
-        return _brightness(path, page, data), tiff_size(tiff, page)
+        return _brightness(path, page, data), size
+
+
+class _Careful:
+    """The file, which refuses to be read in larger pieces than its directories have."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        self._stream = stream
+        self.most = _LARGEST_TAG
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes; raises ValueError where they are too many."""
+        if not 0 <= size <= self.most:
+            raise ValueError(f"it says that {size:,} bytes belong together")
+        return self._stream.read(size)
 
 
 def _pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
@@ -127,6 +149,9 @@ def _refuse_large_tiles(page: tifffile.TiffPage) -> None:
     pixels, whole = length * width, page.imagelength * page.imagewidth
     if page.is_tiled and pixels > 4 * whole + _SLACK:
         raise ValueError("its tiles are far larger than the picture")
+    bound = 2 * pixels * page.samplesperpixel * np.dtype(page.dtype or np.uint8).itemsize + _SLACK
+    if not page.is_contiguous and max(page.databytecounts) > bound:
+        raise ValueError("its strips say that they have far more bytes than pixels")
     if int(page.compression) != _JPEG:
         return
     for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):

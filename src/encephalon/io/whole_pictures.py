@@ -71,16 +71,18 @@ class JpegScans(NamedTuple):
     complete  whether the scans hold every coefficient of every component, to the last bit
     end       where the data of the last scan end
     shape     rows and columns
+    passes    how many scans there are
     """
 
     complete: bool
     end: int
     shape: tuple[int, int]
+    passes: int
 
 
 def jpeg_scans(content: bytes) -> JpegScans:
     """Read the markers of a JPEG; raises IndexError or KeyError where they make no sense."""
-    at, end, shape = 2, 0, (0, 0)
+    at, end, shape, count = 2, 0, (0, 0), 0
     missing: dict[int, list[int]] = {}  # component -> lowest bit not yet there, by coefficient
     while (found := _MARKER.search(content, at)) is not None and content[found.end() - 1] != _END:
         code, at = content[found.end() - 1], found.end()
@@ -92,9 +94,10 @@ def jpeg_scans(content: bytes) -> JpegScans:
             missing = {body[6 + 3 * n]: [1] * 64 for n in range(body[5])}
         elif code == _START_OF_SCAN:
             _take(body, missing)
+            count += 1
             following = _MARKER.search(content, at)
             at = end = following.start() if following else len(content)
-    return JpegScans(bool(missing) and not any(map(any, missing.values())), end, shape)
+    return JpegScans(bool(missing) and not any(map(any, missing.values())), end, shape, count)
 
 
 def _take(scan: bytes, missing: dict[int, list[int]]) -> None:

@@ -46,13 +46,12 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
 
 def _refuse_packed(path: Path, stream: BufferedReader) -> None:
     """Raise ModelError for a zip whose members are packed: torch stores them as they are."""
-    if zipfile.is_zipfile(stream):
-        try:
-            members = zipfile.ZipFile(stream).infolist()
-        except (zipfile.BadZipFile, ValueError, NotImplementedError):
-            members = []  # torch will say what is wrong with it
-        if any(item.compress_type != zipfile.ZIP_STORED for item in members):
-            raise ModelError(f"{path}: packed, as torch.save packs nothing: save the weights anew.")
+    try:
+        members = zipfile.ZipFile(stream).infolist() if zipfile.is_zipfile(stream) else []
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        members = []  # torch will say what is wrong with it
+    if any(item.compress_type != zipfile.ZIP_STORED for item in members):
+        raise ModelError(f"{path}: packed, as torch.save packs nothing: save the weights anew.")
     stream.seek(0)
 
 
