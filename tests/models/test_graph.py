@@ -146,6 +146,39 @@ def test_a_chain_longer_than_any_network_is_refused_at_once(tmp_path: Path) -> N
         open_runtime(path, "cpu", 1)
 
 
+def constant(*values: float, of: type = np.int64) -> Any:
+    return onnx.numpy_helper.from_array(np.array(values, of), "s")
+
+
+def shape_of(tensor: Any, how: str) -> tuple[list[Any], tuple[Any, ...]]:
+    """The tensor "s" as an initialiser, or as the result of a node; its numbers packed or raw."""
+    if how == "node":
+        return [onnx.helper.make_node("Constant", [], ["s"], value=tensor)], ()
+    if how == "numbers":
+        values = onnx.numpy_helper.to_array(tensor).ravel()
+        tensor = onnx.helper.make_tensor("s", tensor.data_type, values.shape, values)
+    return [], (tensor,)
+
+
+@pytest.mark.parametrize("how", ["initialiser", "node", "numbers"])
+@pytest.mark.parametrize(
+    ("operator", "inputs"),
+    [("ConstantOfShape", ["s"]), ("Expand", ["x", "s"]), ("Tile", ["x", "s"]), ("Pad", ["x", "s"])],
+)
+def test_a_constant_shape_beyond_any_image_is_refused(
+    operator: str, inputs: list[str], how: str, tmp_path: Path
+) -> None:
+    """3 GiB of zeros take a graph of 100 bytes; a runtime makes them as it opens it."""
+    before, tensors = shape_of(constant(1024, 1024, 800), how)
+    node = onnx.helper.make_node(operator, inputs, ["y"])
+    with pytest.raises(ModelError, match="makes more than 268,435,456 values of a few"):
+        open_runtime(save(tmp_path, model_of(*before, node, tensors=tensors)), "cpu", 1)
+    before, tensors = shape_of(constant(2000), how)
+    node = onnx.helper.make_node("Expand", ["x", "s"], ["y"])
+    path = save(tmp_path, model_of(*before, node, tensors=tensors))
+    assert open_runtime(path, "cpu", 1).run(np.ones(2000, np.float32))[0].sum() == 2000
+
+
 @pytest.mark.parametrize(
     "content",
     [b"a graph", b"<?xml version='1.0'?><net/>", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",

@@ -8,7 +8,10 @@ ONNX itself, which would do it, is not in the base install.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +39,13 @@ _INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
+_MOST_VALUES = 1 << 28
+"""Of what a graph makes of a constant shape: a head of 512 voxels a side has half as many."""
+_GROWING = (b"ConstantOfShape", b"Expand", b"Tile", b"Pad", b"Range", b"Resize", b"Upsample")
+"""Operators whose result may be larger than all that they are given."""
+_SHORT = 256  # bytes of a name, or of a tensor that may be a shape
+_TYPES = {b"\x01": "f", b"\x06": "i", b"\x07": "q", b"\x0b": "d"}
+"""Types of tensors by their number in ONNX, as `struct` calls them."""
 _EXTERNAL = (13, 14)
 """The fields `external_data` and `data_location` of a tensor: where else its values lie."""
 
@@ -51,7 +61,8 @@ class Graph:
         """The content, to be given to a runtime as it is: what was checked is what is run.
 
         Raises MissingFileError, or ModelError for another sha256, for what is no ONNX graph, for
-        one with tensors outside the file, and for one of more nodes than any network has.
+        one with tensors outside the file, and for one of more nodes than any network has, or that
+        makes more values of a constant shape than any image has.
         """
         content = read_compared(self.path, "an ONNX graph", self.sha256, _LARGEST)
         _check(content, self.path)
@@ -59,24 +70,53 @@ class Graph:
 
 
 def _check(content: bytes, path: Path) -> None:
-    """Raise ModelError unless every tensor is in `content` and the nodes are few enough."""
+    """Raise ModelError unless every tensor is in `content` and the nodes are few and bounded."""
     # A list instead of calls: graphs may lie within graphs as deep as anybody likes.
-    waiting, nodes = [("model", 0, len(content))], 0
+    waiting, nodes = [("model", "", 0, len(content))], 0
+    shapes: dict[str, float] = {}
+    growing: set[str] = set()
     while waiting:
-        kind, start, end = waiting.pop()
+        kind, label, start, end = waiting.pop()
         nodes += kind == "node"
         if nodes > _MOST_NODES:
             message = f"{path}: a graph of more than {_MOST_NODES:,} nodes is not run."
             raise ModelError(message)
         try:
-            for number, first, last in _fields(content, start, end):
-                if kind == "tensor" and number in _EXTERNAL and any(content[first:last]):
-                    raise ModelError(_outside(path))
-                if number in _INSIDE[kind]:
-                    waiting.append((_INSIDE[kind][number], first, last))
+            found = list(_fields(content, start, end))
         except IndexError as error:
             message = f"{path}: expected an ONNX graph, but it is damaged: get the model again."
             raise ModelError(message) from error
+        texts = {key: content[first:last] for key, first, last in found if last - first < _SHORT}
+        if kind == "node":
+            label = texts.get(2, b"").hex()
+            if texts.get(4) in _GROWING:
+                growing |= {content[first:last].hex() for key, first, last in found if key == 1}
+        if kind == "tensor":
+            if any(key in _EXTERNAL and any(content[first:last]) for key, first, last in found):
+                raise ModelError(_outside(path))
+            shapes[label or texts.get(8, b"").hex()] = _product(texts)
+        label = label if kind in {"node", "attribute"} else ""
+        inside = _INSIDE[kind]
+        waiting += [
+            (inside[key], label, first, last) for key, first, last in found if key in inside
+        ]
+    if any(shapes.get(name, 0) > _MOST_VALUES for name in growing):
+        raise ModelError(f"{path}: the graph makes more than {_MOST_VALUES:,} values of a few.")
+
+
+def _product(fields: Mapping[int, bytes]) -> float:
+    """The product of the values above 1 of a short tensor, as if it were a shape."""
+    kind = _TYPES.get(fields.get(2, b""))
+    values: list[float] = []
+    if kind is not None and 9 in fields and len(fields[9]) % struct.calcsize(kind) == 0:
+        values = [one for (one,) in struct.iter_unpack(f"<{kind}", fields[9])]
+    elif kind is not None and 7 in fields:
+        place = 0
+        with suppress(IndexError):
+            while place < len(fields[7]):
+                value, place = _number(fields[7], place)
+                values.append(value)
+    return math.prod(float(one) for one in values if one > 1)
 
 
 def _outside(path: Path) -> str:
