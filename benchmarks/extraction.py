@@ -93,7 +93,7 @@ def main() -> None:
     figures = _figures(ours, legacy)
     print(_table(figures))
     if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+        asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def _figures(ours: list[Timing], legacy: list[Timing]) -> dict[str, float]:

@@ -128,7 +128,7 @@ def main() -> None:
     figures = _figures(ours, published, patches)
     print(_table(figures))
     if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+        asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def _figures(ours: list[Timing], published: list[Timing], patches: int) -> dict[str, float]:

@@ -188,7 +188,9 @@ def write_figures(output: Path) -> None:
             key = f"psnr_{gain.replace(' ', '_')}_{name}"
             figures[key] = _few(rows)
             figures[f"{key}_4mm"] = _few(thick)
-    (output / "scores.json").write_text(json.dumps({"overall": figures}, indent=2) + "\n")
+    (output / "scores.json").write_text(
+        json.dumps({"overall": figures}, indent=2) + "\n", encoding="utf-8"
+    )
 
 
 def _few(values: Any) -> dict[str, float]:

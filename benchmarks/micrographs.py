@@ -52,7 +52,7 @@ def write_images(folder: Path, count: int, size: int = SIZE) -> Path:
             f"S{number}V1,S{number}V1.tif,{'FM'[number % 2]},{('CC', 'HC', 'PFC')[number % 3]}"
         )
     table = folder / "table.csv"
-    table.write_text("\n".join(lines) + "\n")
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return table
 
 
@@ -79,7 +79,7 @@ def plain(network: nn.Module, table: Path) -> list[float]:
     from torch.nn.functional import interpolate
 
     likelihoods = []
-    for line in table.read_text().splitlines()[1:]:
+    for line in table.read_text(encoding="utf-8").splitlines()[1:]:
         _, name, sex, region = line.split(",")
         with Image.open(table.parent / name) as file:
             grey = np.asarray(file.convert("L")) / 255.0
@@ -162,7 +162,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"{name.replace('_', ' '):<26}{value:>10.3g}")
     print(f"{'budget, times faster':<26}{BUDGET_RATIO:>10.3g}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,10 @@ def package(run: Path, card: Path, scores: Path) -> Path:
     """Write the packaged model of the run and return its folder."""
     model = open_model(run / "model")
     words: dict[str, Any] = tomllib.loads(card.read_text(encoding="utf-8"))
-    figures = {**model.description.scores, **_figures(json.loads(scores.read_text()))}
+    figures = {
+        **model.description.scores,
+        **_figures(json.loads(scores.read_text(encoding="utf-8"))),
+    }
     description = replace(
         model.description,
         version=words["version"],

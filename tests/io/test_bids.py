@@ -75,7 +75,9 @@ def test_a_dataset_is_known_by_its_description_or_its_folders(
     assert not is_bids(dataset / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
     (tmp_path / "plain").mkdir()
     assert not is_bids(tmp_path / "plain")
-    (tmp_path / "plain" / "dataset_description.json").write_text('{"BIDSVersion": "1.8.0"}')
+    (tmp_path / "plain" / "dataset_description.json").write_text(
+        '{"BIDSVersion": "1.8.0"}', encoding="utf-8"
+    )
     assert is_bids(tmp_path / "plain")
 
 
@@ -132,23 +134,27 @@ def test_the_description_says_derivative_and_is_written_once(tmp_path: Path) -> 
     """A second run keeps the first description."""
     made_by = [{"Name": "encephalon", "Version": "1"}]
     path = write_dataset_description(tmp_path, "Brain masks", made_by)
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     assert content["DatasetType"] == "derivative"
     assert content["GeneratedBy"] == made_by
     write_dataset_description(tmp_path, "Another name", [])
-    assert json.loads(path.read_text()) == content
+    assert json.loads(path.read_text(encoding="utf-8")) == content
 
 
 def test_derivatives_are_not_mixed_into_raw_data(tmp_path: Path) -> None:
     """Writing into the input dataset itself is refused with a better place."""
-    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    (tmp_path / "dataset_description.json").write_text(
+        '{"Name": "x", "BIDSVersion": "1.8.0"}', encoding="utf-8"
+    )
     with pytest.raises(OutputError, match=r"raw BIDS dataset.*derivatives/encephalon"):
         write_dataset_description(tmp_path, "Brain masks", [])
 
 
 def test_derivatives_are_not_mixed_into_a_subject_of_raw_data(tmp_path: Path) -> None:
     """The folder of a subject is refused, that of the dataset's derivatives is not."""
-    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    (tmp_path / "dataset_description.json").write_text(
+        '{"Name": "x", "BIDSVersion": "1.8.0"}', encoding="utf-8"
+    )
     (tmp_path / "sub-01").mkdir()
     with pytest.raises(OutputError, match=r"sub-01 is a part of a raw BIDS dataset"):
         write_dataset_description(tmp_path / "sub-01", "Brain masks", [])
@@ -201,14 +207,14 @@ def test_a_pipe_as_description_is_no_wait(tmp_path: Path) -> None:
 def test_what_has_no_name_in_bids_is_listed_as_ignored(tmp_path: Path) -> None:
     """One's own .bidsignore and README are kept."""
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "README").write_text("mine")
-    (tmp_path / "a" / ".bidsignore").write_text("*.txt")
+    (tmp_path / "a" / "README").write_text("mine", encoding="utf-8")
+    (tmp_path / "a" / ".bidsignore").write_text("*.txt", encoding="utf-8")
     for name in "ab":
         write_dataset_description(tmp_path / name, "Brain masks", [{"Name": "x"}])
-    ignored = (tmp_path / "b" / ".bidsignore").read_text().split()
+    ignored = (tmp_path / "b" / ".bidsignore").read_text(encoding="utf-8").split()
     assert {"/predictions.csv", "/report*", "*_dist.*"} <= set(ignored)
-    assert "x wrote" in (tmp_path / "b" / "README.md").read_text()
-    assert (tmp_path / "a" / ".bidsignore").read_text() == "*.txt"
+    assert "x wrote" in (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "a" / ".bidsignore").read_text(encoding="utf-8") == "*.txt"
     assert not (tmp_path / "a" / "README.md").exists()
 
 

@@ -115,7 +115,7 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_only_means_that_nothing_is_kept(tmp_path: Path) -> None:
     """A file in the place of the folder is no reason to fail."""
-    (tmp_path / "cache").write_text("in the way")
+    (tmp_path / "cache").write_text("in the way", encoding="utf-8")
     cache = ArrayCache(tmp_path / "cache", PLENTY)
     assert int(cache.get("key", partial(numbered, 1))["n"]) == 1
     assert int(cache.get("key", partial(numbered, 2))["n"]) == 2

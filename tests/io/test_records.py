@@ -24,10 +24,8 @@ def test_every_text_comes_back(text: str) -> None:
 def test_no_cell_begins_as_a_formula_does(start: str, rest: str) -> None:
     """But for numbers, which spreadsheets may show as such."""
     cell = neutral(start + rest)
-    try:
-        assert math.isfinite(float(cell)) or cell.lstrip("+-") == "inf"
-    except ValueError:
-        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        assert math.isfinite(float(cell)) or cell in ("+inf", "-inf")
 
 
 def test_numbers_stay_numbers() -> None:
@@ -40,7 +38,7 @@ def test_written_rows_are_read_back(tmp_path: Path) -> None:
     """Names of columns too; cells that are lacking are empty."""
     rows = [{"id": "=1+2", "@x": "'=3"}, {"id": "b", "@x": ""}]
     assert read_records(write_records(rows, tmp_path / "t.csv")) == (["id", "@x"], rows)
-    (tmp_path / "t.csv").write_text("id,x\na\n\nb,1\n")
+    (tmp_path / "t.csv").write_text("id,x\na\n\nb,1\n", encoding="utf-8")
     assert read_records(tmp_path / "t.csv")[1] == [{"id": "a", "x": ""}, {"id": "b", "x": "1"}]
 
 
@@ -68,6 +66,6 @@ def test_what_is_no_table_is_one_sentence(content: bytes, words: str, tmp_path: 
 
 def test_millions_of_empty_cells_are_counted_before_they_fill_the_memory(tmp_path: Path) -> None:
     """A byte in the file is a cell of sixty bytes here."""
-    (tmp_path / "t.csv").write_text(("," * 999_999 + "\n") * 21)
+    (tmp_path / "t.csv").write_text(("," * 999_999 + "\n") * 21, encoding="utf-8")
     with pytest.raises(UnreadableFileError, match="more than 20,000,000 cells"):
         read_records(tmp_path / "t.csv")

@@ -42,14 +42,16 @@ def test_what_was_damaged_or_edited_is_not_read(
 ) -> None:
     """Whatever came of it, there is no exception."""
     path = write_sealed(tmp_path / "a.json", NOTES)
-    path.write_text(damage(path.read_text(encoding="utf-8")))
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     assert read_sealed(path) is None
 
 
 def test_what_is_not_there_is_not_read(tmp_path: Path) -> None:
     """No file, a folder, a JSON of somebody else."""
     (tmp_path / "folder").mkdir()
-    (tmp_path / "other.json").write_text(json.dumps({"sha256": "0" * 64, "content": {}}))
+    (tmp_path / "other.json").write_text(
+        json.dumps({"sha256": "0" * 64, "content": {}}), encoding="utf-8"
+    )
     for name in ("absent", "folder", "other.json"):
         assert read_sealed(tmp_path / name) is None
 

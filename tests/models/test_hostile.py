@@ -33,7 +33,7 @@ def test_toml_that_costs_more_than_it_says_is_one_sentence(text: str, tmp_path: 
     with pytest.raises(ModelError) as raised:
         parse_description(text, "model.toml")
     assert "\n" not in str(raised.value)
-    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     with pytest.raises(RecipeError) as refused:
         load_recipe(tmp_path / "mine.toml")
     assert len(str(refused.value)) < 5000
@@ -54,7 +54,7 @@ def test_a_recipe_is_a_regular_file_of_toml(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     with pytest.raises(RecipeError, match="a pipe"):
         load_recipe(tmp_path / "pipe.toml")
-    (tmp_path / "shadow").write_text("root:x:1\n")
+    (tmp_path / "shadow").write_text("root:x:1\n", encoding="utf-8")
     with pytest.raises(RecipeError, match="not valid TOML"):
         show_recipe(str(tmp_path / "shadow"))
     for name in ("x" * 300, "~nobody-has-this-name/r.toml", "a\0b"):

@@ -217,7 +217,7 @@ def test_a_row_without_any_image_fails_alone(tmp_path: Path) -> None:
 def test_a_cell_that_is_no_file_name_spoils_its_own_row_alone(cell: str, tmp_path: Path) -> None:
     """A NUL byte, a home that nobody has, more letters than a name may have."""
     touch(tmp_path, "a.nii.gz")
-    (tmp_path / "t.csv").write_text(f"id,image\nA,a.nii.gz\nB,{cell}\n")
+    (tmp_path / "t.csv").write_text(f"id,image\nA,a.nii.gz\nB,{cell}\n", encoding="utf-8")
     good, bad = collect_samples([tmp_path / "t.csv"])
     assert good.file("image") == tmp_path / "a.nii.gz"
     with pytest.raises((InputError, OSError)):  # of the name, where the system says so
@@ -354,7 +354,7 @@ def test_ids_that_cannot_be_used_spoil_their_own_rows_alone(tmp_path: Path) -> N
     """Of two rows with one id the first is taken; the second, and an empty one, are faults."""
     touch(tmp_path, "a.png", "b.png", "c.png")
     table = tmp_path / "table.csv"
-    table.write_text("id,image\nx,a.png\nx,b.png\n,c.png\ny,c.png\n")
+    table.write_text("id,image\nx,a.png\nx,b.png\n,c.png\ny,c.png\n", encoding="utf-8")
     samples = collect_samples([table], Columns(), kind="picture")
     assert ids(samples) == ["x", "row-3", "row-4", "y"]
     assert samples[0].file("image").name == "a.png"
