@@ -259,26 +259,35 @@ def _tiff_bomb(folder: Path) -> bytes:
     return path.read_bytes() + bomb
 
 
-def _sidecars(folder: Path) -> dict[str, Path]:
-    from PIL import Image
+def hostile_json() -> dict[str, Callable[[Path], object]]:
+    """What writes, by its name, a file where a small description in JSON is expected."""
 
-    texts: dict[str, str | Callable[[Path], None]] = {
-        "nested": '{"PixelSize": ' + "[" * 100_000,
-        "of many digits": '{"PixelSizeUnits": "um", "PixelSize": [' + "9" * 400 + ", 1, 1]}",
-        "of very many digits": '{"PixelSizeUnits": "um", "PixelSize": [' + "9" * 5000 + ", 1, 1]}",
+    def text(content: str) -> Callable[[Path], object]:
+        return lambda path: path.write_text(content, encoding="utf-8")
+
+    return {
+        "nested": text('{"PixelSize": ' + "[" * 100_000),
+        "of many digits": text('{"PixelSizeUnits": "um", "PixelSize": [' + "9" * 400 + ", 1, 1]}"),
+        "of very many digits": text('{"PixelSize": [' + "9" * 5000 + ", 1, 1]}"),
+        "a list": text('["GeneratedBy", "Sources", "PixelSize"]'),
+        "of other types": text('{"GeneratedBy": 3, "Sources": [[]], "PixelSize": {"0": 1}}'),
         "without end": lambda path: path.symlink_to("/dev/zero"),
+        "of gigabytes": lambda path: (path.touch(), os.truncate(path, _BOMB)),
         "nobody writes": os.mkfifo,
         "a folder": lambda path: path.mkdir(),
         "a circle": lambda path: path.symlink_to(path.name),
+        "lost": lambda path: path.symlink_to("nowhere"),
     }
+
+
+def _sidecars(folder: Path) -> dict[str, Path]:
+    from PIL import Image
+
     found = {}
-    for name, content in texts.items():
+    for name, write in hostile_json().items():
         picture = folder / f"sidecar {name}.png"
         Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(picture)
-        if callable(content):
-            content(picture.with_suffix(".json"))
-        else:
-            picture.with_suffix(".json").write_text(content, encoding="utf-8")
+        write(picture.with_suffix(".json"))
         found[picture.stem] = picture
     return found
 

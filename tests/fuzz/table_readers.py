@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from tests.fuzz.crafted_images import hostile_json
 from tests.fuzz.reader import Reader, Seed
 
 _FRAME = pd.DataFrame(
@@ -101,11 +102,33 @@ def _collected(path: Path) -> Any:
     return collect_samples([path])
 
 
+def _hostile_descriptions(folder: Path) -> dict[str, Path]:
+    found = {}
+    for name, write in hostile_json().items():
+        (folder / name).mkdir()
+        home = _dataset(folder / name)[0].root
+        (home / "dataset_description.json").unlink()
+        write(home / "dataset_description.json")
+        found[name] = home
+    return found
+
+
+def _hostile_sidecars(folder: Path) -> dict[str, Path]:
+    found = {}
+    for name, write in hostile_json().items():
+        (folder / name).mkdir()
+        home = _beside(folder / name)[0].root
+        (home / "b.json").unlink()
+        write(home / "b.json")
+        found[name] = home
+    return found
+
+
 TABLE_READERS = (
     Reader("CSV and TSV", _text, _table),
     Reader("XLSX", _excel, _table, needs=("openpyxl",)),
     Reader("Parquet", _parquet, _table, needs=("pyarrow",)),
     Reader("predictions.csv", _predictions, _rows),
-    Reader("BIDS description", _dataset, _described),
-    Reader("sidecar of a volume", _beside, _collected),
+    Reader("BIDS description", _dataset, _described, _hostile_descriptions),
+    Reader("sidecar of a volume", _beside, _collected, _hostile_sidecars),
 )

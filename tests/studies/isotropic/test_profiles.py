@@ -45,7 +45,7 @@ def test_a_measured_profile_is_read_in_units_of_the_thickness(
         ("-1 0\n1 0\n", "none below 0 and not all 0"),
         ("1 1\n-1 1\n", "rising offsets"),
         ("0 1\n", "two or more"),
-        ("", "two or more"),
+        ("", "empty"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, text: str, words: str) -> None:

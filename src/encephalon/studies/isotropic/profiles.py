@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from encephalon.errors import GeometryError, InputError, MissingFileError, UnreadableFileError
+from encephalon.errors import GeometryError, InputError, MissingFileError
 from encephalon.io.paths import expanded
+from encephalon.io.text import read_text
 from encephalon.studies.isotropic.settings import PROFILES
 from encephalon.transforms.slices import SliceProfile
 
@@ -42,11 +43,7 @@ def read_profile(path: Path, thickness: float) -> SliceProfile:
     row of headings are passed over. Raises UnreadableFileError for what is no text, InputError,
     naming the row, for what is no pair of numbers, and for a profile that measures nothing.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read as a slice profile of UTF-8 text: {error}."
-        raise UnreadableFileError(message) from error
+    lines = read_text(path, expected="a slice profile").splitlines()
     pairs: list[tuple[float, float]] = []
     for number, line in enumerate(lines[:_MOST_ROWS], start=1):
         words = line.partition("#")[0].replace(",", " ").replace(";", " ").split()
