@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nibabel
@@ -314,3 +315,20 @@ def test_one_bad_row_never_stops_a_table(run: Run, scan: Path, tmp_path: Path) -
     assert "6 in all: 2 ok, 4 failed" in result.out
     assert "Unexpected" not in result.err
     assert "unexpected" not in result.err
+
+
+def test_one_bad_input_never_stops_the_others(run: Run, scan: Path, tmp_path: Path) -> None:
+    """A pipe, an empty folder, a broken table and nothing at all fail alone, each in a sentence."""
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.csv").write_bytes(b"\xff\xfe")
+    names = ("pipe.nii.gz", "empty", "broken.csv", "absent.nii.gz")
+    bad = [tmp_path / name for name in names]
+    result = run("predict", "any", bad[0], scan, *bad[1:], "-o", tmp_path / "out")
+    assert result.code == 1
+    assert "5 in all: 1 ok, 4 failed" in result.out
+    for name in names:
+        assert name in result.err
+    alone = run("predict", "any", *bad, "-o", tmp_path / "none")
+    assert alone.code == 1
+    assert not (tmp_path / "none").exists()

@@ -58,9 +58,13 @@ def demo(
 
 def _made_up(model: Model, output: Path, overwrite: bool) -> Path:
     """A head phantom for the model: one scan, or thick slices with a T1w where it takes both."""
-    if "t1w" not in model.columns.inputs:
-        return write_phantom(output / PHANTOM, overwrite=overwrite)
+    grouped = "t1w" in model.columns.inputs
+    place = output / (HEADS if grouped else PHANTOM)
+    if (place / "table.csv" if grouped else place).exists() and not overwrite:
+        return place  # of the last time, whole
+    if not grouped:
+        return write_phantom(place, overwrite=overwrite)
     from encephalon.studies.isotropic.phantom import write_heads
 
-    write_heads(output / HEADS, subjects=1, overwrite=overwrite)
-    return output / HEADS
+    write_heads(place, subjects=1, overwrite=overwrite)
+    return place

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encephalon.errors import InputError, MissingFileError, TableError
+from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError
 from encephalon.io.files import need_file
 from encephalon.io.paths import exists, expanded, is_file, is_folder
 from encephalon.io.text import read_json
@@ -109,7 +109,8 @@ def collect_samples(
     are put together as `tables.companions` says, and `suffixes` choose those of the first role.
 
     Raises MissingFileError for an input that is not there, InputError for one without images. With
-    `keep_absent` what is not there is a sample as long as something is: it fails when it is read.
+    `keep_absent` what is not there, or has no images, is a sample as long as something is: it fails
+    when it is read.
     """
     columns = columns or Columns()
     query = bids_query(suffixes, participants, sessions)
@@ -120,11 +121,20 @@ def collect_samples(
     known = [path for path in paths if path in kept or path not in absent]
     together = search.named(known) if is_grouped(columns) else {}
     found: list[Sample] = []
+    errors: list[EncephalonError] = []
     for path in paths:
         if path in together:
             found += together[path]
+        elif path in kept:
+            found.append(search.one(path))
         else:
-            found += [search.one(path)] if path in kept else search.collect(path)
+            try:
+                found += search.collect(path)
+            except (InputError, TableError) as error:
+                errors.append(error)
+                found.append(Sample(path.name, {role: path}, fault=str(error)))
+    if errors and not (keep_absent and len(errors) + len(kept) < len(paths)):
+        raise errors[0]
     return made_distinct(found)
 
 
