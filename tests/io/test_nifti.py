@@ -245,6 +245,22 @@ def test_a_quaternion_too_long_by_rounding_is_a_half_turn(tmp_path: Path, beyond
     nibabel.load(write_image(DATA > 3, tmp_path / "b.nii", image))
 
 
+def test_a_sform_of_zeros_gives_way_to_the_qform(tmp_path: Path) -> None:
+    """Some programs set its code and nothing else; without a qform it stays refused."""
+    nothing = {"srow_x": 0, "srow_y": 0, "srow_z": 0, "sform_code": 1}
+    path = qform_only(tmp_path / "a.nii", pixdim=[1, 2, 2, 3, 0, 0, 0, 0], **nothing)
+    image = read_image(path)
+    assert np.allclose(image.affine.matrix, np.diag([2, 2, 3, 1]))
+    written = nibabel.load(write_image(DATA > 3, tmp_path / "b.nii", image))
+    assert np.allclose(written.affine, image.affine.matrix)
+
+
+def test_a_fourth_axis_of_nothing_is_one_volume(tmp_path: Path) -> None:
+    """Some programs write dim[0] = 4 and dim[4] = 0."""
+    path = saved(tmp_path / "a.nii", DATA, dim=[4, 3, 3, 3, 0, 0, 0, 0])
+    assert np.array_equal(read_image(path).data, DATA)
+
+
 def test_a_quaternion_beyond_all_numbers_is_refused(tmp_path: Path) -> None:
     """Those of NIfTI-2 are double precision, whose squares need not be numbers."""
     path = tmp_path / "a.nii"

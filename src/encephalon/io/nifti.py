@@ -136,10 +136,13 @@ def _mended(header: Any) -> Any:
     """The header with what rounding and careless writers do to a qform put right.
 
     As the standard's own reader does (nifti1_io.c): a pixdim[0] that is not -1 means 1, and a
-    quaternion that is too long by rounding has no real part.
+    quaternion that is too long by rounding has no real part. A sform of zeros was never set.
     """
     header["pixdim"][0] = -1.0 if header["pixdim"][0] < 0 else 1.0
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    rows = ("srow_x", "srow_y", "srow_z")
+    if int(header["qform_code"]) > 0 and not any(header[row][:3].any() for row in rows):
+        header["sform_code"] = 0
     parts = ("quatern_b", "quatern_c", "quatern_d")
     length = math.hypot(*(float(header[part]) for part in parts))
     if 1.0 < length <= 1.0 + _QUATERNION_ROUNDING:
@@ -175,7 +178,9 @@ def _stored_shape(header: Any, path: Path) -> tuple[int, ...]:
     if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 0:
         message = f"{path}: the header is damaged, its dim is {dim}; copy or download it again."
         raise UnreadableFileError(message)
-    return tuple(dim[1 : dim[0] + 1])
+    shape = dim[1 : dim[0] + 1]
+    # Axes beyond the third that have 0 have 1 for the standard's own reader.
+    return (*shape[:3], *(n or 1 for n in shape[3:]))
 
 
 def _size(content: bytes | bytearray, path: Path) -> int:
