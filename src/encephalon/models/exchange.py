@@ -58,7 +58,7 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
         return _import_published(path, None)
     if is_folder(path):
         return _install(path, overwrite)
-    check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5, .pt)")
+    check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5, .pt, .pth)")
     return _import_zip(path, overwrite)
 
 

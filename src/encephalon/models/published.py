@@ -123,7 +123,7 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
     file_path = Path(path)
     entries = [item for item in registry_entries().values() if item.sha256]
     expected = entry or next((item for item in entries if item.file == file_path.name), None)
-    found = digest(file_path, "a published weights file (.h5, .pt)")
+    found = digest(file_path, "a published weights file (.h5, .pt, .pth)")
     if expected is not None and expected.sha256 not in {"", found}:
         raise ModelError(_mismatch(file_path, expected, found))
     listed = expected or next((item for item in entries if item.sha256 == found), None)

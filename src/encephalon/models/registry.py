@@ -121,7 +121,7 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
         raise ModelError(message)
     if is_file(path):
         message = (
-            f"{path}: expected a model folder or published weights (.h5, .pt), but got a "
+            f"{path}: expected a model folder or published weights (.h5, .pt, .pth), but got a "
             f"{suffix or 'plain'} file: nothing else is ever unpickled, so give the model folder."
         )
         raise ModelError(message)
