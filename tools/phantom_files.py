@@ -54,7 +54,7 @@ def write_heads_table(folder: Path) -> None:
         scan, mask = f"heads/{number}.nii.gz", f"masks-by-hand/{number}.nii.gz"
         write_head(folder / scan, number, folder / mask)
         rows.append({"id": f"h{number}", "image": scan, "labels": mask, "group": f"p{number}"})
-    head = head_phantom(SHAPE, (SPACING,) * 3, detail=DETAIL)
+    head = head_phantom(PAIR["shape"], (2.0,) * 3, detail=2.0)  # type: ignore[arg-type]
     write_image(head.labels, folder / "LABELMAPS/0.nii.gz", head.image)
     rows.append({"id": "map", "image": "", "labels": "LABELMAPS/0.nii.gz", "group": "p6"})
     write_rows(folder / "heads.csv", rows)
