@@ -235,3 +235,18 @@ def test_a_name_that_no_file_can_have_is_one_sentence(name: str) -> None:
     for use in (find_model, import_model, lambda one: export_model(one, "out")):
         with pytest.raises(EncephalonError):
             use(name)
+
+
+def test_views_of_one_storage_are_counted_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand turned views of a megabyte would be a gigabyte of arrays."""
+    torch = pytest.importorskip("torch")
+    from encephalon.networks import state_dict
+
+    one = torch.zeros(64, 64)
+    torch.save({str(number): one.t() for number in range(100)}, tmp_path / "w.pt")
+    assert len(state_dict.read_state_dict(tmp_path / "w.pt")) == 100
+    monkeypatch.setattr(state_dict, "_LARGEST", 1_000_000)
+    with pytest.raises(ModelError, match="more than 1,000,000 bytes in all"):
+        state_dict.read_state_dict(tmp_path / "w.pt")

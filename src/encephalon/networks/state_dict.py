@@ -41,6 +41,10 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
             "model.state_dict()."
         )
         raise ModelError(message)
+    # Views of one storage are as many arrays.
+    tensors = (one for one in state.values() if isinstance(one, Tensor))
+    if sum(one.numel() * one.element_size() for one in tensors) > _LARGEST:
+        raise ModelError(f"{file_path}: its tensors have more than {_LARGEST:,} bytes in all.")
     return {_name(file_path, name): _array(file_path, name, one) for name, one in state.items()}
 
 
@@ -50,7 +54,9 @@ def _refuse_packed(path: Path, stream: BufferedReader) -> None:
         members = zipfile.ZipFile(stream).infolist() if zipfile.is_zipfile(stream) else []
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         members = []  # torch will say what is wrong with it
-    if any(item.compress_type != zipfile.ZIP_STORED for item in members):
+    size = stream.seek(0, 2)
+    is_packed = any(item.compress_type != zipfile.ZIP_STORED for item in members)
+    if is_packed or sum(item.file_size for item in members) > size:
         raise ModelError(f"{path}: packed, as torch.save packs nothing: save the weights anew.")
     stream.seek(0)
 
