@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("read", "sentence", "other", "slow", "large")
 GOOD = {"read", "sentence"}
 # Wall time; the worker's own limit is of processor time, so that a busy machine changes nothing.
-_PATIENCE = 90.0
+_PATIENCE = 180.0
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.fuzz.crafted_models import crafted_recipes, crafted_weights, crafted_zips
 from tests.fuzz.reader import Reader, Seed
 
 
@@ -188,10 +189,10 @@ def _checkpoint(path: Path) -> Any:
 
 
 MODEL_READERS = (
-    Reader("recipe", _recipes, _recipe),
+    Reader("recipe", _recipes, _recipe, crafted_recipes),
     Reader("model folder", _models, _model),
-    Reader("safetensors", _weights, _tensors),
-    Reader("model .zip", _zips, _imported),
+    Reader("safetensors", _weights, _tensors, crafted_weights),
+    Reader("model .zip", _zips, _imported, crafted_zips),
     Reader("ONNX Runtime", _graphs, _run, needs=("onnx",)),
     Reader("OpenVINO", _graphs, _run_fast, needs=("onnx", "openvino")),
     Reader("Keras .h5", _keras, _layers, needs=("h5py",)),

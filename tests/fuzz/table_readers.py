@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tests.fuzz.crafted_images import hostile_json
+from tests.fuzz.crafted_models import crafted_sheets, crafted_tables
 from tests.fuzz.reader import Reader, Seed
 
 _FRAME = pd.DataFrame(
@@ -125,8 +126,8 @@ def _hostile_sidecars(folder: Path) -> dict[str, Path]:
 
 
 TABLE_READERS = (
-    Reader("CSV and TSV", _text, _table),
-    Reader("XLSX", _excel, _table, needs=("openpyxl",)),
+    Reader("CSV and TSV", _text, _table, crafted_tables),
+    Reader("XLSX", _excel, _table, crafted_sheets, needs=("openpyxl",)),
     Reader("Parquet", _parquet, _table, needs=("pyarrow",)),
     Reader("predictions.csv", _predictions, _rows),
     Reader("BIDS description", _dataset, _described, _hostile_descriptions),

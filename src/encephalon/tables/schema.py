@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from encephalon.errors import TableError
 from encephalon.io.paths import expanded
+from encephalon.tables.joins import some
 from encephalon.tables.naming import check_id_rule
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class Table:
     def require(self, column: str) -> None:
         """Raise TableError unless the table has that column."""
         if column not in self.frame.columns:
-            have = ", ".join(map(repr, self.frame.columns))
+            have = some(list(self.frame.columns))
             raise TableError(f"{self.source} has no column {column!r}; it has {have}.")
 
 
