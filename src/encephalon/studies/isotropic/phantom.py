@@ -182,7 +182,7 @@ def _write_head(
     sizes = {"SliceThickness": thickness, "SpacingBetweenSlices": thickness}
     across = VOXEL_AXES[slice_axis(affine, axis)]
     write_image(scan.data, to["reference"], scan, overwrite)
-    write_json(to["motion"], {"TrueMotion": pair.motion.matrix})
+    write_json(to["motion"], {"TrueMotion": pair.motion.matrix, "SkullStripped": False})
     write_image(pair.t1w.data, to["t1w"], pair.t1w, overwrite)
     write_image(slices, to["t2w"], Image(slices, affine), overwrite)
     write_json(to["sidecar"], {**sizes, "SliceEncodingDirection": across})
