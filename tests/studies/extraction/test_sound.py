@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import permutations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from encephalon.io import Image
 from encephalon.studies.extraction.borders import find_borders
 from encephalon.studies.extraction.quality import dice_of
 from encephalon.studies.extraction.sound import probability
+from encephalon.tables import Sample
+from tests.io.dicom_writer import write_series
 from tests.studies.extraction.ball import BallRuntime, ball_image, ball_predictor, ball_volume
 
 
@@ -195,3 +198,16 @@ def test_a_probability_of_one_half_lies_on_the_border() -> None:
     chance = probability(np.array([0.0, 0.5], np.float32), 0.5)
     assert chance[0] == pytest.approx(0.5)
     assert chance[1] / (1 - chance[1]) == pytest.approx(np.e, rel=1e-5)
+
+
+def test_the_series_that_was_asked_for_is_read_and_told(tmp_path: Path) -> None:
+    """Of two repetitions in one DICOM folder the second; a number may come as a number."""
+    first = np.arange(20 * 21 * 8, dtype=np.uint16).reshape(20, 21, 8)
+    write_series(tmp_path / "s", first, name="a{}")
+    write_series(tmp_path / "s", first[::-1], name="b{}", first=50)
+    predictor = ball_predictor(series=":2")
+    image = predictor.read(Sample("s", {"image": tmp_path / "s"}))
+    assert np.array_equal(image.data, first[::-1])
+    assert predictor.describe()["series"] == ":2"
+    assert ball_predictor(series=5).options.series == "5"
+    assert "series" not in ball_predictor().describe()

@@ -164,7 +164,7 @@ def _read_stack(
 
     What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
     """
-    image = straightened(require_head_size(read_image(source, series=options.series)))
+    image = straightened(require_head_size(read_image(source, series=options.series or "")))
     notes = looked_at(image)
     facts = header_facts(image.source, image.header)
     found = find_acquisition(image, options, facts)
@@ -175,7 +175,7 @@ def _read_stack(
 
 def _for_further(options: PredictOptions) -> PredictOptions:
     """What was asked of the first scan, without what only that one need have."""
-    return options.model_copy(update={"axis": None, "thickness": None, "gap": None, "series": ""})
+    return options.model_copy(update={"axis": None, "thickness": None, "gap": None, "series": None})
 
 
 def _read_guide(

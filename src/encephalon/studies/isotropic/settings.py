@@ -49,7 +49,7 @@ class PredictOptions(Section):
     axis: Literal["axial", "coronal", "sagittal", "i", "j", "k"] | None = None
     profile: str = "box"
     registration: Literal["rigid", "none"] = "rigid"
-    series: str = Field(default="", coerce_numbers_to_str=True)
+    series: str | None = Field(default=None, coerce_numbers_to_str=True)
     save: tuple[Saved, ...] = ("t2w", "uncertainty")
 
     @field_validator("save", mode="before")
