@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encephalon.errors import UnreadableFileError
 from encephalon.io.dicom_header import read_header
 from encephalon.studies.isotropic.headers import header_facts, subject_and_session
 
@@ -38,13 +39,22 @@ def test_sidecars_of_a_dataset_are_inherited(tmp_path: Path) -> None:
     assert header_facts(path) == {"SliceThickness": 4, "SpacingBetweenSlices": 6}
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\udcff"])
-def test_what_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
-    """A damaged sidecar costs no scan."""
+@pytest.mark.parametrize("text", ["{", "\udcff"])
+def test_a_sidecar_that_cannot_be_read_is_not_an_absent_one(tmp_path: Path, text: str) -> None:
+    """What it would say of the slices drives the result."""
     (tmp_path / "a.nii").touch()
     (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UnreadableFileError, match=r"a\.json"):
+        header_facts(tmp_path / "a.nii")
+
+
+def test_what_is_not_there_or_no_record_says_nothing(tmp_path: Path) -> None:
+    """No sidecar, no scan, and a list."""
+    (tmp_path / "a.nii").touch()
     assert header_facts(tmp_path / "a.nii") == {}
     assert header_facts(None) == header_facts(tmp_path / "gone.nii") == {}
+    (tmp_path / "a.json").write_text("[1]", encoding="utf-8")
+    assert header_facts(tmp_path / "a.nii") == {}
 
 
 def test_a_dicom_series_tells(tmp_path: Path) -> None:

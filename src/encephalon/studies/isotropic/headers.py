@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from encephalon.errors import InputError
 from encephalon.io.dicom_header import DicomHeader
 from encephalon.io.text import read_json
 from encephalon.tables.naming import file_stem
@@ -24,7 +24,8 @@ def header_facts(path: Path | None, header: Any = None) -> dict[str, Any]:
     """What the JSON beside a NIfTI file, or the `header` of a DICOM series, says; {} for nothing.
 
     In a BIDS dataset the sidecars of the folders above hold too, the nearest one first (BIDS 1.10,
-    "The Inheritance Principle"). A sidecar that cannot be read says nothing.
+    "The Inheritance Principle"). Raises UnreadableFileError or MissingFileError for a sidecar that
+    is there and cannot be read, since what it would say of the slices drives the result.
     """
     if isinstance(header, DicomHeader):
         return {word: header.text(name) for name, word in _NAMES.items() if header.text(name)}
@@ -62,8 +63,5 @@ def _is_root(folder: Path) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except InputError:
-        return {}
+    content = read_json(path) if os.path.lexists(path) else {}
     return content if isinstance(content, dict) else {}
