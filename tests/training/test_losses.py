@@ -237,3 +237,23 @@ def test_shapes_that_differ_are_never_broadcast() -> None:
     """One border drawn where two are asked for is a fault of the recipe, not a smaller loss."""
     with pytest.raises(RecipeError, match=r"\(1, 1, 4\).*\(1, 2, 4\)"):
         WeightedLoss([Term("distance")])(torch.zeros(1, 1, 4), torch.zeros(1, 2, 4))
+
+
+def test_smoothing_a_target_leaves_its_weight_alone() -> None:
+    """An even guess between two classes costs log 2, times the whole weight of the true one."""
+    target = torch.tensor([[1.0, 0.0]])
+    loss = class_cross_entropy(torch.zeros(1, 2), target, weights=[2.0, 1.0], smoothing=0.2)
+    assert loss.item() == pytest.approx(2 * math.log(2))
+
+
+def test_the_error_that_is_told_does_not_move_the_image() -> None:
+    """Whatever it weighs, the image has the gradient of its own error."""
+    torch.manual_seed(0)
+    target = torch.cat([torch.rand(1, 1, 3, 3, 3), torch.ones(1, 1, 3, 3, 3)], dim=1)
+    gradients = []
+    for spread in (0.0, 0.5):
+        predicted = target.flip(1).clone().requires_grad_()
+        reconstruction(predicted, target, spread=spread).backward()
+        gradients.append(predicted.grad)
+    torch.testing.assert_close(gradients[0][:, 0], gradients[1][:, 0])
+    assert not torch.equal(gradients[0][:, 1], gradients[1][:, 1])
