@@ -103,6 +103,18 @@ def require_extra(module: str, extra: str, purpose: str) -> None:
         raise MissingExtraError(message)
 
 
+def listed(items: Iterable[object], most: int = 5, between: str = ", ") -> str:
+    """What a message says of many things: the first `most` of them, and how many more there are."""
+    words = [str(item) for item in items]
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return between.join(words[:most]) + more
+
+
+def quoted(names: Iterable[str]) -> str:
+    """The first ten names, quoted, and how many more there are."""
+    return listed(map(repr, names), 10)
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     """What a message says after an unknown `word`: the nearest of `known`, or all of them.
 

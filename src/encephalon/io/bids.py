@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from encephalon.errors import InputError, MissingFileError, UnreadableFileError
+from encephalon.errors import InputError, MissingFileError, UnreadableFileError, listed
 from encephalon.io.micrograph import PICTURE_SUFFIXES
 from encephalon.io.paths import is_folder
 from encephalon.io.text import read_json
@@ -53,7 +53,6 @@ _IMAGES = {
     "anat": (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".img.gz", ".hdr", ".nrrd", ".mha"),
     "micr": (".png", *PICTURE_SUFFIXES),
 }
-_NAMED = 5  # files that a sentence names before it only counts
 _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
 
 
@@ -150,7 +149,8 @@ def left_out(
     if strays := _misnamed(folder, datatype):
         sentences.append(
             f"{folder}: left out {len(strays)} of the images, whose names or places are not those "
-            f"of BIDS: {_some(strays)}; rename them, such as sub-01/anat/sub-01_T1w.nii.gz."
+            f"of BIDS: {listed(path.name for path in strays)}; rename them, such as "
+            "sub-01/anat/sub-01_T1w.nii.gz."
         )
     if suffixes is None:
         rest = [kind for kind in kinds if kind in _OTHER_SCANS]
@@ -222,12 +222,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _misnamed_words(folder: Path, datatype: str) -> str:
     strays = _misnamed(folder, datatype)
-    return f"{_some(strays)} are named otherwise; " if strays else ""
-
-
-def _some(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return ", ".join(path.name for path in paths[:_NAMED]) + more
+    return f"{listed(path.name for path in strays)} are named otherwise; " if strays else ""
 
 
 def _only(

@@ -15,7 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError, InputError, MissingFileError, UnreadableFileError
+from encephalon.errors import (
+    ContentError,
+    InputError,
+    MissingFileError,
+    UnreadableFileError,
+    listed,
+)
 from encephalon.io.dicom_header import DicomHeader, begins_like_dicom, read_header
 from encephalon.io.files import need_file, opened
 from encephalon.io.image import SLICE_SUFFIXES
@@ -25,7 +31,6 @@ __all__ = ["Slice", "is_dicom", "one_volume", "series_key"]
 
 _log = logging.getLogger(__name__)
 
-_SHOWN = 5
 # Bytes that tell whether a file is DICOM: the preamble, its mark, and a first element or two.
 _PEEKED = 256
 # Positions (mm) and direction cosines that differ by less are the same.
@@ -129,13 +134,9 @@ def _images_in(folder: Path, file: Path | None) -> list[DicomHeader]:
         if item.suffix.lower() in SLICE_SUFFIXES and not (item.is_file() or item.is_dir())
     ]
     if strange:
-        names = ", ".join(item.name for item in strange[:_SHOWN])
         _log.warning(
-            "%s: %d files were left out, as they hold no image: %s%s.",
-            folder,
-            len(strange),
-            names,
-            " …" if len(strange) > _SHOWN else "",
+            "%s: %d files were left out, as they hold no image: %s.",
+            *(folder, len(strange), listed(item.name for item in strange)),
         )
     images = [one for one in headers if _is_image(one) or one.path == file]
     if not images:
@@ -164,18 +165,17 @@ def _chosen_series(folder: Path, headers: Sequence[DicomHeader], wanted: str) ->
     found = [files for files in series.values() if not wanted or _is_called(files[0], wanted)]
     if len(found) == 1:
         return found[0]
-    listed = "; ".join(_summary(files) for files in list(found or series.values())[:_SHOWN])
-    count = len(found or series)
-    more = f"; and {count - _SHOWN} more" if count > _SHOWN else ""
+    several = found or list(series.values())
+    names = listed(map(_summary, several), between="; ")
     if wanted and not found:
         raise InputError(
             f"{folder}: no DICOM series in it is called {wanted!r}, by UID, number or "
-            f"description; there are {listed}{more}."
+            f"description; there are {names}."
         )
     raise InputError(
-        f"{folder}: expected the slices of one DICOM series, but there are {count}: {listed}"
-        f"{more}; "
-        "choose one by --series and its number, description or UID, or give one file of it."
+        f"{folder}: expected the slices of one DICOM series, but there are "
+        f"{len(several)}: {names}; choose one by --series and its number, description or UID, or "
+        "give one file of it."
     )
 
 
@@ -308,7 +308,7 @@ def _several_volumes(path: Path, volumes: Sequence[list[Slice]], number: int) ->
     if not all(len(one) == len(first) and _are_alike(one[0], first[0]) for one in volumes):
         return ContentError(
             f"{path}: the series holds {count} volumes, of "
-            f"{', '.join(str(len(volume)) for volume in volumes[:_SHOWN])} slices, as several "
+            f"{listed(map(len, volumes))} slices, as several "
             "slices lie at the same place or in other directions (echoes, a time series, a "
             f"localiser); {choose}."
         )

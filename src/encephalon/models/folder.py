@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import InputError, MissingFileError, ModelError
+from encephalon.errors import InputError, MissingFileError, ModelError, listed
 from encephalon.io.atomic import atomic_folder, sha256
 from encephalon.io.paths import exists
 from encephalon.io.text import read_text
@@ -185,12 +185,10 @@ def check_state(
         if name in tensors and tuple(tensors[name].shape) != tuple(shape)
     ]
     if faults:
-        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
-        message = (
-            f"{source}: the weights do not fit the network ({'; '.join(faults[:5])}{more}): use "
-            "the recipe that they were trained with."
+        raise ModelError(
+            f"{source}: the weights do not fit the network ({listed(faults, 5, '; ')}): use the "
+            "recipe that they were trained with."
         )
-        raise ModelError(message)
 
 
 def read_tensors(path: Path, sha256: str = "") -> dict[str, NDArray[Any]]:

@@ -11,9 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
-from encephalon.errors import EncephalonError, TableError, require_extra
+from encephalon.errors import EncephalonError, TableError, quoted, require_extra
 from encephalon.io.files import opened
-from encephalon.tables.joins import some
 from encephalon.tables.naming import letters
 
 _log = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ def _refuse_uncomputed(
     ]
     if cells:
         raise TableError(
-            f"{file}: formulas whose values were never stored, in {some(cells)}; open it in a "
+            f"{file}: formulas whose values were never stored, in {quoted(cells)}; open it in a "
             "spreadsheet program and save it."
         )
 

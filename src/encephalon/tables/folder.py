@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean
+from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean, quoted
 from encephalon.io.paths import expanded, is_folder
-from encephalon.tables.joins import some
 from encephalon.tables.naming import ID_RULES, file_id, written_path
 from encephalon.tables.schema import Columns
 
@@ -155,7 +154,7 @@ def _matches(files: Mapping[str, Sequence[Path]], rows: Sequence[str], rule: str
 
 
 def _twice(root: Path, name: str, found: Sequence[Path]) -> str:
-    paths = some([path.relative_to(root).as_posix() for path in found])
+    paths = quoted(path.relative_to(root).as_posix() for path in found)
     return f"{len(found)} images of {root} have the id {name!r}: {paths}"
 
 
@@ -170,7 +169,7 @@ def _unmatched(
     ):
         known = set(others)
         alone = [name for name in names if name not in known]
-        found = f"{what.format(len(alone), len(names))}: {some(alone)}"
+        found = f"{what.format(len(alone), len(names))}: {quoted(alone)}"
         if alone and allowed[flag]:
             _log.warning("left out: %s.", found)
         elif alone:

@@ -7,14 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from encephalon.errors import TableError
+from encephalon.errors import TableError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from encephalon.tables.schema import Table
-
-_SHOWN = 10  # ids that a message repeats
 
 
 def join_tables(left: Table, right: Table, *, left_over: bool = False) -> pd.DataFrame:
@@ -48,7 +46,7 @@ def _check_ids(table: Table) -> None:
     if twice:
         message = (
             f"{table.source}: {table.columns.id!r} must be unique to join by it, but these ids "
-            f"stand in several rows: {some(twice)}."
+            f"stand in several rows: {quoted(twice)}."
         )
         raise TableError(message)
 
@@ -57,27 +55,21 @@ def _check_matches(left: Table, right: Table, left_over: bool) -> None:
     here, there = left.ids, right.ids
     unmatched = _without(here, there)
     if unmatched:
-        message = f"{right.source} has no row for these ids of {left.source}: {some(unmatched)}."
+        message = f"{right.source} has no row for these ids of {left.source}: {quoted(unmatched)}."
         raise TableError(message)
     spare = _without(there, here)
     if spare and not left_over:
-        message = f"{left.source} has no row for these ids of {right.source}: {some(spare)}."
+        message = f"{left.source} has no row for these ids of {right.source}: {quoted(spare)}."
         raise TableError(message)
 
 
 def _check_names(left: Table, right: Table, extra: Sequence[str]) -> None:
     clash = [name for name in extra if name in left.frame.columns]
     if clash:
-        message = f"{left.source} and {right.source} both have {some(clash)}: rename one."
+        message = f"{left.source} and {right.source} both have {quoted(clash)}: rename one."
         raise TableError(message)
 
 
 def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
     known = set(others)
     return [name for name in names if name not in known]
-
-
-def some(names: Sequence[str]) -> str:
-    """The first ten names, quoted, and how many more there are."""
-    shown = ", ".join(map(repr, names[:_SHOWN]))
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

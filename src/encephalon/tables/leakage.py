@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encephalon.errors import TableError
+from encephalon.errors import TableError, listed
 from encephalon.tables.schema import SPLITS, Table
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
 _CHUNK = 1 << 20  # bytes read at a time
-_SHOWN = 5  # names that a sentence repeats
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class LeakageReport:
         found += _listed(self.groups, f"values of {self.column!r} lie in more than one part")
         found += _listed(self.contents, "files are identical in rows of different parts")
         if self.ids:
-            found.append(f"{len(self.ids)} ids are not unique: {_some(self.ids)}.")
+            found.append(f"{len(self.ids)} ids are not unique: {listed(self.ids)}.")
         return found
 
 
@@ -194,9 +193,4 @@ def _fingerprint(path: Path) -> tuple[str, bytes]:
 def _listed(straddles: Sequence[Straddle], what: str) -> list[str]:
     if not straddles:
         return []
-    return [f"{len(straddles)} {what}: {_some([straddle.name for straddle in straddles])}."]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+    return [f"{len(straddles)} {what}: {listed(straddle.name for straddle in straddles)}."]

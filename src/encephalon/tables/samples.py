@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError
+from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError, quoted
 from encephalon.io.files import need_file
 from encephalon.io.paths import exists, expanded, is_file, is_folder
 from encephalon.io.text import read_json
@@ -31,7 +31,6 @@ from encephalon.tables.companions import (
     put_together,
 )
 from encephalon.tables.distinct import made_distinct
-from encephalon.tables.joins import some
 from encephalon.tables.naming import file_id, file_stem
 from encephalon.tables.schema import Columns
 from encephalon.tables.series import is_dicom_folder, series_as_folders
@@ -348,9 +347,7 @@ def _without_masks(folder: Path, images: Sequence[Path]) -> list[Path]:
     _log.warning(
         "%s: left out %d of the images, which their names call masks: %s; give them by name if "
         "they are meant.",
-        folder,
-        len(masks),
-        some(masks),
+        *(folder, len(masks), quoted(masks)),
     )
     return scans
 

@@ -10,9 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from encephalon.errors import TableError
+from encephalon.errors import TableError, quoted
 from encephalon.io.paths import expanded
-from encephalon.tables.joins import some
 from encephalon.tables.naming import check_id_rule
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ class Table:
     def require(self, column: str) -> None:
         """Raise TableError unless the table has that column."""
         if column not in self.frame.columns:
-            have = some(list(self.frame.columns))
+            have = quoted(self.frame.columns)
             raise TableError(f"{self.source} has no column {column!r}; it has {have}.")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import TableError, require_extra
+from encephalon.errors import TableError, listed, require_extra
 from encephalon.tables.schema import Table
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ _FOLD_DRAWS = 50
 them but where groups are few and of several classes, and more draws then rarely help."""
 
 logger = logging.getLogger(__name__)
-
-_NAMED = 5
-"""Rows that a sentence names."""
 
 _BINS = 4
 """Quantile bins that a number is stratified by. Our choice."""
@@ -162,12 +159,10 @@ def rows_with_scans(table: Table, rows: Sequence[int]) -> list[int]:
             "split off a part 'test' that has scans."
         )
     if bare:
-        named = ", ".join(table.ids[row] for row in bare[:_NAMED])
-        more = f" and {len(bare) - _NAMED} more" if len(bare) > _NAMED else ""
         logger.warning(
-            "%d of %d rows name no file in %r and are not scored: %s%s.",
-            len(bare), len(rows), column, named, more,
-        )  # fmt: skip
+            "%d of %d rows name no file in %r and are not scored: %s.",
+            *(len(bare), len(rows), column, listed(table.ids[row] for row in bare)),
+        )
     return found
 
 

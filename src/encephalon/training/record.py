@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from encephalon.errors import listed
 from encephalon.io.atomic import sha256
 from encephalon.io.sealed import read_sealed, write_sealed
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from encephalon.tables import Table
 
 __all__ = ["RunRecord", "content_of", "differences", "table_contents", "text_hash"]
-
-#: Differences that a sentence names.
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,7 @@ def differences(kind: str, there: str, here: str) -> str:
         found = list(compare(there, here))
     except (tomllib.TOMLDecodeError, RecursionError, csv.Error):
         return ""
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f" ({'; '.join(found[:_SHOWN])}{more})" if found else ""
+    return f" ({listed(found, 3, '; ')})" if found else ""
 
 
 def _of_recipes(there: str, here: str) -> Iterator[str]:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encephalon.errors import OutputExistsError, RunError
+from encephalon.errors import OutputExistsError, RunError, listed
 from encephalon.io.atomic import locked, sha256, write_text
 from encephalon.io.temporaries import sweep
 from encephalon.training.record import RunRecord, differences, text_hash
@@ -248,9 +248,8 @@ class RunFolder:
         known = record.contents
         changed = [name for name, content in contents.items() if known.get(name) != content]
         if changed:
-            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise RunError(
-                f"{changed[0]}{more}: the content is not what the run in {self.path} began with: "
+                f"{listed(changed, 1)}: the content is not what the run in {self.path} began with: "
                 "put it back as it was, or begin anew in another folder."
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError
+from encephalon.errors import ContentError, listed
 from encephalon.studies.isotropic.remarks import Remarks
 
 __all__ = ["measured_slices"]
@@ -41,15 +41,14 @@ def measured_slices(data: NDArray[Any], axis: int, remarks: Remarks) -> tuple[in
         missing[end] &= filled[place] > ENDING * filled.max()
     ends = [int(place) for place in np.flatnonzero(missing) if place not in holes]
     if holes:
-        remarks.warn(f"{_listed(holes, len(filled))} nothing but zeros and interpolated")
+        remarks.warn(f"{_slices(holes, len(filled))} nothing but zeros and interpolated")
     if ends:
-        remarks.note(f"{_listed(ends, len(filled))} nothing but zeros and left out")
+        remarks.note(f"{_slices(ends, len(filled))} nothing but zeros and left out")
     return tuple(int(place) for place in np.flatnonzero(~missing))
 
 
-def _listed(places: list[int], count: int) -> str:
+def _slices(places: list[int], count: int) -> str:
     """Slices as people count them, from 1: "slices 3, 4 of 30 are"."""
-    shown = ", ".join(str(place + 1) for place in places[:8])
-    more = f" and {len(places) - 8} more" if len(places) > 8 else ""
+    shown = listed((place + 1 for place in places), 8)
     one = len(places) == 1
-    return f"{'slice' if one else 'slices'} {shown}{more} of {count} {'is' if one else 'are'}"
+    return f"{'slice' if one else 'slices'} {shown} of {count} {'is' if one else 'are'}"
