@@ -27,7 +27,7 @@ def page(commands: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path
     path = tmp_path / "page.md"
     path.write_text(
         "Words.\n\n```sh\nencephalon bench brain-extraction \\\n  --threads 2   # a remark\n"
-        "pip install .    # needs a network: predicts\n```\n\n```python\nprint(1)\n```\n"
+        "pip install .    # enough to predict (needs a network)\n```\n\n```python\nprint(1)\n```\n"
         "```toml\nnot = 'run'\n```\n"
     )
     return path

@@ -5,9 +5,9 @@
 
 A shell block is run line by line, a Python block as a whole, with the sources of this clone. What a
 page takes for granted, such as scan.nii.gz, is a small phantom (`phantom_files.py`); what takes
-long is shortened by options behind it (SHORTER), and each line is printed as it was run. A line
-whose comment begins with "needs" or "takes" is not run: what it would need is on the page for
-readers too, and those lines are counted aloud, by reason.
+long is shortened by options behind it (SHORTER), and each line is printed as it was run. A line is
+not run if its comment is "needs ..." or "takes ...", or ends with that in brackets, as in
+"# the tests (takes ten minutes)"; those lines are counted by reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pages import ROOT, pages
 from phantom_files import lay_out
 
 BLOCK = re.compile(r"^```(sh|python)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NOT_RUN = re.compile(r"\s+#\s*((?:needs|takes)\b[^:;]*)")
+NOT_RUN = re.compile(r"\s#\s*(?:[^#]*\()?((?:needs|takes)\b[^()]*?)\)?\s*$")
 #: Of a clone, what commands name.
 CLONE = ("Makefile", "benchmarks", "constraints.txt", "pyproject.toml", "src", "tools")
 _EPOCH = "--set training.epochs=1 --set training.steps_per_epoch=2"
