@@ -60,8 +60,8 @@ SHORTER = (
 #: What a page takes for granted beyond the phantoms, because it makes it in hours.
 BEFORE = {
     "README.md": (
-        f"encephalon train isotropic -t pairs.csv -o runs/isotropic-base {_EPOCH} "
-        "--set study.patch=16 && cp -r runs/isotropic-base runs/isotropic",
+        "encephalon train isotropic -t pairs.csv -o runs/isotropic-base",
+        "cp -r runs/isotropic-base runs/isotropic",
     )
 }
 
@@ -194,7 +194,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pages", type=Path, nargs="*", default=_of_users())
     parser.add_argument("--keep", type=Path, help="an empty or new folder that stays")
-    parser.add_argument("--seconds", type=float, default=300, help="after which one is stopped")
+    parser.add_argument("--seconds", type=float, default=600, help="after which one is stopped")
     asked = parser.parse_args(words)
     chosen = [page.resolve() for page in asked.pages]
     begun = time.monotonic()
