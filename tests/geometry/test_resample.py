@@ -166,7 +166,7 @@ def test_labels_stay_labels(oblique: Affine) -> None:
 
 @pytest.mark.parametrize("noise", [-1e-9, 0.0, 1e-9])
 def test_half_way_between_two_voxels_is_the_lower_one(noise: float) -> None:
-    """Always, so that labels do not hang on the last digit of an affine."""
+    """Always, so that labels do not depend on the last digit of an affine."""
     labels = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
     between = Grid((3, 4, 5), Affine.from_spacing(1.0, (0.5 + noise,) * 3))
     assert np.array_equal(resample(labels, UNIT, between, order=0), labels[:3, :4, :5])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TIFF writer for tests: every layout with every compression, so that nothing hangs on another's.
+"""A TIFF writer for tests: every layout with every compression, independent of other writers.
 
 After TIFF 6.0; the codes of its LZW are never longer than 9 bits.
 """

@@ -275,13 +275,13 @@ def test_what_a_training_left_is_known_again(tmp_path: Path) -> None:
     run.begin("recipe", "table")
     scores = tmp_path / "scores.csv"
     scores.write_text("id\n")
-    assert not run.is_sealed("scores.csv")
-    run.seal("scores.csv")
-    assert run.is_sealed("scores.csv")
+    assert not run.is_unchanged("scores.csv")
+    run.record_trained("scores.csv")
+    assert run.is_unchanged("scores.csv")
     scores.write_text("id\n1\n")
-    assert not run.is_sealed("scores.csv")
+    assert not run.is_unchanged("scores.csv")
     scores.unlink()
-    assert not run.is_sealed("scores.csv")
+    assert not run.is_unchanged("scores.csv")
 
 
 def test_the_content_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:

@@ -137,15 +137,15 @@ class Model:
         )
         return self.run(work, report=report, progress=progress, on_result=on_result)
 
-    def outlook(self, work: Work) -> list[str]:
+    def preview(self, work: Work) -> list[str]:
         """Of each sample of `plan`: "skipped", "to do", or the sentence on why it cannot be done.
 
         Inputs are read for what earlier runs left of them, and nothing is predicted or written.
         """
-        from encephalon.inference.finished import Recall
+        from encephalon.inference.resume import EarlierResults
 
-        recall = Recall.of(self.predictor, work.layout, work.overwrite)
-        return [recall.outlook(one) for one in work.planned]
+        earlier = EarlierResults.of(self.predictor, work.layout, work.overwrite)
+        return [earlier.preview(one) for one in work.planned]
 
     def run(
         self,

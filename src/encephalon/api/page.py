@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, OutputError
 from encephalon.inference.batch import Failure
-from encephalon.inference.earlier import exists_already
+from encephalon.inference.existing import exists_already
 from encephalon.inference.ledger import MARK, STATUS, read_rows, typed
 from encephalon.io.atomic import make_folder, write_json
 from encephalon.io.temporaries import sweep

@@ -44,7 +44,7 @@ def run(
     _log.info("model: %s", _in_words(model.describe()))
     work = model.plan(**batch)
     if dry_run:
-        _say_plan(console, work, model.outlook(work))
+        _say_plan(console, work, model.preview(work))
         return
     raise typer.Exit(do(console, model, work, report=report).exit_code)
 
@@ -104,7 +104,7 @@ def _volumes(row: Row) -> list[tuple[str, float]]:
     return [(name.removesuffix("volume_ml").replace("_", " ") + "mL", v) for name, v in found]
 
 
-def _say_plan(console: Console, work: Work, outlook: list[str]) -> None:
+def _say_plan(console: Console, work: Work, preview: list[str]) -> None:
     rows: list[dict[str, Any]] = [
         {
             "id": one.sample.id,
@@ -114,7 +114,7 @@ def _say_plan(console: Console, work: Work, outlook: list[str]) -> None:
             "problem": None if words.startswith(_FORESEEN) else words,
             "absent": dict(one.sample.absent),
         }
-        for one, words in zip(work.planned, outlook, strict=True)
+        for one, words in zip(work.planned, preview, strict=True)
     ]
     shown = [
         {

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import ContentError, OutputError, OutputExistsError
 from encephalon.inference.failures import failure_sentence, without_traceback
-from encephalon.inference.finished import Recall, Skipped, Todo
 from encephalon.inference.ledger import AGAIN, MARK, RESERVED, STATUS, Ledger
 from encephalon.inference.outputs import OutputLayout, PlannedOutput
 from encephalon.inference.predictor import Prediction, Predictor
 from encephalon.inference.publish import empty_masks, images_of, publish
 from encephalon.inference.reading import Loaded, read_ahead
+from encephalon.inference.resume import EarlierResults, Skipped, Todo
 from encephalon.inference.sidecar import FINGERPRINT, sidecar, sources
 from encephalon.io.paths import exists
 
@@ -92,7 +92,7 @@ def run_batch(
 
     As many samples are read ahead as the predictor has `readers`, one where it does not say, and
     never more. What its method `check`, if it has one, raises on seeing all samples is the error of
-    the whole batch. A sample that an earlier run finished (see `inference.finished`) is skipped,
+    the whole batch. A sample that an earlier run finished (see `inference.resume`) is skipped,
     unless `overwrite`; one whose input, model or options changed is done again. A sample that
     cannot be read, computed or written, whose output exists and is not ours, whose mask is empty or
     whose quality is "fail" becomes a `Failure`, and the batch goes on. The table is kept up to date
@@ -143,12 +143,12 @@ class _Run:
         if layout.table:
             self._ledger = Ledger(layout.table, overwrite=overwrite, images=self._kinds)
         self._overwrite = overwrite
-        self._recall = Recall(predictor, layout, self._ledger, overwrite)
+        self._earlier = EarlierResults(predictor, layout, self._ledger, overwrite)
 
     def read(self, planned: PlannedOutput) -> Skipped | tuple[Todo, Any]:
         """What the predictor reads of a sample, unless there is nothing to do."""
         planned.sample.require_faultless()
-        found = self._recall.look(planned)
+        found = self._earlier.examine(planned)
         if isinstance(found, Skipped):
             return found
         return found, self._predictor.read(planned.sample)
@@ -244,7 +244,7 @@ class _Run:
 
     def _may_replace(self, planned: PlannedOutput, todo: Todo, made: Mapping[str, str]) -> bool:
         """Whether files of ours stand there that may go; raises what forbids it."""
-        found = self._recall.look_again(planned, todo.fingerprint, made)
+        found = self._earlier.decide(planned, todo.fingerprint, made)
         if isinstance(found, Skipped):
             raise _OvertakenError(found)
         return found.replace
@@ -278,19 +278,18 @@ class _Run:
             logger.warning("%s", error)
 
     def _show(self, sample: Sample, row: Row, prediction: Prediction) -> None:
-        if self._on_prediction is None:
-            return
-        try:
-            self._on_prediction(sample, row, prediction)
-        except Exception as error:  # a report must not cost the results
-            logger.warning("%s is missing from the report: %s", sample.id, error)
-            logger.debug("the report failed", exc_info=error)
+        if self._on_prediction is not None:
+            _call(self._on_prediction, "is missing from the report", sample, row, prediction)
 
     def _tell(self, sample: Sample, row: Row, prediction: Prediction | None) -> None:
-        if self._on_result is None:
-            return
-        try:
-            self._on_result(sample, row, prediction)
-        except Exception as error:  # who is told must not cost the results
-            logger.warning("%s: what became of it could not be told: %s", sample.id, error)
-            logger.debug("telling failed", exc_info=error)
+        if self._on_result is not None:
+            _call(self._on_result, "was done, but on_result failed", sample, row, prediction)
+
+
+def _call(function: Callable[..., None], lost: str, sample: Sample, *about: Any) -> None:
+    """Call what a caller gave; what it raises is said with `lost` and must not cost the results."""
+    try:
+        function(sample, *about)
+    except Exception as error:
+        logger.warning("%s %s: %s", sample.id, lost, error)
+        logger.debug("%s failed", function, exc_info=error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a result hangs on, in a few digits: its inputs, its model and the options.
+"""What a result depends on, in a few digits: its inputs, its model and the options.
 
 Inputs are told apart by their bytes. Size and time of a file would be quicker, but miss an image
 that was replaced by one of the same size, and take every copied dataset for a new one.
@@ -62,9 +62,9 @@ class Fingerprint:
 class Fingerprints:
     """Those of the results of one predictor.
 
-    A predictor whose result hangs on more files than those of a sample (a sidecar with the size of
-    the pixels, say) names them by its method `also_reads(sample)`. Where no images are written the
-    cells of a sample's row count too: they may be repeated in the results.
+    A predictor whose result depends on more files than those of a sample (a sidecar with the size
+    of the pixels, say) names them by its method `also_reads(sample)`. Where no images are written
+    the cells of a sample's row count too: they may be repeated in the results.
     """
 
     def __init__(self, predictor: Predictor) -> None:

@@ -39,7 +39,7 @@ FIRST = ("id", "model", "source")
 LAST = ("quality", "reasons", "seconds", "error")
 """The columns that every table ends with; what the predictor adds stands between."""
 MARK = "fingerprint"
-"""The column that says what the row hangs on, see `inference.fingerprint`."""
+"""The column that says what the row depends on, see `inference.fingerprint`."""
 STATUS, AGAIN = "status", "again"
 """What became of a sample in this run (done, skipped, failed), and why it was done once more; both
 are said in the rows of a run, and kept in no table."""

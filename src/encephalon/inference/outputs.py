@@ -73,7 +73,7 @@ class OutputLayout:
 
         A problem is an output that is an input of any sample, one that another sample of the batch
         already has, or an id that cannot name a file. What stands there already is looked at when
-        the sample is read, see `inference.finished`.
+        the sample is read, see `inference.resume`.
         """
         inputs = {_real(path) for sample in samples for path in sample.inputs.values()}
         taken: dict[str, Sample] = {}

@@ -119,7 +119,7 @@ class Predictor(Protocol):
     A predictor may offer more: `readers`, the number of samples that may be read at once, each in a
     thread of its own (1 where it does not say); `check(samples)`, which raises what forbids a whole
     batch before any of it is done; and `also_reads(sample)`, the paths of files that its result
-    hangs on beside those of the sample, whether they are there or not.
+    depends on beside those of the sample, whether they are there or not.
     """
 
     @property

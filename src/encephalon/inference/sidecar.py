@@ -17,7 +17,7 @@ __all__ = ["BYTES", "FINGERPRINT", "MAKER", "generated_by", "model_facts", "side
 
 MAKER = "Encephalon"
 FINGERPRINT, BYTES = "Fingerprint", "Sha256"
-"""What the result hangs on, and the sha256 of the image: by these a later run knows its own."""
+"""What the result depends on, and the sha256 of the image: by these a later run knows its own."""
 
 # What BIDS calls the content of these suffixes ("Type" of derived masks).
 _TYPES = {"brain": "Brain", "meningioma": "Lesion"}

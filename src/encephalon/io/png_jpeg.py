@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.io.pixel_size import Size, dots_size
-from encephalon.io.whole_pictures import jpeg_scans, refuse_cut_png, with_more_data
+from encephalon.io.truncation import jpeg_scans, refuse_truncated_png, with_more_data
 
 Pixels = NDArray[Any]
 Grey = Callable[[int, Iterator[Pixels]], Pixels]
@@ -57,7 +57,7 @@ def read_png(
         picture.seek(index)
         picture.load()
         if index == 0 and not any(band.any() for band in _bands(picture, last=2)):
-            refuse_cut_png(stream)  # Pillow leaves rows that are missing empty
+            refuse_truncated_png(stream)  # Pillow leaves rows that are missing empty
         return grey(picture.height, _bands(picture)), _size(picture)
 
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from encephalon.errors import listed
 from encephalon.io.atomic import sha256
-from encephalon.io.sealed import read_sealed, write_sealed
+from encephalon.io.checksummed import read_checksummed, write_checksummed
 
 if TYPE_CHECKING:
     from encephalon.tables import Table
@@ -53,7 +53,7 @@ class RunRecord:
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """The record in `path`; None where there is none, or it is no longer as it was written."""
-        found = read_sealed(path)
+        found = read_checksummed(path)
         try:
             return cls(**found)
         except TypeError:
@@ -61,7 +61,7 @@ class RunRecord:
 
     def write(self, path: Path, **changes: Any) -> None:
         """Write the record with these changes, atomically."""
-        write_sealed(path, asdict(replace(self, **changes)))
+        write_checksummed(path, asdict(replace(self, **changes)))
 
 
 def text_hash(text: str | bytes) -> str:

@@ -192,15 +192,15 @@ class RunFolder:
         if record is not None and not record.finishing:
             record.write(self.record, finishing=True)
 
-    def seal(self, *names: str) -> None:
+    def record_trained(self, *names: str) -> None:
         """Record that training is over, and what these files of the run hold now."""
         record = RunRecord.read(self.record)
         if record is not None:
             trained = {name: sha256(self.path / name) for name in names}
             record.write(self.record, trained=trained)
 
-    def is_sealed(self, name: str) -> bool:
-        """Whether a file holds what it held when the run was sealed."""
+    def is_unchanged(self, name: str) -> bool:
+        """Whether a file holds what it held when training was over."""
         record, path = RunRecord.read(self.record), self.path / name
         known = record.trained.get(name) if record else None
         return known is not None and path.is_file() and sha256(path) == known

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from encephalon.io import Image
 from encephalon.studies.extraction.bare import BARE, bare_share, outline
-from encephalon.studies.extraction.cuts import areas_across
+from encephalon.studies.extraction.field_of_view import areas_across
 from encephalon.studies.extraction.localise import (
     Found,
     Network,

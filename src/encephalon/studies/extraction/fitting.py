@@ -14,7 +14,7 @@ from encephalon.errors import RecipeError
 from encephalon.networks import build_network
 from encephalon.networks.keras_logits import KerasUNetLogOdds
 from encephalon.networks.keras_unet import KerasUNet
-from encephalon.networks.trial import answer_shape, try_network
+from encephalon.networks.shape_inference import meta_network, output_shape
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.extraction.heads import prepare_heads
@@ -31,7 +31,7 @@ from encephalon.training.transfer import start_from
 
 def check_network(recipe: Recipe) -> None:
     """Raise RecipeError unless the network of `recipe` can be built and suits its study."""
-    network = try_network(recipe.network)
+    network = meta_network(recipe.network)
     if recipe.mode == "legacy":
         if not isinstance(network, KerasUNet):
             message = (
@@ -49,7 +49,7 @@ def check_network(recipe: Recipe) -> None:
                 f"needs multiples of {multiple} voxels: change study.grids."
             )
             raise RecipeError(message)
-        drawn = answer_shape(network, recipe.name, (1, 1, *shape)) or (1, settings.borders, *shape)
+        drawn = output_shape(network, recipe.name, (1, 1, *shape)) or (1, settings.borders, *shape)
         if drawn != (1, settings.borders, *shape):
             raise RecipeError(
                 f"{recipe.name}: the target {settings.target!r} has {settings.borders} borders of "

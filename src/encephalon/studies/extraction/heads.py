@@ -19,7 +19,7 @@ from encephalon.errors import EncephalonError, TableError
 from encephalon.geometry import Affine, Grid, orient, resample, straight_grid
 from encephalon.io import Image, read_image, read_labels
 from encephalon.io.atomic import sha256
-from encephalon.io.sealed import kept_file
+from encephalon.io.checksummed import cached_file
 from encephalon.studies.extraction.brain_box import BrainFinder, brain_finder
 from encephalon.studies.extraction.options import ExtractionSettings
 from encephalon.studies.extraction.targets import (
@@ -122,7 +122,7 @@ def _prepare(how: _Preparation, row: Row) -> Path:
             raise TableError(message) from error
         _save(temporary, head)
 
-    kept_file(kept, make)
+    cached_file(kept, make)
     return kept
 
 

@@ -16,7 +16,7 @@ from encephalon.errors import ContentError, TableError
 from encephalon.geometry import conform, conform_grid, resample
 from encephalon.io import read_image, read_labels
 from encephalon.io.atomic import sha256
-from encephalon.io.sealed import kept_file
+from encephalon.io.checksummed import cached_file
 from encephalon.studies.extraction.heads import Row, in_processes, table_rows
 from encephalon.studies.extraction.legacy_settings import Conformed
 from encephalon.studies.extraction.legacy_steps import to_bytes
@@ -79,7 +79,7 @@ def _prepare(how: _Preparation, row: Row) -> Pair:
         message = f"Row {row.number} has no scan, which a legacy recipe needs: name its file."
         raise TableError(message)
     kept = how.cache / f"pair-{how.key}-{sha256(row.scan)[:16]}-{sha256(row.target)[:16]}.npy"
-    kept_file(kept, partial(_write_pair, how, row, row.scan))
+    cached_file(kept, partial(_write_pair, how, row, row.scan))
     return Pair(kept)
 
 

@@ -46,7 +46,7 @@ class Evidence:
         Volume inside the border.
     cut
         Area (cm²) of brain on the faces of the field of view, by side; see
-        `encephalon.studies.extraction.cuts`.
+        `encephalon.studies.extraction.field_of_view`.
     second_piece
         Size of the second largest piece relative to the largest.
     mirror, turn

@@ -15,7 +15,7 @@ from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime
 from encephalon.io import Image, read_image
 from encephalon.studies.extraction.borders import Borders, find_borders
-from encephalon.studies.extraction.cuts import areas_on_faces, larger_areas
+from encephalon.studies.extraction.field_of_view import areas_on_faces, larger_areas
 from encephalon.studies.extraction.native import map_on, mask_on
 from encephalon.studies.extraction.options import ExtractionSettings, PredictOptions
 from encephalon.studies.extraction.pieces import solidify

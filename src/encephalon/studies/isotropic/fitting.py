@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from encephalon.errors import RecipeError
 from encephalon.networks import build_network
-from encephalon.networks.trial import answer_shape, try_network
+from encephalon.networks.shape_inference import meta_network, output_shape
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Network, Recipe
 from encephalon.studies.isotropic.features import CHANNELS
@@ -82,10 +82,10 @@ def fit(
 def check_network(recipe: Recipe) -> None:
     """Raise RecipeError unless the network of `recipe` can be built and suits its study."""
     if recipe.mode == "legacy":
-        try_network(recipe.network)
+        meta_network(recipe.network)
         return
     settings = make_settings(IsotropicSettings, recipe.study.settings, recipe.name)
-    network = try_network(_with_channels(recipe))
+    network = meta_network(_with_channels(recipe))
     multiple = getattr(network, "multiple", 1)
     if NetworkMethod.multiple % multiple:
         raise RecipeError(
@@ -94,7 +94,7 @@ def check_network(recipe: Recipe) -> None:
             "levels."
         )
     cube = (settings.patch,) * 3
-    found = answer_shape(network, recipe.name, (1, len(CHANNELS), *cube)) or (1, 2, *cube)
+    found = output_shape(network, recipe.name, (1, len(CHANNELS), *cube)) or (1, 2, *cube)
     if found != (1, 2, *cube):
         raise RecipeError(
             f"{recipe.name}: the network is to give an image and its error, (2, {settings.patch}, "

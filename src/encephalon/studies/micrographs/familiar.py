@@ -13,7 +13,7 @@ from encephalon.tables import Columns, Table, read_table
 from encephalon.tables.splits import FOLD
 from encephalon.training.runs import RunFolder
 
-__all__ = ["OVERLAP", "Known", "familiar", "flattered", "known_to"]
+__all__ = ["OVERLAP", "Known", "familiar", "known_to", "overlap_warning"]
 
 OVERLAP = "training_overlap"
 """The column of predictions.csv that says what of an image the training knew."""
@@ -62,7 +62,7 @@ def familiar(model: Path, table: Table) -> str:
     return _sentence(shared, len(table), f"share their {group!r} with") if shared else ""
 
 
-def flattered(count: int, total: int) -> str:
+def overlap_warning(count: int, total: int) -> str:
     """A sentence on predictions of images that the model has learnt, or whose group it has."""
     return (
         f"{count} of {total} images were part of the training, or share their group with it: how "

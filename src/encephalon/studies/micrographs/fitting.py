@@ -17,7 +17,7 @@ from encephalon.io.paths import expanded
 from encephalon.networks import build_network
 from encephalon.networks.export import half_precision
 from encephalon.networks.image_classifier import show_attention
-from encephalon.networks.trial import answer_shape, try_network
+from encephalon.networks.shape_inference import meta_network, output_shape
 from encephalon.recipes import dump_recipe
 from encephalon.recipes.schema import Recipe, Training
 from encephalon.studies.micrographs.guidance import ATTENTION_LOSS, make_guidance
@@ -128,11 +128,11 @@ def check_network(recipe: Recipe) -> None:
     UsageError for a layer to take maps from that it does not have.
     """
     settings, options = micrograph_settings(recipe), network_options(recipe)
-    network = try_network(recipe.network.model_copy(update={"options": options}))
+    network = meta_network(recipe.network.model_copy(update={"options": options}))
     _layer(settings, network)
     # As preprocessing makes pictures of either mode.
     image = (3, 224, 224) if recipe.mode == "legacy" else (1, settings.size, settings.size)
-    found = answer_shape(network, recipe.name, (2, *image), (2, options["covariates"]))
+    found = output_shape(network, recipe.name, (2, *image), (2, options["covariates"]))
     classes = len(class_names(recipe))
     if found is not None and found != (2, classes):
         raise RecipeError(

@@ -54,7 +54,7 @@ def is_finished(run: RunFolder) -> bool:
 
     What is not is made again from the checkpoint, and that is logged.
     """
-    changed = [name for name in (SCORES, run.history.name) if not run.is_sealed(name)]
+    changed = [name for name in (SCORES, run.history.name) if not run.is_unchanged(name)]
     if changed and (run.path / SCORES).exists():
         logger.warning("%s is not as it was written: it is made again.", run.path / changed[0])
     return not changed
@@ -73,7 +73,7 @@ def write_outcome(
         for row, values in logits.items()
     ]
     write_text(run.path / SCORES, csv_text(records, ["id", *names]))
-    run.seal(SCORES, run.history.name)
+    run.record_trained(SCORES, run.history.name)
 
 
 def read_outcome(run: RunFolder, ids: Sequence[str]) -> Outcome:

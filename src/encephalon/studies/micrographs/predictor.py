@@ -28,7 +28,7 @@ from encephalon.studies.micrographs.engine import (
     graph_engine,
     torch_engine,
 )
-from encephalon.studies.micrographs.familiar import OVERLAP, Known, flattered, known_to
+from encephalon.studies.micrographs.familiar import OVERLAP, Known, known_to, overlap_warning
 from encephalon.studies.micrographs.learned import Learned, published, score_logits
 from encephalon.studies.micrographs.options import PredictOptions
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
@@ -164,7 +164,7 @@ class MicrographPredictor:
         known = self.known
         count = sum(bool(known.overlap(each.id, each.row)) for each in samples) if known else 0
         if count:
-            logger.warning(flattered(count, len(samples)))
+            logger.warning(overlap_warning(count, len(samples)))
 
     @cached_property
     def known(self) -> Known | None:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
 from encephalon.io.atomic import sha256
+from encephalon.io.checksummed import cached_file
 from encephalon.io.micrograph import picture_stem
 from encephalon.io.pixel_size import sidecar_size
-from encephalon.io.sealed import kept_file
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.tables import Fault, Table, fault_message, table_samples
 from encephalon.tables.encoding import encode_classes, encode_covariates, fit_scaling
@@ -129,7 +129,7 @@ def prepare_cohort(
     def make(temporary: Path) -> list[dict[str, Any]]:
         return _of_each(table, column, paths, _Keep(preprocessing, temporary), workers)
 
-    notes = kept_file(file, make)
+    notes = cached_file(file, make)
     views = [_view(note["view"]) for note in notes]
     facts, rows = [_facts(note) for note in notes], np.arange(len(notes))
     pictures = Pictures(file, tuple(notes[0]["shape"]), views, facts, rows)

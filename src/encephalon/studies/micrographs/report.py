@@ -19,7 +19,7 @@ from encephalon.studies.micrographs.extremes import (
     drawn_thumbnail,
     thumbnail_gallery,
 )
-from encephalon.studies.micrographs.familiar import OVERLAP, flattered
+from encephalon.studies.micrographs.familiar import OVERLAP, overlap_warning
 from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT
 from encephalon.studies.micrographs.words import lamp, model_facts, model_name
 
@@ -180,7 +180,7 @@ class BatchReport:
 
 def _overlap(rows: Sequence[Row]) -> list[Html]:
     count = sum(bool(row.get(OVERLAP)) for row in rows)
-    return [note(flattered(count, len(rows)), "fail")] if count else []
+    return [note(overlap_warning(count, len(rows)), "fail")] if count else []
 
 
 def certainty_of(row: Row) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import RunError, require_extra
-from encephalon.io.sealed import read_sealed, write_sealed
+from encephalon.io.checksummed import read_checksummed, write_checksummed
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.recipe import micrograph_settings
 
@@ -47,7 +47,7 @@ def best_overrides(recipe: Recipe, attempt: Attempt, folder: Path) -> dict[str, 
         overrides = {key: _draw(trial, key, space) for key, space in search.space.items()}
         if str(number) not in known:
             known[str(number)] = _try(attempt, number, overrides)
-            write_sealed(_ledger(folder), known)
+            write_checksummed(_ledger(folder), known)
         value = known[str(number)]
         failed = optuna.trial.TrialState.FAIL
         study.tell(trial, value, None if value is not None else failed)
@@ -92,4 +92,4 @@ def _ledger(folder: Path) -> Path:
 
 def _read(folder: Path) -> dict[str, float | None]:
     """The values that are known; none where the ledger is no longer as it was written."""
-    return dict(read_sealed(_ledger(folder)) or {})
+    return dict(read_checksummed(_ledger(folder)) or {})

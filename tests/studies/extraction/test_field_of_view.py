@@ -13,7 +13,7 @@ import encephalon
 from encephalon.geometry import Affine, Grid, bounding_box, orient
 from encephalon.inference.predictor import Prediction
 from encephalon.io import Image, read_image
-from encephalon.studies.extraction.cuts import areas_across, areas_on_faces, larger_areas
+from encephalon.studies.extraction.field_of_view import areas_across, areas_on_faces, larger_areas
 from encephalon.studies.extraction.localise import Float, Found, view_on
 from encephalon.transforms.phantom import head_phantom
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a network can be built and takes what it will be given, found out without any numbers.
+"""Whether a network can be built and takes what it will be given, on torch's device "meta".
 
-It lies on torch's device "meta", where tensors have shapes and no memory.
+Tensors have shapes there, and neither values nor memory.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from encephalon.errors import RecipeError
 from encephalon.networks.registry import build_network
 from encephalon.recipes.schema import Network
 
-__all__ = ["answer_shape", "try_network"]
+__all__ = ["meta_network", "output_shape"]
 
 
-def try_network(asked: Network) -> nn.Module:
+def meta_network(asked: Network) -> nn.Module:
     """The network of a recipe as shapes; raises RecipeError for one that cannot be built."""
     try:
         with torch.device("meta"):
@@ -27,8 +27,8 @@ def try_network(asked: Network) -> nn.Module:
         return build_network(asked.name, asked.options).to("meta")  # or the fault is the device's
 
 
-def answer_shape(network: nn.Module, source: str, *shapes: Sequence[int]) -> tuple[int, ...] | None:
-    """The shape of what a network of `try_network` answers to inputs of these shapes.
+def output_shape(network: nn.Module, source: str, *shapes: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape of the output of a network of `meta_network` for inputs of these shapes.
 
     None for a network that does not run as shapes, as one from elsewhere may not. Raises
     RecipeError, naming the recipe `source`, for one that does not take them.

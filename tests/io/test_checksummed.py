@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from encephalon.io.sealed import kept_file, read_sealed, write_sealed
+from encephalon.io.checksummed import cached_file, read_checksummed, write_checksummed
 
 NOTES = [{"shape": (2, 3), "size": 0.1, "unknown": math.nan}, "ä"]
 READ_BACK = [{"shape": [2, 3], "size": 0.1, "unknown": None}, "ä"]
@@ -20,8 +20,8 @@ READ_BACK = [{"shape": [2, 3], "size": 0.1, "unknown": None}, "ä"]
 
 def test_what_was_sealed_comes_back(tmp_path: Path) -> None:
     """As JSON has it: lists for tuples, null for what is no number."""
-    write_sealed(tmp_path / "a.json", NOTES)
-    assert read_sealed(tmp_path / "a.json") == READ_BACK
+    write_checksummed(tmp_path / "a.json", NOTES)
+    assert read_checksummed(tmp_path / "a.json") == READ_BACK
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_what_was_damaged_or_edited_is_not_read(
     tmp_path: Path, damage: Callable[[str], str]
 ) -> None:
     """Whatever came of it, there is no exception."""
-    path = write_sealed(tmp_path / "a.json", NOTES)
+    path = write_checksummed(tmp_path / "a.json", NOTES)
     path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
-    assert read_sealed(path) is None
+    assert read_checksummed(path) is None
 
 
 def test_what_is_not_there_is_not_read(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_what_is_not_there_is_not_read(tmp_path: Path) -> None:
         json.dumps({"sha256": "0" * 64, "content": {}}), encoding="utf-8"
     )
     for name in ("absent", "folder", "other.json"):
-        assert read_sealed(tmp_path / name) is None
+        assert read_checksummed(tmp_path / name) is None
 
 
 class Maker:
@@ -72,8 +72,8 @@ def test_a_kept_file_is_made_once(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     """The second time its notes come from the disk, and are the same."""
     make = Maker()
     with caplog.at_level(logging.WARNING, "encephalon"):
-        assert kept_file(tmp_path / "a.bin", make) == READ_BACK
-        assert kept_file(tmp_path / "a.bin", make) == READ_BACK
+        assert cached_file(tmp_path / "a.bin", make) == READ_BACK
+        assert cached_file(tmp_path / "a.bin", make) == READ_BACK
     assert make.made == 1
     assert not caplog.messages
 
@@ -99,11 +99,11 @@ def test_a_damaged_kept_file_is_made_again_and_that_is_said(
 ) -> None:
     """A flipped bit, a byte too few, nothing at all: in the file or in its notes."""
     make = Maker()
-    kept_file(tmp_path / "a.bin", make)
+    cached_file(tmp_path / "a.bin", make)
     whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     damage(tmp_path / name)
     with caplog.at_level(logging.WARNING, "encephalon"):
-        assert kept_file(tmp_path / "a.bin", make) == READ_BACK
+        assert cached_file(tmp_path / "a.bin", make) == READ_BACK
     assert make.made == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
     assert len(caplog.messages) == 1
@@ -116,9 +116,9 @@ def test_half_of_a_kept_file_is_made_again_silently(
 ) -> None:
     """As a process leaves it that is killed between the two, or who deletes one of them."""
     make = Maker()
-    kept_file(tmp_path / "a.bin", make)
+    cached_file(tmp_path / "a.bin", make)
     (tmp_path / name).unlink()
     with caplog.at_level(logging.WARNING, "encephalon"):
-        kept_file(tmp_path / "a.bin", make)
+        cached_file(tmp_path / "a.bin", make)
     assert make.made == 2
     assert not caplog.messages

@@ -21,7 +21,7 @@ _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # kinds of start of frame that libjpeg
 _MORE = bytes((number * 37 + 11) % 251 for number in range(512))  # coded data of no meaning
 
 
-def refuse_cut_png(stream: BufferedReader) -> None:
+def refuse_truncated_png(stream: BufferedReader) -> None:
     """Raise EOFError when the rows of a PNG's first picture are not all in its data.
 
     They are counted and not kept, and what follows them is not unpacked.

@@ -11,10 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from encephalon.errors import EncephalonError, OutputExistsError
-from encephalon.inference.earlier import Earlier, exists_already, look_at, other_source
+from encephalon.inference.existing import (
+    ExistingOutputs,
+    exists_already,
+    find_existing,
+    other_source,
+)
 from encephalon.inference.fingerprint import Fingerprint, Fingerprints
 from encephalon.inference.ledger import MARK, RESERVED, STATUS, Ledger, typed
 from encephalon.inference.sidecar import FINGERPRINT, sources
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from encephalon.inference.outputs import OutputLayout, PlannedOutput
     from encephalon.inference.predictor import Predictor
 
-__all__ = ["Recall", "Skipped", "Todo"]
+__all__ = ["EarlierResults", "Skipped", "Todo"]
 
 Row = dict[str, Any]
 
@@ -41,7 +46,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Todo:
-    """A sample to be done: what its result will hang on, and what changed since it was done."""
+    """A sample to be done: what its result will depend on, and what changed since it was done."""
 
     fingerprint: Fingerprint | None
     again: str = ""
@@ -49,7 +54,7 @@ class Todo:
     """Whether files of ours stand in its places."""
 
 
-class Recall:
+class EarlierResults:
     """What earlier runs left of the samples of a batch; `overwrite` does all of them again."""
 
     def __init__(
@@ -64,7 +69,7 @@ class Recall:
         self._layout, self._ledger, self._overwrite = layout, ledger, overwrite
 
     @classmethod
-    def of(cls, predictor: Predictor, layout: OutputLayout, overwrite: bool = False) -> Recall:
+    def of(cls, predictor: Predictor, layout: OutputLayout, overwrite: bool = False) -> Self:
         """That of a batch that is to go where `layout` says.
 
         Raises OutputExistsError when the table there is of another kind, unless `overwrite`.
@@ -72,27 +77,27 @@ class Recall:
         ledger = Ledger(layout.table, overwrite=overwrite) if layout.table else None
         return cls(predictor, layout, ledger, overwrite)
 
-    def outlook(self, planned: PlannedOutput) -> str:
+    def preview(self, planned: PlannedOutput) -> str:
         """What would become of a sample, in words: "skipped", "to do", or why it cannot be done."""
         try:
             if planned.problem is not None:
                 raise planned.problem
             planned.sample.require_faultless()
-            found = self.look(planned)
+            found = self.examine(planned)
         except (EncephalonError, OSError) as error:
             return str(error)
         if isinstance(found, Skipped):
             return "skipped"
         return f"to do again, since {found.again} changed" if found.again else "to do"
 
-    def look(self, planned: PlannedOutput) -> Skipped | Todo:
+    def examine(self, planned: PlannedOutput) -> Skipped | Todo:
         """What is to be done with a sample; reads all of its input.
 
         Raises OutputExistsError where something stands in its places that must stay.
         """
-        return self.look_again(planned, self._fingerprints.of(planned.sample))
+        return self.decide(planned, self._fingerprints.of(planned.sample))
 
-    def look_again(
+    def decide(
         self,
         planned: PlannedOutput,
         fingerprint: Fingerprint | None,
@@ -111,7 +116,7 @@ class Recall:
     def _by_files(
         self, planned: PlannedOutput, now: Fingerprint | None, made: Mapping[str, str] | None
     ) -> Skipped | Todo:
-        found = look_at(planned)
+        found = find_existing(planned)
         if found.foreign is not None:
             raise exists_already(found.foreign)
         self._refuse_unrecorded(planned, found, made)
@@ -129,7 +134,7 @@ class Recall:
         return Todo(now, again, replace=bool(found.records or found.images))
 
     def _refuse_unrecorded(
-        self, planned: PlannedOutput, found: Earlier, made: Mapping[str, str] | None
+        self, planned: PlannedOutput, found: ExistingOutputs, made: Mapping[str, str] | None
     ) -> None:
         """Raise OutputExistsError for an image without its sidecar, unless it is surely ours.
 
@@ -142,7 +147,7 @@ class Recall:
             if not known or (made is not None and sha256(path) != made.get(key)):
                 raise exists_already(path)
 
-    def _changes(self, planned: PlannedOutput, found: Earlier, now: Fingerprint) -> str:
+    def _changes(self, planned: PlannedOutput, found: ExistingOutputs, now: Fingerprint) -> str:
         """What changed since the files of ours were written, in words."""
         made_from = "; ".join(sources(planned.sample))
         changes = ""
@@ -154,7 +159,7 @@ class Recall:
             changes = changes or (now.changed_since(then) if then else "")
         return changes
 
-    def _skipped(self, planned: PlannedOutput, found: Earlier) -> Skipped:
+    def _skipped(self, planned: PlannedOutput, found: ExistingOutputs) -> Skipped:
         """The row as it was, whether the table has it or not."""
         record, quality = found.record, _quality(found)
         images = {key: self._layout.relative(path) for key, path in found.images.items()}
@@ -197,6 +202,6 @@ class Recall:
         return None if ledger is None else ledger.earlier(planned.sample.id, self._model)
 
 
-def _quality(found: Earlier) -> Mapping[str, Any]:
+def _quality(found: ExistingOutputs) -> Mapping[str, Any]:
     quality: Mapping[str, Any] = found.record["Quality"]
     return quality

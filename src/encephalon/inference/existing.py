@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an earlier run left in the places of a sample's outputs, and whether it stays.
 
-The sidecar of an image is the record: it says what the result hangs on (its fingerprint) and what
+The sidecar of an image is the record: it says what the result depends on (its fingerprint) and what
 the bytes of the image were. It is put in its place before the image and taken for no more than it
 is: a sample is finished when each of its images is there beside a sidecar that fits.
 """
@@ -23,13 +23,13 @@ from encephalon.io.text import read_json
 if TYPE_CHECKING:
     from encephalon.inference.outputs import PlannedOutput
 
-__all__ = ["Earlier", "exists_already", "look_at", "other_source"]
+__all__ = ["ExistingOutputs", "exists_already", "find_existing", "other_source"]
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Earlier:
+class ExistingOutputs:
     """What stands where the files of one sample go.
 
     records     of the sidecars that are ours, by the key of their image
@@ -46,7 +46,7 @@ class Earlier:
     foreign: Path | None
 
     def fingerprints(self) -> set[Fingerprint | None]:
-        """What the files that are there hang on: one, unless something was killed in between."""
+        """What the files that are there depend on: one, unless something was killed in between."""
         return {Fingerprint.parse(record[FINGERPRINT]) for record in self.records.values()}
 
     def edited(self) -> Path | None:
@@ -62,7 +62,7 @@ class Earlier:
         return next(iter(self.records.values()))
 
 
-def look_at(planned: PlannedOutput) -> Earlier:
+def find_existing(planned: PlannedOutput) -> ExistingOutputs:
     """What stands in the places of the files of a sample."""
     records: dict[str, Record] = {}
     images: dict[str, Path] = {}
@@ -80,7 +80,7 @@ def look_at(planned: PlannedOutput) -> Earlier:
             foreign += [] if path.is_file() else [path]
     unrecorded = {key: path for key, path in images.items() if key not in records}
     whole = len(records) == len(images) == len(planned.images)
-    return Earlier(records, images, unrecorded, whole, foreign[0] if foreign else None)
+    return ExistingOutputs(records, images, unrecorded, whole, foreign[0] if foreign else None)
 
 
 def exists_already(path: Path, why: str = "exists already") -> OutputExistsError:
