@@ -114,8 +114,13 @@ def write_series(
     return files
 
 
-def frames_bytes(data: np.ndarray, places: list[float]) -> bytes:
-    """`data` (I, J, K) as one enhanced file whose frames lie at `places` mm along the body."""
+def frames_bytes(
+    data: np.ndarray, places: list[float], scales: list[tuple[float, float]] | None = None
+) -> bytes:
+    """`data` (I, J, K) as one enhanced file whose frames lie at `places` mm along the body.
+
+    `scales` are the slope and the intercept of each.
+    """
     shared = sequence(
         (0x5200, 0x9229),
         sequence((0x0028, 0x9110), element((0x0028, 0x0030), "DS", "2\\2"))
@@ -125,6 +130,9 @@ def frames_bytes(data: np.ndarray, places: list[float]) -> bytes:
         sequence((0x0020, 0x9113), element((0x0020, 0x0032), "DS", f"-10\\-20\\{place:g}"))
         for place in places
     ]
+    for number, (slope, intercept) in enumerate(scales or ()):
+        scale = element((0x0028, 0x1052), "DS", intercept) + element((0x0028, 0x1053), "DS", slope)
+        each[number] += sequence((0x0028, 0x9145), scale)
     own: dict[tuple[int, int], tuple[str, Any] | None] = {
         (0x0008, 0x0016): ("UI", "1.2.840.10008.5.1.4.1.1.4.1"),
         (0x0008, 0x0018): ("UI", "1.2.3.9.1"),

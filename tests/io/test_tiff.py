@@ -255,3 +255,12 @@ def test_a_strip_that_unpacks_to_far_more_than_its_rows_is_refused(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.uint64, np.int16, np.int32])
+def test_white_is_zero_keeps_the_picture_of_many_bits(tmp_path: Path, kind: type) -> None:
+    """Seen from a white of 4,294,967,295 all levels would be one in float32."""
+    data = np.arange(600).reshape(20, 30).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="miniswhite")
+    levels = read_micrograph(tmp_path / "a.tif").data
+    np.testing.assert_array_equal(levels, 599.0 - data)

@@ -28,6 +28,8 @@ _STANDARD = "1.2.840.10008."
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Gaps between slices that differ by more than this share of the median are not one distance.
 _GAP_TOLERANCE = 0.05
+# Distance of a slice from the line of all, mm, that rounded positions explain.
+_MOST_BESIDE = 0.1
 # Share of the gaps that may be wider where slices are missing; more, and the distance varies.
 _FEW_GAPS = 0.25
 
@@ -91,6 +93,11 @@ def _pixel_size(path: Path, one: Slice, doubts: list[str]) -> tuple[float, float
             f"{path}: the DICOM files do not say how large a pixel is (Pixel Spacing), so nothing "
             "can be measured; export them again with it."
         )
+    if sizes.min() <= 0:
+        raise GeometryError(
+            f"{path}: the DICOM files say that a pixel is {sizes[0]:g} x {sizes[1]:g} mm (Pixel "
+            "Spacing), but sizes are positive; export them again."
+        )
     return float(sizes[0]), float(sizes[1])
 
 
@@ -121,7 +128,8 @@ def _slice_step(
     path: Path, places: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The step from slice to slice (3,) mm; raises unless all gaps are equal."""
-    gaps = np.abs(np.diff(places @ (normal / np.linalg.norm(normal))))
+    normal = normal / np.linalg.norm(normal)
+    gaps = np.abs(np.diff(places @ normal))
     typical = float(np.median(gaps))
     odd = np.abs(gaps - typical) > _GAP_TOLERANCE * typical
     if odd.any():
@@ -133,7 +141,16 @@ def _slice_step(
         raise GeometryError(
             f"{path}: the slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart, {what}."
         )
-    return np.asarray((places[-1] - places[0]) / (len(places) - 1))
+    step = np.asarray((places[-1] - places[0]) / (len(places) - 1))
+    offsets = places - places[0] - np.arange(len(places))[:, None] * step
+    across = offsets - np.outer(offsets @ normal, normal)
+    beside = float(np.linalg.norm(across, axis=1).max())
+    if beside > max(_MOST_BESIDE, _GAP_TOLERANCE * typical):
+        raise GeometryError(
+            f"{path}: the slices do not lie behind one another, but up to {beside:.2f} mm beside "
+            "their line, which no grid holds; export the series again."
+        )
+    return step
 
 
 def _voxels(path: Path, slices: Sequence[Slice]) -> NDArray[Any]:
@@ -141,33 +158,48 @@ def _voxels(path: Path, slices: Sequence[Slice]) -> NDArray[Any]:
     planes: dict[int, NDArray[Any]] = {}
     numbered = sorted(enumerate(slices), key=lambda pair: (pair[1].header.path, pair[1].frame))
     for file, group in groupby(numbered, key=lambda pair: pair[1].header.path):
-        frames = _frames(path, slices[0].header, file)
-        for place, one in group:
+        members = list(group)
+        frames = _frames(path, members[0][1].header)
+        for place, one in members:
             if one.frame >= len(frames) or frames[one.frame].shape != frames[0].shape:
                 raise UnreadableFileError(f"{file}: a frame is missing; export it again.")
             planes[place] = frames[one.frame]
     return np.stack([planes[place] for place in range(len(slices))]).transpose(2, 1, 0)
 
 
-def _frames(path: Path, header: DicomHeader, file: Path) -> NDArray[Any]:
-    """The images of one file, (frames, rows, columns)."""
+def _frames(path: Path, header: DicomHeader) -> NDArray[Any]:
+    """The images of one file, (frames, rows, columns), rescaled."""
     sitk = _sitk()
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
+    reader.SetFileName(str(header.path))
     reader.SetImageIO("GDCMImageIO")
     reader.LoadPrivateTagsOff()
-    with _explained(path, header, file), _quiet():
+    with _explained(path, header), _quiet():
         image = reader.Execute()
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise ContentError(
             f"{path}: expected one grey value a voxel, but the slices are in colour."
         )
     values: NDArray[Any] = sitk.GetArrayFromImage(image)
-    return values.reshape(-1, *values.shape[-2:])
+    return _rescaled(header, values.reshape(-1, *values.shape[-2:]))
+
+
+def _rescaled(header: DicomHeader, frames: NDArray[Any]) -> NDArray[Any]:
+    """`frames` (N, rows, columns), all scaled as the first one, each as its own frame says."""
+    slopes, intercepts = np.array(header.slopes), np.array(header.intercepts)
+    if np.all(slopes == slopes[:1]) and np.all(intercepts == intercepts[:1]):
+        return frames
+    if not len(slopes) == len(intercepts) == len(frames) or not slopes[0]:
+        raise UnreadableFileError(
+            f"{header.path}: the scales of its {len(frames)} frames (Rescale Slope) differ, and "
+            "not every frame has one; export it again."
+        )
+    stored = (frames.astype(np.float64) - intercepts[0]) / slopes[0]
+    return np.asarray(stored * slopes[:, None, None] + intercepts[:, None, None])
 
 
 @contextmanager
-def _explained(path: Path, header: DicomHeader, file: Path) -> Iterator[None]:
+def _explained(path: Path, header: DicomHeader) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # all that SimpleITK raises
@@ -178,9 +210,15 @@ def _explained(path: Path, header: DicomHeader, file: Path) -> Iterator[None]:
                 ", which no standard knows, as some anonymisers write; anonymise them again and "
                 "keep the SOP Class UID."
             ) from error
+        if header.compression:
+            raise UnreadableFileError(
+                f"{header.path}: its pixels are compressed (transfer syntax {header.compression}) "
+                "in a way that is not read, or damaged; export it again without compression."
+            ) from error
         last = str(error).strip().splitlines()[-1].strip()
         raise UnreadableFileError(
-            f"{path}: the DICOM file {file.name} could not be read ({last}); export it again."
+            f"{path}: the DICOM file {header.path.name} could not be read ({last}); export it "
+            "again."
         ) from error
 
 

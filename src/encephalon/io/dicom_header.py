@@ -65,8 +65,11 @@ _WANTED = {
     (0x0028, 0x0010): "rows",
     (0x0028, 0x0011): "columns",
     (0x0028, 0x0030): "pixel_spacing",
+    (0x0028, 0x0100): "bits",
+    (0x0028, 0x1052): "intercept",
+    (0x0028, 0x1053): "slope",
 }
-_NUMBERS_OF_16_BITS = {"samples", "rows", "columns"}
+_NUMBERS_OF_16_BITS = {"samples", "rows", "columns", "bits"}
 
 
 @dataclass
@@ -83,6 +86,8 @@ class DicomHeader:
         Image Position (Patient), (3,) LPS mm, in order: one a frame, or one, or none.
     orientations
         Image Orientation (Patient), (6,) each.
+    slopes, intercepts
+        Of the map from stored numbers to values, in order: one a frame, or one, or none.
     has_pixels
         Whether there is an image in it.
     fault
@@ -93,6 +98,8 @@ class DicomHeader:
     values: dict[str, str] = field(default_factory=dict)
     positions: list[NDArray[np.float64]] = field(default_factory=list)
     orientations: list[NDArray[np.float64]] = field(default_factory=list)
+    slopes: list[float] = field(default_factory=list)
+    intercepts: list[float] = field(default_factory=list)
     has_pixels: bool = False
     fault: str = ""
 
@@ -113,6 +120,18 @@ class DicomHeader:
     def frames(self) -> int:
         """How many images there are in it."""
         return max(1, int(min(self.number("frames", 1.0), 1e6)))
+
+    @property
+    def plain_bytes(self) -> int:
+        """Bytes of all its pixels without compression."""
+        sizes = (self.number(name, 1.0) for name in ("rows", "columns", "samples", "bits"))
+        return int(math.prod(sizes) * self.frames) // 8
+
+    @property
+    def compression(self) -> str:
+        """The transfer syntax of compressed pixels; "" for pixels that are not."""
+        syntax = self.text("transfer_syntax")
+        return "" if syntax in _PLAIN else syntax
 
     @property
     def is_image_class(self) -> bool:
@@ -157,12 +176,7 @@ def _fill(header: DicomHeader, walk: _Walk) -> None:
     for tag, value, length in walk.elements():
         if tag in _PIXELS and not walk.depth:
             header.has_pixels = True
-            if length != _UNDEFINED and walk.syntax not in _PLAIN:
-                raise _DamageError("it says that its pixels are compressed, but they are not")
-            if walk.size > _most_bytes(header):
-                raise _DamageError("it is far larger than its image")
-            if length != _UNDEFINED and walk.place + length > walk.size:
-                raise _DamageError("it ends before its last pixel")
+            _refuse_wrong_pixels(header, walk, length)
             return
         # Sequences repeat what the file itself says, of others: all but those of the frames.
         name = _WANTED.get(tag) if walk.root in (None, *_FRAMES) else None
@@ -170,10 +184,26 @@ def _fill(header: DicomHeader, walk: _Walk) -> None:
             header.positions.append(_numbers(_text(value)))
         elif name == "orientation":
             header.orientations.append(_numbers(_text(value)))
+        elif name == "slope":
+            header.slopes += _numbers(_text(value))[:1].tolist()
+        elif name == "intercept":
+            header.intercepts += _numbers(_text(value))[:1].tolist()
         elif name in _NUMBERS_OF_16_BITS:
             header.values.setdefault(name, str(walk.number(value[:2])))
         elif name:
             header.values.setdefault(name, _text(value))
+
+
+def _refuse_wrong_pixels(header: DicomHeader, walk: _Walk, length: int) -> None:
+    """Raise _DamageError where pixels of that length cannot be those that the header promises."""
+    if length != _UNDEFINED and header.compression:
+        raise _DamageError("it says that its pixels are compressed, but they are not")
+    if walk.size > _most_bytes(header):
+        raise _DamageError("it is far larger than its image")
+    if length != _UNDEFINED and walk.place + length > walk.size:
+        raise _DamageError("it ends before its last pixel")
+    if length < header.plain_bytes:
+        raise _DamageError("it holds fewer pixels than its header says")
 
 
 def _most_bytes(header: DicomHeader) -> float:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import (
     ContentError,
+    GeometryError,
     InputError,
     MissingFileError,
     UnreadableFileError,
@@ -35,6 +36,10 @@ _log = logging.getLogger(__name__)
 _PEEKED = 256
 # Positions (mm) and direction cosines that differ by less are the same.
 _SAME_PLACE, _SAME_DIRECTION = 1e-2, 1e-3
+# What the products of two directions, each rounded to two decimals by its writer, may be wrong by.
+_NOT_DIRECTIONS = 0.03
+# Sizes of pixels that differ by a smaller share are the same.
+_SAME_SIZE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def one_volume(path: Path, wanted: str = "") -> list[Slice]:
 
     Raises MissingFileError where there is no series, InputError where there are several and none
     is chosen, ContentError where a series holds several volumes, and UnreadableFileError for a
-    damaged file that may belong to it.
+    damaged file that may belong to it; GeometryError for directions that are none.
     """
     folder = path if path.is_dir() else path.parent
     headers = _images_in(folder, None if path.is_dir() else path)
@@ -166,7 +171,8 @@ def _chosen_series(folder: Path, headers: Sequence[DicomHeader], wanted: str) ->
     if len(found) == 1:
         return found[0]
     several = found or list(series.values())
-    names = listed(map(_summary, several), between="; ")
+    numbers = Counter(files[0].text("series_number") for files in several)
+    names = listed((_summary(files, numbers) for files in several), between="; ")
     if wanted and not found:
         raise InputError(
             f"{folder}: no DICOM series in it is called {wanted!r}, by UID, number or "
@@ -184,11 +190,11 @@ def _is_called(header: DicomHeader, wanted: str) -> bool:
     return wanted.casefold() in (name.casefold() for name in names if name)
 
 
-def _summary(files: Sequence[DicomHeader]) -> str:
+def _summary(files: Sequence[DicomHeader], numbers: Counter[str]) -> str:
     first = files[0]
     about = first.text("description") or "without a description"
     number = first.text("series_number")
-    known = f"number {number}" if number else f"UID {_uid(first)}"
+    known = f"number {number}" if number and numbers[number] == 1 else f"UID {_uid(first)}"
     return f"{about} ({len(files)} files, {known}, such as {first.path.name})"
 
 
@@ -219,18 +225,40 @@ def _slices(header: DicomHeader) -> list[Slice]:
     ways: list[NDArray[np.float64] | None] = [
         way if way.size == 6 else None for way in header.orientations
     ]
+    for name, found in (("position", positions), ("orientation", ways)):
+        if len(found) > 1 and len(found) != count:
+            raise UnreadableFileError(
+                f"{header.path}: it says that it has {count} frames, but gives the {name} of "
+                f"{len(found)}; export it again."
+            )
     if len(positions) != count:  # one for several frames says nothing of the others
         positions = [None] * count
     if len(ways) != count:
         ways = [ways[0] if ways else None] * count
+    for way in ways:
+        _refuse_no_directions(header.path, way)
     return [Slice(header, n, positions[n], ways[n]) for n in range(count)]
+
+
+def _refuse_no_directions(path: Path, way: NDArray[np.float64] | None) -> None:
+    """Raise GeometryError unless rows and columns are unit vectors at right angles."""
+    if way is None:
+        return
+    across, down = way[:3], way[3:]
+    products = np.array([across @ across, down @ down, across @ down])
+    if np.abs(products - (1, 1, 0)).max() > _NOT_DIRECTIONS:
+        raise GeometryError(
+            f"{path}: the directions of its rows and columns (Image Orientation) are "
+            f"{', '.join(f'{part:g}' for part in way)}, which are no directions at right angles; "
+            "export it again."
+        )
 
 
 def _volumes(slices: Sequence[Slice]) -> list[list[Slice]]:
     """The slices as volumes, each in the order of their places.
 
-    Slices of another direction or size are another volume; of several slices at one place each
-    goes into a volume of its own, in the order of echo, time and number.
+    Slices of another direction or size, of the image or its pixels, are another volume; of several
+    slices at one place each goes into a volume of its own, in the order of echo, time and number.
     """
     groups: list[list[Slice]] = []
     for one in slices:
@@ -257,7 +285,10 @@ def _volumes(slices: Sequence[Slice]) -> list[list[Slice]]:
 
 
 def _are_alike(first: Slice, second: Slice) -> bool:
-    """Whether both have the same size and directions."""
+    """Whether both have the same size, pixels and directions."""
+    size, other = (one.header.numbers("pixel_spacing") for one in (first, second))
+    if size.size != other.size or not np.allclose(size, other, rtol=_SAME_SIZE, atol=0):
+        return False
     sizes = [(one.header.text("rows"), one.header.text("columns")) for one in (first, second)]
     if sizes[0] != sizes[1] or first.directions is None or second.directions is None:
         return sizes[0] == sizes[1] and first.directions is second.directions
@@ -308,9 +339,9 @@ def _several_volumes(path: Path, volumes: Sequence[list[Slice]], number: int) ->
     if not all(len(one) == len(first) and _are_alike(one[0], first[0]) for one in volumes):
         return ContentError(
             f"{path}: the series holds {count} volumes, of "
-            f"{listed(map(len, volumes))} slices, as several "
-            "slices lie at the same place or in other directions (echoes, a time series, a "
-            f"localiser); {choose}."
+            f"{listed(map(len, volumes))} slices, as several slices lie at the same place, in "
+            "other directions or have other pixels (echoes, a time series, a localiser); "
+            f"{choose}."
         )
     times = [volume[0].header.text("echo_time") for volume in volumes]
     what = "several echoes, repetitions or copies, so this is not one volume"

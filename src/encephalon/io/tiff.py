@@ -182,9 +182,10 @@ def _brightness(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
 def _inverted(data: Pixels, bits: int) -> Pixels:
     if data.dtype == np.bool_:
         return ~data
-    if data.dtype.kind == "u":
+    if data.dtype.kind == "u" and bits <= 16:
         return np.subtract((1 << bits) - 1, data, dtype=data.dtype)
-    return np.asarray(data.max() + data.min() - data)
+    # Of 32 bits the white end is so far away that float32 would hold nothing of the picture.
+    return np.asarray((data.max() - data) + data.min())
 
 
 def _colours(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
