@@ -21,8 +21,6 @@ from encephalon.io.image import Image, from_array
 
 Data = NDArray[Any]
 
-_PIECE = 1 << 22
-
 
 def read(path: str | Path) -> Image:
     """Read a NumPy file, never unpickling anything; the errors are those of a NIfTI file."""
@@ -83,7 +81,7 @@ def _array(stream: IO[bytes], size: int, path: Path, shape: tuple[int, ...] | No
     if version not in {(1, 0), (2, 0)}:
         raise ValueError(f"version {version} of the format is not known")
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    found, by_column, kind = read_header(stream)
+    found, _, kind = read_header(stream)
     if kind.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
     if shape is None:
@@ -94,13 +92,7 @@ def _array(stream: IO[bytes], size: int, path: Path, shape: tuple[int, ...] | No
     there = size - stream.tell()
     if there < needed:
         raise ValueError(f"the file is truncated: {needed:,} bytes are promised, {there:,} there")
-    content = bytearray(needed)
-    filled = 0
-    while filled < needed and (piece := stream.read(min(_PIECE, needed - filled))):
-        content[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    if filled < needed:
-        raise ValueError(f"the file is truncated: {needed:,} bytes are promised, {filled:,} there")
+    stream.seek(0)
+    data: Data = npy.read_array(stream, allow_pickle=False)
     stream.read(1)  # at its end a zip compares the checksum
-    data = np.frombuffer(content, kind)
-    return data.reshape(found, order="F" if by_column else "C")
+    return data

@@ -19,7 +19,6 @@ from encephalon.studies.isotropic.acquisition import (
     output_spacing,
 )
 from encephalon.studies.isotropic.headers import header_facts, subject_and_session
-from encephalon.studies.isotropic.mending import looked_at
 from encephalon.studies.isotropic.problem import Problem, Stack
 from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.studies.isotropic.settings import PredictOptions
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from encephalon.tables import Sample
     from encephalon.transforms.registration import RigidFit
 
-__all__ = ["Case", "make_problem", "read_case", "unused_stacks"]
+__all__ = ["Case", "make_problem", "read_case", "unused_stacks", "voxel_notes"]
 
 #: The roles of the scans of thick slices; the result lies on the grid of the first.
 STACKS = ("t2w", "stack2", "stack3")
@@ -165,12 +164,25 @@ def _read_stack(
     What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
     """
     image = straightened(require_head_size(read_image(source, series=options.series or "")))
-    notes = looked_at(image)
+    notes = voxel_notes(image)
     facts = header_facts(image.source, image.header)
     found = find_acquisition(image, options, facts)
     if first is not None and abs(found.distance - first[0].distance) <= TOLERANCE * found.distance:
         found = find_acquisition(image, first[1].model_copy(update={"axis": None}), facts)
     return image, found, ((*notes, *found.notes), found.warnings)
+
+
+def voxel_notes(image: Image) -> tuple[str, ...]:
+    """Notes on the voxels (I, J, K) of a scan; raises ContentError for a mask."""
+    low, high = image.data.min(), image.data.max()
+    if bool(((image.data == low) | (image.data == high)).all()):
+        raise ContentError(
+            f"{image.name}: every voxel is {low:g} or {high:g}, as in a mask, but a scan is "
+            "needed; give the scan."
+        )
+    if low < 0:
+        return (f"{image.name}: it has negative values, down to {low:.4g}, which were kept.",)
+    return ()
 
 
 def _for_further(options: PredictOptions) -> PredictOptions:
@@ -182,7 +194,7 @@ def _read_guide(
     source: Any, first: Image, acquisition: Acquisition
 ) -> tuple[Image, tuple[tuple[str, ...], tuple[str, ...]]]:
     image = straightened(require_head_size(read_image(source)))
-    notes, warnings = looked_at(image), image.warnings
+    notes, warnings = voxel_notes(image), image.warnings
     across = first.affine.direction[:, acquisition.axis]
     # How long a voxel of the T1w is in the direction across the slices.
     length = float(np.linalg.norm(image.affine.matrix[:3, :3].T @ across))
