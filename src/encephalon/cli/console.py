@@ -187,10 +187,9 @@ def one_line(text: str) -> str:
 
 
 def keep_streams() -> None:
-    """Put nothing in the place of standard streams that the shell has closed.
+    """Open os.devnull in the place of standard streams that the shell has closed.
 
-    Otherwise the next files to be opened get their numbers, and are written to by whatever
-    prints.
+    Otherwise the next files to be opened get their descriptors, and whatever prints writes there.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

@@ -109,7 +109,7 @@ Device = Annotated[
     str,
     _flag(
         "--device",
-        text="auto, cpu, cuda, cuda:N or mps; falls back aloud to the CPU.",
+        text="auto, cpu, cuda, cuda:N or mps; falls back to the CPU with a warning.",
         callback=_device,
         metavar="NAME",
     ),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import EncephalonError
 from encephalon.inference.sidecar import model_facts
 from encephalon.io.files import opened
+from encephalon.io.paths import is_file
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
@@ -89,7 +89,7 @@ class Fingerprints:
             yield from _content(path)
         more: Any = getattr(self._predictor, "also_reads", None)
         for path in more(sample) if more else ():
-            if os.path.isfile(path):  # noqa: PTH113  raises nothing
+            if is_file(path):
                 yield b"\nbeside\n"
                 yield from _content(path)
         if sample.row and not self._predictor.outputs:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,7 @@ from encephalon.errors import (
 from encephalon.io.dicom_header import DicomHeader, begins_like_dicom, read_header
 from encephalon.io.files import need_file, opened
 from encephalon.io.image import SLICE_SUFFIXES
-from encephalon.io.paths import exists
+from encephalon.io.paths import exists, is_file
 
 __all__ = ["Slice", "is_dicom", "one_volume", "series_key"]
 
@@ -78,7 +77,7 @@ class Slice:
 
 def is_dicom(file: Path) -> bool:
     """Whether a file is, or is named as, DICOM; hidden files, pipes and devices are not."""
-    if file.name.startswith(".") or not os.path.isfile(file):  # noqa: PTH113  raises nothing
+    if file.name.startswith(".") or not is_file(file):
         return False
     if file.suffix.lower() in SLICE_SUFFIXES:
         return True

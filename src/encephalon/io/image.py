@@ -24,7 +24,7 @@ from encephalon.errors import (
 from encephalon.geometry import Affine, Grid, checked
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.content import plain_numbers, refuse_useless, volume_shape
-from encephalon.io.paths import exists
+from encephalon.io.paths import exists, is_folder
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def read_image(
 
     Integers keep their type unless the file scales them; everything else becomes float32. An
     array without `affine` gets 1 mm voxels in RAS order. With `check`, voxels that are not
-    finite become 0, aloud, where they are few or air, and voxels that are all equal are refused.
+    finite become 0, with a doubt, where they are few or air; voxels that are all equal are refused.
     `series` chooses among several DICOM series, or the volumes of one; see `io.dicom.read`.
 
     Raises MissingFileError, UnreadableFileError, GeometryError or ContentError, naming the file.
@@ -240,10 +240,9 @@ def _from_nibabel(image: Any) -> Image:
 
 def _module(path: Path) -> Any:
     suffix = image_suffix(path)
-    is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises
-    if suffix is None or is_folder:
+    if suffix is None or is_folder(path):
         dicom = import_module("encephalon.io.dicom")
-        if is_folder or dicom.is_dicom(path):
+        if is_folder(path) or dicom.is_dicom(path):
             return dicom
         if not exists(path):
             raise MissingFileError(f"{path}: there is no such file or folder; check the path.")

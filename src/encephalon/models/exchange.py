@@ -33,9 +33,9 @@ __all__ = ["export_model", "import_model", "install_registered"]
 _LARGEST_MODEL = 8 * 1024**3
 """Bytes that a zipped model may unpack to; above it, the file is a trap or a mistake."""
 _SMALL_MODEL = 1 << 28
-"""Bytes that it may unpack to however it is packed; a larger one must not be mostly air."""
-_MOST_AIR = 20
-"""Times that it may grow: trained weights hardly grow at all."""
+"""Bytes that it may unpack to, whatever its ratio of compression."""
+_MOST_GROWTH = 20
+"""Ratio of compression of a larger one: trained weights hardly grow at all."""
 _LONGEST_NAME = 128
 """Bytes of a member's name; `model.toml` may name no longer one."""
 _PIECE = 1 << 20
@@ -165,7 +165,7 @@ def _unpack(path: Path, folder: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
             names = _safe_names(members, path)
-            _refuse_air(path, sum(item.file_size for item in members))
+            _refuse_zip_bomb(path, sum(item.file_size for item in members))
             for item, name in zip(members, names, strict=True):
                 # Reading stops at the size that was announced, and compares the checksum there.
                 with archive.open(item) as stream:
@@ -180,9 +180,9 @@ def _unpack(path: Path, folder: Path) -> None:
     read_description(folder)
 
 
-def _refuse_air(path: Path, size: int) -> None:
+def _refuse_zip_bomb(path: Path, size: int) -> None:
     packed = path.stat().st_size
-    if size > min(_LARGEST_MODEL, max(_SMALL_MODEL, packed * _MOST_AIR)):
+    if size > min(_LARGEST_MODEL, max(_SMALL_MODEL, packed * _MOST_GROWTH)):
         raise ModelError(f"{path}: {packed:,} bytes that unpack to {size:,} are not a model.")
 
 

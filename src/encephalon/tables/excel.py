@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 _LARGEST = 1 << 28
 """Bytes that a workbook may unpack to: some eight million cells."""
 _SMALL = 1 << 26
-"""Bytes that it may unpack to however it is packed; a larger one must not be mostly air."""
-_MOST_AIR = 100
-"""Times that it may grow: workbooks of people grow 5 to 30 times."""
+"""Bytes that it may unpack to, whatever its ratio of compression."""
+_MOST_GROWTH = 100
+"""Ratio of compression of a larger one: workbooks of people grow 5 to 30 times."""
 
 
 def read_sheet(file: Path) -> dict[int, dict[int, str]]:
@@ -35,7 +35,7 @@ def read_sheet(file: Path) -> dict[int, dict[int, str]]:
     require_extra("openpyxl", "excel", f"The Excel file {file}")
     try:
         with opened(file) as stream:
-            _refuse_air(file, stream)
+            _refuse_zip_bomb(file, stream)
             values, formulas = (_cells(file, stream, computed) for computed in (True, False))
     except EncephalonError as error:
         raise TableError(str(error)) from error
@@ -74,11 +74,11 @@ def _value(cell: Any) -> Any:
     return "" if cell.value is None and cell.data_type == "str" else cell.value
 
 
-def _refuse_air(file: Path, stream: IO[bytes]) -> None:
+def _refuse_zip_bomb(file: Path, stream: IO[bytes]) -> None:
     with zipfile.ZipFile(stream) as archive:
         size = sum(item.file_size for item in archive.infolist())
     packed = os.fstat(stream.fileno()).st_size
-    if size > min(_LARGEST, max(_SMALL, packed * _MOST_AIR)):
+    if size > min(_LARGEST, max(_SMALL, packed * _MOST_GROWTH)):
         raise TableError(
             f"{file}: {packed:,} bytes that unpack to {size:,}, more than a workbook's; save "
             "what is needed of it again, or as CSV."

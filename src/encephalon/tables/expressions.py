@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Regular expressions of users, searched in a process of their own that may be ended.
 
-Python's matcher can take longer than the world stands for a name of 40 letters, as in
-'((?:a+)+)!$', and nothing interrupts it from within.
+Backtracking can take exponential time, as of '((?:a+)+)!$' on a name of 40 letters, and nothing
+interrupts Python's matcher from within.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Searcher:
             answer = self._asked(name)
         if not answer:
             raise TableError(
-                f"The id rule {self._rule!r} takes for ever on the file name {name!r}: repeat "
+                f"The id rule {self._rule!r} takes too long on the file name {name!r}: repeat "
                 "nothing that repeats itself, as (a+)+ does."
             )
         found: str | None = json.loads(answer)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import TableError, listed
+from encephalon.io.paths import is_file
 from encephalon.tables.schema import SPLITS, Table
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _same_contents(table: Table, parts: Sequence[str]) -> Iterator[Straddle]:
         if table.has(column):
             for row, cell in enumerate(table.texts(column)):
                 path = table.path(cell) if cell else None
-                if path is not None and os.path.isfile(path):  # noqa: PTH113  no name is too long
+                if path is not None and is_file(path):
                     files[path].append(row)
     alike: dict[tuple[str, bytes], list[Path]] = defaultdict(list)
     for path in files:

@@ -228,7 +228,7 @@ class _Search:
         """Of several image files named one by one, the samples that each of them makes."""
         from encephalon.tables.reading import is_table
 
-        files = [one for one in paths if not (os.path.isdir(one) or is_table(one))]  # noqa: PTH112
+        files = [one for one in paths if not (is_folder(one) or is_table(one))]
         places = {one.absolute(): one for one in reversed(files)}
         if len(places) < 2:
             return {}

@@ -109,7 +109,7 @@ class Loop:
         freeze_statistics: bool = True,
     ) -> None:
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
-        self.report = report if report and fabric.is_global_zero else _tell_nobody
+        self.report = report if report and fabric.is_global_zero else lambda *_: None
         freeze(network, settings.freeze, settings.unfreeze)
         self.still = frozen_norms(network) if freeze_statistics else []
         self.total_steps = settings.epochs * settings.steps_per_epoch
@@ -348,10 +348,6 @@ class _Ahead:
     def close(self) -> None:
         """Drop what has not begun."""
         self.pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _tell_nobody(progress: Progress, losses: Mapping[str, float]) -> None:
-    del progress, losses
 
 
 def _leave_to_first(fabric: lightning.Fabric) -> None:
