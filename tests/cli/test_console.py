@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-import time
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +218,11 @@ def test_a_name_in_brackets_is_no_markup_of_the_bar(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(console, "PATIENCE", 0.0)
     with Console().progress(2, "[/model]") as advance:
         advance(1, 2, "[/red] x\x1b[2J")
-        time.sleep(0.5)
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join()  # which shows the bar
         advance(2, 2, "[bold]")
+    assert "[/model]" in terminal.getvalue()
+    assert "[bold]" in terminal.getvalue()
     assert "Error" not in terminal.getvalue()
     assert "\x1b[2J" not in terminal.getvalue()
