@@ -96,11 +96,10 @@ def require_extra(module: str, extra: str, purpose: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(module.partition(".")[0]) is None:
-        message = (
+        raise MissingExtraError(
             f"{purpose} needs the package {module!r}, which is not installed: "
             f"run  pip install 'encephalon[{extra}]'."
         )
-        raise MissingExtraError(message)
 
 
 def listed(items: Iterable[object], most: int = 5, between: str = ", ") -> str:

@@ -79,11 +79,10 @@ class Model:
         first = next(iter(roles), "image")
         given = inputs if image is None else {first: image, **inputs}
         if not given or set(given) - {*roles, *covariates}:
-            message = (
+            raise UsageError(
                 f"The model {self.name!r} takes {', '.join([*roles, *covariates])}, and got "
                 f"{', '.join(given) or 'nothing'}."
             )
-            raise UsageError(message)
         row = {name: value for name, value in given.items() if name not in roles}
         places = {name: value for name, value in given.items() if name in roles}
         return self.predictor.predict(self.predictor.read(Sample("sample", places, row)))
@@ -231,11 +230,10 @@ def _samples(
         raise UsageError("There is nothing to predict on: give files, folders or a table.")
     strange = next((one for one in inputs if not isinstance(one, str | os.PathLike)), None)
     if strange is not None:
-        message = (
+        raise UsageError(
             f"A batch takes paths, and got {type(strange).__name__}: give it to the loaded model's "
             "predict."
         )
-        raise UsageError(message)
     samples = collect_samples(
         inputs,
         columns,
@@ -248,9 +246,8 @@ def _samples(
     )
     chosen = suffixes or participants or sessions
     if chosen and not any(sample.bids for sample in samples):
-        message = (
+        raise UsageError(
             f"{', '.join(chosen)} would choose images of a BIDS dataset, but none of the inputs is "
             "one: drop the choice, or give the dataset."
         )
-        raise UsageError(message)
     return samples

@@ -84,8 +84,7 @@ def time_prediction(model: str, scan: Path, mask: Path, options: list[str]) -> T
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
     if process.returncode != 0:
-        message = f"The prediction failed, so there is nothing to time: {words.strip()}"
-        raise RunError(message)
+        raise RunError(f"The prediction failed, so there is nothing to time: {words.strip()}")
     # Linux counts kibibytes, macOS bytes.
     unit = 1024**2 if sys.platform == "darwin" else 1024
     return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)

@@ -27,8 +27,7 @@ def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not (key.strip() and equals):
-            message = f"{flag} takes KEY=VALUE, and got {pair!r}."
-            raise UsageError(message)
+            raise UsageError(f"{flag} takes KEY=VALUE, and got {pair!r}.")
         found[key.strip()] = value.strip()
     return found
 
@@ -41,8 +40,9 @@ def values(pairs: list[str] | None) -> dict[str, Any]:
     found = {key.replace("-", "_"): parse_value(text) for key, text in texts.items()}
     for name in found:
         if name in _OWN:
-            message = f"--option takes what the model's study knows, and {name!r} is none of it."
-            raise UsageError(message)
+            raise UsageError(
+                f"--option takes what the model's study knows, and {name!r} is none of it."
+            )
     return found
 
 
@@ -61,8 +61,9 @@ def asked(pairs: list[str] | None, **options: Any) -> dict[str, Any]:
     flags, more = given(**options), values(pairs)
     twice = flags.keys() & more.keys()
     if twice:
-        message = f"{min(twice)!r} is given twice, by its own flag and by --option: drop one."
-        raise UsageError(message)
+        raise UsageError(
+            f"{min(twice)!r} is given twice, by its own flag and by --option: drop one."
+        )
     return flags | more
 
 

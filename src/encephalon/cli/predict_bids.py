@@ -75,11 +75,9 @@ def predict_bids(
     from encephalon.io.bids import is_bids
 
     if level != LEVEL:
-        message = f"The analysis level must be {LEVEL!r}, and got {level!r}."
-        raise UsageError(message)
+        raise UsageError(f"The analysis level must be {LEVEL!r}, and got {level!r}.")
     if bids_dir.is_dir() and not is_bids(bids_dir):
-        message = f"{bids_dir} is no BIDS dataset: it has no dataset_description.json."
-        raise UsageError(message)
+        raise UsageError(f"{bids_dir} is no BIDS dataset: it has no dataset_description.json.")
     options = flags.asked(more, **asked)
     selection = flags.selection(suffix, participant_label, session_label)
     run(

@@ -190,8 +190,7 @@ def _numbers(words: str | None, flag: str) -> tuple[float, ...] | None:
     try:
         return tuple(float(word) for word in found)
     except ValueError:
-        message = f"{flag} takes numbers between commas, and got {words!r}."
-        raise UsageError(message) from None
+        raise UsageError(f"{flag} takes numbers between commas, and got {words!r}.") from None
 
 
 def _wish(

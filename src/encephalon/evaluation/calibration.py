@@ -56,11 +56,10 @@ class Calibration:
         """
         raw = np.asarray(logits, dtype=np.float64)
         if raw.ndim != 2 or raw.shape[1] != len(self.bias):
-            message = (
+            raise ModelError(
                 f"The calibration is of {len(self.bias)} classes, but the logits have the shape "
                 f"{raw.shape}: calibration and network belong to different models."
             )
-            raise ModelError(message)
         return np.exp(_log_softmax(raw / self.temperature + np.asarray(self.bias)))
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,11 +75,10 @@ class Calibration:
             read = cls(0.0, ())
         finite = bool(np.isfinite([read.temperature, *read.bias]).all())
         if not (finite and read.temperature > 0 and read.bias):
-            message = (
+            raise ModelError(
                 "A calibration needs a temperature above 0 and a finite bias for each class, but "
                 f"the model says {dict(values)}."
             )
-            raise ModelError(message)
         return read
 
 
@@ -113,8 +111,9 @@ def fit_calibration(
     raw, known = np.asarray(logits, dtype=np.float64), np.asarray(truth, dtype=np.int64)
     count = raw.shape[1]
     if groups is not None and len(groups) != known.size:
-        message = f"There are {len(groups)} groups for {known.size} samples: give one per sample."
-        raise UsageError(message)
+        raise UsageError(
+            f"There are {len(groups)} groups for {known.size} samples: give one per sample."
+        )
     present = np.bincount(known, minlength=count) > 0
     if known.size < _FEWEST or present.sum() < 2 or not np.isfinite(raw).all():
         return Calibration.identity(count)
@@ -200,11 +199,10 @@ def _log_softmax(logits: Values) -> Values:
 def _pairs(probabilities: ArrayLike, hits: ArrayLike) -> tuple[Values, NDArray[np.bool_]]:
     said, came = np.asarray(probabilities, dtype=np.float64), np.asarray(hits, dtype=bool)
     if said.shape != came.shape or said.ndim != 1:
-        message = (
+        raise UsageError(
             "Calibration needs one probability for each sample, but the shapes are "
             f"{said.shape} and {came.shape}."
         )
-        raise UsageError(message)
     return said, came
 
 

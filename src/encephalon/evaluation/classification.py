@@ -239,18 +239,18 @@ def _table(probabilities: ArrayLike) -> Values:
 def _numbers(classes: ArrayLike, count: int) -> Classes:
     numbers = np.asarray(classes).astype(np.int64)
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < count:
-        message = (
+        raise UsageError(
             f"Classes are numbered 0 to {count - 1}, but these reach from {numbers.min()} to "
             f"{numbers.max()}: leave out the samples without a class first."
         )
-        raise UsageError(message)
     return numbers
 
 
 def _check_lengths(first: tuple[int, ...], second: tuple[int, ...]) -> None:
     if first != second or len(first) != 1:
-        message = f"There must be one answer for each sample, but the shapes are {first}, {second}."
-        raise UsageError(message)
+        raise UsageError(
+            f"There must be one answer for each sample, but the shapes are {first}, {second}."
+        )
 
 
 def _divide(above: float, below: float) -> float:

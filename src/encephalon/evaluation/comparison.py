@@ -98,14 +98,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != two.shape or one.ndim != 1 or not one.size:
-        message = (
+        raise UsageError(
             "A paired comparison needs two scores for each sample, "
             f"but got lists of the shapes {one.shape} and {two.shape}."
         )
-        raise UsageError(message)
     if not bool(np.isfinite(one).all() and np.isfinite(two).all()):
-        message = "A paired comparison needs finite scores: leave out or fill in the others first."
-        raise UsageError(message)
+        raise UsageError(
+            "A paired comparison needs finite scores: leave out or fill in the others first."
+        )
     return one - two
 
 
@@ -115,8 +115,9 @@ def _by_group(
     if groups is None:
         return differences
     if len(groups) != differences.size:
-        message = f"There are {len(groups)} groups for {differences.size} pairs: give one per pair."
-        raise UsageError(message)
+        raise UsageError(
+            f"There are {len(groups)} groups for {differences.size} pairs: give one per pair."
+        )
     members: dict[Any, list[float]] = {}
     for group, difference in zip(groups, differences, strict=True):
         members.setdefault(group, []).append(float(difference))

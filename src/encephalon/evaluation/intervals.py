@@ -89,8 +89,9 @@ def proportion(
     """
     check_level(level)
     if not 0 <= successes <= total:
-        message = f"A proportion needs 0 <= successes <= total, but got {successes} of {total}."
-        raise UsageError(message)
+        raise UsageError(
+            f"A proportion needs 0 <= successes <= total, but got {successes} of {total}."
+        )
     if total == 0:
         return Interval(nan, nan, nan, level, 0, "none")
     from scipy.stats import binomtest
@@ -135,8 +136,9 @@ def _columns(columns: ArrayLike | tuple[ArrayLike, ...]) -> list[NDArray[Any]]:
     arrays = arrays or [np.asarray(columns)]
     lengths = [array.shape[0] if array.ndim else -1 for array in arrays]
     if len(set(lengths)) != 1 or lengths[0] < 0:
-        message = f"Columns drawn together need one entry per sample each, but have {lengths}."
-        raise UsageError(message)
+        raise UsageError(
+            f"Columns drawn together need one entry per sample each, but have {lengths}."
+        )
     return arrays
 
 
@@ -145,8 +147,7 @@ def units_of(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]
     if groups is None:
         return [np.array([index]) for index in range(size)]
     if len(groups) != size:
-        message = f"There are {len(groups)} groups for {size} samples: give one per sample."
-        raise UsageError(message)
+        raise UsageError(f"There are {len(groups)} groups for {size} samples: give one per sample.")
     members: dict[Any, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
@@ -156,5 +157,6 @@ def units_of(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]
 def check_level(level: float) -> None:
     """Raise UsageError unless the level lies between 0 and 1."""
     if not 0.0 < level < 1.0:
-        message = f"An interval's level must lie between 0 and 1, such as 0.95, but it is {level}."
-        raise UsageError(message)
+        raise UsageError(
+            f"An interval's level must lie between 0 and 1, such as 0.95, but it is {level}."
+        )

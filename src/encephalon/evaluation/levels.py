@@ -45,11 +45,10 @@ def aggregate(probabilities: ArrayLike, truth: ArrayLike, units: Sequence[str]) 
     """
     table, known = np.asarray(probabilities, dtype=np.float64), np.asarray(truth, dtype=np.int64)
     if not len(table) == len(known) == len(units):
-        message = (
+        raise UsageError(
             "There must be one row of probabilities, one class and one unit for each sample, but "
             f"there are {len(table)}, {len(known)} and {len(units)}."
         )
-        raise UsageError(message)
     places: dict[str, int] = {}
     owner = np.array([places.setdefault(unit, len(places)) for unit in units], dtype=np.int64)
     n = np.bincount(owner, minlength=len(places))
@@ -69,8 +68,7 @@ def _check_truth(
 ) -> None:
     mixed = np.flatnonzero(known != known[first][owner])
     if mixed.size:
-        message = (
+        raise TableError(
             f"{units[mixed[0]]!r} holds samples of more than one class, so it has no class of its "
             "own: score it by sample, or name another column."
         )
-        raise TableError(message)

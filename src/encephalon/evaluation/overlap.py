@@ -115,8 +115,7 @@ def _label_overlap(counts: NDArray[np.int64], index: int | None, size: int) -> O
 def _as_labels(image: NDArray[Any]) -> NDArray[Any]:
     flat = np.asarray(image).ravel()
     if flat.dtype.kind not in "biu":
-        message = f"A label image must hold integers, but this one holds {flat.dtype}."
-        raise ContentError(message)
+        raise ContentError(f"A label image must hold integers, but this one holds {flat.dtype}.")
     return flat
 
 
@@ -129,8 +128,7 @@ def as_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
     if array.dtype.kind == "b":
         return array
     if array.dtype.kind == "f" and not bool(np.isfinite(array).all()):
-        message = "A mask must hold finite numbers, but this one holds NaN or infinity."
-        raise ContentError(message)
+        raise ContentError("A mask must hold finite numbers, but this one holds NaN or infinity.")
     return np.asarray(array != 0)
 
 
@@ -138,11 +136,9 @@ def same_shape(predicted: NDArray[Any], reference: NDArray[Any]) -> None:
     """Raise GeometryError unless both arrays have one shape and at least one element."""
     first, second = np.shape(predicted), np.shape(reference)
     if first != second:
-        message = (
+        raise GeometryError(
             f"The prediction has the shape {first} and the reference {second}: "
             "compare both on the same grid."
         )
-        raise GeometryError(message)
     if not np.size(predicted):
-        message = f"There is nothing to compare in images of the shape {first}."
-        raise GeometryError(message)
+        raise GeometryError(f"There is nothing to compare in images of the shape {first}.")

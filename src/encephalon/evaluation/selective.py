@@ -49,11 +49,10 @@ def coverage_risk(
     """
     sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=bool)
     if sure.shape != right.shape or sure.ndim != 1:
-        message = (
+        raise UsageError(
             "A coverage-risk curve needs one confidence for each answer, but the shapes are "
             f"{sure.shape} and {right.shape}."
         )
-        raise UsageError(message)
     thresholds, place, counts = np.unique(-sure, return_inverse=True, return_counts=True)
     wrong = np.cumsum(np.bincount(place, weights=~right, minlength=thresholds.size))
     kept = np.cumsum(counts)

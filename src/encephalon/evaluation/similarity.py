@@ -236,8 +236,7 @@ def _box(inside: Mask, margin: int) -> tuple[slice, ...]:
 def _check(reference: Volume, image: Volume, mask: Mask | None) -> None:
     same_shape(image, reference)
     if mask is not None and np.shape(mask) != np.shape(reference):
-        message = (
+        raise GeometryError(
             f"The mask has the shape {np.shape(mask)} and the images {np.shape(reference)}: give "
             "a mask on their grid."
         )
-        raise GeometryError(message)

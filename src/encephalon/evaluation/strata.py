@@ -45,8 +45,7 @@ def strata(rows: Sequence[Row], *columns: str) -> list[Stratum]:
     for name in columns:
         if not any(name in row for row in rows):
             known = ", ".join(sorted({key for row in rows for key in row})) or "none"
-            message = f"There is no column {name!r} to stratify by; the table has: {known}."
-            raise TableError(message)
+            raise TableError(f"There is no column {name!r} to stratify by; the table has: {known}.")
     parts: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         key = tuple(_text(row.get(name)) for name in columns)
@@ -62,8 +61,9 @@ def cut(rows: Sequence[Row], column: str, edges: Sequence[float], name: str) -> 
     and `>= 65`. Raises UsageError unless the edges grow and are not empty.
     """
     if not edges or any(low >= high for low, high in pairwise(edges)):
-        message = f"The edges of strata must be growing numbers, but they are {list(edges)}."
-        raise UsageError(message)
+        raise UsageError(
+            f"The edges of strata must be growing numbers, but they are {list(edges)}."
+        )
     return [{**row, name: _part(row.get(column), edges)} for row in rows]
 
 

@@ -29,11 +29,10 @@ def structural_means(
 ) -> list[float]:
     """The mean structural similarity in each mask, NaN for an empty one."""
     if min(reference.shape) < WINDOW:
-        message = (
+        raise GeometryError(
             f"Structural similarity compares cubes of {WINDOW} voxels, but the shape is "
             f"{reference.shape}: give larger images."
         )
-        raise GeometryError(message)
     sums, counts = np.zeros(len(masks)), np.zeros(len(masks), np.int64)
     for inside, alike in _similarity_slabs(reference, image, data_range):
         for place, mask in enumerate(masks):

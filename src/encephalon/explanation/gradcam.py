@@ -62,8 +62,9 @@ def find_layer(network: nn.Module, layer: str) -> nn.Module:
     if layer in modules:
         return modules[layer]
     near = get_close_matches(layer, modules, n=3, cutoff=0.0)
-    message = f"The network has no layer {layer!r}: the nearest are {', '.join(near) or 'none'}."
-    raise UsageError(message)
+    raise UsageError(
+        f"The network has no layer {layer!r}: the nearest are {', '.join(near) or 'none'}."
+    )
 
 
 @contextmanager
@@ -104,10 +105,9 @@ def _channels(seen: Sequence[Any], layer: str) -> Tensor:
     if isinstance(output, Tensor) and output.ndim > 2:
         return output
     kind = f"of the shape {tuple(output.shape)}" if isinstance(output, Tensor) else "no tensor"
-    message = (
+    raise UsageError(
         f"The output of the layer {layer!r} is {kind}: choose one with a map for each channel."
     )
-    raise UsageError(message)
 
 
 def _targets(logits: Tensor, target: Target) -> Tensor:
@@ -117,8 +117,9 @@ def _targets(logits: Tensor, target: Target) -> Tensor:
     count, classes = logits.shape
     chosen = torch.as_tensor(target, device=logits.device).long().expand(count)
     if bool(((chosen < 0) | (chosen >= classes)).any()):
-        message = f"The network has {classes} classes, from 0, and {target} is none of them."
-        raise UsageError(message)
+        raise UsageError(
+            f"The network has {classes} classes, from 0, and {target} is none of them."
+        )
     return chosen
 
 
@@ -127,6 +128,7 @@ def _gradient(score: Tensor, channels: Tensor, layer: str) -> Tensor:
     if score.requires_grad:
         found = torch.autograd.grad(score, (channels,), allow_unused=True)
     if found[0] is None:
-        message = f"The logits do not depend on the layer {layer!r}: choose one on the way to them."
-        raise UsageError(message)
+        raise UsageError(
+            f"The logits do not depend on the layer {layer!r}: choose one on the way to them."
+        )
     return found[0]

@@ -40,8 +40,7 @@ class Affine:
         """Take a read-only copy; raise GeometryError unless the shape is (4, 4)."""
         matrix = np.array(self.matrix, dtype=np.float64)
         if matrix.shape != (4, 4):
-            message = f"an affine must be 4 x 4, but its shape is {matrix.shape}."
-            raise GeometryError(message)
+            raise GeometryError(f"an affine must be 4 x 4, but its shape is {matrix.shape}.")
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)
 
@@ -130,8 +129,7 @@ class Grid:
         """Raise GeometryError unless there are three positive sizes."""
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or min(shape) < 1:
-            message = f"a grid needs three positive sizes, but its shape is {shape}."
-            raise GeometryError(message)
+            raise GeometryError(f"a grid needs three positive sizes, but its shape is {shape}.")
         object.__setattr__(self, "shape", shape)
 
     @property
@@ -176,18 +174,19 @@ def checked(matrix: Any, source: object = "array") -> tuple[Affine, list[str]]:
     spacing = np.asarray(affine.spacing)
     if spacing.min() < SMALLEST_SPACING:
         text = " x ".join(f"{s:g}" for s in spacing)
-        message = f"{source}: the voxel size must be positive, but it is {text} mm; fix the header."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"{source}: the voxel size must be positive, but it is {text} mm; fix the header."
+        )
     if spacing.max() > LARGEST_SPACING:
         text = " x ".join(f"{s:g}" for s in spacing)
-        message = f"{source}: a voxel of {text} mm is too large to be true; fix the units."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"{source}: a voxel of {text} mm is too large to be true; fix the units."
+        )
     if abs(np.linalg.det(affine.direction)) < SMALLEST_DETERMINANT:
-        message = (
+        raise GeometryError(
             f"{source}: the affine is singular (two voxel axes point the same way), so no voxel "
             "has a place in the world; fix the header's sform or qform."
         )
-        raise GeometryError(message)
     return affine, _sheared_warning(affine, source)
 
 
@@ -195,8 +194,9 @@ def _finite(matrix: Any, source: object) -> Matrix:
     values = np.asarray(matrix, dtype=np.float64)
     if values.shape != (4, 4) or not np.isfinite(values).all():
         found = "not finite" if values.shape == (4, 4) else f"of shape {values.shape}"
-        message = f"{source}: the affine must be 4 x 4 finite numbers, but it is {found}."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"{source}: the affine must be 4 x 4 finite numbers, but it is {found}."
+        )
     values = values.copy()
     values[3] = (0.0, 0.0, 0.0, 1.0)
     return values

@@ -33,11 +33,10 @@ def reorient_like(data: Data, affine: Affine, target: Affine) -> tuple[Data, Aff
 def _frame(codes: str) -> NDArray[np.float64]:
     axes = [_AXES.get(letter, (-1, 0)) for letter in codes.upper()]
     if sorted(axis for axis, _ in axes) != [0, 1, 2]:
-        message = (
+        raise GeometryError(
             f"orientation codes must name each of R/L, A/P and S/I once, for example 'RAS', "
             f"but they are {codes!r}."
         )
-        raise GeometryError(message)
     frame = np.zeros((3, 3))
     for column, (axis, sign) in enumerate(axes):
         frame[axis, column] = sign
@@ -46,8 +45,9 @@ def _frame(codes: str) -> NDArray[np.float64]:
 
 def _follow(data: Data, affine: Affine, frame: NDArray[np.float64]) -> tuple[Data, Affine]:
     if data.ndim < 3:
-        message = f"an array to orient needs 3 voxel axes, but its shape is {data.shape}."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"an array to orient needs 3 voxel axes, but its shape is {data.shape}."
+        )
     rows, signs = nearest_axes(frame.T @ affine.direction)
     # rows[c] is the output axis that input axis c becomes; the transpose wants the inverse.
     order = [rows.index(axis) for axis in range(3)]

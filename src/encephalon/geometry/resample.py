@@ -48,8 +48,7 @@ def resample(
     of the result touches. Shrinking does not blur first; `resample_aligned` does.
     """
     if order not in (0, 1, 3):
-        message = f"the order of interpolation must be 0, 1 or 3, but it is {order}."
-        raise GeometryError(message)
+        raise GeometryError(f"the order of interpolation must be 0, 1 or 3, but it is {order}.")
     _need_volume(data)
     if order < 3 and is_aligned(source, target.affine):
         fast = _nearest_aligned if order == 0 else _linear_aligned
@@ -93,17 +92,17 @@ def resample_aligned(
 
 def _need_volume(data: Data) -> None:
     if data.ndim != 3 or data.size == 0:
-        message = f"resampling needs a volume of three axes, but the shape is {data.shape}."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"resampling needs a volume of three axes, but the shape is {data.shape}."
+        )
 
 
 def _parallel_view(data: Data, source: Affine, target: Grid) -> tuple[Data, Affine]:
     if not is_aligned(source, target.affine):
-        message = (
+        raise GeometryError(
             f"fast resampling needs parallel voxel axes, but the source is {source.codes} and the "
             f"target {target.affine.codes}, turned against each other; use resample instead."
         )
-        raise GeometryError(message)
     return reorient_like(data, source, target.affine)
 
 

@@ -25,8 +25,7 @@ def check_device(name: str) -> str:
     """Return `name` in lower case; raise UsageError unless it is auto, cpu, cuda, cuda:N or mps."""
     lower = name.strip().lower()
     if not _PATTERN.fullmatch(lower):
-        message = f"Unknown device {name!r}: expected one of {', '.join(DEVICES)}."
-        raise UsageError(message)
+        raise UsageError(f"Unknown device {name!r}: expected one of {', '.join(DEVICES)}.")
     return lower
 
 
@@ -60,8 +59,7 @@ def resolve_threads(threads: int | None = None) -> int:
     """
     if threads is not None:
         if threads < 1:
-            message = f"The number of threads must be 1 or more, but it is {threads}."
-            raise UsageError(message)
+            raise UsageError(f"The number of threads must be 1 or more, but it is {threads}.")
         return threads
     available = _available_cores()
     for variable in _THREAD_VARIABLES:

@@ -184,14 +184,14 @@ def _single_file(
     path: Path, samples: Sequence[Sample], kinds: Mapping[str, OutputKind]
 ) -> OutputLayout:
     if len(samples) != 1:
-        message = (
+        raise UsageError(
             f"The output {path} is one file, but there are {len(samples)} inputs: "
             "give a folder with -o."
         )
-        raise UsageError(message)
     if not kinds:
-        message = f"The output {path} is an image, but this model writes none: give a folder."
-        raise UsageError(message)
+        raise UsageError(
+            f"The output {path} is an image, but this model writes none: give a folder."
+        )
     return OutputLayout(path.parent, file=path)
 
 

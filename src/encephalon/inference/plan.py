@@ -95,8 +95,7 @@ def per_axis(value: int | Sequence[int], count: int, name: str) -> tuple[int, ..
     """Return `value` once for each of `count` axes; raise UsageError for another number of them."""
     values = (value,) * count if isinstance(value, int) else tuple(value)
     if len(values) != count:
-        message = f"{name} must be one number or {count}, one per axis, but it is {value}."
-        raise UsageError(message)
+        raise UsageError(f"{name} must be one number or {count}, one per axis, but it is {value}.")
     return values
 
 
@@ -117,16 +116,13 @@ def _plan_axis(size: int, tile: int, halo: int, multiple: int) -> Axis:
 
 def _check(size: int, tile: int, halo: int, multiple: int) -> None:
     if size < 1 or multiple < 1:
-        message = f"An axis to tile needs at least one voxel, but it has {size}."
-        raise UsageError(message)
+        raise UsageError(f"An axis to tile needs at least one voxel, but it has {size}.")
     if tile < multiple or tile % multiple:
-        message = f"The tile must be a multiple of {multiple} voxels, but it is {tile}."
-        raise UsageError(message)
+        raise UsageError(f"The tile must be a multiple of {multiple} voxels, but it is {tile}.")
     # Rounding a start down to the grid may cost up to multiple - 1 voxels of each step.
     largest = (tile - multiple) // 2
     if not 0 <= halo <= largest:
-        message = (
+        raise UsageError(
             f"The halo of a tile of {tile} voxels must be 0 to {largest}, but it is {halo}: "
             "take a larger tile."
         )
-        raise UsageError(message)

@@ -76,22 +76,21 @@ def open_runtime(
         except Exception as error:  # noqa: BLE001  each runtime has exceptions of its own
             refusals.append(f"{name}: {_first_line(error)}")
             logger.warning("%s cannot open %s (%s).", name, path, _first_line(error))
-    message = f"{path}: no runtime can open the graph ({'; '.join(refusals)}): get the model again."
-    raise ModelError(message)
+    raise ModelError(
+        f"{path}: no runtime can open the graph ({'; '.join(refusals)}): get the model again."
+    )
 
 
 def _runtimes(prefer: Sequence[str]) -> list[str]:
     unknown = [name for name in prefer if name not in _OPENERS]
     if unknown:
-        message = f"Unknown runtime {unknown[0]!r}: expected {' or '.join(_OPENERS)}."
-        raise UsageError(message)
+        raise UsageError(f"Unknown runtime {unknown[0]!r}: expected {' or '.join(_OPENERS)}.")
     installed = [name for name in prefer if find_spec(name) is not None]
     if not installed:
-        message = (
+        raise MissingExtraError(
             f"Running a graph needs {' or '.join(prefer)}, but none is installed: "
             "run  pip install onnxruntime."
         )
-        raise MissingExtraError(message)
     return installed
 
 
@@ -189,11 +188,10 @@ def _by_name(graph: Path, names: Sequence[str], given: Inputs) -> dict[str, Floa
     arrays = given if isinstance(given, Mapping) else {names[0]: given}
     missing = [name for name in names if name not in arrays]
     if missing:
-        message = (
+        raise ModelError(
             f"{graph}: the graph takes the inputs {', '.join(names)}, but {', '.join(missing)} "
             "did not come: give all of them."
         )
-        raise ModelError(message)
     return {name: np.ascontiguousarray(arrays[name]) for name in names}
 
 
@@ -203,11 +201,10 @@ def _refusals(graph: Path, arrays: Mapping[str, Float]) -> Iterator[None]:
         yield
     except Exception as error:
         came = ", ".join(f"{array.shape} and type {array.dtype}" for array in arrays.values())
-        message = (
+        raise ModelError(
             f"{graph}: the graph failed on an input of shape {came} "
             f"({_first_line(error)}): give it the shape that the model card names."
-        )
-        raise ModelError(message) from error
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -69,8 +69,9 @@ def run_tiled(
     ModelError when the network's answer has not the tile's shape.
     """
     if finish is not None and blend != "crop":
-        message = f"finish needs blend='crop', because {blend!r} averages before it can decide."
-        raise UsageError(message)
+        raise UsageError(
+            f"finish needs blend='crop', because {blend!r} averages before it can decide."
+        )
     shape = tuple(volume.shape[1:])
     axes = plan_axes(shape, tile, halo, multiple)
     tiles = plan_tiles(shape, tile, halo, multiple)
@@ -103,8 +104,7 @@ class _Cropped:
 
     def result(self) -> Data:
         if self._out is None:
-            message = "No tile was predicted."
-            raise ModelError(message)
+            raise ModelError("No tile was predicted.")
         return self._out
 
     def _ready(self, channels: int, kind: np.dtype[Any]) -> Data:
@@ -112,8 +112,9 @@ class _Cropped:
         if self._out is None:
             self._out = np.zeros(wanted, kind)
         if self._out.shape != wanted:
-            message = f"out must have the shape {wanted} of the result, not {self._out.shape}."
-            raise UsageError(message)
+            raise UsageError(
+                f"out must have the shape {wanted} of the result, not {self._out.shape}."
+            )
         return self._out
 
 
@@ -187,9 +188,8 @@ def _predicted(predict: Callable[[Float], Data], batch: Float, first: Tile) -> D
         raise
     answered, asked = (len(result), *result.shape[2:]), (len(batch), *batch.shape[2:])
     if result.ndim != batch.ndim or answered != asked:
-        message = (
+        raise ModelError(
             f"The network must answer {batch.shape} with (batch, channels) and the same sides, "
             f"but it gave {result.shape}."
         )
-        raise ModelError(message)
     return result

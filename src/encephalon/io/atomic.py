@@ -39,8 +39,9 @@ _REASONS = {
 def refuse_existing(path: str | Path, overwrite: bool = False) -> None:
     """Raise OutputExistsError when `path` exists, unless `overwrite`."""
     if not overwrite and os.path.lexists(path):
-        message = f"{path} exists already; allow overwriting (--overwrite) or choose another name."
-        raise OutputExistsError(message)
+        raise OutputExistsError(
+            f"{path} exists already; allow overwriting (--overwrite) or choose another name."
+        )
 
 
 @contextmanager
@@ -57,8 +58,7 @@ def explained(path: str | Path) -> Iterator[None]:
         if _concerns_other(error, Path(path)):
             raise
         reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}")
-        message = f"{path} could not be written: {reason}."
-        raise OutputError(message) from error
+        raise OutputError(f"{path} could not be written: {reason}.") from error
 
 
 @contextmanager
@@ -241,10 +241,9 @@ def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 since = f" since over {timeout:g} s" if timeout else ""
-                message = (
+                raise OutputError(
                     f"{lock} is held by another process{since}; wait for it to finish or stop it."
-                )
-                raise OutputError(message) from None
+                ) from None
             time.sleep(0.05)
         except OSError as error:
             _log.warning(

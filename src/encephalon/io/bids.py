@@ -117,19 +117,19 @@ def index_bids(
     """
     folder = Path(folder)
     if not is_folder(folder):
-        message = f"{folder}: there is no such folder; check the path of the BIDS dataset."
-        raise MissingFileError(message)
+        raise MissingFileError(
+            f"{folder}: there is no such folder; check the path of the BIDS dataset."
+        )
     suffixes = suffixes or _SUFFIXES[datatype]
     found = [file for file in _named(folder, datatype) if file.suffix in suffixes]
     found = _only(found, "sub", subjects, folder, datatype)
     found = _only(found, "ses", sessions, folder, datatype)
     if not found:
         name = f"sub-*_{{{','.join(suffixes)}}}{_EXTENSIONS[datatype][0]}"
-        message = (
+        raise MissingFileError(
             f"{folder}: no image named {name} was found in sub-*/{datatype}; "
             f"{_misnamed_words(folder, datatype)}check the dataset or ask for other suffixes."
         )
-        raise MissingFileError(message)
     return sorted(found, key=lambda file: file.path)
 
 
@@ -234,12 +234,11 @@ def _only(
     known = {file.entities.get(key) for file in files}
     missing = [label for label in wanted if label not in known]
     if missing:
-        message = (
+        raise MissingFileError(
             f"{folder}: {key}-{missing[0]} was asked for, but the dataset has no image of it; "
             f"{_misnamed_words(folder, datatype)}it "
             f"has {', '.join(sorted(f'{key}-{label}' for label in known if label)) or 'none'}."
         )
-        raise MissingFileError(message)
     return [file for file in files if file.entities.get(key) in wanted]
 
 

@@ -22,8 +22,9 @@ def volume_shape(shape: tuple[int, ...], source: object) -> tuple[int, int, int]
     """
     sizes = tuple(int(n) for n in shape)
     if not sizes or min(sizes) < 1:
-        message = f"{source}: expected a 3-D volume, but the shape {sizes} holds no voxels."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"{source}: expected a 3-D volume, but the shape {sizes} holds no voxels."
+        )
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes = sizes[:-1]
     if len(sizes) > 3 and sizes[0] == 1:
@@ -33,17 +34,15 @@ def volume_shape(shape: tuple[int, ...], source: object) -> tuple[int, int, int]
         )
     if len(sizes) > 3:
         count = math.prod(sizes[3:])
-        message = (
+        raise ContentError(
             f"{source}: expected one 3-D volume, but the shape is {sizes}, {count} volumes in one "
             "file; save the one that you want as a file of its own."
         )
-        raise ContentError(message)
     if len(sizes) < 3 or min(sizes) == 1:
-        message = (
+        raise GeometryError(
             f"{source}: expected a 3-D volume, but the shape is {sizes}, a single slice; give a "
             "volume of at least two voxels along each axis."
         )
-        raise GeometryError(message)
     return sizes[0], sizes[1], sizes[2]
 
 
@@ -61,11 +60,10 @@ def plain_numbers(data: Data, source: object, *, ours: bool = False) -> Data:
         return _native_order(data, ours)
     if kind.kind == "f":
         return _single(_native_order(data, ours))
-    message = (
+    raise ContentError(
         f"{source}: expected one real number a voxel, but the voxels are of type {kind}; convert "
         "colours or complex values to a single grey value."
     )
-    raise ContentError(message)
 
 
 def _native_order(data: Data, ours: bool) -> Data:
@@ -99,8 +97,9 @@ def refuse_useless(data: Data, source: object) -> None:
         raise ContentError(_not_finite(data, source))
     if low == high:
         what = "0: the image is empty" if low == 0 else f"{low:g}: the image is constant"
-        message = f"{source}: every voxel is {what}, so there is nothing to see; check the file."
-        raise ContentError(message)
+        raise ContentError(
+            f"{source}: every voxel is {what}, so there is nothing to see; check the file."
+        )
 
 
 def _not_finite(data: Data, source: object) -> str:

@@ -157,16 +157,16 @@ def _need_content(path: Path, status: os.stat_result, largest: int | None, expec
 def _refuse_stand_in(path: Path, start: bytes) -> None:
     what = stand_in(start)
     if what is not None:
-        message = f"{path}: expected an image, but this is {what}."
-        raise UnreadableFileError(message)
+        raise UnreadableFileError(f"{path}: expected an image, but this is {what}.")
 
 
 def _refuse_text(path: Path, start: bytes) -> None:
     # Every binary header read here holds NUL or control bytes in its first 256.
     if all(byte in b"\t\n\r\f" or byte >= 32 for byte in start):
         shown = start[:40].decode("utf-8", "replace").split("\n")[0].strip()
-        message = f"{path}: expected an image, but this is text that begins with {shown!r}."
-        raise UnreadableFileError(message)
+        raise UnreadableFileError(
+            f"{path}: expected an image, but this is text that begins with {shown!r}."
+        )
 
 
 def _gathered(
@@ -231,19 +231,17 @@ def _size_hint(stream: BufferedReader) -> int:
 
 
 def _truncated(path: Path, packed: int) -> UnreadableFileError:
-    message = (
+    return UnreadableFileError(
         f"{path}: the file is truncated: its gzip stream has no end after {packed:,} bytes; copy "
         "or download it again."
     )
-    return UnreadableFileError(message)
 
 
 def _damaged(path: Path, error: Exception) -> UnreadableFileError:
-    message = (
+    return UnreadableFileError(
         f"{path}: the file is damaged (gzip: {error}), so its voxels cannot be trusted; copy or "
         "download it again."
     )
-    return UnreadableFileError(message)
 
 
 def write_stream(path: Path, chunks: Iterable[bytes], *, packed: bool) -> None:

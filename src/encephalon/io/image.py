@@ -144,12 +144,11 @@ def read_labels(source: Any, *, affine: Affine | None = None) -> Image:
         np.isfinite(low) and np.isfinite(high) and _all_whole(image.data)
     )
     if not whole or low < 0:
-        message = (
+        raise ContentError(
             f"{image.name}: expected labels (whole numbers from 0), but the values are "
             f"{'whole' if whole else 'not whole'} and run from {low:g} to {high:g}; give a mask "
             "or label map."
         )
-        raise ContentError(message)
     return replace(image, data=image.data.astype(np.min_scalar_type(int(high)), copy=False))
 
 
@@ -179,11 +178,10 @@ def image_writer(data: NDArray[Any], path: Path, like: Image) -> Callable[[Path]
     """
     module = _writer(path)
     if data.shape != like.shape:
-        message = (
+        raise GeometryError(
             f"{path}: expected data of shape {like.shape}, the grid of {like.name}, but it is "
             f"{data.shape}."
         )
-        raise GeometryError(message)
     plain = plain_numbers(data, path)
 
     def write(target: Path) -> None:
@@ -213,11 +211,10 @@ def _decode(source: Any, affine: Affine | None, series: str) -> Image:
     if hasattr(source, "dataobj"):
         return _from_nibabel(source)
     if not isinstance(source, str | os.PathLike):
-        message = (
+        raise ContentError(
             "expected a path, a NumPy array (I, J, K), a nibabel image or an Image, but got "
             f"{type(source).__name__}; convert it."
         )
-        raise ContentError(message)
     path = Path(os.fsdecode(source))
     module = _module(path)
     chosen = {"series": series} if module.__name__.endswith("dicom") else {}
@@ -232,8 +229,7 @@ def _from_nibabel(image: Any) -> Image:
     try:
         data = np.asanyarray(image.dataobj).reshape(shape, order="F")
     except (OSError, ValueError, EOFError) as error:
-        message = f"{name}: the voxels could not be read: {error}."
-        raise UnreadableFileError(message) from error
+        raise UnreadableFileError(f"{name}: the voxels could not be read: {error}.") from error
     source = Path(image.get_filename()) if image.get_filename() else None
     return Image(plain_numbers(data, name), affine, source, image.header, tuple(warnings))
 
@@ -257,8 +253,9 @@ def _writer(path: Path) -> Any:
     name, writes = _FORMATS.get(image_suffix(path) or "", ("", False))
     if not writes:
         known = ", ".join(suffix for suffix, (_, writes) in _FORMATS.items() if writes)
-        message = f"{path} could not be written: the name of an image must end in one of {known}."
-        raise OutputError(message)
+        raise OutputError(
+            f"{path} could not be written: the name of an image must end in one of {known}."
+        )
     return import_module(f"encephalon.io.{name}")
 
 

@@ -80,11 +80,10 @@ def _size(content: bytes, path: Path) -> int:
 
 def _parse(content: bytes | bytearray, path: Path) -> Any:
     if len(content) < _HEADER_BYTES or content[:4] != b"\0\0\0\x01":
-        message = (
+        raise UnreadableFileError(
             f"{path}: expected FreeSurfer's MGH format (version 1), but the file does not begin "
             "like it; check what the file is, or download it again."
         )
-        raise UnreadableFileError(message)
     kind = int.from_bytes(content[_KIND : _KIND + 4], "big", signed=True)
     if kind not in _READ:
         raise ContentError(
@@ -94,8 +93,9 @@ def _parse(content: bytes | bytearray, path: Path) -> Any:
     try:
         return _header_class().from_fileobj(BytesIO(bytes(content[:_HEADER_BYTES])), check=True)
     except Exception as error:  # nibabel raises several classes for a damaged header
-        message = f"{path}: the MGH header is damaged ({error}); copy or download the file again."
-        raise UnreadableFileError(message) from error
+        raise UnreadableFileError(
+            f"{path}: the MGH header is damaged ({error}); copy or download the file again."
+        ) from error
 
 
 def _header_class() -> Any:
@@ -111,5 +111,6 @@ def _fitting(data: NDArray[Any], path: Path) -> NDArray[Any]:
     for kind in _KINDS[:3]:
         if np.can_cast(smallest, kind):
             return data.astype(kind)
-    message = f"{path}: MGH cannot hold integers from {data.min()} to {data.max()}; write NIfTI."
-    raise ContentError(message)
+    raise ContentError(
+        f"{path}: MGH cannot hold integers from {data.min()} to {data.max()}; write NIfTI."
+    )

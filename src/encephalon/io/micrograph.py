@@ -157,14 +157,14 @@ def _by_content(
 def _page_chooser(path: Path, page: int | None) -> Choice:
     def choose(count: int) -> int:
         if page is None and count > 1:
-            message = (
+            raise ContentError(
                 f"{path}: expected one page, but the file holds {count}; choose one with page=1 to "
                 f"page={count} (study.page=1 in a recipe, --option page=1 to predict)."
             )
-            raise ContentError(message)
         if page is not None and not 1 <= page <= count:
-            message = f"{path}: page {page} was asked for, but the file holds {count}; choose one."
-            raise ContentError(message)
+            raise ContentError(
+                f"{path}: page {page} was asked for, but the file holds {count}; choose one."
+            )
         return (page or 1) - 1
 
     return choose
@@ -226,15 +226,15 @@ def _plain(path: Path, data: NDArray[Any]) -> NDArray[Any]:
     if data.dtype.kind == "u" and data.dtype.itemsize <= 2:
         return np.asarray(data, data.dtype.newbyteorder("="))
     if data.dtype.kind not in "iuf":
-        message = f"{path}: expected real numbers, but the pixels are {data.dtype}; convert them."
-        raise ContentError(message)
+        raise ContentError(
+            f"{path}: expected real numbers, but the pixels are {data.dtype}; convert them."
+        )
     with np.errstate(over="ignore"):  # what overflows turns infinite and is refused by its name
         plane = np.asarray(data, np.float32)
     if not (np.isfinite(plane.min()) and np.isfinite(plane.max())):
         count = plane.size - int(np.count_nonzero(np.isfinite(plane)))
-        message = (
+        raise ContentError(
             f"{path}: {count:,} of {plane.size:,} pixels are NaN or infinite, but finite numbers "
             "are needed; set them to the background, or export the picture again."
         )
-        raise ContentError(message)
     return plane

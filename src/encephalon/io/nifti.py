@@ -78,10 +78,9 @@ def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
     spacing = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
     if not (np.isfinite(spacing).all() and spacing.min() > 0):
         text = " x ".join(f"{s:g}" for s in spacing)
-        message = (
+        raise GeometryError(
             f"{source}: the voxel size must be positive, but pixdim is {text}; fix the header."
         )
-        raise GeometryError(message)
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     matrix = _matrix(header, source)
     matrix[:3] *= scale
@@ -112,8 +111,9 @@ def _matrix(header: Any, source: object) -> NDArray[np.float64]:
     try:
         return np.array(header.get_best_affine(), dtype=np.float64)
     except (ValueError, ArithmeticError, _nibabel().spatialimages.HeaderDataError) as error:
-        message = f"{source}: the affine makes no sense ({error}); fix the qform or the sform."
-        raise GeometryError(message) from error
+        raise GeometryError(
+            f"{source}: the affine makes no sense ({error}); fix the qform or the sform."
+        ) from error
 
 
 def _mirrored(header: Any) -> bool:
@@ -158,26 +158,27 @@ def _parse(content: bytes | bytearray, path: Path) -> Any:
         found = f"it begins with the bytes {bytes(content[:4]).hex(' ')}"
         if len(content) < min(_SIZES):
             found = f"there are only {len(content)} bytes in it"
-        message = (
+        raise UnreadableFileError(
             f"{path}: expected a NIfTI file, but {found}; check what the file is, or download it "
             "again."
         )
-        raise UnreadableFileError(message)
     kind = getattr(_nibabel(), _SIZES[size])
     header = kind.from_fileobj(BytesIO(bytes(content[:size])), check=False)
     magic = bytes(header["magic"].item())[:3]
     if magic not in (b"n+1", b"n+2"):
         what = "a header whose voxels are in another file" if magic[:2] == b"ni" else "not NIfTI"
-        message = f"{path}: expected NIfTI with its voxels inside, but this is {what}; convert it."
-        raise UnreadableFileError(message)
+        raise UnreadableFileError(
+            f"{path}: expected NIfTI with its voxels inside, but this is {what}; convert it."
+        )
     return _mended(header)
 
 
 def _stored_shape(header: Any, path: Path) -> tuple[int, ...]:
     dim = [int(n) for n in header["dim"]]
     if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 0:
-        message = f"{path}: the header is damaged, its dim is {dim}; copy or download it again."
-        raise UnreadableFileError(message)
+        raise UnreadableFileError(
+            f"{path}: the header is damaged, its dim is {dim}; copy or download it again."
+        )
     shape = dim[1 : dim[0] + 1]
     # Axes beyond the third that have 0 have 1 for the standard's own reader.
     return (*shape[:3], *(n or 1 for n in shape[3:]))
@@ -211,11 +212,10 @@ def _offset(header: Any, path: Path) -> int:
     if stored == 0:
         return size + 4
     if not (math.isfinite(stored) and size <= stored <= _LARGEST_OFFSET):
-        message = (
+        raise UnreadableFileError(
             f"{path}: the header is damaged, its vox_offset is {stored:g}; copy or download it "
             "again."
         )
-        raise UnreadableFileError(message)
     return int(stored)
 
 

@@ -215,8 +215,7 @@ def _refuse_unread(path: Path, page: tifffile.TiffPage) -> None:
 
 
 def _foreign_colours(path: Path, page: tifffile.TiffPage) -> ContentError:
-    message = (
+    return ContentError(
         f"{path}: expected one grey level a pixel, but the picture has {page.samplesperpixel} "
         f"channel(s) of the kind {_name(page.photometric)}; save the one that you want as grey."
     )
-    return ContentError(message)

@@ -29,11 +29,10 @@ def stored_voxels(
     count = math.prod(shape)
     found = max(0, len(content) - offset) // kind.itemsize if kind.itemsize else 0
     if found < count:
-        message = (
+        raise UnreadableFileError(
             f"{source}: the file is truncated: its header promises {count:,} voxels, but only "
             f"{found:,} are there; copy or download it again."
         )
-        raise UnreadableFileError(message)
     return np.frombuffer(content, kind, count, offset).reshape(shape, order="F")
 
 

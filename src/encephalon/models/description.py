@@ -79,8 +79,7 @@ def parse_description(text: str, source: str) -> ModelDescription:
         labels = {int(key): str(name) for key, name in dict(content.get("labels", {})).items()}
         return ModelDescription(**{**content, "labels": labels})
     except (TypeError, ValueError) as error:
-        message = f"{source}: {error}"
-        raise ModelError(message) from error
+        raise ModelError(f"{source}: {error}") from error
 
 
 def dump_description(description: ModelDescription) -> str:
@@ -96,22 +95,20 @@ def dump_description(description: ModelDescription) -> str:
 def check_model_name(name: str) -> str:
     """Return `name` if it can name a model and a folder; raise ModelError otherwise."""
     if not _NAME.fullmatch(name):
-        message = (
+        raise ModelError(
             f"A model's name is made of lower-case letters, digits, '.', '_' and '-', but got "
             f"{name!r}: choose another."
         )
-        raise ModelError(message)
     return name
 
 
 def _check_keys(content: Mapping[str, Any], source: str) -> None:
     version = content.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
-        message = (
+        raise ModelError(
             f"{source}: format {version} is newer than this program's {FORMAT_VERSION}: "
             "update encephalon."
         )
-        raise ModelError(message)
     known = [item.name for item in fields(ModelDescription)]
     for key in content:
         if key not in known:
@@ -119,8 +116,7 @@ def _check_keys(content: Mapping[str, Any], source: str) -> None:
             raise ModelError(f"{source}: unknown key {key!r}; {meant}")
     for key in ("format_version", "name", "version", "study", "task", "files"):
         if key not in content:
-            message = f"{source}: the key {key!r} is missing: get the model again."
-            raise ModelError(message)
+            raise ModelError(f"{source}: the key {key!r} is missing: get the model again.")
 
 
 def _check(description: ModelDescription) -> None:
@@ -128,18 +124,16 @@ def _check(description: ModelDescription) -> None:
         value = getattr(description, item.name)
         kind = {"str": str, "int": int}.get(str(item.type), Mapping)
         if not isinstance(value, kind) or isinstance(value, bool):
-            message = f"{item.name!r} must be {_KINDS[kind]}, but got {value!r}."
-            raise ModelError(message)
+            raise ModelError(f"{item.name!r} must be {_KINDS[kind]}, but got {value!r}.")
     check_model_name(description.name)
     if not _VERSION.fullmatch(description.version):
-        message = f"'version' must look like '1.0.0', but got {description.version!r}."
-        raise ModelError(message)
+        raise ModelError(f"'version' must look like '1.0.0', but got {description.version!r}.")
     if description.format_version != FORMAT_VERSION:
-        message = f"'format_version' must be {FORMAT_VERSION}, not {description.format_version}."
-        raise ModelError(message)
+        raise ModelError(
+            f"'format_version' must be {FORMAT_VERSION}, not {description.format_version}."
+        )
     if description.mode not in MODES:
-        message = f"'mode' must be one of {MODES}, but got {description.mode!r}."
-        raise ModelError(message)
+        raise ModelError(f"'mode' must be one of {MODES}, but got {description.mode!r}.")
     _check_card(description.card)
     _check_files(description.files)
 
@@ -150,19 +144,22 @@ _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a ta
 def _check_card(card: Mapping[str, Any]) -> None:
     for key, text in card.items():
         if key not in CARD_SECTIONS or not isinstance(text, str):
-            message = f"'card' holds text under {', '.join(CARD_SECTIONS)}, but got {key!r}."
-            raise ModelError(message)
+            raise ModelError(
+                f"'card' holds text under {', '.join(CARD_SECTIONS)}, but got {key!r}."
+            )
 
 
 def _check_files(files: Mapping[str, Any]) -> None:
     for name, digest in files.items():
         # A plain name only: no separator, no drive, no leading dot, so nothing outside the folder.
         if not _FILE_NAME.fullmatch(name) or name.lower() == "model.toml":
-            message = f"'files' names {name!r}, which is not a plain file name inside the folder."
-            raise ModelError(message)
+            raise ModelError(
+                f"'files' names {name!r}, which is not a plain file name inside the folder."
+            )
         if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            message = f"'files' gives no sha256 for {name!r}: expected 64 hexadecimal digits."
-            raise ModelError(message)
+            raise ModelError(
+                f"'files' gives no sha256 for {name!r}: expected 64 hexadecimal digits."
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -66,28 +66,25 @@ def _source(entry: RegistryEntry, offline: bool, mirror: str | None) -> Path | s
     Without a sha256 to compare with, nothing is fetched.
     """
     if not entry.sha256:
-        message = (
+        raise ModelError(
             f"The model {entry.name!r} cannot be fetched, because no sha256 is recorded to compare "
             f"it with: {entry.obtain} Fetch {entry.file} from there and give its path."
         )
-        raise ModelError(message)
     source = mirror or os.environ.get(MIRROR_VARIABLE, "").strip()
     local = _local_source(source, entry)
     if local is not None:
         return local
     if offline:
-        message = (
+        raise ModelError(
             f"The model {entry.name!r} is not on this machine and the network is not to be used: "
             f"get {entry.file} elsewhere, then run  encephalon models import {entry.file}"
         )
-        raise ModelError(message)
     address = f"{source.rstrip('/')}/{entry.file}" if source else entry.url
     if not address:
-        message = (
+        raise ModelError(
             f"No address is known for the model {entry.name!r}. {entry.obtain} Fetch {entry.file} "
             "from there and give its path, or name a mirror that has it."
         )
-        raise ModelError(message)
     return address
 
 
@@ -118,8 +115,9 @@ def _local_source(source: str, entry: RegistryEntry) -> Path | None:
         return None
     path = expanded(source) / entry.file
     if not is_file(path):
-        message = f"The mirror {source} has no file {entry.file}: check the folder or the address."
-        raise ModelError(message)
+        raise ModelError(
+            f"The mirror {source} has no file {entry.file}: check the folder or the address."
+        )
     return path
 
 
@@ -128,8 +126,9 @@ def _download(address: str, part: Path, entry: RegistryEntry) -> None:
     import pooch
 
     if not address.startswith(("https://", "http://")):
-        message = f"{_public(address)}: expected an address that begins with https://, or a folder."
-        raise ModelError(message)
+        raise ModelError(
+            f"{_public(address)}: expected an address that begins with https://, or a folder."
+        )
     # pooch announces each download on its own; this program's log does so instead.
     pooch.get_logger().setLevel(logging.WARNING)
     _log.info("downloading %s (%.1f MB) from %s", entry.name, entry.size / 1e6, _public(address))
@@ -139,11 +138,10 @@ def _download(address: str, part: Path, entry: RegistryEntry) -> None:
     except EncephalonError:
         raise
     except ValueError as error:
-        message = (
+        raise ModelError(
             f"{_public(address)}: what came has not the sha256 {entry.sha256} of {entry.file}, so "
             "it was thrown away: try another mirror."
-        )
-        raise ModelError(message) from error
+        ) from error
 
 
 def _retrieve(address: str, part: Path, entry: RegistryEntry) -> None:
@@ -160,19 +158,17 @@ def _retrieve(address: str, part: Path, entry: RegistryEntry) -> None:
             downloader=_Resuming(part.with_suffix(".partial"), entry.size),
         )
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        message = (
+        raise ModelError(
             f"The model {entry.name!r} could not be downloaded from {_public(address)} "
             f"({_public(str(error))}): check the network, or name a mirror; what has come is kept."
-        )
-        raise ModelError(message) from error
+        ) from error
 
 
 def _refuse_trickle(came: int, seconds: float) -> None:
     import requests
 
     if seconds > _GRACE and came < _SLOWEST * seconds:
-        message = f"only {came:,} bytes came in {seconds:.0f} seconds"
-        raise requests.ConnectionError(message)
+        raise requests.ConnectionError(f"only {came:,} bytes came in {seconds:.0f} seconds")
 
 
 def _public(text: str) -> str:
@@ -215,14 +211,14 @@ class _Resuming:
                         break
                     _refuse_trickle(file.tell() - have, time.monotonic() - begun)
         if self.partial.stat().st_size < self.size:
-            message = f"it broke off after {self.partial.stat().st_size:,} of {self.size:,} bytes"
-            raise requests.ConnectionError(message)
+            raise requests.ConnectionError(
+                f"it broke off after {self.partial.stat().st_size:,} of {self.size:,} bytes"
+            )
 
     def _check_size(self, offered: int, url: str) -> None:
         # A page that asks for a password or says sorry is far shorter than any model.
         if offered != self.size:
-            message = (
+            raise ModelError(
                 f"{_public(url)}: expected {self.size:,} bytes, but the server offers {offered:,}: "
                 "this is another file; try another mirror."
             )
-            raise ModelError(message)

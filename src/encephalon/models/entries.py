@@ -58,8 +58,9 @@ def parse_registry(text: str, source: str) -> dict[str, RegistryEntry]:
         models = tomllib.loads(text)["model"]
         entries = [_entry(dict(model)) for model in models]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        message = f"{source}: expected a registry of models ({error}): install encephalon again."
-        raise ModelError(message) from error
+        raise ModelError(
+            f"{source}: expected a registry of models ({error}): install encephalon again."
+        ) from error
     return {entry.name: entry for entry in entries}
 
 
@@ -67,10 +68,8 @@ def _entry(values: dict[str, Any]) -> RegistryEntry:
     name = values.get("name")
     unknown = set(values) - {item.name for item in fields(RegistryEntry)}
     if unknown:
-        message = f"{name!r} has the unknown keys {sorted(unknown)}"
-        raise ModelError(message)
+        raise ModelError(f"{name!r} has the unknown keys {sorted(unknown)}")
     if values.get("url") and not values["url"].startswith("https://"):
-        message = f"the address of {name!r} is not https"
-        raise ModelError(message)
+        raise ModelError(f"the address of {name!r} is not https")
     labels = {int(key): name for key, name in values.get("labels", {}).items()}
     return RegistryEntry(**{**values, "labels": labels})

@@ -86,8 +86,9 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
     if is_folder(final) or not (final.suffix or exists(final)):
         final = make_folder(final) / _usual_name(model)
     if final.suffix.lower() != suffix:
-        message = f"{final}: expected a name that ends in {suffix} for the model {model.name!r}."
-        raise UsageError(message)
+        raise UsageError(
+            f"{final}: expected a name that ends in {suffix} for the model {model.name!r}."
+        )
     refuse_existing(final, overwrite)
     with atomic_path(final) as work:
         if isinstance(model, ModelFolder):
@@ -109,11 +110,10 @@ def _import_published(path: Path, registered: RegistryEntry | None) -> Published
 
     entry = open_published(path, registered).entry
     if entry is None:
-        message = (
+        raise ModelError(
             f"{path}: these weights are not among the published ones, so they have no name: give "
             "the path of the file instead of importing it."
         )
-        raise ModelError(message)
     final = published_path(entry)
     if not exists(final) or sha256(final) != entry.sha256:
         with atomic_path(final) as work:
@@ -152,11 +152,10 @@ def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) 
 
 def _refuse_reserved(name: str) -> None:
     if name in registry_entries() or (locations.packaged_folder() / name).exists():
-        message = (
+        raise ModelError(
             f"The name {name!r} belongs to a model that Encephalon knows: change `name` in "
             f"{DESCRIPTION}, or use the model by its path."
         )
-        raise ModelError(message)
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -215,11 +214,10 @@ def _safe_names(members: list[zipfile.ZipInfo], path: Path) -> list[str]:
         strays = set("/\\:") & set("".join(part)) or {"..", "."} & set(part)
         strays |= set() if len(name.encode()) <= _LONGEST_NAME else {name}
         if is_link or strays or len(part) != depth + 1 or name in names:
-            message = (
+            raise ModelError(
                 f"{path}: holds {item.filename!r}, which is not a plain file of one model folder: "
                 "nothing was unpacked; get the model from its source again."
             )
-            raise ModelError(message)
         names.append(name)
     return names
 

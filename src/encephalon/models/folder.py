@@ -74,10 +74,9 @@ class ModelFolder:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the weights by name. Raises ModelError if there are none or any is not finite."""
         if self.weights is None:
-            message = (
+            raise ModelError(
                 f"{self.path}: the model has a graph but no {WEIGHTS}: use it to predict only."
             )
-            raise ModelError(message)
         return read_tensors(self.weights, self.description.files[WEIGHTS])
 
     def describe(self) -> dict[str, str]:
@@ -110,8 +109,9 @@ def read_description(folder: Path) -> ModelDescription:
     """Return the parsed `model.toml` of `folder`, without looking at its other files."""
     path = folder / DESCRIPTION
     if not exists(path):
-        message = f"{folder}: expected a model folder, but it has no {DESCRIPTION}: check the path."
-        raise MissingFileError(message)
+        raise MissingFileError(
+            f"{folder}: expected a model folder, but it has no {DESCRIPTION}: check the path."
+        )
     try:
         text = read_text(path, _LARGEST_DESCRIPTION, "the description of a model")
     except InputError as error:
@@ -123,8 +123,9 @@ def _verify(model: ModelFolder) -> None:
     """Raise ModelError unless every listed file is there with its sha256."""
     files = model.description.files
     if not {WEIGHTS, GRAPH} & set(files):
-        message = f"{model.path}: the model lists neither {WEIGHTS} nor {GRAPH}: get it again."
-        raise ModelError(message)
+        raise ModelError(
+            f"{model.path}: the model lists neither {WEIGHTS} nor {GRAPH}: get it again."
+        )
     for name, expected in files.items():
         path = model.path / name
         if name == GRAPH:
@@ -164,8 +165,7 @@ def save_model(
             Graph(work / GRAPH).read()
         files = {path.name: sha256(path) for path in sorted(work.iterdir())}
         if not files:
-            message = f"{final}: a model needs weights or a graph, but got neither."
-            raise ModelError(message)
+            raise ModelError(f"{final}: a model needs weights or a graph, but got neither.")
         described = replace(description, files=files)
         (work / CARD).write_text(card or render_card(described), encoding="utf-8")
         described = replace(described, files={**files, CARD: sha256(work / CARD)})
@@ -203,8 +203,9 @@ def read_tensors(path: Path, sha256: str = "") -> dict[str, NDArray[Any]]:
         tensors: dict[str, NDArray[Any]] = load(content)
     except Exception as error:  # types that NumPy lacks, shapes of 2^62: each fails in its own way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        message = f"{path}: expected safetensors, but it cannot be read ({reason}): get it again."
-        raise ModelError(message) from error
+        raise ModelError(
+            f"{path}: expected safetensors, but it cannot be read ({reason}): get it again."
+        ) from error
     _check_finite(tensors, str(path))
     return tensors
 
@@ -216,8 +217,7 @@ def _write_tensors(path: Path, state: Mapping[str, NDArray[Any]]) -> None:
     # Contiguous by `asarray`, as `ascontiguousarray` would turn a scalar into a vector.
     tensors = {name: np.asarray(state[name], order="C") for name in sorted(state)}
     if not tensors:
-        message = f"{path}: expected weights, but the state is empty."
-        raise ModelError(message)
+        raise ModelError(f"{path}: expected weights, but the state is empty.")
     _check_finite(tensors, str(path))
     path.write_bytes(save(tensors, metadata={"format": "np"}))
 
@@ -227,5 +227,6 @@ def _check_finite(tensors: Mapping[str, NDArray[Any]], source: str) -> None:
 
     for name, array in tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            message = f"{source}: the weights {name!r} are not finite: the training diverged."
-            raise ModelError(message)
+            raise ModelError(
+                f"{source}: the weights {name!r} are not finite: the training diverged."
+            )

@@ -79,13 +79,13 @@ def _check(content: bytes, path: Path) -> None:
         kind, label, start, end = waiting.pop()
         nodes += kind == "node"
         if nodes > _MOST_NODES:
-            message = f"{path}: a graph of more than {_MOST_NODES:,} nodes is not run."
-            raise ModelError(message)
+            raise ModelError(f"{path}: a graph of more than {_MOST_NODES:,} nodes is not run.")
         try:
             found = list(_fields(content, start, end))
         except IndexError as error:
-            message = f"{path}: expected an ONNX graph, but it is damaged: get the model again."
-            raise ModelError(message) from error
+            raise ModelError(
+                f"{path}: expected an ONNX graph, but it is damaged: get the model again."
+            ) from error
         texts = {key: content[first:last] for key, first, last in found if last - first < _SHORT}
         if kind == "node":
             label = texts.get(2, b"").hex()

@@ -55,11 +55,10 @@ def verify_model(name_or_path: str | Path) -> dict[str, str]:
             model.tensors()
         return dict(model.description.files)
     if model.entry is None or not model.entry.sha256:
-        message = (
+        raise ModelError(
             f"{model.path}: sha256 {model.sha256} is not that of any published file, so there is "
             "nothing to compare it with: use it only if you know where it comes from."
         )
-        raise ModelError(message)
     return {model.path.name: model.sha256}
 
 

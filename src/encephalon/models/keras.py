@@ -136,22 +136,20 @@ def _check_finite(path: Path, layers: Sequence[KerasLayer]) -> None:
     for layer, arrays in layers:
         for kind, values in arrays.items():
             if not np.isfinite(values).all():
-                message = (
+                raise ModelError(
                     f"{path}: layer {layer!r} has values that are not finite in its {kind}: the "
                     "file is damaged or its training diverged; fetch it again."
                 )
-                raise ModelError(message)
 
 
 def check_sha256(path: Path, expected: str) -> None:
     """Raise ModelError unless the sha256 of the file `path` is `expected`."""
     found = digest(path, "the published file")
     if found != expected:
-        message = (
+        raise ModelError(
             f"{path}: expected the published file with sha256 {expected}, but its sha256 is "
             f"{found}: it is truncated or another file; fetch it again."
         )
-        raise ModelError(message)
 
 
 @contextmanager
@@ -159,8 +157,9 @@ def _opened(place: Path, path: Path) -> Iterator[h5py.File]:
     import h5py
 
     if not h5py.is_hdf5(place):
-        message = f"{path}: expected Keras weights (.h5), but it is not HDF5: fetch it again."
-        raise ModelError(message)
+        raise ModelError(
+            f"{path}: expected Keras weights (.h5), but it is not HDF5: fetch it again."
+        )
     try:
         with h5py.File(place, "r") as file:
             yield file
@@ -168,8 +167,9 @@ def _opened(place: Path, path: Path) -> Iterator[h5py.File]:
         raise
     except Exception as error:  # damage makes h5py raise a dozen, MemoryError among them
         reason = " ".join(str(error).strip("\"'").split())
-        message = f"{path}: the file is damaged or truncated ({reason}): fetch it again."
-        raise ModelError(message) from error
+        raise ModelError(
+            f"{path}: the file is damaged or truncated ({reason}): fetch it again."
+        ) from error
 
 
 def _weighted_layers(file: h5py.File, path: Path) -> list[tuple[str, dict[str, h5py.Dataset]]]:
@@ -178,19 +178,17 @@ def _weighted_layers(file: h5py.File, path: Path) -> list[tuple[str, dict[str, h
     root = _member(file, "model_weights", path) if is_model else file
     names = _names(root, "layer_names")
     if names is None:
-        message = (
+        raise ModelError(
             f"{path}: expected the weights of a Keras 2 model, but there is no 'layer_names': "
             "save them with model.save('weights.h5')."
         )
-        raise ModelError(message)
     layers = []
     for name in names:
         group = _member(root, name, path)
         weights = _names(group, "weight_names") or []
         found = {_kind(weight): _member(group, weight, path) for weight in weights}
         if len(found) != len(weights):
-            message = f"{path}: layer {name!r} names one weight twice: {weights}."
-            raise ModelError(message)
+            raise ModelError(f"{path}: layer {name!r} names one weight twice: {weights}.")
         if found:
             layers.append((name, found))
     return layers
@@ -215,16 +213,16 @@ def _member(group: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:
 
     link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
     if link is None or isinstance(link, h5py.ExternalLink):
-        message = f"{path}: {group.name}/{name} is named but not in the file: fetch it again."
-        raise ModelError(message)
+        raise ModelError(
+            f"{path}: {group.name}/{name} is named but not in the file: fetch it again."
+        )
     member = group[name]
     # A link to another file on the way, or values kept outside, could bring in anything.
     is_elsewhere = member.file.filename != group.file.filename
     if is_elsewhere or (
         isinstance(member, h5py.Dataset) and (member.external or member.is_virtual)
     ):
-        message = f"{path}: {group.name}/{name} lies outside the file: fetch it again."
-        raise ModelError(message)
+        raise ModelError(f"{path}: {group.name}/{name} lies outside the file: fetch it again.")
     return member
 
 
@@ -243,16 +241,14 @@ def _check_layers(
         found = {kind: getattr(data, "shape", None) for kind, data in arrays.items()}
         wanted = {kind: tuple(shape) for kind, shape in shapes.items()}
         if found != wanted:
-            message = (
+            raise ModelError(
                 f"{path}: layer {number} ({name!r}) has {_shown(found)} instead of "
                 f"{_shown(wanted)} ({counts}): this is another network."
             )
-            raise ModelError(message)
     if len(layers) != len(expected):
         extra = [name for name, _ in layers[len(expected) :]]
         what = f"one too many is {extra[0]!r}" if extra else f"layer {len(layers)} is missing"
-        message = f"{path}: {counts}; {what}: this is another network."
-        raise ModelError(message)
+        raise ModelError(f"{path}: {counts}; {what}: this is another network.")
 
 
 def _shown(shapes: Mapping[str, tuple[int, ...] | None]) -> str:
@@ -263,7 +259,8 @@ def _array(path: Path, layer: str, kind: str, data: h5py.Dataset) -> NDArray[np.
     import numpy as np
 
     if data.dtype != np.dtype("<f4"):
-        message = f"{path}: layer {layer!r} keeps its {kind} as {data.dtype}, not as float32."
-        raise ModelError(message)
+        raise ModelError(
+            f"{path}: layer {layer!r} keeps its {kind} as {data.dtype}, not as float32."
+        )
     values: NDArray[np.float32] = data[...]
     return values

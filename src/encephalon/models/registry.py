@@ -76,8 +76,9 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
     if entry is not None and exists(published_path(entry)):
         return open_published(published_path(entry), entry)
     if entry is not None:
-        message = f"The model {name!r} is not on this machine: run  encephalon models get {name}"
-        raise ModelError(message)
+        raise ModelError(
+            f"The model {name!r} is not on this machine: run  encephalon models get {name}"
+        )
     if exists(Path(name)):
         return _find_path(Path(name))
     names = [summary.name for summary in list_models()]
@@ -117,16 +118,17 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
     if suffix in PUBLISHED_SUFFIXES:
         return open_published(path)
     if suffix == ".zip":
-        message = f"{path}: a zipped model is imported first: run  encephalon models import {path}"
-        raise ModelError(message)
+        raise ModelError(
+            f"{path}: a zipped model is imported first: run  encephalon models import {path}"
+        )
     if is_file(path):
-        message = (
+        raise ModelError(
             f"{path}: expected a model folder or published weights (.h5, .pt, .pth), but got a "
             f"{suffix or 'plain'} file: nothing else is ever unpickled, so give the model folder."
         )
-        raise ModelError(message)
-    message = f"{path}: expected a model, but there is no such file or folder: check the path."
-    raise MissingFileError(message)
+    raise MissingFileError(
+        f"{path}: expected a model, but there is no such file or folder: check the path."
+    )
 
 
 def _local_summaries() -> Iterator[ModelSummary]:

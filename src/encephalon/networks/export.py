@@ -129,9 +129,8 @@ def _prove(path: Path, tensors: Mapping[str, Tensor]) -> None:
     expected = tensors["output"].numpy()
     error = float(np.abs(graph - expected).max() / max(1e-6, np.abs(expected).max()))
     if error > TOLERANCE:
-        message = (
+        raise ModelError(
             f"{path}: the exported graph differs from the network by {error:.1e}, more than "
             f"{TOLERANCE:.0e}: report this with the recipe."
         )
-        raise ModelError(message)
     logging.getLogger(__name__).info("exported %s, relative difference %.1e", path, error)

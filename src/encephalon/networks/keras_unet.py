@@ -32,8 +32,7 @@ class KerasUNet(nn.Module):
     def __init__(self, n_classes: int = 1, filters: int = 16, in_channels: int = 1) -> None:
         super().__init__()
         if min(n_classes, filters, in_channels) < 1:
-            message = "n_classes, filters and in_channels must be at least 1"
-            raise ValueError(message)
+            raise ValueError("n_classes, filters and in_channels must be at least 1")
         f = filters
         self.n_classes = n_classes
         self.in_channels = in_channels
@@ -83,11 +82,10 @@ class KerasUNet(nn.Module):
         sides = tuple(x.shape[2:])
         fits = len(sides) == 3 and x.shape[1] == self.in_channels
         if not fits or any(side == 0 or side % STRIDE for side in sides):
-            message = (
+            raise GeometryError(
                 f"The Keras U-Net expects an input (batch, {self.in_channels}, I, J, K) with I, J "
                 f"and K multiples of {STRIDE}, but got {tuple(x.shape)}: pad it first."
             )
-            raise GeometryError(message)
 
 
 def load_keras_layers(
@@ -106,11 +104,10 @@ def load_keras_layers(
     """
     modules = list(network.keras_order())
     if len(layers) != len(modules):
-        message = (
+        raise ModelError(
             f"The network has {len(modules)} layers with weights, but {len(layers)} were given: "
             "use the weights of the published U-Net."
         )
-        raise ModelError(message)
     last = len(modules) if with_head else len(modules) - 1
     filled = [
         (module, _converted(number, name, arrays, module))
@@ -128,8 +125,9 @@ def _converted(
     number: int, name: str, arrays: Mapping[str, Any], module: nn.Conv3d | nn.ConvTranspose3d
 ) -> tuple[Tensor, Tensor]:
     if set(arrays) != {"kernel", "bias"}:
-        message = f"Layer {number} ({name!r}) must have kernel and bias, not {sorted(arrays)}."
-        raise ModelError(message)
+        raise ModelError(
+            f"Layer {number} ({name!r}) must have kernel and bias, not {sorted(arrays)}."
+        )
     # One transposition serves both kinds: Keras puts (in, out) last in a convolution and
     # (out, in) last in a transposed one, torch (out, in) and (in, out) first. No flip.
     kernel = torch.as_tensor(arrays["kernel"])
@@ -137,11 +135,10 @@ def _converted(
     bias = torch.as_tensor(arrays["bias"])
     for kind, tensor, target in (("kernel", kernel, module.weight), ("bias", bias, _bias(module))):
         if tensor.shape != target.shape:
-            message = (
+            raise ModelError(
                 f"Layer {number} ({name!r}): its {kind} becomes {tuple(tensor.shape)}, but the "
                 f"network needs {tuple(target.shape)}: use the weights of the published U-Net."
             )
-            raise ModelError(message)
     return kernel, bias
 
 

@@ -76,16 +76,14 @@ def _head_sizes(tensors: Mapping[str, NDArray[Any]], source: str) -> tuple[int, 
     first, last = (tensors.get(f"combined_features_.{layer}.weight") for layer in (0, 3))
     if first is None or last is None or first.ndim != 2 or last.ndim != 2:
         example = next(iter(tensors), "nothing")
-        message = (
+        raise ModelError(
             f"{source}: expected the 322 weights of the published 3BTRON network, but there is no "
             f"head 'combined_features_.0' and '.3' among these {len(tensors)} (the first is "
             f"{example!r}): this is another architecture."
         )
-        raise ModelError(message)
     if first.shape[1] < _FEATURES:
-        message = (
+        raise ModelError(
             f"{source}: expected a head of {_FEATURES} image features and more, but "
             f"'combined_features_.0.weight' takes {first.shape[1]}: this is another architecture."
         )
-        raise ModelError(message)
     return first.shape[0], last.shape[0], first.shape[1]

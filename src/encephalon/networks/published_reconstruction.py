@@ -89,12 +89,11 @@ def build_published_reconstruction(
     """
     if not set(tensors) & set(weight_shapes()):
         example = next(iter(tensors), "nothing")
-        message = (
+        raise ModelError(
             f"{source}: expected the 221 weights of the published BABY-AI network, but none of "
             f"its names is among these {len(tensors)} (the first is {example!r}): this is another "
             "architecture."
         )
-        raise ModelError(message)
     layouts = [(CHANNELS, UNITS), *_found_layout(tensors)]
     network = _empty(*min(layouts, key=lambda layout: _faults(tensors, weight_shapes(*layout))))
     fill_network(network, tensors, source)

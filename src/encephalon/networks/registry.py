@@ -51,8 +51,7 @@ def register(name: str) -> Callable[[_Factory], _Factory]:
     def keep(factory: _Factory) -> _Factory:
         known = _registered.get(name)
         if name in _BUILT_IN or (known is not None and known is not factory):
-            message = f"The network name {name!r} is already taken: choose another name."
-            raise RecipeError(message)
+            raise RecipeError(f"The network name {name!r} is already taken: choose another name.")
         _registered[name] = factory
         return factory
 
@@ -116,8 +115,7 @@ def _check_options(name: str, factory: Callable[..., Any], given: Mapping[str, A
     for key in given:
         if key not in signature.parameters:
             meant = did_you_mean(key, signature.parameters, "it takes:")
-            message = f"Unknown option {key!r} of the network {name!r}; {meant}"
-            raise RecipeError(message)
+            raise RecipeError(f"Unknown option {key!r} of the network {name!r}; {meant}")
 
 
 def _entry_points() -> dict[str, Any]:

@@ -35,12 +35,11 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
         _refuse_packed(file_path, stream)
         state = _loaded(file_path, stream)
     if not isinstance(state, Mapping) or not state:
-        message = (
+        raise ModelError(
             f"{file_path}: expected a dictionary of tensors, but it holds {type(state).__name__} "
             f"of {len(state) if isinstance(state, Mapping) else 'another kind'}: save "
             "model.state_dict()."
         )
-        raise ModelError(message)
     # Views of one storage are as many arrays.
     tensors = (one for one in state.values() if isinstance(one, Tensor))
     if sum(one.numel() * one.element_size() for one in tensors) > _LARGEST:
@@ -68,11 +67,10 @@ def _loaded(path: Path, stream: BufferedReader) -> Any:
             return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in as many ways as there are bytes
         reason = str(error).strip().partition("\n")[0].partition(". ")[0][:200]
-        message = (
+        raise ModelError(
             f"{path}: expected weights that torch.save wrote, but it cannot be read as "
             f"tensors alone ({reason or type(error).__name__}): save model.state_dict()."
-        )
-        raise ModelError(message) from error
+        ) from error
 
 
 def _name(path: Path, name: Any) -> str:
@@ -84,11 +82,10 @@ def _name(path: Path, name: Any) -> str:
 
 def _array(path: Path, name: Any, value: Any) -> NDArray[Any]:
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
-        message = (
+        raise ModelError(
             f"{path}: expected tensors alone, but {name!r} is {type(value).__name__}: save "
             "model.state_dict() by itself."
         )
-        raise ModelError(message)
     try:
         return _plain(path, name, value)
     except (NotImplementedError, RuntimeError, TypeError) as error:
@@ -103,11 +100,10 @@ def _plain(path: Path, name: str, value: Tensor) -> NDArray[Any]:
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
         raise ModelError(f"{path}: the file holds fewer values of {name!r} than its shape says.")
     if not value.isfinite().all():
-        message = (
+        raise ModelError(
             f"{path}: the weights {name!r} are not finite: the file is damaged or its training "
             "diverged; fetch it again."
         )
-        raise ModelError(message)
     plain = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
     array: NDArray[Any] = plain.resolve_conj().resolve_neg().contiguous().numpy()
     return array

@@ -190,5 +190,6 @@ def _table(place: Any, part: str) -> Any:
 def _index(items: list[Any], part: str, key: str) -> int:
     if part.isdigit() and int(part) < len(items):
         return int(part)
-    message = f"The override {key!r} needs a number below {len(items)} where it says {part!r}."
-    raise RecipeError(message)
+    raise RecipeError(
+        f"The override {key!r} needs a number below {len(items)} where it says {part!r}."
+    )

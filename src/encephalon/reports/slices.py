@@ -101,8 +101,9 @@ def flat_picture(
     Raises GeometryError when the image or an overlay has another shape.
     """
     if image.ndim != 2:
-        message = f"A flat picture is drawn from (rows, columns), but the shape is {image.shape}."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"A flat picture is drawn from (rows, columns), but the shape is {image.shape}."
+        )
     _check_overlays(image.shape, overlays)
     low, high = display_window(image)
     width = max(1, round(height * image.shape[1] * spacing[1] / (image.shape[0] * spacing[0])))
@@ -222,11 +223,10 @@ def _scaled(plane: NDArray[Any], low: float, high: float) -> NDArray[np.float32]
 def _check_overlays(shape: tuple[int, ...], overlays: Sequence[Overlay]) -> None:
     for overlay in overlays:
         if np.shape(overlay.mask) != shape:
-            message = (
+            raise GeometryError(
                 f"The overlay {overlay.name!r} has the shape {np.shape(overlay.mask)} and the "
                 f"image {shape}: bring both to one grid."
             )
-            raise GeometryError(message)
 
 
 def _colours(overlays: Sequence[Overlay]) -> list[tuple[str, Colour]]:

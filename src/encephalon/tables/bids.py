@@ -98,11 +98,10 @@ def _wide(files: Iterable[BidsFile], base: Path | None) -> list[dict[str, str | 
         name = f"sub-{subject}" if session is None else f"sub-{subject}_ses-{session}"
         row = rows.setdefault(name, {"id": name, "subject": subject, "session": session})
         if file.suffix in row:
-            message = (
+            raise TableError(
                 f"{name} has two {file.suffix} images, {row[file.suffix]} and {file.path}: make "
                 "the table with one row an image and choose."
             )
-            raise TableError(message)
         row[file.suffix] = written_path(file.path, base)
     return list(rows.values())
 

@@ -131,12 +131,11 @@ def add_companions(
     places = {role: _only(role, given, columns) for role, given in companions.items()}
     named = ", ".join(map(str, places.values()))
     if len(samples) != 1 or samples[0].row or samples[0].bids:
-        message = (
+        raise UsageError(
             f"{named} can join a single image alone, and not "
             f"{len(samples)} samples, a table or a dataset: give a folder, a table or a BIDS "
             "dataset, in which files are paired by subject and session."
         )
-        raise UsageError(message)
     (sample,) = samples
     absent = {role: why for role, why in sample.absent.items() if role not in places}
     fault = sample.fault if sample.fault not in sample.absent.values() else ""
@@ -158,8 +157,9 @@ def _only(role: str, given: Given, columns: Columns) -> Path:
     others = list(columns.inputs)[1:]
     if role not in others:
         takes = f"beside its image only {', '.join(others)}" if others else "one image a sample"
-        message = f"{', '.join(map(str, paths))} cannot be the {role!r}: the model takes {takes}."
-        raise UsageError(message)
+        raise UsageError(
+            f"{', '.join(map(str, paths))} cannot be the {role!r}: the model takes {takes}."
+        )
     if len(paths) != 1:
         raise UsageError(f"The {role!r} of a sample is one file, and got {len(paths)}: give one.")
     path = expanded(paths[0])

@@ -81,18 +81,18 @@ def encode_classes(table: Table) -> NDArray[np.int64]:
 
     columns = table.columns
     if columns.target is None or not columns.classes:
-        message = f"{table.source}: no classes are named; give target and target_kind in [table]."
-        raise TableError(message)
+        raise TableError(
+            f"{table.source}: no classes are named; give target and target_kind in [table]."
+        )
     known = {name: number for number, name in enumerate(columns.classes)}
     known |= dict.fromkeys(("", *columns.score_only), NO_CLASS)
     cells = table.texts(columns.target)
     strange = next((row for row, cell in enumerate(cells) if cell not in known), None)
     if strange is not None:
-        message = (
+        raise TableError(
             f"{table.source}, row {table.row(strange)}: {cells[strange]!r} in {columns.target!r} "
             f"is none of the classes {', '.join(columns.classes)}."
         )
-        raise TableError(message)
     return np.array([known[cell] for cell in cells], np.int64)
 
 
@@ -128,8 +128,7 @@ def _unusable(row: Mapping[str, Any], columns: Columns, column: str, text: str) 
     kind = columns.covariates[column]
     wanted = "a number" if isinstance(kind, str) else f"one of {', '.join(map(repr, kind))}"
     came = repr(text) if text else "nothing" if column in row else "a row without that column"
-    message = (
+    return InputError(
         f"{row.get(columns.id) or 'a row'}: the covariate {column!r} must be {wanted}, as the "
         f"model was trained, but got {came}; mend the table."
     )
-    return InputError(message)

@@ -41,8 +41,9 @@ def read_sheet(file: Path) -> dict[int, dict[int, str]]:
         raise TableError(str(error)) from error
     except Exception as error:  # damage makes openpyxl, zipfile and the XML parser raise a dozen
         reason = str(error).split("\n")[0].rstrip(".")
-        message = f"{file} cannot be read as an Excel workbook: {reason}; save it again, or as CSV."
-        raise TableError(message) from error
+        raise TableError(
+            f"{file} cannot be read as an Excel workbook: {reason}; save it again, or as CSV."
+        ) from error
     _refuse_uncomputed(file, values, formulas)
     texts = {row: {at: _text(cell) for at, cell in line.items()} for row, line in values.items()}
     return {row: {at: text for at, text in line.items() if text} for row, line in texts.items()}

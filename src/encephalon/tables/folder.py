@@ -74,16 +74,14 @@ def _files(root: Path, rule: str) -> dict[str, list[Path]]:
     from encephalon.tables.samples import is_image
 
     if not is_folder(root):
-        message = f"There is no folder {root}: give the folder that holds the images."
-        raise MissingFileError(message)
+        raise MissingFileError(f"There is no folder {root}: give the folder that holds the images.")
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         if not hidden and is_image(path):
             found[file_id(path, rule)].append(path)
     if not found:
-        message = f"The folder {root} holds no images: neither pictures nor volumes."
-        raise InputError(message)
+        raise InputError(f"The folder {root} holds no images: neither pictures nor volumes.")
     return dict(found)
 
 
@@ -141,11 +139,10 @@ def _need_overlap(
         if helps
         else "name another column of ids (--id), or another rule for file names (--id-rule)"
     )
-    message = (
+    raise TableError(
         f"No image of {root} has a row in {sheet}: the first image, {first.name}, has the id "
         f"{name!r}, but the first row has {rows[0]!r} in {column!r}; {hint}."
     )
-    raise TableError(message)
 
 
 def _matches(files: Mapping[str, Sequence[Path]], rows: Sequence[str], rule: str) -> bool:

@@ -44,30 +44,30 @@ def _check_ids(table: Table) -> None:
         raise TableError(f"{table.source}, row {row}: {table.columns.id!r} is empty; fill it.")
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        message = (
+        raise TableError(
             f"{table.source}: {table.columns.id!r} must be unique to join by it, but these ids "
             f"stand in several rows: {quoted(twice)}."
         )
-        raise TableError(message)
 
 
 def _check_matches(left: Table, right: Table, left_over: bool) -> None:
     here, there = left.ids, right.ids
     unmatched = _without(here, there)
     if unmatched:
-        message = f"{right.source} has no row for these ids of {left.source}: {quoted(unmatched)}."
-        raise TableError(message)
+        raise TableError(
+            f"{right.source} has no row for these ids of {left.source}: {quoted(unmatched)}."
+        )
     spare = _without(there, here)
     if spare and not left_over:
-        message = f"{left.source} has no row for these ids of {right.source}: {quoted(spare)}."
-        raise TableError(message)
+        raise TableError(
+            f"{left.source} has no row for these ids of {right.source}: {quoted(spare)}."
+        )
 
 
 def _check_names(left: Table, right: Table, extra: Sequence[str]) -> None:
     clash = [name for name in extra if name in left.frame.columns]
     if clash:
-        message = f"{left.source} and {right.source} both have {quoted(clash)}: rename one."
-        raise TableError(message)
+        raise TableError(f"{left.source} and {right.source} both have {quoted(clash)}: rename one.")
 
 
 def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:

@@ -54,8 +54,9 @@ def verify_labels(table: Table) -> list[Fault]:
     """
     column = table.columns.target
     if column is None or table.columns.target_kind != "labels":
-        message = f"{table.source} has no label images to verify: name their column as target."
-        raise TableError(message)
+        raise TableError(
+            f"{table.source} has no label images to verify: name their column as target."
+        )
     faults: list[Fault] = []
     for row, cell in enumerate(table.texts(column)):
         if cell:
@@ -122,8 +123,9 @@ def _pairs(rule: Mapping[str, int]) -> tuple[list[int], list[int]]:
     try:
         old, new = [int(key) for key in rule], [int(value) for value in rule.values()]
     except (TypeError, ValueError) as error:
-        message = f"A label mapping goes from whole numbers to whole numbers: {error}."
-        raise RecipeError(message) from error
+        raise RecipeError(
+            f"A label mapping goes from whole numbers to whole numbers: {error}."
+        ) from error
     if any(value < 0 for value in (*old, *new)):
         raise RecipeError("A label mapping may not hold numbers below 0.")
     return old, new

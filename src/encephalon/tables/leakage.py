@@ -76,8 +76,9 @@ def audit(table: Table, *, group: str | None = None, contents: bool = True) -> L
     """
     split = table.columns.split
     if split is None or not table.has(split):
-        message = f"{table.source} has no split to audit: run  encephalon table split  first."
-        raise TableError(message)
+        raise TableError(
+            f"{table.source} has no split to audit: run  encephalon table split  first."
+        )
     parts = table.texts(split)
     column = group or table.columns.group or ""
     labels = table.texts(column) if column else [""] * len(table)

@@ -39,8 +39,9 @@ def file_id(path: str | os.PathLike[str], rule: str = "stem") -> str:
     check_id_rule(rule)
     found = search(rule, name)
     if not found:
-        message = f"The id rule {rule!r} finds no id in the file name {name!r}: mend the rule."
-        raise TableError(message)
+        raise TableError(
+            f"The id rule {rule!r} finds no id in the file name {name!r}: mend the rule."
+        )
     return found
 
 
@@ -72,8 +73,7 @@ def check_id_rule(rule: str) -> None:
     except (re.error, RecursionError, OverflowError):
         groups = 0
     if groups != 1:
-        message = (
+        raise TableError(
             f"{rule!r} is no id rule: give {', '.join(ID_RULES)} or a regular expression with one "
             "group, such as '(S[^_]+)_'."
         )
-        raise TableError(message)

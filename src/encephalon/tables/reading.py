@@ -42,8 +42,7 @@ def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     """
     file = expanded(path)
     if not exists(file):
-        message = f"There is no table {file}: give a {_named(SUFFIXES)} file."
-        raise MissingFileError(message)
+        raise MissingFileError(f"There is no table {file}: give a {_named(SUFFIXES)} file.")
     frame, numbers = _read_frame(file)
     if frame.empty:
         raise TableError(f"{file} has a header but no rows: add one row a sample.")
@@ -88,8 +87,7 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     if suffix not in known:
         what = "another spreadsheet" if suffix in _FOREIGN else "no table that can be used"
         what = "an old Excel file" if suffix == ".xls" else what
-        message = f"{path} is {what}: its name must end in {_named(known)}; save it as one."
-        raise TableError(message)
+        raise TableError(f"{path} is {what}: its name must end in {_named(known)}; save it as one.")
     return suffix
 
 
@@ -131,11 +129,10 @@ def _text_lines(file: Path) -> dict[int, dict[int, str]]:
         # Cells that say nothing may follow, as Excel writes them; none may be lacking.
         beyond = any(cell.strip() for cell in line[len(header) :])
         if any(map(str.strip, line)) and (beyond or len(line) < len(header)):
-            message = (
+            raise TableError(
                 f"{file}, row {number}: the header has {len(header)} cells but this row has "
                 f"{len(line)}; put cells that contain the separator in double quotes."
             )
-            raise TableError(message)
     return {
         number: {place: cell.strip() for place, cell in enumerate(line) if cell.strip()}
         for number, line in enumerate(found, FIRST_ROW - 1)

@@ -174,8 +174,7 @@ class _Search:
         if not exists(path):
             if os.path.islink(path):  # noqa: PTH114  for a name too long there is no error
                 need_file(path)  # which says where it leads, and how its content is fetched
-            message = f"There is no file or folder {path}: check the path."
-            raise MissingFileError(message)
+            raise MissingFileError(f"There is no file or folder {path}: check the path.")
         if is_file(path):
             if is_table(path):
                 return _from_table(read_table(path, self.columns))
@@ -246,11 +245,10 @@ class _Search:
         found, alone = put_together([name_file(one, self.columns) for one in images], self.columns)
         if not found:
             kinds = " or ".join(self.columns.suffixes[self.role])
-            message = (
+            raise InputError(
                 f"The folder {folder} holds no image whose name says {kinds}, only such as "
                 f"{images[0].name}: rename its files, or name them in a table."
             )
-            raise InputError(message)
         if alone:
             names = ", ".join(one.path.name for one in alone)
             _log.warning("%s: left out, as they belong to none of the others: %s.", folder, names)

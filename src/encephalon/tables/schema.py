@@ -170,8 +170,9 @@ class Table:
     def part(self, name: str) -> Table:
         """The rows whose split column holds `name` ("train", "validation" or "test")."""
         if self.columns.split is None:
-            message = f"{self.source} has no split column: name it in [table] or split the table."
-            raise TableError(message)
+            raise TableError(
+                f"{self.source} has no split column: name it in [table] or split the table."
+            )
         cells = self.texts(self.columns.split)
         return self.select([index for index, cell in enumerate(cells) if cell == name])
 

@@ -96,11 +96,10 @@ def fold_table(
         lacking = _lacking(numbers, classes, folds)
         if not lacking:
             return table.with_column(FOLD, [str(number) for number in numbers])
-    message = (
+    raise TableError(
         f"{table.source}: in {folds} folds, however they are drawn, one has none of the class "
         f"{lacking!r}; ask for fewer folds, or add groups that have it."
     )
-    raise TableError(message)
 
 
 def use_fold(table: Table, fold: int, validation: int | None = None) -> Table:
@@ -134,11 +133,10 @@ def unseen_rows(table: Table, split: str | None) -> list[int]:
         return list(range(len(table)))
     rows = [place for place, part in enumerate(table.texts(split)) if part == "test"]
     if not rows:
-        message = (
+        raise TableError(
             f"{table.source} has no row whose {split!r} is 'test', and a model is not scored on "
             "what it learnt from: split off a test part, or give a table without that column."
         )
-        raise TableError(message)
     return rows
 
 
@@ -180,19 +178,17 @@ def _with_scans(table: Table, groups: list[str] | None) -> list[int]:
 def _check_units(table: Table, folds: int, groups: list[str] | None) -> None:
     units = len(table) if groups is None else len(set(groups))
     if groups is not None and units == 1:
-        message = (
+        raise TableError(
             f"{table.source} has one group only, {groups[0]!r} in {table.columns.group!r}: a fold "
             "that tests it leaves nothing to learn from; add samples of other groups, or name "
             "another column as the group."
         )
-        raise TableError(message)
     what = "rows" if groups is None else "groups"
     if folds > units:
-        message = (
+        raise TableError(
             f"{table.source} has {units} {what}, fewer than the {folds} folds asked for: "
             f"ask for fewer folds, or add {what}."
         )
-        raise TableError(message)
     if folds < 2:
         raise TableError(f"{table.source} has {units} {what}: folds must be 2 to {units}.")
 
@@ -215,12 +211,11 @@ def _check_class_units(
     for name, found in units.items():
         if len(found) < folds:
             what = "rows" if groups is None else f"groups of {table.columns.group!r}"
-            message = (
+            raise TableError(
                 f"{table.source}: the class {name!r} is in {len(found)} {what}, too few for "
                 f"{folds} folds that all need some of it; ask for at most {len(found)} folds, or "
                 "add more."
             )
-            raise TableError(message)
 
 
 def _fold_numbers(
@@ -257,11 +252,10 @@ def _named(table: Table, column: str) -> Table:
 def _check_fractions(options: SplitOptions) -> None:
     wishes = (options.validation, options.test)
     if not all(0 <= wish < 1 for wish in wishes) or not 0 < sum(wishes) < 1:
-        message = (
+        raise TableError(
             "The validation and test fractions must be 0 or more and sum to more than 0 and "
             f"less than 1, but are {options.validation} and {options.test}."
         )
-        raise TableError(message)
 
 
 def _groups(table: Table, grouped: bool) -> list[str] | None:

@@ -218,11 +218,10 @@ class Loop:
 
     def _require_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
-            message = (
+            raise RunError(
                 f"{self.run.path}: the {what} became {value} at step {self.progress.step}: lower "
                 "the learning rate or clip gradients."
             )
-            raise RunError(message)
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -279,11 +278,10 @@ class Loop:
     def _monitored(self, row: Mapping[str, float]) -> float:
         if self.settings.monitor not in row:
             known = ", ".join(sorted(row))
-            message = (
+            raise RunError(
                 f"The recipe monitors {self.settings.monitor!r}, which an epoch does not have: "
                 f"monitor one of {known}."
             )
-            raise RunError(message)
         return row[self.settings.monitor]
 
     def save(self) -> None:
@@ -312,8 +310,9 @@ class Loop:
         try:
             self._take(state)
         except WRONG_STRUCTURE as error:
-            message = f"{self.run.checkpoint} does not fit this recipe ({error}): start anew."
-            raise RunError(message) from error
+            raise RunError(
+                f"{self.run.checkpoint} does not fit this recipe ({error}): start anew."
+            ) from error
 
     def _take(self, state: Mapping[str, Any]) -> None:
         self.network.module.load_state_dict(state["network"])

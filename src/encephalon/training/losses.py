@@ -70,11 +70,10 @@ def class_cross_entropy(
     if weights is None:
         return losses.mean()
     if len(weights) != classes:
-        message = (
+        raise RecipeError(
             f"The recipe gives {len(weights)} weights to the loss 'class-cross-entropy', but there "
             f"are {classes} classes: give one for each."
         )
-        raise RecipeError(message)
     shape = (1, classes, *[1] * (logits.dim() - 2))
     return (losses * (target * logits.new_tensor(weights).view(shape)).sum(dim=1)).mean()
 
@@ -178,11 +177,10 @@ class WeightedLoss:
     def __init__(self, terms: Sequence[Term]) -> None:
         for term in terms:
             if term.name not in LOSSES:
-                message = (
+                raise RecipeError(
                     f"The recipe asks for the loss {term.name!r}, which does not exist: "
                     f"choose from {', '.join(sorted(LOSSES))}."
                 )
-                raise RecipeError(message)
             _check_options(term)
         self.terms = tuple(terms)
 
@@ -192,11 +190,10 @@ class WeightedLoss:
         Raises RecipeError when the shapes differ, which some losses would take for broadcasting.
         """
         if predicted.shape != target.shape:
-            message = (
+            raise RecipeError(
                 f"The network gives the shape {tuple(predicted.shape)} where the target has "
                 f"{tuple(target.shape)}: change the options of the network in the recipe."
             )
-            raise RecipeError(message)
         values = {t.name: LOSSES[t.name](predicted, target, **t.options) for t in self.terms}
         total = torch.stack([t.weight * values[t.name] for t in self.terms]).sum()
         return total, {name: value.detach() for name, value in values.items()}

@@ -18,9 +18,8 @@ def training_parts(table: Table) -> tuple[Table, Table]:
     train, validation = table.part("train"), table.part("validation")
     for name, part in (("train", train), ("validation", validation)):
         if not len(part):
-            message = (
+            raise RunError(
                 f"{table.source} has no row whose split is {name!r}: split the table, or give it "
                 "more rows."
             )
-            raise RunError(message)
     return train, validation

@@ -75,11 +75,10 @@ def _fill(network: nn.Module, tensors: Mapping[str, NDArray[Any]], source: str) 
 
 def _from_published(network: nn.Module, model: PublishedFile) -> list[str]:
     if not isinstance(network, network_factory(model.network)):  # type: ignore[arg-type]
-        message = (
+        raise ModelError(
             f"{model.path}: published weights belong to the network {model.network!r}, but the "
             f"recipe builds {type(network).__name__}: start from a model folder of that network."
         )
-        raise ModelError(message)
     if isinstance(network, KerasUNet):
         return _from_keras(network, model)
     source = f"{model.path}, as the start of this recipe's network"
@@ -118,11 +117,10 @@ def load_encoder(network: nn.Module, path: str | Path) -> None:
     """
     encoder = getattr(network, "encoder", None)
     if not isinstance(encoder, nn.Module):
-        message = (
+        raise RecipeError(
             f"{path}: weights of an encoder were given, but the {type(network).__name__} of these "
             "options has none: let it see the image, or leave the file out."
         )
-        raise RecipeError(message)
     file_path = expanded(path)
     state = encoder.state_dict()
     tensors = _encoder_tensors(file_path)

@@ -154,8 +154,9 @@ def _intensities(contrast: str, generator: np.random.Generator) -> Float:
         return levels
     if contrast not in CONTRASTS:
         known = ", ".join([*CONTRASTS, "random"])
-        message = f"Unknown contrast {contrast!r} of the head phantom; choose one of: {known}."
-        raise UsageError(message)
+        raise UsageError(
+            f"Unknown contrast {contrast!r} of the head phantom; choose one of: {known}."
+        )
     for name, level in CONTRASTS[contrast].items():
         levels[Tissue[name]] = level * generator.uniform(0.96, 1.04)
     return levels

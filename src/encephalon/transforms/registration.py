@@ -138,11 +138,10 @@ class _Scene:
         self.head, self.other_head = foreground(self.small), foreground(self.other)
         for image, head in ((fixed, self.head), (moving, self.other_head)):
             if not head.any():
-                message = (
+                raise ContentError(
                     f"{image.name}: expected a head or brain to register, but no voxel stands out "
                     "from the background; check the file."
                 )
-                raise ContentError(message)
         self.points = self.small.affine.apply(np.argwhere(self.head))
         self.other_points = self.other.affine.apply(np.argwhere(self.other_head))
         self.centre = self.points.mean(axis=0)

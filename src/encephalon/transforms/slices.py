@@ -64,11 +64,10 @@ class SliceProfile:
         regular = len(places) == len(values) >= 2 and bool((np.diff(places) > 0).all())
         regular = regular and bool(np.isfinite([*places, *values]).all())
         if not regular or values.min() < 0 or not np.trapezoid(values, places) > 0:
-            message = (
+            raise GeometryError(
                 "a measured slice profile needs two or more rising offsets with as many "
                 "sensitivities, none below 0 and not all 0: correct it."
             )
-            raise GeometryError(message)
 
     def cumulative(self, offset: ArrayLike, thickness: float) -> Matrix:
         """The share of the sensitivity below `offset` mm from the middle: rises from 0 to 1."""
@@ -102,11 +101,10 @@ def slice_matrix(
     as if the scan went on. Raises GeometryError for sizes that are not positive.
     """
     if not (0 < thickness < np.inf and 0 < voxel_size < np.inf and voxels > 0):
-        message = (
+        raise GeometryError(
             f"slices and voxels must have a size, but they are {thickness:g} mm thick and "
             f"{voxels} of {voxel_size:g} mm: correct them."
         )
-        raise GeometryError(message)
     places = np.atleast_1d(np.asarray(middles, dtype=np.float64))
     if profile.kind == "point":
         return _nearest(places / voxel_size, voxels)

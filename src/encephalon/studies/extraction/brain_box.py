@@ -71,17 +71,15 @@ def brain_finder(grids: Grids) -> BrainFinder:
     try:
         model = find_model(LOCATOR)
     except ModelError as error:
-        message = (
+        raise RunError(
             f"Training on lesions needs the model {LOCATOR!r} to find the brain, which is not "
             f"installed ({error}): train it or get it first."
-        )
-        raise RunError(message) from error
+        ) from error
     if isinstance(model, PublishedFile) or model.graph is None:
-        message = (
+        raise RunError(
             f"Training on lesions needs the model {LOCATOR!r} with its exported graph to find the "
             f"brain, but {model.path} has none: train it or get it again."
         )
-        raise RunError(message)
     return BrainFinder(model.graph, model.sha256, grids)
 
 

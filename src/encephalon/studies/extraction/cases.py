@@ -71,11 +71,10 @@ def _target(table: Table, columns: Columns) -> str:
         if name is not None and table.has(name):
             return name
     names = dict.fromkeys((MASK, columns.target or MASK))
-    message = (
+    raise TableError(
         f"{table.source} has no reference masks: add a column "
         f"{' or '.join(map(repr, names))} with the path of each scan's mask."
     )
-    raise TableError(message)
 
 
 def _parts(table: Table, names: list[str], left_out: set[str | None]) -> list[str]:

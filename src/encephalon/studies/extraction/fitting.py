@@ -34,21 +34,19 @@ def check_network(recipe: Recipe) -> None:
     network = meta_network(recipe.network)
     if recipe.mode == "legacy":
         if not isinstance(network, KerasUNet):
-            message = (
+            raise RecipeError(
                 f"{recipe.name}: a recipe of mode 'legacy' trains the network 'keras-unet', not "
                 f"{recipe.network.name!r}: change network.name or mode."
             )
-            raise RecipeError(message)
         return
     settings = make_settings(ExtractionSettings, recipe.study.settings, recipe.name)
     multiple = getattr(network, "multiple", 1)
     for name, shape in (("coarse", settings.grids.coarse), ("fine", settings.grids.fine)):
         if any(size % multiple for size in shape):
-            message = (
+            raise RecipeError(
                 f"{recipe.name}: the {name} grid {list(shape)} does not suit the network, which "
                 f"needs multiples of {multiple} voxels: change study.grids."
             )
-            raise RecipeError(message)
         drawn = output_shape(network, recipe.name, (1, 1, *shape)) or (1, settings.borders, *shape)
         if drawn != (1, settings.borders, *shape):
             raise RecipeError(

@@ -118,8 +118,9 @@ def _prepare(how: _Preparation, row: Row) -> Path:
         except ValueError as error:
             if isinstance(error, EncephalonError):
                 raise
-            message = f"Row {row.number}: {row.target} {error}: give a whole brain."
-            raise TableError(message) from error
+            raise TableError(
+                f"Row {row.number}: {row.target} {error}: give a whole brain."
+            ) from error
         _save(temporary, head)
 
     cached_file(kept, make)
@@ -141,21 +142,20 @@ def _from_files(how: _Preparation, row: Row) -> Head:
         return head_from_mask(intensities, values > 0)
     box = how.finder.box(image, grid)
     if box is None:
-        message = f"Row {row.number}: no brain was found in {row.scan}: leave the row out."
-        raise TableError(message)
+        raise TableError(f"Row {row.number}: no brain was found in {row.scan}: leave the row out.")
     return head_from_lesion(intensities, values > 0, box)
 
 
 def _check_label_map(how: _Preparation, row: Row, highest: int) -> None:
     if how.finder is not None:
-        message = f"Row {row.number}: {row.target} has no scan, which a lesion needs: name it."
-        raise TableError(message)
+        raise TableError(
+            f"Row {row.number}: {row.target} has no scan, which a lesion needs: name it."
+        )
     if highest >= LABEL_COUNT:
-        message = (
+        raise TableError(
             f"Row {row.number}: {row.target} has the label {highest}, but scans are made up from "
             f"labels below {LABEL_COUNT} only: map the labels in [table]."
         )
-        raise TableError(message)
 
 
 def millimetre_grid(image: Image) -> Grid:

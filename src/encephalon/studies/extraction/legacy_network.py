@@ -32,11 +32,10 @@ class LoadedNetwork:
         """Return the probabilities of `batch`; raises ModelError for more than one class."""
         answer: Float = self.run(batch)
         if answer.shape[1] != 1:
-            message = (
+            raise ModelError(
                 f"The published path knows one class, but this network has {answer.shape[1]}: "
                 "use a model of mode 'sound'."
             )
-            raise ModelError(message)
         return answer
 
 

@@ -76,8 +76,9 @@ def prepare_pairs(
 
 def _prepare(how: _Preparation, row: Row) -> Pair:
     if row.scan is None:
-        message = f"Row {row.number} has no scan, which a legacy recipe needs: name its file."
-        raise TableError(message)
+        raise TableError(
+            f"Row {row.number} has no scan, which a legacy recipe needs: name its file."
+        )
     kept = how.cache / f"pair-{how.key}-{sha256(row.scan)[:16]}-{sha256(row.target)[:16]}.npy"
     cached_file(kept, partial(_write_pair, how, row, row.scan))
     return Pair(kept)
@@ -95,8 +96,9 @@ def _conformed_pair(how: _Preparation, row: Row, scan: Path) -> tuple[Bytes, Byt
     # FreeSurfer turns intensities to bytes before it resamples, and again after.
     data = np.rint(conform(replace(image, data=to_bytes(image.data)), grid).data)
     if data.min() == data.max():
-        message = f"Row {row.number}: {scan} is all {data.min():g} on the conformed grid: check it."
-        raise TableError(message)
+        raise TableError(
+            f"Row {row.number}: {scan} is all {data.min():g} on the conformed grid: check it."
+        )
     labels = read_labels(row.target)
     classes = _classes(how, row, labels.data)
     placed = resample(classes, labels.affine, grid, order=0, outside=0)
@@ -112,9 +114,8 @@ def _classes(how: _Preparation, row: Row, labels: NDArray[Any]) -> NDArray[Any]:
         return (mapped > 0).astype(np.uint8)
     highest = int(mapped.max(initial=0))
     if highest >= how.classes:
-        message = (
+        raise TableError(
             f"Row {row.number}: {row.target} has the label {highest}, but the network knows "
             f"{how.classes} classes from 0: map the labels in [table]."
         )
-        raise TableError(message)
     return mapped

@@ -60,9 +60,8 @@ class LegacySettings(Section):
     def _blocks_fill_the_volume(self) -> LegacySettings:
         for size, block in zip(self.conform.shape, self.block, strict=True):
             if block < MULTIPLE or block % MULTIPLE or size % block:
-                message = (
+                raise ValueError(
                     f"the block {list(self.block)} must fill the shape {list(self.conform.shape)} "
                     f"in multiples of {MULTIPLE} voxels"
                 )
-                raise ValueError(message)
         return self

@@ -85,8 +85,9 @@ def z_score(data: Data, name: str) -> Float:
     mean, deviation = values.mean(), values.std()
     if not np.isfinite(deviation) or deviation == 0:
         found = "all voxels are equal" if deviation == 0 else "some voxels are not finite"
-        message = f"{name}: the scan cannot be standardised because {found}: check the file."
-        raise ContentError(message)
+        raise ContentError(
+            f"{name}: the scan cannot be standardised because {found}: check the file."
+        )
     scored: Float = (values - mean) / deviation
     return scored
 

@@ -49,19 +49,19 @@ def read_reference(case: Case) -> Image:
     found = np.unique(image.data)
     found = found[found > 0]
     if found.size > 1:
-        message = (
+        raise ContentError(
             f"{case.reference}: a reference mask must hold 0 and one other value, but it holds "
             f"{found.size} labels: make a mask of those that count."
         )
-        raise ContentError(message)
     return replace(image, data=image.data > 0)
 
 
 def mask_of(prediction: Prediction, case: Case) -> tuple[NDArray[np.bool_], Image | None]:
     output = next((each for each in prediction.images.values() if each.suffix == "mask"), None)
     if output is None:
-        message = f"{case.sample.id}: the model makes no mask, so there is nothing to score."
-        raise ContentError(message)
+        raise ContentError(
+            f"{case.sample.id}: the model makes no mask, so there is nothing to score."
+        )
     return np.asarray(output.data != 0), output.like
 
 
@@ -75,8 +75,7 @@ def require_same_grid(scan: Image | None, reference: Image, case: Case) -> None:
         shift = scan.affine.apply(corners) - reference.affine.apply(corners)
         apart = float(np.linalg.norm(shift, axis=1).max())
     if apart > 0.5 * min(scan.spacing):
-        message = (
+        raise GeometryError(
             f"{case.reference}: the reference mask lies on another grid than its scan: resample "
             "it to the scan first."
         )
-        raise GeometryError(message)

@@ -127,11 +127,10 @@ def _axis(image: Image, options: PredictOptions) -> int:
     fine, second, coarsest = (image.spacing[axis] for axis in order)
     # A scan with two coarse axes has no plane; an isotropic one is refused further on.
     if second > (1 - TOLERANCE) * coarsest and coarsest >= SMALLEST_RATIO * fine:
-        message = (
+        raise GeometryError(
             f"{image.name}: its voxels are {_sizes(image)} mm, equally coarse along two axes, so "
             "that the slices cannot be told; name their plane with --axis."
         )
-        raise GeometryError(message)
     return int(order[-1])
 
 
@@ -143,8 +142,9 @@ def _require_thick(
     options: PredictOptions,
 ) -> None:
     if image.shape[axis] < 2:
-        message = f"{image.name}: a single slice cannot be made a volume; give the whole scan."
-        raise GeometryError(message)
+        raise GeometryError(
+            f"{image.name}: a single slice cannot be made a volume; give the whole scan."
+        )
     spacing = max(output_spacing(in_plane, options), min(in_plane))
     if distance >= SMALLEST_RATIO * spacing:
         return
@@ -157,12 +157,11 @@ def _require_thick(
             f"another --axis than {options.axis}, or none, as the slices seem to lie across axis "
             f"{VOXEL_AXES[coarsest]}"
         )
-    message = (
+    raise GeometryError(
         f"{image.name}: its voxels are {_sizes(image)} mm and those of the result would be "
         f"{spacing:.3g} mm, so across axis {VOXEL_AXES[axis]} there is nothing to reconstruct: "
         f"give {better}."
     )
-    raise GeometryError(message)
 
 
 def _sizes(image: Image) -> str:

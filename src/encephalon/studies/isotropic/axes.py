@@ -31,8 +31,9 @@ def slice_axis(affine: Affine, axis: str | int) -> int:
         if axis == plane:
             return nearest_axes(affine.direction)[0].index(world)
     known = [*AXES, *VOXEL_AXES]
-    message = f"There is no slice axis {axis!r}: {did_you_mean(str(axis), known, 'choose one of')}"
-    raise UsageError(message)
+    raise UsageError(
+        f"There is no slice axis {axis!r}: {did_you_mean(str(axis), known, 'choose one of')}"
+    )
 
 
 def plane_across(affine: Affine, axis: int) -> Plane:

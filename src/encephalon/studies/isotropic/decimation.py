@@ -40,17 +40,15 @@ def decimate(data: NDArray[Any], factor: int, axis: int) -> Double:
     from scipy.ndimage import zoom
 
     if factor < 2:
-        message = f"Every slice is kept with a factor of {factor}: give 2 or more."
-        raise UsageError(message)
+        raise UsageError(f"Every slice is kept with a factor of {factor}: give 2 or more.")
     kept = [slice(None)] * 3
     kept[axis] = slice(START_SLICE, None, factor)
     down = np.asarray(data, dtype=np.float64)[tuple(kept)]
     if down.shape[axis] < 2:
-        message = (
+        raise GeometryError(
             f"Of {data.shape[axis]} slices only {down.shape[axis]} is kept with a factor of "
             f"{factor}: give a smaller one."
         )
-        raise GeometryError(message)
     return np.asarray(zoom(down, np.array(data.shape) / np.array(down.shape), order=3))
 
 
@@ -75,8 +73,7 @@ def read_published(image: Image) -> Double:
         loaded: Any = nibabel.load(source)
         return np.asarray(loaded.get_fdata(dtype=np.float64)).reshape(image.shape)
     except Exception as error:  # nibabel has many errors of its own
-        message = f"{source}: the voxels could not be read: {error}."
-        raise UnreadableFileError(message) from error
+        raise UnreadableFileError(f"{source}: the voxels could not be read: {error}.") from error
 
 
 def write_published(data: Double, path: Path, like: Image, overwrite: bool = False) -> Path:

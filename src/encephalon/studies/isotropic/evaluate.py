@@ -84,11 +84,10 @@ def evaluate_table(
 
     folder, predictor = Path(output), model.predictor
     if not hasattr(predictor, "method"):
-        message = (
+        raise UsageError(
             f"The published model {predictor.name!r} works on its atlas grid alone, so it cannot "
             "be put to these trials: evaluate 'isotropic', whose page has its interpolation."
         )
-        raise UsageError(message)
     cases, columns = read_cases(Path(table), model.columns)
     for name in _FILES:
         refuse_existing(folder / name, overwrite)

@@ -49,8 +49,9 @@ class Scale:
         if not high > low:
             low, high = float(data.min()), float(data.max())
         if not high > low:
-            message = f"{what} has the same intensity everywhere: give one that shows something."
-            raise ContentError(message)
+            raise ContentError(
+                f"{what} has the same intensity everywhere: give one that shows something."
+            )
         return cls(float(low), float(high))
 
     @property

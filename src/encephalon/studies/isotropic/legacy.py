@@ -103,11 +103,10 @@ class LegacyPredictor:
         """
         sample.require_faultless()
         if set(ROLES) - set(sample.inputs):
-            message = (
+            raise InputError(
                 f"{sample.id}: BABY-AI needs a T1w and a T2w, both on its atlas grid, but got "
                 f"{', '.join(sample.inputs) or 'nothing'}: give both, or use the model 'isotropic'."
             )
-            raise InputError(message)
         return LegacyCase(**{role: self._read(sample.file(role)) for role in ROLES})
 
     def _read(self, path: Path) -> Image:

@@ -86,11 +86,10 @@ def _load(table: Table, settings: LegacySettings, row: int) -> Head:
     files = {role: table.texts(table.columns.inputs[role])[row] for role in ("t1w", "t2w")}
     absent = [role for role, cell in files.items() if not cell]
     if absent:
-        message = (
+        raise TableError(
             f"{table.source}, row {table.row(row)}: expected a T1w and an isotropic T2w, but it "
             f"names no file for {absent[0]!r}: fill it in or drop the row."
         )
-        raise TableError(message)
     head = Head(**{role: table.path(cell) for role, cell in files.items()})
     images = [read_image(path) for path in (head.t1w, head.t2w)]
     for image in images:

@@ -54,11 +54,10 @@ def load_network(
         require_extra(module, "train", f"The model {model.name!r}")
     network = _from_folder(model) if isinstance(model, ModelFolder) else _from_published(model)
     if patch % network.multiple:
-        message = (
+        raise ModelError(
             f"{model.path}: the network takes patches of multiples of {network.multiple} voxels, "
             f"but those of the recipe have {patch}: use the recipe that it was trained with."
         )
-        raise ModelError(message)
     return _on_device(network, device, threads, half)
 
 

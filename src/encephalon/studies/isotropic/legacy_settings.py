@@ -52,11 +52,10 @@ class LegacySettings(Section):
     def _patches_fill_the_volume(self) -> LegacySettings:
         for size, padded in zip(self.shape, self.padded, strict=True):
             if padded < max(size, self.patch) or (padded - self.patch) % self.stride:
-                message = (
+                raise ValueError(
                     f"patches of {self.patch} voxels every {self.stride} must end where the padded "
                     f"shape {list(self.padded)} does, which holds the shape {list(self.shape)}"
                 )
-                raise ValueError(message)
         if self.stride > self.patch:
             raise ValueError(f"a stride of {self.stride} leaves gaps between the patches")
         return self

@@ -44,12 +44,11 @@ def check_atlas_grid(grid: Grid, shape: tuple[int, int, int], name: str) -> None
     if grid.shape == shape and np.allclose(spacing, 1, rtol=0, atol=ROUNDING):
         return
     edges = " x ".join(f"{edge:.4g}" for edge in spacing)
-    message = (
+    raise ContentError(
         f"{name}: BABY-AI takes T1w and interpolated T2w on its atlas grid, {_sizes(shape)} voxels "
         f"of 1 mm, but this has {_sizes(grid.shape)} voxels of {edges} mm: register and "
         "interpolate it to the atlas, or use the model 'isotropic', which takes scans as they are."
     )
-    raise ContentError(message)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
@@ -79,11 +78,10 @@ def normalise(volume: NDArray[Any], name: str) -> Float:
     values = np.asarray(volume, dtype=np.float64)
     inside = values[values > 0]
     if not inside.size:
-        message = (
+        raise ContentError(
             f"{name}: expected a scan with values above 0, by which it is normalised, but there "
             "are none: check the file."
         )
-        raise ContentError(message)
     low, high = np.percentile(inside, PERCENTILES)
     return np.asarray(np.clip((values - low) / (high - low + TINY), 0, 1), np.float32)
 
@@ -134,14 +132,12 @@ def _boxes(starts: Starts, patch: int) -> Iterator[tuple[slice, ...]]:
 
 def _check(answers: Float, wanted: tuple[int, ...]) -> None:
     if answers.shape != wanted:
-        message = (
+        raise ModelError(
             f"The network must answer patches with the shape {wanted}, but it gave "
             f"{answers.shape}: use the weights of a published reconstruction."
         )
-        raise ModelError(message)
     if not np.isfinite(answers).all():
-        message = (
+        raise ModelError(
             "The network's answer is not finite: get the weights again, or compute without half "
             "precision."
         )
-        raise ModelError(message)

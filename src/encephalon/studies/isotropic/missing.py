@@ -29,11 +29,10 @@ def measured_slices(data: NDArray[Any], axis: int, remarks: Remarks) -> tuple[in
     filled = np.count_nonzero(data, axis=others)
     full = np.flatnonzero(filled)
     if len(full) < 2:
-        message = (
+        raise ContentError(
             f"{remarks.name}: only {len(full)} of its {len(filled)} slices holds anything but "
             "zeros, and two are needed; check the file."
         )
-        raise ContentError(message)
     first, last = int(full[0]), int(full[-1])
     missing = filled == 0
     holes = [place for place in range(first, last) if missing[place]]

@@ -178,11 +178,10 @@ class IsotropicPredictor:
                 like = Image(data, place, scan.source, scan.header)
                 images[key] = OutputImage(data, like, kind.desc, kind.suffix)
         if self.outputs and not images:
-            message = (
+            raise InputError(
                 f"{scan.name}: nothing but the T1w was to be written, but there is none that can "
                 "be used: give one, or save t2w too."
             )
-            raise InputError(message)
         return images
 
 

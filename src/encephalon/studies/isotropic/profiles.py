@@ -27,11 +27,10 @@ def make_profile(name: str, thickness: float) -> SliceProfile:
         return PROFILES[name]
     if not expanded(name).is_file():
         known = ", ".join(PROFILES)
-        message = (
+        raise MissingFileError(
             f"There is no slice profile {name!r}: give {known}, or a text file of two columns, "
             "offset in mm and sensitivity."
         )
-        raise MissingFileError(message)
     return read_profile(expanded(name), thickness)
 
 
@@ -51,11 +50,10 @@ def read_profile(path: Path, thickness: float) -> SliceProfile:
         if pair is not None:
             pairs.append(pair)
         elif words and (pairs or number > 1):
-            message = (
+            raise InputError(
                 f"{path}, row {number}: expected two numbers, offset in mm and sensitivity, but "
                 f"got {line.strip()!r}; correct it."
             )
-            raise InputError(message)
     offsets = tuple(offset / thickness for offset, _ in pairs)
     try:
         return SliceProfile("measured", offsets, tuple(value for _, value in pairs))

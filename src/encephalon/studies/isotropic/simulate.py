@@ -76,11 +76,10 @@ def place_slices(
     _check_sizes(thickness, gap, shift)
     distance = thickness + gap
     if thickness < voxel_size * (1 - ROUNDING):
-        message = (
+        raise GeometryError(
             f"{name}: slices of {thickness:g} mm are thinner than its voxels, which are "
             f"{voxel_size:g} mm long across them: ask for slices that are thicker."
         )
-        raise GeometryError(message)
     first = int(np.floor(shift / voxel_size + ROUNDING))
     length = voxels * voxel_size - shift
     if profile.kind == "point":
@@ -92,11 +91,10 @@ def place_slices(
         begin = (covered * voxel_size - voxel_size) / 2 - (count - 1) * distance / 2
         begin += shift - first * voxel_size
     if count < 2:
-        message = (
+        raise GeometryError(
             f"{name}: {voxels} voxels of {voxel_size:g} mm hold fewer than two slices every "
             f"{distance:g} mm: ask for thinner ones."
         )
-        raise GeometryError(message)
     return Cut(first, covered, np.asarray(begin + np.arange(count) * distance))
 
 
@@ -108,8 +106,7 @@ def _check_sizes(thickness: float, gap: float, shift: float) -> None:
     ):
         if not fits:
             least = "above 0" if what.startswith("thickness") else "0 or more"
-            message = f"The {what} must be {least} mm, but it is {size:g}: correct it."
-            raise UsageError(message)
+            raise UsageError(f"The {what} must be {least} mm, but it is {size:g}: correct it.")
 
 
 def simulate_stack(
@@ -222,8 +219,9 @@ def _sizes(volume: Float) -> tuple[int, int, int]:
 def _noisy(slices: Float, noise: float, truth: Float, seed: int) -> Float:
     """Slices whose complex signal has noise, as a scanner makes magnitudes."""
     if not 0 <= noise < np.inf:
-        message = f"The noise must be 0 or more, a share of bright tissue, but it is {noise:g}."
-        raise UsageError(message)
+        raise UsageError(
+            f"The noise must be 0 or more, a share of bright tissue, but it is {noise:g}."
+        )
     seen = truth[truth > 0]
     if noise == 0 or not seen.size:
         return slices

@@ -40,11 +40,10 @@ def _load(table: Table, row: int) -> Source:
     if labels is not None:
         return _from_labels(labels, table.row(row))
     if scan is None or guide is None:
-        message = (
+        raise TableError(
             f"{table.source}, row {table.row(row)}: expected a label map, or an isotropic T2w "
             "and its T1w, but the row names neither a label map nor both: fill it in or drop it."
         )
-        raise TableError(message)
     return _from_scans(straightened(read_image(scan)), read_image(guide), table.row(row))
 
 
@@ -58,11 +57,10 @@ def _from_labels(path: Path, number: int) -> Source:
     image = straightened(read_labels(path), order=0)
     _require_cubes(image, number)
     if int(image.data.max()) >= LABEL_COUNT or not image.data.any():
-        message = (
+        raise TableError(
             f"Row {number}: {path} must hold labels from 1 to {LABEL_COUNT - 1}, but the largest "
             f"is {int(image.data.max())}: map them to FreeSurfer's."
         )
-        raise TableError(message)
     data, _ = orient(image.data, image.affine, "RAS")
     return Source(labels=np.ascontiguousarray(data[bounding_box(data > 0)], dtype=np.int16))
 
@@ -84,8 +82,7 @@ def _prepared(data: NDArray[Any], name: str) -> NDArray[np.float32]:
 def _require_cubes(image: Image, number: int) -> None:
     if max(image.spacing) > UNEVEN * min(image.spacing):
         sizes = " x ".join(f"{size:.3g}" for size in image.spacing)
-        message = (
+        raise TableError(
             f"Row {number}: {image.name} is what the network is to reach, so its voxels must be "
             f"cubes, but they are {sizes} mm: give an isotropic one."
         )
-        raise TableError(message)

@@ -72,12 +72,14 @@ class Wish:
         known = [*AXES, *VOXEL_AXES]
         strange = next((axis for axis in self.axes if axis not in known), None)
         if strange is not None or not self.axes:
-            message = f"There is no slice axis {strange or ''!r}: choose of {', '.join(known)}."
-            raise UsageError(message)
+            raise UsageError(
+                f"There is no slice axis {strange or ''!r}: choose of {', '.join(known)}."
+            )
         if bool(self.thicknesses) == bool(self.factors):
             factors = ",".join(map(str, FACTORS))
-            message = f"Say how thick slices are in mm, or by which factors, such as {factors}."
-            raise UsageError(message)
+            raise UsageError(
+                f"Say how thick slices are in mm, or by which factors, such as {factors}."
+            )
         wrong: list[tuple[str, list[float]]] = [
             (
                 "A slice must be thicker than 0 mm",

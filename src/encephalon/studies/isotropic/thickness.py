@@ -62,22 +62,23 @@ def _asked_thickness(distance: float, options: PredictOptions, name: str) -> flo
     thickness, gap = options.thickness, options.gap
     apart = f"but in the file the middles of the slices are {distance:.3g} mm apart"
     if thickness is not None and gap is not None and not _same(thickness + gap, distance):
-        message = (
+        raise InputError(
             f"{name}: slices of {thickness:g} mm with gaps of {gap:g} mm would lie "
             f"{thickness + gap:g} mm apart, {apart}: give --thickness or --gap alone, or correct "
             "the voxel size of the file."
         )
-        raise InputError(message)
     if thickness is not None:
         if thickness > THICKEST * distance:
-            message = f"{name}: slices of {thickness:g} mm were asked for, {apart}: correct one."
-            raise InputError(message)
+            raise InputError(
+                f"{name}: slices of {thickness:g} mm were asked for, {apart}: correct one."
+            )
         return thickness
     if gap is None:
         return None
     if gap > (1 - TOLERANCE) * distance:
-        message = f"{name}: gaps of {gap:g} mm were asked for, {apart}: give a smaller --gap."
-        raise InputError(message)
+        raise InputError(
+            f"{name}: gaps of {gap:g} mm were asked for, {apart}: give a smaller --gap."
+        )
     return distance - gap
 
 

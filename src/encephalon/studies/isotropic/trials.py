@@ -235,17 +235,15 @@ def _scale(problem: Problem, truth: Float, grid: Grid) -> tuple[float, float]:
 def _require_isotropic(scan: Image) -> None:
     if max(scan.spacing) > ISOTROPIC * min(scan.spacing):
         size = " x ".join(f"{edge:g}" for edge in scan.spacing)
-        message = (
+        raise ContentError(
             f"{scan.name}: a T2w is its own truth when its voxels are isotropic, but they are "
             f"{size} mm: give its isotropic truth in the column 'reference'."
         )
-        raise ContentError(message)
 
 
 def _require_thick(scan: Image, plan: Plan) -> None:
     if plan.thickness < THINNEST * min(scan.spacing):
-        message = (
+        raise ContentError(
             f"{scan.name}: slices of {plan.thickness:g} mm are hardly thicker than its voxels of "
             f"{min(scan.spacing):g} mm: leave them out of the option 'thicknesses'."
         )
-        raise ContentError(message)

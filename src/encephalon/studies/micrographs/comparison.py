@@ -92,25 +92,24 @@ def units_of_images(scored: Scored, group: str | None) -> list[str] | None:
 def _matched(first: Scored, second: Scored) -> tuple[Scored, Scored, int]:
     """The common labelled images of both, in the first's order, and the number of the others."""
     if first.classes != second.classes:
-        message = (
+        raise UsageError(
             f"Models of the classes {', '.join(first.classes)} and {', '.join(second.classes)} "
             "cannot be compared: they must have the same classes in the same order."
         )
-        raise UsageError(message)
     one, two = first.labelled, second.labelled
     there = {name: place for place, name in enumerate(two.ids)}
     kept = [place for place, name in enumerate(one.ids) if name in there]
     if not kept:
-        message = "The two sets of predictions have no labelled image in common: compare their ids."
-        raise TableError(message)
+        raise TableError(
+            "The two sets of predictions have no labelled image in common: compare their ids."
+        )
     left_out = len(one) + len(two) - 2 * len(kept)
     one = one.select(np.array(kept))
     two = two.select(np.array([there[name] for name in one.ids]))
     differ = np.flatnonzero(one.truth != two.truth)
     if differ.size:
-        message = (
+        raise TableError(
             f"{one.ids[differ[0]]}: the two sets of predictions give it different true classes, so "
             "they are not of the same table."
         )
-        raise TableError(message)
     return one, two, left_out

@@ -39,8 +39,7 @@ class Engine:
         """Return the logits; raises ModelError where they are not finite."""
         logits = np.asarray(self.run(image, covariates), dtype=np.float64)
         if not np.isfinite(logits).all():
-            message = "The network's answer is not finite: train or get the model again."
-            raise ModelError(message)
+            raise ModelError("The network's answer is not finite: train or get the model again.")
         return logits
 
 
@@ -108,12 +107,11 @@ def _file(model: PublishedFile, recipe: Recipe) -> nn.Module:
     found, wanted = _head_sizes(network), network_options(recipe)
     for name, words in (("covariates", "encoded covariates"), ("classes", "classes")):
         if found[name] != wanted[name]:
-            message = (
+            raise ModelError(
                 f"{model.path}: the network has {found[name]} {words}, and the recipe "
                 f"{recipe.name!r} {wanted[name]}: only weights of the published question can be "
                 "used without a recipe of their own."
             )
-            raise ModelError(message)
     return network
 
 

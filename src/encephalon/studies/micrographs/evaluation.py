@@ -138,11 +138,10 @@ def assess(
     """
     known = np.flatnonzero(scored.truth != UNKNOWN_CLASS)
     if not known.size:
-        message = (
+        raise TableError(
             f"None of the {len(scored)} images has a known class, so there is nothing to score: "
             "fill in the target column, or use  encephalon predict."
         )
-        raise TableError(message)
     shown = None if lights is None else list(lights)
     drawing = {"seed": seed, "repeats": repeats}
     job = _Job(scored, units_of_images(scored, group), shown, drawing).select(known)

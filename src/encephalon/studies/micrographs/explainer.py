@@ -73,10 +73,9 @@ class Explainer:
         threads: int | None = None,
     ) -> None:
         if predictor.settings.inputs == "covariates":
-            message = (
+            raise UsageError(
                 f"The model {predictor.name!r} sees covariates alone: there is no image to explain."
             )
-            raise UsageError(message)
         self.predictor = predictor
         self._target = None if target_class is None else self._index(target_class)
         torch.set_num_threads(resolve_threads(threads))

@@ -75,8 +75,7 @@ class Gallery:
     def _allow(self, path: Path) -> None:
         refuse_existing(path, self._overwrite)
         if path.resolve() in self._inputs:
-            message = f"{path} is an input and would be replaced: choose another folder."
-            raise OutputError(message)
+            raise OutputError(f"{path} is an input and would be replaced: choose another folder.")
 
     def _drop_elsewhere(self, panel: Path) -> None:
         """An image whose certainty has changed must not be in two folders."""

@@ -75,11 +75,10 @@ class Learned:
         try:
             return cls._read(record)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            message = (
+            raise ModelError(
                 f"{source}: its [preprocessing] is not that of a micrograph model "
                 f"({type(error).__name__}: {error}): train or get the model again."
-            )
-            raise ModelError(message) from error
+            ) from error
 
     @classmethod
     def _read(cls, record: Mapping[str, Any]) -> Learned:

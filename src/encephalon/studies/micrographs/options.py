@@ -66,8 +66,9 @@ class PredictOptions(Section):
     def scoring(self, learned: Learned, model: str) -> Score:
         """How logits become probabilities; raises UsageError where the classes do not allow it."""
         if self.score == "sigmoid_logit1" and len(learned.classes) != 2:
-            message = f"The score sigmoid_logit1 is for two classes, and {model!r} has others."
-            raise UsageError(message)
+            raise UsageError(
+                f"The score sigmoid_logit1 is for two classes, and {model!r} has others."
+            )
         return self.score or learned.score
 
     def thresholds(self, learned: Learned, model: str) -> tuple[float, float] | None:
@@ -78,11 +79,10 @@ class PredictOptions(Section):
         """
         asked = (self.green, self.amber)
         if asked != (None, None) and len(learned.classes) != 2:
-            message = (
+            raise UsageError(
                 f"The model {model!r} has {len(learned.classes)} classes, and the traffic light is "
                 "for two: drop the options green and amber."
             )
-            raise UsageError(message)
         other = learned.calibration is not None and self.score not in {None, learned.score}
         known = (None, None) if other else learned.thresholds or (None, None)
         green, amber = (
@@ -91,9 +91,8 @@ class PredictOptions(Section):
         if green is None and amber is None:
             return None
         if green is None or amber is None or green > amber:
-            message = (
+            raise UsageError(
                 f"A traffic light needs 0 <= green <= amber <= 1, but green is {green} and amber "
                 f"{amber}: give both."
             )
-            raise UsageError(message)
         return green, amber

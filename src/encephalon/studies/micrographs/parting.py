@@ -138,11 +138,10 @@ def _split(recipe: Recipe, table: Table) -> tuple[Table, tuple[Fold, ...]]:
     """One fold: the table's own split, or in legacy mode the published one."""
     if not table.has(table.columns.split):
         if recipe.mode != "legacy":
-            message = (
+            raise TableError(
                 f"{table.source} has no split and study.folds is 0: split the table, or set "
                 "study.folds to 5."
             )
-            raise TableError(message)
         table = _published_split(table)
     known = set(_labelled(table))
     train, validation, test = (
@@ -169,12 +168,11 @@ def _check_group(table: Table) -> None:
     """Raise TableError where the table lacks the group that the recipe names."""
     group = table.columns.group
     if group is not None and not table.has(group):
-        message = (
+        raise TableError(
             f"{table.source} has no column {group!r}, which the recipe names as the group that may "
             "not straddle a split: add it, or name another in table.group (the id where every "
             "image stands for itself)."
         )
-        raise TableError(message)
 
 
 def _check_columns(table: Table, settings: MicrographSettings) -> None:
@@ -185,8 +183,9 @@ def _check_columns(table: Table, settings: MicrographSettings) -> None:
             if not table.has(column):
                 have = list(map(str, table.frame.columns))
                 meant = did_you_mean(column, have, "it has")
-                message = f"{table.source} has no column {column!r}, named in study.{key}: {meant}"
-                raise TableError(message)
+                raise TableError(
+                    f"{table.source} has no column {column!r}, named in study.{key}: {meant}"
+                )
     _check_boxes(table, settings.box or ())
 
 
@@ -195,12 +194,11 @@ def _check_boxes(table: Table, columns: Sequence[str]) -> None:
     cells = [table.texts(column) for column in columns]
     for place, box in enumerate(zip(*cells, strict=True)):
         if any(box) and not _is_box(box):
-            message = (
+            raise TableError(
                 f"{table.source}, row {table.row(place)}: {', '.join(columns)} are "
                 f"{', '.join(box)}, which is no box in the image: give centre, width and "
                 "height as shares from 0 to 1, or leave them empty."
             )
-            raise TableError(message)
 
 
 def _is_box(cells: Sequence[str]) -> bool:
@@ -215,19 +213,19 @@ def _check_classes(table: Table, classes: Sequence[str], rows: Rows, where: str)
     truth = encode_classes(table)[rows]
     for number, name in enumerate(classes):
         if not (truth == number).any():
-            message = (
+            raise TableError(
                 f"{table.source} has no row of the class {name!r}{where}: a classifier needs some "
                 f"of each of {', '.join(map(repr, classes))}."
             )
-            raise TableError(message)
 
 
 def _require_clean(table: Table, report: LeakageReport) -> None:
     try:
         require_clean(table, report)
     except TableError as error:
-        message = f"{error} Mend it, or set study.allow_leakage=true, which the report will repeat."
-        raise TableError(message) from error
+        raise TableError(
+            f"{error} Mend it, or set study.allow_leakage=true, which the report will repeat."
+        ) from error
 
 
 def _labelled(table: Table) -> list[int]:

@@ -104,11 +104,10 @@ class MicrographPredictor:
         threads: int | None = None,
     ) -> None:
         if (options.clip_16_bit or options.silhouettes) and recipe.mode != "legacy":
-            message = (
+            raise UsageError(
                 f"clip_16_bit and silhouettes are of legacy mode, and {model.name!r} is sound: "
                 "drop them."
             )
-            raise UsageError(message)
         self.options, self.learned = options, learned
         self.settings = options.settings(micrograph_settings(recipe))
         self.mode: Mode = recipe.mode

@@ -141,11 +141,10 @@ class Preprocessing:
         if bar.rows is None:
             return picture_rows(micrograph.data)
         if bar.rows >= rows:
-            message = (
+            raise ContentError(
                 f"{micrograph.path}: data_bar.rows is {bar.rows}, but the picture has {rows} rows; "
                 "give fewer, or leave it out to look for the data bar."
             )
-            raise ContentError(message)
         return 0, rows - bar.rows
 
     def _square(self, micrograph: Micrograph, rows: tuple[int, int]) -> tuple[Stretch, Stretch]:
@@ -219,17 +218,15 @@ def _grey(data: NDArray[Any], micrograph: Micrograph) -> GreyLevels:
     """The grey levels of `data`; ContentError when there is only one, or one that is no number."""
     grey = GreyLevels(data)
     if not np.isfinite(grey.darkest + grey.brightest):
-        message = (
+        raise ContentError(
             f"{micrograph.path}: some pixels are NaN or infinite, but finite numbers are needed; "
             "export the picture again."
         )
-        raise ContentError(message)
     if grey.darkest == grey.brightest:
-        message = (
+        raise ContentError(
             f"{micrograph.path}: every pixel is {grey.darkest:g}, so there is nothing to see; "
             "check the file."
         )
-        raise ContentError(message)
     return grey
 
 
@@ -244,11 +241,10 @@ def _refuse_mismatch(
         for (low, high), scale in zip(lines, scales, strict=True)
     ]
     if min(seen) < FEWEST:
-        message = (
+        raise ContentError(
             f"{micrograph.path}: its pixels are {known[0]:g} x {known[1]:g} nm, too far from the "
             f"{step:g} nm that this model needs to see anything; check the pixel size."
         )
-        raise ContentError(message)
 
 
 def _facts(micrograph: Micrograph, data: NDArray[Any], grey: GreyLevels) -> dict[str, float]:

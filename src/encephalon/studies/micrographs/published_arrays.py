@@ -36,11 +36,10 @@ def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool
     refuse_existing(table, overwrite)
     images = _load(folder / IMAGES)
     if images.ndim != 3:
-        message = (
+        raise InputError(
             f"{folder / IMAGES}: expected (N, rows, columns), but the array has the shape "
             f"{images.shape}: give the folder that the published preprocessing wrote."
         )
-        raise InputError(message)
     count = len(images)
     classes = _classes(folder / LABELS, count, columns)
     covariates = _covariates(folder / FEATURES, count, columns)
@@ -64,8 +63,9 @@ def _load(path: Path) -> Arrays:
         # Never unpickled: the published arrays hold plain numbers.
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
-        message = f"{path}: expected a NumPy array of numbers ({error}): save it again."
-        raise ContentError(message) from error
+        raise ContentError(
+            f"{path}: expected a NumPy array of numbers ({error}): save it again."
+        ) from error
 
 
 def _classes(path: Path, count: int, columns: Columns) -> list[str]:
@@ -74,11 +74,10 @@ def _classes(path: Path, count: int, columns: Columns) -> list[str]:
     labels, known = _load(path).ravel(), columns.classes
     right = len(labels) == count and np.isin(labels, range(len(known))).all()
     if not right:
-        message = (
+        raise InputError(
             f"{path}: expected {count} classes from 0 to {len(known) - 1}, one for each image, but "
             f"got {len(labels)} from {labels.min(initial=0)} to {labels.max(initial=0)}."
         )
-        raise InputError(message)
     return [known[int(label)] for label in labels]
 
 
@@ -90,11 +89,10 @@ def _covariates(path: Path, count: int, columns: Columns) -> list[dict[str, str]
     kinds = {name: tuple(kind) for name, kind in columns.covariates.items()}
     width = sum(len(kind) for kind in kinds.values())
     if features.shape != (count, width):
-        message = (
+        raise InputError(
             f"{path}: expected ({count}, {width}), a column for each category of "
             f"{', '.join(kinds)}, but the array has the shape {features.shape}."
         )
-        raise InputError(message)
     return [_cells(path, row, kinds) for row in features]
 
 
@@ -104,10 +102,9 @@ def _cells(path: Path, row: Arrays, kinds: dict[str, tuple[str, ...]]) -> dict[s
         part = row[start : start + len(categories)]
         start += len(categories)
         if sorted(part.tolist()) != [0] * (len(categories) - 1) + [1]:
-            message = (
+            raise InputError(
                 f"{path}: expected one 1 and otherwise 0 for {name!r}, but got {part.tolist()}: "
                 "encode its categories one-hot."
             )
-            raise InputError(message)
         cells[name] = categories[int(np.argmax(part))]
     return cells

@@ -22,11 +22,10 @@ def class_names(recipe: Recipe) -> tuple[str, ...]:
     """The classes in the order of the logits; raises RecipeError where the table names none."""
     kind = recipe.table.target_kind
     if recipe.table.target is None or isinstance(kind, str) or len(kind) < 2:
-        message = (
+        raise RecipeError(
             f"{recipe.name}: a classifier needs the column of the classes in table.target, and two "
             "or more classes in table.target_kind, in their order."
         )
-        raise RecipeError(message)
     if len(set(kind)) < len(kind):
         raise RecipeError(f"{recipe.name}: table.target_kind names a class twice: {list(kind)}.")
     return tuple(kind)
@@ -48,11 +47,10 @@ def network_options(recipe: Recipe) -> dict[str, Any]:
     for name, value in determined.items():
         said = recipe.network.options.get(name, value)
         if said != value:
-            message = (
+            raise RecipeError(
                 f"{recipe.name}: network.options.{name} is {said!r}, but table and study make it "
                 f"{value!r}: leave it out."
             )
-            raise RecipeError(message)
     return {**recipe.network.options, **determined}
 
 

@@ -64,8 +64,9 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
     MissingFileError, and TableError for a file without the classes or with two rows of one image.
     """
     if not path.is_file():
-        message = f"{path}: expected predictions.csv of another model, but there is no such file."
-        raise MissingFileError(message)
+        raise MissingFileError(
+            f"{path}: expected predictions.csv of another model, but there is no such file."
+        )
     try:
         rows = read_records(path)[1]
         rows = [row for row in rows if not row.get("error")]
@@ -74,15 +75,15 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
         ids = [row["id"] for row in rows]
     except (OSError, KeyError, ValueError, TypeError) as error:
         names = ", ".join(f"p_{name}" for name in classes)
-        message = (
+        raise TableError(
             f"{path}: expected predictions of the classes of this model, with the columns id, "
             f"{names}, but {_lack(error)}: give the predictions.csv of such a model."
-        )
-        raise TableError(message) from error
+        ) from error
     name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
     if count > 1:
-        message = f"{path}: {name!r} has {count} rows: give the predictions of one model alone."
-        raise TableError(message)
+        raise TableError(
+            f"{path}: {name!r} has {count} rows: give the predictions of one model alone."
+        )
     probabilities = np.array(shares, dtype=np.float64).reshape(-1, len(classes))
     return Scored(
         ids=ids,

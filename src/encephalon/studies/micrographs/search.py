@@ -52,11 +52,10 @@ def best_overrides(recipe: Recipe, attempt: Attempt, folder: Path) -> dict[str, 
         failed = optuna.trial.TrialState.FAIL
         study.tell(trial, value, None if value is not None else failed)
     if all(value is None for value in known.values()):
-        message = (
+        raise RunError(
             f"{folder}: training failed with every one of the {search.trials} sets of "
             "hyper-parameters: narrow study.search.space."
         )
-        raise RunError(message)
     best = study.best_trial
     logger.info("best of %d trials: %s", search.trials, best.params)
     return {key: _word(value) for key, value in best.params.items()}

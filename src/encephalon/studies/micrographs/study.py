@@ -85,11 +85,10 @@ def train(
     from encephalon.training.opening import open_run
 
     if devices > 1:
-        message = (
+        raise UsageError(
             f"Networks of micrographs are small and train on one device, not {devices}: "
             "leave out --devices."
         )
-        raise UsageError(message)
     # The table knows which columns the name patterns of the recipe ("fc_*") stand for.
     named = {name: getattr(table.columns, name) for name in ("covariates", "optional")}
     recipe = recipe.model_copy(update={"table": replace(recipe.table, **named)})

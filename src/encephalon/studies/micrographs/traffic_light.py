@@ -82,8 +82,7 @@ def colours(likelihood: ArrayLike, green: float, amber: float) -> list[str]:
     """
     values = np.atleast_1d(np.asarray(likelihood, dtype=np.float64))
     if not 0 <= green <= amber <= 1:
-        message = f"Thresholds need 0 <= green <= amber <= 1, but are {green} and {amber}."
-        raise UsageError(message)
+        raise UsageError(f"Thresholds need 0 <= green <= amber <= 1, but are {green} and {amber}.")
     if not ((values >= 0) & (values <= 1)).all():
         wrong = values[~((values >= 0) & (values <= 1))][0]
         raise UsageError(f"A likelihood must lie between 0 and 1, but one is {wrong}.")
@@ -152,11 +151,10 @@ def breakdown(
     unknown = set(lights) - {*LIGHTS, NO_LIGHT}
     shown = (*LIGHTS, *((NO_LIGHT,) if NO_LIGHT in lights else ()))
     if unknown or len(lights) != len(rows):
-        message = (
+        raise UsageError(
             f"A breakdown needs one of {', '.join(LIGHTS)} for each of {len(rows)} rows, but there "
             f"are {len(lights)} lights{f' and one is {min(unknown)!r}' if unknown else ''}."
         )
-        raise UsageError(message)
     keys = [tuple(str(row.get(name, "")) for name in columns) for row in rows]
     counts = Counter(zip(keys, lights, strict=True))
     parts = []
