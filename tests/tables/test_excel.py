@@ -143,3 +143,33 @@ def test_a_workbook_of_air_is_not_unpacked(tmp_path: Path) -> None:
         archive.writestr("xl/more.xml", " " * 100_000_000)
     with pytest.raises(TableError, match=r"unpack to 100,\d+,\d+, more than a workbook's"):
         read_table(path)
+
+
+def test_a_number_that_is_shown_with_zeros_before_it_keeps_them(tmp_path: Path) -> None:
+    """In the format 000 the number 7 is what a reader of the sheet calls 007."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row in (["id", "age"], [7, 30], [12, 31], [8, 32.5]):
+        sheet.append(row)
+    sheet["A2"].number_format = sheet["A3"].number_format = "000"
+    sheet["B4"].number_format = "00"
+    book.save(tmp_path / "t.xlsx")
+    table = read_table(tmp_path / "t.xlsx")
+    assert table.ids == ["007", "012", "8"]
+    assert list(table.frame["age"]) == ["30", "31", "32.5"]
+
+
+def test_merged_cells_are_named(tmp_path: Path) -> None:
+    """Below the header, where all of them seem to hold what only the first does."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row in (["id", "sex", None], ["A1", "F", None], ["A2", None, None], ["A3", "M", None]):
+        sheet.append(row)
+    sheet.merge_cells("B1:C1")  # a wide title of one column does no harm
+    sheet.merge_cells("E5:F6")  # nor do empty cells
+    book.save(tmp_path / "t.xlsx")
+    assert list(read_table(tmp_path / "t.xlsx").frame["sex"]) == ["F", None, "M"]
+    sheet.merge_cells("B2:B3")
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(TableError, match=r"merged cells, of which .* 'B2:B3'"):
+        read_table(tmp_path / "t.xlsx")

@@ -45,10 +45,14 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
         ("t.csv", "\ufeffid,age\r\na,3\r\n"),
         ("t.tsv", "id\tage\na\t3\n"),
         ("t.csv", 'id,"age"\n"a"," 3 "\n\n'),
+        ("t.csv", "sep=;\nid;age\na;3\n"),
+        ("t.csv", '\ufeff"sep=;"\r\nid;age\r\na;3\r\n'),
+        ("t.csv", "sep=|\nid|age\na|3\n"),
+        ("t.csv", "\n\nid;age\na;3\n"),
     ],
 )
 def test_tables_of_every_dialect_read_the_same(tmp_path: Path, name: str, text: str) -> None:
-    """Commas, semicolons, tabs, a byte-order mark, Windows line ends, quotes, a blank line."""
+    """Commas, semicolons, tabs, byte-order marks, Windows line ends, quotes, blanks, "sep=;"."""
     frame = read_table(write(tmp_path, text, name)).frame
     assert frame.to_dict("records") == [{"id": "a", "age": "3"}]
 

@@ -30,6 +30,8 @@ _MAX_CELL = 1 << 20  # characters; the csv module stops at 131,072 by default
 # What Excel, LibreOffice and Google Sheets take for the beginning of a formula (OWASP, "CSV
 # injection"), behind the apostrophes that it may have already.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# The first line by which Excel is told how cells are parted; Excel itself saves more behind it.
+_NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*\r?\n?', re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf")
 
 
@@ -78,8 +80,9 @@ def read_records(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
 def read_lines(path: str | Path) -> list[list[str]]:
     """The cells of each line of a CSV or TSV file, blank lines as none, as they were written.
 
-    UTF-8 with or without a byte order mark; .tsv is parted by tabs, all else by what its first line
-    has most of: commas, semicolons (as Excel writes them in half of Europe) or tabs.
+    UTF-8 with or without a byte order mark; .tsv is parted by tabs, all else by what a first line
+    "sep=;" names, as Excel takes it, or else by what the first line that is not blank has most of:
+    commas, semicolons (as Excel writes them in half of Europe) or tabs.
 
     Raises the errors of `opened`, and UnreadableFileError for other bytes than UTF-8, a quote that
     never ends, and more cells than fit the memory.
@@ -89,10 +92,13 @@ def read_lines(path: str | Path) -> list[list[str]]:
     try:
         with opened(path, LARGEST, "a table") as stream:
             text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-            first = text.readline(_MAX_CELL)
+            first = next((line for line in text if line.strip()), "")
             text.seek(0)
+            named = _NAMED_SEPARATOR.fullmatch(first)
             separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-            return list(_counted(csv.reader(text, delimiter=separator, strict=True), path))
+            separator = named[1] if named else separator
+            lines = list(_counted(csv.reader(text, delimiter=separator, strict=True), path))
+            return [[], *lines[1:]] if named else lines
     except (UnicodeDecodeError, csv.Error) as error:
         raise UnreadableFileError(
             f"{path} cannot be read as a table of UTF-8 text: {error}; save it again as CSV UTF-8."

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -24,13 +25,19 @@ _SMALL = 1 << 26
 _MOST_GROWTH = 100
 """Ratio of compression of a larger one: workbooks of people grow 5 to 30 times."""
 
+_END = 1 << 20
+"""Bytes at the end of a sheet in which its merged cells are listed, at least."""
+_MERGED = re.compile(rb'mergeCell\s[^>]*?ref="([A-Z]{1,3}\d{1,7}):([A-Z]{1,3}\d{1,7})"')
+_PADDED = re.compile("0{2,20}")
+
 
 def read_sheet(file: Path) -> dict[int, dict[int, str]]:
     """The cells of the first sheet that is not hidden: row, from 1, column, from 0, and text.
 
     Formulas give the value that Excel last computed, whole numbers have no decimal point, dates
-    are 2024-02-29; empty cells are left out. Raises TableError for a damaged file, one that unpacks
-    to far more than it has, and formulas that were never computed, naming them.
+    are 2024-02-29, and a number that is shown as 007 is 007; empty cells are left out. Raises
+    TableError for a damaged file, one that unpacks to far more than it has, and, naming them, for
+    formulas that were never computed and cells that are merged.
     """
     require_extra("openpyxl", "excel", f"The Excel file {file}")
     try:
@@ -63,16 +70,43 @@ def _cells(file: Path, stream: IO[bytes], computed: bool) -> dict[int, dict[int,
             _log.warning("%s: %r is read, and no other sheet.", file, first.title)
         # A single cell at the far end would make each row as wide as a sheet can be.
         first.reset_dimensions()
-        return {
+        cells = {
             number: {at: cell for at, cell in enumerate(map(_value, line)) if cell is not None}
             for number, line in enumerate(first.iter_rows(), 1)
             if line
         }
+        if computed:  # a sheet that is read in pieces does not tell which cells were merged
+            _refuse_merged(file, stream, first._worksheet_path, cells)
+        return cells
 
 
 def _value(cell: Any) -> Any:
     # The empty text that a formula gives is stored, and openpyxl makes nothing of it.
-    return "" if cell.value is None and cell.data_type == "str" else cell.value
+    if cell.value is None and cell.data_type == "str":
+        return ""
+    is_whole = cell.data_type == "n" and isinstance(cell.value, int) and cell.value >= 0
+    if is_whole and _PADDED.fullmatch(cell.number_format):
+        return str(cell.value).zfill(len(cell.number_format))  # 7 in the format 000 is the id 007
+    return cell.value
+
+
+def _refuse_merged(
+    file: Path, stream: IO[bytes], sheet: str, values: dict[int, dict[int, Any]]
+) -> None:
+    """Raise TableError for cells that were merged: all seem to have what only the first holds."""
+    with zipfile.ZipFile(stream) as archive, archive.open(sheet) as content:
+        end = b""  # the list of merged cells follows the cells
+        while piece := content.read(_END):
+            end = (end + piece)[-2 * _END :]
+    header = min((row for row, line in values.items() if line), default=0)
+    filled = {f"{letters(at)}{row}" for row, line in values.items() if row > header for at in line}
+    merged = [f"{first.decode()}:{last.decode()}" for first, last in _MERGED.findall(end)]
+    wrong = [area for area in merged if area.split(":")[0] in filled]
+    if wrong:
+        raise TableError(
+            f"{file}: merged cells, of which only the first holds what all seem to have, in "
+            f"{quoted(wrong)}; unmerge them and fill each."
+        )
 
 
 def _refuse_zip_bomb(file: Path, stream: IO[bytes]) -> None:
