@@ -154,16 +154,16 @@ def _explain(error: BaseException, verbs: list[str]) -> tuple[str, int]:
             place = f"{error.filename}: " if error.filename else ""
             return f"{place}{error.strerror or error}; check the path and its permissions.", FAILED
     kind = type(error).__name__
-    return f"Unexpected {kind}: {error} (a fault of Encephalon; -vv shows where).", FAILED
+    return f"Unexpected {kind}: {error} (a bug in Encephalon; -vv shows where).", FAILED
 
 
 def _wrong_arguments(error: typer.TyperException, verbs: list[str]) -> str:
-    """What is wrong in one line, with the nearest verb when the verb is unknown."""
+    """What is wrong in one line, with the nearest command when it is unknown."""
     message = error.format_message()
     known = [name for name in verbs if name in VERBS]
     if verbs and not known:
-        meant = did_you_mean(verbs[0], VERBS, "the verbs are")
-        message = f"There is no verb {verbs[0]!r}; {meant}"
+        meant = did_you_mean(verbs[0], VERBS, "the commands are")
+        message = f"There is no command {verbs[0]!r}; {meant}"
     stop = "" if message.endswith((".", "?")) else "."
     return f"{message}{stop} See  {' '.join(['encephalon', *known, '--help'])}"
 

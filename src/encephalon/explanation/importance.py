@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much a model relies on a covariate: what it loses when the values are dealt out anew.
+"""How much a model relies on a covariate: what it loses when the values are permuted.
 
 Permutation importance (Breiman 2001, doi:10.1023/A:1010933404324) on the log loss. Scikit-learn's
 works on estimators and gives no interval; samples of one group are not independent, so here whole

@@ -96,7 +96,7 @@ def _linear(crossing: Crossing, describe: Describe) -> Scored:
 
 
 def _shuffled(crossing: Crossing) -> Scored:
-    """The network of the first fold, taught classes that were dealt out anew to its rows."""
+    """The network of the first fold, taught classes that were permuted among its rows."""
     fold, cohort = crossing.plan.folds[0], crossing.cohort
     truth = cohort.truth.copy()
     rng = np.random.default_rng(crossing.recipe.training.seed)

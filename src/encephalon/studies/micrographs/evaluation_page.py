@@ -97,7 +97,7 @@ def write_training_report(
     held_out     of the rows that no fold knew, by the final model
     examples     the most certain images, and the least certain ones, with their maps
     location     how much of the maps lies in known boxes
-    importance   growth of the log loss when a covariate is dealt out anew
+    importance   growth of the log loss when a covariate is permuted
     about        further facts of the run: name and value
     """
     others = dict(baselines or {})

@@ -50,7 +50,7 @@ class Explanations(BatchResult):
 
     location    shares of the maps inside the boxes of the table; None without boxes
     sanity      similarity of the maps to the true ones, by stage, with ever more weights shuffled
-    importance  growth of the log loss (nats) when a covariate is dealt out anew
+    importance  growth of the log loss (nats) when a covariate is permuted
     """
 
     folder: Path = field(default_factory=Path)

@@ -154,11 +154,11 @@ def sanity_block(similarity: Mapping[str, float]) -> list[Html]:
 
 
 def importance_block(importance: Mapping[str, Interval]) -> list[Html]:
-    """Show by how much the log loss grows when a covariate is dealt out anew."""
+    """Show by how much the log loss grows when a covariate is permuted."""
     groups = [DotGroup(name, (), interval) for name, interval in importance.items()]
     units = max(each.units for each in importance.values())
     words = (
-        "Each covariate is dealt out anew among the images, which stay as they are. Zero: the "
+        "Each covariate is permuted among the images, which stay as they are. Zero: the "
         "model does not use it. Images that it was trained on show what it uses, not what helps. "
         f"Bars are 95 % percentile bootstrap intervals that draw {units} independent units."
     )

@@ -61,7 +61,7 @@ def covariate_importance(
     probabilities: Probabilities,
     groups: Sequence[Any] | None = None,
 ) -> dict[str, Interval]:
-    """Return by how much the mean log loss (nats) grows when a covariate is dealt out anew.
+    """Return by how much the mean log loss (nats) grows when a covariate is permuted.
 
     seen           (N, F + W) what the head is given for each image, from `HeadWatch`
     truth          (N,) index of the true class

@@ -67,7 +67,7 @@ class Looking:
         return locate_maps(maps, self._views, boxes, self._groups)
 
     def importance(self, decision: Decision) -> Mapping[str, Interval]:
-        """Growth of the log loss when a covariate is dealt out anew; none without covariates."""
+        """Growth of the log loss when a covariate is permuted; none without covariates."""
         # Of a network of another kind nobody knows where the covariates come in.
         if not getattr(self.networks[0].network, "sees_covariates", False):
             return {}
