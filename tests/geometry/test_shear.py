@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -112,8 +114,9 @@ def test_axes_that_lean_alike_are_resampled_along_each() -> None:
 
 
 def test_axes_that_lean_beyond_any_scanner_are_refused() -> None:
-    """A header that asks for a grid of a hundred times the voxels is damaged."""
+    """A header that asks for a grid of a hundred times the voxels is damaged; its file is named."""
     matrix = np.eye(4)
     matrix[0, 2] = 30.0
-    with pytest.raises(GeometryError, match="further than those of any scanner"):
-        straight_grid(Grid((50, 50, 50), Affine(matrix)))
+    image = Image(np.zeros((50, 50, 50), np.uint8), Affine(matrix), Path("leaning.nii"))
+    with pytest.raises(GeometryError, match=r"^leaning\.nii: .* further than those of any scanner"):
+        straightened(image)

@@ -24,12 +24,13 @@ __all__ = ["straight_grid", "straightened"]
 MOST_LARGER = 8.0
 
 
-def straight_grid(grid: Grid) -> Grid:
+def straight_grid(grid: Grid, source: object = "array") -> Grid:
     """A grid with axes at right angles that covers `grid`, its axes in the same order.
 
     The two axes nearest to a right angle keep their plane, so that the slices of a tilted gantry
     stay whole slices and only slide; and a voxel keeps its volume (QR decomposition). A grid that
-    is straight comes back as it is. Raises GeometryError where that grid would be huge.
+    is straight comes back as it is. Raises GeometryError, naming `source`, where that grid would be
+    huge.
     """
     if not is_sheared(grid.affine):
         return grid
@@ -45,7 +46,8 @@ def straight_grid(grid: Grid) -> Grid:
     shape = (high - low + 1)[back].astype(int)
     if np.prod(shape, dtype=float) > MOST_LARGER * np.prod(grid.shape, dtype=float):
         raise GeometryError(
-            "the voxel axes lean further than those of any scanner; fix the header's sform."
+            f"{source}: the voxel axes lean further than those of any scanner; fix the sform in "
+            "its header."
         )
     straight = Affine.from_parts(turned[:, back], spacing[back], grid.affine.origin)
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), straight.shifted(low[back]))
@@ -59,7 +61,7 @@ def straightened(image: Placed, order: int = 1) -> Placed:
     """
     i, j, k = image.data.shape
     grid = Grid((i, j, k), image.affine)
-    target = straight_grid(grid)
+    target = straight_grid(grid, getattr(image, "name", "array"))
     if target is grid:
         return image
     data = resample(image.data, image.affine, target, order, outside=float(image.data.min()))

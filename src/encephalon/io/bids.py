@@ -155,7 +155,9 @@ def left_out(
     if suffixes is None:
         rest = [kind for kind in kinds if kind in _OTHER_SCANS]
         if rest:
-            sentences.append(f"{folder}: left out the kinds {', '.join(rest)}; name them to ask.")
+            sentences.append(
+                f"{folder}: left out the kinds {', '.join(rest)}; --suffix takes them."
+            )
     elif absent := [kind for kind in suffixes if kind not in kinds]:
         sentences.append(
             f"{folder}: no image of the kind {' or '.join(absent)} was found in sub-*/{datatype}; "

@@ -160,7 +160,7 @@ def _check_label_map(how: _Preparation, row: Row, highest: int) -> None:
 
 def millimetre_grid(image: Image) -> Grid:
     """The 1 mm RAS grid nearest to the image's own axes, around the same field of view."""
-    straight = straight_grid(image.grid)
+    straight = straight_grid(image.grid, image.name)
     nothing = np.broadcast_to(np.uint8(0), straight.shape)
     oriented, affine = orient(nothing, straight.affine, "RAS")
     shape = np.asarray(oriented.shape)
