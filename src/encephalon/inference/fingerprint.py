@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError
 from encephalon.inference.sidecar import model_facts
 from encephalon.io.files import opened
-from encephalon.io.paths import is_file
+from encephalon.io.paths import is_file, place
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
@@ -35,28 +36,38 @@ _NO_SLICES = (".json", ".csv", ".html", ".txt")
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of one result, 16 hexadecimal digits each: its inputs, its model, and the options."""
+    """Of one result, 16 hexadecimal digits each: its inputs, its model, and the options.
+
+    `place` is where the inputs lay, "" where that is not known. A result does not depend on it; it
+    tells an input that changed from another of the same name.
+    """
 
     inputs: str
     model: str
     options: str
+    place: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """As it stands in a table or a sidecar."""
-        return "-".join(astuple(self))
+        return "-".join(filter(None, astuple(self)))
 
     @classmethod
     def parse(cls, text: Any) -> Fingerprint | None:
         """What `str` wrote, or None for anything else."""
         parts = text.split("-") if isinstance(text, str) else []
-        good = len(parts) == 3 and all(len(part) == _DIGITS for part in parts)
+        good = len(parts) in (3, 4) and all(len(part) == _DIGITS for part in parts)
         return cls(*parts) if good else None
 
     def changed_since(self, earlier: Fingerprint) -> str:
         """In words, what is another than when `earlier` was taken: "the input and the options"."""
         names = ("the input", "the model", "the options")
-        pairs = zip(names, astuple(self), astuple(earlier), strict=True)
+        pairs = zip(names, astuple(self)[:3], astuple(earlier)[:3], strict=True)
         return " and ".join(name for name, new, old in pairs if new != old)
+
+    def lay_elsewhere(self, earlier: Fingerprint) -> bool:
+        """Whether other inputs, from another place, were there when `earlier` was taken."""
+        known = bool(self.place and earlier.place)
+        return self.inputs != earlier.inputs and known and self.place != earlier.place
 
 
 class Fingerprints:
@@ -81,7 +92,8 @@ class Fingerprints:
             inputs = _digest(self._inputs(sample))
         except (EncephalonError, OSError, ValueError):
             return None
-        return Fingerprint(inputs, self._model, self._options)
+        places = (os.fsencode(place(path)) + b"\n" for _, path in sorted(sample.inputs.items()))
+        return Fingerprint(inputs, self._model, self._options, _digest(places))
 
     def _inputs(self, sample: Sample) -> Iterator[bytes]:
         for role, path in sorted(sample.inputs.items()):

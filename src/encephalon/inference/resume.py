@@ -156,6 +156,9 @@ class EarlierResults:
             earlier = "; ".join(map(str, record.get("Sources") or ()))
             if (then is None or then.inputs != now.inputs) and other_source(earlier, made_from):
                 raise exists_already(planned.images[key], f"was made from {earlier}")
+            if then is not None and now.lay_elsewhere(then):
+                why = f"was made from another {earlier}, of another folder"
+                raise exists_already(planned.images[key], why)
             changes = changes or (now.changed_since(then) if then else "")
         return changes
 
@@ -188,7 +191,10 @@ class EarlierResults:
         is_other = then is None or (
             now is not None
             and then.inputs != now.inputs
-            and other_source(row["source"], "; ".join(sources(planned.sample)))
+            and (
+                now.lay_elsewhere(then)
+                or other_source(row["source"], "; ".join(sources(planned.sample)))
+            )
         )
         if is_other:
             raise OutputExistsError(

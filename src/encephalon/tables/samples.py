@@ -47,6 +47,17 @@ _KINDS: dict[Kind, str] = {
     "volume": "volumes: NIfTI, MGZ or DICOM",
     "picture": "pictures: TIFF, PNG or JPEG",
 }
+# Names of images that other programs read; of those in two files, the one with the voxels.
+_UNREAD: dict[Kind, tuple[str, ...]] = {
+    "volume": (
+        *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
+        *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
+    ),
+    "picture": (
+        *(".bmp", ".gif", ".webp", ".jp2", ".czi", ".lsm", ".lif", ".nd2", ".svs", ".ndpi"),
+        *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
+    ),
+}
 # Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
 _MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
 
@@ -193,6 +204,7 @@ class _Search:
         """The images of a folder, or the DICOM series in it."""
         visible = sorted(item for item in path.iterdir() if not item.name.startswith("."))
         images = [item for item in visible if _is_kind(item, self.kind)]
+        _say_unread(path, visible, self.kind)
         if images:
             names = {item.name for item in images}
             kept = [item for item in images if not names & _made_from(item)]
@@ -321,6 +333,18 @@ def _no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
         f"The folder {path} holds no images, no DICOM series and no BIDS dataset: give the folder "
         "that holds them directly."
     )
+
+
+def _say_unread(path: Path, visible: Sequence[Path], kind: Kind) -> None:
+    """Warn of images whose formats are not read."""
+    unread = [item.name for item in visible if item.name.lower().endswith(_UNREAD[kind])]
+    if unread:
+        _log.warning(
+            "%s: left out %d images whose formats are not read: %s; convert them.",
+            path,
+            len(unread),
+            quoted(unread),
+        )
 
 
 def _made_from(image: Path) -> set[str]:
