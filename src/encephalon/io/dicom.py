@@ -34,7 +34,7 @@ _MOST_BESIDE = 0.1
 _FEW_GAPS = 0.25
 
 
-def read(path: str | Path, series: str = "") -> Image:
+def read(path: str | Path, series: str | None = None) -> Image:
     """Read the one volume of a folder, or of the series that a file belongs to.
 
     Slices are sorted by position; rescale slope and intercept are applied. `series` chooses where

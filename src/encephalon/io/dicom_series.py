@@ -96,7 +96,7 @@ def series_key(file: Path) -> str:
         return ""
 
 
-def one_volume(path: Path, wanted: str = "") -> list[Slice]:
+def one_volume(path: Path, wanted: str | None = None) -> list[Slice]:
     """The slices of the one volume in a folder, or of the series that a file belongs to, in order.
 
     `wanted` chooses where there are several: a series by its UID, its number or its description,
@@ -108,7 +108,7 @@ def one_volume(path: Path, wanted: str = "") -> list[Slice]:
     """
     folder = path if path.is_dir() else path.parent
     headers = _images_in(folder, None if path.is_dir() else path)
-    name, number = _parsed(wanted)
+    name, number = _parsed(wanted or "")
     if path.is_dir():
         chosen = _chosen_series(path, headers, name)
     else:

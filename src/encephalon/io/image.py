@@ -105,7 +105,7 @@ def image_stem(path: str | Path) -> str:
 
 
 def read_image(
-    source: Any, *, affine: Affine | None = None, check: bool = True, series: str = ""
+    source: Any, *, affine: Affine | None = None, check: bool = True, series: str | None = None
 ) -> Image:
     """Read one volume from a file, a DICOM folder, an array, a nibabel image or an Image.
 
@@ -203,7 +203,7 @@ def from_array(
     return Image(plain_numbers(data, name), affine, source, header, warnings)
 
 
-def _decode(source: Any, affine: Affine | None, series: str) -> Image:
+def _decode(source: Any, affine: Affine | None, series: str | None) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, np.ndarray):

@@ -74,7 +74,7 @@ class LegacyOptions(Section):
     rotate: bool = False
     largest: bool = False
     fill: bool = False
-    series: str = Field(default="", coerce_numbers_to_str=True)
+    series: str | None = Field(default=None, coerce_numbers_to_str=True)
     save: tuple[Output, ...] = ("mask",)
 
     @field_validator("halo")
@@ -118,12 +118,11 @@ class LegacyPredictor:
 
     def describe(self) -> dict[str, Any]:
         """Model, runtime, device, options and, for tumours, the notice: for sidecars."""
-        unsaid = {"save"} if self.options.series else {"save", "series"}
         return {
             "model": dict(self.model),
             "runtime": self.network.runtime,
             "device": self.network.device,
-            **self.options.model_dump(mode="json", exclude=unsaid),
+            **self.options.model_dump(mode="json", exclude={"save"}, exclude_none=True),
             **({} if self.label == "brain" else {"notice": NOTICE}),
         }
 

@@ -95,7 +95,7 @@ class PredictOptions(Section):
 
     border: float = Field(default=0.0, ge=-10, le=10)
     csf: bool = True
-    series: str = Field(default="", coerce_numbers_to_str=True)
+    series: str | None = Field(default=None, coerce_numbers_to_str=True)
     save: tuple[Output, ...] = ("mask",)
 
     @field_validator("save", mode="before")

@@ -163,7 +163,7 @@ def _read_stack(
 
     What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
     """
-    image = straightened(require_head_size(read_image(source, series=options.series or "")))
+    image = straightened(require_head_size(read_image(source, series=options.series)))
     notes = voxel_notes(image)
     facts = header_facts(image.source, image.header)
     found = find_acquisition(image, options, facts)
