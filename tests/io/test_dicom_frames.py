@@ -138,3 +138,13 @@ def test_pixels_of_an_unread_compression_are_named(tmp_path: Path, voxels: np.nd
         (tmp_path / f"{k}.dcm").write_bytes(content)
     with pytest.raises(UnreadableFileError, match=f"compressed .transfer syntax {syntax}"):
         read_image(tmp_path)
+
+
+def test_an_index_given_for_a_series_is_called_so(tmp_path: Path, voxels: np.ndarray) -> None:
+    """DICOMDIR is what a CD shows first; it is not damaged."""
+    write_series(tmp_path / "s", voxels)
+    tags = {(0x0008, 0x0016): ("UI", "1.2.840.10008.1.3.10"), (0x0020, 0x000E): None}
+    (tmp_path / "s" / "DICOMDIR").write_bytes(dicom_bytes(None, tags))
+    with pytest.raises(ContentError, match="holds no image, but an index or a report"):
+        read_image(tmp_path / "s" / "DICOMDIR")
+    assert np.array_equal(read_image(tmp_path / "s").data, voxels)

@@ -134,3 +134,11 @@ def test_a_picture_is_refused_by_the_memory_that_it_takes(
     picture("RGB").save(tmp_path / "a.jpg", progressive=True)
     with pytest.raises(ContentError, match="61 × 75 pixels"):
         read_micrograph(tmp_path / "a.jpg", colour="luminance")
+
+
+def test_a_kind_of_jpeg_that_is_not_read_is_called_so(tmp_path: Path) -> None:
+    """Lossless ones of medical archives: to copy such a file again helps nobody."""
+    content = packed(picture("L"), "JPEG").replace(b"\xff\xc0", b"\xff\xc3", 1)
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UnreadableFileError, match="a lossless or hierarchical JPEG"):
+        read_micrograph(tmp_path / "a.jpg")

@@ -141,6 +141,23 @@ def test_images_whose_formats_are_not_read_are_named(
     )
 
 
+def test_an_accent_of_its_own_stays_in_the_id(tmp_path: Path) -> None:
+    """macOS keeps names so; both spellings in one folder are still two scans."""
+    touch(tmp_path, "Mu\u0308ller.nii.gz")
+    assert ids(collect_samples([tmp_path])) == ["M\u00fcller"]
+    touch(tmp_path, "M\u00fcller.nii.gz")
+    assert len(set(ids(collect_samples([tmp_path])))) == 2
+
+
+def test_dicom_beside_other_images_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The images are taken, the series are said to be left out."""
+    touch(tmp_path, "a.nii.gz", "0001.dcm", "t1/0001.dcm", "notes/readme.txt")
+    assert ids(collect_samples([tmp_path])) == ["a"]
+    assert "left out the DICOM series in 'the folder itself', 't1'" in caplog.text
+
+
 def test_masks_of_other_programs_are_no_scans(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -113,6 +113,11 @@ def one_volume(path: Path, wanted: str | None = None) -> list[Slice]:
         chosen = _chosen_series(path, headers, name)
     else:
         mine = next(one for one in headers if one.path == path)
+        if not _is_image(mine) and not mine.fault:
+            raise ContentError(
+                f"{path}: this DICOM file holds no image, but an index or a report; give the "
+                "folder of a series, or one file of it."
+            )
         chosen = [one for one in headers if _uid(one) == _uid(mine)] if _uid(mine) else [mine]
     _refuse_damaged(path, chosen, headers)
     volumes = _volumes([one for header in chosen for one in _slices(header)])

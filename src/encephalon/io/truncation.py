@@ -18,6 +18,7 @@ _PIECE = 1 << 20
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends the coded data of a scan
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # kinds of start of frame that libjpeg reads
+_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}  # T.81, table B.1
 _MORE = bytes((number * 37 + 11) % 251 for number in range(512))  # coded data of no meaning
 
 
@@ -81,7 +82,10 @@ class JpegScans(NamedTuple):
 
 
 def jpeg_scans(content: bytes) -> JpegScans:
-    """Read the markers of a JPEG; raises IndexError or KeyError where they make no sense."""
+    """Read the markers of a JPEG.
+
+    Raises IndexError or KeyError where they make no sense, ValueError for kinds that are not read.
+    """
     at, end, shape, count = 2, 0, (0, 0), 0
     missing: dict[int, list[int]] = {}  # component -> lowest bit not yet there, by coefficient
     while (found := _MARKER.search(content, at)) is not None and content[found.end() - 1] != _END:
@@ -89,6 +93,8 @@ def jpeg_scans(content: bytes) -> JpegScans:
         length = int.from_bytes(content[at : at + 2], "big")
         body = content[at + 2 : at + length]
         at += max(2, length)
+        if code in _OTHER_FRAMES:
+            raise ValueError("it is a lossless or hierarchical JPEG, which few programs read")
         if code in _FRAMES:
             shape = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             missing = {body[6 + 3 * n]: [1] * 64 for n in range(body[5])}

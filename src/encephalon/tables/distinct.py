@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -77,5 +78,6 @@ def _numbered(names: Sequence[str]) -> Iterator[str]:
 
 
 def _safe(name: str) -> str:
-    """The name with everything that is not safe in a file name replaced."""
-    return re.sub(r"[^\w.+-]+", "-", name).lstrip(".-").rstrip("-") or "image"
+    """The name with everything that is not safe in a file name replaced; accents stay."""
+    composed = unicodedata.normalize("NFC", name)  # macOS keeps ü as u and an accent of its own
+    return re.sub(r"[^\w.+-]+", "-", composed).lstrip(".-").rstrip("-") or "image"

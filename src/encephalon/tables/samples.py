@@ -31,6 +31,7 @@ from encephalon.tables.companions import (
     put_together,
 )
 from encephalon.tables.distinct import made_distinct
+from encephalon.tables.leftovers import say_series, say_unread
 from encephalon.tables.naming import file_id, file_stem
 from encephalon.tables.schema import Columns
 from encephalon.tables.series import is_dicom_folder, series_as_folders
@@ -46,17 +47,6 @@ Kind = Literal["volume", "picture"]
 _KINDS: dict[Kind, str] = {
     "volume": "volumes: NIfTI, MGZ or DICOM",
     "picture": "pictures: TIFF, PNG or JPEG",
-}
-# Names of images that other programs read; of those in two files, the one with the voxels.
-_UNREAD: dict[Kind, tuple[str, ...]] = {
-    "volume": (
-        *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
-        *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
-    ),
-    "picture": (
-        *(".bmp", ".gif", ".webp", ".jp2", ".czi", ".lsm", ".lif", ".nd2", ".svs", ".ndpi"),
-        *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
-    ),
 }
 # Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
 _MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
@@ -204,14 +194,16 @@ class _Search:
         """The images of a folder, or the DICOM series in it."""
         visible = sorted(item for item in path.iterdir() if not item.name.startswith("."))
         images = [item for item in visible if _is_kind(item, self.kind)]
-        _say_unread(path, visible, self.kind)
+        places = [path, *visible] if self.kind == "volume" else []
+        folders = [item for item in places if is_folder(item) and is_dicom_folder(item)]
+        say_unread(path, visible, self.kind)
         if images:
+            say_series(path, folders)
             names = {item.name for item in images}
             kept = [item for item in images if not names & _made_from(item)]
             kept = _without_masks(path, kept)
             return self.by_name(path, kept) or [self.one(item) for item in kept]
-        folders = [item for item in [path, *visible] if is_folder(item) and is_dicom_folder(item)]
-        if self.kind == "picture" or not folders:
+        if not folders:
             raise InputError(_no_images(path, self.kind, visible))
         folders = [path] if path in folders else folders
         found = self.by_name(path, folders) if path not in folders else []
@@ -333,18 +325,6 @@ def _no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
         f"The folder {path} holds no images, no DICOM series and no BIDS dataset: give the folder "
         "that holds them directly."
     )
-
-
-def _say_unread(path: Path, visible: Sequence[Path], kind: Kind) -> None:
-    """Warn of images whose formats are not read."""
-    unread = [item.name for item in visible if item.name.lower().endswith(_UNREAD[kind])]
-    if unread:
-        _log.warning(
-            "%s: left out %d images whose formats are not read: %s; convert them.",
-            path,
-            len(unread),
-            quoted(unread),
-        )
 
 
 def _made_from(image: Path) -> set[str]:

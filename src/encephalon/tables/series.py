@@ -44,10 +44,14 @@ def _dicom_files(folder: Path) -> set[Path]:
 
 
 def is_dicom_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether a DICOM file is among the first files of a folder."""
+    """Whether a DICOM file is among the first files of a folder; of one that cannot be read, no."""
     from encephalon.io.dicom import is_dicom
 
-    visible = (item for item in sorted(Path(path).iterdir()) if not item.name.startswith("."))
+    try:
+        inside = sorted(Path(path).iterdir())
+    except OSError:
+        return False
+    visible = (item for item in inside if not item.name.startswith("."))
     files = (item for item in visible if item.is_file())
     return any(is_dicom(item) for item, _ in zip(files, range(_PEEKED), strict=False))
 
