@@ -20,8 +20,8 @@ from encephalon.inference.failures import failure_sentence
 from encephalon.inference.reading import read_ahead
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
+from encephalon.studies.micrographs.contamination import contamination
 from encephalon.studies.micrographs.evaluation import Assessment, assess, compare
-from encephalon.studies.micrographs.familiar import familiar
 from encephalon.studies.micrographs.recorded import prediction_rows, read_predictions
 from encephalon.studies.micrographs.scored import UNKNOWN_CLASS, Scored
 from encephalon.studies.micrographs.words import with_span
@@ -93,7 +93,7 @@ def evaluate_table(
         refuse_existing(folder / name, overwrite)
     prove_writable(folder)
     page = EvaluationReport(predictor.describe())
-    page.warn(familiar(predictor.source, used))
+    page.warn(contamination(predictor.source, used))
     work = _Work(predictor, used, page)
     for done, name in enumerate(work.steps(), start=1):
         if progress is not None:

@@ -21,6 +21,7 @@ from encephalon.models import ModelFolder
 from encephalon.recipes import load_recipe, make_recipe
 from encephalon.recipes.options import ask
 from encephalon.recipes.schema import Mode
+from encephalon.studies.micrographs.contamination import OVERLAP, Known, known_to, overlap_warning
 from encephalon.studies.micrographs.domain import judge, without_light
 from encephalon.studies.micrographs.engine import (
     Engine,
@@ -28,7 +29,6 @@ from encephalon.studies.micrographs.engine import (
     graph_engine,
     torch_engine,
 )
-from encephalon.studies.micrographs.familiar import OVERLAP, Known, known_to, overlap_warning
 from encephalon.studies.micrographs.learned import Learned, published, score_logits
 from encephalon.studies.micrographs.options import PredictOptions
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from encephalon.reports import Html, Page, Tile, note, skipped, status_badge, table, tiles
 from encephalon.reports.markup import join
+from encephalon.studies.micrographs.contamination import OVERLAP, overlap_warning
 from encephalon.studies.micrographs.extremes import (
     Extremes,
     drawn_thumbnail,
     thumbnail_gallery,
 )
-from encephalon.studies.micrographs.familiar import OVERLAP, overlap_warning
 from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT
 from encephalon.studies.micrographs.words import lamp, model_facts, model_name
 

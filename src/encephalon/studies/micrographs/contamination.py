@@ -13,7 +13,7 @@ from encephalon.tables import Columns, Table, read_table
 from encephalon.tables.splits import FOLD
 from encephalon.training.runs import RunFolder
 
-__all__ = ["OVERLAP", "Known", "familiar", "known_to", "overlap_warning"]
+__all__ = ["OVERLAP", "Known", "contamination", "known_to", "overlap_warning"]
 
 OVERLAP = "training_overlap"
 """The column of predictions.csv that says what of an image the training knew."""
@@ -27,12 +27,15 @@ class Known:
     group: str | None
     groups: frozenset[str]
 
-    def overlap(self, name: str, row: Mapping[str, Any]) -> str:
-        """ "image" for one that was learnt, the group's column for its sister, "" for neither."""
-        if name in self.ids:
-            return "image"
+    def overlap(self, name: str, row: Mapping[Any, Any]) -> str:
+        """ "image" for one that was learnt, the group's column for its sister, "" for neither.
+
+        The same id in a group that was not learnt is another image.
+        """
         cell = str(row.get(self.group) or "") if self.group else ""
-        return str(self.group) if cell in self.groups else ""
+        if cell and cell not in self.groups:
+            return ""
+        return "image" if name in self.ids else str(self.group) if cell else ""
 
 
 def known_to(model: Path, columns: Columns) -> Known | None:
@@ -45,21 +48,22 @@ def known_to(model: Path, columns: Columns) -> Known | None:
     return Known(frozenset(learnt.ids), group, frozenset(value for value in values if value))
 
 
-def familiar(model: Path, table: Table) -> str:
+def contamination(model: Path, table: Table) -> str:
     """A sentence on the rows of `table` that the model was trained on, or share its groups.
 
     Known where the model still lies in the folder of its run, beside the table as used; "" where
     nothing is known, or nothing is shared.
     """
     known = known_to(model, table.columns)
-    if known is None:
+    rows = table.frame.to_dict(orient="records")
+    pairs = zip(table.ids, rows, strict=True)
+    count = sum(bool(known.overlap(name, row)) for name, row in pairs) if known else 0
+    if not count:
         return ""
-    group = known.group if table.has(known.group) else None
-    if group is None:
-        ids = sum(name in known.ids for name in table.ids)
-        return _sentence(ids, len(table), "were part of") if ids else ""
-    shared = sum(name in known.groups for name in table.texts(group))
-    return _sentence(shared, len(table), f"share their {group!r} with") if shared else ""
+    return (
+        f"{count} of {len(table)} images were part of the training, or share their group with it: "
+        "these scores flatter the model, so look at those of its run instead."
+    )
 
 
 def overlap_warning(count: int, total: int) -> str:
@@ -81,10 +85,3 @@ def _learnt(path: Path, columns: Columns) -> Table | None:
     if used.has(FOLD):
         return used.select([row for row, cell in enumerate(used.texts(FOLD)) if cell])
     return used.part("train") if used.has("split") else None
-
-
-def _sentence(count: int, total: int, what: str) -> str:
-    return (
-        f"{count} of {total} images {what} the training: these scores flatter the model, so look "
-        "at those of its run instead."
-    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.studies.micrographs.familiar import familiar
+from encephalon.studies.micrographs.contamination import contamination
 from encephalon.tables import Columns, Table, read_table
 from tests.studies.micrographs.linear_model import open_linear, write_pictures
 
@@ -32,23 +32,32 @@ def model(tmp_path: Path) -> Path:
 def test_images_of_animals_that_were_learnt_are_counted(model: Path, tmp_path: Path) -> None:
     """New images of an animal that was part of the training are as familiar as old ones."""
     table = _table(tmp_path, "id,class,animal\n2,b,A2\n8,b,A2\n9,a,A9\n")
-    assert familiar(model, table).startswith("2 of 3 images share their 'animal' with the")
+    assert contamination(model, table).startswith(
+        "2 of 3 images were part of the training, or share their group with it"
+    )
 
 
 def test_without_groups_the_images_themselves_count(model: Path, tmp_path: Path) -> None:
     """A table that does not say which animal is whose is compared by its ids."""
     table = _table(tmp_path, "id,class\n2,b\n3,a\n9,a\n")
-    assert familiar(model, table).startswith("1 of 3 images were part of the training")
+    assert contamination(model, table).startswith("1 of 3 images were part of the training")
 
 
 def test_new_animals_and_held_out_ones_are_not_familiar(model: Path, tmp_path: Path) -> None:
     """The third animal was in the table of the run, but in no fold."""
-    assert familiar(model, _table(tmp_path, "id,class,animal\n3,a,A3\n9,a,A9\n")) == ""
+    assert contamination(model, _table(tmp_path, "id,class,animal\n3,a,A3\n9,a,A9\n")) == ""
+
+
+def test_the_same_id_of_another_animal_is_another_image(model: Path, tmp_path: Path) -> None:
+    """Ids such as 1, 2, 3 are in every table."""
+    assert contamination(model, _table(tmp_path, "id,class,animal\n1,a,A7\n2,b,A8\n")) == ""
 
 
 def test_a_model_outside_of_a_run_knows_nothing(tmp_path: Path) -> None:
     """Where there is no table of a run, nothing is said."""
-    assert familiar(tmp_path / "elsewhere" / "model", _table(tmp_path, "id,class\n2,b\n")) == ""
+    assert (
+        contamination(tmp_path / "elsewhere" / "model", _table(tmp_path, "id,class\n2,b\n")) == ""
+    )
 
 
 def test_predictions_of_learnt_images_say_so(
