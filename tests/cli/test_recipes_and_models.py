@@ -64,6 +64,21 @@ def test_check_reaches_the_network(run: Run) -> None:
     assert "Unknown network 'distnace-unet'; did you mean 'distance-unet'?" in result.err
 
 
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ('[{name="dize"}]', "the loss 'dize', which does not exist: choose from"),
+        ('[{name="distance", options={far="six"}}]', "'far' should be a valid number"),
+    ],
+)
+def test_check_reaches_the_losses(run: Run, losses: str, words: str) -> None:
+    """Their names and their options, which no study knows."""
+    pytest.importorskip("torch")
+    result = run("recipes", "check", "brain-extraction", "--set", f"training.losses={losses}")
+    assert result.code == 1
+    assert words in result.err
+
+
 def test_a_list_that_is_too_short_says_so(run: Run) -> None:
     """A grid has three axes."""
     result = run("recipes", "check", "brain-extraction", "--set", "study.grids.coarse=[16,16]")

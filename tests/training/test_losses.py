@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -193,17 +194,26 @@ def test_one_weight_a_class_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "words"),
+    ("name", "options", "words"),
     [
-        ("class-cross-entropy", "smothing", "did you mean 'smoothing'"),
-        ("focal", "zzz", "it takes: gamma"),
-        ("cross-entropy", "weights", "it takes none"),
+        ("class-cross-entropy", {"smothing": 1}, "'smothing'; did you mean 'smoothing'"),
+        ("focal", {"zzz": 1}, "unknown key 'zzz'; the keys are gamma"),
+        ("cross-entropy", {"weights": [1]}, "unknown key 'weights'; none is taken"),
+        ("class-cross-entropy", {"smoothing": "0.1"}, "'smoothing' should be a valid number"),
+        ("class-cross-entropy", {"smoothing": 5.0}, "less than or equal to 1, but is 5.0"),
+        ("class-cross-entropy", {"columns": 0}, "'columns' should be greater than 0, but is 0"),
+        ("class-cross-entropy", {"weights": [1.0, -1.0]}, "greater than or equal to 0"),
+        ("focal", {"gamma": math.nan}, "'gamma' should be a finite number"),
+        ("distance", {"far": 0}, "'far' should be greater than 0"),
+        ("dice", {"epsilon": [1]}, "'epsilon' should be a valid number"),
     ],
 )
-def test_an_option_that_a_loss_does_not_take_is_refused(name: str, option: str, words: str) -> None:
-    """Before any training begins, with those that it does."""
-    with pytest.raises(RecipeError, match=rf"'{option}' of the loss '{name}'; {words}"):
-        WeightedLoss([Term(name, options={option: 1})])
+def test_an_option_that_a_loss_cannot_take_is_refused(
+    name: str, options: dict[str, Any], words: str
+) -> None:
+    """Before any training begins, with what it takes."""
+    with pytest.raises(RecipeError, match=f"Options of the loss '{name}': .*{words}"):
+        WeightedLoss([Term(name, options=options)])
 
 
 @given(

@@ -79,7 +79,7 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
 
 
 def check_network(recipe: Recipe) -> None:
-    """Raise RecipeError unless the network of `recipe` can be built and suits its study.
+    """Raise RecipeError unless the network of `recipe` and its losses suit its study.
 
     Without torch nothing can be built, and nothing is said.
     """
@@ -87,8 +87,13 @@ def check_network(recipe: Recipe) -> None:
 
     from encephalon.studies.registry import load_study
 
+    if find_spec("torch") is None:
+        return
+    from encephalon.training.losses import weighted_loss
+
+    weighted_loss(recipe.training)
     check = getattr(load_study(recipe.study.name), "check_network", None)
-    if check is not None and find_spec("torch") is not None:
+    if check is not None:
         check(recipe)
 
 

@@ -58,7 +58,8 @@ def _sentence(fault: Any, schema: type[BaseModel], section: str) -> str:
     where = _where(section, path[:-1])
     key = path[-1] if path else section
     if fault["type"] in _UNKNOWN:
-        meant = did_you_mean(str(key), known_keys(schema, path[:-1]), "the keys are")
+        known = known_keys(schema, path[:-1])
+        meant = did_you_mean(str(key), known, "the keys are") if known else "none is taken"
         return f"unknown key {key!r}{where}; {meant.removesuffix('.')}"
     if fault["type"] in _MISSING and isinstance(key, int):
         return f"a value is missing{where}: there are only {key}"

@@ -24,6 +24,8 @@ from encephalon.tables.schema import Columns
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
 Mode = Literal["sound", "legacy"]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
+#: Samples of a batch. No device holds more, and making one cannot be interrupted.
+LARGEST_BATCH = 65_536
 
 
 class Section(BaseModel):
@@ -74,7 +76,7 @@ class Training(Section):
 
     epochs: int = Field(default=100, gt=0)
     steps_per_epoch: int = Field(default=250, gt=0)
-    batch_size: int = Field(default=1, gt=0)
+    batch_size: int = Field(default=1, gt=0, le=LARGEST_BATCH)
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -85,7 +87,7 @@ class Training(Section):
     gradient_clip: float | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)
     min_delta: float = Field(default=0.0, ge=0)
-    monitor: str = "val_loss"
+    monitor: str = Field(default="val_loss", pattern="^(val|train)_")
     monitor_mode: Literal["min", "max"] = "min"
     checkpoint_every: int = Field(default=250, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -29,7 +29,7 @@ from encephalon.training.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from encephalon.training.losses import Term, WeightedLoss
+from encephalon.training.losses import weighted_loss
 from encephalon.training.optimisers import (
     DistanceToStart,
     Scheduler,
@@ -113,7 +113,7 @@ class Loop:
         freeze(network, settings.freeze, settings.unfreeze)
         self.still = frozen_norms(network) if freeze_statistics else []
         self.total_steps = settings.epochs * settings.steps_per_epoch
-        self.loss = WeightedLoss([Term(t.name, t.weight, t.options) for t in settings.losses])
+        self.loss = weighted_loss(settings)
         self.to_start = DistanceToStart(network, settings.l2_to_start)
         optimiser = build_optimiser(
             settings.optimiser,

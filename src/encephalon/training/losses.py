@@ -11,31 +11,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import torch
+from pydantic import ConfigDict, Field, ValidationError, create_model
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from encephalon.errors import RecipeError, did_you_mean
+from encephalon.errors import RecipeError
+from encephalon.recipes.faults import describe, full_stop
+from encephalon.recipes.schema import Section, Training
 
 #: Smoothing of the overlap losses, as in the published training of brainy (nobrainer spec 3.4).
 EPSILON = 1e-7
 
+# What options may be.
+Above = Annotated[float, Field(gt=0)]
+Least = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
-def dice(logits: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
+
+def dice(logits: Tensor, target: Tensor, epsilon: Least = EPSILON) -> Tensor:
     """1 - 2 |P∩T| / (|P| + |T|), per sample over all voxels and channels."""
     intersection, total = _overlap(logits.sigmoid(), target)
     return (1 - (2 * intersection + epsilon) / (total + epsilon)).mean()
 
 
-def jaccard(logits: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
+def jaccard(logits: Tensor, target: Tensor, epsilon: Least = EPSILON) -> Tensor:
     """1 - |P∩T| / |P∪T|, per sample over all voxels and channels."""
     intersection, total = _overlap(logits.sigmoid(), target)
     return (1 - (intersection + epsilon) / (total - intersection + epsilon)).mean()
 
 
-def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+def focal(logits: Tensor, target: Tensor, gamma: Least = 2.0) -> Tensor:
     """Cross-entropy weighted by (1 - p of the truth)^gamma (Lin et al. 2017)."""
     entropy = nnf.binary_cross_entropy_with_logits(logits, target, reduction="none")
     # A power below 1 has an infinite slope at 0, where the network is certain and right.
@@ -51,9 +59,9 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 def class_cross_entropy(
     logits: Tensor,
     target: Tensor,
-    weights: Sequence[float] | None = None,
-    smoothing: float = 0.0,
-    columns: int | None = None,
+    weights: Sequence[Least] | None = None,
+    smoothing: Share = 0.0,
+    columns: Annotated[int, Field(gt=0)] | None = None,
 ) -> Tensor:
     """Cross-entropy of the softmax over C, for targets that are shares of each class.
 
@@ -78,7 +86,12 @@ def class_cross_entropy(
     return (losses * (target * logits.new_tensor(weights).view(shape)).sum(dim=1)).mean()
 
 
-def attention(log_odds: Tensor, target: Tensor, columns: int = 0, emphasis: float = 4.0) -> Tensor:
+def attention(
+    log_odds: Tensor,
+    target: Tensor,
+    columns: Annotated[int, Field(ge=0)] = 0,
+    emphasis: Above = 4.0,
+) -> Tensor:
     """Whether a network attends to the places where the answer is known to lie.
 
     Both tensors are (B, columns + places): the classes, which are another loss's, then the log-odds
@@ -96,7 +109,7 @@ def attention(log_odds: Tensor, target: Tensor, columns: int = 0, emphasis: floa
     return entropy + dice(log_odds, target, epsilon=1.0)
 
 
-def distance(predicted: Tensor, target: Tensor, far: float = 6.0, focus: float = 4.0) -> Tensor:
+def distance(predicted: Tensor, target: Tensor, far: Above = 6.0, focus: Least = 4.0) -> Tensor:
     """Smooth absolute error of signed distances, heavier near the border.
 
     Targets are clipped at ± `far` voxels; a voxel on the border weighs 1 + `focus`.
@@ -107,13 +120,13 @@ def distance(predicted: Tensor, target: Tensor, far: float = 6.0, focus: float =
     return (weight * error).sum() / weight.sum()
 
 
-def distance_dice(predicted: Tensor, target: Tensor, sharpness: float = 2.0) -> Tensor:
+def distance_dice(predicted: Tensor, target: Tensor, sharpness: Above = 2.0) -> Tensor:
     """Dice loss of two signed distances read as masks with a soft border."""
     return dice(sharpness * predicted, (sharpness * target).sigmoid())
 
 
 def reconstruction(
-    predicted: Tensor, target: Tensor, beta: float = 0.1, spread: float = 0.02
+    predicted: Tensor, target: Tensor, beta: Least = 0.1, spread: Least = 0.02
 ) -> Tensor:
     """Smooth absolute error of an image, and how well the network knows that error.
 
@@ -163,12 +176,27 @@ class Term:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class _Options(Section):
+    """Options are given to a loss as they stand, so that "0.1" is no number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def weighted_loss(training: Training) -> WeightedLoss:
+    """The sum of losses that a recipe asks for; raises RecipeError for what cannot be asked."""
+    return WeightedLoss([Term(loss.name, loss.weight, loss.options) for loss in training.losses])
+
+
 def _check_options(term: Term) -> None:
-    known = list(signature(LOSSES[term.name]).parameters)[2:]
-    for option in term.options:
-        if option not in known:
-            meant = did_you_mean(option, known, "it takes:") if known else "it takes none."
-            raise RecipeError(f"Unknown option {option!r} of the loss {term.name!r}; {meant}")
+    loss = LOSSES[term.name]
+    hints, parameters = get_type_hints(loss, include_extras=True), signature(loss).parameters
+    fields: Any = {name: (hints[name], parameters[name].default) for name in list(parameters)[2:]}
+    schema = create_model("Options", __base__=_Options, **fields)
+    try:
+        schema(**term.options)
+    except ValidationError as error:
+        message = f"Options of the loss {term.name!r}: {describe(error, schema)}"
+        raise RecipeError(full_stop(message)) from error
 
 
 class WeightedLoss:

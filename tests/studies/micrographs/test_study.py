@@ -366,6 +366,7 @@ def test_search_changes_the_recipe_of_each_fold(table: Path, tmp_path: Path) -> 
         ({"training__batch_size": "1"}, "batch_size to 2 or more"),
         ({"network__options__classes": "5"}, r"network\.options\.classes is 5.* 2"),
         ({"study__inputs": "covariates", "table__covariates": "{}"}, "table.covariates names none"),
+        ({"table__covariates.class": '["Young", "Aged"]'}, "given the answer"),
         ({"table__target_kind": '["Aged"]'}, "two or more classes"),
         ({"table__target_kind": '["Aged", "Aged"]'}, "names a class twice"),
         (

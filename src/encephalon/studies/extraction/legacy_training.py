@@ -76,9 +76,9 @@ class LegacyTask:
         """Loss over blocks, Dice and Jaccard over whole masks; means over still volumes."""
         import torch
 
-        from encephalon.training.losses import Term, WeightedLoss
+        from encephalon.training.losses import weighted_loss
 
-        loss = WeightedLoss([Term(t.name, t.weight, t.options) for t in self.training.losses])
+        loss = weighted_loss(self.training)
         scores: dict[str, list[float]] = {"loss": [], "dice": [], "jaccard": []}
         for pair in self.validation:
             image, labels = pair.read()

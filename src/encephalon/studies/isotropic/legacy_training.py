@@ -15,7 +15,7 @@ from encephalon.recipes.schema import Training
 from encephalon.studies.isotropic.legacy_heads import Head, decimated
 from encephalon.studies.isotropic.legacy_settings import LegacySettings
 from encephalon.studies.isotropic.legacy_steps import cut_patches, patch_starts
-from encephalon.training.losses import Term, WeightedLoss
+from encephalon.training.losses import weighted_loss
 
 __all__ = ["LegacyTask"]
 
@@ -84,8 +84,7 @@ class LegacyTask:
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """The loss, as the mean over all patches of all validation volumes."""
-        terms = [Term(t.name, t.weight, t.options) for t in self.training.losses]
-        loss, size = WeightedLoss(terms), self.training.batch_size
+        loss, size = weighted_loss(self.training), self.training.batch_size
         total, count = 0.0, 0
         for volume in self.validation:
             pair = volume.read(self.settings.padded)

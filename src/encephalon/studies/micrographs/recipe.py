@@ -60,6 +60,11 @@ def check_recipe(recipe: Recipe) -> None:
     fault = None
     if len(recipe.table.inputs) != 1:
         fault = "a sample has one image: name one column in table.inputs"
+    elif recipe.table.target in recipe.table.covariates:
+        fault = (
+            f"table.covariates names {recipe.table.target!r}, which is table.target: leave it out, "
+            "or the network is given the answer"
+        )
     elif settings.inputs == "covariates" and not recipe.table.covariates:
         fault = "study.inputs is 'covariates', but table.covariates names none"
     elif recipe.training.batch_size < 2:
