@@ -254,40 +254,6 @@ def test_another_scan_of_the_same_name_replaces_nothing(
         assert status(run_batch(bright(**more), batch, layout(out / str(outputs)))) == ["skipped"]
 
 
-@pytest.mark.parametrize("outputs", [None, {}])
-def test_another_folder_from_which_a_scan_is_named_is_another_scan(
-    outputs: Any, bright: Any, scan: Callable[..., Path], tmp_path: Path, monkeypatch: Any
-) -> None:
-    """`cd subject` before each command gives all scans one name; a changed scan is done again."""
-    more = {} if outputs is None else {"outputs": outputs}
-    named = [Sample("x", {"image": Path("x.nii.gz")})]
-    for folder, peak in (("a", 100.0), ("b", 80.0)):
-        scan("x.nii.gz", peak, tmp_path / folder)
-    monkeypatch.chdir(tmp_path / "a")
-    run_batch(bright(**more), named, layout(tmp_path / "out"))
-    before = table(tmp_path / "out")
-    monkeypatch.chdir(tmp_path / "b")
-    result = run_batch(bright(**more), named, layout(tmp_path / "out"))
-    assert "made from" in result.failures[0].message
-    assert table(tmp_path / "out") == before
-    (tmp_path / "a/x.nii.gz").unlink()
-    scan("x.nii.gz", 60.0, tmp_path / "a")
-    monkeypatch.chdir(tmp_path / "a")
-    again = run_batch(bright(**more), named, layout(tmp_path / "out"))
-    assert (status(again), again.exit_code) == (["done"], 0)
-
-
-def test_a_dataset_that_moved_is_still_finished(
-    bright: Any, scan: Callable[..., Path], tmp_path: Path
-) -> None:
-    """The place of a scan is no part of what its result depends on."""
-    batch = [Sample("x", {"image": scan("x.nii.gz", 100.0, tmp_path / "a")})]
-    run_batch(bright(), batch, layout(tmp_path / "out"))
-    (tmp_path / "a").rename(tmp_path / "b")
-    moved = [Sample("x", {"image": tmp_path / "b/x.nii.gz"})]
-    assert status(run_batch(bright(), moved, layout(tmp_path / "out"))) == ["skipped"]
-
-
 def test_a_failed_sample_is_tried_again(bright: Any, samples: Samples, tmp_path: Path) -> None:
     """One that could not be read, and one whose quality check failed: neither is finished."""
     out, batch = tmp_path / "out", samples("a", "b")

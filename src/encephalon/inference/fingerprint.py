@@ -29,6 +29,8 @@ __all__ = ["Fingerprint", "Fingerprints"]
 _DIGITS = 16  # of each part: 64 bits, far more than chance needs
 # Of a description: where it was computed and what is said of it, not what was asked for.
 _NO_OPTIONS = {"model", "runtime", "device", "notice"}
+# Options that choose one of several images in one place: another choice is another input.
+_CHOOSING = ("series", "page")
 _CHUNK = 1 << 20
 # What a DICOM folder may hold beside its slices: results of ours among them.
 _NO_SLICES = (".json", ".csv", ".html", ".txt")
@@ -38,8 +40,8 @@ _NO_SLICES = (".json", ".csv", ".html", ".txt")
 class Fingerprint:
     """Of one result, 16 hexadecimal digits each: its inputs, its model, and the options.
 
-    `place` is where the inputs lay, "" where that is not known. A result does not depend on it; it
-    tells an input that changed from another of the same name.
+    `place` is where the inputs lay (folder, series, page), "" where nothing says it. A result does
+    not depend on it; it tells an input that changed from another of the same name.
     """
 
     inputs: str
@@ -83,7 +85,13 @@ class Fingerprints:
         facts = model_facts(about)
         self._predictor = predictor
         self._model = _digest([str(facts.get("sha256") or _plain(facts)).encode()])
-        options = {key: value for key, value in about.items() if key not in _NO_OPTIONS}
+        chosen = {key: about[key] for key in _CHOOSING if about.get(key)}
+        self._chosen = _plain(chosen).encode() if chosen else b""
+        options = {
+            key: value
+            for key, value in about.items()
+            if key not in _NO_OPTIONS and key not in _CHOOSING
+        }
         self._options = _digest([_plain(options).encode()])
 
     def of(self, sample: Sample) -> Fingerprint | None:
@@ -92,13 +100,15 @@ class Fingerprints:
             inputs = _digest(self._inputs(sample))
         except (EncephalonError, OSError, ValueError):
             return None
-        places = (os.fsencode(place(path)) + b"\n" for _, path in sorted(sample.inputs.items()))
-        return Fingerprint(inputs, self._model, self._options, _digest(places))
+        places = [os.fsencode(place(path)) + b"\n" for _, path in sorted(sample.inputs.items())]
+        where = _digest([*places, self._chosen])
+        return Fingerprint(inputs, self._model, self._options, where)
 
     def _inputs(self, sample: Sample) -> Iterator[bytes]:
         for role, path in sorted(sample.inputs.items()):
             yield f"\n{role}\n".encode()
             yield from _content(path)
+        yield self._chosen
         more: Any = getattr(self._predictor, "also_reads", None)
         for path in more(sample) if more else ():
             if is_file(path):

@@ -157,7 +157,7 @@ class EarlierResults:
             if (then is None or then.inputs != now.inputs) and other_source(earlier, made_from):
                 raise exists_already(planned.images[key], f"was made from {earlier}")
             if then is not None and now.lay_elsewhere(then):
-                why = f"was made from another {earlier}, of another folder"
+                why = f"was made from another {earlier}, of another folder, series or page"
                 raise exists_already(planned.images[key], why)
             changes = changes or (now.changed_since(then) if then else "")
         return changes
