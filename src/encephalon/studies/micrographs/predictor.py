@@ -201,17 +201,32 @@ class MicrographPredictor:
         return without_light(quality) if quality and unlike and self.has_light else quality
 
     def logits(self, loaded: Loaded) -> NDArray[np.float64]:
-        """The network's answer (1, C), the mean over the views that the settings ask for."""
+        """The network's answer (1, C), the mean over the views that the settings ask for.
+
+        Raises ModelError where C is not the number of the model's classes.
+        """
         if loaded.picture is None:
             image = np.zeros((1, 1, 1, 1), np.float32)
         else:
             image = loaded.picture.image[None]
         if self.settings.repeats_of_image == 1 or loaded.picture is None:
-            return self._engine(image, loaded.covariates)
+            return self._answer(image, loaded.covariates)
         both = np.concatenate([image, image[..., ::-1]])
         covariates = np.repeat(loaded.covariates, 2, axis=0)
-        answers = self._engine(both, covariates)
+        answers = self._answer(both, covariates)
         return (answers[:1] + answers[1:]) / 2
+
+    def _answer(
+        self, images: NDArray[np.float32], covariates: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        answers, expected = self._engine(images, covariates), (len(images), len(self.classes))
+        if answers.shape != expected:
+            raise ModelError(
+                f"{self.source}: the network was expected to give {list(expected)} numbers, one "
+                f"for each of {', '.join(self.classes)}, but gives {list(answers.shape)}: "
+                "network and model.toml are of two models, so get the model again."
+            )
+        return answers
 
     def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64]:
         """Probabilities (N, C) of logits (N, C), as the model's score and calibration say."""
@@ -321,10 +336,22 @@ def make_micrograph_predictor(
         about = model.description
         recipe = make_recipe(about.recipe, source=f"the model {model.name!r}")
         learned = Learned.from_dict(about.preprocessing, f"the model {model.name!r}")
+        _require_same_classes(model, recipe, learned)
     else:
         recipe = load_recipe(model.recipe or "micrographs-legacy")
         learned = published(recipe)
     return MicrographPredictor(model, recipe, learned, asked, device=device, threads=threads)
+
+
+def _require_same_classes(model: ModelFolder, recipe: Recipe, learned: Learned) -> None:
+    """Raise ModelError where the parts of model.toml name other classes, or in another order."""
+    labels = [name for _, name in sorted(model.description.labels.items())]
+    for place, names in (("labels", labels), ("recipe.table", recipe.table.target_kind)):
+        if list(names) != list(learned.classes):
+            raise ModelError(
+                f"{model.path}: model.toml names the classes {', '.join(learned.classes)} in "
+                f"[preprocessing], but {', '.join(names)} in [{place}]: get the model again."
+            )
 
 
 def picture_cache() -> ArrayCache | None:
