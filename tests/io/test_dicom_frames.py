@@ -14,6 +14,7 @@ from encephalon.errors import ContentError, GeometryError, InputError, Unreadabl
 from encephalon.io import read_image
 from tests.io.dicom_writer import dicom_bytes, element, frames_bytes, slice_tags, write_series
 
+HUGE = "1e200\\1e200\\0\\1e200\\-1e200\\0"
 ORIENTATION, PIXELS, FRAMES = (0x0020, 0x0037), (0x0028, 0x0030), (0x0028, 0x0008)
 
 
@@ -52,7 +53,7 @@ def test_pixels_of_no_positive_size_are_refused(
         read_image(tmp_path / "s")
 
 
-@pytest.mark.parametrize("ways", ["0\\0\\0\\0\\0\\0", "1\\0\\0\\1\\1\\0", "1\\0\\0\\1\\0\\0"])
+@pytest.mark.parametrize("ways", ["0\\0\\0\\0\\0\\0", "1\\0\\0\\1\\1\\0", "1\\0\\0\\1\\0\\0", HUGE])
 def test_directions_that_are_none_are_refused(
     tmp_path: Path, voxels: np.ndarray, ways: str
 ) -> None:
@@ -108,6 +109,15 @@ def test_every_frame_has_a_scale_of_its_own(
     (tmp_path / "IM1.dcm").write_bytes(content)
     expected = voxels * np.array(slopes) + intercepts
     np.testing.assert_allclose(read_image(tmp_path / "IM1.dcm").data, expected, rtol=1e-5)
+
+
+def test_a_scale_beyond_all_numbers_is_a_doubt(tmp_path: Path, voxels: np.ndarray) -> None:
+    """What it makes of the voxels is no number."""
+    scales = [(1.0, 0.0), *[(1e300, 0.0)] * 11]
+    content = frames_bytes(voxels + 1, [3.0 * k for k in range(12)], scales)
+    (tmp_path / "IM1.dcm").write_bytes(content)
+    (doubt,) = read_image(tmp_path / "IM1.dcm").doubts
+    assert "voxels were NaN or infinite" in doubt
 
 
 def test_series_of_one_number_are_told_apart_by_their_uids(

@@ -194,8 +194,9 @@ def _rescaled(header: DicomHeader, frames: NDArray[Any]) -> NDArray[Any]:
             f"{header.path}: the scales of its {len(frames)} frames (Rescale Slope) differ, and "
             "not every frame has one; export it again."
         )
-    stored = (frames.astype(np.float64) - intercepts[0]) / slopes[0]
-    return np.asarray(stored * slopes[:, None, None] + intercepts[:, None, None])
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no number, and is said
+        stored = (frames.astype(np.float64) - intercepts[0]) / slopes[0]
+        return np.asarray(stored * slopes[:, None, None] + intercepts[:, None, None])
 
 
 @contextmanager

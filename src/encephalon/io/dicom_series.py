@@ -249,8 +249,10 @@ def _refuse_no_directions(path: Path, way: NDArray[np.float64] | None) -> None:
     if way is None:
         return
     across, down = way[:3], way[3:]
-    products = np.array([across @ across, down @ down, across @ down])
-    if np.abs(products - (1, 1, 0)).max() > _NOT_DIRECTIONS:
+    with np.errstate(over="ignore", invalid="ignore"):  # of 1e200 the squares are infinite
+        products = np.array([across @ across, down @ down, across @ down])
+        wrong = np.abs(products - (1, 1, 0)).max()
+    if not wrong <= _NOT_DIRECTIONS:
         raise GeometryError(
             f"{path}: the directions of its rows and columns (Image Orientation) are "
             f"{', '.join(f'{part:g}' for part in way)}, which are no directions at right angles; "
