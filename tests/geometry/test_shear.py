@@ -120,3 +120,13 @@ def test_axes_that_lean_beyond_any_scanner_are_refused() -> None:
     image = Image(np.zeros((50, 50, 50), np.uint8), Affine(matrix), Path("leaning.nii"))
     with pytest.raises(GeometryError, match=r"^leaning\.nii: .* further than those of any scanner"):
         straightened(image)
+
+
+def test_what_a_tilted_scan_does_not_reach_is_air() -> None:
+    """Air of a CT is -1000 and not 0, which would be water."""
+    data = np.full((9, 8, 7), -1000.0, np.float32)
+    data[3:6, 3:5, 2:5] = 40
+    straight = straightened(Image(data, tilted(20.0)))
+    assert straight.data.size > data.size
+    assert straight.data.min() == straight.data[0, 0, 0] == straight.data[-1, -1, -1] == -1000
+    assert straight.data.max() <= 40
