@@ -66,3 +66,17 @@ def test_a_dataset_that_moved_is_still_finished(
     (tmp_path / "a").rename(tmp_path / "b")
     moved = [Sample("x", {"image": tmp_path / "b/x.nii.gz"})]
     assert status(run_batch(bright(), moved, layout(tmp_path / "out"))) == ["skipped"]
+
+
+def test_images_of_two_options_are_no_finished_sample(
+    bright: Any, samples: Samples, tmp_path: Path
+) -> None:
+    """As after a kill between the images of one sample, when its options had changed."""
+    batch, out, other = samples("a"), tmp_path / "out", tmp_path / "other"
+    run_batch(bright(), batch, layout(out))
+    run_batch(bright(threshold=40.0), batch, layout(other))
+    whole = {path.name: path.read_bytes() for path in out.glob("*.nii.gz")}
+    for name in ("a_brain.nii.gz", "a_brain.json"):
+        (other / name).replace(out / name)
+    assert status(run_batch(bright(), batch, layout(out))) == ["done"]
+    assert {path.name: path.read_bytes() for path in out.glob("*.nii.gz")} == whole
