@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -24,6 +26,17 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("encephalon")
 
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """What a console does to the log ends with the test."""
+    logger = logging.getLogger("encephalon")
+    level, handlers, propagate = logger.level, logger.handlers[:], logger.propagate
+    yield
+    logger.setLevel(level)
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,17 +43,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return Result(code, said.out, said.err)
 
     return call
-
-
-@pytest.fixture(autouse=True)
-def log() -> Iterator[None]:
-    """What a console does to the log ends with the test."""
-    logger = logging.getLogger("encephalon")
-    level, handlers, propagate = logger.level, logger.handlers[:], logger.propagate
-    yield
-    logger.setLevel(level)
-    logger.handlers[:], logger.propagate = handlers, propagate
-    logging.captureWarnings(False)
 
 
 @dataclass

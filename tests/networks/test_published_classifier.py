@@ -118,7 +118,8 @@ def _pickle(value: Any, path: Path) -> None:
         ({}, "a dictionary of tensors"),
         (torch.ones(2), "a dictionary of tensors"),
         ({"weight": torch.tensor([1.0, torch.nan])}, "'weight' are not finite"),
-        ({"weight": torch.ones(1).expand(10**12)}, "fewer values of 'weight'"),
+        ({"weight": torch.ones(1).expand(10**12)}, "more than 838,860,800 bytes in all"),
+        ({"weight": torch.ones(1).expand(10**6)}, "fewer values of 'weight'"),
         ({"weight": torch.ones(2).to_sparse()}, "'weight' is Tensor"),
     ],
 )

@@ -207,7 +207,7 @@ def read_tensors(path: Path, sha256: str = "") -> dict[str, NDArray[Any]]:
             f"{path}: expected safetensors, but it cannot be read ({reason}): get it again."
         ) from error
     _check_finite(tensors, str(path))
-    return tensors
+    return dict(sorted(tensors.items()))  # it gives them in another order each time
 
 
 def _write_tensors(path: Path, state: Mapping[str, NDArray[Any]]) -> None:
