@@ -87,7 +87,7 @@ def test_an_unknown_key_of_a_loss_names_its_place_in_the_list() -> None:
         ({"precision": "8"}, "should be '32', 'bf16-mixed' or '16-mixed', but is '8'"),
         ({"losses": []}, "at least 1 item"),
         ({"batch_size": 10**8}, "less than or equal to 65536, but is 100000000"),
-        ({"monitor": "epoch"}, "'monitor' in [training]"),
+        ({"monitor": "epoch"}, "'monitor' in [training] should begin with 'val_'"),
         ({"start_from": " "}, "names no model"),
         ({"ema": 1.0}, "less than 1"),
         ({"min_delta": -0.1}, "'min_delta' in [training]"),

@@ -144,8 +144,8 @@ def _images_in(folder: Path, file: Path | None) -> list[DicomHeader]:
     ]
     if strange:
         _log.warning(
-            "%s: %d files were left out, as they hold no image: %s.",
-            *(folder, len(strange), listed(item.name for item in strange)),
+            "%s: left out, as no image is in it: %s.",
+            *(folder, listed(item.name for item in strange)),
         )
     images = [one for one in headers if _is_image(one) or one.path == file]
     if not images:
@@ -284,7 +284,7 @@ def _volumes(slices: Sequence[Slice]) -> list[list[Slice]]:
         kept = [_without_copies(place) for place in places]
         if copies := len(group) - sum(map(len, kept)):
             folder = group[0].header.path.parent
-            _log.warning("%s: %d files were left out, as they are copies.", folder, copies)
+            _log.warning("%s: copies of slices were left out: %d.", folder, copies)
         for number in range(max(map(len, kept))):
             volumes.append([place[number] for place in kept if number < len(place)])
     return volumes

@@ -87,7 +87,7 @@ class Training(Section):
     gradient_clip: float | None = Field(default=None, gt=0)
     patience: int | None = Field(default=None, gt=0)
     min_delta: float = Field(default=0.0, ge=0)
-    monitor: str = Field(default="val_loss", pattern="^(val|train)_")
+    monitor: str = "val_loss"
     monitor_mode: Literal["min", "max"] = "min"
     checkpoint_every: int = Field(default=250, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -102,6 +102,13 @@ class Training(Section):
     def _as_text(cls, value: object) -> object:
         # `--set training.precision=32` arrives as a number.
         return str(value) if type(value) is int else value
+
+    @field_validator("monitor")
+    @classmethod
+    def _scored(cls, value: str) -> str:
+        if not value.startswith(("val_", "train_")):
+            raise ValueError("should begin with 'val_' or 'train_', as the scores of an epoch do")
+        return value
 
     @field_validator("start_from")
     @classmethod
