@@ -23,9 +23,9 @@ from statistics import median
 import numpy as np
 
 from encephalon.cli.bench import Timing, time_prediction
-from encephalon.io import Image, write_image
+from encephalon.io.image import Image, write_image
 from encephalon.networks.keras_layout import keras_unet_shapes
-from encephalon.transforms.phantom import head_phantom
+from encephalon.synthetic.head import head_phantom
 
 #: What keeps the legacy pipeline from making 256³ voxels of a small scan.
 SMALL = ("--option", "conform=never", "--block", "64")

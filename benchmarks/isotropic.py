@@ -28,7 +28,7 @@ from statistics import median
 import numpy as np
 
 from encephalon.cli.bench import Timing, time_prediction
-from encephalon.io import Image, write_image
+from encephalon.io.image import Image, write_image
 
 #: What a reconstruction may take: seconds, MiB, and how many times faster than the published one.
 BUDGET_SECONDS, BUDGET_MIB, BUDGET_RATIO = 60.0, 3072.0, 10.0
@@ -41,8 +41,8 @@ ANSWER = "seconds-of-a-patch:"
 
 def write_scans(folder: Path, small: bool = False) -> tuple[Path, Path]:
     """A synthetic head as a thick-slice T2w, and its T1w after the head moved a little."""
-    from encephalon.studies.isotropic.phantom import draw_motion, head_pair
-    from encephalon.studies.isotropic.simulate import simulate_slices
+    from encephalon.studies.isotropic.simulation import simulate_slices
+    from encephalon.studies.isotropic.synthetic import draw_motion, head_pair
 
     # Voxels of three quarters of a millimetre, so that the small head fills the volume.
     size = ((46, 54, 46), 3.0) if small else (SHAPE, SPACING)
@@ -61,7 +61,7 @@ def time_patches(count: int, threads: int) -> None:
     import torch
 
     from encephalon.networks.published_reconstruction import PublishedReconstruction
-    from encephalon.studies.isotropic.legacy_steps import patch_starts, predict_patches
+    from encephalon.studies.isotropic.published.preprocessing import patch_starts, predict_patches
 
     torch.set_num_threads(threads)
     network = PublishedReconstruction().eval()

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from encephalon.geometry import bounding_box, resample
-from encephalon.io import Image, read_image, read_labels, write_image
-from encephalon.studies.isotropic.painting import ADULT, YOUNG, paint_pair
+from encephalon.io.image import Image, read_image, read_labels, write_image
+from encephalon.transforms.synthesis import ADULT, YOUNG, paint_pair
 
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "isotropic_table.py"
 #: Largest edge of a painted head, voxels around the middle of its brain: enough to see, soon done.

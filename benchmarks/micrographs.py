@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 import encephalon
-from encephalon.studies.micrographs.phantom import phantom_micrograph
+from encephalon.studies.micrographs.synthetic import phantom_micrograph
 
 #: Times faster than the plain script that we want to be: our choice.
 BUDGET_RATIO = 3.0

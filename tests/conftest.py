@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine
-from encephalon.io import Image
+from encephalon.io.image import Image
 
 # How long an example takes says nothing of whether it is right, least of all on a busy machine; and
 # what was found there before, or a checkout that nobody may write to, must not change the result.

@@ -15,9 +15,9 @@ import pytest
 import encephalon
 from encephalon import api, errors
 from encephalon.errors import ContentError, MissingFileError, OutputError, UsageError
-from encephalon.io import Image, write_image
-from encephalon.reports import Page
-from encephalon.tables import Sample
+from encephalon.io.image import Image, write_image
+from encephalon.reports.page import Page
+from encephalon.tables.samples import Sample
 from tests.cli.conftest import Threshold
 
 
@@ -70,11 +70,11 @@ import sys
 sys.modules["torch"] = None  # an import of it would fail
 from types import SimpleNamespace
 from encephalon import api
-from encephalon.tables import Columns
+from encephalon.tables.schema import Columns
 from tests.cli.conftest import Threshold
 model = api.Model(Threshold(), SimpleNamespace(), Columns())
 assert model.predict_batch(["scan.nii.gz"], "masks").exit_code == 0
-import encephalon.studies.extraction.sound, encephalon.studies.extraction.report
+import encephalon.studies.extraction.predictor, encephalon.studies.extraction.report
 """
     root = str(Path(__file__).resolve().parents[1])
     path = f"import sys; sys.path.insert(0, {root!r})\n"
@@ -91,7 +91,7 @@ import encephalon.studies.extraction.sound, encephalon.studies.extraction.report
 def _model() -> api.Model:
     from types import ModuleType
 
-    from encephalon.tables import Columns
+    from encephalon.tables.schema import Columns
 
     return api.Model(Threshold(), ModuleType("study"), Columns())
 

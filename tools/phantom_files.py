@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encephalon.io import write_image
-from encephalon.studies.isotropic.phantom import head_pair, write_heads
-from encephalon.studies.micrographs.phantom import write_phantoms
-from encephalon.transforms.phantom import head_phantom
+from encephalon.io.image import write_image
+from encephalon.studies.isotropic.synthetic import head_pair, write_heads
+from encephalon.studies.micrographs.synthetic import write_phantoms
+from encephalon.synthetic.head import head_phantom
 
 __all__ = ["lay_out"]
 

@@ -49,34 +49,22 @@ if TYPE_CHECKING:
     )
     from encephalon.geometry import Affine, Grid
     from encephalon.inference.predictor import OutputImage, Prediction, Quality
-    from encephalon.io import Image, read_image, read_labels, write_image
-    from encephalon.models import (
-        export_model,
-        find_model,
-        get_model,
-        import_model,
-        list_models,
-        model_info,
-        verify_model,
-    )
+    from encephalon.io.image import Image, read_image, read_labels, write_image
+    from encephalon.models.download import get_model
+    from encephalon.models.exchange import export_model, import_model
+    from encephalon.models.info import model_info, verify_model
+    from encephalon.models.registry import find_model, list_models
     from encephalon.recipes import list_recipes, show_recipe
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables import (
-        Columns,
-        Sample,
-        SplitOptions,
-        Table,
-        audit,
-        bids_table,
-        check_table,
-        collect_samples,
-        fold_table,
-        join_tables,
-        read_table,
-        split_table,
-        verify_labels,
-        write_table,
-    )
+    from encephalon.tables.bids import bids_table
+    from encephalon.tables.checks import check_table
+    from encephalon.tables.joins import join_tables
+    from encephalon.tables.labels import verify_labels
+    from encephalon.tables.leakage import audit
+    from encephalon.tables.reading import read_table, write_table
+    from encephalon.tables.samples import Sample, collect_samples
+    from encephalon.tables.schema import Columns, Table
+    from encephalon.tables.splits import SplitOptions, fold_table, split_table
 
 __version__ = "0.1.0"
 
@@ -174,33 +162,48 @@ __getattr__ = lazy(
         ),
         "geometry": ("Affine", "Grid"),
         "inference.predictor": ("OutputImage", "Prediction", "Quality"),
-        "io": ("Image", "read_image", "read_labels", "write_image"),
-        "models": (
+        "io.image": (
+            "Image",
+            "read_image",
+            "read_labels",
+            "write_image",
+        ),
+        "models.download": ("get_model",),
+        "models.exchange": (
             "export_model",
-            "find_model",
-            "get_model",
             "import_model",
-            "list_models",
+        ),
+        "models.info": (
             "model_info",
             "verify_model",
         ),
+        "models.registry": (
+            "find_model",
+            "list_models",
+        ),
         "recipes": ("list_recipes", "show_recipe"),
         "recipes.schema": ("Recipe",),
-        "tables": (
-            "Columns",
-            "Sample",
-            "SplitOptions",
-            "Table",
-            "audit",
-            "bids_table",
-            "check_table",
-            "collect_samples",
-            "fold_table",
-            "join_tables",
+        "tables.bids": ("bids_table",),
+        "tables.checks": ("check_table",),
+        "tables.joins": ("join_tables",),
+        "tables.labels": ("verify_labels",),
+        "tables.leakage": ("audit",),
+        "tables.reading": (
             "read_table",
-            "split_table",
-            "verify_labels",
             "write_table",
+        ),
+        "tables.samples": (
+            "Sample",
+            "collect_samples",
+        ),
+        "tables.schema": (
+            "Columns",
+            "Table",
+        ),
+        "tables.splits": (
+            "SplitOptions",
+            "fold_table",
+            "split_table",
         ),
     },
 )

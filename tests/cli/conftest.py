@@ -15,8 +15,9 @@ import pytest
 from encephalon import api
 from encephalon.cli.main import main
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
-from encephalon.io import Image, read_image, write_image
-from encephalon.tables import Columns, Sample
+from encephalon.io.image import Image, read_image, write_image
+from encephalon.tables.samples import Sample
+from encephalon.tables.schema import Columns
 
 
 @dataclass(frozen=True)

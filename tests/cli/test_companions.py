@@ -14,8 +14,9 @@ import pytest
 
 from encephalon import api
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
-from encephalon.io import Image, read_image, write_image
-from encephalon.tables import Columns, Sample
+from encephalon.io.image import Image, read_image, write_image
+from encephalon.tables.samples import Sample
+from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run
 
 COLUMNS = Columns(

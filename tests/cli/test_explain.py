@@ -15,9 +15,10 @@ import tifffile
 
 from encephalon import api
 from encephalon.api import verbs
+from encephalon.explanation.run import Explanations
 from encephalon.inference.batch import Failure
-from encephalon.studies.micrographs.explain import Explanations
-from encephalon.tables import Columns, Sample
+from encephalon.tables.samples import Sample
+from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run, Threshold
 
 

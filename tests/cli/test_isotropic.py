@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.io import read_image
-from encephalon.studies.isotropic.phantom import write_heads
+from encephalon.io.image import read_image
+from encephalon.studies.isotropic.synthetic import write_heads
 from tests.cli.conftest import Run
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from encephalon.cli.predict_bids import gather_labels
 from encephalon.errors import OutputError
-from encephalon.inference.ledger import Ledger
-from encephalon.io import Image, read_image, write_image
+from encephalon.inference.predictions_table import Ledger
+from encephalon.io.image import Image, read_image, write_image
 from tests.cli.conftest import Asked, Run
 
 pytestmark = pytest.mark.usefixtures("stand_in")

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.models import ModelDescription, save_model
+from encephalon.models.description import ModelDescription
+from encephalon.models.folder import save_model
 from tests.cli.conftest import Run
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.io import Image, write_image
+from encephalon.io.image import Image, write_image
 
 # The command line, with a model that stops in the middle of its second sample and says so.
 PROGRAM = """
@@ -22,7 +22,7 @@ from encephalon import api
 from encephalon.cli.main import main
 from tests.cli.conftest import Threshold
 from types import SimpleNamespace
-from encephalon.tables import Columns
+from encephalon.tables.schema import Columns
 
 class Slow(Threshold):
     def predict(self, loaded):

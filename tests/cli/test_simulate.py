@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.io import Image, write_image
+from encephalon.io.image import Image, write_image
 from tests.cli.conftest import Run
 
 
@@ -118,7 +118,7 @@ def test_bad_files_fail_the_command_and_not_the_others(
 
 def test_heads_are_a_dataset(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`simulate heads` hands its words on and says where the table is."""
-    from encephalon.studies.isotropic import phantom
+    from encephalon.studies.isotropic import synthetic as phantom
 
     asked: dict[str, object] = {}
 

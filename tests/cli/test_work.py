@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from encephalon.cli import demo as demo_module
-from encephalon.io import Image, write_image
+from encephalon.io.image import Image, write_image
 from tests.cli.conftest import Asked, Run
 
 

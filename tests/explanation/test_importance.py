@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.explanation import permutation_importance
+from encephalon.explanation.importance import permutation_importance
 
 BLOCKS = {"sex": (0, 1), "age": (2,)}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encephalon.explanation import box_cover, centre_prior, points_inside, share_inside
+from encephalon.explanation.location import box_cover, centre_prior, points_inside, share_inside
 
 NAN = np.nan
 

@@ -42,7 +42,8 @@ def _state() -> dict[str, np.ndarray]:
 
 
 def _folder(folder: Path, graph: bytes | None = None) -> Path:
-    from encephalon.models import ModelDescription, save_model
+    from encephalon.models.description import ModelDescription
+    from encephalon.models.folder import save_model
 
     description = ModelDescription(
         name="tiny",
@@ -63,7 +64,7 @@ def _models(folder: Path) -> Sequence[Seed]:
 
 
 def _model(path: Path) -> Any:
-    from encephalon.models import open_model
+    from encephalon.models.folder import open_model
 
     model = open_model(path)
     return model.describe(), model.tensors()
@@ -80,13 +81,13 @@ def _tensors(path: Path) -> Any:
 
 
 def _zips(folder: Path) -> Sequence[Seed]:
-    from encephalon.models import export_model
+    from encephalon.models.exchange import export_model
 
     return [Seed(export_model(_folder(folder), folder / "tiny.zip"))]
 
 
 def _imported(path: Path) -> Any:
-    from encephalon.models import import_model
+    from encephalon.models.exchange import import_model
     from encephalon.models.locations import HOME_VARIABLE
 
     with tempfile.TemporaryDirectory() as home:
@@ -148,7 +149,7 @@ def _keras(folder: Path) -> Sequence[Seed]:
 
 
 def _layers(path: Path) -> Any:
-    from encephalon.models import read_keras_h5
+    from encephalon.models.keras import read_keras_h5
 
     return read_keras_h5(path, list(_LAYERS.values()))
 
@@ -164,7 +165,7 @@ def _pickles(folder: Path) -> Sequence[Seed]:
 
 
 def _state_dict(path: Path) -> Any:
-    from encephalon.networks.state_dict import read_state_dict
+    from encephalon.models.weights import read_state_dict
 
     return read_state_dict(path)
 

@@ -65,7 +65,7 @@ def _predictions(folder: Path) -> Sequence[Seed]:
 
 
 def _rows(path: Path) -> Any:
-    from encephalon.inference.ledger import read_rows, typed
+    from encephalon.inference.predictions_table import read_rows, typed
 
     return [typed(row) for row in read_rows(path)]
 

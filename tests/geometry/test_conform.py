@@ -8,7 +8,7 @@ import pytest
 from nibabel.freesurfer.mghformat import MGHHeader
 
 from encephalon.geometry import Affine, Grid, conform, conform_grid, unconform
-from encephalon.io import Image
+from encephalon.io.image import Image
 
 
 def test_the_conformed_grid_is_the_cube_of_freesurfer(oblique: Affine) -> None:

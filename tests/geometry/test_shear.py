@@ -19,7 +19,7 @@ from encephalon.geometry import (
     straight_grid,
     straightened,
 )
-from encephalon.io import Image
+from encephalon.io.image import Image
 
 ORDERS = ((0, 1, 2), (2, 0, 1), (1, 2, 0))
 

@@ -19,7 +19,7 @@ from encephalon.errors import InputError, OutputError, OutputExistsError
 from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.reading import read_ahead
+from encephalon.inference.prefetch import read_ahead
 from encephalon.tables.samples import Sample
 
 Samples = Callable[..., list[Sample]]

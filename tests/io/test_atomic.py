@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import OutputError, OutputExistsError, UnreadableFileError
-from encephalon.io import (
+from encephalon.io.atomic import (
     atomic_folder,
     atomic_path,
     locked,
@@ -96,7 +96,7 @@ def test_an_interrupted_write_leaves_the_old_file(
 def test_a_killed_process_leaves_no_partial_result(tmp_path: Path) -> None:
     """kill -9 in the middle of a write leaves the final name absent."""
     code = (
-        "import os, signal; from encephalon.io import atomic_path\n"
+        "import os, signal; from encephalon.io.atomic import atomic_path\n"
         f"with atomic_path({str(tmp_path / 'x.npy')!r}) as t:\n"
         "    t.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
     )

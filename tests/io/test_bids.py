@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import MissingFileError, OutputError
-from encephalon.io import derivative_path, index_bids, is_bids, write_dataset_description
-from encephalon.io.bids import left_out, parse_name
+from encephalon.io.bids import index_bids, is_bids, left_out, parse_name
+from encephalon.io.derivatives import derivative_path, write_dataset_description
 
 
 @pytest.fixture

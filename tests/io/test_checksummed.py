@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from encephalon.io.checksummed import cached_file, read_checksummed, write_checksummed
+from encephalon.io.cache import cached_file, read_checksummed, write_checksummed
 
 NOTES = [{"shape": (2, 3), "size": 0.1, "unknown": math.nan}, "ä"]
 READ_BACK = [{"shape": [2, 3], "size": 0.1, "unknown": None}, "ä"]

@@ -18,10 +18,10 @@ from encephalon.errors import (
     UnreadableFileError,
 )
 from encephalon.geometry import Affine
-from encephalon.io import read_image
 from encephalon.io.dicom import is_dicom
 from encephalon.io.dicom_header import begins_like_dicom, read_header
-from encephalon.tables import collect_samples
+from encephalon.io.image import read_image
+from encephalon.tables.samples import collect_samples
 from tests.io.dicom_writer import (
     MR,
     dicom_bytes,

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import InputError, MissingFileError, UnreadableFileError
-from encephalon.io import Image, read_image, write_image
 from encephalon.io.files import read_bytes
+from encephalon.io.image import Image, read_image, write_image
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from encephalon.errors import (
     UnreadableFileError,
 )
 from encephalon.geometry import Affine
-from encephalon.io import (
+from encephalon.io.image import (
     IMAGE_SUFFIXES,
     Image,
     image_stem,

@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from encephalon.errors import ContentError, GeometryError, InputError, UnreadableFileError
 from encephalon.geometry import Affine
-from encephalon.io import Image, read_image, write_image
+from encephalon.io.image import Image, read_image, write_image
 from encephalon.io.micrograph import read_micrograph
 from encephalon.tables.samples import collect_samples
 

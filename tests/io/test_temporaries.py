@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import OutputError
-from encephalon.io import atomic_folder, atomic_path, locked, write_text
-from encephalon.io.atomic import prove_writable
+from encephalon.io.atomic import atomic_folder, atomic_path, locked, prove_writable, write_text
 from encephalon.io.temporaries import sweep, temporary_beside
 
 # Writes half a file and half a folder, then dies as if by kill -9.
 DYING = """
 import os, sys
-from encephalon.io import atomic_folder, atomic_path
+from encephalon.io.atomic import atomic_folder, atomic_path
 with atomic_path(sys.argv[1] + "/scan.nii.gz") as file, atomic_folder(sys.argv[1] + "/m") as folder:
     file.write_bytes(b"half")
     (folder / "weights").write_bytes(b"half")
@@ -29,7 +28,7 @@ with atomic_path(sys.argv[1] + "/scan.nii.gz") as file, atomic_folder(sys.argv[1
 # Writes a file until its standard input is closed.
 LIVING = """
 import sys
-from encephalon.io import atomic_path
+from encephalon.io.atomic import atomic_path
 with atomic_path(sys.argv[1] + "/scan.nii.gz") as file:
     print(file.name, flush=True)
     sys.stdin.read()
@@ -114,7 +113,7 @@ def test_a_temporary_name_is_short_and_ends_as_the_final_one(tmp_path: Path) -> 
 def test_a_replaced_folder_is_never_swept_while_it_is_the_only_one(tmp_path: Path) -> None:
     """Killed between the two renames, the old folder keeps a name that no sweeping knows."""
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom encephalon.io import atomic_folder\n"
+        "import os, sys\nfrom pathlib import Path\nfrom encephalon.io.atomic import atomic_folder\n"
         "rename = Path.rename\n"
         "def once(self, target):\n    rename(self, target)\n    os._exit(9)\n"
         "with atomic_folder(sys.argv[1], overwrite=True) as new:\n"

@@ -11,7 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from encephalon.models import ModelDescription, ModelFolder, locations, save_model
+from encephalon.models import locations
+from encephalon.models.description import ModelDescription
+from encephalon.models.folder import ModelFolder, save_model
 
 A_GRAPH = b"\x08\x0a"
 """The smallest file of ONNX: one that says its version, 10, and nothing more."""

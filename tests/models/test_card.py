@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from encephalon.models import ModelDescription, ModelFolder, render_card
-from encephalon.models.description import CARD_SECTIONS
+from encephalon.models.card import render_card
+from encephalon.models.description import CARD_SECTIONS, ModelDescription
+from encephalon.models.folder import ModelFolder
 
 
 def test_an_empty_description_gives_a_card_of_unknowns() -> None:

@@ -15,8 +15,12 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import MissingExtraError, ModelError, OutputError
-from encephalon.models import ModelFolder, PublishedFile, download, export_model, get_model
-from encephalon.models.entries import RegistryEntry, registry_entries
+from encephalon.models import download
+from encephalon.models.download import get_model
+from encephalon.models.exchange import export_model
+from encephalon.models.folder import ModelFolder
+from encephalon.models.published import PublishedFile
+from encephalon.models.registry import RegistryEntry, registry_entries
 
 CONTENT = b"\x89HDF" + bytes(range(256)) * 800
 

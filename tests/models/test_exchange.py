@@ -21,19 +21,12 @@ from encephalon.errors import (
     UsageError,
 )
 from encephalon.io.atomic import sha256
-from encephalon.models import (
-    ModelDescription,
-    ModelFolder,
-    PublishedFile,
-    exchange,
-    export_model,
-    find_model,
-    import_model,
-    locations,
-    open_model,
-    save_model,
-)
-from encephalon.models.entries import registry_entries
+from encephalon.models import exchange, locations
+from encephalon.models.description import ModelDescription
+from encephalon.models.exchange import export_model, import_model
+from encephalon.models.folder import ModelFolder, open_model, save_model
+from encephalon.models.published import PublishedFile
+from encephalon.models.registry import find_model, registry_entries
 
 State = dict[str, np.ndarray]
 

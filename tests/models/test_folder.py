@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from encephalon.errors import MissingFileError, ModelError, OutputExistsError
 from encephalon.io.atomic import sha256
-from encephalon.models import ModelDescription, ModelFolder, check_state, open_model, save_model
-from encephalon.models.description import dump_description, parse_description
+from encephalon.models.description import ModelDescription, dump_description, parse_description
+from encephalon.models.folder import ModelFolder, check_state, open_model, save_model
 from tests.models.conftest import A_GRAPH
 
 State = dict[str, np.ndarray]

@@ -13,7 +13,8 @@ import pytest
 
 from encephalon.errors import ModelError
 from encephalon.inference.runtimes import open_runtime
-from encephalon.models import ModelDescription, open_model, save_model
+from encephalon.models.description import ModelDescription
+from encephalon.models.folder import open_model, save_model
 from encephalon.models.graph import Graph
 from tests.models.conftest import A_GRAPH
 

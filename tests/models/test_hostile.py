@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import EncephalonError, ModelError, RecipeError
-from encephalon.models import ModelFolder, export_model, find_model, import_model, open_model
 from encephalon.models.description import parse_description
-from encephalon.models.folder import read_tensors
+from encephalon.models.exchange import export_model, import_model
+from encephalon.models.folder import ModelFolder, open_model, read_tensors
+from encephalon.models.registry import find_model
 from encephalon.recipes import load_recipe
 
 DEEP = "a = " + "[" * 5000 + "]" * 5000
@@ -183,7 +184,7 @@ def test_a_zip_of_air_is_not_unpacked(tmp_path: Path) -> None:
 def test_state_dictionaries_of_strange_tensors_are_one_sentence(tmp_path: Path) -> None:
     """Types, layouts and devices that hold no plain numbers; names that are none."""
     torch = pytest.importorskip("torch")
-    from encephalon.networks.state_dict import read_state_dict
+    from encephalon.models.weights import read_state_dict
 
     strange = {
         "float8": torch.zeros(4).to(torch.float8_e4m3fn),
@@ -206,7 +207,7 @@ def test_state_dictionaries_of_strange_tensors_are_one_sentence(tmp_path: Path) 
 def test_conjugated_weights_keep_their_values(tmp_path: Path) -> None:
     """A view that torch resolves only when it is read."""
     torch = pytest.importorskip("torch")
-    from encephalon.networks.state_dict import read_state_dict
+    from encephalon.models.weights import read_state_dict
 
     torch.save({"w": torch.tensor([1 + 2j]).conj().imag}, tmp_path / "w.pt")
     assert read_state_dict(tmp_path / "w.pt")["w"].tolist() == [-2.0]
@@ -215,7 +216,7 @@ def test_conjugated_weights_keep_their_values(tmp_path: Path) -> None:
 def test_packed_weights_of_torch_are_refused(tmp_path: Path) -> None:
     """3 GiB of zeros would be 3 MB; torch.save packs nothing."""
     torch = pytest.importorskip("torch")
-    from encephalon.networks.state_dict import read_state_dict
+    from encephalon.models.weights import read_state_dict
 
     torch.save({"w": torch.zeros(1000)}, tmp_path / "plain.pt")
     with (
@@ -242,7 +243,7 @@ def test_views_of_one_storage_are_counted_each(
 ) -> None:
     """A thousand turned views of a megabyte would be a gigabyte of arrays."""
     torch = pytest.importorskip("torch")
-    from encephalon.networks import state_dict
+    from encephalon.models import weights as state_dict
 
     one = torch.zeros(64, 64)
     torch.save({str(number): one.t() for number in range(100)}, tmp_path / "w.pt")

@@ -13,7 +13,8 @@ import pytest
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError
 from encephalon.io.atomic import sha256
-from encephalon.models import keras, read_keras_h5
+from encephalon.models import keras
+from encephalon.models.keras import read_keras_h5
 
 SHAPES = [
     {"kernel": (3, 3, 3, 1, 2), "bias": (2,)},

@@ -14,20 +14,19 @@ import torch
 from encephalon import models
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.io.atomic import sha256
-from encephalon.models import (
-    ModelDescription,
-    ModelFolder,
-    PublishedFile,
+from encephalon.models import locations
+from encephalon.models.description import ModelDescription
+from encephalon.models.folder import ModelFolder, save_model
+from encephalon.models.info import model_info, verify_model
+from encephalon.models.published import PublishedFile, open_published
+from encephalon.models.registry import (
+    RegistryEntry,
     find_model,
     list_models,
-    locations,
-    model_info,
-    open_published,
-    save_model,
-    verify_model,
+    parse_registry,
+    published_path,
+    registry_entries,
 )
-from encephalon.models.entries import RegistryEntry, parse_registry, registry_entries
-from encephalon.models.registry import published_path
 
 
 @pytest.fixture
@@ -43,7 +42,8 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_asking_for_models_loads_nothing_heavy() -> None:
     """Listing and describing get by without torch, NumPy, pandas, pydantic and h5py."""
     code = (
-        "import sys; from encephalon.models import list_models, model_info; list_models(); "
+        "import sys; from encephalon.models.info import model_info; "
+        "from encephalon.models.registry import list_models; list_models(); "
         "model_info('brainy'); heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'h5py', 'pooch'}; "
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from encephalon.networks import build_network
-from encephalon.networks.attention import AttentionPooling
+from encephalon.networks.image_classifier import AttentionPooling
 from encephalon.training.losses import LOSSES, attention, class_cross_entropy
 
 SMALL = {"layers": (1, 1, 1, 1), "widths": (8, 8, 8, 8), "hidden": 8, "strides": (1, 2, 2, 1)}

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from encephalon.errors import MissingFileError, ModelError
+from encephalon.models.weights import read_state_dict
 from encephalon.networks import build_network
 from encephalon.networks.published_classifier import (
     build_published_classifier,
     from_published_names,
     to_published_names,
 )
-from encephalon.networks.state_dict import read_state_dict
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from encephalon.errors import ModelError, RecipeError
-from encephalon.models import find_model
+from encephalon.models.registry import find_model
+from encephalon.models.weights import read_state_dict
 from encephalon.networks import build_network
 from encephalon.networks.published_reconstruction import (
     CHANNELS,
@@ -20,7 +21,6 @@ from encephalon.networks.published_reconstruction import (
     build_published_reconstruction,
     weight_shapes,
 )
-from encephalon.networks.state_dict import read_state_dict
 
 SMALL = {"channels": (2, 3, 4), "units": 2}
 

@@ -10,18 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encephalon.evaluation import Interval
-from encephalon.reports import (
+from encephalon.reports.charts import (
     DotGroup,
     Point,
     Series,
+    axis_of,
     dot_chart,
     line_chart,
     point_chart,
+    round_step,
     scatter_chart,
-    training_page,
 )
-from encephalon.reports.axes import axis_of, round_step
+from encephalon.reports.training import training_page
+from encephalon.statistics.intervals import Interval
 
 NAN = float("nan")
 FINITE = st.floats(-1e6, 1e6)

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import OutputExistsError
-from encephalon.reports import (
-    Html,
-    Page,
+from encephalon.reports.blocks import (
     Tile,
     badge,
     card,
@@ -26,12 +24,11 @@ from encephalon.reports import (
     note,
     paragraph,
     table,
-    tag,
     tiles,
 )
-from encephalon.reports.layers import AMBER
-from encephalon.reports.markup import join, number, sentence, text
-from encephalon.reports.page import Legend
+from encephalon.reports.images import AMBER
+from encephalon.reports.markup import Html, join, number, sentence, tag, text
+from encephalon.reports.page import Legend, Page
 
 HOSTILE = '<script>alert("1")</script> & more'
 VOID = {"br", "hr", "img", "input", "meta"}

@@ -13,11 +13,16 @@ from PIL import Image as Pillow
 
 from encephalon.errors import GeometryError
 from encephalon.geometry import Affine, orient
-from encephalon.io import Image
-from encephalon.reports import Overlay, Picture, axial_series, flat_picture, heat, three_planes
-from encephalon.reports.canvas import GAP, Panel, draw
-from encephalon.reports.layers import AMBER, SKY, outline, resize_mask
-from encephalon.reports.slices import display_window
+from encephalon.io.image import Image
+from encephalon.reports.images import AMBER, GAP, SKY, Panel, draw, heat, outline, resize_mask
+from encephalon.reports.pictures import Picture
+from encephalon.reports.slices import (
+    Overlay,
+    axial_series,
+    display_window,
+    flat_picture,
+    three_planes,
+)
 
 
 @pytest.fixture

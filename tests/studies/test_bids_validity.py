@@ -13,9 +13,9 @@ import pytest
 
 import encephalon
 from encephalon.io.bids import index_bids
-from encephalon.studies.isotropic.phantom import write_heads
-from encephalon.studies.isotropic.scan_files import find_scans
-from encephalon.studies.isotropic.thick_slices import Wish, write_thick_slices
+from encephalon.studies.isotropic.acquisition.inputs import find_scans
+from encephalon.studies.isotropic.simulate import Wish, write_thick_slices
+from encephalon.studies.isotropic.synthetic import write_heads
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import MissingFileError, TableError
-from encephalon.tables import Columns, bids_table, check_table, read_table, write_table
+from encephalon.tables.bids import bids_table
+from encephalon.tables.checks import check_table
+from encephalon.tables.reading import read_table, write_table
+from encephalon.tables.schema import Columns
 
 
 @pytest.fixture

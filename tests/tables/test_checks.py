@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.tables import Columns, Fault, Table, check_table, checked, read_table
+from encephalon.tables.checks import check_table, checked
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Columns, Fault, Table
 
 COLUMNS = Columns(covariates={"age": "number", "sex": ("F", "M")}, group="person", split="split")
 GOOD = ["a,a.nii,3.5,F,p1,train", "b,b.nii,4,M,p2,test"]

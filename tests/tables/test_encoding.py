@@ -10,15 +10,14 @@ import pandas as pd
 import pytest
 
 from encephalon.errors import InputError, TableError
-from encephalon.tables import (
-    Columns,
-    Table,
+from encephalon.tables.encoding import (
     covariate_names,
     covariate_width,
     encode_classes,
     encode_covariates,
     fit_scaling,
 )
+from encephalon.tables.schema import Columns, Table
 from tests.studies.micrographs.published_demographics import demographics
 
 VESSELS = Columns(

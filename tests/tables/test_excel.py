@@ -11,7 +11,9 @@ from xml.sax.saxutils import escape
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.tables import Columns, check_table, is_table, read_table
+from encephalon.tables.checks import check_table
+from encephalon.tables.reading import is_table, read_table
+from encephalon.tables.schema import Columns
 
 openpyxl = pytest.importorskip("openpyxl")
 

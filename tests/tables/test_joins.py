@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import TableError
-from encephalon.tables import Columns, Table, join_tables
+from encephalon.tables.joins import join_tables
+from encephalon.tables.schema import Columns, Table
 
 
 def table_of(source: str, key: str, **columns: Sequence[str | None]) -> Table:

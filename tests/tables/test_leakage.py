@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.tables import Columns, SplitOptions, Table, audit, split_table
-from encephalon.tables.leakage import content_hash, require_clean
+from encephalon.tables.leakage import audit, content_hash, require_clean
+from encephalon.tables.schema import Columns, Table
+from encephalon.tables.splits import SplitOptions, split_table
 from tests.studies.micrographs.published_demographics import demographics
 
 

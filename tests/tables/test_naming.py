@@ -7,8 +7,8 @@ import pytest
 
 from encephalon.errors import RecipeError, TableError
 from encephalon.recipes import load_recipe
-from encephalon.tables import Columns, file_id
-from encephalon.tables.naming import written_path
+from encephalon.tables.naming import file_id, written_path
+from encephalon.tables.schema import Columns
 
 
 @pytest.mark.parametrize(

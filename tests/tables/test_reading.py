@@ -11,14 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import MissingFileError, OutputExistsError, TableError
-from encephalon.tables import (
-    Columns,
-    Table,
-    check_table,
-    collect_samples,
-    read_table,
-    write_table,
-)
+from encephalon.tables.checks import check_table
+from encephalon.tables.reading import read_table, write_table
+from encephalon.tables.samples import collect_samples
+from encephalon.tables.schema import Columns, Table
 
 CELLS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn"]), max_size=8

@@ -8,8 +8,11 @@ from typing import Literal
 import pytest
 
 from encephalon.errors import InputError, MissingFileError, TableError
-from encephalon.io import read_image
-from encephalon.tables import Columns, Sample, collect_samples, encode_covariates, file_stem
+from encephalon.io.image import read_image
+from encephalon.tables.encoding import encode_covariates
+from encephalon.tables.naming import file_stem
+from encephalon.tables.samples import Sample, collect_samples
+from encephalon.tables.schema import Columns
 
 
 def touch(folder: Path, *names: str) -> list[Path]:

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import TableError
-from encephalon.tables import (
-    Columns,
+from encephalon.tables.leakage import audit
+from encephalon.tables.schema import Columns, Table
+from encephalon.tables.splits import (
     SplitOptions,
-    Table,
-    audit,
     fold_table,
     rows_with_scans,
     split_table,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.models import open_model
+from encephalon.models.folder import open_model
 from tests.studies.extraction.tiny_heads import SOUND, label_table
 from tests.studies.extraction.tiny_heads import recipe as extraction_recipe
 from tests.studies.isotropic.tiny_isotropic import QUICK, write_table

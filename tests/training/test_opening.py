@@ -15,7 +15,7 @@ import torch
 from encephalon.errors import RunError
 from encephalon.models import locations
 from encephalon.recipes.schema import Recipe
-from encephalon.tables import Table
+from encephalon.tables.schema import Table
 from encephalon.training.opening import open_run
 from encephalon.training.record import RunRecord
 from encephalon.training.runs import RunFolder

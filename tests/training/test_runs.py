@@ -298,7 +298,8 @@ def test_the_content_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
 
 def test_every_file_of_a_table_counts_as_its_content(tmp_path: Path) -> None:
     """Inputs and target images alike, by the cell that names them; empty cells name none."""
-    from encephalon.tables import Columns, read_table
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.schema import Columns
 
     for name in ("a.nii", "m.nii"):
         (tmp_path / name).write_text(name)

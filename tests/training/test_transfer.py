@@ -16,7 +16,9 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from encephalon.errors import MissingFileError, ModelError, RecipeError
-from encephalon.models import ModelDescription, locations, save_model
+from encephalon.models import locations
+from encephalon.models.description import ModelDescription
+from encephalon.models.folder import save_model
 from encephalon.networks import build_network
 from encephalon.networks.keras_layout import keras_unet_shapes
 from encephalon.networks.published_classifier import to_published_names

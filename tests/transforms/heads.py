@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from encephalon.geometry import Affine
-from encephalon.io import Image
+from encephalon.io.image import Image
 
 SPACING = 3.0
 SHAPE = (46, 54, 44)

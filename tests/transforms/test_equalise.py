@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skimage.exposure import equalize_hist
 from skimage.filters import threshold_li
 
-from encephalon.transforms.equalise import (
+from encephalon.transforms.grey_levels import (
     count_levels,
     equalised_levels,
     level_percentile,

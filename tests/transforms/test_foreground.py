@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine
-from encephalon.io import Image
-from encephalon.transforms.foreground import foreground, near, otsu_threshold, reduced
+from encephalon.io.image import Image
+from encephalon.transforms.masks import foreground, near, otsu_threshold, reduced
 from tests.transforms.heads import painted
 
 

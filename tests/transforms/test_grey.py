@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from encephalon.transforms.grey import GreyLevels, sharpness
+from encephalon.transforms.grey_levels import GreyLevels, sharpness
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])

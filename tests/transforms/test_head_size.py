@@ -8,8 +8,8 @@ import pytest
 
 from encephalon.errors import GeometryError
 from encephalon.geometry import Affine
-from encephalon.io import Image
-from encephalon.transforms.head_size import require_head_size
+from encephalon.io.image import Image
+from encephalon.transforms.masks import require_head_size
 
 
 def test_micrometres_are_no_head(head: Image) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from encephalon.transforms.parameters import PlanarRanges
 from encephalon.transforms.planar import Variation, draw_variation, vary
-from encephalon.transforms.ranges import PlanarRanges
 
 STILL = Variation(np.eye(2))
 NOTHING = PlanarRanges(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.transform import rescale
 from torch.nn.functional import interpolate
 
-from encephalon.transforms.plane import (
+from encephalon.transforms.resize import (
     area_weights,
     gaussian_weights,
     linear_weights,

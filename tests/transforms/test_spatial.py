@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encephalon.transforms.ranges import SpatialRanges
+from encephalon.transforms.parameters import SpatialRanges
 from encephalon.transforms.spatial import (
     Placement,
     draw_placement,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from encephalon.transforms.labels import CSF, EYES, LABEL_COUNT, WHITE_MATTER
-from encephalon.transforms.ranges import SynthesisRanges
+from encephalon.transforms.masks import CSF, EYES, LABEL_COUNT, WHITE_MATTER
+from encephalon.transforms.parameters import SynthesisRanges
 from encephalon.transforms.synthesis import draw_tissue_table, synthesise
 
 PLAIN = SynthesisRanges(

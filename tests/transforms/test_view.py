@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encephalon.transforms.plane import area_weights, resample
-from encephalon.transforms.view import View, centred_stretch
+from encephalon.transforms.resize import View, area_weights, centred_stretch, resample
 
 
 def half_sized() -> View:

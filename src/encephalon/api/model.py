@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from encephalon.inference.batch import OnResult, Progress
     from encephalon.inference.outputs import OutputLayout, PlannedOutput
     from encephalon.inference.predictor import Prediction, Predictor
-    from encephalon.models import ModelFolder, PublishedFile
-    from encephalon.tables import Columns, Sample
-    from encephalon.tables.companions import Given
-    from encephalon.tables.samples import Kind
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
+    from encephalon.tables.pairing import Given
+    from encephalon.tables.samples import Kind, Sample
+    from encephalon.tables.schema import Columns
 
 Place = str | os.PathLike[str]
 
@@ -73,7 +74,7 @@ class Model:
         covariates by the name of their column. The result lies on the grid of the input. Raises
         InputError for what cannot be read, UsageError for other inputs than the model takes.
         """
-        from encephalon.tables import Sample
+        from encephalon.tables.samples import Sample
 
         roles, covariates = self.columns.inputs, self.columns.covariates
         first = next(iter(roles), "image")
@@ -100,7 +101,7 @@ class Model:
     ) -> Work:
         """What `predict_batch` would do with these arguments; no image is read or written."""
         from encephalon.inference.outputs import choose_layout
-        from encephalon.tables.companions import add_companions
+        from encephalon.tables.pairing import add_companions
 
         kind: Kind = getattr(self.study, "KIND", "volume")
         samples = _samples(inputs, self.columns, kind, suffixes, participants, sessions)
@@ -196,8 +197,8 @@ def load_model(
 
 def _found(model: Place, offline: bool) -> ModelFolder | PublishedFile:
     """The model on this machine, fetched first when it is a registered name."""
-    from encephalon.models import find_model, get_model
-    from encephalon.models.entries import registry_entries
+    from encephalon.models.download import get_model
+    from encephalon.models.registry import find_model, registry_entries
 
     if isinstance(model, str) and model in registry_entries():
         return get_model(model, offline=offline)
@@ -207,7 +208,7 @@ def _found(model: Place, offline: bool) -> ModelFolder | PublishedFile:
 def _columns(model: ModelFolder | PublishedFile) -> Columns:
     """What the model's recipe says of tables; the default columns for published weights."""
     from encephalon.recipes import make_recipe
-    from encephalon.tables import Columns
+    from encephalon.tables.schema import Columns
 
     description = getattr(model, "description", None)
     if description is None or not description.recipe:
@@ -224,7 +225,7 @@ def _samples(
     sessions: Sequence[str] | None,
 ) -> list[Sample]:
     """Every sample of the inputs; one that is not there fails later, alone, among several."""
-    from encephalon.tables import collect_samples
+    from encephalon.tables.samples import collect_samples
 
     if not inputs:
         raise UsageError("There is nothing to predict on: give files, folders or a table.")

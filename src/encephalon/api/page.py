@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, OutputError
 from encephalon.inference.batch import Failure
-from encephalon.inference.existing import exists_already
-from encephalon.inference.ledger import MARK, STATUS, read_rows, typed
+from encephalon.inference.predictions_table import MARK, STATUS, read_rows, typed
+from encephalon.inference.resume import exists_already
 from encephalon.io.atomic import make_folder, write_json
 from encephalon.io.temporaries import sweep
 from encephalon.io.text import read_json
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from encephalon.inference.batch import BatchResult
     from encephalon.inference.outputs import OutputLayout
     from encephalon.inference.predictor import Prediction, Predictor
-    from encephalon.tables import Sample
+    from encephalon.tables.samples import Sample
 
 REPORT = "report.html"
 Row = Mapping[str, Any]

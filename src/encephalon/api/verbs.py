@@ -14,8 +14,8 @@ from encephalon.errors import UsageError
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables import Table
-    from encephalon.tables.companions import Given
+    from encephalon.tables.pairing import Given
+    from encephalon.tables.schema import Table
 
 
 def predict(
@@ -103,7 +103,8 @@ def load_samples(recipe: Recipe, table: Place) -> Table:
     Raises MissingFileError, or TableError with every fault.
     """
     from encephalon.studies.registry import load_study
-    from encephalon.tables import checked, read_table
+    from encephalon.tables.checks import checked
+    from encephalon.tables.reading import read_table
 
     check: Callable[[Table], Table]
     check = getattr(load_study(recipe.study.name), "check_samples", checked)

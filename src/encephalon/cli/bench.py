@@ -13,7 +13,7 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console, table
-from encephalon.cli.phantom import write_phantom
+from encephalon.cli.demo import write_phantom
 from encephalon.errors import RunError
 
 PREDICT = ["-m", "encephalon", "predict"]

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`encephalon demo`: the main job, on a head that the package makes itself."""
+"""`encephalon demo`: the main job, on a head that the package makes itself.
+
+The scan that `demo` and `bench` work on when the user gives none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +14,6 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console
-from encephalon.cli.phantom import write_phantom
 
 if TYPE_CHECKING:
     from encephalon.api import Model
@@ -64,7 +67,21 @@ def _made_up(model: Model, output: Path, overwrite: bool) -> Path:
         return place  # of the last time, whole
     if not grouped:
         return write_phantom(place, overwrite=overwrite)
-    from encephalon.studies.isotropic.phantom import write_heads
+    from encephalon.studies.isotropic.synthetic import write_heads
 
     write_heads(place, subjects=1, overwrite=overwrite)
     return place
+
+
+def write_phantom(
+    path: Path, *, shape: Sequence[int] = (192, 240, 240), overwrite: bool = False
+) -> Path:
+    """Write the head phantom, `shape` voxels of 1 mm, as a float32 image; returns `path`."""
+    from encephalon.io.atomic import refuse_existing
+    from encephalon.io.image import write_image
+    from encephalon.synthetic.head import head_phantom
+
+    refuse_existing(path, overwrite)
+    # Axes as many scanners store them, so that orientation is put to the test.
+    scan = head_phantom(shape, codes="LIA").image
+    return write_image(scan.data, path, scan, overwrite)

@@ -13,7 +13,8 @@ from encephalon.cli import flags
 from encephalon.cli.console import Console, table
 
 if TYPE_CHECKING:
-    from encephalon.models import ModelFolder, PublishedFile
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
 
 Registered = Annotated[
     str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
@@ -32,7 +33,7 @@ def list_(as_json: flags.AsJson = False) -> None:
 
 def info(model: flags.Model, as_json: flags.AsJson = False) -> None:
     """Say everything that is known of a model."""
-    from encephalon.models import model_info
+    from encephalon.models.info import model_info
 
     found = model_info(model)
     Console(as_json=as_json).result(found, lambda: "\n".join(_lines(found)))
@@ -50,7 +51,7 @@ def get(
     as_json: flags.AsJson = False,
 ) -> None:
     """Fetch a model, compare its sha256, and keep it."""
-    from encephalon.models import get_model
+    from encephalon.models.download import get_model
 
     console = Console(verbose, quiet, as_json)
     with console.progress(None, f"fetching {model}"):
@@ -60,7 +61,7 @@ def get(
 
 def verify(model: flags.Model, quiet: flags.Quiet = False, as_json: flags.AsJson = False) -> None:
     """Hash every file of a model and compare."""
-    from encephalon.models import verify_model
+    from encephalon.models.info import verify_model
 
     files = verify_model(model)
     text = [f"{sha256}  {name}" for name, sha256 in files.items()]
@@ -79,7 +80,7 @@ def import_(
     as_json: flags.AsJson = False,
 ) -> None:
     """Keep a model that came as a file, so that its name works."""
-    from encephalon.models import import_model
+    from encephalon.models.exchange import import_model
 
     _announce(Console(0, quiet, as_json), import_model(source, overwrite=overwrite))
 
@@ -92,7 +93,7 @@ def export(
     as_json: flags.AsJson = False,
 ) -> None:
     """Write a model to one file that `models import` takes."""
-    from encephalon.models import export_model
+    from encephalon.models.exchange import export_model
 
     path = export_model(model, output, overwrite=overwrite)
     Console(0, quiet, as_json).result({"model": model, "file": path}, str(path))

@@ -13,7 +13,7 @@ from encephalon.cli.console import Console, error
 from encephalon.errors import UsageError
 
 if TYPE_CHECKING:
-    from encephalon.studies.isotropic.thick_slices import Outcome, Wish
+    from encephalon.studies.isotropic.simulate import Outcome, Wish
 
 Axes = Annotated[
     str,
@@ -81,7 +81,7 @@ def micrographs(
         encephalon table images trial trial/sheet.csv -o trial/table.csv --id "Image ID" \\
           --id-rule before-underscore
     """
-    from encephalon.studies.micrographs.phantom import write_phantoms
+    from encephalon.studies.micrographs.synthetic import write_phantoms
 
     sheet = write_phantoms(
         output, animals=animals, images=images, size=size, seed=seed or 0, overwrite=overwrite
@@ -118,8 +118,8 @@ def thick_slices(
         encephalon simulate thick-slices T2w.nii.gz -o thick --thickness 4 --gap 1 --noise 0.02
         encephalon simulate thick-slices T2w.nii.gz -o LR_data --mode published --factor 2,4
     """
-    from encephalon.studies.isotropic.scan_files import find_scans
-    from encephalon.studies.isotropic.thick_slices import write_thick_slices
+    from encephalon.studies.isotropic.acquisition.inputs import find_scans
+    from encephalon.studies.isotropic.simulate import write_thick_slices
 
     console = Console(verbose, quiet, as_json)
     physical = flags.given(
@@ -165,7 +165,7 @@ def heads(
         encephalon simulate heads -o heads --subjects 3
         encephalon predict isotropic heads -o results
     """
-    from encephalon.studies.isotropic.phantom import write_heads
+    from encephalon.studies.isotropic.synthetic import write_heads
 
     console = Console(verbose, quiet, as_json)
     with console.progress(subjects, "heads") as advance:
@@ -200,7 +200,7 @@ def _wish(
     factors: tuple[float, ...] | None,
 ) -> Wish:
     """What was asked for; raises UsageError for a flag of the other mode, or one that is needed."""
-    from encephalon.studies.isotropic.thick_slices import Wish
+    from encephalon.studies.isotropic.simulate import Wish
 
     if mode == "physical":
         if factors is not None:

@@ -13,7 +13,7 @@ from encephalon.cli import flags
 from encephalon.cli.console import Console
 
 if TYPE_CHECKING:
-    from encephalon.tables import Columns, Table
+    from encephalon.tables.schema import Columns, Table
 
 File = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV, Parquet or Excel.")]
 Recipe = Annotated[
@@ -52,7 +52,8 @@ def bids(
     as_json: flags.AsJson = False,
 ) -> None:
     """Make a table of the images of a BIDS dataset."""
-    from encephalon.tables import bids_table, write_table
+    from encephalon.tables.bids import bids_table
+    from encephalon.tables.reading import write_table
 
     frame = bids_table(
         folder,
@@ -87,7 +88,8 @@ def images(
     as_json: flags.AsJson = False,
 ) -> None:
     """Make a table of a folder of images and a spreadsheet."""
-    from encephalon.tables import folder_table, write_table
+    from encephalon.tables.folder import folder_table
+    from encephalon.tables.reading import write_table
 
     console = Console(0, quiet, as_json)
     frame = folder_table(
@@ -117,7 +119,7 @@ def arrays(
 ) -> None:
     """Make a table, and float TIFFs, of the arrays that 3BTRON's preprocessing wrote."""
     from encephalon.recipes import load_recipe
-    from encephalon.studies.micrographs.published_arrays import table_of_arrays
+    from encephalon.studies.micrographs.published.data import table_of_arrays
 
     columns = load_recipe(recipe or "micrographs-legacy").table
     written = table_of_arrays(folder, output, columns, overwrite)
@@ -140,7 +142,8 @@ def check(
     as_json: flags.AsJson = False,
 ) -> None:
     """Check a table: files, ids, values, leaks."""
-    from encephalon.tables import audit, checked, require_clean
+    from encephalon.tables.checks import checked
+    from encephalon.tables.leakage import audit, require_clean
 
     console = Console(verbose, quiet, as_json)
     read = _read(file, recipe, id=id_, image=image, target=target, group=group, split=split)
@@ -186,7 +189,8 @@ def split(
     as_json: flags.AsJson = False,
 ) -> None:
     """Draw parts, or folds, that no group straddles."""
-    from encephalon.tables import SplitOptions, fold_table, split_table, write_table
+    from encephalon.tables.reading import write_table
+    from encephalon.tables.splits import SplitOptions, fold_table, split_table
 
     table = _read(file, recipe, id=id_, image=image, group=group)
     columns, strata = table.columns, tuple(flags.words(stratify) or ())
@@ -223,7 +227,9 @@ def join(
     as_json: flags.AsJson = False,
 ) -> None:
     """Join two tables one to one, by id."""
-    from encephalon.tables import Columns, join_tables, read_table, write_table
+    from encephalon.tables.joins import join_tables
+    from encephalon.tables.reading import read_table, write_table
+    from encephalon.tables.schema import Columns
 
     frame = join_tables(
         read_table(left, Columns(id=id_)),
@@ -248,8 +254,8 @@ def verify_labels(
 ) -> None:
     """Read every label image and its scan."""
     from encephalon.errors import TableError
-    from encephalon.tables import checked, fault_message
-    from encephalon.tables import verify_labels as verify
+    from encephalon.tables.checks import checked, fault_message
+    from encephalon.tables.labels import verify_labels as verify
 
     console = Console(verbose, quiet, as_json)
     table = checked(_read(file, recipe, id=id_, image=image, target=target))
@@ -264,7 +270,7 @@ def verify_labels(
 
 def _read(file: Path, recipe: str | None, **named: str | None) -> Table:
     """The table; a column that a flag names must be there, lest a slip let groups straddle."""
-    from encephalon.tables import read_table
+    from encephalon.tables.reading import read_table
 
     table = read_table(file, _columns(recipe, **named))
     for column in filter(None, named.values()):
@@ -277,7 +283,7 @@ def _columns(recipe: str | None, **named: str | None) -> Columns:
     from dataclasses import replace
 
     from encephalon.recipes import load_recipe
-    from encephalon.tables import Columns
+    from encephalon.tables.schema import Columns
 
     columns = Columns() if recipe is None else load_recipe(recipe).table
     changes: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
@@ -299,7 +305,7 @@ def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
     """Relative paths of a column, written anew from the folder that the copy will lie in."""
     import os
 
-    from encephalon.io.paths import expanded
+    from encephalon.io.files import expanded
 
     cells: list[str | None] = []
     for cell in table.texts(column):
@@ -323,7 +329,8 @@ def lights(
     """Count the traffic lights of predictions by sex, region or any other column."""
     from encephalon.cli.console import table as show
     from encephalon.studies.micrographs.traffic_light import breakdown
-    from encephalon.tables import Columns, read_table
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.schema import Columns
 
     read = read_table(file, Columns())
     columns = [name.strip() for name in by.split(",") if name.strip()]

@@ -1,140 +1,115 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired comparison of two systems on the same samples.
-
-The differences are first averaged within each group (person, animal, volume), because samples of
-one group are not independent; the groups are then the pairs that tests and intervals see.
-"""
+"""Two models on the same images: which is better, and could it be chance?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from encephalon.errors import UsageError
-from encephalon.evaluation.intervals import Interval
-from encephalon.evaluation.weighted import bootstrap_weighted, mean_of, median_of
+from encephalon.errors import TableError, UsageError
+from encephalon.evaluation.predictions import Scored
+from encephalon.metrics.classification import classification_figures
+from encephalon.statistics.comparison import compare_correct, compare_paired, holm
+from encephalon.statistics.weighted_metric import Figure
 
-__all__ = ["Comparison", "compare_correct", "compare_paired", "holm"]
+__all__ = ["beats", "compare", "correct", "is_whole", "units_of_images"]
+
+#: The p value, corrected for several comparisons, below which a difference is said to be one.
+SIGNIFICANT = 0.05
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """First minus second, over independent pairs.
+def compare(
+    first: Scored, second: Scored, group: str | None = None, *, seed: int = 0, repeats: int = 2000
+) -> dict[str, Any]:
+    """Compare two models on the labelled images that both have scored.
 
-    `p_value` is two-sided: Wilcoxon's signed rank test for scores, McNemar's exact test for right
-    and wrong answers. It is 1 when nothing differs.
+    The result holds `n` images in `units` groups, how many labelled ones were `left_out` because
+    only one model scored them, in how many `folds` of the first model's `all_folds` they were
+    tested, the balanced accuracies `first` and `second`, the Interval of their
+    `difference` (first minus second; groups are drawn), and of `test` (McNemar's on images, or
+    Wilcoxon's on the share of right answers of each group) the `p_value`, which is
+    `p_corrected` too until `correct` sees several comparisons, and the units `first_better`,
+    `second_better` and `ties`.
+    Raises TableError when no image is common or one has two classes, UsageError for other classes.
     """
-
-    mean_difference: Interval
-    median_difference: Interval
-    first_better: int
-    second_better: int
-    ties: int
-    p_value: float
-    test: str
-
-
-def compare_paired(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    groups: Sequence[Any] | None = None,
-    larger_is_better: bool = True,
-    level: float = 0.95,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> Comparison:
-    """Compare two scores (N,) of the same samples by Wilcoxon's test and bootstrap intervals.
-
-    Raises UsageError for different lengths, scores that are not finite, or no sample at all.
-    """
-    differences = _by_group(_differences(first, second), groups)
-    sign = 1 if larger_is_better else -1
-    wins = int((sign * differences > 0).sum())
-    losses = int((sign * differences < 0).sum())
-    mean, median = (
-        bootstrap_weighted(differences, figure, level=level, repeats=repeats, seed=seed)
-        for figure in (mean_of, median_of)
-    )
-    return Comparison(
-        mean_difference=mean,
-        median_difference=median,
-        first_better=wins,
-        second_better=losses,
-        ties=differences.size - wins - losses,
-        p_value=_wilcoxon(differences),
-        test="Wilcoxon signed rank",
-    )
+    one, two, left_out = _matched(first, second)
+    groups = units_of_images(one, group)
+    figures = [
+        classification_figures(each.truth, each.probabilities)["balanced_accuracy"]
+        for each in (one, two)
+    ]
+    difference = Figure(len(one), lambda w: figures[0].weigh(w) - figures[1].weigh(w))
+    right = [(each.predicted == each.truth).astype(np.float64) for each in (one, two)]
+    tested = compare_correct(*right) if groups is None else compare_paired(*right, groups=groups)
+    return {
+        "n": len(one),
+        "units": len(one) if groups is None else len(set(groups)),
+        "left_out": left_out,
+        "folds": np.unique(one.fold).size,
+        "all_folds": np.unique(first.labelled.fold).size,
+        "first": figures[0].value,
+        "second": figures[1].value,
+        "difference": difference.interval(groups, seed=seed, repeats=repeats),
+        "test": tested.test,
+        "p_value": tested.p_value,
+        "p_corrected": tested.p_value,
+        "first_better": tested.first_better,
+        "second_better": tested.second_better,
+        "ties": tested.ties,
+    }
 
 
-def compare_correct(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Comparison:
-    """Compare right and wrong answers (N,) to the same independent samples by McNemar's exact test.
-
-    The differences are those of the two accuracies.
-    Raises UsageError for different lengths or no sample at all.
-    """
-    differences = _differences(first, second)
-    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    mean = bootstrap_weighted(differences, mean_of, level=level)
-    median = bootstrap_weighted(differences, median_of, level=level)
-    ties = differences.size - wins - losses
-    return Comparison(mean, median, wins, losses, ties, _mcnemar(wins, losses), "McNemar exact")
+def correct(comparisons: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same comparisons with `p_corrected`, by Holm for as many as there are."""
+    corrected = holm([each["p_value"] for each in comparisons.values()])
+    return {
+        name: {**each, "p_corrected": p}
+        for (name, each), p in zip(comparisons.items(), corrected, strict=True)
+    }
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for testing several things at once, by Holm's step-down rule, in order."""
-    corrected = [0.0] * len(p_values)
-    running = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        running = max(running, (len(p_values) - rank) * p_values[index])
-        corrected[index] = min(1.0, running)
-    return corrected
+def is_whole(comparison: Mapping[str, Any]) -> bool:
+    """Whether both models were tested on all of the first one's folds, and on the same images."""
+    return not comparison["left_out"] and comparison["folds"] == comparison["all_folds"]
 
 
-def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
-    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if one.shape != two.shape or one.ndim != 1 or not one.size:
+def beats(comparison: Mapping[str, Any]) -> bool:
+    """Whether the first model is better on all folds, by the corrected test and the interval."""
+    sure = comparison["p_corrected"] < SIGNIFICANT and comparison["difference"].low > 0
+    return is_whole(comparison) and bool(sure)
+
+
+def units_of_images(scored: Scored, group: str | None) -> list[str] | None:
+    """The unit of each image; one without a group is a unit of its own."""
+    if group is None:
+        return None
+    cells = zip(scored.column(group), scored.ids, strict=True)
+    return [cell or f"image {name}" for cell, name in cells]
+
+
+def _matched(first: Scored, second: Scored) -> tuple[Scored, Scored, int]:
+    """The common labelled images of both, in the first's order, and the number of the others."""
+    if first.classes != second.classes:
         raise UsageError(
-            "A paired comparison needs two scores for each sample, "
-            f"but got lists of the shapes {one.shape} and {two.shape}."
+            f"Models of the classes {', '.join(first.classes)} and {', '.join(second.classes)} "
+            "cannot be compared: they must have the same classes in the same order."
         )
-    if not bool(np.isfinite(one).all() and np.isfinite(two).all()):
-        raise UsageError(
-            "A paired comparison needs finite scores: leave out or fill in the others first."
+    one, two = first.labelled, second.labelled
+    there = {name: place for place, name in enumerate(two.ids)}
+    kept = [place for place, name in enumerate(one.ids) if name in there]
+    if not kept:
+        raise TableError(
+            "The two sets of predictions have no labelled image in common: compare their ids."
         )
-    return one - two
-
-
-def _by_group(
-    differences: NDArray[np.float64], groups: Sequence[Any] | None
-) -> NDArray[np.float64]:
-    if groups is None:
-        return differences
-    if len(groups) != differences.size:
-        raise UsageError(
-            f"There are {len(groups)} groups for {differences.size} pairs: give one per pair."
+    left_out = len(one) + len(two) - 2 * len(kept)
+    one = one.select(np.array(kept))
+    two = two.select(np.array([there[name] for name in one.ids]))
+    differ = np.flatnonzero(one.truth != two.truth)
+    if differ.size:
+        raise TableError(
+            f"{one.ids[differ[0]]}: the two sets of predictions give it different true classes, so "
+            "they are not of the same table."
         )
-    members: dict[Any, list[float]] = {}
-    for group, difference in zip(groups, differences, strict=True):
-        members.setdefault(group, []).append(float(difference))
-    return np.array([float(np.mean(values)) for values in members.values()])
-
-
-def _wilcoxon(differences: NDArray[np.float64]) -> float:
-    if not np.any(differences):
-        return 1.0
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(differences).pvalue)
-
-
-def _mcnemar(wins: int, losses: int) -> float:
-    if wins + losses == 0:
-        return 1.0
-    from scipy.stats import binomtest
-
-    return float(binomtest(wins, wins + losses, 0.5).pvalue)
+    return one, two, left_out

@@ -1,4 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a model and files to predictions on disk: runtimes, tiles, batches, sidecars."""
-
-from __future__ import annotations
+"""Inference: from a model and files to predictions on disk: runtimes, tiles, batches, sidecars."""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import ContentError, OutputError, OutputExistsError
 from encephalon.inference.failures import failure_sentence, without_traceback
-from encephalon.inference.ledger import AGAIN, MARK, RESERVED, STATUS, Ledger
 from encephalon.inference.outputs import OutputLayout, PlannedOutput
+from encephalon.inference.predictions_table import AGAIN, MARK, RESERVED, STATUS, Ledger
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.publish import empty_masks, images_of, publish
-from encephalon.inference.reading import Loaded, read_ahead
+from encephalon.inference.prefetch import Loaded, read_ahead
 from encephalon.inference.resume import EarlierResults, Skipped, Todo
 from encephalon.inference.sidecar import FINGERPRINT, sidecar, sources
-from encephalon.io.paths import exists
+from encephalon.inference.writing import empty_masks, images_of, publish
+from encephalon.io.files import exists
 
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError
 from encephalon.inference.sidecar import model_facts
-from encephalon.io.files import opened
-from encephalon.io.paths import is_file, place
+from encephalon.io.files import is_file, opened, place
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor

@@ -14,7 +14,7 @@ from encephalon.errors import OutputError, UsageError
 from encephalon.inference.predictor import OutputKind
 from encephalon.inference.sidecar import generated_by, model_facts
 from encephalon.io.atomic import locked, prove_writable
-from encephalon.io.paths import exists, expanded
+from encephalon.io.files import exists, expanded
 from encephalon.io.temporaries import sweep
 
 if TYPE_CHECKING:

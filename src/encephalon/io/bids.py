@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, UnreadableFileError, listed
+from encephalon.io.files import is_folder
 from encephalon.io.micrograph import PICTURE_SUFFIXES
-from encephalon.io.paths import is_folder
 from encephalon.io.text import read_json
 
 _log = logging.getLogger(__name__)

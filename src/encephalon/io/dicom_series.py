@@ -23,9 +23,8 @@ from encephalon.errors import (
     listed,
 )
 from encephalon.io.dicom_header import DicomHeader, begins_like_dicom, read_header
-from encephalon.io.files import need_file, opened
+from encephalon.io.files import exists, is_file, need_file, opened
 from encephalon.io.image import SLICE_SUFFIXES
-from encephalon.io.paths import exists, is_file
 
 __all__ = ["Slice", "is_dicom", "one_volume", "series_key"]
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way to open a file, and its bytes unpacked once, with what is wrong in one sentence."""
+"""The one way to open a file, and its bytes unpacked once, with what is wrong in one sentence.
+
+Paths as users write them: each question has an answer for every text, and none is an error.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from encephalon.errors import EncephalonError, MissingFileError, UnreadableFileError
-from encephalon.io.paths import exists
+
+__all__ = ["exists", "expanded", "is_file", "is_folder", "place"]
 
 _CHUNK = 1 << 20
 # Bytes unpacked at once: bounds the second copy in memory.
@@ -26,7 +30,11 @@ _PIECE = 1 << 22
 _LIKELY_RATIO = 16
 # What `size` of `read_bytes` sees: any header of a volume, and room to spare.
 _HEAD = 4096
+
+
 _GZIP = b"\x1f\x8b"
+
+
 _ANNEX = "a git-annex pointer, not the data; fetch it with  git annex get"
 # First bytes, in lower case, of what is often found in the place of a large file.
 _STAND_INS = (
@@ -264,3 +272,35 @@ def _deflater() -> Any:
     except ImportError:
         return zlib.compressobj(1, zlib.DEFLATED, 31)
     return isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with a ~ at its beginning replaced, or as it is where nobody has that name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises there
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether something is there, which it is not for a name too long or with a NUL byte."""
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises there
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file is there."""
+    return os.path.isfile(path)  # noqa: PTH113  as above
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is there."""
+    return os.path.isdir(path)  # noqa: PTH112  as above
+
+
+def place(path: Path) -> Path:
+    """Where a file lies: its folders without links or .., its own name as it is.
+
+    A link is a place of its own: git-annex keeps equal content once, and every file of it is a
+    link (git-annex.branchable.com, "How it works").
+    """
+    try:
+        return path.parent.resolve() / path.name
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a name that cannot be
+        return path.absolute()

@@ -24,7 +24,7 @@ from encephalon.errors import (
 from encephalon.geometry import Affine, Grid, checked
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.content import plain_numbers, refuse_useless, volume_shape
-from encephalon.io.paths import exists, is_folder
+from encephalon.io.files import exists, is_folder
 
 _log = logging.getLogger(__name__)
 

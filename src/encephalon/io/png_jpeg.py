@@ -1,31 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grey levels of a PNG or JPEG, with the size of its pixels, by Pillow."""
+"""Grey levels of a PNG or JPEG, with the size of its pixels, by Pillow.
+
+Whether all pixels of a PNG or JPEG are there; decoders fill what is missing without a word.
+"""
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.io.pixel_size import Size, dots_size
-from encephalon.io.truncation import jpeg_scans, refuse_truncated_png, with_more_data
 
 Pixels = NDArray[Any]
+
+
 Grey = Callable[[int, Iterator[Pixels]], Pixels]
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
 _INCH = 25.4e6  # nm
+
+
 _BAND_PIXELS = 1 << 22
 # Bytes of a JPEG beyond which none goes: of its pixels, and of notes, profiles and previews.
 _MOST_PER_PIXEL, _MOST_NOTES = 4, 1 << 26
+
+
 _MOST_SCANS = 100  # encoders write about ten; each costs another pass over all pixels
 # Samples of a pixel as Pillow holds them; three take the place of four.
 _SAMPLES = {"1": 1, "L": 1, "P": 1, "I;16": 1, "I;16B": 1, "I": 1}
+
+
+# PNG specification, section 8.2: first column and row of the seven passes, and their steps.
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+_LAST_PASS = (0, 1, 1, 2)
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_PIECE = 1 << 20
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends the coded data of a scan
+_START_OF_SCAN, _END = 0xDA, 0xD9
+_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # kinds of start of frame that libjpeg reads
+_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}  # T.81, table B.1
+_MORE = bytes((number * 37 + 11) % 251 for number in range(512))  # coded data of no meaning
 
 
 def read_png(
@@ -120,3 +144,104 @@ def _bands(picture: Any, last: int | None = None) -> Iterator[Pixels]:
         if band.mode == "LA":
             data = data[..., 0]
         yield data if data.ndim == 2 else data[..., :3]
+
+
+def refuse_truncated_png(stream: BufferedReader) -> None:
+    """Raise EOFError when the rows of a PNG's first picture are not all in its data.
+
+    They are counted and not kept, and what follows them is not unpacked.
+    """
+    stream.seek(8)
+    inflater, found, expected = zlib.decompressobj(), 0, 0
+    for name, chunk in _chunks(stream):
+        if name == b"IHDR":
+            expected = _png_bytes(chunk)
+        elif name == b"IDAT":
+            while chunk and found < expected:
+                found += len(inflater.decompress(chunk, _PIECE))
+                chunk = inflater.unconsumed_tail  # noqa: PLW2901 -- what is left of it
+    if found < expected:
+        raise EOFError(
+            f"the file is cut, its data hold {found:,} of {expected:,} bytes, the last rows are "
+            "missing"
+        )
+
+
+def _chunks(stream: BufferedReader) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each chunk; of a large one in pieces."""
+    while len(head := stream.read(8)) == 8:
+        left, name = int.from_bytes(head[:4], "big"), head[4:]
+        while left and (piece := stream.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield name, piece
+        stream.seek(4, 1)
+
+
+def _png_bytes(header: bytes) -> int:
+    """Bytes of all rows, each with the byte that names its filter."""
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    bits = header[8] * _CHANNELS[header[9]]
+    passes = (*_PASSES, _LAST_PASS) if header[12] else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits // 8))
+    return total
+
+
+class JpegScans(NamedTuple):
+    """What the markers of a JPEG say of its coded data.
+
+    complete  whether the scans hold every coefficient of every component, to the last bit
+    end       where the data of the last scan end
+    shape     rows and columns
+    passes    how many scans there are
+    """
+
+    complete: bool
+    end: int
+    shape: tuple[int, int]
+    passes: int
+
+
+def jpeg_scans(content: bytes) -> JpegScans:
+    """Read the markers of a JPEG.
+
+    Raises IndexError or KeyError where they make no sense, ValueError for kinds that are not read.
+    """
+    at, end, shape, count = 2, 0, (0, 0), 0
+    missing: dict[int, list[int]] = {}  # component -> lowest bit not yet there, by coefficient
+    while (found := _MARKER.search(content, at)) is not None and content[found.end() - 1] != _END:
+        code, at = content[found.end() - 1], found.end()
+        length = int.from_bytes(content[at : at + 2], "big")
+        body = content[at + 2 : at + length]
+        at += max(2, length)
+        if code in _OTHER_FRAMES:
+            raise ValueError("it is a lossless or hierarchical JPEG, which few programs read")
+        if code in _FRAMES:
+            shape = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+            missing = {body[6 + 3 * n]: [1] * 64 for n in range(body[5])}
+        elif code == _START_OF_SCAN:
+            _take(body, missing)
+            count += 1
+            following = _MARKER.search(content, at)
+            at = end = following.start() if following else len(content)
+    return JpegScans(bool(missing) and not any(map(any, missing.values())), end, shape, count)
+
+
+def _take(scan: bytes, missing: dict[int, list[int]]) -> None:
+    """Strike out of `missing` what a scan holds (T.81, section B.2.3)."""
+    count = scan[0]
+    first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
+    for n in range(count):
+        missing[scan[1 + 2 * n]][first : last + 1] = [bits & 15] * (last + 1 - first)
+
+
+def with_more_data(content: bytes, end: int) -> bytes:
+    """The same JPEG with data that mean nothing after those of its last scan.
+
+    A decoder that has found all pixels before never looks at them; one that has not, and would
+    have filled the rest, takes them, so that the picture becomes another.
+    """
+    return content[:end] + _MORE + content[end:]

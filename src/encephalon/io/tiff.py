@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, UnreadableFileError
 from encephalon.io.pixel_size import Size, tiff_size
-from encephalon.io.truncation import jpeg_scans
+from encephalon.io.png_jpeg import jpeg_scans
 
 if TYPE_CHECKING:
     import tifffile

@@ -1,20 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text of `model.toml`: parsed by rule, never executed, unknown keys refused."""
+"""The text of `model.toml`: parsed by rule, never executed, unknown keys refused.
+
+Versions that a model is described with: its own first one, and those of what made it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from encephalon.errors import InputError, ModelError, did_you_mean
 from encephalon.io.text import parse_toml
 
-__all__ = ["CARD_SECTIONS", "FORMAT_VERSION", "ModelDescription", "check_model_name"]
+__all__ = [
+    "CARD_SECTIONS",
+    "FIRST_VERSION",
+    "FORMAT_VERSION",
+    "ModelDescription",
+    "check_model_name",
+    "package_versions",
+]
+
+
 __all__ += ["dump_description", "parse_description"]
 
 FORMAT_VERSION = 1
+
+
 MODES = ("sound", "legacy")
 
 CARD_SECTIONS: Mapping[str, str] = {
@@ -27,12 +42,24 @@ CARD_SECTIONS: Mapping[str, str] = {
     "ethics": "Ethical considerations",
     "caveats": "Caveats and known failures",
 }
+
+
 """The prose of a card: key in the table `card`, and its heading."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
+
+
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+_KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
+FIRST_VERSION = "0.1.0"
 
 
 @dataclass(frozen=True)
@@ -138,9 +165,6 @@ def _check(description: ModelDescription) -> None:
     _check_files(description.files)
 
 
-_KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
-
-
 def _check_card(card: Mapping[str, Any]) -> None:
     for key, text in card.items():
         if key not in CARD_SECTIONS or not isinstance(text, str):
@@ -173,3 +197,18 @@ def _plain(value: Any) -> Any:
     # NumPy's scalars and arrays both have it; NumPy itself stays out of this module.
     to_list = getattr(value, "tolist", None)
     return _plain(to_list()) if callable(to_list) else str(value)
+
+
+"""The version of a model fresh from training."""
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """The version of each installed package, "unknown" for one that is not installed."""
+    return {name: _version(name) for name in names}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

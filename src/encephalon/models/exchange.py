@@ -18,12 +18,11 @@ from encephalon.io.atomic import (
     refuse_existing,
     sha256,
 )
-from encephalon.io.paths import exists, expanded, is_file, is_folder
+from encephalon.io.files import exists, expanded, is_file, is_folder
 from encephalon.models import locations
 from encephalon.models.content import check_content, content
-from encephalon.models.entries import RegistryEntry, registry_entries
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
-from encephalon.models.registry import find_model
+from encephalon.models.registry import RegistryEntry, find_model, registry_entries
 
 if TYPE_CHECKING:
     from encephalon.models.published import PublishedFile

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import InputError, MissingFileError, ModelError, listed
 from encephalon.io.atomic import atomic_folder, sha256
-from encephalon.io.paths import exists
+from encephalon.io.files import exists
 from encephalon.io.text import read_text
 from encephalon.models.content import changed, digest, read_compared
 from encephalon.models.description import (

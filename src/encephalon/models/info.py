@@ -7,11 +7,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from encephalon.io.paths import exists
+from encephalon.io.files import exists
 from encephalon.models.card import UNKNOWN
 from encephalon.models.description import CARD_SECTIONS, ModelDescription
-from encephalon.models.entries import RegistryEntry, registry_entries
-from encephalon.models.registry import find_folder, find_model, published_path
+from encephalon.models.registry import (
+    RegistryEntry,
+    find_folder,
+    find_model,
+    published_path,
+    registry_entries,
+)
 
 __all__ = ["model_info", "verify_model"]
 

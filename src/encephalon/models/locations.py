@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from encephalon.errors import ModelError
-from encephalon.io.paths import expanded
+from encephalon.io.files import expanded
 
 __all__ = ["HOME_VARIABLE", "encephalon_home", "installed_folder", "model_roots", "packaged_folder"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from encephalon.errors import InputError, ModelError, require_extra
 from encephalon.io.files import opened
 from encephalon.models.content import digest
-from encephalon.models.entries import RegistryEntry, registry_entries
+from encephalon.models.registry import RegistryEntry, registry_entries
 
 if TYPE_CHECKING:
     from typing import Any
@@ -96,7 +96,7 @@ class PublishedFile:
         Raises MissingExtraError without torch, ModelError for anything but finite tensors.
         """
         require_extra("torch", "train", f"The model {self.name!r}")
-        from encephalon.networks.state_dict import read_state_dict
+        from encephalon.models.weights import read_state_dict
 
         return read_state_dict(self.path)
 

@@ -1,30 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which models there are, and which one a name or a path means. Quick: text files only."""
+"""Which models there are, and which one a name or a path means. Quick: text files only.
+
+The entries of `registry.toml`: models that live elsewhere, known by their sha256 if by any.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
-from encephalon.io.paths import exists, expanded, is_file, is_folder
+from encephalon.io.files import exists, expanded, is_file, is_folder
 from encephalon.models import locations
-from encephalon.models.entries import RegistryEntry, registry_entries
 
 if TYPE_CHECKING:
     from encephalon.models.description import ModelDescription
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
-__all__ = ["ModelSummary", "find_folder", "find_model", "list_models", "published_path"]
+__all__ = [
+    "ModelSummary",
+    "RegistryEntry",
+    "find_folder",
+    "find_model",
+    "list_models",
+    "parse_registry",
+    "published_path",
+    "registry_entries",
+]
 
 _log = logging.getLogger(__name__)
 
 # A word that ends so is the path of a file, not the name of a model.
 _FILE_SUFFIXES = {".h5", ".hdf5", ".zip", ".toml", ".keras", ".onnx", ".safetensors"}
+
+
 _FILE_SUFFIXES |= {".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 
@@ -180,3 +195,63 @@ def _summary(
         size=size,
         path=path,
     )
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """One model that can be had by name: a published weights file, or a zipped model folder."""
+
+    name: str
+    kind: Literal["published", "folder"]
+    title: str
+    version: str
+    study: str
+    task: str
+    mode: str
+    file: str
+    size: int
+    """Bytes."""
+    sha256: str
+    """Of the file; "" where nobody has recorded it, so that nothing is fetched or taken for it."""
+    licence: str
+    citation: str = "unknown"
+    network: str = ""
+    """For published weights: the network that they belong to."""
+    recipe: str = ""
+    """For published weights: the built-in recipe whose columns and settings they go with."""
+    url: str = ""
+    """Address of the file, https; empty when none is known."""
+    obtain: str = ""
+    """A sentence on other ways to the file."""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    card: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def registry_entries() -> Mapping[str, RegistryEntry]:
+    """Return the entries that ship with the package, by name."""
+    path = Path(__file__).with_name("registry.toml")
+    return parse_registry(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_registry(text: str, source: str) -> dict[str, RegistryEntry]:
+    """Parse the text of a registry; raises ModelError for anything that it should not hold."""
+    try:
+        models = tomllib.loads(text)["model"]
+        entries = [_entry(dict(model)) for model in models]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{source}: expected a registry of models ({error}): install encephalon again."
+        ) from error
+    return {entry.name: entry for entry in entries}
+
+
+def _entry(values: dict[str, Any]) -> RegistryEntry:
+    name = values.get("name")
+    unknown = set(values) - {item.name for item in fields(RegistryEntry)}
+    if unknown:
+        raise ModelError(f"{name!r} has the unknown keys {sorted(unknown)}")
+    if values.get("url") and not values["url"].startswith("https://"):
+        raise ModelError(f"the address of {name!r} is not https")
+    labels = {int(key): name for key, name in values.get("labels", {}).items()}
+    return RegistryEntry(**{**values, "labels": labels})

@@ -4,6 +4,8 @@
 Differences from a textbook U-Net that matter for the published weights: no normalisation; the
 transposed convolutions keep their channel count and have no activation; the skip is concatenated
 before the upsampled tensor.
+
+The published U-Net as it is trained: log-odds out, so that losses see no saturated sigmoid.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch.nn.functional import max_pool3d
 from encephalon.errors import GeometryError, ModelError
 from encephalon.networks.keras_layout import STRIDE
 
-__all__ = ["KerasUNet", "load_keras_layers"]
+__all__ = ["KerasUNet", "KerasUNetLogOdds", "load_keras_layers", "log_odds"]
 
 
 class KerasUNet(nn.Module):
@@ -165,3 +167,27 @@ def _initialise_like_keras(layer: nn.Conv3d | nn.ConvTranspose3d) -> None:
     # Keras's defaults, so that training from scratch starts where the published training did.
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(_bias(layer))
+
+
+class KerasUNetLogOdds(KerasUNet):
+    """`KerasUNet` with the same weights under the same names, whose output is not squashed.
+
+    Input (B, in_channels, I, J, K); output (B, n_classes, I, J, K), the sigmoid of which is what
+    `KerasUNet` gives, also where that is a softmax over several classes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the log-odds (B, n_classes, I, J, K) of each class against the others."""
+        return log_odds(self.logits(x))
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """Turn logits (B, C, ...) into the values whose sigmoid is their softmax over C.
+
+    One class is left as it is: its logit is its log-odds already.
+    """
+    classes = logits.shape[1]
+    if classes == 1:
+        return logits
+    others = [logits[:, [k for k in range(classes) if k != c]] for c in range(classes)]
+    return logits - torch.stack([torch.logsumexp(rest, dim=1) for rest in others], dim=1)

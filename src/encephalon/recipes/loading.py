@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from encephalon.errors import InputError, RecipeError, did_you_mean
-from encephalon.io.paths import exists, expanded
+from encephalon.io.files import exists, expanded
 from encephalon.io.text import parse_toml, read_text
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def make_recipe(data: Mapping[str, Any], source: str) -> Recipe:
     """A recipe from plain data; `source` says in an error where the data came from."""
     from pydantic import ValidationError
 
-    from encephalon.recipes.faults import describe, full_stop
     from encephalon.recipes.schema import Recipe
+    from encephalon.recipes.validation import describe, full_stop
 
     try:
         return Recipe.model_validate(dict(data))
@@ -108,7 +108,7 @@ def make_settings(
     """
     from pydantic import ValidationError
 
-    from encephalon.recipes.faults import describe, full_stop
+    from encephalon.recipes.validation import describe, full_stop
 
     try:
         return schema.model_validate(dict(settings))

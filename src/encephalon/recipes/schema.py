@@ -11,18 +11,29 @@ A recipe is a TOML file with a few words at the top and four sections:
 
 Unknown keys are refused, except in `[study]`, whose settings are checked one floor up by the
 study itself (it finds them in `recipe.study.settings`).
+
+What a user asks of a model when it predicts, checked like a recipe's own settings.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from encephalon.errors import UsageError
+from encephalon.recipes.validation import describe, full_stop
 from encephalon.tables.schema import Columns
 
+__all__ = ["ask", "listed"]
+
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
+
+
 Mode = Literal["sound", "legacy"]
+
+
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 #: Samples of a batch. No device holds more, and making one cannot be interrupted.
 LARGEST_BATCH = 65_536
@@ -132,3 +143,23 @@ class Recipe(Section):
     table: Columns = Columns()
     network: Network
     training: Training = Training()
+
+
+Options = TypeVar("Options", bound=Section)
+
+
+def ask(schema: type[Options], given: Mapping[str, Any], model: str) -> Options:
+    """What the user asked of `model`, checked; raises UsageError for what cannot be asked of it."""
+    try:
+        return schema(**given)
+    except ValidationError as error:
+        message = f"Options of the model {model!r}: {describe(error, schema)}"
+        raise UsageError(full_stop(message)) from error
+
+
+def listed(value: Any) -> Any:
+    """One word, or several between commas or blanks, as a tuple of words; anything else as it is.
+
+    For the fields of options that take several names, before they are checked.
+    """
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

@@ -17,7 +17,7 @@ from encephalon import __version__
 from encephalon.errors import EncephalonError
 from encephalon.io.atomic import refuse_existing, write_text
 from encephalon.io.files import opened
-from encephalon.reports.layers import Colour
+from encephalon.reports.images import Colour
 from encephalon.reports.markup import Html, join, tag, text
 
 __all__ = ["Legend", "Page", "batch_of"]

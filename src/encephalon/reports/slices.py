@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
 from encephalon.geometry import Affine, orient
-from encephalon.reports.canvas import GAP, Panel, draw, mosaic
-from encephalon.reports.layers import AMBER, Colour
+from encephalon.reports.images import AMBER, GAP, Colour, Panel, draw, mosaic
 from encephalon.reports.pictures import Picture
 
 __all__ = ["Overlay", "axial_series", "display_window", "flat_picture", "three_planes"]

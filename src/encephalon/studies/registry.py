@@ -16,7 +16,8 @@ from encephalon.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
-    from encephalon.models import ModelFolder, PublishedFile
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
 
 __all__ = ["ENTRY_POINTS", "Study", "list_studies", "load_study"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import TableError
-from encephalon.io.paths import exists, expanded
+from encephalon.io.files import exists, expanded
 from encephalon.tables.naming import written_path
 
 if TYPE_CHECKING:

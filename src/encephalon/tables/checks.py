@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from encephalon.errors import TableError, did_you_mean
-from encephalon.io.paths import exists
+from encephalon.io.files import exists
 from encephalon.tables.schema import SPLITS, Fault, Table
 
 Item = TypeVar("Item")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a table of a folder of images and a spreadsheet: `encephalon table images`."""
+"""Make a table of a folder of images and a spreadsheet: `encephalon table images`.
+
+What a folder holds beside the images that are taken: said, since nobody would miss it.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean, quoted
-from encephalon.io.paths import expanded, is_folder
+from encephalon.io.files import expanded, is_folder
 from encephalon.tables.naming import ID_RULES, file_id, written_path
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["say_series", "say_unread"]
+
 _log = logging.getLogger(__name__)
 
 Place = str | os.PathLike[str]
+
+
+# Names of images that other programs read; of those in two files, the one with the voxels.
+_UNREAD: dict[str, tuple[str, ...]] = {
+    "volume": (
+        *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
+        *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
+    ),
+    "picture": (
+        *(".bmp", ".gif", ".webp", ".jp2", ".czi", ".lsm", ".lif", ".nd2", ".svs", ".ndpi"),
+        *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
+    ),
+}
 
 
 def folder_table(
@@ -172,3 +190,27 @@ def _unmatched(
         elif alone:
             faults.append(f"{found} (left out with --{flag})")
     return faults
+
+
+def say_unread(folder: Path, files: Sequence[Path], kind: str) -> None:
+    """Warn of images, volumes or pictures by `kind`, whose formats are not read."""
+    unread = [file.name for file in files if file.name.lower().endswith(_UNREAD[kind])]
+    if unread:
+        _log.warning(
+            "%s: left out %d images whose formats are not read: %s; convert them.",
+            folder,
+            len(unread),
+            quoted(unread),
+        )
+
+
+def say_series(folder: Path, series: Sequence[Path]) -> None:
+    """Warn of the folders `series` of DICOM beside images that are files of their own."""
+    if series:
+        names = quoted("the folder itself" if one == folder else one.name for one in series)
+        _log.warning(
+            "%s: left out the DICOM series in %s, as there are images beside them; give each by "
+            "itself if it is meant.",
+            folder,
+            names,
+        )

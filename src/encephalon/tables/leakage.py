@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import TableError, listed
-from encephalon.io.paths import is_file
+from encephalon.io.files import is_file
 from encephalon.tables.schema import SPLITS, Table
 
 if TYPE_CHECKING:

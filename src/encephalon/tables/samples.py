@@ -17,22 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError, quoted
-from encephalon.io.files import need_file
-from encephalon.io.paths import exists, expanded, is_file, is_folder
+from encephalon.io.files import exists, expanded, is_file, is_folder, need_file
 from encephalon.io.text import read_json
 from encephalon.tables.bids import bids_query, find_images
-from encephalon.tables.companions import (
+from encephalon.tables.folder import say_series, say_unread
+from encephalon.tables.naming import file_id, file_stem
+from encephalon.tables.pairing import (
     NamedImage,
     Together,
     is_grouped,
+    made_distinct,
     missing_fault,
     name_bids,
     name_file,
     put_together,
 )
-from encephalon.tables.distinct import made_distinct
-from encephalon.tables.leftovers import say_series, say_unread
-from encephalon.tables.naming import file_id, file_stem
 from encephalon.tables.schema import Columns
 from encephalon.tables.series import is_dicom_folder, series_as_folders
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from encephalon.errors import TableError, quoted
-from encephalon.io.paths import expanded
+from encephalon.io.files import expanded
 from encephalon.tables.naming import check_id_rule
 
 if TYPE_CHECKING:

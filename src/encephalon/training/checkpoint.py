@@ -22,8 +22,7 @@ from torch import Tensor
 
 from encephalon.errors import RunError
 from encephalon.io.atomic import write_bytes
-from encephalon.io.files import need_file
-from encephalon.io.paths import exists
+from encephalon.io.files import exists, need_file
 
 if TYPE_CHECKING:
     from encephalon.training.runs import RunFolder

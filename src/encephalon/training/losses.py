@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from encephalon.errors import RecipeError
-from encephalon.recipes.faults import describe, full_stop
 from encephalon.recipes.schema import Section, Training
+from encephalon.recipes.validation import describe, full_stop
 
 #: Smoothing of the overlap losses, as in the published training of brainy (nobrainer spec 3.4).
 EPSILON = 1e-7

@@ -12,8 +12,8 @@ import torch
 
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.inference.devices import resolve_device, resolve_threads
-from encephalon.io.paths import expanded
-from encephalon.models import find_model
+from encephalon.io.files import expanded
+from encephalon.models.registry import find_model
 from encephalon.recipes import dump_recipe
 from encephalon.tables.reading import table_text
 from encephalon.training.record import content_of, table_contents
@@ -21,7 +21,7 @@ from encephalon.training.runs import RunFolder
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables import Table
+    from encephalon.tables.schema import Table
 
 __all__ = ["open_run"]
 

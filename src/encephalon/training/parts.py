@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from encephalon.errors import RunError
 
 if TYPE_CHECKING:
-    from encephalon.tables import Table
+    from encephalon.tables.schema import Table
 
 __all__ = ["training_parts"]
 

@@ -16,10 +16,10 @@ from uuid import uuid4
 
 from encephalon.errors import listed
 from encephalon.io.atomic import sha256
-from encephalon.io.checksummed import read_checksummed, write_checksummed
+from encephalon.io.cache import read_checksummed, write_checksummed
 
 if TYPE_CHECKING:
-    from encephalon.tables import Table
+    from encephalon.tables.schema import Table
 
 __all__ = ["RunRecord", "content_of", "differences", "table_contents", "text_hash"]
 

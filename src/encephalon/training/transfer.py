@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from encephalon.errors import ModelError, RecipeError
-from encephalon.io.paths import expanded
-from encephalon.models import ModelFolder, PublishedFile, find_model
+from encephalon.io.files import expanded
 from encephalon.models.content import check_content
-from encephalon.models.folder import check_state, read_tensors
+from encephalon.models.folder import ModelFolder, check_state, read_tensors
+from encephalon.models.published import PublishedFile
+from encephalon.models.registry import find_model
+from encephalon.models.weights import read_state_dict
 from encephalon.networks.keras_layout import keras_unet_shapes
 from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
 from encephalon.networks.published_classifier import from_published_names
 from encephalon.networks.registry import network_factory
-from encephalon.networks.state_dict import read_state_dict
 
 __all__ = ["HEAD", "load_encoder", "start_from"]
 

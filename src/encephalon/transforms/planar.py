@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from encephalon.transforms.ranges import PlanarRanges
+from encephalon.transforms.parameters import PlanarRanges
 
 __all__ = ["Variation", "draw_variation", "move", "vary"]
 

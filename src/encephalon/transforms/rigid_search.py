@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
-from encephalon.io import Image
+from encephalon.io.image import Image
 
 __all__ = ["COARSE", "FINE", "MIDDLE", "Level", "climb", "mutual_information"]
 

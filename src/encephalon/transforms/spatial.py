@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from encephalon.transforms.ranges import SpatialRanges
+from encephalon.transforms.parameters import SpatialRanges
 
 
 @dataclass(frozen=True)

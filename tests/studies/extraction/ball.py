@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from encephalon.geometry import Affine
-from encephalon.io import Image
-from encephalon.studies.extraction.options import ExtractionSettings, Grids, PredictOptions
-from encephalon.studies.extraction.sound import SoundPredictor
+from encephalon.io.image import Image
+from encephalon.studies.extraction.predictor import SoundPredictor
+from encephalon.studies.extraction.settings import ExtractionSettings, Grids, PredictOptions
 
 Float = NDArray[np.float32]
 GRIDS = Grids(coarse=(24, 32, 24), fine=(48, 56, 48), margin=0.2)

@@ -12,10 +12,16 @@ from scipy import ndimage
 import encephalon
 from encephalon.geometry import Affine, Grid, bounding_box, orient
 from encephalon.inference.predictor import Prediction
-from encephalon.io import Image, read_image
-from encephalon.studies.extraction.field_of_view import areas_across, areas_on_faces, larger_areas
-from encephalon.studies.extraction.localise import Float, Found, view_on
-from encephalon.transforms.phantom import head_phantom
+from encephalon.io.image import Image, read_image
+from encephalon.studies.extraction.segmentation.localisation import (
+    Float,
+    Found,
+    areas_across,
+    areas_on_faces,
+    larger_areas,
+    view_on,
+)
+from encephalon.synthetic.head import head_phantom
 
 #: Grey value of the brain, and of the skin around it with a dark skull between them.
 BRAIN, SKIN = 0.9, 0.4

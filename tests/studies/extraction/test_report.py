@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from encephalon.errors import OutputExistsError
-from encephalon.io import Image
-from encephalon.reports import Picture
+from encephalon.io.image import Image
+from encephalon.reports.pictures import Picture
 from encephalon.studies.extraction import report as report_module
-from encephalon.studies.extraction.report import BatchReport, scan_pictures
-from encephalon.studies.extraction.report_parts import model_name, reasons_of
+from encephalon.studies.extraction.report import BatchReport, model_name, reasons_of, scan_pictures
 
 ABOUT = {
     "model": {"name": "brain-extraction", "version": "1.0.0", "sha256": "ab" * 32, "mode": "sound"},

@@ -11,9 +11,9 @@ import pytest
 
 import encephalon
 from encephalon.geometry import Affine
-from encephalon.io import Image, read_image, read_labels
+from encephalon.io.image import Image, read_image, read_labels
 from encephalon.studies.extraction.quality import dice_of
-from encephalon.transforms.phantom import head_phantom
+from encephalon.synthetic.head import head_phantom
 
 HEADS = (
     "ds000011/sub-01/anat/sub-01_T1w.nii.gz",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from encephalon.studies.extraction.targets import (
+from encephalon.studies.extraction.data import (
     FAR,
     enclose,
     head_from_labels,

@@ -16,15 +16,15 @@ from encephalon.errors import ModelError, RunError
 from encephalon.models import locations
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction import study
-from encephalon.studies.extraction.fitting import fit
-from encephalon.studies.extraction.options import ExtractionSettings, Grids
-from encephalon.studies.extraction.targets import (
+from encephalon.studies.extraction.data import (
     Head,
     head_from_labels,
     head_from_lesion,
     head_from_mask,
 )
-from encephalon.studies.extraction.training import ExtractionTask
+from encephalon.studies.extraction.fitting import fit
+from encephalon.studies.extraction.settings import ExtractionSettings, Grids
+from encephalon.studies.extraction.task import ExtractionTask
 from encephalon.training.runs import RunFolder
 from tests.studies.extraction.tiny_heads import (
     SOUND,
@@ -182,8 +182,8 @@ def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
     table = label_table(tmp_path, sound)
     model = study.train(sound, table, tmp_path / "run", device="cpu", workers=1)
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
-    from encephalon.io import read_image
-    from encephalon.models import open_model
+    from encephalon.io.image import read_image
+    from encephalon.models.folder import open_model
 
     opened = open_model(model)
     assert opened.graph is not None
@@ -237,7 +237,7 @@ def test_meningioma_starts_from_the_brain_with_a_new_head(
     with caplog.at_level(logging.INFO):
         fitted = run_fit(tmp_path / "run", lesion, pair_table(tmp_path, lesion, brain=(2,)))
     assert "new head: head.weight, head.bias" in caplog.text
-    from encephalon.models import open_model
+    from encephalon.models.folder import open_model
 
     start = open_model(trained).tensors()
     assert torch.equal(

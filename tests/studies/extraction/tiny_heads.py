@@ -11,11 +11,13 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from encephalon.geometry import Affine
-from encephalon.io import Image, write_image
-from encephalon.models import ModelDescription, save_model
+from encephalon.io.image import Image, write_image
+from encephalon.models.description import ModelDescription
+from encephalon.models.folder import save_model
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
-from encephalon.tables import Columns, Table, read_table
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Columns, Table
 
 SPLITS = ("train", "train", "validation")
 SOUND = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from encephalon.geometry import Affine
-from encephalon.io import Image
+from encephalon.io.image import Image
 
 
 def head(shape: tuple[int, int, int] = (24, 20, 10)) -> np.ndarray[Any, np.dtype[np.float32]]:

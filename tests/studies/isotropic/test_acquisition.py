@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from encephalon.errors import ContentError, GeometryError, InputError
 from encephalon.geometry import Affine, orient
-from encephalon.io import Image
-from encephalon.studies.isotropic.acquisition import find_acquisition, output_spacing
+from encephalon.io.image import Image
+from encephalon.studies.isotropic.acquisition.slices import find_acquisition, output_spacing
 from encephalon.studies.isotropic.settings import PredictOptions
 from tests.studies.isotropic.scans import head, scan
 

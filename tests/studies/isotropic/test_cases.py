@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from encephalon.errors import TableError
 from encephalon.studies.isotropic.cases import read_cases, stranger_of
-from encephalon.studies.isotropic.evaluation_options import EvaluationOptions
-from encephalon.studies.isotropic.trials import plans
-from encephalon.tables import Columns
+from encephalon.studies.isotropic.evaluation.trials import plans
+from encephalon.studies.isotropic.settings import EvaluationOptions
+from encephalon.tables.schema import Columns
 
 COLUMNS = Columns(
     inputs={"t2w": "t2w", "t1w": "t1w"},

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encephalon.studies.isotropic.evidence import (
+from encephalon.studies.isotropic.acquisition.stacking import unmeasured
+from encephalon.studies.isotropic.quality import (
     gather,
     head_of,
     intensity_range,
+    judge,
     residual,
 )
-from encephalon.studies.isotropic.problem import Estimate
-from encephalon.studies.isotropic.quality import judge
-from encephalon.studies.isotropic.stacking import unmeasured
+from encephalon.studies.isotropic.reconstruction.problem import Estimate
 from encephalon.transforms.slices import SliceOperator
 from tests.studies.isotropic.thick_head import estimate, guide, problem, truth
 

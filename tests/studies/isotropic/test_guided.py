@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine, Grid
-from encephalon.io import Image, read_image
-from encephalon.studies.isotropic.guided import guided
-from encephalon.studies.isotropic.problem import Problem, Stack
-from encephalon.studies.isotropic.simulate import simulate_problem
+from encephalon.io.image import Image, read_image
+from encephalon.studies.isotropic.reconstruction.guided import guided
+from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
+from encephalon.studies.isotropic.simulation import simulate_problem
 from tests.studies.isotropic.tissue_head import T1W, contrast, error, problem
 
 

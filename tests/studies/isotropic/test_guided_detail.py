@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encephalon.studies.isotropic.guided_detail import (
+from encephalon.studies.isotropic.reconstruction.guided_terms import (
     Guide,
     Scene,
     beside,

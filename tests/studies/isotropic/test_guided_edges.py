@@ -6,8 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encephalon.studies.isotropic.guided_detail import Guide, Scene
-from encephalon.studies.isotropic.guided_edges import smoothing
+from encephalon.studies.isotropic.reconstruction.guided_terms import Guide, Scene, smoothing
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
 OPERATOR = SliceOperator.of(SliceProfile("box"), 4.0, np.arange(4) * 4 + 1.5, 16, 1.0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine, Grid
-from encephalon.studies.isotropic.guided_detail import Guide, Scene
-from encephalon.studies.isotropic.guided_practice import practices, spread_error, weigh
+from encephalon.studies.isotropic.reconstruction.guided import practices, spread_error, weigh
+from encephalon.studies.isotropic.reconstruction.guided_terms import Guide, Scene
 from encephalon.transforms.slices import ProfileKind, SliceOperator, SliceProfile
 from tests.studies.isotropic.tissue_head import T1W, T2W, contrast
 

@@ -9,7 +9,7 @@ import pytest
 
 from encephalon.errors import UnreadableFileError
 from encephalon.io.dicom_header import read_header
-from encephalon.studies.isotropic.headers import header_facts, subject_and_session
+from encephalon.studies.isotropic.acquisition.headers import header_facts, subject_and_session
 
 
 def put(path: Path, **facts: object) -> Path:

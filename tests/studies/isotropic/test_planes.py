@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine
-from encephalon.studies.isotropic.planes import find_planes
+from encephalon.studies.isotropic.images import find_planes
 from tests.studies.isotropic.thick_head import SHAPE, problem, truth
 
 

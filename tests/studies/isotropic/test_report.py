@@ -12,16 +12,15 @@ import pytest
 
 from encephalon.errors import OutputExistsError
 from encephalon.geometry import Affine, Grid
-from encephalon.io import read_image
-from encephalon.studies.isotropic import planes
+from encephalon.io.image import read_image
+from encephalon.studies.isotropic import images as planes
 from encephalon.studies.isotropic import report as report_module
-from encephalon.studies.isotropic.evidence import gather
-from encephalon.studies.isotropic.pictures import ScanPictures
-from encephalon.studies.isotropic.problem import Estimate, Problem, Stack
-from encephalon.studies.isotropic.quality import judge, values
+from encephalon.studies.isotropic.images import ScanPictures
+from encephalon.studies.isotropic.quality import gather, judge, values
+from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.report import BatchReport
 from encephalon.studies.isotropic.scan_page import acquisition_facts, plane_of, scan_page
-from encephalon.transforms.phantom import head_phantom
+from encephalon.synthetic.head import head_phantom
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.thick_head import estimate, problem
 

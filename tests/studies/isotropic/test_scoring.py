@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine, Grid
-from encephalon.io import Image
+from encephalon.io.image import Image
 from encephalon.studies.isotropic.cases import Case
-from encephalon.studies.isotropic.problem import Estimate, Problem, Stack
-from encephalon.studies.isotropic.scoring import acquired_voxels, regions, score
-from encephalon.studies.isotropic.simulate import simulate_problem
-from encephalon.studies.isotropic.stress import Lesion, painted
-from encephalon.studies.isotropic.trials import Plan, Trial
-from encephalon.tables import Sample
+from encephalon.studies.isotropic.evaluation.scoring import acquired_voxels, regions, score
+from encephalon.studies.isotropic.evaluation.trials import Lesion, Plan, Trial, painted
+from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
+from encephalon.studies.isotropic.simulation import simulate_problem
+from encephalon.tables.samples import Sample
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
 PLAN = Plan(Case(Sample("a", {"t2w": Path("a.nii.gz")}), "p"), "axial", 4.0)

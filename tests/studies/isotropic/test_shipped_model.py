@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from encephalon import load_model
-from encephalon.evaluation import nrmse
-from encephalon.models import find_model
-from encephalon.studies.isotropic.baselines import METHODS
-from encephalon.studies.isotropic.phantom import HeadPair, head_pair
+from encephalon.metrics.image_quality import nrmse
+from encephalon.models.registry import find_model
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
-from encephalon.studies.isotropic.simulate import simulate_problem
+from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
+from encephalon.studies.isotropic.simulation import simulate_problem
+from encephalon.studies.isotropic.synthetic import HeadPair, head_pair
 
 SHAPE = (80, 96, 80)
 

@@ -1,241 +1,262 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated slices lie where they say, measure the truth, and pair with it voxel by voxel."""
+"""Files of thick slices: names, table, sidecars, and what a bad file leaves of the others."""
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from encephalon.errors import GeometryError, UsageError
-from encephalon.geometry import Affine, orient
-from encephalon.io import Image, read_image, write_image
-from encephalon.studies.isotropic.acquisition import find_acquisition
-from encephalon.studies.isotropic.axes import AXES, slice_axis
-from encephalon.studies.isotropic.settings import PredictOptions
-from encephalon.studies.isotropic.simulate import (
-    place_slices,
-    simulate_problem,
-    simulate_slices,
-    simulate_stack,
+from encephalon.errors import (
+    InputError,
+    MissingFileError,
+    OutputError,
+    OutputExistsError,
+    UsageError,
 )
-from encephalon.studies.isotropic.stacking import make_stack
-from encephalon.transforms.slices import SliceProfile
+from encephalon.geometry import Affine
+from encephalon.io.image import Image, read_image, write_image
+from encephalon.studies.isotropic.acquisition.inputs import find_scans
+from encephalon.studies.isotropic.published.preprocessing import decimate
+from encephalon.studies.isotropic.simulate import COLUMNS, Wish, write_thick_slices
+from encephalon.studies.isotropic.simulation import simulate_slices
 
-PLANES = ("axial", "coronal", "sagittal")
+SHAPE = (10, 12, 16)
 
 
-def world_ramp(axis: int, shape: tuple[int, int, int] = (20, 24, 28), codes: str = "RAS") -> Image:
-    """A volume whose intensity is its place along a world axis, mm."""
-    affine = Affine.from_spacing(1.0, (-9.0, 4.0, 30.0))
-    places = affine.apply(np.stack(np.indices(shape), -1))[..., axis]
-    data, turned = orient(places.astype(np.float32), affine, codes)
-    return Image(np.ascontiguousarray(data), turned)
+def put(path: Path, seed: int = 0) -> Path:
+    """A small isotropic scan of positive noise."""
+    data = np.random.default_rng(seed).gamma(4, 100, SHAPE).astype(np.float32)
+    return write_image(data, path, Image(data, Affine.from_spacing(1.0, (-5, -6, -8))))
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """The rows of a table."""
+    with table.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture
-def scan(rng: np.random.Generator) -> Image:
-    """Positive noise on 1 mm voxels, stored posterior to anterior, down and to the left."""
-    affine = Affine.from_spacing(1.0, (-8.0, 3.0, 20.0))
-    data = rng.gamma(4, 100, (16, 21, 26)).astype(np.float32)
-    turned, placed = orient(data, affine, "PIL")
-    return Image(np.ascontiguousarray(turned), placed)
+def dataset(tmp_path: Path) -> Path:
+    """Two subjects with T1w and T2w, one of them in a session, and one without a T1w."""
+    root = tmp_path / "bids"
+    for number, folder in enumerate(("sub-01/anat/sub-01", "sub-02/ses-a/anat/sub-02_ses-a")):
+        put(root / f"{folder}_T2w.nii.gz", number)
+        put(root / f"{folder}_T1w.nii.gz", number + 5)
+    put(root / "sub-03/anat/sub-03_acq-space_T2w.nii.gz", 9)
+    return root
 
 
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("codes", ["RAS", "LIA", "PSR", "SPL"])
-def test_slice_middles_are_where_the_affine_says(plane: str, codes: str) -> None:
-    """The mean place of what a slice measured is the world position of its voxels."""
-    ramp = world_ramp(AXES[plane], codes=codes)
-    slices, affine = simulate_slices(ramp.data, ramp.grid, plane, 3.0, gap=1.0)
-    across = slice_axis(ramp.affine, plane)
-    assert slices.shape[across] == ramp.shape[across] // 4
-    assert affine.spacing[across] == pytest.approx(4.0)
-    assert affine.codes == codes
-    places = affine.apply(np.stack(np.indices(slices.shape), -1))[..., AXES[plane]]
-    np.testing.assert_allclose(slices, places, atol=1e-4)
+def test_names_of_bids_are_kept_and_paired(dataset: Path, tmp_path: Path) -> None:
+    """Each T2w gets acq-<plane><mm>, its T1w of the same session, its truth and its subject."""
+    out = tmp_path / "out"
+    wish = Wish(("axial", "coronal"), (4.0, 3.3), gap=0.5)
+    outcome = write_thick_slices(find_scans([dataset]), out, wish)
+    assert outcome.failures == []
+    rows = rows_of(outcome.table)
+    assert len(rows) == 3 * 2 * 2
+    assert tuple(rows[0]) == COLUMNS
+    by_id = {row["id"]: row for row in rows}
+    row = by_id["sub-02_ses-a_acq-coronal3p3mmgap0p5mm_T2w"]
+    assert row["t2w"] == ("sub-02/ses-a/anat/sub-02_ses-a_acq-coronal3p3mmgap0p5mm_T2w.nii.gz")
+    assert (
+        (out / row["reference"])
+        .resolve()
+        .samefile(dataset / "sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz")
+    )
+    assert (out / row["t1w"]).resolve().name == "sub-02_ses-a_T1w.nii.gz"
+    assert (row["axis"], row["thickness"], row["group"]) == ("coronal", "3.3", "sub-02")
+    assert by_id["sub-03_acq-spaceaxial4mmgap0p5mm_T2w"]["t1w"] == ""
+    description = json.loads((out / "dataset_description.json").read_text("utf-8"))
+    assert description["DatasetType"] == "derivative"
 
 
-def test_an_oblique_scan_is_cut_across_its_nearest_axis(oblique: Affine) -> None:
-    """12 degrees off, axial slices follow the voxel axis nearest to the head's."""
-    assert [slice_axis(oblique, plane) for plane in PLANES] == [0, 2, 1]
-    volume = np.indices((10, 12, 8)).astype(np.float32)[1]
-    image = Image(volume, oblique)
-    slices, affine = simulate_slices(volume, image.grid, "sagittal", 2.4)
-    assert slices.shape == (10, 6, 8)
-    np.testing.assert_allclose(affine.origin, oblique.apply((0, 0.5, 0)))
-    np.testing.assert_allclose(affine.spacing, (0.9, 2.4, 3.0))
-    np.testing.assert_allclose(affine.direction, oblique.direction)
-    np.testing.assert_allclose(slices[0, :, 0], np.arange(6) * 2 + 0.5, atol=1e-5)
+def test_files_hold_what_was_simulated(dataset: Path, tmp_path: Path) -> None:
+    """Voxels, affine and sidecar are those of the slices; noise is another for every file."""
+    wish = Wish(("sagittal",), (3.0,), gap=0.3, profile="gaussian")
+    outcome = write_thick_slices(find_scans([dataset]), tmp_path / "out", wish)
+    row = outcome.rows[0]
+    image = read_image(tmp_path / "out" / row["t2w"])
+    source = read_image(dataset / "sub-01/anat/sub-01_T2w.nii.gz")
+    from encephalon.transforms.slices import SliceProfile
+
+    slices, affine = simulate_slices(
+        source.data, source.grid, "sagittal", 3.0, 0.3, SliceProfile("gaussian")
+    )
+    np.testing.assert_allclose(image.data, slices, rtol=1e-6)
+    assert image.affine.is_close(affine, 1e-5)
+    sidecar = (tmp_path / "out" / row["t2w"]).with_name(f"{row['id']}.json")
+    facts = json.loads(sidecar.read_text("utf-8"))
+    assert (facts["SliceThickness"], facts["SpacingBetweenSlices"]) == (3.0, 3.3)
+    assert facts["SliceEncodingDirection"] == "i"
+    assert facts["Simulation"] == {"Profile": "gaussian", "Noise": 0.0, "Seed": 0}
 
 
-@pytest.mark.parametrize("axis", [*PLANES, "j", 2])
-@pytest.mark.parametrize(("thickness", "gap"), [(2.0, 0.0), (3.3, 0.0), (4.0, 1.0), (5.0, 0.0)])
-def test_the_truth_is_the_scan_itself(
-    scan: Image, axis: str | int, thickness: float, gap: float
-) -> None:
-    """Truth and grid agree voxel by voxel, and its slices are the ones of the problem."""
-    problem, truth = simulate_problem(scan, None, axis, thickness, gap=gap)
-    assert truth.shape == problem.grid.shape
-    assert problem.axis == slice_axis(scan.affine, axis)
-    native = problem.native(truth)
-    grid = problem.native_grid
-    corner = np.round(scan.affine.inverse.apply(grid.affine.origin)).astype(int)
-    box = tuple(slice(a, a + n) for a, n in zip(corner, native.shape, strict=True))
-    np.testing.assert_array_equal(native, scan.data[box])
-    np.testing.assert_allclose(scan.affine.apply(corner), grid.affine.origin, atol=1e-9)
-    np.testing.assert_allclose(grid.affine.matrix[:3, :3], scan.affine.matrix[:3, :3])
-    stack = problem.stack
-    np.testing.assert_allclose(stack.operator.slice(truth), stack.slices, rtol=1e-5)
-    lost = scan.shape[problem.axis] - native.shape[problem.axis]
-    assert 0 <= lost < thickness + gap
+def test_noise_does_not_depend_on_the_other_files(dataset: Path, tmp_path: Path) -> None:
+    """A file alone has the noise that it has among others, and no two have the same."""
+    wish = Wish(("axial",), (4.0,), noise=0.1)
+    many = write_thick_slices(find_scans([dataset]), tmp_path / "many", wish)
+    path = dataset / "sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz"
+    one = write_thick_slices(find_scans([path]), tmp_path / "one", wish)
+    assert one.rows[0]["id"] == many.rows[1]["id"]
+    alone, among = (
+        read_image(tmp_path / "one" / one.rows[0]["t2w"]),
+        read_image(tmp_path / "many" / many.rows[1]["t2w"]),
+    )
+    np.testing.assert_array_equal(alone.data, among.data)
 
 
-@pytest.mark.parametrize(("thickness", "gap"), [(2.0, 0.0), (3.3, 0.0), (3.6, 0.0), (4.0, 1.0)])
-@pytest.mark.parametrize("plane", PLANES)
-def test_a_thick_file_is_read_as_the_same_problem(
-    scan: Image, tmp_path: Path, plane: str, thickness: float, gap: float
-) -> None:
-    """Written, read and put on its grid again, slices lie on the very voxels of the truth."""
-    expected, _ = simulate_problem(scan, None, plane, thickness, gap=gap)
-    slices, affine = simulate_slices(scan.data, scan.grid, plane, thickness, gap=gap)
-    path = write_image(slices, tmp_path / "thick.nii.gz", Image(slices, affine))
-    image = read_image(path)
-    options = PredictOptions(thickness=thickness, gap=gap)
-    stack = make_stack(image, find_acquisition(image, options), 1.0, SliceProfile())
-    assert stack.grid.shape == expected.grid.shape
-    assert stack.grid.affine.is_close(expected.grid.affine, 1e-4)
-    np.testing.assert_allclose(stack.operator.matrix, expected.stack.operator.matrix, atol=1e-4)
-    np.testing.assert_allclose(stack.slices, expected.stack.slices, rtol=1e-5)
+def test_plain_names_find_their_t1w_beside_them(tmp_path: Path) -> None:
+    """A file named alone, or a folder, is paired with the T1w of the same name."""
+    folder = tmp_path / "scans"
+    for name in ("anna_T2", "anna_T1", "bert_T2", "FLAIR"):
+        put(folder / f"{name}.nii.gz")
+    (alone,) = find_scans([folder / "anna_T2.nii.gz"])
+    assert (alone.t1w, alone.group) == (folder / "anna_T1.nii.gz", "anna")
+    both = find_scans([folder])
+    assert [(scan.group, scan.t1w is None) for scan in both] == [("anna", False), ("bert", True)]
+    assert alone.path_in(Path("out"), "axial4mm") == Path("out/anna_T2_axial4mm.nii.gz")
 
 
-@given(
-    st.integers(12, 200),
-    st.floats(0.5, 1.6),
-    st.floats(1.0, 6.0),
-    st.floats(0, 2),
-    st.floats(0, 5),
+def test_a_bad_file_spoils_nothing_else(dataset: Path, tmp_path: Path) -> None:
+    """NaN, 4-D, damaged, absent and too coarse scans are a sentence each, and the rest is done."""
+    bad = tmp_path / "bad"
+    put(bad / "nan_T2w.nii.gz")
+    import nibabel
+
+    data = np.ones((4, 4, 4), np.float32)
+    data[1:3, 1:3, 1:3] = np.nan
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), bad / "nan_T2w.nii.gz")
+    nibabel.save(
+        nibabel.Nifti1Image(np.ones((4, 4, 4, 3), np.float32), np.eye(4)), bad / "four_T2w.nii.gz"
+    )
+    (bad / "cut_T2w.nii.gz").write_bytes(b"\x1f\x8b not really")
+    coarse = np.arange(10 * 10 * 10, dtype=np.float32).reshape(10, 10, 10)
+    write_image(coarse, bad / "coarse_T2w.nii.gz", Image(coarse, Affine.from_spacing((1, 1, 5.0))))
+    names = ("nan", "four", "cut", "coarse", "gone")
+    inputs = [dataset, *(bad / f"{name}_T2w.nii.gz" for name in names)]
+    told: list[int] = []
+    outcome = write_thick_slices(
+        find_scans(inputs), tmp_path / "out", Wish(thicknesses=(4.0,)),
+        progress=lambda *words: told.append(words[0]),
+    )  # fmt: skip
+    assert len(outcome.rows) == 3
+    assert len(rows_of(outcome.table)) == 3
+    assert len(outcome.failures) == 5
+    for name, words in {
+        "nan": "NaN", "four": "4", "cut": "damaged", "coarse": "thinner than its voxels",
+        "gone": "no such file",
+    }.items():  # fmt: skip
+        (sentence,) = (one for one in outcome.failures if f"{name}_T2w" in one)
+        assert words in sentence
+    assert told == sorted(told)
+
+
+def test_nothing_is_overwritten_unasked(dataset: Path, tmp_path: Path) -> None:
+    """A table that is there stops all; a file that is there fails alone; --overwrite replaces."""
+    out, wish = tmp_path / "out", Wish(thicknesses=(4.0,))
+    scans = find_scans([dataset])
+    first = write_thick_slices(scans, out, wish)
+    before = (out / first.rows[0]["t2w"]).stat().st_mtime_ns
+    with pytest.raises(OutputExistsError, match=r"table\.csv exists"):
+        write_thick_slices(scans, out, wish)
+    first.table.unlink()
+    (out / first.rows[2]["t2w"]).unlink()
+    (out / first.rows[2]["t2w"].replace(".nii.gz", ".json")).unlink()
+    second = write_thick_slices(scans, out, wish)
+    assert len(second.failures) == 2
+    assert len(second.rows) == 1
+    assert (out / first.rows[0]["t2w"]).stat().st_mtime_ns == before
+    third = write_thick_slices(scans, out, wish, overwrite=True)
+    assert third.failures == []
+    assert len(third.rows) == 3
+
+
+def test_two_files_of_one_name_are_not_written_over_each_other(tmp_path: Path) -> None:
+    """The second says which one is in its way."""
+    for folder in ("one", "two"):
+        put(tmp_path / folder / "sub-01_T2w.nii.gz")
+    scans = find_scans([tmp_path / folder / "sub-01_T2w.nii.gz" for folder in ("one", "two")])
+    outcome = write_thick_slices(scans, tmp_path / "out", Wish(thicknesses=(4.0,)))
+    assert len(outcome.rows) == 1
+    assert "one" in outcome.failures[0]
+    assert "would be written as" in outcome.failures[0]
+
+
+def test_a_scan_that_was_given_is_not_written_over(tmp_path: Path) -> None:
+    """Not even with --overwrite: what was made the last time lies among the inputs now."""
+    scan, made = put(tmp_path / "a.nii.gz"), put(tmp_path / "a_axial4mm.nii.gz")
+    before = made.read_bytes()
+    wish = Wish(thicknesses=(4.0,))
+    outcome = write_thick_slices(find_scans([scan, made]), tmp_path, wish, overwrite=True)
+    assert made.read_bytes() == before
+    assert [row["id"] for row in outcome.rows] == ["a_axial4mm_axial4mm"]
+    assert "would be written as" in outcome.failures[0]
+
+
+def test_a_raw_dataset_is_not_written_into(dataset: Path) -> None:
+    """Derivatives belong elsewhere."""
+    (dataset / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    with pytest.raises(OutputError, match="raw BIDS dataset"):
+        write_thick_slices(find_scans([dataset]), dataset, Wish(thicknesses=(4.0,)))
+
+
+def test_published_files_are_named_and_filled_as_published(tmp_path: Path) -> None:
+    """Each direction and factor has its folder; the table has the distance of kept slices."""
+    source = put(tmp_path / "scans" / "sub-01_T2w.nii.gz")
+    out = tmp_path / "LR_data"
+    wish = Wish(("axial", "coronal"), factors=(2, 5))
+    outcome = write_thick_slices(find_scans([source]), out, wish)
+    assert outcome.failures == []
+    path = out / "coronal" / "LR5" / "sub-01_T2w_coronal_T2w_LR5.nii.gz"
+    expected = decimate(read_image(source).data, 5, 1)
+    np.testing.assert_allclose(read_image(path).data, expected, rtol=1e-6)
+    assert not list(out.rglob("*.json"))
+    assert [row["thickness"] for row in rows_of(outcome.table)] == ["2", "5", "2", "5"]
+    few = write_thick_slices(find_scans([source]), tmp_path / "few", Wish(("i",), factors=(10,)))
+    assert few.rows == []
+    assert not few.table.exists()
+    assert "sub-01_T2w.nii.gz: Of 10 slices only 1" in few.failures[0]
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"axes": ("axial", "oblique"), "thicknesses": (4.0,)}, "slice axis 'oblique'"),
+        ({"axes": (), "thicknesses": (4.0,)}, "slice axis"),
+        ({}, "how thick"),
+        ({"thicknesses": (4.0,), "factors": (2,)}, "how thick"),
+        ({"thicknesses": (4.0, 0.0)}, "thicker than 0 mm, but 0"),
+        ({"thicknesses": (float("nan"),)}, "thicker than 0 mm, but nan"),
+        ({"thicknesses": (4.0,), "gap": -1.0}, "gap must be 0 mm or more, but -1"),
+        ({"thicknesses": (4.0,), "noise": -0.1}, r"Noise must be 0 or more, but -0\.1"),
+        ({"factors": (1,)}, "factor must be 2 or more, but 1"),
+    ],
 )
-def test_whole_slices_lie_inside_the_scan(
-    voxels: int, size: float, ratio: float, gap: float, shift: float
-) -> None:
-    """They are evenly apart, centred on their grid, and no further whole one would fit."""
-    thickness = ratio * size
-    if (voxels * size - shift) / (thickness + gap) < 2.01:
-        return
-    cut = place_slices(voxels, size, thickness, gap, shift=shift)
-    distance = thickness + gap
-    np.testing.assert_allclose(np.diff(cut.middles), distance)
-    begin = cut.first * size + cut.middles[0] + size / 2 - distance / 2
-    end = begin + len(cut.middles) * distance
-    assert cut.first >= 0
-    assert cut.first + cut.voxels <= voxels + 1
-    assert abs(begin - shift) <= 0.26 * size + 1e-2 * size
-    assert end <= voxels * size + 0.3 * size
-    assert voxels * size - end < distance + 0.3 * size
+def test_a_wish_that_cannot_be_is_refused(wish: dict[str, object], said: str) -> None:
+    """One sentence, before any file is read."""
+    with pytest.raises(UsageError, match=said):
+        Wish(**wish)  # type: ignore[arg-type]
 
 
-def test_slices_that_divide_the_scan_leave_nothing_over() -> None:
-    """180 voxels of a rounded millimetre hold 45 slices of 4 mm, which cover all of them."""
-    cut = place_slices(180, 0.99999994, 4.0)
-    assert (cut.first, cut.voxels, len(cut.middles)) == (0, 180, 45)
-    assert cut.middles[0] == pytest.approx(1.5, abs=1e-4)
+def test_profiles_come_by_name_or_file(tmp_path: Path) -> None:
+    """An unknown profile names those there are; a file is read once for each thickness."""
+    with pytest.raises(MissingFileError, match="no slice profile 'bell'"):
+        Wish(thicknesses=(4.0,), profile="bell")
+    (tmp_path / "profile.txt").write_text("-2 0\n0 1\n2 0\n", encoding="utf-8")
+    source = put(tmp_path / "T2w.nii.gz")
+    wish = Wish(thicknesses=(4.0,), profile=str(tmp_path / "profile.txt"))
+    outcome = write_thick_slices(find_scans([source]), tmp_path / "out", wish)
+    assert outcome.failures == []
 
 
-def test_the_first_slice_can_be_moved() -> None:
-    """A shift of 2 mm drops two voxels and cuts other slices."""
-    ramp = world_ramp(2)
-    _, truth = simulate_problem(ramp, None, "axial", 4.0, shift=2.0)
-    assert truth[0, 0, 0] == 32.0
-    assert truth.shape[2] == 24
-    slices, affine = simulate_slices(ramp.data, ramp.grid, "axial", 4.0, shift=0.5)
-    assert affine.origin[2] == pytest.approx(30 - 0.5 + 0.5 + 2)
-    np.testing.assert_allclose(slices[0, 0, 1:5], 32 + np.arange(4, 20, 4), atol=1e-4)
-
-
-def test_points_are_decimation(scan: Image) -> None:
-    """Of the profile "point" every k-th slice is kept as it is, and the grid is the whole scan."""
-    problem, truth = simulate_problem(scan, None, "i", 4.0, profile=SliceProfile("point"))
-    np.testing.assert_allclose(problem.stack.slices, truth[..., ::4], rtol=1e-6)
-    assert truth.shape[2] == scan.shape[0]
-
-
-def test_slices_keep_the_energy(scan: Image) -> None:
-    """Slices that divide the scan have its mean, whatever their thickness."""
-    for thickness in (2.0, 4.0):
-        slices, _ = simulate_slices(scan.data[..., :16], scan.grid, 2, thickness)
-        assert slices[..., : int(16 / thickness)].mean() == pytest.approx(
-            scan.data[..., :16].mean(), rel=1e-5
-        )
-
-
-def test_noise_is_rician(rng: np.random.Generator) -> None:
-    """Its deviation is a share of bright tissue; in air it has the mean of a Rayleigh law."""
-    data = np.zeros((40, 40, 40), np.float32)
-    data[:20] = 1000
-    image = Image(data, Affine.from_spacing(1.0))
-    slices, _ = simulate_slices(data, image.grid, "axial", 2.0, noise=0.05, seed=3)
-    again, _ = simulate_slices(data, image.grid, "axial", 2.0, noise=0.05, seed=3)
-    other, _ = simulate_slices(data, image.grid, "axial", 2.0, noise=0.05, seed=4)
-    np.testing.assert_array_equal(slices, again)
-    assert not np.array_equal(slices, other)
-    assert slices[:20].std() == pytest.approx(50, rel=0.03)
-    assert slices[20:].mean() == pytest.approx(50 * np.sqrt(np.pi / 2), rel=0.03)
-    assert slices.min() >= 0
-
-
-def test_a_t1w_on_the_same_voxels_is_not_interpolated(scan: Image) -> None:
-    """Cropped to the grid it is itself, also when it is stored along other axes."""
-    t1w = Image(scan.data * 2, scan.affine)
-    problem, truth = simulate_problem(scan, t1w, "coronal", 5.0)
-    assert problem.guide is not None
-    np.testing.assert_array_equal(problem.guide, truth * 2)
-    turned, affine = orient(t1w.data, t1w.affine, "RAS")
-    same, _ = simulate_problem(scan, Image(turned, affine), "coronal", 5.0)
-    np.testing.assert_array_equal(same.guide, problem.guide)
-    assert problem.coverage is not None
-    assert problem.coverage.all()
-
-
-def test_a_misaligned_t1w_is_moved_by_as_much() -> None:
-    """A head moved 2 mm up is seen 2 mm higher, and where there was nothing is not covered."""
-    ramp = world_ramp(2)
-    lifted = Affine(np.eye(4) + np.outer(np.eye(4)[2], np.eye(4)[3]) * 2.25)
-    problem, truth = simulate_problem(ramp, ramp, "axial", 4.0, misalign=lifted)
-    assert problem.guide is not None
-    assert problem.coverage is not None
-    inner = (slice(3, -3), slice(3, -3), slice(8, -4))
-    np.testing.assert_allclose(problem.guide[inner], truth[inner] - 2.25, atol=1e-2)
-    assert not problem.coverage[..., 0].any()
-    assert problem.coverage[..., 4:].all()
-
-
-def test_a_second_stack_shares_the_world(scan: Image) -> None:
-    """The stacks of two planes show the same truth at the same places."""
-    first, one = simulate_stack(scan.data, scan.grid, "axial", 3.0)
-    second, two = simulate_stack(scan.data, scan.grid, "sagittal", 4.0)
-    point = first.grid.affine.apply((2, 3, 4))
-    other = np.round(second.grid.affine.inverse.apply(point)).astype(int)
-    assert one[2, 3, 4] == two[tuple(other)]
-
-
-def test_what_makes_no_sense_is_refused(scan: Image) -> None:
-    """One sentence each: the scan is named where it is the scan that does not fit."""
-    with pytest.raises(UsageError, match="no slice axis 'axal': did you mean 'axial'"):
-        simulate_problem(scan, None, "axal", 4.0)
-    for wrong in (0.0, -4.0, np.nan, np.inf):
-        with pytest.raises(UsageError, match="thickness of a slice must be above 0 mm"):
-            simulate_problem(scan, None, "axial", wrong)
-    with pytest.raises(UsageError, match=r"gap .* must be 0 or more mm, but it is -1"):
-        simulate_problem(scan, None, "axial", 4.0, gap=-1.0)
-    with pytest.raises(UsageError, match="noise must be 0 or more"):
-        simulate_problem(scan, None, "axial", 4.0, noise=-0.1)
-    with pytest.raises(UsageError, match="shift"):
-        simulate_problem(scan, None, "axial", 4.0, shift=-1.0)
-    with pytest.raises(GeometryError, match=r"the array: slices of 0\.5 mm are thinner"):
-        simulate_problem(scan, None, "axial", 0.5)
-    with pytest.raises(GeometryError, match="fewer than two slices"):
-        simulate_problem(scan, None, "axial", 15.0)
+def test_an_input_without_t2w_is_refused(tmp_path: Path) -> None:
+    """A folder of nothing but T1w, and a folder that is not there."""
+    put(tmp_path / "only" / "a_T1w.nii.gz")
+    with pytest.raises(InputError, match="T2w"):
+        find_scans([tmp_path / "only"])
+    with pytest.raises(MissingFileError):
+        find_scans([tmp_path / "gone"])

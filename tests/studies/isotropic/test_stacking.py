@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.geometry import Affine, Grid
-from encephalon.io import Image
-from encephalon.studies.isotropic.acquisition import find_acquisition
-from encephalon.studies.isotropic.problem import Problem, Stack
+from encephalon.io.image import Image
+from encephalon.studies.isotropic.acquisition.slices import find_acquisition
+from encephalon.studies.isotropic.acquisition.stacking import make_stack, output_grid, unmeasured
+from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
-from encephalon.studies.isotropic.stacking import make_stack, output_grid, unmeasured
 from encephalon.transforms.slices import SliceProfile
 from tests.studies.isotropic.scans import head, scan
 

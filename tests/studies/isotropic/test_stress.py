@@ -8,8 +8,8 @@ import pytest
 
 from encephalon.errors import ContentError
 from encephalon.geometry import Affine
-from encephalon.io import Image
-from encephalon.studies.isotropic.stress import (
+from encephalon.io.image import Image
+from encephalon.studies.isotropic.evaluation.trials import (
     RADIUS_MM,
     centred,
     draw_lesion,

@@ -15,20 +15,20 @@ import torch
 from encephalon.errors import RunError, TableError
 from encephalon.geometry import Affine
 from encephalon.inference.runtimes import open_runtime
-from encephalon.io import Image, write_image
-from encephalon.models import ModelFolder, open_model
+from encephalon.io.image import Image, write_image
+from encephalon.models.folder import ModelFolder, open_model
 from encephalon.networks import build_network
 from encephalon.studies.isotropic import study
-from encephalon.studies.isotropic.cubes import Cube, Source, draw_cube, draw_operator
-from encephalon.studies.isotropic.features import CHANNELS
+from encephalon.studies.isotropic.data import Cube, Source, draw_cube, draw_operator, load_sources
 from encephalon.studies.isotropic.fitting import MOST_TRUST, measure
-from encephalon.studies.isotropic.painting import ADULT, paint_pair
+from encephalon.studies.isotropic.reconstruction.network import CHANNELS
 from encephalon.studies.isotropic.settings import IsotropicSettings
-from encephalon.studies.isotropic.sources import load_sources
-from encephalon.studies.isotropic.training import IsotropicTask
-from encephalon.tables import Table, read_table
+from encephalon.studies.isotropic.task import IsotropicTask
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Table
 from encephalon.training.parts import training_parts
-from encephalon.transforms.ranges import ScannerRanges
+from encephalon.transforms.parameters import ScannerRanges
+from encephalon.transforms.synthesis import ADULT, paint_pair
 from tests.studies.isotropic.tiny_isotropic import (
     labels,
     pair,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError
-from encephalon.studies.isotropic.loading import voxel_notes
+from encephalon.studies.isotropic.acquisition.inputs import voxel_notes
 from tests.studies.isotropic.scans import head, scan
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from encephalon.geometry import Affine, Grid
-from encephalon.studies.isotropic.problem import Estimate, Problem, Stack
+from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
 SHAPE = (26, 30, 36)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
-from encephalon.io import Image, write_image
+from encephalon.io.image import Image, write_image
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
-from encephalon.tables import Table, read_table
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Table
 
 SHAPE = (40, 44, 48)
 QUICK = {

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
-from encephalon.io import Image, write_image
+from encephalon.io.image import Image, write_image
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
-from encephalon.studies.isotropic.legacy_settings import LegacySettings
-from encephalon.studies.isotropic.legacy_steps import ATLAS
-from encephalon.tables import Table, read_table
+from encephalon.studies.isotropic.published.preprocessing import ATLAS
+from encephalon.studies.isotropic.published.settings import LegacySettings
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Table
 
 SHAPE = (14, 18, 14)
 SETTINGS = LegacySettings(

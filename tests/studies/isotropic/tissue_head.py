@@ -7,9 +7,9 @@ import numpy as np
 from scipy import ndimage
 
 from encephalon.geometry import Affine, Grid
-from encephalon.io import Image
-from encephalon.studies.isotropic.problem import Problem, Stack
-from encephalon.studies.isotropic.simulate import simulate_problem, simulate_stack
+from encephalon.io.image import Image
+from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
+from encephalon.studies.isotropic.simulation import simulate_problem, simulate_stack
 
 SHAPE = (40, 44, 36)
 GRID = Grid(SHAPE, Affine.from_spacing((1.0, 1.0, 1.0), (-20.0, -22.0, -18.0)))

@@ -13,12 +13,13 @@ import tifffile
 from onnx import TensorProto, helper, numpy_helper
 
 from encephalon.api import Model, load_model
-from encephalon.evaluation.calibration import Calibration
-from encephalon.models import ModelDescription, ModelFolder, save_model
+from encephalon.metrics.calibration import Calibration
+from encephalon.models.description import ModelDescription
+from encephalon.models.fitted import Learned
+from encephalon.models.folder import ModelFolder, save_model
 from encephalon.recipes import load_recipe, recipe_data
-from encephalon.studies.micrographs.learned import Learned
 from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.studies.micrographs.recipe import class_names, micrograph_settings
+from encephalon.studies.micrographs.settings import class_names, micrograph_settings
 from tests.studies.micrographs.rows import write_rows
 
 SIDE = 32

@@ -17,7 +17,8 @@ from encephalon.errors import UsageError
 from encephalon.inference.predictor import Prediction, Quality
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import MicrographSettings
-from encephalon.tables import Columns, Sample
+from encephalon.tables.samples import Sample
+from encephalon.tables.schema import Columns
 
 SIZE = 64
 BOX = ("box_x", "box_y", "box_w", "box_h")

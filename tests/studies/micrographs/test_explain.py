@@ -14,12 +14,12 @@ import tifffile
 from PIL import Image
 
 from encephalon.errors import OutputExistsError, UsageError
+from encephalon.explanation import run as explain_module
+from encephalon.explanation.run import Explanations, explain
 from encephalon.io.atomic import json_text
-from encephalon.studies.micrographs import explain as explain_module
-from encephalon.studies.micrographs.certainty import certainty_folder, certainty_folders
-from encephalon.studies.micrographs.explain import Explanations, explain
+from encephalon.studies.micrographs.quality import certainty_folder, certainty_folders
 from encephalon.studies.micrographs.settings import MicrographSettings
-from encephalon.tables import Sample
+from encephalon.tables.samples import Sample
 from tests.studies.micrographs.standing_in import BOX, SIZE, model, write_samples
 
 

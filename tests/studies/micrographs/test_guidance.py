@@ -13,10 +13,10 @@ import torch
 from encephalon.errors import RecipeError
 from encephalon.networks import build_network
 from encephalon.recipes import load_recipe
-from encephalon.studies.micrographs.guidance import Guidance, make_guidance
-from encephalon.studies.micrographs.recipe import network_options
+from encephalon.studies.micrographs.settings import network_options
+from encephalon.studies.micrographs.task import Guidance, make_guidance
 from encephalon.transforms.planar import Variation
-from encephalon.transforms.view import View
+from encephalon.transforms.resize import View
 
 STILL = Variation(np.eye(2))
 MIRRORED = Variation(np.diag([-1.0, 1.0]))

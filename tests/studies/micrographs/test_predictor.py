@@ -19,9 +19,9 @@ from encephalon.errors import InputError, UsageError
 from encephalon.inference.batch import BatchResult, run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Predictor
-from encephalon.studies.micrographs.certainty import certainty_folder
 from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.tables import Sample
+from encephalon.studies.micrographs.quality import certainty_folder
+from encephalon.tables.samples import Sample
 from tests.studies.micrographs.linear_model import (
     CALIBRATION,
     OVERRIDES,
@@ -50,7 +50,7 @@ def sample(folder: Path, number: int = 0, **cells: Any) -> Sample:
 def expected_logits(path: Path, sex: int, region: int) -> np.ndarray:
     """What the linear network says of an image: (2,)."""
     from encephalon.recipes import load_recipe
-    from encephalon.studies.micrographs.recipe import micrograph_settings
+    from encephalon.studies.micrographs.settings import micrograph_settings
 
     settings = micrograph_settings(load_recipe("micrographs", OVERRIDES))
     picture = Preprocessing(settings, "sound").read(path)
@@ -327,11 +327,11 @@ def test_the_network_of_a_trained_model_agrees_with_its_graph(tmp_path: Path) ->
     """torch_network() holds the weights of the folder: the same logits as the exported graph."""
     import torch
 
-    from encephalon.models import open_model, save_model
+    from encephalon.models.folder import open_model, save_model
     from encephalon.networks.export import export_graph, half_precision
     from encephalon.networks.registry import build_network
     from encephalon.recipes import make_recipe
-    from encephalon.studies.micrographs.recipe import network_options
+    from encephalon.studies.micrographs.settings import network_options
 
     layers = {"layers": "[1, 1, 1, 1]", "widths": "[4, 4, 4, 4]", "hidden": "4"}
     tiny = {f"network.options.{name}": value for name, value in layers.items()}
@@ -367,7 +367,7 @@ def test_the_published_layout_predicts_in_legacy_mode(tmp_path: Path) -> None:
     from encephalon.networks.published_classifier import to_published_names
     from encephalon.networks.registry import build_network
     from encephalon.recipes import load_recipe
-    from encephalon.studies.micrographs.recipe import network_options
+    from encephalon.studies.micrographs.settings import network_options
 
     recipe = load_recipe("micrographs-legacy")
     torch.manual_seed(1)

@@ -24,8 +24,8 @@ from encephalon.errors import ContentError, MissingFileError, UnreadableFileErro
 from encephalon.io.cache import ArrayCache
 from encephalon.io.micrograph import Micrograph
 from encephalon.studies.micrographs.preprocessing import FACTS, Picture, Preprocessing
+from encephalon.studies.micrographs.published.preprocessing import network_input, silhouette
 from encephalon.studies.micrographs.settings import MicrographSettings
-from encephalon.studies.micrographs.silhouette import network_input, silhouette
 
 SETTINGS = MicrographSettings(size=96)
 

@@ -16,15 +16,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, mannwhitneyu
 
-from encephalon.evaluation import (
+from encephalon.metrics.classification import (
     Confusion,
     average_precision,
     brier,
     classification_figures,
     confusion,
-    proportion,
     roc_auc,
 )
+from encephalon.statistics.intervals import proportion
 from encephalon.studies.micrographs.traffic_light import (
     best_pair,
     breakdown,

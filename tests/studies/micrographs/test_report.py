@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import OutputExistsError
-from encephalon.reports import Html
+from encephalon.evaluation.report import Extremes
+from encephalon.reports.markup import Html
 from encephalon.studies.micrographs import report as report_module
-from encephalon.studies.micrographs.extremes import Extremes
 from encephalon.studies.micrographs.report import PICTURED, BatchReport
 
 ABOUT: dict[str, Any] = {

@@ -19,10 +19,10 @@ import torch
 from encephalon import api
 from encephalon.errors import OutputError, OutputExistsError, RecipeError, UsageError
 from encephalon.io.atomic import locked
-from encephalon.models import open_model
+from encephalon.models.fitted import Learned, score_logits
+from encephalon.models.folder import open_model
 from encephalon.recipes import load_recipe
 from encephalon.studies.micrographs import study
-from encephalon.studies.micrographs.learned import Learned, score_logits
 from tests.studies.micrographs.rows import read_rows, write_rows
 from tests.studies.micrographs.tiny import (
     BOX,

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.errors import OutputError, RunError, TableError
-from encephalon.studies.micrographs import preparing
+from encephalon.experiments.folds import Fold
+from encephalon.studies.micrographs import data as preparing
+from encephalon.studies.micrographs.data import Cohort, prepare_cohort
 from encephalon.studies.micrographs.fitting import Means, fit
-from encephalon.studies.micrographs.parting import Fold
-from encephalon.studies.micrographs.preparing import Cohort, prepare_cohort
 from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.studies.micrographs.recipe import micrograph_settings
-from encephalon.studies.micrographs.training import (
+from encephalon.studies.micrographs.settings import micrograph_settings
+from encephalon.studies.micrographs.task import (
     Examples,
     MicrographTask,
     class_weights,

@@ -22,7 +22,8 @@ from PIL import Image
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs import study
-from encephalon.tables import Table, read_table
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Table
 from tests.studies.micrographs.rows import write_rows
 
 SIZE = 40

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from encephalon.errors import TableError
 
 if TYPE_CHECKING:
-    from encephalon.tables import Columns, Sample, Table
+    from encephalon.tables.samples import Sample
+    from encephalon.tables.schema import Columns, Table
 
 __all__ = ["Case", "read_cases"]
 
@@ -36,14 +37,10 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str], str
     Returns the cases, the columns worth cutting the scores by, and the column that groups scans of
     one person, if there is one. Raises TableError naming each faulty row.
     """
-    from encephalon.tables import (
-        check_table,
-        fault_message,
-        read_table,
-        rows_with_scans,
-        table_samples,
-        unseen_rows,
-    )
+    from encephalon.tables.checks import check_table, fault_message
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.samples import table_samples
+    from encephalon.tables.splits import rows_with_scans, unseen_rows
 
     table = read_table(path)
     target, unseen = _target(table, columns), unseen_rows(table, columns.split)

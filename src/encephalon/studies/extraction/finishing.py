@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encephalon.models import ModelDescription, save_model
-from encephalon.models.versions import FIRST_VERSION, package_versions
+from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
+from encephalon.models.folder import save_model
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.recipes import recipe_data
 from encephalon.recipes.schema import Recipe
-from encephalon.reports import Page, training_page
+from encephalon.reports.page import Page
+from encephalon.reports.training import training_page
 from encephalon.studies.extraction.fitting import Fitted
-from encephalon.studies.extraction.options import ExtractionSettings
-from encephalon.tables import Table
+from encephalon.studies.extraction.settings import ExtractionSettings
+from encephalon.tables.schema import Table
 from encephalon.training.runs import RunFolder, best_row
 from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 

@@ -12,17 +12,16 @@ from torch import Tensor, nn
 
 from encephalon.errors import RecipeError
 from encephalon.networks import build_network
-from encephalon.networks.keras_logits import KerasUNetLogOdds
-from encephalon.networks.keras_unet import KerasUNet
+from encephalon.networks.keras_unet import KerasUNet, KerasUNetLogOdds
 from encephalon.networks.shape_inference import meta_network, output_shape
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe
-from encephalon.studies.extraction.heads import prepare_heads
-from encephalon.studies.extraction.legacy_pairs import prepare_pairs
-from encephalon.studies.extraction.legacy_training import LegacySettings, LegacyTask
-from encephalon.studies.extraction.options import ExtractionSettings
-from encephalon.studies.extraction.training import ExtractionTask
-from encephalon.tables import Table
+from encephalon.studies.extraction.data import prepare_heads
+from encephalon.studies.extraction.published.data import prepare_pairs
+from encephalon.studies.extraction.published.task import LegacySettings, LegacyTask
+from encephalon.studies.extraction.settings import ExtractionSettings
+from encephalon.studies.extraction.task import ExtractionTask
+from encephalon.tables.schema import Table
 from encephalon.training.loop import Loop, Report, Task, make_fabric
 from encephalon.training.parts import training_parts
 from encephalon.training.runs import RunFolder

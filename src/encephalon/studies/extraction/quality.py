@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.inference.predictor import Quality, told_apart
-from encephalon.io import Image
-from encephalon.studies.extraction.bare import BARE
+from encephalon.io.image import Image
+from encephalon.studies.extraction.segmentation.boundary import BARE
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float32]
@@ -46,7 +46,7 @@ class Evidence:
         Volume inside the border.
     cut
         Area (cm²) of brain on the faces of the field of view, by side; see
-        `encephalon.studies.extraction.field_of_view`.
+        `encephalon.studies.extraction.segmentation.localisation`.
     second_piece
         Size of the second largest piece relative to the largest.
     mirror, turn
@@ -54,7 +54,7 @@ class Evidence:
     slope_error
         Mean departure of the distance's slope from 1 near the border.
     bare
-        Share of empty voxels around the brain, see `encephalon.studies.extraction.bare`.
+        Share of empty voxels around the brain, see `segmentation.boundary`.
     reoriented
         Whether the head lies otherwise than the header says.
     """

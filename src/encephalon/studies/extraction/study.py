@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import ModelError
-from encephalon.models import ModelFolder, PublishedFile
+from encephalon.models.folder import ModelFolder
+from encephalon.models.published import PublishedFile
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
     from encephalon.models.graph import Graph
     from encephalon.recipes.schema import Recipe
     from encephalon.studies.extraction.report import BatchReport
-    from encephalon.tables import Table
+    from encephalon.tables.schema import Table
 
 #: The model that finds brains for every other one.
 LOCATOR = "brain-extraction"
@@ -29,7 +30,7 @@ def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any
     option that the model's mode does not know, ModelError for a model that cannot run.
     """
     if isinstance(model, PublishedFile) or model.description.mode == "legacy":
-        from encephalon.studies.extraction.legacy import make_legacy_predictor
+        from encephalon.studies.extraction.published.predictor import make_legacy_predictor
 
         return make_legacy_predictor(model, options)
     return _sound(model, options)
@@ -37,10 +38,10 @@ def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any
 
 def _sound(model: ModelFolder, options: Mapping[str, Any]) -> Predictor:
     from encephalon.inference.runtimes import open_runtime
-    from encephalon.models import find_model
-    from encephalon.recipes.options import ask
-    from encephalon.studies.extraction.options import PredictOptions
-    from encephalon.studies.extraction.sound import SoundPredictor
+    from encephalon.models.registry import find_model
+    from encephalon.recipes.schema import ask
+    from encephalon.studies.extraction.predictor import SoundPredictor
+    from encephalon.studies.extraction.settings import PredictOptions
 
     chosen = dict(options)
     device, threads = chosen.pop("device", "auto"), chosen.pop("threads", None)
@@ -66,7 +67,7 @@ def _graph(model: ModelFolder | PublishedFile) -> Graph:
 
 def _settings(model: ModelFolder) -> Any:
     from encephalon.recipes import make_recipe, make_settings
-    from encephalon.studies.extraction.options import ExtractionSettings
+    from encephalon.studies.extraction.settings import ExtractionSettings
 
     recipe = make_recipe(model.description.recipe, source=f"the model {model.name!r}")
     return make_settings(ExtractionSettings, recipe.study.settings, f"the model {model.name!r}")
@@ -75,10 +76,10 @@ def _settings(model: ModelFolder) -> Any:
 def check_recipe(recipe: Recipe) -> None:
     """Raise RecipeError unless the study's own settings in `recipe` are right."""
     from encephalon.recipes import make_settings
-    from encephalon.studies.extraction.options import ExtractionSettings
+    from encephalon.studies.extraction.settings import ExtractionSettings
 
     if recipe.mode == "legacy":
-        from encephalon.studies.extraction.legacy_settings import LegacySettings
+        from encephalon.studies.extraction.published.settings import LegacySettings
 
         make_settings(LegacySettings, recipe.study.settings, recipe.name)
         return
@@ -140,7 +141,7 @@ def evaluate(
     model: Any, table: Path, output: Path, overwrite: bool = False, progress: Any = None
 ) -> Any:
     """Score a loaded model on a table of scans and masks; see `studies.extraction.evaluate`."""
-    from encephalon.studies.extraction.evaluate import evaluate_table
+    from encephalon.studies.extraction.evaluation import evaluate_table
 
     return evaluate_table(model, table, output, overwrite=overwrite, progress=progress)
 

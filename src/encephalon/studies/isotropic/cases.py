@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from encephalon.errors import TableError
 
 if TYPE_CHECKING:
-    from encephalon.tables import Columns, Sample, Table
+    from encephalon.tables.samples import Sample
+    from encephalon.tables.schema import Columns, Table
 
 __all__ = ["REFERENCE", "Case", "read_cases", "stranger_of"]
 
@@ -43,14 +44,10 @@ def read_cases(path: Path, columns: Columns) -> tuple[list[Case], list[str]]:
     A file that is not there spoils its own row alone, when that is read. Raises TableError for
     faulty ids, missing columns, or a split without a part "test".
     """
-    from encephalon.tables import (
-        check_table,
-        fault_message,
-        read_table,
-        rows_with_scans,
-        table_samples,
-        unseen_rows,
-    )
+    from encephalon.tables.checks import check_table, fault_message
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.samples import table_samples
+    from encephalon.tables.splits import rows_with_scans, unseen_rows
 
     table = read_table(path)
     known = replace(columns, target=None, covariates={}, group=None, split=None)

@@ -12,7 +12,7 @@ from typing import Any
 
 from encephalon import __version__
 from encephalon.io.atomic import json_text, write_text
-from encephalon.reports import Html
+from encephalon.reports.markup import Html
 
 __all__ = ["Cell", "Cells", "fingerprint"]
 

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encephalon.models import ModelDescription, save_model
-from encephalon.models.versions import FIRST_VERSION, package_versions
+from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
+from encephalon.models.folder import save_model
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.recipes import recipe_data
 from encephalon.recipes.schema import Recipe
-from encephalon.reports import training_page
-from encephalon.studies.isotropic.features import CHANNELS, PERCENTILES
+from encephalon.reports.training import training_page
 from encephalon.studies.isotropic.fitting import Fitted
-from encephalon.tables import Table
+from encephalon.studies.isotropic.reconstruction.network import CHANNELS, PERCENTILES
+from encephalon.tables.schema import Table
 from encephalon.training.runs import RunFolder, best_row
 
 __all__ = ["describe", "finish"]

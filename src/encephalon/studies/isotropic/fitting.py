@@ -14,12 +14,11 @@ from encephalon.networks import build_network
 from encephalon.networks.shape_inference import meta_network, output_shape
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Network, Recipe
-from encephalon.studies.isotropic.features import CHANNELS
-from encephalon.studies.isotropic.reconstruct import NetworkMethod
+from encephalon.studies.isotropic.data import load_sources
+from encephalon.studies.isotropic.reconstruction.network import CHANNELS, NetworkMethod
 from encephalon.studies.isotropic.settings import IsotropicSettings
-from encephalon.studies.isotropic.sources import load_sources
-from encephalon.studies.isotropic.training import IsotropicTask
-from encephalon.tables import Table
+from encephalon.studies.isotropic.task import IsotropicTask
+from encephalon.tables.schema import Table
 from encephalon.training.loop import Loop, Report, make_fabric
 from encephalon.training.parts import training_parts
 from encephalon.training.runs import RunFolder

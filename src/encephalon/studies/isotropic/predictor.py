@@ -15,23 +15,30 @@ from numpy.typing import NDArray
 from encephalon.errors import InputError, ModelError
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime, open_runtime
-from encephalon.io import Image
-from encephalon.models import ModelFolder
+from encephalon.io.image import Image
+from encephalon.models.folder import ModelFolder
 from encephalon.recipes import make_recipe, make_settings
-from encephalon.recipes.options import ask
-from encephalon.studies.isotropic.evaluation_options import EvaluationOptions
-from encephalon.studies.isotropic.evidence import gather
-from encephalon.studies.isotropic.guided import guided
-from encephalon.studies.isotropic.headers import sidecars
-from encephalon.studies.isotropic.loading import Case, make_problem, read_case, unused_stacks
-from encephalon.studies.isotropic.pictures import ScanPictures
-from encephalon.studies.isotropic.placement import Placement
-from encephalon.studies.isotropic.problem import Estimate, Method, Problem
-from encephalon.studies.isotropic.quality import judge, values
-from encephalon.studies.isotropic.reconstruct import NetworkMethod
-from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
-from encephalon.studies.isotropic.stacking import unmeasured
-from encephalon.studies.isotropic.stacks import combine
+from encephalon.recipes.schema import ask
+from encephalon.studies.isotropic.acquisition.headers import sidecars
+from encephalon.studies.isotropic.acquisition.inputs import (
+    Case,
+    make_problem,
+    read_case,
+    unused_stacks,
+)
+from encephalon.studies.isotropic.acquisition.registration import Placement
+from encephalon.studies.isotropic.acquisition.stacking import unmeasured
+from encephalon.studies.isotropic.images import ScanPictures
+from encephalon.studies.isotropic.quality import gather, judge, values
+from encephalon.studies.isotropic.reconstruction.guided import guided
+from encephalon.studies.isotropic.reconstruction.multi_stack import combine
+from encephalon.studies.isotropic.reconstruction.network import NetworkMethod
+from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
+from encephalon.studies.isotropic.settings import (
+    EvaluationOptions,
+    IsotropicSettings,
+    PredictOptions,
+)
 from encephalon.tables.samples import Sample
 
 __all__ = ["RESEARCH_ONLY", "IsotropicPredictor", "make_sound_predictor"]

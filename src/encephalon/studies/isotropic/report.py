@@ -15,22 +15,10 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-from encephalon.reports import (
-    Html,
-    Page,
-    Tile,
-    card,
-    facts,
-    note,
-    skipped,
-    status_badge,
-    table,
-    tag,
-    tiles,
-)
-from encephalon.reports.markup import sentence
-from encephalon.reports.page import batch_of
-from encephalon.studies.isotropic.pictures import ScanPictures
+from encephalon.reports.blocks import Tile, card, facts, note, skipped, status_badge, table, tiles
+from encephalon.reports.markup import Html, sentence, tag
+from encephalon.reports.page import Page, batch_of
+from encephalon.studies.isotropic.images import ScanPictures
 from encephalon.studies.isotropic.scan_page import (
     framed,
     guide_words,

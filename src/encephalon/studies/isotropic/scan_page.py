@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from encephalon.geometry import Affine
-from encephalon.reports import Html, Page, Tile, badge, facts, figure, note, table, tag, tiles
-from encephalon.reports.layers import AMBER
-from encephalon.reports.markup import sentence
-from encephalon.reports.page import Legend
-from encephalon.studies.isotropic.axes import AXES, plane_across
-from encephalon.studies.isotropic.pictures import EDGES, ScanPictures, Shown
-from encephalon.studies.isotropic.problem import Problem
+from encephalon.reports.blocks import Tile, badge, facts, figure, note, table, tiles
+from encephalon.reports.images import AMBER
+from encephalon.reports.markup import Html, sentence, tag
+from encephalon.reports.page import Legend, Page
+from encephalon.studies.isotropic.images import EDGES, ScanPictures, Shown
 from encephalon.studies.isotropic.quality import LARGE_DEVIATION, Evidence, findings
+from encephalon.studies.isotropic.reconstruction.problem import AXES, Problem, plane_across
 
 __all__ = [
     "acquisition_facts",

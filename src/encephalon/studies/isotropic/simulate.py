@@ -1,242 +1,270 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thick slices of an isotropic scan, as a scanner would have measured them, and their truth.
-
-Slices follow one another from the first voxel of the slice axis on, each with half of the gap on
-either side. The grid of the truth is the part of the scan that whole slices cover, in the scan's
-own voxels: nothing is ever interpolated, so the truth is exact and the slices are its own.
-"""
+"""Files of thick slices made of isotropic ones, and the table that pairs them with their truth."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
 
-import numpy as np
-from numpy.typing import NDArray
+from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
+from encephalon.geometry import straightened
+from encephalon.inference.sidecar import generated_by
+from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
+from encephalon.io.derivatives import write_dataset_description
+from encephalon.io.image import Image, image_stem, read_image, write_image
+from encephalon.io.records import csv_text
+from encephalon.studies.isotropic.acquisition.inputs import ScanFile
+from encephalon.studies.isotropic.acquisition.profiles import make_profile
+from encephalon.studies.isotropic.published.preprocessing import (
+    FACTORS,
+    decimate,
+    decimated_path,
+    read_published,
+    write_published,
+)
+from encephalon.studies.isotropic.reconstruction.problem import AXES, VOXEL_AXES, slice_axis
+from encephalon.studies.isotropic.simulation import simulate_slices
+from encephalon.tables.naming import written_path
 
-from encephalon.errors import GeometryError, UsageError
-from encephalon.geometry import Affine, Grid, resample
-from encephalon.io.image import Image
-from encephalon.studies.isotropic.axes import slice_axis
-from encephalon.studies.isotropic.problem import Problem, Stack, permuted
-from encephalon.transforms.slices import SliceOperator, SliceProfile
+__all__ = ["COLUMNS", "TABLE", "Outcome", "Progress", "Wish", "write_thick_slices"]
 
-__all__ = [
-    "Cut",
-    "place_slices",
-    "simulate_problem",
-    "simulate_slices",
-    "simulate_stack",
-]
-
-Float = NDArray[np.float32]
-
-BOX = SliceProfile()
-#: Share of a slice, or of a voxel, by which rounded headers may fall short of a whole one.
-ROUNDING = 1e-3
-#: Intensity that `noise` is a share of: bright tissue, as the published scale has it (spec
-#: baby-ai, section 3).
-BRIGHT = 99
+COLUMNS = ("id", "t2w", "reference", "t1w", "axis", "thickness", "group")
+TABLE = "table.csv"
+Progress = Callable[[int, int, str], None]
+"""Called after each file with the number done, the number in all, and its name."""
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """Where slices lie on a line of voxels.
+@dataclass(frozen=True)
+class Wish:
+    """Which slices are to be made of every scan: all axes by all thicknesses, or all factors.
 
-    `first` is the first voxel of the line that they cover and `voxels` how many they do; `middles`
-    (S,) are those of the slices in mm from the centre of that voxel.
+    Attributes
+    ----------
+    axes
+        Planes of the slices: axial, coronal, sagittal, or voxel axes i, j, k.
+    thicknesses, gap
+        Of the slices and between them, mm.
+    profile
+        "box", "gaussian" or a text file of offsets in mm and sensitivities.
+    noise, seed
+        Of the Rician noise, as a share of bright tissue; every file has its own.
+    factors
+        Of the published decimation (spec baby-ai, section 4), which knows nothing of the above but
+        the axes; physical slices are made without any.
     """
 
-    first: int
-    voxels: int
-    middles: NDArray[np.float64] = field(repr=False)
+    axes: tuple[str, ...] = ("axial",)
+    thicknesses: tuple[float, ...] = ()
+    gap: float = 0.0
+    profile: str = "box"
+    noise: float = 0.0
+    seed: int = 0
+    factors: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a wish that no scan can fulfil, and what the profile raises."""
+        known = [*AXES, *VOXEL_AXES]
+        strange = next((axis for axis in self.axes if axis not in known), None)
+        if strange is not None or not self.axes:
+            raise UsageError(
+                f"There is no slice axis {strange or ''!r}: choose of {', '.join(known)}."
+            )
+        if bool(self.thicknesses) == bool(self.factors):
+            factors = ",".join(map(str, FACTORS))
+            raise UsageError(
+                f"Say how thick slices are in mm, or by which factors, such as {factors}."
+            )
+        wrong: list[tuple[str, list[float]]] = [
+            (
+                "A slice must be thicker than 0 mm",
+                [one for one in self.thicknesses if not 0 < one < inf],
+            ),
+            ("A gap must be 0 mm or more", [] if 0 <= self.gap < inf else [self.gap]),
+            ("Noise must be 0 or more", [] if 0 <= self.noise < inf else [self.noise]),
+            ("A factor must be 2 or more", [one * 1.0 for one in self.factors if one < 2]),
+        ]
+        for rule, found in wrong:
+            if found:
+                raise UsageError(f"{rule}, but {found[0]:g} was asked for: correct it.")
+        for thickness in self.thicknesses:
+            make_profile(self.profile, thickness)
 
 
-def place_slices(
-    voxels: int,
-    voxel_size: float,
-    thickness: float,
-    gap: float = 0.0,
+@dataclass
+class Outcome:
+    """A row for each file that was written, a sentence for each that was not, and the table."""
+
+    table: Path
+    rows: list[Row] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+class _Piece(NamedTuple):
+    """One file to be made of a scan: where, what its row says, and how."""
+
+    path: Path
+    row: Row
+    write: Callable[[Image], None]
+
+
+def write_thick_slices(
+    scans: Sequence[ScanFile],
+    output: Path,
+    wish: Wish,
     *,
-    profile: SliceProfile = BOX,
-    shift: float = 0.0,
-    name: str = "the volume",
-) -> Cut:
-    """Where whole slices of `thickness` mm with `gap` mm between them lie on `voxels` voxels.
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Write thick slices of every scan into `output`, and table.csv that pairs them with it.
 
-    The first begins, with its half of the gap, `shift` mm from the outer face of the first voxel.
-    Where the voxels between slices are no whole number, the slices are centred on the voxels that
-    they cover, at most a quarter of a voxel off. Slices of the profile "point" are decimation:
-    they lie at the centres of the first voxel and of those every `thickness` + `gap` mm from it,
-    and cover all voxels.
-
-    Raises UsageError for sizes that make no sense, GeometryError, naming the scan `name`, for
-    slices thinner than its voxels or too thick for two of them.
+    Physical slices have a JSON beside them, and BIDS names where the scan has one; published ones
+    are named as published. Files are whole or absent. A scan that cannot be used spoils nothing but
+    itself. Raises OutputExistsError where there is a table already, unless `overwrite`, and
+    OutputError for a folder that cannot be written to, or is a raw dataset.
     """
-    _check_sizes(thickness, gap, shift)
-    distance = thickness + gap
-    if thickness < voxel_size * (1 - ROUNDING):
-        raise GeometryError(
-            f"{name}: slices of {thickness:g} mm are thinner than its voxels, which are "
-            f"{voxel_size:g} mm long across them: ask for slices that are thicker."
+    outcome = Outcome(output / TABLE)
+    refuse_existing(outcome.table, overwrite)
+    prove_writable(output)
+    if not wish.factors and any(scan.bids for scan in scans):
+        by = generated_by()
+        write_dataset_description(output, "Thick slices, simulated of isotropic scans", by)
+    plans = [_pieces(scan, output, wish, overwrite) for scan in scans]
+    done, total = 0, sum(map(len, plans))
+    taken = {scan.path.resolve(): scan.path for scan in scans}  # nor is an input written over
+    for scan, pieces in zip(scans, plans, strict=True):
+        with _kept(outcome, scan):
+            image = _read(scan)
+            for piece in pieces:
+                with _kept(outcome, scan):
+                    _refuse_taken(piece.path, scan.path, taken)
+                    piece.write(image)
+                    outcome.rows.append(piece.row)
+                done += 1
+                if progress is not None:
+                    progress(done, total, piece.path.name)
+    if outcome.rows:
+        write_text(outcome.table, csv_text(outcome.rows, COLUMNS))
+    return outcome
+
+
+@contextmanager
+def _kept(outcome: Outcome, scan: ScanFile) -> Iterator[None]:
+    """Turn what goes wrong with one scan into a sentence, so that the others are done."""
+    try:
+        yield
+    except EncephalonError as error:
+        outcome.failures.append(str(error))
+    except MemoryError as error:
+        message = f"{scan.path}: there is not enough memory ({error}); close other programs."
+        outcome.failures.append(message)
+    except OSError as error:
+        message = f"{scan.path}: {error.strerror or error}; check the file, its folder, the disk."
+        outcome.failures.append(message)
+
+
+def _read(scan: ScanFile) -> Image:
+    if scan.fault:
+        raise InputError(scan.fault)
+    return straightened(read_image(scan.path))
+
+
+def _refuse_taken(path: Path, source: Path, taken: dict[Path, Path]) -> None:
+    """Raise OutputError where `path` is a scan that was given, or has been written to already."""
+    place = path.resolve()
+    if place in taken:
+        raise OutputError(
+            f"{source}: it would be written as {path}, like {taken[place]}: work on them apart, or "
+            "rename one."
         )
-    first = int(np.floor(shift / voxel_size + ROUNDING))
-    length = voxels * voxel_size - shift
-    if profile.kind == "point":
-        count = int((length - voxel_size) / distance + ROUNDING) + 1
-        covered, begin = voxels - first, shift - first * voxel_size
-    else:
-        count = int(length / distance + ROUNDING)
-        covered = round(count * distance / voxel_size)
-        begin = (covered * voxel_size - voxel_size) / 2 - (count - 1) * distance / 2
-        begin += shift - first * voxel_size
-    if count < 2:
-        raise GeometryError(
-            f"{name}: {voxels} voxels of {voxel_size:g} mm hold fewer than two slices every "
-            f"{distance:g} mm: ask for thinner ones."
-        )
-    return Cut(first, covered, np.asarray(begin + np.arange(count) * distance))
+    taken[place] = source
 
 
-def _check_sizes(thickness: float, gap: float, shift: float) -> None:
-    for what, size, fits in (
-        ("thickness of a slice", thickness, 0 < thickness < np.inf),
-        ("gap between slices", gap, 0 <= gap < np.inf),
-        ("shift of the first slice", shift, 0 <= shift < np.inf),
-    ):
-        if not fits:
-            least = "above 0" if what.startswith("thickness") else "0 or more"
-            raise UsageError(f"The {what} must be {least} mm, but it is {size:g}: correct it.")
+def _pieces(scan: ScanFile, output: Path, wish: Wish, overwrite: bool) -> list[_Piece]:
+    """The files that are to be made of a scan."""
+    if wish.factors:
+        return [
+            _published(scan, output, axis, factor, overwrite)
+            for axis in wish.axes
+            for factor in wish.factors
+        ]
+    return [
+        _physical(scan, output, wish, axis, thickness, overwrite)
+        for axis in wish.axes
+        for thickness in wish.thicknesses
+    ]
 
 
-def simulate_stack(
-    volume: NDArray[Any],
-    grid: Grid,
-    axis: str | int,
-    thickness: float,
-    gap: float = 0.0,
-    profile: SliceProfile = BOX,
-    noise: float = 0.0,
-    seed: int = 0,
-    shift: float = 0.0,
-    name: str = "the volume",
-) -> tuple[Stack, Float]:
-    """Thick slices of `volume` (I, J, K), and the part of it that they cover, in work order.
+def _physical(
+    scan: ScanFile, output: Path, wish: Wish, axis: str, thickness: float, overwrite: bool
+) -> _Piece:
+    gap = f"gap{_word(wish.gap)}" if wish.gap else ""
+    path = scan.path_in(output, f"{axis}{_word(thickness)}{gap}")
+    # Of the name, so that a file's noise does not depend on those before it.
+    seed = crc32(f"{wish.seed} {path.name}".encode())
 
-    The arguments are those of `simulate_slices`; the truth is (I', J', K') float32 on the grid of
-    the stack.
-    """
-    across = slice_axis(grid.affine, axis)
-    size = grid.affine.spacing[across]
-    cut = place_slices(
-        grid.shape[across], size, thickness, gap, profile=profile, shift=shift, name=name
-    )
-    order = _work_order(across)
-    inside = slice(cut.first, cut.first + cut.voxels)
-    truth = np.ascontiguousarray(volume.transpose(order)[..., inside], dtype=np.float32)
-    work = permuted(grid, order)
-    placed = Grid(_sizes(truth), work.affine.shifted((0, 0, cut.first)))
-    operator = SliceOperator.of(profile, thickness, cut.middles, cut.voxels, size)
-    slices = _noisy(operator.slice(truth), noise, truth, seed)
-    return Stack(slices, placed, operator), truth
+    def write(image: Image) -> None:
+        sidecar = path.with_name(f"{image_stem(path)}.json")
+        for each in (path, sidecar):
+            refuse_existing(each, overwrite)
+        profile = make_profile(wish.profile, thickness)
+        slices, affine = simulate_slices(
+            image.data, image.grid, axis, thickness, wish.gap, profile, wish.noise, seed,
+            name=image.name,
+        )  # fmt: skip
+        like = Image(slices, affine, image.source, image.header)
+        write_image(slices, path, like, overwrite)
+        write_json(sidecar, _facts(scan, output, wish, thickness, slice_axis(affine, axis)))
+
+    return _Piece(path, _row(scan, path, output, axis, thickness), write)
 
 
-def simulate_slices(
-    volume: NDArray[Any],
-    grid: Grid,
-    axis: str | int,
-    thickness: float,
-    gap: float = 0.0,
-    profile: SliceProfile = BOX,
-    noise: float = 0.0,
-    seed: int = 0,
-    shift: float = 0.0,
-    name: str = "the volume",
-) -> tuple[Float, Affine]:
-    """What a scan with thick slices measures of `volume` (I, J, K) on `grid`, in its axis order.
-
-    axis              the plane of the slices, or the voxel axis across them, see `slice_axis`
-    thickness, gap    of a slice and between two, mm
-    profile           the sensitivity of a slice
-    noise             standard deviation of the Rician noise, as a share of the 99th percentile of
-                      what is above 0; `seed` draws it
-    shift             from the outer face of the first voxel to the first slice, mm
-    name              of the scan, for messages
-
-    Returns the slices, float32, and the affine whose voxel centres are their middles. Raises
-    UsageError for arguments that make no sense, GeometryError for slices that do not fit the scan.
-    """
-    stack, _ = simulate_stack(volume, grid, axis, thickness, gap, profile, noise, seed, shift, name)
-    across = slice_axis(grid.affine, axis)
-    operator = stack.operator
-    matrix = stack.grid.affine.matrix.copy()
-    matrix[:3, 3] += matrix[:3, 2] * operator.middles[0] / operator.voxel_size
-    matrix[:3, 2] *= operator.ratio
-    back = np.argsort(_work_order(across))
-    slices = np.ascontiguousarray(stack.slices.transpose(back))
-    matrix[:3, :3] = matrix[:3, back]
-    return slices, Affine(matrix)
+def _facts(scan: ScanFile, output: Path, wish: Wish, thickness: float, across: int) -> Row:
+    """What the sidecar says, in the words of BIDS where it has some."""
+    return {
+        "SliceThickness": thickness,
+        "SpacingBetweenSlices": thickness + wish.gap,
+        "SliceEncodingDirection": VOXEL_AXES[across],
+        "SkullStripped": False,
+        "Sources": [written_path(scan.path, output.resolve())],
+        "Simulation": {"Profile": wish.profile, "Noise": wish.noise, "Seed": wish.seed},
+    }
 
 
-def simulate_problem(
-    t2w: Image,
-    t1w: Image | None,
-    axis: str | int,
-    thickness: float,
-    gap: float = 0.0,
-    profile: SliceProfile = BOX,
-    noise: float = 0.0,
-    seed: int = 0,
-    shift: float = 0.0,
-    misalign: Affine | None = None,
-) -> tuple[Problem, Float]:
-    """The problem of getting the isotropic `t2w` back from its slices, and its truth (I, J, K).
+def _published(scan: ScanFile, output: Path, axis: str, factor: int, overwrite: bool) -> _Piece:
+    path = decimated_path(output, scan.path, axis, factor)
+    row = _row(scan, path, output, axis, None)
 
-    The arguments are those of `simulate_slices`; both results are in work order, voxel for voxel.
-    The headers of `t1w` and `t2w` are trusted. `misalign` maps mm to mm and moves the T1w's head, a
-    registration gone wrong. A T1w on the voxels of the T2w is not interpolated either.
-    """
-    stack, truth = simulate_stack(
-        t2w.data, t2w.grid, axis, thickness, gap, profile, noise, seed, shift, t2w.name
-    )
-    guide, coverage = None, None
-    if t1w is not None:
-        guide, coverage = _guide(t1w, stack.grid, misalign)
-    return Problem((stack,), slice_axis(t2w.affine, axis), guide, coverage), truth
+    def write(image: Image) -> None:
+        across = slice_axis(image.affine, axis)
+        row["thickness"] = round(factor * image.spacing[across], 3)
+        try:
+            data = decimate(read_published(image), factor, across)
+        except GeometryError as error:
+            raise GeometryError(f"{image.name}: {error}") from error
+        write_published(data, path, image, overwrite)
+
+    return _Piece(path, row, write)
 
 
-def _work_order(across: int) -> tuple[int, int, int]:
-    """The axes of the scan in work order: the one across the slices comes last."""
-    first, second = (axis for axis in range(3) if axis != across)
-    return first, second, across
+def _row(scan: ScanFile, path: Path, output: Path, axis: str, thickness: float | None) -> Row:
+    base = output.resolve()
+    return {
+        "id": image_stem(path),
+        "t2w": written_path(path, base),
+        "reference": written_path(scan.path, base),
+        "t1w": None if scan.t1w is None else written_path(scan.t1w, base),
+        "axis": axis,
+        "thickness": thickness,
+        "group": scan.group,
+    }
 
 
-def _sizes(volume: Float) -> tuple[int, int, int]:
-    i, j, k = volume.shape
-    return i, j, k
-
-
-def _noisy(slices: Float, noise: float, truth: Float, seed: int) -> Float:
-    """Slices whose complex signal has noise, as a scanner makes magnitudes."""
-    if not 0 <= noise < np.inf:
-        raise UsageError(
-            f"The noise must be 0 or more, a share of bright tissue, but it is {noise:g}."
-        )
-    seen = truth[truth > 0]
-    if noise == 0 or not seen.size:
-        return slices
-    rng = np.random.default_rng(seed)
-    level = np.float32(noise * np.percentile(seen, BRIGHT))
-    real, imaginary = level * rng.standard_normal((2, *slices.shape), dtype=np.float32)
-    return np.asarray(np.hypot(slices + real, imaginary), np.float32)
-
-
-def _guide(t1w: Image, grid: Grid, misalign: Affine | None) -> tuple[Float, NDArray[np.bool_]]:
-    """The T1w on `grid`, and where it was acquired."""
-    place = t1w.affine if misalign is None else misalign @ t1w.affine
-    mapping = (place.inverse @ grid.affine).matrix
-    shared = np.abs(mapping - np.round(mapping)).max() < ROUNDING
-    data = np.asarray(t1w.data, np.float32)
-    guide = resample(data, place, grid, order=0 if shared else 3)
-    there = resample(np.ones(t1w.shape, np.uint8), place, grid, order=0)
-    return np.asarray(guide, np.float32), there > 0
+def _word(size: float) -> str:
+    """A size in letters and digits, as BIDS wants labels: 3.3 is 3p3mm."""
+    return f"{size:g}mm".replace(".", "p")

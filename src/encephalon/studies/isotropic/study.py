@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.models import ModelFolder, PublishedFile
+from encephalon.models.folder import ModelFolder
+from encephalon.models.published import PublishedFile
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables import Table
+    from encephalon.tables.schema import Table
 
 
 def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any]) -> Predictor:
@@ -22,7 +23,7 @@ def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any
     option that the model's mode does not know, ModelError for a model that cannot run.
     """
     if isinstance(model, PublishedFile) or model.description.mode == "legacy":
-        from encephalon.studies.isotropic.legacy import make_legacy_predictor
+        from encephalon.studies.isotropic.published.predictor import make_legacy_predictor
 
         return make_legacy_predictor(model, options)
     from encephalon.studies.isotropic.predictor import make_sound_predictor
@@ -33,7 +34,7 @@ def make_predictor(model: ModelFolder | PublishedFile, options: Mapping[str, Any
 def check_recipe(recipe: Recipe) -> None:
     """Raise RecipeError unless the study's own settings in `recipe` are right."""
     if recipe.mode == "legacy":
-        from encephalon.studies.isotropic.legacy_settings import check_legacy_recipe
+        from encephalon.studies.isotropic.published.settings import check_legacy_recipe
 
         check_legacy_recipe(recipe)
         return
@@ -68,7 +69,7 @@ def train(
     from encephalon.training.runs import RunFolder
 
     if recipe.mode == "legacy":
-        from encephalon.studies.isotropic.legacy_heads import split_as_published
+        from encephalon.studies.isotropic.published.data import split_as_published
 
         table = split_as_published(table)
     run = RunFolder(output)
@@ -91,7 +92,7 @@ def train(
 
 def _fit(recipe: Recipe) -> Callable[..., Any]:
     if recipe.mode == "legacy":
-        from encephalon.studies.isotropic.legacy_fitting import fit_legacy
+        from encephalon.studies.isotropic.published.task import fit_legacy
 
         return fit_legacy
     from encephalon.studies.isotropic.fitting import fit
@@ -103,7 +104,7 @@ def evaluate(
     model: Any, table: Path, output: Path, overwrite: bool = False, progress: Any = None
 ) -> Any:
     """Score a loaded model on a table of scans; see `studies.isotropic.evaluate`."""
-    from encephalon.studies.isotropic.evaluate import evaluate_table
+    from encephalon.studies.isotropic.evaluation.run import evaluate_table
 
     return evaluate_table(model, table, output, overwrite=overwrite, progress=progress)
 

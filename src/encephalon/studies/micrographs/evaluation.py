@@ -1,269 +1,240 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that a set of predictions says of a model, as plain data; nothing is trained again.
+"""Score a loaded classifier on a table of images whose classes are known.
 
-Whole groups (animals) are drawn for every interval where the table names a group, because images
-of one animal are not independent.
+An image that cannot be read is listed and not scored; one without a class is predicted and not
+scored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import TableError
-from encephalon.evaluation.calibration import (
-    ReliabilityBin,
-    expected_calibration_error,
-    reliability,
+from encephalon.errors import EncephalonError, TableError
+from encephalon.evaluation.assessment import Assessment, assess, compare
+from encephalon.evaluation.predictions import (
+    UNKNOWN_CLASS,
+    Scored,
+    prediction_rows,
+    read_predictions,
 )
-from encephalon.evaluation.classification import classification_figures, confusion_matrix
-from encephalon.evaluation.figure import share_interval
-from encephalon.evaluation.intervals import Interval
-from encephalon.evaluation.levels import aggregate
-from encephalon.evaluation.selective import CoverageRisk, coverage_risk
-from encephalon.evaluation.strata import UNKNOWN, Stratum, cut, strata
-from encephalon.studies.micrographs.comparison import compare, units_of_images
-from encephalon.studies.micrographs.scored import UNKNOWN_CLASS, Scored
-from encephalon.studies.micrographs.traffic_light import LightFigures, assess_lights
+from encephalon.experiments.contamination import contamination
+from encephalon.inference.failures import failure_sentence
+from encephalon.inference.prefetch import read_ahead
+from encephalon.io.atomic import prove_writable, refuse_existing, write_json
+from encephalon.io.records import write_records
+from encephalon.reports.format import with_span
 
-__all__ = ["Assessment", "LevelFigures", "StratumFigures", "assess", "compare"]
+if TYPE_CHECKING:
+    from encephalon.evaluation.report import EvaluationReport
+    from encephalon.inference.batch import Progress
+    from encephalon.inference.predictor import Quality
+    from encephalon.studies.micrographs.predictor import Loaded, MicrographPredictor
+    from encephalon.tables.schema import Columns, Table
 
-#: The figures of a level and of a stratum; sensitivity and specificity only of two classes.
-LEVEL_FIGURES = ("balanced_accuracy", "roc_auc")
-STRATUM_FIGURES = (*LEVEL_FIGURES, "sensitivity", "specificity")
-# A column of numbers with more different values than this is cut into thirds (our choice).
-_MOST_VALUES = 8
+__all__ = ["Evaluation", "evaluate_table"]
+
+_FILES = ("predictions.csv", "summary.json", "report.html")
 
 
 @dataclass(frozen=True)
-class LevelFigures:
-    """Figures of `n` units (images, vessels, animals) that `images` images were taken from.
+class Evaluation:
+    """The outcome: what was assessed, the comparison asked for, and what was not scored.
 
-    `note` says why there are no figures, if there are none.
+    `failures` are the ids and sentences of images that could not be predicted.
     """
 
-    level: str
-    n: int
-    images: int
-    figures: dict[str, Interval]
-    note: str = ""
+    folder: Path
+    assessment: Assessment
+    comparison: Mapping[str, Any] | None = None
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The main figures as a few lines of text."""
+        names = {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC"}
+        figures = self.assessment.figures
+        lines = [f"{label}: {with_span(figures[name])}" for name, label in names.items()]
+        if self.comparison is not None:
+            lines.append(f"difference to the other: {with_span(self.comparison['difference'])}")
+        lines += [f"failed: {each['id']}: {each['message']}" for each in self.failures]
+        if self.assessment.units > 1:
+            lines.append(f"intervals: {self._drawn()}; none where all draws agree")
+        return "\n".join([*lines, f"n = {self.assessment.n}, written to {self.folder}"])
+
+    def _drawn(self) -> str:
+        units, group = self.assessment.units, self.assessment.group
+        what = f"{units} values of {group!r}" if group else f"{units} images"
+        return f"95 % percentile bootstrap over {what}"
 
 
-@dataclass(frozen=True)
-class StratumFigures:
-    """Figures of the `n` images of `units` groups whose `column` says `value`.
-
-    `classes` counts the images of each true class.
-    """
-
-    column: str
-    value: str
-    n: int
-    units: int
-    classes: dict[str, int]
-    figures: dict[str, Interval]
-    light: LightFigures | None
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What is known of a model's predictions.
-
-    `n` images with a class in `units` groups were scored, `unlabelled` ones were not. `figures`
-    are those of `evaluation.classification_figures` for images; `confusion` has the true class
-    down. `reliability` is of the positive class, or of the most likely one where there are more
-    than two. The calibration error has no interval: a bootstrap would only show its bias.
-    """
-
-    classes: tuple[str, ...]
-    n: int
-    unlabelled: int
-    group: str | None
-    units: int
-    figures: dict[str, Interval]
-    calibration_error: float
-    confusion: tuple[tuple[int, ...], ...]
-    reliability: tuple[ReliabilityBin, ...]
-    coverage_risk: CoverageRisk
-    levels: tuple[LevelFigures, ...]
-    strata: tuple[StratumFigures, ...]
-    light: LightFigures | None = None
-
-    def summary(self) -> dict[str, Any]:
-        """Nested plain data for summary.json; `io.atomic.write_json` turns NaN into null."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Labelled predictions, the unit that each image is drawn with, and how to draw."""
-
-    scored: Scored
-    groups: list[str] | None
-    lights: list[str] | None
-    drawing: dict[str, int]
-
-    @property
-    def units(self) -> int:
-        return len(set(self.groups)) if self.groups is not None else len(self.scored)
-
-    def select(self, index: NDArray[np.int64]) -> _Job:
-        groups, lights = (
-            None if each is None else [each[i] for i in index]
-            for each in (self.groups, self.lights)
-        )
-        return _Job(self.scored.select(index), groups, lights, self.drawing)
-
-
-def assess(
-    scored: Scored,
+def evaluate_table(
+    model: Any,
+    table: str | Path,
+    output: str | Path,
     *,
-    group: str | None = None,
-    levels: Sequence[str] = (),
-    strata: Sequence[str] = (),
-    lights: Sequence[str] | None = None,
-    seed: int = 0,
-    repeats: int = 2000,
-) -> Assessment:
-    """Assess the labelled ones of the predictions.
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a loaded model on a labelled table; of a table that was split only its part "test".
 
-    `group` names the column of the unit that intervals draw, `levels` the columns whose values are
-    scored as a whole (the group always is), `strata` the columns that results are cut by. `lights`
-    (N) are the traffic lights of a two-class model. Raises TableError when no image has a class,
-    or no row has a column to stratify by.
+    Levels, strata and group are those of the model's recipe, as far as the table has them; the
+    option `compare` of the model names predictions.csv of another model on the same images. Writes
+    predictions.csv, summary.json and report.html. Raises TableError for a table that cannot be used
+    and OutputExistsError before any work.
     """
-    known = np.flatnonzero(scored.truth != UNKNOWN_CLASS)
-    if not known.size:
-        raise TableError(
-            f"None of the {len(scored)} images has a known class, so there is nothing to score: "
-            "fill in the target column, or use  encephalon predict."
-        )
-    shown = None if lights is None else list(lights)
-    drawing = {"seed": seed, "repeats": repeats}
-    job = _Job(scored, units_of_images(scored, group), shown, drawing).select(known)
-    labelled = job.scored
-    said, came = _reliable(labelled)
-    right = labelled.predicted == labelled.truth
-    cells = confusion_matrix(labelled.truth, labelled.predicted, len(labelled.classes))
-    figures = _figures(job, labelled.truth, labelled.probabilities)
-    return Assessment(
-        classes=labelled.classes,
-        n=len(labelled),
-        unlabelled=len(scored) - len(labelled),
-        group=group,
-        units=job.units,
-        figures=figures,
-        calibration_error=expected_calibration_error(said, came),
-        confusion=tuple(tuple(row) for row in cells.tolist()),
-        reliability=tuple(reliability(said, came, groups=job.groups, **job.drawing)),
-        coverage_risk=coverage_risk(
-            labelled.probabilities.max(axis=1), right, job.groups, **job.drawing
-        ),
-        levels=(
-            LevelFigures("image", len(labelled), len(labelled), _named(figures, LEVEL_FIGURES)),
-            *(_level(job, name, group) for name in _levels(levels, group)),
-        ),
-        strata=tuple(_strata(job, strata)),
-        light=_light(job),
-    )
+    from encephalon.evaluation.report import EvaluationReport
+
+    predictor: MicrographPredictor = model.predictor
+    used, folder = labelled_rows(Path(table), predictor.table_columns), Path(output)
+    other = predictor.options.compare
+    recorded = read_predictions(Path(other), predictor.classes) if other else None
+    for name in _FILES:
+        refuse_existing(folder / name, overwrite)
+    prove_writable(folder)
+    page = EvaluationReport(predictor.describe())
+    page.warn(contamination(predictor.source, used))
+    work = _Work(predictor, used, page)
+    for done, name in enumerate(work.steps(), start=1):
+        if progress is not None:
+            progress(done, len(used), name)
+    return work.finish(folder, recorded, overwrite)
 
 
-def _levels(levels: Sequence[str], group: str | None) -> list[str]:
-    return [*(name for name in dict.fromkeys(levels) if name != group), *([group] if group else [])]
+def labelled_rows(path: Path, columns: Columns) -> Table:
+    """The rows of a table to score a model on, checked but for what fails image by image.
 
+    Raises TableError for a table without the column of the classes, without any class, with faulty
+    ids or classes, and for one whose split has no test part.
+    """
+    from encephalon.tables.checks import check_table, fault_message
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.splits import unseen_rows
 
-def _figures(
-    job: _Job,
-    truth: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    names: Sequence[str] | None = None,
-    groups: list[str] | None = None,
-) -> dict[str, Interval]:
-    """The named figures with intervals; macro sensitivity says nothing that is not said already."""
-    figures = classification_figures(truth, probabilities)
-    drawn = job.groups if groups is None else groups
-    right = np.argmax(probabilities, axis=1) == truth
-    shares = {"accuracy": np.ones_like(right), "sensitivity": truth == 1, "specificity": truth == 0}
-    return {
-        name: share_interval(right, shares[name], drawn, **job.drawing)
-        if name in shares
-        else figures[name].interval(drawn, **job.drawing)
-        for name in names or figures
-        if len(job.scored.classes) == 2 or name not in {"sensitivity", "specificity"}
-    }
-
-
-def _named(figures: Mapping[str, Interval], names: Sequence[str]) -> dict[str, Interval]:
-    return {name: figures[name] for name in names}
-
-
-def _reliable(scored: Scored) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The probability that is checked, and whether it came true."""
-    if len(scored.classes) == 2:
-        return scored.probabilities[:, 1], scored.truth == 1
-    return scored.probabilities.max(axis=1), scored.predicted == scored.truth
-
-
-def _level(job: _Job, name: str, group: str | None) -> LevelFigures:
-    """Score what the column names as a whole; V1 of one animal is not V1 of another."""
-    cells = job.scored.column(name)
-    index = np.flatnonzero([bool(cell) for cell in cells])
-    part = job.select(index)
-    owners = part.groups or [""] * index.size
-    units = [
-        cells[i] if name == group else f"{owner} {cells[i]}".strip()
-        for i, owner in zip(index, owners, strict=True)
+    table = read_table(path, columns)
+    alone = {*columns.file_columns().values(), *columns.covariates}
+    known = replace(columns, group=None, split=None, covariates={})
+    faults = [
+        fault
+        for fault in check_table(replace(table, columns=known))
+        if not fault.row or fault.column not in alone
     ]
-    try:
-        found = aggregate(part.scored.probabilities, part.scored.truth, units)
-    except TableError as error:
-        return LevelFigures(name, len(set(units)), len(units), {}, str(error))
-    groups = None if part.groups is None else [part.groups[i] for i in found.first]
-    figures = _figures(part, found.truth, found.probabilities, LEVEL_FIGURES, groups)
-    note = "" if units else f"No image says its {name}."
-    return LevelFigures(name, len(found.units), len(units), figures, note)
+    if faults:
+        raise TableError(fault_message(table, faults))
+    return table.select(unseen_rows(table, columns.split))
 
 
-def _strata(job: _Job, columns: Sequence[str]) -> list[StratumFigures]:
-    rows = [{**row, "": place} for place, row in enumerate(job.scored.rows)]
-    parts = [each for name in columns for each in strata(_in_thirds(rows, name), name)]
-    return [_stratum(job, part) for part in parts]
+@dataclass(frozen=True)
+class _Done:
+    """One image that was predicted: its place in the table, its logits (C), its quality."""
+
+    place: int
+    logits: NDArray[np.float64]
+    quality: Quality | None
 
 
-def _in_thirds(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Mapping[str, Any]]:
-    """The rows, with a column of many different numbers cut into thirds."""
-    cells = [row.get(name) for row in rows]
-    try:
-        numbers = np.array([float(cell) for cell in cells if cell not in {None, "", UNKNOWN}])
-    except ValueError:
-        return rows
-    numbers = numbers[np.isfinite(numbers)]
-    if np.unique(numbers).size <= _MOST_VALUES:
-        return rows
-    edges = np.unique(np.quantile(numbers, [1 / 3, 2 / 3], method="higher"))
-    return cut(rows, name, edges.tolist(), name)
+class _Work:
+    """The state of one evaluation."""
+
+    def __init__(
+        self, predictor: MicrographPredictor, table: Table, page: EvaluationReport
+    ) -> None:
+        from encephalon.tables.encoding import encode_classes
+        from encephalon.tables.samples import table_samples
+
+        self._predictor, self._table, self._page = predictor, table, page
+        self._samples = table_samples(table)
+        self._truth = encode_classes(table)
+        self._done: list[_Done] = []
+        self._failures: list[dict[str, str]] = []
+
+    def steps(self) -> Iterator[str]:
+        """Predict one image after another, and yield the id of each."""
+        reading = read_ahead(
+            self._predictor.read, self._samples, lambda _: False, self._predictor.readers
+        )
+        for place, (sample, future) in enumerate(reading):
+            try:
+                assert future is not None
+                self._one(place, future.result().content)
+            except (EncephalonError, OSError) as error:
+                self._failures.append({"id": sample.id, "message": failure_sentence(sample, error)})
+            yield sample.id
+
+    def finish(self, folder: Path, recorded: Scored | None, overwrite: bool) -> Evaluation:
+        """Assess what was predicted, and write the files; TableError where nothing was."""
+        if not self._done and self._failures:
+            first, count = self._failures[0]["message"], len(self._failures)
+            raise TableError(f"None of the {count} images could be predicted; the first: {first}")
+        scored = self._scored()
+        columns, settings = self._table.columns, self._predictor.settings
+        group = columns.group if self._table.has(columns.group) else None
+        lights = self._predictor.lights(scored.probabilities, [one.quality for one in self._done])
+        wanted = settings.strata or tuple(columns.covariates)
+        assessment = assess(
+            scored,
+            group=group,
+            levels=[name for name in settings.levels if self._table.has(name)],
+            strata=[name for name in wanted if self._table.has(name)],
+            lights=lights,
+        )
+        comparison = _compared(scored, recorded, group)
+        result = Evaluation(folder, assessment, comparison, self._failures)
+        write_records(self._rows(scored, lights), folder / "predictions.csv")
+        record = {
+            "model": self._predictor.describe(),
+            "assessment": assessment.summary(),
+            "comparison": comparison,
+            "failures": self._failures,
+        }
+        write_json(folder / "summary.json", record)
+        self._page.write(folder / "report.html", result, overwrite=overwrite)
+        return result
+
+    def _one(self, place: int, loaded: Loaded) -> None:
+        predictor = self._predictor
+        logits = predictor.logits(loaded)
+        self._done.append(_Done(place, logits[0], predictor.judge(loaded)))
+        number = int(self._truth[place])
+        truth = None if number == UNKNOWN_CLASS else predictor.classes[number]
+        probabilities = predictor.probabilities(logits)[0]
+        self._page.add(loaded.sample.id, probabilities, truth, lambda: predictor.thumbnail(loaded))
+
+    def _scored(self) -> Scored:
+        places = [one.place for one in self._done]
+        classes = self._predictor.classes
+        logits = np.array([one.logits for one in self._done]).reshape(-1, len(classes))
+        return Scored(
+            ids=[self._samples[place].id for place in places],
+            classes=classes,
+            logits=logits,
+            probabilities=self._predictor.probabilities(logits),
+            truth=self._truth[places],
+            rows=[self._samples[place].row for place in places],
+            fold=np.zeros(len(places), dtype=np.int64),
+        )
+
+    def _rows(self, scored: Scored, lights: Sequence[str] | None) -> list[dict[str, Any]]:
+        target = self._table.columns.target  # which the column "class" repeats
+        told = [name for name in self._predictor.row_columns if name != target]
+        rows = prediction_rows(scored, lights, told)
+        for row, one in zip(rows, self._done, strict=True):
+            if one.quality is not None:
+                row["quality"] = one.quality.status
+                row["reasons"] = "; ".join(one.quality.reasons)
+        return rows + [{"id": each["id"], "error": each["message"]} for each in self._failures]
 
 
-def _stratum(job: _Job, stratum: Stratum) -> StratumFigures:
-    part = job.select(np.array([row[""] for row in stratum.rows], dtype=np.int64))
-    scored = part.scored
-    counts = np.bincount(scored.truth, minlength=len(scored.classes)).tolist()
-    return StratumFigures(
-        column=stratum.column,
-        value=stratum.value,
-        n=len(scored),
-        units=part.units,
-        classes=dict(zip(scored.classes, counts, strict=True)),
-        figures=_figures(part, scored.truth, scored.probabilities, STRATUM_FIGURES),
-        light=_light(part),
-    )
-
-
-def _light(job: _Job) -> LightFigures | None:
-    if job.lights is None:
+def _compared(
+    scored: Scored, recorded: Scored | None, group: str | None
+) -> Mapping[str, Any] | None:
+    """The comparison with what another model said, whose classes are those of this table."""
+    if recorded is None:
         return None
-    return assess_lights(job.lights, job.scored.truth, job.groups, **job.drawing)
+    truth = dict(zip(scored.ids, scored.truth.tolist(), strict=True))
+    known = [truth.get(name, UNKNOWN_CLASS) for name in recorded.ids]
+    return compare(scored, replace(recorded, truth=np.array(known, dtype=np.int64)), group)

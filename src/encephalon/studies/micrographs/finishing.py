@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from encephalon.evaluation.intervals import Interval
-from encephalon.models import ModelDescription, save_model
-from encephalon.models.versions import FIRST_VERSION, package_versions
+from encephalon.evaluation.decision import Decision
+from encephalon.experiments.crossval import Crossing
+from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
+from encephalon.models.fitted import LAST_STAGE, Learned
+from encephalon.models.folder import save_model
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.recipes import recipe_data
-from encephalon.studies.micrographs.crossing import Crossing
-from encephalon.studies.micrographs.decision import Decision
+from encephalon.statistics.intervals import Interval
 from encephalon.studies.micrographs.fitting import Fitted
-from encephalon.studies.micrographs.learned import LAST_STAGE, Learned
 from encephalon.studies.micrographs.preprocessing import FACTS, Preprocessing
-from encephalon.studies.micrographs.recipe import class_names, micrograph_settings
+from encephalon.studies.micrographs.settings import class_names, micrograph_settings
 
 __all__ = ["write_model"]
 

@@ -12,29 +12,30 @@ from numpy.typing import NDArray
 from torch import nn
 
 from encephalon.errors import RecipeError
+from encephalon.experiments.folds import Fold, parts_table
 from encephalon.explanation.gradcam import find_layer
-from encephalon.io.paths import expanded
+from encephalon.io.files import expanded
+from encephalon.models.fitted import LAST_STAGE
 from encephalon.networks import build_network
 from encephalon.networks.export import half_precision
 from encephalon.networks.image_classifier import show_attention
 from encephalon.networks.shape_inference import meta_network, output_shape
 from encephalon.recipes import dump_recipe
 from encephalon.recipes.schema import Recipe, Training
-from encephalon.studies.micrographs.guidance import ATTENTION_LOSS, make_guidance
-from encephalon.studies.micrographs.learned import LAST_STAGE
-from encephalon.studies.micrographs.parting import Fold, parts_table
-from encephalon.studies.micrographs.preparing import Cohort, Rows, Scaling
-from encephalon.studies.micrographs.recipe import (
+from encephalon.studies.micrographs.data import Cohort, Rows, Scaling
+from encephalon.studies.micrographs.settings import (
+    MicrographSettings,
     class_names,
     micrograph_settings,
     network_options,
 )
-from encephalon.studies.micrographs.settings import MicrographSettings
-from encephalon.studies.micrographs.training import (
+from encephalon.studies.micrographs.task import (
+    ATTENTION_LOSS,
     Examples,
     MicrographTask,
     class_weights,
     compute_logits,
+    make_guidance,
 )
 from encephalon.tables.reading import table_text
 from encephalon.training.loop import Loop, Report, make_fabric

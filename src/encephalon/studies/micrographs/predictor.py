@@ -14,30 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import InputError, ModelError, UsageError
+from encephalon.evaluation.predictions import with_cells
+from encephalon.experiments.contamination import OVERLAP, Known, known_to, overlap_warning
 from encephalon.inference.devices import resolve_threads
-from encephalon.inference.ledger import RESERVED
+from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
-from encephalon.models import ModelFolder
-from encephalon.recipes import load_recipe, make_recipe
-from encephalon.recipes.options import ask
-from encephalon.recipes.schema import Mode
-from encephalon.studies.micrographs.contamination import OVERLAP, Known, known_to, overlap_warning
-from encephalon.studies.micrographs.domain import judge, without_light
-from encephalon.studies.micrographs.engine import (
+from encephalon.models.fitted import Learned, published, score_logits
+from encephalon.models.folder import ModelFolder
+from encephalon.networks.torch_runtime import (
     Engine,
     build_torch_network,
     graph_engine,
     torch_engine,
 )
-from encephalon.studies.micrographs.learned import Learned, published, score_logits
-from encephalon.studies.micrographs.options import PredictOptions
+from encephalon.recipes import load_recipe, make_recipe
+from encephalon.recipes.schema import Mode, ask
+from encephalon.studies.micrographs.images import raw_thumbnail, thumbnail
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
-from encephalon.studies.micrographs.recipe import micrograph_settings
-from encephalon.studies.micrographs.recorded import with_cells
-from encephalon.studies.micrographs.thumbnails import raw_thumbnail, thumbnail
+from encephalon.studies.micrographs.quality import judge, without_light
+from encephalon.studies.micrographs.settings import PredictOptions, micrograph_settings
 from encephalon.studies.micrographs.traffic_light import NO_LIGHT, colours
-from encephalon.tables import Columns
 from encephalon.tables.encoding import encode_covariates
+from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,9 +43,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from encephalon.io.cache import ArrayCache
-    from encephalon.models import PublishedFile
+    from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["Loaded", "MicrographPredictor", "make_micrograph_predictor"]
 

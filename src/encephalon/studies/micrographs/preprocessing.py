@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.io.atomic import sha256
-from encephalon.studies.micrographs.silhouette import as_levels, network_input, silhouette
+from encephalon.studies.micrographs.published.preprocessing import (
+    as_levels,
+    network_input,
+    silhouette,
+)
 from encephalon.transforms.data_bar import picture_rows
-from encephalon.transforms.grey import GreyLevels, sharpness
-from encephalon.transforms.plane import area_weights, resample
-from encephalon.transforms.view import Stretch, View, centred_stretch
+from encephalon.transforms.grey_levels import GreyLevels, sharpness
+from encephalon.transforms.resize import Stretch, View, area_weights, centred_stretch, resample
 
 if TYPE_CHECKING:
     from encephalon.io.cache import ArrayCache

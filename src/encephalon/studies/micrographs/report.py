@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.reports import Html, Page, Tile, note, skipped, status_badge, table, tiles
-from encephalon.reports.markup import join
-from encephalon.studies.micrographs.contamination import OVERLAP, overlap_warning
-from encephalon.studies.micrographs.extremes import (
+from encephalon.evaluation.report import (
     Extremes,
     drawn_thumbnail,
     thumbnail_gallery,
 )
+from encephalon.experiments.contamination import OVERLAP, overlap_warning
+from encephalon.reports.blocks import Tile, note, skipped, status_badge, table, tiles
+from encephalon.reports.format import lamp, model_facts, model_name
+from encephalon.reports.markup import Html, join
+from encephalon.reports.page import Page
 from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT
-from encephalon.studies.micrographs.words import lamp, model_facts, model_name
 
 __all__ = ["BatchReport"]
 

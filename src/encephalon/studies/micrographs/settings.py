@@ -1,23 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of the micrograph study: what a recipe's `[study]` section may say."""
+"""The settings of the micrograph study: what a recipe's `[study]` section may say.
+
+What a user may ask of a micrograph model when it predicts, evaluates or explains.
+
+What a recipe says to this study: its settings, its classes, and the network that follows.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from encephalon.recipes.schema import Section
-from encephalon.transforms.ranges import PlanarRanges
+from encephalon.errors import RecipeError, UsageError
+from encephalon.recipes import make_settings
+from encephalon.recipes.schema import Recipe, Section
+from encephalon.transforms.parameters import PlanarRanges
 
-__all__ = ["DataBar", "Inputs", "MicrographSettings", "Search", "Thresholds"]
+if TYPE_CHECKING:
+    from encephalon.models.fitted import Learned
+
+__all__ = [
+    "DataBar",
+    "Inputs",
+    "MicrographSettings",
+    "PredictOptions",
+    "Search",
+    "Thresholds",
+    "check_recipe",
+    "class_names",
+    "micrograph_settings",
+    "network_options",
+]
 
 Inputs = Literal["both", "image", "covariates"]
+
+
 Score = Literal["softmax", "sigmoid_logit1"]
+
+
 Range = tuple[float, float]
 
 #: What a search may change: all else shapes the table or its pictures, which are prepared once.
 SEARCHED = ("training.", "network.options.", "study.augmentation.")
+
+
+Share = float | None
 
 
 class DataBar(Section):
@@ -193,3 +221,145 @@ class MicrographSettings(Section):
         if self.folds in {1, 2}:
             raise ValueError("folds must be 0, or 3 and more: one tests, one validates")
         return self
+
+
+class PredictOptions(Section):
+    """What the user may ask; None leaves what the model says.
+
+    Attributes
+    ----------
+    score
+        "softmax" with the model's calibration, or "sigmoid_logit1" as published.
+    green, amber
+        Thresholds of the traffic light: green up to the one, amber up to the other, red above.
+    page, colour
+        Page of files with several, from 1; what becomes of colour images.
+    clip_16_bit
+        In legacy mode, cut 16-bit grey levels at 255 as the published code did.
+    silhouettes
+        In legacy mode, the images went through the published steps 2 to 4 already.
+    cache
+        Keep preprocessed pictures, by the content of their files, for the next time.
+    compare
+        For an evaluation: predictions.csv of another model on the same images.
+    """
+
+    score: Score | None = None
+    green: Share = Field(default=None, ge=0, le=1)
+    amber: Share = Field(default=None, ge=0, le=1)
+    page: int | None = Field(default=None, ge=1)
+    colour: Literal["refuse", "luminance"] | None = None
+    clip_16_bit: bool | None = None
+    silhouettes: bool | None = None
+    cache: bool = True
+    compare: str | None = None
+
+    @model_validator(mode="after")
+    def _order(self) -> PredictOptions:
+        if self.green is not None and self.amber is not None and self.green > self.amber:
+            raise ValueError("green must not be above amber")
+        return self
+
+    def settings(self, trained: MicrographSettings) -> MicrographSettings:
+        """The settings that a model was trained with, changed where the user asked for it."""
+        names = ("page", "colour", "score", "clip_16_bit", "silhouettes")
+        asked = {name: getattr(self, name) for name in names}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return trained.model_copy(update=given)
+
+    def scoring(self, learned: Learned, model: str) -> Score:
+        """How logits become probabilities; raises UsageError where the classes do not allow it."""
+        if self.score == "sigmoid_logit1" and len(learned.classes) != 2:
+            raise UsageError(
+                f"The score sigmoid_logit1 is for two classes, and {model!r} has others."
+            )
+        return self.score or learned.score
+
+    def thresholds(self, learned: Learned, model: str) -> tuple[float, float] | None:
+        """The thresholds of the traffic light: those asked for, else those of the model.
+
+        Those that were chosen on calibrated probabilities mean nothing for another score.
+        Raises UsageError for more than two classes, one threshold alone, and a wrong order.
+        """
+        asked = (self.green, self.amber)
+        if asked != (None, None) and len(learned.classes) != 2:
+            raise UsageError(
+                f"The model {model!r} has {len(learned.classes)} classes, and the traffic light is "
+                "for two: drop the options green and amber."
+            )
+        other = learned.calibration is not None and self.score not in {None, learned.score}
+        known = (None, None) if other else learned.thresholds or (None, None)
+        green, amber = (
+            new if new is not None else old for new, old in zip(asked, known, strict=True)
+        )
+        if green is None and amber is None:
+            return None
+        if green is None or amber is None or green > amber:
+            raise UsageError(
+                f"A traffic light needs 0 <= green <= amber <= 1, but green is {green} and amber "
+                f"{amber}: give both."
+            )
+        return green, amber
+
+
+def micrograph_settings(recipe: Recipe) -> MicrographSettings:
+    """The checked settings in `recipe.study`; raises RecipeError for one that is not right."""
+    return make_settings(MicrographSettings, recipe.study.settings, recipe.name)
+
+
+def class_names(recipe: Recipe) -> tuple[str, ...]:
+    """The classes in the order of the logits; raises RecipeError where the table names none."""
+    kind = recipe.table.target_kind
+    if recipe.table.target is None or isinstance(kind, str) or len(kind) < 2:
+        raise RecipeError(
+            f"{recipe.name}: a classifier needs the column of the classes in table.target, and two "
+            "or more classes in table.target_kind, in their order."
+        )
+    if len(set(kind)) < len(kind):
+        raise RecipeError(f"{recipe.name}: table.target_kind names a class twice: {list(kind)}.")
+    return tuple(kind)
+
+
+def network_options(recipe: Recipe) -> dict[str, Any]:
+    """The options that the network is built with: the recipe's, and what the table determines.
+
+    Those are `classes`, `covariates` (encoded columns) and `inputs`. Raises RecipeError where the
+    recipe says otherwise in [network.options].
+    """
+    from encephalon.tables.encoding import covariate_width
+
+    determined = {
+        "classes": len(class_names(recipe)),
+        "covariates": covariate_width(recipe.table),
+        "inputs": micrograph_settings(recipe).inputs,
+    }
+    for name, value in determined.items():
+        said = recipe.network.options.get(name, value)
+        if said != value:
+            raise RecipeError(
+                f"{recipe.name}: network.options.{name} is {said!r}, but table and study make it "
+                f"{value!r}: leave it out."
+            )
+    return {**recipe.network.options, **determined}
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise RecipeError unless this study can train what `recipe` describes."""
+    settings, classes = micrograph_settings(recipe), class_names(recipe)
+    fault = None
+    if len(recipe.table.inputs) != 1:
+        fault = "a sample has one image: name one column in table.inputs"
+    elif recipe.table.target in recipe.table.covariates:
+        fault = (
+            f"table.covariates names {recipe.table.target!r}, which is table.target: leave it out, "
+            "or the network is given the answer"
+        )
+    elif settings.inputs == "covariates" and not recipe.table.covariates:
+        fault = "study.inputs is 'covariates', but table.covariates names none"
+    elif recipe.training.batch_size < 2:
+        fault = "batches of one image cannot be normalised: set training.batch_size to 2 or more"
+    elif settings.score == "sigmoid_logit1" and len(classes) != 2:
+        fault = f"study.score 'sigmoid_logit1' is for two classes, not {len(classes)}"
+    if fault:
+        raise RecipeError(f"{recipe.name}: {fault}.")
+    network_options(recipe)

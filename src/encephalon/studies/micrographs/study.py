@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import UsageError
-from encephalon.studies.micrographs.recipe import check_recipe, micrograph_settings
+from encephalon.studies.micrographs.settings import check_recipe, micrograph_settings
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
-    from encephalon.models import ModelFolder, PublishedFile
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables import Sample, Table
+    from encephalon.tables.samples import Sample
+    from encephalon.tables.schema import Table
 
 __all__ = ["KIND", "check_network", "check_recipe", "check_samples", "evaluate", "explain"]
 __all__ += ["make_predictor", "make_report", "total_steps", "train"]
@@ -37,7 +39,7 @@ def check_samples(table: Table) -> Table:
     Groups that straddle its split are no fault yet: a cross-validation draws its own, and
     otherwise the audit refuses them unless `study.allow_leakage`.
     """
-    from encephalon.tables import checked
+    from encephalon.tables.checks import checked
 
     columns = table.columns
     for looked_at in (replace(columns, split=None), replace(columns, group=None)):
@@ -76,12 +78,12 @@ def train(
 
     Raises RecipeError, TableError, RunError or ModelError for what cannot be trained.
     """
-    from encephalon.studies.micrographs.crossing import CrossedRun, Crossing
+    from encephalon.experiments.crossval import CrossedRun, Crossing
+    from encephalon.experiments.folds import draw_plan
+    from encephalon.experiments.reporting import finish
+    from encephalon.studies.micrographs.data import picture_content, prepare_cohort
     from encephalon.studies.micrographs.fitting import Means
-    from encephalon.studies.micrographs.parting import draw_plan
-    from encephalon.studies.micrographs.preparing import picture_content, prepare_cohort
     from encephalon.studies.micrographs.preprocessing import Preprocessing
-    from encephalon.studies.micrographs.reporting import finish
     from encephalon.training.opening import open_run
 
     if devices > 1:
@@ -117,7 +119,7 @@ def evaluate(
     model: Any, table: Path, output: Path, overwrite: bool = False, progress: Any = None
 ) -> Any:
     """Score a loaded model on a table of images and classes; see `studies.micrographs.evaluate`."""
-    from encephalon.studies.micrographs.evaluate import evaluate_table
+    from encephalon.studies.micrographs.evaluation import evaluate_table
 
     return evaluate_table(model, table, output, overwrite=overwrite, progress=progress)
 
@@ -131,6 +133,6 @@ def make_report(about: Mapping[str, Any]) -> Any:
 
 def explain(model: Any, samples: Sequence[Sample], output: Path, **options: Any) -> Any:
     """Show where a loaded model looked in each image; see `studies.micrographs.explain`."""
-    from encephalon.studies.micrographs.explain import explain as explain_batch
+    from encephalon.explanation.run import explain as explain_batch
 
     return explain_batch(model, samples, output, **options)

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
-from encephalon.evaluation.classification import confusion
-from encephalon.evaluation.figure import share_interval
-from encephalon.evaluation.intervals import Interval
+from encephalon.metrics.classification import confusion
+from encephalon.statistics.intervals import Interval
+from encephalon.statistics.weighted_metric import share_interval
 
 __all__ = [
     "FIGURES",

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a classifier said of a set of images, with all that the evaluation needs to know of them.
+
+Predictions as rows of a CSV file, and what such a file of another model says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import MissingFileError, TableError
+from encephalon.io.records import read_records
+
+__all__ = [
+    "UNKNOWN_CLASS",
+    "Scored",
+    "concatenate",
+    "prediction_rows",
+    "read_predictions",
+    "with_cells",
+]
+
+UNKNOWN_CLASS = -1
+
+
+"""The truth of an image that nobody labelled."""
+
+
+#: Parts of a training run whose images the network had not learnt from.
+_UNSEEN = ("test", "held-out")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Predictions of N images in C classes, in the order of the table.
+
+    ids            (N) names
+    classes        (C) class names, in the order of the logits; of two, the second is "positive"
+    logits         (N, C) raw outputs of the network, float64
+    probabilities  (N, C) what is reported: calibrated in sound mode
+    truth          (N,) index of the true class, or UNKNOWN_CLASS
+    rows           (N) cells of the table's row: covariates, group, levels
+    fold           (N,) the fold that each image was tested in, from 0; 0 where there are none
+    """
+
+    ids: Sequence[str]
+    classes: tuple[str, ...]
+    logits: NDArray[np.float64] = field(repr=False)
+    probabilities: NDArray[np.float64] = field(repr=False)
+    truth: NDArray[np.int64] = field(repr=False)
+    rows: Sequence[Mapping[str, Any]] = field(repr=False)
+    fold: NDArray[np.int64] = field(repr=False)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.ids)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) the most likely class."""
+        return np.asarray(np.argmax(self.probabilities, axis=1), np.int64)
+
+    @property
+    def labelled(self) -> Scored:
+        """Those whose class is known."""
+        return self.select(np.flatnonzero(self.truth != UNKNOWN_CLASS))
+
+    def column(self, name: str) -> list[str]:
+        """The cells of one column of the table, "" where it says nothing."""
+        cells = [row.get(name) for row in self.rows]
+        return ["" if cell is None else str(cell) for cell in cells]
+
+    def select(self, index: NDArray[np.int64]) -> Scored:
+        """The images at these positions."""
+        return replace(
+            self,
+            ids=[self.ids[i] for i in index],
+            logits=self.logits[index],
+            probabilities=self.probabilities[index],
+            truth=self.truth[index],
+            rows=[self.rows[i] for i in index],
+            fold=self.fold[index],
+        )
+
+
+def concatenate(parts: Sequence[Scored]) -> Scored:
+    """Several sets of predictions, of the same classes, as one."""
+    first = parts[0]
+    return replace(
+        first,
+        ids=[name for part in parts for name in part.ids],
+        logits=np.concatenate([part.logits for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        truth=np.concatenate([part.truth for part in parts]),
+        rows=[row for part in parts for row in part.rows],
+        fold=np.concatenate([part.fold for part in parts]),
+    )
+
+
+def prediction_rows(
+    scored: Scored, lights: Sequence[str] | None = None, columns: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """One row an image: id, class, predicted, light, p_<class>, logit_<class>, cells of the table.
+
+    `class` is the true one, empty where nobody knows it; `lights` (N) may be left out. A column of
+    the table whose name is taken is called table_<name>.
+    """
+    rows = []
+    for place, name in enumerate(scored.ids):
+        number = int(scored.truth[place])
+        row: dict[str, Any] = {
+            "id": name,
+            "class": "" if number == UNKNOWN_CLASS else scored.classes[number],
+            "predicted": scored.classes[int(scored.predicted[place])],
+        }
+        if lights is not None:
+            row["light"] = lights[place]
+        for key, values in (("p", scored.probabilities), ("logit", scored.logits)):
+            row |= _by_class(key, scored.classes, values[place].tolist())
+        rows.append(with_cells(row, scored.rows[place], columns))
+    return rows
+
+
+def with_cells(
+    row: dict[str, Any],
+    cells: Mapping[str, Any],
+    columns: Sequence[str],
+    reserved: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The row with these columns of the table behind it; a name that is taken gets "table_"."""
+    taken = {*row, *reserved}
+    more = {name: cells[name] for name in columns if name in cells}
+    return row | {f"table_{k}" if k in taken else k: value for k, value in more.items()}
+
+
+def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
+    """Read predictions.csv of a prediction, an evaluation or a training run; truth is unknown.
+
+    Rows of failures are left out; of a training run the images are taken that were tested. Raises
+    MissingFileError, and TableError for a file without the classes or with two rows of one image.
+    """
+    if not path.is_file():
+        raise MissingFileError(
+            f"{path}: expected predictions.csv of another model, but there is no such file."
+        )
+    try:
+        rows = read_records(path)[1]
+        rows = [row for row in rows if not row.get("error")]
+        rows = [row for row in rows if row.get("part") in _UNSEEN] or rows
+        shares = [[float(row[f"p_{name}"]) for name in classes] for row in rows]
+        ids = [row["id"] for row in rows]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        names = ", ".join(f"p_{name}" for name in classes)
+        raise TableError(
+            f"{path}: expected predictions of the classes of this model, with the columns id, "
+            f"{names}, but {_lack(error)}: give the predictions.csv of such a model."
+        ) from error
+    name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
+    if count > 1:
+        raise TableError(
+            f"{path}: {name!r} has {count} rows: give the predictions of one model alone."
+        )
+    probabilities = np.array(shares, dtype=np.float64).reshape(-1, len(classes))
+    return Scored(
+        ids=ids,
+        classes=tuple(classes),
+        logits=np.log(np.clip(probabilities, 1e-12, 1.0)),
+        probabilities=probabilities,
+        truth=np.full(len(ids), UNKNOWN_CLASS, dtype=np.int64),
+        rows=rows,
+        fold=np.zeros(len(ids), dtype=np.int64),
+    )
+
+
+def _lack(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no column {error.args[0]!r}"
+    return f"it cannot be read so ({error})"
+
+
+def _by_class(key: str, classes: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    return {f"{key}_{name}": value for name, value in zip(classes, values, strict=True)}

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sections of a page that say how good a classifier is: one function a section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from encephalon.reports.blocks import Tile, figure, grid, matrix, note, table, tiles
+from encephalon.reports.charts import DotGroup, Point, Series, dot_chart, line_chart, point_chart
+from encephalon.reports.format import method, percent, span, with_span
+from encephalon.reports.markup import Html, number
+from encephalon.reports.page import Page
+from encephalon.studies.micrographs.traffic_light import LIGHTS
+
+if TYPE_CHECKING:
+    from encephalon.evaluation.assessment import Assessment
+
+__all__ = [
+    "FIGURES",
+    "assessment_sections",
+    "assessment_tiles",
+    "comparison_table",
+]
+
+FIGURES = {
+    "balanced_accuracy": "Balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "Average precision",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "precision": "Precision",
+    "f1": "F1",
+    "accuracy": "Accuracy",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+}
+"""Names of the figures of `evaluation.classification_figures`, in the order of the page."""
+
+
+def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") -> Page:
+    """Add to `page` all that an assessment says, each section's title after `prefix`."""
+    page.section(f"{prefix}Scores", *_scores(assessment))
+    if assessment.light is not None:
+        page.section(f"{prefix}Traffic light", *_light(assessment))
+    page.section(f"{prefix}Calibration and certainty", *_calibration(assessment))
+    if len(assessment.levels) > 1:
+        page.section(f"{prefix}Images and what they were taken from", *_levels(assessment))
+    if assessment.strata:
+        page.section(f"{prefix}Strata", *_strata(assessment))
+    return page
+
+
+def assessment_tiles(assessment: Assessment) -> Html:
+    """The main figures of an assessment, large."""
+    names = ["balanced_accuracy", "roc_auc", "sensitivity", "specificity", "log_loss"]
+    shown = [
+        Tile(number(value.value, 3), FIGURES[name].lower(), span(value))
+        for name in names
+        if (value := assessment.figures.get(name)) is not None
+    ]
+    shown[1:2] = [Tile(tile.value, "ROC AUC", tile.detail) for tile in shown[1:2]]
+    what = "images scored"
+    units = f"{assessment.group}: {assessment.units}" if assessment.group else None
+    return tiles([*shown, Tile(assessment.n, what, units)])
+
+
+def _how_drawn(assessment: Assessment) -> str:
+    """What the intervals are, in a sentence."""
+    perfect = (
+        "Where all draws agree, as those of a perfect figure do, or most have no value, the "
+        "bootstrap knows no interval."
+    )
+    if assessment.group is None:
+        return (
+            "Intervals are 95 % intervals over images: Wilson's of the shares (sensitivity, "
+            "specificity), otherwise a percentile bootstrap. They are too narrow if "
+            f"several images show one animal, which the recipe can name as the group. {perfect}"
+        )
+    return (
+        "Intervals are 95 % percentile bootstrap intervals that draw whole values of "
+        f"“{assessment.group}”, {assessment.units} of them. {perfect} A share that is 0 or 1 "
+        "(sensitivity, specificity) then has Wilson's bound, with whole values as trials."
+    )
+
+
+def _scores(assessment: Assessment) -> list[Html]:
+    rows = [
+        {
+            "figure": label,
+            "value": value.value,
+            "interval": span(value, named=False),
+            "method": method(value),
+        }
+        for name, label in FIGURES.items()
+        if (value := assessment.figures.get(name)) is not None
+    ]
+    rows.append(
+        {
+            "figure": "Expected calibration error",
+            "value": assessment.calibration_error,
+            "interval": None,
+            "method": "none: biased",
+        }
+    )
+    columns = {
+        "figure": "Figure",
+        "value": "Value",
+        "interval": "95 % interval",
+        "method": "Its method",
+    }
+    positive = (
+        f"“{assessment.classes[1]}” is the positive class."
+        if len(assessment.classes) == 2
+        else "Figures of one class are means over the classes, each against the rest."
+    )
+    left = f" {assessment.unlabelled} images without a class are not in any figure."
+    words = f"{positive}{left if assessment.unlabelled else ''} {_how_drawn(assessment)}"
+    return [
+        grid(
+            table(columns, rows, digits=3),
+            figure(
+                matrix(assessment.classes, assessment.confusion, "true", "predicted"),
+                "Confusion matrix: images, and their share of the true class.",
+            ),
+        ),
+        note(words),
+    ]
+
+
+def _light(assessment: Assessment) -> list[Html]:
+    light = assessment.light
+    if light is None:
+        return []
+    total = sum(light.counts.values()) + light.unlike
+    row: dict[str, Any] = {
+        name: f"{light.counts.get(name, 0)} ({percent(light.counts.get(name, 0) / max(1, total))})"
+        for name in LIGHTS
+    }
+    row |= {
+        "unlike": light.unlike,
+        "decided": with_span(light.decided),
+        "sensitivity": with_span(light.sensitivity),
+        "specificity": with_span(light.specificity),
+    }
+    columns = {
+        **{name: name for name in LIGHTS},
+        "unlike": "No light: unlike the training",
+        "decided": "Decided",
+        "sensitivity": "Sensitivity of the decided",
+        "specificity": "Specificity of the decided",
+    }
+    if not light.unlike:
+        del columns["unlike"]
+    words = (
+        "Green and red are decided, amber is left to a person and in neither sensitivity nor "
+        "specificity: read them together with the share that was decided."
+    )
+    return [table(columns, [row]), note(words)]
+
+
+def _calibration(assessment: Assessment) -> list[Html]:
+    said = (
+        f"probability of “{assessment.classes[1]}”"
+        if len(assessment.classes) == 2
+        else "probability of the predicted class"
+    )
+    points = [
+        Point(each.mean_probability, each.observed, each.n) for each in assessment.reliability
+    ]
+    curve = assessment.coverage_risk
+    error = curve.risk[-1] if curve.risk else float("nan")
+    series = [
+        Series("error rate of the answered", curve.coverage, curve.risk),
+        Series("leaving out at random", (0.0, 1.0), (error, error)),
+    ]
+    return [
+        grid(
+            figure(
+                point_chart(points, said, "observed frequency"),
+                "Reliability: on the dashed line, probabilities are what they say. Larger dots are "
+                f"of more images. Expected calibration error "
+                f"{number(assessment.calibration_error, 3)}.",
+            ),
+            figure(
+                line_chart(
+                    series, "share of images answered, the most certain first", "error rate"
+                ),
+                f"Coverage and risk: mean risk {with_span(curve.area)}; certainty that knows "
+                f"nothing has the error rate, {number(error, 3)}.",
+            ),
+        )
+    ]
+
+
+def _levels(assessment: Assessment) -> list[Html]:
+    rows = [
+        {
+            "level": level.level,
+            "n": level.n,
+            "images": level.images,
+            "note": level.note or None,
+            **{name: with_span(value) for name, value in level.figures.items()},
+        }
+        for level in assessment.levels
+    ]
+    columns = {"level": "Scored by", "n": "n", "images": "Images"}
+    columns |= {name: FIGURES[name] for name in ("balanced_accuracy", "roc_auc")}
+    if any(row["note"] for row in rows):
+        columns["note"] = "Note"
+    words = (
+        "The images of one unit are combined by the mean of their logits, which is the geometric "
+        "mean of their odds."
+    )
+    return [table(columns, rows), note(words)]
+
+
+def _strata(assessment: Assessment) -> list[Html]:
+    rows = [
+        {
+            "column": part.column,
+            "value": part.value,
+            "n": part.n,
+            "units": part.units,
+            "classes": ", ".join(f"{count} {name}" for name, count in part.classes.items()),
+            **{name: with_span(value) for name, value in part.figures.items()},
+            **({} if part.light is None else _light_cells(part.light)),
+        }
+        for part in assessment.strata
+    ]
+    columns = {"column": "By", "value": "Part", "n": "n"}
+    if assessment.group:
+        columns["units"] = assessment.group.capitalize()
+    columns["classes"] = "Classes"
+    names = dict.fromkeys(name for part in assessment.strata for name in part.figures)
+    columns |= {name: FIGURES[name] for name in names}
+    if assessment.light is not None:
+        columns["lights"] = "Green / amber / red"
+    main = "balanced_accuracy"
+    groups = [
+        DotGroup(f"{part.column} {part.value}", [], part.figures[main])
+        for part in assessment.strata
+        if main in part.figures
+    ]
+    everything = DotGroup("all", [], assessment.figures[main])
+    chart = dot_chart([everything, *groups], FIGURES[main])
+    words = "Each part with its interval; wide intervals say that there are few units, no more."
+    return [table(columns, rows), figure(chart, words)]
+
+
+def _light_cells(light: Any) -> dict[str, str]:
+    return {"lights": " / ".join(str(light.counts.get(name, 0)) for name in LIGHTS)}
+
+
+def _comparison_rows(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table of paired comparisons: what `comparison.compare` returned, by name."""
+    return [
+        {
+            "name": name,
+            "n": each["n"],
+            "units": each["units"],
+            "first": each["first"],
+            "second": each["second"],
+            "difference": with_span(each["difference"]),
+            "folds": f"{each['folds']} of {each['all_folds']}",
+            "p": _chance(float(each["p_value"])),
+            "p_corrected": _chance(float(each["p_corrected"])),
+            "wins": f"{each['first_better']} / {each['ties']} / {each['second_better']}",
+        }
+        for name, each in comparisons.items()
+    ]
+
+
+def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | None) -> list[Html]:
+    """The paired comparisons of this model with others on the same images."""
+    columns = {
+        "name": "Beside",
+        "folds": "Folds",
+        "n": "Images",
+        "units": (group or "image").capitalize(),
+        "first": "This model",
+        "second": "The other",
+        "difference": "Difference (95 % interval)",
+        "wins": "Better / equal / worse",
+        "p": "p",
+        "p_corrected": "p, corrected",
+    }
+    if all(each["all_folds"] < 2 for each in comparisons.values()):
+        del columns["folds"]
+    if len(comparisons) < 2:
+        del columns["p_corrected"]
+    tests = sorted({str(each["test"]) for each in comparisons.values()})
+    words = (
+        "Balanced accuracy on the same images; the interval of the difference draws whole units. "
+        f"p is two-sided ({' and '.join(tests)})"
+    )
+    words += (
+        f", corrected by Holm for {len(comparisons)} comparisons." if len(comparisons) > 1 else "."
+    )
+    return [table(columns, _comparison_rows(comparisons), digits=3), note(words)]
+
+
+def _chance(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages of a training run and of an evaluation: what was learnt, and how far to trust it.
+
+The sections of a training run's page that say what it learnt from, and what it decided.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.evaluation.comparison import beats, is_whole
+from encephalon.evaluation.sections import (
+    FIGURES,
+    assessment_sections,
+    assessment_tiles,
+    comparison_table,
+)
+from encephalon.explanation.report import LEGEND, importance_block, location_block
+from encephalon.reports.blocks import badge, facts, figure, gallery, grid, note, paragraph, table
+from encephalon.reports.charts import DotGroup, Series, dot_chart, line_chart
+from encephalon.reports.format import span
+from encephalon.reports.markup import Html, join, number, tag
+from encephalon.reports.page import Page
+from encephalon.studies.micrographs.settings import class_names, micrograph_settings
+from encephalon.studies.micrographs.traffic_light import FIGURES as LIGHT_FIGURES
+from encephalon.studies.micrographs.traffic_light import RATIOS
+
+if TYPE_CHECKING:
+    from encephalon.evaluation.assessment import Assessment
+    from encephalon.evaluation.decision import Decision
+    from encephalon.experiments.attribution import Example
+    from encephalon.experiments.folds import Plan
+    from encephalon.explanation.location import Location
+    from encephalon.recipes.schema import Recipe
+    from encephalon.statistics.intervals import Interval
+
+__all__ = [
+    "assessment_sections",
+    "audit_blocks",
+    "data_blocks",
+    "decision_blocks",
+    "write_training_report",
+]
+
+History = Sequence[Mapping[str, float]]
+
+#: Curves that can be told apart by their colours; more have one.
+_NAMED_CURVES = 6
+
+
+_CURVES = {
+    "val_loss": "validation loss",
+    "train_loss": "training loss",
+    "val_balanced_accuracy": "validation balanced accuracy",
+    "val_roc_auc": "validation ROC AUC",
+}
+
+
+_BASELINES = {
+    "texture": "texture features and logistic regression",
+    "covariates": "covariates alone",
+    "shuffled": "the label-permutation control (the same network taught shuffled labels)",
+}
+
+
+_MODEL = "this model"
+
+
+_HOLM = "after Holm's correction for all comparisons"
+
+
+def write_training_report(
+    path: Path,
+    *,
+    recipe: Recipe,
+    plan: Plan,
+    histories: Mapping[str, History],
+    assessment: Assessment,
+    decision: Decision,
+    baselines: Mapping[str, Assessment] | None = None,
+    comparisons: Mapping[str, Mapping[str, Any]] | None = None,
+    held_out: Assessment | None = None,
+    examples: tuple[Sequence[Example], Sequence[Example]] = ((), ()),
+    location: Location | None = None,
+    importance: Mapping[str, Interval] | None = None,
+    about: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
+) -> Path:
+    """Write the page of a training run to `path` and return that.
+
+    plan         which rows trained, validated and tested, with the audit of that
+    histories    rows of history.csv by the name of their network: "fold 0" ..., "final"
+    assessment   of the test predictions of all folds together, or of the test part
+    decision     fitted on all validation predictions: the calibration and thresholds that ship
+    baselines    assessments on the same rows, by name: "texture", "covariates", "shuffled"
+    comparisons  what `comparison.compare(model, baseline)` returned, by the baseline's name
+    held_out     of the rows that no fold knew, by the final model
+    examples     the most certain images, and the least certain ones, with their maps
+    location     how much of the maps lies in known boxes
+    importance   growth of the log loss when a covariate is permuted
+    about        further facts of the run: name and value
+    """
+    others = dict(baselines or {})
+    page = Page(
+        title=recipe.title or recipe.name,
+        kicker="Encephalon · training of an image classifier",
+        lead=_lead(recipe, plan, assessment),
+        legend=[LEGEND] if any(examples) else [],
+    )
+    if not plan.audit.clean:
+        words = "This split leaks, so every figure on this page flatters the model."
+        page.add(*(note(each, "fail") for each in (words, *plan.audit.sentences())))
+    page.add(assessment_tiles(assessment))
+    if others:
+        page.section("Beside the baselines", *_beside(assessment, others, comparisons or {}))
+    assessment_sections(page, assessment)
+    if held_out is not None:
+        page.section("Held-out rows, scored once", assessment_tiles(held_out))
+        assessment_sections(page, held_out, "Held out: ")
+    page.section("Thresholds and calibration that ship", *decision_blocks(decision, recipe))
+    if any(examples):
+        page.section("The most and the least certain images", *_examples(*examples))
+    if location is not None:
+        page.section("Do the maps lie where the answer is?", *location_block(location))
+    if importance:
+        page.section("What the covariates decide", *importance_block(importance))
+    page.section("Learning curves", *_curves(histories))
+    page.section("Data", *data_blocks(recipe, plan))
+    page.section("Audit of the split", *audit_blocks(plan))
+    page.section("Run", facts(_run_facts(recipe) | dict(about or {})))
+    return page.write(path, overwrite)
+
+
+def _lead(recipe: Recipe, plan: Plan, assessment: Assessment) -> str:
+    folds = f", {len(plan.folds)} folds, each tested once" if plan.crossed else ""
+    classes = ", ".join(class_names(recipe))
+    groups = f" in {assessment.units} values of “{assessment.group}”" if assessment.group else ""
+    tested = any(len(fold.test) for fold in plan.folds)
+    kind = "test images" if tested else "validation images, which flatter the model"
+    return f"{classes}: {assessment.n} {kind}{groups}{folds}. Mode: {recipe.mode}."
+
+
+def _beside(
+    assessment: Assessment,
+    baselines: Mapping[str, Assessment],
+    comparisons: Mapping[str, Mapping[str, Any]],
+) -> list[Html]:
+    named = {_MODEL: assessment, **baselines}
+    groups = [DotGroup(name, [], each.figures["balanced_accuracy"]) for name, each in named.items()]
+    rows = [
+        {
+            "name": name,
+            "what": _BASELINES.get(name, "the network of this run"),
+            "n": each.n,
+            **{
+                key: each.figures[key].value for key in ("balanced_accuracy", "roc_auc", "log_loss")
+            },
+            "interval": span(each.figures["balanced_accuracy"]),
+        }
+        for name, each in named.items()
+    ]
+    columns = {
+        "name": "Model",
+        "what": "What it is",
+        "n": "Images",
+        "balanced_accuracy": FIGURES["balanced_accuracy"],
+        "interval": "95 % interval",
+        "roc_auc": FIGURES["roc_auc"],
+        "log_loss": FIGURES["log_loss"],
+    }
+    chance = 1 / len(assessment.classes)
+    caption = f"Balanced accuracy on test images; guessing has {number(chance, 3)}."
+    blocks = [
+        figure(dot_chart(groups, FIGURES["balanced_accuracy"]), caption),
+        table(columns, rows, digits=3),
+    ]
+    shown = {name: each for name, each in comparisons.items() if name in baselines}
+    if not shown:
+        return blocks
+    return [*_verdict(shown), *blocks, *comparison_table(shown, assessment.group)]
+
+
+def _verdict(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Html]:
+    """What the intervals of the differences allow to say of the model."""
+    won = [name for name, each in comparisons.items() if beats(each)]
+    part = [name for name, each in comparisons.items() if not is_whole(each)]
+    lost = [name for name in comparisons if name not in {*won, *part}]
+    found = []
+    if won:
+        worst = max(float(comparisons[name]["p_corrected"]) for name in won)
+        whom = "every baseline" if len(won) == len(comparisons) else _named(won)
+        folds = comparisons[won[0]]["all_folds"]
+        where = f"all {folds} folds" if folds > 1 else "all test images"
+        found.append(
+            note(f"The model is better than {whom}: on {where}, p ≤ {number(worst, 2)} {_HOLM}.")
+        )
+    if lost:
+        words = f"As far as these images can tell, the model does not beat {_named(lost)}"
+        found.append(note(f"{words} (p ≥ 0.05 {_HOLM}, or an interval that reaches 0).", "check"))
+    return [*found, *(note(_of_some_folds(name, comparisons[name])) for name in part)]
+
+
+def _named(names: Sequence[str]) -> str:
+    return " and ".join(_BASELINES.get(name, name) for name in names)
+
+
+def _of_some_folds(name: str, each: Mapping[str, Any]) -> str:
+    return (
+        f"Nothing is concluded from {_BASELINES.get(name, name)}, which ran on {each['folds']} of "
+        f"{each['all_folds']} folds and {each['n']} of {each['n'] + each['left_out']} images, in "
+        f"{each['units']} units: balanced accuracy {number(each['second'], 3)}, where the model "
+        f"has {number(each['first'], 3)}."
+    )
+
+
+def _examples(most: Sequence[Example], least: Sequence[Example]) -> list[Html]:
+    hint = (
+        "The lighter the colour, the more a place speaks for the predicted class; each map has a "
+    )
+    blocks = [tag("p", f"{hint}scale of its own.", class_="soft")]
+    for title, shown in (("Most certain", most), ("Least certain", least)):
+        if shown:
+            blocks += [tag("h3", title), _wide_gallery(shown)]
+    return blocks
+
+
+def _wide_gallery(shown: Sequence[Example]) -> Html:
+    figures = []
+    for example in shown:
+        words = f"{example.predicted}, {example.probability:.3f}"
+        if example.truth is not None and example.truth != example.predicted:
+            words += f"; true: {example.truth}"
+        figures.append(figure(example.picture, join(tag("strong", example.id), words)))
+    return gallery(*figures, wide=True)
+
+
+def _curves(histories: Mapping[str, History]) -> list[Html]:
+    charts = []
+    for column, title in _CURVES.items():
+        series = [
+            Series(
+                name if len(histories) <= _NAMED_CURVES else "",
+                [row.get("epoch", place) for place, row in enumerate(rows, start=1)],
+                [row.get(column, float("nan")) for row in rows],
+            )
+            for name, rows in histories.items()
+            if any(column in row for row in rows)
+        ]
+        if series:
+            charts.append(
+                figure(line_chart(series, "epoch", title, whole=True), title[0].upper() + title[1:])
+            )
+    return [grid(*charts)] if charts else [paragraph("No epoch was recorded.")]
+
+
+def _run_facts(recipe: Recipe) -> dict[str, Any]:
+    settings, training = micrograph_settings(recipe), recipe.training
+    return {
+        "Recipe": recipe.name,
+        "Mode": recipe.mode,
+        "Network": recipe.network.name,
+        "Sees": {"both": "image and covariates"}.get(settings.inputs, settings.inputs),
+        "Picture": f"{settings.size} × {settings.size} pixels",
+        "Epochs at most": training.epochs,
+        "Batch": training.batch_size,
+        "Optimiser": f"{training.optimiser}, {training.learning_rate:g}",
+        "Seed": training.seed,
+        "Citation": recipe.citation or None,
+    }
+
+
+def data_blocks(recipe: Recipe, plan: Plan) -> list[Html]:
+    """How many images, groups and classes each part of the table has."""
+    used = plan.table
+    group, target = used.columns.group, str(used.columns.target)
+    classes = used.texts(target)
+    owners = used.texts(group) if group else used.ids
+    parts = _parts(plan)
+    rows = [
+        _part_row(name, [classes[row] for row in members], [owners[row] for row in members])
+        for name, members in parts.items()
+    ]
+    found = [name for name in dict.fromkeys([*class_names(recipe), *classes]) if name]
+    columns = {"part": "Part", "n": "Images"} | ({"groups": group.capitalize()} if group else {})
+    columns |= {name: name for name in found}
+    blocks = [table(columns, rows, caption="Images of each class in each part.")]
+    covariates = [
+        {"column": name, "value": value or "–", "n": count}
+        for name in used.columns.covariates
+        if used.has(name) and used.columns.covariates[name] != "number"
+        for value, count in sorted(Counter(used.texts(name)).items())
+    ]
+    if covariates:
+        blocks.append(table({"column": "Covariate", "value": "Value", "n": "Images"}, covariates))
+    return blocks
+
+
+def _parts(plan: Plan) -> dict[str, list[int]]:
+    """Rows of the table by what they were used for."""
+    if plan.crossed:
+        parts = {f"tested in fold {fold.number}": fold.test for fold in plan.folds}
+    else:
+        fold = plan.folds[0]
+        parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+    parts |= {"held out": plan.held_out, "only scored": plan.others}
+    return {name: [int(row) for row in rows] for name, rows in parts.items() if len(rows)}
+
+
+def _part_row(name: str, classes: Sequence[str], owners: Sequence[str]) -> dict[str, Any]:
+    counts = {label: count for label, count in Counter(classes).items() if label}
+    return {"part": name, "n": len(classes), "groups": len(set(owners)), **counts}
+
+
+def audit_blocks(plan: Plan) -> list[Html]:
+    """What the parts of the split know of each other."""
+    kind = "info" if plan.audit.clean else "fail"
+    return [note(each, kind) for each in plan.audit.sentences()]
+
+
+def decision_blocks(decision: Decision, recipe: Recipe) -> list[Html]:
+    """The calibration and the thresholds that were fitted on validation predictions."""
+    blocks: list[Html] = []
+    calibration = decision.calibration
+    if calibration is None:
+        blocks.append(note(f"The probabilities are not calibrated (score: {decision.score})."))
+    else:
+        biases = ", ".join(f"{value:+.3f}".replace("-", "−") for value in calibration.bias)
+        words = (
+            f"Temperature {number(calibration.temperature, 3)}, biases {biases}: fitted on the "
+            "validation predictions. In its tests a fold uses what its own validation part gave. "
+            "The network that ships has learnt more rows than those of the folds, and only rows "
+            "that were held out can say whether its probabilities are as right."
+        )
+        blocks.append(paragraph(words))
+    if decision.pair is None:
+        why = (
+            "there are more than two classes" if len(class_names(recipe)) > 2 else "no pair scores"
+        )
+        return [*blocks, note(f"There is no traffic light: {why}.")]
+    return [*blocks, *_thresholds(decision, recipe)]
+
+
+def _thresholds(decision: Decision, recipe: Recipe) -> list[Html]:
+    pair, wishes = decision.pair, micrograph_settings(recipe).thresholds
+    if pair is None:
+        return []
+    means: dict[tuple[float, float], list[Mapping[str, float]]] = {}
+    for row in (row for rows in decision.scored for row in rows):
+        if abs(row["green"] + row["amber"] - 1) < 1e-9:
+            means.setdefault((row["green"], row["amber"]), []).append(row)
+    names = (*LIGHT_FIGURES, *RATIOS)
+    rows = [
+        {
+            "pair": _pair_name(key, key == (pair.green, pair.amber)),
+            "folds": len(found),
+            **{name: sum(row[name] for row in found) / len(found) for name in names},
+        }
+        for key, found in sorted(means.items())
+    ]
+    rows.append(
+        {
+            "pair": "SD of the chosen",
+            "folds": pair.folds,
+            **{name: pair.sd[name] for name in names},
+        }
+    )
+    columns = {"pair": "Green / amber", "folds": "Folds"}
+    columns |= {name: name.replace("_", " ").replace("youden", "Youden J") for name in names}
+    columns = {key: label[0].upper() + label[1:] for key, label in columns.items()}
+    amber = "left out" if wishes.amber == "excluded" else "counted as negative"
+    words = (
+        f"Green up to {pair.green:g}, red above {pair.amber:g}: the symmetric pair, at most "
+        f"{wishes.widest:g} apart, with the highest mean Youden J over the validation folds, amber "
+        f"{amber}. Means over the folds that have both classes; all pairs are in thresholds.csv."
+    )
+    return [paragraph(words), table(columns, rows, digits=3)]
+
+
+def _pair_name(pair: tuple[float, float], chosen: bool) -> Html | str:
+    words = f"{pair[0]:.2f} / {pair[1]:.2f}"
+    return join(tag("strong", words), " ", badge("chosen")) if chosen else words

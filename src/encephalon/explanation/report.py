@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a batch of explanations: the checks of the maps first, then the images, surest first.
+
+`location_block`, `sanity_block` and `importance_block` serve other pages of the study too.
+
+The files of explained images: maps as arrays, panels by certainty, pictures by themselves.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.errors import OutputError
+from encephalon.inference.outputs import OutputLayout
+from encephalon.inference.predictor import OutputKind
+from encephalon.io.atomic import explained, refuse_existing, write_bytes
+from encephalon.reports import heatmaps
+from encephalon.reports.blocks import Tile, card, facts, figure, grid, note, paragraph, table, tiles
+from encephalon.reports.charts import DotGroup, dot_chart
+from encephalon.reports.format import in_percent, span
+from encephalon.reports.heatmaps import LAYER, Look, overlay
+from encephalon.reports.images import AMBER
+from encephalon.reports.markup import Html, number
+from encephalon.reports.page import Legend, Page
+from encephalon.statistics.intervals import Interval
+
+if TYPE_CHECKING:
+    from encephalon.explanation.explainer import Explained
+    from encephalon.explanation.location import Location
+    from encephalon.explanation.run import Explanations
+    from encephalon.inference.batch import Row
+    from encephalon.reports.pictures import Bytes
+    from encephalon.tables.samples import Sample
+
+__all__ = [
+    "LEGEND",
+    "MAPS",
+    "ORIGINALS",
+    "ExplanationPage",
+    "Gallery",
+    "importance_block",
+    "location_block",
+    "sanity_block",
+]
+
+LEGEND = Legend(LAYER, "where the network looked", AMBER)
+# Characters of embedded pictures beyond which images are listed without one: a page of this size
+# still opens at once in any browser.
+_PICTURE_BUDGET = 40_000_000
+
+
+_SIDE = 288  # longest side of a picture, pixels
+# A map that is still this much like the true one does not show what was learnt: our choice.
+_TOO_ALIKE = 0.5
+
+
+_HINT = (
+    "The lighter the colour, the more the place speaks for the class. Each map has a scale of its "
+    "own: its lightest place is its maximum, however small. Dark margins were not seen."
+)
+#: Folders of the published notebook (3BTRON, spec section 6), which left them empty.
+ORIGINALS, MAPS = "original_images", "cam_images"
+
+
+class ExplanationPage:
+    """Collects images as they are explained, and writes the page at the end.
+
+    about  the predictor's own description
+    layer  where the maps are taken from
+    """
+
+    def __init__(self, about: Mapping[str, Any], layer: str) -> None:
+        self._about, self._layer = about, layer
+        self._entries: list[tuple[float, Row, Html | None]] = []
+        self._size = 0
+
+    def add(self, row: Row, look: Look, one: Explained) -> None:
+        """Add one image: its row of explanations.csv, and image and map as they look."""
+        drawn: Html | None = None
+        if self._size < _PICTURE_BUDGET:
+            words = f"{row['id']} with the map of {one.name}"
+            drawn = overlay(look.at(_SIDE), words).html
+            self._size += len(drawn)
+        shares = [value for key, value in one.values.items() if key.startswith("p_")]
+        self._entries.append((max(map(float, shares)), row, drawn))
+
+    def write(self, path: Path, result: Explanations, overwrite: bool = False) -> Path:
+        """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
+        entries = sorted(self._entries, key=lambda entry: -entry[0])
+        page = Page(
+            "Where the network looked",
+            "Encephalon · explanations",
+            f"{len(entries)} images, the most certain ones first.",
+            [LEGEND],
+        )
+        page.add(tiles(_tiles(entries, result)))
+        for title, block in _checks(result):
+            page.section(title, *block)
+        if result.failures:
+            failed = [card(one.id, note(one.message, "fail")) for one in result.failures]
+            page.section("Without an explanation", *failed)
+        cards = [_card(*entry[1:]) for entry in entries]
+        if cards:
+            page.section("Images", paragraph(_HINT), grid(*cards))
+        page.section("Model", facts(self._facts()))
+        return page.write(path, overwrite)
+
+    def _facts(self) -> dict[str, Any]:
+        model = self._about.get("model")
+        inner = model if isinstance(model, Mapping) else {"name": model}
+        names = {"name": "Model", "version": "Version", "mode": "Mode", "sha256": "SHA-256"}
+        known = {label: inner.get(name) for name, label in names.items()}
+        return {**known, "Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
+
+
+def location_block(location: Location) -> list[Html]:
+    """Show how much of the maps lies inside known boxes, beside a centre prior and chance."""
+    rows = [
+        ("Maps of the network", location.share, location.hits),
+        ("Centre prior", location.centre_prior, location.centre_hits),
+        ("Uniform map", location.uniform, None),
+        ("Maps minus centre prior", location.difference, None),
+    ]
+    columns = {"what": "", "share": "Share inside the box", "hits": "Highest point inside"}
+    cells = [
+        {"what": name, "share": _percent(share), "hits": _percent(hits) if hits else None}
+        for name, share, hits in rows
+    ]
+    words = (
+        f"{location.n} images have a box in which the answer lies; intervals are 95 % percentile "
+        f"bootstrap intervals that draw {location.share.units} independent units, and those of the "
+        "highest points, which are shares, Wilson's where it says so. The centre prior is a map "
+        'that always says "the middle": a Gaussian whose standard deviation is a quarter of each '
+        "side."
+    )
+    return [_verdict(location), table(columns, cells), paragraph(words)]
+
+
+def sanity_block(similarity: Mapping[str, float]) -> list[Html]:
+    """Show how alike maps stay when weights are shuffled, from the last stage to the first."""
+    last = list(similarity.values())[-1]
+    good = "The maps depend on what the network has learnt."
+    bad = (
+        f"With all weights shuffled the maps are still alike (rank correlation {last:.2f}): they "
+        "show the images more than what was learnt."
+    )
+    rows = [
+        {"stage": f"{'' if place == 0 else '… and '}{name}", "similarity": value}
+        for place, (name, value) in enumerate(similarity.items())
+    ]
+    columns = {"stage": "Shuffled", "similarity": "Rank correlation with the true maps"}
+    words = "Adebayo et al. 2018: 1 is the same map, 0 has nothing in common with it."
+    verdict = note(bad, "check") if last > _TOO_ALIKE else note(good)
+    return [verdict, table(columns, rows, digits=2), paragraph(words)]
+
+
+def importance_block(importance: Mapping[str, Interval]) -> list[Html]:
+    """Show by how much the log loss grows when a covariate is permuted."""
+    groups = [DotGroup(name, (), interval) for name, interval in importance.items()]
+    units = max(each.units for each in importance.values())
+    words = (
+        "Each covariate is permuted among the images, which stay as they are. Zero: the "
+        "model does not use it. Images that it was trained on show what it uses, not what helps. "
+        f"Bars are 95 % percentile bootstrap intervals that draw {units} independent units."
+    )
+    return [figure(dot_chart(groups, "growth of the log loss, nats")), paragraph(words)]
+
+
+def _checks(result: Explanations) -> list[tuple[str, list[Html]]]:
+    found = []
+    if result.location is not None:
+        found.append(("Is it where the answer lies?", location_block(result.location)))
+    if result.sanity:
+        found.append(("Does it depend on what was learnt?", sanity_block(result.sanity)))
+    if result.importance:
+        found.append(("What else decides?", importance_block(result.importance)))
+    return found
+
+
+def _tiles(entries: Sequence[tuple[float, Row, Any]], result: Explanations) -> list[Tile]:
+    certain = sum(str(row["certainty"]).startswith("certain") for _, row, _ in entries)
+    shown = [Tile(len(entries), "explained"), Tile(certain, "certain")]
+    empty = sum(row["peak"] == 0 for _, row, _ in entries)
+    if empty:
+        shown.append(Tile(empty, "empty maps", "nothing speaks for the class", "check"))
+    if result.failures:
+        shown.append(Tile(len(result.failures), "failed", status="fail"))
+    return shown
+
+
+def _verdict(location: Location) -> Html:
+    if location.beats_centre:
+        return note("The maps lie in the box more than the middle of the image does.")
+    words = "The maps lie in the box no more than the middle of the image does, as far as is known."
+    return note(words, "check")
+
+
+def _card(row: Row, drawn: Html | None) -> Html:
+    other = row["predicted"] if row["predicted"] != row["class"] else None
+    inside = row.get("inside_box")
+    known = {
+        "Class": f"{row['class']}, {row['probability']:.3f}",
+        "Predicted": other,
+        "Certainty": str(row["certainty"]).replace("_", " "),
+        "Inside the box": None if inside is None else f"{100 * inside:.0f} %",
+    }
+    reasons = [note(row["reasons"], "check")] if row.get("reasons") else []
+    picture = figure(drawn) if drawn else note("The picture is left out to keep this page small.")
+    return card(str(row["id"]), *reasons, picture, facts(known))
+
+
+def _percent(interval: Interval) -> str:
+    share, ends = f"{number(100 * interval.value, 3)} %", span(in_percent(interval))
+    return f"{share} ({ends})" if ends else share
+
+
+class Gallery:
+    """The output folder of a batch of explanations.
+
+    <certainty>/<id>_panel.png     image, heat map and overlay side by side
+    cam_images/<id>_cam.tif        the map, float32, on the raw grid, NaN where nobody looked
+    cam_images/<id>_cam.png        the same in colours
+    original_images/<id>.png       the image
+    """
+
+    def __init__(
+        self, folder: Path, samples: Sequence[Sample], certainties: Sequence[str], overwrite: bool
+    ) -> None:
+        self.folder, self._overwrite = folder, overwrite
+        self._certainties = tuple(certainties)
+        self._inputs = {path.resolve() for one in samples for path in one.inputs.values()}
+        kinds = {"cam": OutputKind("", extension=".tif", description="map")}
+        planned = OutputLayout(folder / MAPS).plan(samples, kinds)
+        self._planned = {id(one.sample): one for one in planned}
+
+    def check(self, sample: Sample) -> None:
+        """Raise OutputError for a sample whose files may not be written."""
+        planned = self._planned[id(sample)]
+        if planned.problem is not None:
+            raise planned.problem
+        for path in planned.images.values():
+            refuse_existing(path, self._overwrite)
+
+    def write(self, sample: Sample, look: heatmaps.Look, one: Explained) -> dict[str, str]:
+        """Write the files of one image; returns the paths of map and panel, as the table has them.
+
+        look  image and map at the size of a screen
+        """
+        from encephalon.io.micrograph import write_plane
+
+        name = sample.id
+        array, heat = (self.folder / MAPS / f"{name}_cam{end}" for end in (".tif", ".png"))
+        original = self.folder / ORIGINALS / f"{name}.png"
+        panel = self.folder / one.folder / f"{name}_panel.png"
+        for path in (array, heat, original, panel):
+            self._allow(path)
+        self._drop_elsewhere(panel)
+        write_plane(one.map, array)
+        _write_png(heat, heatmaps.heat_image(look))
+        _write_png(original, look.grey)
+        _write_png(panel, heatmaps.panel(look, _caption(name, one)))
+        return {"map": f"{MAPS}/{array.name}", "panel": f"{one.folder}/{panel.name}"}
+
+    def _allow(self, path: Path) -> None:
+        refuse_existing(path, self._overwrite)
+        if path.resolve() in self._inputs:
+            raise OutputError(f"{path} is an input and would be replaced: choose another folder.")
+
+    def _drop_elsewhere(self, panel: Path) -> None:
+        """An image whose certainty has changed must not be in two folders."""
+        for certainty in self._certainties:
+            stale = self.folder / certainty / panel.name
+            if stale != panel:
+                with explained(stale):
+                    stale.unlink(missing_ok=True)
+
+
+def _caption(name: str, one: Explained) -> str:
+    words = f"{name}: {one.name}, probability {one.probability:.2f}"
+    said = str(one.values.get("predicted", one.name))
+    return words if said == one.name else f"{words} (predicted: {said})"
+
+
+def _write_png(path: Path, pixels: Bytes) -> None:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)
+    write_bytes(path, stream.getbuffer())

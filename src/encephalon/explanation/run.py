@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explain a batch: where the model looked in each image, how sure it was, and whether to trust it.
+
+Beside the maps stand three checks: the share of the maps inside known boxes, what happens to the
+maps when the weights are shuffled, and how much the covariates decide.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import require_extra
+from encephalon.inference.batch import BatchResult, Failure
+from encephalon.inference.failures import failure_sentence, without_traceback
+from encephalon.inference.prefetch import read_ahead
+from encephalon.inference.sidecar import sources
+from encephalon.io.atomic import prove_writable, refuse_existing
+from encephalon.io.records import write_records
+from encephalon.studies.micrographs.quality import certainty_folders
+
+if TYPE_CHECKING:
+    from encephalon.explanation.explainer import Explained, Explainer
+    from encephalon.explanation.location import Location
+    from encephalon.inference.batch import Progress, Row
+    from encephalon.statistics.intervals import Interval
+    from encephalon.tables.samples import Sample
+
+__all__ = ["REPORT", "TABLE", "Explanations", "explain"]
+
+TABLE, REPORT = "explanations.csv", "report.html"
+#: Images that the sanity check looks at: our choice, enough for a mean and quick.
+_CHECKED = 8
+#: Images with a known class below which nothing is said of the covariates: our choice.
+_FEWEST = 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Explanations(BatchResult):
+    """What came of it: rows as in explanations.csv, failures, and the three checks.
+
+    location    shares of the maps inside the boxes of the table; None without boxes
+    sanity      similarity of the maps to the true ones, by stage, with ever more weights shuffled
+    importance  growth of the log loss (nats) when a covariate is permuted
+    """
+
+    folder: Path = field(default_factory=Path)
+    location: Location | None = None
+    sanity: dict[str, float] = field(default_factory=dict)
+    importance: dict[str, Interval] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain data, as `--json` prints it."""
+        failures = [{"id": one.id, "message": one.message} for one in self.failures]
+        checks = {name: getattr(self, name) for name in ("location", "sanity", "importance")}
+        places = {"table": self.folder / TABLE, "report": self.folder / REPORT}
+        return {"rows": self.rows, "failures": failures, **checks, **places}
+
+    def __str__(self) -> str:
+        """The outcome in a few lines."""
+        done = sum("error" not in row for row in self.rows)
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        lines = [f"{done} explained{failed}", str(self.location or "")]
+        return "\n".join(line for line in (*lines, f"report: {self.folder / REPORT}") if line)
+
+
+def explain(
+    model: Any,
+    samples: Sequence[Sample],
+    output: Path,
+    *,
+    target_class: str | None = None,
+    layer: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Explanations:
+    """Explain every sample of a loaded model and write maps, panels, a table and a report.
+
+    model         has the `predictor` and the `columns` of its recipe
+    target_class  name of the class that maps are of; None is the predicted one
+    layer         dotted path of the layer that they are taken from; None is the model's own
+
+    A sample that cannot be read or written is a failure, and the others are done. Raises
+    OutputExistsError and UsageError before any work, what the predictor's `check` raises, and
+    MissingExtraError without torch.
+    """
+    require_extra("torch", "train", "Explaining")
+    from encephalon.explanation.explainer import Explainer
+
+    for name in (TABLE, REPORT):
+        refuse_existing(output / name, overwrite)
+    model.predictor.check(samples)
+    explainer = Explainer(model.predictor, target_class, layer, device, threads)
+    prove_writable(output)
+    work = _Work(explainer, model.columns, samples, output, overwrite)
+    with closing(work.steps()) as steps:
+        for done, sample in enumerate(steps, start=1):
+            if progress is not None:
+                progress(done, len(samples), sample.id)
+    return work.finish(overwrite)
+
+
+class _Work:
+    """The state of one batch."""
+
+    def __init__(
+        self,
+        explainer: Explainer,
+        columns: Any,
+        samples: Sequence[Sample],
+        output: Path,
+        overwrite: bool,
+    ) -> None:
+        from encephalon.explanation.report import ExplanationPage, Gallery
+
+        self._explainer, self._columns, self._samples = explainer, columns, samples
+        predictor = explainer.predictor
+        folders = certainty_folders(predictor.classes, predictor.mode)
+        self._gallery = Gallery(output, samples, folders, overwrite)
+        self._page = ExplanationPage(predictor.describe(), explainer.layer)
+        self._result = Explanations(folder=output)
+        self._first: list[Explained] = []
+        self._known: list[tuple[int, Any, NDArray[np.float32]]] = []
+        self._found: list[Any] = []
+
+    def steps(self) -> Generator[Sample, None, None]:
+        """Do one sample after another, and yield each."""
+        predictor = self._explainer.predictor
+        reading = read_ahead(predictor.read, self._samples, lambda _: False, predictor.readers)
+        with closing(reading):
+            for sample, future in reading:
+                try:
+                    assert future is not None
+                    self._one(sample, future.result().content)
+                except Exception as error:  # noqa: BLE001  the others must be done
+                    self._fail(sample, error)
+                yield sample
+
+    def finish(self, overwrite: bool) -> Explanations:
+        """Compute the checks over all images, and write table and report."""
+        from encephalon.explanation.location import summarise
+
+        result = self._result
+        groups = [group for group, _ in self._found] if self._columns.group else None
+        result.location = summarise([found for _, found in self._found], groups)
+        result.sanity = self._sanity()
+        result.importance = self._importance()
+        write_records(result.rows, result.folder / TABLE)
+        self._page.write(result.folder / REPORT, result, overwrite=overwrite)
+        return result
+
+    def _one(self, sample: Sample, loaded: Any) -> None:
+        from encephalon.io.micrograph import read_micrograph
+        from encephalon.reports.heatmaps import look_at
+
+        self._gallery.check(sample)
+        one = self._explainer.explain(loaded, sample)
+        settings = self._explainer.predictor.settings
+        path = next(iter(sample.inputs.values()))
+        raw = read_micrograph(path, page=settings.page, colour=settings.colour).data
+        look = look_at(raw, one.map)
+        row = _row(sample, one) | self._gallery.write(sample, look, one)
+        self._result.rows.append(row)
+        self._page.add(row, look, one)
+        self._remember(sample, one)
+
+    def _remember(self, sample: Sample, one: Explained) -> None:
+        """Keep what the checks need: a few numbers an image, and the first few images whole."""
+        # One without a group is a unit of its own.
+        group = sample.row.get(self._columns.group) or f"image {sample.id}"
+        if len(self._first) < _CHECKED:
+            self._first.append(one)
+        if one.found is not None:
+            self._found.append((group, one.found))
+        truth = sample.row.get(self._columns.target)
+        classes = self._explainer.predictor.classes
+        if truth in classes:
+            self._known.append((classes.index(truth), group, one.head))
+
+    def _sanity(self) -> dict[str, float]:
+        import torch
+
+        from encephalon.explanation.sanity import randomised_weights
+
+        if not self._first:
+            return {}
+        inputs = tuple(
+            torch.cat(parts) for parts in zip(*(one.inputs for one in self._first), strict=True)
+        )
+        classes = list(self._explainer.predictor.classes)
+        targets = [classes.index(one.name) for one in self._first]
+        return randomised_weights(self._explainer.network, inputs, self._explainer.layer, targets)
+
+    def _importance(self) -> dict[str, Interval]:
+        from encephalon.explanation.importance import covariate_importance
+
+        predictor = self._explainer.predictor
+        if len(self._known) < _FEWEST or predictor.settings.inputs == "image":
+            return {}
+        truth, groups, seen = zip(*self._known, strict=True)
+        return covariate_importance(
+            self._explainer.network,
+            np.stack(seen),
+            np.array(truth, dtype=np.int64),
+            self._columns,
+            predictor.probabilities,
+            groups if self._columns.group else None,
+        )
+
+    def _fail(self, sample: Sample, error: Exception) -> None:
+        message = failure_sentence(sample, error)
+        logger.debug("%s failed", sample.id, exc_info=error)
+        self._result.rows.append({"id": sample.id, "source": _source(sample), "error": message})
+        self._result.failures.append(Failure(sample.id, message, without_traceback(error)))
+
+
+def _row(sample: Sample, one: Explained) -> Row:
+    row: Row = {"id": sample.id, "source": _source(sample), "class": one.name}
+    row |= {"probability": one.probability, "predicted": one.values["predicted"]}
+    if "likelihood" in one.values:
+        row["likelihood"] = one.values["likelihood"]
+    row |= {"certainty": one.folder, "quality": one.quality, "reasons": "; ".join(one.reasons)}
+    row["peak"] = one.peak
+    if one.found is not None:
+        row |= {"inside_box": one.found.share, "points_inside_box": one.found.hit}
+    return row
+
+
+def _source(sample: Sample) -> str:
+    return "; ".join(sources(sample))

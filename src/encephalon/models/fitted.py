@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What training leaves in `model.toml` beside the weights, under `preprocessing`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ModelError
+from encephalon.metrics.calibration import Calibration
+from encephalon.recipes.schema import Recipe
+from encephalon.studies.micrographs.settings import Score, class_names, micrograph_settings
+
+__all__ = ["LAST_STAGE", "PUBLISHED_THRESHOLDS", "Learned", "published", "score_logits"]
+
+LAST_STAGE = "encoder.layer4"
+"""The layer that maps are taken from where nothing else is said."""
+
+PUBLISHED_THRESHOLDS = (0.25, 0.75)
+"""Green and amber threshold of the published model (3BTRON, spec section 5)."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a trained classifier needs to know beside its weights and its recipe.
+
+    classes      names in the order of the logits; of two, the second is "positive"
+    covariates   columns of the table in the order that they were encoded in
+    scaling      mean and standard deviation of each number among them
+    calibration  of the probabilities, or None
+    thresholds   of the traffic light (green, amber), or None
+    score        how logits become probabilities, see `score_logits`
+    layer        dotted path of the layer that maps are taken from
+    ranges       1st and 99th percentile of each fact of the training images
+    key          of the preprocessing that the training images went through
+    """
+
+    classes: tuple[str, ...]
+    covariates: tuple[str, ...] = ()
+    scaling: Mapping[str, Range] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    thresholds: Range | None = None
+    score: Score = "softmax"
+    layer: str = LAST_STAGE
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    key: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for `model.toml`; what is None is left out."""
+        record: dict[str, Any] = {
+            "classes": list(self.classes),
+            "covariates": list(self.covariates),
+            "scaling": {name: list(pair) for name, pair in self.scaling.items()},
+            "score": self.score,
+            "layer": self.layer,
+            "ranges": {name: list(pair) for name, pair in self.ranges.items()},
+            "key": self.key,
+        }
+        if self.calibration is not None:
+            record["calibration"] = self.calibration.as_dict()
+        if self.thresholds is not None:
+            record["thresholds"] = dict(zip(("green", "amber"), self.thresholds, strict=True))
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], source: str) -> Learned:
+        """Read what `as_dict` gave; raises ModelError, naming `source`, for anything else."""
+        try:
+            return cls._read(record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(
+                f"{source}: its [preprocessing] is not that of a micrograph model "
+                f"({type(error).__name__}: {error}): train or get the model again."
+            ) from error
+
+    @classmethod
+    def _read(cls, record: Mapping[str, Any]) -> Learned:
+        calibration, light = record.get("calibration"), record.get("thresholds")
+        return cls(
+            classes=tuple(str(name) for name in record["classes"]),
+            covariates=tuple(str(name) for name in record.get("covariates", ())),
+            scaling=_ranges(record.get("scaling", {})),
+            calibration=Calibration.from_dict(calibration) if calibration else None,
+            thresholds=(float(light["green"]), float(light["amber"])) if light else None,
+            score=_score(record.get("score", "softmax")),
+            layer=str(record.get("layer", LAST_STAGE)),
+            ranges=_ranges(record.get("ranges", {})),
+            key=str(record.get("key", "")),
+        )
+
+
+def published(recipe: Recipe) -> Learned:
+    """What the published notebooks fix for the published weights, whose recipe this is."""
+    settings = micrograph_settings(recipe)
+    return Learned(
+        classes=class_names(recipe),
+        covariates=tuple(recipe.table.covariates),
+        thresholds=PUBLISHED_THRESHOLDS,
+        score=settings.score,
+        layer=settings.explain_layer or LAST_STAGE,
+    )
+
+
+def score_logits(
+    logits: NDArray[Any], score: str, calibration: Calibration | None = None
+) -> NDArray[np.float64]:
+    """Turn logits (N, C) into probabilities (N, C), float64.
+
+    "softmax" applies the calibration where there is one. "sigmoid_logit1" is what the published
+    notebooks call calibrated: the sigmoid of logit 1 alone, and one minus it for class 0, which
+    logit 0 has no part in (3BTRON, spec section 4).
+    """
+    raw = np.asarray(logits, dtype=np.float64)
+    if score == "sigmoid_logit1":
+        from scipy.special import expit
+
+        positive = expit(raw[:, 1])
+        return np.stack([1.0 - positive, positive], axis=1)
+    return (calibration or Calibration.identity(raw.shape[1])).apply(raw)
+
+
+def _score(name: object) -> Score:
+    if name not in ("softmax", "sigmoid_logit1"):
+        raise ValueError(f"the score is {name!r}")
+    return name
+
+
+def _ranges(pairs: Mapping[str, Any]) -> dict[str, Range]:
+    return {str(name): (float(low), float(high)) for name, (low, high) in pairs.items()}

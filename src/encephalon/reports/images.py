@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panels side by side on a black canvas: the drawing under every picture of slices.
+
+Layers for pictures: the outline of a mask, and a map of values such as an attribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.reports.pictures import Bytes, Layer, Picture
+
+__all__ = [
+    "AMBER",
+    "GAP",
+    "SKY",
+    "Colour",
+    "Layer",
+    "Panel",
+    "draw",
+    "heat",
+    "mosaic",
+    "outline",
+    "resize_mask",
+]
+
+# Black between panels, pixels.
+GAP = 10
+
+
+_LETTER_SIZE = 12
+
+
+_LETTER_GREY = 150
+
+
+Colour = tuple[int, int, int]
+# Told apart by every kind of colour vision (after Okabe and Ito) and on any grey.
+AMBER: Colour = (255, 159, 28)
+SKY: Colour = (86, 190, 255)
+# Black, purple, red, orange, pale yellow: grows in lightness, so it also prints in grey.
+_HEAT = np.array(
+    [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One image (rows, columns) in [0, 255] with masks of the same shape.
+
+    `size` is the width and height to draw it at, in pixels; `sides` are the letters for its left
+    and right edge.
+    """
+
+    pixels: NDArray[np.float32]
+    masks: tuple[NDArray[Any], ...]
+    size: tuple[int, int]
+    sides: tuple[str, ...] = ()
+
+
+def mosaic(panels: Sequence[Panel], columns: int) -> list[list[Panel]]:
+    """Arrange panels in rows of at most `columns`."""
+    return [list(panels[start : start + columns]) for start in range(0, len(panels), columns)]
+
+
+def draw(
+    rows: Sequence[Sequence[Panel]], alt: str, colours: Sequence[tuple[str, Colour]] = ()
+) -> Picture:
+    """Draw rows of panels, each centred in its row, with one layer per name and colour."""
+    width = max(sum(panel.size[0] for panel in row) + GAP * (len(row) - 1) for row in rows)
+    heights = [max(panel.size[1] for panel in row) for row in rows]
+    shape = (sum(heights) + GAP * (len(rows) - 1), width)
+    base = np.zeros(shape, dtype=np.uint8)
+    layers = [np.zeros((*shape, 4), dtype=np.uint8) for _ in colours]
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for panel in row:
+            across, down = panel.size
+            lowered = top + (height - down) // 2
+            place = (slice(lowered, lowered + down), slice(left, left + across))
+            base[place] = _drawn(panel)
+            _draw_masks(panel, place, layers, colours)
+            left += across + GAP
+        top += height + GAP
+    named = zip(colours, layers, strict=True)
+    return Picture(base, alt, tuple(Layer(name, rgba) for (name, _), rgba in named))
+
+
+def _drawn(panel: Panel) -> Bytes:
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(panel.pixels, dtype=np.float32))
+    grown = np.asarray(image.resize(panel.size, Image.Resampling.BICUBIC))
+    pixels = np.clip(np.rint(grown), 0, 255).astype(np.uint8)
+    return _lettered(pixels, panel.sides) if panel.sides else pixels
+
+
+def _lettered(pixels: Bytes, sides: Sequence[str]) -> Bytes:
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(_LETTER_SIZE)
+    width, height = image.size
+    for letter, place, anchor in zip(sides, (3, width - 3), ("ls", "rs"), strict=True):
+        pen.text((place, height - 4), letter, fill=_LETTER_GREY, font=font, anchor=anchor)
+    return np.asarray(image)
+
+
+def _draw_masks(
+    panel: Panel,
+    place: tuple[slice, slice],
+    layers: Sequence[Bytes],
+    colours: Sequence[tuple[str, Colour]],
+) -> None:
+    for mask, layer, (name, colour) in zip(panel.masks, layers, colours, strict=True):
+        layer[place] = outline(mask, panel.size, name, colour).rgba
+
+
+def outline(
+    mask: NDArray[Any], size: tuple[int, int], name: str, colour: Colour, width: float = 1.6
+) -> Layer:
+    """Draw the border of a mask (rows, columns) at `size` (width, height) pixels.
+
+    The line follows the middle between inside and outside elements and is `width` pixels wide.
+    """
+    level = resize_mask(mask, size)
+    # Across a single row or column nothing changes.
+    slopes = (
+        np.gradient(level, axis=axis) if count > 1 else np.zeros_like(level)
+        for axis, count in enumerate(level.shape)
+    )
+    slope = np.hypot(*slopes)
+    distance = np.full_like(level, np.inf)
+    np.divide(np.abs(level - 0.5), slope, out=distance, where=slope > 1e-3)
+    alpha = np.clip(width / 2 + 0.5 - distance, 0.0, 1.0)
+    rgba = np.empty((*level.shape, 4), dtype=np.uint8)
+    rgba[..., :3] = colour
+    rgba[..., 3] = np.rint(255.0 * alpha)
+    rgba[alpha == 0.0] = 0
+    return Layer(name, rgba)
+
+
+def heat(values: NDArray[Any], size: tuple[int, int], name: str, opacity: float = 0.6) -> Layer:
+    """Draw values (rows, columns) in [0, 1] at `size` (width, height); zero is transparent."""
+    from PIL import Image
+
+    shape = np.asarray(values, dtype=np.float32)
+    grown = Image.fromarray(shape).resize(size, Image.Resampling.BILINEAR)
+    level = np.clip(np.asarray(grown), 0.0, 1.0)
+    rgba = np.empty((*level.shape, 4), dtype=np.uint8)
+    stops = np.linspace(0.0, 1.0, len(_HEAT))
+    for channel in range(3):
+        rgba[..., channel] = np.interp(level, stops, _HEAT[:, channel])
+    rgba[..., 3] = np.rint(255.0 * opacity * np.sqrt(level))
+    return Layer(name, rgba)
+
+
+def resize_mask(mask: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a mask (rows, columns) as smooth levels in [0, 1], (height, width) pixels.
+
+    A rim of outside is added first, so that a mask cut by the image's edge still has a border.
+    """
+    from PIL import Image, ImageFilter
+
+    rows, columns = mask.shape
+    width, height = size
+    padded: Bytes = np.pad(np.asarray(mask != 0), 1).astype(np.uint8) * np.uint8(255)
+    step = (width / columns, height / rows)
+    outer = (round(width + 2 * step[0]), round(height + 2 * step[1]))
+    grown = Image.fromarray(padded).resize(outer, Image.Resampling.BILINEAR)
+    # Stairs of large elements are rounded off by a third of an element.
+    smooth = grown.filter(ImageFilter.GaussianBlur((step[0] / 3, step[1] / 3)))
+    left, top = round(step[0]), round(step[1])
+    level = np.asarray(smooth, dtype=np.float32) / 255.0
+    return level[top : top + height, left : left + width]

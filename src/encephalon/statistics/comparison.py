@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paired comparison of two systems on the same samples.
+
+The differences are first averaged within each group (person, animal, volume), because samples of
+one group are not independent; the groups are then the pairs that tests and intervals see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encephalon.errors import UsageError
+from encephalon.statistics.intervals import Interval, bootstrap_weighted, mean_of, median_of
+
+__all__ = ["Comparison", "compare_correct", "compare_paired", "holm"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """First minus second, over independent pairs.
+
+    `p_value` is two-sided: Wilcoxon's signed rank test for scores, McNemar's exact test for right
+    and wrong answers. It is 1 when nothing differs.
+    """
+
+    mean_difference: Interval
+    median_difference: Interval
+    first_better: int
+    second_better: int
+    ties: int
+    p_value: float
+    test: str
+
+
+def compare_paired(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    groups: Sequence[Any] | None = None,
+    larger_is_better: bool = True,
+    level: float = 0.95,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two scores (N,) of the same samples by Wilcoxon's test and bootstrap intervals.
+
+    Raises UsageError for different lengths, scores that are not finite, or no sample at all.
+    """
+    differences = _by_group(_differences(first, second), groups)
+    sign = 1 if larger_is_better else -1
+    wins = int((sign * differences > 0).sum())
+    losses = int((sign * differences < 0).sum())
+    mean, median = (
+        bootstrap_weighted(differences, figure, level=level, repeats=repeats, seed=seed)
+        for figure in (mean_of, median_of)
+    )
+    return Comparison(
+        mean_difference=mean,
+        median_difference=median,
+        first_better=wins,
+        second_better=losses,
+        ties=differences.size - wins - losses,
+        p_value=_wilcoxon(differences),
+        test="Wilcoxon signed rank",
+    )
+
+
+def compare_correct(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Comparison:
+    """Compare right and wrong answers (N,) to the same independent samples by McNemar's exact test.
+
+    The differences are those of the two accuracies.
+    Raises UsageError for different lengths or no sample at all.
+    """
+    differences = _differences(first, second)
+    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
+    mean = bootstrap_weighted(differences, mean_of, level=level)
+    median = bootstrap_weighted(differences, median_of, level=level)
+    ties = differences.size - wins - losses
+    return Comparison(mean, median, wins, losses, ties, _mcnemar(wins, losses), "McNemar exact")
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for testing several things at once, by Holm's step-down rule, in order."""
+    corrected = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        running = max(running, (len(p_values) - rank) * p_values[index])
+        corrected[index] = min(1.0, running)
+    return corrected
+
+
+def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != two.shape or one.ndim != 1 or not one.size:
+        raise UsageError(
+            "A paired comparison needs two scores for each sample, "
+            f"but got lists of the shapes {one.shape} and {two.shape}."
+        )
+    if not bool(np.isfinite(one).all() and np.isfinite(two).all()):
+        raise UsageError(
+            "A paired comparison needs finite scores: leave out or fill in the others first."
+        )
+    return one - two
+
+
+def _by_group(
+    differences: NDArray[np.float64], groups: Sequence[Any] | None
+) -> NDArray[np.float64]:
+    if groups is None:
+        return differences
+    if len(groups) != differences.size:
+        raise UsageError(
+            f"There are {len(groups)} groups for {differences.size} pairs: give one per pair."
+        )
+    members: dict[Any, list[float]] = {}
+    for group, difference in zip(groups, differences, strict=True):
+        members.setdefault(group, []).append(float(difference))
+    return np.array([float(np.mean(values)) for values in members.values()])
+
+
+def _wilcoxon(differences: NDArray[np.float64]) -> float:
+    if not np.any(differences):
+        return 1.0
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(differences).pvalue)
+
+
+def _mcnemar(wins: int, losses: int) -> float:
+    if wins + losses == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(wins, wins + losses, 0.5).pvalue)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals: how far a figure could move had other samples been drawn.
+
+Samples of one animal or person are not independent, so `groups` makes whole groups the unit that
+is drawn. With fewer than two units there is no interval: its ends are NaN and its method is "none".
+
+The bootstrap for means and medians at once: how often each unit was drawn is its weight.
+
+This gives what `bootstrap` gives, some hundred times faster, so that a report can afford an
+interval for every metric of every stratum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encephalon.errors import UsageError
+
+__all__ = [
+    "Interval",
+    "WeightedStatistic",
+    "bootstrap",
+    "bootstrap_weighted",
+    "check_level",
+    "mean_of",
+    "median_of",
+    "percentile_ends",
+    "proportion",
+    "resampled",
+    "units_of",
+]
+
+Statistic = Callable[..., float]
+
+
+Values = NDArray[np.float64]
+WeightedStatistic = Callable[[Values, NDArray[np.int64]], Values]
+# Weights held at a time: 32 MB.
+_CHUNK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the ends of its interval; `units` were drawn, samples or whole groups.
+
+    `method` names the interval: "bootstrap", "wilson", "exact", or "none" where there is none.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+    units: int
+    method: str
+
+
+def bootstrap(
+    columns: ArrayLike | tuple[ArrayLike, ...],
+    statistic: Statistic,
+    *,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of `statistic(*columns)`, each column one entry (or row) per sample.
+
+    Several columns, such as labels and likelihoods, are drawn together. Draws for which the
+    statistic is NaN (one class missing, say) are left out; if most are, the ends are NaN.
+    Raises UsageError for a level outside (0, 1) or columns of different lengths.
+    """
+    check_level(level)
+    arrays = _columns(columns)
+    units = units_of(len(arrays[0]), groups)
+    value = float(statistic(*arrays)) if len(arrays[0]) else nan
+    low = high = nan
+    if not isnan(value):
+        low, high = _ends(arrays, statistic, units, level=level, repeats=repeats, seed=seed)
+    return resampled(value, low, high, level=level, units=len(units))
+
+
+def resampled(value: float, low: float, high: float, *, level: float, units: int) -> Interval:
+    """The interval of a bootstrap, which has no method where its ends are not known."""
+    method = "none" if isnan(low) or isnan(high) else "bootstrap"
+    return Interval(value, low, high, level, units, method)
+
+
+def proportion(
+    successes: int,
+    total: int,
+    *,
+    level: float = 0.95,
+    method: Literal["wilson", "exact"] = "wilson",
+) -> Interval:
+    """Interval of a proportion of independent trials, by Wilson or by Clopper and Pearson.
+
+    Raises UsageError unless 0 <= successes <= total and 0 < level < 1.
+    """
+    check_level(level)
+    if not 0 <= successes <= total:
+        raise UsageError(
+            f"A proportion needs 0 <= successes <= total, but got {successes} of {total}."
+        )
+    if total == 0:
+        return Interval(nan, nan, nan, level, 0, "none")
+    from scipy.stats import binomtest
+
+    ends = binomtest(successes, total).proportion_ci(level, method=method)
+    return Interval(successes / total, float(ends.low), float(ends.high), level, total, method)
+
+
+def _ends(
+    arrays: list[NDArray[Any]],
+    statistic: Statistic,
+    units: list[NDArray[np.int64]],
+    *,
+    level: float,
+    repeats: int,
+    seed: int,
+) -> tuple[float, float]:
+    if len(units) < 2:
+        return nan, nan
+    generator = np.random.default_rng(seed)
+    draws = np.full(repeats, np.nan)
+    for repeat in range(repeats):
+        drawn = generator.integers(len(units), size=len(units))
+        rows = np.concatenate([units[unit] for unit in drawn])
+        draws[repeat] = statistic(*(array[rows] for array in arrays))
+    return percentile_ends(draws, level)
+
+
+def percentile_ends(draws: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The ends between which `level` of the draws lie; NaN when most draws are NaN."""
+    kept = draws[~np.isnan(draws)]
+    if kept.size * 2 < draws.size:
+        return nan, nan
+    tail = 50.0 * (1.0 - level)
+    # Without interpolation, because a draw may be infinite.
+    low, high = np.percentile(kept, [tail, 100.0 - tail], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def _columns(columns: ArrayLike | tuple[ArrayLike, ...]) -> list[NDArray[Any]]:
+    arrays = [np.asarray(column) for column in columns] if isinstance(columns, tuple) else None
+    arrays = arrays or [np.asarray(columns)]
+    lengths = [array.shape[0] if array.ndim else -1 for array in arrays]
+    if len(set(lengths)) != 1 or lengths[0] < 0:
+        raise UsageError(
+            f"Columns drawn together need one entry per sample each, but have {lengths}."
+        )
+    return arrays
+
+
+def units_of(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]:
+    """The rows of each unit that is drawn: every sample, or every group."""
+    if groups is None:
+        return [np.array([index]) for index in range(size)]
+    if len(groups) != size:
+        raise UsageError(f"There are {len(groups)} groups for {size} samples: give one per sample.")
+    members: dict[Any, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    return [np.array(rows) for rows in members.values()]
+
+
+def check_level(level: float) -> None:
+    """Raise UsageError unless the level lies between 0 and 1."""
+    if not 0.0 < level < 1.0:
+        raise UsageError(
+            f"An interval's level must lie between 0 and 1, such as 0.95, but it is {level}."
+        )
+
+
+"""From values (N,) and how often each was drawn (R, N) to one figure a draw (R,)."""
+
+
+def bootstrap_weighted(
+    values: ArrayLike,
+    statistic: WeightedStatistic,
+    *,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of a weighted statistic of the values (N,); see `bootstrap`.
+
+    Raises UsageError for a level outside (0, 1) or groups that do not match the values.
+    """
+    check_level(level)
+    known = np.asarray(values, dtype=np.float64).ravel()
+    units = units_of(known.size, groups)
+    value = float(statistic(known, np.ones((1, known.size), np.int64))[0]) if known.size else nan
+    if len(units) < 2 or np.isnan(value):
+        return resampled(value, nan, nan, level=level, units=len(units))
+    owner = np.empty(known.size, dtype=np.int64)
+    for place, rows in enumerate(units):
+        owner[rows] = place
+    generator = np.random.default_rng(seed)
+    even = np.full(len(units), 1.0 / len(units))
+    draws, step = [], max(1, _CHUNK // known.size)
+    for start in range(0, repeats, step):
+        counts = generator.multinomial(len(units), even, size=min(step, repeats - start))
+        draws.append(statistic(known, counts[:, owner]))
+    low, high = percentile_ends(np.concatenate(draws), level)
+    return resampled(value, low, high, level=level, units=len(units))
+
+
+def mean_of(values: Values, weights: NDArray[np.int64]) -> Values:
+    """The mean of each draw; NaN for all where a value is infinite, because there is no mean."""
+    if not np.isfinite(values).all():
+        return np.full(len(weights), np.nan)
+    return np.asarray(weights @ values / weights.sum(axis=1))
+
+
+def median_of(values: Values, weights: NDArray[np.int64]) -> Values:
+    """The median of each draw, the mean of the two middle values when their number is even."""
+    order = np.argsort(values)
+    ranked = values[order]
+    reached = 2 * np.cumsum(weights[:, order], axis=1)
+    total = reached[:, -1:] // 2
+    low = ranked[np.argmax(reached >= total, axis=1)]
+    high = ranked[np.argmax(reached > total, axis=1)]
+    return np.where(low == high, low, low / 2 + high / 2)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strata: the same result table cut by sex, contrast, site or age, each part with its size.
+
+From samples to what they were taken from: one prediction for a vessel, an animal, a person.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import isnan
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encephalon.errors import TableError, UsageError
+from encephalon.statistics.summary import Row
+
+__all__ = ["UNKNOWN", "Aggregated", "Stratum", "aggregate", "cut", "strata"]
+
+UNKNOWN = "unknown"
+
+
+# Less than any probability that single precision can tell from 0: one sample that is certain must
+# not outvote all others.
+_SMALLEST = 1e-7
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """The rows of a result table whose `column` says `value`."""
+
+    column: str
+    value: str
+    rows: tuple[Row, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.rows)
+
+    def units(self, group: str) -> int:
+        """Number of different animals, persons or volumes named by the column `group`."""
+        return len({row.get(group) for row in self.rows})
+
+
+def strata(rows: Sequence[Row], *columns: str) -> list[Stratum]:
+    """Cut a result table by one column, or by several together; values are sorted.
+
+    A missing value makes the stratum `unknown`, which comes last.
+    Raises TableError when no row has a column of that name.
+    """
+    for name in columns:
+        if not any(name in row for row in rows):
+            known = ", ".join(sorted({key for row in rows for key in row})) or "none"
+            raise TableError(f"There is no column {name!r} to stratify by; the table has: {known}.")
+    parts: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        key = tuple(_text(row.get(name)) for name in columns)
+        parts.setdefault(key, []).append(row)
+    title = " × ".join(columns)
+    return [Stratum(title, " × ".join(key), tuple(parts[key])) for key in sorted(parts, key=_order)]
+
+
+def cut(rows: Sequence[Row], column: str, edges: Sequence[float], name: str) -> list[Row]:
+    """Return copies of the rows with a column `name` that says between which edges a number lies.
+
+    Parts hold their lower edge and not their upper one: edges 18 and 65 give `< 18`, `18 to 65`
+    and `>= 65`. Raises UsageError unless the edges grow and are not empty.
+    """
+    if not edges or any(low >= high for low, high in pairwise(edges)):
+        raise UsageError(
+            f"The edges of strata must be growing numbers, but they are {list(edges)}."
+        )
+    return [{**row, name: _part(row.get(column), edges)} for row in rows]
+
+
+def _part(value: Any, edges: Sequence[float]) -> str:
+    if _text(value) == UNKNOWN:
+        return UNKNOWN
+    place = bisect_right(edges, float(value))
+    if place == 0:
+        return f"< {edges[0]:g}"
+    if place == len(edges):
+        return f">= {edges[-1]:g}"
+    return f"{edges[place - 1]:g} to {edges[place]:g}"
+
+
+def _text(value: Any) -> str:
+    empty = value is None or value == "" or (isinstance(value, float) and isnan(value))
+    return UNKNOWN if empty else str(value)
+
+
+def _order(key: tuple[str, ...]) -> tuple[tuple[bool, float, str], ...]:
+    return tuple((text == UNKNOWN, _leading_number(text), text) for text in key)
+
+
+def _leading_number(text: str) -> float:
+    if text.startswith("<"):
+        return float("-inf")
+    try:
+        return float(text.removeprefix(">=").split(" to ")[0])
+    except ValueError:
+        return float("inf")
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """Predictions of U units, in the order in which they first came.
+
+    units          (U) names
+    probabilities  (U, C)
+    truth          (U,) class of each unit
+    n              (U,) samples of each unit
+    first          (U,) place of each unit's first sample
+    """
+
+    units: tuple[str, ...]
+    probabilities: NDArray[np.float64] = field(repr=False)
+    truth: NDArray[np.int64] = field(repr=False)
+    n: NDArray[np.int64] = field(repr=False)
+    first: NDArray[np.int64] = field(repr=False)
+
+
+def aggregate(probabilities: ArrayLike, truth: ArrayLike, units: Sequence[str]) -> Aggregated:
+    """Combine the probabilities (N, C) of each unit's samples by the mean of their logits.
+
+    That is the geometric mean of the odds: the mean of log probabilities, normalised. `truth` (N,)
+    and `units` (N) say class and unit of each sample. Raises TableError for a unit with two true
+    classes, naming it, and UsageError for different lengths.
+    """
+    table, known = np.asarray(probabilities, dtype=np.float64), np.asarray(truth, dtype=np.int64)
+    if not len(table) == len(known) == len(units):
+        raise UsageError(
+            "There must be one row of probabilities, one class and one unit for each sample, but "
+            f"there are {len(table)}, {len(known)} and {len(units)}."
+        )
+    places: dict[str, int] = {}
+    owner = np.array([places.setdefault(unit, len(places)) for unit in units], dtype=np.int64)
+    n = np.bincount(owner, minlength=len(places))
+    first = np.unique(owner, return_index=True)[1]
+    _check_truth(known, owner, first, units)
+    total = np.zeros((len(places), table.shape[1]))
+    np.add.at(total, owner, np.log(np.clip(table, _SMALLEST, 1.0)))
+    mean = np.exp(total / n[:, None])
+    return Aggregated(tuple(places), mean / mean.sum(axis=1, keepdims=True), known[first], n, first)
+
+
+def _check_truth(
+    known: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    first: NDArray[np.int64],
+    units: Sequence[str],
+) -> None:
+    mixed = np.flatnonzero(known != known[first][owner])
+    if mixed.size:
+        raise TableError(
+            f"{units[mixed[0]]!r} holds samples of more than one class, so it has no class of its "
+            "own: score it by sample, or name another column."
+        )

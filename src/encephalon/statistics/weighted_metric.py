@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A figure of merit that can be had for any weights of its samples, and so for its interval.
+
+How often the bootstrap drew each sample is its weight, so a figure that understands weights is
+worked out for thousands of draws in a few products of matrices, and nothing is sorted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encephalon.statistics.intervals import Interval, bootstrap_weighted, proportion, units_of
+
+__all__ = [
+    "Figure",
+    "average_precision_figure",
+    "macro",
+    "mean_figure",
+    "ratio",
+    "risk_area_figure",
+    "roc_auc_figure",
+    "share_figure",
+    "share_interval",
+    "shortfall_figure",
+]
+
+Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of `size` samples: `weigh` maps weights (R, N) to the figure of each draw (R,).
+
+    A draw for which the figure is not defined (one class missing, say) gives NaN.
+    """
+
+    size: int
+    weigh: Callable[[Values], Values]
+
+    @property
+    def value(self) -> float:
+        """The figure of the samples as they are, NaN where it is not defined."""
+        return float(self.weigh(np.ones((1, self.size)))[0]) if self.size else float("nan")
+
+    def interval(
+        self,
+        groups: Sequence[Any] | None = None,
+        *,
+        level: float = 0.95,
+        repeats: int = 2000,
+        seed: int = 0,
+    ) -> Interval:
+        """The figure with its percentile bootstrap interval; whole `groups` are drawn when given.
+
+        Where all draws agree there is no interval: a perfect area under a curve is perfect in every
+        draw, which says nothing of how sure it is.
+        Raises UsageError for a level outside (0, 1) or groups that do not match the samples.
+        """
+        found = bootstrap_weighted(
+            np.arange(self.size),
+            lambda _, counts: self.weigh(counts.astype(np.float64)),
+            groups=groups,
+            level=level,
+            repeats=repeats,
+            seed=seed,
+        )
+        return (
+            replace(found, low=nan, high=nan, method="none") if found.low == found.high else found
+        )
+
+
+def mean_figure(values: ArrayLike) -> Figure:
+    """The mean of the values (N,)."""
+    known = np.asarray(values, dtype=np.float64)
+    return Figure(known.size, lambda weights: ratio(weights @ known, weights.sum(axis=1)))
+
+
+def share_figure(hits: ArrayLike, among: ArrayLike) -> Figure:
+    """The share of hits (N,) in those samples that count, `among` (N,)."""
+    counted = np.asarray(among, dtype=bool)
+    both = np.stack([np.asarray(hits, dtype=bool) & counted, counted], axis=1).astype(np.float64)
+    return Figure(len(both), lambda weights: ratio(*(weights @ both).T))
+
+
+def share_interval(
+    hits: ArrayLike,
+    among: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    *,
+    level: float = 0.95,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The share of hits (N,) in the samples that count, `among` (N,), with its interval.
+
+    Independent samples have Wilson's interval, grouped ones that of a bootstrap of the groups that
+    count. Where all or none hit, the bootstrap would pretend to be certain: then it is Wilson's,
+    with whole groups as trials. Raises UsageError for groups that do not match the samples.
+    """
+    every = np.asarray(hits, dtype=bool)
+    units_of(every.size, groups)
+    counted = np.flatnonzero(np.asarray(among, dtype=bool))
+    hit = every[counted]
+    owners = None if groups is None else [groups[int(place)] for place in counted]
+    if owners is None or hit.all() or not hit.any():
+        units = len(units_of(hit.size, owners))
+        return proportion(round(units * float(hit.mean())) if units else 0, units, level=level)
+    return mean_figure(hit).interval(owners, level=level, repeats=repeats, seed=seed)
+
+
+def shortfall_figure(excess: ArrayLike, bins: ArrayLike) -> Figure:
+    """The sum over bins of the absolute sum of `excess` (N,), per sample; `bins` (N,) says which.
+
+    With excess = hit - probability this is the expected calibration error.
+    """
+    place = np.unique(np.asarray(bins), return_inverse=True)[1]
+    table = np.zeros((place.size, int(place.max(initial=-1)) + 1))
+    table[np.arange(place.size), place] = np.asarray(excess, dtype=np.float64)
+
+    def weigh(weights: Values) -> Values:
+        return ratio(np.abs(weights @ table).sum(axis=1), weights.sum(axis=1))
+
+    return Figure(place.size, weigh)
+
+
+def roc_auc_figure(positive: ArrayLike, scores: ArrayLike) -> Figure:
+    """The area under the receiver operating characteristic; ties of the scores (N,) count half."""
+    ranked = _Ranked.of(positive, scores)
+
+    def weigh(weights: Values) -> Values:
+        hits, misses = ranked.reached(weights)
+        steps = np.diff(misses, axis=1, prepend=0.0)
+        heights = hits - np.diff(hits, axis=1, prepend=0.0) / 2
+        return ratio((steps * heights).sum(axis=1), hits[:, -1] * misses[:, -1])
+
+    return Figure(ranked.size, weigh)
+
+
+def average_precision_figure(positive: ArrayLike, scores: ArrayLike) -> Figure:
+    """The area under the precision-recall steps (average precision); NaN without both classes."""
+    ranked = _Ranked.of(positive, scores)
+
+    def weigh(weights: Values) -> Values:
+        hits, misses = ranked.reached(weights)
+        gained = np.diff(hits, axis=1, prepend=0.0)
+        precision = hits / np.maximum(hits + misses, 1.0)
+        area = ratio((gained * precision).sum(axis=1), hits[:, -1])
+        return np.where(misses[:, -1] > 0, area, np.nan)
+
+    return Figure(ranked.size, weigh)
+
+
+def risk_area_figure(correct: ArrayLike, confidence: ArrayLike) -> Figure:
+    """The mean risk over all coverages: share of errors among the samples at least as confident."""
+    ranked = _Ranked.of(correct, confidence)
+
+    def weigh(weights: Values) -> Values:
+        right, wrong = ranked.reached(weights)
+        kept = right + wrong
+        risk = wrong / np.maximum(kept, 1.0)
+        return ratio((np.diff(kept, axis=1, prepend=0.0) * risk).sum(axis=1), kept[:, -1])
+
+    return Figure(ranked.size, weigh)
+
+
+def macro(figures: Sequence[Figure]) -> Figure:
+    """The plain mean of several figures of the same samples; NaN in a draw where one is."""
+    size = figures[0].size if figures else 0
+    return Figure(size, lambda weights: np.mean([each.weigh(weights) for each in figures], axis=0))
+
+
+def ratio(above: Values, below: Values) -> Values:
+    """Quotients (R,), NaN where the lower number is not positive."""
+    quotients = np.full(len(above), np.nan)
+    np.divide(above, below, out=quotients, where=below > 0)
+    return quotients
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Samples by falling score, and the last place of every distinct score."""
+
+    order: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    positive: Values
+
+    @staticmethod
+    def of(positive: ArrayLike, scores: ArrayLike) -> _Ranked:
+        known = np.asarray(scores, dtype=np.float64)
+        order = np.argsort(-known, kind="stable")
+        ranked = known[order]
+        ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: known.size])
+        return _Ranked(order, ends, np.asarray(positive, dtype=np.float64)[order])
+
+    @property
+    def size(self) -> int:
+        return self.order.size
+
+    def reached(self, weights: Values) -> tuple[Values, Values]:
+        """Positive and other weight (R, T) at or above each of the T distinct scores."""
+        ranked = weights[:, self.order]
+        total = np.cumsum(ranked, axis=1)[:, self.ends]
+        hits = np.cumsum(ranked * self.positive, axis=1)[:, self.ends]
+        return hits, total - hits

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heads for training from the rows of a table, prepared once and kept in the run's cache.
+
+What the network learns: signed distances (mm) to borders, from a label map or a mask.
+
+A brain has two: `brain` encloses it with the fluid in its sulci (what most masks mean), and
+`tissue` leaves the outer fluid away (`--no-csf`). A lesion has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256 as sha256_of
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import EncephalonError, TableError
+from encephalon.geometry import Affine, Grid, orient, resample, straight_grid
+from encephalon.io.atomic import sha256
+from encephalon.io.cache import cached_file
+from encephalon.io.image import Image, read_image, read_labels
+from encephalon.studies.extraction.segmentation.localisation import BrainFinder, brain_finder
+from encephalon.studies.extraction.settings import ExtractionSettings
+from encephalon.tables.labels import map_labels
+from encephalon.tables.schema import Table
+from encephalon.transforms.masks import CSF, LABEL_COUNT, LARGEST_BRAIN_LABEL, SPINAL_CORD
+
+__all__ = ["Row", "in_processes", "millimetre_grid", "prepare_heads", "table_rows"]
+
+#: Changes when the preparation changes, so that an old cache is not used.
+PREPARATION = "1"
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+#: Millimetres beyond which a distance says no more than "far": 6 working voxels of 2 mm.
+FAR = 12.7
+#: Radius (mm) of the closing that bridges sulci. Gyral crowns are up to about 15 mm apart across
+#: the great fissures; 8 mm follows the outer surface as published brain masks do.
+SULCUS_RADIUS = 8.0
+#: Margin (mm) around the brain within which distances are computed.
+MARGIN = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table as files: its number in a spreadsheet, scan (if any) and target."""
+
+    number: int
+    scan: Path | None
+    target: Path
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """How rows become heads: the label mapping, if any, and for lesions what finds the brain."""
+
+    cache: Path
+    mapping: Mapping[str, int] | None
+    finder: BrainFinder | None
+
+    @property
+    def key(self) -> str:
+        """What the name of a kept head begins with, so that another preparation has another."""
+        if self.mapping is None and self.finder is None:
+            return PREPARATION
+        finder = self.finder.identity if self.finder else ""
+        return f"{PREPARATION}-{sha256_of(repr((self.mapping, finder)).encode()).hexdigest()[:16]}"
+
+
+def prepare_heads(
+    table: Table, cache: Path, workers: int = 2, settings: ExtractionSettings | None = None
+) -> list[Head]:
+    """One head a row: a label map when the row has no scan, else a scan with its mask.
+
+    Each file is prepared once, in `workers` processes (none but this one for 1), and kept in
+    `cache` under the hash of its content. With `settings` for a lesion the brain of each scan is
+    found by the shipped brain model.
+    Raises TableError for a row whose target holds no brain, or whose scan none is found in;
+    RunError when the brain model is needed and missing; and whatever reading raises.
+    """
+    rule = table.columns.labels
+    mapping = rule if isinstance(rule, dict) else None
+    finder = brain_finder(settings.grids) if settings and settings.target == "lesion" else None
+    prepare = partial(_prepare, _Preparation(cache, mapping, finder))
+    cache.mkdir(parents=True, exist_ok=True)
+    return [_load(path) for path in in_processes(prepare, table_rows(table), workers)]
+
+
+def table_rows(table: Table) -> list[Row]:
+    """The rows of `table` as files; the scan of a row may be missing."""
+    column = table.columns.inputs["image"]
+    scans = table.texts(column) if table.has(column) else [""] * len(table)
+    targets = table.texts(str(table.columns.target))
+    return [
+        Row(table.row(place), table.path(scan) if scan else None, table.path(target))
+        for place, (scan, target) in enumerate(zip(scans, targets, strict=True))
+    ]
+
+
+def in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """`function` of each item, in order, computed in `workers` processes; here for 1."""
+    if workers < 2:
+        yield from map(function, items)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(function, items)
+
+
+def _prepare(how: _Preparation, row: Row) -> Path:
+    files = [path for path in (row.scan, row.target) if path]
+    kept = how.cache / f"head-{'-'.join([how.key, *(sha256(path)[:16] for path in files)])}.npz"
+
+    def make(temporary: Path) -> None:
+        try:
+            head = _from_files(how, row)
+        except ValueError as error:
+            if isinstance(error, EncephalonError):
+                raise
+            raise TableError(
+                f"Row {row.number}: {row.target} {error}: give a whole brain."
+            ) from error
+        _save(temporary, head)
+
+    cached_file(kept, make)
+    return kept
+
+
+def _from_files(how: _Preparation, row: Row) -> Head:
+    labels = read_labels(row.target)
+    known = labels.data if how.mapping is None else map_labels(labels.data, how.mapping)
+    grid = millimetre_grid(labels)
+    values = resample(known, labels.affine, grid, order=0, outside=0)
+    if row.scan is None:
+        _check_label_map(how, row, int(values.max()))
+        return head_from_labels(values.astype(np.int16))
+    image = read_image(row.scan)
+    resampled = resample(image.data, image.affine, grid, order=1, outside=0)
+    intensities = np.asarray(resampled, np.float32)
+    if how.finder is None:
+        return head_from_mask(intensities, values > 0)
+    box = how.finder.box(image, grid)
+    if box is None:
+        raise TableError(f"Row {row.number}: no brain was found in {row.scan}: leave the row out.")
+    return head_from_lesion(intensities, values > 0, box)
+
+
+def _check_label_map(how: _Preparation, row: Row, highest: int) -> None:
+    if how.finder is not None:
+        raise TableError(
+            f"Row {row.number}: {row.target} has no scan, which a lesion needs: name it."
+        )
+    if highest >= LABEL_COUNT:
+        raise TableError(
+            f"Row {row.number}: {row.target} has the label {highest}, but scans are made up from "
+            f"labels below {LABEL_COUNT} only: map the labels in [table]."
+        )
+
+
+def millimetre_grid(image: Image) -> Grid:
+    """The 1 mm RAS grid nearest to the image's own axes, around the same field of view."""
+    straight = straight_grid(image.grid, image.name)
+    nothing = np.broadcast_to(np.uint8(0), straight.shape)
+    oriented, affine = orient(nothing, straight.affine, "RAS")
+    shape = np.asarray(oriented.shape)
+    size = np.maximum(1, np.round(shape * np.asarray(affine.spacing))).astype(int)
+    directions = np.asarray(affine.direction)
+    centre = affine.apply(((shape - 1) / 2)[None])[0]
+    matrix = np.eye(4)
+    matrix[:3, :3] = directions
+    matrix[:3, 3] = centre - directions @ ((size - 1) / 2)
+    return Grid((int(size[0]), int(size[1]), int(size[2])), Affine(matrix))
+
+
+def _save(path: Path, head: Head) -> None:
+    arrays: dict[str, Any] = {
+        "distances": head.distances,
+        "corner": head.corner,
+        "box": head.box,
+        "labels": head.labels,
+        "image": head.image,
+    }
+    present = {name: array for name, array in arrays.items() if array is not None}
+    with path.open("wb") as stream:
+        np.savez(stream, **present)
+
+
+def _load(path: Path) -> Head:
+    with np.load(path, allow_pickle=False) as kept:
+        found: dict[str, NDArray[Any]] = {name: kept[name] for name in kept.files}
+    return Head(
+        labels=found.get("labels"),
+        image=found.get("image"),
+        distances=found["distances"],
+        corner=found["corner"],
+        box=found["box"],
+    )
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head ready for training: RAS axes, 1 mm voxels.
+
+    Attributes
+    ----------
+    labels
+        (I, J, K) int16 label map, or None for a real scan.
+    image
+        (I, J, K) float32 intensities, or None for a label map.
+    distances
+        (borders, A, B, C) int8, signed distance to the brain and tissue borders, or to that of
+        the lesion, in tenths of a mm, positive inside, clipped at ±12.7 mm; a window of the
+        volume, beyond which all is far.
+    corner
+        Voxel of the volume at which the window of `distances` begins, (3,).
+    box
+        First and last brain voxel on each axis, (3, 2).
+    """
+
+    labels: NDArray[np.int16] | None
+    image: NDArray[np.float32] | None
+    distances: NDArray[np.int8]
+    corner: NDArray[np.int64]
+    box: NDArray[np.int64]
+
+
+def head_from_labels(labels: NDArray[np.int16]) -> Head:
+    """Prepare a RAS, 1 mm label map (I, J, K); raises ValueError when it holds no brain."""
+    tissue = (labels > 0) & (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, CSF)
+    _require_brain(tissue)
+    brain = enclose(tissue, (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, SPINAL_CORD))
+    return _brain_head(labels, None, brain, _solid(tissue))
+
+
+def head_from_mask(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> Head:
+    """Prepare a RAS, 1 mm scan and its brain mask; the tissue border is unknown and set to it."""
+    return _brain_head(None, image, mask, mask)
+
+
+def head_from_lesion(
+    image: NDArray[np.float32], mask: NDArray[np.bool_], box: NDArray[np.int64]
+) -> Head:
+    """Prepare a RAS, 1 mm scan, a lesion's mask, which may be empty, and the brain's `box`."""
+    # Two voxels of a window that is all far can be interpolated; one could not.
+    window = _window(mask, MARGIN) if mask.any() else (slice(0, 2),) * 3
+    return _head(None, image, [mask], window, box)
+
+
+def _brain_head(
+    labels: NDArray[np.int16] | None,
+    image: NDArray[np.float32] | None,
+    brain: NDArray[np.bool_],
+    tissue: NDArray[np.bool_],
+) -> Head:
+    _require_brain(brain)
+    return _head(labels, image, [brain, tissue], _window(brain, MARGIN), _box(brain))
+
+
+def _require_brain(mask: NDArray[np.bool_]) -> None:
+    if not mask.any():
+        raise ValueError("holds no brain voxel")
+
+
+def _head(
+    labels: NDArray[np.int16] | None,
+    image: NDArray[np.float32] | None,
+    masks: Sequence[NDArray[np.bool_]],
+    window: tuple[slice, ...],
+    box: NDArray[np.int64],
+) -> Head:
+    corner = np.array([part.start for part in window], np.int64)
+    borders = [signed_distance(mask[window]) for mask in masks]
+    tenths = np.round(np.stack(borders) * 10).astype(np.int8)
+    return Head(labels, image, tenths, corner, box)
+
+
+def enclose(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Close the sulci of `tissue` (1 mm voxels) as far as `allowed` goes, and fill its holes."""
+    from scipy import ndimage
+
+    window = _window(tissue, MARGIN)
+    inner = tissue[window]
+    grown = ndimage.distance_transform_edt(~inner) <= SULCUS_RADIUS
+    closed = ndimage.distance_transform_edt(grown) > SULCUS_RADIUS
+    whole = _solid((closed & allowed[window]) | inner)
+    result = np.zeros_like(tissue)
+    result[window] = whole
+    return result
+
+
+def _solid(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest piece of `mask`, without holes."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(mask)
+    if count > 1:
+        mask = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(mask)
+    return filled
+
+
+def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Signed distance (mm at 1 mm voxels) to the border of `mask`, positive inside, ±12.7 at most.
+
+    The border lies half way between an inner and an outer voxel, hence the half voxel.
+    """
+    from scipy import ndimage
+
+    if not mask.any():  # there is no border to be near to
+        return np.full(mask.shape, -FAR, np.float32)
+    inside = ndimage.distance_transform_edt(mask)
+    outside = ndimage.distance_transform_edt(~mask)
+    signed = ndimage.gaussian_filter(np.where(mask, inside - 0.5, 0.5 - outside), 0.6)
+    clipped: NDArray[np.float32] = np.clip(signed, -FAR, FAR).astype(np.float32)
+    return clipped
+
+
+def _box(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    bounds = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        bounds.append((hit[0], hit[-1]))
+    return np.array(bounds, np.int64)
+
+
+def _window(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
+    return tuple(
+        slice(max(0, first - margin), last + 1 + margin) for first, last in _box(mask).tolist()
+    )

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sound predictor: any head scan to a mask on its own grid, with a verdict on the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.geometry import Grid, straightened
+from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
+from encephalon.inference.runtimes import Runtime
+from encephalon.io.image import Image, read_image
+from encephalon.studies.extraction.quality import Evidence, doubted, judge
+from encephalon.studies.extraction.segmentation.boundary import (
+    Borders,
+    find_borders,
+    map_on,
+    mask_on,
+)
+from encephalon.studies.extraction.segmentation.localisation import areas_on_faces, larger_areas
+from encephalon.studies.extraction.segmentation.orientation import AS_STORED
+from encephalon.studies.extraction.settings import ExtractionSettings, PredictOptions
+from encephalon.tables.samples import Sample
+from encephalon.transforms.masks import require_head_size, solidify
+
+Float = NDArray[np.float32]
+
+#: The label of `desc-` for what a model finds, by the target of its recipe.
+LABELS = {"brain": "brain", "lesion": "meningioma"}
+
+
+def output_kinds(label: str) -> dict[str, OutputKind]:
+    """Every image that can be written of a `label`, by the word that asks for it."""
+    return {
+        "mask": OutputKind("mask", label, description="1 inside the border, 0 outside."),
+        "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
+        "distance": OutputKind(
+            "dist", label, description="Signed distance to the border, mm, positive inside."
+        ),
+        "probability": OutputKind("probseg", label, description="Probability of lying inside."),
+    }
+
+
+@dataclass(frozen=True)
+class SoundPredictor:
+    """A loaded extraction model.
+
+    Attributes
+    ----------
+    model
+        What sidecars say of the model.
+    runtime
+        The opened graph.
+    settings
+        The study's settings from the model's recipe.
+    options
+        What the user asked for.
+    locator
+        The network that finds the brain, when the model itself finds something else in it.
+    """
+
+    model: Mapping[str, str]
+    runtime: Runtime
+    settings: ExtractionSettings
+    options: PredictOptions
+    locator: Runtime | None = None
+    notice: str = ""
+    outputs: Mapping[str, OutputKind] = field(init=False)
+
+    def __post_init__(self) -> None:
+        every = output_kinds(LABELS[self.settings.target])
+        kinds = {key: kind for key, kind in every.items() if key in self.options.save}
+        object.__setattr__(self, "outputs", kinds)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.model["name"])
+
+    def describe(self) -> dict[str, Any]:
+        """Model, runtime, device and options, for sidecars."""
+        return {
+            "model": dict(self.model),
+            "runtime": self.runtime.name,
+            "device": self.runtime.device,
+            "border_mm": self.options.border,
+            "csf": self.options.csf,
+            **({"series": self.options.series} if self.options.series else {}),
+            **({"notice": self.notice} if self.notice else {}),
+        }
+
+    def read(self, sample: Sample) -> Image:
+        """The scan of `sample`; raises InputError naming the file."""
+        return require_head_size(read_image(sample.file("image"), series=self.options.series))
+
+    def predict(self, loaded: Image) -> Prediction:
+        """Mask and whatever else was asked for, on the grid of `loaded`."""
+        borders = find_borders(straightened(loaded), self.settings, self._network, self._locator)
+        distance = self._distance(borders)
+        mask = mask_on(distance, borders.view.grid, loaded.grid, self.options.border)
+        evidence = _evidence(borders, mask, loaded)
+        quality = doubted(judge(evidence, organ=self.settings.target == "brain"), loaded)
+        values = {
+            "volume_ml": round(evidence.volume_ml, 3),
+            "agreement_mirror": round(evidence.mirror, 4),
+            "agreement_turn": round(evidence.turn, 4),
+            "slope_error": round(evidence.slope_error, 4),
+        }
+        images = self._images(loaded, mask, distance, borders.view.grid)
+        return Prediction(images, values, quality, LazyPictures(loaded, mask))
+
+    def _network(self, image: Float) -> Float:
+        return _distances(self.runtime, image)
+
+    def _locator(self, image: Float) -> Float:
+        return _distances(self.locator or self.runtime, image)
+
+    def _distance(self, borders: Borders) -> Float:
+        channel = 0 if self.options.csf else len(borders.distances) - 1
+        return solidify(borders.distances[channel], self.options.border)
+
+    def _images(
+        self, image: Image, mask: NDArray[np.uint8], distance: Float, grid: Grid
+    ) -> dict[str, OutputImage]:
+        saved, label = set(self.options.save), LABELS[self.settings.target]
+        images = {"mask": OutputImage(mask, image, label, "mask", "mask" in saved)}
+        if "brain" in saved:
+            images["brain"] = OutputImage(image.data * mask, image, label, "")
+        if saved & {"distance", "probability"}:
+            whole = map_on(distance, grid, image.grid)
+            if "distance" in saved:
+                images["distance"] = OutputImage(whole, image, label, "dist")
+            if "probability" in saved:
+                chance = probability(whole + self.options.border, self.settings.border_spread)
+                images["probability"] = OutputImage(chance, image, label, "probseg")
+        return images
+
+
+def _distances(runtime: Runtime, image: Float) -> Float:
+    """Distances (borders, I, J, K) in voxels for one image (I, J, K)."""
+    (batch,) = runtime.run(image[None, None])
+    distances: Float = batch[0]
+    return distances
+
+
+@dataclass(frozen=True)
+class LazyPictures:
+    """Pictures of a scan and its mask, drawn only when a report asks for them."""
+
+    image: Image
+    mask: NDArray[np.uint8]
+
+    def __iter__(self) -> Iterator[Any]:
+        from encephalon.studies.extraction.report import scan_pictures
+
+        return iter(scan_pictures(self.image.data, self.image.affine, self.mask))
+
+
+def probability(distance: Float, spread: float) -> Float:
+    """Probability of lying inside: logistic in the distance (mm), `spread` mm to each e-fold."""
+    return (1 / (1 + np.exp(-np.clip(distance / spread, -30, 30)))).astype(np.float32)
+
+
+def _evidence(borders: Borders, mask: NDArray[np.uint8], image: Image) -> Evidence:
+    inside = mask.view(bool)
+    return Evidence(
+        volume_ml=int(np.count_nonzero(inside)) * image.volume_ml_per_voxel,
+        cut=larger_areas(areas_on_faces(inside, image.grid), borders.across),
+        second_piece=borders.second_piece,
+        mirror=borders.mirror,
+        turn=borders.turn,
+        slope_error=borders.slope_error,
+        bare=borders.bare,
+        reoriented=borders.orientation != AS_STORED,
+    )

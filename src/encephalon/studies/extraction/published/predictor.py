@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The published brain and meningioma masks, reproduced: `brainy` and `ams` 0.1.0.
+
+Conform, standardise, predict blocks of 128 voxels, threshold at 0.3, put the mask back on the
+scan's own grid; on request the second, rotated pass and the largest piece of `nobrainer predict`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from encephalon.geometry import resample, unconform
+from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
+from encephalon.io.image import Image, read_image
+from encephalon.networks.keras_layout import STRIDE
+from encephalon.recipes.schema import ask
+from encephalon.studies.extraction.published import preprocessing as steps
+from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
+from encephalon.studies.extraction.settings import Section
+from encephalon.transforms.masks import fill_holes, largest_piece
+
+if TYPE_CHECKING:
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
+    from encephalon.tables.samples import Sample
+
+__all__ = ["NOTICE", "LegacyOptions", "LegacyPredictor", "make_legacy_predictor"]
+
+NOTICE = "For research only: not a medical product, not for diagnosis or treatment."
+"""What the published programs print; kept with every prediction of a tumour."""
+
+Output = Literal["mask", "brain", "probability"]
+
+logger = logging.getLogger(__name__)
+
+
+class LegacyOptions(Section):
+    """What may be asked of a published model; the defaults are those of the published apps.
+
+    Attributes
+    ----------
+    threshold
+        Probability above which a voxel belongs to the mask.
+    block, halo
+        Voxels of a block, and of the overlap on each of its sides (none was published; from 56 on
+        the result is that of the whole volume).
+    batch_size
+        Blocks predicted at once.
+    conform
+        "published" leaves a scan of 256 voxels a side as it is, "always" does not, "never" takes
+        every scan for a conformed one.
+    rotate
+        Average with a second pass on the scan turned by 45 degrees about two axes.
+    largest, fill
+        Keep the largest 26-connected piece; fill the cavities of the mask.
+    series
+        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
+    save
+        The images to write.
+    """
+
+    threshold: float = Field(default=0.3, gt=0, lt=1)
+    block: int = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
+    halo: int = Field(default=0, ge=0, le=128)
+    batch_size: int = Field(default=1, ge=1)
+    conform: Literal["published", "always", "never"] = "published"
+    rotate: bool = False
+    largest: bool = False
+    fill: bool = False
+    series: str | None = Field(default=None, coerce_numbers_to_str=True)
+    save: tuple[Output, ...] = ("mask",)
+
+    @field_validator("halo")
+    @classmethod
+    def _on_the_grid(cls, halo: int) -> int:
+        # The tile, block + 2 * halo, must be a multiple of the network's stride.
+        return -(-halo // (STRIDE // 2)) * (STRIDE // 2)
+
+
+@dataclass(frozen=True)
+class LegacyPredictor:
+    """A published model, loaded: `predict` repeats the published program on one scan.
+
+    model    what sidecars say of it
+    label    what the mask is of: "brain" or "meningioma"
+    network  probabilities of blocks
+    """
+
+    model: Mapping[str, Any]
+    label: str
+    network: LoadedNetwork
+    options: LegacyOptions = field(default_factory=LegacyOptions)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.model["name"])
+
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:
+        """The images that were asked for, the mask first."""
+        label = self.label
+        kinds = {
+            "mask": OutputKind("mask", label, description=f"1 inside the {label}, 0 outside."),
+            "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
+            "probability": OutputKind(
+                "probseg", label, description=f"Probability of {label}, trilinear from 1 mm voxels."
+            ),
+        }
+        return {key: kind for key, kind in kinds.items() if key in self.options.save}
+
+    def describe(self) -> dict[str, Any]:
+        """Model, runtime, device, options and, for tumours, the notice: for sidecars."""
+        return {
+            "model": dict(self.model),
+            "runtime": self.network.runtime,
+            "device": self.network.device,
+            **self.options.model_dump(mode="json", exclude={"save"}, exclude_none=True),
+            **({} if self.label == "brain" else {"notice": NOTICE}),
+        }
+
+    def read(self, sample: Sample) -> Image:
+        """Read the scan of `sample`; raises InputError naming the file."""
+        return read_image(sample.file("image"), series=self.options.series)
+
+    def predict(self, loaded: Image) -> Prediction:
+        """Return the mask, and what else was asked for, on the grid of `loaded`."""
+        work = self._conformed(loaded)
+        chance = self._probabilities(work)
+        mask = self._native_mask(chance > self.options.threshold, work, loaded)
+        values = {"volume_ml": round(float(mask.sum()) * loaded.volume_ml_per_voxel, 3)}
+        images = self._images(mask, chance, work, loaded)
+        return Prediction(
+            images, values, self._verdict(mask, loaded), partial(_pictures, loaded, mask)
+        )
+
+    def _conformed(self, image: Image) -> Image:
+        if self.options.conform == "never":
+            return image
+        return steps.conformed(image, force=self.options.conform == "always")
+
+    def _probabilities(self, work: Image) -> NDArray[np.float32]:
+        ask = self.options
+        scored = steps.z_score(work.data, work.name)
+        cut = (ask.block, ask.halo, ask.batch_size)
+        chance = steps.blocks(self.network, scored, *cut)
+        if ask.rotate:
+            chance += steps.rotated_blocks(self.network, scored, work.name, *cut)
+            chance /= 2
+        return chance
+
+    def _native_mask(
+        self, mask: NDArray[np.bool_], work: Image, native: Image
+    ) -> NDArray[np.bool_]:
+        if work is not native:
+            mask = unconform(mask, work.grid, native.grid)
+        # In this order: the published program looked for the largest piece on the native grid.
+        if self.options.largest and mask.any():
+            mask = largest_piece(mask)
+        return fill_holes(mask) if self.options.fill else mask
+
+    def _images(
+        self,
+        mask: NDArray[np.bool_],
+        chance: NDArray[np.float32],
+        work: Image,
+        native: Image,
+    ) -> dict[str, OutputImage]:
+        save = self.options.save
+        images = {"mask": OutputImage(mask, native, self.label, "mask", "mask" in save)}
+        if "brain" in save:
+            images["brain"] = OutputImage(native.data * mask, native, self.label, "")
+        if "probability" in save:
+            if work is not native:
+                chance = resample(chance, work.affine, native.grid, order=1)
+            images["probability"] = OutputImage(chance, native, self.label, "probseg")
+        return images
+
+    def _verdict(self, mask: NDArray[np.bool_], image: Image) -> Quality | None:
+        # The published programs had no check; what is certain is an empty mask, and doubts on the
+        # scan itself.
+        if mask.any():
+            return Quality("check", image.doubts) if image.doubts else None
+        return Quality("fail", (f"no voxel exceeds the threshold {self.options.threshold:g}",))
+
+
+def make_legacy_predictor(
+    model: ModelFolder | PublishedFile, options: Mapping[str, Any]
+) -> LegacyPredictor:
+    """Load a published weights file, or a model folder of mode "legacy".
+
+    `options` are `device`, `threads` and the fields of `LegacyOptions`. Raises UsageError for an
+    unknown or impossible option, ModelError for weights that do not fit.
+    """
+    given = {key: value for key, value in options.items() if key not in {"device", "threads"}}
+    asked = ask(LegacyOptions, {**_recipe_defaults(model), **given}, model.name)
+    network = load_network(model, str(options.get("device") or "auto"), options.get("threads"))
+    predictor = LegacyPredictor(model.describe(), _label(model), network, asked)
+    if predictor.label != "brain":
+        logger.warning("%s: %s", predictor.name, NOTICE)
+    return predictor
+
+
+def _pictures(image: Image, mask: NDArray[np.bool_]) -> Any:
+    from encephalon.studies.extraction.report import scan_pictures
+
+    return scan_pictures(image.data, image.affine, mask)
+
+
+def _recipe_defaults(model: ModelFolder | PublishedFile) -> dict[str, Any]:
+    """Return the options that the recipe of a model folder fixed for its network."""
+    description = getattr(model, "description", None)
+    study = dict(description.recipe.get("study", {})) if description is not None else {}
+    defaults = {key: study[key] for key in ("threshold", "block") if key in study}
+    if isinstance(defaults.get("block"), list | tuple):
+        defaults["block"] = int(max(defaults["block"]))
+    return defaults
+
+
+def _label(model: ModelFolder | PublishedFile) -> str:
+    """Return what the mask is of: the name of label 1, "brain" where none is known."""
+    about = getattr(model, "description", None) or getattr(model, "entry", None)
+    labels: Mapping[int, str] = getattr(about, "labels", None) or {}
+    return str(labels.get(1, "brain"))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a scan to its mask: localisation, orientation, and the boundary."""

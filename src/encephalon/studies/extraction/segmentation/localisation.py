@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the brain in a scan of any field of view, then lay the fine grid around it.
+
+Every grid here has the scan's own axes (sorted to RAS) and isotropic voxels, so that resampling is
+separable and nothing is turned.
+
+Where the brain lies in a scan, as the shipped brain model finds it: for training on lesions.
+
+Where the field of view cuts the brain: how much of it lies on each face.
+
+A network that sees nothing beyond a face rounds the brain off inside it, so the mask alone hides
+the cut: the more it loses, the less of it touches the face. So the network is asked once more, with
+the scan continued beyond its faces by its mirror image. A brain that ends within the field of view
+ends there still, skull and scalp between it and its image; one that is cut goes on across the face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ModelError, RunError
+from encephalon.geometry import Affine, Grid, bounding_box, orient, resample_aligned, straightened
+from encephalon.io.image import Image
+from encephalon.studies.extraction.settings import Grids, Size
+from encephalon.transforms.masks import largest_piece
+from encephalon.transforms.normalise import normalise_percentiles
+
+if TYPE_CHECKING:
+    from encephalon.inference.runtimes import Runtime
+    from encephalon.models.graph import Graph
+
+__all__ = ["BrainFinder", "areas_across", "areas_on_faces", "brain_finder", "larger_areas"]
+
+Float = NDArray[np.float32]
+#: Distances (2, I, J, K), in voxels, of an image (I, J, K) in [0, 1].
+Network = Callable[[Float], Float]
+
+#: Room left around the brain when a wide field of view is searched a second time.
+SECOND_LOOK = 0.6
+#: Narrowest field of view (mm) that the first look spans; a cropped scan is not blown up.
+SMALLEST_VIEW = 120.0
+
+
+#: Side of the body by the letter of an anatomical direction.
+SIDES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
+_OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
+
+
+@dataclass(frozen=True)
+class View:
+    """A scan on a working grid.
+
+    Attributes
+    ----------
+    grid
+        Isotropic, with the scan's axes sorted to RAS.
+    image
+        (I, J, K) in [0, 1], zero outside the field of view.
+    inside
+        (I, J, K), which voxels the scan covers.
+    """
+
+    grid: Grid
+    image: Float
+    inside: NDArray[np.bool_]
+
+    @property
+    def spacing(self) -> float:
+        """Millimetres per voxel."""
+        return float(self.grid.affine.spacing[0])
+
+
+@dataclass(frozen=True)
+class Found:
+    """The brain as the coarse grid saw it: the view, and distances (2, I, J, K) in voxels."""
+
+    view: View
+    distances: Float
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The largest piece inside the border."""
+        return largest_piece(self.distances[0] > 0)
+
+
+def find_brain(image: Image, grids: Grids, network: Network) -> Found:
+    """Look at the whole field of view, then again around what was found there."""
+    first = look(image, whole_field(image, grids.coarse), network)
+    if not first.mask.any():
+        return first
+    second = look(image, grid_around(first, grids.coarse, SECOND_LOOK), network)
+    return second if second.mask.any() else first
+
+
+def look(image: Image, grid: Grid, network: Network) -> Found:
+    """Put `image` on `grid` and ask the network."""
+    view = view_on(image, grid)
+    return Found(view, network(view.image))
+
+
+def view_on(image: Image, grid: Grid) -> View:
+    """`image` on the parallel `grid`, normalised."""
+    values = resample_aligned(image.data, image.affine, grid, outside=float("nan"))
+    inside = np.isfinite(values)
+    return View(grid, normalise_percentiles(np.where(inside, values, 0), inside), inside)
+
+
+def whole_field(image: Image, shape: Size) -> Grid:
+    """The grid of `shape` that just covers the whole scan."""
+    data, affine = orient(image.data, image.affine, "RAS")
+    extent = np.array(data.shape) * np.asarray(affine.spacing)
+    spacing = float((np.maximum(extent, SMALLEST_VIEW) / np.array(shape)).max())
+    centre = affine.apply((np.array(data.shape) - 1)[None] / 2)[0]
+    return centred_grid(affine, centre, shape, spacing)
+
+
+def grid_around(found: Found, shape: Size, margin: float) -> Grid:
+    """The grid of `shape` in which the brain that was found leaves `margin` of free room."""
+    return grid_around_mask(found.mask, found.view.grid, shape, margin)
+
+
+def grid_around_mask(mask: NDArray[np.bool_], grid: Grid, shape: Size, margin: float) -> Grid:
+    """The grid of `shape` around the box of `mask` (I, J, K), which lies on `grid`."""
+    bounds = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a})))[[0, -1]] for a in range(3)]
+    box = np.array(bounds, float)
+    size = (box[:, 1] - box[:, 0] + 1) * np.asarray(grid.affine.spacing)
+    spacing = float((size * (1 + margin) / np.array(shape)).max())
+    centre = grid.affine.apply(box.mean(axis=1)[None])[0]
+    return centred_grid(grid.affine, centre, shape, spacing)
+
+
+def centred_grid(axes: Affine, centre: NDArray[np.float64], shape: Size, spacing: float) -> Grid:
+    """A grid of `shape` with the directions of `axes`, isotropic `spacing` and `centre` in mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.asarray(axes.direction) * spacing
+    matrix[:3, 3] = centre - matrix[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Grid(shape, Affine(matrix))
+
+
+@dataclass(frozen=True)
+class BrainFinder:
+    """Finds brains with an exported graph; plain data, so that it can go to other processes.
+
+    Attributes
+    ----------
+    graph
+        The brain model's graph.
+    sha256
+        Of the model, which tells one brain model from another.
+    grids
+        The working grids that a prediction of the lesion will use.
+    """
+
+    graph: Graph
+    sha256: str
+    grids: Grids
+
+    @property
+    def identity(self) -> str:
+        """What a box depends on beside the scan."""
+        return f"{self.sha256} {self.grids.coarse}"
+
+    def box(self, image: Image, grid: Grid) -> NDArray[np.int64] | None:
+        """First and last voxel of `grid` on each axis, (3, 2), that the brain in `image` reaches.
+
+        None when no brain is found.
+        """
+        found = find_brain(straightened(image), self.grids, self._network)
+        if not found.mask.any():
+            return None
+        return box_on(found.mask, found.view.grid, grid)
+
+    def _network(self, image: Float) -> Float:
+        distances: Float = _runtime(self.graph).run(image[None, None])[0][0]
+        return distances
+
+
+def brain_finder(grids: Grids) -> BrainFinder:
+    """The finder of the shipped brain model; raises RunError when that is not installed."""
+    from encephalon.models.published import PublishedFile
+    from encephalon.models.registry import find_model
+    from encephalon.studies.extraction.study import LOCATOR
+
+    try:
+        model = find_model(LOCATOR)
+    except ModelError as error:
+        raise RunError(
+            f"Training on lesions needs the model {LOCATOR!r} to find the brain, which is not "
+            f"installed ({error}): train it or get it first."
+        ) from error
+    if isinstance(model, PublishedFile) or model.graph is None:
+        raise RunError(
+            f"Training on lesions needs the model {LOCATOR!r} with its exported graph to find the "
+            f"brain, but {model.path} has none: train it or get it again."
+        )
+    return BrainFinder(model.graph, model.sha256, grids)
+
+
+def box_on(mask: NDArray[np.bool_], source: Grid, target: Grid) -> NDArray[np.int64]:
+    """The box (3, 2) in voxels of `target` that encloses `mask` (I, J, K) on the grid `source`."""
+    voxels = np.argwhere(mask)
+    ends = np.stack([voxels.min(axis=0) - 0.5, voxels.max(axis=0) + 0.5], axis=1)
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+    reached = target.affine.inverse.apply(source.affine.apply(corners))
+    first, last = np.round(reached.min(axis=0) + 0.5), np.round(reached.max(axis=0) - 0.5)
+    box: NDArray[np.int64] = np.stack([first, np.maximum(first, last)], axis=1).astype(np.int64)
+    return box
+
+
+@lru_cache(maxsize=1)
+def _runtime(graph: Graph) -> Runtime:
+    from encephalon.inference.runtimes import open_runtime
+
+    return open_runtime(graph, "cpu", threads=1)
+
+
+def areas_across(found: Found, network: Network) -> dict[str, float]:
+    """Area (cm²) of brain across each face of the field of view once the scan is continued.
+
+    By the name of the side; sides without any are left out, and so are faces that the coarse grid,
+    which leaves room around the brain, does not reach.
+    """
+    view = found.view
+    field = bounding_box(view.inside)
+    sizes = view.image.shape
+    room = [(part.start, size - part.stop) for part, size in zip(field, sizes, strict=True)]
+    if not (np.any(room) and found.mask.any()):
+        return {}
+    continued = np.pad(view.image[field], room, mode="symmetric")
+    brain = largest_piece(network(continued)[0] > 0)
+    areas = {}
+    for axis, part in enumerate(field):
+        for side, inner, outer in _faces(view.grid.affine, axis, (part.start, part.stop - 1)):
+            if 0 <= outer < sizes[axis]:
+                # The face lies between the last plane inside and the first one outside.
+                voxels = np.count_nonzero(brain.take([inner, outer], axis)) / 2
+                areas[side] = voxels * _pixel(view.grid.affine, axis)
+    return {side: area for side, area in areas.items() if area}
+
+
+def areas_on_faces(mask: NDArray[np.bool_], grid: Grid) -> dict[str, float]:
+    """Area (cm²) of `mask` (I, J, K) on each face of the field of view that it touches, by side."""
+    areas = {}
+    for axis in range(3):
+        for side, inner, _ in _faces(grid.affine, axis, (0, mask.shape[axis] - 1)):
+            voxels = np.count_nonzero(mask.take(inner, axis))
+            areas[side] = voxels * _pixel(grid.affine, axis)
+    return {side: area for side, area in areas.items() if area}
+
+
+def larger_areas(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    """The larger of the two areas of each side."""
+    sides = [side for side in SIDES.values() if side in first or side in second]
+    return {side: max(first.get(side, 0.0), second.get(side, 0.0)) for side in sides}
+
+
+def _faces(affine: Affine, axis: int, ends: tuple[int, int]) -> tuple[tuple[str, int, int], ...]:
+    """Both faces across `axis`: side, and the planes on its inner and its outer side."""
+    letter = affine.codes[axis]
+    first, last = ends
+    return (SIDES[_OPPOSITE[letter]], first, first - 1), (SIDES[letter], last, last + 1)
+
+
+def _pixel(affine: Affine, axis: int) -> float:
+    """Area (cm²) of a voxel's face across `axis`; right for leaning axes too."""
+    edges = np.delete(affine.matrix[:3, :3], axis, axis=1)
+    return float(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]))) / 100

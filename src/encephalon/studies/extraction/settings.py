@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the extraction study: what a recipe's `[study]` section and a user may say."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from encephalon.recipes.schema import Section, listed
+from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
+
+__all__ = ["ExtractionSettings", "Grids", "PredictOptions", "Section", "Size"]
+
+Size = tuple[int, int, int]
+
+
+class Grids(Section):
+    """The two working grids, voxels along left-right, back-front and foot-head.
+
+    `coarse` sees the whole field of view and finds the brain; `fine` is laid around the brain.
+    """
+
+    coarse: Size = (48, 64, 48)
+    fine: Size = (96, 112, 96)
+    margin: float = Field(default=0.12, ge=0, le=1)
+
+
+class ExtractionSettings(Section):
+    """Everything that only this study understands.
+
+    Attributes
+    ----------
+    grids
+        See `Grids`.
+    placement, synthesis
+        How heads lie in the grid and how scans are made up.
+    coarse_steps
+        Batches at the beginning that use the coarse grid alone, which is eight times as fast.
+    coarse_share
+        Share of coarse batches afterwards.
+    coarse_batch
+        Samples in a batch of the coarse grid; a batch of the fine grid has `batch_size`.
+    real_share
+        Share of samples drawn from rows with a scan, when the table has both kinds.
+    validation_samples
+        Samples of each grid that every epoch is judged by.
+    target
+        "brain": the target encloses the brain, which is what the grids are laid around; "lesion":
+        something inside it, so that the shipped brain model lays the grids.
+    rim
+        Millimetres outside the learnt border of the brain at which its mask ends. Masks that are
+        drawn voxel by voxel hold every voxel that the brain touches, which at 1 mm is half a mm.
+    border_spread
+        Millimetres of distance over which the odds of lying inside change by a factor of e: the
+        logistic fit to predicted distances and true masks of synthetic validation heads.
+    """
+
+    grids: Grids = Grids()
+    placement: SpatialRanges = SpatialRanges()
+    synthesis: SynthesisRanges = SynthesisRanges()
+    coarse_steps: int = Field(default=2000, ge=0)
+    coarse_share: float = Field(default=0.4, ge=0, le=1)
+    coarse_batch: int = Field(default=4, gt=0)
+    real_share: float = Field(default=0.5, ge=0, le=1)
+    validation_samples: int = Field(default=12, gt=0)
+    target: Literal["brain", "lesion"] = "brain"
+    rim: float = Field(default=0.0, ge=0, le=5)
+    border_spread: float = Field(default=1.0, gt=0)
+
+    @property
+    def borders(self) -> int:
+        """Borders that the network draws: brain and tissue, or that of the lesion."""
+        return 2 if self.target == "brain" else 1
+
+
+Output = Literal["mask", "brain", "distance", "probability"]
+
+
+class PredictOptions(Section):
+    """What the user may ask of a sound prediction.
+
+    Attributes
+    ----------
+    border
+        Millimetres by which the border is moved outwards (inwards when negative).
+    csf
+        Whether the fluid around the brain belongs to it.
+    series
+        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
+    save
+        The images to write.
+    """
+
+    border: float = Field(default=0.0, ge=-10, le=10)
+    csf: bool = True
+    series: str | None = Field(default=None, coerce_numbers_to_str=True)
+    save: tuple[Output, ...] = ("mask",)
+
+    @field_validator("save", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return listed(value)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learn brain masks: batches of synthetic and real heads, and how an epoch is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encephalon.recipes.schema import Training
+from encephalon.studies.extraction.data import FAR, Head
+from encephalon.studies.extraction.settings import ExtractionSettings, Size
+from encephalon.transforms import intensity
+from encephalon.transforms.spatial import (
+    draw_placement,
+    sample_linear,
+    sample_nearest,
+    sampling_points,
+)
+from encephalon.transforms.synthesis import synthesise
+
+#: Stream numbers that keep training and validation draws apart for every seed.
+TRAINING, VALIDATION = 0, 1
+#: The brain fills the grid to 1 / (1 + x) along its longest axis: x is drawn between these.
+FINE_MARGINS, COARSE_MARGINS = (0.05, 0.45), (0.25, 1.4)
+#: Largest displacement of the brain from the grid's middle, as a share of the free room.
+OFFSET = 0.6
+
+
+class ExtractionTask:
+    """Batches of heads, drawn from the seed and the batch number alone."""
+
+    def __init__(
+        self,
+        train: Sequence[Head],
+        validation: Sequence[Head],
+        settings: ExtractionSettings,
+        training: Training,
+    ) -> None:
+        self.settings, self.training = settings, training
+        self.synthetic = [head for head in train if head.labels is not None]
+        self.real = [head for head in train if head.labels is None]
+        self.validation = list(validation)
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Images (B, 1, I, J, K) in [0, 1], distances (B, borders, I, J, K) in working voxels."""
+        rng = np.random.default_rng([self.training.seed, TRAINING, number])
+        settings = self.settings
+        coarse = number < settings.coarse_steps or rng.random() < settings.coarse_share
+        count = settings.coarse_batch if coarse else self.training.batch_size
+        samples = [self.sample(rng, self._head(rng), coarse) for _ in range(count)]
+        return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
+
+    def _head(self, rng: np.random.Generator) -> Head:
+        real = self.real and (not self.synthetic or rng.random() < self.settings.real_share)
+        heads = self.real if real else self.synthetic
+        return heads[int(rng.integers(len(heads)))]
+
+    def sample(self, rng: np.random.Generator, head: Head, coarse: bool) -> tuple[Tensor, Tensor]:
+        """One head on the coarse or fine grid: image (1, I, J, K), distances (borders, I, J, K)."""
+        settings = self.settings
+        shape = settings.grids.coarse if coarse else settings.grids.fine
+        centre, scale = _view(rng, head, shape, COARSE_MARGINS if coarse else FINE_MARGINS)
+        placement = draw_placement(rng, centre, scale, settings.placement)
+        points = sampling_points(placement, shape)
+        corner = torch.as_tensor(head.corner, dtype=torch.float32)
+        tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * FAR)
+        distances = tenths / 10 / placement.scale
+        if head.labels is not None:
+            labels = sample_nearest(torch.as_tensor(head.labels), points)
+            image = synthesise(rng, labels, distances[0], settings.synthesis)
+        else:
+            scan = sample_linear(torch.as_tensor(head.image)[None], points, 0.0)[0]
+            image = _vary(rng, scan)
+        return image[None], distances
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Mean Dice and absolute border error (working voxels) on fixed draws, both grids."""
+        scores: dict[str, list[float]] = {}
+        for coarse, name in ((False, "fine"), (True, "coarse")):
+            for index in range(self.settings.validation_samples):
+                rng = np.random.default_rng([self.training.seed, VALIDATION, coarse, index])
+                head = self.validation[index % len(self.validation)]
+                image, target = self.sample(rng, head, coarse)
+                predicted = network(image[None].to(device))[0].cpu()
+                scores.setdefault(f"dice_{name}", []).append(_dice(predicted[0], target[0]))
+                scores.setdefault(f"border_{name}", []).extend(_error(predicted[0], target[0]))
+        means = {name: float(np.mean(values or [0.0])) for name, values in scores.items()}
+        means["dice"] = means["dice_fine"]
+        means["loss"] = 1 - means["dice"]
+        return means
+
+
+def _view(
+    rng: np.random.Generator, head: Head, shape: Size, margins: tuple[float, float]
+) -> tuple[np.ndarray, float]:
+    """Image voxel at the middle of the grid, and image voxels per grid voxel."""
+    size = (head.box[:, 1] - head.box[:, 0] + 1).astype(np.float64)
+    tight = float((size / np.array(shape)).max())
+    scale = tight * (1 + rng.uniform(*margins))
+    free = np.maximum(0, np.array(shape) * scale - size) / 2
+    centre = head.box.mean(axis=1) + rng.uniform(-OFFSET, OFFSET, 3) * free
+    return centre, scale
+
+
+def _vary(rng: np.random.Generator, scan: Tensor) -> Tensor:
+    """Change a real scan mildly: bias field, noise, contrast."""
+    image = intensity.normalise_percentiles(scan)
+    image = intensity.bias_field(rng, image, float(rng.uniform(0, 0.3)))
+    image = intensity.rician_noise(rng, image, float(rng.uniform(0, 0.04)))
+    return intensity.normalise_percentiles(image) ** float(np.exp(rng.normal(0, 0.2)))
+
+
+def _dice(predicted: Tensor, target: Tensor) -> float:
+    """Dice of what is inside; 1 when both are empty, as a head without a lesion should be."""
+    mine, truth = predicted > 0, target > 0
+    total = mine.sum() + truth.sum()
+    return float(2 * (mine & truth).sum() / total) if total else 1.0
+
+
+def _error(predicted: Tensor, target: Tensor) -> list[float]:
+    """Mean absolute error within a voxel of the border; nothing where there is no border."""
+    near = target.abs() < 1
+    return [float((predicted - target)[near].abs().mean())] if near.any() else []
+
+
+__all__ = ["ExtractionTask"]

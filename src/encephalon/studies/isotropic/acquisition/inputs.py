@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sample as a reconstruction to be made: read, checked, mended, and put on one grid.
+
+Isotropic T2w files to make thick slices of: which, whose, beside which T1w, and new names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encephalon.errors import ContentError, InputError, MissingFileError
+from encephalon.geometry import Affine, straightened
+from encephalon.io.bids import BidsFile, parse_name
+from encephalon.io.derivatives import derivative_path
+from encephalon.io.image import Image, image_stem, image_suffix, read_image
+from encephalon.studies.isotropic.acquisition.headers import header_facts, subject_and_session
+from encephalon.studies.isotropic.acquisition.profiles import make_profile
+from encephalon.studies.isotropic.acquisition.slices import (
+    TOLERANCE,
+    Acquisition,
+    find_acquisition,
+    output_spacing,
+)
+from encephalon.studies.isotropic.acquisition.stacking import make_stack
+from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
+from encephalon.studies.isotropic.settings import PredictOptions
+from encephalon.tables.pairing import name_file, put_together
+from encephalon.tables.samples import Sample, collect_samples
+from encephalon.tables.schema import Columns
+from encephalon.transforms.masks import require_head_size
+
+if TYPE_CHECKING:
+    from encephalon.studies.isotropic.acquisition.registration import Placement
+    from encephalon.transforms.registration import RigidFit
+
+__all__ = [
+    "Case",
+    "ScanFile",
+    "find_scans",
+    "make_problem",
+    "read_case",
+    "unused_stacks",
+    "voxel_notes",
+]
+
+#: The roles of the scans of thick slices; the result lies on the grid of the first.
+STACKS = ("t2w", "stack2", "stack3")
+
+
+GUIDE = "t1w"
+#: A further scan is used that tells this much of the first one beyond chance (of a real T2w cut
+#: across and along, at any noise, 0.92 to 0.94; mirrored, so that no place is right, 0.43), and
+#: that shows this share of its head.
+ALIKE, OVERLAP = 0.6, 0.3
+#: A T1w whose voxels reach this share of the distance between slices has little to add there.
+COARSE = 0.75
+
+
+COLUMNS = Columns(
+    inputs={"t2w": "t2w", "t1w": "t1w"},
+    suffixes={"t2w": ("T2w",), "t1w": ("T1w",)},
+    optional=("t1w",),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was read for one reconstruction.
+
+    Attributes
+    ----------
+    images
+        The scans of thick slices, finite, the one whose grid the result lies on first.
+    t1w
+        The T1w as it was acquired, or None.
+    notes, warnings
+        What is worth knowing of all of them, and what deserves a look: a sentence each.
+    acquisitions
+        How each scan was cut.
+    """
+
+    images: tuple[Image, ...]
+    t1w: Image | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    acquisitions: tuple[Acquisition, ...] = ()
+
+    def facts(self, options: PredictOptions) -> dict[str, Any]:
+        """What a report says of the first scan beyond its operator, by name; None for nothing."""
+        found = self.acquisitions[0]
+        missing = found.slices - len(found.measured)
+        return {
+            "Pixels of the slices": f"{found.in_plane[0]:.3g} × {found.in_plane[1]:.3g} mm",
+            "Slices without a measurement": missing or None,
+            "Slice profile": Path(options.profile).name,
+        }
+
+
+def read_case(sample: Sample, options: PredictOptions) -> Case:
+    """The scans of a sample: "t2w", and "stack2", "stack3" and "t1w" where it has them.
+
+    A further scan or a T1w that is there but cannot be used is left out with a warning. Raises
+    InputError, in one sentence, for a T2w that cannot be used and for a file that is not there.
+    """
+    first, acquisition, remarks = _read_stack(sample.file(STACKS[0]), options)
+    images, acquisitions = [first], [acquisition]
+    notes, warnings = list(remarks[0]), [*remarks[1], *sample.absent.values()]
+    for role in (role for role in STACKS[1:] if role in sample.inputs):
+        try:
+            image, found, remarks = _read_stack(
+                sample.inputs[role], _for_further(options), (acquisition, options)
+            )
+        except InputError as error:
+            warnings.append(_left_out(error))
+            continue
+        if any(_is_copy(image, other) for other in images):
+            warnings.append(f"Left out: {image.name} holds the same slices as a scan before it.")
+            continue
+        images.append(image)
+        acquisitions.append(found)
+        notes += remarks[0]
+        warnings += remarks[1]
+    t1w = None
+    if GUIDE in sample.inputs:
+        try:
+            t1w, remarks = _read_guide(sample.inputs[GUIDE], first, acquisition)
+        except InputError as error:
+            warnings.append(_left_out(error))
+        else:
+            notes += remarks[0]
+            warnings += remarks[1]
+    warnings += _strangers(first, [*images[1:], *([t1w] if t1w is not None else [])])
+    return Case(tuple(images), t1w, tuple(notes), tuple(warnings), tuple(acquisitions))
+
+
+def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Placement | None]:
+    """The reconstruction that a case asks for, and how the T1w was placed, if there is one.
+
+    The further scans are registered to the first one; those that cannot be, or that show another
+    head, are left out; see `unused_stacks`. A T1w whose place is not to be trusted guides nothing.
+    Raises what the profile asked for raises.
+    """
+    image, acquisition = case.images[0], case.acquisitions[0]
+    spacing = output_spacing(acquisition.in_plane, options)
+    profile = make_profile(options.profile, acquisition.thickness)
+    first = make_stack(image, acquisition, spacing, profile)
+    others = [
+        _place_stack(image, other, found, spacing, options)
+        for other, found in zip(case.images[1:], case.acquisitions[1:], strict=True)
+    ]
+    stacks = (first, *(stack for stack in others if stack is not None))
+    if case.t1w is None:
+        return Problem(stacks, acquisition.axis), None
+    from encephalon.studies.isotropic.acquisition.registration import place_guide
+
+    placement = place_guide(case.t1w, image, first.grid, options.registration)
+    if not placement.trusted:
+        return Problem(stacks, acquisition.axis), placement
+    problem = Problem(stacks, acquisition.axis, placement.guide, placement.coverage)
+    return problem, placement
+
+
+def unused_stacks(case: Case, problem: Problem) -> tuple[str, ...]:
+    """A sentence on further scans that could not be registered; none where all were used."""
+    lost = len(case.images) - len(problem.stacks)
+    if lost <= 0:
+        return ()
+    names = " or ".join(image.name for image in case.images[1:])
+    return (
+        f"{lost} further scan was not used, as it does not seem to show the same head in the same "
+        f"place as the first: look at {names}, or, where the headers are right, try --registration "
+        "none.",
+    )
+
+
+def _read_stack(
+    source: Any,
+    options: PredictOptions,
+    first: tuple[Acquisition, PredictOptions] | None = None,
+) -> tuple[Image, Acquisition, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """A scan, how it was cut, and its notes and warnings.
+
+    What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
+    """
+    image = straightened(require_head_size(read_image(source, series=options.series)))
+    notes = voxel_notes(image)
+    facts = header_facts(image.source, image.header)
+    found = find_acquisition(image, options, facts)
+    if first is not None and abs(found.distance - first[0].distance) <= TOLERANCE * found.distance:
+        found = find_acquisition(image, first[1].model_copy(update={"axis": None}), facts)
+    return image, found, ((*notes, *found.notes), found.warnings)
+
+
+def voxel_notes(image: Image) -> tuple[str, ...]:
+    """Notes on the voxels (I, J, K) of a scan; raises ContentError for a mask."""
+    low, high = image.data.min(), image.data.max()
+    if bool(((image.data == low) | (image.data == high)).all()):
+        raise ContentError(
+            f"{image.name}: every voxel is {low:g} or {high:g}, as in a mask, but a scan is "
+            "needed; give the scan."
+        )
+    if low < 0:
+        return (f"{image.name}: it has negative values, down to {low:.4g}, which were kept.",)
+    return ()
+
+
+def _for_further(options: PredictOptions) -> PredictOptions:
+    """What was asked of the first scan, without what only that one need have."""
+    return options.model_copy(update={"axis": None, "thickness": None, "gap": None, "series": None})
+
+
+def _read_guide(
+    source: Any, first: Image, acquisition: Acquisition
+) -> tuple[Image, tuple[tuple[str, ...], tuple[str, ...]]]:
+    image = straightened(require_head_size(read_image(source)))
+    notes, warnings = voxel_notes(image), image.warnings
+    across = first.affine.direction[:, acquisition.axis]
+    # How long a voxel of the T1w is in the direction across the slices.
+    length = float(np.linalg.norm(image.affine.matrix[:3, :3].T @ across))
+    if length > COARSE * acquisition.distance:
+        told = (
+            f"{image.name}: this T1w is as coarse across the slices as they are apart "
+            f"({length:.3g} and {acquisition.distance:.3g} mm), so that it adds little there."
+        )
+        warnings = (*warnings, told)
+    return image, (notes, warnings)
+
+
+def _left_out(error: InputError) -> str:
+    """The error as a warning; one that the user must mend is raised again."""
+    if isinstance(error, MissingFileError):
+        raise error
+    return f"Left out: {error}"
+
+
+def _strangers(first: Image, others: Sequence[Image]) -> list[str]:
+    """A sentence for each image whose name is that of another subject or session."""
+    told = []
+    mine = subject_and_session(first.source)
+    for image in others:
+        other = subject_and_session(image.source)
+        for one, another in zip(mine, other, strict=True):
+            if one and another and one != another:
+                told.append(
+                    f"{image.name} is of {another}, but {first.name} of {one}: make sure that they "
+                    "show the same head."
+                )
+                break
+    return told
+
+
+def _is_copy(image: Image, other: Image) -> bool:
+    same_place = np.allclose(image.affine.matrix, other.affine.matrix, atol=1e-3)
+    return same_place and np.array_equal(image.data, other.data)
+
+
+def _is_trusted(fit: RigidFit) -> bool:
+    return fit.relative_information >= ALIKE and fit.overlap >= OVERLAP
+
+
+def _place_stack(
+    first: Image, image: Image, acquisition: Acquisition, spacing: float, options: PredictOptions
+) -> Stack | None:
+    """A further scan in the world of the first; None where its place cannot be trusted."""
+    profile = make_profile(options.profile, acquisition.thickness)
+    from encephalon.studies.isotropic.acquisition.registration import is_same_head
+
+    matrix = Affine(np.eye(4))
+    try:
+        if options.registration == "rigid":
+            from encephalon.transforms.registration import register_rigid
+
+            fit = register_rigid(first, image)
+            if not _is_trusted(fit):
+                return None
+            matrix = fit.matrix
+        if not is_same_head(first, image, matrix):
+            return None
+    except ContentError:  # no head in one of them
+        return None
+    motion = matrix.inverse if options.registration == "rigid" else None
+    return make_stack(image, acquisition, spacing, profile, motion)
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """One scan, and what its name says.
+
+    `t1w` is the T1w of the same subject and session beside it, `fault` why it is no T2w; `id`
+    names it, `group` says whose it is and `bids` has the entities of a BIDS name.
+    """
+
+    id: str
+    path: Path
+    group: str
+    t1w: Path | None = None
+    bids: BidsFile | None = None
+    fault: str = ""
+
+    def path_in(self, folder: Path, label: str) -> Path:
+        """Where an image of this scan goes: sub-01/anat/sub-01_acq-<label>_T2w.nii.gz in `folder`.
+
+        Without a BIDS name it is <id>_<label>.nii.gz. `label` has letters and digits alone.
+        """
+        if self.bids is None:
+            return folder / f"{self.id}_{label}.nii.gz"
+        entities = dict(self.bids.entities)
+        entities["acq"] = entities.get("acq", "") + label
+        # Some keep scans of BIDS names outside of anat.
+        file = replace(self.bids, path=Path("anat", self.path.name), entities=entities)
+        return derivative_path(folder, file, desc="", suffix=file.suffix)
+
+
+def find_scans(inputs: Sequence[str | os.PathLike[str]]) -> list[ScanFile]:
+    """The T2w files that `inputs` mean: image files, folders of them, tables, BIDS datasets.
+
+    A file that is not there, while others are, fails when it is read. Raises MissingFileError for
+    an input that is not there, InputError for one without T2w images.
+    """
+    samples = collect_samples(inputs, COLUMNS, role="t2w", keep_absent=True)
+    return [_scan(sample) for sample in samples]
+
+
+def _scan(sample: Sample) -> ScanFile:
+    path = sample.inputs.get("t2w") or next(iter(sample.inputs.values()), Path(sample.id))
+    t1w = sample.inputs.get("t1w")
+    if t1w is None and sample.bids is None and not sample.row and not sample.fault:
+        t1w = _beside(path)
+    bids = sample.bids or parse_name(path)
+    return ScanFile(sample.id, path, _group(path, bids), t1w, bids, sample.fault)
+
+
+def _beside(path: Path) -> Path | None:
+    """The T1w in the folder of a T2w that belongs to it, if there is exactly one."""
+    if not path.is_file():
+        return None
+    images = [one for one in sorted(path.parent.iterdir()) if image_suffix(one) and one.is_file()]
+    together, _ = put_together([name_file(one, COLUMNS) for one in images], COLUMNS)
+    return next((one.inputs.get("t1w") for one in together if one.main.path == path), None)
+
+
+def _group(path: Path, bids: BidsFile | None) -> str:
+    """Whose scan it is: the subject, or what the name says beside the kind of image."""
+    if bids is not None:
+        return f"sub-{bids.entities['sub']}"
+    folder, *words = name_file(path, COLUMNS).owner
+    return "_".join(word for word in words if word) or Path(folder).name or image_stem(path)

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a scan was cut into slices: across which axis, how far apart, how thick, and which are there.
+
+Voxels of a file tell how far apart the middles of the slices lie, and not how thick they are; that
+is asked of the user, then of the BIDS sidecar or the DICOM header, and else taken as the distance.
+
+Which slices of a file were measured, and which are only filled up with zeros.
+
+How thick the slices of a scan are: as asked for, as its header tells, or without gaps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, GeometryError, InputError, listed
+from encephalon.io.image import Image
+from encephalon.studies.isotropic.acquisition.headers import Remarks
+from encephalon.studies.isotropic.reconstruction.problem import VOXEL_AXES, slice_axis
+from encephalon.studies.isotropic.settings import PredictOptions
+
+__all__ = [
+    "TOLERANCE",
+    "Acquisition",
+    "find_acquisition",
+    "measured_slices",
+    "output_spacing",
+    "slice_thickness",
+]
+
+#: Slices that lie less than this many voxels apart leave nothing to reconstruct.
+SMALLEST_RATIO = 1.2
+#: Spacing of the result where nothing is asked, mm: finer than the one no whole-head scan of thick
+#: slices is, and coarser than the other no result should be called isotropic.
+FINEST, COARSEST = 0.7, 1.5
+
+
+#: A head ends before a slice of zeros if the slice beside it is filled by less than this share of
+#: the fullest one; otherwise the slice was never measured.
+ENDING = 0.25
+#: Sizes that differ by less than this share are the same, in headers and in what users say.
+TOLERANCE = 0.05
+#: A thickness of more distances between slices than this is a slip: scanners overlap by half.
+THICKEST = 4.0
+#: And at least this share: a header in metres must not turn slices into points.
+THINNEST = 0.05
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How a scan was cut.
+
+    Attributes
+    ----------
+    axis
+        The voxel axis across the slices.
+    distance
+        Between the middles of neighbouring slices, mm.
+    thickness
+        Of a slice, mm.
+    in_plane
+        Voxel edges along the other two axes, in their order, mm.
+    slices
+        How many the file holds.
+    measured
+        Which of them, from 0, hold a measurement and not the zeros of one that is missing.
+    notes, warnings
+        What is worth knowing, and what deserves a look: a sentence each.
+    """
+
+    axis: int
+    distance: float
+    thickness: float
+    in_plane: tuple[float, float]
+    slices: int
+    measured: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """Between the faces of neighbouring slices, mm; below 0 where they overlap."""
+        return self.distance - self.thickness
+
+    def ratio(self, spacing: float) -> float:
+        """Voxels of `spacing` mm from one slice to the next."""
+        return self.distance / spacing
+
+
+def find_acquisition(
+    image: Image, options: PredictOptions, header: Mapping[str, Any] | None = None
+) -> Acquisition:
+    """How `image` (finite voxels) was cut; `header` has the words of a BIDS sidecar, in mm.
+
+    Raises GeometryError for a scan that is isotropic already, has a single slice or no coarsest
+    axis, InputError for sizes asked for that contradict the file, ContentError where fewer than
+    two slices hold anything.
+    """
+    axis = _axis(image, options)
+    sizes = list(image.spacing)
+    distance = sizes.pop(axis)
+    in_plane = (sizes[0], sizes[1])
+    _require_thick(image, axis, distance, in_plane, options)
+    remarks = Remarks(image.source.name if image.source else image.name)
+    thickness = slice_thickness(distance, options, header or {}, remarks)
+    measured = measured_slices(image.data, axis, remarks)
+    if max(in_plane) > (1 + TOLERANCE) * min(in_plane):
+        remarks.note(f"the pixels of its slices are {in_plane[0]:.3g} x {in_plane[1]:.3g} mm")
+    warnings = (*image.warnings, *remarks.warnings)
+    return Acquisition(
+        axis,
+        distance,
+        thickness,
+        in_plane,
+        image.shape[axis],
+        measured,
+        tuple(remarks.notes),
+        warnings,
+    )
+
+
+def output_spacing(in_plane: tuple[float, float], options: PredictOptions) -> float:
+    """Voxel edge of the result, mm: the one asked for, or the finer one in the plane.
+
+    Without a wish it is kept between `FINEST` and `COARSEST`, unless it is as good as there: a
+    plane is not interpolated for a few per cent.
+    """
+    if options.spacing is not None:
+        return options.spacing
+    finer = min(in_plane)
+    nearest = float(np.clip(finer, FINEST, COARSEST))
+    return finer if abs(finer - nearest) <= TOLERANCE * nearest else nearest
+
+
+def _axis(image: Image, options: PredictOptions) -> int:
+    """The voxel axis across the slices: the coarsest, or the one that is asked for.
+
+    Raises GeometryError where two axes are equally coarse and none is asked for.
+    """
+    if options.axis is not None:
+        return slice_axis(image.affine, options.axis)
+    order = np.argsort(image.spacing)
+    fine, second, coarsest = (image.spacing[axis] for axis in order)
+    # A scan with two coarse axes has no plane; an isotropic one is refused further on.
+    if second > (1 - TOLERANCE) * coarsest and coarsest >= SMALLEST_RATIO * fine:
+        raise GeometryError(
+            f"{image.name}: its voxels are {_sizes(image)} mm, equally coarse along two axes, so "
+            "that the slices cannot be told; name their plane with --axis."
+        )
+    return int(order[-1])
+
+
+def _require_thick(
+    image: Image,
+    axis: int,
+    distance: float,
+    in_plane: tuple[float, float],
+    options: PredictOptions,
+) -> None:
+    if image.shape[axis] < 2:
+        raise GeometryError(
+            f"{image.name}: a single slice cannot be made a volume; give the whole scan."
+        )
+    spacing = max(output_spacing(in_plane, options), min(in_plane))
+    if distance >= SMALLEST_RATIO * spacing:
+        return
+    better = "a scan of thick slices"
+    if distance >= SMALLEST_RATIO * min(in_plane):
+        better += f", or ask for finer voxels with --spacing {min(in_plane):.2g}"
+    coarsest = int(np.argmax(image.spacing))
+    if options.axis is not None and image.spacing[coarsest] >= SMALLEST_RATIO * distance:
+        better = (
+            f"another --axis than {options.axis}, or none, as the slices seem to lie across axis "
+            f"{VOXEL_AXES[coarsest]}"
+        )
+    raise GeometryError(
+        f"{image.name}: its voxels are {_sizes(image)} mm and those of the result would be "
+        f"{spacing:.3g} mm, so across axis {VOXEL_AXES[axis]} there is nothing to reconstruct: "
+        f"give {better}."
+    )
+
+
+def _sizes(image: Image) -> str:
+    return " x ".join(f"{size:.3g}" for size in image.spacing)
+
+
+def measured_slices(data: NDArray[Any], axis: int, remarks: Remarks) -> tuple[int, ...]:
+    """Which slices across `axis` of `data` (I, J, K) were measured: all but the missing ones.
+
+    Missing are slices of nothing but zeros between others, and those at an end that cut a head off;
+    above and below a head that ends before them zeros are its air. Raises ContentError when fewer
+    than two slices hold anything.
+    """
+    others = tuple(other for other in range(3) if other != axis)
+    filled = np.count_nonzero(data, axis=others)
+    full = np.flatnonzero(filled)
+    if len(full) < 2:
+        raise ContentError(
+            f"{remarks.name}: only {len(full)} of its {len(filled)} slices holds anything but "
+            "zeros, and two are needed; check the file."
+        )
+    first, last = int(full[0]), int(full[-1])
+    missing = filled == 0
+    holes = [place for place in range(first, last) if missing[place]]
+    for end, place in ((slice(0, first), first), (slice(last + 1, None), last)):
+        missing[end] &= filled[place] > ENDING * filled.max()
+    ends = [int(place) for place in np.flatnonzero(missing) if place not in holes]
+    if holes:
+        remarks.warn(f"{_slices(holes, len(filled))} nothing but zeros and interpolated")
+    if ends:
+        remarks.note(f"{_slices(ends, len(filled))} nothing but zeros and left out")
+    return tuple(int(place) for place in np.flatnonzero(~missing))
+
+
+def _slices(places: list[int], count: int) -> str:
+    """Slices as people count them, from 1: "slices 3, 4 of 30 are"."""
+    shown = listed((place + 1 for place in places), 8)
+    one = len(places) == 1
+    return f"{'slice' if one else 'slices'} {shown} of {count} {'is' if one else 'are'}"
+
+
+def slice_thickness(
+    distance: float, options: PredictOptions, header: Mapping[str, Any], remarks: Remarks
+) -> float:
+    """The thickness of a slice, mm, where their middles lie `distance` mm apart.
+
+    What is asked for goes before the `header`, in the words of BIDS, and that before the distance.
+    Raises InputError for sizes asked for that do not fit the distance.
+    """
+    thickness = _chosen(distance, options, header, remarks)
+    between = _number(header.get("SpacingBetweenSlices"))
+    if between is not None and not _same(between, distance):
+        remarks.warn(
+            f"its header says that slices lie {between:.3g} mm apart, but the voxels are "
+            f"{distance:.3g} mm, which is used"
+        )
+    _remark_sizes(remarks, thickness, distance)
+    return thickness
+
+
+def _chosen(
+    distance: float, options: PredictOptions, header: Mapping[str, Any], remarks: Remarks
+) -> float:
+    told = _told(header, "SliceThickness", remarks, distance)
+    asked = _asked_thickness(distance, options, remarks.name)
+    if asked is not None:
+        if told is not None and not _same(told, asked):
+            remarks.note(f"its header says {told:.3g} mm thick, but {asked:.3g} mm was asked for")
+        return asked
+    if told is not None:
+        return told
+    remarks.warn(
+        f"nothing says how thick its slices are, so they were taken as {distance:.3g} mm without a "
+        "gap, and all of the result rests on that: give --thickness or --gap"
+    )
+    return distance
+
+
+def _asked_thickness(distance: float, options: PredictOptions, name: str) -> float | None:
+    thickness, gap = options.thickness, options.gap
+    apart = f"but in the file the middles of the slices are {distance:.3g} mm apart"
+    if thickness is not None and gap is not None and not _same(thickness + gap, distance):
+        raise InputError(
+            f"{name}: slices of {thickness:g} mm with gaps of {gap:g} mm would lie "
+            f"{thickness + gap:g} mm apart, {apart}: give --thickness or --gap alone, or correct "
+            "the voxel size of the file."
+        )
+    if thickness is not None:
+        if thickness > THICKEST * distance:
+            raise InputError(
+                f"{name}: slices of {thickness:g} mm were asked for, {apart}: correct one."
+            )
+        return thickness
+    if gap is None:
+        return None
+    if gap > (1 - TOLERANCE) * distance:
+        raise InputError(
+            f"{name}: gaps of {gap:g} mm were asked for, {apart}: give a smaller --gap."
+        )
+    return distance - gap
+
+
+def _told(header: Mapping[str, Any], key: str, remarks: Remarks, distance: float) -> float | None:
+    value = _number(header.get(key))
+    if value is not None and not THINNEST * distance <= value <= THICKEST * distance:
+        remarks.warn(f"its {key} of {value:g} mm cannot be true and is not used")
+        return None
+    return value
+
+
+def _remark_sizes(remarks: Remarks, thickness: float, distance: float) -> None:
+    gap = distance - thickness
+    if gap > thickness:
+        remarks.warn(
+            f"the gaps of {gap:.3g} mm are wider than the slices of {thickness:.3g} mm, so most of "
+            "the head was never measured"
+        )
+    elif -gap > TOLERANCE * distance:
+        remarks.note(f"its slices of {thickness:.3g} mm overlap, {distance:.3g} mm apart")
+    elif gap > TOLERANCE * distance:
+        remarks.note(f"its slices of {thickness:.3g} mm have gaps of {gap:.3g} mm between them")
+
+
+def _number(value: Any) -> float | None:
+    """A positive number, or None for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) <= TOLERANCE * other

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training cube: cut out of a head, painted or real, sliced, and spoilt as scans are.
+
+The rows of a training table as heads to cut cubes from: label maps, or pairs of real scans.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encephalon.errors import TableError
+from encephalon.geometry import Affine, Grid, bounding_box, orient, resample, straightened
+from encephalon.io.image import Image, read_image, read_labels
+from encephalon.studies.isotropic.reconstruction.guided import guided
+from encephalon.studies.isotropic.reconstruction.network import Scale, make_features
+from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
+from encephalon.tables.schema import Table
+from encephalon.transforms import intensity
+from encephalon.transforms.masks import LABEL_COUNT, LARGEST_BRAIN_LABEL
+from encephalon.transforms.parameters import ScannerRanges, SpatialRanges
+from encephalon.transforms.slices import SIGMA_PER_FWHM, SliceOperator, SliceProfile
+from encephalon.transforms.spatial import (
+    draw_placement,
+    sample_linear,
+    sample_nearest,
+    sampling_points,
+)
+from encephalon.transforms.synthesis import paint_pair
+
+__all__ = ["Cube", "Source", "draw_cube", "load_sources"]
+
+Float = NDArray[np.float32]
+
+#: Voxels beyond the cube along the slice axis, so that slices outside it inform its border.
+MARGIN = 8
+#: How painted heads are placed: any orientation, from small heads seen large to the opposite.
+PLACEMENT = SpatialRanges(rotation=25.0, scaling=0.15, shear=0.05, warp=2.0, any_orientation=1.0)
+#: Weight of background voxels, where hardly anything can be wrong.
+BACKGROUND = 0.1
+#: Sources are normalised already.
+AS_IT_IS = Scale(0.0, 1.0)
+#: Share of cubes whose middle is brain, among those of whole heads.
+BRAIN = 0.85
+#: Intensity, in units of the scan's range, above which a voxel counts as foreground.
+FOREGROUND = 0.03
+
+
+#: Voxels of the truth may differ by this much in size and still count as cubes.
+UNEVEN = 1.25
+
+
+@dataclass(frozen=True)
+class Source:
+    """A head to cut cubes from: label map (I, J, K), or scan and guide (2, I, J, K) in [0, ~1]."""
+
+    labels: NDArray[np.int16] | None = field(default=None, repr=False)
+    scans: NDArray[np.float16] | None = field(default=None, repr=False)
+
+    @property
+    def volume(self) -> NDArray[np.int16] | NDArray[np.float16]:
+        """What there is something of, (I, J, K): where it is above 0, cubes are cut."""
+        found = self.labels if self.scans is None else self.scans[0]
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class Cube:
+    """Features (9, N, N, N), and the truth and the voxels' weights (2, N, N, N)."""
+
+    features: Float
+    target: Float
+
+
+def draw_cube(
+    rng: np.random.Generator,
+    source: Source,
+    other: Source,
+    size: int,
+    ranges: ScannerRanges,
+) -> Cube:
+    """A cube of `size` voxels of `source`; a wrong guide shows `other`."""
+    shape = (size, size, size + 2 * MARGIN)
+    wrong = rng.random() < ranges.wrong
+    if source.scans is None:
+        truth, guide = _painted(rng, source, other if wrong else source, shape, ranges)
+    else:
+        truth, guide = _cut(rng, source, shape, ranges)
+        guide = _cut(rng, other, shape, ranges)[1] if wrong and other.scans is not None else guide
+    if ranges.resampled and rng.random() < ranges.resampled:
+        truth, guide = (_resampled(rng, image) for image in (truth, guide))
+    gain, level = np.float32(np.exp(rng.normal(0, 0.12))), np.float32(rng.uniform(-0.06, 0.02))
+    return _scanned(rng, truth * gain + level, guide, size, ranges, float(level))
+
+
+def _painted(
+    rng: np.random.Generator,
+    source: Source,
+    shown: Source,
+    shape: tuple[int, int, int],
+    ranges: ScannerRanges,
+) -> tuple[Float, Float]:
+    labels = torch.as_tensor(source.volume)
+    centre = _centre(rng, source)
+    placement = draw_placement(rng, centre, float(np.exp(rng.normal(0, 0.1))), PLACEMENT)
+    points = sampling_points(placement, shape)
+    moved = points @ _turn(rng, ranges).T
+    moved = moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + _shift(rng, ranges)
+    guide = torch.as_tensor(shown.volume)
+    if shown is not source:
+        moved = moved - moved.mean((0, 1, 2)) + torch.as_tensor(_centre(rng, shown))
+    return paint_pair(
+        rng, sample_nearest(labels, points), sample_nearest(guide, moved.float()), ranges.lesion
+    )
+
+
+def _cut(
+    rng: np.random.Generator, source: Source, shape: tuple[int, int, int], ranges: ScannerRanges
+) -> tuple[Float, Float]:
+    """Scan and guide of real voxels, in any orientation; the guide moved in some."""
+    assert source.scans is not None
+    order = rng.permutation(3)
+    sizes = np.asarray(shape)[np.argsort(order)]
+    # Whole voxels are not interpolated: what is learnt must be as sharp as what was scanned.
+    low = np.round(_centre(rng, source) - (sizes - 1) / 2)
+    grid = torch.stack(
+        torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in sizes], indexing="ij"), -1
+    )
+    points = grid + torch.as_tensor(low, dtype=torch.float32)
+    scan = _values(source.scans[0], low.astype(int), sizes)
+    if rng.random() < 0.4:
+        moved = points @ _turn(rng, ranges).T
+        moved = moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + _shift(rng, ranges)
+        volume = torch.as_tensor(source.scans[1].astype(np.float32))
+        guide = sample_linear(volume[None], moved.float(), 0.0)[0].numpy()
+    else:
+        guide = _values(source.scans[1], low.astype(int), sizes)
+    flips = tuple(slice(None, None, int(step)) for step in rng.choice([-1, 1], 3))
+    scan, guide = (image.transpose(order)[flips] for image in (scan, guide))
+    if rng.random() < 0.1:  # other contrasts than those that were scanned
+        guide = guide.max() - guide
+    power = np.exp(rng.normal(0, 0.15, 2))
+    return _powered(scan, power[0]), _powered(guide, power[1])
+
+
+def _resampled(rng: np.random.Generator, image: Float) -> Float:
+    """As blurred along the slice axis as slices of 2 to 5 voxels would leave it."""
+    from scipy.ndimage import gaussian_filter1d
+
+    width = float(rng.uniform(2, 5)) * SIGMA_PER_FWHM
+    return np.asarray(gaussian_filter1d(image, width, axis=-1, mode="nearest"), np.float32)
+
+
+def _powered(image: Float, power: float) -> Float:
+    return np.asarray(np.clip(image, 0, None) ** power, np.float32)
+
+
+def _values(volume: NDArray[np.float16], low: NDArray[np.int_], sizes: NDArray[np.int_]) -> Float:
+    """The box of `volume` (I, J, K) that begins at voxel `low`, 0 beyond its end."""
+    found = np.zeros(sizes, np.float32)
+    first = np.clip(low, 0, volume.shape)
+    last = np.clip(low + sizes, 0, volume.shape)
+    inside = tuple(slice(a, b) for a, b in zip(first - low, last - low, strict=True))
+    found[inside] = volume[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+    return found
+
+
+def _centre(rng: np.random.Generator, source: Source) -> NDArray[np.float64]:
+    """A voxel of the brain mostly, of the head otherwise, drawn by trying."""
+    volume = source.volume
+    highest = LARGEST_BRAIN_LABEL if rng.random() < BRAIN else np.iinfo(np.int16).max
+    for _ in range(200):
+        place = rng.integers(0, volume.shape)
+        if 0 < volume[tuple(place)] < highest:
+            break
+    return place.astype(np.float64)
+
+
+def _turn(rng: np.random.Generator, ranges: ScannerRanges) -> Tensor:
+    from scipy.spatial.transform import Rotation
+
+    # Most guides are registered well, and a few badly.
+    spread = ranges.rotation * (4.0 if rng.random() < 0.1 else 1.0)
+    matrix = Rotation.from_euler("xyz", rng.normal(0, spread, 3), degrees=True).as_matrix()
+    return torch.as_tensor(matrix, dtype=torch.float32)
+
+
+def _shift(rng: np.random.Generator, ranges: ScannerRanges) -> Tensor:
+    spread = ranges.shift * (5.0 if rng.random() < 0.1 else 1.0)
+    return torch.as_tensor(rng.normal(0, spread, 3), dtype=torch.float32)
+
+
+def _scanned(
+    rng: np.random.Generator,
+    truth: Float,
+    guide: Float,
+    size: int,
+    ranges: ScannerRanges,
+    level: float,
+) -> Cube:
+    operator = draw_operator(rng, truth.shape[2], ranges)
+    slices = operator.slice(truth)
+    noise = float(rng.uniform(0, ranges.noise)) if rng.random() < 0.7 else 0.0
+    slices = slices + noise * rng.standard_normal(slices.shape, dtype=np.float32)
+    coverage = np.ones(guide.shape, bool)
+    if rng.random() < ranges.cut:
+        lines = coverage.swapaxes(0, int(rng.integers(3)))
+        lines[: int(rng.integers(1, len(lines)))] = False
+    absent = rng.random() < ranges.missing
+    given = None if absent else _spoilt(rng, guide, ranges)
+    problem = make_problem(slices, operator, given, coverage)
+    features = make_features(problem, guided(problem), AS_IT_IS, AS_IT_IS)
+    middle = slice(MARGIN, MARGIN + size)
+    weight = np.where(truth > level + FOREGROUND, 1.0, BACKGROUND).astype(np.float32)
+    target = np.stack([truth, weight])[..., middle]
+    return Cube(features[..., middle], target)
+
+
+def make_problem(
+    slices: Float,
+    operator: SliceOperator,
+    guide: Float | None,
+    coverage: NDArray[np.bool_],
+) -> Problem:
+    """The problem of one cube, voxels of 1 mm."""
+    i, j = slices.shape[:2]
+    grid = Grid((i, j, operator.matrix.shape[1]), Affine.from_spacing(1.0))
+    return Problem((Stack(slices, grid, operator),), 2, guide, None if guide is None else coverage)
+
+
+def draw_operator(rng: np.random.Generator, voxels: int, ranges: ScannerRanges) -> SliceOperator:
+    """Slices of a distance, thickness, position and profile that are drawn."""
+    low, high = np.log(ranges.ratio)
+    distance = float(np.exp(rng.uniform(low, high)))
+    if rng.random() < 0.5:
+        distance = max(2.0, round(distance))
+    thickness = distance * (float(rng.uniform(0.5, 1)) if rng.random() < ranges.gap else 1.0)
+    profile = SliceProfile("gaussian" if rng.random() < ranges.gaussian else "box")
+    first = float(rng.uniform(-0.5, distance - 0.5))
+    middles = np.arange(first, voxels - 0.5, distance)
+    return SliceOperator.of(profile, thickness, middles, voxels, 1.0)
+
+
+def _spoilt(rng: np.random.Generator, guide: Float, ranges: ScannerRanges) -> Float:
+    image = torch.from_numpy(np.ascontiguousarray(guide))
+    image = intensity.bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
+    noise = float(rng.uniform(0, ranges.guide_noise))
+    image = image + noise * torch.as_tensor(rng.standard_normal(guide.shape, dtype=np.float32))
+    return np.asarray(image.numpy() * np.exp(rng.normal(0, 0.12)), np.float32)
+
+
+def load_sources(table: Table, workers: int = 2) -> list[Source]:
+    """One head a row: its `labels`, or its isotropic `t2w` with the `t1w`, in memory.
+
+    Scans keep their voxels, so that what is learnt is as sharp as what was scanned; the T1w is
+    brought onto the grid of the T2w by their headers, which therefore must agree. Raises
+    TableError, naming the row, for a head that cannot be learnt from, and what reading raises.
+    """
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(pool.map(lambda row: _load(table, row), range(len(table))))
+
+
+def _load(table: Table, row: int) -> Source:
+    labels, scan, guide = (_file(table, role, row) for role in ("labels", "t2w", "t1w"))
+    if labels is not None:
+        return _from_labels(labels, table.row(row))
+    if scan is None or guide is None:
+        raise TableError(
+            f"{table.source}, row {table.row(row)}: expected a label map, or an isotropic T2w "
+            "and its T1w, but the row names neither a label map nor both: fill it in or drop it."
+        )
+    return _from_scans(straightened(read_image(scan)), read_image(guide), table.row(row))
+
+
+def _file(table: Table, role: str, row: int) -> Path | None:
+    column = table.columns.inputs.get(role)
+    cell = table.texts(column)[row] if column is not None and table.has(column) else ""
+    return table.path(cell) if cell else None
+
+
+def _from_labels(path: Path, number: int) -> Source:
+    image = straightened(read_labels(path), order=0)
+    _require_cubes(image, number)
+    if int(image.data.max()) >= LABEL_COUNT or not image.data.any():
+        raise TableError(
+            f"Row {number}: {path} must hold labels from 1 to {LABEL_COUNT - 1}, but the largest "
+            f"is {int(image.data.max())}: map them to FreeSurfer's."
+        )
+    data, _ = orient(image.data, image.affine, "RAS")
+    return Source(labels=np.ascontiguousarray(data[bounding_box(data > 0)], dtype=np.int16))
+
+
+def _from_scans(scan: Image, guide: Image, number: int) -> Source:
+    _require_cubes(scan, number)
+    moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
+    images = [_prepared(image, f"Row {number}: {scan.name}") for image in (scan.data, moved)]
+    pair = [orient(image, scan.affine, "RAS")[0] for image in images]
+    box = bounding_box(pair[0] > 0)
+    return Source(scans=np.stack([image[box] for image in pair]).astype(np.float16))
+
+
+def _prepared(data: NDArray[Any], name: str) -> NDArray[np.float32]:
+    values = np.asarray(data, np.float32)
+    return np.maximum(Scale.of(values, name).normalise(values), 0)
+
+
+def _require_cubes(image: Image, number: int) -> None:
+    if max(image.spacing) > UNEVEN * min(image.spacing):
+        sizes = " x ".join(f"{size:.3g}" for size in image.spacing)
+        raise TableError(
+            f"Row {number}: {image.name} is what the network is to reach, so its voxels must be "
+            f"cubes, but they are {sizes} mm: give an isotropic one."
+        )

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One trial to look at: before, after, the truth, and how far off it is and says it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.geometry import resample
+from encephalon.reports.images import GAP, Panel, draw
+from encephalon.reports.pictures import Picture
+from encephalon.reports.slices import display_window
+from encephalon.studies.isotropic.evaluation.trials import Trial
+from encephalon.studies.isotropic.images import Planes, find_planes
+from encephalon.studies.isotropic.reconstruction.problem import Estimate
+
+__all__ = ["FULL_ERROR", "trial_picture"]
+
+Float = NDArray[np.float32]
+
+#: Share of the white of the images that is white in errors and deviations.
+FULL_ERROR = 0.2
+#: Of the planes sagittal, coronal and axial, one that cuts all slices of each kind.
+_ACROSS = {"axial": 0, "coronal": 0, "sagittal": 1}
+_WIDTH = 1100
+
+
+def trial_picture(trial: Trial, before: Estimate, after: Estimate) -> Picture:
+    """One plane across the slices: `before`, `after`, the truth, error and deviation of `after`.
+
+    All are on the grid of the result and share their window; errors are white at a fifth of it.
+    """
+    planes, plane = find_planes(trial.problem), _ACROSS[trial.axis]
+    truth = _truth(trial)
+    low, high = display_window(truth)
+    images = [_scaled_back(trial, before.image), _scaled_back(trial, after.image), truth]
+    grey = [_levels(planes, plane, image, low, high) for image in images]
+    errors = [np.abs(images[1] - truth)]
+    if after.deviation is not None:
+        errors.append(trial.scale[0] * after.deviation)
+    top = FULL_ERROR * (high - low)
+    grey += [_levels(planes, plane, error, 0.0, top) for error in errors]
+    words = "Before, after, truth, error" + (", uncertainty" if len(errors) == 2 else "")
+    return draw([_fitted([planes.panels([level] * 3, False)[plane] for level in grey])], words)
+
+
+def _truth(trial: Trial) -> Float:
+    if trial.is_shared:
+        return trial.truth
+    return resample(trial.truth, trial.grid.affine, trial.problem.grid)
+
+
+def _scaled_back(trial: Trial, volume: Float) -> Float:
+    gain, level = trial.scale
+    return np.asarray(gain * volume + level, np.float32)
+
+
+def _levels(planes: Planes, plane: int, volume: Float, low: float, high: float) -> Float:
+    shown = planes.of(volume)[plane]
+    return np.clip((shown - low) * np.float32(255.0 / max(high - low, 1e-6)), 0, 255)
+
+
+def _fitted(panels: list[Panel]) -> list[Panel]:
+    """The panels, small enough to stand side by side."""
+    room = (_WIDTH - GAP * (len(panels) - 1)) / len(panels)
+    factor = min(1.0, room / max(panel.size[0] for panel in panels))
+    return [
+        replace(panel, size=(round(panel.size[0] * factor), round(panel.size[1] * factor)))
+        for panel in panels
+    ]

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The methods of one table: the model's network, itself without the T1w, and what it must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from encephalon.studies.isotropic.evaluation.trials import LESION
+from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
+from encephalon.studies.isotropic.settings import NORMAL
+
+__all__ = ["CUBIC", "GUIDED", "NETWORK", "T2W_ONLY", "Contender", "contenders"]
+
+NETWORK, T2W_ONLY, GUIDED, CUBIC = "network", "T2w only", "guided", "cubic"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method by its name; `guided` says whether it looks at the T1w."""
+
+    name: str
+    method: Method
+    guided: bool = False
+
+    def takes_part(self, problem: Problem, condition: str) -> bool:
+        """Whether its answer to this trial is another one than to the normal one.
+
+        Without a T1w the network is itself what is compared as "T2w only".
+        """
+        if self.name == T2W_ONLY and problem.guide is None:
+            return False
+        return self.guided or condition in (NORMAL, LESION)
+
+
+def contenders(predictor: Any) -> list[Contender]:
+    """All methods of the evaluation of a predictor, the model's own first.
+
+    `predictor.method` is that of its network, and `predictor.reconstruct`, if there is one, the
+    same with further stacks; one whose option `method` is another is compared by that alone.
+    """
+    from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
+
+    own: Method = getattr(predictor, "reconstruct", predictor.method)
+    chosen = getattr(getattr(predictor, "options", None), "method", NETWORK)
+    found = []
+    if chosen == NETWORK:
+        found += [Contender(NETWORK, own, True), Contender(T2W_ONLY, without_guide(own))]
+    found.append(Contender(GUIDED, _guided, True))
+    return found + _baselines(METHODS)
+
+
+def _guided(problem: Problem) -> Estimate:
+    """The guided method, with all stacks where there are several."""
+    from encephalon.studies.isotropic.reconstruction.guided import guided
+
+    estimate = guided(problem)
+    if len(problem.stacks) == 1:
+        return estimate
+    from encephalon.studies.isotropic.reconstruction.multi_stack import combine
+
+    return combine(problem, estimate)
+
+
+def without_guide(method: Method) -> Callable[[Problem], Estimate]:
+    """The same method, which does not see the T1w."""
+
+    def blind(problem: Problem) -> Estimate:
+        return method(replace(problem, guide=None, coverage=None))
+
+    return blind
+
+
+def _baselines(methods: Mapping[str, Method]) -> list[Contender]:
+    return [Contender(name, method) for name, method in methods.items()]

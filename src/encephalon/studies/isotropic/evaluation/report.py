@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of an evaluation: who is best where, by how much, how sure, and one case to look at.
+
+The tables of an evaluation's page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.reports.blocks import Tile, facts, figure, grid, note, table, tiles
+from encephalon.reports.charts import Series, line_chart
+from encephalon.reports.markup import Html, join, number
+from encephalon.reports.page import Page
+from encephalon.statistics.intervals import Interval
+from encephalon.studies.isotropic.evaluation.images import FULL_ERROR
+from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
+from encephalon.studies.isotropic.evaluation.summary import ALL, SAME, Part, Standing, overall
+from encephalon.studies.isotropic.scan_page import model_facts, model_name
+from encephalon.studies.isotropic.settings import NORMAL, EvaluationOptions
+
+if TYPE_CHECKING:
+    from encephalon.studies.isotropic.evaluation.run import Evaluation
+
+__all__ = [
+    "grid_table",
+    "signed",
+    "span_words",
+    "standing_table",
+    "strata_table",
+    "stress_table",
+    "uncertainty_table",
+    "write_page",
+]
+
+_HOW = (
+    "PSNR, SSIM and NRMSE are of the foreground, with the truth's percentiles 1 and 99 as 0 and 1. "
+    "Acquired are the voxels that hold the middle of a slice, the two beside it where it lies "
+    "between them, and missing the others; of two voxels a slice none is missing. As published: "
+    "each volume by its own percentiles, clipped, padded with zeros, background included. A PSNR "
+    "above 100 dB counts as 100. The T1w of simulated trials lie where their headers say."
+)
+# Persons below which Wilcoxon's test cannot reach 0.05.
+_FEWEST = 6
+
+
+_METHODS = {
+    NETWORK: "the model, with the T1w where there is one",
+    T2W_ONLY: "the model without the T1w",
+    GUIDED: "model-based, without weights, with the T1w",
+    CUBIC: "cubic spline through the slices at their places",
+    "linear": "straight lines between the slices at their places",
+    "zoom": "the published interpolation, which moves the slices",
+}
+_FOREGROUND = {
+    "units": "Persons",
+    "n": "Trials",
+    "psnr": "PSNR, dB",
+    "span": "95 % interval",
+    "ssim": "SSIM",
+    "nrmse": "NRMSE",
+    "cubic": "Over cubic, dB",
+    "guided": "Over guided, dB",
+}
+_FURTHER = {
+    "acquired": "Acquired, dB",
+    "missing": "Missing, dB",
+    "published": "PSNR as published, dB",
+    "published_ssim": "SSIM as published",
+    "consistency": "Error of the slices",
+    "seconds": "Seconds",
+}
+
+
+def write_page(
+    path: Path,
+    result: Evaluation,
+    about: Mapping[str, Any],
+    options: EvaluationOptions,
+    overwrite: bool = False,
+) -> Path:
+    """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
+    return _page(result, about, options).write(path, overwrite)
+
+
+def _page(result: Evaluation, about: Mapping[str, Any], options: EvaluationOptions) -> Page:
+    scans = len({row["id"] for row in result.rows})
+    persons = len({row["group"] for row in result.rows})
+    page = Page(
+        title="Isotropic scans against their truth",
+        lead=f"{model_name(about)}. Scans: {scans}. Persons: {persons}.",
+    )
+    totals = overall(result.standings)
+    page.add(tiles(_tiles(totals)))
+    for failure in result.failures:
+        page.add(note(f"{failure['id']}: {failure['message']}", "fail"))
+    normal = [each for each in result.standings if each.condition == NORMAL]
+    page.section(
+        "Overall", standing_table(totals, whole=False), note(_how_sure(persons)), note(_HOW)
+    )
+    charts = _charts(normal)
+    if charts:
+        page.section("PSNR by thickness", *charts)
+    page.section("Every axis and thickness", grid_table(normal), standing_table(normal))
+    stressed = [each for each in result.standings if each.condition != NORMAL]
+    if stressed:
+        page.section("When something is wrong", stress_table(stressed))
+    if result.parts:
+        page.section("Strata", strata_table(result.parts))
+    if any(each.metrics["coverage_95"].n for each in totals):
+        page.section("Uncertainty", uncertainty_table(totals))
+    if result.pictures:
+        page.section("One case", *_pictures(result))
+    return page.section("Model", model_facts(about), _settings(options))
+
+
+def _tiles(totals: Sequence[Standing]) -> list[Tile]:
+    shown = []
+    for each in totals[:4]:
+        metric = each.metrics["psnr_foreground"]
+        shown.append(
+            Tile(
+                f"{number(metric.mean, 4)} dB",
+                f"PSNR, {each.method}",
+                span_words(metric.interval),
+            )
+        )
+    gain = totals[0].difference(CUBIC) if totals else None
+    if gain is not None:
+        mean = gain.comparison.mean_difference
+        label = f"dB, {totals[0].method} over cubic"
+        shown.append(Tile(signed(mean.value), label, span_words(mean)))
+    return shown
+
+
+def _how_sure(persons: int) -> str:
+    if persons < 2:
+        return "All scans are of one person: there are neither intervals nor p values."
+    words = (
+        f"Intervals are 95 % percentile bootstrap intervals over {persons} persons; p is "
+        "Wilcoxon's signed rank test on the mean difference of each person, corrected by Holm over "
+        "all axes and thicknesses of a method where it is of one of them."
+    )
+    if persons < _FEWEST:
+        words += (
+            f" Of {persons} persons no p can fall below {2 ** (1 - persons):.2g}, and intervals "
+            "of so few are too narrow."
+        )
+    return words
+
+
+def _charts(normal: Sequence[Standing]) -> list[Html]:
+    found = []
+    for axis in dict.fromkeys(each.axis for each in normal):
+        here = [each for each in normal if each.axis == axis and each.thickness != ALL]
+        series = [
+            Series(
+                method,
+                [float(each.thickness) for each in here if each.method == method],
+                [each.metrics["psnr_foreground"].mean for each in here if each.method == method],
+            )
+            for method in dict.fromkeys(each.method for each in here)
+        ]
+        if len({each.thickness for each in here}) > 1:
+            chart = line_chart(series, "Thickness of the slices, mm", "PSNR, foreground, dB")
+            found.append(figure(chart, _axis_words(axis)))
+    return [grid(*found)] if found else []
+
+
+def _pictures(result: Evaluation) -> list[Html]:
+    first = overall(result.standings)[0].method
+    words = (
+        f"From the left: cubic, {first}, the truth, the error of {first}, and its deviation if it "
+        f"has one. The last two are white at {FULL_ERROR:.0%} of the white of the others."
+    )
+    shown = [figure(picture, name) for name, picture in result.pictures.items()]
+    return [note(words), *shown]
+
+
+def _settings(options: EvaluationOptions) -> Html:
+    words = (
+        f"Simulated slices: profile {options.profile}, gap {options.gap:g} mm, noise "
+        f"{options.noise:g} of the range, seed {options.seed}."
+    )
+    return note(words)
+
+
+def _axis_words(axis: str) -> str:
+    return "All slices" if axis == ALL else f"{axis.capitalize()} slices"
+
+
+def grid_table(normal: Sequence[Standing]) -> Html:
+    """PSNR at a glance: a row for each axis and thickness, a column for each method."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in normal:
+        row = rows.setdefault(
+            (each.axis, each.thickness), {"axis": each.axis, "thickness": each.thickness}
+        )
+        row[each.method] = each.metrics["psnr_foreground"].mean
+    methods = {each.method: each.method for each in normal}
+    columns = {"axis": "Slices", "thickness": "Thickness, mm", **methods}
+    caption = "Mean PSNR of the foreground, dB"
+    return table(columns, list(rows.values()), caption=caption)
+
+
+def standing_table(standings: Sequence[Standing], whole: bool = True) -> Html:
+    """Every standing as a row of two tables, which are too wide for one.
+
+    Without `whole` axis and thickness are left out, and what each method is stands behind.
+    """
+    place = {"axis": "Slices", "thickness": "Thickness, mm"} if whole else {}
+    names = {**place, "method": "Method"}
+    rows = [_row(each) for each in standings]
+    parts = [
+        table({key: label for key, label in part.items() if _is_told(rows, key)}, rows)
+        for part in (names | _FOREGROUND, names | _FURTHER)
+    ]
+    what = {each.method: _METHODS.get(each.method) for each in standings}
+    return join(*parts, None if whole else facts(what))
+
+
+def _is_told(rows: Sequence[dict[str, Any]], key: str) -> bool:
+    return any(row.get(key) not in (None, "") for row in rows)
+
+
+def _row(each: Standing) -> dict[str, Any]:
+    means = {name: one.mean if one.n else None for name, one in each.metrics.items()}
+    return {
+        "axis": each.axis,
+        "thickness": each.thickness,
+        "method": each.method,
+        "units": each.units,
+        "n": each.n,
+        "psnr": means["psnr_foreground"],
+        "span": span_words(each.metrics["psnr_foreground"].interval),
+        "ssim": means["ssim_foreground"],
+        "nrmse": means["nrmse_foreground"],
+        "acquired": means["psnr_acquired"],
+        "missing": means["psnr_missing"],
+        "cubic": _gain(each, CUBIC),
+        "guided": _gain(each, GUIDED),
+        "published": means["psnr_published"],
+        "published_ssim": means["ssim_published"],
+        "consistency": means["consistency"],
+        "seconds": means["seconds"],
+    }
+
+
+def stress_table(stressed: Sequence[Standing]) -> Html:
+    """What each method loses in each condition, over all trials of it."""
+    totals = [
+        each
+        for condition in dict.fromkeys(one.condition for one in stressed)
+        for each in overall(stressed, condition)
+    ]
+    columns = {
+        "condition": "Wrong",
+        "method": "Method",
+        "n": "Trials",
+        "psnr": "PSNR, dB",
+        "same": "Against itself, normal, dB",
+        "cubic": "Over cubic, dB",
+        "alone": "Over T2w only, dB",
+        "contrast": "Share of the lesion kept",
+    }
+    rows = [
+        {
+            **_row(each),
+            "condition": each.condition,
+            "same": _gain(each, SAME),
+            "alone": _gain(each, T2W_ONLY),
+            "contrast": each.metrics["lesion_kept"].mean if each.metrics["lesion_kept"].n else None,
+        }
+        for each in totals
+    ]
+    return table(columns, rows)
+
+
+def strata_table(parts: Sequence[Part]) -> Html:
+    """PSNR by the columns of the table."""
+    columns = {
+        "column": "By",
+        "value": "Part",
+        "method": "Method",
+        "units": "Persons",
+        "n": "Trials",
+        "psnr": "PSNR, dB",
+        "span": "95 % interval",
+    }
+    rows = []
+    for part in parts:
+        metric = part.metrics["psnr_foreground"]
+        span = span_words(metric.interval)
+        rows.append({**vars(part), "psnr": metric.mean, "span": span})
+    return table(columns, rows)
+
+
+def uncertainty_table(totals: Sequence[Standing]) -> Html:
+    """How well the deviations of those methods that have one tell their errors."""
+    columns = {
+        "method": "Method",
+        "deviation_correlation": "Rank correlation of deviation and error",
+        "coverage_68": "Errors within 1 deviation",
+        "coverage_95": "Errors within 1.96 deviations",
+    }
+    names = list(columns)[1:]
+    rows = [
+        {"method": each.method, **{name: each.metrics[name].mean for name in names}}
+        for each in totals
+        if each.metrics["coverage_95"].n
+    ]
+    words = "Of errors that are normally distributed, 0.683 and 0.950 lie within."
+    return join(table(columns, rows), note(words))
+
+
+def _gain(each: Standing, other: str) -> str | None:
+    found = each.difference(other)
+    if found is None:
+        return None
+    mean = found.comparison.mean_difference
+    words, span = signed(mean.value), span_words(mean, difference=True)
+    if span is not None:
+        words += f" ({span})"
+    p = found.corrected if isfinite(found.corrected) else found.comparison.p_value
+    return words if isnan(p) else f"{words}, p {_p_words(p)}"
+
+
+def _p_words(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
+
+
+def span_words(interval: Interval, difference: bool = False) -> str | None:
+    """The ends of an interval; None where there is none."""
+    if not isfinite(interval.low + interval.high):
+        return None
+    write = signed if difference else _plain
+    return f"{write(interval.low)} to {write(interval.high)}"
+
+
+def _plain(value: float) -> str:
+    return number(value, 4)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    return f"{value:+.2f}".replace("-", "−")

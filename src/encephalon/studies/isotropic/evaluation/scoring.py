@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One estimate against its truth: every figure of it, region by region."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.geometry import Grid, resample
+from encephalon.metrics.image_quality import (
+    Similarity,
+    foreground,
+    foreground_similarities,
+    nrmse,
+    published_similarity,
+)
+from encephalon.studies.isotropic.evaluation.trials import RADIUS_MM, Trial
+from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
+
+__all__ = ["FIGURES", "REGIONS", "acquired_voxels", "regions", "score"]
+
+Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+REGIONS = ("foreground", "acquired", "missing", "lesion")
+FIGURES = ("psnr", "ssim", "nrmse", "mse")
+#: PSNR that counts for an image equal to its truth, dB, so that means exist; single precision
+#: ends near 140 dB.
+HIGHEST_PSNR = 100.0
+#: Standard deviations within which an error of normal distribution lies in 95 % of voxels.
+NORMAL_95 = 1.96
+# Voxels that ranks are correlated over; more would not move the figure visibly.
+_SAMPLE = 300_000
+# Of a voxel: what rounding of positions may amount to.
+_ROUNDING = 1e-3
+
+
+def regions(trial: Trial) -> dict[str, Mask]:
+    """The masks (I, J, K) that figures are computed in, on the grid of the truth.
+
+    "foreground" is where the truth shows no air and the scan reaches, "acquired" and "missing" the
+    parts of it that `acquired_voxels` tells apart, and "lesion" what was painted in.
+    """
+    inside = foreground(trial.truth) & _reached(trial)
+    acquired = acquired_voxels(trial.problem, trial.grid)
+    found = {"foreground": inside, "acquired": inside & acquired, "missing": inside & ~acquired}
+    if trial.lesion is not None:
+        found["lesion"] = trial.lesion.distance(trial.grid) < RADIUS_MM
+    return found
+
+
+def acquired_voxels(problem: Problem, grid: Grid) -> Mask:
+    """Which voxels of `grid` (I, J, K) hold the middle of a slice, both where it is between two.
+
+    Voxels are those of the result. Of an odd number from slice to slice the middle one is acquired,
+    of an even number the pair in the middle; with two voxels a slice nothing is missing.
+    """
+    operator = problem.stack.operator
+    mapping = problem.grid.affine.inverse @ grid.affine
+    row, start = mapping.matrix[2, :3], mapping.origin[2]
+    i, j, k = np.ogrid[tuple(slice(0, n) for n in grid.shape)]
+    place = row[0] * i + row[1] * j + (row[2] * k + start)
+    middles = np.sort(operator.middles / operator.voxel_size)
+    halves = (middles[1:] + middles[:-1]) / 2
+    apart = np.abs(place - middles[np.searchsorted(halves, place)])
+    return np.asarray(apart <= 0.5 + _ROUNDING)
+
+
+def score(trial: Trial, masks: dict[str, Mask], estimate: Estimate) -> dict[str, float]:
+    """Every figure of an estimate; one that cannot be told is NaN.
+
+    PSNR (dB), SSIM, NRMSE and MSE as published ("psnr_published" ...) and in each region of
+    `masks`, the error of the slices ("consistency"), the share of a lesion that is left, and how
+    well the deviation tells the error.
+    """
+    image = trial.compared(estimate.image)
+    found = _named("published", _published(trial, image))
+    inner = foreground_similarities(trial.truth, image, masks)
+    for name in REGIONS:
+        found |= _named(name, inner.get(name, Similarity(nan, nan, nan, nan)))
+    stack = trial.problem.stack
+    found["consistency"] = nrmse(stack.slices, stack.operator.slice(estimate.image))
+    lesion = trial.lesion
+    found["lesion_kept"] = lesion.kept(image, trial.truth, trial.grid) if lesion else nan
+    return found | _uncertainty(trial, masks["foreground"], image, estimate.deviation)
+
+
+def _named(region: str, figures: Similarity) -> dict[str, float]:
+    named = {f"{name}_{region}": float(getattr(figures, name)) for name in FIGURES}
+    return {**named, f"psnr_{region}": min(figures.psnr, HIGHEST_PSNR)}
+
+
+def _published(trial: Trial, image: Float) -> Similarity:
+    """Beyond what the scan reaches, truth and image are 0, like the padding around both."""
+    if trial.is_shared:
+        return published_similarity(trial.truth, image)
+    reached = _reached(trial)
+    return published_similarity(trial.truth * reached, image * reached)
+
+
+def _reached(trial: Trial) -> Mask:
+    """Where the grid of the truth lies within that of the estimate."""
+    if trial.is_shared:
+        return np.ones(trial.grid.shape, bool)
+    there = np.ones(trial.problem.grid.shape, np.uint8)
+    return np.asarray(resample(there, trial.problem.grid.affine, trial.grid, order=0) > 0)
+
+
+def _uncertainty(
+    trial: Trial, inside: Mask, image: Float, deviation: Float | None
+) -> dict[str, float]:
+    """Rank correlation of deviation and error, and the shares of errors within the intervals."""
+    found = {"deviation_correlation": nan, "coverage_68": nan, "coverage_95": nan}
+    if deviation is None or not inside.any():
+        return found
+    spread = trial.compared(deviation, difference=True)[inside].astype(np.float64)
+    error = np.abs(image[inside] - trial.truth[inside]).astype(np.float64)
+    return {
+        "deviation_correlation": _rank_correlation(spread, error),
+        "coverage_68": float(np.mean(error <= spread)),
+        "coverage_95": float(np.mean(error <= NORMAL_95 * spread)),
+    }
+
+
+def _rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
+    from scipy.stats import spearmanr
+
+    step = max(1, -(-first.size // _SAMPLE))
+    one, two = first[::step], second[::step]
+    if one.size < 2 or not np.ptp(one) > 0 or not np.ptp(two) > 0:
+        return nan
+    return float(spearmanr(one, two).statistic)

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trials of an evaluation: one problem each, with the truth that its answer is compared with.
+
+What goes wrong with scans, made on purpose: a lesion in one of two, a T1w in the wrong place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError
+from encephalon.geometry import Affine, Grid, resample, straightened
+from encephalon.io.image import Image, read_image
+from encephalon.metrics.image_quality import foreground
+from encephalon.studies.isotropic.cases import Case, stranger_of
+from encephalon.studies.isotropic.reconstruction.problem import Problem, plane_across
+from encephalon.studies.isotropic.settings import (
+    CONDITIONS,
+    NORMAL,
+    EvaluationOptions,
+    PredictOptions,
+)
+
+__all__ = [
+    "Lesion",
+    "Plan",
+    "Trial",
+    "Trials",
+    "centred",
+    "draw_lesion",
+    "misaligned",
+    "painted",
+    "plans",
+]
+
+Float = NDArray[np.float32]
+
+WRONG, MISALIGNED, MISSING, LESION = (
+    CONDITIONS[each] for each in ("wrong", "misaligned", "missing", "lesion")
+)
+#: Longest over shortest voxel edge up to which a scan counts as its own truth.
+ISOTROPIC = 1.3
+#: Voxels that a slice must be thick for there to be something to reconstruct.
+THINNEST = 1.5
+
+
+#: How far a T1w is moved and turned: what a registration that looks right may miss.
+SHIFT_MM, TURN_DEGREES = 2.0, 2.0
+#: Radius of a lesion and width of its edge, mm: a large plaque or a small metastasis.
+RADIUS_MM, EDGE_MM = 5.0, 0.8
+# Voxels between those that a lesion's place is drawn from.
+_STRIDE = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A trial to be made: which case, cut how, and what goes wrong.
+
+    `axis` is the plane of the slices and `thickness` theirs in mm; both are empty for a scan that
+    was acquired with thick slices.
+    """
+
+    case: Case
+    axis: str = ""
+    thickness: float = 0.0
+    condition: str = NORMAL
+
+    @property
+    def name(self) -> str:
+        """What the trial is called, also as a file."""
+        cut = f"{self.axis}-{self.thickness:g}mm" if self.axis else "acquired"
+        return f"{self.case.sample.id}_{cut}_{self.condition.replace(' ', '-')}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A problem and the truth (I, J, K) on `grid`, which is the problem's or the reference's.
+
+    Attributes
+    ----------
+    axis, thickness
+        The plane of the slices and their thickness, mm.
+    scale
+        Gain and level that bring the scan's intensities to those of the truth.
+    lesion
+        What was painted into the T2w alone, or None.
+    """
+
+    plan: Plan
+    problem: Problem
+    truth: Float = field(repr=False)
+    grid: Grid
+    axis: str
+    thickness: float
+    scale: tuple[float, float] = (1.0, 0.0)
+    lesion: Lesion | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether truth and answer lie on one grid, so that nothing must be resampled."""
+        mine, other = self.grid, self.problem.grid
+        return mine.shape == other.shape and mine.affine.is_close(other.affine)
+
+    def compared(self, volume: Float, *, difference: bool = False) -> Float:
+        """A volume in work order on the grid and in the units of the truth.
+
+        A `difference`, such as a deviation, has a gain and no level.
+        """
+        gain, level = self.scale
+        if not self.is_shared:
+            volume = resample(volume, self.problem.grid.affine, self.grid, order=3)
+        if self.scale == (1.0, 0.0):
+            return volume
+        return np.asarray(gain * volume + (0.0 if difference else level), np.float32)
+
+
+def plans(cases: Sequence[Case], options: EvaluationOptions) -> list[Plan]:
+    """Every trial that is to be made, case by case.
+
+    A case without a T1w, or without another person's, has no trials about that; an acquired scan
+    has only those that nothing must be simulated for.
+    """
+    found: list[Plan] = []
+    for case in cases:
+        able = [one for one in options.conditions if _able(case, one, cases)]
+        if case.reference is not None:
+            found += [Plan(case, condition=one) for one in able if one in (NORMAL, MISSING)]
+            continue
+        found += [
+            Plan(case, axis, thickness, condition)
+            for condition in able
+            for axis in options.axes
+            for thickness in options.thicknesses
+        ]
+    return found
+
+
+def _able(case: Case, condition: str, cases: Sequence[Case]) -> bool:
+    if condition in (NORMAL, LESION):
+        return True
+    if "t1w" not in case.sample.inputs:
+        return False
+    return condition != WRONG or stranger_of(case, cases) is not None
+
+
+class Trials:
+    """Makes the trials of a case; its scans are read once, when the first one is asked for."""
+
+    def __init__(
+        self, case: Case, cases: Sequence[Case], options: EvaluationOptions, asked: PredictOptions
+    ) -> None:
+        self._case, self._cases = case, cases
+        self._options, self._asked = options, asked
+        self._scans: tuple[Image, Image | None] | None = None
+        # Of the id, so that a case is made worse in one way whatever stands above it.
+        self._seed = crc32(f"{options.seed} {case.sample.id}".encode())
+
+    def make(self, plan: Plan) -> Trial:
+        """The trial of a plan of this case.
+
+        Raises InputError for files that cannot be used, and ContentError for a T2w that is neither
+        isotropic nor has a reference, or slices that are too thin for it.
+        """
+        self._case.sample.require_faultless()
+        return self._acquired(plan) if self._case.reference else self._simulated(plan)
+
+    def _simulated(self, plan: Plan) -> Trial:
+        from encephalon.studies.isotropic.simulation import simulate_problem
+
+        scan, guide = self._read()
+        _require_isotropic(scan)
+        _require_thick(scan, plan)
+        lesion = draw_lesion(scan, self._seed) if plan.condition == LESION else None
+        options = self._options
+        problem, truth = simulate_problem(
+            painted(scan, lesion) if lesion else scan,
+            self._guide(plan, scan, guide),
+            plan.axis,
+            plan.thickness,
+            gap=options.gap,
+            profile=options.slice_profile(plan.thickness),
+            noise=options.noise,
+            seed=self._seed,
+        )
+        return Trial(plan, problem, truth, problem.grid, plan.axis, plan.thickness, lesion=lesion)
+
+    def _guide(self, plan: Plan, scan: Image, guide: Image | None) -> Image | None:
+        if plan.condition == MISSING:
+            return None
+        if plan.condition == MISALIGNED and guide is not None:
+            return misaligned(guide, self._seed)
+        if plan.condition == WRONG:
+            stranger = stranger_of(self._case, self._cases)
+            return centred(_straight(stranger.sample.file("t1w")), scan) if stranger else None
+        return guide
+
+    def _acquired(self, plan: Plan) -> Trial:
+        from encephalon.studies.isotropic.acquisition.inputs import make_problem, read_case
+
+        assert self._case.reference is not None
+        reference = _straight(self._case.reference)
+        sample = self._case.sample
+        if plan.condition == MISSING:
+            inputs = {role: path for role, path in sample.inputs.items() if role != "t1w"}
+            sample = replace(sample, inputs=inputs)
+        problem, _ = make_problem(read_case(sample, self._asked), self._asked)
+        truth = np.asarray(reference.data, np.float32)
+        return Trial(
+            plan,
+            problem,
+            truth,
+            reference.grid,
+            plane_across(problem.grid.affine, 2),
+            round(problem.stack.operator.thickness, 1),
+            _scale(problem, truth, reference.grid),
+        )
+
+    def _read(self) -> tuple[Image, Image | None]:
+        if self._scans is None:
+            sample = self._case.sample
+            scan = _straight(sample.file("t2w"))
+            guide = _straight(sample.file("t1w")) if "t1w" in sample.inputs else None
+            self._scans = scan, guide
+        return self._scans
+
+
+def _straight(path: Path) -> Image:
+    return straightened(read_image(path))
+
+
+def _scale(problem: Problem, truth: Float, grid: Grid) -> tuple[float, float]:
+    """Gain and level by which the measured slices fit those of the truth best, least squares.
+
+    Two scans of one head differ in both. They are found from the slices, before any method, so
+    that no method is favoured; scans that the truth explains nothing of keep their intensities.
+    """
+    there = resample(np.ones(truth.shape, np.float32), grid.affine, problem.grid) > 0.5
+    sliced = problem.stack.operator.slice(resample(truth, grid.affine, problem.grid, order=3))
+    inside = problem.stack.operator.slice(there) > 0.99
+    measured, known = problem.stack.slices[inside], sliced[inside]
+    if measured.size < 2 or not measured.std() > 0:
+        return 1.0, 0.0
+    gain = float(np.cov(measured, known)[0, 1] / measured.var(ddof=1))
+    return (gain, float(known.mean() - gain * measured.mean())) if gain > 0 else (1.0, 0.0)
+
+
+def _require_isotropic(scan: Image) -> None:
+    if max(scan.spacing) > ISOTROPIC * min(scan.spacing):
+        size = " x ".join(f"{edge:g}" for edge in scan.spacing)
+        raise ContentError(
+            f"{scan.name}: a T2w is its own truth when its voxels are isotropic, but they are "
+            f"{size} mm: give its isotropic truth in the column 'reference'."
+        )
+
+
+def _require_thick(scan: Image, plan: Plan) -> None:
+    if plan.thickness < THINNEST * min(scan.spacing):
+        raise ContentError(
+            f"{scan.name}: slices of {plan.thickness:g} mm are hardly thicker than its voxels of "
+            f"{min(scan.spacing):g} mm: leave them out of the option 'thicknesses'."
+        )
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A bright ball at a point of the world (R, A, S), mm; `healthy` is the mean without it."""
+
+    centre: tuple[float, float, float]
+    healthy: float = 0.0
+
+    def distance(self, grid: Grid) -> NDArray[np.float32]:
+        """How far each voxel of a grid (I, J, K) is from the centre, mm."""
+        i, j, k = np.ogrid[tuple(slice(0, n) for n in grid.shape)]
+        total = np.zeros(grid.shape, np.float32)
+        for row, origin, middle in zip(
+            grid.affine.matrix[:3, :3], grid.affine.origin, self.centre, strict=True
+        ):
+            total += (row[0] * i + row[1] * j + (row[2] * k + origin - middle)) ** 2
+        return np.sqrt(total)
+
+    def kept(self, image: NDArray[Any], truth: NDArray[Any], grid: Grid) -> float:
+        """The share of the lesion that `image` (I, J, K) shows: 0 for healthy, 1 for the truth."""
+        ball = self.distance(grid) < RADIUS_MM
+        height = float(np.mean(truth[ball])) - self.healthy
+        return (float(np.mean(image[ball])) - self.healthy) / height if height else float("nan")
+
+
+def draw_lesion(image: Image, seed: int) -> Lesion:
+    """A place deep in the head: not nearer to the air than half of what is possible.
+
+    Raises ContentError for an image without foreground.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    sparse = np.pad(foreground(image.data[(slice(None, None, _STRIDE),) * 3]), 1)
+    depth = distance_transform_edt(sparse, sampling=image.spacing)[1:-1, 1:-1, 1:-1]
+    if not depth.any():
+        raise ContentError(f"{image.name}: there is no head to paint a lesion in.")
+    places = np.argwhere(depth >= depth.max() / 2)
+    place = places[int(np.random.default_rng(seed).integers(len(places)))] * _STRIDE
+    x, y, z = image.affine.apply(place)
+    centre = (float(x), float(y), float(z))
+    ball = Lesion(centre).distance(image.grid) < RADIUS_MM
+    return Lesion(centre, float(np.mean(image.data[ball])))
+
+
+def painted(image: Image, lesion: Lesion) -> Image:
+    """The image with the lesion in it, as bright as its 99th percentile of what is above 0."""
+    data = np.asarray(image.data, np.float32)
+    bright = np.percentile(data[data > 0], 99)
+    distance = (lesion.distance(image.grid) - RADIUS_MM) / EDGE_MM
+    weight = 1 / (1 + np.exp(np.clip(distance, -30, 30)))
+    return replace(image, data=np.asarray(data + weight * (bright - data), np.float32))
+
+
+def misaligned(image: Image, seed: int) -> Image:
+    """The image, its header moved by 2 mm and turned by 2° about its middle, both as drawn."""
+    from scipy.spatial.transform import Rotation
+
+    rng = np.random.default_rng(seed)
+    axis, direction = (each / np.linalg.norm(each) for each in rng.standard_normal((2, 3)))
+    turn = Rotation.from_rotvec(TURN_DEGREES * axis, degrees=True).as_matrix()
+    centre = image.grid.centre
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn
+    matrix[:3, 3] = centre - turn @ centre + SHIFT_MM * direction
+    return replace(image, affine=Affine(matrix) @ image.affine)
+
+
+def centred(image: Image, target: Image) -> Image:
+    """The image, its header moved so that the middle of its volume is that of `target`."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = target.grid.centre - image.grid.centre
+    return replace(image, affine=Affine(matrix) @ image.affine)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The published reconstruction of BABY-AI, repeated, with the defects that are part of its result.
+
+Two volumes on the atlas grid are padded, normalised each by itself, cut into patches, and what the
+network says of the patches is averaged. Kept on purpose (spec baby-ai, sections 3 and 7):
+
+- the result stays padded, 192 x 224 x 192 voxels, and in normalised units: nothing brings the
+  intensities of the T2w back;
+- affines are not looked at, beyond a warning here: a volume that is flipped or not registered
+  passes, if it has the right shape;
+- every patch counts the same up to its edge, so seams can show;
+- acquired slices are not kept: in-plane detail is made up again, from the T1w too;
+- there is no uncertainty, and no check of the result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import InputError
+from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
+from encephalon.io.image import Image, read_image
+from encephalon.recipes import load_recipe, make_recipe, make_settings
+from encephalon.recipes.schema import ask
+from encephalon.studies.isotropic.published import preprocessing as steps
+from encephalon.studies.isotropic.published.network import LoadedNetwork, load_network
+from encephalon.studies.isotropic.published.preprocessing import read_published
+from encephalon.studies.isotropic.published.settings import ROLES, LegacyOptions, LegacySettings
+from encephalon.tables.schema import Columns
+
+if TYPE_CHECKING:
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
+    from encephalon.tables.samples import Sample
+
+__all__ = ["NOTICE", "RECIPE", "LegacyCase", "LegacyPredictor", "make_legacy_predictor"]
+
+RECIPE = "isotropic-legacy"
+"""The built-in recipe of published weights."""
+NOTICE = (
+    "For research only. As published, the result is padded and in normalised units between about 0 "
+    "and 1, and the acquired slices are not kept."
+)
+"""Kept with every result."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LegacyCase:
+    """A T1w and a T2w on the atlas grid, float64, the T2w interpolated from its thick slices."""
+
+    t1w: Image
+    t2w: Image
+
+
+@dataclass(frozen=True)
+class LegacyPredictor:
+    """A published model, loaded: `predict` repeats the published program on one pair of volumes.
+
+    model    what sidecars say of it
+    network  answers to patches
+    columns  what the columns of a table mean to it
+    """
+
+    model: Mapping[str, Any]
+    network: LoadedNetwork
+    columns: Columns
+    settings: LegacySettings = field(default_factory=LegacySettings)
+    options: LegacyOptions = field(default_factory=LegacyOptions)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.model["name"])
+
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:
+        """The reconstructed T2w."""
+        return {"t2w": OutputKind("T2w", "isotropic", ".nii.gz", f"Isotropic T2w. {NOTICE}", False)}
+
+    def describe(self) -> dict[str, Any]:
+        """Model, runtime, device, options and notice: for sidecars."""
+        return {
+            "model": dict(self.model),
+            "runtime": self.network.runtime,
+            "device": self.network.device,
+            **self.options.model_dump(mode="json"),
+            "notice": NOTICE,
+        }
+
+    def read(self, sample: Sample) -> LegacyCase:
+        """Read both volumes of `sample`.
+
+        Raises InputError for a sample without one of them, ContentError for one that is not on the
+        atlas grid, and what `read_image` raises; each names the file.
+        """
+        sample.require_faultless()
+        if set(ROLES) - set(sample.inputs):
+            raise InputError(
+                f"{sample.id}: BABY-AI needs a T1w and a T2w, both on its atlas grid, but got "
+                f"{', '.join(sample.inputs) or 'nothing'}: give both, or use the model 'isotropic'."
+            )
+        return LegacyCase(**{role: self._read(sample.file(role)) for role in ROLES})
+
+    def _read(self, path: Path) -> Image:
+        image = read_image(path)
+        steps.check_atlas_grid(image.grid, self.settings.shape, image.name)
+        return replace(image, data=read_published(image))
+
+    def predict(self, loaded: LegacyCase) -> Prediction:
+        """Return the T2w (192, 224, 192), float64, normalised, on the padded grid.
+
+        Raises ContentError, naming the file, for a volume without a value above 0.
+        """
+        settings, padded = self.settings, self.settings.padded
+        pair = [
+            steps.normalise(steps.pad(image.data, padded), image.name)
+            for image in (loaded.t1w, loaded.t2w)
+        ]
+        starts = steps.patch_starts(padded, settings.patch, settings.stride)
+        result = steps.predict_patches(
+            np.stack(pair),
+            self.network,
+            starts,
+            patch=settings.patch,
+            batch_size=self.options.batch_size,
+            tell=_Teller(loaded.t2w.name),
+        )
+        before = [count for count, _ in steps.padding(settings.shape, padded)]
+        place = loaded.t2w.affine.shifted([-count for count in before])
+        like = Image(result, place, loaded.t2w.source)
+        image = OutputImage(result, like, "isotropic", "T2w", writer=_Writer(like))
+        return Prediction({"t2w": image}, {"patches": len(starts)}, _verdict(loaded))
+
+
+def make_legacy_predictor(
+    model: ModelFolder | PublishedFile, options: Mapping[str, Any]
+) -> LegacyPredictor:
+    """Load the published weights, or a model folder of mode "legacy".
+
+    `options` are `device`, `threads` and the fields of `LegacyOptions`. Raises UsageError for an
+    unknown or impossible option, ModelError for weights that do not fit, and MissingExtraError
+    without torch or MONAI.
+    """
+    given = {key: value for key, value in options.items() if key not in {"device", "threads"}}
+    asked = ask(LegacyOptions, given, model.name)
+    description = getattr(model, "description", None)
+    source = f"the model {model.name!r}"
+    recipe = make_recipe(description.recipe, source) if description else load_recipe(RECIPE)
+    settings = make_settings(LegacySettings, recipe.study.settings, source)
+    place = str(options.get("device") or "auto"), options.get("threads")
+    network = load_network(model, settings.patch, *place, half=asked.half)
+    logger.warning("%s: %s", model.name, NOTICE)
+    return LegacyPredictor(model.describe(), network, recipe.table, settings, asked)
+
+
+def _verdict(case: LegacyCase) -> Quality | None:
+    """What the headers say against the pair; the published program did not look."""
+    reasons = []
+    if not case.t1w.affine.is_close(case.t2w.affine):
+        reasons.append("the headers put T1w and T2w at different places")
+    if not case.t2w.affine.is_close(steps.ATLAS):
+        reasons.append("the T2w does not lie where the published atlas does")
+    for reason in reasons:
+        logger.warning(
+            "%s: %s; the published program takes it all the same.", case.t2w.name, reason
+        )
+    return Quality("check", tuple(reasons)) if reasons else None
+
+
+@dataclass
+class _Teller:
+    """Tells the log of each tenth of a volume, which takes minutes without a GPU."""
+
+    name: str
+    told: int = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // total
+        if tenth > self.told:
+            self.told = tenth
+            logger.info("%s: %d of %d patches", self.name, done, total)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes double precision as NIfTI, as the published program did; single in other formats."""
+
+    like: Image
+
+    def __call__(self, data: NDArray[Any], path: Path) -> None:
+        from encephalon.io import nifti
+        from encephalon.io.image import image_suffix, image_writer
+
+        if image_suffix(path) in {".nii", ".nii.gz"}:
+            nifti.write(path, data, self.like)
+        else:
+            image_writer(data, path, self.like)(path)

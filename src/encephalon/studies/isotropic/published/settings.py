@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a legacy recipe's `[study]` may say, and what a published model may be asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from encephalon.errors import RecipeError
+from encephalon.recipes import make_settings
+from encephalon.recipes.schema import Recipe, Section
+from encephalon.studies.isotropic.reconstruction.problem import Plane
+
+__all__ = ["NETWORK", "ROLES", "LegacyOptions", "LegacySettings", "check_legacy_recipe"]
+
+NETWORK = "published-reconstruction"
+"""The registered name of the only network of legacy recipes."""
+ROLES = ("t1w", "t2w")
+"""The inputs in the order of the network's channels (spec baby-ai, section 2)."""
+#: Levels of the published network, where a recipe does not say.
+LEVELS = 6
+
+Size = tuple[Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)]]
+
+
+class LegacySettings(Section):
+    """How BABY-AI was trained and is used; the defaults are the published values.
+
+    Sources: spec baby-ai, section 3 for grid and patches, section 4 for the decimation.
+
+    Attributes
+    ----------
+    shape, padded
+        Voxels of the atlas grid, and of the volume that patches are cut from: zeros are added on
+        both sides.
+    patch, stride
+        Edge of the patches, voxels, and from one patch to the next along each axis.
+    factors, planes
+        Thick slices are made of the truth by keeping every k-th slice of these planes, for each
+        factor k: all of a plane's factors, plane by plane.
+    """
+
+    shape: Size = (182, 218, 182)
+    padded: Size = (192, 224, 192)
+    patch: int = Field(default=32, ge=2)
+    stride: int = Field(default=16, ge=1)
+    factors: tuple[Annotated[int, Field(ge=2)], ...] = Field(default=(2, 3, 4, 5), min_length=1)
+    planes: tuple[Plane, ...] = Field(default=("axial", "coronal", "sagittal"), min_length=1)
+
+    @model_validator(mode="after")
+    def _patches_fill_the_volume(self) -> LegacySettings:
+        for size, padded in zip(self.shape, self.padded, strict=True):
+            if padded < max(size, self.patch) or (padded - self.patch) % self.stride:
+                raise ValueError(
+                    f"patches of {self.patch} voxels every {self.stride} must end where the padded "
+                    f"shape {list(self.padded)} does, which holds the shape {list(self.shape)}"
+                )
+        if self.stride > self.patch:
+            raise ValueError(f"a stride of {self.stride} leaves gaps between the patches")
+        return self
+
+
+class LegacyOptions(Section):
+    """What may be asked of a published model.
+
+    Attributes
+    ----------
+    batch_size
+        Patches that the network sees at once; the published program gave it one. The result is
+        the same within the rounding of the arithmetic.
+    half
+        Convolve in half precision (float16): for a GPU, as processors are slower at it. A small
+        network of this layout differs by less than 1e-3 of the range of the image.
+    """
+
+    batch_size: int = Field(default=8, ge=1)
+    half: bool = False
+
+
+def check_legacy_recipe(recipe: Recipe) -> None:
+    """Raise RecipeError unless `recipe` is one that the published training can follow."""
+    settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
+    multiple = 2 ** (_levels(recipe.network.options) - 1)
+    fault = None
+    if recipe.network.name != NETWORK:
+        fault = f"mode 'legacy' trains the network {NETWORK!r}, not {recipe.network.name!r}"
+    elif set(ROLES) - set(recipe.table.inputs):
+        fault = f"table.inputs must name the columns of {' and '.join(ROLES)}"
+    elif settings.patch % multiple:
+        fault = f"study.patch is {settings.patch}, but the network needs multiples of {multiple}"
+    if fault:
+        raise RecipeError(f"{recipe.name}: {fault}: correct it.")
+
+
+def _levels(options: dict[str, Any]) -> int:
+    channels = options.get("channels")
+    return len(channels) if isinstance(channels, list | tuple) and channels else LEVELS

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The detail of a T2w that thick slices cannot see, foretold from a T1w.
+
+Around every voxel the slices are explained by a few tissues of the T1w, sliced alike: a local
+linear relation of T2w to T1w whose coefficients come from slices on both sides, so partial volume
+does no harm. The same relation then says what the slices left out. It is the guided filter
+(He 2013) with the forward operator in the middle, and knows any contrast.
+
+Smooth along edges, not across them: one step down a convex energy of neighbouring voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.transforms.slices import SliceOperator, along
+
+__all__ = ["Guide", "Scene", "beside", "between", "details", "smoothing", "unseen"]
+
+Float = NDArray[np.float32]
+
+#: Window of the local relation, standard deviation: voxels within a slice, and slices. Of 0.8 to 5
+#: voxels and 0.4 to 1 slices, the best on real pairs cut into slices of 3 and 4 mm.
+WINDOW, WINDOW_SLICES = 1.2, 0.7
+#: Pull of the relation towards that of the whole scan, as a share of the tissues' mean variance.
+PULL = 0.1
+#: Quantiles of the T1w's foreground between which the tissues fade into each other.
+TISSUES = (0.02, 0.5, 0.98)
+#: Foreground of the T1w: above this share of its range.
+FOREGROUND = 0.02
+
+
+#: Differences, in standard deviations of the scan, from which two voxels count as apart. Half or
+#: twice as much changes the result by less than 0.1 dB on real pairs.
+APART_T2W, APART_T1W = 0.4, 0.3
+#: What a pair counts per voxel step between its two (a diagonal is two or three steps).
+PER_STEP = 0.7
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A T1w on the grid of the result.
+
+    Attributes
+    ----------
+    image
+        Intensities (I, J, K), finite everywhere.
+    weight
+        How far they are to be believed (I, J, K): 0 where nothing was acquired, 1 well inside; None
+        where that is everywhere.
+    levels
+        The intensities at which one tissue begins to fade into the next: rising, any number.
+    """
+
+    image: Float = field(repr=False)
+    weight: Float | None = field(default=None, repr=False)
+    levels: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, image: Float, coverage: NDArray[np.bool_] | None, reach: float) -> Guide | None:
+        """A guide from `image` (I, J, K), believed `reach` voxels inside `coverage` (I, J, K).
+
+        Values that are not finite count as not acquired. None when nothing is left to guide.
+        """
+        known = np.isfinite(image) if coverage is None else np.isfinite(image) & coverage
+        if not known.any():
+            return None
+        inside = image[known]
+        low, high = np.percentile(inside, (0.5, 99.5))
+        tissue = inside[inside > low + FOREGROUND * (high - low)]
+        if not (tissue.size and high > low):
+            return None
+        levels = np.maximum.accumulate([low, *np.quantile(tissue, TISSUES)])
+        # Equal levels would part tissues that are one.
+        levels = levels[np.diff(levels, prepend=-np.inf) > 1e-4 * (high - low)]
+        filled, weight = image.astype(np.float32), None
+        if not known.all():
+            filled[~known] = np.float32(inside.mean())
+            weight = _belief(known, reach)
+        return cls(filled, weight, tuple(float(level) for level in levels))
+
+    def tissues(self) -> list[Float]:
+        """The share of each step between two levels that a voxel has climbed: (I, J, K), 0 to 1."""
+        pairs = zip(self.levels[:-1], self.levels[1:], strict=True)
+        steps = [np.clip((self.image - low) / (high - low), 0, 1) for low, high in pairs]
+        return [np.asarray(step, np.float32) for step in steps]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Slices that are to be made whole: the real ones, or those of a practice.
+
+    Attributes
+    ----------
+    slices
+        (I, J, S), mean 0 and standard deviation about 1 within the scan.
+    operator
+        What they measure of (I, J, K).
+    guide
+        The T1w, if there is one.
+    fine
+        Which of the first two axes are of full resolution; the other one is itself cut in slices.
+    """
+
+    slices: Float = field(repr=False)
+    operator: SliceOperator
+    guide: Guide | None
+    fine: tuple[int, ...] = (0, 1)
+
+
+def details(scene: Scene) -> list[Float]:
+    """What the T1w says of what the slices cannot see: terms (I, J, K) to be weighed and summed.
+
+    The foretold detail itself, and how it differs from its neighbours across the slices, within
+    them, and both: weighed against each other they are a small filter against the T1w's noise. No
+    terms without a guide.
+    """
+    if scene.guide is None or len(scene.guide.levels) < 2:
+        return []
+    detail = _foretold(scene, scene.guide)
+    across = beside(detail, (2,)) - 2 * detail
+    # Axes in slices have no close neighbours: the others stand for both.
+    scale = np.float32(2 / len(scene.fine))
+    within = scale * beside(detail, scene.fine) - 4 * detail
+    both = scale * beside(across, scene.fine) - 4 * across
+    return [detail, unseen(scene.operator, across), within, unseen(scene.operator, both)]
+
+
+def unseen(operator: SliceOperator, volume: Float) -> Float:
+    """The part of `volume` (I, J, K) that leaves the slices as they are."""
+    return np.asarray(volume - operator.interpolate(operator.slice(volume)), np.float32)
+
+
+def beside(volume: Float, axes: Sequence[int]) -> Float:
+    """The sum of both neighbours along each of `axes`; edge voxels are their own neighbours."""
+    total = np.zeros_like(volume)
+    for axis in axes:
+        view, out = np.moveaxis(volume, axis, 0), np.moveaxis(total, axis, 0)
+        out[1:] += view[:-1]
+        out[:1] += view[:1]
+        out[:-1] += view[1:]
+        out[-1:] += view[-1:]
+    return total
+
+
+def _belief(known: NDArray[np.bool_], reach: float) -> Float:
+    """0 where nothing is known, rising to 1 over about two `reach` voxels inside."""
+    from scipy.ndimage import gaussian_filter
+
+    share = gaussian_filter(known.astype(np.float32), reach, mode="nearest", truncate=2)
+    return np.asarray(np.clip(2 * share - 1, 0, 1), np.float32)
+
+
+def _foretold(scene: Scene, guide: Guide) -> Float:
+    """The detail (I, J, K) that the local relation to the tissues makes of theirs."""
+    tissues = guide.tissues()
+    sliced = [scene.operator.slice(tissue) for tissue in tissues]
+    relation = _relation(scene.slices, sliced, scene.fine)
+    reading = between(scene.operator)
+    detail = np.zeros_like(guide.image)
+    for tissue, measured, coefficient in zip(tissues, sliced, relation, strict=True):
+        hidden = tissue - scene.operator.interpolate(measured)
+        hidden *= along(reading, coefficient)
+        detail += hidden
+    if guide.weight is not None:
+        detail *= guide.weight
+    return detail
+
+
+def _relation(slices: Float, sliced: Sequence[Float], fine: tuple[int, ...]) -> list[Float]:
+    """The coefficient of each tissue (I, J, S) that explains the slices best around a voxel.
+
+    Least squares in a Gaussian window, drawn towards the coefficients of the whole scan.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    widths = [WINDOW if axis in fine else WINDOW_SLICES for axis in range(2)] + [WINDOW_SLICES]
+
+    def mean(values: Float) -> Float:
+        smooth: Float = gaussian_filter(values, widths, mode="nearest", truncate=2.5)
+        return smooth
+
+    count = range(len(sliced))
+    centre, means = mean(slices), [mean(tissue) for tissue in sliced]
+    joint = {
+        (a, b): mean(sliced[a] * sliced[b]) - means[a] * means[b]
+        for a in count
+        for b in range(a + 1)
+    }
+    shared = [mean(sliced[a] * slices) - means[a] * centre for a in count]
+    whole = np.array([[joint[max(a, b), min(a, b)].mean() for b in count] for a in count])
+    # A tissue that is nowhere must not make the equations singular.
+    variance = np.maximum(np.diag(whole), 1e-3 * np.trace(whole) + 1e-12)
+    drawn = np.linalg.solve(whole + 1e-3 * np.diag(variance), [part.mean() for part in shared])
+    for a in count:
+        joint[a, a] += np.float32(PULL * variance[a])
+        shared[a] += np.float32(PULL * variance[a] * drawn[a])
+    return _solved(joint, shared)
+
+
+def _solved(matrix: dict[tuple[int, int], Float], values: list[Float]) -> list[Float]:
+    """Solutions of small symmetric equations, one per voxel (Gaussian elimination, in place).
+
+    `matrix` holds the lower triangle, each entry a field; it and `values` are used up.
+    """
+    count = len(values)
+    for pivot in range(count):
+        for row in range(pivot + 1, count):
+            factor = matrix[row, pivot] / matrix[pivot, pivot]
+            for column in range(row, count):
+                matrix[column, row] -= factor * matrix[column, pivot]
+            values[row] -= factor * values[pivot]
+    for row in reversed(range(count)):
+        for solved in range(row + 1, count):
+            values[row] -= matrix[solved, row] * values[solved]
+        values[row] /= matrix[row, row]
+    return values
+
+
+def between(operator: SliceOperator) -> NDArray[np.float64]:
+    """Weights (voxels, slices) that read a field of the slices linearly between their middles."""
+    voxels = np.arange(operator.matrix.shape[1]) * operator.voxel_size
+    columns = [np.interp(voxels, operator.middles, line) for line in np.eye(len(operator.middles))]
+    return np.stack(columns, axis=1)
+
+
+def smoothing(scene: Scene, image: Float) -> Float:
+    """Where each voxel of `image` (I, J, K) is drawn by its 26 neighbours, unseen by the slices.
+
+    A neighbour draws less the more the two differ, in `image` and in the T1w where there is one
+    (Perona 1990; joint weights after Manjon 2010). Axes that are themselves cut in slices have
+    no neighbours.
+    """
+    pull, weight = np.zeros_like(image), np.ones_like(image)
+    guide = scene.guide
+    apart_t2w = APART_T2W * max(float(image.std()), 1e-12)
+    apart_t1w = APART_T1W * max(float(guide.image.std()), 1e-12) if guide is not None else 1.0
+    for offset in _offsets(scene.fine):
+        here, there = _overlap(offset, image.shape)
+        difference = image[there] - image[here]
+        close = 1 + np.square(difference / np.float32(apart_t2w))
+        if guide is not None:
+            close += np.square((guide.image[there] - guide.image[here]) / np.float32(apart_t1w))
+        np.square(close, out=close)
+        share = np.float32(PER_STEP ** sum(map(abs, offset))) / close
+        weight[here] += share
+        weight[there] += share
+        share *= difference
+        pull[here] += share
+        pull[there] -= share
+    pull /= weight
+    return unseen(scene.operator, pull)
+
+
+def _offsets(fine: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Steps to half of the neighbours; the other half are these backwards."""
+    steps = [(-1, 0, 1) if axis in (*fine, 2) else (0,) for axis in range(3)]
+    return [offset for offset in product(*steps) if offset > (0, 0, 0)]
+
+
+def _overlap(
+    offset: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The voxels that have a neighbour at `offset`, and those neighbours."""
+    here = tuple(slice(max(0, -o), n + min(0, -o)) for o, n in zip(offset, shape, strict=True))
+    there = tuple(slice(max(0, o), n + min(0, o)) for o, n in zip(offset, shape, strict=True))
+    return here, there

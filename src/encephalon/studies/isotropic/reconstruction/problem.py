@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known before a reconstruction, and what every method of reconstruction gives back.
+
+The study works on volumes whose last axis is the slice axis ("work order"); `Problem.native` brings
+a result back to the axis order of the first scan. Networks, the guided method and the baselines of
+the evaluation are all a `Method`: problem in, estimate out.
+
+Names of slice axes: the anatomical planes that slices lie in, and the voxel axes across them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import UsageError, did_you_mean
+from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import nearest_axes
+from encephalon.transforms.slices import SliceOperator
+
+__all__ = [
+    "AXES",
+    "VOXEL_AXES",
+    "Estimate",
+    "Method",
+    "Plane",
+    "Problem",
+    "Stack",
+    "permuted",
+    "plane_across",
+    "slice_axis",
+]
+
+Float = NDArray[np.float32]
+
+
+Plane = Literal["axial", "coronal", "sagittal"]
+#: Names of the anatomical planes that slices lie in, and the world axis (R, A, S) across them.
+AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+VOXEL_AXES = ("i", "j", "k")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One scan of thick slices.
+
+    Attributes
+    ----------
+    slices
+        The measured slices (I, J, S) in the units of the file, on the in-plane grid of `grid`.
+    grid
+        The isotropic grid (I, J, K) that the slices cut, its last axis across them, placed in the
+        world of the first stack.
+    operator
+        What the slices measure of a volume on `grid`.
+    """
+
+    slices: Float = field(repr=False)
+    grid: Grid
+    operator: SliceOperator
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reconstruction to be made: one stack or several, and perhaps a T1w.
+
+    Attributes
+    ----------
+    stacks
+        The scans; the result lies on the grid of the first.
+    axis
+        The slice axis of the first scan as it is stored.
+    guide
+        The T1w (I, J, K) on that grid, registered, in units of its file; None without one.
+    coverage
+        True where the T1w was acquired (I, J, K); None without one.
+    """
+
+    stacks: tuple[Stack, ...]
+    axis: int
+    guide: Float | None = field(default=None, repr=False)
+    coverage: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    @property
+    def stack(self) -> Stack:
+        """The first stack."""
+        return self.stacks[0]
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the result, in work order."""
+        return self.stack.grid
+
+    @property
+    def native_grid(self) -> Grid:
+        """The grid of the result in the axis order of the first scan."""
+        return permuted(self.grid, self.order)
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """For each axis of the first scan, the axis in work order."""
+        order = [0, 1]
+        order.insert(self.axis, 2)
+        return order[0], order[1], order[2]
+
+    def native(self, volume: NDArray[np.float32]) -> Float:
+        """A volume in work order (I, J, K) in the axis order of the first scan."""
+        return volume.transpose(self.order)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a method says: the volume (I, J, K) and, if it can, how far it may be off.
+
+    `deviation` (I, J, K) is the standard deviation of the error, in the units of the image.
+    """
+
+    image: Float = field(repr=False)
+    deviation: Float | None = field(default=None, repr=False)
+
+
+Method = Callable[[Problem], Estimate]
+
+
+def permuted(grid: Grid, order: tuple[int, int, int]) -> Grid:
+    """The same voxels with axis `order[a]` as axis a."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = grid.affine.matrix[:3, list(order)]
+    matrix[:3, 3] = grid.affine.origin
+    i, j, k = (grid.shape[axis] for axis in order)
+    return Grid((i, j, k), Affine(matrix))
+
+
+def slice_axis(affine: Affine, axis: str | int) -> int:
+    """The voxel axis across slices that lie in the plane `axis`.
+
+    "axial", "coronal" and "sagittal" mean the voxel axis nearest to that of the head, "i", "j",
+    "k" and 0, 1, 2 the axis itself. Raises UsageError for anything else.
+    """
+    if axis in (0, 1, 2):
+        return int(axis)
+    if axis in VOXEL_AXES:
+        return VOXEL_AXES.index(str(axis))
+    for plane, world in AXES.items():
+        if axis == plane:
+            return nearest_axes(affine.direction)[0].index(world)
+    known = [*AXES, *VOXEL_AXES]
+    raise UsageError(
+        f"There is no slice axis {axis!r}: {did_you_mean(str(axis), known, 'choose one of')}"
+    )
+
+
+def plane_across(affine: Affine, axis: int) -> Plane:
+    """The anatomical plane of slices that lie across voxel axis `axis`."""
+    world = nearest_axes(affine.direction)[0][axis]
+    return next(plane for plane, across in AXES.items() if across == world)

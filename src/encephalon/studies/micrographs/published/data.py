@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arrays of the published preprocessing: read into a table of images.
+
+3BTRON keeps a set of images as three files of a folder (spec, section 1): `np_images.npy`
+(N, H, W), the silhouettes in [0, 1]; `labels.npy` (N), the classes by number; `features.npy`
+(N, 5), the covariates one-hot. The last two may be missing where nothing is known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, InputError, MissingFileError
+from encephalon.io.atomic import refuse_existing
+from encephalon.io.micrograph import write_plane
+from encephalon.io.records import write_records
+from encephalon.tables.schema import Columns
+
+__all__ = ["table_of_arrays"]
+
+IMAGES, LABELS, FEATURES = "np_images.npy", "labels.npy", "features.npy"
+Arrays = NDArray[Any]
+
+
+def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool = False) -> Path:
+    """Write every silhouette of `folder` as a float32 TIFF and `table` (.csv), which names them.
+
+    The TIFFs go beside the table, into a folder of its name; nothing is rounded. Classes and
+    covariates get the names that `columns` has, in its order. Raises MissingFileError without
+    images, InputError for arrays of other shapes than the published ones.
+    """
+    refuse_existing(table, overwrite)
+    images = _load(folder / IMAGES)
+    if images.ndim != 3:
+        raise InputError(
+            f"{folder / IMAGES}: expected (N, rows, columns), but the array has the shape "
+            f"{images.shape}: give the folder that the published preprocessing wrote."
+        )
+    count = len(images)
+    classes = _classes(folder / LABELS, count, columns)
+    covariates = _covariates(folder / FEATURES, count, columns)
+    names = [f"image{number:04d}" for number in range(count)]
+    rows = []
+    for name, image, label, cells in zip(names, images, classes, covariates, strict=True):
+        path = table.with_suffix("") / f"{name}.tif"
+        write_plane(image, path)
+        place = path.relative_to(table.parent).as_posix()
+        known = {columns.target: label} if columns.target and label else {}
+        rows.append(
+            {columns.id: name, next(iter(columns.inputs.values())): place, **known, **cells}
+        )
+    return write_records(rows, table)
+
+
+def _load(path: Path) -> Arrays:
+    if not path.is_file():
+        raise MissingFileError(f"{path}: there is no such file: give the folder of the arrays.")
+    try:
+        # Never unpickled: the published arrays hold plain numbers.
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise ContentError(
+            f"{path}: expected a NumPy array of numbers ({error}): save it again."
+        ) from error
+
+
+def _classes(path: Path, count: int, columns: Columns) -> list[str]:
+    if not path.is_file():
+        return [""] * count
+    labels, known = _load(path).ravel(), columns.classes
+    right = len(labels) == count and np.isin(labels, range(len(known))).all()
+    if not right:
+        raise InputError(
+            f"{path}: expected {count} classes from 0 to {len(known) - 1}, one for each image, but "
+            f"got {len(labels)} from {labels.min(initial=0)} to {labels.max(initial=0)}."
+        )
+    return [known[int(label)] for label in labels]
+
+
+def _covariates(path: Path, count: int, columns: Columns) -> list[dict[str, str]]:
+    """The cells of each row, from one-hot columns in the order of the recipe's categories."""
+    if not path.is_file():
+        return [{} for _ in range(count)]
+    features = _load(path)
+    kinds = {name: tuple(kind) for name, kind in columns.covariates.items()}
+    width = sum(len(kind) for kind in kinds.values())
+    if features.shape != (count, width):
+        raise InputError(
+            f"{path}: expected ({count}, {width}), a column for each category of "
+            f"{', '.join(kinds)}, but the array has the shape {features.shape}."
+        )
+    return [_cells(path, row, kinds) for row in features]
+
+
+def _cells(path: Path, row: Arrays, kinds: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    cells, start = {}, 0
+    for name, categories in kinds.items():
+        part = row[start : start + len(categories)]
+        start += len(categories)
+        if sorted(part.tolist()) != [0] * (len(categories) - 1) + [1]:
+            raise InputError(
+                f"{path}: expected one 1 and otherwise 0 for {name!r}, but got {part.tolist()}: "
+                "encode its categories one-hot."
+            )
+        cells[name] = categories[int(np.argmax(part))]
+    return cells

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learn classes: batches of varied pictures, and how an epoch is judged.
+
+Tell a network in training where to look, where the table knows it.
+
+An explanation cannot point at what the network never learnt to look at: small sets of images can
+be told apart by their background just as well. Boxes are used in training only, and only
+those of the training rows (after "right for the right reasons", Ross et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from encephalon.errors import RecipeError
+from encephalon.explanation.location import Box, box_cover, box_of
+from encephalon.metrics.classification import classification_scores
+from encephalon.networks.image_classifier import show_attention
+from encephalon.recipes.schema import Recipe, Training
+from encephalon.studies.micrographs.data import Cohort, Pictures, Rows
+from encephalon.studies.micrographs.settings import micrograph_settings
+from encephalon.transforms.parameters import PlanarRanges
+from encephalon.transforms.planar import Variation, draw_variation, move, vary
+from encephalon.transforms.resize import View, stride_of
+
+__all__ = [
+    "ATTENTION_LOSS",
+    "Examples",
+    "Guidance",
+    "MicrographTask",
+    "class_weights",
+    "compute_logits",
+    "make_guidance",
+]
+
+#: Stream numbers that keep the order of the samples and their variation apart for every seed.
+ORDER, VARIATION = 0, 1
+#: Pictures that go through the network at once when nothing is learnt from them.
+AT_ONCE = 32
+
+Logits = NDArray[np.float32]
+
+
+#: The loss that compares attention with boxes.
+ATTENTION_LOSS = "attention"
+#: What an unknown wish is, for that loss.
+UNKNOWN = -1.0
+
+
+class Examples:
+    """What a network is shown of a cohort: pictures (N, ...), covariates (N, W), classes (N,)."""
+
+    def __init__(self, cohort: Cohort, covariates: NDArray[np.float32]) -> None:
+        self.pictures: Pictures = cohort.pictures
+        self.covariates = torch.from_numpy(covariates)
+        self.truth = cohort.truth
+
+    def inputs(self, rows: Rows, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Pictures (B, C, S, S) and covariates (B, W) of these rows."""
+        pictures = torch.from_numpy(self.pictures.read(rows))
+        return pictures.to(device), self.covariates[torch.from_numpy(rows)].to(device)
+
+
+class MicrographTask:
+    """Batches drawn from the seed and the batch number alone; every row once, then all anew.
+
+    `validation` may be empty: then nothing is judged, and the last epoch is the result.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        train: Rows,
+        validation: Rows,
+        training: Training,
+        augmentation: PlanarRanges,
+        classes: int,
+        repeats: int = 1,
+        guidance: Guidance | None = None,
+    ) -> None:
+        self.examples, self.train, self.validation = examples, train, validation
+        self.training, self.augmentation = training, augmentation
+        self.classes, self.repeats, self.guidance = classes, repeats, guidance
+
+    def batch(self, number: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Pictures (B, C, S, S) and covariates (B, W); shares of each class (B, classes).
+
+        With guidance the wished attention (B, places) stands behind the classes.
+        """
+        rng = np.random.default_rng([self.training.seed, VARIATION, number])
+        rows = self._rows(number)
+        images, covariates = self.examples.inputs(rows)
+        variations = [draw_variation(rng, self.augmentation) for _ in rows]
+        images = torch.stack([vary(*pair) for pair in zip(images, variations, strict=True)])
+        target = torch.eye(self.classes)[torch.from_numpy(self.examples.truth[rows])]
+        if self.guidance is not None:
+            target = torch.cat([target, self.guidance.wishes(rows, variations)], dim=1)
+        if self.augmentation.mixup == 0:
+            return (images, covariates), target
+        kept = float(rng.beta(self.augmentation.mixup, self.augmentation.mixup))
+        partner = torch.from_numpy(rng.permutation(len(rows)))
+        mixed = [one.lerp(one[partner], 1 - kept) for one in (images, covariates, target)]
+        return (mixed[0], mixed[1]), mixed[2]
+
+    def _rows(self, number: int) -> Rows:
+        """The rows of a batch: the stream is one permutation of all rows after another."""
+        size, count = self.training.batch_size, len(self.train)
+        places = np.arange(number * size, (number + 1) * size)
+        orders = {
+            cycle: np.random.default_rng([self.training.seed, ORDER, cycle]).permutation(count)
+            for cycle in np.unique(places // count).tolist()
+        }
+        return np.array([self.train[orders[place // count][place % count]] for place in places])
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Scores of the validation rows; "loss" is the log loss, unweighted."""
+        if not len(self.validation):
+            return {}
+        found = compute_logits(network, self.examples, self.validation, device, self.repeats)
+        logits = found[:, : self.classes]  # behind them stands the attention, if it is shown
+        probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
+        return classification_scores(self.examples.truth[self.validation], probabilities)
+
+
+@torch.no_grad()
+def compute_logits(
+    network: nn.Module, examples: Examples, rows: Rows, device: torch.device, repeats: int = 1
+) -> Logits:
+    """What comes out of the network for these rows, (B, classes), and attention if it is shown.
+
+    With 2 `repeats` the mean with that of the mirror images. The network must be in evaluation
+    mode, and there must be a row.
+    """
+    found = []
+    for start in range(0, len(rows), AT_ONCE):
+        images, covariates = examples.inputs(rows[start : start + AT_ONCE], device)
+        logits = network(images, covariates).float()
+        if repeats == 2:
+            logits = (logits + network(images.flip(-1), covariates).float()) / 2
+        found.append(logits.cpu().numpy())
+    return np.concatenate(found)
+
+
+def class_weights(truth: NDArray[np.int64], classes: int) -> list[float]:
+    """What each class weighs: n / (classes * its own n), as in scikit-learn's "balanced".
+
+    0 for a class that does not occur, whose weight nothing is multiplied with.
+    """
+    counts = np.bincount(truth, minlength=classes)
+    return [float(len(truth) / (classes * count)) if count else 0.0 for count in counts]
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """Where the answer lies in each picture.
+
+    boxes  (N) a box as shares of the network's picture, None where nobody knows
+    size   side of the picture, pixels
+    grid   side of the map of attention, places
+    """
+
+    boxes: Sequence[Box | None]
+    size: int
+    grid: int
+
+    def wishes(self, rows: Rows, variations: Sequence[Variation]) -> Tensor:
+        """The wished attention (B, grid * grid) to pictures that are varied so; -1 if unknown."""
+        found = [self._wish(row, one) for row, one in zip(rows.tolist(), variations, strict=True)]
+        return torch.stack(found)
+
+    def _wish(self, row: int, variation: Variation) -> Tensor:
+        box = self.boxes[row]
+        if box is None:
+            return torch.full((self.grid**2,), UNKNOWN)
+        cover = torch.from_numpy(box_cover((self.size, self.size), box))[None]
+        moved = move(cover, variation, "zeros")
+        # Cell i of padded convolutions is centred at pixel stride * i, not stride / 2 further on.
+        stride = stride_of(self.size, self.grid)
+        wished = nnf.avg_pool2d(moved, stride, stride, padding=stride // 2)
+        return wished[:, : self.grid, : self.grid].flatten()
+
+
+def make_guidance(recipe: Recipe, cohort: Cohort, network: nn.Module) -> Guidance | None:
+    """The guidance that `recipe` asks for, with `network` set to show its attention; or None.
+
+    It asks for it by the loss "attention". Raises RecipeError where that cannot be.
+    """
+    if all(loss.name != ATTENTION_LOSS for loss in recipe.training.losses):
+        return None
+    columns = micrograph_settings(recipe).box
+    fault = None
+    if columns is None:
+        fault = "needs study.box, the columns that say where the answer lies"
+    elif micrograph_settings(recipe).augmentation.mixup:
+        fault = "cannot look at two mixed pictures: set study.augmentation.mixup to 0"
+    elif not show_attention(network, True):
+        fault = 'needs a network that attends: set network.options.pooling to "attention"'
+    if fault or columns is None:
+        raise RecipeError(f"{recipe.name}: the loss 'attention' {fault}.")
+    size = cohort.pictures.shape[-1]
+    places = _places(network, cohort.pictures.shape) - len(recipe.table.classes)
+    boxes = [box_of(row, columns) for row in cohort.cells()]
+    seen = [
+        box and _in_picture(box, view)
+        for box, view in zip(boxes, cohort.pictures.views, strict=True)
+    ]
+    return Guidance(seen, size, round(places**0.5))
+
+
+@torch.no_grad()
+def _places(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Columns that come out of `network`, whose weights and statistics stay as they are."""
+    was = network.training
+    covariates = torch.zeros(1, int(getattr(network, "covariates", 0)))
+    columns = network.eval()(torch.zeros(1, *shape), covariates).shape[1]
+    network.train(was)
+    return int(columns)
+
+
+def _in_picture(box: Box, view: View) -> Box:
+    """A box in shares of the raw image, in shares of the network's picture."""
+    raw, picture = np.array(view.raw_shape[::-1]), np.array(view.shape[::-1])
+    scale, offset = np.array(view.scale[::-1]), np.array(view.offset[::-1])
+    centre: NDArray[np.float64] = (np.array(box[:2]) * raw - 0.5 - offset) / scale + 0.5
+    x, y = centre / picture
+    width, height = np.array(box[2:]) * raw / scale / picture
+    return float(x), float(y), float(width), float(height)

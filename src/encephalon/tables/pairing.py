@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which images belong together where no table says so: by subject and session, never by order.
+
+A model with several images a sample names, in `Columns.suffixes`, the kinds of BIDS image that fill
+each role. The file of the first role makes the sample; of every other role the one file of the same
+subject and session joins it. Where there is none, or no telling which, the sample says so.
+
+Samples of several inputs without repeated files, and with ids that no other sample has.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encephalon.errors import MissingFileError, UsageError
+from encephalon.io.files import exists, expanded, is_folder, place
+from encephalon.tables.naming import file_stem
+
+if TYPE_CHECKING:
+    from encephalon.io.bids import BidsFile
+    from encephalon.tables.samples import Sample
+    from encephalon.tables.schema import Columns
+
+Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+"""A file, or a list with one file in it."""
+
+_ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
+
+
+_WORDS = re.compile(r"[\s_.-]+")
+# Entities that say which of several scans of one kind it is, the most telling ones first.
+_ALIKE = (("acq", "run"), ("run",), ("acq",))
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """One image, and what its name says.
+
+    path      the file, or the folder of a DICOM series
+    owner     whose it is: folder, subject and session, or what the name says beside the kind
+    role      the role that its kind fills; "" for a kind of no role, None where none is said
+    entities  its BIDS entities other than subject and session
+    bids      where it comes from a BIDS dataset
+    """
+
+    path: Path
+    owner: tuple[str, ...]
+    role: str | None
+    entities: Mapping[str, str] = field(default_factory=dict)
+    bids: BidsFile | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """The images of one sample: its main one, all by role, and why a role has none."""
+
+    main: NamedImage
+    inputs: dict[str, Path]
+    absent: dict[str, str]
+
+
+def is_grouped(columns: Columns) -> bool:
+    """Whether images without a table are put together by their names."""
+    return len(columns.inputs) > 1 and next(iter(columns.inputs)) in columns.suffixes
+
+
+def name_file(path: Path, columns: Columns) -> NamedImage:
+    """What the name of a plain file, or of a DICOM folder, says.
+
+    The kind is the one word of the name that is a suffix of BIDS, in any case and with or without
+    its last w ("T1w", "t1"). Subject and session are read from BIDS entities if there are such;
+    without, the name but for that word is the owner's. Files of two folders never share an owner.
+    """
+    stem = path.name if is_folder(path) else file_stem(path)
+    folder = str(path.absolute().parent)
+    matches = [_ENTITY.match(part) for part in stem.split("_")]
+    entities = {match[1]: match[2] for match in matches if match}
+    subject, session = entities.pop("sub", None), entities.pop("ses", "")
+    owner: tuple[str, ...] = (folder, subject or "", session)
+    words = [word for word in _WORDS.split(stem) if word]
+    if subject is not None:
+        # The values of entities are no kinds: acq-T1w_T2w is a T2w.
+        words = [word for word in words if word not in entities.values()]
+    else:
+        owner = (folder, *(word for word in words if word.lower() not in _kinds(columns)))
+        entities = {}
+    return NamedImage(path, owner, _role(words, columns), entities)
+
+
+def name_bids(file: BidsFile, columns: Columns) -> NamedImage:
+    """What the name of an image of a BIDS dataset says."""
+    entities = dict(file.entities)
+    owner = (entities.pop("sub"), entities.pop("ses", ""))
+    roles = [role for role, kinds in columns.suffixes.items() if file.suffix in kinds]
+    return NamedImage(file.path, owner, roles[0] if roles else "", entities, file)
+
+
+def put_together(
+    images: Sequence[NamedImage], columns: Columns, *, all_meant: bool = False
+) -> tuple[list[Together], list[NamedImage]]:
+    """The samples that these images make, in order, and the images that belong to none.
+
+    Every image of the first role makes one. Where no name says that role, the images whose names
+    say no kind do; with `all_meant` (files named one by one) every image does that fills no other
+    role.
+    """
+    first = next(iter(columns.inputs))
+    others = [role for role in columns.inputs if role != first]
+    mains = [one for one in images if one.role == first]
+    if all_meant:
+        mains = [one for one in images if one.role not in others]
+    elif not mains:
+        mains = [one for one in images if one.role is None]
+    found = [_joined(main, images, columns, others) for main in mains]
+    taken = {path for one in found for path in one.inputs.values()}
+    return found, [one for one in images if one.path not in taken]
+
+
+def add_companions(
+    samples: Sequence[Sample],
+    companions: Mapping[str, Given],
+    columns: Columns,
+) -> list[Sample]:
+    """The only one of `samples`, with a file in each role that `companions` names.
+
+    Raises UsageError for a role that `columns` lacks, for several files in one role, and for
+    several samples or one from a table or a dataset, which pair their files by themselves;
+    MissingFileError for a file that is not there.
+    """
+    places = {role: _only(role, given, columns) for role, given in companions.items()}
+    named = ", ".join(map(str, places.values()))
+    if len(samples) != 1 or samples[0].row or samples[0].bids:
+        raise UsageError(
+            f"{named} can join a single image alone, and not "
+            f"{len(samples)} samples, a table or a dataset: give a folder, a table or a BIDS "
+            "dataset, in which files are paired by subject and session."
+        )
+    (sample,) = samples
+    absent = {role: why for role, why in sample.absent.items() if role not in places}
+    fault = sample.fault if sample.fault not in sample.absent.values() else ""
+    inputs = {**sample.inputs, **places}
+    return [replace(sample, inputs=inputs, absent=absent, fault=fault or _fault(absent, columns))]
+
+
+def missing_fault(together: Together, columns: Columns) -> str:
+    """Why a sample cannot be worked on: the first role it lacks that no row may leave empty."""
+    return _fault(together.absent, columns)
+
+
+def _fault(absent: Mapping[str, str], columns: Columns) -> str:
+    return next((why for role, why in absent.items() if role not in columns.optional), "")
+
+
+def _only(role: str, given: Given, columns: Columns) -> Path:
+    paths = [given] if isinstance(given, str | os.PathLike) else list(given)
+    others = list(columns.inputs)[1:]
+    if role not in others:
+        takes = f"beside its image only {', '.join(others)}" if others else "one image a sample"
+        raise UsageError(
+            f"{', '.join(map(str, paths))} cannot be the {role!r}: the model takes {takes}."
+        )
+    if len(paths) != 1:
+        raise UsageError(f"The {role!r} of a sample is one file, and got {len(paths)}: give one.")
+    path = expanded(paths[0])
+    if not exists(path):
+        raise MissingFileError(f"There is no file or folder {path}: check the path.")
+    return path
+
+
+def _joined(
+    main: NamedImage, images: Sequence[NamedImage], columns: Columns, others: Sequence[str]
+) -> Together:
+    inputs, absent = {next(iter(columns.inputs)): main.path}, {}
+    same = [one for one in images if one.owner == main.owner and one.path != main.path]
+    for role in others:
+        wanted = [one for one in same if one.role == role]
+        chosen = _alike(main, [one for one in wanted if _same_space(one, main)])
+        if len(chosen) == 1:
+            inputs[role] = chosen[0].path
+        elif _is_missed(role, images, columns):
+            absent[role] = _why_not(main, role, chosen or wanted, columns)
+    return Together(main, inputs, absent)
+
+
+def _is_missed(role: str, images: Iterable[NamedImage], columns: Columns) -> bool:
+    """Whether it is worth saying that a role is empty: not where none of its kind is anywhere."""
+    if role not in columns.optional:
+        return True
+    return role in columns.suffixes and any(one.role == role for one in images)
+
+
+def _alike(main: NamedImage, candidates: list[NamedImage]) -> list[NamedImage]:
+    """Of several candidates the one of the same scan, if there is one; otherwise all of them."""
+    if len(candidates) < 2:
+        return candidates
+    equal = [one for one in candidates if one.entities == main.entities]
+    if len(equal) == 1:
+        return equal
+    for keys in _ALIKE:
+        wanted = [main.entities.get(key) for key in keys]
+        close = [one for one in candidates if [one.entities.get(key) for key in keys] == wanted]
+        if any(wanted) and len(close) == 1:
+            return close
+    return candidates
+
+
+def _same_space(one: NamedImage, main: NamedImage) -> bool:
+    """Whether neither of them was moved to where the other is not."""
+    return one.entities.get("space") == main.entities.get("space")
+
+
+def _why_not(
+    main: NamedImage, role: str, candidates: Sequence[NamedImage], columns: Columns
+) -> str:
+    if not candidates:
+        kinds = " or ".join(columns.suffixes.get(role, (role,)))
+        return f"{main.path}: no {kinds} of the same subject and session was found beside it."
+    names = ", ".join(one.path.name for one in candidates)
+    return (
+        f"{main.path}: no telling which of {names} is its {role}, so none was taken; name the one "
+        "that is in a table."
+    )
+
+
+def _kinds(columns: Columns) -> dict[str, str]:
+    """Words of names, in lower case, and the role that they mean; "" for kinds of no role."""
+    from encephalon.io.bids import ANATOMICAL
+
+    pairs = [("", kind) for kind in ANATOMICAL]
+    pairs += [(role, kind) for role, kinds in columns.suffixes.items() for kind in kinds]
+    words: dict[str, str] = {}
+    for role, kind in pairs:
+        words |= {kind.lower(): role, kind.lower().removesuffix("w"): role}
+    return words
+
+
+def _role(words: Sequence[str], columns: Columns) -> str | None:
+    """The role that a name means; "" where it means another kind, or more than one."""
+    kinds = _kinds(columns)
+    said = {kinds[word.lower()] for word in words if word.lower() in kinds}
+    if not said:
+        return None
+    return said.pop() if len(said) == 1 else ""
+
+
+def made_distinct(samples: list[Sample]) -> list[Sample]:
+    """The same samples without repeated files, and with ids that no other sample has."""
+    kept = _distinct(samples)
+    # The ids of a table are checked already, and join its rows to the results.
+    names = [sample.id if sample.row else _safe(sample.id) for sample in kept]
+    depth = 1
+    while (clashes := _clashes(names, kept)) and depth < _deepest(kept):
+        for index in clashes:
+            names[index] = _long_name(kept[index], depth)
+        depth += 1
+    final = list(_numbered(names))
+    return [replace(sample, id=name) for sample, name in zip(kept, final, strict=True)]
+
+
+def _distinct(samples: list[Sample]) -> list[Sample]:
+    seen: set[tuple[tuple[str, Path], ...]] = set()
+    kept = []
+    for sample in samples:
+        key = tuple((role, place(path)) for role, path in sorted(sample.inputs.items()))
+        if key not in seen or sample.row:
+            kept.append(sample)
+        seen.add(key)
+    return kept
+
+
+def _clashes(names: Sequence[str], samples: Sequence[Sample]) -> list[int]:
+    """The samples of one name that lie in several folders, whose names can tell them apart."""
+    # Some file systems take Scan and scan for the same name.
+    folded = [name.casefold() for name in names]
+    places = {(name, _file(one).parent) for name, one in zip(folded, samples, strict=True)}
+    counts = Counter(name for name, _ in places)
+    return [index for index, name in enumerate(folded) if counts[name] > 1]
+
+
+def _deepest(samples: Sequence[Sample]) -> int:
+    return max((len(_file(sample).parts) for sample in samples), default=0)
+
+
+def _file(sample: Sample) -> Path:
+    return place(next(iter(sample.inputs.values()), Path()))
+
+
+def _long_name(sample: Sample, depth: int) -> str:
+    """The id with the names of the `depth` folders above the file before it."""
+    folders = _file(sample).parent.parts[1:][-depth:]
+    return _safe("_".join([*folders, sample.id]))
+
+
+def _numbered(names: Sequence[str]) -> Iterator[str]:
+    """The names, with -2, -3 ... after the second, third ... of a kind."""
+    used: set[str] = set()
+    for name in names:
+        unique, number = name, 1
+        while unique.casefold() in used:
+            number += 1
+            unique = f"{name}-{number}"
+        used.add(unique.casefold())
+        yield unique
+
+
+def _safe(name: str) -> str:
+    """The name with everything that is not safe in a file name replaced; accents stay."""
+    composed = unicodedata.normalize("NFC", name)  # macOS keeps ü as u and an accent of its own
+    return re.sub(r"[^\w.+-]+", "-", composed).lstrip(".-").rstrip("-") or "image"

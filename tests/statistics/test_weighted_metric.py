@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shares have honest intervals, also where all samples agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from encephalon.errors import UsageError
+from encephalon.statistics.intervals import proportion
+from encephalon.statistics.weighted_metric import (
+    Figure,
+    average_precision_figure,
+    macro,
+    mean_figure,
+    roc_auc_figure,
+    share_figure,
+    share_interval,
+)
+
+
+def test_a_share_counts_only_what_counts() -> None:
+    """Two of the three that count were hit; the fourth hit is not looked at."""
+    hits, among = [1, 1, 0, 1], [1, 1, 1, 0]
+    assert share_figure(hits, among).value == pytest.approx(2 / 3)
+    assert share_interval(hits, among) == proportion(2, 3)
+
+
+def test_groups_are_the_trials_where_all_were_hit() -> None:
+    """Nine images of three animals, all right, are 3 of 3 and not a certainty."""
+    found = share_interval([1] * 9, [1] * 9, list("aaabbbccc"))
+    assert found == proportion(3, 3)
+    assert found.low < 0.5
+    assert share_interval([0] * 9, [1] * 9, list("aaabbbccc")) == proportion(0, 3)
+
+
+def test_groups_that_do_not_count_are_not_drawn() -> None:
+    """The share of the positive is an affair of the two animals that are."""
+    found = share_interval([1, 1, 0, 0], [1, 1, 1, 0], list("aabc"))
+    assert (found.units, found.low, found.high) == (2, 0.0, 1.0)
+
+
+def test_a_share_of_nothing_is_not_a_number() -> None:
+    """With and without groups."""
+    for groups in (None, ["a"]):
+        assert math.isnan(share_interval([1], [0], groups).value)
+    assert math.isnan(share_figure([1], [0]).value)
+    assert math.isnan(mean_figure([]).value)
+
+
+def test_the_mean_of_figures_is_undefined_where_one_is() -> None:
+    """A draw that lacks what one figure needs does not count."""
+    both = macro([share_figure([1, 0], [1, 0]), share_figure([1, 0], [0, 1])])
+    of_draws = both.weigh(np.array([[1.0, 1.0], [2.0, 0.0]]))
+    assert of_draws[0] == 0.5
+    assert math.isnan(of_draws[1])
+
+
+def test_groups_must_match_the_samples() -> None:
+    """The two numbers are named."""
+    with pytest.raises(UsageError, match="1 groups for 2 samples"):
+        mean_figure([0.1, 0.2]).interval(["a"])
+    with pytest.raises(UsageError, match="3 groups for 2 samples"):
+        share_interval([1, 0], [1, 0], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("figure", [roc_auc_figure, average_precision_figure])
+@pytest.mark.parametrize("groups", [None, ["a"] * 3 + ["b"] * 3 + ["c"] * 3])
+def test_a_perfect_area_has_no_interval(
+    figure: Callable[..., Figure], groups: list[str] | None
+) -> None:
+    """Every draw from perfect ranks is perfect, and an area is no share that Wilson could bound."""
+    truth, probability = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1]), np.linspace(0, 1, 9)
+    found = figure(truth == 1, probability).interval(groups)
+    assert (found.value, found.method) == (1.0, "none")
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    # One pair out of order, and the bootstrap has something to say.
+    probability[3] = -1.0
+    worse = figure(truth == 1, probability).interval()
+    assert worse.method == "bootstrap"
+    assert worse.low < worse.value <= worse.high
+
+
+def test_each_interval_bears_its_name() -> None:
+    """Shares of groups are of the bootstrap, perfect ones and those of single samples Wilson's."""
+    hits, everything, owners = [1, 0, 1, 1, 0, 1], [1] * 6, list("aabbcc")
+    assert share_interval(hits, everything, owners).method == "bootstrap"
+    assert share_interval(hits, everything).method == "wilson"
+    assert share_interval(everything, everything, owners).method == "wilson"
+    # Every animal has one image right and one wrong: all draws agree, and none says how sure.
+    assert share_interval([1, 0] * 3, everything, owners).method == "none"
+    assert share_interval([1], [0]).method == "none"

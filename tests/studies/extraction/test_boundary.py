@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brains without a skull are told from heads, and outlined as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encephalon.geometry import Affine, Grid
+from encephalon.io.image import Image
+from encephalon.studies.extraction.segmentation.boundary import bare_share, outline
+
+_I, _J, _K = np.mgrid[:40, :40, :40] - 19.5
+DISTANCE = (8 - np.sqrt(_I**2 + _J**2 + _K**2)).astype(np.float32)
+
+
+def test_a_brain_in_the_void_is_bare_and_one_in_a_skull_is_not() -> None:
+    """Only what lies 8 to 14 mm outside the border counts."""
+    alone = np.where(DISTANCE > -5, 1.0, 0.0).astype(np.float32)
+    assert bare_share(alone, DISTANCE) == 1.0
+    assert bare_share(np.ones_like(alone), DISTANCE) == 0.0
+
+
+def test_the_outline_is_that_of_all_matter_without_its_holes() -> None:
+    """Dark ventricles stay inside; the sign changes between the last full and the first empty."""
+    image = np.where((DISTANCE > 0) & (DISTANCE < 6), 1.0, 0.0).astype(np.float32)
+    affine = Affine.from_spacing((1, 1, 1))
+    border = outline(Image(image, affine), Grid((40, 40, 40), affine))
+    assert np.array_equal(border > 0, DISTANCE > 0)
+    assert np.abs(border[DISTANCE > 0].min()) == 0.5

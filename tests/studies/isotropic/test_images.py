@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures of a reconstruction show what they say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from encephalon.studies.isotropic import images as planes
+from encephalon.studies.isotropic.images import EDGES, ScanPictures, Shown
+from encephalon.studies.isotropic.quality import gather
+from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
+from tests.studies.isotropic.thick_head import estimate, guide, problem, truth
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head of 4 cm needs no large pictures."""
+    monkeypatch.setattr(planes, "_WIDTH", 450)
+
+
+KEYS = ["before", "cubic", "after", "uncertainty", "residual", "guide"]
+
+
+def drawn(one: Problem, result: Estimate | None = None) -> dict[str, Shown]:
+    """The pictures by their keys."""
+    result = result or estimate(one)
+    scan = ScanPictures(one, result, gather(one, result, trusted=True))
+    return {each.key: each for each in scan}
+
+
+def test_every_picture_has_words() -> None:
+    """Six pictures of one size, each with a text in its place and a caption."""
+    shown = drawn(problem())
+    assert list(shown) == KEYS
+    assert all(each.picture.alt and each.caption and each.title for each in shown.values())
+    assert len({each.picture.size[0] for each in shown.values()}) == 1
+
+
+def test_what_there_is_not_is_not_drawn() -> None:
+    """No T1w, no deviation."""
+    shown = drawn(problem(guided=False), Estimate(truth()))
+    assert list(shown) == ["before", "cubic", "after", "residual"]
+
+
+def test_a_t1w_that_was_not_used_can_be_judged() -> None:
+    """It is drawn where it was put."""
+    one = problem(guided=False)
+    result = estimate(one)
+    scan = ScanPictures(one, result, gather(one, result, trusted=False), guide=guide())
+    layers = scan.guided()
+    assert layers is not None
+    assert [layer.name for layer in layers.picture.layers] == [EDGES]
+    assert layers.picture.layers[0].rgba[..., 3].max() == 255
+
+
+def test_before_and_after_share_their_window() -> None:
+    """A result twice as bright looks brighter, not alike."""
+    one = problem()
+    dim, bright = (drawn(one, Estimate(f * truth()))["after"].picture.base for f in (0.5, 1.0))
+    assert bright.mean() > 1.6 * dim.mean()
+
+
+def test_agreement_is_grey_and_contradiction_is_not() -> None:
+    """The residual of the truth is flat; that of a wrong result is black or white."""
+    one = problem()
+    flat = drawn(one)["residual"].picture.base
+    middle = flat.shape[0] // 3, flat.shape[1] // 6
+    assert abs(int(flat[middle]) - 128) < 3
+    wrong = drawn(one, Estimate(1.3 * truth()))["residual"].picture.base
+    assert int(wrong.max()) > 230
+
+
+def test_the_lightest_colour_is_a_large_deviation() -> None:
+    """No deviation is black."""
+    one = problem()
+    none, much = (
+        drawn(one, estimate(one, size))["uncertainty"].picture.layers[0].rgba for size in (0.0, 1e4)
+    )
+    assert none[: none.shape[0] // 2, :, 3].max() == 0
+    assert much[much.shape[0] // 3, much.shape[1] // 6].min() > 150
+
+
+def test_few_slices_are_drawn_too() -> None:
+    """Two slices have no cubic spline, and a line between them; one has a constant."""
+    for ratio, count in ((18, 2), (36, 1)):
+        one = problem(ratio=ratio)
+        assert one.stack.slices.shape[2] == count
+        assert np.isfinite(drawn(one)["cubic"].picture.base).all()
+
+
+def test_a_guide_by_itself_overrules_that_of_the_problem() -> None:
+    """What is given to be shown is shown."""
+    one = problem()
+    result = estimate(one)
+    evidence = gather(one, result, trusted=True)
+    own, other = (
+        ScanPictures(one, result, evidence, guide=each).guided() for each in (None, truth())
+    )
+    assert own is not None
+    assert other is not None
+    assert not np.array_equal(own.picture.base, other.picture.base)
+    assert ScanPictures(replace(one, guide=None), result, evidence).guided() is None
