@@ -11,8 +11,8 @@ import pytest
 
 from encephalon.geometry import Affine, Grid, resample
 from encephalon.io.image import Image
+from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.predictor import probability
-from encephalon.studies.extraction.quality import dice_of
 from encephalon.studies.extraction.segmentation.boundary import find_borders
 from encephalon.tables.samples import Sample
 from tests.io.dicom_writer import write_series
@@ -32,7 +32,7 @@ def test_the_mask_lies_on_the_scan_s_own_grid_and_is_the_ball() -> None:
     assert mask.data.shape == image.shape
     assert mask.data.dtype == np.uint8
     assert mask.like is image
-    assert dice_of(mask.data > 0, truth(image)) > 0.98
+    assert dice(mask.data > 0, truth(image)) > 0.98
     assert prediction.quality is not None
     assert prediction.quality.status == "ok", prediction.quality.reasons
 
@@ -58,7 +58,7 @@ def test_any_voxel_size_and_field_of_view_is_covered(
     """Thick slices along any axis, coarse voxels and a half-metre field of view all work."""
     image = ball_image(shape, spacing)
     mask = ball_predictor().predict(image).images["mask"].data
-    assert dice_of(mask > 0, truth(image)) > 0.96
+    assert dice(mask > 0, truth(image)) > 0.96
 
 
 def test_all_48_orientations_of_a_scan_give_the_same_mask() -> None:
@@ -77,7 +77,7 @@ def test_all_48_orientations_of_a_scan_give_the_same_mask() -> None:
             turned = Image(image.data.transpose(order)[steps], Affine(image.affine.matrix @ matrix))
             mask = ball_predictor().predict(turned).images["mask"].data
             undone = mask[steps].transpose(np.argsort(order))
-            assert dice_of(undone > 0, reference > 0) > 0.995
+            assert dice(undone > 0, reference > 0) > 0.995
 
 
 def test_an_oblique_scan_is_masked_on_its_own_axes() -> None:
@@ -89,7 +89,7 @@ def test_an_oblique_scan_is_masked_on_its_own_axes() -> None:
     turned = Image(image.data, Affine(turn @ image.affine.matrix))
     first = ball_predictor().predict(image).images["mask"].data
     second = ball_predictor().predict(turned).images["mask"].data
-    assert dice_of(first > 0, second > 0) > 0.995
+    assert dice(first > 0, second > 0) > 0.995
 
 
 @pytest.mark.parametrize("degrees", [-30.0, 10.0, 20.0])
@@ -141,8 +141,8 @@ def test_distance_probability_and_brain_agree_with_the_mask() -> None:
     save = ("mask", "brain", "distance", "probability")
     images = ball_predictor(save=save).predict(image).images
     mask = images["mask"].data > 0
-    assert dice_of(images["distance"].data > 0, mask) > 0.995
-    assert dice_of(images["probability"].data > 0.5, mask) > 0.995
+    assert dice(images["distance"].data > 0, mask) > 0.995
+    assert dice(images["probability"].data > 0.5, mask) > 0.995
     assert np.array_equal(images["brain"].data != 0, mask & (image.data != 0))
     assert images["distance"].data.dtype == np.float32
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.quality import (
     Evidence,
-    dice_of,
     judge,
-    slope_error,
 )
+from encephalon.studies.extraction.segmentation.boundary import slope_error
 
 GOOD = Evidence(1300.0, {}, 0.0, mirror=0.99, turn=0.97, slope_error=0.05)
 
@@ -78,4 +78,4 @@ def test_a_true_distance_has_no_slope_error_and_a_flat_map_has_one() -> None:
 
 def test_two_empty_masks_agree() -> None:
     """Nothing equals nothing."""
-    assert dice_of(np.zeros(3, bool), np.zeros(3, bool)) == 1
+    assert dice(np.zeros(3, bool), np.zeros(3, bool)) == 1

@@ -12,7 +12,7 @@ import pytest
 import encephalon
 from encephalon.geometry import Affine
 from encephalon.io.image import Image, read_image, read_labels
-from encephalon.studies.extraction.quality import dice_of
+from encephalon.metrics.segmentation import dice
 from encephalon.synthetic.head import head_phantom
 
 HEADS = (
@@ -39,7 +39,7 @@ def test_thick_clinical_slices_of_three_contrasts_reach_dice_095(
     folder = data / "heads" / "openms-patient01"
     truth = read_labels(folder / f"derived_brainmask_{contrast}.nii.gz").data > 0
     mask = model.predict(folder / f"study1_{contrast}.nii.gz").images["mask"].data > 0
-    assert dice_of(mask, truth) >= 0.95
+    assert dice(mask, truth) >= 0.95
 
 
 @pytest.mark.data
@@ -66,7 +66,7 @@ def test_orientations_of_a_real_scan_agree(model: encephalon.Model, data: Path) 
     for order in chain.from_iterable(repeat(order, 2) for order in orders):
         turned, undo = reoriented(scan, order, next(flips))
         mask = model.predict(turned).images["mask"].data > 0
-        assert dice_of(undo(mask), reference) >= 0.99
+        assert dice(undo(mask), reference) >= 0.99
 
 
 def reoriented(scan: Image, order: tuple[int, ...], flips: tuple[int, ...]):  # type: ignore[no-untyped-def]
@@ -85,7 +85,7 @@ def test_the_phantom_s_brain_is_found(model: encephalon.Model) -> None:
     """The demo's head: not a measure of accuracy, but the mask is its brain."""
     phantom = head_phantom((96, 120, 120), (2.0, 2.0, 2.0), detail=2.0)
     prediction = model.predict(phantom.image)
-    assert dice_of(prediction.images["mask"].data > 0, phantom.mask > 0) > 0.9
+    assert dice(prediction.images["mask"].data > 0, phantom.mask > 0) > 0.9
 
 
 @pytest.mark.parametrize("contrast", ["t1", "t2", "flair"])
@@ -95,7 +95,7 @@ def test_the_brain_of_a_phantom_of_thick_slices_is_found(
     """Slices of 5 mm in three contrasts, each judged ok."""
     phantom = head_phantom((96, 120, 40), (2.0, 2.0, 5.0), contrast=contrast, detail=2.0)
     prediction = model.predict(phantom.image)
-    assert dice_of(prediction.images["mask"].data > 0, phantom.mask > 0) > 0.93
+    assert dice(prediction.images["mask"].data > 0, phantom.mask > 0) > 0.93
     assert prediction.quality is not None
     assert prediction.quality.status == "ok", prediction.quality.reasons
 
@@ -107,7 +107,7 @@ def test_orientations_of_a_phantom_agree(model: encephalon.Model) -> None:
     for order, flips in (((1, 0, 2), (1, 1, 1)), ((2, 0, 1), (-1, 1, -1)), ((0, 1, 2), (-1,) * 3)):
         turned, undo = reoriented(phantom.image, order, flips)
         mask = model.predict(turned).images["mask"].data > 0
-        assert dice_of(undo(mask), reference) >= 0.99
+        assert dice(undo(mask), reference) >= 0.99
 
 
 def test_noise_without_a_head_is_refused(model: encephalon.Model) -> None:

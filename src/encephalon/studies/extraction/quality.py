@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 
 from encephalon.inference.predictor import Quality, told_apart
 from encephalon.io.image import Image
-from encephalon.studies.extraction.segmentation.boundary import BARE
+from encephalon.studies.extraction.segmentation.boundary import BARE, PLAUSIBLE_ML, POSSIBLE_ML
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float32]
 
-#: Brain volumes (mL) inside the outer border that a human can have, from a preterm infant to a
-#: large adult man, and the wider range beyond which the mask must be wrong.
-PLAUSIBLE_ML, POSSIBLE_ML = (300.0, 2000.0), (120.0, 2600.0)
 #: Area (cm²) of brain on a face of the field of view from which on the brain is cut. Chosen on
 #: few heads: 17 scans of 9 people as they are, and cut at 20 to 92 % of the brain along each axis.
 #: The whole ones have 0.8 at the most, those cut on purpose 16 at the least, and the two that the
@@ -141,19 +138,3 @@ def _status(value: float, check: float, fail: float) -> str:
 
 def _verdict(status: str, reason: str) -> Quality:
     return Quality(status, () if status == "ok" else (reason,))  # type: ignore[arg-type]
-
-
-def dice_of(first: Mask, second: Mask) -> float:
-    """Dice of two masks; 1 when both are empty."""
-    total = int(first.sum()) + int(second.sum())
-    return 1.0 if total == 0 else 2 * int((first & second).sum()) / total
-
-
-def slope_error(distance: Float) -> float:
-    """Mean departure from 1 of the slope of `distance` (voxels) within 1.5 voxels of its border."""
-    near = np.abs(distance) < 1.5
-    if not near.any():
-        return 1.0
-    slopes = np.gradient(distance)
-    length = np.sqrt(sum(slope[near] ** 2 for slope in slopes))
-    return float(np.abs(length - 1).mean())

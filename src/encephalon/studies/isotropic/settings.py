@@ -26,12 +26,6 @@ __all__ = [
 ]
 
 Saved = Literal["t2w", "uncertainty", "t1w"]
-
-
-PROFILES: dict[str, SliceProfile] = {
-    "box": SliceProfile("box"),
-    "gaussian": SliceProfile("gaussian"),
-}
 Stress = Literal["wrong", "misaligned", "missing", "lesion"]
 #: What a row says where nothing was made worse.
 NORMAL = "normal"

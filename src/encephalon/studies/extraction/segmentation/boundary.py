@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Affine, Grid, bounding_box, resample, resample_aligned
 from encephalon.io.image import Image
-from encephalon.studies.extraction.quality import PLAUSIBLE_ML, dice_of, slope_error
+from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.segmentation.localisation import (
     Found,
     Network,
@@ -51,6 +51,9 @@ TURN = 10.0
 
 #: Share of empty voxels in the shell outside the border, where every head has bone or scalp, above
 #: which a brain is bare. Of 13 development scans, 7 whole heads reach 0.71 at the most and 6
+#: Brain volumes (mL) inside the outer border that a human can have, from a preterm infant to a
+#: large adult man, and the wider range beyond which the mask must be wrong.
+PLAUSIBLE_ML, POSSIBLE_ML = (300.0, 2000.0), (120.0, 2600.0)
 #: stripped ones 0.99 at the least.
 BARE = 0.95
 #: Distances (mm) outside the border between which the shell lies.
@@ -159,7 +162,7 @@ def _borders_in(
         found,
         view,
         distances,
-        mirror=dice_of(upright[0] > 0, mirrored[0] > 0),
+        mirror=dice(upright[0] > 0, mirrored[0] > 0),
         turn=_turned_agreement(view, mean[0], grids.coarse, network, left_right),
         slope_error=slope_error(mean[0]),
         second_piece=second_share(mean[0] > 0),
@@ -190,7 +193,7 @@ def _turned_agreement(
     blurred = ndimage.uniform_filter(view.image, max(1, round(zoom)))
     image = ndimage.affine_transform(blurred, matrix, offset, shape, order=1)
     mine = ndimage.affine_transform(distance, matrix, offset, shape, order=1, cval=-1.0) > 0
-    return dice_of(mine, largest_piece(network(image.astype(np.float32))[0] > 0))
+    return dice(mine, largest_piece(network(image.astype(np.float32))[0] > 0))
 
 
 def bare_share(image: Float, distance: Float) -> float:
@@ -257,3 +260,13 @@ def _shifted(affine: Affine, planes: int) -> Affine:
     step = np.eye(4)
     step[0, 3] = planes
     return Affine(affine.matrix @ step)
+
+
+def slope_error(distance: Float) -> float:
+    """Mean departure from 1 of the slope of `distance` (voxels) within 1.5 voxels of its border."""
+    near = np.abs(distance) < 1.5
+    if not near.any():
+        return 1.0
+    slopes = np.gradient(distance)
+    length = np.sqrt(sum(slope[near] ** 2 for slope in slopes))
+    return float(np.abs(length - 1).mean())

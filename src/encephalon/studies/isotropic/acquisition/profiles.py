@@ -8,10 +8,14 @@ from pathlib import Path
 from encephalon.errors import GeometryError, InputError, MissingFileError
 from encephalon.io.files import expanded
 from encephalon.io.text import read_text
-from encephalon.studies.isotropic.settings import PROFILES
 from encephalon.transforms.slices import SliceProfile
 
-__all__ = ["make_profile", "read_profile"]
+__all__ = ["PROFILES", "make_profile", "read_profile"]
+
+PROFILES: dict[str, SliceProfile] = {
+    "box": SliceProfile("box"),
+    "gaussian": SliceProfile("gaussian"),
+}
 
 #: More rows than any measurement has; a volume that is given by mistake is longer.
 _MOST_ROWS = 100_000
