@@ -234,7 +234,7 @@ def test_a_split_that_leaks_is_said_before_any_figure(tmp_path: Path) -> None:
     recipe, (scored, _, _) = recipe_of(TWO), known(TWO)
     audit = LeakageReport(column="animal", ids=("S1",), exposed={"test": (36, 36)})
     page = write(tmp_path / "report.html", plan=plan_of(recipe, scored, audit))
-    assert page.index("flatters the model") < page.index('class="tiles"')
+    assert page.index("flatters the model") < page.index('class="stat-cards"')
     assert "36 of 36 test rows share" in section(page, "Audit of the split")
 
 

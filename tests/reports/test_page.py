@@ -12,7 +12,7 @@ import pytest
 
 from encephalon.errors import OutputExistsError
 from encephalon.reports.blocks import (
-    Tile,
+    StatCard,
     badge,
     card,
     details,
@@ -23,11 +23,12 @@ from encephalon.reports.blocks import (
     matrix,
     note,
     paragraph,
+    stat_cards,
     table,
-    tiles,
 )
+from encephalon.reports.format import format_number, format_sentence
 from encephalon.reports.images import AMBER
-from encephalon.reports.markup import Html, join, number, sentence, tag, text
+from encephalon.reports.markup import Html, join, tag, text
 from encephalon.reports.page import Legend, Page
 
 HOSTILE = '<script>alert("1")</script> & more'
@@ -64,7 +65,7 @@ def parsed(page: str) -> Balance:
 def page() -> Page:
     """A page with one of every block, and hostile text in each."""
     page = Page(HOSTILE, kicker=HOSTILE, lead=HOSTILE, legend=[Legend("mask", HOSTILE, AMBER)])
-    page.add(tiles([Tile(3, HOSTILE, HOSTILE, "fail"), Tile("1 mL", "volume")]))
+    page.add(stat_cards([StatCard(3, HOSTILE, HOSTILE, "fail"), StatCard("1 mL", "volume")]))
     page.section(HOSTILE, paragraph(HOSTILE), note(HOSTILE, "check"), anchor="first")
     page.section("Table", table(["id", "dice"], [{"id": HOSTILE, "dice": 0.5}], caption=HOSTILE))
     page.section("Card", card(HOSTILE, facts({HOSTILE: HOSTILE}), details(HOSTILE), status="ok"))
@@ -176,12 +177,12 @@ def test_markup_is_escaped_once() -> None:
 )
 def test_numbers_have_four_readable_digits(value: float, written: str) -> None:
     """Dice, millilitres and learning rates are all readable without a format of their own."""
-    assert number(value) == written
+    assert format_number(value) == written
 
 
 def test_a_sentence_has_a_capital_unless_it_begins_with_a_name() -> None:
     """File names and ids are as they are written, also on a system that tells cases apart."""
-    assert sentence("the mask is empty") == "The mask is empty."
-    assert sentence("left-right is unknown!") == "Left-right is unknown!"
+    assert format_sentence("the mask is empty") == "The mask is empty."
+    assert format_sentence("left-right is unknown!") == "Left-right is unknown!"
     for named in ("sub-01_T2w.nii.gz: why.", "scan.nii: why.", "anna: why.", "2 of 3 are zeros."):
-        assert sentence(named) == named
+        assert format_sentence(named) == named

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.evaluation.sections import assessment_sections, assessment_tiles, comparison_table
+from encephalon.evaluation.sections import assessment_cards, assessment_sections, comparison_table
 from encephalon.reports.blocks import figure, gallery, note
 from encephalon.reports.format import model_facts, model_name
 from encephalon.reports.markup import Html, join, tag
@@ -82,7 +82,7 @@ class EvaluationReport:
         )
         if self._warning:
             page.add(note(self._warning, "fail"))
-        page.add(assessment_tiles(found))
+        page.add(assessment_cards(found))
         page.add(*(note(f"{each['id']}: {each['message']}", "fail") for each in result.failures))
         if result.comparison is not None:
             compared = comparison_table({"the other model": result.comparison}, found.group)

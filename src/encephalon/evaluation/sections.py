@@ -6,10 +6,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from encephalon.reports.blocks import Tile, figure, grid, matrix, note, table, tiles
+from encephalon.reports.blocks import StatCard, figure, grid, matrix, note, stat_cards, table
 from encephalon.reports.charts import DotGroup, Point, Series, dot_chart, line_chart, point_chart
-from encephalon.reports.format import method, percent, span, with_span
-from encephalon.reports.markup import Html, number
+from encephalon.reports.format import (
+    format_estimate,
+    format_interval,
+    format_number,
+    format_p_value,
+    format_share,
+    interval_method,
+)
+from encephalon.reports.markup import Html
 from encephalon.reports.page import Page
 from encephalon.studies.micrographs.traffic_light import LIGHTS
 
@@ -18,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "assessment_cards",
     "assessment_sections",
-    "assessment_tiles",
     "comparison_table",
 ]
 
@@ -51,18 +58,18 @@ def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") ->
     return page
 
 
-def assessment_tiles(assessment: Assessment) -> Html:
+def assessment_cards(assessment: Assessment) -> Html:
     """The main figures of an assessment, large."""
     names = ["balanced_accuracy", "roc_auc", "sensitivity", "specificity", "log_loss"]
     shown = [
-        Tile(number(value.value, 3), FIGURES[name].lower(), span(value))
+        StatCard(format_number(value.value, 3), FIGURES[name].lower(), format_interval(value))
         for name in names
         if (value := assessment.figures.get(name)) is not None
     ]
-    shown[1:2] = [Tile(tile.value, "ROC AUC", tile.detail) for tile in shown[1:2]]
+    shown[1:2] = [StatCard(card.value, "ROC AUC", card.detail) for card in shown[1:2]]
     what = "images scored"
     units = f"{assessment.group}: {assessment.units}" if assessment.group else None
-    return tiles([*shown, Tile(assessment.n, what, units)])
+    return stat_cards([*shown, StatCard(assessment.n, what, units)])
 
 
 def _how_drawn(assessment: Assessment) -> str:
@@ -89,8 +96,8 @@ def _scores(assessment: Assessment) -> list[Html]:
         {
             "figure": label,
             "value": value.value,
-            "interval": span(value, named=False),
-            "method": method(value),
+            "interval": format_interval(value, named=False),
+            "method": interval_method(value),
         }
         for name, label in FIGURES.items()
         if (value := assessment.figures.get(name)) is not None
@@ -132,16 +139,16 @@ def _light(assessment: Assessment) -> list[Html]:
     light = assessment.light
     if light is None:
         return []
-    total = sum(light.counts.values()) + light.unlike
+    counts = {name: light.counts.get(name, 0) for name in LIGHTS}
+    total = max(1, sum(light.counts.values()) + light.unlike)
     row: dict[str, Any] = {
-        name: f"{light.counts.get(name, 0)} ({percent(light.counts.get(name, 0) / max(1, total))})"
-        for name in LIGHTS
+        name: f"{count} ({format_share(count / total)})" for name, count in counts.items()
     }
     row |= {
         "unlike": light.unlike,
-        "decided": with_span(light.decided),
-        "sensitivity": with_span(light.sensitivity),
-        "specificity": with_span(light.specificity),
+        "decided": format_estimate(light.decided),
+        "sensitivity": format_estimate(light.sensitivity),
+        "specificity": format_estimate(light.specificity),
     }
     columns = {
         **{name: name for name in LIGHTS},
@@ -180,14 +187,14 @@ def _calibration(assessment: Assessment) -> list[Html]:
                 point_chart(points, said, "observed frequency"),
                 "Reliability: on the dashed line, probabilities are what they say. Larger dots are "
                 f"of more images. Expected calibration error "
-                f"{number(assessment.calibration_error, 3)}.",
+                f"{format_number(assessment.calibration_error, 3)}.",
             ),
             figure(
                 line_chart(
                     series, "share of images answered, the most certain first", "error rate"
                 ),
-                f"Coverage and risk: mean risk {with_span(curve.area)}; certainty that knows "
-                f"nothing has the error rate, {number(error, 3)}.",
+                f"Coverage and risk: mean risk {format_estimate(curve.area)}; certainty that knows "
+                f"nothing has the error rate, {format_number(error, 3)}.",
             ),
         )
     ]
@@ -200,7 +207,7 @@ def _levels(assessment: Assessment) -> list[Html]:
             "n": level.n,
             "images": level.images,
             "note": level.note or None,
-            **{name: with_span(value) for name, value in level.figures.items()},
+            **{name: format_estimate(value) for name, value in level.figures.items()},
         }
         for level in assessment.levels
     ]
@@ -223,7 +230,7 @@ def _strata(assessment: Assessment) -> list[Html]:
             "n": part.n,
             "units": part.units,
             "classes": ", ".join(f"{count} {name}" for name, count in part.classes.items()),
-            **{name: with_span(value) for name, value in part.figures.items()},
+            **{name: format_estimate(value) for name, value in part.figures.items()},
             **({} if part.light is None else _light_cells(part.light)),
         }
         for part in assessment.strata
@@ -261,10 +268,10 @@ def _comparison_rows(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[
             "units": each["units"],
             "first": each["first"],
             "second": each["second"],
-            "difference": with_span(each["difference"]),
+            "difference": format_estimate(each["difference"]),
             "folds": f"{each['folds']} of {each['all_folds']}",
-            "p": _chance(float(each["p_value"])),
-            "p_corrected": _chance(float(each["p_corrected"])),
+            "p": format_p_value(float(each["p_value"])),
+            "p_corrected": format_p_value(float(each["p_corrected"])),
             "wins": f"{each['first_better']} / {each['ties']} / {each['second_better']}",
         }
         for name, each in comparisons.items()
@@ -298,7 +305,3 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | 
         f", corrected by Holm for {len(comparisons)} comparisons." if len(comparisons) > 1 else "."
     )
     return [table(columns, _comparison_rows(comparisons), digits=3), note(words)]
-
-
-def _chance(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from encephalon.evaluation.comparison import beats, is_whole
 from encephalon.evaluation.sections import (
     FIGURES,
+    assessment_cards,
     assessment_sections,
-    assessment_tiles,
     comparison_table,
 )
 from encephalon.explanation.report import LEGEND, importance_block, location_block
 from encephalon.reports.blocks import badge, facts, figure, gallery, grid, note, paragraph, table
 from encephalon.reports.charts import DotGroup, Series, dot_chart, line_chart
-from encephalon.reports.format import span
-from encephalon.reports.markup import Html, join, number, tag
+from encephalon.reports.format import format_difference, format_interval, format_number
+from encephalon.reports.markup import Html, join, tag
 from encephalon.reports.page import Page
 from encephalon.studies.micrographs.settings import class_names, micrograph_settings
 from encephalon.studies.micrographs.traffic_light import FIGURES as LIGHT_FIGURES
@@ -113,12 +113,12 @@ def write_training_report(
     if not plan.audit.clean:
         words = "This split leaks, so every figure on this page flatters the model."
         page.add(*(note(each, "fail") for each in (words, *plan.audit.sentences())))
-    page.add(assessment_tiles(assessment))
+    page.add(assessment_cards(assessment))
     if others:
         page.section("Beside the baselines", *_beside(assessment, others, comparisons or {}))
     assessment_sections(page, assessment)
     if held_out is not None:
-        page.section("Held-out rows, scored once", assessment_tiles(held_out))
+        page.section("Held-out rows, scored once", assessment_cards(held_out))
         assessment_sections(page, held_out, "Held out: ")
     page.section("Thresholds and calibration that ship", *decision_blocks(decision, recipe))
     if any(examples):
@@ -158,7 +158,7 @@ def _beside(
             **{
                 key: each.figures[key].value for key in ("balanced_accuracy", "roc_auc", "log_loss")
             },
-            "interval": span(each.figures["balanced_accuracy"]),
+            "interval": format_interval(each.figures["balanced_accuracy"]),
         }
         for name, each in named.items()
     ]
@@ -172,7 +172,7 @@ def _beside(
         "log_loss": FIGURES["log_loss"],
     }
     chance = 1 / len(assessment.classes)
-    caption = f"Balanced accuracy on test images; guessing has {number(chance, 3)}."
+    caption = f"Balanced accuracy on test images; guessing has {format_number(chance, 3)}."
     blocks = [
         figure(dot_chart(groups, FIGURES["balanced_accuracy"]), caption),
         table(columns, rows, digits=3),
@@ -194,9 +194,9 @@ def _verdict(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Html]:
         whom = "every baseline" if len(won) == len(comparisons) else _named(won)
         folds = comparisons[won[0]]["all_folds"]
         where = f"all {folds} folds" if folds > 1 else "all test images"
-        found.append(
-            note(f"The model is better than {whom}: on {where}, p ≤ {number(worst, 2)} {_HOLM}.")
-        )
+        p_value = format_number(worst, 2)
+        words = f"The model is better than {whom}: on {where}, p ≤ {p_value} {_HOLM}."
+        found.append(note(words))
     if lost:
         words = f"As far as these images can tell, the model does not beat {_named(lost)}"
         found.append(note(f"{words} (p ≥ 0.05 {_HOLM}, or an interval that reaches 0).", "check"))
@@ -208,11 +208,11 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _of_some_folds(name: str, each: Mapping[str, Any]) -> str:
+    first, second = (format_number(each[key], 3) for key in ("first", "second"))
     return (
         f"Nothing is concluded from {_BASELINES.get(name, name)}, which ran on {each['folds']} of "
         f"{each['all_folds']} folds and {each['n']} of {each['n'] + each['left_out']} images, in "
-        f"{each['units']} units: balanced accuracy {number(each['second'], 3)}, where the model "
-        f"has {number(each['first'], 3)}."
+        f"{each['units']} units: balanced accuracy {second}, where the model has {first}."
     )
 
 
@@ -327,9 +327,10 @@ def decision_blocks(decision: Decision, recipe: Recipe) -> list[Html]:
     if calibration is None:
         blocks.append(note(f"The probabilities are not calibrated (score: {decision.score})."))
     else:
-        biases = ", ".join(f"{value:+.3f}".replace("-", "−") for value in calibration.bias)
+        biases = ", ".join(format_difference(value, 3) for value in calibration.bias)
+        temperature = format_number(calibration.temperature, 3)
         words = (
-            f"Temperature {number(calibration.temperature, 3)}, biases {biases}: fitted on the "
+            f"Temperature {temperature}, biases {biases}: fitted on the "
             "validation predictions. In its tests a fold uses what its own validation part gave. "
             "The network that ships has learnt more rows than those of the folds, and only rows "
             "that were held out can say whether its probabilities are as right."

@@ -18,12 +18,22 @@ from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputKind
 from encephalon.io.atomic import explained, refuse_existing, write_bytes
 from encephalon.reports import heatmaps
-from encephalon.reports.blocks import Tile, card, facts, figure, grid, note, paragraph, table, tiles
+from encephalon.reports.blocks import (
+    StatCard,
+    card,
+    facts,
+    figure,
+    grid,
+    note,
+    paragraph,
+    stat_cards,
+    table,
+)
 from encephalon.reports.charts import DotGroup, dot_chart
-from encephalon.reports.format import in_percent, span
+from encephalon.reports.format import format_estimate
 from encephalon.reports.heatmaps import LAYER, Look, overlay
 from encephalon.reports.images import AMBER
-from encephalon.reports.markup import Html, number
+from encephalon.reports.markup import Html
 from encephalon.reports.page import Legend, Page
 from encephalon.statistics.intervals import Interval
 
@@ -96,7 +106,7 @@ class ExplanationPage:
             f"{len(entries)} images, the most certain ones first.",
             [LEGEND],
         )
-        page.add(tiles(_tiles(entries, result)))
+        page.add(stat_cards(_stat_cards(entries, result)))
         for title, block in _checks(result):
             page.section(title, *block)
         if result.failures:
@@ -126,7 +136,11 @@ def location_block(location: Location) -> list[Html]:
     ]
     columns = {"what": "", "share": "Share inside the box", "hits": "Highest point inside"}
     cells = [
-        {"what": name, "share": _percent(share), "hits": _percent(hits) if hits else None}
+        {
+            "what": name,
+            "share": format_estimate(share, percent=True),
+            "hits": format_estimate(hits, percent=True) if hits else None,
+        }
         for name, share, hits in rows
     ]
     words = (
@@ -180,14 +194,14 @@ def _checks(result: Explanations) -> list[tuple[str, list[Html]]]:
     return found
 
 
-def _tiles(entries: Sequence[tuple[float, Row, Any]], result: Explanations) -> list[Tile]:
+def _stat_cards(entries: Sequence[tuple[float, Row, Any]], result: Explanations) -> list[StatCard]:
     certain = sum(str(row["certainty"]).startswith("certain") for _, row, _ in entries)
-    shown = [Tile(len(entries), "explained"), Tile(certain, "certain")]
+    shown = [StatCard(len(entries), "explained"), StatCard(certain, "certain")]
     empty = sum(row["peak"] == 0 for _, row, _ in entries)
     if empty:
-        shown.append(Tile(empty, "empty maps", "nothing speaks for the class", "check"))
+        shown.append(StatCard(empty, "empty maps", "nothing speaks for the class", "check"))
     if result.failures:
-        shown.append(Tile(len(result.failures), "failed", status="fail"))
+        shown.append(StatCard(len(result.failures), "failed", status="fail"))
     return shown
 
 
@@ -210,11 +224,6 @@ def _card(row: Row, drawn: Html | None) -> Html:
     reasons = [note(row["reasons"], "check")] if row.get("reasons") else []
     picture = figure(drawn) if drawn else note("The picture is left out to keep this page small.")
     return card(str(row["id"]), *reasons, picture, facts(known))
-
-
-def _percent(interval: Interval) -> str:
-    share, ends = f"{number(100 * interval.value, 3)} %", span(in_percent(interval))
-    return f"{share} ({ends})" if ends else share
 
 
 class Gallery:

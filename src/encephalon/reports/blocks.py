@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks a page is made of: tiles, tables, facts, figures, cards and notes."""
+"""The blocks a page is made of: stat cards, tables, facts, figures, cards and notes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from encephalon.reports.markup import Html, join, number, tag, text
+from encephalon.reports.format import format_number
+from encephalon.reports.markup import Html, join, tag, text
 from encephalon.reports.pictures import Picture
 
 __all__ = [
-    "Tile",
+    "StatCard",
     "badge",
     "card",
     "details",
@@ -23,9 +24,9 @@ __all__ = [
     "note",
     "paragraph",
     "skipped",
+    "stat_cards",
     "status_badge",
     "table",
-    "tiles",
 ]
 
 # Characters beyond which a fact takes a whole line.
@@ -35,7 +36,7 @@ _BADGES = {"ok": "●", "check": "▲", "fail": "■"}
 
 
 @dataclass(frozen=True)
-class Tile:
+class StatCard:
     """One large figure with a label below and, smaller, a detail such as its interval."""
 
     value: Any
@@ -44,10 +45,10 @@ class Tile:
     status: str | None = None
 
 
-def skipped(rows: Sequence[Mapping[str, Any]]) -> list[Tile]:
+def skipped(rows: Sequence[Mapping[str, Any]]) -> list[StatCard]:
     """How many samples of a batch an earlier run had finished; nothing where there are none."""
     count = sum(row.get("status") == "skipped" for row in rows)
-    return [Tile(count, "skipped", "done before")] if count else []
+    return [StatCard(count, "skipped", "done before")] if count else []
 
 
 def status_badge(row: Mapping[str, Any]) -> Html | None:
@@ -59,9 +60,9 @@ def status_badge(row: Mapping[str, Any]) -> Html | None:
     return join(badge(quality), f" {words}" if words else None)
 
 
-def tiles(entries: Sequence[Tile]) -> Html:
+def stat_cards(entries: Sequence[StatCard]) -> Html:
     """Show a row of large figures."""
-    return tag("div", *(_tile(entry) for entry in entries), class_="tiles")
+    return tag("div", *(_stat_card(entry) for entry in entries), class_="stat-cards")
 
 
 def table(
@@ -172,18 +173,18 @@ def _matrix_row(name: str, counts: Sequence[int]) -> Html:
     return tag("tr", tag("th", name, scope="row"), *cells, tag("td", total, class_="number"))
 
 
-def _tile(entry: Tile) -> Html:
-    kind = f"tile status-{entry.status}" if entry.status else "tile"
-    detail = tag("div", entry.detail, class_="tile-detail") if entry.detail else None
-    value = tag("div", entry.value, class_="tile-value")
-    return tag("div", value, tag("div", entry.label, class_="tile-label"), detail, class_=kind)
+def _stat_card(entry: StatCard) -> Html:
+    kind = f"stat-card status-{entry.status}" if entry.status else "stat-card"
+    detail = tag("div", entry.detail, class_="stat-card-detail") if entry.detail else None
+    value = tag("div", entry.value, class_="stat-card-value")
+    return tag("div", value, tag("div", entry.label, class_="stat-card-label"), detail, class_=kind)
 
 
 def _cell(value: Any, numeric: bool, digits: int) -> Html:
     if value is None or value == "":
         shown = text("–")
     elif isinstance(value, float):
-        shown = text(number(value, digits))
+        shown = text(format_number(value, digits))
     else:
         shown = text(value)
     return tag("td", shown, class_="number" if numeric else None)

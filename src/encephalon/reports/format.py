@@ -1,71 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the pages of this study write figures, lights and what is known of a model."""
+"""Numbers, intervals, p values, shares and remarks, as every page writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import isfinite
-from typing import Any
+from math import floor, isfinite, isinf, isnan, log10
+from typing import TYPE_CHECKING, Any
 
-from encephalon.reports.blocks import badge, facts
-from encephalon.reports.markup import Html, number, tag
-from encephalon.statistics.intervals import Interval
+if TYPE_CHECKING:
+    from encephalon.reports.markup import Html
+    from encephalon.statistics.intervals import Interval
 
 __all__ = [
-    "in_percent",
-    "lamp",
-    "method",
+    "format_difference",
+    "format_estimate",
+    "format_interval",
+    "format_number",
+    "format_p_value",
+    "format_sentence",
+    "format_share",
+    "interval_method",
     "model_facts",
     "model_name",
-    "percent",
-    "span",
-    "with_span",
 ]
 
 _TOGETHER = "\N{NO-BREAK SPACE}"
-_METHODS = {"bootstrap": "bootstrap", "wilson": "Wilson", "exact": "exact", "none": "none"}
-# Shapes beside the colours, as badges have them.
-_LAMPS = {"Green": ("ok", "●"), "Amber": ("check", "▲"), "Red": ("fail", "■")}
+_METHODS = {"wilson": "Wilson"}
 
 
-def lamp(light: str) -> Html:
-    """Show a light as a word with its colour and a shape; other words plainly."""
-    if light not in _LAMPS:
-        return badge(light)
-    status, shape = _LAMPS[light]
-    mark = tag("span", shape, aria_hidden="true")
-    return tag("span", mark, light, class_=f"badge badge-{status}")
+def format_number(value: float, digits: int = 4) -> str:
+    """Write a number with `digits` significant digits and a true minus sign; NaN is a dash."""
+    if isnan(value):
+        return "–"
+    if isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
+    order = floor(log10(abs(value)))
+    if order < -3 or order > 8:
+        written = f"{value:.{digits - 1}e}"
+    else:
+        written = f"{value:.{min(digits, max(0, digits - 1 - order))}f}"
+    return written.replace("-", "−")
 
 
-def span(interval: Interval, named: bool = True) -> str | None:
-    """The ends of an interval, `named` if it is no bootstrap; None where there is none."""
+def format_difference(value: float, decimals: int = 2) -> str:
+    """A difference with its sign."""
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def format_share(share: float) -> str:
+    """A share as whole percent; NaN is a dash."""
+    return f"{100 * share:.0f} %" if isfinite(share) else "–"
+
+
+def format_p_value(p: float) -> str:
+    """A p value; small ones by their bound alone."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def format_interval(
+    interval: Interval, digits: int = 3, *, signed: bool = False, named: bool = True
+) -> str | None:
+    """The ends of an interval, `named` if it is no bootstrap; None where there is none.
+
+    `signed` writes them as differences.
+    """
     if not isfinite(interval.low + interval.high):
         return None
-    name = f", {method(interval)}" if named and interval.method != "bootstrap" else ""
-    return f"{number(interval.low, 3)} to {number(interval.high, 3)}{name}"
+    low, high = (
+        format_difference(end) if signed else format_number(end, digits)
+        for end in (interval.low, interval.high)
+    )
+    name = f", {interval_method(interval)}" if named and interval.method != "bootstrap" else ""
+    return f"{low} to {high}{name}"
 
 
-def method(interval: Interval) -> str:
-    """The name of an interval."""
-    return _METHODS[interval.method]
+def interval_method(interval: Interval) -> str:
+    """The name of an interval: bootstrap, Wilson, exact, or none."""
+    return _METHODS.get(interval.method, interval.method)
 
 
-def in_percent(interval: Interval) -> Interval:
-    """The same, times 100."""
-    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
-    return replace(interval, value=value, low=low, high=high)
-
-
-def with_span(interval: Interval) -> str:
-    """A figure with the ends of its interval behind it, which stay together in a narrow cell."""
-    value, ends = number(interval.value, 3), span(interval)
+def format_estimate(interval: Interval, *, percent: bool = False) -> str:
+    """A value with the ends of its interval behind it, which stay together in a narrow cell."""
+    if percent:
+        shares = tuple(100 * each for each in (interval.value, interval.low, interval.high))
+        interval = replace(interval, value=shares[0], low=shares[1], high=shares[2])
+    unit, ends = " %" if percent else "", format_interval(interval)
+    value = f"{format_number(interval.value, 3)}{unit}"
     return f"{value} ({ends.replace(' ', _TOGETHER)})" if ends else value
 
 
-def percent(share: float) -> str:
-    """A share as whole percent."""
-    return f"{100 * share:.0f} %" if isfinite(share) else "–"
+def format_sentence(words: str) -> str:
+    """The words with a full stop, and with a capital unless they begin with the name of a file."""
+    end = "" if words[-1:] in ".!?" else "."
+    named = not words.partition(" ")[0].replace("-", "").isalpha()
+    return words + end if named else words[0].upper() + words[1:] + end
 
 
 def model_name(about: Mapping[str, Any]) -> str:
@@ -76,6 +107,9 @@ def model_name(about: Mapping[str, Any]) -> str:
 
 def model_facts(about: Mapping[str, Any]) -> Html:
     """What a predictor says of itself: model, mode, runtime, classes, score, thresholds, hash."""
+    from encephalon.reports.blocks import facts
+    from encephalon.reports.markup import tag
+
     model, light = about.get("model") or {}, about.get("thresholds")
     calibration = about.get("calibration")
     return facts(

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from html import escape
-from math import floor, isinf, isnan, log10
 from typing import Any
 
-__all__ = ["Html", "join", "number", "sentence", "tag", "text"]
+from encephalon.reports.format import format_number
+
+__all__ = ["Html", "join", "tag", "text"]
 
 _EMPTY = frozenset({"br", "hr", "img", "input", "meta"})
 
@@ -45,28 +46,5 @@ def text(value: Any) -> Html:
     if isinstance(value, Html):
         return value
     if isinstance(value, float):
-        return Html(number(value))
+        return Html(format_number(value))
     return Html(escape(str(value), quote=False))
-
-
-def sentence(words: str) -> str:
-    """The words with a full stop, and with a capital unless they begin with the name of a file."""
-    end = "" if words[-1:] in ".!?" else "."
-    named = not words.partition(" ")[0].replace("-", "").isalpha()
-    return words + end if named else words[0].upper() + words[1:] + end
-
-
-def number(value: float, digits: int = 4) -> str:
-    """Write a number with `digits` significant digits and a true minus sign; NaN is a dash."""
-    if isnan(value):
-        return "–"
-    if isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
-    order = floor(log10(abs(value)))
-    if order < -3 or order > 8:
-        written = f"{value:.{digits - 1}e}"
-    else:
-        written = f"{value:.{min(digits, max(0, digits - 1 - order))}f}"
-    return written.replace("-", "−")

@@ -19,7 +19,7 @@ from encephalon.geometry import Affine, orient
 from encephalon.reports.images import AMBER, GAP, Colour, Panel, draw, mosaic
 from encephalon.reports.pictures import Picture
 
-__all__ = ["Overlay", "axial_series", "display_window", "flat_picture", "three_planes"]
+__all__ = ["Overlay", "axial_series", "display_window", "three_planes"]
 
 Volume = NDArray[Any]
 Box = tuple[slice, slice, slice]
@@ -85,30 +85,6 @@ def axial_series(
     scale = ((width + GAP) / columns - GAP) / scene.extents()[0]
     panels = [scene.panel(2, round(place), scale, letters=False) for place in places]
     return draw(mosaic(panels, columns=columns), alt, colours=_colours(overlays))
-
-
-def flat_picture(
-    image: NDArray[Any],
-    overlays: Sequence[Overlay] = (),
-    *,
-    spacing: tuple[float, float] = (1.0, 1.0),
-    height: int = 260,
-    alt: str = "Image",
-) -> Picture:
-    """Draw a 2-D image (rows, columns) with its own spacing per row and column.
-
-    Raises GeometryError when the image or an overlay has another shape.
-    """
-    if image.ndim != 2:
-        raise GeometryError(
-            f"A flat picture is drawn from (rows, columns), but the shape is {image.shape}."
-        )
-    _check_overlays(image.shape, overlays)
-    low, high = display_window(image)
-    width = max(1, round(height * image.shape[1] * spacing[1] / (image.shape[0] * spacing[0])))
-    masks = tuple(np.asarray(overlay.mask) for overlay in overlays)
-    panel = Panel(_scaled(image, low, high), masks, (width, height))
-    return draw([[panel]], alt, colours=_colours(overlays))
 
 
 def display_window(data: NDArray[Any], inside: NDArray[Any] | None = None) -> tuple[float, float]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from encephalon.reports.blocks import Tile, facts, figure, grid, table, tiles
+from encephalon.reports.blocks import StatCard, facts, figure, grid, stat_cards, table
 from encephalon.reports.charts import Series, line_chart
-from encephalon.reports.markup import Html, number
+from encephalon.reports.format import format_number
+from encephalon.reports.markup import Html
 from encephalon.reports.page import Page
 
 __all__ = ["training_page"]
@@ -35,7 +36,9 @@ def training_page(
     if best:
         page.lead = f"{len(rows)} epochs, the best of them {best['epoch']:.0f}."
         names = [name for name in best if name.startswith("val_")]
-        page.add(tiles([Tile(number(best[name], 4), _label(name)) for name in names]))
+        page.add(
+            stat_cards([StatCard(format_number(best[name], 4), _label(name)) for name in names])
+        )
     page.section("Curves", grid(*_charts(rows)))
     if rows:
         columns = {name: _label(name) for name in rows[-1]}

@@ -83,7 +83,7 @@ def test_pictures_of_earlier_runs_are_shown_as_they_were_drawn(tmp_path: Path) -
     page = again.render()
     assert page.count("data:image/png") == 2
     assert page.index("S1</strong>") < page.index("S0</strong>")
-    assert '<div class="tile"' not in page or ">skipped<" in page
+    assert '<div class="stat-card"' not in page or ">skipped<" in page
     for one in rows:
         assert str(one["id"]) in page
     assert "no light" in page

@@ -241,7 +241,7 @@ def _record(result: Evaluation, predictor: Predictor, group: str | None) -> dict
 
 
 def _line(label: str, summary: Summary) -> str:
-    from encephalon.reports.markup import number
+    from encephalon.reports.format import format_number
 
     figures = {
         "median": summary.median,
@@ -249,7 +249,7 @@ def _line(label: str, summary: Summary) -> str:
         "minimum": summary.minimum,
         "maximum": summary.maximum,
     }
-    shown = ", ".join(f"{name} {number(value)}" for name, value in figures.items())
+    shown = ", ".join(f"{name} {format_number(value)}" for name, value in figures.items())
     return f"{label}: {shown} (n = {summary.n})"
 
 

@@ -4,17 +4,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.reports.blocks import Tile, badge, card, facts, figure, grid, note, table, tiles
+from encephalon.reports.blocks import (
+    StatCard,
+    badge,
+    card,
+    facts,
+    figure,
+    grid,
+    note,
+    stat_cards,
+    table,
+)
 from encephalon.reports.charts import DotGroup, dot_chart, scatter_chart
+from encephalon.reports.format import format_interval, format_number
 from encephalon.reports.images import AMBER, SKY
-from encephalon.reports.markup import Html, number
+from encephalon.reports.markup import Html
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.pictures import Picture
-from encephalon.statistics.intervals import Interval
 from encephalon.statistics.summary import Summary
 from encephalon.studies.extraction.report import (
     PREDICTION,
@@ -79,7 +88,7 @@ class EvaluationPage:
                 Legend(REFERENCE, "Reference mask", SKY),
             ],
         )
-        page.add(tiles(_tiles(result.summary, len(scored))))
+        page.add(stat_cards(_stat_cards(result.summary, len(scored))))
         for failure in result.failures:
             page.add(note(f"{failure['id']}: {failure['message']}", "fail"))
         page.section("Overall", _summary_table(result.summary), note(_how(result)))
@@ -94,21 +103,27 @@ class EvaluationPage:
         return page.section("Model", model_facts(self.about))
 
 
-def _tiles(summary: Mapping[str, Summary], scored: int) -> list[Tile]:
+def _stat_cards(summary: Mapping[str, Summary], scored: int) -> list[StatCard]:
     dice, distance, volume = (summary[name] for name in ("dice", "hd95_mm", "volume_error_percent"))
     return [
-        Tile(number(dice.median, 3), "median Dice", _span(dice.median_interval)),
-        Tile(number(dice.mean, 3), "mean Dice", _span(dice.mean_interval)),
-        Tile(number(dice.minimum, 3), "lowest Dice"),
-        Tile(f"{number(distance.median, 2)} mm", "median HD95"),
-        Tile(f"{number(volume.median, 2)} %", "median volume error"),
-        Tile(scored, "scans scored"),
+        StatCard(
+            format_number(dice.median, 3), "median Dice", format_interval(dice.median_interval)
+        ),
+        StatCard(format_number(dice.mean, 3), "mean Dice", format_interval(dice.mean_interval)),
+        StatCard(format_number(dice.minimum, 3), "lowest Dice"),
+        StatCard(f"{format_number(distance.median, 2)} mm", "median HD95"),
+        StatCard(f"{format_number(volume.median, 2)} %", "median volume error"),
+        StatCard(scored, "scans scored"),
     ]
 
 
 def _summary_table(summary: Mapping[str, Summary]) -> Html:
     rows = [
-        {**vars(summary[name]), "metric": heading, "interval": _span(summary[name].median_interval)}
+        {
+            **vars(summary[name]),
+            "metric": heading,
+            "interval": format_interval(summary[name].median_interval),
+        }
         for name, heading in _HEADINGS.items()
     ]
     columns = {
@@ -158,7 +173,7 @@ def _strata_table(strata: Sequence[Part]) -> Html:
             **vars(part),
             "value": badge(part.value) if part.column == "quality" else part.value,
             "dice": part.metrics["dice"].median,
-            "interval": _span(part.metrics["dice"].median_interval),
+            "interval": format_interval(part.metrics["dice"].median_interval),
             "lowest": part.metrics["dice"].minimum,
             "hd95": part.metrics["hd95_mm"].median,
             "volume": part.metrics["volume_error_percent"].median,
@@ -194,9 +209,9 @@ def _scan_table(rows: Sequence[Row]) -> Html:
 def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
     main, more = picture_blocks(pictures)
     values = {
-        "Dice": number(row["dice"], 4),
-        "HD95": f"{number(row['hd95_mm'], 3)} mm",
-        "ASSD": f"{number(row['assd_mm'], 3)} mm",
+        "Dice": format_number(row["dice"], 4),
+        "HD95": f"{format_number(row['hd95_mm'], 3)} mm",
+        "ASSD": f"{format_number(row['assd_mm'], 3)} mm",
         "Volume": f"{row['volume_ml']:.1f} mL, reference {row['reference_ml']:.1f} mL",
     }
     failed = note(str(row["error"]), "fail") if row.get("error") else None
@@ -211,12 +226,6 @@ def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
         status=status_of(row) or None,
         anchor=f"scan-{place}",
     )
-
-
-def _span(interval: Interval) -> str | None:
-    if not isfinite(interval.low + interval.high):
-        return None
-    return f"{number(interval.low, 3)} to {number(interval.high, 3)}"
 
 
 def _scans(count: int) -> str:

@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
 from encephalon.reports.blocks import (
-    Tile,
+    StatCard,
     card,
     details,
     facts,
     figure,
     note,
     skipped,
+    stat_cards,
     status_badge,
     table,
-    tiles,
 )
+from encephalon.reports.format import format_sentence
 from encephalon.reports.images import AMBER, SKY
-from encephalon.reports.markup import Html, sentence, tag
+from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.pictures import Picture
 from encephalon.reports.slices import Overlay, axial_series, three_planes
@@ -126,7 +127,7 @@ class BatchReport:
             legend=[Legend(PREDICTION, f"Outline of the {self.structure} mask", AMBER)],
             batch_of=str(about_model(self.about).get("name")),
         )
-        page.add(tiles(self._tiles(rows, failures)))
+        page.add(stat_cards(self._tiles(rows, failures)))
         if self.about.get("notice"):
             page.add(note(str(self.about["notice"]), "check"))
         if failures:
@@ -138,11 +139,11 @@ class BatchReport:
             page.section("Pictures", _hint(len(cards)), *cards)
         return page.section("Model", model_facts(self.about))
 
-    def _tiles(self, rows: Sequence[Row], failures: Sequence[tuple[str, str]]) -> list[Tile]:
+    def _tiles(self, rows: Sequence[Row], failures: Sequence[tuple[str, str]]) -> list[StatCard]:
         counts = Counter(status_of(row) for row in rows)
         counts["fail"] += len(failures)
         shown = [
-            Tile(counts[status], label, status=status if counts[status] else None)
+            StatCard(counts[status], label, status=status if counts[status] else None)
             for status, label in (("ok", "ok"), ("check", "to check"), ("fail", "failed"))
         ]
         shown += skipped(rows)
@@ -152,9 +153,9 @@ class BatchReport:
             several = len(volumes) > 1
             label = f"median {self.structure}" if several else f"{self.structure} volume"
             spread = f"{min(volumes):.0f} to {max(volumes):.0f} mL" if several else None
-            shown.append(Tile(f"{median(volumes):.0f} mL", label, spread))
+            shown.append(StatCard(f"{median(volumes):.0f} mL", label, spread))
         if seconds:
-            shown.append(Tile(f"{median(seconds):.1f} s", "per scan"))
+            shown.append(StatCard(f"{median(seconds):.1f} s", "per scan"))
         return shown
 
 
@@ -281,7 +282,7 @@ def reasons_of(row: Row) -> list[str]:
     """The reasons for the status, as sentences."""
     given = row.get("reasons") or ()
     parts = given.split("; ") if isinstance(given, str) else list(given)
-    return [sentence(str(part)) for part in parts if part]
+    return [format_sentence(str(part)) for part in parts if part]
 
 
 def number_of(row: Row, key: str) -> float | None:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Grid
 from encephalon.geometry.affine import nearest_axes
+from encephalon.reports.format import format_number
 from encephalon.reports.images import AMBER, GAP, Panel, draw, heat
-from encephalon.reports.markup import number
 from encephalon.reports.pictures import Layer, Picture
 from encephalon.reports.slices import display_window
 from encephalon.studies.isotropic.quality import (
@@ -262,7 +262,7 @@ class ScanPictures:
         rows, columns = levels.shape
         layer = heat(levels / np.float32(255), (columns, rows), "uncertainty", 1.0)
         dark = [np.zeros_like(plane) for plane in planes]
-        scale = _scale_bar("0", f"{number(top, 3)} or more")
+        scale = _scale_bar("0", f"{format_number(top, 3)} or more")
         base = draw([self._planes.panels(dark), scale], "").base
         words = (
             "Standard deviation of the error, in the units of the image; the lightest yellow is "
@@ -281,7 +281,7 @@ class ScanPictures:
             "The result sliced again, minus the measured slices, in the units of the image. Middle "
             f"grey is no difference; all in all they differ by {self.evidence.consistency:.2%}."
         )
-        ends = number(limit, 2)
+        ends = format_number(limit, 2)
         rows = [self._planes.panels(grey), _scale_bar(f"-{ends}", f"+{ends}")]
         picture = draw(rows, f"Residual of the slices, {_SIDES}")
         return Shown("residual", "What the slices contradict", picture, words)

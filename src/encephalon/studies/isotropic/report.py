@@ -15,8 +15,18 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-from encephalon.reports.blocks import Tile, card, facts, note, skipped, status_badge, table, tiles
-from encephalon.reports.markup import Html, sentence, tag
+from encephalon.reports.blocks import (
+    StatCard,
+    card,
+    facts,
+    note,
+    skipped,
+    stat_cards,
+    status_badge,
+    table,
+)
+from encephalon.reports.format import format_sentence
+from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Page, batch_of
 from encephalon.studies.isotropic.images import ScanPictures
 from encephalon.studies.isotropic.scan_page import (
@@ -114,7 +124,7 @@ class BatchReport:
             batch_of=str((self.about.get("model") or {}).get("name")),
         )
         notice = str(self.about.get("notice") or _GUESS)
-        page.add(tiles(_tiles([one.row for one in entries], failures)), note(notice, "check"))
+        page.add(stat_cards(_tiles([one.row for one in entries], failures)), note(notice, "check"))
         if failures:
             failed = [card(name, note(why, "fail"), status="fail") for name, why in failures]
             page.section("Without a result", *failed)
@@ -149,20 +159,20 @@ _COLUMNS = {
 }
 
 
-def _tiles(rows: Sequence[Row], failures: Sequence[Any]) -> list[Tile]:
+def _tiles(rows: Sequence[Row], failures: Sequence[Any]) -> list[StatCard]:
     counts = Counter(str(row.get("quality") or "") for row in rows)
     counts["fail"] += len(failures)
     shown = [
-        Tile(counts[status], label, status=status if counts[status] else None)
+        StatCard(counts[status], label, status=status if counts[status] else None)
         for status, label in (("ok", "ok"), ("check", "to check"), ("fail", "failed"))
     ]
     guided = sum(row.get("guide") == "used" for row in rows)
     if rows:
-        shown.append(Tile(guided, "with a T1w", f"of {len(rows)}"))
+        shown.append(StatCard(guided, "with a T1w", f"of {len(rows)}"))
     shown += skipped(rows)
     seconds = [value for row in rows if (value := _number(row, "seconds")) is not None]
     if seconds:
-        shown.append(Tile(f"{median(seconds):.1f} s", "per scan", "median"))
+        shown.append(StatCard(f"{median(seconds):.1f} s", "per scan", "median"))
     return shown
 
 
@@ -211,7 +221,7 @@ def _link(entry: _Entry, words: str) -> Html | str:
 def _reasons(row: Row) -> list[str]:
     given = row.get("reasons") or ()
     parts = given.split("; ") if isinstance(given, str) else list(given)
-    return [sentence(str(part)) for part in parts if part]
+    return [format_sentence(str(part)) for part in parts if part]
 
 
 def _number(row: Row, key: str, factor: float = 1.0) -> float | None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from encephalon.geometry import Affine
-from encephalon.reports.blocks import Tile, badge, facts, figure, note, table, tiles
+from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
+from encephalon.reports.format import format_sentence
 from encephalon.reports.images import AMBER
-from encephalon.reports.markup import Html, sentence, tag
+from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Legend, Page
 from encephalon.studies.isotropic.images import EDGES, ScanPictures, Shown
 from encephalon.studies.isotropic.quality import LARGE_DEVIATION, Evidence, findings
@@ -25,7 +26,6 @@ __all__ = [
     "model_facts",
     "model_name",
     "scan_page",
-    "sentence",
 ]
 
 Row = Mapping[str, Any]
@@ -69,7 +69,7 @@ def scan_page(
         legend=legend,
         batch_of=str(_opened(about).get("name")),
     )
-    page.add(tiles(_tiles(row, scan.evidence)), note(GUESS, "check"))
+    page.add(stat_cards(_stat_cards(row, scan.evidence)), note(GUESS, "check"))
     if about.get("notice"):
         page.add(note(str(about["notice"]), "check"))
     page.section("Findings", _findings(scan.evidence))
@@ -157,23 +157,23 @@ def _lead(about: Mapping[str, Any], problem: Problem) -> str:
     )
 
 
-def _tiles(row: Row, evidence: Evidence) -> list[Tile]:
+def _stat_cards(row: Row, evidence: Evidence) -> list[StatCard]:
     status = str(row.get("quality") or "")
-    shown = [Tile(status or "–", "quality", status=status or None)]
-    shown.append(Tile(guide_words(evidence.guide), "T1w"))
-    shown.append(Tile(f"{evidence.ratio:.3g}", "voxels a slice"))
-    shown.append(Tile(f"{evidence.consistency:.2%}", "off the slices", "below 1% expected"))
+    shown = [StatCard(status or "–", "quality", status=status or None)]
+    shown.append(StatCard(guide_words(evidence.guide), "T1w"))
+    shown.append(StatCard(f"{evidence.ratio:.3g}", "voxels a slice"))
+    shown.append(StatCard(f"{evidence.consistency:.2%}", "off the slices", "below 1% expected"))
     if evidence.uncertain is not None:
         detail = f"error above {LARGE_DEVIATION:.0%} of the range"
-        shown.append(Tile(f"{evidence.uncertain:.1%}", "of the head uncertain", detail))
+        shown.append(StatCard(f"{evidence.uncertain:.1%}", "of the head uncertain", detail))
     if row.get("seconds") not in (None, ""):
-        shown.append(Tile(f"{float(row['seconds']):.1f} s", "reading and computing"))
+        shown.append(StatCard(f"{float(row['seconds']):.1f} s", "reading and computing"))
     return shown
 
 
 def _findings(evidence: Evidence) -> Html:
     rows = [
-        {"status": badge(one.status), "finding": sentence(reason)}
+        {"status": badge(one.status), "finding": format_sentence(reason)}
         for one in findings(evidence)
         for reason in one.reasons
     ]
@@ -191,7 +191,7 @@ def _guide_facts(scan: ScanPictures) -> dict[str, Any]:
     covered, alike = evidence.coverage, evidence.alike
     return {
         "T1w": guide_words(evidence.guide),
-        "Why": sentence(", ".join(evidence.reasons)) if evidence.reasons else None,
+        "Why": format_sentence(", ".join(evidence.reasons)) if evidence.reasons else None,
         **scan.registration,
         "Covers": None if covered is None else f"{covered:.0%} of the head",
         "Correlation with the T2w": None if alike is None else f"{alike:.2f}".replace("-", "−"),

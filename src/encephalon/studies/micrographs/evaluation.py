@@ -28,7 +28,7 @@ from encephalon.inference.failures import failure_sentence
 from encephalon.inference.prefetch import read_ahead
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
-from encephalon.reports.format import with_span
+from encephalon.reports.format import format_estimate
 
 if TYPE_CHECKING:
     from encephalon.evaluation.report import EvaluationReport
@@ -58,9 +58,11 @@ class Evaluation:
         """The main figures as a few lines of text."""
         names = {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC"}
         figures = self.assessment.figures
-        lines = [f"{label}: {with_span(figures[name])}" for name, label in names.items()]
+        lines = [f"{label}: {format_estimate(figures[name])}" for name, label in names.items()]
         if self.comparison is not None:
-            lines.append(f"difference to the other: {with_span(self.comparison['difference'])}")
+            lines.append(
+                f"difference to the other: {format_estimate(self.comparison['difference'])}"
+            )
         lines += [f"failed: {each['id']}: {each['message']}" for each in self.failures]
         if self.assessment.units > 1:
             lines.append(f"intervals: {self._drawn()}; none where all draws agree")

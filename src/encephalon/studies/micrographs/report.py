@@ -18,11 +18,11 @@ from encephalon.evaluation.report import (
     thumbnail_gallery,
 )
 from encephalon.experiments.contamination import OVERLAP, overlap_warning
-from encephalon.reports.blocks import Tile, note, skipped, status_badge, table, tiles
-from encephalon.reports.format import lamp, model_facts, model_name
+from encephalon.reports.blocks import StatCard, note, skipped, stat_cards, status_badge, table
+from encephalon.reports.format import model_facts, model_name
 from encephalon.reports.markup import Html, join
 from encephalon.reports.page import Page
-from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT
+from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT, light_badge
 
 __all__ = ["BatchReport"]
 
@@ -104,7 +104,7 @@ class BatchReport:
             lead=f"{count} {'image' if count == 1 else 'images'}, {model_name(self.about)}.",
             batch_of=str((self.about.get("model") or {}).get("name")),
         )
-        page.add(tiles(self._tiles(rows, failures)), *self._remarks(), *_overlap(rows))
+        page.add(stat_cards(self._tiles(rows, failures)), *self._remarks(), *_overlap(rows))
         if failures:
             page.section("Without a class", *_failed(failures))
         pictures = self._pictures()
@@ -114,22 +114,22 @@ class BatchReport:
             page.section("All images, the least certain first", *self._listed(rows))
         return page.section("Model", model_facts(self.about))
 
-    def _tiles(self, rows: Sequence[Row], failures: Sequence[Any]) -> list[Tile]:
+    def _tiles(self, rows: Sequence[Row], failures: Sequence[Any]) -> list[StatCard]:
         said = Counter(str(row.get("predicted")) for row in rows)
-        shown = [Tile(said[name], name) for name in self.classes]
+        shown = [StatCard(said[name], name) for name in self.classes]
         lights = Counter(row.get("light") for row in rows)
         if any(lights[light] for light in LIGHTS):
             share = f"{100 * lights['Amber'] / len(rows):.0f} % of the images"
-            shown.append(Tile(lights["Amber"], "amber: undecided", share))
+            shown.append(StatCard(lights["Amber"], "amber: undecided", share))
         if lights[NO_LIGHT]:
-            shown.append(Tile(lights[NO_LIGHT], "no light", "unlike the training", "check"))
+            shown.append(StatCard(lights[NO_LIGHT], "no light", "unlike the training", "check"))
         check = sum(row.get("quality") == "check" for row in rows)
-        shown.append(Tile(check, "to check", status="check" if check else None))
-        shown.append(Tile(len(failures), "failed", status="fail" if failures else None))
+        shown.append(StatCard(check, "to check", status="check" if check else None))
+        shown.append(StatCard(len(failures), "failed", status="fail" if failures else None))
         shown += skipped(rows)
         seconds = [float(row["seconds"]) for row in rows if row.get("seconds") is not None]
         if seconds:
-            shown.append(Tile(f"{1000 * median(seconds):.0f} ms", "per image", "median"))
+            shown.append(StatCard(f"{1000 * median(seconds):.0f} ms", "per image", "median"))
         return shown
 
     def _remarks(self) -> list[Html]:
@@ -150,7 +150,7 @@ class BatchReport:
             return next(iter(seen or ()), None)
         light = row.get("light")
         said = f"{row.get('predicted')} {certainty_of(row):.3f}"
-        words = join(said, " ", lamp(str(light))) if light else said
+        words = join(said, " ", light_badge(str(light))) if light else said
         return drawn_thumbnail(seen, str(row.get("id", "")), words, row.get("reasons"))
 
     def _pictures(self) -> list[Html]:
@@ -193,7 +193,7 @@ def _cells(row: Row) -> dict[str, Any]:
     light = row.get("light")
     shapes = {
         "quality": status_badge(row),
-        "light": None if light is None else lamp(str(light or "none")),
+        "light": None if light is None else light_badge(str(light or "none")),
     }
     return {**row, **shapes}
 

@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
 from encephalon.metrics.classification import confusion
+from encephalon.reports.blocks import badge
+from encephalon.reports.markup import Html, tag
 from encephalon.statistics.intervals import Interval
 from encephalon.statistics.weighted_metric import share_interval
 
@@ -33,6 +35,7 @@ __all__ = [
     "best_pair",
     "breakdown",
     "colours",
+    "light_badge",
     "score_pairs",
     "threshold_grid",
 ]
@@ -43,6 +46,8 @@ NO_LIGHT = ""
 #: What a chosen pair reports over the folds (spec, section 5).
 FIGURES = ("sensitivity", "specificity", "precision", "f1", "youden")
 RATIOS = ("green_ratio", "amber_ratio", "red_ratio")
+# Shapes beside the colours, as badges have them.
+_BADGES = {"Green": ("ok", "●"), "Amber": ("check", "▲"), "Red": ("fail", "■")}
 
 Amber = Literal["negative", "excluded"]
 Row = dict[str, float]
@@ -225,3 +230,13 @@ def _mean(rows: Sequence[Row], name: str) -> float:
 
 def _sd(rows: Sequence[Row], name: str) -> float:
     return float(np.std([row[name] for row in rows], ddof=1)) if len(rows) > 1 else float("nan")
+
+
+def light_badge(light: str) -> Html:
+    """Show a light as a word with its colour and a shape; other words plainly."""
+    if light not in _BADGES:
+        return badge(light)
+    status, shape = _BADGES[light]
+    return tag(
+        "span", tag("span", shape, aria_hidden="true"), light, class_=f"badge badge-{status}"
+    )

@@ -11,11 +11,16 @@ from math import isfinite, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.reports.blocks import Tile, facts, figure, grid, note, table, tiles
+from encephalon.reports.blocks import StatCard, facts, figure, grid, note, stat_cards, table
 from encephalon.reports.charts import Series, line_chart
-from encephalon.reports.markup import Html, join, number
+from encephalon.reports.format import (
+    format_difference,
+    format_interval,
+    format_number,
+    format_p_value,
+)
+from encephalon.reports.markup import Html, join
 from encephalon.reports.page import Page
-from encephalon.statistics.intervals import Interval
 from encephalon.studies.isotropic.evaluation.images import FULL_ERROR
 from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.evaluation.summary import ALL, SAME, Part, Standing, overall
@@ -27,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "grid_table",
-    "signed",
-    "span_words",
     "standing_table",
     "strata_table",
     "stress_table",
@@ -94,7 +97,7 @@ def _page(result: Evaluation, about: Mapping[str, Any], options: EvaluationOptio
         lead=f"{model_name(about)}. Scans: {scans}. Persons: {persons}.",
     )
     totals = overall(result.standings)
-    page.add(tiles(_tiles(totals)))
+    page.add(stat_cards(_stat_cards(totals)))
     for failure in result.failures:
         page.add(note(f"{failure['id']}: {failure['message']}", "fail"))
     normal = [each for each in result.standings if each.condition == NORMAL]
@@ -117,22 +120,22 @@ def _page(result: Evaluation, about: Mapping[str, Any], options: EvaluationOptio
     return page.section("Model", model_facts(about), _settings(options))
 
 
-def _tiles(totals: Sequence[Standing]) -> list[Tile]:
+def _stat_cards(totals: Sequence[Standing]) -> list[StatCard]:
     shown = []
     for each in totals[:4]:
         metric = each.metrics["psnr_foreground"]
         shown.append(
-            Tile(
-                f"{number(metric.mean, 4)} dB",
+            StatCard(
+                f"{format_number(metric.mean, 4)} dB",
                 f"PSNR, {each.method}",
-                span_words(metric.interval),
+                format_interval(metric.interval, 4),
             )
         )
     gain = totals[0].difference(CUBIC) if totals else None
     if gain is not None:
         mean = gain.comparison.mean_difference
         label = f"dB, {totals[0].method} over cubic"
-        shown.append(Tile(signed(mean.value), label, span_words(mean)))
+        shown.append(StatCard(format_difference(mean.value), label, format_interval(mean, 4)))
     return shown
 
 
@@ -235,7 +238,7 @@ def _row(each: Standing) -> dict[str, Any]:
         "units": each.units,
         "n": each.n,
         "psnr": means["psnr_foreground"],
-        "span": span_words(each.metrics["psnr_foreground"].interval),
+        "span": format_interval(each.metrics["psnr_foreground"].interval, 4),
         "ssim": means["ssim_foreground"],
         "nrmse": means["nrmse_foreground"],
         "acquired": means["psnr_acquired"],
@@ -293,7 +296,7 @@ def strata_table(parts: Sequence[Part]) -> Html:
     rows = []
     for part in parts:
         metric = part.metrics["psnr_foreground"]
-        span = span_words(metric.interval)
+        span = format_interval(metric.interval, 4)
         rows.append({**vars(part), "psnr": metric.mean, "span": span})
     return table(columns, rows)
 
@@ -321,29 +324,10 @@ def _gain(each: Standing, other: str) -> str | None:
     if found is None:
         return None
     mean = found.comparison.mean_difference
-    words, span = signed(mean.value), span_words(mean, difference=True)
+    words, span = format_difference(mean.value), format_interval(mean, signed=True)
     if span is not None:
         words += f" ({span})"
     p = found.corrected if isfinite(found.corrected) else found.comparison.p_value
-    return words if isnan(p) else f"{words}, p {_p_words(p)}"
-
-
-def _p_words(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
-
-
-def span_words(interval: Interval, difference: bool = False) -> str | None:
-    """The ends of an interval; None where there is none."""
-    if not isfinite(interval.low + interval.high):
-        return None
-    write = signed if difference else _plain
-    return f"{write(interval.low)} to {write(interval.high)}"
-
-
-def _plain(value: float) -> str:
-    return number(value, 4)
-
-
-def signed(value: float) -> str:
-    """A difference with its sign."""
-    return f"{value:+.2f}".replace("-", "−")
+    if isnan(p):
+        return words
+    return f"{words}, p {'' if p < 0.001 else '= '}{format_p_value(p)}"

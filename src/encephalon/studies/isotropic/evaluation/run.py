@@ -187,7 +187,7 @@ def _figures(metrics: Mapping[str, Mean]) -> dict[str, dict[str, Any]]:
 
 
 def _line(standing: Standing) -> str:
-    from encephalon.reports.markup import number
+    from encephalon.reports.format import format_number
 
     named = {
         "psnr_foreground": "PSNR dB",
@@ -195,7 +195,7 @@ def _line(standing: Standing) -> str:
         "psnr_missing": "missing slices dB",
     }
     shown = ", ".join(
-        f"{label} {number(standing.metrics[key].mean)}" for key, label in named.items()
+        f"{label} {format_number(standing.metrics[key].mean)}" for key, label in named.items()
     )
     return f"{standing.method}: {shown} (n = {standing.n})"
 
