@@ -15,7 +15,7 @@ from encephalon.errors import TableError, UsageError
 from encephalon.evaluation.assessment import assess, compare
 from encephalon.evaluation.predictions import UNKNOWN_CLASS, Scored
 from encephalon.io.atomic import write_json
-from encephalon.metrics.classification import balanced_accuracy, classification_figures
+from encephalon.metrics.classification import balanced_accuracy, classification_metrics
 from encephalon.studies.micrographs.traffic_light import breakdown, colours
 from tests.studies.micrographs.published_scores import AMBER, GREEN, LIKELIHOOD, ROWS, TRUTH
 
@@ -238,7 +238,7 @@ def test_a_model_is_compared_with_a_worse_one(rng: np.random.Generator) -> None:
     bad = scored_of(rng.random(len(good)), good.truth, list(good.rows))
     found = compare(good, bad, "animal")
     values = [
-        classification_figures(each.truth, each.probabilities)["balanced_accuracy"].value
+        classification_metrics(each.truth, each.probabilities)["balanced_accuracy"].value
         for each in (good, bad)
     ]
     assert [found["first"], found["second"]] == values

@@ -14,7 +14,6 @@ from encephalon.metrics.segmentation import (
     Overlap,
     dice,
     jaccard,
-    label_overlaps,
     overlap,
     volume_error,
     volume_ml,
@@ -86,26 +85,6 @@ def test_not_a_number_does_not_count_as_inside() -> None:
     """A mask with NaN is refused instead of counted."""
     with pytest.raises(ContentError, match="NaN"):
         dice(np.array([np.nan, 1.0]), np.array([1.0, 1.0]))
-
-
-def test_each_label_is_counted_like_a_mask_of_its_own(rng: np.random.Generator) -> None:
-    """Counting all labels at once equals counting one mask after another."""
-    first, second = rng.integers(0, 5, (2, 7, 8, 3))
-    for label, counts in label_overlaps(first, second).items():
-        assert counts == overlap(first == label, second == label)
-    assert set(label_overlaps(first, second)) == {1, 2, 3, 4}
-
-
-def test_a_label_in_neither_image_agrees() -> None:
-    """An asked label that nobody has scores 1, by the rule for two empty masks."""
-    ones = np.ones((2, 2), dtype=int)
-    assert label_overlaps(ones, ones, labels=[9])[9].dice == 1.0
-
-
-def test_labels_must_be_whole_numbers() -> None:
-    """A probability map is no label image."""
-    with pytest.raises(ContentError, match="integers"):
-        label_overlaps(np.full((2, 2), 0.5), np.ones((2, 2)))
 
 
 def test_a_litre_has_a_million_voxels_of_a_millimetre() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,9 +13,7 @@ from hypothesis import strategies as st
 from encephalon.errors import UsageError
 from encephalon.statistics.intervals import (
     Interval,
-    Statistic,
     WeightedStatistic,
-    bootstrap,
     bootstrap_weighted,
     mean_of,
     median_of,
@@ -51,7 +51,7 @@ def test_impossible_counts_are_refused(counts: tuple[int, int]) -> None:
 def test_the_interval_of_a_mean_is_about_two_standard_errors(rng: np.random.Generator) -> None:
     """On many normal values the percentile bootstrap agrees with theory within 15 %."""
     values = rng.normal(10.0, 2.0, 400)
-    interval = bootstrap(values, np.mean, seed=1)
+    interval = bootstrap_weighted(values, mean_of, seed=1)
     width = 2 * 1.96 * values.std(ddof=1) / np.sqrt(values.size)
     assert interval.value == pytest.approx(values.mean())
     assert interval.high - interval.low == pytest.approx(width, rel=0.15)
@@ -61,54 +61,45 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors(rng: np.random.Gene
 def test_the_same_seed_gives_the_same_interval(rng: np.random.Generator) -> None:
     """A report can be made again, figure for figure."""
     values = rng.random(30)
-    first, second = (bootstrap(values, np.median, seed=seed) for seed in (4, 4))
-    assert first == second != bootstrap(values, np.median, seed=5)
+    first, second = (bootstrap_weighted(values, mean_of, seed=seed) for seed in (4, 4))
+    assert first == second != bootstrap_weighted(values, mean_of, seed=5)
 
 
 def test_groups_are_drawn_as_a_whole(rng: np.random.Generator) -> None:
     """Ten copies of each person tell no more than the person does."""
     people = rng.normal(size=20)
-    alone = bootstrap(people, np.mean, seed=2)
+    alone = bootstrap_weighted(people, mean_of, seed=2)
     copies = np.repeat(people, 10)
-    grouped = bootstrap(copies, np.mean, groups=np.repeat(np.arange(20), 10).tolist(), seed=2)
-    naive = bootstrap(copies, np.mean, seed=2)
+    owners = np.repeat(np.arange(20), 10).tolist()
+    grouped = bootstrap_weighted(copies, mean_of, groups=owners, seed=2)
+    naive = bootstrap_weighted(copies, mean_of, seed=2)
     assert grouped.units == alone.units == 20
     assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high))
     assert naive.high - naive.low < 0.5 * (grouped.high - grouped.low)
 
 
-def test_several_columns_are_drawn_together() -> None:
-    """A correlation of identical columns stays 1 in every draw."""
-    values = np.arange(12.0)
-
-    def correlation(first: np.ndarray, second: np.ndarray) -> float:
-        return float(np.corrcoef(first, second)[0, 1])
-
-    interval = bootstrap((values, values), correlation, repeats=200)
-    assert (interval.value, interval.low, interval.high) == pytest.approx((1.0, 1.0, 1.0))
-
-
 def test_one_unit_gives_no_interval() -> None:
     """From one person nothing can be said about others."""
-    interval = bootstrap([0.9, 0.8, 0.7], np.mean, groups=["a", "a", "a"])
+    interval = bootstrap_weighted([0.9, 0.8, 0.7], mean_of, groups=["a", "a", "a"])
     assert interval.value == pytest.approx(0.8)
     assert np.isnan([interval.low, interval.high]).all()
 
 
 def test_no_sample_gives_no_figure() -> None:
     """An empty column has neither a value nor an interval."""
-    assert np.isnan(bootstrap(np.array([]), np.mean).value)
+    assert np.isnan(bootstrap_weighted(np.array([]), mean_of).value)
 
 
 def test_draws_without_an_answer_are_left_out() -> None:
     """A statistic that needs both classes is judged on the draws that have them."""
     labels = np.array([0, 0, 0, 1, 1, 1])
 
-    def share(drawn: np.ndarray) -> float:
-        return float(drawn.mean()) if 0 < drawn.sum() < drawn.size else float("nan")
+    def share(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        mean = mean_of(values, weights)
+        return np.where((mean > 0) & (mean < 1), mean, np.nan)
 
-    assert np.isfinite(bootstrap(labels, share).low)
-    assert np.isnan(bootstrap(labels, lambda _: float("nan")).low)
+    assert np.isfinite(bootstrap_weighted(labels, share).low)
+    assert np.isnan(bootstrap_weighted(labels, lambda _, w: np.full(len(w), np.nan)).low)
 
 
 def test_an_interval_needs_an_answer_from_half_of_the_draws() -> None:
@@ -118,18 +109,20 @@ def test_an_interval_needs_an_answer_from_half_of_the_draws() -> None:
 
 
 @pytest.mark.parametrize(("weighted", "plain"), [(mean_of, np.mean), (median_of, np.median)])
-def test_the_fast_bootstrap_agrees_with_the_plain_one(
-    weighted: WeightedStatistic, plain: Statistic, rng: np.random.Generator
+def test_weights_give_what_drawing_whole_groups_gives(
+    weighted: WeightedStatistic, plain: Callable[..., float], rng: np.random.Generator
 ) -> None:
-    """Drawing by weights gives the same figure and, but for chance, the same ends."""
+    """Drawing by weights gives the same value and, but for chance, the same ends."""
     values = rng.gamma(2.0, size=60)
-    groups = rng.integers(0, 25, 60).tolist()
-    fast = bootstrap_weighted(values, weighted, groups=groups, repeats=4000)
-    slow = bootstrap(values, plain, groups=groups, repeats=4000)
-    assert fast.value == pytest.approx(slow.value)
-    assert fast.units == slow.units
-    width = slow.high - slow.low
-    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=0.1 * width)
+    groups = rng.integers(0, 25, 60)
+    fast = bootstrap_weighted(values, weighted, groups=groups.tolist(), repeats=4000)
+    people = [values[groups == name] for name in np.unique(groups)]
+    drawn = rng.integers(len(people), size=(4000, len(people)))
+    slow = [plain(np.concatenate([people[place] for place in draw])) for draw in drawn]
+    low, high = np.percentile(slow, [2.5, 97.5])
+    assert fast.value == pytest.approx(plain(values))
+    assert fast.units == len(people)
+    assert (fast.low, fast.high) == pytest.approx((low, high), abs=0.1 * (high - low))
 
 
 @given(
@@ -150,12 +143,10 @@ def test_a_weighted_figure_is_that_of_repeated_values(pairs: list[tuple[float, i
 def test_a_level_lies_between_0_and_1(level: float) -> None:
     """95 is not a level, 0.95 is."""
     with pytest.raises(UsageError, match="between 0 and 1"):
-        bootstrap([1.0, 2.0], np.mean, level=level)
+        bootstrap_weighted([1.0, 2.0], mean_of, level=level)
 
 
-def test_columns_and_groups_must_match() -> None:
-    """Each sample needs one entry in every column and one group."""
-    with pytest.raises(UsageError, match="one entry per sample"):
-        bootstrap((np.ones(3), np.ones(4)), lambda *_: 0.0)
+def test_values_and_groups_must_match() -> None:
+    """Each sample needs one group."""
     with pytest.raises(UsageError, match="one per sample"):
-        bootstrap(np.ones(3), np.mean, groups=["a"])
+        bootstrap_weighted(np.ones(3), mean_of, groups=["a"])

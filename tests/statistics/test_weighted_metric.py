@@ -12,20 +12,20 @@ import pytest
 from encephalon.errors import UsageError
 from encephalon.statistics.intervals import proportion
 from encephalon.statistics.weighted_metric import (
-    Figure,
-    average_precision_figure,
+    WeightedMetric,
+    average_precision_metric,
     macro,
-    mean_figure,
-    roc_auc_figure,
-    share_figure,
+    mean_metric,
+    roc_auc_metric,
     share_interval,
+    share_metric,
 )
 
 
 def test_a_share_counts_only_what_counts() -> None:
     """Two of the three that count were hit; the fourth hit is not looked at."""
     hits, among = [1, 1, 0, 1], [1, 1, 1, 0]
-    assert share_figure(hits, among).value == pytest.approx(2 / 3)
+    assert share_metric(hits, among).value == pytest.approx(2 / 3)
     assert share_interval(hits, among) == proportion(2, 3)
 
 
@@ -47,13 +47,13 @@ def test_a_share_of_nothing_is_not_a_number() -> None:
     """With and without groups."""
     for groups in (None, ["a"]):
         assert math.isnan(share_interval([1], [0], groups).value)
-    assert math.isnan(share_figure([1], [0]).value)
-    assert math.isnan(mean_figure([]).value)
+    assert math.isnan(share_metric([1], [0]).value)
+    assert math.isnan(mean_metric([]).value)
 
 
 def test_the_mean_of_figures_is_undefined_where_one_is() -> None:
     """A draw that lacks what one figure needs does not count."""
-    both = macro([share_figure([1, 0], [1, 0]), share_figure([1, 0], [0, 1])])
+    both = macro([share_metric([1, 0], [1, 0]), share_metric([1, 0], [0, 1])])
     of_draws = both.weigh(np.array([[1.0, 1.0], [2.0, 0.0]]))
     assert of_draws[0] == 0.5
     assert math.isnan(of_draws[1])
@@ -62,15 +62,15 @@ def test_the_mean_of_figures_is_undefined_where_one_is() -> None:
 def test_groups_must_match_the_samples() -> None:
     """The two numbers are named."""
     with pytest.raises(UsageError, match="1 groups for 2 samples"):
-        mean_figure([0.1, 0.2]).interval(["a"])
+        mean_metric([0.1, 0.2]).interval(["a"])
     with pytest.raises(UsageError, match="3 groups for 2 samples"):
         share_interval([1, 0], [1, 0], ["a", "b", "c"])
 
 
-@pytest.mark.parametrize("figure", [roc_auc_figure, average_precision_figure])
+@pytest.mark.parametrize("figure", [roc_auc_metric, average_precision_metric])
 @pytest.mark.parametrize("groups", [None, ["a"] * 3 + ["b"] * 3 + ["c"] * 3])
 def test_a_perfect_area_has_no_interval(
-    figure: Callable[..., Figure], groups: list[str] | None
+    figure: Callable[..., WeightedMetric], groups: list[str] | None
 ) -> None:
     """Every draw from perfect ranks is perfect, and an area is no share that Wilson could bound."""
     truth, probability = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1]), np.linspace(0, 1, 9)

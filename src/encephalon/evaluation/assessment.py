@@ -24,9 +24,9 @@ from encephalon.metrics.calibration import (
     expected_calibration_error,
     reliability,
 )
-from encephalon.metrics.classification import classification_figures, confusion_matrix
+from encephalon.metrics.classification import classification_metrics, confusion_matrix
 from encephalon.statistics.intervals import Interval
-from encephalon.statistics.subgroups import UNKNOWN, Stratum, aggregate, cut, strata
+from encephalon.statistics.subgroups import UNKNOWN, Subgroup, aggregate, cut, subgroups
 from encephalon.statistics.weighted_metric import share_interval
 from encephalon.studies.micrographs.traffic_light import LightFigures, assess_lights
 
@@ -74,7 +74,7 @@ class Assessment:
     """What is known of a model's predictions.
 
     `n` images with a class in `units` groups were scored, `unlabelled` ones were not. `figures`
-    are those of `evaluation.classification_figures` for images; `confusion` has the true class
+    are those of `evaluation.classification_metrics` for images; `confusion` has the true class
     down. `reliability` is of the positive class, or of the most likely one where there are more
     than two. The calibration error has no interval: a bootstrap would only show its bias.
     """
@@ -184,7 +184,7 @@ def _figures(
     groups: list[str] | None = None,
 ) -> dict[str, Interval]:
     """The named figures with intervals; macro sensitivity says nothing that is not said already."""
-    figures = classification_figures(truth, probabilities)
+    figures = classification_metrics(truth, probabilities)
     drawn = job.groups if groups is None else groups
     right = np.argmax(probabilities, axis=1) == truth
     shares = {"accuracy": np.ones_like(right), "sensitivity": truth == 1, "specificity": truth == 0}
@@ -230,7 +230,7 @@ def _level(job: _Job, name: str, group: str | None) -> LevelFigures:
 
 def _strata(job: _Job, columns: Sequence[str]) -> list[StratumFigures]:
     rows = [{**row, "": place} for place, row in enumerate(job.scored.rows)]
-    parts = [each for name in columns for each in strata(_in_thirds(rows, name), name)]
+    parts = [each for name in columns for each in subgroups(_in_thirds(rows, name), name)]
     return [_stratum(job, part) for part in parts]
 
 
@@ -248,7 +248,7 @@ def _in_thirds(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Mapping
     return cut(rows, name, edges.tolist(), name)
 
 
-def _stratum(job: _Job, stratum: Stratum) -> StratumFigures:
+def _stratum(job: _Job, stratum: Subgroup) -> StratumFigures:
     part = job.select(np.array([row[""] for row in stratum.rows], dtype=np.int64))
     scored = part.scored
     counts = np.bincount(scored.truth, minlength=len(scored.classes)).tolist()

@@ -10,9 +10,9 @@ import numpy as np
 
 from encephalon.errors import TableError, UsageError
 from encephalon.evaluation.predictions import Scored
-from encephalon.metrics.classification import classification_figures
+from encephalon.metrics.classification import classification_metrics
 from encephalon.statistics.comparison import compare_correct, compare_paired, holm
-from encephalon.statistics.weighted_metric import Figure
+from encephalon.statistics.weighted_metric import WeightedMetric
 
 __all__ = ["beats", "compare", "correct", "is_whole", "units_of_images"]
 
@@ -37,10 +37,10 @@ def compare(
     one, two, left_out = _matched(first, second)
     groups = units_of_images(one, group)
     figures = [
-        classification_figures(each.truth, each.probabilities)["balanced_accuracy"]
+        classification_metrics(each.truth, each.probabilities)["balanced_accuracy"]
         for each in (one, two)
     ]
-    difference = Figure(len(one), lambda w: figures[0].weigh(w) - figures[1].weigh(w))
+    difference = WeightedMetric(len(one), lambda w: figures[0].weigh(w) - figures[1].weigh(w))
     right = [(each.predicted == each.truth).astype(np.float64) for each in (one, two)]
     tested = compare_correct(*right) if groups is None else compare_paired(*right, groups=groups)
     return {

@@ -42,7 +42,7 @@ FIGURES = {
     "log_loss": "Log loss",
     "brier": "Brier score",
 }
-"""Names of the figures of `evaluation.classification_figures`, in the order of the page."""
+"""Names of the figures of `evaluation.classification_metrics`, in the order of the page."""
 
 
 def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") -> Page:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Probabilities that mean what they say: fitting them, and checking them.
+"""Probabilities that mean what they say: fitting them, checking them, and answering by them.
 
-Temperature scaling after Guo et al. 2017 (doi:10.48550/arXiv.1706.04599), with one bias a class.
-
-Selective prediction: how often a model is wrong when it may keep silent about the rest.
+Fitted by temperature scaling after Guo et al. 2017 (doi:10.48550/arXiv.1706.04599), with one bias a
+class. Selective prediction: how often a model is wrong when it may keep silent about the rest.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 from encephalon.errors import ModelError, UsageError
 from encephalon.statistics.intervals import Interval
 from encephalon.statistics.weighted_metric import (
-    Figure,
-    risk_area_figure,
+    WeightedMetric,
+    risk_area_metric,
     share_interval,
-    shortfall_figure,
+    shortfall_metric,
 )
 
 __all__ = [
     "Calibration",
     "CoverageRisk",
     "ReliabilityBin",
-    "calibration_error_figure",
+    "calibration_error_metric",
     "coverage_risk",
     "expected_calibration_error",
     "fit_calibration",
@@ -171,13 +170,15 @@ def reliability(
 
 def expected_calibration_error(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> float:
     """Mean over samples of |observed share - mean probability| of their bin, from 0 to 1."""
-    return calibration_error_figure(probabilities, hits, bins).value
+    return calibration_error_metric(probabilities, hits, bins).value
 
 
-def calibration_error_figure(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> Figure:
-    """The expected calibration error as a figure of weighted samples."""
+def calibration_error_metric(
+    probabilities: ArrayLike, hits: ArrayLike, bins: int = 10
+) -> WeightedMetric:
+    """The expected calibration error as a metric of weighted samples."""
     said, came = _pairs(probabilities, hits)
-    return shortfall_figure(came - said, _places(said, bins))
+    return shortfall_metric(came - said, _places(said, bins))
 
 
 def _objective(
@@ -258,7 +259,7 @@ def coverage_risk(
     thresholds, place, counts = np.unique(-sure, return_inverse=True, return_counts=True)
     wrong = np.cumsum(np.bincount(place, weights=~right, minlength=thresholds.size))
     kept = np.cumsum(counts)
-    area = risk_area_figure(right, sure)
+    area = risk_area_metric(right, sure)
     return CoverageRisk(
         confidence=tuple((-thresholds).tolist()),
         coverage=tuple((kept / max(1, sure.size)).tolist()),

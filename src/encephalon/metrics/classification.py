@@ -2,9 +2,9 @@
 """How good a classifier is: what is right, how well it ranks, and how honest its probabilities are.
 
 Of two classes the second, number 1, is the positive one. Of more, each class in turn is the
-positive one, and the figure is the mean over the classes that occur ("macro, one versus rest").
-A figure that cannot be had, such as the area under a curve of one class, is NaN and no error.
-Weights make these figures fast to bootstrap, which those of scikit-learn are not; they agree.
+positive one, and the metric is the mean over the classes that occur ("macro, one versus rest").
+A metric that cannot be had, such as the area under a curve of one class, is NaN and no error.
+Weights make these metrics fast to bootstrap, which those of scikit-learn are not; they agree.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
 from encephalon.statistics.weighted_metric import (
-    Figure,
-    average_precision_figure,
+    WeightedMetric,
+    average_precision_metric,
     macro,
-    mean_figure,
+    mean_metric,
     ratio,
-    roc_auc_figure,
-    share_figure,
+    roc_auc_metric,
+    share_metric,
 )
 
 __all__ = [
     "SCORES",
     "Confusion",
-    "average_precision",
     "balanced_accuracy",
     "brier",
-    "classification_figures",
+    "classification_metrics",
     "classification_scores",
     "confusion",
     "confusion_matrix",
@@ -137,38 +136,33 @@ def roc_auc(truth: ArrayLike, probabilities: ArrayLike) -> float:
 
     `probabilities` are (N, C), or (N,) of the positive class; so in all that follow.
     """
-    return _figure("roc_auc", truth, probabilities)
-
-
-def average_precision(truth: ArrayLike, probabilities: ArrayLike) -> float:
-    """Area under the precision-recall steps."""
-    return _figure("pr_auc", truth, probabilities)
+    return _value("roc_auc", truth, probabilities)
 
 
 def brier(truth: ArrayLike, probabilities: ArrayLike) -> float:
     """Mean squared error of the positive probability; of more classes, summed over them."""
-    return _figure("brier", truth, probabilities)
+    return _value("brier", truth, probabilities)
 
 
 def log_loss(truth: ArrayLike, probabilities: ArrayLike) -> float:
     """Mean of minus the natural logarithm of the true class's probability."""
-    return _figure("log_loss", truth, probabilities)
+    return _value("log_loss", truth, probabilities)
 
 
 def classification_scores(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
-    """The figures named in SCORES of true classes (N,) and probabilities (N, C).
+    """The metrics named in SCORES of true classes (N,) and probabilities (N, C).
 
     "loss" is the log loss, unweighted. All are NaN where a probability is not finite.
     Raises UsageError for different lengths or an unknown class.
     """
     if not np.isfinite(np.asarray(probabilities)).all():
         return dict.fromkeys(SCORES, float("nan"))
-    figures = classification_figures(truth, probabilities)
-    return {name: figures["log_loss" if name == "loss" else name].value for name in SCORES}
+    metrics = classification_metrics(truth, probabilities)
+    return {name: metrics["log_loss" if name == "loss" else name].value for name in SCORES}
 
 
-def classification_figures(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, Figure]:
-    """Every figure by name, ready for intervals; arguments as in `classification_scores`.
+def classification_metrics(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, WeightedMetric]:
+    """Every metric by name, ready for intervals; arguments as in `classification_scores`.
 
     log_loss, brier, accuracy, balanced_accuracy, roc_auc, pr_auc, sensitivity, specificity,
     precision, f1. The predicted class is the most likely one.
@@ -181,54 +175,54 @@ def classification_figures(truth: ArrayLike, probabilities: ArrayLike) -> dict[s
     true_one = np.clip(table[np.arange(known.size), known], _SMALLEST, 1.0)
     squares = ((table - np.eye(table.shape[1])[known]) ** 2).sum(axis=1)
 
-    def each(figure: Callable[[Flags, Flags, Values], Figure]) -> Figure:
-        """The figure of the positive class, or the mean over the classes that occur."""
+    def each(metric: Callable[[Flags, Flags, Values], WeightedMetric]) -> WeightedMetric:
+        """The metric of the positive class, or the mean over the classes that occur."""
         positives = [1] if table.shape[1] == 2 else np.unique(known)
-        return macro([figure(known == k, called == k, table[:, k]) for k in positives])
+        return macro([metric(known == k, called == k, table[:, k]) for k in positives])
 
     return {
-        "log_loss": mean_figure(-np.log(true_one)),
-        "brier": mean_figure(squares / 2 if table.shape[1] == 2 else squares),
-        "accuracy": mean_figure(known == called),
+        "log_loss": mean_metric(-np.log(true_one)),
+        "brier": mean_metric(squares / 2 if table.shape[1] == 2 else squares),
+        "accuracy": mean_metric(known == called),
         "balanced_accuracy": _balanced(known, called),
-        "roc_auc": each(lambda is_it, _, scores: roc_auc_figure(is_it, scores)),
-        "pr_auc": each(lambda is_it, _, scores: average_precision_figure(is_it, scores)),
-        "sensitivity": each(lambda is_it, said, _: share_figure(said, is_it)),
-        "specificity": each(lambda is_it, said, _: share_figure(~said, ~is_it)),
+        "roc_auc": each(lambda is_it, _, scores: roc_auc_metric(is_it, scores)),
+        "pr_auc": each(lambda is_it, _, scores: average_precision_metric(is_it, scores)),
+        "sensitivity": each(lambda is_it, said, _: share_metric(said, is_it)),
+        "specificity": each(lambda is_it, said, _: share_metric(~said, ~is_it)),
         "precision": each(lambda is_it, said, _: _precision(is_it, said)),
         "f1": each(lambda is_it, said, _: _f1(is_it, said)),
     }
 
 
-def _balanced(known: Classes, called: Classes) -> Figure:
+def _balanced(known: Classes, called: Classes) -> WeightedMetric:
     present = np.unique(known)
     if present.size < 2:
-        return Figure(known.size, lambda weights: np.full(len(weights), np.nan))
-    return macro([share_figure(called == k, known == k) for k in present])
+        return WeightedMetric(known.size, lambda weights: np.full(len(weights), np.nan))
+    return macro([share_metric(called == k, known == k) for k in present])
 
 
-def _precision(is_it: Flags, said: Flags) -> Figure:
+def _precision(is_it: Flags, said: Flags) -> WeightedMetric:
     counts = np.stack([is_it & said, said, is_it], axis=1).astype(np.float64)
 
     def weigh(weights: Values) -> Values:
         right, found, there = (weights @ counts).T
         return np.where((found == 0) & (there > 0), 0.0, ratio(right, found))
 
-    return Figure(is_it.size, weigh)
+    return WeightedMetric(is_it.size, weigh)
 
 
-def _f1(is_it: Flags, said: Flags) -> Figure:
+def _f1(is_it: Flags, said: Flags) -> WeightedMetric:
     counts = np.stack([is_it & said, is_it, said], axis=1).astype(np.float64)
 
     def weigh(weights: Values) -> Values:
         right, there, found = (weights @ counts).T
         return ratio(2 * right, there + found)
 
-    return Figure(is_it.size, weigh)
+    return WeightedMetric(is_it.size, weigh)
 
 
-def _figure(name: str, truth: ArrayLike, probabilities: ArrayLike) -> float:
-    return classification_figures(truth, probabilities)[name].value
+def _value(name: str, truth: ArrayLike, probabilities: ArrayLike) -> float:
+    return classification_metrics(truth, probabilities)[name].value
 
 
 def _table(probabilities: ArrayLike) -> Values:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How like its truth an image is: PSNR, SSIM, NRMSE and MSE, of all voxels or of some.
 
-Two ways to bring truth and image to one scale are kept apart, because their figures differ by
+Two ways to bring truth and image to one scale are kept apart, because their metrics differ by
 several dB on the same images: the published one (BABY-AI: each volume by its own percentiles,
 clipped, padded with zeros, background included) and the sound one (both by the truth's percentiles,
 nothing clipped, the foreground alone). A learnt perceptual distance (LPIPS) would need downloaded
-weights and is left out.
-
-Structural similarity (Wang et al. 2004), slab by slab, so that it needs little memory.
+weights and is left out. Structural similarity (Wang et al. 2004) goes slab by slab, so that it
+needs little memory.
 """
 
 from __future__ import annotations
@@ -39,8 +38,6 @@ __all__ = [
 ]
 
 Volume = NDArray[Any]
-
-
 Mask = NDArray[np.bool_]
 
 #: The percentiles of voxels above 0 that become 0 and 1 (spec baby-ai, section 3).
@@ -51,8 +48,6 @@ PUBLISHED_EPSILON, PUBLISHED_MULTIPLE = 1e-6, 32
 #: Share of the truth's 99th percentile above which a voxel is no air: the noise of the air reaches
 #: 4 % in clinical scans, and white matter on T2w lies above 15 %.
 FOREGROUND_SHARE = 0.1
-
-
 #: Edge of the cubes that are compared, and the two constants: the defaults of scikit-image.
 WINDOW = 7
 K1, K2 = 0.01, 0.03
@@ -62,7 +57,7 @@ _SLAB = 2_000_000
 
 @dataclass(frozen=True)
 class Similarity:
-    """Four figures of one pair of images; PSNR in dB, infinite for equal images, NaN for none."""
+    """Four metrics of one pair of images; PSNR in dB, infinite for equal images, NaN for none."""
 
     psnr: float
     ssim: float
@@ -118,7 +113,7 @@ def similarities(
     masks: Mapping[str, Mask | None],
     data_range: float = 1.0,
 ) -> dict[str, Similarity]:
-    """All four figures in each of several regions at once; None means all voxels.
+    """All four metrics in each of several regions at once; None means all voxels.
 
     What an empty region would say is NaN. Raises GeometryError as `ssim` does.
     """
@@ -133,7 +128,7 @@ def similarities(
 
 
 def published_similarity(reference: Volume, image: Volume) -> Similarity:
-    """The figures as BABY-AI computed them (spec baby-ai, sections 3 and 6), for comparison only.
+    """The metrics as BABY-AI computed them (spec baby-ai, sections 3 and 6), for comparison only.
 
     Each volume (I, J, K) is padded with zeros on both sides to multiples of 32 voxels, scaled by
     its own percentiles 1 and 99 of what is above 0 and clipped to [0, 1]; all voxels count. A
@@ -160,7 +155,7 @@ def published_similarity(reference: Volume, image: Volume) -> Similarity:
 def foreground_similarities(
     reference: Volume, image: Volume, masks: Mapping[str, Mask]
 ) -> dict[str, Similarity]:
-    """The figures in the `masks` (I, J, K), both images scaled by the truth's percentiles.
+    """The metrics in the `masks` (I, J, K), both images scaled by the truth's percentiles.
 
     Percentiles 1 and 99 of what is above 0 in `reference` become 0 and 1; nothing is clipped, so
     an image that is too bright or too dark is worse for it. Make the masks with `foreground`.

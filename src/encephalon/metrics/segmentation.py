@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overlap of two masks or two label images, from the four counts of a confusion table.
+"""How well two masks agree: their overlap, the distances of their surfaces, their volumes in mL.
 
-Rules for empty masks: two empty masks agree perfectly, so every score is 1. A score whose
-denominator is otherwise zero is undefined and comes back as NaN, never as a flattering number.
-
-Distances between the surfaces of two masks, in the unit of the spacing (mm for scans).
+Overlap comes from the four counts of a confusion table. Two empty masks agree perfectly, so every
+score is 1; a score whose denominator is otherwise zero is undefined and comes back as NaN, never as
+a flattering number.
 
 The surface of a mask is the set of its elements that have a face neighbour outside; beyond the
-edge of the image is outside. Distances run between element centres and are exact for any spacing.
-Two empty masks are 0 apart; an empty and a filled one are infinitely far apart.
-
-Volumes of masks in millilitres, and their errors.
+edge of the image is outside. Distances run between element centres, in the unit of the spacing (mm
+for scans), and are exact for any spacing. Two empty masks are 0 apart; an empty and a filled one
+are infinitely far apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +31,6 @@ __all__ = [
     "dice",
     "hd95",
     "jaccard",
-    "label_overlaps",
     "overlap",
     "same_shape",
     "surface_distances",
@@ -115,39 +111,6 @@ def jaccard(predicted: NDArray[Any], reference: NDArray[Any]) -> float:
     return overlap(predicted, reference).jaccard
 
 
-def label_overlaps(
-    predicted: NDArray[Any], reference: NDArray[Any], labels: Iterable[int] | None = None
-) -> dict[int, Overlap]:
-    """Count the overlap of every label of two integer images of one shape.
-
-    `labels` chooses and orders them; without it every non-zero label found in either image.
-    Raises GeometryError when the shapes differ and ContentError for images that are not integer.
-    """
-    same_shape(predicted, reference)
-    first, second = _as_labels(predicted), _as_labels(reference)
-    found, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
-    size = first.size
-    table = np.bincount(codes[:size] * found.size + codes[size:], minlength=found.size**2)
-    counts = table.reshape(found.size, found.size)
-    place = {int(label): index for index, label in enumerate(found)}
-    chosen = [label for label in place if label != 0] if labels is None else list(labels)
-    return {label: _label_overlap(counts, place.get(label), size) for label in chosen}
-
-
-def _label_overlap(counts: NDArray[np.int64], index: int | None, size: int) -> Overlap:
-    if index is None:
-        return Overlap(0, 0, 0, size)
-    both = int(counts[index, index])
-    return Overlap(both, int(counts[index].sum()), int(counts[:, index].sum()), size)
-
-
-def _as_labels(image: NDArray[Any]) -> NDArray[Any]:
-    flat = np.asarray(image).ravel()
-    if flat.dtype.kind not in "biu":
-        raise ContentError(f"A label image must hold integers, but this one holds {flat.dtype}.")
-    return flat
-
-
 def as_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
     """Return the image as booleans, non-zero being inside, without a copy when it is boolean.
 
@@ -184,11 +147,6 @@ class SurfaceDistances:
     to_prediction: _Distances
 
     @property
-    def hausdorff(self) -> float:
-        """The largest distance in either direction."""
-        return self.percentile(100.0)
-
-    @property
     def hd95(self) -> float:
         """95th percentile of each direction, the larger of the two (as MONAI and DeepMind)."""
         return self.percentile(95.0)
@@ -206,11 +164,6 @@ class SurfaceDistances:
             return self._without_surface
         both = (self.to_reference, self.to_prediction)
         return max(float(np.percentile(distances, percent)) for distances in both)
-
-    def share_within(self, tolerance: float) -> float:
-        """Surface Dice: the share of both surfaces no farther than `tolerance` from the other."""
-        both = np.concatenate([self.to_reference, self.to_prediction])
-        return float((both <= tolerance).mean()) if both.size else 1.0
 
     @property
     def _one_is_empty(self) -> bool:

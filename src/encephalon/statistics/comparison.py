@@ -56,8 +56,8 @@ def compare_paired(
     wins = int((sign * differences > 0).sum())
     losses = int((sign * differences < 0).sum())
     mean, median = (
-        bootstrap_weighted(differences, figure, level=level, repeats=repeats, seed=seed)
-        for figure in (mean_of, median_of)
+        bootstrap_weighted(differences, metric, level=level, repeats=repeats, seed=seed)
+        for metric in (mean_of, median_of)
     )
     return Comparison(
         mean_difference=mean,

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals: how far a figure could move had other samples been drawn.
+"""Intervals: how far a metric could move had other samples been drawn.
 
 Samples of one animal or person are not independent, so `groups` makes whole groups the unit that
 is drawn. With fewer than two units there is no interval: its ends are NaN and its method is "none".
 
-The bootstrap for means and medians at once: how often each unit was drawn is its weight.
-
-This gives what `bootstrap` gives, some hundred times faster, so that a report can afford an
-interval for every metric of every stratum.
+How often the bootstrap drew a unit is its weight, so a weighted mean or median is worked out for
+all draws at once: some hundred times faster than drawing the samples themselves, and a report can
+afford an interval for every metric of every subgroup.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from encephalon.errors import UsageError
 __all__ = [
     "Interval",
     "WeightedStatistic",
-    "bootstrap",
     "bootstrap_weighted",
     "check_level",
     "mean_of",
@@ -36,10 +34,8 @@ __all__ = [
     "units_of",
 ]
 
-Statistic = Callable[..., float]
-
-
 Values = NDArray[np.float64]
+#: From values (N,) and how often each was drawn (R, N) to one value a draw (R,).
 WeightedStatistic = Callable[[Values, NDArray[np.int64]], Values]
 # Weights held at a time: 32 MB.
 _CHUNK = 4_000_000
@@ -47,7 +43,7 @@ _CHUNK = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the ends of its interval; `units` were drawn, samples or whole groups.
+    """A value with the ends of its interval; `units` were drawn, samples or whole groups.
 
     `method` names the interval: "bootstrap", "wilson", "exact", or "none" where there is none.
     """
@@ -58,31 +54,6 @@ class Interval:
     level: float
     units: int
     method: str
-
-
-def bootstrap(
-    columns: ArrayLike | tuple[ArrayLike, ...],
-    statistic: Statistic,
-    *,
-    groups: Sequence[Any] | None = None,
-    level: float = 0.95,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap of `statistic(*columns)`, each column one entry (or row) per sample.
-
-    Several columns, such as labels and likelihoods, are drawn together. Draws for which the
-    statistic is NaN (one class missing, say) are left out; if most are, the ends are NaN.
-    Raises UsageError for a level outside (0, 1) or columns of different lengths.
-    """
-    check_level(level)
-    arrays = _columns(columns)
-    units = units_of(len(arrays[0]), groups)
-    value = float(statistic(*arrays)) if len(arrays[0]) else nan
-    low = high = nan
-    if not isnan(value):
-        low, high = _ends(arrays, statistic, units, level=level, repeats=repeats, seed=seed)
-    return resampled(value, low, high, level=level, units=len(units))
 
 
 def resampled(value: float, low: float, high: float, *, level: float, units: int) -> Interval:
@@ -115,26 +86,6 @@ def proportion(
     return Interval(successes / total, float(ends.low), float(ends.high), level, total, method)
 
 
-def _ends(
-    arrays: list[NDArray[Any]],
-    statistic: Statistic,
-    units: list[NDArray[np.int64]],
-    *,
-    level: float,
-    repeats: int,
-    seed: int,
-) -> tuple[float, float]:
-    if len(units) < 2:
-        return nan, nan
-    generator = np.random.default_rng(seed)
-    draws = np.full(repeats, np.nan)
-    for repeat in range(repeats):
-        drawn = generator.integers(len(units), size=len(units))
-        rows = np.concatenate([units[unit] for unit in drawn])
-        draws[repeat] = statistic(*(array[rows] for array in arrays))
-    return percentile_ends(draws, level)
-
-
 def percentile_ends(draws: NDArray[np.float64], level: float) -> tuple[float, float]:
     """The ends between which `level` of the draws lie; NaN when most draws are NaN."""
     kept = draws[~np.isnan(draws)]
@@ -144,17 +95,6 @@ def percentile_ends(draws: NDArray[np.float64], level: float) -> tuple[float, fl
     # Without interpolation, because a draw may be infinite.
     low, high = np.percentile(kept, [tail, 100.0 - tail], method="inverted_cdf")
     return float(low), float(high)
-
-
-def _columns(columns: ArrayLike | tuple[ArrayLike, ...]) -> list[NDArray[Any]]:
-    arrays = [np.asarray(column) for column in columns] if isinstance(columns, tuple) else None
-    arrays = arrays or [np.asarray(columns)]
-    lengths = [array.shape[0] if array.ndim else -1 for array in arrays]
-    if len(set(lengths)) != 1 or lengths[0] < 0:
-        raise UsageError(
-            f"Columns drawn together need one entry per sample each, but have {lengths}."
-        )
-    return arrays
 
 
 def units_of(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]:
@@ -177,9 +117,6 @@ def check_level(level: float) -> None:
         )
 
 
-"""From values (N,) and how often each was drawn (R, N) to one figure a draw (R,)."""
-
-
 def bootstrap_weighted(
     values: ArrayLike,
     statistic: WeightedStatistic,
@@ -189,8 +126,10 @@ def bootstrap_weighted(
     repeats: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap of a weighted statistic of the values (N,); see `bootstrap`.
+    """Percentile bootstrap of a weighted statistic of the values (N,).
 
+    Draws for which the statistic is NaN (one class missing, say) are left out; if most are, the
+    ends are NaN.
     Raises UsageError for a level outside (0, 1) or groups that do not match the values.
     """
     check_level(level)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strata: the same result table cut by sex, contrast, site or age, each part with its size.
+"""Parts of a result table: subgroups of its rows, and the units that samples were taken from.
 
-From samples to what they were taken from: one prediction for a vessel, an animal, a person.
+Subgroups are the same table cut by sex, contrast, site or age, each with its size. A level of
+aggregation has one prediction for a vessel, an animal, a person instead of one for each image.
 """
 
 from __future__ import annotations
@@ -19,18 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from encephalon.errors import TableError, UsageError
 from encephalon.statistics.summary import Row
 
-__all__ = ["UNKNOWN", "Aggregated", "Stratum", "aggregate", "cut", "strata"]
+__all__ = ["UNKNOWN", "Aggregated", "Subgroup", "aggregate", "cut", "subgroups"]
 
 UNKNOWN = "unknown"
-
-
 # Less than any probability that single precision can tell from 0: one sample that is certain must
 # not outvote all others.
 _SMALLEST = 1e-7
 
 
 @dataclass(frozen=True)
-class Stratum:
+class Subgroup:
     """The rows of a result table whose `column` says `value`."""
 
     column: str
@@ -47,10 +46,10 @@ class Stratum:
         return len({row.get(group) for row in self.rows})
 
 
-def strata(rows: Sequence[Row], *columns: str) -> list[Stratum]:
+def subgroups(rows: Sequence[Row], *columns: str) -> list[Subgroup]:
     """Cut a result table by one column, or by several together; values are sorted.
 
-    A missing value makes the stratum `unknown`, which comes last.
+    A missing value makes the subgroup `unknown`, which comes last.
     Raises TableError when no row has a column of that name.
     """
     for name in columns:
@@ -62,7 +61,9 @@ def strata(rows: Sequence[Row], *columns: str) -> list[Stratum]:
         key = tuple(_text(row.get(name)) for name in columns)
         parts.setdefault(key, []).append(row)
     title = " × ".join(columns)
-    return [Stratum(title, " × ".join(key), tuple(parts[key])) for key in sorted(parts, key=_order)]
+    return [
+        Subgroup(title, " × ".join(key), tuple(parts[key])) for key in sorted(parts, key=_order)
+    ]
 
 
 def cut(rows: Sequence[Row], column: str, edges: Sequence[float], name: str) -> list[Row]:
@@ -73,7 +74,7 @@ def cut(rows: Sequence[Row], column: str, edges: Sequence[float], name: str) -> 
     """
     if not edges or any(low >= high for low, high in pairwise(edges)):
         raise UsageError(
-            f"The edges of strata must be growing numbers, but they are {list(edges)}."
+            f"The edges of subgroups must be growing numbers, but they are {list(edges)}."
         )
     return [{**row, name: _part(row.get(column), edges)} for row in rows]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A figure of merit that can be had for any weights of its samples, and so for its interval.
+"""A metric that can be had for any weights of its samples, and so for its interval.
 
-How often the bootstrap drew each sample is its weight, so a figure that understands weights is
+How often the bootstrap drew each sample is its weight, so a metric that understands weights is
 worked out for thousands of draws in a few products of matrices, and nothing is sorted twice.
 """
 
@@ -18,16 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from encephalon.statistics.intervals import Interval, bootstrap_weighted, proportion, units_of
 
 __all__ = [
-    "Figure",
-    "average_precision_figure",
+    "WeightedMetric",
+    "average_precision_metric",
     "macro",
-    "mean_figure",
+    "mean_metric",
     "ratio",
-    "risk_area_figure",
-    "roc_auc_figure",
-    "share_figure",
+    "risk_area_metric",
+    "roc_auc_metric",
     "share_interval",
-    "shortfall_figure",
+    "share_metric",
+    "shortfall_metric",
 ]
 
 Values = NDArray[np.float64]
@@ -35,10 +35,10 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure of `size` samples: `weigh` maps weights (R, N) to the figure of each draw (R,).
+class WeightedMetric:
+    """A metric of `size` samples: `weigh` maps weights (R, N) to the metric of each draw (R,).
 
-    A draw for which the figure is not defined (one class missing, say) gives NaN.
+    A draw for which the metric is not defined (one class missing, say) gives NaN.
     """
 
     size: int
@@ -46,7 +46,7 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """The figure of the samples as they are, NaN where it is not defined."""
+        """The metric of the samples as they are, NaN where it is not defined."""
         return float(self.weigh(np.ones((1, self.size)))[0]) if self.size else float("nan")
 
     def interval(
@@ -57,7 +57,7 @@ class Figure:
         repeats: int = 2000,
         seed: int = 0,
     ) -> Interval:
-        """The figure with its percentile bootstrap interval; whole `groups` are drawn when given.
+        """The metric with its percentile bootstrap interval; whole `groups` are drawn when given.
 
         Where all draws agree there is no interval: a perfect area under a curve is perfect in every
         draw, which says nothing of how sure it is.
@@ -76,17 +76,17 @@ class Figure:
         )
 
 
-def mean_figure(values: ArrayLike) -> Figure:
+def mean_metric(values: ArrayLike) -> WeightedMetric:
     """The mean of the values (N,)."""
     known = np.asarray(values, dtype=np.float64)
-    return Figure(known.size, lambda weights: ratio(weights @ known, weights.sum(axis=1)))
+    return WeightedMetric(known.size, lambda weights: ratio(weights @ known, weights.sum(axis=1)))
 
 
-def share_figure(hits: ArrayLike, among: ArrayLike) -> Figure:
+def share_metric(hits: ArrayLike, among: ArrayLike) -> WeightedMetric:
     """The share of hits (N,) in those samples that count, `among` (N,)."""
     counted = np.asarray(among, dtype=bool)
     both = np.stack([np.asarray(hits, dtype=bool) & counted, counted], axis=1).astype(np.float64)
-    return Figure(len(both), lambda weights: ratio(*(weights @ both).T))
+    return WeightedMetric(len(both), lambda weights: ratio(*(weights @ both).T))
 
 
 def share_interval(
@@ -112,10 +112,10 @@ def share_interval(
     if owners is None or hit.all() or not hit.any():
         units = len(units_of(hit.size, owners))
         return proportion(round(units * float(hit.mean())) if units else 0, units, level=level)
-    return mean_figure(hit).interval(owners, level=level, repeats=repeats, seed=seed)
+    return mean_metric(hit).interval(owners, level=level, repeats=repeats, seed=seed)
 
 
-def shortfall_figure(excess: ArrayLike, bins: ArrayLike) -> Figure:
+def shortfall_metric(excess: ArrayLike, bins: ArrayLike) -> WeightedMetric:
     """The sum over bins of the absolute sum of `excess` (N,), per sample; `bins` (N,) says which.
 
     With excess = hit - probability this is the expected calibration error.
@@ -127,10 +127,10 @@ def shortfall_figure(excess: ArrayLike, bins: ArrayLike) -> Figure:
     def weigh(weights: Values) -> Values:
         return ratio(np.abs(weights @ table).sum(axis=1), weights.sum(axis=1))
 
-    return Figure(place.size, weigh)
+    return WeightedMetric(place.size, weigh)
 
 
-def roc_auc_figure(positive: ArrayLike, scores: ArrayLike) -> Figure:
+def roc_auc_metric(positive: ArrayLike, scores: ArrayLike) -> WeightedMetric:
     """The area under the receiver operating characteristic; ties of the scores (N,) count half."""
     ranked = _Ranked.of(positive, scores)
 
@@ -140,10 +140,10 @@ def roc_auc_figure(positive: ArrayLike, scores: ArrayLike) -> Figure:
         heights = hits - np.diff(hits, axis=1, prepend=0.0) / 2
         return ratio((steps * heights).sum(axis=1), hits[:, -1] * misses[:, -1])
 
-    return Figure(ranked.size, weigh)
+    return WeightedMetric(ranked.size, weigh)
 
 
-def average_precision_figure(positive: ArrayLike, scores: ArrayLike) -> Figure:
+def average_precision_metric(positive: ArrayLike, scores: ArrayLike) -> WeightedMetric:
     """The area under the precision-recall steps (average precision); NaN without both classes."""
     ranked = _Ranked.of(positive, scores)
 
@@ -154,10 +154,10 @@ def average_precision_figure(positive: ArrayLike, scores: ArrayLike) -> Figure:
         area = ratio((gained * precision).sum(axis=1), hits[:, -1])
         return np.where(misses[:, -1] > 0, area, np.nan)
 
-    return Figure(ranked.size, weigh)
+    return WeightedMetric(ranked.size, weigh)
 
 
-def risk_area_figure(correct: ArrayLike, confidence: ArrayLike) -> Figure:
+def risk_area_metric(correct: ArrayLike, confidence: ArrayLike) -> WeightedMetric:
     """The mean risk over all coverages: share of errors among the samples at least as confident."""
     ranked = _Ranked.of(correct, confidence)
 
@@ -167,13 +167,15 @@ def risk_area_figure(correct: ArrayLike, confidence: ArrayLike) -> Figure:
         risk = wrong / np.maximum(kept, 1.0)
         return ratio((np.diff(kept, axis=1, prepend=0.0) * risk).sum(axis=1), kept[:, -1])
 
-    return Figure(ranked.size, weigh)
+    return WeightedMetric(ranked.size, weigh)
 
 
-def macro(figures: Sequence[Figure]) -> Figure:
-    """The plain mean of several figures of the same samples; NaN in a draw where one is."""
-    size = figures[0].size if figures else 0
-    return Figure(size, lambda weights: np.mean([each.weigh(weights) for each in figures], axis=0))
+def macro(metrics: Sequence[WeightedMetric]) -> WeightedMetric:
+    """The plain mean of several metrics of the same samples; NaN in a draw where one is."""
+    size = metrics[0].size if metrics else 0
+    return WeightedMetric(
+        size, lambda weights: np.mean([each.weigh(weights) for each in metrics], axis=0)
+    )
 
 
 def ratio(above: Values, below: Values) -> Values:

@@ -24,7 +24,7 @@ from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.image import Image, read_labels
 from encephalon.io.records import write_records
 from encephalon.metrics.segmentation import overlap, surface_distances, volume_error
-from encephalon.statistics.subgroups import strata as cut_strata
+from encephalon.statistics.subgroups import subgroups as cut_subgroups
 from encephalon.statistics.summary import Summary, summarise_rows
 from encephalon.studies.extraction.cases import Case, read_cases
 
@@ -223,7 +223,7 @@ def _parts(scored: Sequence[Row], strata: Sequence[str], group: str | None) -> l
             summarise_rows(part.rows, METRICS, group=group, level=_LEVEL),
         )
         for column in columns
-        for part in cut_strata(scored, column)
+        for part in cut_subgroups(scored, column)
     ]
 
 

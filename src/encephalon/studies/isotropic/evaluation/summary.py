@@ -15,7 +15,7 @@ import numpy as np
 
 from encephalon.statistics.comparison import Comparison, compare_paired, holm
 from encephalon.statistics.intervals import Interval, bootstrap_weighted, mean_of
-from encephalon.statistics.subgroups import strata as cut_strata
+from encephalon.statistics.subgroups import subgroups as cut_subgroups
 from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.evaluation.trials import LESION
 from encephalon.studies.isotropic.settings import NORMAL
@@ -153,7 +153,7 @@ def stratified(rows: Sequence[Row], columns: Sequence[str]) -> list[Part]:
     normal = [row for row in rows if "psnr_foreground" in row and row["condition"] == NORMAL]
     found = []
     for column in columns if normal else ():
-        for stratum in cut_strata(normal, column):
+        for stratum in cut_subgroups(normal, column):
             for method in dict.fromkeys(row["method"] for row in stratum.rows):
                 part = [row for row in stratum.rows if row["method"] == method]
                 figures = _means(part)
