@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from encephalon.io.image import Image, write_image
 from encephalon.reports.page import Page
 from encephalon.tables.samples import Sample
 from tests.cli.conftest import Threshold
+from tests.studies.calls import plain_study
 
 
 def test_names_are_sorted_unique_and_few() -> None:
@@ -68,11 +70,11 @@ def test_prediction_needs_no_torch(tmp_path: Path, head: Image) -> None:
     code = """
 import sys
 sys.modules["torch"] = None  # an import of it would fail
-from types import SimpleNamespace
 from encephalon import api
 from encephalon.tables.schema import Columns
 from tests.cli.conftest import Threshold
-model = api.Model(Threshold(), SimpleNamespace(), Columns())
+from tests.studies.calls import plain_study
+model = api.Model(Threshold(), plain_study(), Columns())
 assert model.predict_batch(["scan.nii.gz"], "masks").exit_code == 0
 import encephalon.studies.extraction.predictor, encephalon.studies.extraction.report
 """
@@ -88,12 +90,10 @@ import encephalon.studies.extraction.predictor, encephalon.studies.extraction.re
     assert done.returncode == 0, done.stderr
 
 
-def _model() -> api.Model:
-    from types import ModuleType
-
+def _model(**parts: Any) -> api.Model:
     from encephalon.tables.schema import Columns
 
-    return api.Model(Threshold(), ModuleType("study"), Columns())
+    return api.Model(Threshold(), plain_study(**parts), Columns())
 
 
 def test_a_model_predicts_from_arrays_files_and_images(tmp_path: Path, head: Image) -> None:
@@ -179,8 +179,7 @@ def _said(path: Path | None) -> str:
 def test_one_report_shows_what_was_done_and_what_failed(tmp_path: Path, head: Image) -> None:
     """A second run brings it up to date, with the pictures of the first; one file gets none."""
     good = write_image(head.data, tmp_path / "good.nii.gz", head)
-    model = _model()
-    model.study.make_report = _FakePage
+    model = _model(page=_FakePage)
     out = tmp_path / "out"
     result = model.predict_batch([good, tmp_path / "absent.nii.gz"], out)
     volume = result.rows[0]["volume_ml"]
@@ -200,8 +199,7 @@ def test_processes_that_share_a_folder_end_with_one_page_of_all(
     tmp_path: Path, head: Image
 ) -> None:
     """Each ends with what the table has, whoever wrote it, and with the pictures of all."""
-    out, model = tmp_path / "out", _model()
-    model.study.make_report = _FakePage
+    out, model = tmp_path / "out", _model(page=_FakePage)
     names = ("one", "two", "three")
     scans = [write_image(head.data, tmp_path / f"{name}.nii.gz", head) for name in names]
 
@@ -220,8 +218,7 @@ def test_processes_that_share_a_folder_end_with_one_page_of_all(
 def test_a_report_that_we_did_not_make_stays(tmp_path: Path, head: Image) -> None:
     """It is said, the results are there, and --overwrite replaces it."""
     good = write_image(head.data, tmp_path / "good.nii.gz", head)
-    model = _model()
-    model.study.make_report = _FakePage
+    model = _model(page=_FakePage)
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.html").write_text("<!doctype html><title>Mine</title>")
@@ -236,11 +233,9 @@ def test_a_report_that_we_did_not_make_stays(tmp_path: Path, head: Image) -> Non
 def test_another_model_has_a_page_beside_the_first(tmp_path: Path, head: Image) -> None:
     """Both stay up to date as long as both have results in the folder."""
     good = write_image(head.data, tmp_path / "good.nii.gz", head)
-    first, second = _model(), _model()
+    first, second = _model(page=_FakePage), _model(page=_FakePage)
     second.predictor.__dict__.update(name="other", outputs={})
     out = tmp_path / "out"
-    for model in (first, second):
-        model.study.make_report = _FakePage
     assert first.predict_batch([good], out).report == out / "report.html"
     assert second.predict_batch([good], out).report == out / "report-other.html"
     assert first.predict_batch([good], out).report == out / "report.html"
@@ -256,8 +251,7 @@ def test_a_report_that_cannot_be_written_costs_no_results(
         raise OutputError("report.html could not be written: the disk is full.")
 
     good = write_image(head.data, tmp_path / "good.nii.gz", head)
-    model = _model()
-    model.study.make_report = _FakePage
+    model = _model(page=_FakePage)
     monkeypatch.setattr(_FakePage, "write", full)
     result = model.predict_batch([good, tmp_path / "absent.nii.gz"], tmp_path / "out")
     assert [row["id"] for row in result.rows] == ["good", "absent"]

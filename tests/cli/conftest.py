@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, 
 from encephalon.io.image import Image, read_image, write_image
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
+from tests.studies.calls import plain_study
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
     def load(model: str, **arguments: Any) -> api.Model:
         asked.append({"model": model, **arguments})
-        study: Any = SimpleNamespace()
-        return api.Model(Threshold(), study, Columns())
+        return api.Model(Threshold(), plain_study(), Columns())
 
     monkeypatch.setattr(api, "load_model", load)
     return asked

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from encephalon.inference.batch import Failure
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run, Threshold
+from tests.studies.calls import plain_study
 
 
-class Study:
-    """A study that explains, and remembers what it was asked."""
+class Explainer:
+    """Explains, and remembers what it was asked."""
 
-    KIND = "picture"
     failures: tuple[Failure, ...] = ()
 
     def explain(
@@ -37,13 +36,14 @@ class Study:
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> Study:
+def study(monkeypatch: pytest.MonkeyPatch) -> Explainer:
     """Replace `load_model` by a stand-in whose study is this one."""
-    made: Any = Study()
+    made: Any = Explainer()
 
     def load(model: str, **arguments: Any) -> api.Model:
         made.loading = {"model": model, **arguments}
-        return api.Model(Threshold(outputs={}), made, Columns())
+        study = plain_study(kind="picture", explainable=made)
+        return api.Model(Threshold(outputs={}), study, Columns())
 
     monkeypatch.setattr(verbs, "load_model", load)
     return made
@@ -99,7 +99,7 @@ def test_a_model_without_classes_has_nothing_to_explain(
     run: Run, study: Any, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking a segmentation model is a wrong argument, not a crash."""
-    plain = api.Model(Threshold(outputs={}), SimpleNamespace(KIND="picture"), Columns())  # type: ignore[arg-type]
+    plain = api.Model(Threshold(outputs={}), plain_study(kind="picture"), Columns())
     monkeypatch.setattr(verbs, "load_model", lambda *_, **__: plain)
     result = run("explain", "mine", image, "-o", tmp_path / "maps")
     assert result.code == 2

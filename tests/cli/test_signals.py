@@ -21,8 +21,8 @@ import sys, time
 from encephalon import api
 from encephalon.cli.main import main
 from tests.cli.conftest import Threshold
-from types import SimpleNamespace
 from encephalon.tables.schema import Columns
+from tests.studies.calls import plain_study
 
 class Slow(Threshold):
     def predict(self, loaded):
@@ -31,7 +31,7 @@ class Slow(Threshold):
             time.sleep(60)
         return super().predict(loaded)
 
-model = api.Model(Slow(), SimpleNamespace(), Columns())
+model = api.Model(Slow(), plain_study(), Columns())
 api.load_model = lambda *_, **__: model
 sys.exit(main(["predict", "any", *sys.argv[2:]]))
 """

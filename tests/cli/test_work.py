@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from encephalon.cli import demo as demo_module
 from encephalon.io.image import Image, write_image
+from encephalon.recipes.schema import Recipe
+from encephalon.studies.base import Trainable
+from encephalon.tables.schema import Table
+from encephalon.training.runs import Means
 from tests.cli.conftest import Asked, Run
+from tests.studies.calls import plain_study
 
 
 @pytest.fixture
@@ -40,6 +46,17 @@ def test_train_dry_run_tells_the_plan(run: Run, table: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
+def train_as(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Path]) -> None:
+    """Every study trains by `function`."""
+
+    class Training(Trainable):
+        def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
+            return function(recipe, table, output, means)
+
+    study = plain_study(trainable=Training())
+    monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _name: study)
+
+
 def test_train_hands_its_flags_to_the_study(
     run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,7 +64,9 @@ def test_train_hands_its_flags_to_the_study(
     pytest.importorskip("lightning")
     seen: dict[str, Any] = {}
 
-    def train(recipe: Any, rows: Any, output: Path, *, report: Any, **flags: Any) -> Path:
+    def train(recipe: Any, rows: Any, output: Path, means: Means) -> Path:
+        report, flags = cast(Any, means.report), asdict(replace(means, report=None))
+        del flags["report"]
         seen.update(flags, seed=recipe.training.seed, epochs=recipe.training.epochs, rows=len(rows))
         progress = SimpleNamespace(step=6, history=[{"epoch": 1.0, "val_dice": 0.5}], resumed=2)
         report(progress, {"loss": 0.5})
@@ -56,8 +75,7 @@ def test_train_hands_its_flags_to_the_study(
         progress.history.append({"epoch": 3.0, "val_dice": 0.875})
         return output / "model"
 
-    study = SimpleNamespace(train=train)
-    monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _name: study)
+    train_as(monkeypatch, train)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     words = ("-t", table, "-o", tmp_path / "run", "--resume", "--seed", "7", "--device", "cpu")
     result = run("train", "brain-extraction", *words, "--set", "training.epochs=2")
@@ -87,15 +105,15 @@ def test_train_names_the_network_of_each_epoch(
     """Of a run with several networks every epoch is told once, with the place that it is of."""
     pytest.importorskip("lightning")
 
-    def train(_recipe: Any, _rows: Any, output: Path, *, report: Any, **_flags: Any) -> Path:
+    def train(_recipe: Any, _rows: Any, output: Path, means: Means) -> Path:
+        report = cast(Any, means.report)
         for step, place in enumerate(("fold 1 of 2", "final")):
             history: list[dict[str, float]] = []
             report(SimpleNamespace(step=step, history=history, place=place, resumed=0), {})
             history.append({"epoch": 1.0, "val_loss": 0.5 + step})
         return output / "model"
 
-    study = SimpleNamespace(train=train, total_steps=lambda _recipe: 2)
-    monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _name: study)
+    train_as(monkeypatch, train)
     result = run("train", "brain-extraction", "-t", table, "-o", tmp_path / "run")
     assert result.code == 0, result.err
     lines = [line for line in result.err.splitlines() if "val_loss" in line]
@@ -130,10 +148,9 @@ def test_evaluate_prints_what_the_study_found(
         progress(1, 1, "a")
         return Scores(out, failures)
 
-    study = SimpleNamespace(evaluate=score)
-    monkeypatch.setattr(
-        "encephalon.api.verbs.load_model", lambda *_, **__: SimpleNamespace(study=study)
-    )
+    study = plain_study(scorable=SimpleNamespace(evaluate=score))
+    model = SimpleNamespace(study=study, name="any")
+    monkeypatch.setattr("encephalon.api.verbs.load_model", lambda *_, **__: model)
     words = ("evaluate", "any", "-t", table, "-o", tmp_path / "scores")
     assert json.loads(run(*words, "--json").out)["folder"] == str(tmp_path / "scores")
     assert run(*words).out == f"written to {tmp_path / 'scores'}\n"

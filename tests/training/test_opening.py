@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,21 @@ from encephalon.recipes.schema import Recipe
 from encephalon.tables.schema import Table
 from encephalon.training.opening import open_run
 from encephalon.training.record import RunRecord
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import Means, RunFolder
+from tests.studies.calls import means
 from tests.studies.extraction.tiny_heads import SOUND, install_brain_model, pair_table, recipe
+
+Named = Mapping[str, str | None] | None
 
 
 def opened(
-    run: Path, of: Recipe, table: Table, resume: bool = False, **more: Any
-) -> AbstractContextManager[str]:
-    asked = {"device": "cpu", "threads": 1, "workers": 1, **more}
-    return open_run(RunFolder(run), of, table, resume=resume, **asked)
+    run: Path,
+    of: Recipe,
+    table: Table,
+    models: Mapping[str, str | None] | None = None,
+    **asked: Any,
+) -> AbstractContextManager[Means]:
+    return open_run(RunFolder(run), of, table, means(**asked), models=models)
 
 
 @pytest.fixture
@@ -45,8 +52,8 @@ def table(tmp_path: Path) -> Table:
 
 def test_scans_masks_and_conditions_are_recorded(tmp_path: Path, table: Table) -> None:
     """The device is handed on, and torch computes with as many threads as were asked for."""
-    with opened(tmp_path / "run", recipe("brain-extraction", SOUND), table) as place:
-        assert place == "cpu"
+    with opened(tmp_path / "run", recipe("brain-extraction", SOUND), table) as placed:
+        assert placed.device == "cpu"
         assert torch.get_num_threads() == 1
     record = RunRecord.read(tmp_path / "run" / "run.json")
     assert record is not None

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.page import ReportPage
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
+    from encephalon.studies.base import Study
     from encephalon.tables.pairing import Given
     from encephalon.tables.samples import Kind, Sample
     from encephalon.tables.schema import Columns
@@ -49,12 +49,12 @@ class Model:
     """A loaded model, for repeated use; make it with `load_model`.
 
     predictor   reads samples and predicts
-    study       the module of the study that made it
+    study       what made it, see `encephalon.studies.base`
     columns     what the columns of a table mean to it
     """
 
     predictor: Predictor
-    study: ModuleType
+    study: Study
     columns: Columns
 
     @property
@@ -103,8 +103,7 @@ class Model:
         from encephalon.inference.outputs import choose_layout
         from encephalon.tables.pairing import add_companions
 
-        kind: Kind = getattr(self.study, "KIND", "volume")
-        samples = _samples(inputs, self.columns, kind, suffixes, participants, sessions)
+        samples = _samples(inputs, self.columns, self.study.kind, suffixes, participants, sessions)
         if companions:
             samples = add_companions(samples, companions, self.columns)
         layout = choose_layout(Path(output), samples, self.predictor.outputs)
@@ -187,11 +186,12 @@ def load_model(
     model that is not on this machine is downloaded unless `offline`. Raises ModelError for
     an unknown or damaged model, UsageError for an unknown option.
     """
+    from encephalon.studies.base import OpenModel
     from encephalon.studies.registry import load_study
 
     found = _found(model, offline)
     study = load_study(found.study)
-    predictor = study.make_predictor(found, {**options, "device": device, "threads": threads})
+    predictor = study.load(OpenModel(found, options, device, threads))
     return Model(predictor, study, getattr(predictor, "columns", None) or _columns(found))
 
 

@@ -24,11 +24,10 @@ from encephalon.reports.markup import Html
 from encephalon.reports.page import batch_of
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from encephalon.inference.batch import BatchResult
     from encephalon.inference.outputs import OutputLayout
     from encephalon.inference.predictor import Prediction, Predictor
+    from encephalon.studies.base import Study
     from encephalon.tables.samples import Sample
 
 REPORT = "report.html"
@@ -40,11 +39,10 @@ _LARGEST = 1 << 28  # bytes of the pictures of one sample
 class ReportPage:
     """Keeps what the study's report shows while a batch runs; a study may have none."""
 
-    def __init__(self, study: ModuleType, predictor: Predictor, layout: OutputLayout) -> None:
-        make = getattr(study, "make_report", None)
-        about = predictor.describe()
+    def __init__(self, study: Study, predictor: Predictor, layout: OutputLayout) -> None:
+        make, about = study.page, predictor.describe()
         self._make = partial(make, about) if make is not None and layout.file is None else None
-        self._page: Any = self._make() if self._make else None
+        self._page = self._make() if self._make else None
         self._layout, self._model = layout, predictor.name
         self._pictures = layout.folder / Path(REPORT).stem
 

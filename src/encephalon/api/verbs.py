@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.model import Place, Predictions, load_model
-from encephalon.errors import UsageError
+from encephalon.studies.base import able
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
+    from encephalon.studies.base import Trainable
     from encephalon.tables.pairing import Given
     from encephalon.tables.schema import Table
 
@@ -67,14 +68,10 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
     """
     from encephalon.networks.registry import require_network
     from encephalon.recipes import load_recipe as load
-    from encephalon.studies.registry import load_study
 
     loaded = load(recipe, overrides)
     require_network(loaded.network.name)
-    check: Callable[[Recipe], object] | None
-    check = getattr(load_study(loaded.study.name), "check_recipe", None)
-    if check is not None:
-        check(loaded)
+    _trainable(loaded).check_recipe(loaded)
     return loaded
 
 
@@ -85,16 +82,12 @@ def check_network(recipe: Recipe) -> None:
     """
     from importlib.util import find_spec
 
-    from encephalon.studies.registry import load_study
-
     if find_spec("torch") is None:
         return
     from encephalon.training.losses import weighted_loss
 
     weighted_loss(recipe.training)
-    check = getattr(load_study(recipe.study.name), "check_network", None)
-    if check is not None:
-        check(recipe)
+    _trainable(recipe).check_network(recipe)
 
 
 def load_samples(recipe: Recipe, table: Place) -> Table:
@@ -102,26 +95,21 @@ def load_samples(recipe: Recipe, table: Place) -> Table:
 
     Raises MissingFileError, or TableError with every fault.
     """
-    from encephalon.studies.registry import load_study
-    from encephalon.tables.checks import checked
     from encephalon.tables.reading import read_table
 
-    check: Callable[[Table], Table]
-    check = getattr(load_study(recipe.study.name), "check_samples", checked)
-    return check(read_table(table, recipe.table))
+    return _trainable(recipe).check_table(read_table(table, recipe.table))
 
 
 def total_steps(recipe: Recipe) -> int:
     """How many steps training by `recipe` takes at the most, over all networks of its study."""
+    return _trainable(recipe).total_steps(recipe)
+
+
+def _trainable(recipe: Recipe) -> Trainable:
     from encephalon.studies.registry import load_study
 
-    count: Callable[[Recipe], int]
-    count = getattr(load_study(recipe.study.name), "total_steps", _steps_of_one)
-    return count(recipe)
-
-
-def _steps_of_one(recipe: Recipe) -> int:
-    return recipe.training.epochs * recipe.training.steps_per_epoch
+    study = load_study(recipe.study.name)
+    return able(study.trainable, f"The study {study.name!r}", "trains no models")
 
 
 def train(
@@ -146,24 +134,15 @@ def train(
     without the extra `train`.
     """
     from encephalon.errors import require_extra
-    from encephalon.studies.registry import load_study
+    from encephalon.training.runs import Means
 
     require_extra("torch", "train", "Training")
     require_extra("lightning", "train", "Training")
     loaded = load_recipe(recipe, overrides)
     check_network(loaded)
-    folder: Path = load_study(loaded.study.name).train(
-        loaded,
-        load_samples(loaded, table),
-        Path(output),
-        resume=resume,
-        device=device,
-        devices=devices,
-        workers=workers,
-        threads=threads,
-        report=report,
-    )
-    return folder
+    samples = load_samples(loaded, table)
+    means = Means(resume, device, devices, workers, threads, report)
+    return _trainable(loaded).train(loaded, samples, Path(output), means)
 
 
 def evaluate(
@@ -183,7 +162,8 @@ def evaluate(
     Raises what `predict` raises, and TableError for a table without answers.
     """
     loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
-    return loaded.study.evaluate(loaded, Path(table), Path(output), overwrite, progress)
+    scorable = able(loaded.study.scorable, f"The model {loaded.name!r}", "cannot be scored")
+    return scorable.evaluate(loaded, Path(table), Path(output), overwrite, progress)
 
 
 def explain(
@@ -209,12 +189,11 @@ def explain(
     what `predict` raises, and UsageError for a model whose study explains nothing.
     """
     loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
-    study: Any = getattr(loaded.study, "explain", None)
-    if study is None:
-        raise UsageError(f"The model {loaded.name!r} has nothing to explain: it is no classifier.")
+    nothing = "has nothing to explain: it is no classifier"
+    explainable = able(loaded.study.explainable, f"The model {loaded.name!r}", nothing)
     places = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     samples = loaded.plan(places, output).samples
-    return study(
+    return explainable.explain(
         loaded,
         samples,
         Path(output),

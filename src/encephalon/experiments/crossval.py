@@ -29,11 +29,11 @@ from encephalon.io.records import csv_text, read_records
 from encephalon.recipes import dump_recipe, load_recipe
 from encephalon.recipes.schema import Recipe, Training
 from encephalon.studies.micrographs.data import Cohort, Rows
-from encephalon.studies.micrographs.fitting import Fitted, Means, fit
+from encephalon.studies.micrographs.fitting import Fitted, fit
 from encephalon.studies.micrographs.settings import class_names, micrograph_settings
 from encephalon.training.checkpoint import load_own_checkpoint
-from encephalon.training.loop import Progress, Report
-from encephalon.training.runs import RunFolder, best_row
+from encephalon.training.loop import Progress
+from encephalon.training.runs import Means, Report, RunFolder, best_row
 
 __all__ = [
     "CrossedRun",

@@ -38,7 +38,7 @@ from encephalon.training.optimisers import (
     freeze,
     frozen_norms,
 )
-from encephalon.training.runs import RunFolder, write_history
+from encephalon.training.runs import Report, RunFolder, write_history
 
 Batch = tuple[Tensor | tuple[Tensor, ...], Tensor]
 """The input of a network, or its several inputs, and the target."""
@@ -73,9 +73,6 @@ class Progress:
     gained_epoch: int = 0
     stopped: bool = False
     resumed: int = 0
-
-
-Report = Callable[[Progress, Mapping[str, float]], None]
 
 
 class Loop:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from encephalon.models.registry import find_model
 from encephalon.recipes import dump_recipe
 from encephalon.tables.reading import table_text
 from encephalon.training.record import content_of, table_contents
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import Means, RunFolder
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Recipe
@@ -31,35 +32,33 @@ def open_run(
     run: RunFolder,
     recipe: Recipe,
     table: Table,
+    means: Means,
     *,
-    resume: bool,
-    device: str,
-    threads: int | None,
-    workers: int,
     content: Callable[[Path], str] = content_of,
     models: Mapping[str, str | None] | None = None,
-) -> Iterator[str]:
-    """Begin or go on with `run`, held against every other process, and yield the device.
+) -> Iterator[Means]:
+    """Begin or go on with `run`, held against every other process; yields `means` with a device.
 
     What the run reads is recorded, or compared: the files of `table`, each as `content` sees it,
     and the models that `models` names beside that of `training.start_from`, by what asks for them.
     Raises RunError, OutputError or OutputExistsError for a folder that must be left alone.
     """
-    count, place = resolve_threads(threads), resolve_device(device, needs_torch=True)
+    count = resolve_threads(means.threads)
+    place = resolve_device(means.device, needs_torch=True)
     torch.set_num_threads(count)
     named = {"training.start_from": recipe.training.start_from, **(models or {})}
 
     def contents() -> dict[str, str]:
-        return {**table_contents(table, workers, content), **_model_contents(named)}
+        return {**table_contents(table, means.workers, content), **_model_contents(named)}
 
     with run.opened(
         dump_recipe(recipe),
         table_text(table.frame),
-        resume=resume,
+        resume=means.resume,
         contents=contents,
         conditions={"threads": str(count), "device": place, "torch": torch.__version__},
     ):
-        yield place
+        yield replace(means, device=place)
 
 
 def _model_contents(named: Mapping[str, str | None]) -> dict[str, str]:

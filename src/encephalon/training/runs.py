@@ -37,8 +37,9 @@ from encephalon.training.record import RunRecord, differences, text_hash
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Training
+    from encephalon.training.loop import Progress
 
-__all__ = ["RunFolder", "best_row", "write_history"]
+__all__ = ["Means", "Report", "RunFolder", "best_row", "write_history"]
 
 #: What a run writes before its first checkpoint, and what only after it.
 EARLY = ("recipe.toml", "table.csv", "cache", "tensorboard", "checkpoint", "folds")
@@ -46,10 +47,32 @@ LATE = ("history.csv", "final", "baselines", "evaluation", "report.html", "model
 #: What is written when every network is trained.
 LAST = ("evaluation", "report.html", "model")
 
+Report = Callable[["Progress", Mapping[str, float]], None]
+"""Called after every step with the progress and the step's losses, in the first process."""
 Contents = Callable[[], Mapping[str, str]]
 """Hashes what a run reads; called when nothing else speaks against the run."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Means:
+    """How a run computes, which its recipe does not say.
+
+    resume   whether it goes on with what is in its folder
+    device   auto, cpu, cuda, cuda:N or mps
+    devices  the number of GPUs
+    workers  processes that prepare samples
+    threads  of the CPU; all by default
+    report   whom it tells
+    """
+
+    resume: bool = False
+    device: str = "auto"
+    devices: int = 1
+    workers: int = 2
+    threads: int | None = None
+    report: Report | None = None
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ from encephalon.studies.extraction.published import preprocessing as steps
 from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
 from encephalon.studies.extraction.published.predictor import (
     NOTICE,
-    LegacyOptions,
     LegacyPredictor,
     make_legacy_predictor,
 )
+from encephalon.studies.extraction.published.settings import LegacyOptions
 from encephalon.tables.samples import Sample
+from tests.studies.calls import opened
 
 Data = NDArray[Any]
 MODEL = {"name": "fake", "version": "0", "sha256": "00" * 32, "mode": "legacy"}
@@ -159,7 +160,7 @@ def test_options_that_were_never_published_are_usage_errors(
     """Before any weights are loaded, with the option's name."""
     model = PublishedFile(tmp_path / "x.h5", "00" * 32)
     with pytest.raises(UsageError, match=word):
-        make_legacy_predictor(model, options)
+        make_legacy_predictor(opened(model, **options))
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +204,7 @@ def test_a_published_file_predicts_end_to_end(
     from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
 
     model = make_legacy_predictor(
-        open_published(weights),
-        {"device": "cpu", "threads": 1, "conform": "never", "save": ["mask", "probability"]},
+        opened(open_published(weights), conform="never", save=["mask", "probability"])
     )
     scan = Image(noise(16, 24, 16), Affine.from_spacing(1.0))
     made = model.predict(scan)
@@ -229,7 +229,7 @@ def test_the_meningioma_model_is_for_research_only_and_says_so(
     pytest.importorskip("torch")
     caplog.set_level(logging.WARNING)
     ams = replace(open_published(weights), entry=registry_entries()["ams"])
-    model = make_legacy_predictor(ams, {"device": "cpu", "threads": 1})
+    model = make_legacy_predictor(opened(ams))
     assert NOTICE in caplog.text
     assert model.outputs["mask"].desc == "meningioma"
     assert model.describe()["notice"] == NOTICE
@@ -257,12 +257,12 @@ def test_a_model_of_ones_own_training_keeps_the_settings_of_its_recipe(tmp_path:
 
     study = {"name": "extraction", "threshold": 0.4, "block": [64, 64, 64]}
     folder = folder_of(tmp_path / "m", 2, KerasUNet(filters=2), study=study)
-    model = make_legacy_predictor(open_model(folder), {"device": "cpu", "block": 32})
+    model = make_legacy_predictor(opened(open_model(folder), block=32))
     assert (model.options.threshold, model.options.block) == (0.4, 32)
     assert model.label == "meningioma"
     other = folder_of(tmp_path / "n", 3, KerasUNet(filters=2))
     with pytest.raises(ModelError, match="do not fit the network"):
-        make_legacy_predictor(open_model(other), {})
+        make_legacy_predictor(opened(open_model(other)))
 
 
 def test_more_than_one_class_is_refused() -> None:

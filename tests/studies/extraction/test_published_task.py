@@ -20,14 +20,15 @@ from encephalon.networks import build_network
 from encephalon.networks.keras_unet import KerasUNetLogOdds, log_odds
 from encephalon.recipes import load_recipe, make_settings
 from encephalon.recipes.schema import Training
-from encephalon.studies.extraction import study
 from encephalon.studies.extraction.fitting import fit
 from encephalon.studies.extraction.published.data import Pair, prepare_pairs
 from encephalon.studies.extraction.published.settings import Conformed, LegacySettings
 from encephalon.studies.extraction.published.task import LegacyTask, cut, one_hot, overlap
+from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.schema import Columns, Table
 from encephalon.training.runs import RunFolder
 from encephalon.transforms.rigid import PairRanges
+from tests.studies.calls import means, opened, train
 from tests.studies.extraction.tiny_heads import (
     LEGACY,
     label_map,
@@ -269,14 +270,14 @@ def test_log_odds_do_not_overflow() -> None:
 def test_the_published_recipe_trains_a_model_that_predicts(tmp_path: Path) -> None:
     """Two epochs of two steps: run folder, weights without a graph, probabilities of a scan."""
     table = pair_table(tmp_path, BRAIN)
-    model = study.train(BRAIN, table, tmp_path / "run", device="cpu", workers=1)
+    model = train(BRAIN, table, tmp_path / "run")
     rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
     assert rows[0].startswith("epoch,train_loss,train_jaccard,learning_rate,val_loss")
     assert len(rows) == 3
-    opened = open_model(model)
-    assert opened.description.mode == "legacy"
-    asked = {"device": "cpu", "conform": "never", "save": ("mask", "probability")}
-    predictor = study.make_predictor(opened, asked)
+    files = open_model(model)
+    assert files.description.mode == "legacy"
+    asked: dict[str, Any] = {"conform": "never", "save": ("mask", "probability")}
+    predictor = STUDY.load(opened(files, **asked))
     chance = predictor.predict(read_image(tmp_path / "scan0.nii.gz")).images["probability"].data
     assert chance.shape == (48, 52, 46)
     assert chance.min() >= 0
@@ -295,7 +296,7 @@ def test_a_legacy_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
 
     def run(name: str, resume: bool = False, report: Any = None) -> Any:
         folder = RunFolder(tmp_path / name)
-        return fit(changed, table, folder, resume=resume, device="cpu", workers=1, report=report)
+        return fit(changed, table, folder, means(resume=resume, report=report))
 
     whole = run("whole")
     with pytest.raises(KeyboardInterrupt):
@@ -308,7 +309,7 @@ def test_a_legacy_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
 def test_meningioma_of_several_classes_starts_from_a_mask(tmp_path: Path) -> None:
     """The last layer is new, the others come from the model that was trained before."""
     table = pair_table(tmp_path, BRAIN)
-    trained = study.train(BRAIN, table, tmp_path / "run", device="cpu", workers=1)
+    trained = train(BRAIN, table, tmp_path / "run")
     changes = LEGACY | {
         "network.options": "{ n_classes = 3, filters = 2 }",
         "training.start_from": str(trained),
@@ -316,14 +317,7 @@ def test_meningioma_of_several_classes_starts_from_a_mask(tmp_path: Path) -> Non
         "table.labels": "{ 2 = 1, 3 = 2 }",
     }
     several = recipe("meningioma-legacy", changes)
-    fitted = fit(
-        several,
-        pair_table(tmp_path, several),
-        RunFolder(tmp_path / "more"),
-        resume=False,
-        device="cpu",
-        workers=1,
-    )
+    fitted = fit(several, pair_table(tmp_path, several), RunFolder(tmp_path / "more"), means())
     start = open_model(trained).tensors()
     assert fitted.state["head.weight"].shape[0] == 3
     for name in ("encoder.0.0.weight", "decoder.2.2.weight"):

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from encephalon.errors import ModelError, RunError
 from encephalon.models import locations
 from encephalon.recipes.schema import Training
-from encephalon.studies.extraction import study
 from encephalon.studies.extraction.data import (
     Head,
     head_from_labels,
@@ -24,8 +23,10 @@ from encephalon.studies.extraction.data import (
 )
 from encephalon.studies.extraction.fitting import fit
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids
+from encephalon.studies.extraction.study import STUDY
 from encephalon.studies.extraction.task import ExtractionTask
 from encephalon.training.runs import RunFolder
+from tests.studies.calls import means, opened, train
 from tests.studies.extraction.tiny_heads import (
     SOUND,
     install_brain_model,
@@ -173,22 +174,22 @@ def test_finding_nothing_where_there_is_nothing_is_right() -> None:
 
 def run_fit(folder: Path, of: Any, table: Any, **options: Any) -> Any:
     run = RunFolder(folder)
-    return fit(of, table, run, resume=False, device="cpu", workers=1, **options)
+    return fit(of, table, run, means(**options))
 
 
 def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
     """Two epochs of two steps, end to end: run folder, history, graph, and a mask of a scan."""
     sound = recipe("brain-extraction", SOUND)
     table = label_table(tmp_path, sound)
-    model = study.train(sound, table, tmp_path / "run", device="cpu", workers=1)
+    model = train(sound, table, tmp_path / "run")
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
     from encephalon.io.image import read_image
     from encephalon.models.folder import open_model
 
-    opened = open_model(model)
-    assert opened.graph is not None
-    assert opened.description.training_data["label_maps"] == 3
-    predictor = study.make_predictor(opened, {"device": "cpu"})
+    files = open_model(model)
+    assert files.graph is not None
+    assert files.description.training_data["label_maps"] == 3
+    predictor = STUDY.load(opened(files))
     scan = write(scan_of(label_map()), tmp_path / "scan.nii.gz")
     made = predictor.predict(read_image(scan))
     assert made.images["mask"].data.shape == (48, 52, 46)
@@ -206,7 +207,7 @@ def test_a_run_resumes_to_the_same_model(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_fit(tmp_path / "cut", sound, table, report=interrupt)
-    resumed = fit(sound, table, RunFolder(tmp_path / "cut"), resume=True, device="cpu", workers=1)
+    resumed = fit(sound, table, RunFolder(tmp_path / "cut"), means(resume=True))
     assert resumed.history == whole.history
     assert all(torch.equal(resumed.state[k], whole.state[k]) for k in whole.state)
 
@@ -224,9 +225,7 @@ def test_meningioma_starts_from_the_brain_with_a_new_head(
     """Transfer end to end: brain boxes found, frozen layers as they came, one border learnt."""
     brain = recipe("brain-extraction", SOUND)
     (tmp_path / "brain").mkdir()
-    trained = study.train(
-        brain, label_table(tmp_path / "brain", brain), tmp_path / "run0", device="cpu", workers=1
-    )
+    trained = train(brain, label_table(tmp_path / "brain", brain), tmp_path / "run0")
     install_brain_model(home, threshold=0.4)
     changes = SOUND | {
         "network.options": "{ channels = [2, 3], borders = 1 }",

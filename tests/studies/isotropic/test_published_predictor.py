@@ -34,6 +34,7 @@ from encephalon.studies.isotropic.published.predictor import (
 )
 from encephalon.studies.isotropic.published.settings import LegacyOptions, LegacySettings
 from encephalon.tables.samples import Sample
+from tests.studies.calls import opened
 from tests.studies.isotropic.tiny_legacy import (
     NETWORK,
     SETTINGS,
@@ -169,7 +170,7 @@ def test_progress_is_told_by_tenths(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_a_published_file_is_loaded_with_the_published_settings(weights: Path) -> None:
     """Grid, patches and columns of the built-in recipe; sidecars know the file's sha256."""
     model = find_model(weights)
-    made = make_legacy_predictor(model, {**CPU, "batch_size": "3"})
+    made = make_legacy_predictor(opened(model, batch_size="3"))
     assert made.settings == LegacySettings()
     assert made.options == LegacyOptions(batch_size=3)
     assert made.columns.inputs == {"t2w": "t2w", "t1w": "t1w"}
@@ -179,7 +180,7 @@ def test_a_published_file_is_loaded_with_the_published_settings(weights: Path) -
     assert (about["device"], about["batch_size"], about["half"]) == ("cpu", 3, False)
     assert json.dumps(about)
     with pytest.raises(UsageError, match=r"'own': unknown.*spacing"):
-        make_legacy_predictor(model, {**CPU, "spacing": 1.0})
+        make_legacy_predictor(opened(model, spacing=1.0))
 
 
 def test_batches_and_half_precision_give_the_same_within_a_thousandth(weights: Path) -> None:
@@ -211,7 +212,7 @@ def test_a_model_folder_of_a_legacy_recipe_is_used_like_the_published_file(tmp_p
     state = {name: value.half().numpy() for name, value in network.state_dict().items()}
     description = ModelDescription("own", "1", "isotropic", "reconstruction", "legacy")
     description = replace(description, recipe=recipe_data(recipe))
-    made = make_legacy_predictor(save_model(tmp_path / "model", description, state), CPU)
+    made = make_legacy_predictor(opened(save_model(tmp_path / "model", description, state)))
     assert made.settings == SETTINGS
     result = made.predict(made.read(sample(write_pair(tmp_path, "a")))).images["t2w"].data
     volume = np.stack([steps.pad(steps.normalise(v, ""), (16, 20, 16)) for v in head_pair()])

@@ -29,6 +29,7 @@ from encephalon.studies.isotropic.published.preprocessing import decimate
 from encephalon.studies.isotropic.published.settings import LegacySettings, check_legacy_recipe
 from encephalon.studies.isotropic.published.task import LegacyTask, fit_legacy
 from encephalon.training.runs import RunFolder
+from tests.studies.calls import means
 from tests.studies.isotropic.tiny_legacy import (
     SETTINGS,
     head_pair,
@@ -206,8 +207,7 @@ def test_the_published_training_lowers_the_loss_and_resumes(tmp_path: Path) -> N
 
     def run(name: str, resume: bool = False, report: Any = None) -> Any:
         folder = RunFolder(tmp_path / name)
-        asked: dict[str, Any] = {"device": "cpu", "workers": 1, "resume": resume}
-        return fit_legacy(recipe, table, folder, report=report, **asked)
+        return fit_legacy(recipe, table, folder, means(resume=resume, report=report))
 
     whole = run("whole")
     losses = [row["val_loss"] for row in whole.history]
@@ -225,4 +225,4 @@ def test_a_table_whose_split_lacks_a_part_is_refused(tmp_path: Path) -> None:
     recipe = legacy_recipe()
     table = head_table(tmp_path, recipe, ("train", "train"))
     with pytest.raises(RunError, match=r"heads\.csv has no row whose split is 'validation'"):
-        fit_legacy(recipe, table, RunFolder(tmp_path / "run"), resume=False, device="cpu")
+        fit_legacy(recipe, table, RunFolder(tmp_path / "run"), means())

@@ -18,7 +18,6 @@ from encephalon.inference.runtimes import open_runtime
 from encephalon.io.image import Image, write_image
 from encephalon.models.folder import ModelFolder, open_model
 from encephalon.networks import build_network
-from encephalon.studies.isotropic import study
 from encephalon.studies.isotropic.data import Cube, Source, draw_cube, draw_operator, load_sources
 from encephalon.studies.isotropic.fitting import MOST_TRUST, measure
 from encephalon.studies.isotropic.reconstruction.network import CHANNELS
@@ -29,6 +28,7 @@ from encephalon.tables.schema import Table
 from encephalon.training.parts import training_parts
 from encephalon.transforms.parameters import ScannerRanges
 from encephalon.transforms.synthesis import ADULT, paint_pair
+from tests.studies.calls import train
 from tests.studies.isotropic.tiny_isotropic import (
     labels,
     pair,
@@ -151,7 +151,7 @@ def judged(table: Table) -> IsotropicTask:
 def test_training_leaves_a_model_that_predicts_without_torch(tmp_path: Path) -> None:
     """From a table to weights, a graph that answers like them, and what was measured of them."""
     table = quick_table(tmp_path)
-    folder = study.train(quick_recipe(), table, tmp_path / "run", device="cpu", threads=1)
+    folder = train(quick_recipe(), table, tmp_path / "run")
     model = open_model(folder)
     network = built(model)
     assert model.graph is not None
@@ -172,7 +172,7 @@ def test_a_table_without_validation_says_to_split_it(tmp_path: Path) -> None:
     path = write_table(tmp_path)
     path.write_text(path.read_text(encoding="utf-8").replace("validation", "train"), "utf-8")
     with pytest.raises(RunError, match="no row whose split is 'validation'"):
-        study.train(quick_recipe(), read_table(path, quick_recipe().table), tmp_path / "run")
+        train(quick_recipe(), read_table(path, quick_recipe().table), tmp_path / "run")
 
 
 def test_a_row_with_nothing_to_learn_from_is_named(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ import pytest
 import torch
 
 from encephalon import api
+from encephalon.api.verbs import total_steps
 from encephalon.errors import OutputError, OutputExistsError, RecipeError, UsageError
 from encephalon.io.atomic import locked
 from encephalon.models.fitted import Learned, score_logits
 from encephalon.models.folder import open_model
 from encephalon.recipes import load_recipe
-from encephalon.studies.micrographs import study
 from tests.studies.micrographs.rows import read_rows, write_rows
 from tests.studies.micrographs.tiny import (
     BOX,
@@ -155,7 +155,7 @@ def test_progress_counts_over_all_networks(run: Path) -> None:
     seen = json.loads((run / "seen.json").read_text())
     steps = [step for step, _ in seen]
     assert steps == sorted(set(steps))
-    assert steps[-1] <= study.total_steps(RECIPE) == 24
+    assert steps[-1] <= total_steps(RECIPE) == 24
     assert list(dict.fromkeys(place for _, place in seen)) == [
         *(f"folds/{number}" for number in range(3)),
         "final",

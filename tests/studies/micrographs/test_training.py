@@ -18,7 +18,7 @@ from encephalon.errors import OutputError, RunError, TableError
 from encephalon.experiments.folds import Fold
 from encephalon.studies.micrographs import data as preparing
 from encephalon.studies.micrographs.data import Cohort, prepare_cohort
-from encephalon.studies.micrographs.fitting import Means, fit
+from encephalon.studies.micrographs.fitting import fit
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.studies.micrographs.task import (
@@ -28,6 +28,7 @@ from encephalon.studies.micrographs.task import (
     compute_logits,
 )
 from encephalon.training.runs import RunFolder
+from tests.studies.calls import means
 from tests.studies.micrographs.tiny import quick_recipe, table_of, write_images
 
 RECIPE = quick_recipe(table__covariates='{ sex = ["F", "M"], age = "number" }')
@@ -233,4 +234,4 @@ def test_a_network_that_was_never_judged_is_no_result(
     rows = np.arange(12)
     fold = Fold(0, rows[:6], rows[6:], rows[:0])
     with pytest.raises(RunError, match="was not a number in any epoch"):
-        fit(RECIPE, cohort, fold, RunFolder(tmp_path), Means())
+        fit(RECIPE, cohort, fold, RunFolder(tmp_path), means())

@@ -21,9 +21,10 @@ from PIL import Image
 
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
-from encephalon.studies.micrographs import study
+from encephalon.studies.micrographs.study import STUDY
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Table
+from tests.studies import calls
 from tests.studies.micrographs.rows import write_rows
 
 SIZE = 40
@@ -105,13 +106,13 @@ def rich_recipe() -> Recipe:
 
 def table_of(recipe: Recipe, path: Path) -> Table:
     """The table as training gets it."""
-    return study.check_samples(read_table(path, recipe.table))
+    assert STUDY.trainable is not None
+    return STUDY.trainable.check_table(read_table(path, recipe.table))
 
 
 def train(recipe: Recipe, path: Path, run: Path, **options: Any) -> Path:
     """Train on the CPU with one thread."""
-    common: dict[str, Any] = {"device": "cpu", "workers": 1, "threads": 1}
-    return study.train(recipe, table_of(recipe, path), run, **common, **options)
+    return calls.train(recipe, table_of(recipe, path), run, **options)
 
 
 def kill_at(step: int) -> Any:

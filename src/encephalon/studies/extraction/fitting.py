@@ -22,9 +22,9 @@ from encephalon.studies.extraction.published.task import LegacySettings, LegacyT
 from encephalon.studies.extraction.settings import ExtractionSettings
 from encephalon.studies.extraction.task import ExtractionTask
 from encephalon.tables.schema import Table
-from encephalon.training.loop import Loop, Report, Task, make_fabric
+from encephalon.training.loop import Loop, Task, make_fabric
 from encephalon.training.parts import training_parts
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import Means, RunFolder
 from encephalon.training.transfer import start_from
 
 
@@ -68,12 +68,7 @@ def fit(
     recipe: Recipe,
     table: Table,
     run: RunFolder,
-    *,
-    resume: bool,
-    device: str,
-    devices: int = 1,
-    workers: int = 2,
-    report: Report | None = None,
+    means: Means,
 ) -> Fitted:
     """Train the network of `recipe` on the "train" rows, judged by the "validation" rows.
 
@@ -84,12 +79,12 @@ def fit(
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe.network.name, recipe.network.options)
     make_task = _legacy_task if recipe.mode == "legacy" else _sound_task
-    task = make_task(recipe, network, parts, run.cache, workers)
-    if recipe.training.start_from and not (resume and run.checkpoint.exists()):
+    task = make_task(recipe, network, parts, run.cache, means.workers)
+    if recipe.training.start_from and not run.checkpoint.exists():
         start_from(network, recipe.training.start_from)
-    fabric = make_fabric(device, recipe.training.precision, devices)
-    loop = Loop(task, _trainable(recipe, network), recipe.training, run, fabric, report)
-    if resume:
+    fabric = make_fabric(means.device, recipe.training.precision, means.devices)
+    loop = Loop(task, _trainable(recipe, network), recipe.training, run, fabric, means.report)
+    if means.resume:
         loop.resume()
     return Fitted(network, loop.fit(), loop.progress.history)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Grid, straightened
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
-from encephalon.inference.runtimes import Runtime
+from encephalon.inference.runtimes import Runtime, open_runtime
 from encephalon.io.image import Image, read_image
+from encephalon.models.registry import find_model
+from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.quality import Evidence, doubted, judge
 from encephalon.studies.extraction.segmentation.boundary import (
     Borders,
@@ -23,12 +25,13 @@ from encephalon.studies.extraction.segmentation.boundary import (
 )
 from encephalon.studies.extraction.segmentation.localisation import areas_on_faces, larger_areas
 from encephalon.studies.extraction.segmentation.orientation import AS_STORED
-from encephalon.studies.extraction.settings import ExtractionSettings, PredictOptions
+from encephalon.studies.extraction.settings import LOCATOR, ExtractionSettings, PredictOptions
 from encephalon.tables.samples import Sample
 from encephalon.transforms.masks import require_head_size, solidify
 
 Float = NDArray[np.float32]
 
+RESEARCH_ONLY = "For research only: not for diagnosis or treatment."
 #: The label of `desc-` for what a model finds, by the target of its recipe.
 LABELS = {"brain": "brain", "lesion": "meningioma"}
 
@@ -176,4 +179,19 @@ def _evidence(borders: Borders, mask: NDArray[np.uint8], image: Image) -> Eviden
         slope_error=borders.slope_error,
         bare=borders.bare,
         reoriented=borders.orientation != AS_STORED,
+    )
+
+
+def make_sound_predictor(model: OpenModel) -> SoundPredictor:
+    """The predictor of a model folder; raises UsageError for an option that it does not know."""
+    asked, settings = model.asked(PredictOptions), model.settings(ExtractionSettings)
+    lesion = settings.target == "lesion"
+    locator = replace(model, files=find_model(LOCATOR)) if lesion else None
+    return SoundPredictor(
+        model.files.describe(),
+        open_runtime(model.graph, model.device, model.threads),
+        settings,
+        asked,
+        locator=open_runtime(locator.graph, model.device, model.threads) if locator else None,
+        notice=RESEARCH_ONLY if lesion else "",
     )

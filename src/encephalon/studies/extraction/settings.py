@@ -15,6 +15,10 @@ __all__ = ["ExtractionSettings", "Grids", "PredictOptions", "Section", "Size"]
 Size = tuple[int, int, int]
 
 
+#: The model that finds brains for every other one.
+LOCATOR = "brain-extraction"
+
+
 class Grids(Section):
     """The two working grids, voxels along left-right, back-front and foot-head.
 

@@ -19,9 +19,9 @@ from encephalon.studies.isotropic.reconstruction.network import CHANNELS, Networ
 from encephalon.studies.isotropic.settings import IsotropicSettings
 from encephalon.studies.isotropic.task import IsotropicTask
 from encephalon.tables.schema import Table
-from encephalon.training.loop import Loop, Report, make_fabric
+from encephalon.training.loop import Loop, make_fabric
 from encephalon.training.parts import training_parts
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import Means, RunFolder
 from encephalon.training.transfer import start_from
 
 __all__ = ["Fitted", "fit"]
@@ -47,12 +47,7 @@ def fit(
     recipe: Recipe,
     table: Table,
     run: RunFolder,
-    *,
-    resume: bool,
-    device: str,
-    devices: int = 1,
-    workers: int = 2,
-    report: Report | None = None,
+    means: Means,
 ) -> Fitted:
     """Train the network of `recipe` on the "train" rows, judged by the "validation" rows.
 
@@ -64,13 +59,13 @@ def fit(
     network = build_network(asked.name, asked.options)
     # Convolutions of few channels are half as fast in the other order of memory.
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    train, validation = (load_sources(part, workers) for part in training_parts(table))
+    train, validation = (load_sources(part, means.workers) for part in training_parts(table))
     task = IsotropicTask(train, validation, settings, recipe.training)
-    if recipe.training.start_from and not (resume and run.checkpoint.exists()):
+    if recipe.training.start_from and not run.checkpoint.exists():
         start_from(network, recipe.training.start_from)
-    fabric = make_fabric(device, recipe.training.precision, devices)
-    loop = Loop(task, network, recipe.training, run, fabric, report)
-    if resume:
+    fabric = make_fabric(means.device, recipe.training.precision, means.devices)
+    loop = Loop(task, network, recipe.training, run, fabric, means.report)
+    if means.resume:
         loop.resume()
     state = loop.fit()
     network.load_state_dict(state)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError, ModelError
+from encephalon.errors import InputError
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime, open_runtime
 from encephalon.io.image import Image
-from encephalon.models.folder import ModelFolder
-from encephalon.recipes import make_recipe, make_settings
-from encephalon.recipes.schema import ask
+from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.acquisition.headers import sidecars
 from encephalon.studies.isotropic.acquisition.inputs import (
     Case,
@@ -205,24 +203,19 @@ def _registration_facts(placement: Placement) -> dict[str, str]:
     }
 
 
-def make_sound_predictor(model: ModelFolder, options: Mapping[str, Any]) -> IsotropicPredictor:
+def make_sound_predictor(model: OpenModel) -> IsotropicPredictor:
     """The predictor of a model folder; raises UsageError for an option that is not known."""
-    if model.graph is None:
-        raise ModelError(f"{model.path}: the model has no exported graph: train or get it again.")
-    chosen = dict(options)
-    device, threads = chosen.pop("device", "auto"), chosen.pop("threads", None)
-    tested = {key: chosen[key] for key in EvaluationOptions.model_fields if key in chosen}
+    fields = EvaluationOptions.model_fields
+    tested = {key: value for key, value in model.options.items() if key in fields}
     asked = {
         key: value
-        for key, value in chosen.items()
+        for key, value in model.options.items()
         if key in PredictOptions.model_fields or key not in tested
     }
-    source = f"the model {model.name!r}"
-    recipe = make_recipe(model.description.recipe, source=source)
     return IsotropicPredictor(
-        model.describe(),
-        open_runtime(model.graph, device, threads),
-        make_settings(IsotropicSettings, recipe.study.settings, source),
-        ask(PredictOptions, asked, model.name),
-        ask(EvaluationOptions, tested, model.name),
+        model.files.describe(),
+        open_runtime(model.graph, model.device, model.threads),
+        model.settings(IsotropicSettings),
+        replace(model, options=asked).asked(PredictOptions),
+        replace(model, options=tested).asked(EvaluationOptions),
     )

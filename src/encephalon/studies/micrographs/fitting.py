@@ -38,23 +38,14 @@ from encephalon.studies.micrographs.task import (
     make_guidance,
 )
 from encephalon.tables.reading import table_text
-from encephalon.training.loop import Loop, Report, make_fabric
-from encephalon.training.runs import RunFolder
+from encephalon.training.loop import Loop, make_fabric
+from encephalon.training.runs import Means, RunFolder
 from encephalon.training.transfer import load_encoder, start_from
 
-__all__ = ["Fitted", "Means", "fit"]
+__all__ = ["Fitted", "fit"]
 
 #: The loss that knows weights of classes.
 WEIGHED_LOSS = "class-cross-entropy"
-
-
-@dataclass(frozen=True, eq=False)
-class Means:
-    """How a run computes: whether it goes on with what is there, where, and whom it tells."""
-
-    resume: bool = False
-    device: str = "cpu"
-    report: Report | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,8 +27,8 @@ from encephalon.networks.torch_runtime import (
     graph_engine,
     torch_engine,
 )
-from encephalon.recipes import load_recipe, make_recipe
-from encephalon.recipes.schema import Mode, ask
+from encephalon.recipes.schema import Mode
+from encephalon.studies.base import OpenModel
 from encephalon.studies.micrographs.images import raw_thumbnail, thumbnail
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.studies.micrographs.quality import judge, without_light
@@ -319,26 +319,21 @@ class MicrographPredictor:
         return tuple(dict.fromkeys(name for name in named if name and name != table.id))
 
 
-def make_micrograph_predictor(
-    model: ModelFolder | PublishedFile, options: Mapping[str, Any]
-) -> MicrographPredictor:
+def make_micrograph_predictor(model: OpenModel) -> MicrographPredictor:
     """The predictor of a model folder or of a published weights file.
 
-    `options` has `device`, `threads` and what the user asked for, see `PredictOptions`. Raises
-    UsageError for an option that there is not, ModelError for a model that cannot run.
+    Raises UsageError for an option that there is not, ModelError for a model that cannot run.
     """
-    chosen = dict(options)
-    device, threads = chosen.pop("device", "auto"), chosen.pop("threads", None)
-    asked = ask(PredictOptions, chosen, model.name)
-    if isinstance(model, ModelFolder):
-        about = model.description
-        recipe = make_recipe(about.recipe, source=f"the model {model.name!r}")
-        learned = Learned.from_dict(about.preprocessing, f"the model {model.name!r}")
-        _require_same_classes(model, recipe, learned)
+    asked, recipe, files = model.asked(PredictOptions), model.recipe, model.files
+    if isinstance(files, ModelFolder):
+        source = f"the model {model.name!r}"
+        learned = Learned.from_dict(files.description.preprocessing, source)
+        _require_same_classes(files, recipe, learned)
     else:
-        recipe = load_recipe(model.recipe or "micrographs-legacy")
         learned = published(recipe)
-    return MicrographPredictor(model, recipe, learned, asked, device=device, threads=threads)
+    return MicrographPredictor(
+        files, recipe, learned, asked, device=model.device, threads=model.threads
+    )
 
 
 def _require_same_classes(model: ModelFolder, recipe: Recipe, learned: Learned) -> None:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 
 from encephalon.geometry import resample, unconform
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io.image import Image, read_image
-from encephalon.networks.keras_layout import STRIDE
-from encephalon.recipes.schema import ask
+from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
 from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
-from encephalon.studies.extraction.settings import Section
+from encephalon.studies.extraction.published.settings import LegacyOptions
 from encephalon.transforms.masks import fill_holes, largest_piece
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from encephalon.models.published import PublishedFile
     from encephalon.tables.samples import Sample
 
-__all__ = ["NOTICE", "LegacyOptions", "LegacyPredictor", "make_legacy_predictor"]
+__all__ = ["NOTICE", "LegacyPredictor", "make_legacy_predictor"]
 
 NOTICE = "For research only: not a medical product, not for diagnosis or treatment."
 """What the published programs print; kept with every prediction of a tumour."""
@@ -40,49 +38,6 @@ NOTICE = "For research only: not a medical product, not for diagnosis or treatme
 Output = Literal["mask", "brain", "probability"]
 
 logger = logging.getLogger(__name__)
-
-
-class LegacyOptions(Section):
-    """What may be asked of a published model; the defaults are those of the published apps.
-
-    Attributes
-    ----------
-    threshold
-        Probability above which a voxel belongs to the mask.
-    block, halo
-        Voxels of a block, and of the overlap on each of its sides (none was published; from 56 on
-        the result is that of the whole volume).
-    batch_size
-        Blocks predicted at once.
-    conform
-        "published" leaves a scan of 256 voxels a side as it is, "always" does not, "never" takes
-        every scan for a conformed one.
-    rotate
-        Average with a second pass on the scan turned by 45 degrees about two axes.
-    largest, fill
-        Keep the largest 26-connected piece; fill the cavities of the mask.
-    series
-        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
-    save
-        The images to write.
-    """
-
-    threshold: float = Field(default=0.3, gt=0, lt=1)
-    block: int = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
-    halo: int = Field(default=0, ge=0, le=128)
-    batch_size: int = Field(default=1, ge=1)
-    conform: Literal["published", "always", "never"] = "published"
-    rotate: bool = False
-    largest: bool = False
-    fill: bool = False
-    series: str | None = Field(default=None, coerce_numbers_to_str=True)
-    save: tuple[Output, ...] = ("mask",)
-
-    @field_validator("halo")
-    @classmethod
-    def _on_the_grid(cls, halo: int) -> int:
-        # The tile, block + 2 * halo, must be a multiple of the network's stride.
-        return -(-halo // (STRIDE // 2)) * (STRIDE // 2)
 
 
 @dataclass(frozen=True)
@@ -192,18 +147,16 @@ class LegacyPredictor:
         return Quality("fail", (f"no voxel exceeds the threshold {self.options.threshold:g}",))
 
 
-def make_legacy_predictor(
-    model: ModelFolder | PublishedFile, options: Mapping[str, Any]
-) -> LegacyPredictor:
+def make_legacy_predictor(model: OpenModel) -> LegacyPredictor:
     """Load a published weights file, or a model folder of mode "legacy".
 
-    `options` are `device`, `threads` and the fields of `LegacyOptions`. Raises UsageError for an
-    unknown or impossible option, ModelError for weights that do not fit.
+    Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit.
     """
-    given = {key: value for key, value in options.items() if key not in {"device", "threads"}}
-    asked = ask(LegacyOptions, {**_recipe_defaults(model), **given}, model.name)
-    network = load_network(model, str(options.get("device") or "auto"), options.get("threads"))
-    predictor = LegacyPredictor(model.describe(), _label(model), network, asked)
+    files = model.files
+    model = replace(model, options={**_recipe_defaults(files), **model.options})
+    asked = model.asked(LegacyOptions)
+    network = load_network(files, model.device, model.threads)
+    predictor = LegacyPredictor(files.describe(), _label(files), network, asked)
     if predictor.label != "brain":
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor

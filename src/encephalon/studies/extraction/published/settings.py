@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from encephalon.networks.keras_layout import STRIDE
 from encephalon.studies.extraction.settings import Section, Size
 from encephalon.transforms.rigid import PairRanges
 
-__all__ = ["Conformed", "LegacySettings"]
+__all__ = ["Conformed", "LegacyOptions", "LegacySettings"]
 
-#: The network halves its grid three times.
-MULTIPLE = 8
+Output = Literal["mask", "brain", "probability"]
 
 
 class Conformed(Section):
@@ -59,9 +59,52 @@ class LegacySettings(Section):
     @model_validator(mode="after")
     def _blocks_fill_the_volume(self) -> LegacySettings:
         for size, block in zip(self.conform.shape, self.block, strict=True):
-            if block < MULTIPLE or block % MULTIPLE or size % block:
+            if block < STRIDE or block % STRIDE or size % block:
                 raise ValueError(
                     f"the block {list(self.block)} must fill the shape {list(self.conform.shape)} "
-                    f"in multiples of {MULTIPLE} voxels"
+                    f"in multiples of {STRIDE} voxels"
                 )
         return self
+
+
+class LegacyOptions(Section):
+    """What may be asked of a published model; the defaults are those of the published apps.
+
+    Attributes
+    ----------
+    threshold
+        Probability above which a voxel belongs to the mask.
+    block, halo
+        Voxels of a block, and of the overlap on each of its sides (none was published; from 56 on
+        the result is that of the whole volume).
+    batch_size
+        Blocks predicted at once.
+    conform
+        "published" leaves a scan of 256 voxels a side as it is, "always" does not, "never" takes
+        every scan for a conformed one.
+    rotate
+        Average with a second pass on the scan turned by 45 degrees about two axes.
+    largest, fill
+        Keep the largest 26-connected piece; fill the cavities of the mask.
+    series
+        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
+    save
+        The images to write.
+    """
+
+    threshold: float = Field(default=0.3, gt=0, lt=1)
+    block: int = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
+    halo: int = Field(default=0, ge=0, le=128)
+    batch_size: int = Field(default=1, ge=1)
+    conform: Literal["published", "always", "never"] = "published"
+    rotate: bool = False
+    largest: bool = False
+    fill: bool = False
+    series: str | None = Field(default=None, coerce_numbers_to_str=True)
+    save: tuple[Output, ...] = ("mask",)
+
+    @field_validator("halo")
+    @classmethod
+    def _on_the_grid(cls, halo: int) -> int:
+        # The tile, block + 2 * halo, must be a multiple of the network's stride.
+        return -(-halo // (STRIDE // 2)) * (STRIDE // 2)

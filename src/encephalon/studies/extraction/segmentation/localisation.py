@@ -185,7 +185,7 @@ def brain_finder(grids: Grids) -> BrainFinder:
     """The finder of the shipped brain model; raises RunError when that is not installed."""
     from encephalon.models.published import PublishedFile
     from encephalon.models.registry import find_model
-    from encephalon.studies.extraction.study import LOCATOR
+    from encephalon.studies.extraction.settings import LOCATOR
 
     try:
         model = find_model(LOCATOR)

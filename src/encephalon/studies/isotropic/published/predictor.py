@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 from encephalon.errors import InputError
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io.image import Image, read_image
-from encephalon.recipes import load_recipe, make_recipe, make_settings
-from encephalon.recipes.schema import ask
+from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.network import LoadedNetwork, load_network
 from encephalon.studies.isotropic.published.preprocessing import read_published
@@ -36,8 +35,6 @@ from encephalon.studies.isotropic.published.settings import ROLES, LegacyOptions
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
-    from encephalon.models.folder import ModelFolder
-    from encephalon.models.published import PublishedFile
     from encephalon.tables.samples import Sample
 
 __all__ = ["NOTICE", "RECIPE", "LegacyCase", "LegacyPredictor", "make_legacy_predictor"]
@@ -141,25 +138,17 @@ class LegacyPredictor:
         return Prediction({"t2w": image}, {"patches": len(starts)}, _verdict(loaded))
 
 
-def make_legacy_predictor(
-    model: ModelFolder | PublishedFile, options: Mapping[str, Any]
-) -> LegacyPredictor:
+def make_legacy_predictor(model: OpenModel) -> LegacyPredictor:
     """Load the published weights, or a model folder of mode "legacy".
 
-    `options` are `device`, `threads` and the fields of `LegacyOptions`. Raises UsageError for an
-    unknown or impossible option, ModelError for weights that do not fit, and MissingExtraError
-    without torch or MONAI.
+    Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit,
+    and MissingExtraError without torch or MONAI.
     """
-    given = {key: value for key, value in options.items() if key not in {"device", "threads"}}
-    asked = ask(LegacyOptions, given, model.name)
-    description = getattr(model, "description", None)
-    source = f"the model {model.name!r}"
-    recipe = make_recipe(description.recipe, source) if description else load_recipe(RECIPE)
-    settings = make_settings(LegacySettings, recipe.study.settings, source)
-    place = str(options.get("device") or "auto"), options.get("threads")
-    network = load_network(model, settings.patch, *place, half=asked.half)
+    asked, settings = model.asked(LegacyOptions), model.settings(LegacySettings)
+    place = model.device, model.threads
+    network = load_network(model.files, settings.patch, *place, half=asked.half)
     logger.warning("%s: %s", model.name, NOTICE)
-    return LegacyPredictor(model.describe(), network, recipe.table, settings, asked)
+    return LegacyPredictor(model.files.describe(), network, model.recipe.table, settings, asked)
 
 
 def _verdict(case: LegacyCase) -> Quality | None:

@@ -22,10 +22,10 @@ from encephalon.studies.isotropic.published.data import Head, decimated, load_he
 from encephalon.studies.isotropic.published.preprocessing import cut_patches, patch_starts
 from encephalon.studies.isotropic.published.settings import LegacySettings, check_legacy_recipe
 from encephalon.tables.schema import Table
-from encephalon.training.loop import Loop, Report, make_fabric
+from encephalon.training.loop import Loop, make_fabric
 from encephalon.training.losses import weighted_loss
 from encephalon.training.parts import training_parts
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import Means, RunFolder
 from encephalon.training.transfer import start_from
 
 __all__ = ["LegacyTask", "fit_legacy"]
@@ -124,12 +124,7 @@ def fit_legacy(
     recipe: Recipe,
     table: Table,
     run: RunFolder,
-    *,
-    resume: bool,
-    device: str,
-    devices: int = 1,
-    workers: int = 2,
-    report: Report | None = None,
+    means: Means,
 ) -> Fitted:
     """Train as published: the weights with the smallest validation loss are the result.
 
@@ -138,14 +133,15 @@ def fit_legacy(
     """
     check_legacy_recipe(recipe)
     settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
-    train, validation = (load_heads(part, settings, workers) for part in training_parts(table))
+    parts, workers = training_parts(table), means.workers
+    train, validation = (load_heads(part, settings, workers) for part in parts)
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe.network.name, recipe.network.options)
-    if recipe.training.start_from and not (resume and run.checkpoint.exists()):
+    if recipe.training.start_from and not run.checkpoint.exists():
         start_from(network, recipe.training.start_from)
     task = LegacyTask(train, validation, settings, recipe.training)
-    fabric = make_fabric(device, recipe.training.precision, devices)
-    loop = Loop(task, network, recipe.training, run, fabric, report)
-    if resume:
+    fabric = make_fabric(means.device, recipe.training.precision, means.devices)
+    loop = Loop(task, network, recipe.training, run, fabric, means.report)
+    if means.resume:
         loop.resume()
     return Fitted(network, loop.fit(), loop.progress.history)

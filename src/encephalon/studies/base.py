@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a study is to everything below it: one constant `STUDY` in `studies/NAME/study.py`.
+
+A study says what only it knows; order, files, locks, resume and failures belong to the rooms that
+ask it. What it cannot do is None, and `able` says so in one sentence. Its `study.py` imports torch
+and pandas inside functions alone, so that a study is named, described and asked for its options
+at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from encephalon.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from encephalon.api.model import Model
+    from encephalon.inference.batch import Progress
+    from encephalon.inference.predictor import Predictor
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.graph import Graph
+    from encephalon.models.published import PublishedFile
+    from encephalon.recipes.schema import Mode, Recipe, Section
+    from encephalon.reports.markup import Html
+    from encephalon.tables.samples import Kind, Sample
+    from encephalon.tables.schema import Table
+    from encephalon.training.runs import Means
+
+    Schema = TypeVar("Schema", bound=Section)
+
+Ability = TypeVar("Ability")
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that the verbs ask of a study.
+
+    name         as recipes and models name it
+    kind         "picture" where a sample is an image in a file of its own, and no volume
+    settings     what the recipe's [study] may say, by mode
+    options      what a user may ask of a model that predicts, by mode: flags are made of them
+    load         the predictor of a model, with what the user asked of it
+    page         the page of a batch, given `Predictor.describe()`; None for none
+    trainable    how models of the study are trained
+    scorable     how they are scored on a table with known answers
+    explainable  how they show where they looked: classifiers only
+    simulators   what makes samples whose answer is known, by the verb of `encephalon simulate`
+    """
+
+    name: str
+    settings: Mapping[Mode, type[Section]]
+    options: Mapping[Mode, type[Section]]
+    load: Callable[[OpenModel], Predictor]
+    page: Callable[[Mapping[str, Any]], BatchPage] | None = None
+    kind: Kind = "volume"
+    trainable: Trainable | None = None
+    scorable: Scorable | None = None
+    explainable: Explainable | None = None
+    simulators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+def able(ability: Ability | None, whose: str, cannot: str) -> Ability:
+    """`ability`, which is there; raises UsageError for one that is not, such as no training."""
+    if ability is None:
+        raise UsageError(f"{whose} {cannot}.")
+    return ability
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model on this machine with what the user asked of it: what a predictor is made of."""
+
+    files: ModelFolder | PublishedFile
+    options: Mapping[str, Any]
+    device: str = "auto"
+    threads: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.files.name
+
+    @property
+    def mode(self) -> str:
+        """How it works: that of its recipe, "legacy" for a published weights file."""
+        from encephalon.models.folder import ModelFolder
+
+        return self.files.description.mode if isinstance(self.files, ModelFolder) else "legacy"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe in the model folder, or the built-in one of a published weights file."""
+        from encephalon.models.folder import ModelFolder
+        from encephalon.recipes import load_recipe, make_recipe
+
+        if isinstance(self.files, ModelFolder):
+            return make_recipe(self.files.description.recipe, source=self._source)
+        return load_recipe(self.files.recipe)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that predicts without torch; raises ModelError for a model without one."""
+        graph = getattr(self.files, "graph", None)
+        if graph is None:
+            raise ModelError(
+                f"{self.files.path}: the model has no exported graph: train or get it again."
+            )
+        found: Graph = graph
+        return found
+
+    def settings(self, schema: type[Schema]) -> Schema:
+        """What the recipe of the model says of its study, checked."""
+        from encephalon.recipes import make_settings
+
+        return make_settings(schema, self.recipe.study.settings, self._source)
+
+    def asked(self, schema: type[Schema]) -> Schema:
+        """What the user asked, checked; raises UsageError for what the model does not know."""
+        from encephalon.recipes.schema import ask
+
+        return ask(schema, self.options, self.name)
+
+    @property
+    def _source(self) -> str:
+        return f"the model {self.name!r}"
+
+
+class Trainable(Protocol):
+    """How models of a study are trained. A study that trains has this as its base."""
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise RecipeError unless the study's own settings in `recipe` are right."""
+
+    def check_network(self, recipe: Recipe) -> None:
+        """Raise RecipeError unless the network of `recipe` can be built and suits; needs torch."""
+
+    def check_table(self, table: Table) -> Table:
+        """The table itself, checked; raises TableError with its faults."""
+        from encephalon.tables.checks import checked
+
+        return checked(table)
+
+    def total_steps(self, recipe: Recipe) -> int:
+        """How many steps a run takes at the most, over all its networks."""
+        return recipe.training.epochs * recipe.training.steps_per_epoch
+
+    def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
+        """Train in the run folder `output`, and return the finished model folder; needs torch."""
+        ...
+
+
+class Scorable(Protocol):
+    """How models of a study are scored."""
+
+    def evaluate(
+        self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
+    ) -> Any:
+        """Score a loaded model on the rows of a table, and write scores, summary and report."""
+        ...
+
+
+class Explainable(Protocol):
+    """How a classifier shows where it looked."""
+
+    def explain(self, model: Model, samples: Sequence[Sample], output: Path, **how: Any) -> Any:
+        """Write maps, panels, a table and a report; `how` as in `api.explain`."""
+        ...
+
+
+class BatchPage(Protocol):
+    """The page that shows a batch of predictions."""
+
+    def draw(self, row: dict[str, Any], shown: Any, folder: Path) -> Sequence[Html]:
+        """The pictures of a prediction as markup, kept for `add`; files may go to `folder`."""
+        ...
+
+    def add(self, row: Mapping[str, Any], shown: Any = None) -> None:
+        """Show one sample: its row of predictions.csv, and what returns what was drawn of it."""
+        ...
+
+    def write(
+        self, path: Path, failures: Sequence[tuple[str, str]] = (), overwrite: bool = False
+    ) -> Any:
+        """Write the page, with the samples that failed and why."""
+        ...

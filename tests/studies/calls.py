@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Call a study as the verbs do, on the CPU with one thread and one worker unless asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from encephalon.recipes.schema import Recipe
+from encephalon.studies.base import OpenModel, Study
+from encephalon.studies.registry import load_study
+from encephalon.tables.schema import Table
+from encephalon.training.runs import Means
+
+
+def means(**asked: Any) -> Means:
+    """How a test computes."""
+    return Means(**{"device": "cpu", "workers": 1, "threads": 1, **asked})
+
+
+def train(recipe: Recipe, table: Table, run: Path, **asked: Any) -> Path:
+    """Train as the study of `recipe` does; the model folder."""
+    study = load_study(recipe.study.name)
+    assert study.trainable is not None
+    return study.trainable.train(recipe, table, run, means(**asked))
+
+
+def opened(files: Any, **options: Any) -> OpenModel:
+    """A model with options."""
+    return OpenModel(files, options, "cpu", 1)
+
+
+def plain_study(**parts: Any) -> Study:
+    """A study that can do nothing but what is given."""
+    return Study("plain", {}, {}, **{"load": None, **parts})
