@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.evaluation.sections import assessment_cards, assessment_sections, comparison_table
+from encephalon.reports.batch import model_facts, model_name
 from encephalon.reports.blocks import figure, gallery, note
-from encephalon.reports.format import model_facts, model_name
 from encephalon.reports.markup import Html, join, tag
 from encephalon.reports.page import Page
 from encephalon.reports.pictures import Picture

@@ -18,6 +18,7 @@ from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputKind
 from encephalon.io.atomic import explained, refuse_existing, write_bytes
 from encephalon.reports import heatmaps
+from encephalon.reports.batch import PictureBudget, model_facts
 from encephalon.reports.blocks import (
     StatCard,
     card,
@@ -57,11 +58,6 @@ __all__ = [
 ]
 
 LEGEND = Legend(LAYER, "where the network looked", AMBER)
-# Characters of embedded pictures beyond which images are listed without one: a page of this size
-# still opens at once in any browser.
-_PICTURE_BUDGET = 40_000_000
-
-
 _SIDE = 288  # longest side of a picture, pixels
 # A map that is still this much like the true one does not show what was learnt: our choice.
 _TOO_ALIKE = 0.5
@@ -85,17 +81,14 @@ class ExplanationPage:
     def __init__(self, about: Mapping[str, Any], layer: str) -> None:
         self._about, self._layer = about, layer
         self._entries: list[tuple[float, Row, Html | None]] = []
-        self._size = 0
+        self._budget = PictureBudget()
 
     def add(self, row: Row, look: Look, one: Explained) -> None:
         """Add one image: its row of explanations.csv, and image and map as they look."""
-        drawn: Html | None = None
-        if self._size < _PICTURE_BUDGET:
-            words = f"{row['id']} with the map of {one.name}"
-            drawn = overlay(look.at(_SIDE), words).html
-            self._size += len(drawn)
+        words = f"{row['id']} with the map of {one.name}"
+        drawn = self._budget.draw(lambda: [overlay(look.at(_SIDE), words).html])
         shares = [value for key, value in one.values.items() if key.startswith("p_")]
-        self._entries.append((max(map(float, shares)), row, drawn))
+        self._entries.append((max(map(float, shares)), row, drawn[0] if drawn else None))
 
     def write(self, path: Path, result: Explanations, overwrite: bool = False) -> Path:
         """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
@@ -115,15 +108,9 @@ class ExplanationPage:
         cards = [_card(*entry[1:]) for entry in entries]
         if cards:
             page.section("Images", paragraph(_HINT), grid(*cards))
-        page.section("Model", facts(self._facts()))
+        how = {"Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
+        page.section("Model", model_facts(self._about, how))
         return page.write(path, overwrite)
-
-    def _facts(self) -> dict[str, Any]:
-        model = self._about.get("model")
-        inner = model if isinstance(model, Mapping) else {"name": model}
-        names = {"name": "Model", "version": "Version", "mode": "Mode", "sha256": "SHA-256"}
-        known = {label: inner.get(name) for name, label in names.items()}
-        return {**known, "Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
 
 
 def location_block(location: Location) -> list[Html]:

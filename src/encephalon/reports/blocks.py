@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from encephalon.reports.format import format_number
+from encephalon.reports.format import format_decimals, format_number
 from encephalon.reports.markup import Html, join, tag, text
 from encephalon.reports.pictures import Picture
 
@@ -71,10 +72,12 @@ def table(
     *,
     caption: str | None = None,
     digits: int = 4,
+    decimals: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Html:
     """Show rows by the chosen columns (key to heading); numbers are aligned at their end.
 
-    Cells may hold markup, such as a badge. A missing value is a dash.
+    They have `digits` significant digits, or the `decimals` of their column. Cells may hold markup,
+    such as a badge. A missing value is a dash.
     """
     named = columns if isinstance(columns, Mapping) else {name: name for name in columns}
     numeric = {key: _is_numeric([row.get(key) for row in rows]) for key in named}
@@ -82,9 +85,10 @@ def table(
         tag("th", heading, scope="col", class_="number" if numeric[key] else None)
         for key, heading in named.items()
     ]
-    body = [
-        tag("tr", *(_cell(row.get(key), numeric[key], digits) for key in named)) for row in rows
-    ]
+    body = []
+    for row in rows:
+        cells = (_cell(row.get(key), numeric[key], digits, decimals.get(key)) for key in named)
+        body.append(tag("tr", *cells))
     title = tag("caption", caption) if caption else None
     inner = tag("table", title, tag("thead", tag("tr", *head)), tag("tbody", *body))
     return tag("div", inner, class_="scroll")
@@ -180,11 +184,13 @@ def _stat_card(entry: StatCard) -> Html:
     return tag("div", value, tag("div", entry.label, class_="stat-card-label"), detail, class_=kind)
 
 
-def _cell(value: Any, numeric: bool, digits: int) -> Html:
+def _cell(value: Any, numeric: bool, digits: int, decimals: int | None) -> Html:
     if value is None or value == "":
         shown = text("–")
     elif isinstance(value, float):
-        shown = text(format_number(value, digits))
+        shown = text(
+            format_number(value, digits) if decimals is None else format_decimals(value, decimals)
+        )
     else:
         shown = text(value)
     return tag("td", shown, class_="number" if numeric else None)

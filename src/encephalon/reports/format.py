@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from math import floor, isfinite, isinf, isnan, log10
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from encephalon.reports.markup import Html
     from encephalon.statistics.intervals import Interval
 
 __all__ = [
+    "format_decimals",
     "format_difference",
     "format_estimate",
     "format_interval",
@@ -21,8 +20,6 @@ __all__ = [
     "format_sentence",
     "format_share",
     "interval_method",
-    "model_facts",
-    "model_name",
 ]
 
 _TOGETHER = "\N{NO-BREAK SPACE}"
@@ -43,6 +40,11 @@ def format_number(value: float, digits: int = 4) -> str:
     else:
         written = f"{value:.{min(digits, max(0, digits - 1 - order))}f}"
     return written.replace("-", "−")
+
+
+def format_decimals(value: float, decimals: int) -> str:
+    """Write a number with so many decimals and a true minus sign; NaN is a dash."""
+    return f"{value:.{decimals}f}".replace("-", "−") if isfinite(value) else format_number(value)
 
 
 def format_difference(value: float, decimals: int = 2) -> str:
@@ -97,32 +99,3 @@ def format_sentence(words: str) -> str:
     end = "" if words[-1:] in ".!?" else "."
     named = not words.partition(" ")[0].replace("-", "").isalpha()
     return words + end if named else words[0].upper() + words[1:] + end
-
-
-def model_name(about: Mapping[str, Any]) -> str:
-    """Name and version of the model, of what a predictor says of itself."""
-    model = about.get("model") or {}
-    return f"{model.get('name', 'unknown model')} {model.get('version', '')}".strip()
-
-
-def model_facts(about: Mapping[str, Any]) -> Html:
-    """What a predictor says of itself: model, mode, runtime, classes, score, thresholds, hash."""
-    from encephalon.reports.blocks import facts
-    from encephalon.reports.markup import tag
-
-    model, light = about.get("model") or {}, about.get("thresholds")
-    calibration = about.get("calibration")
-    return facts(
-        {
-            "Model": model.get("name"),
-            "Version": model.get("version"),
-            "Mode": model.get("mode"),
-            "Runtime": about.get("runtime"),
-            "Device": about.get("device"),
-            "Classes": ", ".join(about.get("classes") or ()) or None,
-            "Score": about.get("score"),
-            "Calibration": f"temperature {calibration['temperature']:.3f}" if calibration else None,
-            "Light": f"green up to {light[0]:g}, red above {light[1]:g}" if light else None,
-            "SHA-256": tag("code", model["sha256"]) if model.get("sha256") else None,
-        }
-    )

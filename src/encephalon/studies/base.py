@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from encephalon.models.graph import Graph
     from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Mode, Recipe, Section
-    from encephalon.reports.markup import Html
+    from encephalon.reports.batch import BatchReport
     from encephalon.tables.samples import Kind, Sample
     from encephalon.tables.schema import Table
     from encephalon.training.runs import Means
@@ -54,7 +54,7 @@ class Study:
     settings: Mapping[Mode, type[Section]]
     options: Mapping[Mode, type[Section]]
     load: Callable[[OpenModel], Predictor]
-    page: Callable[[Mapping[str, Any]], BatchPage] | None = None
+    page: Callable[[Mapping[str, Any]], BatchReport] | None = None
     kind: Kind = "volume"
     trainable: Trainable | None = None
     scorable: Scorable | None = None
@@ -167,22 +167,4 @@ class Explainable(Protocol):
 
     def explain(self, model: Model, samples: Sequence[Sample], output: Path, **how: Any) -> Any:
         """Write maps, panels, a table and a report; `how` as in `api.explain`."""
-        ...
-
-
-class BatchPage(Protocol):
-    """The page that shows a batch of predictions."""
-
-    def draw(self, row: dict[str, Any], shown: Any, folder: Path) -> Sequence[Html]:
-        """The pictures of a prediction as markup, kept for `add`; files may go to `folder`."""
-        ...
-
-    def add(self, row: Mapping[str, Any], shown: Any = None) -> None:
-        """Show one sample: its row of predictions.csv, and what returns what was drawn of it."""
-        ...
-
-    def write(
-        self, path: Path, failures: Sequence[tuple[str, str]] = (), overwrite: bool = False
-    ) -> Any:
-        """Write the page, with the samples that failed and why."""
         ...

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from encephalon.errors import OutputExistsError
 from encephalon.io.image import Image
+from encephalon.reports import batch
+from encephalon.reports.batch import model_name, reasons_of
+from encephalon.reports.markup import Html
 from encephalon.reports.pictures import Picture
-from encephalon.studies.extraction import report as report_module
-from encephalon.studies.extraction.report import BatchReport, model_name, reasons_of, scan_pictures
+from encephalon.studies.extraction.report import batch_report, scan_pictures
 
 ABOUT = {
     "model": {"name": "brain-extraction", "version": "1.0.0", "sha256": "ab" * 32, "mode": "sound"},
@@ -29,23 +32,30 @@ def row(name: str, quality: str = "ok", **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def drawn(head: Image, brain: np.ndarray) -> tuple[Picture, ...]:
+def pictures(head: Image, brain: np.ndarray) -> tuple[Picture, ...]:
     """The pictures of a scan and its mask."""
     return scan_pictures(head.data, head.affine, brain)
 
 
-def test_what_to_look_at_comes_first(drawn: tuple[Picture, ...]) -> None:
+@pytest.fixture
+def drawn(pictures: tuple[Picture, ...], tmp_path: Path) -> Callable[[], Sequence[Html]]:
+    """What returns what was drawn of a scan, as a batch reads it."""
+    markup = batch_report(ABOUT).draw(row("a"), pictures, tmp_path)
+    return lambda: markup
+
+
+def test_what_to_look_at_comes_first(drawn: Callable[[], Sequence[Html]]) -> None:
     """Failed scans stand before doubtful ones, and those before the rest."""
-    report = BatchReport(ABOUT)
+    report = batch_report(ABOUT)
     for name, quality in (("a", "ok"), ("b", "check"), ("c", "fail")):
         report.add(row(name, quality), drawn)
     page = report.render()
     assert page.index(">c</h3>") < page.index(">b</h3>") < page.index(">a</h3>")
 
 
-def test_a_scan_is_shown_with_all_that_is_known(drawn: tuple[Picture, ...]) -> None:
+def test_a_scan_is_shown_with_all_that_is_known(drawn: Callable[[], Sequence[Html]]) -> None:
     """Pictures, volume, seconds, reasons, files, model and hash stand on the page."""
-    report = BatchReport(ABOUT)
+    report = batch_report(ABOUT)
     report.add(row("a", "check", reasons="touches the upper edge; two large pieces"), drawn)
     page = report.render()
     for words in (
@@ -65,27 +75,26 @@ def test_a_scan_is_shown_with_all_that_is_known(drawn: tuple[Picture, ...]) -> N
 
 def test_scans_without_a_mask_are_named_with_their_reason() -> None:
     """A file that could not be read is on the page, and counts as failed."""
-    page = BatchReport(ABOUT).render([("b", "b.nii.gz: the file is truncated.")])
+    page = batch_report(ABOUT).render([("b", "b.nii.gz: the file is truncated.")])
     assert "b.nii.gz: the file is truncated." in page
     assert "1 scan, " in page
 
 
-def test_pictures_come_drawn_or_as_a_function(drawn: tuple[Picture, ...]) -> None:
+def test_pictures_come_drawn_or_as_a_function(
+    pictures: tuple[Picture, ...], tmp_path: Path
+) -> None:
     """Pictures and what draws them are shown alike; nothing is shown as nothing."""
-    pages = []
-    for shown in (drawn, lambda: drawn, None):
-        report = BatchReport(ABOUT)
-        report.add(row("a"), shown)
-        pages.append(report.render().count("data:image/png"))
-    assert pages == [4, 4, 0]
+    report = batch_report(ABOUT)
+    drawn = [report.draw(row("a"), shown, tmp_path) for shown in (pictures, lambda: pictures, None)]
+    assert ["".join(each).count("data:image/png") for each in drawn] == [4, 4, 0]
 
 
 def test_a_large_batch_keeps_the_pictures_that_matter(
-    drawn: tuple[Picture, ...], monkeypatch: pytest.MonkeyPatch
+    drawn: Callable[[], Sequence[Html]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the budget, unremarkable scans lose their pictures and doubtful ones keep them."""
-    monkeypatch.setattr(report_module, "_PICTURE_BUDGET", 1)
-    report = BatchReport(ABOUT)
+    monkeypatch.setattr(batch, "PICTURE_BUDGET", 1)
+    report = batch_report(ABOUT)
     report.add(row("a"), drawn)
     report.add(row("b"), drawn)
     report.add(row("c", "check"), drawn)
@@ -96,15 +105,15 @@ def test_a_large_batch_keeps_the_pictures_that_matter(
 
 def test_a_research_notice_is_passed_on() -> None:
     """The notice of a model of tumours stands above its masks, which are called by their name."""
-    report = BatchReport({**ABOUT, "notice": "For research only: planted."}, "tumour")
+    report = batch_report({**ABOUT, "notice": "For research only: planted."})
     report.add(row("a"))
     assert "For research only: planted." in report.render()
     assert "Tumour masks" in report.render()
 
 
-def test_an_existing_page_is_kept(drawn: tuple[Picture, ...], tmp_path: Path) -> None:
+def test_an_existing_page_is_kept(drawn: Callable[[], Sequence[Html]], tmp_path: Path) -> None:
     """The page is one file, and is not replaced unasked."""
-    report = BatchReport(ABOUT)
+    report = batch_report(ABOUT)
     report.add(row("a"), drawn)
     path = report.write(tmp_path / "report.html")
     assert path.read_text(encoding="utf-8").count("layer layer-prediction") == 2

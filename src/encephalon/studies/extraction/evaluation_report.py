@@ -7,6 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encephalon.reports.batch import (
+    Row,
+    model_facts,
+    model_name,
+    numbers_of,
+    reasons_of,
+    status_of,
+)
 from encephalon.reports.blocks import (
     StatCard,
     badge,
@@ -25,17 +33,7 @@ from encephalon.reports.markup import Html
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.pictures import Picture
 from encephalon.statistics.summary import Summary
-from encephalon.studies.extraction.report import (
-    PREDICTION,
-    REFERENCE,
-    Row,
-    model_facts,
-    model_name,
-    numbers_of,
-    picture_blocks,
-    reasons_of,
-    status_of,
-)
+from encephalon.studies.extraction.report import PREDICTION, REFERENCE, framed
 
 if TYPE_CHECKING:
     from encephalon.studies.extraction.evaluation import Evaluation, Part
@@ -207,7 +205,6 @@ def _scan_table(rows: Sequence[Row]) -> Html:
 
 
 def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
-    main, more = picture_blocks(pictures)
     values = {
         "Dice": format_number(row["dice"], 4),
         "HD95": f"{format_number(row['hd95_mm'], 3)} mm",
@@ -220,9 +217,8 @@ def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
         str(row["id"]),
         failed,
         *remarks,
-        main,
+        *framed(pictures),
         facts(values),
-        more,
         status=status_of(row) or None,
         anchor=f"scan-{place}",
     )

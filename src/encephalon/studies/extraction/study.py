@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.recipes import make_settings
-from encephalon.studies.base import BatchPage, OpenModel, Study, Trainable
+from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.extraction.published.settings import LegacyOptions, LegacySettings
 from encephalon.studies.extraction.settings import LOCATOR, ExtractionSettings, PredictOptions
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
+    from encephalon.reports.batch import BatchReport
     from encephalon.tables.schema import Table
     from encephalon.training.runs import Means
 
@@ -33,10 +34,10 @@ def _load(model: OpenModel) -> Predictor:
     return make_sound_predictor(model)
 
 
-def _page(about: Mapping[str, Any]) -> BatchPage:
-    from encephalon.studies.extraction.report import BatchReport
+def _page(about: Mapping[str, Any]) -> BatchReport:
+    from encephalon.studies.extraction.report import batch_report
 
-    return BatchReport(about, "tumour" if about.get("notice") else "brain")
+    return batch_report(about)
 
 
 class _Training(Trainable):

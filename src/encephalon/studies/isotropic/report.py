@@ -1,233 +1,216 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of a batch of reconstructions, and beside it a page of every scan.
 
-`report.html` lists the scans; the pages of the scans lie in the folder `report` beside it, so that
-each can be passed on by itself.
+The page of a scan has what was before and after, what to doubt, and where it all came from; it
+lies in the folder `report` beside that of the batch, so that it can be passed on by itself.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
-from urllib.parse import quote
 
-from encephalon.reports.blocks import (
-    StatCard,
-    card,
-    facts,
-    note,
-    skipped,
-    stat_cards,
-    status_badge,
-    table,
-)
+import numpy as np
+
+from encephalon.geometry import Affine
+from encephalon.reports.batch import BatchReport, Column, Row, file_name, model_facts, model_name
+from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
 from encephalon.reports.format import format_sentence
+from encephalon.reports.images import AMBER
 from encephalon.reports.markup import Html, tag
-from encephalon.reports.page import Page, batch_of
-from encephalon.studies.isotropic.images import ScanPictures
-from encephalon.studies.isotropic.scan_page import (
-    framed,
-    guide_words,
-    model_facts,
-    model_name,
-    scan_page,
+from encephalon.reports.page import Legend, Page, batch_of
+from encephalon.studies.isotropic.images import EDGES, ScanPictures, Shown
+from encephalon.studies.isotropic.quality import LARGE_DEVIATION, Evidence, findings
+from encephalon.studies.isotropic.reconstruction.problem import AXES, Problem, plane_across
+
+__all__ = ["acquisition_facts", "batch_report", "plane_of", "scan_page"]
+
+GUESS = (
+    "Between the middles of the measured slices the image is an estimate and no measurement. It is "
+    "made to agree with the slices; what they do not hold, a small lesion least of all, can be "
+    "missing or invented. Look at the slices themselves before any finding is believed."
 )
-
-__all__ = ["BatchReport"]
-
-Row = Mapping[str, Any]
-Failures = Iterable[tuple[str, str]]
-
-# Characters of embedded pictures beyond which scans marked ok are listed without pictures: a page
-# of this size still opens at once in any browser. Their own pages have them.
-_PICTURE_BUDGET = 40_000_000
-_ORDER = {"fail": 0, "check": 1, "ok": 3}
 #: The pictures that the page of the batch shows; that of the scan has all.
 _PICTURED = ("before", "after")
+_OUTPUTS = {"t2w": "Image", "uncertainty": "Uncertainty", "t1w": "Aligned T1w"}
+_GUIDES = {"used": "used", "absent": "none", "untrusted": "left out"}
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A scan: its row, its pictures, and the address of its own page."""
+def batch_report(about: Mapping[str, Any]) -> BatchReport:
+    """The page of a batch of reconstructions; `about` is `Predictor.describe()`."""
 
-    row: Row
-    pictures: tuple[Html, ...]
-    page: str | None
-
-    @property
-    def name(self) -> str:
-        """The id of the scan."""
-        return str(self.row.get("id", ""))
-
-    @property
-    def status(self) -> str:
-        """The quality, or nothing."""
-        return str(self.row.get("quality") or "")
-
-
-class BatchReport:
-    """Writes the page of each scan of a batch as it is done, and the page of them all.
-
-    `about` is the predictor's own description. `report.html` has the pages `report/<id>.html`.
-    """
-
-    def __init__(self, about: Mapping[str, Any]) -> None:
-        self.about = dict(about)
-        self._scans: list[tuple[Row, tuple[Html, ...]]] = []
-        self._size = 0
-
-    def draw(self, row: Row, shown: ScanPictures | None, folder: Path) -> list[Html]:
-        """Write the page of a scan to `folder`; what the page of the batch shows, as markup.
-
-        Raises OutputExistsError where another kind of page is in the way.
-        """
-        if shown is None:
-            return []
+    def pictures(row: Row, shown: ScanPictures, folder: Path) -> list[Html]:
         drawn = list(shown)
         place = folder / f"{row['id']}.html"
-        page = scan_page(self.about, row, shown, drawn)
+        page = scan_page(about, row, shown, drawn)
         page.write(place, overwrite=batch_of(place) is not None)
-        return [framed(each) for each in drawn if each.key in _PICTURED]
+        return [_framed(each) for each in drawn if each.key in _PICTURED]
 
-    def add(self, row: Row, drawn: Callable[[], Iterable[Html]] | None = None) -> None:
-        """Add one scan: its row of predictions.csv, and what returns what was drawn of it."""
-        pictures: tuple[Html, ...] = ()
-        if drawn and (row.get("quality") != "ok" or self._size < _PICTURE_BUDGET):
-            pictures = tuple(drawn())
-            self._size += sum(len(each) for each in pictures)
-        self._scans.append((row, pictures))
-
-    def render(self, failures: Failures = (), folder: Path = Path("report")) -> str:
-        """The page of the batch as text, with links to the pages in `folder`."""
-        return self._page(list(failures), folder).render()
-
-    def write(self, path: str | Path, failures: Failures = (), overwrite: bool = False) -> Path:
-        """Write the page of the batch, with links to the pages in the folder `report` beside it.
-
-        Raises OutputExistsError for an existing file unless `overwrite`.
-        """
-        folder = Path(path).parent / "report"
-        return self._page(list(failures), folder).write(path, overwrite)
-
-    def _page(self, failures: Sequence[tuple[str, str]], folder: Path) -> Page:
-        entries = [_Entry(row, shown, _address(row, folder)) for row, shown in self._scans]
-        entries.sort(key=lambda one: _ORDER.get(one.status, 2))
-        count = len(entries) + len(failures)
-        page = Page(
-            title="Isotropic T2w scans",
-            kicker="Encephalon · isotropic T2w",
-            lead=f"{count} {'scan' if count == 1 else 'scans'}, {model_name(self.about)}.",
-            batch_of=str((self.about.get("model") or {}).get("name")),
-        )
-        notice = str(self.about.get("notice") or _GUESS)
-        page.add(stat_cards(_tiles([one.row for one in entries], failures)), note(notice, "check"))
-        if failures:
-            failed = [card(name, note(why, "fail"), status="fail") for name, why in failures]
-            page.section("Without a result", *failed)
-        if entries:
-            page.section("Scans", table(_COLUMNS, [_cells(one) for one in entries], digits=3))
-            cards = [_card(place, one) for place, one in enumerate(entries)]
-            page.section("Pictures", _HINT, *cards)
-        return page.section("Model", model_facts(self.about))
-
-
-_GUESS = (
-    "What lies between the measured slices is an estimate and no measurement: look at the slices "
-    "themselves before any finding is believed."
-)
-_HINT = tag(
-    "p",
-    "Three planes through the middle of the head, the left side of the body on the left. Scans to "
-    "look at come first. The page of each scan has interpolation, uncertainty, residual, T1w and "
-    "all facts.",
-    class_="soft",
-)
-_COLUMNS = {
-    "id": "Scan",
-    "quality": "Quality",
-    "guide": "T1w",
-    "distance_mm": "Slices, mm",
-    "ratio": "Ratio",
-    "inconsistency": "Off the slices, %",
-    "uncertain_share": "Uncertain, %",
-    "seconds": "Seconds",
-    "reasons": "Reasons",
-}
-
-
-def _tiles(rows: Sequence[Row], failures: Sequence[Any]) -> list[StatCard]:
-    counts = Counter(str(row.get("quality") or "") for row in rows)
-    counts["fail"] += len(failures)
-    shown = [
-        StatCard(counts[status], label, status=status if counts[status] else None)
-        for status, label in (("ok", "ok"), ("check", "to check"), ("fail", "failed"))
-    ]
-    guided = sum(row.get("guide") == "used" for row in rows)
-    if rows:
-        shown.append(StatCard(guided, "with a T1w", f"of {len(rows)}"))
-    shown += skipped(rows)
-    seconds = [value for row in rows if (value := _number(row, "seconds")) is not None]
-    if seconds:
-        shown.append(StatCard(f"{median(seconds):.1f} s", "per scan", "median"))
-    return shown
-
-
-def _cells(entry: _Entry) -> dict[str, Any]:
-    row = entry.row
-    return {
-        "id": _link(entry, entry.name),
-        "quality": status_badge(row),
-        "guide": guide_words(row.get("guide")),
-        "distance_mm": _rounded(_number(row, "distance_mm"), 2),
-        "ratio": _rounded(_number(row, "ratio"), 2),
-        "inconsistency": _rounded(_number(row, "inconsistency", 100), 2),
-        "uncertain_share": _rounded(_number(row, "uncertain_share", 100), 1),
-        "seconds": _rounded(_number(row, "seconds"), 1),
-        "reasons": " ".join(_reasons(row)) or None,
-    }
-
-
-def _card(place: int, entry: _Entry) -> Html:
-    kept = entry.pictures or (note("The pictures are on the scan's own page."),)
-    whole = _link(entry, "The page of this scan") if entry.page else None
-    output = entry.row.get("t2w")
-    return card(
-        entry.name,
-        *(note(reason, entry.status) for reason in _reasons(entry.row)),
-        *(kept if entry.page else ()),
-        facts(
-            {"All of it": whole, "Image": tag("code", Path(str(output)).name) if output else None}
-        ),
-        status=entry.status or None,
-        anchor=f"scan-{place}",
+    return BatchReport(
+        about,
+        title="Isotropic T2w scans",
+        columns=_COLUMNS,
+        pictures=pictures,
+        files={"t2w": "Image"},
+        hint="Three planes through the middle of the head, the left side of the body on the left. "
+        "The page of each scan has interpolation, uncertainty, residual, T1w and all facts.",
+        notice="What lies between the measured slices is an estimate and no measurement: look at "
+        "the slices themselves before any finding is believed.",
+        stats=_guided_card,
     )
 
 
-def _address(row: Row, folder: Path) -> str | None:
-    """The address of a scan's own page, seen from beside `folder`, if it has one."""
-    name = f"{row.get('id', '')}.html"
-    return f"{quote(folder.name)}/{quote(name)}" if batch_of(folder / name) else None
+_COLUMNS = (
+    Column("T1w", lambda row: _guide_words(row.get("guide"))),
+    Column("Slices", "distance_mm", "mm", decimals=2),
+    Column("Ratio", "ratio", decimals=2),
+    Column("Off the slices", "inconsistency", "%", decimals=2, factor=100),
+    Column("Uncertain", "uncertain_share", "%", decimals=1, factor=100),
+    Column("Time", "seconds", "s", decimals=1),
+)
 
 
-def _link(entry: _Entry, words: str) -> Html | str:
-    """A link to the page of the scan, if it has one."""
-    return tag("a", words, href=entry.page) if entry.page else words
+def _guided_card(rows: Sequence[Row]) -> list[StatCard]:
+    guided = sum(row.get("guide") == "used" for row in rows)
+    return [StatCard(guided, "with a T1w", f"of {len(rows)}")] if rows else []
 
 
-def _reasons(row: Row) -> list[str]:
-    given = row.get("reasons") or ()
-    parts = given.split("; ") if isinstance(given, str) else list(given)
-    return [format_sentence(str(part)) for part in parts if part]
+def scan_page(
+    about: Mapping[str, Any], row: Row, scan: ScanPictures, drawn: Sequence[Shown] | None = None
+) -> Page:
+    """The page of one scan, one HTML file by itself.
+
+    `about` is the predictor's own description, `row` the scan's row of predictions.csv, and `drawn`
+    its pictures where they have been drawn before.
+    """
+    shown = {each.key: each for each in (scan if drawn is None else drawn)}
+    legend = [Legend(EDGES, "Edges of the T2w", AMBER)] if "guide" in shown else []
+    page = Page(
+        title=str(row.get("id") or "Scan"),
+        kicker="Encephalon · isotropic T2w",
+        lead=_lead(about, scan.problem),
+        legend=legend,
+        batch_of=str((about.get("model") or {}).get("name")),
+    )
+    page.add(stat_cards(_stat_cards(row, scan.evidence)), note(GUESS, "check"))
+    if about.get("notice"):
+        page.add(note(str(about["notice"]), "check"))
+    page.section("Findings", _findings(scan.evidence))
+    page.section("Before and after", _HINT, *_figures(shown, "before", "cubic", "after"))
+    page.section("How far to trust it", *_figures(shown, "uncertainty", "residual"))
+    page.section("T1w", *_figures(shown, "guide"), facts(_guide_facts(scan)))
+    page.section("Acquisition", facts(acquisition_facts(scan.problem) | dict(scan.acquisition)))
+    return page.section("Origin", facts(_origin(row)), model_facts(about))
 
 
-def _number(row: Row, key: str, factor: float = 1.0) -> float | None:
-    value = row.get(key)
-    return None if value is None or value == "" else factor * float(value)
+_HINT = tag(
+    "p",
+    "All planes run through the middle of the head, the one along the slices between two "
+    "of them, and show the left side of the body on the left.",
+    class_="soft",
+)
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
+def acquisition_facts(problem: Problem) -> dict[str, Any]:
+    """What the slices of the first scan are, in words: plane, distances, voxels."""
+    operator, grid = problem.stack.operator, problem.grid
+    gap = operator.distance - operator.thickness
+    many = len(problem.stacks)
+    return {
+        "Slices": f"{len(operator.middles)} {plane_of(grid.affine)}",
+        "Distance between slices": f"{operator.distance:.3g} mm",
+        "Thickness": f"{operator.thickness:.3g} mm",
+        "Gap": _gap(gap),
+        "Ratio": f"{operator.ratio:.3g} voxels a slice",
+        "Voxels of the result": _times(f"{step:.3g}" for step in problem.native_grid.affine.spacing)
+        + " mm",
+        "Size of the result": _times(str(size) for size in problem.native_grid.shape),
+        "Scans of thick slices": many if many > 1 else None,
+    }
+
+
+def plane_of(affine: Affine) -> str:
+    """The anatomical plane of the slices across the last axis of `affine`, and how oblique."""
+    name = plane_across(affine, 2)
+    cosine = min(1.0, abs(float(affine.direction[AXES[name], 2])))
+    tilt = float(np.degrees(np.arccos(cosine)))
+    return f"{name}, {tilt:.0f}° oblique" if tilt >= 1 else name
+
+
+def _guide_words(guide: Any) -> str:
+    """What became of the T1w, for a cell."""
+    return _GUIDES.get(str(guide or ""), "–")
+
+
+def _framed(shown: Shown) -> Html:
+    """A picture in a black frame, with its heading and what it shows."""
+    caption = tag("span", tag("strong", f"{shown.title}. "), shown.caption)
+    return figure(tag("div", shown.picture.html, class_="frame"), caption)
+
+
+def _lead(about: Mapping[str, Any], problem: Problem) -> str:
+    operator = problem.stack.operator
+    plane = plane_of(problem.grid.affine).split(",", maxsplit=1)[0]
+    return (
+        f"{plane.capitalize()} slices {operator.distance:.3g} mm apart, reconstructed at "
+        f"{operator.voxel_size:.3g} mm by {model_name(about)}."
+    )
+
+
+def _stat_cards(row: Row, evidence: Evidence) -> list[StatCard]:
+    status = str(row.get("quality") or "")
+    shown = [StatCard(status or "–", "quality", status=status or None)]
+    shown.append(StatCard(_guide_words(evidence.guide), "T1w"))
+    shown.append(StatCard(f"{evidence.ratio:.3g}", "voxels a slice"))
+    shown.append(StatCard(f"{evidence.consistency:.2%}", "off the slices", "below 1% expected"))
+    if evidence.uncertain is not None:
+        detail = f"error above {LARGE_DEVIATION:.0%} of the range"
+        shown.append(StatCard(f"{evidence.uncertain:.1%}", "of the head uncertain", detail))
+    if row.get("seconds") not in (None, ""):
+        shown.append(StatCard(f"{float(row['seconds']):.1f} s", "reading and computing"))
+    return shown
+
+
+def _findings(evidence: Evidence) -> Html:
+    rows = [
+        {"status": badge(one.status), "finding": format_sentence(reason)}
+        for one in findings(evidence)
+        for reason in one.reasons
+    ]
+    if not rows:
+        return note("Nothing was found that speaks against this reconstruction.")
+    return table({"status": "Grade", "finding": "Finding"}, rows)
+
+
+def _figures(shown: Mapping[str, Shown], *keys: str) -> list[Html]:
+    return [_framed(shown[key]) for key in keys if key in shown]
+
+
+def _guide_facts(scan: ScanPictures) -> dict[str, Any]:
+    evidence = scan.evidence
+    covered, alike = evidence.coverage, evidence.alike
+    return {
+        "T1w": _guide_words(evidence.guide),
+        "Why": format_sentence(", ".join(evidence.reasons)) if evidence.reasons else None,
+        **scan.registration,
+        "Covers": None if covered is None else f"{covered:.0%} of the head",
+        "Correlation with the T2w": None if alike is None else f"{alike:.2f}".replace("-", "−"),
+    }
+
+
+def _origin(row: Row) -> dict[str, Any]:
+    sources = [part for part in str(row.get("source") or "").split("; ") if part]
+    files = ", ".join(Path(part).name for part in sources)
+    written = {label: file_name(row.get(key)) for key, label in _OUTPUTS.items()}
+    return {"Made from": tag("code", files) if files else None, **written}
+
+
+def _gap(gap: float) -> str:
+    if abs(gap) < 0.01:
+        return "none"
+    return f"{gap:.3g} mm" if gap > 0 else f"none, slices overlap by {-gap:.3g} mm"
+
+
+def _times(parts: Iterable[str]) -> str:
+    return " × ".join(parts)

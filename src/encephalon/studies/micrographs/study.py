@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import UsageError
-from encephalon.studies.base import BatchPage, OpenModel, Study, Trainable
+from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.micrographs.settings import (
     MicrographSettings,
     PredictOptions,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
+    from encephalon.reports.batch import BatchReport
     from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.runs import Means
@@ -35,10 +36,10 @@ def _load(model: OpenModel) -> Predictor:
     return make_micrograph_predictor(model)
 
 
-def _page(about: Mapping[str, Any]) -> BatchPage:
-    from encephalon.studies.micrographs.report import BatchReport
+def _page(about: Mapping[str, Any]) -> BatchReport:
+    from encephalon.studies.micrographs.report import batch_report
 
-    return BatchReport(about)
+    return batch_report(about)
 
 
 class _Training(Trainable):

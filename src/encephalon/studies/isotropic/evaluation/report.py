@@ -11,6 +11,7 @@ from math import isfinite, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encephalon.reports.batch import model_facts, model_name
 from encephalon.reports.blocks import StatCard, facts, figure, grid, note, stat_cards, table
 from encephalon.reports.charts import Series, line_chart
 from encephalon.reports.format import (
@@ -24,7 +25,6 @@ from encephalon.reports.page import Page
 from encephalon.studies.isotropic.evaluation.images import FULL_ERROR
 from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.evaluation.summary import ALL, SAME, Part, Standing, overall
-from encephalon.studies.isotropic.scan_page import model_facts, model_name
 from encephalon.studies.isotropic.settings import NORMAL, EvaluationOptions
 
 if TYPE_CHECKING:

@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a batch of predictions: what needs a look first, and what model made it.
+
+A study says what is its own with the fields of `BatchReport`: columns, stat cards, pictures. The
+order, the counts, the failures, the links and the size of the page are the same for all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from encephalon.reports.blocks import (
+    StatCard,
+    badge,
+    card,
+    facts,
+    note,
+    skipped,
+    stat_cards,
+    status_badge,
+    table,
+)
+from encephalon.reports.format import format_decimals, format_sentence
+from encephalon.reports.markup import Html, tag
+from encephalon.reports.page import Legend, Page, batch_of
+
+__all__ = [
+    "BatchReport",
+    "Column",
+    "Gallery",
+    "PictureBudget",
+    "file_name",
+    "model_facts",
+    "model_name",
+    "numbers_of",
+    "reasons_of",
+    "status_of",
+]
+
+Row = Mapping[str, Any]
+
+#: Characters of embedded pictures on one page: of this size it still opens at once in any browser.
+PICTURE_BUDGET = 60_000_000
+#: Samples, and failures, that a page lists; predictions.csv has all of them.
+LISTED = 2000
+
+_ORDER = {"fail": 0, "check": 1, "ok": 3}
+_COUNTED = {"ok": "ok", "check": "to check", "fail": "failed"}
+_MODEL = {
+    "name": "Model",
+    "version": "Version",
+    "mode": "Mode",
+    "method": "Method",
+    "runtime": "Runtime",
+    "device": "Device",
+    "border_mm": "Border, mm",
+    "threshold": "Threshold",
+    "spacing": "Asked spacing, mm",
+    "profile": "Slice profile",
+    "registration": "Registration",
+    "classes": "Classes",
+    "score": "Score",
+    "calibration": "Calibration",
+    "thresholds": "Light",
+    "licence": "Licence",
+    "sha256": "SHA-256",
+}
+# How those entries are written that are more than a word or a number.
+_WORDS: Mapping[str, Callable[[Any], Any]] = {
+    "classes": ", ".join,
+    "calibration": lambda fitted: f"temperature {fitted['temperature']:.3f}",
+    "thresholds": lambda pair: f"green up to {pair[0]:g}, red above {pair[1]:g}",
+    "sha256": lambda digest: tag("code", digest),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the table and the cards say of each sample.
+
+    heading   its name
+    value     the key of a number in the row, or a function of the row
+    unit      of the number
+    decimals  with which it is written
+    factor    of the number, such as 100 for a share in percent
+    """
+
+    heading: str
+    value: str | Callable[[Row], Any]
+    unit: str = ""
+    decimals: int | None = None
+    factor: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """The heading with the unit, as it stands over a column."""
+        return f"{self.heading}, {self.unit}" if self.unit else self.heading
+
+    def of(self, row: Row) -> Any:
+        """What there is to say of a sample; None for nothing."""
+        if not isinstance(self.value, str):
+            return self.value(row)
+        number = _number(row, self.value)
+        return None if number is None else self.factor * number
+
+    def words(self, row: Row) -> Any:
+        """The same with its unit, as it stands in a list of facts."""
+        value = self.of(row)
+        if isinstance(value, float) and self.decimals is not None:
+            value = format_decimals(value, self.decimals)
+        return f"{value} {self.unit}" if value is not None and self.unit else value
+
+
+class Gallery(Protocol):
+    """Pictures without cards: a few of so many samples that no page could show all of them."""
+
+    def offer(self, row: Row, draw: Callable[[], Sequence[Html]]) -> Sequence[Html]:
+        """Draw and keep a sample if it is one of those to be shown; what was drawn of it."""
+        ...
+
+    def blocks(self) -> list[Html]:
+        """Those that were kept."""
+        ...
+
+
+class PictureBudget:
+    """Sees to it that a page with pictures does not become too large for a browser."""
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    def draw(self, draw: Callable[[], Iterable[Html]], needed: bool = False) -> list[Html] | None:
+        """What `draw` returns; None once the budget is used up, unless it is `needed`."""
+        if self.used >= PICTURE_BUDGET and not needed:
+            return None
+        drawn = list(draw())
+        self.used += sum(map(len, drawn))
+        return drawn
+
+
+@dataclass
+class BatchReport:
+    """Draws the samples of a batch as they are done, and writes the page of them all.
+
+    about     the predictor's own description: `Predictor.describe()`
+    title     of the page
+    columns   what is said of each sample
+    pictures  what is shown of a sample: of its row, of what its prediction has to draw from, and of
+              the folder that may have a page of its own, <id>.html
+    unit      what a sample is
+    missing   heading of the samples that failed
+    hint      what is to be seen on the pictures
+    order     how samples of one quality are in order, in words
+    rank      the number that they are in order by, the lowest first
+    files     keys of a row that name a file, and what the file is
+    stats     stat cards of all rows
+    notes     notes on all rows, above everything else
+    notice    what is said of a model whose description has no notice
+    legend    the layers of the pictures
+    gallery   chooses among the pictures, where they stand without cards
+    """
+
+    about: Mapping[str, Any]
+    title: str
+    columns: Sequence[Column]
+    pictures: Callable[[Row, Any, Path], Sequence[Html]]
+    unit: str = "scan"
+    missing: str = "Without a result"
+    hint: str = ""
+    order: str = ""
+    rank: Callable[[Row], float] = lambda _: 0.0
+    files: Mapping[str, str] = field(default_factory=dict)
+    stats: Callable[[Sequence[Row]], Sequence[StatCard]] = lambda _: ()
+    notes: Callable[[Sequence[Row]], Sequence[Html]] = lambda _: ()
+    notice: str = ""
+    legend: Sequence[Legend] = ()
+    gallery: Gallery | None = None
+    _entries: list[tuple[Row, list[Html] | None]] = field(default_factory=list, init=False)
+    _budget: PictureBudget = field(default_factory=PictureBudget, init=False)
+
+    def draw(self, row: Row, shown: Any, folder: Path) -> Sequence[Html]:
+        """The pictures of a sample as markup, to be kept for `add`; `folder` is `report`."""
+        if shown is None:
+            return []
+        if self.gallery is None:
+            return self.pictures(row, shown, folder)
+        return self.gallery.offer(row, lambda: self.pictures(row, shown, folder))
+
+    def add(self, row: Row, drawn: Callable[[], Sequence[Html]] = list) -> None:
+        """Add one sample: its row of predictions.csv, and what returns that which `draw` drew."""
+        kept: list[Html] | None = None
+        if self.gallery is not None:
+            self.gallery.offer(row, drawn)
+        else:
+            kept = self._budget.draw(drawn, needed=status_of(row) != "ok")
+        self._entries.append((row, kept))
+
+    def render(
+        self, failures: Iterable[tuple[str, str]] = (), folder: Path = Path("report")
+    ) -> str:
+        """The page as text, with links to the pages of samples in `folder`."""
+        return self._page(list(failures), folder).render()
+
+    def write(
+        self, path: str | Path, failures: Iterable[tuple[str, str]] = (), overwrite: bool = False
+    ) -> Path:
+        """Write the page; `failures` are ids and messages of samples without a result.
+
+        Links lead to the pages of samples in the folder `report` beside it. Raises
+        OutputExistsError for an existing file unless `overwrite`.
+        """
+        folder = Path(path).parent / "report"
+        return self._page(list(failures), folder).write(path, overwrite)
+
+    def _page(self, failures: Sequence[tuple[str, str]], folder: Path) -> Page:
+        entries = sorted(
+            self._entries, key=lambda one: (_ORDER.get(status_of(one[0]), 2), self.rank(one[0]))
+        )
+        rows = [row for row, _ in entries]
+        count = len(rows) + len(failures)
+        page = Page(
+            self.title,
+            "Encephalon · prediction",
+            f"{count} {self.unit if count == 1 else f'{self.unit}s'}, {model_name(self.about)}.",
+            self.legend,
+            batch_of=str(_known(self.about).get("name")),
+        )
+        page.add(stat_cards(self._stats(rows, len(failures))))
+        notice = str(self.about.get("notice") or self.notice)
+        page.add(*([note(notice, "check")] if notice else []), *self.notes(rows))
+        if failures:
+            page.section(self.missing, *self._failed(failures))
+        gallery = self.gallery.blocks() if self.gallery else []
+        if gallery:
+            page.section(self.hint, *gallery)
+        if rows:
+            title = f"{self.unit.capitalize()}s"
+            page.section(", ".join(filter(None, (title, self.order))), *self._table(rows, folder))
+        if rows and self.gallery is None:
+            cards = [self._card(place, *each, folder) for place, each in enumerate(entries)]
+            page.section("Pictures", tag("p", self.hint, class_="soft"), *cards)
+        return page.section("Model", model_facts(self.about))
+
+    def _stats(self, rows: Sequence[Row], failed: int) -> list[StatCard]:
+        counts = Counter(status_of(row) for row in rows)
+        counts["fail"] += failed
+        shown = [
+            StatCard(counts[status], label, status=status if counts[status] else None)
+            for status, label in _COUNTED.items()
+        ]
+        shown += [*self.stats(rows), *skipped(rows)]
+        if seconds := numbers_of(rows, "seconds"):
+            half = median(seconds)
+            words = f"{half:.1f} s" if half >= 1 else f"{1000 * half:.0f} ms"
+            several = "median" if len(seconds) > 1 else None
+            shown.append(StatCard(words, f"per {self.unit}", several))
+        return shown
+
+    def _failed(self, failures: Sequence[tuple[str, str]]) -> list[Html]:
+        columns = {"id": self.unit.capitalize(), "quality": "Quality", "why": "Why"}
+        rows = [
+            {"id": name, "quality": badge("fail"), "why": why} for name, why in failures[:LISTED]
+        ]
+        return [table(columns, rows), *_more(len(failures))]
+
+    def _table(self, rows: Sequence[Row], folder: Path) -> list[Html]:
+        columns = {"id": self.unit.capitalize(), "quality": "Quality"}
+        columns |= {str(place): each.title for place, each in enumerate(self.columns)}
+        columns["reasons"] = "Reasons"
+        shown = [
+            {
+                "id": self._link(place, row, folder),
+                "quality": status_badge(row),
+                **{str(number): each.of(row) for number, each in enumerate(self.columns)},
+                "reasons": " ".join(reasons_of(row)) or None,
+            }
+            for place, row in enumerate(rows[:LISTED])
+        ]
+        told = {
+            key: title
+            for key, title in columns.items()
+            if any(row[key] not in (None, "") for row in shown)
+        }
+        decimals = {str(n): each.decimals for n, each in enumerate(self.columns)}
+        return [table(told, shown, digits=3, decimals=decimals), *_more(len(rows))]
+
+    def _link(self, place: int, row: Row, folder: Path) -> Html | str:
+        """The id of a sample, which leads to its own page or to its card, if it has one."""
+        name = str(row.get("id", ""))
+        address = _own_page(name, folder) or (None if self.gallery else f"#sample-{place}")
+        return tag("a", name, href=address) if address else name
+
+    def _card(self, place: int, row: Row, pictures: list[Html] | None, folder: Path) -> Html:
+        name, status = str(row.get("id", "")), status_of(row)
+        page = _own_page(name, folder)
+        if not pictures and page:
+            pictures = [note("The pictures are on a page of their own.")]
+        elif pictures is None:
+            pictures = [note("The pictures are left out to keep this page small.")]
+        elif not pictures and self._budget.used:
+            pictures = [note("The pictures were not kept.")]
+        link = tag("a", f"The page of this {self.unit}", href=page) if page else None
+        told = {each.heading: each.words(row) for each in self.columns}
+        files = {label: file_name(row.get(key)) for key, label in self.files.items()}
+        return card(
+            name,
+            *(note(reason, status) for reason in reasons_of(row)),
+            *pictures,
+            facts({"All of it": link, **told, **files}),
+            status=status or None,
+            anchor=f"sample-{place}",
+        )
+
+
+def _more(count: int) -> list[Html]:
+    return [note(f"{count - LISTED} more are in predictions.csv.")] if count > LISTED else []
+
+
+def _own_page(name: str, folder: Path) -> str | None:
+    """The address of the page that a sample has in `folder`, seen from beside it, if any."""
+    file = f"{name}.html"
+    return f"{quote(folder.name)}/{quote(file)}" if batch_of(folder / file) else None
+
+
+def model_facts(about: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Html:
+    """What a predictor says of itself: name, version, mode, runtime, device, hash; and `more`."""
+    known, shown = _known(about), dict[str, Any]()
+    for key, label in _MODEL.items():
+        value = known.get(key)
+        if value not in (None, "", []):
+            shown[label] = _WORDS[key](value) if key in _WORDS else value
+    return facts(shown | dict(more or {}))
+
+
+def model_name(about: Mapping[str, Any]) -> str:
+    """Name and version of the model, of what a predictor says of itself."""
+    known = _known(about)
+    name, version = str(known.get("name") or "unknown model"), known.get("version")
+    return f"{name} {version}" if version else name
+
+
+def _known(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a predictor says of itself, the entry `model` opened if it holds several things."""
+    model = about.get("model")
+    return {**about, **(model if isinstance(model, Mapping) else {"name": model})}
+
+
+def status_of(row: Row) -> str:
+    """The quality status of a row, or nothing."""
+    return str(row.get("quality") or "")
+
+
+def reasons_of(row: Row) -> list[str]:
+    """The reasons for the status, as sentences."""
+    given = row.get("reasons") or ()
+    parts = given.split("; ") if isinstance(given, str) else list(given)
+    return [format_sentence(str(part)) for part in parts if part]
+
+
+def numbers_of(rows: Sequence[Row], key: str) -> list[float]:
+    """The numbers of a column, without its empty cells."""
+    return [value for row in rows if (value := _number(row, key)) is not None]
+
+
+def _number(row: Row, key: str) -> float | None:
+    value = row.get(key)
+    return None if value is None or value == "" else float(value)
+
+
+def file_name(path: Any) -> Html | None:
+    """The last part of a path."""
+    return tag("code", Path(str(path)).name) if path else None
