@@ -8,7 +8,7 @@ aggregation has one prediction for a vessel, an animal, a person instead of one 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isnan
@@ -18,9 +18,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import TableError, UsageError
-from encephalon.statistics.summary import Row
+from encephalon.statistics.summary import Row, Summary, summarise_rows
 
-__all__ = ["UNKNOWN", "Aggregated", "Subgroup", "aggregate", "cut", "subgroups"]
+__all__ = [
+    "UNKNOWN",
+    "Aggregated",
+    "Subgroup",
+    "SubgroupSummary",
+    "aggregate",
+    "cut",
+    "subgroups",
+    "summarise_subgroup",
+]
 
 UNKNOWN = "unknown"
 # Less than any probability that single precision can tell from 0: one sample that is certain must
@@ -64,6 +73,26 @@ def subgroups(rows: Sequence[Row], *columns: str) -> list[Subgroup]:
     return [
         Subgroup(title, " × ".join(key), tuple(parts[key])) for key in sorted(parts, key=_order)
     ]
+
+
+@dataclass(frozen=True)
+class SubgroupSummary:
+    """The metrics of the `n` samples, of `units` groups, whose `column` says `value`."""
+
+    column: str
+    value: str
+    n: int
+    units: int
+    metrics: dict[str, Summary]
+
+
+def summarise_subgroup(
+    part: Subgroup, metrics: Iterable[str], group: str | None = None, *, level: float = 0.95
+) -> SubgroupSummary:
+    """Summarise several metrics of a subgroup; `group` names the column of the drawn unit."""
+    units = part.units(group) if group else part.n
+    summary = summarise_rows(part.rows, metrics, group=group, level=level)
+    return SubgroupSummary(part.column, part.value, part.n, units, summary)
 
 
 def cut(rows: Sequence[Row], column: str, edges: Sequence[float], name: str) -> list[Row]:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError, OutputError, OutputExistsError, TableError
+from encephalon.evaluation.run import EvaluationResult, evaluate
 from encephalon.geometry import Affine
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io.image import Image, read_image, write_image
-from encephalon.studies.extraction.evaluation import Evaluation, evaluate_table, score_mask
+from encephalon.studies.extraction.evaluation import MaskEvaluation, MaskSummary, score_mask
 from encephalon.synthetic.head import head_phantom
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
@@ -46,7 +47,7 @@ class Stub:
 
 @dataclass
 class Loaded:
-    """What `evaluate_table` takes for a loaded model."""
+    """What is scored: a loaded model."""
 
     predictor: Stub
     columns: Columns = field(default_factory=Columns)
@@ -89,9 +90,19 @@ def write_table(path: Path, rows: list[list[str]]) -> Path:
     return path
 
 
-def evaluated(table: Path, answer: Answer = thresholded, **options: Any) -> Evaluation:
+Result = EvaluationResult[MaskSummary]
+
+
+def evaluated(
+    table: Path,
+    answer: Answer = thresholded,
+    columns: Columns | None = None,
+    out: str = "out",
+    **options: Any,
+) -> Result:
     """Evaluate a stub, writing next to the table."""
-    return evaluate_table(Loaded(Stub(answer)), table, table.parent / "out", **options)
+    study = MaskEvaluation(Loaded(Stub(answer), columns or Columns()), table)
+    return evaluate(study, table.parent / out, **options)
 
 
 def scores(table: Path) -> dict[str, dict[str, str]]:
@@ -139,7 +150,7 @@ def test_every_scan_has_its_row(table: Path) -> None:
 
 
 def test_the_summary_is_strict_json_with_intervals_over_people(table: Path) -> None:
-    """Two people are two units, whatever the number of scans; strata say how many they hold."""
+    """Two people are two units, whatever the number of scans; subgroups say how many they hold."""
     result = evaluated(table)
     text = (table.parent / "out" / "summary.json").read_text(encoding="utf-8")
     assert "NaN" not in text
@@ -169,8 +180,8 @@ def test_the_page_shows_the_worst_scan_first(table: Path) -> None:
 def test_a_scan_without_a_mask_counts_as_zero(table: Path, answer: Answer) -> None:
     """Leaving failures out would flatter the model."""
     result = evaluated(table, answer)
-    assert result.summary["dice"].mean == 0.0
-    assert result.summary["dice"].n == 4
+    assert result.summary.overall["dice"].mean == 0.0
+    assert result.summary.overall["dice"].n == 4
     assert [each["id"] for each in result.failures] == ["s0", "s1", "s2", "s3"]
     assert scores(table)["s0"]["hd95_mm"] == "inf"
     assert result.rows[0]["hd95_mm"] == np.inf
@@ -180,7 +191,7 @@ def test_a_scan_that_cannot_be_read_is_listed_and_not_scored(table: Path) -> Non
     """The others are done, and the sentence names the file."""
     (table.parent / "scan1.nii.gz").write_text("not an image", encoding="utf-8")
     result = evaluated(table)
-    assert result.summary["dice"].n == 3
+    assert result.summary.overall["dice"].n == 3
     assert [each["id"] for each in result.failures] == ["s1"]
     assert "scan1.nii.gz" in result.failures[0]["message"]
     assert scores(table)["s1"]["dice"] == ""
@@ -218,7 +229,7 @@ def test_a_table_without_reference_masks_is_refused(tmp_path: Path) -> None:
     """The message names the columns that would do."""
     path = write_table(tmp_path / "heads.csv", [["id", "image"], ["a", "a.nii.gz"]])
     with pytest.raises(TableError, match=r"'mask' or 'labels'"):
-        evaluate_table(Loaded(Stub(nothing), Columns(target="labels")), path, tmp_path / "out")
+        evaluated(path, nothing, Columns(target="labels"))
 
 
 def test_missing_files_are_named_by_row(table: Path) -> None:
@@ -233,8 +244,8 @@ def test_the_recipe_s_own_target_column_will_do(table: Path) -> None:
     """A table made for training can be evaluated as it is, split column or not."""
     table.write_text(table.read_text(encoding="utf-8").replace(",mask,", ",labels,"))
     columns = Columns(target="labels", optional=("image",), group="group", split="split")
-    result = evaluate_table(Loaded(Stub(thresholded), columns), table, table.parent / "out")
-    assert result.summary["dice"].n == 4
+    result = evaluated(table, columns=columns)
+    assert result.summary.overall["dice"].n == 4
 
 
 def test_what_was_learnt_from_is_not_scored(table: Path) -> None:
@@ -244,11 +255,11 @@ def test_what_was_learnt_from_is_not_scored(table: Path) -> None:
     table.write_text("\n".join(map(",".join, zip(lines, parts, strict=True))) + "\n")
     (table.parent / "mask0.nii.gz").unlink()
     columns = Columns(group="group", split="split")
-    result = evaluate_table(Loaded(Stub(thresholded), columns), table, table.parent / "out")
+    result = evaluated(table, columns=columns)
     assert [row["id"] for row in result.rows] == ["s1", "s3"]
     table.write_text(table.read_text(encoding="utf-8").replace(",test", ",train"))
     with pytest.raises(TableError, match="no row whose 'split' is 'test'"):
-        evaluate_table(Loaded(Stub(thresholded), columns), table, table.parent / "again")
+        evaluated(table, columns=columns, out="again")
 
 
 @pytest.fixture(params=["phantom", pytest.param("real", marks=pytest.mark.data)])
@@ -289,19 +300,19 @@ def test_whole_masks_score_one_against_themselves(
         return answer
 
     table = write_table(tmp_path / "heads.csv", rows)
-    exact = evaluate_table(Loaded(Stub(known(0))), table, tmp_path / "exact")
-    moved = evaluate_table(Loaded(Stub(known(2))), table, tmp_path / "moved")
-    assert exact.summary["dice"].minimum == 1.0
-    assert exact.summary["hd95_mm"].maximum == 0.0
-    assert 0.95 < moved.summary["dice"].minimum < 0.995
-    assert 0.5 < moved.summary["hd95_mm"].maximum < 2.5
+    exact = evaluated(table, known(0), out="exact")
+    moved = evaluated(table, known(2), out="moved")
+    assert exact.summary.overall["dice"].minimum == 1.0
+    assert exact.summary.overall["hd95_mm"].maximum == 0.0
+    assert 0.95 < moved.summary.overall["dice"].minimum < 0.995
+    assert 0.5 < moved.summary.overall["hd95_mm"].maximum < 2.5
 
 
 def test_a_model_without_masks_cannot_be_scored(table: Path) -> None:
     """A classifier's answer is no mask: every scan is listed, with Dice 0."""
     result = evaluated(table, lambda _: Prediction({}, {"age": 30.0}))
     assert "makes no mask" in result.failures[0]["message"]
-    assert result.summary["dice"].maximum == 0.0
+    assert result.summary.overall["dice"].maximum == 0.0
 
 
 def test_intervals_over_many_people_are_on_the_page(tmp_path: Path, head: Image) -> None:
@@ -314,7 +325,7 @@ def test_intervals_over_many_people_are_on_the_page(tmp_path: Path, head: Image)
         write_image(truth, tmp_path / f"mask{place}.nii.gz", like=head)
         rows.append([f"s{place}", "scan.nii.gz", f"mask{place}.nii.gz"])
     result = evaluated(write_table(tmp_path / "heads.csv", rows))
-    interval = result.summary["dice"].median_interval
+    interval = result.summary.overall["dice"].median_interval
     assert 0 < interval.low < interval.value < interval.high <= 1
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "95 % interval of the median" in page
@@ -328,4 +339,4 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(table: Path) ->
         pytest.fail(f"{scan.name} was predicted")
 
     with pytest.raises(OutputError, match=r"scan0\.nii\.gz.*could not be written"):
-        evaluate_table(Loaded(Stub(never)), table, table.parent / "scan0.nii.gz" / "out")
+        evaluated(table, never, out="scan0.nii.gz/out")

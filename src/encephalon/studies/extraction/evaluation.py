@@ -3,14 +3,12 @@
 
 A scan whose mask could not be made counts with Dice 0 and an infinite distance: leaving failures
 out would flatter the model. A scan or a reference that cannot be read is listed and not scored.
-
-One predicted mask against its reference: the grid they share, and every score of the pair.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,36 +17,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, EncephalonError, GeometryError, InputError
+from encephalon.evaluation.cases import Case, read_cases
+from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.geometry import Affine, is_sheared
-from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.image import Image, read_labels
-from encephalon.io.records import write_records
 from encephalon.metrics.segmentation import overlap, surface_distances, volume_error
-from encephalon.statistics.subgroups import subgroups as cut_subgroups
+from encephalon.reports.format import format_number
+from encephalon.statistics.subgroups import SubgroupSummary, subgroups, summarise_subgroup
 from encephalon.statistics.summary import Summary, summarise_rows
-from encephalon.studies.extraction.cases import Case, read_cases
+from encephalon.studies.extraction.report import evaluation_page, scan_pictures
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction
+    from encephalon.reports.markup import Html
+    from encephalon.reports.page import Page
 
 __all__ = [
     "METRICS",
-    "Evaluation",
-    "Part",
-    "evaluate_cases",
-    "evaluate_table",
+    "MaskEvaluation",
+    "MaskSummary",
     "mask_of",
     "read_reference",
     "require_same_grid",
     "score_mask",
 ]
 
-if TYPE_CHECKING:
-    from encephalon.inference.batch import Progress, Row
-    from encephalon.inference.predictor import Prediction, Predictor
-    from encephalon.reports.pictures import Picture
-
-    Show = Callable[[Row, Sequence[Picture]], None]
+Row = dict[str, Any]
 
 METRICS = (
     "dice",
@@ -61,196 +55,131 @@ METRICS = (
     "volume_error_percent",
     "seconds",
 )
-
-
+# Scans whose pictures are shown, the worst first.
+_PICTURED = 60
 _LEVEL = 0.95
 
 
-_FILES = ("scores.csv", "summary.json", "report.html")
-
-
 @dataclass(frozen=True)
-class Part:
-    """The scans whose `column` says `value`: `n` of `units` persons, and their metrics."""
+class MaskSummary:
+    """The statistics of each metric, over all scans that were scored and in each subgroup."""
 
-    column: str
-    value: str
-    n: int
-    units: int
-    metrics: dict[str, Summary]
+    overall: dict[str, Summary]
+    subgroups: list[SubgroupSummary]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The outcome: one row a scan, the statistics of each metric, and what was not scored.
-
-    `strata` holds the statistics of each part of the table; `failures` are the ids and sentences
-    of scans that were not scored or have no mask.
-    """
-
-    folder: Path
-    rows: list[Row]
-    summary: dict[str, Summary]
-    strata: list[Part]
-    failures: list[dict[str, str]]
-
-    def __str__(self) -> str:
-        """The main figures as a few lines of text."""
-        names = {"dice": "Dice", "hd95_mm": "HD95 mm", "volume_error_percent": "volume error %"}
-        lines = [_line(label, self.summary[key]) for key, label in names.items()]
-        lines += [f"failed: {each['id']}: {each['message']}" for each in self.failures]
-        return "\n".join([*lines, f"written to {self.folder}"])
-
-
-def evaluate_table(
-    model: Any,
-    table: str | Path,
-    output: str | Path,
-    *,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    strata: Sequence[str] | None = None,
-) -> Evaluation:
-    """Score a loaded model on a table of scans and reference masks.
+class MaskEvaluation(Scorable[Case, MaskSummary]):
+    """A loaded model on a table of scans and reference masks.
 
     `model` has a `predictor` and the `columns` of its recipe. Reference masks stand in the column
-    `mask`, or in the recipe's target. `strata` names the columns to cut by; without it every
-    column of a few different words is one. Of a table that was split only the part "test" is
-    scored. Writes scores.csv, summary.json and report.html.
-    Raises TableError for a table that cannot be used and OutputExistsError before any work.
+    `mask`, or in the recipe's target. Scores are cut by every column of a few different words. Of a
+    table that was split only the part "test" is scored. `worst` holds rows of the lowest Dice with
+    their pictures.
     """
-    cases, columns, group = read_cases(Path(table), model.columns)
-    return evaluate_cases(
-        model.predictor,
-        cases,
-        Path(output),
-        strata=columns if strata is None else strata,
-        group=group,
-        overwrite=overwrite,
-        progress=progress,
-    )
 
+    def __init__(self, model: Any, table: str | Path) -> None:
+        self.predictor = model.predictor
+        self.about: Mapping[str, Any] = self.predictor.describe()
+        self.worst: list[tuple[Row, tuple[Html, ...]]] = []
+        self._table = read_cases(Path(table), model.columns, ("mask", model.columns.target))
 
-def evaluate_cases(
-    predictor: Predictor,
-    cases: Sequence[Case],
-    output: Path,
-    *,
-    strata: Sequence[str] = (),
-    group: str | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Score every case; `group` is the column whose values are drawn as wholes for intervals."""
-    from encephalon.studies.extraction.evaluation_report import EvaluationPage
+    def cases(self) -> Sequence[Case]:
+        """Each row of the table."""
+        return self._table.cases
 
-    for name in _FILES:
-        refuse_existing(output / name, overwrite)
-    prove_writable(output)
-    page = EvaluationPage(predictor.describe())
-    rows, failures = [], []
-    for done, case in enumerate(cases, start=1):
-        row, message = _one(predictor, case, page.add)
-        rows.append(row)
+    def score(self, case: Case) -> CaseResult:
+        """Compare the mask of a scan with its reference; a failure has its row, too."""
+        row: Row = {"id": case.sample.id, **case.about}
+        begun = time.perf_counter()
+        try:
+            loaded = self.predictor.read(case.sample)
+            reading = time.perf_counter() - begun
+            reference = read_reference(case)
+        except InputError as error:
+            return CaseResult([{**row, "error": str(error)}], (str(error),))
+        begun, message = time.perf_counter(), ""
+        try:
+            prediction = self.predictor.predict(loaded)
+            mask, scan = mask_of(prediction, case)
+            require_same_grid(scan, reference, case)
+            row["seconds"] = round(reading + time.perf_counter() - begun, 3)
+            if prediction.quality is not None:
+                row["quality"] = prediction.quality.status
+                row["reasons"] = "; ".join(prediction.quality.reasons)
+        except GeometryError as error:
+            return CaseResult([{**row, "error": str(error)}], (str(error),))
+        except EncephalonError as error:
+            message, scan, mask = str(error), None, np.zeros(reference.shape, dtype=bool)
+        row |= score_mask(mask, reference.data, reference.affine)
+        if not mask.any() and not message:
+            message = f"{case.sample.inputs['image']}: nothing was found."
         if message:
-            failures.append({"id": case.sample.id, "message": message})
-        if progress is not None:
-            progress(done, len(cases), case.sample.id)
-    scored = [row for row in rows if "dice" in row]
-    summary = summarise_rows(scored, METRICS, group=group, level=_LEVEL)
-    result = Evaluation(output, rows, summary, _parts(scored, strata, group), failures)
-    write_records(rows, output / "scores.csv")
-    write_json(output / "summary.json", _record(result, predictor, group))
-    page.write(output / "report.html", result, overwrite=overwrite)
-    return result
+            row["error"] = message
+        return CaseResult([row], (message,) if message else (), _pictures(scan, mask, reference))
+
+    def take(self, result: CaseResult) -> list[Row]:
+        """The row of a scan; only the pictures of the worst ones stay in memory."""
+        self.worst += [(row, result.pictures) for row in result.rows if "dice" in row]
+        self.worst.sort(key=lambda entry: entry[0]["dice"])
+        del self.worst[_PICTURED:]
+        return result.rows
+
+    def summarise(self, rows: list[Row]) -> MaskSummary:
+        """Statistics over the scans that were scored, cut also by the verdict on their quality."""
+        scored, group = _scored(rows), self._table.group
+        cut = [
+            *self._table.subgroups,
+            *(["quality"] if any("quality" in r for r in scored) else ()),
+        ]
+        parts = [part for name in cut if scored for part in subgroups(scored, name)]
+        return MaskSummary(
+            summarise_rows(scored, METRICS, group=group, level=_LEVEL),
+            [summarise_subgroup(part, METRICS, group, level=_LEVEL) for part in parts],
+        )
+
+    def lines(self, summary: MaskSummary) -> Iterator[str]:
+        """Dice, distance and volume error."""
+        names = {"dice": "Dice", "hd95_mm": "HD95 mm", "volume_error_percent": "volume error %"}
+        for key, label in names.items():
+            found = summary.overall[key]
+            shown = ", ".join(
+                f"{name} {format_number(getattr(found, name))}"
+                for name in ("median", "mean", "minimum", "maximum")
+            )
+            yield f"{label}: {shown} (n = {found.n})"
+
+    def told(self, summary: MaskSummary) -> Mapping[str, Any]:
+        """The statistics of all scans, and of the subgroups."""
+        return {"summary": summary.overall, "strata": summary.subgroups}
+
+    def record(self, result: EvaluationResult[MaskSummary]) -> Mapping[str, Any]:
+        """The model, how many scans were scored, their statistics, and what failed."""
+        return {
+            "model": self.about,
+            "scans": len(result.rows),
+            "scored": len(_scored(result.rows)),
+            "level": _LEVEL,
+            "drawn_by": self._table.group or "scan",
+            "overall": result.summary.overall,
+            "strata": result.summary.subgroups,
+            "failures": result.failures,
+        }
+
+    def page(self, result: EvaluationResult[MaskSummary], failures: Sequence[Html]) -> Page:
+        """Main metrics, statistics, charts, subgroups, every scan and pictures of the worst."""
+        return evaluation_page(self.about, result, self.worst, failures)
 
 
-def _one(predictor: Predictor, case: Case, show: Show) -> tuple[Row, str]:
-    """Score one case; returns its row and, where something failed, a sentence."""
-    row: Row = {"id": case.sample.id, **case.about}
-    begun = time.perf_counter()
-    try:
-        loaded = predictor.read(case.sample)
-        reading = time.perf_counter() - begun
-        reference = read_reference(case)
-    except InputError as error:
-        return {**row, "error": str(error)}, str(error)
-    begun, message = time.perf_counter(), ""
-    try:
-        prediction = predictor.predict(loaded)
-        mask, scan = mask_of(prediction, case)
-        require_same_grid(scan, reference, case)
-        row["seconds"] = round(reading + time.perf_counter() - begun, 3)
-        row |= _verdict(prediction)
-    except GeometryError as error:
-        return {**row, "error": str(error)}, str(error)
-    except EncephalonError as error:
-        message, scan, mask = str(error), None, np.zeros(reference.shape, dtype=bool)
-    row |= score_mask(mask, reference.data, reference.affine)
-    if not mask.any() and not message:
-        message = f"{case.sample.inputs['image']}: nothing was found."
-    if message:
-        row["error"] = message
-    show(row, _pictures(scan, mask, reference))
-    return row, message
+def _scored(rows: Sequence[Row]) -> list[Row]:
+    """The rows of scans that were compared with their reference."""
+    return [row for row in rows if "dice" in row]
 
 
-def _verdict(prediction: Prediction) -> dict[str, str]:
-    quality = prediction.quality
-    if quality is None:
-        return {}
-    return {"quality": quality.status, "reasons": "; ".join(quality.reasons)}
-
-
-def _pictures(scan: Image | None, mask: NDArray[np.bool_], reference: Image) -> Sequence[Picture]:
-    from encephalon.studies.extraction.report import scan_pictures
-
+def _pictures(scan: Image | None, mask: NDArray[np.bool_], reference: Image) -> tuple[Html, ...]:
     if scan is None:
         return ()
-    return scan_pictures(scan.data, scan.affine, mask, reference.data)
-
-
-def _parts(scored: Sequence[Row], strata: Sequence[str], group: str | None) -> list[Part]:
-    if not scored:
-        return []
-    columns = [*strata, "quality"] if any("quality" in row for row in scored) else strata
-    return [
-        Part(
-            part.column,
-            part.value,
-            part.n,
-            part.units(group) if group else part.n,
-            summarise_rows(part.rows, METRICS, group=group, level=_LEVEL),
-        )
-        for column in columns
-        for part in cut_subgroups(scored, column)
-    ]
-
-
-def _record(result: Evaluation, predictor: Predictor, group: str | None) -> dict[str, Any]:
-    return {
-        "model": predictor.describe(),
-        "scans": len(result.rows),
-        "scored": sum("dice" in row for row in result.rows),
-        "level": _LEVEL,
-        "drawn_by": group or "scan",
-        "overall": result.summary,
-        "strata": result.strata,
-        "failures": result.failures,
-    }
-
-
-def _line(label: str, summary: Summary) -> str:
-    from encephalon.reports.format import format_number
-
-    figures = {
-        "median": summary.median,
-        "mean": summary.mean,
-        "minimum": summary.minimum,
-        "maximum": summary.maximum,
-    }
-    shown = ", ".join(f"{name} {format_number(value)}" for name, value in figures.items())
-    return f"{label}: {shown} (n = {summary.n})"
+    found = scan_pictures(scan.data, scan.affine, mask, reference.data)
+    return tuple(picture.html for picture in found)
 
 
 def score_mask(
@@ -277,6 +206,7 @@ def score_mask(
 
 def read_reference(case: Case) -> Image:
     """Read the reference mask; refuses label images, whose brain labels nobody has named."""
+    assert case.reference is not None
     image = read_labels(case.reference)
     found = np.unique(image.data)
     found = found[found > 0]

@@ -1,28 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pages of brain extraction show of a scan: its mask outlined in it, and its volume."""
+"""The pages of brain extraction: of a batch of masks, and of masks against their references.
+
+Both show the mask outlined in the scan, and its volume.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
-from encephalon.reports.batch import BatchReport, Column, Row, numbers_of, status_of
-from encephalon.reports.blocks import StatCard, details, figure
+from encephalon.reports.batch import (
+    BatchReport,
+    Column,
+    Row,
+    model_facts,
+    model_name,
+    numbers_of,
+    reasons_of,
+    status_of,
+)
+from encephalon.reports.blocks import (
+    StatCard,
+    badge,
+    card,
+    details,
+    facts,
+    figure,
+    grid,
+    note,
+    stat_cards,
+    table,
+)
+from encephalon.reports.charts import DotGroup, dot_chart, scatter_chart
+from encephalon.reports.format import format_interval, format_number
 from encephalon.reports.images import AMBER, SKY
 from encephalon.reports.markup import Html, tag
-from encephalon.reports.page import Legend
+from encephalon.reports.page import Legend, Page
 from encephalon.reports.pictures import Picture
 from encephalon.reports.slices import Overlay, axial_series, three_planes
+from encephalon.statistics.summary import Summary
 
-__all__ = ["PREDICTION", "REFERENCE", "batch_report", "framed", "scan_pictures"]
+if TYPE_CHECKING:
+    from encephalon.evaluation.run import EvaluationResult
+    from encephalon.statistics.subgroups import SubgroupSummary
+    from encephalon.studies.extraction.evaluation import MaskSummary
+
+__all__ = ["PREDICTION", "REFERENCE", "batch_report", "evaluation_page", "scan_pictures"]
 
 PREDICTION, REFERENCE = "prediction", "reference"
+_HEADINGS = {
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "sensitivity": "Sensitivity",
+    "precision": "Precision",
+    "hd95_mm": "HD95, mm",
+    "assd_mm": "ASSD, mm",
+    "volume_error_ml": "Volume error, mL",
+    "volume_error_percent": "Volume error, %",
+    "seconds": "Seconds",
+}
+_HOW = (
+    "Dice and Jaccard count voxels; HD95 is the larger of the two directed 95th percentiles of "
+    "surface distance, ASSD the mean over both surfaces. A scan without a mask counts as Dice 0. "
+)
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
@@ -47,10 +93,10 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
 def _pictures(row: Row, shown: Any, folder: Path) -> list[Html]:
     """`shown` are the pictures of a scan, the main one first, or a function that draws them."""
     del row, folder
-    return framed(picture.html for picture in (shown() if callable(shown) else shown))
+    return _framed(picture.html for picture in (shown() if callable(shown) else shown))
 
 
-def framed(pictures: Iterable[Html]) -> list[Html]:
+def _framed(pictures: Iterable[Html]) -> list[Html]:
     """The main picture of a scan, and the others folded away."""
     frames = [tag("div", picture, class_="frame") for picture in pictures]
     more = [details("Axial slices", *frames[1:])] if frames[1:] else []
@@ -79,3 +125,157 @@ def scan_pictures(
     if reference is not None:
         overlays.insert(0, Overlay(np.asarray(reference), REFERENCE, SKY))
     return three_planes(data, affine, overlays), axial_series(data, affine, overlays)
+
+
+def evaluation_page(
+    about: Mapping[str, Any],
+    result: EvaluationResult[MaskSummary],
+    worst: Sequence[tuple[Row, Sequence[Html]]],
+    failures: Sequence[Html],
+) -> Page:
+    """The page of an evaluation: `about` is the model, `worst` the rows with pictures to show."""
+    summary = result.summary
+    scored = sorted((row for row in result.rows if "dice" in row), key=lambda row: row["dice"])
+    count = len(result.rows)
+    page = Page(
+        title="Masks against reference",
+        lead=f"{model_name(about)} on {count} scan{'' if count == 1 else 's'}.",
+        legend=[
+            Legend(PREDICTION, "Predicted mask", AMBER),
+            Legend(REFERENCE, "Reference mask", SKY),
+        ],
+    )
+    page.add(stat_cards(_stat_cards(summary.overall, len(scored))), *failures)
+    page.section("Overall", _summary_table(summary.overall), note(_how(summary.overall["dice"])))
+    if scored:
+        page.section("Scores", _charts(summary, scored))
+    if summary.subgroups:
+        page.section("Subgroups", _subgroup_table(summary.subgroups))
+    page.section("Scans", _scan_table(scored))
+    if worst:
+        cards = (_card(place, *entry) for place, entry in enumerate(worst))
+        page.section("Pictures, the lowest Dice first", *cards)
+    return page.section("Model", model_facts(about))
+
+
+def _stat_cards(summary: Mapping[str, Summary], scored: int) -> list[StatCard]:
+    dice, distance, volume = (summary[name] for name in ("dice", "hd95_mm", "volume_error_percent"))
+    return [
+        StatCard(
+            format_number(dice.median, 3), "median Dice", format_interval(dice.median_interval)
+        ),
+        StatCard(format_number(dice.mean, 3), "mean Dice", format_interval(dice.mean_interval)),
+        StatCard(format_number(dice.minimum, 3), "lowest Dice"),
+        StatCard(f"{format_number(distance.median, 2)} mm", "median HD95"),
+        StatCard(f"{format_number(volume.median, 2)} %", "median volume error"),
+        StatCard(scored, "scans scored"),
+    ]
+
+
+def _summary_table(summary: Mapping[str, Summary]) -> Html:
+    rows = [
+        {
+            **vars(summary[name]),
+            "metric": heading,
+            "interval": format_interval(summary[name].median_interval),
+        }
+        for name, heading in _HEADINGS.items()
+    ]
+    columns = {
+        "metric": "Metric",
+        "median": "Median",
+        "interval": "95 % interval of the median",
+        "mean": "Mean",
+        "sd": "SD",
+        "minimum": "Lowest",
+        "maximum": "Highest",
+        "n": "n",
+    }
+    if not any(row["interval"] for row in rows):
+        del columns["interval"]
+    return table(columns, rows)
+
+
+def _how(dice: Summary) -> str:
+    units = dice.median_interval.units
+    if units < 2:
+        return f"{_HOW} All scans are of one person, so there are no intervals."
+    what = "scans" if units == dice.n else f"{units} groups of scans"
+    return f"{_HOW} Intervals are 95 % percentile bootstrap intervals over {what}."
+
+
+def _charts(summary: MaskSummary, scored: Sequence[Row]) -> Html:
+    interval = summary.overall["dice"].median_interval
+    groups = [DotGroup("all", numbers_of(scored, "dice"), interval)]
+    for part in summary.subgroups:
+        if part.column != "quality":
+            rows = [row for row in scored if str(row.get(part.column)) == part.value]
+            interval = part.metrics["dice"].median_interval
+            groups.append(DotGroup(part.value, numbers_of(rows, "dice"), interval))
+    reference, predicted = (numbers_of(scored, key) for key in ("reference_ml", "volume_ml"))
+    return grid(
+        figure(dot_chart(groups, "Dice"), "Every scan; the bar is the median and its interval."),
+        figure(
+            scatter_chart(reference, predicted, "Reference, mL", "Predicted, mL"),
+            "Volumes; the dashed line is equality.",
+        ),
+    )
+
+
+def _subgroup_table(parts: Sequence[SubgroupSummary]) -> Html:
+    rows = [
+        {
+            **vars(part),
+            "value": badge(part.value) if part.column == "quality" else part.value,
+            "dice": part.metrics["dice"].median,
+            "interval": format_interval(part.metrics["dice"].median_interval),
+            "lowest": part.metrics["dice"].minimum,
+            "hd95": part.metrics["hd95_mm"].median,
+            "volume": part.metrics["volume_error_percent"].median,
+        }
+        for part in parts
+    ]
+    columns = {
+        "column": "By",
+        "value": "Subgroup",
+        "n": "Scans",
+        "units": "Groups",
+        "dice": "Median Dice",
+        "interval": "95 % interval",
+        "lowest": "Lowest",
+        "hd95": "Median HD95, mm",
+        "volume": "Median volume error, %",
+    }
+    if all(row["n"] == row["units"] for row in rows):
+        del columns["units"]
+    if not any(row["interval"] for row in rows):
+        del columns["interval"]
+    return table(columns, rows)
+
+
+def _scan_table(rows: Sequence[Row]) -> Html:
+    columns = {"id": "Scan", "quality": "Quality", **_HEADINGS}
+    for name in ("jaccard", "sensitivity", "precision", "volume_error_ml"):
+        del columns[name]
+    shown = [{**row, "quality": badge(status_of(row)) if status_of(row) else None} for row in rows]
+    return table(columns, shown)
+
+
+def _card(place: int, row: Row, pictures: Sequence[Html]) -> Html:
+    values = {
+        "Dice": format_number(row["dice"], 4),
+        "HD95": f"{format_number(row['hd95_mm'], 3)} mm",
+        "ASSD": f"{format_number(row['assd_mm'], 3)} mm",
+        "Volume": f"{row['volume_ml']:.1f} mL, reference {row['reference_ml']:.1f} mL",
+    }
+    failed = note(str(row["error"]), "fail") if row.get("error") else None
+    remarks = (note(reason, status_of(row)) for reason in reasons_of(row))
+    return card(
+        str(row["id"]),
+        failed,
+        *remarks,
+        *_framed(pictures),
+        facts(values),
+        status=status_of(row) or None,
+        anchor=f"scan-{place}",
+    )

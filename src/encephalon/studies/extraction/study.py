@@ -68,9 +68,11 @@ class _Scoring:
     def evaluate(
         self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
     ) -> Any:
-        from encephalon.studies.extraction.evaluation import evaluate_table
+        from encephalon.evaluation.run import evaluate
+        from encephalon.studies.extraction.evaluation import MaskEvaluation
 
-        return evaluate_table(model, table, output, overwrite=overwrite, progress=progress)
+        study = MaskEvaluation(model, table)
+        return evaluate(study, output, overwrite=overwrite, progress=progress)
 
 
 STUDY = Study(

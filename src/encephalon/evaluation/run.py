@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score a loaded model on a table with known answers: one order of work for every study.
+
+Case after case is predicted and scored; one that fails is listed while the others go on, and what
+takes long is kept on disk, so that an evaluation that was broken off goes on. Then all scores are
+summarised, and the tables, summary.json and report.html are written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from encephalon import __version__
+from encephalon.errors import EncephalonError, TableError
+from encephalon.inference.failures import failure_sentence
+from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
+from encephalon.io.records import write_records
+from encephalon.reports.blocks import note
+from encephalon.reports.markup import Html
+
+if TYPE_CHECKING:
+    from encephalon.inference.batch import Progress
+    from encephalon.reports.page import Page
+    from encephalon.tables.samples import Sample
+
+__all__ = [
+    "STOPS",
+    "CaseResult",
+    "EvaluationResult",
+    "Named",
+    "ResultCache",
+    "Scorable",
+    "evaluate",
+]
+
+Row = dict[str, Any]
+
+#: What stops one case, or one method of it, and not the evaluation.
+STOPS = (EncephalonError, OSError, MemoryError)
+
+
+class Named(Protocol):
+    """One case: what it is called, also as a file, and the sample that it is made from."""
+
+    @property
+    def name(self) -> str:
+        """The name of the case; no other one of the evaluation has it."""
+        ...
+
+    @property
+    def sample(self) -> Sample:
+        """The sample that is predicted."""
+        ...
+
+
+CaseT = TypeVar("CaseT", bound=Named)
+SummaryT = TypeVar("SummaryT")
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What came of one case: its rows of the scores, what failed of it, and its pictures."""
+
+    rows: list[Row]
+    failures: tuple[str, ...] = ()
+    pictures: tuple[Html, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class EvaluationResult(Generic[SummaryT]):
+    """The outcome: the rows of the scores, what they say together, and what was not scored.
+
+    `failures` are ids and sentences, `lines` the main metrics as text, and `told` the summary as
+    plain data for programs.
+    """
+
+    folder: Path
+    rows: list[Row]
+    summary: SummaryT
+    failures: list[dict[str, str]]
+    lines: tuple[str, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        """The main metrics as a few lines of text."""
+        failed = (f"failed: {each['id']}: {each['message']}" for each in self.failures)
+        return "\n".join([*self.lines, *failed, f"written to {self.folder}"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the command line prints for programs."""
+        return {"folder": self.folder, "rows": self.rows, **self.told, "failures": self.failures}
+
+
+class Scorable(ABC, Generic[CaseT, SummaryT]):
+    """One evaluation of a model on a table: what a study says of each case and of all together.
+
+    It is made from a loaded model and the path of a table, and raises TableError for a table that
+    cannot be used, and UsageError for a model that cannot be scored.
+    """
+
+    #: The tables that are written beside summary.json and report.html.
+    tables: tuple[str, ...] = ("scores.csv",)
+    #: The settings that results depend on, where they take so long that they are kept on disk.
+    kept_with: Any = None
+
+    @abstractmethod
+    def cases(self) -> Sequence[CaseT]:
+        """All cases, in the order of their rows."""
+
+    @abstractmethod
+    def score(self, case: CaseT) -> CaseResult:
+        """Predict one case and score it against its truth; an error fails this case alone."""
+
+    @abstractmethod
+    def take(self, result: CaseResult) -> list[Row]:
+        """The rows of a case, new or kept, as the table has them; keeps what the page will show."""
+
+    @abstractmethod
+    def summarise(self, rows: list[Row]) -> SummaryT | None:
+        """What all scores say together; None where nothing was scored."""
+
+    @abstractmethod
+    def lines(self, summary: SummaryT) -> Iterable[str]:
+        """The main metrics as lines of text."""
+
+    @abstractmethod
+    def told(self, summary: SummaryT) -> Mapping[str, Any]:
+        """The summary as plain data for programs."""
+
+    @abstractmethod
+    def record(self, result: EvaluationResult[SummaryT]) -> Mapping[str, Any]:
+        """What summary.json says."""
+
+    @abstractmethod
+    def page(self, result: EvaluationResult[SummaryT], failures: Sequence[Html]) -> Page:
+        """What report.html shows; `failures` are notes to stand below its main metrics."""
+
+    def files(self, case: CaseT) -> list[Path]:
+        """The files that a result depends on."""
+        return list(case.sample.inputs.values())
+
+    def rows(self, result: EvaluationResult[SummaryT]) -> Mapping[str, Sequence[Row]]:
+        """The rows of each of the `tables`."""
+        return {self.tables[0]: result.rows}
+
+
+def evaluate(
+    study: Scorable[CaseT, SummaryT],
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> EvaluationResult[SummaryT]:
+    """Score every case, and write the tables, summary.json and report.html in `output`.
+
+    Results that are kept are used again for the same model, options and files; `overwrite` begins
+    anew. Raises OutputExistsError and OutputError before any work, and TableError where nothing
+    could be scored.
+    """
+    folder = Path(output)
+    for name in (*study.tables, "summary.json", "report.html"):
+        refuse_existing(folder / name, overwrite)
+    prove_writable(folder)
+    rows, failures = _scored(study, ResultCache(folder / "cells", forget=overwrite), progress)
+    summary = study.summarise(rows)
+    if summary is None:
+        first = failures[0]["message"] if failures else "there is no case."
+        count = len({case.sample.id for case in study.cases()})
+        raise TableError(f"None of the {count} rows could be scored; first: {first}")
+    lines, told = tuple(study.lines(summary)), study.told(summary)
+    result = EvaluationResult(folder, rows, summary, failures, lines, told)
+    for name, content in study.rows(result).items():
+        write_records(content, folder / name)
+    write_json(folder / "summary.json", study.record(result))
+    notes = [note(f"{each['id']}: {each['message']}", "fail") for each in failures]
+    study.page(result, notes).write(folder / "report.html", overwrite)
+    return result
+
+
+def _scored(
+    study: Scorable[CaseT, SummaryT], cache: ResultCache, progress: Progress | None
+) -> tuple[list[Row], list[dict[str, str]]]:
+    """The rows of all cases, and what failed: once where many cases of a sample fail alike."""
+    rows: list[Row] = []
+    failures: list[dict[str, str]] = []
+    cases = study.cases()
+    for done, case in enumerate(cases, start=1):
+        key = None if study.kept_with is None else fingerprint(study.kept_with, study.files(case))
+        found = cache.load(case.name, key) if key else None
+        if found is None:
+            try:
+                found = study.score(case)
+            except STOPS as error:
+                found = CaseResult([], (failure_sentence(case.sample, error),))
+            if key and not found.failures:
+                cache.save(case.name, key, found)
+        rows += study.take(found)
+        for message in found.failures:
+            entry = {"id": case.sample.id, "message": message}
+            if entry not in failures:
+                failures.append(entry)
+        if progress is not None:
+            progress(done, len(cases), case.name)
+    return rows, failures
+
+
+class ResultCache:
+    """The folder of finished cases; those made from something else count as not done."""
+
+    def __init__(self, folder: Path, *, forget: bool = False) -> None:
+        self._folder, self._forget = folder, forget
+
+    def load(self, name: str, key: str) -> CaseResult | None:
+        """The case of that name if its `fingerprint` is `key`; None where it must be made."""
+        path = self._folder / f"{name}.json"
+        if self._forget or not path.is_file():
+            return None
+        try:
+            found: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+            if found["made_from"] != key:
+                return None
+            return CaseResult(list(found["rows"]), pictures=tuple(map(Html, found["pictures"])))
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def save(self, name: str, key: str, result: CaseResult) -> None:
+        """Keep a finished case, whole or not at all; raises OutputError."""
+        content = {"made_from": key, "rows": result.rows, "pictures": result.pictures}
+        # Not json_text: Python alone reads these files, and NaN must come back as NaN.
+        write_text(self._folder / f"{name}.json", json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def fingerprint(about: Any, files: Sequence[Path]) -> str:
+    """A hash of what a result depends on: this version, the settings, size and time of files."""
+    text = json_text(
+        {"version": __version__, "about": about, "files": [_stamp(path) for path in files]}
+    )
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        known = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), known.st_size, known.st_mtime_ns
