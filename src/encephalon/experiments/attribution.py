@@ -26,7 +26,7 @@ from encephalon.explanation.location import Location, box_of, locate_maps
 from encephalon.explanation.scaling import scale_map
 from encephalon.io.micrograph import read_micrograph
 from encephalon.models.fitted import score_logits
-from encephalon.reports.heatmaps import look_at, overlay
+from encephalon.reports.heatmaps import make_heatmap, overlay
 from encephalon.reports.pictures import Picture
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.micrographs.data import Rows
@@ -180,7 +180,7 @@ def examples(
             predicted=scored.classes[said],
             probability=float(scored.probabilities[place, said]),
             truth=None if truth == UNKNOWN_CLASS else scored.classes[truth],
-            picture=overlay(look_at(read(place), values, SIDE), f"{name} with its map"),
+            picture=overlay(make_heatmap(read(place), values, SIDE), f"{name} with its map"),
         )
 
     most, least = order[:half][:count], order[half:][::-1][:count]

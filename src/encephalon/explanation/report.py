@@ -32,7 +32,7 @@ from encephalon.reports.blocks import (
 )
 from encephalon.reports.charts import DotGroup, dot_chart
 from encephalon.reports.format import format_estimate
-from encephalon.reports.heatmaps import LAYER, Look, overlay
+from encephalon.reports.heatmaps import LAYER, Heatmap, overlay
 from encephalon.reports.images import AMBER
 from encephalon.reports.markup import Html
 from encephalon.reports.page import Legend, Page
@@ -83,10 +83,10 @@ class ExplanationPage:
         self._entries: list[tuple[float, Row, Html | None]] = []
         self._budget = PictureBudget()
 
-    def add(self, row: Row, look: Look, one: Explained) -> None:
-        """Add one image: its row of explanations.csv, and image and map as they look."""
+    def add(self, row: Row, heatmap: Heatmap, one: Explained) -> None:
+        """Add one image: its row of explanations.csv, and image and map at the size of a screen."""
         words = f"{row['id']} with the map of {one.name}"
-        drawn = self._budget.draw(lambda: [overlay(look.at(_SIDE), words).html])
+        drawn = self._budget.draw(lambda: [overlay(heatmap.resized(_SIDE), words).html])
         shares = [value for key, value in one.values.items() if key.startswith("p_")]
         self._entries.append((max(map(float, shares)), row, drawn[0] if drawn else None))
 
@@ -240,10 +240,10 @@ class Gallery:
         for path in planned.images.values():
             refuse_existing(path, self._overwrite)
 
-    def write(self, sample: Sample, look: heatmaps.Look, one: Explained) -> dict[str, str]:
+    def write(self, sample: Sample, heatmap: Heatmap, one: Explained) -> dict[str, str]:
         """Write the files of one image; returns the paths of map and panel, as the table has them.
 
-        look  image and map at the size of a screen
+        heatmap  image and map at the size of a screen
         """
         from encephalon.io.micrograph import write_plane
 
@@ -255,9 +255,9 @@ class Gallery:
             self._allow(path)
         self._drop_elsewhere(panel)
         write_plane(one.map, array)
-        _write_png(heat, heatmaps.heat_image(look))
-        _write_png(original, look.grey)
-        _write_png(panel, heatmaps.panel(look, _caption(name, one)))
+        _write_png(heat, heatmaps.heat_image(heatmap))
+        _write_png(original, heatmap.grey)
+        _write_png(panel, heatmaps.panel(heatmap, _caption(name, one)))
         return {"map": f"{MAPS}/{array.name}", "panel": f"{one.folder}/{panel.name}"}
 
     def _allow(self, path: Path) -> None:

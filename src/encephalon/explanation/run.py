@@ -162,17 +162,17 @@ class _Work:
 
     def _one(self, sample: Sample, loaded: Any) -> None:
         from encephalon.io.micrograph import read_micrograph
-        from encephalon.reports.heatmaps import look_at
+        from encephalon.reports.heatmaps import make_heatmap
 
         self._gallery.check(sample)
         one = self._explainer.explain(loaded, sample)
         settings = self._explainer.predictor.settings
         path = next(iter(sample.inputs.values()))
         raw = read_micrograph(path, page=settings.page, colour=settings.colour).data
-        look = look_at(raw, one.map)
-        row = _row(sample, one) | self._gallery.write(sample, look, one)
+        heatmap = make_heatmap(raw, one.map)
+        row = _row(sample, one) | self._gallery.write(sample, heatmap, one)
         self._result.rows.append(row)
-        self._page.add(row, look, one)
+        self._page.add(row, heatmap, one)
         self._remember(sample, one)
 
     def _remember(self, sample: Sample, one: Explained) -> None:

@@ -19,25 +19,25 @@ __all__ = [
     "AMBER",
     "GAP",
     "SKY",
+    "WINDOW",
     "Colour",
     "Layer",
     "Panel",
     "draw",
+    "fitted_size",
+    "grey_levels",
     "heat",
     "mosaic",
     "outline",
+    "resize",
     "resize_mask",
 ]
 
 # Black between panels, pixels.
 GAP = 10
-
-
-_LETTER_SIZE = 12
-
-
-_LETTER_GREY = 150
-
+#: Percentiles that are black and white, unless noise or bright scalp ask for others.
+WINDOW = (0.5, 99.5)
+_LETTER_SIZE, _LETTER_GREY = 12, 150
 
 Colour = tuple[int, int, int]
 # Told apart by every kind of colour vision (after Okabe and Ito) and on any grey.
@@ -57,10 +57,30 @@ class Panel:
     and right edge.
     """
 
-    pixels: NDArray[np.float32]
+    pixels: NDArray[Any]
     masks: tuple[NDArray[Any], ...]
     size: tuple[int, int]
     sides: tuple[str, ...] = ()
+
+
+def grey_levels(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """`values` as grey levels in [0, 255]: `low` and below is black, `high` and above white."""
+    return np.clip((values - low) * (255.0 / max(float(high - low), 1e-6)), 0, 255)
+
+
+def fitted_size(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    """Width and height of a plane (rows, columns) whose longest side becomes `side`."""
+    rows, columns = shape
+    scale = side / max(rows, columns)
+    return max(1, round(columns * scale)), max(1, round(rows * scale))
+
+
+def resize(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A plane (rows, columns) at `size` (width, height), linearly, averaged where it shrinks."""
+    from PIL import Image
+
+    plane = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(plane.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def mosaic(panels: Sequence[Panel], columns: int) -> list[list[Panel]]:

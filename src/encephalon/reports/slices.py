@@ -8,7 +8,7 @@ above and from the front with the left side of the body on the left; both sides 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,105 @@ from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
 from encephalon.geometry import Affine, orient
-from encephalon.reports.images import AMBER, GAP, Colour, Panel, draw, mosaic
+from encephalon.geometry.affine import nearest_axes
+from encephalon.reports.images import AMBER, GAP, WINDOW, Colour, Panel, draw, grey_levels, mosaic
 from encephalon.reports.pictures import Picture
 
-__all__ = ["Overlay", "axial_series", "display_window", "three_planes"]
+__all__ = ["OrthogonalSlices", "Overlay", "axial_series", "display_window", "three_planes"]
 
 Volume = NDArray[Any]
 Box = tuple[slice, slice, slice]
 
+#: Pixels that three planes side by side fill, whichever they meet first.
+WIDTH, HEIGHT = 940, 380
 # Values looked at when choosing the window; more would not move a percentile visibly.
 _SAMPLE = 500_000
-# Air left around the head, mm.
-_MARGIN = 6.0
-# The sides that the left and right edge of each plane show.
+# Air left around the head, mm, and the share of a plane that a head fills at the least: noise makes
+# single bright voxels in air.
+_MARGIN, _FILLED = 6.0, 0.005
+# The sides that the left and right edge of the sagittal, the coronal and the axial plane show.
 _SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
+
+
+@dataclass(frozen=True)
+class OrthogonalSlices:
+    """Where to cut a grid in a sagittal, a coronal and an axial plane, and how large to draw these.
+
+    Attributes
+    ----------
+    affine
+        Of the grid, whose voxel axes may have any order and direction.
+    at
+        The voxel that all three planes run through.
+    box
+        What is drawn of each voxel axis.
+    scale
+        Pixels per mm.
+    """
+
+    affine: Affine
+    at: tuple[int, int, int]
+    box: Box
+    scale: float
+
+    @classmethod
+    def of_head(
+        cls, affine: Affine, filled: Sequence[NDArray[np.float64]], size: tuple[int, int] = (0, 0)
+    ) -> OrthogonalSlices:
+        """The planes through the middle of a head, cut to it.
+
+        filled  for each voxel axis the share of every plane across it that the head fills
+        size    width and height in pixels that the planes fill side by side, by default those of a
+                page; whichever they meet first
+        """
+        margins = (round(_MARGIN / step) for step in affine.spacing)
+        i, j, k = (_bounds(shares, margin) for shares, margin in zip(filled, margins, strict=True))
+        x, y, z = (_middle(shares) for shares in filled)
+        view = cls(affine, (x, y, z), (i, j, k), 1.0)
+        across, deep, high = (view.extent(axis) for axis in view.axes)
+        width, height = (given or usual for given, usual in zip(size, (WIDTH, HEIGHT), strict=True))
+        scale = min((width - 2 * GAP) / (deep + 2 * across), height / max(deep, high))
+        return replace(view, scale=scale)
+
+    @property
+    def axes(self) -> tuple[int, int, int]:
+        """The voxel axis across the sagittal, the coronal and the axial plane."""
+        worlds, _ = nearest_axes(self.affine.direction)
+        return worlds.index(0), worlds.index(1), worlds.index(2)
+
+    def extent(self, axis: int) -> float:
+        """Size of the box along a voxel axis, mm."""
+        return float((self.box[axis].stop - self.box[axis].start) * self.affine.spacing[axis])
+
+    def of(self, volume: NDArray[Any]) -> list[NDArray[Any]]:
+        """The sagittal, coronal and axial plane of `volume` (I, J, K) as (rows, columns)."""
+        return [self.turned(axis, np.take(volume, self.at[axis], axis)) for axis in self.axes]
+
+    def turned(self, axis: int, plane: NDArray[Any]) -> NDArray[Any]:
+        """A plane across `axis`, of the other two in their order, cut and the upper edge first."""
+        across, up = (other for other in self.axes if other != axis)
+        _, signs = nearest_axes(self.affine.direction)
+        rest = [other for other in range(3) if other != axis]
+        cut = plane[tuple(self.box[other] for other in rest)]
+        ordered = cut if rest == [across, up] else cut.T
+        return np.asarray(ordered[:: signs[across], :: signs[up]].T[::-1])
+
+    def panel(
+        self,
+        place: int,
+        pixels: NDArray[Any],
+        masks: Sequence[NDArray[Any]] = (),
+        letters: bool = True,
+    ) -> Panel:
+        """The sagittal (0), coronal (1) or axial (2) plane, of values in [0, 255]."""
+        axes = self.axes
+        across, up = (other for other in axes if other != axes[place])
+        size = [max(1, round(self.extent(axis) * self.scale)) for axis in (across, up)]
+        return Panel(pixels, tuple(masks), (size[0], size[1]), _SIDES[place] if letters else ())
+
+    def panels(self, planes: Sequence[NDArray[Any]], letters: bool = True) -> list[Panel]:
+        """All three planes, in [0, 255], as panels."""
+        return [self.panel(place, pixels, (), letters) for place, pixels in enumerate(planes)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +131,8 @@ def three_planes(
     affine: Affine,
     overlays: Sequence[Overlay] = (),
     *,
-    width: int = 940,
-    height: int = 380,
+    width: int = WIDTH,
+    height: int = HEIGHT,
     alt: str = "Sagittal, coronal and axial slice",
 ) -> Picture:
     """Draw a sagittal, a coronal and an axial slice of a volume (I, J, K).
@@ -56,12 +141,13 @@ def three_planes(
     `width` or `height` pixels, whichever they meet first. Raises GeometryError when an overlay is
     not on the volume's grid.
     """
-    scene = _scene(data, affine, overlays)
-    at = scene.centroid()
-    across, deep, high = scene.extents()
-    scale = min((width - 2 * GAP) / (deep + 2 * across), height / max(deep, high))
-    panels = [scene.panel(axis, at[axis], scale) for axis in range(3)]
-    return draw(mosaic(panels, columns=3), alt, colours=_colours(overlays))
+    scene = _scene(data, affine, overlays, (width, height))
+    cuts = zip(*(scene.view.of(each) for each in (scene.data, *scene.masks)), strict=True)
+    panels = [
+        scene.view.panel(place, grey_levels(plane, *scene.window), masks)
+        for place, (plane, *masks) in enumerate(cuts)
+    ]
+    return draw([panels], alt, [(each.name, each.colour) for each in overlays])
 
 
 def axial_series(
@@ -71,7 +157,7 @@ def axial_series(
     *,
     count: int = 8,
     columns: int = 8,
-    width: int = 940,
+    width: int = WIDTH,
     alt: str = "Axial slices from bottom to top",
 ) -> Picture:
     """Draw `count` axial slices of a volume (I, J, K), `columns` of them on `width` pixels.
@@ -80,11 +166,14 @@ def axial_series(
     Raises GeometryError when an overlay is not on the volume's grid.
     """
     scene = _scene(data, affine, overlays)
-    low, high = scene.height_range()
-    places = np.linspace(low, high, count + 2)[1:-1]
-    scale = ((width + GAP) / columns - GAP) / scene.extents()[0]
-    panels = [scene.panel(2, round(place), scale, letters=False) for place in places]
-    return draw(mosaic(panels, columns=columns), alt, colours=_colours(overlays))
+    scale = ((width + GAP) / columns - GAP) / scene.view.extent(0)
+    view, panels = replace(scene.view, scale=scale), []
+    for place in np.linspace(*scene.height_range(), count + 2)[1:-1]:
+        plane, *masks = (
+            view.turned(2, each[..., round(place)]) for each in (scene.data, *scene.masks)
+        )
+        panels.append(view.panel(2, grey_levels(plane, *scene.window), masks, letters=False))
+    return draw(mosaic(panels, columns), alt, [(each.name, each.colour) for each in overlays])
 
 
 def display_window(data: NDArray[Any], inside: NDArray[Any] | None = None) -> tuple[float, float]:
@@ -99,7 +188,7 @@ def display_window(data: NDArray[Any], inside: NDArray[Any] | None = None) -> tu
     if inside is not None:
         kept = sample[np.asarray(inside[sparse] != 0)]
         if kept.size > 100:
-            floor, top = np.percentile(kept, [0.5, 99.5])
+            floor, top = np.percentile(kept, WINDOW)
             low, high = min(low, floor), top + 0.1 * (top - floor)
     if high <= low:
         low, high = float(sample.min()), float(sample.max())
@@ -108,26 +197,12 @@ def display_window(data: NDArray[Any], inside: NDArray[Any] | None = None) -> tu
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """A volume and its masks in RAS+ voxel order, cut to the head."""
+    """A volume and its masks in RAS+ voxel order, where to cut them, and their window."""
 
     data: Volume
     masks: tuple[NDArray[np.bool_], ...]
-    spacing: tuple[float, float, float]
+    view: OrthogonalSlices
     window: tuple[float, float]
-
-    def extents(self) -> tuple[float, float, float]:
-        """Size of the head's box in mm."""
-        i, j, k = (n * step for n, step in zip(self.data.shape, self.spacing, strict=True))
-        return i, j, k
-
-    def centroid(self) -> tuple[int, int, int]:
-        """The voxel in the middle of the first mask that is not empty, else of the box."""
-        for mask in self.masks:
-            if mask.any():
-                i, j, k = (_middle(mask, axis) for axis in range(3))
-                return i, j, k
-        i, j, k = (n // 2 for n in self.data.shape)
-        return i, j, k
 
     def height_range(self) -> tuple[float, float]:
         """First and last slice of the first mask that is not empty, else the middle 80 %."""
@@ -135,64 +210,48 @@ class _Scene:
             slices = np.flatnonzero(mask.any(axis=(0, 1)))
             if slices.size:
                 return float(slices[0]), float(slices[-1])
-        last = self.data.shape[2] - 1
-        return 0.1 * last, 0.9 * last
-
-    def panel(self, axis: int, index: int, scale: float, letters: bool = True) -> Panel:
-        """One plane at `scale` pixels per mm."""
-        first, second = (other for other in range(3) if other != axis)
-        extents = self.extents()
-        size = (max(1, round(extents[first] * scale)), max(1, round(extents[second] * scale)))
-        pixels = _scaled(_plane(self.data, axis, index), *self.window)
-        masks = tuple(_plane(mask, axis, index) for mask in self.masks)
-        return Panel(pixels, masks, size, _SIDES[axis] if letters else ())
+        first, last = self.view.box[2].start, self.view.box[2].stop - 1
+        return first + 0.1 * (last - first), first + 0.9 * (last - first)
 
 
-def _scene(data: Volume, affine: Affine, overlays: Sequence[Overlay]) -> _Scene:
+def _scene(
+    data: Volume, affine: Affine, overlays: Sequence[Overlay], size: tuple[int, int] = (0, 0)
+) -> _Scene:
     _check_overlays(data.shape, overlays)
     turned, turned_affine = orient(data, affine, "RAS")
-    masks = [orient(np.asarray(each.mask != 0), affine, "RAS")[0] for each in overlays]
+    masks = tuple(orient(np.asarray(each.mask != 0), affine, "RAS")[0] for each in overlays)
     window = display_window(turned, masks[0] if masks else None)
-    box = _head_box(turned, masks, turned_affine.spacing, window)
-    cut = tuple(np.asarray(mask[box], dtype=np.bool_) for mask in masks)
-    return _Scene(turned[box], cut, turned_affine.spacing, window)
-
-
-def _head_box(
-    data: Volume,
-    masks: Sequence[NDArray[np.bool_]],
-    spacing: Sequence[float],
-    window: tuple[float, float],
-) -> Box:
-    bright = data > window[0] + 0.12 * (window[1] - window[0])
-    bounds = []
+    bright = turned > window[0] + 0.12 * (window[1] - window[0])
+    filled = []
     for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        # Noise makes single bright voxels in air; a head fills a part of every plane it is in.
-        filled = np.count_nonzero(bright, axis=others) > 0.005 * data.size / data.shape[axis]
+        shares = _shares(bright, axis)
         for mask in masks:
-            filled |= mask.any(axis=others)
-        places = np.flatnonzero(filled)
-        margin = round(_MARGIN / spacing[axis])
-        low = max(0, int(places[0]) - margin) if places.size else 0
-        high = int(places[-1]) + 1 + margin if places.size else data.shape[axis]
-        bounds.append(slice(low, min(high, data.shape[axis])))
-    return bounds[0], bounds[1], bounds[2]
+            shares[_shares(mask, axis) > 0] = 1.0
+        filled.append(shares)
+    view = OrthogonalSlices.of_head(turned_affine, filled, size)
+    main = next((mask for mask in masks if mask.any()), None)
+    if main is not None:
+        i, j, k = (_middle(_shares(main, axis)) for axis in range(3))
+        view = replace(view, at=(i, j, k))
+    return _Scene(turned, masks, view, window)
 
 
-def _middle(mask: NDArray[np.bool_], axis: int) -> int:
-    counts = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
-    return round(float(np.average(np.arange(counts.size), weights=counts)))
+def _shares(mask: NDArray[np.bool_], axis: int) -> NDArray[np.float64]:
+    """The share of every plane across `axis` that is True."""
+    return np.asarray(mask.mean(axis=tuple(other for other in range(3) if other != axis)))
 
 
-def _plane(volume: NDArray[Any], axis: int, index: int) -> NDArray[Any]:
-    """One plane as (rows, columns), the upper edge first."""
-    return np.asarray(volume[(slice(None),) * axis + (index,)].T[::-1])
+def _middle(shares: NDArray[np.float64]) -> int:
+    if not shares.any():
+        return len(shares) // 2
+    return round(float(np.average(np.arange(len(shares)), weights=shares)))
 
 
-def _scaled(plane: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    levels = (np.asarray(plane, dtype=np.float32) - low) * (255.0 / (high - low))
-    return np.clip(levels, 0.0, 255.0)
+def _bounds(shares: NDArray[np.float64], margin: int) -> slice:
+    places = np.flatnonzero(shares > _FILLED)
+    if not places.size:
+        return slice(0, len(shares))
+    return slice(max(0, int(places[0]) - margin), min(len(shares), int(places[-1]) + 1 + margin))
 
 
 def _check_overlays(shape: tuple[int, ...], overlays: Sequence[Overlay]) -> None:
@@ -202,7 +261,3 @@ def _check_overlays(shape: tuple[int, ...], overlays: Sequence[Overlay]) -> None
                 f"The overlay {overlay.name!r} has the shape {np.shape(overlay.mask)} and the "
                 f"image {shape}: bring both to one grid."
             )
-
-
-def _colours(overlays: Sequence[Overlay]) -> list[tuple[str, Colour]]:
-    return [(overlay.name, overlay.colour) for overlay in overlays]

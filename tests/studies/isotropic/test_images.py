@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encephalon.studies.isotropic import images as planes
-from encephalon.studies.isotropic.images import EDGES, ScanPictures, Shown
+from encephalon.reports import slices
+from encephalon.studies.isotropic.images import EDGES, Figure, ScanFigures
 from encephalon.studies.isotropic.quality import gather
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 from tests.studies.isotropic.thick_head import estimate, guide, problem, truth
@@ -18,16 +18,16 @@ from tests.studies.isotropic.thick_head import estimate, guide, problem, truth
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head of 4 cm needs no large pictures."""
-    monkeypatch.setattr(planes, "_WIDTH", 450)
+    monkeypatch.setattr(slices, "WIDTH", 450)
 
 
 KEYS = ["before", "cubic", "after", "uncertainty", "residual", "guide"]
 
 
-def drawn(one: Problem, result: Estimate | None = None) -> dict[str, Shown]:
+def drawn(one: Problem, result: Estimate | None = None) -> dict[str, Figure]:
     """The pictures by their keys."""
     result = result or estimate(one)
-    scan = ScanPictures(one, result, gather(one, result, trusted=True))
+    scan = ScanFigures(one, result, gather(one, result, trusted=True))
     return {each.key: each for each in scan}
 
 
@@ -49,7 +49,7 @@ def test_a_t1w_that_was_not_used_can_be_judged() -> None:
     """It is drawn where it was put."""
     one = problem(guided=False)
     result = estimate(one)
-    scan = ScanPictures(one, result, gather(one, result, trusted=False), guide=guide())
+    scan = ScanFigures(one, result, gather(one, result, trusted=False), guide=guide())
     layers = scan.guided()
     assert layers is not None
     assert [layer.name for layer in layers.picture.layers] == [EDGES]
@@ -97,9 +97,9 @@ def test_a_guide_by_itself_overrules_that_of_the_problem() -> None:
     result = estimate(one)
     evidence = gather(one, result, trusted=True)
     own, other = (
-        ScanPictures(one, result, evidence, guide=each).guided() for each in (None, truth())
+        ScanFigures(one, result, evidence, guide=each).guided() for each in (None, truth())
     )
     assert own is not None
     assert other is not None
     assert not np.array_equal(own.picture.base, other.picture.base)
-    assert ScanPictures(replace(one, guide=None), result, evidence).guided() is None
+    assert ScanFigures(replace(one, guide=None), result, evidence).guided() is None

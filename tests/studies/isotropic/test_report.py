@@ -13,10 +13,9 @@ import pytest
 from encephalon.errors import OutputExistsError
 from encephalon.geometry import Affine, Grid
 from encephalon.io.image import read_image
-from encephalon.reports import batch
+from encephalon.reports import batch, slices
 from encephalon.reports.batch import BatchReport
-from encephalon.studies.isotropic import images as planes
-from encephalon.studies.isotropic.images import ScanPictures
+from encephalon.studies.isotropic.images import ScanFigures
 from encephalon.studies.isotropic.quality import gather, judge, values
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.report import (
@@ -40,20 +39,20 @@ ABOUT = {
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head of 4 cm needs no large pictures."""
-    monkeypatch.setattr(planes, "_WIDTH", 450)
+    monkeypatch.setattr(slices, "WIDTH", 450)
 
 
-def scan(one: Problem | None = None, **more: Any) -> ScanPictures:
+def scan(one: Problem | None = None, **more: Any) -> ScanFigures:
     """What is drawn of a small head."""
     one = one or problem()
     result = estimate(one)
     known = {"trained": (1.6, 6.5), "trusted": True} | more
     facts = {"Profile": "box"}
     moved = {"Moved by": "3.2 mm"}
-    return ScanPictures(one, result, gather(one, result, **known), None, facts, moved)
+    return ScanFigures(one, result, gather(one, result, **known), None, facts, moved)
 
 
-def row(name: str, shown: ScanPictures, **more: Any) -> dict[str, Any]:
+def row(name: str, shown: ScanFigures, **more: Any) -> dict[str, Any]:
     """A row as a batch makes it."""
     quality = judge(shown.evidence)
     cells = {"id": name, "source": f"/scans/{name}_T2w.nii.gz; /scans/{name}_T1w.nii.gz"}
@@ -62,7 +61,7 @@ def row(name: str, shown: ScanPictures, **more: Any) -> dict[str, Any]:
     return {**cells, **values(shown.evidence), **told, **files, **more}
 
 
-def drawn(report: BatchReport, folder: Path, name: str, shown: ScanPictures, **more: Any) -> None:
+def drawn(report: BatchReport, folder: Path, name: str, shown: ScanFigures, **more: Any) -> None:
     """Draw a scan into `folder`/report and add it to the page, as a batch does."""
     one = row(name, shown, **more)
     (folder / "report").mkdir(exist_ok=True)
@@ -217,7 +216,7 @@ def test_the_pages_of_a_whole_scan_are_small(
     one = Problem((Stack(image.data.astype(np.float32), grid, operator),), 2)
     volume = operator.interpolate(one.stack.slices)
     result = Estimate(volume, np.abs(np.gradient(volume, axis=2)).astype(np.float32))
-    shown = ScanPictures(one, result, gather(one, result, other=volume))
+    shown = ScanFigures(one, result, gather(one, result, other=volume))
     report = batch_report(ABOUT)
     drawn(report, tmp_path, "sub-01", shown)
     report.write(tmp_path / "report.html")

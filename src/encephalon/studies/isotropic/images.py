@@ -1,31 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three anatomical planes of a problem's grid: the same place, box and scale for every volume.
+"""What there is to see of a reconstruction: three planes before and after, and what to doubt.
 
-Only the planes that are drawn are ever made: thick slices, and what is interpolated from them, are
-linear along the slice axis, so a plane of theirs needs one small matrix and one plane of slices.
-
-What there is to see of a reconstruction: three planes before and after, and what to doubt.
-
-All pictures of a scan share their planes, their scale and, where they show intensities, their
-window, so that they can be laid over each other by eye.
+All figures of a scan share their planes, their scale and, where they show intensities, their
+window, so that they can be laid over each other by eye. Only the planes that are drawn are ever
+made: thick slices, and what is interpolated from them, are linear along the slice axis, so a plane
+of theirs needs one small matrix and one plane of slices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Grid
-from encephalon.geometry.affine import nearest_axes
 from encephalon.reports.format import format_number
-from encephalon.reports.images import AMBER, GAP, Panel, draw, heat
+from encephalon.reports.images import AMBER, WINDOW, Panel, draw, grey_levels, heat
 from encephalon.reports.pictures import Layer, Picture
-from encephalon.reports.slices import display_window
+from encephalon.reports.slices import OrthogonalSlices, display_window
 from encephalon.studies.isotropic.quality import (
     LARGE_DEVIATION,
     Evidence,
@@ -37,20 +32,9 @@ from encephalon.studies.isotropic.reconstruction.interpolation import cubic_weig
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 from encephalon.transforms.slices import along
 
-__all__ = ["EDGES", "SIDES", "Planes", "ScanPictures", "Shown", "find_planes"]
+__all__ = ["EDGES", "Figure", "ScanFigures", "interpolated_planes", "orthogonal_slices"]
 
 Float = NDArray[np.float32]
-
-
-Index = tuple[int, int, int]
-
-#: Letters for the left and right edge of the sagittal, the coronal and the axial plane.
-SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
-# Air left around the head, mm, and the share of a plane that a head fills at the least: noise makes
-# single bright voxels in air.
-_MARGIN, _FILLED = 6.0, 0.005
-# Pixels that three planes side by side fill, whichever they meet first.
-_WIDTH, _HEIGHT = 940, 380
 
 
 #: Name of the layer that has the edges of the T2w.
@@ -61,132 +45,42 @@ _SIDES = "sagittal, coronal and axial plane"
 _RESIDUAL = 0.01
 # Edges are drawn where the slope is among this share of the steepest; their scale, mm.
 _STEEPEST, _EDGE_MM = 0.16, 1.2
-_WHITE = (0.5, 99.5)
 # Width and height of a scale, and of the words at its ends, pixels.
 _BAR, _WORDS = (200, 12), ((60, 20), (120, 20))
 
 
-@dataclass(frozen=True)
-class Planes:
-    """Where to cut a grid, and how large to draw the cuts.
-
-    Attributes
-    ----------
-    grid
-        The grid, in work order.
-    at
-        The voxel that all three planes run through.
-    box
-        First voxel and the one after the last to be drawn, along each axis.
-    scale
-        Pixels per mm.
-    """
-
-    grid: Grid
-    at: Index
-    box: tuple[tuple[int, int], ...]
-    scale: float
-
-    def of(self, volume: NDArray[Any]) -> list[Float]:
-        """The sagittal, coronal and axial plane of `volume` (I, J, K) as (rows, columns)."""
-        return [self._turned(axis, np.take(volume, self.at[axis], axis)) for axis in self._axes]
-
-    def between(self, matrix: NDArray[np.float64], slices: NDArray[Any]) -> list[Float]:
-        """The same planes of `matrix` (K, S) applied to `slices` (I, J, S)."""
-        shown = []
-        for axis in self._axes:
-            if axis == 2:
-                row = matrix[self.at[2]][None]
-                plane = along(row, slices)[..., 0]
-            else:
-                plane = along(matrix, np.take(slices, self.at[axis], axis))
-            shown.append(self._turned(axis, plane))
-        return shown
-
-    def panels(self, planes: list[Float], letters: bool = True) -> list[Panel]:
-        """The planes, in [0, 255], as panels of their true proportions."""
-        sides = SIDES if letters else ((), (), ())
-        sizes = [self._size(axis) for axis in self._axes]
-        return [
-            Panel(pixels, (), size, side)
-            for pixels, size, side in zip(planes, sizes, sides, strict=True)
-        ]
-
-    @property
-    def _axes(self) -> Index:
-        """The axis in work order across the sagittal, the coronal and the axial plane."""
-        worlds, _ = nearest_axes(self.grid.affine.direction)
-        return worlds.index(0), worlds.index(1), worlds.index(2)
-
-    def _size(self, axis: int) -> tuple[int, int]:
-        """Width and height of the plane across `axis`, pixels."""
-        across, up = (other for other in self._axes if other != axis)
-        spacing = self.grid.affine.spacing
-        sizes = [(self.box[a][1] - self.box[a][0]) * spacing[a] for a in (across, up)]
-        return max(1, round(sizes[0] * self.scale)), max(1, round(sizes[1] * self.scale))
-
-    def _turned(self, axis: int, plane: NDArray[Any]) -> Float:
-        """A plane (of the two other axes, in order), cut to the box, the upper edge first."""
-        across, up = (other for other in self._axes if other != axis)
-        _, signs = nearest_axes(self.grid.affine.direction)
-        rest = [other for other in range(3) if other != axis]
-        cut = plane[tuple(slice(*self.box[other]) for other in rest)]
-        ordered = cut if rest == [across, up] else cut.T
-        turned = ordered[:: signs[across], :: signs[up]]
-        return np.asarray(turned.T[::-1], np.float32)
-
-
-def find_planes(problem: Problem) -> Planes:
+def orthogonal_slices(problem: Problem) -> OrthogonalSlices:
     """The planes through the middle of the head; the one along the slices lies between two.
 
     What was measured looks alike before and after, so the plane that runs along the slices is the
     voxel furthest from any of their middles, within half a distance of the middle of the head.
     """
-    head, nearest = head_of(problem.stack.slices), problem.stack.operator.nearest
-    spacing = problem.grid.affine.spacing
-    at, box = [], []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = head.mean(axis=others)
-        shares = filled[nearest] if axis == 2 else filled
-        at.append(_middle(shares))
-        box.append(_bounds(shares, round(_MARGIN / spacing[axis])))
-    place = at[0], at[1], _between(problem, at[2])
-    return Planes(problem.grid, place, tuple(box), _scale(problem.grid, box))
-
-
-def _middle(shares: NDArray[np.float64]) -> int:
-    if not shares.any():
-        return len(shares) // 2
-    return round(float(np.average(np.arange(len(shares)), weights=shares)))
-
-
-def _bounds(shares: NDArray[np.float64], margin: int) -> tuple[int, int]:
-    places = np.flatnonzero(shares > _FILLED)
-    if not places.size:
-        return 0, len(shares)
-    return max(0, int(places[0]) - margin), min(len(shares), int(places[-1]) + 1 + margin)
-
-
-def _between(problem: Problem, middle: int) -> int:
-    operator = problem.stack.operator
+    head, operator = head_of(problem.stack.slices), problem.stack.operator
+    filled = [head.mean(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    filled[2] = filled[2][operator.nearest]
+    view = OrthogonalSlices.of_head(problem.grid.affine, filled)
+    i, j, middle = view.at
     offsets, reach = np.abs(operator.place()), max(1, round(operator.ratio / 2))
     first = max(0, middle - reach)
-    return first + int(offsets[first : middle + reach + 1].argmax())
+    return replace(view, at=(i, j, first + int(offsets[first : middle + reach + 1].argmax())))
 
 
-def _scale(grid: Grid, box: list[tuple[int, int]]) -> float:
-    """Pixels per mm with which three planes side by side fill the width or the height."""
-    worlds, _ = nearest_axes(grid.affine.direction)
-    size = dict[int, float]()
-    for axis, world in enumerate(worlds):
-        size[world] = (box[axis][1] - box[axis][0]) * grid.affine.spacing[axis]
-    across, deep, high = size[0], size[1], size[2]
-    return min((_WIDTH - 2 * GAP) / (deep + 2 * across), _HEIGHT / max(deep, high))
+def interpolated_planes(
+    view: OrthogonalSlices, matrix: NDArray[np.float64], slices: NDArray[Any]
+) -> list[NDArray[Any]]:
+    """The planes of what `matrix` (K, S) makes of `slices` (I, J, S), without making all of it."""
+    shown = []
+    for axis in view.axes:
+        if axis == 2:
+            plane = along(matrix[view.at[2]][None], slices)[..., 0]
+        else:
+            plane = along(matrix, np.take(slices, view.at[axis], axis))
+        shown.append(view.turned(axis, plane))
+    return shown
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class Figure:
     """One picture: its key, its heading, and what it shows."""
 
     key: str
@@ -196,7 +90,7 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class ScanPictures:
+class ScanFigures:
     """One reconstruction, as a report draws it when it asks for the pictures and not before.
 
     Attributes
@@ -220,7 +114,7 @@ class ScanPictures:
     acquisition: Mapping[str, Any] = field(default_factory=dict)
     registration: Mapping[str, Any] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Shown]:
+    def __iter__(self) -> Iterator[Figure]:
         """Every picture there is, in the order of reading."""
         for each in (
             self.before(),
@@ -233,26 +127,28 @@ class ScanPictures:
             if each is not None:
                 yield each
 
-    def before(self) -> Shown:
+    def before(self) -> Figure:
         """The measured slices at their true proportions."""
-        planes = self._planes.between(self._nearest, self._slices)
+        planes = interpolated_planes(self._planes, self._nearest, self._slices)
         distance = self.problem.stack.operator.distance
         words = f"Every voxel is its nearest slice; slices are {distance:.3g} mm apart."
         return self._intensities("before", "Before: the measured slices", planes, words)
 
-    def interpolated(self) -> Shown:
+    def interpolated(self) -> Figure:
         """A cubic spline through the slices, at their right places."""
-        planes = self._planes.between(cubic_weights(self.problem.stack.operator), self._slices)
+        planes = interpolated_planes(
+            self._planes, cubic_weights(self.problem.stack.operator), self._slices
+        )
         words = "What any viewer shows without a model: a spline through the slices, in place."
         return self._intensities("cubic", "Cubic interpolation", planes, words)
 
-    def after(self) -> Shown:
+    def after(self) -> Figure:
         """The result."""
         planes = self._planes.of(self.estimate.image)
         words = "The image that is written, with the window of the slices."
         return self._intensities("after", "After: the reconstruction", planes, words)
 
-    def uncertainty(self) -> Shown | None:
+    def uncertainty(self) -> Figure | None:
         """How far the result may be off, as colour; None where the method does not say."""
         if self.estimate.deviation is None:
             return None
@@ -269,13 +165,13 @@ class ScanPictures:
             f"{LARGE_DEVIATION:.0%} of its range."
         )
         alt = f"Uncertainty, {_SIDES}"
-        return Shown("uncertainty", "Uncertainty", Picture(base, alt, (layer,)), words)
+        return Figure("uncertainty", "Uncertainty", Picture(base, alt, (layer,)), words)
 
-    def residual(self) -> Shown:
+    def residual(self) -> Figure:
         """What the result, sliced again, has more or less than the slices."""
         rest = residual(self.problem, self.estimate.image)
         limit = max(_RESIDUAL * self._width, float(np.percentile(np.abs(rest), 99.9)))
-        planes = self._planes.between(self._nearest, rest)
+        planes = interpolated_planes(self._planes, self._nearest, rest)
         grey = [127.5 + 127.5 * plane / limit for plane in planes]
         words = (
             "The result sliced again, minus the measured slices, in the units of the image. Middle "
@@ -284,27 +180,28 @@ class ScanPictures:
         ends = format_number(limit, 2)
         rows = [self._planes.panels(grey), _scale_bar(f"-{ends}", f"+{ends}")]
         picture = draw(rows, f"Residual of the slices, {_SIDES}")
-        return Shown("residual", "What the slices contradict", picture, words)
+        return Figure("residual", "What the slices contradict", picture, words)
 
-    def guided(self) -> Shown | None:
+    def guided(self) -> Figure | None:
         """The T1w with the edges of the T2w over it; None without a T1w."""
         guide = self.problem.guide if self.guide is None else self.guide
         if guide is None:
             return None
         planes = self._planes.of(guide)
-        low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), _WHITE)
-        base = draw([self._planes.panels(_scaled(planes, low, high))], "").base
+        low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), WINDOW)
+        grey = [grey_levels(plane, low, high) for plane in planes]
+        base = draw([self._planes.panels(grey)], "").base
         alpha = draw([self._planes.panels(self._edges(), letters=False)], "").base
         layer = np.zeros((*alpha.shape, 4), np.uint8)
         layer[alpha > 0, :3] = AMBER
         layer[..., 3] = alpha
         words = "The lines must lie on borders that the T1w has as well: those of fluid above all."
         picture = Picture(base, f"T1w with the edges of the T2w, {_SIDES}", (Layer(EDGES, layer),))
-        return Shown("guide", "T1w under the edges of the T2w", picture, words)
+        return Figure("guide", "T1w under the edges of the T2w", picture, words)
 
     @cached_property
-    def _planes(self) -> Planes:
-        return find_planes(self.problem)
+    def _planes(self) -> OrthogonalSlices:
+        return orthogonal_slices(self.problem)
 
     @property
     def _slices(self) -> Float:
@@ -324,20 +221,17 @@ class ScanPictures:
         """The matrix (K, S) that gives every voxel its nearest slice."""
         return np.eye(self._slices.shape[-1])[self.problem.stack.operator.nearest]
 
-    def _intensities(self, key: str, title: str, planes: list[Float], caption: str) -> Shown:
-        grey = _scaled(planes, *self._window)
-        return Shown(key, title, draw([self._planes.panels(grey)], f"{title}, {_SIDES}"), caption)
+    def _intensities(
+        self, key: str, title: str, planes: Sequence[NDArray[Any]], caption: str
+    ) -> Figure:
+        grey = [grey_levels(plane, *self._window) for plane in planes]
+        return Figure(key, title, draw([self._planes.panels(grey)], f"{title}, {_SIDES}"), caption)
 
     def _edges(self) -> list[Float]:
         """Thin lines, 255 on black, along the edges of the result, as large as the panels."""
         panels = self._planes.panels(self._planes.of(self.estimate.image))
         scale = _EDGE_MM * self._planes.scale
         return [_lines(panel.pixels, panel.size, scale) for panel in panels]
-
-
-def _scaled(planes: list[Float], low: float, high: float) -> list[Float]:
-    factor = 255.0 / max(high - low, 1e-6)
-    return [np.clip((plane - low) * factor, 0, 255).astype(np.float32) for plane in planes]
 
 
 def _scale_bar(low: str, high: str) -> list[Panel]:
@@ -355,7 +249,8 @@ def _lines(plane: Float, size: tuple[int, int], scale: float) -> Float:
     from PIL import Image
     from scipy import ndimage
 
-    grown = np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+    image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+    grown = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
     above = ndimage.gaussian_laplace(grown, scale) > 0
     steep = ndimage.gaussian_gradient_magnitude(grown, scale)
     crossing = above != ndimage.binary_erosion(above)

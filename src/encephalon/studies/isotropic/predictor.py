@@ -26,7 +26,7 @@ from encephalon.studies.isotropic.acquisition.inputs import (
 )
 from encephalon.studies.isotropic.acquisition.registration import Placement
 from encephalon.studies.isotropic.acquisition.stacking import unmeasured
-from encephalon.studies.isotropic.images import ScanPictures
+from encephalon.studies.isotropic.images import ScanFigures
 from encephalon.studies.isotropic.quality import gather, judge, values
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.multi_stack import combine
@@ -144,7 +144,7 @@ class IsotropicPredictor:
             warnings=(*loaded.warnings, *unused_stacks(loaded, problem)),
             notes=loaded.notes,
         )
-        pictures = ScanPictures(
+        pictures = ScanFigures(
             problem,
             estimate,
             evidence,

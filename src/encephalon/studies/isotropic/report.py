@@ -20,7 +20,7 @@ from encephalon.reports.format import format_sentence
 from encephalon.reports.images import AMBER
 from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Legend, Page, batch_of
-from encephalon.studies.isotropic.images import EDGES, ScanPictures, Shown
+from encephalon.studies.isotropic.images import EDGES, Figure, ScanFigures
 from encephalon.studies.isotropic.quality import LARGE_DEVIATION, Evidence, findings
 from encephalon.studies.isotropic.reconstruction.problem import AXES, Problem, plane_across
 
@@ -40,7 +40,7 @@ _GUIDES = {"used": "used", "absent": "none", "untrusted": "left out"}
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
     """The page of a batch of reconstructions; `about` is `Predictor.describe()`."""
 
-    def pictures(row: Row, shown: ScanPictures, folder: Path) -> list[Html]:
+    def pictures(row: Row, shown: ScanFigures, folder: Path) -> list[Html]:
         drawn = list(shown)
         place = folder / f"{row['id']}.html"
         page = scan_page(about, row, shown, drawn)
@@ -77,7 +77,7 @@ def _guided_card(rows: Sequence[Row]) -> list[StatCard]:
 
 
 def scan_page(
-    about: Mapping[str, Any], row: Row, scan: ScanPictures, drawn: Sequence[Shown] | None = None
+    about: Mapping[str, Any], row: Row, scan: ScanFigures, drawn: Sequence[Figure] | None = None
 ) -> Page:
     """The page of one scan, one HTML file by itself.
 
@@ -143,7 +143,7 @@ def _guide_words(guide: Any) -> str:
     return _GUIDES.get(str(guide or ""), "–")
 
 
-def _framed(shown: Shown) -> Html:
+def _framed(shown: Figure) -> Html:
     """A picture in a black frame, with its heading and what it shows."""
     caption = tag("span", tag("strong", f"{shown.title}. "), shown.caption)
     return figure(tag("div", shown.picture.html, class_="frame"), caption)
@@ -183,11 +183,11 @@ def _findings(evidence: Evidence) -> Html:
     return table({"status": "Grade", "finding": "Finding"}, rows)
 
 
-def _figures(shown: Mapping[str, Shown], *keys: str) -> list[Html]:
+def _figures(shown: Mapping[str, Figure], *keys: str) -> list[Html]:
     return [_framed(shown[key]) for key in keys if key in shown]
 
 
-def _guide_facts(scan: ScanPictures) -> dict[str, Any]:
+def _guide_facts(scan: ScanFigures) -> dict[str, Any]:
     evidence = scan.evidence
     covered, alike = evidence.coverage, evidence.alike
     return {

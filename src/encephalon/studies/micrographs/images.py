@@ -23,12 +23,12 @@ def thumbnail(picture: Picture, side: int = SIDE) -> NDArray[np.uint8]:
     """Draw what a sound network sees of an image (rows, columns), without what pads it."""
     from PIL import Image
 
+    from encephalon.reports.images import fitted_size
     from encephalon.studies.micrographs.preprocessing import CENTRE, SPREAD
 
     plane = _inside(picture)
     levels = np.clip(255.0 * (SPREAD * plane + CENTRE), 0, 255)
-    scale = min(1.0, side / max(plane.shape))
-    size = (max(1, round(plane.shape[1] * scale)), max(1, round(plane.shape[0] * scale)))
+    size = fitted_size(plane.shape, min(side, max(plane.shape)))
     small = Image.fromarray(levels.astype(np.uint8)).resize(size, Image.Resampling.BOX)
     return np.asarray(small, dtype=np.uint8)
 
@@ -36,10 +36,10 @@ def thumbnail(picture: Picture, side: int = SIDE) -> NDArray[np.uint8]:
 def raw_thumbnail(path: Path, settings: MicrographSettings, side: int = SIDE) -> NDArray[np.uint8]:
     """Read an image again and draw it small (rows, columns)."""
     from encephalon.io.micrograph import read_micrograph
-    from encephalon.reports.heatmaps import look_at
+    from encephalon.reports.heatmaps import make_heatmap
 
     raw = read_micrograph(path, page=settings.page, colour=settings.colour)
-    return look_at(raw.data, None, side).grey
+    return make_heatmap(raw.data, None, side).grey
 
 
 def _inside(picture: Picture) -> NDArray[np.float32]:

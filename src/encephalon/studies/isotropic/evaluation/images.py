@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import resample
-from encephalon.reports.images import GAP, Panel, draw
+from encephalon.reports.images import GAP, Panel, draw, grey_levels
 from encephalon.reports.pictures import Picture
 from encephalon.reports.slices import display_window
 from encephalon.studies.isotropic.evaluation.trials import Trial
-from encephalon.studies.isotropic.images import Planes, find_planes
+from encephalon.studies.isotropic.images import orthogonal_slices
 from encephalon.studies.isotropic.reconstruction.problem import Estimate
 
 __all__ = ["FULL_ERROR", "trial_picture"]
@@ -32,18 +32,18 @@ def trial_picture(trial: Trial, before: Estimate, after: Estimate) -> Picture:
 
     All are on the grid of the result and share their window; errors are white at a fifth of it.
     """
-    planes, plane = find_planes(trial.problem), _ACROSS[trial.axis]
+    view, plane = orthogonal_slices(trial.problem), _ACROSS[trial.axis]
     truth = _truth(trial)
     low, high = display_window(truth)
     images = [_scaled_back(trial, before.image), _scaled_back(trial, after.image), truth]
-    grey = [_levels(planes, plane, image, low, high) for image in images]
+    grey = [grey_levels(view.of(image)[plane], low, high) for image in images]
     errors = [np.abs(images[1] - truth)]
     if after.deviation is not None:
         errors.append(trial.scale[0] * after.deviation)
     top = FULL_ERROR * (high - low)
-    grey += [_levels(planes, plane, error, 0.0, top) for error in errors]
+    grey += [grey_levels(view.of(error)[plane], 0.0, top) for error in errors]
     words = "Before, after, truth, error" + (", uncertainty" if len(errors) == 2 else "")
-    return draw([_fitted([planes.panels([level] * 3, False)[plane] for level in grey])], words)
+    return draw([_fitted([view.panel(plane, level, letters=False) for level in grey])], words)
 
 
 def _truth(trial: Trial) -> Float:
@@ -55,11 +55,6 @@ def _truth(trial: Trial) -> Float:
 def _scaled_back(trial: Trial, volume: Float) -> Float:
     gain, level = trial.scale
     return np.asarray(gain * volume + level, np.float32)
-
-
-def _levels(planes: Planes, plane: int, volume: Float, low: float, high: float) -> Float:
-    shown = planes.of(volume)[plane]
-    return np.clip((shown - low) * np.float32(255.0 / max(high - low, 1e-6)), 0, 255)
 
 
 def _fitted(panels: list[Panel]) -> list[Panel]:
