@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
     from encephalon.studies.base import Study
+    from encephalon.tables.image_files import Kind
     from encephalon.tables.pairing import Given
-    from encephalon.tables.samples import Kind, Sample
+    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns
 
 Place = str | os.PathLike[str]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Mode, Recipe, Section
     from encephalon.reports.batch import BatchReport
-    from encephalon.tables.samples import Kind, Sample
+    from encephalon.tables.image_files import Kind
+    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.runs import Means
 

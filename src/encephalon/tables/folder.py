@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a table of a folder of images and a spreadsheet: `encephalon table images`.
-
-What a folder holds beside the images that are taken: said, since nobody would miss it.
-"""
+"""Make a table of a folder of images and a spreadsheet: `encephalon table images`."""
 
 from __future__ import annotations
 
@@ -15,30 +12,17 @@ from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean, quoted
 from encephalon.io.files import expanded, is_folder
+from encephalon.tables.image_files import is_image
 from encephalon.tables.naming import ID_RULES, file_id, written_path
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["say_series", "say_unread"]
 
 _log = logging.getLogger(__name__)
 
 Place = str | os.PathLike[str]
-
-
-# Names of images that other programs read; of those in two files, the one with the voxels.
-_UNREAD: dict[str, tuple[str, ...]] = {
-    "volume": (
-        *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
-        *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
-    ),
-    "picture": (
-        *(".bmp", ".gif", ".webp", ".jp2", ".czi", ".lsm", ".lif", ".nd2", ".svs", ".ndpi"),
-        *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
-    ),
-}
 
 
 def folder_table(
@@ -89,7 +73,6 @@ def folder_table(
 
 def _files(root: Path, rule: str) -> dict[str, list[Path]]:
     """The images below a folder, by their ids, in the order of their paths."""
-    from encephalon.tables.samples import is_image
 
     if not is_folder(root):
         raise MissingFileError(f"There is no folder {root}: give the folder that holds the images.")
@@ -108,7 +91,6 @@ def _rows(
 ) -> tuple[dict[str, dict[str, str | None]], list[str]]:
     """The rows of a spreadsheet by id, without the id, and what is wrong with the ids."""
     from encephalon.tables.reading import read_table
-    from encephalon.tables.samples import is_image
 
     table = read_table(sheet, Columns(id=id_column))
     names = _new_names(sheet, list(map(str, table.frame.columns)), id_column, rename)
@@ -190,27 +172,3 @@ def _unmatched(
         elif alone:
             faults.append(f"{found} (left out with --{flag})")
     return faults
-
-
-def say_unread(folder: Path, files: Sequence[Path], kind: str) -> None:
-    """Warn of images, volumes or pictures by `kind`, whose formats are not read."""
-    unread = [file.name for file in files if file.name.lower().endswith(_UNREAD[kind])]
-    if unread:
-        _log.warning(
-            "%s: left out %d images whose formats are not read: %s; convert them.",
-            folder,
-            len(unread),
-            quoted(unread),
-        )
-
-
-def say_series(folder: Path, series: Sequence[Path]) -> None:
-    """Warn of the folders `series` of DICOM beside images that are files of their own."""
-    if series:
-        names = quoted("the folder itself" if one == folder else one.name for one in series)
-        _log.warning(
-            "%s: left out the DICOM series in %s, as there are images beside them; give each by "
-            "itself if it is meant.",
-            folder,
-            names,
-        )

@@ -14,13 +14,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError, quoted
 from encephalon.io.files import exists, expanded, is_file, is_folder, need_file
 from encephalon.io.text import read_json
 from encephalon.tables.bids import bids_query, find_images
-from encephalon.tables.folder import say_series, say_unread
+from encephalon.tables.image_files import (
+    KINDS,
+    Kind,
+    is_dicom_folder,
+    is_kind,
+    say_series,
+    say_unread,
+    series_as_folders,
+)
 from encephalon.tables.naming import file_id, file_stem
 from encephalon.tables.pairing import (
     NamedImage,
@@ -33,7 +41,6 @@ from encephalon.tables.pairing import (
     put_together,
 )
 from encephalon.tables.schema import Columns
-from encephalon.tables.series import is_dicom_folder, series_as_folders
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -41,12 +48,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Kind = Literal["volume", "picture"]
-
-_KINDS: dict[Kind, str] = {
-    "volume": "volumes: NIfTI, MGZ or DICOM",
-    "picture": "pictures: TIFF, PNG or JPEG",
-}
 # Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
 _MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
 
@@ -192,7 +193,7 @@ class _Search:
     def folder(self, path: Path) -> list[Sample]:
         """The images of a folder, or the DICOM series in it."""
         visible = sorted(item for item in path.iterdir() if not item.name.startswith("."))
-        images = [item for item in visible if _is_kind(item, self.kind)]
+        images = [item for item in visible if is_kind(item, self.kind)]
         places = [path, *visible] if self.kind == "volume" else []
         folders = [item for item in places if is_folder(item) and is_dicom_folder(item)]
         say_unread(path, visible, self.kind)
@@ -308,8 +309,8 @@ def _from_table(table: Table) -> list[Sample]:
 
 def _no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
     """Why a folder has nothing for a model of that kind."""
-    wanted, other = _KINDS[kind], next(name for name in _KINDS if name != kind)
-    strange = next((item.name for item in visible if _is_kind(item, other)), None)
+    wanted, other = KINDS[kind], next(name for name in KINDS if name != kind)
+    strange = next((item.name for item in visible if is_kind(item, other)), None)
     if strange is not None:
         return (
             f"The folder {path} holds {other}s such as {strange}, but this model takes {wanted}: "
@@ -351,20 +352,3 @@ def _without_masks(folder: Path, images: Sequence[Path]) -> list[Path]:
         *(folder, len(masks), quoted(masks)),
     )
     return scans
-
-
-def is_image(path: Path) -> bool:
-    """Whether the name of that file is that of a picture or of a whole volume."""
-    return any(_is_kind(path, kind) for kind in _KINDS)
-
-
-def _is_kind(path: Path, kind: Kind) -> bool:
-    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
-    from encephalon.io.micrograph import is_picture
-
-    # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
-    if is_folder(path):
-        return False
-    if kind == "picture":
-        return is_picture(path)
-    return image_suffix(path) not in (None, *SLICE_SUFFIXES)
