@@ -62,7 +62,7 @@ def write_weights(path: Path) -> nn.Module:
     from encephalon.networks.published_classifier import to_published_names
 
     torch.manual_seed(0)
-    recipe = encephalon.load_recipe("micrographs-legacy")
+    recipe = encephalon.load_recipe("micrographs-published")
     options = {**recipe.network.options, "classes": 2, "covariates": 5}
     network = build_network(recipe.network.name, options).eval()
     torch.save(to_published_names(network.state_dict()), path)

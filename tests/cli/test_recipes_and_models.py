@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def test_recipes_are_listed(run: Run) -> None:
     """Every built-in recipe has a line, and an entry in JSON."""
     names = {entry["name"] for entry in json.loads(run("recipes", "list", "--json").out)}
-    assert {"brain-extraction", "brain-extraction-legacy"} <= names
+    assert {"brain-extraction", "brain-extraction-published"} <= names
     text = run("recipes", "list").out
     assert all(name in text for name in names)
 
@@ -101,9 +101,9 @@ def test_set_needs_a_value(run: Run) -> None:
 
 
 def test_models_are_listed_with_where_they_are(run: Run) -> None:
-    """Published weights are to be had, and said to be legacy."""
+    """Published weights are to be had, and said to be of that mode."""
     found = {entry["name"]: entry for entry in json.loads(run("models", "list", "--json").out)}
-    assert found["brainy"]["mode"] == "legacy"
+    assert found["brainy"]["mode"] == "published"
     assert found["brainy"]["where"] == "remote"
     assert "brainy" in run("models", "list").out
 

@@ -84,11 +84,11 @@ def test_the_same_seed_draws_the_same_folds(tmp_path: Path) -> None:
 
 
 def test_the_published_split_is_a_tenth_by_image(tmp_path: Path) -> None:
-    """Legacy mode without a split draws 10 %, and a tenth of the rest, and leaks by nature."""
+    """Published mode without a split draws 10 %, and a tenth of the rest, and leaks by nature."""
     path = make_table(tmp_path, animals=10, images=10)
     with pytest.raises(TableError, match=r"10 of 10 test rows share their 'animal' with train"):
-        plan_of(path, "micrographs-legacy", study__folds="0")
-    plan = plan_of(path, "micrographs-legacy", study__folds="0", study__allow_leakage="true")
+        plan_of(path, "micrographs-published", study__folds="0")
+    plan = plan_of(path, "micrographs-published", study__folds="0", study__allow_leakage="true")
     fold = plan.folds[0]
     assert [len(rows) for rows in (fold.train, fold.validation, fold.test)] == [81, 9, 10]
     assert not plan.crossed
@@ -103,7 +103,7 @@ def test_the_published_split_leaks_36_of_36(tmp_path: Path) -> None:
         | {"image": f"{row['Image ID']}.tif", "animal": row["Mouse ID"]}
         for row in demographics()
     ]
-    recipe = quick_recipe("micrographs-legacy", study__folds="0")
+    recipe = quick_recipe("micrographs-published", study__folds="0")
     table = read_table(write_rows(tmp_path / "table.csv", rows), recipe.table)
     with pytest.raises(TableError, match=r"36 of 36 test rows share their 'animal'.*allow_leakage"):
         draw_plan(recipe, table)

@@ -41,7 +41,7 @@ class BrightVoxels:
     most_alive: int = 0
 
     def describe(self) -> dict[str, Any]:
-        model = {"name": self.name, "version": "1.0", "sha256": "ab" * 32, "mode": "sound"}
+        model = {"name": self.name, "version": "1.0", "sha256": "ab" * 32, "mode": "default"}
         return {"model": model, "device": "cpu", "threshold": self.threshold}
 
     def read(self, sample: Sample) -> Image:

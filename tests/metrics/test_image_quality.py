@@ -151,7 +151,7 @@ def test_the_published_padding_is_the_atlas_s() -> None:
 def test_the_published_figures_do_not_see_a_change_of_scale(
     pair: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Twice as bright is as good as equal; the sound figures say that it is not."""
+    """Twice as bright is as good as equal; the default figures say that it is not."""
     truth, _ = pair
     assert published_similarity(truth, 2 * truth).psnr > 100
     inside = {"all": foreground(truth)}

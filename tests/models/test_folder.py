@@ -61,7 +61,7 @@ def test_the_same_model_is_the_same_bytes(
 def test_a_sidecar_gets_the_identity_of_the_model(model: ModelFolder) -> None:
     """Name, version and the sha256 of model.toml, which fixes every other file."""
     about = model.describe()
-    assert (about["name"], about["version"], about["mode"]) == ("tiny", "1.2.0", "sound")
+    assert (about["name"], about["version"], about["mode"]) == ("tiny", "1.2.0", "default")
     assert about["sha256"] == sha256(model.path / "model.toml")
 
 
@@ -164,6 +164,17 @@ def test_a_file_name_that_leaves_the_folder_is_refused(model: ModelFolder, name:
         open_model(model.path)
 
 
+def test_a_model_of_an_earlier_version_is_read(model: ModelFolder) -> None:
+    """Its words for the mode, at the top and in its recipe, stand for those of today."""
+    _rewrite(model, 'mode = "default"', 'mode = "sound"')
+    _rewrite(
+        model, "[recipe.", '[recipe]\nname = "micrographs-legacy"\nmode = "legacy"\n\n[recipe.'
+    )
+    about = open_model(model.path).description
+    assert (about.mode, about.recipe["mode"]) == ("default", "published")
+    assert about.recipe["name"] == "micrographs-published"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -175,7 +186,7 @@ def test_a_file_name_that_leaves_the_folder_is_refused(model: ModelFolder, name:
         ('name = "tiny"', 'name = "../tiny"', "lower-case letters.*'../tiny'"),
         ('name = "tiny"', "name = 3", "'name' must be text, but got 3"),
         ('version = "1.2.0"', 'version = "a b"', "'version' must look like '1.0.0'"),
-        ('mode = "sound"', 'mode = "loud"', "'mode' must be one of .*'loud'"),
+        ('mode = "default"', 'mode = "loud"', "'mode' must be one of .*'loud'"),
         ("caveats =", "caveat =", "'card' holds text under"),
         ("[labels]\n1 =", "[labels]\none =", "invalid literal.*'one'"),
         ("[labels]", "[labels", "not valid TOML"),

@@ -203,7 +203,11 @@ def test_a_published_file_is_known_by_its_content(published: Path) -> None:
     assert isinstance(found, PublishedFile)
     assert (found.name, found.study, found.network) == ("brainy", "extraction", "keras-unet")
     about = found.describe()
-    assert (about["mode"], about["version"], about["sha256"]) == ("legacy", "0.1.0", found.sha256)
+    assert (about["mode"], about["version"], about["sha256"]) == (
+        "published",
+        "0.1.0",
+        found.sha256,
+    )
 
 
 def test_own_weights_of_the_published_layout_are_welcome(tmp_path: Path) -> None:
@@ -228,7 +232,7 @@ def test_own_weights_of_torch_are_welcome_too(tmp_path: Path, suffix: str) -> No
     found = find_model(path)
     assert isinstance(found, PublishedFile)
     assert (found.name, found.study, found.network) == ("mine", "micrographs", "image-classifier")
-    assert (found.recipe, found.describe()["task"]) == ("micrographs-legacy", "classification")
+    assert (found.recipe, found.describe()["task"]) == ("micrographs-published", "classification")
     assert found.tensors()["a.weight"].tolist() == [0, 1, 2]
 
 
@@ -246,7 +250,11 @@ def test_a_pointer_in_the_place_of_3btron_says_how_to_fetch_it(tmp_path: Path) -
 def test_3btron_brings_the_recipe_that_its_table_and_labels_go_by() -> None:
     """Its entry names the built-in recipe, the labels in the order of the logits, the licence."""
     entry = registry_entries()["3btron"]
-    assert (entry.recipe, entry.mode, entry.licence) == ("micrographs-legacy", "legacy", "CC0-1.0")
+    assert (entry.recipe, entry.mode, entry.licence) == (
+        "micrographs-published",
+        "published",
+        "CC0-1.0",
+    )
     assert entry.labels == {0: "Young", 1: "Aged"}
     assert "doi:10.1038/s42003-025-08453-6" in entry.citation
 

@@ -92,7 +92,7 @@ def test_a_file_becomes_the_network_that_wrote_it(network: Any, tmp_path: Path) 
     torch.save(network.state_dict(), path)
     model = find_model(path)
     about = (model.study, model.name, model.network, model.recipe)  # type: ignore[union-attr]
-    assert about == ("isotropic", "own", "published-reconstruction", "isotropic-legacy")
+    assert about == ("isotropic", "own", "published-reconstruction", "isotropic-published")
     loaded = build_published_reconstruction(model.tensors(), str(path)).eval()
     images = torch.rand(2, 2, 8, 8, 8)
     with torch.no_grad():

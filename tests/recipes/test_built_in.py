@@ -6,9 +6,9 @@ import pytest
 from encephalon.recipes import load_recipe
 
 
-def test_legacy_brain_extraction_is_the_published_one() -> None:
+def test_brain_extraction_as_published() -> None:
     """Jaccard loss, batches of two blocks of 128 voxels, 5 epochs, threshold 0.3, p = 0.5."""
-    recipe = load_recipe("brain-extraction-legacy")
+    recipe = load_recipe("brain-extraction-published")
     settings = recipe.study.settings
     assert recipe.network.name == "keras-unet"
     assert [loss.name for loss in recipe.training.losses] == ["jaccard"]
@@ -19,9 +19,9 @@ def test_legacy_brain_extraction_is_the_published_one() -> None:
     assert recipe.table.labels == "nonzero"
 
 
-def test_legacy_meningioma_is_transferred_at_a_low_rate() -> None:
+def test_meningioma_as_published_is_transferred_at_a_low_rate() -> None:
     """The published guide: Adam at 1e-5 from the brain's weights."""
-    recipe = load_recipe("meningioma-legacy")
+    recipe = load_recipe("meningioma-published")
     assert recipe.training.start_from == "brainy"
     assert recipe.training.learning_rate == 1e-5
 
@@ -35,7 +35,7 @@ def test_sound_meningioma_freezes_and_holds_what_it_starts_from() -> None:
     assert training.l2_to_start > 0
 
 
-@pytest.mark.parametrize("name", ["meningioma", "meningioma-legacy"])
+@pytest.mark.parametrize("name", ["meningioma", "meningioma-published"])
 def test_meningioma_recipes_say_that_they_are_for_research(name: str) -> None:
     """A tumour mask must not pass for a diagnosis."""
     assert "research only" in load_recipe(name).description

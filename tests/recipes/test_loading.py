@@ -16,7 +16,7 @@ from encephalon.recipes import (
     recipe_data,
     show_recipe,
 )
-from encephalon.recipes.loading import parse_value
+from encephalon.recipes.loading import in_earlier_words, parse_value
 
 NAMES = [summary.name for summary in list_recipes()]
 
@@ -44,10 +44,22 @@ def test_the_name_of_a_built_in_recipe_is_its_file_name(name: str) -> None:
 def test_listing_says_study_task_and_mode() -> None:
     """A line of the list is enough to choose by."""
     lines = {summary.name: summary for summary in list_recipes()}
-    assert lines["brain-extraction"].mode == "sound"
-    assert lines["brain-extraction-legacy"].mode == "legacy"
+    assert lines["brain-extraction"].mode == "default"
+    assert lines["brain-extraction-published"].mode == "published"
     assert {line.study for line in lines.values()} >= {"extraction"}
     assert all(line.title and line.description for line in lines.values())
+
+
+def test_recipes_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """Their words for modes and built-in recipes stand for those of today."""
+    text = dump_recipe(load_recipe("isotropic-published"))
+    assert load_recipe("isotropic-legacy") == load_recipe("isotropic-published")
+    old = in_earlier_words(text)
+    assert 'name = "isotropic-legacy"' in old
+    assert 'mode = "legacy"' in old
+    assert load_recipe(write(tmp_path, old)) == load_recipe(write(tmp_path, text))
+    mine = text.replace("isotropic-published", "mine")
+    assert load_recipe(write(tmp_path, mine), {"mode": "sound"}).mode == "default"
 
 
 def test_listing_imports_neither_pydantic_nor_torch() -> None:
@@ -106,7 +118,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes, words
 def test_overrides_reach_into_sections_and_lists() -> None:
     """Dotted keys, with numbers for the items of a list."""
     recipe = load_recipe(
-        "brain-extraction-legacy",
+        "brain-extraction-published",
         {
             "training.epochs": "7",
             "training.losses.0.weight": "0.5",
@@ -139,7 +151,7 @@ def test_overrides_reach_into_sections_and_lists() -> None:
 def test_an_override_that_leads_nowhere_is_refused(key: str, words: str) -> None:
     """A misspelt --set does not vanish."""
     with pytest.raises(RecipeError, match=words):
-        load_recipe("brain-extraction-legacy", {key: "1"})
+        load_recipe("brain-extraction-published", {key: "1"})
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def changed(**sections: Any) -> dict[str, Any]:
 def test_a_recipe_needs_only_a_name_a_task_a_study_and_a_network() -> None:
     """Everything else has a default."""
     recipe = make_recipe(PLAIN, "mine.toml")
-    assert recipe.mode == "sound"
+    assert recipe.mode == "default"
     assert recipe.training.optimiser == "adam"
     assert recipe.table.inputs == {"image": "image"}
 

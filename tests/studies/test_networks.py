@@ -34,7 +34,7 @@ def test_every_built_in_recipe_has_a_network_that_suits_it(name: str) -> None:
         ("brain-extraction", {"study.grids.fine": "[128, 128, 120]"}, "multiples of 16 voxels"),
         (
             "brain-extraction",
-            {"mode": "legacy", "study": "{ name = 'extraction' }"},
+            {"mode": "published", "study": "{ name = 'extraction' }"},
             "trains the network 'keras-unet'",
         ),
         (
@@ -42,7 +42,7 @@ def test_every_built_in_recipe_has_a_network_that_suits_it(name: str) -> None:
             {"network": "{ name = 'keras-unet', options = { n_classes = 1 } }"},
             "draws 1 of",
         ),
-        ("brain-extraction-legacy", {OPTIONS + "filters": "-4"}, "cannot be built"),
+        ("brain-extraction-published", {OPTIONS + "filters": "-4"}, "cannot be built"),
         ("meningioma", {OPTIONS + "borders": "2"}, "set network.options.borders to 1"),
         ("isotropic", {OPTIONS + "channels": "[4, 4, 4, 4, 4]"}, "multiples of 16 voxels"),
         ("isotropic", {OPTIONS + "channels": "[4, -4]"}, "negative dimension"),

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from encephalon.models.folder import open_model
-from tests.studies.extraction.tiny_heads import SOUND, label_table
+from tests.studies.extraction.tiny_heads import DEFAULT, label_table
 from tests.studies.extraction.tiny_heads import recipe as extraction_recipe
 from tests.studies.isotropic.tiny_isotropic import QUICK, write_table
 from tests.training.test_loop import python
 
 
 def heads(folder: Path) -> Path:
-    label_table(folder, extraction_recipe("brain-extraction", SOUND))
+    label_table(folder, extraction_recipe("brain-extraction", DEFAULT))
     return folder / "heads.csv"
 
 
 @pytest.mark.parametrize(
     ("recipe", "changes", "make"),
-    [("brain-extraction", SOUND, heads), ("isotropic", QUICK, write_table)],
+    [("brain-extraction", DEFAULT, heads), ("isotropic", QUICK, write_table)],
 )
 def test_two_processes_measure_and_finish_once(
     tmp_path: Path, recipe: str, changes: dict[str, str], make: Callable[[Path], Path]

@@ -121,7 +121,7 @@ def arrays(
     from encephalon.recipes import load_recipe
     from encephalon.studies.micrographs.published.data import table_of_arrays
 
-    columns = load_recipe(recipe or "micrographs-legacy").table
+    columns = load_recipe(recipe or "micrographs-published").table
     written = table_of_arrays(folder, output, columns, overwrite)
     Console(0, quiet, as_json).result({"table": written}, f"{written}")
 

@@ -44,7 +44,7 @@ class Scored:
     ids            (N) names
     classes        (C) class names, in the order of the logits; of two, the second is "positive"
     logits         (N, C) raw outputs of the network, float64
-    probabilities  (N, C) what is reported: calibrated in sound mode
+    probabilities  (N, C) what is reported: calibrated in default mode
     truth          (N,) index of the true class, or UNKNOWN_CLASS
     rows           (N) cells of the table's row: covariates, group, levels
     fold           (N,) the fold that each image was tested in, from 0; 0 where there are none

@@ -130,9 +130,9 @@ def _cross(recipe: Recipe, table: Table) -> tuple[Table, tuple[Fold, ...]]:
 
 
 def _split(recipe: Recipe, table: Table) -> tuple[Table, tuple[Fold, ...]]:
-    """One fold: the table's own split, or in legacy mode the published one."""
+    """One fold: the table's own split, or in published mode the published one."""
     if not table.has(table.columns.split):
-        if recipe.mode != "legacy":
+        if recipe.mode != "published":
             raise TableError(
                 f"{table.source} has no split and study.folds is 0: split the table, or set "
                 "study.folds to 5."

@@ -114,7 +114,7 @@ class Explainer:
 
     def _class_of(self, values: dict[str, Any]) -> int | None:
         """The class to explain; None is that of the larger logit, as the published code takes."""
-        if self._target is not None or self.predictor.mode == "legacy":
+        if self._target is not None or self.predictor.mode == "published":
             return self._target
         return self._index(str(values["predicted"]))
 

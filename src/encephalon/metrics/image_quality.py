@@ -3,10 +3,10 @@
 
 Two ways to bring truth and image to one scale are kept apart, because their metrics differ by
 several dB on the same images: the published one (BABY-AI: each volume by its own percentiles,
-clipped, padded with zeros, background included) and the sound one (both by the truth's percentiles,
-nothing clipped, the foreground alone). A learnt perceptual distance (LPIPS) would need downloaded
-weights and is left out. Structural similarity (Wang et al. 2004) goes slab by slab, so that it
-needs little memory.
+clipped, padded with zeros, background included) and the default one (both by the truth's
+percentiles, nothing clipped, the foreground alone). A learnt perceptual distance (LPIPS) would need
+downloaded weights and is left out. Structural similarity (Wang et al. 2004) goes slab by slab, so
+that it needs little memory.
 """
 
 from __future__ import annotations

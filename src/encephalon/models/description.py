@@ -14,6 +14,7 @@ from typing import Any
 
 from encephalon.errors import InputError, ModelError, did_you_mean
 from encephalon.io.text import parse_toml
+from encephalon.recipes.loading import in_todays_words
 
 __all__ = [
     "CARD_SECTIONS",
@@ -30,7 +31,7 @@ __all__ += ["dump_description", "parse_description"]
 FORMAT_VERSION = 1
 
 
-MODES = ("sound", "legacy")
+MODES = ("default", "published")
 
 CARD_SECTIONS: Mapping[str, str] = {
     "description": "What it does",
@@ -70,7 +71,7 @@ class ModelDescription:
     version: str
     study: str
     task: str
-    mode: str = "sound"
+    mode: str = "default"
     title: str = ""
     licence: str = "unknown"
     citation: str = "unknown"
@@ -104,7 +105,7 @@ def parse_description(text: str, source: str) -> ModelDescription:
     _check_keys(content, source)
     try:
         labels = {int(key): str(name) for key, name in dict(content.get("labels", {})).items()}
-        return ModelDescription(**{**content, "labels": labels})
+        return ModelDescription(**{**content, **_todays_words(content), "labels": labels})
     except (TypeError, ValueError) as error:
         raise ModelError(f"{source}: {error}") from error
 
@@ -127,6 +128,14 @@ def check_model_name(name: str) -> str:
             f"{name!r}: choose another."
         )
     return name
+
+
+def _todays_words(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Mode and recipe of a model, which an earlier version may have written."""
+    found = in_todays_words({key: content[key] for key in ("mode",) if key in content})
+    if isinstance(content.get("recipe"), dict):
+        found["recipe"] = in_todays_words(content["recipe"])
+    return found
 
 
 def _check_keys(content: Mapping[str, Any], source: str) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ModelError
 from encephalon.metrics.calibration import Calibration
+from encephalon.recipes.loading import EARLIER
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.settings import Score, class_names, micrograph_settings
 
@@ -91,7 +92,7 @@ class Learned:
             score=_score(record.get("score", "softmax")),
             layer=str(record.get("layer", LAST_STAGE)),
             ranges=_ranges(record.get("ranges", {})),
-            key=str(record.get("key", "")),
+            key=_key(str(record.get("key", ""))),
         )
 
 
@@ -123,6 +124,12 @@ def score_logits(
         positive = expit(raw[:, 1])
         return np.stack([1.0 - positive, positive], axis=1)
     return (calibration or Calibration.identity(raw.shape[1])).apply(raw)
+
+
+def _key(text: str) -> str:
+    """The key of a preprocessing, whose mode an earlier version may have named."""
+    mode, space, settings = text.partition(" ")
+    return f"{EARLIER['mode'].get(mode, mode)}{space}{settings}"
 
 
 def _score(name: object) -> Score:

@@ -36,11 +36,11 @@ class _Layout:
 
 
 _KERAS = _Layout("extraction", "segmentation", "keras-unet")
-_TORCH = _Layout("micrographs", "classification", "image-classifier", "micrographs-legacy")
+_TORCH = _Layout("micrographs", "classification", "image-classifier", "micrographs-published")
 _LAYOUTS = {".h5": _KERAS, ".hdf5": _KERAS, ".pt": _TORCH, ".pth": _TORCH}
 _MARKED = {
     b"model.0.conv.unit0.conv.weight": _Layout(
-        "isotropic", "reconstruction", "published-reconstruction", "isotropic-legacy"
+        "isotropic", "reconstruction", "published-reconstruction", "isotropic-published"
     ),
 }
 """What a state dictionary with a weight of that name belongs to (spec baby-ai, section 2)."""
@@ -108,7 +108,7 @@ class PublishedFile:
             "sha256": self.sha256,
             "study": self.study,
             "task": self._about.task,
-            "mode": "legacy",
+            "mode": "published",
         }
 
 

@@ -25,6 +25,12 @@ _LARGEST = 1 << 20
 """Bytes; a recipe has some kilobytes."""
 _SHOWN = 40  # characters of a value that an error repeats
 BUILT_IN = Path(__file__).parent
+_STUDIES = ("brain-extraction", "isotropic", "meningioma", "micrographs")
+#: What earlier versions wrote into recipes, runs and models, and the word of today, by its key.
+EARLIER: Mapping[str, Mapping[str, str]] = {
+    "mode": {"sound": "default", "legacy": "published"},
+    "name": {f"{name}-legacy": f"{name}-published" for name in _STUDIES},
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
     Raises RecipeError, with the nearest name or the names there are, if there is neither.
     """
     text = os.fspath(name_or_path)
-    built_in = BUILT_IN / f"{text}.toml"
+    built_in = BUILT_IN / f"{EARLIER['name'].get(text, text)}.toml"
     if Path(text).name == text and exists(built_in):
         return built_in
     path = expanded(text)
@@ -93,7 +99,7 @@ def make_recipe(data: Mapping[str, Any], source: str) -> Recipe:
     from encephalon.recipes.validation import describe, full_stop
 
     try:
-        return Recipe.model_validate(dict(data))
+        return Recipe.model_validate(in_todays_words(data))
     except ValidationError as error:
         raise RecipeError(full_stop(f"{source}: {describe(error, Recipe)}")) from error
 
@@ -142,6 +148,24 @@ def parse_value(text: str) -> Any:
     return parsed["value"] if set(parsed) == {"value"} else text
 
 
+def in_todays_words(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a recipe with today's words for those of EARLIER."""
+    found = dict(recipe)
+    for key, words in EARLIER.items():
+        if isinstance(found.get(key), str):
+            found[key] = words.get(found[key], found[key])
+    return found
+
+
+def in_earlier_words(text: str) -> str:
+    """The text of `dump_recipe` as an earlier version wrote it of the same recipe."""
+    top, section, rest = text.partition("\n[")
+    for key, words in EARLIER.items():
+        for old, new in words.items():
+            top = top.replace(f'{key} = "{new}"', f'{key} = "{old}"')
+    return top + section + rest
+
+
 def _built_in() -> list[Path]:
     return sorted(BUILT_IN.glob("*.toml"), key=lambda path: path.stem)
 
@@ -150,7 +174,7 @@ def _summary(path: Path) -> RecipeSummary:
     data = _parse(_read_text(path), path)
     study = data.get("study", {}).get("name", "")
     words = {key: str(data.get(key, "")) for key in ("title", "task", "description")}
-    return RecipeSummary(name=path.stem, study=study, mode=data.get("mode", "sound"), **words)
+    return RecipeSummary(name=path.stem, study=study, mode=data.get("mode", "default"), **words)
 
 
 def _read_text(path: Path) -> str:

@@ -31,7 +31,7 @@ __all__ = ["ask", "listed"]
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
 
 
-Mode = Literal["sound", "legacy"]
+Mode = Literal["default", "published"]
 
 
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
@@ -136,7 +136,7 @@ class Recipe(Section):
     title: str
     description: str = ""
     task: Task
-    mode: Mode = "sound"
+    mode: Mode = "default"
     citation: str = ""
     licence: str = "Apache-2.0"
     study: Study

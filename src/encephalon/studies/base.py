@@ -86,10 +86,10 @@ class OpenModel:
 
     @property
     def mode(self) -> str:
-        """How it works: that of its recipe, "legacy" for a published weights file."""
+        """How it works: that of its recipe, "published" for a published weights file."""
         from encephalon.models.folder import ModelFolder
 
-        return self.files.description.mode if isinstance(self.files, ModelFolder) else "legacy"
+        return self.files.description.mode if isinstance(self.files, ModelFolder) else "published"
 
     @property
     def recipe(self) -> Recipe:

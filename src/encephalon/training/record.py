@@ -17,6 +17,7 @@ from uuid import uuid4
 from encephalon.errors import listed
 from encephalon.io.atomic import sha256
 from encephalon.io.cache import read_checksummed, write_checksummed
+from encephalon.recipes.loading import in_todays_words
 
 if TYPE_CHECKING:
     from encephalon.tables.schema import Table
@@ -106,7 +107,7 @@ def differences(kind: str, there: str, here: str) -> str:
 
 
 def _of_recipes(there: str, here: str) -> Iterator[str]:
-    old, new = (dict(_leaves(tomllib.loads(text))) for text in (there, here))
+    old, new = (dict(_leaves(in_todays_words(tomllib.loads(text)))) for text in (there, here))
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) != new.get(key):
             was, is_now = (repr(d[key]) if key in d else "nothing" for d in (old, new))

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 from encephalon.errors import OutputExistsError, RunError, listed
 from encephalon.io.atomic import locked, sha256, write_text
 from encephalon.io.temporaries import sweep
+from encephalon.recipes.loading import in_earlier_words
 from encephalon.training.record import RunRecord, differences, text_hash
 
 if TYPE_CHECKING:
@@ -295,7 +296,8 @@ def _require_same(path: Path, text: str, kind: str, known: str) -> None:
             f"{path} is no longer what its run began with: put it back as it was, or begin anew in "
             "another folder."
         )
-    if text_hash(text) == known:
+    written = [text, in_earlier_words(text)] if kind == "recipe" else [text]
+    if known in map(text_hash, written):
         return
     # A recipe stands for itself; the paths of a table start from the folder that it came from.
     advice = f"give {path} itself" if kind == "recipe" else "give that one"

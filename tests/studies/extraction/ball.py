@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from encephalon.geometry import Affine
 from encephalon.io.image import Image
-from encephalon.studies.extraction.predictor import SoundPredictor
+from encephalon.studies.extraction.predictor import ExtractionPredictor
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids, PredictOptions
 
 Float = NDArray[np.float32]
@@ -56,10 +56,10 @@ def ball_image(
     return Image(data.astype(np.float32), affine)
 
 
-def ball_predictor(**options: object) -> SoundPredictor:
-    """The sound predictor with the ball's runtime in the place of a network."""
+def ball_predictor(**options: object) -> ExtractionPredictor:
+    """The default predictor with the ball's runtime in the place of a network."""
     model = {"name": "ball", "version": "1", "sha256": "0" * 64}
-    return SoundPredictor(
+    return ExtractionPredictor(
         model,
         BallRuntime(),
         ExtractionSettings(grids=GRIDS),

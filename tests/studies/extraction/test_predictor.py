@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sound predictor against balls of known place and size."""
+"""The default predictor against balls of known place and size."""
 
 from __future__ import annotations
 

@@ -26,15 +26,15 @@ from encephalon.studies.extraction.published import preprocessing as steps
 from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
 from encephalon.studies.extraction.published.predictor import (
     NOTICE,
-    LegacyPredictor,
-    make_legacy_predictor,
+    PublishedPredictor,
+    make_published_predictor,
 )
-from encephalon.studies.extraction.published.settings import LegacyOptions
+from encephalon.studies.extraction.published.settings import PublishedOptions
 from encephalon.tables.samples import Sample
 from tests.studies.calls import opened
 
 Data = NDArray[Any]
-MODEL = {"name": "fake", "version": "0", "sha256": "00" * 32, "mode": "legacy"}
+MODEL = {"name": "fake", "version": "0", "sha256": "00" * 32, "mode": "published"}
 
 
 def squash(batch: Data) -> Data:
@@ -49,9 +49,9 @@ def brightest(batch: Data) -> Data:
 
 def predictor(
     network: Callable[[Data], Data] = squash, label: str = "brain", **options: Any
-) -> LegacyPredictor:
+) -> PublishedPredictor:
     loaded = LoadedNetwork(network, "fake", "cpu")
-    return LegacyPredictor(MODEL, label, loaded, LegacyOptions(**options))
+    return PublishedPredictor(MODEL, label, loaded, PublishedOptions(**options))
 
 
 def dice(one: Data, other: Data) -> float:
@@ -160,7 +160,7 @@ def test_options_that_were_never_published_are_usage_errors(
     """Before any weights are loaded, with the option's name."""
     model = PublishedFile(tmp_path / "x.h5", "00" * 32)
     with pytest.raises(UsageError, match=word):
-        make_legacy_predictor(opened(model, **options))
+        make_published_predictor(opened(model, **options))
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_a_published_file_predicts_end_to_end(
     torch = pytest.importorskip("torch")
     from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
 
-    model = make_legacy_predictor(
+    model = make_published_predictor(
         opened(open_published(weights), conform="never", save=["mask", "probability"])
     )
     scan = Image(noise(16, 24, 16), Affine.from_spacing(1.0))
@@ -214,7 +214,7 @@ def test_a_published_file_predicts_end_to_end(
         expected = by_hand(scored)[0, 0].numpy()
     np.testing.assert_allclose(made.images["probability"].data, expected, atol=1e-6)
     about = model.describe()
-    assert about["model"]["mode"] == "legacy"
+    assert about["model"]["mode"] == "published"
     assert about["model"]["name"] == "mine"
     assert about["runtime"].startswith("torch")
     assert (about["threshold"], about["block"]) == (0.3, 128)
@@ -229,7 +229,7 @@ def test_the_meningioma_model_is_for_research_only_and_says_so(
     pytest.importorskip("torch")
     caplog.set_level(logging.WARNING)
     ams = replace(open_published(weights), entry=registry_entries()["ams"])
-    model = make_legacy_predictor(opened(ams))
+    model = make_published_predictor(opened(ams))
     assert NOTICE in caplog.text
     assert model.outputs["mask"].desc == "meningioma"
     assert model.describe()["notice"] == NOTICE
@@ -242,7 +242,7 @@ def folder_of(path: Path, filters: int, network: Any, **recipe: Any) -> Path:
         version="1",
         study="extraction",
         task="segmentation",
-        mode="legacy",
+        mode="published",
         labels={1: "meningioma"},
         recipe={"network": {"name": "keras-unet", "options": {"filters": filters}}, **recipe},
     )
@@ -257,12 +257,12 @@ def test_a_model_of_ones_own_training_keeps_the_settings_of_its_recipe(tmp_path:
 
     study = {"name": "extraction", "threshold": 0.4, "block": [64, 64, 64]}
     folder = folder_of(tmp_path / "m", 2, KerasUNet(filters=2), study=study)
-    model = make_legacy_predictor(opened(open_model(folder), block=32))
+    model = make_published_predictor(opened(open_model(folder), block=32))
     assert (model.options.threshold, model.options.block) == (0.4, 32)
     assert model.label == "meningioma"
     other = folder_of(tmp_path / "n", 3, KerasUNet(filters=2))
     with pytest.raises(ModelError, match="do not fit the network"):
-        make_legacy_predictor(opened(open_model(other)))
+        make_published_predictor(opened(open_model(other)))
 
 
 def test_more_than_one_class_is_refused() -> None:

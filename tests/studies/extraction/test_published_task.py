@@ -22,15 +22,15 @@ from encephalon.recipes import load_recipe, make_settings
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction.fitting import fit
 from encephalon.studies.extraction.published.data import Pair, prepare_pairs
-from encephalon.studies.extraction.published.settings import Conformed, LegacySettings
-from encephalon.studies.extraction.published.task import LegacyTask, cut, one_hot, overlap
+from encephalon.studies.extraction.published.settings import Conformed, PublishedSettings
+from encephalon.studies.extraction.published.task import PublishedTask, cut, one_hot, overlap
 from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.schema import Columns, Table
 from encephalon.training.runs import RunFolder
 from encephalon.transforms.rigid import PairRanges
 from tests.studies.calls import means, opened, train
 from tests.studies.extraction.tiny_heads import (
-    LEGACY,
+    PUBLISHED,
     label_map,
     pair_table,
     recipe,
@@ -41,7 +41,7 @@ from tests.studies.extraction.tiny_heads import (
 
 GRID = Conformed(shape=(32, 32, 32), spacing_mm=2.0)
 STILL = PairRanges(probability=0.0)
-BRAIN = recipe("brain-extraction-legacy", LEGACY)
+BRAIN = recipe("brain-extraction-published", PUBLISHED)
 
 
 @pytest.fixture(autouse=True)
@@ -55,18 +55,18 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
     return prepare_pairs(pair_table(folder, BRAIN), folder / "cache", GRID, workers=1)
 
 
-def task(pairs: list[Pair], classes: int = 1, seed: int = 0, **changes: Any) -> LegacyTask:
+def task(pairs: list[Pair], classes: int = 1, seed: int = 0, **changes: Any) -> PublishedTask:
     values = {"conform": GRID, "block": (16, 16, 16), **changes}
-    settings = LegacySettings(**values)
-    return LegacyTask(pairs[:2], pairs[2:], settings, Training(seed=seed, batch_size=2), classes)
+    settings = PublishedSettings(**values)
+    return PublishedTask(pairs[:2], pairs[2:], settings, Training(seed=seed, batch_size=2), classes)
 
 
-@pytest.mark.parametrize("name", ["brain-extraction-legacy", "meningioma-legacy"])
+@pytest.mark.parametrize("name", ["brain-extraction-published", "meningioma-published"])
 def test_the_built_in_recipes_say_what_was_published(name: str) -> None:
     """256 voxels of 1 mm, blocks of 128, 0.3, and half of the pairs moved by 180 degrees or 5 %."""
-    settings = make_settings(LegacySettings, load_recipe(name).study.settings, name)
+    settings = make_settings(PublishedSettings, load_recipe(name).study.settings, name)
     lesion = name.startswith("meningioma")
-    assert settings == LegacySettings(target="lesion" if lesion else "brain")
+    assert settings == PublishedSettings(target="lesion" if lesion else "brain")
     assert settings.conform == Conformed(shape=(256, 256, 256), spacing_mm=1.0)
     assert settings.augmentation == PairRanges(0.5, 180.0, 0.05)
 
@@ -84,7 +84,7 @@ def test_the_built_in_recipes_say_what_was_published(name: str) -> None:
 def test_impossible_settings_are_refused(settings: dict[str, Any], reason: str) -> None:
     """With the key, before any work."""
     with pytest.raises(RecipeError, match=reason):
-        make_settings(LegacySettings, settings, "mine")
+        make_settings(PublishedSettings, settings, "mine")
 
 
 def test_pairs_are_conformed_together(pairs: list[Pair]) -> None:
@@ -138,7 +138,7 @@ def test_a_label_that_is_no_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_row_without_a_scan_is_refused(tmp_path: Path) -> None:
-    """Nothing is synthesised in legacy mode."""
+    """Nothing is synthesised in published mode."""
     table = class_table(tmp_path, "nonzero").with_column("image", [None])
     with pytest.raises(TableError, match="Row 2 has no scan"):
         prepare_pairs(table, tmp_path / "cache", GRID, workers=1)
@@ -275,7 +275,7 @@ def test_the_published_recipe_trains_a_model_that_predicts(tmp_path: Path) -> No
     assert rows[0].startswith("epoch,train_loss,train_jaccard,learning_rate,val_loss")
     assert len(rows) == 3
     files = open_model(model)
-    assert files.description.mode == "legacy"
+    assert files.description.mode == "published"
     asked: dict[str, Any] = {"conform": "never", "save": ("mask", "probability")}
     predictor = STUDY.load(opened(files, **asked))
     chance = predictor.predict(read_image(tmp_path / "scan0.nii.gz")).images["probability"].data
@@ -285,9 +285,9 @@ def test_the_published_recipe_trains_a_model_that_predicts(tmp_path: Path) -> No
     assert json.loads(json.dumps(predictor.describe()))["block"] == 16
 
 
-def test_a_legacy_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_published_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     """Interrupted between two blocks of the same volume."""
-    changed = recipe("brain-extraction-legacy", LEGACY | {"training.checkpoint_every": "1"})
+    changed = recipe("brain-extraction-published", PUBLISHED | {"training.checkpoint_every": "1"})
     table = pair_table(tmp_path, changed)
 
     def interrupt(progress: Any, _losses: Any) -> None:
@@ -310,13 +310,13 @@ def test_meningioma_of_several_classes_starts_from_a_mask(tmp_path: Path) -> Non
     """The last layer is new, the others come from the model that was trained before."""
     table = pair_table(tmp_path, BRAIN)
     trained = train(BRAIN, table, tmp_path / "run")
-    changes = LEGACY | {
+    changes = PUBLISHED | {
         "network.options": "{ n_classes = 3, filters = 2 }",
         "training.start_from": str(trained),
         "training.learning_rate": "1e-8",
         "table.labels": "{ 2 = 1, 3 = 2 }",
     }
-    several = recipe("meningioma-legacy", changes)
+    several = recipe("meningioma-published", changes)
     fitted = fit(several, pair_table(tmp_path, several), RunFolder(tmp_path / "more"), means())
     start = open_model(trained).tensors()
     assert fitted.state["head.weight"].shape[0] == 3

@@ -19,7 +19,12 @@ from encephalon.reports.pictures import Picture
 from encephalon.studies.extraction.report import batch_report, scan_pictures
 
 ABOUT = {
-    "model": {"name": "brain-extraction", "version": "1.0.0", "sha256": "ab" * 32, "mode": "sound"},
+    "model": {
+        "name": "brain-extraction",
+        "version": "1.0.0",
+        "sha256": "ab" * 32,
+        "mode": "default",
+    },
     "runtime": "onnxruntime",
     "device": "cpu",
 }

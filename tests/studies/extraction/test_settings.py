@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be asked of a sound model, and what is said of the rest."""
+"""What may be asked of a model of default mode, and what is said of the rest."""
 
 from __future__ import annotations
 

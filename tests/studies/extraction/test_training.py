@@ -28,7 +28,7 @@ from encephalon.studies.extraction.task import ExtractionTask
 from encephalon.training.runs import RunFolder
 from tests.studies.calls import means, opened, train
 from tests.studies.extraction.tiny_heads import (
-    SOUND,
+    DEFAULT,
     install_brain_model,
     label_map,
     label_table,
@@ -179,9 +179,9 @@ def run_fit(folder: Path, of: Any, table: Any, **options: Any) -> Any:
 
 def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
     """Two epochs of two steps, end to end: run folder, history, graph, and a mask of a scan."""
-    sound = recipe("brain-extraction", SOUND)
-    table = label_table(tmp_path, sound)
-    model = train(sound, table, tmp_path / "run")
+    brain = recipe("brain-extraction", DEFAULT)
+    table = label_table(tmp_path, brain)
+    model = train(brain, table, tmp_path / "run")
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
     from encephalon.io.image import read_image
     from encephalon.models.folder import open_model
@@ -197,25 +197,25 @@ def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
 
 def test_a_run_resumes_to_the_same_model(tmp_path: Path) -> None:
     """Interrupted at its third step of four, with heads from the cache."""
-    sound = recipe("brain-extraction", SOUND)
-    table = label_table(tmp_path, sound)
-    whole = run_fit(tmp_path / "whole", sound, table)
+    brain = recipe("brain-extraction", DEFAULT)
+    table = label_table(tmp_path, brain)
+    whole = run_fit(tmp_path / "whole", brain, table)
 
     def interrupt(progress: Any, _losses: Any) -> None:
         if progress.step == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_fit(tmp_path / "cut", sound, table, report=interrupt)
-    resumed = fit(sound, table, RunFolder(tmp_path / "cut"), means(resume=True))
+        run_fit(tmp_path / "cut", brain, table, report=interrupt)
+    resumed = fit(brain, table, RunFolder(tmp_path / "cut"), means(resume=True))
     assert resumed.history == whole.history
     assert all(torch.equal(resumed.state[k], whole.state[k]) for k in whole.state)
 
 
 def test_pairs_train_as_well_as_label_maps(tmp_path: Path) -> None:
     """A table of scans with masks, nothing synthesised."""
-    sound = recipe("brain-extraction", SOUND)
-    fitted = run_fit(tmp_path / "run", sound, pair_table(tmp_path, sound))
+    brain = recipe("brain-extraction", DEFAULT)
+    fitted = run_fit(tmp_path / "run", brain, pair_table(tmp_path, brain))
     assert all(np.isfinite(row["train_loss"]) for row in fitted.history)
 
 
@@ -223,11 +223,11 @@ def test_meningioma_starts_from_the_brain_with_a_new_head(
     tmp_path: Path, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Transfer end to end: brain boxes found, frozen layers as they came, one border learnt."""
-    brain = recipe("brain-extraction", SOUND)
+    brain = recipe("brain-extraction", DEFAULT)
     (tmp_path / "brain").mkdir()
     trained = train(brain, label_table(tmp_path / "brain", brain), tmp_path / "run0")
     install_brain_model(home, threshold=0.4)
-    changes = SOUND | {
+    changes = DEFAULT | {
         "network.options": "{ channels = [2, 3], borders = 1 }",
         "training.start_from": str(trained),
         "study.coarse_steps": "0",
@@ -250,14 +250,14 @@ def test_meningioma_starts_from_the_brain_with_a_new_head(
 
 def test_a_start_that_is_not_there_ends_before_training(tmp_path: Path) -> None:
     """A run never falls back to random weights."""
-    sound = recipe("brain-extraction", SOUND | {"training.start_from": "brain-extractor"})
+    brain = recipe("brain-extraction", DEFAULT | {"training.start_from": "brain-extractor"})
     with pytest.raises(ModelError, match="brain-extractor"):
-        run_fit(tmp_path / "run", sound, label_table(tmp_path, sound))
+        run_fit(tmp_path / "run", brain, label_table(tmp_path, brain))
 
 
 def test_a_table_without_validation_rows_is_refused(tmp_path: Path) -> None:
     """There would be nothing to choose the best epoch by."""
-    sound = recipe("brain-extraction", SOUND)
-    table = label_table(tmp_path, sound).select([0, 1])
+    brain = recipe("brain-extraction", DEFAULT)
+    table = label_table(tmp_path, brain).select([0, 1])
     with pytest.raises(RunError, match=r"no row whose split is 'validation'"):
-        run_fit(tmp_path / "run", sound, table)
+        run_fit(tmp_path / "run", brain, table)

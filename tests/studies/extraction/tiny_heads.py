@@ -20,7 +20,7 @@ from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table
 
 SPLITS = ("train", "train", "validation")
-SOUND = {
+DEFAULT = {
     "study.grids": "{ coarse = [16, 16, 16], fine = [24, 24, 24] }",
     "study.coarse_steps": "1",
     "study.coarse_batch": "2",
@@ -30,7 +30,7 @@ SOUND = {
     "training.steps_per_epoch": "2",
     "training.checkpoint_every": "1",
 }
-LEGACY = {
+PUBLISHED = {
     "study.conform": "{ shape = [32, 32, 32], spacing_mm = 2.0 }",
     "study.block": "[16, 16, 16]",
     "network.options": "{ n_classes = 1, filters = 2 }",

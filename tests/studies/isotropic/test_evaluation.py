@@ -19,7 +19,7 @@ from encephalon.errors import ContentError, OutputExistsError, TableError, Usage
 from encephalon.geometry import Affine
 from encephalon.io.image import Image, write_image
 from encephalon.studies.isotropic.evaluation.run import Evaluation, evaluate_table
-from encephalon.studies.isotropic.published.settings import LegacyOptions
+from encephalon.studies.isotropic.published.settings import PublishedOptions
 from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
 from encephalon.studies.isotropic.settings import EvaluationOptions, PredictOptions
@@ -266,9 +266,9 @@ def test_a_method_that_fails_is_listed_and_tried_again(table: Path) -> None:
     assert not list((table.parent / "out").glob("cells/*"))
 
 
-def test_a_legacy_model_is_refused(table: Path) -> None:
+def test_a_published_model_is_refused(table: Path) -> None:
     """It takes nothing but its atlas grid, and a page without it must not bear its name."""
-    model = Loaded(SimpleNamespace(name="baby-ai", options=LegacyOptions()))  # type: ignore[arg-type]
+    model = Loaded(SimpleNamespace(name="baby-ai", options=PublishedOptions()))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="'baby-ai' works on its atlas grid alone"):
         evaluate_table(model, table, table.parent / "out")
     assert not (table.parent / "out").exists()

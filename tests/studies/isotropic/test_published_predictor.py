@@ -29,21 +29,21 @@ from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.network import LoadedNetwork, load_network
 from encephalon.studies.isotropic.published.predictor import (
     NOTICE,
-    LegacyPredictor,
-    make_legacy_predictor,
+    PublishedPredictor,
+    make_published_predictor,
 )
-from encephalon.studies.isotropic.published.settings import LegacyOptions, LegacySettings
+from encephalon.studies.isotropic.published.settings import PublishedOptions, PublishedSettings
 from encephalon.tables.samples import Sample
 from tests.studies.calls import opened
-from tests.studies.isotropic.tiny_legacy import (
+from tests.studies.isotropic.tiny_published import (
     NETWORK,
     SETTINGS,
     head_pair,
-    legacy_recipe,
+    published_recipe,
     write_pair,
 )
 
-MODEL = {"name": "fake", "version": "0", "sha256": "00" * 32, "mode": "legacy"}
+MODEL = {"name": "fake", "version": "0", "sha256": "00" * 32, "mode": "published"}
 CPU = {"device": "cpu", "threads": 1}
 
 
@@ -52,10 +52,10 @@ def t2w_of(batch: NDArray[Any]) -> NDArray[Any]:
     return batch[:, 1:]
 
 
-def predictor(network: Any = t2w_of, settings: LegacySettings = SETTINGS) -> LegacyPredictor:
-    columns = load_recipe("isotropic-legacy").table
+def predictor(network: Any = t2w_of, settings: PublishedSettings = SETTINGS) -> PublishedPredictor:
+    columns = load_recipe("isotropic-published").table
     loaded = LoadedNetwork(network, "fake", "cpu")
-    return LegacyPredictor(MODEL, loaded, columns, settings, LegacyOptions(batch_size=5))
+    return PublishedPredictor(MODEL, loaded, columns, settings, PublishedOptions(batch_size=5))
 
 
 def sample(paths: dict[str, Path]) -> Sample:
@@ -142,7 +142,7 @@ def test_a_thick_scan_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(ContentError, match=r"thick\.nii\.gz: .*14 x 18 x 5 voxels of 1 x 1 x 3"):
         predictor().read(sample(paths))
     with pytest.raises(ContentError, match="182 x 218 x 182 voxels of 1 mm"):
-        predictor(settings=LegacySettings()).read(sample(write_pair(tmp_path, "a")))
+        predictor(settings=PublishedSettings()).read(sample(write_pair(tmp_path, "a")))
 
 
 def test_a_scan_without_positive_values_is_one_failure_of_a_batch(tmp_path: Path) -> None:
@@ -170,17 +170,17 @@ def test_progress_is_told_by_tenths(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_a_published_file_is_loaded_with_the_published_settings(weights: Path) -> None:
     """Grid, patches and columns of the built-in recipe; sidecars know the file's sha256."""
     model = find_model(weights)
-    made = make_legacy_predictor(opened(model, batch_size="3"))
-    assert made.settings == LegacySettings()
-    assert made.options == LegacyOptions(batch_size=3)
+    made = make_published_predictor(opened(model, batch_size="3"))
+    assert made.settings == PublishedSettings()
+    assert made.options == PublishedOptions(batch_size=3)
     assert made.columns.inputs == {"t2w": "t2w", "t1w": "t1w"}
     about = made.describe()
-    assert (about["model"]["name"], about["model"]["mode"]) == ("own", "legacy")
+    assert (about["model"]["name"], about["model"]["mode"]) == ("own", "published")
     assert about["model"]["sha256"] == model.sha256
     assert (about["device"], about["batch_size"], about["half"]) == ("cpu", 3, False)
     assert json.dumps(about)
     with pytest.raises(UsageError, match=r"'own': unknown.*spacing"):
-        make_legacy_predictor(opened(model, spacing=1.0))
+        make_published_predictor(opened(model, spacing=1.0))
 
 
 def test_batches_and_half_precision_give_the_same_within_a_thousandth(weights: Path) -> None:
@@ -204,15 +204,17 @@ def test_a_network_of_too_many_levels_is_refused(weights: Path) -> None:
         load_network(find_model(weights), 30, "cpu", 1)
 
 
-def test_a_model_folder_of_a_legacy_recipe_is_used_like_the_published_file(tmp_path: Path) -> None:
+def test_a_model_folder_of_a_published_recipe_is_used_like_the_published_file(
+    tmp_path: Path,
+) -> None:
     """Its own grid and network, weights in half precision, no graph."""
-    recipe = legacy_recipe()
+    recipe = published_recipe()
     torch.manual_seed(0)
     network = PublishedReconstruction(**NETWORK)  # type: ignore[arg-type]
     state = {name: value.half().numpy() for name, value in network.state_dict().items()}
-    description = ModelDescription("own", "1", "isotropic", "reconstruction", "legacy")
+    description = ModelDescription("own", "1", "isotropic", "reconstruction", "published")
     description = replace(description, recipe=recipe_data(recipe))
-    made = make_legacy_predictor(opened(save_model(tmp_path / "model", description, state)))
+    made = make_published_predictor(opened(save_model(tmp_path / "model", description, state)))
     assert made.settings == SETTINGS
     result = made.predict(made.read(sample(write_pair(tmp_path, "a")))).images["t2w"].data
     volume = np.stack([steps.pad(steps.normalise(v, ""), (16, 20, 16)) for v in head_pair()])

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from encephalon.errors import ContentError, ModelError
 from encephalon.geometry import Affine, Grid
 from encephalon.studies.isotropic.published import preprocessing as steps
-from encephalon.studies.isotropic.published.settings import LegacySettings
+from encephalon.studies.isotropic.published.settings import PublishedSettings
 
-PUBLISHED = LegacySettings()
+PUBLISHED = PublishedSettings()
 
 
 def second(batch: np.ndarray) -> np.ndarray:
@@ -157,4 +157,4 @@ def test_another_grid_than_the_atlas_is_refused(
 def test_patches_must_fill_the_padded_volume(changes: dict[str, object], words: str) -> None:
     """Otherwise some voxels would have no result."""
     with pytest.raises(ValidationError, match=words):
-        LegacySettings(**changes)  # type: ignore[arg-type]
+        PublishedSettings(**changes)  # type: ignore[arg-type]

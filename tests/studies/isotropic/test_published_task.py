@@ -26,15 +26,18 @@ from encephalon.studies.isotropic.published.data import (
     split_as_published,
 )
 from encephalon.studies.isotropic.published.preprocessing import decimate
-from encephalon.studies.isotropic.published.settings import LegacySettings, check_legacy_recipe
-from encephalon.studies.isotropic.published.task import LegacyTask, fit_legacy
+from encephalon.studies.isotropic.published.settings import (
+    PublishedSettings,
+    check_published_recipe,
+)
+from encephalon.studies.isotropic.published.task import PublishedTask, fit_published
 from encephalon.training.runs import RunFolder
 from tests.studies.calls import means
-from tests.studies.isotropic.tiny_legacy import (
+from tests.studies.isotropic.tiny_published import (
     SETTINGS,
     head_pair,
     head_table,
-    legacy_recipe,
+    published_recipe,
     write_pair,
 )
 
@@ -46,20 +49,20 @@ def one_thread() -> None:
 
 @pytest.fixture
 def heads(tmp_path: Path) -> list[Head]:
-    table = head_table(tmp_path, legacy_recipe(), ("train", "train", "validation"))
+    table = head_table(tmp_path, published_recipe(), ("train", "train", "validation"))
     return load_heads(table, SETTINGS, workers=1)
 
 
-def task(heads: list[Head], **changes: Any) -> LegacyTask:
-    training = Training(**{**dict(legacy_recipe().training), "steps_per_epoch": 5, **changes})
-    return LegacyTask(heads[:2], heads[2:], SETTINGS, training)
+def task(heads: list[Head], **changes: Any) -> PublishedTask:
+    training = Training(**{**dict(published_recipe().training), "steps_per_epoch": 5, **changes})
+    return PublishedTask(heads[:2], heads[2:], SETTINGS, training)
 
 
 def test_the_built_in_recipe_says_what_was_published() -> None:
     """Adam at 1e-4 on the MSE, batches of 32, 100 epochs of 28904 steps; settings as published."""
-    recipe = load_recipe("isotropic-legacy")
-    check_legacy_recipe(recipe)
-    assert make_settings(LegacySettings, recipe.study.settings, "") == LegacySettings()
+    recipe = load_recipe("isotropic-published")
+    check_published_recipe(recipe)
+    assert make_settings(PublishedSettings, recipe.study.settings, "") == PublishedSettings()
     training = recipe.training
     assert [loss.name for loss in training.losses] == ["mse"]
     assert (training.optimiser, training.learning_rate, training.batch_size) == ("adam", 1e-4, 32)
@@ -70,7 +73,7 @@ def test_the_built_in_recipe_says_what_was_published() -> None:
     )
     assert (training.gradient_clip, training.weight_decay, training.ema) == (None, 0, 0)
     heads = [Head(Path("a"), Path("b"))] * 49
-    published = LegacyTask(heads, [], LegacySettings(), training)
+    published = PublishedTask(heads, [], PublishedSettings(), training)
     assert (published.steps, published.patches) == (28904, 924_924)
 
 
@@ -86,7 +89,7 @@ def test_the_built_in_recipe_says_what_was_published() -> None:
 def test_a_recipe_that_cannot_be_followed_is_refused(changes: dict[str, str], words: str) -> None:
     """Before any file is read."""
     with pytest.raises(RecipeError, match=words):
-        check_legacy_recipe(legacy_recipe(changes))
+        check_published_recipe(published_recipe(changes))
 
 
 def test_71_files_are_split_into_49_11_and_11() -> None:
@@ -99,7 +102,7 @@ def test_71_files_are_split_into_49_11_and_11() -> None:
 
 def test_the_published_split_goes_by_the_sorted_files(tmp_path: Path) -> None:
     """Not by the rows; a split that is there is kept."""
-    table = head_table(tmp_path, legacy_recipe(), ("",) * 4)
+    table = head_table(tmp_path, published_recipe(), ("",) * 4)
     turned = table.select([3, 1, 0, 2])
     assert split_as_published(turned).texts("split") == ["test", "train", "train", "validation"]
     kept = turned.with_column("split", ["test", "train", "train", "train"])
@@ -177,7 +180,7 @@ def test_an_epoch_is_judged_by_the_error_of_all_patches(heads: list[Head]) -> No
 @pytest.mark.parametrize(("role", "words"), [("t1w", "'t1w'"), ("t2w", "'t2w'")])
 def test_a_row_without_a_scan_is_refused(tmp_path: Path, role: str, words: str) -> None:
     """With its number, before training."""
-    table = head_table(tmp_path, legacy_recipe(), ("train",) * 2)
+    table = head_table(tmp_path, published_recipe(), ("train",) * 2)
     with pytest.raises(TableError, match=rf"heads\.csv, row 3: .*no file for {words}"):
         load_heads(table.with_column(role, [table.texts(role)[0], ""]), SETTINGS)
 
@@ -186,19 +189,19 @@ def test_scans_on_another_grid_are_refused_and_elsewhere_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The file is named; different affines are a warning, as the published program has none."""
-    table = head_table(tmp_path, legacy_recipe(), ("train",))
+    table = head_table(tmp_path, published_recipe(), ("train",))
     write_pair(tmp_path, "h0", affine=Affine(np.eye(4)))
     other = head_pair()[0]
     write_image(other, tmp_path / "h0_t1w.nii.gz", Image(other, steps.ATLAS), overwrite=True)
     assert len(load_heads(table, SETTINGS)) == 1
     assert "lie at different places" in caplog.text
     with pytest.raises(ContentError, match=r"h0_t1w\.nii\.gz: .*182 x 218 x 182"):
-        load_heads(table, LegacySettings())
+        load_heads(table, PublishedSettings())
 
 
 def test_the_published_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     """Two epochs; killed in the second and resumed, the same weights and the same curve."""
-    recipe = legacy_recipe({"training.checkpoint_every": "2"})
+    recipe = published_recipe({"training.checkpoint_every": "2"})
     table = head_table(tmp_path, recipe, ("train", "train", "validation"))
 
     def interrupt(progress: Any, _losses: Any) -> None:
@@ -207,7 +210,7 @@ def test_the_published_training_lowers_the_loss_and_resumes(tmp_path: Path) -> N
 
     def run(name: str, resume: bool = False, report: Any = None) -> Any:
         folder = RunFolder(tmp_path / name)
-        return fit_legacy(recipe, table, folder, means(resume=resume, report=report))
+        return fit_published(recipe, table, folder, means(resume=resume, report=report))
 
     whole = run("whole")
     losses = [row["val_loss"] for row in whole.history]
@@ -222,7 +225,7 @@ def test_the_published_training_lowers_the_loss_and_resumes(tmp_path: Path) -> N
 
 def test_a_table_whose_split_lacks_a_part_is_refused(tmp_path: Path) -> None:
     """A published split of two heads has nobody to validate by."""
-    recipe = legacy_recipe()
+    recipe = published_recipe()
     table = head_table(tmp_path, recipe, ("train", "train"))
     with pytest.raises(RunError, match=r"heads\.csv has no row whose split is 'validation'"):
-        fit_legacy(recipe, table, RunFolder(tmp_path / "run"), means())
+        fit_published(recipe, table, RunFolder(tmp_path / "run"), means())

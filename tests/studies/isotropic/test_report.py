@@ -29,7 +29,7 @@ from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.thick_head import estimate, problem
 
 ABOUT = {
-    "model": {"name": "isotropic", "version": "1.0.0", "sha256": "ab" * 32, "mode": "sound"},
+    "model": {"name": "isotropic", "version": "1.0.0", "sha256": "ab" * 32, "mode": "default"},
     "runtime": "onnxruntime",
     "device": "cpu",
     "method": "network",
@@ -147,8 +147,10 @@ def test_what_to_look_at_comes_first(tmp_path: Path) -> None:
 
 
 def test_rows_without_pictures_have_no_page(tmp_path: Path) -> None:
-    """The legacy model has nothing to draw from."""
-    report = batch_report({"model": {"name": "old", "mode": "legacy"}, "notice": "As published."})
+    """The published model has nothing to draw from."""
+    report = batch_report(
+        {"model": {"name": "old", "mode": "published"}, "notice": "As published."}
+    )
     report.add({"id": "a", "quality": None, "t2w": "a_t2w.nii.gz", "seconds": ""})
     path = report.write(tmp_path / "report.html")
     assert not (tmp_path / "report").exists()

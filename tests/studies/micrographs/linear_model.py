@@ -78,7 +78,7 @@ def write_model(
         "covariates": tuple(recipe.table.covariates),
         "calibration": CALIBRATION if len(classes) == 2 else None,
         "thresholds": (0.4, 0.6) if len(classes) == 2 else None,
-        "key": Preprocessing(settings, "sound").key,
+        "key": Preprocessing(settings, "default").key,
     }
     description = ModelDescription(
         name="linear",

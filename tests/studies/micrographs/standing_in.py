@@ -54,7 +54,7 @@ class Grains(nn.Module):
 class StandIn:
     """What a predictor of micrographs offers to `explain`."""
 
-    mode: str = "sound"
+    mode: str = "default"
     settings: MicrographSettings = field(
         default_factory=lambda: MicrographSettings(size=SIZE, box=BOX, percentiles=(0, 100))
     )

@@ -119,11 +119,11 @@ def test_any_class_can_be_explained(samples: list[Sample], tmp_path: Path) -> No
     assert not np.array_equal(*maps)
 
 
-def test_legacy_folders_and_the_class_of_the_larger_logit(
+def test_published_folders_and_the_class_of_the_larger_logit(
     samples: list[Sample], tmp_path: Path
 ) -> None:
     """Certainty is that of the second class; the class is the arg-max of both logits."""
-    explain(model(mode="legacy"), samples[:2], tmp_path / "out")
+    explain(model(mode="published"), samples[:2], tmp_path / "out")
     rows = _table(tmp_path / "out")
     assert rows["S1"]["certainty"] == "certain_positive"
     assert rows["S0"]["certainty"] == "certain_negative"
@@ -144,17 +144,19 @@ def test_legacy_folders_and_the_class_of_the_larger_logit(
 def test_published_folders_have_the_published_edges(likelihood: float, folder: str) -> None:
     """p > 0.75, p <= 0.25, (0.25-0.5] and (0.5-0.75] (3BTRON, spec section 6)."""
     values = {"likelihood": likelihood, "predicted": "Aged", "p_Aged": likelihood}
-    assert certainty_folder(values, ("Young", "Aged"), "legacy") == folder
+    assert certainty_folder(values, ("Young", "Aged"), "published") == folder
 
 
 def test_sound_folders_follow_the_light_or_the_probability() -> None:
     """Amber is uncertain; without a light, so is a probability up to 0.75; names are safe."""
     classes = ("a/b", "c")
     amber = {"predicted": "c", "light": "Amber", "p_c": 0.9}
-    assert certainty_folder(amber, classes, "sound") == "uncertain_c"
+    assert certainty_folder(amber, classes, "default") == "uncertain_c"
     for p, word in ((0.75, "uncertain"), (0.76, "certain")):
-        assert certainty_folder({"predicted": "a/b", "p_a/b": p}, classes, "sound") == f"{word}_a-b"
-    assert len(certainty_folders(classes, "sound")) == 4
+        assert (
+            certainty_folder({"predicted": "a/b", "p_a/b": p}, classes, "default") == f"{word}_a-b"
+        )
+    assert len(certainty_folders(classes, "default")) == 4
 
 
 def test_a_bad_file_fails_alone(samples: list[Sample], tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def expected_logits(path: Path, sex: int, region: int) -> np.ndarray:
     from encephalon.studies.micrographs.settings import micrograph_settings
 
     settings = micrograph_settings(load_recipe("micrographs", OVERRIDES))
-    picture = Preprocessing(settings, "sound").read(path)
+    picture = Preprocessing(settings, "default").read(path)
     logits = picture.image.reshape(-1) @ pixel_weights(2)
     return logits + covariate_weights(2)[sex] + covariate_weights(2)[2 + region]
 
@@ -158,7 +158,7 @@ def test_the_light_follows_the_thresholds_asked_for(
         ({"green": 0.8, "amber": 0.2}, "green must not be above amber"),
         ({"green": -0.1}, "green"),
         ({"lights": 1}, "unknown key 'lights'"),
-        ({"clip_16_bit": True}, "sound"),
+        ({"clip_16_bit": True}, "default"),
     ],
 )
 def test_options_that_make_no_sense_are_one_sentence(
@@ -189,9 +189,9 @@ def test_an_image_unlike_the_training_is_never_filed_as_certain() -> None:
     """An empty light is no certainty, whatever the probability."""
     classes = ("Young", "Aged")
     values = {"predicted": "Aged", "p_Aged": 1.0, "likelihood": 1.0}
-    assert certainty_folder({**values, "light": "Red"}, classes, "sound") == "certain_Aged"
-    assert certainty_folder({**values, "light": ""}, classes, "sound") == "uncertain_Aged"
-    assert certainty_folder(values, classes, "sound") == "certain_Aged"
+    assert certainty_folder({**values, "light": "Red"}, classes, "default") == "certain_Aged"
+    assert certainty_folder({**values, "light": ""}, classes, "default") == "uncertain_Aged"
+    assert certainty_folder(values, classes, "default") == "certain_Aged"
 
 
 def test_one_threshold_alone_is_not_enough_without_the_others(tmp_path: Path) -> None:
@@ -303,9 +303,11 @@ def test_pictures_prepared_in_another_way_are_warned_of(
 ) -> None:
     """A model of another version's preprocessing still runs, and says so."""
     caplog.set_level(logging.WARNING, "encephalon")
-    open_linear(tmp_path)
+    key = open_linear(tmp_path).predictor.learned.key
+    assert key.startswith("default ")
+    open_linear(tmp_path, learned={"key": key.replace("default", "sound", 1)})  # of before
     assert not caplog.records
-    open_linear(tmp_path, learned={"key": "sound version=0"})
+    open_linear(tmp_path, learned={"key": "default version=0"})
     assert "train it again" in caplog.text
 
 
@@ -359,7 +361,7 @@ def test_the_network_of_a_trained_model_agrees_with_its_graph(tmp_path: Path) ->
     assert open_model(tmp_path / "both").graph is not None
 
 
-def test_the_published_layout_predicts_in_legacy_mode(tmp_path: Path) -> None:
+def test_the_published_layout_predicts_in_published_mode(tmp_path: Path) -> None:
     """A .pt of 322 tensors: silhouettes, sigmoid of logit 1, thresholds 0.25 and 0.75."""
     import torch
 
@@ -369,7 +371,7 @@ def test_the_published_layout_predicts_in_legacy_mode(tmp_path: Path) -> None:
     from encephalon.recipes import load_recipe
     from encephalon.studies.micrographs.settings import network_options
 
-    recipe = load_recipe("micrographs-legacy")
+    recipe = load_recipe("micrographs-published")
     torch.manual_seed(1)
     network = build_network(recipe.network.name, network_options(recipe)).eval()
     torch.save(to_published_names(network.state_dict()), tmp_path / "own.pt")

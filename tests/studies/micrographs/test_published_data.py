@@ -19,7 +19,7 @@ from encephalon.tables.checks import checked
 from encephalon.tables.encoding import encode_classes, encode_covariates
 from encephalon.tables.reading import read_table
 
-COLUMNS = load_recipe("micrographs-legacy").table
+COLUMNS = load_recipe("micrographs-published").table
 LABELS = np.array([1, 0, 1])
 FEATURES = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 0, 0], [1, 0, 0, 0, 1]], np.float32)
 
@@ -60,7 +60,7 @@ def test_silhouettes_enter_the_network_as_they_are(tmp_path: Path) -> None:
     file = table_of_arrays(tmp_path, tmp_path / "unlabelled.csv", COLUMNS)
     path = tmp_path / "unlabelled" / "image0001.tif"
     settings = MicrographSettings(silhouettes=True)
-    picture = Preprocessing(settings, "legacy")(read_micrograph(path))
+    picture = Preprocessing(settings, "published")(read_micrograph(path))
     assert np.array_equal(picture.image, network_input(_images()[1])[0])
     assert "class" not in file.read_text().splitlines()[0]
 

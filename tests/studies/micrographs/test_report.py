@@ -19,7 +19,7 @@ from encephalon.reports.markup import Html
 from encephalon.studies.micrographs.report import PICTURED, batch_report
 
 ABOUT: dict[str, Any] = {
-    "model": {"name": "vessels", "version": "1.0", "mode": "sound", "sha256": "ab" * 32},
+    "model": {"name": "vessels", "version": "1.0", "mode": "default", "sha256": "ab" * 32},
     "classes": ["Young", "Aged"],
     "calibration": {"temperature": 1.5, "bias": [0.0, 0.0]},
     "thresholds": [0.3, 0.7],
@@ -140,9 +140,9 @@ def test_failures_are_named_with_their_reason_and_counted(monkeypatch: pytest.Mo
 
 
 def test_the_page_says_when_probabilities_are_not_what_they_say() -> None:
-    """Legacy mode and a model without calibration carry a remark; a calibrated one none."""
-    legacy = {**ABOUT, "model": {**ABOUT["model"], "mode": "legacy"}, "calibration": None}
-    assert "defects included" in batch_report(legacy).render()
+    """Published mode and a model without calibration carry a remark; a calibrated one none."""
+    published = {**ABOUT, "model": {**ABOUT["model"], "mode": "published"}, "calibration": None}
+    assert "defects included" in batch_report(published).render()
     assert "not calibrated" in batch_report({**ABOUT, "calibration": None}).render()
     assert "note-check" not in batch_report(ABOUT).render().partition("<body>")[2]
 

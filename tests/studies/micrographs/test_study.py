@@ -301,13 +301,15 @@ def test_name_patterns_of_covariates_are_columns_of_the_model(table: Path, tmp_p
     assert "p_Aged" in model.predictor.predict(model.predictor.read(sample)).values
 
 
-def test_legacy_trains_as_published(table: Path, tmp_path: Path) -> None:
+def test_published_trains_as_published(table: Path, tmp_path: Path) -> None:
     """Three channels of 224 pixels, one network, the sigmoid, no calibration; the card warns."""
     plain = write_plain(table, tmp_path)
     changes = {key: value for key, value in QUICK.items() if not key.startswith("study.")}
     changes |= {"study.allow_leakage": "true", "study.explain_layer": "encoder.layer4.0.conv3"}
     changes |= {"training.epochs": "1", "training.steps_per_epoch": "2"}
-    model = open_model(train(load_recipe("micrographs-legacy", changes), plain, tmp_path / "run"))
+    model = open_model(
+        train(load_recipe("micrographs-published", changes), plain, tmp_path / "run")
+    )
     learned = learned_of(tmp_path / "run")
     assert learned.score == "sigmoid_logit1"
     assert learned.calibration is None

@@ -44,7 +44,7 @@ def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path
     )
     graph = None
     with tempfile.TemporaryDirectory() as folder:
-        if recipe.mode == "sound":
+        if recipe.mode == "default":
             graph = Path(folder) / "graph.onnx"
             export_graph(network, graph, (1, 1, *ExtractionSettings().grids.coarse))
         save_model(run.model, describe(recipe, table, fitted), state, graph, None, overwrite=True)
@@ -87,7 +87,7 @@ def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
 
 def _preprocessing(recipe: Recipe) -> dict[str, Any]:
     """What is done to a scan before the network sees it."""
-    if recipe.mode == "legacy":
+    if recipe.mode == "published":
         return {"settings": recipe.study.settings}
     grids = ExtractionSettings.model_validate(recipe.study.settings).grids
     return {

@@ -18,7 +18,7 @@ from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.extraction.data import prepare_heads
 from encephalon.studies.extraction.published.data import prepare_pairs
-from encephalon.studies.extraction.published.task import LegacySettings, LegacyTask
+from encephalon.studies.extraction.published.task import PublishedSettings, PublishedTask
 from encephalon.studies.extraction.settings import ExtractionSettings
 from encephalon.studies.extraction.task import ExtractionTask
 from encephalon.tables.schema import Table
@@ -31,10 +31,10 @@ from encephalon.training.transfer import start_from
 def check_network(recipe: Recipe) -> None:
     """Raise RecipeError unless the network of `recipe` can be built and suits its study."""
     network = meta_network(recipe.network)
-    if recipe.mode == "legacy":
+    if recipe.mode == "published":
         if not isinstance(network, KerasUNet):
             raise RecipeError(
-                f"{recipe.name}: a recipe of mode 'legacy' trains the network 'keras-unet', not "
+                f"{recipe.name}: a recipe of mode 'published' trains the network 'keras-unet', not "
                 f"{recipe.network.name!r}: change network.name or mode."
             )
         return
@@ -72,13 +72,13 @@ def fit(
 ) -> Fitted:
     """Train the network of `recipe` on the "train" rows, judged by the "validation" rows.
 
-    The recipe's mode decides how: "sound" learns distances, "legacy" repeats the published
+    The recipe's mode decides how: "default" learns distances, "published" repeats the published
     training. Raises RunError, TableError, RecipeError or ModelError for what cannot be trained.
     """
     parts = training_parts(table)
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe.network.name, recipe.network.options)
-    make_task = _legacy_task if recipe.mode == "legacy" else _sound_task
+    make_task = _published_task if recipe.mode == "published" else _default_task
     task = make_task(recipe, network, parts, run.cache, means.workers)
     if recipe.training.start_from and not run.checkpoint.exists():
         start_from(network, recipe.training.start_from)
@@ -89,7 +89,7 @@ def fit(
     return Fitted(network, loop.fit(), loop.progress.history)
 
 
-def _sound_task(
+def _default_task(
     recipe: Recipe, _network: nn.Module, parts: tuple[Table, Table], cache: Path, workers: int
 ) -> Task:
     settings = make_settings(ExtractionSettings, recipe.study.settings, recipe.name)
@@ -97,18 +97,18 @@ def _sound_task(
     return ExtractionTask(train, validation, settings, recipe.training)
 
 
-def _legacy_task(
+def _published_task(
     recipe: Recipe, network: nn.Module, parts: tuple[Table, Table], cache: Path, workers: int
 ) -> Task:
-    settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
+    settings = make_settings(PublishedSettings, recipe.study.settings, recipe.name)
     classes, grid = cast(KerasUNet, network).n_classes, settings.conform
     train, validation = (prepare_pairs(part, cache, grid, classes, workers) for part in parts)
-    return LegacyTask(train, validation, settings, recipe.training, classes)
+    return PublishedTask(train, validation, settings, recipe.training, classes)
 
 
 def _trainable(recipe: Recipe, network: nn.Module) -> nn.Module:
     """The network as the loop trains it: the published one without its last activation."""
-    if recipe.mode != "legacy":
+    if recipe.mode != "published":
         return network
     trained = KerasUNetLogOdds(**recipe.network.options)
     trained.load_state_dict(network.state_dict())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sound predictor: any head scan to a mask on its own grid, with a verdict on the mask."""
+"""Any head scan to a mask on its own grid, with a verdict on the mask."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def output_kinds(label: str) -> dict[str, OutputKind]:
 
 
 @dataclass(frozen=True)
-class SoundPredictor:
+class ExtractionPredictor:
     """A loaded extraction model.
 
     Attributes
@@ -182,12 +182,12 @@ def _evidence(borders: Borders, mask: NDArray[np.uint8], image: Image) -> Eviden
     )
 
 
-def make_sound_predictor(model: OpenModel) -> SoundPredictor:
+def make_extraction_predictor(model: OpenModel) -> ExtractionPredictor:
     """The predictor of a model folder; raises UsageError for an option that it does not know."""
     asked, settings = model.asked(PredictOptions), model.settings(ExtractionSettings)
     lesion = settings.target == "lesion"
     locator = replace(model, files=find_model(LOCATOR)) if lesion else None
-    return SoundPredictor(
+    return ExtractionPredictor(
         model.files.describe(),
         open_runtime(model.graph, model.device, model.threads),
         settings,

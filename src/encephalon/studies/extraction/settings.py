@@ -82,7 +82,7 @@ Output = Literal["mask", "brain", "distance", "probability"]
 
 
 class PredictOptions(Section):
-    """What the user may ask of a sound prediction.
+    """What the user may ask of a prediction in default mode.
 
     Attributes
     ----------

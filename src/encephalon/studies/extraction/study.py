@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.recipes import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
-from encephalon.studies.extraction.published.settings import LegacyOptions, LegacySettings
+from encephalon.studies.extraction.published.settings import PublishedOptions, PublishedSettings
 from encephalon.studies.extraction.settings import LOCATOR, ExtractionSettings, PredictOptions
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ __all__ = ["STUDY"]
 
 
 def _load(model: OpenModel) -> Predictor:
-    if model.mode == "legacy":
-        from encephalon.studies.extraction.published.predictor import make_legacy_predictor
+    if model.mode == "published":
+        from encephalon.studies.extraction.published.predictor import make_published_predictor
 
-        return make_legacy_predictor(model)
-    from encephalon.studies.extraction.predictor import make_sound_predictor
+        return make_published_predictor(model)
+    from encephalon.studies.extraction.predictor import make_extraction_predictor
 
-    return make_sound_predictor(model)
+    return make_extraction_predictor(model)
 
 
 def _page(about: Mapping[str, Any]) -> BatchReport:
@@ -77,8 +77,8 @@ class _Scoring:
 
 STUDY = Study(
     name="extraction",
-    settings={"sound": ExtractionSettings, "legacy": LegacySettings},
-    options={"sound": PredictOptions, "legacy": LegacyOptions},
+    settings={"default": ExtractionSettings, "published": PublishedSettings},
+    options={"default": PredictOptions, "published": PublishedOptions},
     load=_load,
     page=_page,
     trainable=_Training(),

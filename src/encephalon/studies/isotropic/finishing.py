@@ -43,7 +43,7 @@ def finish(recipe: Recipe, table: Table, run: RunFolder, fitted: Fitted) -> Path
     )
     with tempfile.TemporaryDirectory() as folder:
         graph = None
-        if recipe.mode == "sound":
+        if recipe.mode == "default":
             graph = Path(folder) / "graph.onnx"
             export_graph(network, graph, (1, len(CHANNELS), *(EXAMPLE,) * 3), ("features",))
         save_model(run.model, describe(recipe, table, fitted), state, graph, None, overwrite=True)
@@ -62,7 +62,7 @@ def describe(recipe: Recipe, table: Table, fitted: Fitted) -> ModelDescription:
     """What `model.toml` says of the trained network; the card is made from it."""
     best = best_row(fitted.history, recipe.training)
     data = recipe_data(recipe)
-    if recipe.mode == "sound":
+    if recipe.mode == "default":
         measured = {"trust": fitted.trust, "deviation_scale": fitted.deviation_scale}
         data["study"] |= {name: round(value, 4) for name, value in measured.items()}
     return ModelDescription(
@@ -88,7 +88,7 @@ def _preprocessing(recipe: Recipe) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "intensity": f"percentiles {low:g} and {high:g} above 0 become 0 and 1"
     }
-    if recipe.mode == "sound":
+    if recipe.mode == "default":
         facts["channels"] = list(CHANNELS)
         facts["axes"] = "the slice axis is the last one"
     return facts

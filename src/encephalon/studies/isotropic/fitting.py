@@ -75,7 +75,7 @@ def fit(
 
 def check_network(recipe: Recipe) -> None:
     """Raise RecipeError unless the network of `recipe` can be built and suits its study."""
-    if recipe.mode == "legacy":
+    if recipe.mode == "published":
         meta_network(recipe.network)
         return
     settings = make_settings(IsotropicSettings, recipe.study.settings, recipe.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sound predictor: thick slices, and perhaps a T1w, to an isotropic scan with a verdict."""
+"""Thick slices, and perhaps a T1w, to an isotropic scan with a verdict."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from encephalon.studies.isotropic.settings import (
 )
 from encephalon.tables.samples import Sample
 
-__all__ = ["RESEARCH_ONLY", "IsotropicPredictor", "make_sound_predictor"]
+__all__ = ["RESEARCH_ONLY", "IsotropicPredictor", "make_isotropic_predictor"]
 
 Float = NDArray[np.float32]
 
@@ -203,7 +203,7 @@ def _registration_facts(placement: Placement) -> dict[str, str]:
     }
 
 
-def make_sound_predictor(model: OpenModel) -> IsotropicPredictor:
+def make_isotropic_predictor(model: OpenModel) -> IsotropicPredictor:
     """The predictor of a model folder; raises UsageError for an option that is not known."""
     fields = EvaluationOptions.model_fields
     tested = {key: value for key, value in model.options.items() if key in fields}

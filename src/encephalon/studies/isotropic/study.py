@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from encephalon.recipes import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.isotropic.published.settings import (
-    LegacyOptions,
-    LegacySettings,
-    check_legacy_recipe,
+    PublishedOptions,
+    PublishedSettings,
+    check_published_recipe,
 )
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
 
@@ -29,13 +29,13 @@ __all__ = ["STUDY"]
 
 
 def _load(model: OpenModel) -> Predictor:
-    if model.mode == "legacy":
-        from encephalon.studies.isotropic.published.predictor import make_legacy_predictor
+    if model.mode == "published":
+        from encephalon.studies.isotropic.published.predictor import make_published_predictor
 
-        return make_legacy_predictor(model)
-    from encephalon.studies.isotropic.predictor import make_sound_predictor
+        return make_published_predictor(model)
+    from encephalon.studies.isotropic.predictor import make_isotropic_predictor
 
-    return make_sound_predictor(model)
+    return make_isotropic_predictor(model)
 
 
 def _page(about: Mapping[str, Any]) -> BatchReport:
@@ -47,8 +47,8 @@ def _page(about: Mapping[str, Any]) -> BatchReport:
 class _Training(Trainable):
     def check_recipe(self, recipe: Recipe) -> None:
         make_settings(STUDY.settings[recipe.mode], recipe.study.settings, recipe.name)
-        if recipe.mode == "legacy":
-            check_legacy_recipe(recipe)
+        if recipe.mode == "published":
+            check_published_recipe(recipe)
 
     def check_network(self, recipe: Recipe) -> None:
         from encephalon.studies.isotropic.fitting import check_network
@@ -61,9 +61,9 @@ class _Training(Trainable):
         from encephalon.training.opening import open_run
         from encephalon.training.runs import RunFolder
 
-        if recipe.mode == "legacy":
+        if recipe.mode == "published":
             from encephalon.studies.isotropic.published.data import split_as_published
-            from encephalon.studies.isotropic.published.task import fit_legacy as fit
+            from encephalon.studies.isotropic.published.task import fit_published as fit
 
             table = split_as_published(table)
         run = RunFolder(output)
@@ -84,8 +84,8 @@ class _Scoring:
 
 STUDY = Study(
     name="isotropic",
-    settings={"sound": IsotropicSettings, "legacy": LegacySettings},
-    options={"sound": PredictOptions, "legacy": LegacyOptions},
+    settings={"default": IsotropicSettings, "published": PublishedSettings},
+    options={"default": PredictOptions, "published": PublishedOptions},
     load=_load,
     page=_page,
     trainable=_Training(),

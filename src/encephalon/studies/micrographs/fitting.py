@@ -123,7 +123,7 @@ def check_network(recipe: Recipe) -> None:
     network = meta_network(recipe.network.model_copy(update={"options": options}))
     _layer(settings, network)
     # As preprocessing makes pictures of either mode.
-    image = (3, 224, 224) if recipe.mode == "legacy" else (1, settings.size, settings.size)
+    image = (3, 224, 224) if recipe.mode == "published" else (1, settings.size, settings.size)
     found = output_shape(network, recipe.name, (2, *image), (2, options["covariates"]))
     classes = len(class_names(recipe))
     if found is not None and found != (2, classes):

@@ -20,7 +20,7 @@ SIDE = 176
 
 
 def thumbnail(picture: Picture, side: int = SIDE) -> NDArray[np.uint8]:
-    """Draw what a sound network sees of an image (rows, columns), without what pads it."""
+    """Draw what a network in default mode sees of an image (rows, columns), less padding."""
     from PIL import Image
 
     from encephalon.reports.images import fitted_size

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predict the class of one micrograph after another, sound or as published; torch is optional."""
+"""Predict the class of one micrograph after another, in either mode; torch is optional."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class MicrographPredictor:
     ----------
     classes, columns, settings, mode
         Names in the order of the logits; the columns of a table; the settings of the recipe, with
-        what the user asked for; "sound" or "legacy".
+        what the user asked for; "default" or "published".
     thresholds, calibration
         Of the traffic light (green, amber), and of the probabilities; None where there is none.
     layer
@@ -101,10 +101,10 @@ class MicrographPredictor:
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        if (options.clip_16_bit or options.silhouettes) and recipe.mode != "legacy":
+        if (options.clip_16_bit or options.silhouettes) and recipe.mode != "published":
             raise UsageError(
-                f"clip_16_bit and silhouettes are of legacy mode, and {model.name!r} is sound: "
-                "drop them."
+                f"clip_16_bit and silhouettes are of mode 'published', and {model.name!r} is of "
+                "'default': drop them."
             )
         self.options, self.learned = options, learned
         self.settings = options.settings(micrograph_settings(recipe))
@@ -253,11 +253,11 @@ class MicrographPredictor:
     def thumbnail(self, loaded: Loaded) -> NDArray[np.uint8] | None:
         """A small grey picture of the sample for pages (rows, columns).
 
-        In legacy mode the network sees a silhouette, so the file is read once more.
+        In published mode the network sees a silhouette, so the file is read once more.
         """
         if loaded.picture is None:
             return None
-        if self.mode == "sound":
+        if self.mode == "default":
             return thumbnail(loaded.picture)
         path = loaded.sample.inputs[next(iter(self.columns.inputs))]
         return raw_thumbnail(path, self.settings)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a micrograph to what the network sees, sound or as published, with the way back."""
+"""From a micrograph to what the network sees, by default or as published, with the way back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CENTRE", "FACTS", "SPREAD", "Picture", "Preprocessing"]
 
-Mode = Literal["sound", "legacy"]
+Mode = Literal["default", "published"]
 
 #: Subtracted from grey levels in [0, 1], and what they are divided by then: about the mean and
 #: standard deviation of micrographs that fill their range. Our choice.
@@ -39,8 +39,8 @@ VERSION = 2
 #: What is measured on every picture, in this order.
 FACTS = ("rows", "columns", "pixel_size_nm", "contrast", "saturated", "sharpness")
 #: The settings that change the result of each mode.
-SOUND_SETTINGS = ("size", "pixel_size_nm", "percentiles", "data_bar")
-LEGACY_SETTINGS = ("clip_16_bit", "silhouettes")
+DEFAULT_SETTINGS = ("size", "pixel_size_nm", "percentiles", "data_bar")
+PUBLISHED_SETTINGS = ("clip_16_bit", "silhouettes")
 #: Pixels that must be seen along each side at a fixed pixel size, raw and of the network alike;
 #: with fewer, one of the two sizes is mistaken. Our choice.
 FEWEST = 8
@@ -53,7 +53,7 @@ class Picture:
     Attributes
     ----------
     image
-        (channels, size, size), float32: one channel, or in legacy mode three of 224 x 224.
+        (channels, size, size), float32: one channel, or in published mode three of 224 x 224.
     view
         Where it lies in the raw picture.
     facts
@@ -77,17 +77,21 @@ class Preprocessing:
         Text that changes whenever the result would.
     """
 
-    def __init__(self, settings: MicrographSettings, mode: Mode = "sound") -> None:
+    def __init__(self, settings: MicrographSettings, mode: Mode = "default") -> None:
         self.settings = settings
         self.mode: Mode = mode
-        own = LEGACY_SETTINGS if mode == "legacy" else SOUND_SETTINGS
+        own = PUBLISHED_SETTINGS if mode == "published" else DEFAULT_SETTINGS
         names = ("page", "colour", *own)
         words = (f"{name}={getattr(settings, name)!r}" for name in names)
         self.key = " ".join((mode, f"version={VERSION}", *words))
 
     def __call__(self, micrograph: Micrograph) -> Picture:
         """Preprocess one micrograph; ContentError when it is constant or not finite."""
-        return self._legacy(micrograph) if self.mode == "legacy" else self._sound(micrograph)
+        return (
+            self._as_published(micrograph)
+            if self.mode == "published"
+            else self._by_default(micrograph)
+        )
 
     def read(self, path: str | os.PathLike[str], cache: ArrayCache | None = None) -> Picture:
         """Read the file `path` and preprocess it, or take what `cache` has of the same content.
@@ -111,7 +115,7 @@ class Preprocessing:
         beside = sidecar_size(Path(path), picture_stem(path))
         return _unpacked(cache.get(f"{content} {beside} {self.key}", lambda: _packed(make())))
 
-    def _legacy(self, micrograph: Micrograph) -> Picture:
+    def _as_published(self, micrograph: Micrograph) -> Picture:
         data = micrograph.data
         grey = _grey(data, micrograph)
         if self.settings.silhouettes:
@@ -123,7 +127,7 @@ class Preprocessing:
         image, view = network_input(silhouette(levels, counts), levels.shape)
         return Picture(image, view, _facts(micrograph, data, grey))
 
-    def _sound(self, micrograph: Micrograph) -> Picture:
+    def _by_default(self, micrograph: Micrograph) -> Picture:
         top, bottom = self._rows(micrograph)
         data = micrograph.data[top:bottom]
         grey = _grey(data, micrograph)

@@ -81,13 +81,13 @@ def certainty_folder(values: Mapping[str, Any], classes: Sequence[str], mode: st
     """Return the name of the folder for a prediction.
 
     values  of predictions.csv: `predicted`, `p_<class>`, and for two classes `likelihood`, `light`
-    mode    "legacy" gives the four published folders, by the likelihood of the second class.
+    mode    "published" gives the four published folders, by the likelihood of the second class.
             Otherwise it is "certain_<class>" or "uncertain_<class>" of the predicted class:
             uncertain is what the traffic light calls Amber or, without thresholds, a probability
             up to 0.75. An image unlike those of the training, which has an empty light, is
             never certain.
     """
-    if mode == "legacy" and len(classes) == 2:
+    if mode == "published" and len(classes) == 2:
         likelihood = float(values["likelihood"])
         return next(name for end, name in _PUBLISHED if likelihood <= end)
     said = str(values["predicted"])
@@ -100,7 +100,7 @@ def certainty_folder(values: Mapping[str, Any], classes: Sequence[str], mode: st
 
 def certainty_folders(classes: Sequence[str], mode: str) -> list[str]:
     """Return the names of all folders that there may be."""
-    if mode == "legacy" and len(classes) == 2:
+    if mode == "published" and len(classes) == 2:
         return [name for _, name in _PUBLISHED]
     return [_named(word, name) for name in classes for word in ("certain", "uncertain")]
 

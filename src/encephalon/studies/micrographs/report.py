@@ -120,9 +120,9 @@ def _light_cards(found: Sequence[str | None]) -> list[StatCard]:
 
 
 def _remarks(about: Mapping[str, Any]) -> list[Html]:
-    if (about.get("model") or {}).get("mode") == "legacy":
+    if (about.get("model") or {}).get("mode") == "published":
         words = (
-            "Legacy mode repeats the published steps, defects included: the network saw "
+            "Published mode repeats the published steps, defects included: the network saw "
             "black-and-white silhouettes, and its likelihoods are not calibrated."
         )
         return [note(words, "check")]

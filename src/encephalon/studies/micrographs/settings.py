@@ -143,9 +143,9 @@ class MicrographSettings(Section):
     colour
         "refuse" colour images, or take their "luminance".
     clip_16_bit
-        Legacy: levels above 255 are cut, as published, and not scaled.
+        Published mode: levels above 255 are cut, as published, and not scaled.
     silhouettes
-        Legacy: the images went through the published steps 2 to 4 already.
+        Published mode: the images went through the published steps 2 to 4 already.
     data_bar, augmentation, thresholds, search
         See their classes.
     folds
@@ -235,9 +235,9 @@ class PredictOptions(Section):
     page, colour
         Page of files with several, from 1; what becomes of colour images.
     clip_16_bit
-        In legacy mode, cut 16-bit grey levels at 255 as the published code did.
+        In published mode, cut 16-bit grey levels at 255 as the published code did.
     silhouettes
-        In legacy mode, the images went through the published steps 2 to 4 already.
+        In published mode, the images went through the published steps 2 to 4 already.
     cache
         Keep preprocessed pictures, by the content of their files, for the next time.
     compare

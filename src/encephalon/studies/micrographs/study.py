@@ -118,8 +118,8 @@ class _Explaining:
 STUDY = Study(
     name="micrographs",
     kind="picture",
-    settings={"sound": MicrographSettings, "legacy": MicrographSettings},
-    options={"sound": PredictOptions, "legacy": PredictOptions},
+    settings={"default": MicrographSettings, "published": MicrographSettings},
+    options={"default": PredictOptions, "published": PredictOptions},
     load=_load,
     page=_page,
     trainable=_Training(),

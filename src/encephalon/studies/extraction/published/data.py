@@ -77,7 +77,7 @@ def prepare_pairs(
 def _prepare(how: _Preparation, row: Row) -> Pair:
     if row.scan is None:
         raise TableError(
-            f"Row {row.number} has no scan, which a legacy recipe needs: name its file."
+            f"Row {row.number} has no scan, which a published recipe needs: name its file."
         )
     kept = how.cache / f"pair-{how.key}-{sha256(row.scan)[:16]}-{sha256(row.target)[:16]}.npy"
     cached_file(kept, partial(_write_pair, how, row, row.scan))

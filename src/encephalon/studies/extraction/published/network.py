@@ -35,7 +35,7 @@ class LoadedNetwork:
         if answer.shape[1] != 1:
             raise ModelError(
                 f"The published path knows one class, but this network has {answer.shape[1]}: "
-                "use a model of mode 'sound'."
+                "use a model of mode 'default'."
             )
         return answer
 
@@ -43,7 +43,7 @@ class LoadedNetwork:
 def load_network(
     model: ModelFolder | PublishedFile, device: str = "auto", threads: int | None = None
 ) -> LoadedNetwork:
-    """Load a published weights file, or a model folder trained by a legacy recipe.
+    """Load a published weights file, or a model folder trained as published.
 
     A folder with an exported graph needs no torch; everything else does, and raises
     MissingExtraError without it. Raises ModelError for weights that are not the network's.

@@ -22,7 +22,7 @@ from encephalon.io.image import Image, read_image
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
 from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
-from encephalon.studies.extraction.published.settings import LegacyOptions
+from encephalon.studies.extraction.published.settings import PublishedOptions
 from encephalon.transforms.masks import fill_holes, largest_piece
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from encephalon.models.published import PublishedFile
     from encephalon.tables.samples import Sample
 
-__all__ = ["NOTICE", "LegacyPredictor", "make_legacy_predictor"]
+__all__ = ["NOTICE", "PublishedPredictor", "make_published_predictor"]
 
 NOTICE = "For research only: not a medical product, not for diagnosis or treatment."
 """What the published programs print; kept with every prediction of a tumour."""
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LegacyPredictor:
+class PublishedPredictor:
     """A published model, loaded: `predict` repeats the published program on one scan.
 
     model    what sidecars say of it
@@ -52,7 +52,7 @@ class LegacyPredictor:
     model: Mapping[str, Any]
     label: str
     network: LoadedNetwork
-    options: LegacyOptions = field(default_factory=LegacyOptions)
+    options: PublishedOptions = field(default_factory=PublishedOptions)
 
     @property
     def name(self) -> str:
@@ -147,16 +147,16 @@ class LegacyPredictor:
         return Quality("fail", (f"no voxel exceeds the threshold {self.options.threshold:g}",))
 
 
-def make_legacy_predictor(model: OpenModel) -> LegacyPredictor:
-    """Load a published weights file, or a model folder of mode "legacy".
+def make_published_predictor(model: OpenModel) -> PublishedPredictor:
+    """Load a published weights file, or a model folder of mode "published".
 
     Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit.
     """
     files = model.files
     model = replace(model, options={**_recipe_defaults(files), **model.options})
-    asked = model.asked(LegacyOptions)
+    asked = model.asked(PublishedOptions)
     network = load_network(files, model.device, model.threads)
-    predictor = LegacyPredictor(files.describe(), _label(files), network, asked)
+    predictor = PublishedPredictor(files.describe(), _label(files), network, asked)
     if predictor.label != "brain":
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the `[study]` section of a legacy recipe may say; checked without torch."""
+"""What the `[study]` section of a published recipe may say; checked without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from encephalon.networks.keras_layout import STRIDE
 from encephalon.studies.extraction.settings import Section, Size
 from encephalon.transforms.rigid import PairRanges
 
-__all__ = ["Conformed", "LegacyOptions", "LegacySettings"]
+__all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
 
 Output = Literal["mask", "brain", "probability"]
 
@@ -23,7 +23,7 @@ class Conformed(Section):
     spacing_mm: float = Field(default=1.0, gt=0)
 
 
-class LegacySettings(Section):
+class PublishedSettings(Section):
     """How the published networks were trained; the defaults are the published values.
 
     Attributes
@@ -57,7 +57,7 @@ class LegacySettings(Section):
         return ranges
 
     @model_validator(mode="after")
-    def _blocks_fill_the_volume(self) -> LegacySettings:
+    def _blocks_fill_the_volume(self) -> PublishedSettings:
         for size, block in zip(self.conform.shape, self.block, strict=True):
             if block < STRIDE or block % STRIDE or size % block:
                 raise ValueError(
@@ -67,7 +67,7 @@ class LegacySettings(Section):
         return self
 
 
-class LegacyOptions(Section):
+class PublishedOptions(Section):
     """What may be asked of a published model; the defaults are those of the published apps.
 
     Attributes

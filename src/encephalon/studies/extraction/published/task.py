@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from encephalon.studies.extraction.published.data import Pair
 from encephalon.studies.extraction.published.preprocessing import z_score
-from encephalon.studies.extraction.published.settings import LegacySettings
+from encephalon.studies.extraction.published.settings import PublishedSettings
 from encephalon.transforms.rigid import draw_motion, move_pair
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from encephalon.recipes.schema import Training
 
-__all__ = ["LegacySettings", "LegacyTask", "cut", "one_hot", "overlap"]
+__all__ = ["PublishedSettings", "PublishedTask", "cut", "one_hot", "overlap"]
 
 #: Stream numbers that keep the draws of visits and those of their order apart for every seed.
 VISITS, ORDERS = 0, 1
@@ -36,7 +36,7 @@ Labels = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
 
-class LegacyTask:
+class PublishedTask:
     """Batches of blocks of conformed pairs, and how an epoch is judged.
 
     Parameters
@@ -53,7 +53,7 @@ class LegacyTask:
         self,
         train: Sequence[Pair],
         validation: Sequence[Pair],
-        settings: LegacySettings,
+        settings: PublishedSettings,
         training: Training,
         classes: int = 1,
     ) -> None:

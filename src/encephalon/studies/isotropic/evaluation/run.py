@@ -90,7 +90,7 @@ def evaluate_table(
     the part "test" is scored. Writes scores.csv, summary.csv, summary.json, report.html, and cells/
     for going on; `overwrite` begins anew. Raises TableError for a table that cannot be used, or of
     which nothing could be scored, and, before any work, OutputExistsError, and UsageError for a
-    legacy model, which cannot be given native scans.
+    published model, which cannot be given native scans.
     """
     from encephalon.studies.isotropic.evaluation.report import write_page
 

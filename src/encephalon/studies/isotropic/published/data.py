@@ -21,7 +21,7 @@ from encephalon.studies.isotropic.published.preprocessing import (
     pad,
     read_published,
 )
-from encephalon.studies.isotropic.published.settings import LegacySettings
+from encephalon.studies.isotropic.published.settings import PublishedSettings
 from encephalon.studies.isotropic.reconstruction.problem import AXES
 from encephalon.tables.schema import Table
 
@@ -67,7 +67,7 @@ class Decimated:
         return np.stack([guide, given]), wanted[None]
 
 
-def decimated(heads: Sequence[Head], settings: LegacySettings) -> list[Decimated]:
+def decimated(heads: Sequence[Head], settings: PublishedSettings) -> list[Decimated]:
     """Every head in every plane with every factor: twelve of each by the published settings."""
     return [
         Decimated(head, AXES[plane], factor)
@@ -77,7 +77,7 @@ def decimated(heads: Sequence[Head], settings: LegacySettings) -> list[Decimated
     ]
 
 
-def load_heads(table: Table, settings: LegacySettings, workers: int = 2) -> list[Head]:
+def load_heads(table: Table, settings: PublishedSettings, workers: int = 2) -> list[Head]:
     """One head a row, looked at once, so that a fault shows before training and not within it.
 
     Raises TableError, naming the row, for a row without one of its scans, ContentError for a scan
@@ -87,7 +87,7 @@ def load_heads(table: Table, settings: LegacySettings, workers: int = 2) -> list
         return list(pool.map(lambda row: _load(table, settings, row), range(len(table))))
 
 
-def _load(table: Table, settings: LegacySettings, row: int) -> Head:
+def _load(table: Table, settings: PublishedSettings, row: int) -> Head:
     files = {role: table.texts(table.columns.inputs[role])[row] for role in ("t1w", "t2w")}
     absent = [role for role, cell in files.items() if not cell]
     if absent:

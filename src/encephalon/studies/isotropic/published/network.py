@@ -43,7 +43,7 @@ def load_network(
     threads: int | None = None,
     half: bool = False,
 ) -> LoadedNetwork:
-    """Load a published weights file, or a model folder trained by a legacy recipe.
+    """Load a published weights file, or a model folder trained as published.
 
     The published weights take 1.5 GB, once. Raises MissingExtraError without torch or MONAI, and
     ModelError for weights that are not the network's, and for a network that halves its grid more

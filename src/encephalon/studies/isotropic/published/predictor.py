@@ -31,15 +31,19 @@ from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.network import LoadedNetwork, load_network
 from encephalon.studies.isotropic.published.preprocessing import read_published
-from encephalon.studies.isotropic.published.settings import ROLES, LegacyOptions, LegacySettings
+from encephalon.studies.isotropic.published.settings import (
+    ROLES,
+    PublishedOptions,
+    PublishedSettings,
+)
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
-__all__ = ["NOTICE", "RECIPE", "LegacyCase", "LegacyPredictor", "make_legacy_predictor"]
+__all__ = ["NOTICE", "RECIPE", "PublishedCase", "PublishedPredictor", "make_published_predictor"]
 
-RECIPE = "isotropic-legacy"
+RECIPE = "isotropic-published"
 """The built-in recipe of published weights."""
 NOTICE = (
     "For research only. As published, the result is padded and in normalised units between about 0 "
@@ -51,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LegacyCase:
+class PublishedCase:
     """A T1w and a T2w on the atlas grid, float64, the T2w interpolated from its thick slices."""
 
     t1w: Image
@@ -59,7 +63,7 @@ class LegacyCase:
 
 
 @dataclass(frozen=True)
-class LegacyPredictor:
+class PublishedPredictor:
     """A published model, loaded: `predict` repeats the published program on one pair of volumes.
 
     model    what sidecars say of it
@@ -70,8 +74,8 @@ class LegacyPredictor:
     model: Mapping[str, Any]
     network: LoadedNetwork
     columns: Columns
-    settings: LegacySettings = field(default_factory=LegacySettings)
-    options: LegacyOptions = field(default_factory=LegacyOptions)
+    settings: PublishedSettings = field(default_factory=PublishedSettings)
+    options: PublishedOptions = field(default_factory=PublishedOptions)
 
     @property
     def name(self) -> str:
@@ -93,7 +97,7 @@ class LegacyPredictor:
             "notice": NOTICE,
         }
 
-    def read(self, sample: Sample) -> LegacyCase:
+    def read(self, sample: Sample) -> PublishedCase:
         """Read both volumes of `sample`.
 
         Raises InputError for a sample without one of them, ContentError for one that is not on the
@@ -105,14 +109,14 @@ class LegacyPredictor:
                 f"{sample.id}: BABY-AI needs a T1w and a T2w, both on its atlas grid, but got "
                 f"{', '.join(sample.inputs) or 'nothing'}: give both, or use the model 'isotropic'."
             )
-        return LegacyCase(**{role: self._read(sample.file(role)) for role in ROLES})
+        return PublishedCase(**{role: self._read(sample.file(role)) for role in ROLES})
 
     def _read(self, path: Path) -> Image:
         image = read_image(path)
         steps.check_atlas_grid(image.grid, self.settings.shape, image.name)
         return replace(image, data=read_published(image))
 
-    def predict(self, loaded: LegacyCase) -> Prediction:
+    def predict(self, loaded: PublishedCase) -> Prediction:
         """Return the T2w (192, 224, 192), float64, normalised, on the padded grid.
 
         Raises ContentError, naming the file, for a volume without a value above 0.
@@ -138,20 +142,20 @@ class LegacyPredictor:
         return Prediction({"t2w": image}, {"patches": len(starts)}, _verdict(loaded))
 
 
-def make_legacy_predictor(model: OpenModel) -> LegacyPredictor:
-    """Load the published weights, or a model folder of mode "legacy".
+def make_published_predictor(model: OpenModel) -> PublishedPredictor:
+    """Load the published weights, or a model folder of mode "published".
 
     Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit,
     and MissingExtraError without torch or MONAI.
     """
-    asked, settings = model.asked(LegacyOptions), model.settings(LegacySettings)
+    asked, settings = model.asked(PublishedOptions), model.settings(PublishedSettings)
     place = model.device, model.threads
     network = load_network(model.files, settings.patch, *place, half=asked.half)
     logger.warning("%s: %s", model.name, NOTICE)
-    return LegacyPredictor(model.files.describe(), network, model.recipe.table, settings, asked)
+    return PublishedPredictor(model.files.describe(), network, model.recipe.table, settings, asked)
 
 
-def _verdict(case: LegacyCase) -> Quality | None:
+def _verdict(case: PublishedCase) -> Quality | None:
     """What the headers say against the pair; the published program did not look."""
     reasons = []
     if not case.t1w.affine.is_close(case.t2w.affine):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of BABY-AI around its network: pad, normalise, cut into patches, average.
 
-Source: spec baby-ai, section 3. The defects are kept on purpose; `LegacyPredictor` names them.
+Source: spec baby-ai, section 3. The defects are kept on purpose; `PublishedPredictor` names them.
 
 Thick slices as BABY-AI published them: slices left out and interpolated, with all the faults.
 

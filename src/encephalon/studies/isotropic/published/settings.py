@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a legacy recipe's `[study]` may say, and what a published model may be asked."""
+"""What the `[study]` of a published recipe may say, and what a published model may be asked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe, Section
 from encephalon.studies.isotropic.reconstruction.problem import Plane
 
-__all__ = ["NETWORK", "ROLES", "LegacyOptions", "LegacySettings", "check_legacy_recipe"]
+__all__ = ["NETWORK", "ROLES", "PublishedOptions", "PublishedSettings", "check_published_recipe"]
 
 NETWORK = "published-reconstruction"
-"""The registered name of the only network of legacy recipes."""
+"""The registered name of the only network of published recipes."""
 ROLES = ("t1w", "t2w")
 """The inputs in the order of the network's channels (spec baby-ai, section 2)."""
 #: Levels of the published network, where a recipe does not say.
@@ -24,7 +24,7 @@ LEVELS = 6
 Size = tuple[Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)]]
 
 
-class LegacySettings(Section):
+class PublishedSettings(Section):
     """How BABY-AI was trained and is used; the defaults are the published values.
 
     Sources: spec baby-ai, section 3 for grid and patches, section 4 for the decimation.
@@ -49,7 +49,7 @@ class LegacySettings(Section):
     planes: tuple[Plane, ...] = Field(default=("axial", "coronal", "sagittal"), min_length=1)
 
     @model_validator(mode="after")
-    def _patches_fill_the_volume(self) -> LegacySettings:
+    def _patches_fill_the_volume(self) -> PublishedSettings:
         for size, padded in zip(self.shape, self.padded, strict=True):
             if padded < max(size, self.patch) or (padded - self.patch) % self.stride:
                 raise ValueError(
@@ -61,7 +61,7 @@ class LegacySettings(Section):
         return self
 
 
-class LegacyOptions(Section):
+class PublishedOptions(Section):
     """What may be asked of a published model.
 
     Attributes
@@ -78,13 +78,13 @@ class LegacyOptions(Section):
     half: bool = False
 
 
-def check_legacy_recipe(recipe: Recipe) -> None:
+def check_published_recipe(recipe: Recipe) -> None:
     """Raise RecipeError unless `recipe` is one that the published training can follow."""
-    settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
+    settings = make_settings(PublishedSettings, recipe.study.settings, recipe.name)
     multiple = 2 ** (_levels(recipe.network.options) - 1)
     fault = None
     if recipe.network.name != NETWORK:
-        fault = f"mode 'legacy' trains the network {NETWORK!r}, not {recipe.network.name!r}"
+        fault = f"mode 'published' trains the network {NETWORK!r}, not {recipe.network.name!r}"
     elif set(ROLES) - set(recipe.table.inputs):
         fault = f"table.inputs must name the columns of {' and '.join(ROLES)}"
     elif settings.patch % multiple:

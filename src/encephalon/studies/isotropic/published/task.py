@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learn as BABY-AI did: every patch of every decimated volume, in the same order in each epoch.
 
-`encephalon train` by a legacy recipe: the published training of BABY-AI.
+`encephalon train` by a recipe of mode "published": the published training of BABY-AI.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from encephalon.recipes.schema import Recipe, Training
 from encephalon.studies.isotropic.fitting import Fitted
 from encephalon.studies.isotropic.published.data import Head, decimated, load_heads
 from encephalon.studies.isotropic.published.preprocessing import cut_patches, patch_starts
-from encephalon.studies.isotropic.published.settings import LegacySettings, check_legacy_recipe
+from encephalon.studies.isotropic.published.settings import (
+    PublishedSettings,
+    check_published_recipe,
+)
 from encephalon.tables.schema import Table
 from encephalon.training.loop import Loop, make_fabric
 from encephalon.training.losses import weighted_loss
@@ -28,14 +31,14 @@ from encephalon.training.parts import training_parts
 from encephalon.training.runs import Means, RunFolder
 from encephalon.training.transfer import start_from
 
-__all__ = ["LegacyTask", "fit_legacy"]
+__all__ = ["PublishedTask", "fit_published"]
 
 Float = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
 
-class LegacyTask:
+class PublishedTask:
     """Batches of patches in the published order, and the loss over all validation patches.
 
     The volumes (every head, plane and factor) are shuffled once; then come all patches of the
@@ -59,7 +62,7 @@ class LegacyTask:
         self,
         train: Sequence[Head],
         validation: Sequence[Head],
-        settings: LegacySettings,
+        settings: PublishedSettings,
         training: Training,
     ) -> None:
         self.settings, self.training = settings, training
@@ -120,7 +123,7 @@ class LegacyTask:
         return first, second
 
 
-def fit_legacy(
+def fit_published(
     recipe: Recipe,
     table: Table,
     run: RunFolder,
@@ -131,15 +134,15 @@ def fit_legacy(
     Raises RunError for a part without rows, and RecipeError, TableError, ContentError or ModelError
     for what cannot be trained.
     """
-    check_legacy_recipe(recipe)
-    settings = make_settings(LegacySettings, recipe.study.settings, recipe.name)
+    check_published_recipe(recipe)
+    settings = make_settings(PublishedSettings, recipe.study.settings, recipe.name)
     parts, workers = training_parts(table), means.workers
     train, validation = (load_heads(part, settings, workers) for part in parts)
     torch.manual_seed(recipe.training.seed)
     network = build_network(recipe.network.name, recipe.network.options)
     if recipe.training.start_from and not run.checkpoint.exists():
         start_from(network, recipe.training.start_from)
-    task = LegacyTask(train, validation, settings, recipe.training)
+    task = PublishedTask(train, validation, settings, recipe.training)
     fabric = make_fabric(means.device, recipe.training.precision, means.devices)
     loop = Loop(task, network, recipe.training, run, fabric, means.report)
     if means.resume:

@@ -15,12 +15,12 @@ from encephalon.io.image import Image, write_image
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.isotropic.published.preprocessing import ATLAS
-from encephalon.studies.isotropic.published.settings import LegacySettings
+from encephalon.studies.isotropic.published.settings import PublishedSettings
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Table
 
 SHAPE = (14, 18, 14)
-SETTINGS = LegacySettings(
+SETTINGS = PublishedSettings(
     shape=SHAPE, padded=(16, 20, 16), patch=8, stride=4, factors=(2, 3), planes=("axial", "coronal")
 )
 NETWORK = {"channels": (2, 3, 4), "units": 1}
@@ -39,9 +39,9 @@ CHANGES = {
 }
 
 
-def legacy_recipe(changes: Mapping[str, str] | None = None) -> Recipe:
+def published_recipe(changes: Mapping[str, str] | None = None) -> Recipe:
     """The built-in recipe at this size: 36 patches a volume, 4 volumes a head."""
-    return load_recipe("isotropic-legacy", CHANGES | dict(changes or {}))
+    return load_recipe("isotropic-published", CHANGES | dict(changes or {}))
 
 
 def head_pair(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> tuple[NDArray[Any], NDArray[Any]]:
