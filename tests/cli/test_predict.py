@@ -13,7 +13,7 @@ import pytest
 
 from encephalon.cli.predict_bids import gather_labels
 from encephalon.errors import OutputError
-from encephalon.inference.predictions_table import Ledger
+from encephalon.inference.predictions_table import PredictionsTable
 from encephalon.io.image import Image, read_image, write_image
 from tests.cli.conftest import Asked, Run
 
@@ -142,10 +142,10 @@ def test_the_table_is_no_sample(
 ) -> None:
     """What could not be written is said, and the counts are of samples."""
 
-    def full(_: Ledger) -> None:
+    def full(_: PredictionsTable) -> None:
         raise OutputError("predictions.csv could not be written: the disk is full.")
 
-    monkeypatch.setattr(Ledger, "save", full)
+    monkeypatch.setattr(PredictionsTable, "save", full)
     result = run("predict", "any", scan, "-o", tmp_path / "masks")
     assert result.code == 1
     assert "1 in all: 1 ok\n" in result.out

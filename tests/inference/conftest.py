@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine
-from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
+from encephalon.inference.batch import BatchResult, run_batch
+from encephalon.inference.outputs import OutputLayout, Work
+from encephalon.inference.predictor import (
+    OutputImage,
+    OutputKind,
+    Prediction,
+    Predictor,
+    Quality,
+)
 from encephalon.io.image import Image, read_image, write_image
 from encephalon.tables.samples import Sample
 
@@ -31,7 +39,7 @@ class BrightVoxels:
     fail_on: str | None = None
     outputs: Mapping[str, OutputKind] = field(
         default_factory=lambda: {
-            "mask": OutputKind("mask", "brain", description="Bright voxels."),
+            "mask": OutputKind("mask", "brain", description="Bright voxels.", content="Brain"),
             "brain": OutputKind("", "brain"),
         }
     )
@@ -64,6 +72,18 @@ class BrightVoxels:
         values = {"volume_ml": float(mask.sum() * loaded.volume_ml_per_voxel)}
         quality = Quality(self.status, () if self.status == "ok" else ("looks odd",))
         return Prediction({key: images[key] for key in self.outputs}, values, quality)
+
+
+def predict_all(
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    layout: OutputLayout,
+    overwrite: bool = False,
+    **told: Any,
+) -> BatchResult:
+    """Plan where the results of the samples go, and run the batch."""
+    planned = layout.plan(samples, predictor.outputs)
+    return run_batch(predictor, Work(layout, planned, overwrite), **told)
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.tables.samples import Sample
-from tests.inference.conftest import BrightVoxels
+from tests.inference.conftest import BrightVoxels, predict_all
 
 CALLS = ("link", "rename", "replace", "unlink")
 
@@ -26,7 +25,7 @@ CALLS = ("link", "rename", "replace", "unlink")
 def batch(scans: Path, out: Path, threshold: float = 50.0) -> Any:
     samples = [Sample(path.name[0], {"image": path}) for path in sorted(scans.iterdir())]
     layout = OutputLayout(out, table=out / "predictions.csv")
-    return run_batch(BrightVoxels(threshold), samples, layout)
+    return predict_all(BrightVoxels(threshold), samples, layout)
 
 
 def killed_at(point: int, after: bool, work: Callable[[], Any]) -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from encephalon.inference.batch import BatchResult, run_batch
+from encephalon.inference.batch import BatchResult
 from encephalon.tables.samples import Sample
+from tests.inference.conftest import predict_all
 from tests.inference.test_running_again import Samples, layout, status, table
 
 
@@ -24,16 +25,16 @@ def test_another_folder_from_which_a_scan_is_named_is_another_scan(
     for folder, peak in (("a", 100.0), ("b", 80.0)):
         scan("x.nii.gz", peak, tmp_path / folder)
     monkeypatch.chdir(tmp_path / "a")
-    run_batch(bright(**more), named, layout(tmp_path / "out"))
+    predict_all(bright(**more), named, layout(tmp_path / "out"))
     before = table(tmp_path / "out")
     monkeypatch.chdir(tmp_path / "b")
-    result = run_batch(bright(**more), named, layout(tmp_path / "out"))
+    result = predict_all(bright(**more), named, layout(tmp_path / "out"))
     assert "made from" in result.failures[0].message
     assert table(tmp_path / "out") == before
     (tmp_path / "a/x.nii.gz").unlink()
     scan("x.nii.gz", 60.0, tmp_path / "a")
     monkeypatch.chdir(tmp_path / "a")
-    again = run_batch(bright(**more), named, layout(tmp_path / "out"))
+    again = predict_all(bright(**more), named, layout(tmp_path / "out"))
     assert (status(again), again.exit_code) == (["done"], 0)
 
 
@@ -48,7 +49,7 @@ def test_another_series_of_one_folder_replaces_nothing(
 
     def run(chosen: str) -> BatchResult:
         monkeypatch.setattr(bright, "describe", lambda self: {**plain(self), option: chosen})
-        return run_batch(bright(), batch, layout(tmp_path / "out"))
+        return predict_all(bright(), batch, layout(tmp_path / "out"))
 
     assert status(run("4")) == ["done"]
     before = table(tmp_path / "out")
@@ -62,10 +63,10 @@ def test_a_dataset_that_moved_is_still_finished(
 ) -> None:
     """The place of a scan is no part of what its result depends on."""
     batch = [Sample("x", {"image": scan("x.nii.gz", 100.0, tmp_path / "a")})]
-    run_batch(bright(), batch, layout(tmp_path / "out"))
+    predict_all(bright(), batch, layout(tmp_path / "out"))
     (tmp_path / "a").rename(tmp_path / "b")
     moved = [Sample("x", {"image": tmp_path / "b/x.nii.gz"})]
-    assert status(run_batch(bright(), moved, layout(tmp_path / "out"))) == ["skipped"]
+    assert status(predict_all(bright(), moved, layout(tmp_path / "out"))) == ["skipped"]
 
 
 def test_images_of_two_options_are_no_finished_sample(
@@ -73,10 +74,10 @@ def test_images_of_two_options_are_no_finished_sample(
 ) -> None:
     """As after a kill between the images of one sample, when its options had changed."""
     batch, out, other = samples("a"), tmp_path / "out", tmp_path / "other"
-    run_batch(bright(), batch, layout(out))
-    run_batch(bright(threshold=40.0), batch, layout(other))
+    predict_all(bright(), batch, layout(out))
+    predict_all(bright(threshold=40.0), batch, layout(other))
     whole = {path.name: path.read_bytes() for path in out.glob("*.nii.gz")}
     for name in ("a_brain.nii.gz", "a_brain.json"):
         (other / name).replace(out / name)
-    assert status(run_batch(bright(), batch, layout(out))) == ["done"]
+    assert status(predict_all(bright(), batch, layout(out))) == ["done"]
     assert {path.name: path.read_bytes() for path in out.glob("*.nii.gz")} == whole

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from encephalon.errors import InputError, OutputError, OutputExistsError
-from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.prefetch import read_ahead
+from encephalon.inference.prefetch import prefetch
 from encephalon.tables.samples import Sample
+from tests.inference.conftest import predict_all
 
 Samples = Callable[..., list[Sample]]
 
@@ -45,7 +45,7 @@ def test_each_sample_gets_images_sidecars_and_a_row(
     predictor = bright()
     assert isinstance(predictor, Predictor)
     out = tmp_path / "out"
-    result = run_batch(predictor, samples("a", "b"), layout(out))
+    result = predict_all(predictor, samples("a", "b"), layout(out))
     assert result.exit_code == 0
     for name in ("a", "b"):
         mask = nibabel.load(out / f"{name}_mask.nii.gz")
@@ -69,7 +69,7 @@ def test_the_sidecar_names_source_model_versions_quality_and_values(
 ) -> None:
     """Whoever finds a mask can tell where it came from."""
     (sample,) = samples("a")
-    run_batch(bright(status="check"), [sample], layout(tmp_path / "out"))
+    predict_all(bright(status="check"), [sample], layout(tmp_path / "out"))
     record = json.loads((tmp_path / "out" / "a_mask.json").read_text("utf-8"))
     assert record["Id"] == "a"
     assert record["Sources"] == [sample.inputs["image"].as_posix()]
@@ -91,7 +91,7 @@ def test_a_bad_file_is_listed_and_the_rest_is_done(
     batch[1].inputs["image"].write_bytes(b"")
     batch[2].inputs["image"].unlink()
     batch[3].inputs["image"].write_text("hello, this is no image\n" * 20)
-    result = run_batch(bright(), batch, layout(tmp_path / "out"))
+    result = predict_all(bright(), batch, layout(tmp_path / "out"))
     assert result.exit_code == 1
     assert [failure.id for failure in result.failures] == ["empty", "gone", "text"]
     for failure in result.failures:
@@ -107,7 +107,7 @@ def test_an_unexpected_error_is_a_failure_of_its_sample_only(
 ) -> None:
     """A bug met by one file costs that file, and the traceback is kept for -vv."""
     caplog.set_level(logging.DEBUG)
-    result = run_batch(bright(fail_on="a.nii"), samples("a", "b"), layout(tmp_path / "out"))
+    result = predict_all(bright(fail_on="a.nii"), samples("a", "b"), layout(tmp_path / "out"))
     (failure,) = result.failures
     assert "a.nii.gz" in failure.message
     assert "ZeroDivisionError" in failure.message
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_ours_is_kept_and_the_rest_is_done(
     out.mkdir()
     (out / "a_mask.nii.gz").write_bytes(b"mine")
     batch = samples("a", "b")
-    result = run_batch(bright(), batch, layout(out))
+    result = predict_all(bright(), batch, layout(out))
     (failure,) = result.failures
     assert isinstance(failure.error, OutputExistsError)
     assert "a_mask.nii.gz exists already" in failure.message
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_ours_is_kept_and_the_rest_is_done(
     assert (out / "a_mask.nii.gz").read_bytes() == b"mine"
     assert not (out / "a_mask.json").exists()
     assert [row["id"] for row in table(out)] == ["b"]
-    result = run_batch(bright(), batch, layout(out), overwrite=True)
+    result = predict_all(bright(), batch, layout(out), overwrite=True)
     assert result.exit_code == 0
     assert [row["id"] for row in table(out)] == ["b", "a"]
 
@@ -146,12 +146,12 @@ def test_the_row_of_a_quicker_process_stays(bright: Any, samples: Samples, tmp_p
     predict = slow.predict
 
     def overtaken(loaded: Any) -> Prediction:
-        run_batch(quick, batch, layout(out))
+        predict_all(quick, batch, layout(out))
         prediction: Prediction = predict(loaded)
         return prediction
 
     slow.predict = overtaken
-    result = run_batch(slow, batch, layout(out))
+    result = predict_all(slow, batch, layout(out))
     assert result.exit_code == 0
     assert [row["status"] for row in result.rows] == ["skipped"]
     (row,) = table(out)
@@ -165,7 +165,7 @@ def test_an_empty_mask_is_a_failure_and_is_not_written(
 ) -> None:
     """Nothing found means no file, exit code 1 and a sentence that names the scan."""
     told: list[Prediction | None] = []
-    result = run_batch(
+    result = predict_all(
         bright(threshold=1e6),
         samples("dark"),
         layout(tmp_path / "out"),
@@ -183,7 +183,7 @@ def test_a_failed_quality_check_is_written_flagged_and_counts_as_failure(
     bright: Any, samples: Samples, tmp_path: Path
 ) -> None:
     """The mask is there to be looked at, and the exit code says that it must be."""
-    result = run_batch(bright(status="fail"), samples("odd"), layout(tmp_path / "out"))
+    result = predict_all(bright(status="fail"), samples("odd"), layout(tmp_path / "out"))
     assert result.exit_code == 1
     assert "looks odd" in result.failures[0].message
     assert (tmp_path / "out" / "odd_mask.nii.gz").exists()
@@ -196,7 +196,7 @@ def test_reading_runs_ahead_in_one_thread_and_holds_two_samples_at_most(
 ) -> None:
     """Memory is bounded: while one sample is computed exactly one more may be in memory."""
     predictor = bright()
-    run_batch(predictor, samples(*"abcdef"), layout(tmp_path / "out"))
+    predict_all(predictor, samples(*"abcdef"), layout(tmp_path / "out"))
     assert len(predictor.threads["read"]) == 1
     assert predictor.threads["read"].isdisjoint(predictor.threads["predict"])
     assert predictor.most_alive == 2
@@ -210,7 +210,7 @@ def test_more_readers_hold_one_sample_each_and_keep_the_order(
     predictor.readers = 3
     batch = samples(*"abcdefghij")
     batch[4].inputs["image"].unlink()
-    result = run_batch(predictor, batch, layout(tmp_path / "out"))
+    result = predict_all(predictor, batch, layout(tmp_path / "out"))
     assert [row["id"] for row in result.rows] == list("abcdefghij")
     assert [failure.id for failure in result.failures] == ["e"]
     assert len(predictor.threads["read"]) <= 3
@@ -225,7 +225,7 @@ def test_readers_work_at_the_same_time() -> None:
         barrier.wait()
         return item * item
 
-    ahead = read_ahead(read, range(4), lambda _: False, readers=2)
+    ahead = prefetch(read, range(4), lambda _: False, readers=2)
     assert [reading.result().content for _, reading in ahead if reading] == [0, 1, 4, 9]
 
 
@@ -242,7 +242,7 @@ def test_what_forbids_a_whole_batch_is_raised_before_any_of_it(
 
     predictor.check = refuse
     with pytest.raises(InputError, match="give a table"):
-        run_batch(predictor, samples("a", "b"), layout(tmp_path / "out"))
+        predict_all(predictor, samples("a", "b"), layout(tmp_path / "out"))
     assert seen == [2]
     assert not (tmp_path / "out").exists()
 
@@ -255,7 +255,7 @@ def test_progress_and_results_are_told_in_order(
     batch[1].inputs["image"].unlink()
     steps: list[tuple[int, int, str]] = []
     told: list[tuple[str, bool]] = []
-    run_batch(
+    predict_all(
         bright(),
         batch,
         layout(tmp_path / "out"),
@@ -275,9 +275,9 @@ def test_a_report_that_fails_costs_no_result(
         raise KeyError("no picture")
 
     out, batch = layout(tmp_path / "out"), samples("a", "b")
-    assert run_batch(bright(), batch[:1], out, on_prediction=broken).exit_code == 0
+    assert predict_all(bright(), batch[:1], out, on_prediction=broken).exit_code == 0
     assert "a is missing from the report" in caplog.text
-    assert run_batch(bright(), batch[1:], out, on_result=broken).exit_code == 0
+    assert predict_all(bright(), batch[1:], out, on_result=broken).exit_code == 0
     assert "b was done, but on_result failed" in caplog.text
 
 
@@ -287,7 +287,7 @@ def test_values_must_not_take_the_name_of_a_column(
     """A value called `error` would hide whether the sample failed."""
     predictor = bright(outputs={})
     monkeypatch.setattr(predictor, "predict", lambda _: Prediction(values={"error": 1.0}))
-    result = run_batch(predictor, samples("a"), layout(tmp_path / "out"))
+    result = predict_all(predictor, samples("a"), layout(tmp_path / "out"))
     assert "must not be named ['error']" in result.failures[0].message
 
 
@@ -298,11 +298,11 @@ def test_a_folder_that_cannot_be_made_stops_before_any_work(
     (tmp_path / "file").write_text("in the way")
     predictor = bright()
     with pytest.raises(OutputError, match="file"):
-        run_batch(predictor, samples("a"), layout(tmp_path / "file" / "out"))
+        predict_all(predictor, samples("a"), layout(tmp_path / "file" / "out"))
     assert predictor.threads["read"] == set()
 
 
 def test_a_batch_of_nothing_writes_nothing(bright: Any, tmp_path: Path) -> None:
     """No samples, no rows, no failure."""
-    result = run_batch(bright(), [], layout(tmp_path / "out"))
+    result = predict_all(bright(), [], layout(tmp_path / "out"))
     assert (result.rows, result.failures, result.exit_code) == ([], [], 0)

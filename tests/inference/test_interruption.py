@@ -15,8 +15,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
+from tests.inference.conftest import predict_all
 
 # A predictor whose second sample stops in the middle of its second file, and says so.
 PROGRAM = """
@@ -24,11 +24,11 @@ import signal, sys, time
 from pathlib import Path
 import numpy as np
 from encephalon.geometry import Affine
-from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.io.image import Image
 from encephalon.tables.samples import Sample
+from tests.inference.conftest import predict_all
 
 out = Path(sys.argv[1])
 like = Image(np.zeros((8, 8, 8), np.float32), Affine.from_spacing(1.0))
@@ -56,7 +56,7 @@ class Slow:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 samples = [Sample(name, {"image": Path(name)}) for name in "abc"]
 try:
-    run_batch(Slow(), samples, OutputLayout(out, table=out / "predictions.csv"))
+    predict_all(Slow(), samples, OutputLayout(out, table=out / "predictions.csv"))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -119,7 +119,7 @@ def test_a_full_disk_is_one_sentence_about_the_file_the_user_knows(
     batch = samples("a", "b")
     monkeypatch.setattr(nifti, "write", full)
     out = tmp_path / "out"
-    result = run_batch(bright(), batch, OutputLayout(out, table=out / "predictions.csv"))
+    result = predict_all(bright(), batch, OutputLayout(out, table=out / "predictions.csv"))
     (failure,) = result.failures
     assert failure.id == "a"
     assert f"{out / 'a_brain.nii.gz'} could not be written: the disk is full" in failure.message
@@ -135,6 +135,6 @@ def test_a_table_that_cannot_be_written_is_a_failure_and_the_images_stay(
     layout = OutputLayout(out, table=out / "file" / "predictions.csv")
     out.mkdir()
     (out / "file").touch()
-    result = run_batch(bright(), samples("a"), layout)
+    result = predict_all(bright(), samples("a"), layout)
     assert [failure.id for failure in result.failures] == ["predictions.csv"]
     assert (out / "a_mask.nii.gz").exists()

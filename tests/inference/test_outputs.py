@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from encephalon.errors import OutputError, UsageError
-from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout, choose_layout
 from encephalon.inference.predictor import OutputKind
 from encephalon.io.bids import index_bids
 from encephalon.tables.samples import Sample, collect_samples
+from tests.inference.conftest import predict_all
 
 KINDS = {"mask": OutputKind("mask", "brain"), "brain": OutputKind("T1w", "brain")}
 
@@ -77,7 +77,7 @@ def test_a_dotted_name_is_a_folder_and_so_is_a_folder_with_an_image_name(tmp_pat
 def test_rows_can_go_to_one_named_table(bright: Any, samples: Any, tmp_path: Path) -> None:
     """A predictor without images takes a .csv; one with images does not, nor an image name."""
     path = tmp_path / "scores.csv"
-    run_batch(bright(outputs={}), samples("a"), choose_layout(path, [sample()], {}))
+    predict_all(bright(outputs={}), samples("a"), choose_layout(path, [sample()], {}))
     assert path.read_text("utf-8").startswith("id,model,source,volume_ml,")
     with pytest.raises(UsageError, match="writes none"):
         choose_layout(tmp_path / "x.nii.gz", [sample()], {})
@@ -130,7 +130,7 @@ def test_bids_in_gives_bids_derivatives_out(
     out = tmp_path / "out"
     layout = choose_layout(out, batch, bright().outputs)
     assert layout.bids
-    assert run_batch(bright(), batch, layout).exit_code == 0
+    assert predict_all(bright(), batch, layout).exit_code == 0
     mask = out / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz"
     assert mask.exists()
     brains = sorted(path.name for path in out.rglob("*_desc-brain_T?w.nii.gz"))
@@ -153,4 +153,4 @@ def test_predictions_are_not_mixed_into_a_raw_dataset(
     found = index_bids(tmp_path)
     files = [Sample(file.path.name, {"image": file.path}, bids=file) for file in found]
     with pytest.raises(OutputError, match="raw BIDS dataset"):
-        run_batch(bright(), files, choose_layout(tmp_path, files, bright().outputs))
+        predict_all(bright(), files, choose_layout(tmp_path, files, bright().outputs))

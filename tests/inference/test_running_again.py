@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from encephalon.inference.batch import BatchResult, run_batch
+from encephalon.inference.batch import BatchResult
 from encephalon.inference.fingerprint import Fingerprints
 from encephalon.inference.outputs import OutputLayout
 from encephalon.tables.samples import Sample
+from tests.inference.conftest import predict_all
 
 Samples = Callable[..., list[Sample]]
 
@@ -67,10 +68,10 @@ def test_a_batch_killed_anywhere_is_completed_by_the_same_command(
 def test_a_finished_sample_is_skipped(bright: Any, samples: Samples, tmp_path: Path) -> None:
     """Nothing of it is computed or written, its row says what it said, and the exit code is 0."""
     out, batch = tmp_path / "out", samples("a", "b")
-    first = run_batch(bright(), batch, layout(out))
+    first = predict_all(bright(), batch, layout(out))
     before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.name[0] != "."}
     again = bright()
-    result = run_batch(again, batch, layout(out))
+    result = predict_all(again, batch, layout(out))
     assert (status(result), result.exit_code) == (["skipped", "skipped"], 0)
     assert again.threads == {"read": set(), "predict": set()}
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -81,12 +82,14 @@ def test_a_finished_sample_is_skipped(bright: Any, samples: Samples, tmp_path: P
 def test_rows_alone_are_skipped_too(bright: Any, samples: Samples, tmp_path: Path) -> None:
     """Where no images are written the row is the record, and numbers come back as numbers."""
     out, batch = tmp_path / "out", samples("a", "b")
-    first = run_batch(bright(outputs={}), batch[:1], layout(out))
-    result = run_batch(bright(outputs={}), batch, layout(out))
+    first = predict_all(bright(outputs={}), batch[:1], layout(out))
+    result = predict_all(bright(outputs={}), batch, layout(out))
     assert (status(result), result.exit_code) == (["skipped", "done"], 0)
     assert result.rows[0]["volume_ml"] == pytest.approx(first.rows[0]["volume_ml"])
     assert [row["id"] for row in table(out)] == ["a", "b"]
-    assert status(run_batch(bright(outputs={}), batch, layout(out), overwrite=True)) == ["done"] * 2
+    assert (
+        status(predict_all(bright(outputs={}), batch, layout(out), overwrite=True)) == ["done"] * 2
+    )
 
 
 @pytest.mark.parametrize("outputs", [None, {}])
@@ -103,7 +106,7 @@ def test_what_changed_is_done_again_and_said(
         model = bright(**more, **options)
         about = model.describe()
         model.describe = lambda: {**about, "device": "cuda", "runtime": "other"}
-        (row,) = run_batch(model, [sample], layout(out)).rows
+        (row,) = predict_all(model, [sample], layout(out)).rows
         said = f"1 sample was done again: {row.get('again')} changed." in caplog.text
         assert said == (row["status"] == "done" and "again" in row)
         return f"{row['status']} {row.get('again', '')}"
@@ -145,7 +148,7 @@ def test_what_is_read_beside_an_input_counts(bright: Any, samples: Samples, tmp_
     def again() -> list[str]:
         model = bright()
         model.also_reads = lambda _: [beside]
-        return status(run_batch(model, batch, layout(out)))
+        return status(predict_all(model, batch, layout(out)))
 
     assert [again(), again()] == [["done"], ["skipped"]]
     for text in ("1", "2"):
@@ -175,14 +178,14 @@ def test_a_dicom_series_is_all_of_its_slices(bright: Any, tmp_path: Path) -> Non
 def test_another_model_is_done_again(bright: Any, samples: Samples, tmp_path: Path) -> None:
     """By its sha256; the row of a model whose images were replaced goes with them."""
     out, batch = tmp_path / "out", samples("a")
-    run_batch(bright(), batch, layout(out))
+    predict_all(bright(), batch, layout(out))
     newer, other = bright(), bright(name="other")
     about = newer.describe()
     newer.describe = lambda: {**about, "model": {**about["model"], "sha256": "cd" * 32}}
-    (row,) = run_batch(newer, batch, layout(out)).rows
+    (row,) = predict_all(newer, batch, layout(out)).rows
     assert row["again"] == "the model"
     other.describe = lambda: {**about, "model": {"name": "other", "sha256": "ef" * 32}}
-    (row,) = run_batch(other, batch, layout(out)).rows
+    (row,) = predict_all(other, batch, layout(out)).rows
     assert (row["status"], row["again"]) == ("done", "the model")
     assert [(each["id"], each["model"]) for each in table(out)] == [("a", "other")]
 
@@ -190,14 +193,14 @@ def test_another_model_is_done_again(bright: Any, samples: Samples, tmp_path: Pa
 def test_a_missing_row_or_file_is_made_again(bright: Any, samples: Samples, tmp_path: Path) -> None:
     """A row comes back from the sidecars, and a sample without one of its files is done again."""
     out, batch = tmp_path / "out", samples("a", "b")
-    run_batch(bright(), batch, layout(out))
+    predict_all(bright(), batch, layout(out))
     whole = (out / "predictions.csv").read_bytes()
     (out / "predictions.csv").unlink()
-    assert status(run_batch(bright(), batch, layout(out))) == ["skipped"] * 2
+    assert status(predict_all(bright(), batch, layout(out))) == ["skipped"] * 2
     assert (out / "predictions.csv").read_bytes() == whole
     for name in ("a_mask.nii.gz", "a_mask.json", "b_brain.nii.gz", "b_brain.json"):
         (out / name).unlink()
-        result = run_batch(bright(), batch, layout(out))
+        result = predict_all(bright(), batch, layout(out))
         assert (sorted(status(result)), result.exit_code) == (["done", "skipped"], 0)
         assert (out / name).exists()
 
@@ -207,18 +210,18 @@ def test_an_image_without_its_sidecar_is_ours_by_its_bytes_alone(
 ) -> None:
     """One that was corrected by hand stays, and one of which no row knows is not even compared."""
     out, batch = tmp_path / "out", samples("a")
-    run_batch(bright(), batch, layout(out))
+    predict_all(bright(), batch, layout(out))
     for path in out.glob("*.json"):
         path.unlink()
     (out / "a_brain.nii.gz").write_bytes(b"corrected")
-    (failure,) = run_batch(bright(), batch, layout(out)).failures
+    (failure,) = predict_all(bright(), batch, layout(out)).failures
     assert "a_brain.nii.gz exists already" in failure.message
     assert (out / "a_brain.nii.gz").read_bytes() == b"corrected"
     assert not list(out.glob("*.json"))
     (out / "a_brain.nii.gz").unlink()
     (out / "predictions.csv").unlink()
     unread = bright()
-    assert run_batch(unread, batch, layout(out)).exit_code == 1
+    assert predict_all(unread, batch, layout(out)).exit_code == 1
     assert unread.threads["read"] == set()
 
 
@@ -227,16 +230,16 @@ def test_a_mask_that_was_corrected_by_hand_is_never_lost(
 ) -> None:
     """It is kept with a warning, and other options need --overwrite to replace it."""
     out, batch = tmp_path / "out", samples("a")
-    run_batch(bright(status="fail"), batch, layout(out))
+    predict_all(bright(status="fail"), batch, layout(out))
     mask = out / "a_mask.nii.gz"
     mask.write_bytes(b"corrected")
-    result = run_batch(bright(status="fail"), batch, layout(out))
+    result = predict_all(bright(status="fail"), batch, layout(out))
     assert (status(result), result.exit_code) == (["skipped"], 0)
     assert "a_mask.nii.gz: changed after it was written, by hand perhaps" in caplog.text
-    result = run_batch(bright(threshold=1.0), batch, layout(out))
+    result = predict_all(bright(threshold=1.0), batch, layout(out))
     assert "a_mask.nii.gz was changed after it was written" in result.failures[0].message
     assert mask.read_bytes() == b"corrected"
-    assert run_batch(bright(threshold=1.0), batch, layout(out), overwrite=True).exit_code == 0
+    assert predict_all(bright(threshold=1.0), batch, layout(out), overwrite=True).exit_code == 0
 
 
 def test_another_scan_of_the_same_name_replaces_nothing(
@@ -247,11 +250,11 @@ def test_another_scan_of_the_same_name_replaces_nothing(
     elsewhere = [Sample("x", {"image": scan("x.nii.gz", 80.0, tmp_path / "elsewhere")})]
     for outputs in (None, {}):
         more = {} if outputs is None else {"outputs": outputs}
-        run_batch(bright(**more), batch, layout(out / str(outputs)))
-        result = run_batch(bright(**more), elsewhere, layout(out / str(outputs)))
+        predict_all(bright(**more), batch, layout(out / str(outputs)))
+        result = predict_all(bright(**more), elsewhere, layout(out / str(outputs)))
         assert "made from" in result.failures[0].message
         assert batch[0].inputs["image"].as_posix() in result.failures[0].message
-        assert status(run_batch(bright(**more), batch, layout(out / str(outputs)))) == ["skipped"]
+        assert status(predict_all(bright(**more), batch, layout(out / str(outputs)))) == ["skipped"]
 
 
 def test_a_failed_sample_is_tried_again(bright: Any, samples: Samples, tmp_path: Path) -> None:
@@ -259,9 +262,9 @@ def test_a_failed_sample_is_tried_again(bright: Any, samples: Samples, tmp_path:
     out, batch = tmp_path / "out", samples("a", "b")
     whole = batch[0].inputs["image"].read_bytes()
     batch[0].inputs["image"].write_bytes(whole[:40])
-    assert run_batch(bright(status="fail"), batch, layout(out)).exit_code == 1
+    assert predict_all(bright(status="fail"), batch, layout(out)).exit_code == 1
     batch[0].inputs["image"].write_bytes(whole)
-    result = run_batch(bright(status="fail"), batch, layout(out))
+    result = predict_all(bright(status="fail"), batch, layout(out))
     assert (status(result), len(result.failures)) == (["failed", "failed"], 2)
     assert [row["quality"] for row in table(out)] == ["fail", "fail"]
 
@@ -273,10 +276,10 @@ def test_an_input_that_is_lost_costs_no_result(
     """The sample fails, since nobody can tell whether it changed; row and mask stay."""
     more = {} if outputs is None else {"outputs": outputs}
     out, batch = tmp_path / "out", samples("a")
-    run_batch(bright(**more), batch, layout(out))
+    predict_all(bright(**more), batch, layout(out))
     before = table(out)
     batch[0].inputs["image"].unlink()
-    assert run_batch(bright(**more), batch, layout(out)).exit_code == 1
+    assert predict_all(bright(**more), batch, layout(out)).exit_code == 1
     assert table(out) == before
 
 
@@ -285,12 +288,12 @@ def test_results_of_an_earlier_version_are_not_taken_for_finished(
 ) -> None:
     """Its sidecars do not say what they were made from: --overwrite says what to do."""
     out, batch = tmp_path / "out", samples("a")
-    run_batch(bright(), batch, layout(out))
+    predict_all(bright(), batch, layout(out))
     for path in out.glob("*.json"):
         record = json.loads(path.read_text("utf-8"))
         del record["Fingerprint"]
         path.write_text(json.dumps(record), "utf-8")
-    assert "--overwrite" in run_batch(bright(), batch, layout(out)).failures[0].message
+    assert "--overwrite" in predict_all(bright(), batch, layout(out)).failures[0].message
 
 
 @pytest.mark.parametrize("sidecar", [b"{", b"[" * 5000, b'{"GeneratedBy": 3}', b"\xff", b""])
@@ -301,7 +304,7 @@ def test_a_strange_sidecar_is_nobodys(
     out, batch = tmp_path / "out", samples("a", "b")
     out.mkdir()
     (out / "a_mask.json").write_bytes(sidecar)
-    result = run_batch(bright(), batch, layout(out))
+    result = predict_all(bright(), batch, layout(out))
     assert [one.id for one in result.failures] == ["a"]
     assert (out / "a_mask.json").read_bytes() == sidecar
     assert status(result) == ["done"]
@@ -347,7 +350,7 @@ def test_one_bad_name_never_stops_a_batch(
     nul = Sample("n", {"image": Path("in/\0.nii.gz")})
     byte = Sample("a\0b", {"image": good[0].inputs["image"]})
     slash = Sample("a/b", {"image": good[0].inputs["image"]})
-    result = run_batch(bright(), [good[0], long, nul, byte, slash, good[1]], layout(out))
+    result = predict_all(bright(), [good[0], long, nul, byte, slash, good[1]], layout(out))
     assert [one.id for one in result.failures] == [long.id, nul.id, byte.id, slash.id]
     assert "its name is too long" in result.failures[0].message
     assert [row["id"] for row in table(out) if not row["error"]] == ["a", "z"]
@@ -358,7 +361,7 @@ def test_errors_of_a_sample_have_a_traceback_for_who_asks(
 ) -> None:
     """The log record has it; the console prints it with -vv."""
     caplog.set_level(logging.DEBUG)
-    run_batch(bright(fail_on="a.nii"), samples("a"), layout(tmp_path / "out"))
+    predict_all(bright(fail_on="a.nii"), samples("a"), layout(tmp_path / "out"))
     (record,) = [each for each in caplog.records if each.exc_info]
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from encephalon.errors import ModelError, UsageError
-from encephalon.inference.tiles import most_likely, plan_tiles, run_tiled
+from encephalon.inference.tiles import plan_tiles, run_tiled
 
 Data = NDArray[Any]
 
@@ -96,28 +96,6 @@ def test_a_halo_too_small_leaves_a_bounded_seam() -> None:
     assert changed.max() < 32 + 8
 
 
-@given(st.integers(9, 60), st.integers(9, 60), st.integers(0, 4))
-@settings(deadline=None, max_examples=40)
-def test_gaussian_weights_sum_to_one_everywhere(height: int, width: int, halo: int) -> None:
-    """Averaging tiles of a constant gives the constant, on any shape: no count volume is needed."""
-    volume = np.full((2, height, width), 3.0, np.float32)
-    out = run_tiled(lambda batch: batch[:, :1], volume, 16, halo, blend="gaussian", multiple=4)
-    assert out.shape == (1, height, width)
-    np.testing.assert_allclose(out, 3.0, rtol=1e-5)
-
-
-def test_gaussian_blending_smooths_the_seam() -> None:
-    """Where tiles disagree, the average changes gradually from one to the other."""
-
-    def by_start(batch: Data) -> Data:
-        return np.broadcast_to(batch.mean(axis=(2, 3), keepdims=True), batch.shape)
-
-    ramp = np.broadcast_to(np.arange(96, dtype=np.float32)[:, None], (96, 8))[None]
-    hard = run_tiled(by_start, ramp, (32, 8), (8, 0))
-    soft = run_tiled(by_start, ramp, (32, 8), (8, 0), blend="gaussian")
-    assert np.abs(np.diff(soft[0, :, 0])).max() < np.abs(np.diff(hard[0, :, 0])).max() / 2
-
-
 def test_the_end_of_the_volume_is_padded_as_asked() -> None:
     """Beyond the volume lies a value, 0 unless asked; the result is cut to the volume."""
     volume = np.full((1, 5, 5), 7.0, np.float32)
@@ -134,50 +112,25 @@ def test_the_end_of_the_volume_is_padded_as_asked() -> None:
     assert (seen[1][..., 5:, :] == -1).all()
 
 
-@pytest.mark.parametrize("blend", ["crop", "gaussian"])
-def test_memory_is_one_output_and_a_few_tiles(blend: Any) -> None:
+def test_memory_is_one_output_and_a_few_tiles() -> None:
     """Peak allocation beyond the input does not grow with the volume other than by the output."""
     volume = np.zeros((1, 128, 128, 192), np.int16)
     tile_bytes = 32**3 * 4
     tracemalloc.start()
-    out = run_tiled(lambda batch: batch * 2, volume, 32, 8, blend=blend)
+    out = run_tiled(lambda batch: batch * 2, volume, 32, 8)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < out.nbytes + 8 * tile_bytes
 
 
-def test_with_an_arg_max_memory_does_not_hold_the_classes() -> None:
-    """Fifty classes of a volume that would need 300 MB: one byte a voxel and a few tiles."""
-    volume = np.zeros((1, 96, 128, 128), np.float32)
-    tracemalloc.start()
-    out = run_tiled(
-        lambda batch: np.repeat(batch, 50, axis=1), volume, 16, finish=most_likely, multiple=8
-    )
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert out.dtype == np.uint8
-    assert peak < out.nbytes + 6 * 50 * 16**3 * 4
-
-
-def test_the_arg_max_is_that_of_the_classes() -> None:
-    """`finish` sees the classes of each tile; above 256 classes the labels need two bytes."""
-    volume = noise(3, 20, 21)
-    labels = run_tiled(lambda batch: batch, volume, 8, finish=most_likely)
-    assert np.array_equal(labels[0], volume.argmax(axis=0))
-    assert most_likely(np.zeros((1, 300, 2, 2))).dtype == np.uint16
-    assert most_likely(np.eye(257)[-1:, :, None]).item() == 256
-
-
 def test_the_output_can_be_a_file_larger_than_memory(tmp_path: Path) -> None:
     """A memory map given as `out` is filled in place; what it held before does not matter."""
     volume = noise(1, 24, 24, 24)
-    for blend in ("crop", "gaussian"):
-        path = tmp_path / f"{blend}.npy"
-        target = np.lib.format.open_memmap(path, "w+", np.float32, (1, 24, 24, 24))
-        target[...] = 99
-        out = run_tiled(lambda batch: batch, volume, 16, 4, target, blend=blend)  # type: ignore[arg-type]
-        assert out is target
-        np.testing.assert_allclose(np.load(path), volume, rtol=1e-5, atol=1e-6)
+    path = tmp_path / "out.npy"
+    target = np.lib.format.open_memmap(path, "w+", np.float32, (1, 24, 24, 24))
+    target[...] = 99
+    assert run_tiled(lambda batch: batch, volume, 16, 4, target) is target
+    np.testing.assert_array_equal(np.load(path), volume)
 
 
 def test_an_error_says_which_tile_it_came_from() -> None:
@@ -204,8 +157,6 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         run(16, 5)
     with pytest.raises(UsageError, match="one number or 2"):
         run((8, 8, 8))
-    with pytest.raises(UsageError, match="needs blend='crop'"):
-        run(8, blend="gaussian", finish=most_likely)
     with pytest.raises(UsageError, match="out must have the shape"):
         run(8, 0, np.zeros((2, 32, 32), np.float32))
     with pytest.raises(UsageError, match="at least one voxel"):

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from encephalon.api.model import Model, Predictions, Work, load_model
+from encephalon.api.model import Model, Predictions, load_model
 from encephalon.api.verbs import evaluate, explain, load_recipe, predict, train
+from encephalon.inference.outputs import Work
 
 __all__ = [
     "Model",

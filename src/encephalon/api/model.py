@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from encephalon.api.page import ReportPage
 from encephalon.errors import UsageError
 from encephalon.inference.batch import BatchResult
+from encephalon.inference.outputs import Work
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import OnResult, Progress
-    from encephalon.inference.outputs import OutputLayout, PlannedOutput
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
     from encephalon.tables.schema import Columns
 
 Place = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a batch will do: its samples, how their results are named, what may be replaced."""
-
-    samples: list[Sample]
-    layout: OutputLayout
-    planned: list[PlannedOutput]
-    overwrite: bool = False
 
 
 @dataclass
@@ -109,7 +99,7 @@ class Model:
             samples = add_companions(samples, companions, self.columns)
         layout = choose_layout(Path(output), samples, self.predictor.outputs)
         planned = layout.plan(samples, self.predictor.outputs)
-        return Work(samples, layout, planned, overwrite)
+        return Work(layout, planned, overwrite)
 
     def predict_batch(
         self,
@@ -144,7 +134,7 @@ class Model:
         """
         from encephalon.inference.resume import EarlierResults
 
-        earlier = EarlierResults.of(self.predictor, work.layout, work.overwrite)
+        earlier = EarlierResults(self.predictor, work)
         return [earlier.preview(one) for one in work.planned]
 
     def run(
@@ -161,9 +151,7 @@ class Model:
         page = ReportPage(self.study, self.predictor, work.layout) if report else None
         result = run_batch(
             self.predictor,
-            work.samples,
-            work.layout,
-            overwrite=work.overwrite,
+            work,
             progress=progress,
             on_result=on_result,
             on_prediction=None if page is None else page.add,

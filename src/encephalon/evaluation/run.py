@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from encephalon import __version__
 from encephalon.errors import EncephalonError, TableError
-from encephalon.inference.failures import failure_sentence
+from encephalon.inference.batch import failure_sentence
 from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.records import write_records
 from encephalon.reports.blocks import note

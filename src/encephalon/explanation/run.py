@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import require_extra
-from encephalon.inference.batch import BatchResult, Failure
-from encephalon.inference.failures import failure_sentence, without_traceback
-from encephalon.inference.prefetch import read_ahead
-from encephalon.inference.sidecar import sources
+from encephalon.inference.batch import BatchResult, Failure, failure_sentence, without_traceback
+from encephalon.inference.prefetch import prefetch
+from encephalon.inference.writing import sources
 from encephalon.io.atomic import prove_writable, refuse_existing
 from encephalon.io.records import write_records
 from encephalon.studies.micrographs.quality import certainty_folders
@@ -137,7 +136,7 @@ class _Work:
     def steps(self) -> Generator[Sample, None, None]:
         """Do one sample after another, and yield each."""
         predictor = self._explainer.predictor
-        reading = read_ahead(predictor.read, self._samples, lambda _: False, predictor.readers)
+        reading = prefetch(predictor.read, self._samples, lambda _: False, predictor.readers)
         with closing(reading):
             for sample, future in reading:
                 try:

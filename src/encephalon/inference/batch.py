@@ -12,21 +12,35 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import ContentError, OutputError, OutputExistsError
-from encephalon.inference.failures import failure_sentence, without_traceback
-from encephalon.inference.outputs import OutputLayout, PlannedOutput
-from encephalon.inference.predictions_table import AGAIN, MARK, RESERVED, STATUS, Ledger
+from encephalon.errors import ContentError, EncephalonError, OutputError, OutputExistsError
+from encephalon.inference.outputs import PlannedOutput, Work
+from encephalon.inference.predictions_table import AGAIN, MARK, RESERVED, STATUS
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.prefetch import Loaded, read_ahead
+from encephalon.inference.prefetch import Loaded, prefetch
 from encephalon.inference.resume import EarlierResults, Skipped, Todo
-from encephalon.inference.sidecar import FINGERPRINT, sidecar, sources
-from encephalon.inference.writing import empty_masks, images_of, publish
+from encephalon.inference.writing import (
+    FINGERPRINT,
+    empty_masks,
+    images_of,
+    sidecar,
+    sources,
+    write_outputs,
+)
 from encephalon.io.files import exists
 
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
-__all__ = ["BatchResult", "Failure", "OnResult", "Progress", "Row", "run_batch"]
+__all__ = [
+    "BatchResult",
+    "Failure",
+    "OnResult",
+    "Progress",
+    "Row",
+    "failure_sentence",
+    "run_batch",
+    "without_traceback",
+]
 
 Row = dict[str, Any]
 Progress = Callable[[int, int, str], None]
@@ -80,15 +94,13 @@ class _OvertakenError(Exception):
 
 def run_batch(
     predictor: Predictor,
-    samples: Sequence[Sample],
-    layout: OutputLayout,
-    overwrite: bool = False,
+    work: Work,
     *,
     progress: Progress | None = None,
     on_result: OnResult | None = None,
     on_prediction: OnPrediction | None = None,
 ) -> BatchResult:
-    """Predict every sample and write its outputs, sidecars and row as `layout` names them.
+    """Predict every sample and write its outputs, sidecars and row as `work` planned them.
 
     As many samples are read ahead as the predictor has `readers`, one where it does not say, and
     never more. What its method `check`, if it has one, raises on seeing all samples is the error of
@@ -102,19 +114,17 @@ def run_batch(
     """
     check: Callable[[Sequence[Sample]], None] | None = getattr(predictor, "check", None)
     if check is not None:
-        check(samples)
-    planned = layout.plan(samples, predictor.outputs)
-    layout.prepare(predictor.describe(), planned)
-    run = _Run(predictor, layout, overwrite, on_result, on_prediction)
-    todo = read_ahead(
-        run.read, planned, lambda one: one.problem is not None, getattr(predictor, "readers", 1)
-    )
+        check(work.samples)
+    work.prepare(predictor.describe())
+    run = _Run(predictor, work, on_result, on_prediction)
+    readers = getattr(predictor, "readers", 1)
+    todo = prefetch(run.read, work.planned, lambda one: one.problem is not None, readers)
     try:
         for one, reading in todo:
             done = run.one(one, reading)
             del reading  # its image must be gone before the one after the next is read
             if progress is not None:
-                progress(done, len(planned), one.sample.id)
+                progress(done, len(work.planned), one.sample.id)
     finally:
         todo.close()
         run.close()
@@ -127,8 +137,7 @@ class _Run:
     def __init__(
         self,
         predictor: Predictor,
-        layout: OutputLayout,
-        overwrite: bool,
+        work: Work,
         on_result: OnResult | None,
         on_prediction: OnPrediction | None,
     ) -> None:
@@ -137,13 +146,10 @@ class _Run:
         self._predictor = predictor
         self._kinds = dict(predictor.outputs)
         self._description = predictor.describe()
-        self._layout = layout
+        self._layout, self._overwrite = work.layout, work.overwrite
         self._on_result, self._on_prediction = on_result, on_prediction
-        self._ledger: Ledger | None = None
-        if layout.table:
-            self._ledger = Ledger(layout.table, overwrite=overwrite, images=self._kinds)
-        self._overwrite = overwrite
-        self._earlier = EarlierResults(predictor, layout, self._ledger, overwrite)
+        self._earlier = EarlierResults(predictor, work)
+        self._table = self._earlier.table
 
     def read(self, planned: PlannedOutput) -> Skipped | tuple[Todo, Any]:
         """What the predictor reads of a sample, unless there is nothing to do."""
@@ -191,8 +197,8 @@ class _Run:
             noun = "sample was" if count == 1 else "samples were"
             logger.warning("%d %s done again: %s changed.", count, noun, reason)
         try:
-            if self._ledger is not None:
-                self._ledger.save()
+            if self._table is not None:
+                self._table.save()
         except OutputError as error:
             failure = Failure("predictions.csv", str(error), without_traceback(error), False)
             self.result.failures.append(failure)
@@ -233,7 +239,7 @@ class _Run:
                 for key, kind in self._kinds.items()
             }
             may_replace = partial(self._may_replace, planned, todo)
-            publish(planned, prediction, records, may_replace, self._layout.alone)
+            write_outputs(planned, prediction, records, may_replace, self._layout.alone)
         row |= {STATUS: "done", **({AGAIN: todo.again} if todo.again else {})}
         if row.get("quality") == "fail":
             where = next(iter(paths.values()), None)
@@ -267,12 +273,12 @@ class _Run:
 
     def _keep(self, planned: PlannedOutput, row: Row, written: bool) -> None:
         self.result.rows.append(row)
-        known = self._ledger.earlier(planned.sample.id, row["model"]) if self._ledger else None
+        known = self._table.earlier(planned.sample.id, row["model"]) if self._table else None
         # What failed is no reason to lose the row of the result that is there.
-        if self._ledger is None or (known and not written and not self._overwrite):
+        if self._table is None or (known and not written and not self._overwrite):
             return
         try:
-            self._ledger.add(row)
+            self._table.add(row)
         except OutputError as error:
             # Tried again after the next sample, and at the end, where it counts as a failure.
             logger.warning("%s", error)
@@ -293,3 +299,28 @@ def _call(function: Callable[..., None], lost: str, sample: Sample, *about: Any)
     except Exception as error:
         logger.warning("%s %s: %s", sample.id, lost, error)
         logger.debug("%s failed", function, exc_info=error)
+
+
+def failure_sentence(sample: Sample, error: BaseException) -> str:
+    """One sentence on `error`, with the files of the sample where it does not name them itself."""
+    if isinstance(error, EncephalonError):
+        return str(error)
+    source = "; ".join(sources(sample))
+    if isinstance(error, MemoryError):
+        return f"{source}: there is not enough memory ({error}); use a smaller block or image."
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        return (
+            f"{source}: {error.strerror or error}{place}; check the file, its folder and the disk."
+        )
+    kind = type(error).__name__
+    return f"{source}: unexpected {kind} ({error}); run it again with -vv and report the details."
+
+
+def without_traceback(error: BaseException) -> BaseException:
+    """Return the error without tracebacks, whose frames would keep every image in memory."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

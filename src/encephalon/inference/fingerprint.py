@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError
-from encephalon.inference.sidecar import model_facts
+from encephalon.inference.predictor import model_facts
 from encephalon.io.files import is_file, opened, place
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import OutputError, UsageError
-from encephalon.inference.predictor import OutputKind
-from encephalon.inference.sidecar import generated_by, model_facts
+from encephalon.inference.predictor import OutputKind, model_facts
 from encephalon.io.atomic import locked, prove_writable
+from encephalon.io.derivatives import derivative_path, generated_by, write_dataset_description
 from encephalon.io.files import exists, expanded
 from encephalon.io.temporaries import sweep
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
     from encephalon.tables.samples import Sample
 
-__all__ = ["TABLE", "OutputLayout", "PlannedOutput", "choose_layout"]
+__all__ = ["TABLE", "OutputLayout", "PlannedOutput", "Work", "choose_layout"]
 
 TABLE = "predictions.csv"
 
@@ -93,29 +93,6 @@ class OutputLayout:
         with locked(self.folder / f".{self.table.name}") if self.table else nullcontext():
             yield
 
-    def prepare(
-        self,
-        description: Mapping[str, Any] | None = None,
-        planned: Sequence[PlannedOutput] = (),
-    ) -> None:
-        """Make the folder and prove that it can be written to; raises OutputError if not.
-
-        What killed processes left half written in the folders of `planned` is swept. A BIDS layout
-        also gets its dataset_description.json, which names what `description` (see
-        `Predictor.describe`) says of the model.
-        """
-        prove_writable(self.folder)
-        for folder in {path.parent for one in planned for path in one.images.values()}:
-            sweep(folder)
-        if self.bids:
-            from encephalon.io.derivatives import write_dataset_description
-
-            about = model_facts(description or {})
-            model = {key.title(): str(about[key]) for key in ("name", "version") if key in about}
-            makers = [*generated_by(), model] if model else generated_by()
-            links = {"raw": self.relative(self.raw)} if self.raw is not None else None
-            write_dataset_description(self.folder, "Encephalon predictions", makers, links)
-
     def relative(self, path: Path) -> str:
         """The path as a row of the table names it: from the folder, with forward slashes."""
         return Path(os.path.relpath(path, self.folder)).as_posix()
@@ -127,6 +104,38 @@ class OutputLayout:
             return {key: _derivative(self.folder, sample.bids, kinds[key]) for key in kinds}
         stem = self.folder / sample.id
         return {key: Path(f"{stem}_{key}{kind.extension}") for key, kind in kinds.items()}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a batch will do: where results go, the files of each sample, what may be replaced."""
+
+    layout: OutputLayout
+    planned: list[PlannedOutput]
+    overwrite: bool = False
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples, in the order in which they are done."""
+        return [one.sample for one in self.planned]
+
+    def prepare(self, description: Mapping[str, Any]) -> None:
+        """Make the folder and prove that it can be written to; raises OutputError if not.
+
+        What killed processes left half written in the folders of the outputs is swept. A BIDS
+        layout also gets its dataset_description.json, which names what `description` (see
+        `Predictor.describe`) says of the model.
+        """
+        layout = self.layout
+        prove_writable(layout.folder)
+        for folder in {path.parent for one in self.planned for path in one.images.values()}:
+            sweep(folder)
+        if layout.bids:
+            about = model_facts(description)
+            model = {key.title(): str(about[key]) for key in ("name", "version") if key in about}
+            makers = [*generated_by(), model] if model else generated_by()
+            links = {"raw": layout.relative(layout.raw)} if layout.raw is not None else None
+            write_dataset_description(layout.folder, "Encephalon predictions", makers, links)
 
 
 def choose_layout(
@@ -227,8 +236,6 @@ def _sidecar(path: Path, kinds: Mapping[str, OutputKind]) -> Path:
 
 
 def _derivative(folder: Path, file: BidsFile, kind: OutputKind) -> Path:
-    from encephalon.io.derivatives import derivative_path
-
     desc = kind.desc or ""
     suffix = kind.suffix or file.suffix
     return derivative_path(folder, file, desc=desc, suffix=suffix, ext=kind.extension)

@@ -26,7 +26,7 @@ __all__ = [
     "MARK",
     "RESERVED",
     "STATUS",
-    "Ledger",
+    "PredictionsTable",
     "merged",
     "read_rows",
     "typed",
@@ -51,7 +51,7 @@ _SHARE = 0.05
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
-class Ledger:
+class PredictionsTable:
     """The rows of one run, merged into the table on disk.
 
     `images` are the columns that name images. Raises OutputExistsError when `path` exists and is no

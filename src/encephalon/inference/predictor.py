@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from encephalon.io.image import Image
     from encephalon.tables.samples import Sample
 
-__all__ = ["OutputImage", "OutputKind", "Prediction", "Predictor", "Quality", "Value", "told_apart"]
+__all__ = [
+    "OutputImage",
+    "OutputKind",
+    "Prediction",
+    "Predictor",
+    "Quality",
+    "Value",
+    "model_facts",
+    "told_apart",
+]
 
 Status = Literal["ok", "check", "fail"]
 Value = float | int | str | bool | None
@@ -58,6 +67,7 @@ class OutputKind:
     description  one sentence for the sidecar
     skull_stripped  of an image that still looks like a scan: whether the rest of the head is gone;
                  None for masks, maps and whatever else is no scan
+    content      of a mask, what BIDS calls what lies in it ("Type"), such as "Brain"; "" for none
     """
 
     suffix: str
@@ -65,6 +75,7 @@ class OutputKind:
     extension: str = ".nii.gz"
     description: str = ""
     skull_stripped: bool | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,3 +158,8 @@ class Predictor(Protocol):
     def predict(self, loaded: Any) -> Prediction:
         """Compute what the model says of what `read` returned."""
         ...
+
+
+def model_facts(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Predictor.describe` says of the model itself."""
+    return dict(description.get("model") or {})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-__all__ = ["Loaded", "read_ahead"]
+__all__ = ["Loaded", "prefetch"]
 
 Item = TypeVar("Item")
 
@@ -24,7 +24,7 @@ class Loaded:
     seconds: float
 
 
-def read_ahead(
+def prefetch(
     read: Callable[[Item], Any],
     items: Sequence[Item],
     skip: Callable[[Item], bool],

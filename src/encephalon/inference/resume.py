@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a sample was finished by an earlier run, and what is to be done if not.
+"""Whether a sample was finished by an earlier run, what of it stays, and what is to be done if not.
 
 Finished means: every file that is asked for is there and ours, made from the same bytes, by the
-same model, with the same options. A row that is missing is made again from the sidecars. Where no
-images are written the row itself is the record.
-
-What an earlier run left in the places of a sample's outputs, and whether it stays.
-
-The sidecar of an image is the record: it says what the result depends on (its fingerprint) and what
-the bytes of the image were. It is put in its place before the image and taken for no more than it
-is: a sample is finished when each of its images is there beside a sidecar that fits.
+same model, with the same options. The sidecar of an image is the record: it says what the result
+depends on (its fingerprint) and what the bytes of the image were. It is put in its place before the
+image and taken for no more than it is. A row that is missing is made again from the sidecars; where
+no images are written the row itself is the record.
 """
 
 from __future__ import annotations
@@ -19,17 +15,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, OutputExistsError
 from encephalon.inference.fingerprint import Fingerprint, Fingerprints
-from encephalon.inference.predictions_table import MARK, RESERVED, STATUS, Ledger, typed
-from encephalon.inference.sidecar import BYTES, FINGERPRINT, MAKER, sources
+from encephalon.inference.predictions_table import MARK, RESERVED, STATUS, PredictionsTable, typed
+from encephalon.inference.writing import BYTES, FINGERPRINT, sources
 from encephalon.io.atomic import sha256
+from encephalon.io.derivatives import MAKER
 from encephalon.io.text import read_json
 
 if TYPE_CHECKING:
-    from encephalon.inference.outputs import OutputLayout, PlannedOutput
+    from encephalon.inference.outputs import PlannedOutput, Work
     from encephalon.inference.predictor import Predictor
 
 __all__ = [
@@ -69,27 +66,20 @@ class Todo:
 
 
 class EarlierResults:
-    """What earlier runs left of the samples of a batch; `overwrite` does all of them again."""
+    """What earlier runs left of the samples of a batch, and the `table` that has their rows.
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        layout: OutputLayout,
-        ledger: Ledger | None,
-        overwrite: bool = False,
-    ) -> None:
+    Raises OutputExistsError when the table there is of another kind, unless what is there is to be
+    replaced: then all samples are done again.
+    """
+
+    def __init__(self, predictor: Predictor, work: Work) -> None:
         self._fingerprints = Fingerprints(predictor)
         self._model = predictor.name
-        self._layout, self._ledger, self._overwrite = layout, ledger, overwrite
-
-    @classmethod
-    def of(cls, predictor: Predictor, layout: OutputLayout, overwrite: bool = False) -> Self:
-        """That of a batch that is to go where `layout` says.
-
-        Raises OutputExistsError when the table there is of another kind, unless `overwrite`.
-        """
-        ledger = Ledger(layout.table, overwrite=overwrite) if layout.table else None
-        return cls(predictor, layout, ledger, overwrite)
+        self._layout, self._overwrite = work.layout, work.overwrite
+        self.table: PredictionsTable | None = None
+        if path := work.layout.table:
+            kinds = predictor.outputs
+            self.table = PredictionsTable(path, overwrite=work.overwrite, images=kinds)
 
     def preview(self, planned: PlannedOutput) -> str:
         """What would become of a sample, in words: "skipped", "to do", or why it cannot be done."""
@@ -218,8 +208,7 @@ class EarlierResults:
         return Todo(now, now.changed_since(then) if then and now else "")
 
     def _earlier_row(self, planned: PlannedOutput) -> Mapping[str, Any] | None:
-        ledger = self._ledger
-        return None if ledger is None else ledger.earlier(planned.sample.id, self._model)
+        return self.table.earlier(planned.sample.id, self._model) if self.table else None
 
 
 def _quality(found: ExistingOutputs) -> Mapping[str, Any]:

@@ -1,29 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predict a volume tile by tile, with memory for one output and a few tiles.
 
-The result of a tile goes straight to its place: there is no volume of counts, and with `finish`
-(an arg-max, a threshold) never one of classes × voxels either.
+Every tile of a plan has the same size and starts at a multiple of the network's stride, so that a
+network with enough context around each tile (its halo) gives the very numbers that it would give
+on the whole volume. No voxel is left out or doubled, and the result of a tile goes straight to its
+place. Works for any number of spatial axes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, UsageError
-from encephalon.inference.plan import Axis, Box, Tile, plan_axes, plan_tiles
 
-__all__ = ["Readable", "Tile", "most_likely", "plan_tiles", "run_tiled"]
+__all__ = ["Readable", "Tile", "plan_tiles", "run_tiled"]
 
 Data = NDArray[Any]
 Float = NDArray[np.float32]
-Blend = Literal["crop", "gaussian"]
+Box = tuple[slice, ...]
 
-_SIGMA = 1 / 8
-"""Width of the Gaussian window as a part of the tile; the value that nnU-Net made customary."""
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: the network sees the box `read`, and what it says of the box `write` is kept.
+
+    Both are in voxels of the volume. `read` may reach past its end, where the volume is padded;
+    `write` never does, lies within `read`, and is disjoint from every other tile's.
+    """
+
+    read: Box
+    write: Box
+
+    @property
+    def kept(self) -> Box:
+        """The box `write` in voxels of the tile."""
+        pairs = zip(self.read, self.write, strict=True)
+        return tuple(slice(w.start - r.start, w.stop - r.start) for r, w in pairs)
 
 
 class Readable(Protocol):
@@ -39,6 +57,31 @@ class Readable(Protocol):
         ...
 
 
+def plan_tiles(
+    shape: Sequence[int],
+    tile: int | Sequence[int],
+    halo: int | Sequence[int] = 0,
+    multiple: int | Sequence[int] = 8,
+) -> list[Tile]:
+    """Return the tiles that cover a volume of `shape` (voxels), in C order.
+
+    `tile` is the size that the network sees; `halo` is the margin on each inner side of it that is
+    computed but not kept. A tile is never larger than the volume padded to a whole `multiple`
+    (the network's stride): a small volume is one tile. Raises UsageError for a tile that is no
+    multiple of `multiple`, or a halo that leaves nothing of it.
+    """
+    count = len(shape)
+    rows = zip(
+        shape,
+        _per_axis(tile, count, "tile"),
+        _per_axis(halo, count, "halo"),
+        _per_axis(multiple, count, "multiple"),
+        strict=True,
+    )
+    cuts = product(*(_cut_axis(*row) for row in rows))
+    return [Tile(*map(tuple, zip(*boxes, strict=True))) for boxes in cuts]
+
+
 def run_tiled(
     predict: Callable[[Float], Data],
     volume: Readable,
@@ -46,123 +89,48 @@ def run_tiled(
     halo: int | Sequence[int] = 0,
     out: Data | None = None,
     *,
-    blend: Blend = "crop",
     batch_size: int = 1,
     multiple: int | Sequence[int] = 8,
     pad: float = 0.0,
-    finish: Callable[[Data], Data] | None = None,
 ) -> Data:
     """Return what `predict` says of `volume` (C, I, J, K): (C_out, I, J, K).
 
     predict     maps float32 (B, C, *tile) to (B, C_out, *tile)
-    tile, halo  as in `plan_tiles`, voxels
+    tile, halo  as in `plan_tiles`, voxels; with a halo as wide as the network's reach the result
+                is that of the whole volume
     out         where to write, for example a memory map; made after the first tile when None
-    blend       "crop" keeps the middle of each tile; with a halo as wide as the network's reach
-                the result is that of the whole volume. "gaussian" averages where tiles overlap
-                (by twice the halo), the middle of a tile counting most
     batch_size  tiles that the network sees at once
     multiple    the network's stride, voxels
     pad         the value that lies beyond the end of the volume
-    finish      applied to each result before it is kept, for example `most_likely`; "crop" only
 
-    Works for any number of spatial axes. Raises UsageError for settings that do not fit, and
-    ModelError when the network's answer has not the tile's shape.
+    Raises UsageError for settings that do not fit, and ModelError when the network's answer has not
+    the tile's shape.
     """
-    if finish is not None and blend != "crop":
-        raise UsageError(
-            f"finish needs blend='crop', because {blend!r} averages before it can decide."
-        )
     shape = tuple(volume.shape[1:])
-    axes = plan_axes(shape, tile, halo, multiple)
     tiles = plan_tiles(shape, tile, halo, multiple)
-    canvas = _Cropped(shape, out) if blend == "crop" else _Averaged(shape, out, axes)
-    batches = _batches(volume, tiles, [axis.tile for axis in axes], batch_size, pad)
-    for group, batch in batches:
-        results = _predicted(predict, batch, group[0])
-        for one, result in zip(group, finish(results) if finish else results, strict=True):
-            canvas.add(one, result)
-    return canvas.result()
-
-
-def most_likely(batch: Data) -> Data:
-    """Return the class with the largest value, (B, 1, ...) uint8 or uint16, for `run_tiled`."""
-    kind = np.uint8 if batch.shape[1] <= 256 else np.uint16
-    labels: Data = batch.argmax(axis=1, keepdims=True).astype(kind)
-    return labels
-
-
-class _Cropped:
-    """An output to which each tile gives the voxels that are its own."""
-
-    def __init__(self, shape: tuple[int, ...], out: Data | None) -> None:
-        self._shape = shape
-        self._out = out
-
-    def add(self, tile: Tile, result: Data) -> None:
-        out = self._ready(len(result), result.dtype)
-        out[(slice(None), *tile.write)] = result[(slice(None), *tile.kept)]
-
-    def result(self) -> Data:
-        if self._out is None:
-            raise ModelError("No tile was predicted.")
-        return self._out
-
-    def _ready(self, channels: int, kind: np.dtype[Any]) -> Data:
-        wanted = (channels, *self._shape)
-        if self._out is None:
-            self._out = np.zeros(wanted, kind)
-        if self._out.shape != wanted:
-            raise UsageError(
-                f"out must have the shape {wanted} of the result, not {self._out.shape}."
-            )
-        return self._out
-
-
-class _Averaged(_Cropped):
-    """An output to which each tile adds its voxels, weighted.
-
-    The window is a product over axes, and so is the plan: hence the sum of all windows at a voxel
-    is a product too, and each tile can be divided by it at once.
-    """
-
-    def __init__(self, shape: tuple[int, ...], out: Data | None, axes: Sequence[Axis]) -> None:
-        super().__init__(shape, out)
-        self._weights = [_axis_weights(axis) for axis in axes]
-        if out is not None:
-            out[...] = 0
-
-    def add(self, tile: Tile, result: Data) -> None:
-        out = self._ready(len(result), np.dtype(np.float32))
-        inside = tuple(
-            slice(box.start, min(box.stop, size))
-            for box, size in zip(tile.read, self._shape, strict=True)
-        )
-        weighted = result[(slice(None), *(slice(0, box.stop - box.start) for box in inside))]
-        for axis, (weights, box) in enumerate(zip(self._weights, inside, strict=True)):
-            column = weights[box.start][: box.stop - box.start]
-            weighted = weighted * column.reshape(-1, *(1,) * (len(inside) - axis - 1))
-        out[(slice(None), *inside)] += weighted
-
-
-def _axis_weights(axis: Axis) -> dict[int, Float]:
-    """Return the weights of each tile along one axis by its start; at each voxel they sum to 1."""
-    distance = (np.arange(axis.tile) - (axis.tile - 1) / 2) / (axis.tile * _SIGMA)
-    window = np.exp(-0.5 * distance**2)
-    total = np.zeros(axis.starts[-1] + axis.tile)
-    for start in axis.starts:
-        total[start : start + axis.tile] += window
-    shares = ((start, window / total[start : start + axis.tile]) for start in axis.starts)
-    return {start: share.astype(np.float32) for start, share in shares}
+    for group, batch in _batches(volume, tiles, batch_size, pad):
+        for one, result in zip(group, _predicted(predict, batch, group[0]), strict=True):
+            wanted = (len(result), *shape)
+            if out is None:
+                out = np.zeros(wanted, result.dtype)
+            if out.shape != wanted:
+                raise UsageError(
+                    f"out must have the shape {wanted} of the result, not {out.shape}."
+                )
+            out[(slice(None), *one.write)] = result[(slice(None), *one.kept)]
+    if out is None:
+        raise ModelError("No tile was predicted.")
+    return out
 
 
 def _batches(
     volume: Readable,
     tiles: Sequence[Tile],
-    size: Sequence[int],
     batch_size: int,
     pad: float,
 ) -> Iterator[tuple[Sequence[Tile], Float]]:
     count = max(1, min(batch_size, len(tiles)))
+    size = [box.stop - box.start for box in tiles[0].read]
     buffer = np.empty((count, volume.shape[0], *size), np.float32)
     for start in range(0, len(tiles), count):
         group = tiles[start : start + count]
@@ -193,3 +161,42 @@ def _predicted(predict: Callable[[Float], Data], batch: Float, first: Tile) -> D
             f"but it gave {result.shape}."
         )
     return result
+
+
+def _per_axis(value: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
+    """Return `value` once for each of `count` axes; raise UsageError for another number of them."""
+    values = (value,) * count if isinstance(value, int) else tuple(value)
+    if len(values) != count:
+        raise UsageError(f"{name} must be one number or {count}, one per axis, but it is {value}.")
+    return values
+
+
+def _cut_axis(size: int, tile: int, halo: int, multiple: int) -> list[tuple[slice, slice]]:
+    """What each tile reads and writes of an axis of `size` voxels."""
+    _check(size, tile, halo, multiple)
+    padded = -(-size // multiple) * multiple
+    if padded <= tile:
+        return [(slice(0, padded), slice(0, size))]
+    starts, cuts = [0], [0]
+    while starts[-1] + tile < padded:
+        cuts.append(starts[-1] + tile - halo)
+        # The next tile must have its halo before the cut, and start on the network's own grid. The
+        # last one is moved back to end with the volume: more context, never a smaller tile.
+        start = (cuts[-1] - halo) // multiple * multiple
+        starts.append(min(start, padded - tile))
+    reads = [slice(start, start + tile) for start in starts]
+    return list(zip(reads, map(slice, cuts, [*cuts[1:], size]), strict=True))
+
+
+def _check(size: int, tile: int, halo: int, multiple: int) -> None:
+    if size < 1 or multiple < 1:
+        raise UsageError(f"An axis to tile needs at least one voxel, but it has {size}.")
+    if tile < multiple or tile % multiple:
+        raise UsageError(f"The tile must be a multiple of {multiple} voxels, but it is {tile}.")
+    # Rounding a start down to the grid may cost up to multiple - 1 voxels of each step.
+    largest = (tile - multiple) // 2
+    if not 0 <= halo <= largest:
+        raise UsageError(
+            f"The halo of a tile of {tile} voxels must be 0 to {largest}, but it is {halo}: "
+            "take a larger tile."
+        )

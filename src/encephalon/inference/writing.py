@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put what was predicted for one sample on disk: all of its files, or none."""
+"""Put what was predicted for one sample on disk: all of its files, or none.
+
+Beside every image lies a JSON that says what it is, from what, by what, how long that took, and
+how good it is.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encephalon.inference.outputs import PlannedOutput
-from encephalon.inference.predictor import OutputImage, Prediction
-from encephalon.inference.sidecar import BYTES
+from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, model_facts
 from encephalon.io.atomic import (
     explained,
     flush,
@@ -21,9 +24,25 @@ from encephalon.io.atomic import (
     put,
     sha256,
 )
+from encephalon.io.derivatives import generated_by
 from encephalon.io.temporaries import temporary_beside
 
-__all__ = ["empty_masks", "images_of", "publish"]
+if TYPE_CHECKING:
+    from encephalon.tables.samples import Sample
+
+__all__ = [
+    "BYTES",
+    "FINGERPRINT",
+    "empty_masks",
+    "images_of",
+    "sidecar",
+    "sources",
+    "write_outputs",
+]
+
+FINGERPRINT, BYTES = "Fingerprint", "Sha256"
+"""What the result depends on, and the sha256 of the image: by these a later run knows its own."""
+
 
 Pair = tuple[Path, Path]
 """A finished file under its temporary name, and its final place."""
@@ -49,7 +68,7 @@ def images_of(planned: PlannedOutput, prediction: Prediction) -> dict[str, Path]
     return {key: planned.images[key] for key in keys}
 
 
-def publish(
+def write_outputs(
     planned: PlannedOutput,
     prediction: Prediction,
     records: Mapping[str, Mapping[str, Any]],
@@ -121,3 +140,54 @@ def _writer(image: OutputImage, final: Path) -> Callable[[Path], None]:
             "An output image needs `like`, the input whose grid it has, or a `writer`."
         )
     return image_writer(image.data, final, image.like)
+
+
+def sidecar(
+    sample: Sample,
+    kind: OutputKind,
+    prediction: Prediction,
+    description: Mapping[str, Any],
+    seconds: float,
+) -> dict[str, Any]:
+    """What the JSON beside one image says; keys as BIDS derivatives spell them.
+
+    `description` is `Predictor.describe()`; `seconds` is reading and computing, wall time.
+    """
+    record: dict[str, Any] = {"Id": sample.id, "Sources": sources(sample)}
+    if kind.description:
+        record["Description"] = kind.description
+    if kind.content:
+        record["Type"] = kind.content
+    quality = prediction.quality
+    settings = {key: value for key, value in description.items() if key != "model"}
+    if kind.skull_stripped is not None:
+        record["SkullStripped"] = kind.skull_stripped
+    if sample.bids is not None:  # the world that the coordinates are of: that of the scan
+        record["SpatialReference"] = record["Sources"][0]
+    record |= {
+        "Model": model_facts(description),
+        "Settings": settings,
+        "Values": dict(prediction.values),
+        "Quality": {
+            "Status": quality.status if quality else "unknown",
+            "Reasons": list(quality.reasons) if quality else [],
+        },
+        "Seconds": round(seconds, 3),
+        "GeneratedBy": generated_by(),
+    }
+    return record
+
+
+def sources(sample: Sample) -> list[str]:
+    """The files that a sample was read from: BIDS addresses, or paths as they were given."""
+    if sample.bids is None:
+        return [Path(path).as_posix() for path in sample.inputs.values()]
+    subject = sample.bids.entities.get("sub", "")
+    return [_bids_address(Path(path), subject) for path in sample.inputs.values()]
+
+
+def _bids_address(path: Path, subject: str) -> str:
+    # From the subject's folder on; the folders above it are nobody else's business.
+    parts = path.parts
+    first = max((n for n, part in enumerate(parts) if part == f"sub-{subject}"), default=-1)
+    return "bids:raw:" + "/".join(parts[first:])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from encephalon.io.bids import BIDS_VERSION, DESCRIPTION, BidsFile, join_entitie
 _FOLDED = ("dir", "mod", "flip", "inv", "mt", "proc", "hemi", "nuc", "voi", "trc", "split")
 # What is written and has no name in BIDS: reports, tables, distances, standard deviations.
 _IGNORED = ("/report*", "/predictions.csv", "/table.csv", "*_dist.*", "*_T2wstd.*")
+MAKER = "Encephalon"
 _README = """# {name}
 
 {makers} wrote the images of this dataset and dataset_description.json, which says what they were
@@ -81,6 +83,20 @@ def write_dataset_description(
         makers = " and ".join(str(item["Name"]) for item in generated_by) or "Encephalon"
         write_text(out / "README.md", _README.format(name=name, makers=makers))
     return write_json(path, content)
+
+
+def generated_by() -> list[dict[str, Any]]:
+    """The entry of GeneratedBy that names this program."""
+    from encephalon import __version__
+
+    return [
+        {
+            "Name": MAKER,
+            "Version": __version__,
+            "Description": f"Python {platform.python_version()}",
+            "CodeURL": f"pkg:generic/encephalon@{__version__}",
+        }
+    ]
 
 
 def write_ignored(dataset: Path) -> None:

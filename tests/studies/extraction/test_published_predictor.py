@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, UsageError
 from encephalon.geometry import Affine
-from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.io.image import Image, read_image, write_image
 from encephalon.models.description import ModelDescription
@@ -31,6 +30,7 @@ from encephalon.studies.extraction.published.predictor import (
 )
 from encephalon.studies.extraction.published.settings import PublishedOptions
 from encephalon.tables.samples import Sample
+from tests.inference.conftest import predict_all
 from tests.studies.calls import opened
 
 Data = NDArray[Any]
@@ -119,7 +119,7 @@ def test_the_mask_of_a_conformed_scan_comes_back_on_the_scans_own_grid(
     path = write_image(head.data, tmp_path / "head.nii.gz", head)
     model = predictor(brightest, save=("mask", "brain", "probability"))
     layout = OutputLayout(tmp_path / "out")
-    result = run_batch(model, [Sample("head", {"image": path})], layout)
+    result = predict_all(model, [Sample("head", {"image": path})], layout)
     assert result.exit_code == 0, result.failures
     mask = read_image(tmp_path / "out" / "head_mask.nii.gz")
     assert mask.shape == head.shape
@@ -138,7 +138,7 @@ def test_an_empty_mask_is_a_failure_with_its_reason(head: Image, tmp_path: Path)
     """The complaint of every user of the published tools: now there is a sentence, and no file."""
     path = write_image(head.data, tmp_path / "head.nii.gz", head)
     model = predictor(np.zeros_like, conform="never")
-    result = run_batch(model, [Sample("head", {"image": path})], OutputLayout(tmp_path / "out"))
+    result = predict_all(model, [Sample("head", {"image": path})], OutputLayout(tmp_path / "out"))
     assert "head.nii.gz: nothing was found" in result.failures[0].message
     assert "no voxel exceeds the threshold 0.3" in result.failures[0].message
     assert list((tmp_path / "out").iterdir()) == []

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, ModelError, UsageError
 from encephalon.geometry import Affine
-from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.io.image import Image, write_image
 from encephalon.models.description import ModelDescription
@@ -34,6 +33,7 @@ from encephalon.studies.isotropic.published.predictor import (
 )
 from encephalon.studies.isotropic.published.settings import PublishedOptions, PublishedSettings
 from encephalon.tables.samples import Sample
+from tests.inference.conftest import predict_all
 from tests.studies.calls import opened
 from tests.studies.isotropic.tiny_published import (
     NETWORK,
@@ -75,7 +75,7 @@ def weights(tmp_path: Path) -> Path:
 def test_the_result_is_padded_normalised_and_in_double_precision(tmp_path: Path) -> None:
     """On disk: float64, the T2w between zeros, its affine moved by the padding, no more header."""
     paths = write_pair(tmp_path, "a")
-    batch = run_batch(predictor(), [sample(paths)], OutputLayout(tmp_path / "out"))
+    batch = predict_all(predictor(), [sample(paths)], OutputLayout(tmp_path / "out"))
     assert not batch.failures
     assert batch.rows[0]["patches"] == 36
     written: Any = nibabel.load(tmp_path / "out" / "a_t2w.nii.gz")
@@ -102,7 +102,7 @@ def test_other_formats_hold_single_precision(tmp_path: Path, suffix: str) -> Non
     """As every other image that is written in them."""
     path = tmp_path / f"result{suffix}"
     layout = OutputLayout(tmp_path, file=path)
-    assert not run_batch(predictor(), [sample(write_pair(tmp_path, "a"))], layout).failures
+    assert not predict_all(predictor(), [sample(write_pair(tmp_path, "a"))], layout).failures
     assert path.stat().st_size >= 16 * 20 * 16 * 4 or suffix == ".mgz"
 
 
@@ -151,7 +151,7 @@ def test_a_scan_without_positive_values_is_one_failure_of_a_batch(tmp_path: Path
     negative = -1 - head_pair()[1]
     write_image(negative, paths["t2w"], Image(negative, steps.ATLAS), overwrite=True)
     samples = [sample(paths), Sample("b", dict(other))]
-    batch = run_batch(predictor(), samples, OutputLayout(tmp_path / "out"))
+    batch = predict_all(predictor(), samples, OutputLayout(tmp_path / "out"))
     assert len(batch.failures) == 1
     assert "a_t2w.nii.gz: expected a scan with values above 0" in batch.failures[0].message
     assert (tmp_path / "out" / "b_t2w.nii.gz").exists()

@@ -16,12 +16,13 @@ from PIL import Image
 
 from encephalon.api import load_model
 from encephalon.errors import InputError, UsageError
-from encephalon.inference.batch import BatchResult, run_batch
+from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Predictor
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.quality import certainty_folder
 from encephalon.tables.samples import Sample
+from tests.inference.conftest import predict_all
 from tests.studies.micrographs.linear_model import (
     CALIBRATION,
     OVERRIDES,
@@ -59,7 +60,7 @@ def expected_logits(path: Path, sex: int, region: int) -> np.ndarray:
 
 
 def batch(model: Any, samples: list[Sample], out: Path) -> BatchResult:
-    return run_batch(model.predictor, samples, OutputLayout(out, table=out / "predictions.csv"))
+    return predict_all(model.predictor, samples, OutputLayout(out, table=out / "predictions.csv"))
 
 
 def test_the_row_has_the_calibrated_probabilities_of_the_network(tmp_path: Path) -> None:

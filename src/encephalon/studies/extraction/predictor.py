@@ -25,7 +25,12 @@ from encephalon.studies.extraction.segmentation.boundary import (
 )
 from encephalon.studies.extraction.segmentation.localisation import areas_on_faces, larger_areas
 from encephalon.studies.extraction.segmentation.orientation import AS_STORED
-from encephalon.studies.extraction.settings import LOCATOR, ExtractionSettings, PredictOptions
+from encephalon.studies.extraction.settings import (
+    CONTENTS,
+    LOCATOR,
+    ExtractionSettings,
+    PredictOptions,
+)
 from encephalon.tables.samples import Sample
 from encephalon.transforms.masks import require_head_size, solidify
 
@@ -39,7 +44,12 @@ LABELS = {"brain": "brain", "lesion": "meningioma"}
 def output_kinds(label: str) -> dict[str, OutputKind]:
     """Every image that can be written of a `label`, by the word that asks for it."""
     return {
-        "mask": OutputKind("mask", label, description="1 inside the border, 0 outside."),
+        "mask": OutputKind(
+            "mask",
+            label,
+            description="1 inside the border, 0 outside.",
+            content=CONTENTS.get(label, ""),
+        ),
         "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
         "distance": OutputKind(
             "dist", label, description="Signed distance to the border, mm, positive inside."

@@ -10,9 +10,11 @@ from pydantic import Field, field_validator
 from encephalon.recipes.schema import Section, listed
 from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
 
-__all__ = ["ExtractionSettings", "Grids", "PredictOptions", "Section", "Size"]
+__all__ = ["CONTENTS", "ExtractionSettings", "Grids", "PredictOptions", "Section", "Size"]
 
 Size = tuple[int, int, int]
+#: What BIDS calls the content of a mask ("Type"), by the label of what it is of.
+CONTENTS = {"brain": "Brain", "meningioma": "Lesion"}
 
 
 #: The model that finds brains for every other one.

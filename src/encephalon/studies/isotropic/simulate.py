@@ -13,9 +13,8 @@ from zlib import crc32
 
 from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
 from encephalon.geometry import straightened
-from encephalon.inference.sidecar import generated_by
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
-from encephalon.io.derivatives import write_dataset_description
+from encephalon.io.derivatives import generated_by, write_dataset_description
 from encephalon.io.image import Image, image_stem, read_image, write_image
 from encephalon.io.records import csv_text
 from encephalon.studies.isotropic.acquisition.inputs import ScanFile

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
-from encephalon.inference.sidecar import generated_by
 from encephalon.io.atomic import refuse_existing, write_json, write_text
 from encephalon.io.bids import BIDS_VERSION
-from encephalon.io.derivatives import write_dataset_description, write_ignored
+from encephalon.io.derivatives import generated_by, write_dataset_description, write_ignored
 from encephalon.io.image import Image, write_image
 from encephalon.io.records import csv_text
 from encephalon.studies.isotropic.reconstruction.problem import VOXEL_AXES, slice_axis

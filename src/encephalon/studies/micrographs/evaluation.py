@@ -24,8 +24,8 @@ from encephalon.evaluation.predictions import (
     read_predictions,
 )
 from encephalon.experiments.contamination import contamination
-from encephalon.inference.failures import failure_sentence
-from encephalon.inference.prefetch import read_ahead
+from encephalon.inference.batch import failure_sentence
+from encephalon.inference.prefetch import prefetch
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
 from encephalon.reports.format import format_estimate
@@ -156,7 +156,7 @@ class _Work:
 
     def steps(self) -> Iterator[str]:
         """Predict one image after another, and yield the id of each."""
-        reading = read_ahead(
+        reading = prefetch(
             self._predictor.read, self._samples, lambda _: False, self._predictor.readers
         )
         for place, (sample, future) in enumerate(reading):

@@ -23,6 +23,7 @@ from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
 from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
 from encephalon.studies.extraction.published.settings import PublishedOptions
+from encephalon.studies.extraction.settings import CONTENTS
 from encephalon.transforms.masks import fill_holes, largest_piece
 
 if TYPE_CHECKING:
@@ -64,7 +65,12 @@ class PublishedPredictor:
         """The images that were asked for, the mask first."""
         label = self.label
         kinds = {
-            "mask": OutputKind("mask", label, description=f"1 inside the {label}, 0 outside."),
+            "mask": OutputKind(
+                "mask",
+                label,
+                description=f"1 inside the {label}, 0 outside.",
+                content=CONTENTS.get(label, ""),
+            ),
             "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
             "probability": OutputKind(
                 "probseg", label, description=f"Probability of {label}, trilinear from 1 mm voxels."

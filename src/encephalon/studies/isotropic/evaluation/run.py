@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, TableError, UsageError
-from encephalon.inference.failures import failure_sentence
+from encephalon.inference.batch import failure_sentence
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
 from encephalon.io.records import write_records
 from encephalon.studies.isotropic.cases import Case, read_cases, stranger_of
