@@ -33,6 +33,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 LARGEST_RECORD = 256 * 1024**2
+"""Bytes of such a JSON: a note on each of a million images fits."""
 logger = logging.getLogger(__name__)
 
 
@@ -108,9 +109,6 @@ def _load(path: Path) -> Arrays | None:
     with suppress(OSError):
         os.utime(path)  # used now, so it goes last
     return arrays
-
-
-"""Bytes of such a JSON: a note on each of a million images fits."""
 
 
 def write_checksummed(path: Path, content: Any) -> Path:

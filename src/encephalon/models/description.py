@@ -61,6 +61,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
 FIRST_VERSION = "0.1.0"
+"""The version of a model fresh from training."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +207,6 @@ def _plain(value: Any) -> Any:
     # NumPy's scalars and arrays both have it; NumPy itself stays out of this module.
     to_list = getattr(value, "tolist", None)
     return _plain(to_list()) if callable(to_list) else str(value)
-
-
-"""The version of a model fresh from training."""
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:

@@ -50,6 +50,7 @@ _FOREIGN = (".xls", ".xlsm", ".xlsb", ".ods", ".fods", ".numbers")
 
 
 _LARGEST = 1 << 28
+"""Bytes that the cells may unpack to."""
 
 
 def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> Table:
@@ -199,9 +200,6 @@ def _as_text(value: Any) -> str | None:
 def _cell(text: str) -> str | None:
     stripped = text.strip()
     return None if stripped in MISSING else stripped
-
-
-"""Bytes that the cells may unpack to."""
 
 
 def read_columns(file: Path) -> list[tuple[str, list[Any]]]:
