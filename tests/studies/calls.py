@@ -10,7 +10,7 @@ from encephalon.recipes.schema import Recipe
 from encephalon.studies.base import OpenModel, Study
 from encephalon.studies.registry import load_study
 from encephalon.tables.schema import Table
-from encephalon.training.runs import Means
+from encephalon.training.runs import Means, RunFolder
 
 
 def means(**asked: Any) -> Means:
@@ -23,6 +23,15 @@ def train(recipe: Recipe, table: Table, run: Path, **asked: Any) -> Path:
     study = load_study(recipe.study.name)
     assert study.trainable is not None
     return study.trainable.train(recipe, table, run, means(**asked))
+
+
+def fit(recipe: Recipe, table: Table, run: RunFolder, how: Means) -> Any:
+    """Train the network of `recipe` as its study does, and leave it at that."""
+    from encephalon.training import run as training
+
+    study = load_study(recipe.study.name)
+    assert study.trainable is not None
+    return training.fit(study.trainable.learner(recipe), table, run, how)
 
 
 def opened(files: Any, **options: Any) -> OpenModel:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from encephalon.tables.image_files import Kind
     from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Table
+    from encephalon.training.run import Learner
     from encephalon.training.runs import Means
 
     Schema = TypeVar("Schema", bound=Section)
@@ -129,14 +130,25 @@ class OpenModel:
         return f"the model {self.name!r}"
 
 
-class Trainable(Protocol):
-    """How models of a study are trained. A study that trains has this as its base."""
+class Trainable:
+    """How models of a study are trained; a study overrides what differs.
+
+    One that trains a single network gives its `learner`, one that trains several its own `train`.
+    """
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise RecipeError unless the study's own settings in `recipe` are right."""
 
+    def learner(self, recipe: Recipe) -> Learner[Any]:
+        """What trains the network of `recipe`, where a run trains one; needs torch."""
+        raise NotImplementedError
+
     def check_network(self, recipe: Recipe) -> None:
         """Raise RecipeError unless the network of `recipe` can be built and suits; needs torch."""
+        from encephalon.training.run import check_network
+
+        learner = self.learner(recipe)
+        check_network(recipe, learner.network, learner.expected)
 
     def check_table(self, table: Table) -> Table:
         """The table itself, checked; raises TableError with its faults."""
@@ -150,7 +162,9 @@ class Trainable(Protocol):
 
     def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
         """Train in the run folder `output`, and return the finished model folder; needs torch."""
-        ...
+        from encephalon.training.run import train
+
+        return train(self.learner(recipe), table, output, means)
 
 
 class Scorable(Protocol):

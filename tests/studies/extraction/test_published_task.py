@@ -20,7 +20,6 @@ from encephalon.networks import build_network
 from encephalon.networks.keras_unet import KerasUNetLogOdds, log_odds
 from encephalon.recipes import load_recipe, make_settings
 from encephalon.recipes.schema import Training
-from encephalon.studies.extraction.fitting import fit
 from encephalon.studies.extraction.published.data import Pair, prepare_pairs
 from encephalon.studies.extraction.published.settings import Conformed, PublishedSettings
 from encephalon.studies.extraction.published.task import PublishedTask, cut, one_hot, overlap
@@ -28,7 +27,7 @@ from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.schema import Columns, Table
 from encephalon.training.runs import RunFolder
 from encephalon.transforms.rigid import PairRanges
-from tests.studies.calls import means, opened, train
+from tests.studies.calls import fit, means, opened, train
 from tests.studies.extraction.tiny_heads import (
     PUBLISHED,
     label_map,

@@ -21,12 +21,11 @@ from encephalon.studies.extraction.data import (
     head_from_lesion,
     head_from_mask,
 )
-from encephalon.studies.extraction.fitting import fit
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids
 from encephalon.studies.extraction.study import STUDY
 from encephalon.studies.extraction.task import ExtractionTask
 from encephalon.training.runs import RunFolder
-from tests.studies.calls import means, opened, train
+from tests.studies.calls import fit, means, opened, train
 from tests.studies.extraction.tiny_heads import (
     DEFAULT,
     install_brain_model,
@@ -104,7 +103,7 @@ def test_the_share_of_real_heads_is_the_recipes(synthetic: Head, real: Head) -> 
     rng = np.random.default_rng(0)
     for share, low, high in ((0.0, 0, 0), (1.0, 200, 200), (0.5, 70, 130)):
         mixed = task([synthetic, real], real_share=share)
-        assert low <= sum(mixed._head(rng) is real for _ in range(200)) <= high
+        assert low <= sum(mixed.heads.draw(rng)[0] is real for _ in range(200)) <= high
 
 
 class Oracle(nn.Module):

@@ -30,9 +30,9 @@ from encephalon.studies.isotropic.published.settings import (
     PublishedSettings,
     check_published_recipe,
 )
-from encephalon.studies.isotropic.published.task import PublishedTask, fit_published
+from encephalon.studies.isotropic.published.task import PublishedTask
 from encephalon.training.runs import RunFolder
-from tests.studies.calls import means
+from tests.studies.calls import fit, means
 from tests.studies.isotropic.tiny_published import (
     SETTINGS,
     head_pair,
@@ -210,7 +210,7 @@ def test_the_published_training_lowers_the_loss_and_resumes(tmp_path: Path) -> N
 
     def run(name: str, resume: bool = False, report: Any = None) -> Any:
         folder = RunFolder(tmp_path / name)
-        return fit_published(recipe, table, folder, means(resume=resume, report=report))
+        return fit(recipe, table, folder, means(resume=resume, report=report))
 
     whole = run("whole")
     losses = [row["val_loss"] for row in whole.history]
@@ -228,4 +228,4 @@ def test_a_table_whose_split_lacks_a_part_is_refused(tmp_path: Path) -> None:
     recipe = published_recipe()
     table = head_table(tmp_path, recipe, ("train", "train"))
     with pytest.raises(RunError, match=r"heads\.csv has no row whose split is 'validation'"):
-        fit_published(recipe, table, RunFolder(tmp_path / "run"), means())
+        fit(recipe, table, RunFolder(tmp_path / "run"), means())

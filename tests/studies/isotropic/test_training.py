@@ -19,13 +19,12 @@ from encephalon.io.image import Image, write_image
 from encephalon.models.folder import ModelFolder, open_model
 from encephalon.networks import build_network
 from encephalon.studies.isotropic.data import Cube, Source, draw_cube, draw_operator, load_sources
-from encephalon.studies.isotropic.fitting import MOST_TRUST, measure
 from encephalon.studies.isotropic.reconstruction.network import CHANNELS
 from encephalon.studies.isotropic.settings import IsotropicSettings
-from encephalon.studies.isotropic.task import IsotropicTask
+from encephalon.studies.isotropic.task import MOST_TRUST, IsotropicTask, measure
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Table
-from encephalon.training.parts import training_parts
+from encephalon.training.run import training_parts
 from encephalon.transforms.parameters import ScannerRanges
 from encephalon.transforms.synthesis import ADULT, paint_pair
 from tests.studies.calls import train

@@ -9,39 +9,29 @@ A brain has two: `brain` encloses it with the fluid in its sulci (what most mask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256 as sha256_of
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
 from encephalon.geometry import Affine, Grid, orient, resample, straight_grid
-from encephalon.io.atomic import sha256
-from encephalon.io.cache import cached_file
 from encephalon.io.image import Image, read_image, read_labels
 from encephalon.studies.extraction.segmentation.localisation import BrainFinder, brain_finder
 from encephalon.studies.extraction.settings import ExtractionSettings
 from encephalon.tables.labels import map_labels
 from encephalon.tables.schema import Table
+from encephalon.training.dataset import prepare
 from encephalon.transforms.masks import CSF, LABEL_COUNT, LARGEST_BRAIN_LABEL, SPINAL_CORD
 
-__all__ = ["Row", "in_processes", "millimetre_grid", "prepare_heads", "table_rows"]
+__all__ = ["Row", "count_scans", "millimetre_grid", "prepare_heads", "table_rows"]
 
 #: Changes when the preparation changes, so that an old cache is not used.
 PREPARATION = "1"
-
-Item = TypeVar("Item")
-
-
-Result = TypeVar("Result")
-
 
 #: Millimetres beyond which a distance says no more than "far": 6 working voxels of 2 mm.
 FAR = 12.7
@@ -60,22 +50,38 @@ class Row:
     scan: Path | None
     target: Path
 
+    @property
+    def files(self) -> list[Path]:
+        """The scan, if there is one, and the target."""
+        return [self.scan, self.target] if self.scan else [self.target]
+
 
 @dataclass(frozen=True)
 class _Preparation:
     """How rows become heads: the label mapping, if any, and for lesions what finds the brain."""
 
-    cache: Path
     mapping: Mapping[str, int] | None
     finder: BrainFinder | None
 
     @property
-    def key(self) -> str:
-        """What the name of a kept head begins with, so that another preparation has another."""
+    def version(self) -> str:
+        """Tells the heads of one preparation from those of another."""
         if self.mapping is None and self.finder is None:
             return PREPARATION
         finder = self.finder.identity if self.finder else ""
         return f"{PREPARATION}-{sha256_of(repr((self.mapping, finder)).encode()).hexdigest()[:16]}"
+
+    def __call__(self, row: Row, path: Path) -> None:
+        """Write the head of `row` to `path`."""
+        try:
+            head = _from_files(self, row)
+        except ValueError as error:
+            if isinstance(error, EncephalonError):
+                raise
+            raise TableError(
+                f"Row {row.number}: {row.target} {error}: give a whole brain."
+            ) from error
+        _save(path, head)
 
 
 def prepare_heads(
@@ -92,9 +98,9 @@ def prepare_heads(
     rule = table.columns.labels
     mapping = rule if isinstance(rule, dict) else None
     finder = brain_finder(settings.grids) if settings and settings.target == "lesion" else None
-    prepare = partial(_prepare, _Preparation(cache, mapping, finder))
-    cache.mkdir(parents=True, exist_ok=True)
-    return [_load(path) for path in in_processes(prepare, table_rows(table), workers)]
+    how = _Preparation(mapping, finder)
+    paths = prepare(table_rows(table), how, cache, f"head-{how.version}", ".npz", workers)
+    return [_load(path) for path in paths]
 
 
 def table_rows(table: Table) -> list[Row]:
@@ -108,34 +114,11 @@ def table_rows(table: Table) -> list[Row]:
     ]
 
 
-def in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
-    """`function` of each item, in order, computed in `workers` processes; here for 1."""
-    if workers < 2:
-        yield from map(function, items)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(function, items)
-
-
-def _prepare(how: _Preparation, row: Row) -> Path:
-    files = [path for path in (row.scan, row.target) if path]
-    kept = how.cache / f"head-{'-'.join([how.key, *(sha256(path)[:16] for path in files)])}.npz"
-
-    def make(temporary: Path) -> None:
-        try:
-            head = _from_files(how, row)
-        except ValueError as error:
-            if isinstance(error, EncephalonError):
-                raise
-            raise TableError(
-                f"Row {row.number}: {row.target} {error}: give a whole brain."
-            ) from error
-        _save(temporary, head)
-
-    cached_file(kept, make)
-    return kept
+def count_scans(table: Table) -> dict[str, int]:
+    """How many rows have a scan, and how many a label map alone."""
+    scans = table.texts(table.columns.inputs["image"]) if table.has("image") else []
+    real = sum(map(bool, scans))
+    return {"real_scans": real, "label_maps": len(table) - real}
 
 
 def _from_files(how: _Preparation, row: Row) -> Head:

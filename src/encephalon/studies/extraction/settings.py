@@ -19,6 +19,8 @@ CONTENTS = {"brain": "Brain", "meningioma": "Lesion"}
 
 #: The model that finds brains for every other one.
 LOCATOR = "brain-extraction"
+#: What the label 1 of a model means, by its target.
+LABELS = {"brain": "brain", "lesion": "tumour"}
 
 
 class Grids(Section):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.recipes import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.extraction.published.settings import PublishedOptions, PublishedSettings
-from encephalon.studies.extraction.settings import LOCATOR, ExtractionSettings, PredictOptions
+from encephalon.studies.extraction.settings import ExtractionSettings, PredictOptions
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
-    from encephalon.tables.schema import Table
-    from encephalon.training.runs import Means
+    from encephalon.training.run import Learner
 
 __all__ = ["STUDY"]
 
@@ -44,24 +43,11 @@ class _Training(Trainable):
     def check_recipe(self, recipe: Recipe) -> None:
         make_settings(STUDY.settings[recipe.mode], recipe.study.settings, recipe.name)
 
-    def check_network(self, recipe: Recipe) -> None:
-        from encephalon.studies.extraction.fitting import check_network
+    def learner(self, recipe: Recipe) -> Learner[Any]:
+        from encephalon.studies.extraction.published.task import PublishedLearner
+        from encephalon.studies.extraction.task import ExtractionLearner
 
-        check_network(recipe)
-
-    def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
-        from encephalon.studies.extraction.finishing import finish
-        from encephalon.studies.extraction.fitting import fit
-        from encephalon.training.opening import open_run
-        from encephalon.training.runs import RunFolder
-
-        run = RunFolder(output)
-        lesion = recipe.study.settings.get("target") == "lesion"
-        models = {"the brain model": LOCATOR if lesion else None}
-        with open_run(run, recipe, table, means, models=models) as placed:
-            fitted = fit(recipe, table, run, placed)
-            run.finishing()
-            return finish(recipe, table, run, fitted)
+        return PublishedLearner(recipe) if recipe.mode == "published" else ExtractionLearner(recipe)
 
 
 class _Scoring:

@@ -4,15 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from encephalon.recipes.schema import Training
-from encephalon.studies.extraction.data import FAR, Head
-from encephalon.studies.extraction.settings import ExtractionSettings, Size
+from encephalon.studies.extraction.data import FAR, Head, count_scans, prepare_heads
+from encephalon.studies.extraction.settings import LABELS, LOCATOR, ExtractionSettings, Size
+from encephalon.tables.schema import Table
+from encephalon.training.dataset import TRAINING, VALIDATION, Mixture
+from encephalon.training.loop import Task
+from encephalon.training.run import Expected, Learner, ModelFacts
 from encephalon.transforms import intensity
+from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 from encephalon.transforms.spatial import (
     draw_placement,
     sample_linear,
@@ -21,8 +27,6 @@ from encephalon.transforms.spatial import (
 )
 from encephalon.transforms.synthesis import synthesise
 
-#: Stream numbers that keep training and validation draws apart for every seed.
-TRAINING, VALIDATION = 0, 1
 #: The brain fills the grid to 1 / (1 + x) along its longest axis: x is drawn between these.
 FINE_MARGINS, COARSE_MARGINS = (0.05, 0.45), (0.25, 1.4)
 #: Largest displacement of the brain from the grid's middle, as a share of the free room.
@@ -40,8 +44,9 @@ class ExtractionTask:
         training: Training,
     ) -> None:
         self.settings, self.training = settings, training
-        self.synthetic = [head for head in train if head.labels is not None]
-        self.real = [head for head in train if head.labels is None]
+        synthetic = [head for head in train if head.labels is not None]
+        real = [head for head in train if head.labels is None]
+        self.heads = Mixture(real, synthetic, settings.real_share)
         self.validation = list(validation)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
@@ -50,13 +55,8 @@ class ExtractionTask:
         settings = self.settings
         coarse = number < settings.coarse_steps or rng.random() < settings.coarse_share
         count = settings.coarse_batch if coarse else self.training.batch_size
-        samples = [self.sample(rng, self._head(rng), coarse) for _ in range(count)]
+        samples = [self.sample(rng, self.heads.draw(rng)[0], coarse) for _ in range(count)]
         return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
-
-    def _head(self, rng: np.random.Generator) -> Head:
-        real = self.real and (not self.synthetic or rng.random() < self.settings.real_share)
-        heads = self.real if real else self.synthetic
-        return heads[int(rng.integers(len(heads)))]
 
     def sample(self, rng: np.random.Generator, head: Head, coarse: bool) -> tuple[Tensor, Tensor]:
         """One head on the coarse or fine grid: image (1, I, J, K), distances (borders, I, J, K)."""
@@ -127,4 +127,54 @@ def _error(predicted: Tensor, target: Tensor) -> list[float]:
     return [float((predicted - target)[near].abs().mean())] if near.any() else []
 
 
-__all__ = ["ExtractionTask"]
+class ExtractionLearner(Learner[ExtractionSettings]):
+    """Trains a network for the borders of brains or lesions, by a recipe of mode "default"."""
+
+    schema = ExtractionSettings
+
+    @property
+    def expected(self) -> list[Expected]:
+        """As many borders as the target has, on both grids."""
+        borders, grids = self.settings.borders, self.settings.grids
+        return [
+            Expected(
+                ((1, 1, *shape),),
+                (1, borders, *shape),
+                f"draw {borders} borders for the target {self.settings.target!r}",
+                f"set network.options.borders to {borders}, or change network",
+                shape,
+                f"the {name} grid is {list(shape)}",
+                "change study.grids",
+            )
+            for name, shape in (("coarse", grids.coarse), ("fine", grids.fine))
+        ]
+
+    @property
+    def models(self) -> dict[str, str | None]:
+        """A lesion is looked for in the brain that another model finds."""
+        return {"the brain model": LOCATOR if self.settings.target == "lesion" else None}
+
+    def prepare(self, part: Table, cache: Path, workers: int) -> list[Head]:
+        """One head a row."""
+        return prepare_heads(part, cache, workers, self.settings)
+
+    def task(self, train: Sequence[Head], validation: Sequence[Head]) -> Task:
+        """Distances to borders."""
+        return ExtractionTask(train, validation, self.settings, self.recipe.training)
+
+    def facts(self, table: Table) -> ModelFacts:
+        """The grids, and what scans were made of."""
+        grids = self.settings.grids
+        scaled = "percentiles {:g} and {:g} of the field of view become 0 and 1"
+        return ModelFacts(
+            labels={0: "background", 1: LABELS[self.settings.target]},
+            preprocessing={
+                "axes": "sorted to RAS, not turned",
+                "intensity": scaled.format(*NORMALISING_PERCENTILES),
+                "coarse_grid": list(grids.coarse),
+                "fine_grid": list(grids.fine),
+                "margin": grids.margin,
+            },
+            training_data=count_scans(table),
+            example=(1, 1, *ExtractionSettings().grids.coarse),
+        )

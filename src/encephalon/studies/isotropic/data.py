@@ -6,8 +6,8 @@ The rows of a training table as heads to cut cubes from: label maps, or pairs of
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.network import Scale, make_features
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.tables.schema import Table
+from encephalon.training.dataset import in_threads
 from encephalon.transforms import intensity
 from encephalon.transforms.masks import LABEL_COUNT, LARGEST_BRAIN_LABEL
 from encephalon.transforms.parameters import ScannerRanges, SpatialRanges
@@ -35,7 +36,7 @@ from encephalon.transforms.spatial import (
 )
 from encephalon.transforms.synthesis import paint_pair
 
-__all__ = ["Cube", "Source", "draw_cube", "load_sources"]
+__all__ = ["Cube", "Source", "count_pairs", "draw_cube", "load_sources"]
 
 Float = NDArray[np.float32]
 
@@ -264,8 +265,7 @@ def load_sources(table: Table, workers: int = 2) -> list[Source]:
     brought onto the grid of the T2w by their headers, which therefore must agree. Raises
     TableError, naming the row, for a head that cannot be learnt from, and what reading raises.
     """
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(pool.map(lambda row: _load(table, row), range(len(table))))
+    return in_threads(partial(_load, table), range(len(table)), workers)
 
 
 def _load(table: Table, row: int) -> Source:
@@ -319,3 +319,10 @@ def _require_cubes(image: Image, number: int) -> None:
             f"Row {number}: {image.name} is what the network is to reach, so its voxels must be "
             f"cubes, but they are {sizes} mm: give an isotropic one."
         )
+
+
+def count_pairs(table: Table) -> dict[str, int]:
+    """How many rows have a label map, and how many a pair of scans."""
+    column = table.columns.inputs.get("labels", "")
+    maps = sum(map(bool, table.texts(column))) if table.has(column) else 0
+    return {"label_maps": maps, "pairs": len(table) - maps}

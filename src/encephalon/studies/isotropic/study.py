@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
-    from encephalon.tables.schema import Table
-    from encephalon.training.runs import Means
+    from encephalon.training.run import Learner
 
 __all__ = ["STUDY"]
 
@@ -50,27 +49,11 @@ class _Training(Trainable):
         if recipe.mode == "published":
             check_published_recipe(recipe)
 
-    def check_network(self, recipe: Recipe) -> None:
-        from encephalon.studies.isotropic.fitting import check_network
+    def learner(self, recipe: Recipe) -> Learner[Any]:
+        from encephalon.studies.isotropic.published.task import PublishedLearner
+        from encephalon.studies.isotropic.task import IsotropicLearner
 
-        check_network(recipe)
-
-    def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
-        from encephalon.studies.isotropic.finishing import finish
-        from encephalon.studies.isotropic.fitting import fit
-        from encephalon.training.opening import open_run
-        from encephalon.training.runs import RunFolder
-
-        if recipe.mode == "published":
-            from encephalon.studies.isotropic.published.data import split_as_published
-            from encephalon.studies.isotropic.published.task import fit_published as fit
-
-            table = split_as_published(table)
-        run = RunFolder(output)
-        with open_run(run, recipe, table, means) as placed:
-            fitted = fit(recipe, table, run, placed)
-            run.finishing()
-            return finish(recipe, table, run, fitted)
+        return PublishedLearner(recipe) if recipe.mode == "published" else IsotropicLearner(recipe)
 
 
 class _Scoring:

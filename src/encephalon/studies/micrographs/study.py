@@ -75,7 +75,7 @@ class _Training(Trainable):
         from encephalon.experiments.reporting import finish
         from encephalon.studies.micrographs.data import picture_content, prepare_cohort
         from encephalon.studies.micrographs.preprocessing import Preprocessing
-        from encephalon.training.opening import open_run
+        from encephalon.training.run import open_run
 
         if means.devices > 1:
             raise UsageError(

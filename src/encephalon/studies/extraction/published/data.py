@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError
 from encephalon.geometry import conform, conform_grid, resample
-from encephalon.io.atomic import sha256
-from encephalon.io.cache import cached_file
 from encephalon.io.image import read_image, read_labels
-from encephalon.studies.extraction.data import Row, in_processes, table_rows
+from encephalon.studies.extraction.data import Row, table_rows
 from encephalon.studies.extraction.published.preprocessing import to_bytes
 from encephalon.studies.extraction.published.settings import Conformed
 from encephalon.tables.labels import LabelRule, map_labels
 from encephalon.tables.schema import Table
+from encephalon.training.dataset import prepare
 
 __all__ = ["Pair", "prepare_pairs"]
 
@@ -47,16 +45,21 @@ class Pair:
 class _Preparation:
     """How rows become pairs."""
 
-    cache: Path
     grid: Conformed
     rule: LabelRule
     classes: int
 
     @property
-    def key(self) -> str:
-        """What the name of a kept pair begins with, so that another preparation has another."""
+    def version(self) -> str:
+        """Tells the pairs of one preparation from those of another."""
         said = repr((PREPARATION, self.grid.shape, self.grid.spacing_mm, self.rule, self.classes))
         return sha256_of(said.encode()).hexdigest()[:16]
+
+    def __call__(self, row: Row, path: Path) -> None:
+        """Write the pair of `row` to `path`."""
+        both = np.stack(_conformed_pair(self, row))
+        with path.open("wb") as stream:
+            np.save(stream, both)
 
 
 def prepare_pairs(
@@ -69,35 +72,23 @@ def prepare_pairs(
     Raises TableError for a row without a scan, with a scan of one intensity or with a label that
     is no class, and whatever reading raises.
     """
-    how = _Preparation(cache, grid, table.columns.labels, classes)
-    cache.mkdir(parents=True, exist_ok=True)
-    return list(in_processes(partial(_prepare, how), table_rows(table), workers))
+    how = _Preparation(grid, table.columns.labels, classes)
+    paths = prepare(table_rows(table), how, cache, f"pair-{how.version}", ".npy", workers)
+    return [Pair(path) for path in paths]
 
 
-def _prepare(how: _Preparation, row: Row) -> Pair:
+def _conformed_pair(how: _Preparation, row: Row) -> tuple[Bytes, Bytes]:
     if row.scan is None:
         raise TableError(
             f"Row {row.number} has no scan, which a published recipe needs: name its file."
         )
-    kept = how.cache / f"pair-{how.key}-{sha256(row.scan)[:16]}-{sha256(row.target)[:16]}.npy"
-    cached_file(kept, partial(_write_pair, how, row, row.scan))
-    return Pair(kept)
-
-
-def _write_pair(how: _Preparation, row: Row, scan: Path, path: Path) -> None:
-    both = np.stack(_conformed_pair(how, row, scan))
-    with path.open("wb") as stream:
-        np.save(stream, both)
-
-
-def _conformed_pair(how: _Preparation, row: Row, scan: Path) -> tuple[Bytes, Bytes]:
-    image = read_image(scan)
+    image = read_image(row.scan)
     grid = conform_grid(image.grid, how.grid.shape, how.grid.spacing_mm)
     # FreeSurfer turns intensities to bytes before it resamples, and again after.
     data = np.rint(conform(replace(image, data=to_bytes(image.data)), grid).data)
     if data.min() == data.max():
         raise TableError(
-            f"Row {row.number}: {scan} is all {data.min():g} on the conformed grid: check it."
+            f"Row {row.number}: {row.scan} is all {data.min():g} on the conformed grid: check it."
         )
     labels = read_labels(row.target)
     classes = _classes(how, row, labels.data)

@@ -9,21 +9,27 @@ depends on the seed and its number alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.studies.extraction.published.data import Pair
+from encephalon.errors import RecipeError
+from encephalon.studies.extraction.data import count_scans
+from encephalon.studies.extraction.published.data import Pair, prepare_pairs
 from encephalon.studies.extraction.published.preprocessing import z_score
 from encephalon.studies.extraction.published.settings import PublishedSettings
+from encephalon.studies.extraction.settings import LABELS
+from encephalon.training.run import Learner, ModelFacts
 from encephalon.transforms.rigid import draw_motion, move_pair
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from encephalon.recipes.schema import Training
+    from encephalon.recipes.schema import Network, Training
+    from encephalon.tables.schema import Table
 
 __all__ = ["PublishedSettings", "PublishedTask", "cut", "one_hot", "overlap"]
 
@@ -156,3 +162,50 @@ def overlap(common: Counts, total: Counts) -> dict[str, float]:
     dice = np.where(empty, 1, 2 * common / np.maximum(total, 1))
     jaccard = np.where(empty, 1, common / np.maximum(total - common, 1))
     return {"dice": float(dice.mean()), "jaccard": float(jaccard.mean())}
+
+
+class PublishedLearner(Learner[PublishedSettings]):
+    """Trains a network as the published ones were trained, by a recipe of mode "published"."""
+
+    schema = PublishedSettings
+
+    @property
+    def network(self) -> Network:
+        """The published network, of any size."""
+        asked = self.recipe.network
+        if asked.name != "keras-unet":
+            raise RecipeError(
+                f"{self.recipe.name}: a recipe of mode 'published' trains the network "
+                f"'keras-unet', not {asked.name!r}: change network.name or mode."
+            )
+        return asked
+
+    @property
+    def classes(self) -> int:
+        """Output channels of the network."""
+        return int(self.network.options.get("n_classes", 1))
+
+    def build(self) -> nn.Module:
+        """The network without its last activation."""
+        from encephalon.networks.keras_unet import KerasUNetLogOdds
+
+        drawn = super().build()
+        trained = KerasUNetLogOdds(**self.network.options)
+        trained.load_state_dict(drawn.state_dict())
+        return trained
+
+    def prepare(self, part: Table, cache: Path, workers: int) -> list[Pair]:
+        """One conformed pair a row."""
+        return prepare_pairs(part, cache, self.settings.conform, self.classes, workers)
+
+    def task(self, train: Sequence[Pair], validation: Sequence[Pair]) -> PublishedTask:
+        """Masks of blocks."""
+        return PublishedTask(train, validation, self.settings, self.recipe.training, self.classes)
+
+    def facts(self, table: Table) -> ModelFacts:
+        """The settings, which are all of the preprocessing."""
+        return ModelFacts(
+            labels={0: "background", 1: LABELS[self.settings.target]},
+            preprocessing={"settings": self.recipe.study.settings},
+            training_data=count_scans(table),
+        )

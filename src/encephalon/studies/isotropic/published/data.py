@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from encephalon.studies.isotropic.published.preprocessing import (
 from encephalon.studies.isotropic.published.settings import PublishedSettings
 from encephalon.studies.isotropic.reconstruction.problem import AXES
 from encephalon.tables.schema import Table
+from encephalon.training.dataset import in_threads
 
 __all__ = ["Decimated", "Head", "decimated", "load_heads", "published_parts", "split_as_published"]
 
@@ -83,8 +84,7 @@ def load_heads(table: Table, settings: PublishedSettings, workers: int = 2) -> l
     Raises TableError, naming the row, for a row without one of its scans, ContentError for a scan
     that is not on the atlas grid or has no values above 0, and what `read_image` raises.
     """
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(pool.map(lambda row: _load(table, settings, row), range(len(table))))
+    return in_threads(partial(_load, table, settings), range(len(table)), workers)
 
 
 def _load(table: Table, settings: PublishedSettings, row: int) -> Head:

@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encephalon.networks import build_network
-from encephalon.recipes import make_settings
-from encephalon.recipes.schema import Recipe, Training
-from encephalon.studies.isotropic.fitting import Fitted
-from encephalon.studies.isotropic.published.data import Head, decimated, load_heads
-from encephalon.studies.isotropic.published.preprocessing import cut_patches, patch_starts
-from encephalon.studies.isotropic.published.settings import (
-    PublishedSettings,
-    check_published_recipe,
+from encephalon.recipes.schema import Training
+from encephalon.studies.isotropic.data import count_pairs
+from encephalon.studies.isotropic.published.data import (
+    Head,
+    decimated,
+    load_heads,
+    split_as_published,
 )
+from encephalon.studies.isotropic.published.preprocessing import cut_patches, patch_starts
+from encephalon.studies.isotropic.published.settings import PublishedSettings
+from encephalon.studies.isotropic.reconstruction.network import PERCENTILES
 from encephalon.tables.schema import Table
-from encephalon.training.loop import Loop, make_fabric
 from encephalon.training.losses import weighted_loss
-from encephalon.training.parts import training_parts
-from encephalon.training.runs import Means, RunFolder
-from encephalon.training.transfer import start_from
+from encephalon.training.run import Learner, ModelFacts
 
-__all__ = ["PublishedTask", "fit_published"]
+__all__ = ["PublishedLearner", "PublishedTask"]
 
 Float = NDArray[np.float32]
 
@@ -123,28 +122,28 @@ class PublishedTask:
         return first, second
 
 
-def fit_published(
-    recipe: Recipe,
-    table: Table,
-    run: RunFolder,
-    means: Means,
-) -> Fitted:
-    """Train as published: the weights with the smallest validation loss are the result.
+class PublishedLearner(Learner[PublishedSettings]):
+    """Trains as published: the weights with the smallest validation loss are the result."""
 
-    Raises RunError for a part without rows, and RecipeError, TableError, ContentError or ModelError
-    for what cannot be trained.
-    """
-    check_published_recipe(recipe)
-    settings = make_settings(PublishedSettings, recipe.study.settings, recipe.name)
-    parts, workers = training_parts(table), means.workers
-    train, validation = (load_heads(part, settings, workers) for part in parts)
-    torch.manual_seed(recipe.training.seed)
-    network = build_network(recipe.network.name, recipe.network.options)
-    if recipe.training.start_from and not run.checkpoint.exists():
-        start_from(network, recipe.training.start_from)
-    task = PublishedTask(train, validation, settings, recipe.training)
-    fabric = make_fabric(means.device, recipe.training.precision, means.devices)
-    loop = Loop(task, network, recipe.training, run, fabric, means.report)
-    if means.resume:
-        loop.resume()
-    return Fitted(network, loop.fit(), loop.progress.history)
+    schema = PublishedSettings
+
+    def split(self, table: Table) -> Table:
+        """The published split, unless the table has one."""
+        return split_as_published(table)
+
+    def prepare(self, part: Table, cache: Path, workers: int) -> list[Head]:
+        """One head a row, on the disk."""
+        del cache
+        return load_heads(part, self.settings, workers)
+
+    def task(self, train: Sequence[Head], validation: Sequence[Head]) -> PublishedTask:
+        """Patches of decimated volumes."""
+        return PublishedTask(train, validation, self.settings, self.recipe.training)
+
+    def facts(self, table: Table) -> ModelFacts:
+        """How intensities were scaled; there is no graph."""
+        low, high = PERCENTILES
+        return ModelFacts(
+            preprocessing={"intensity": f"percentiles {low:g} and {high:g} above 0 become 0 and 1"},
+            training_data=count_pairs(table),
+        )

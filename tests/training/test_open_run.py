@@ -20,8 +20,8 @@ from encephalon.recipes.loading import in_earlier_words
 from encephalon.recipes.schema import Recipe
 from encephalon.tables.reading import table_text
 from encephalon.tables.schema import Table
-from encephalon.training.opening import open_run
 from encephalon.training.record import RunRecord, table_contents
+from encephalon.training.run import open_run
 from encephalon.training.runs import Means, RunFolder
 from tests.studies.calls import means
 from tests.studies.extraction.tiny_heads import (

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The samples of a run: prepared once, in parallel, kept in its cache, and drawn from by number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from encephalon.io.atomic import sha256
+from encephalon.io.cache import cached_file
+
+__all__ = ["TRAINING", "VALIDATION", "Mixture", "in_processes", "in_threads", "prepare"]
+
+#: Stream numbers that keep training and validation draws apart for every seed.
+TRAINING, VALIDATION = 0, 1
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Files(Protocol):
+    """A row of a table that names files."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """All that a prepared sample depends on."""
+        ...
+
+
+Row = TypeVar("Row", bound=Files)
+
+
+def prepare(
+    rows: Iterable[Row],
+    function: Callable[[Row, Path], None],
+    cache: Path,
+    version: str,
+    suffix: str,
+    workers: int = 2,
+) -> list[Path]:
+    """The file of each row in `cache`, in order: written by `function` unless it is there.
+
+    Its name has `version`, which says how it is prepared and changes when that does, and the hash
+    of each file of the row. Rows are prepared in `workers` processes; in this one for 1.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    return list(in_processes(partial(_prepare, function, cache / version, suffix), rows, workers))
+
+
+def _prepare(function: Callable[[Row, Path], None], place: Path, suffix: str, row: Row) -> Path:
+    content = "-".join(sha256(path)[:16] for path in row.files)
+    kept = place.with_name(f"{place.name}-{content}{suffix}")
+    cached_file(kept, partial(function, row))
+    return kept
+
+
+def in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """`function` of each item, in order, computed in `workers` processes; here for 1."""
+    if workers < 2:
+        yield from map(function, items)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(function, items)
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> list[Result]:
+    """`function` of each item, in order: for what waits for the disk, and stays in memory."""
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(pool.map(function, items))
+
+
+@dataclass(frozen=True)
+class Mixture(Generic[Item]):
+    """Real and synthetic samples; with both, a draw is real with the probability `share`."""
+
+    real: Sequence[Item]
+    synthetic: Sequence[Item]
+    share: float
+
+    def draw(self, rng: np.random.Generator, count: int = 1) -> list[Item]:
+        """`count` samples of one kind, each as likely as any other of it."""
+        real = self.real and (not self.synthetic or rng.random() < self.share)
+        kind = self.real if real else self.synthetic
+        return [kind[int(rng.integers(len(kind)))] for _ in range(count)]
