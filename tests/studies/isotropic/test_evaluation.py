@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation scores every method on every trial, keeps what is finished, and says how sure."""
+"""An evaluation scores every method on every case, keeps what is finished, and says how sure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError, OutputExistsError, TableError, UsageError
+from encephalon.evaluation.run import EvaluationResult, evaluate
 from encephalon.geometry import Affine
 from encephalon.io.image import Image, write_image
-from encephalon.studies.isotropic.evaluation.run import Evaluation, evaluate_table
+from encephalon.studies.isotropic.evaluation.run import ReconstructionEvaluation
+from encephalon.studies.isotropic.evaluation.summary import ReconstructionSummary
 from encephalon.studies.isotropic.published.settings import PublishedOptions
 from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
@@ -45,7 +47,7 @@ class Stub:
 
 @dataclass
 class Loaded:
-    """What `evaluate_table` takes for a loaded model."""
+    """What is scored: a loaded model."""
 
     predictor: Stub
     columns: Columns = COLUMNS
@@ -106,11 +108,13 @@ def table(tmp_path: Path) -> Path:
 
 def evaluated(
     table: Path, method: Method = sharpened, overwrite: bool = False, **options: Any
-) -> Evaluation:
+) -> EvaluationResult[ReconstructionSummary]:
     """Evaluate a stub on axial slices of 4 mm, or as the options say."""
     asked = EvaluationOptions(**{"axes": "axial", "thicknesses": 4, **options})
     model = Loaded(Stub(method, asked))
-    return evaluate_table(model, table, table.parent / "out", overwrite=overwrite)
+    return evaluate(
+        ReconstructionEvaluation(model, table), table.parent / "out", overwrite=overwrite
+    )
 
 
 def scores(table: Path) -> dict[tuple[str, ...], dict[str, str]]:
@@ -130,7 +134,7 @@ def counted(method: Method) -> tuple[Method, list[Problem]]:
     return watched, seen
 
 
-def test_every_method_is_scored_on_every_trial(table: Path) -> None:
+def test_every_method_is_scored_on_every_case(table: Path) -> None:
     """Two scans, one cut, six methods: twelve rows, with their figures in every region."""
     result = evaluated(table)
     rows = scores(table)
@@ -157,10 +161,10 @@ def test_every_method_is_scored_on_every_trial(table: Path) -> None:
     assert "network: PSNR" in str(result)
 
 
-def test_every_axis_and_thickness_is_a_cell(table: Path) -> None:
-    """Three axes, two thicknesses: each cell, and each total, has its standings."""
+def test_every_axis_and_thickness_is_summarised(table: Path) -> None:
+    """Three axes, two thicknesses: each pair, and each total, has its summary."""
     result = evaluated(table, axes="axial,coronal,sagittal", thicknesses="2,4")
-    cells = {(each.axis, each.thickness) for each in result.standings}
+    cells = {(each.axis, each.thickness) for each in result.summary.methods}
     assert len(cells) == 12
     assert ("all", "all") in cells
     assert ("coronal", "2") in cells
@@ -216,7 +220,7 @@ def test_the_page_shows_one_case_and_needs_no_network(table: Path) -> None:
 
 
 def test_what_is_finished_is_not_run_twice(table: Path) -> None:
-    """The trials of a run that was broken off are there; to overwrite is to begin anew."""
+    """The cases of a run that was broken off are there; to overwrite is to begin anew."""
     first = evaluated(table)
     network, seen = counted(sharpened)
     with pytest.raises(OutputExistsError):
@@ -226,13 +230,14 @@ def test_what_is_finished_is_not_run_twice(table: Path) -> None:
     again = evaluated(table, network)
     assert not seen
     assert repr(again.rows) == repr(first.rows)
-    assert again.pictures == first.pictures
+    page = (table.parent / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count('alt="Before, after, truth, error, uncertainty"') == 1
     evaluated(table, network, overwrite=True)
     assert len(seen) == 2 * 2
 
 
-def test_another_file_or_option_is_another_trial(table: Path) -> None:
-    """A finished trial counts only for the files and the options that it was made from."""
+def test_another_file_or_option_is_another_case(table: Path) -> None:
+    """A finished case counts only for the files and the options that it was made from."""
     evaluated(table)
     out = table.parent / "out"
     for path in out.glob("*.*"):
@@ -258,7 +263,7 @@ def test_a_row_that_cannot_be_read_fails_alone(table: Path) -> None:
 
 
 def test_a_method_that_fails_is_listed_and_tried_again(table: Path) -> None:
-    """The others are scored; what failed is no finished trial."""
+    """The others are scored; what failed is no finished case."""
     result = evaluated(table, broken)
     assert "lost its weights" in result.failures[0]["message"]
     assert scores(table)["s0", "normal", "cubic"]["psnr_foreground"]
@@ -270,7 +275,7 @@ def test_a_published_model_is_refused(table: Path) -> None:
     """It takes nothing but its atlas grid, and a page without it must not bear its name."""
     model = Loaded(SimpleNamespace(name="baby-ai", options=PublishedOptions()))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="'baby-ai' works on its atlas grid alone"):
-        evaluate_table(model, table, table.parent / "out")
+        ReconstructionEvaluation(model, table)
     assert not (table.parent / "out").exists()
 
 
@@ -293,7 +298,7 @@ def test_what_was_learnt_from_is_not_scored(table: Path) -> None:
         evaluated(table, overwrite=True)
 
 
-def test_stress_is_compared_with_the_normal_trial(table: Path) -> None:
+def test_stress_is_compared_with_the_normal_case(table: Path) -> None:
     """Only what looks at the T1w runs again; without it the network is what it is alone."""
     result = evaluated(table, stress="wrong,misaligned,missing,lesion")
     rows = scores(table)
@@ -306,7 +311,7 @@ def test_stress_is_compared_with_the_normal_trial(table: Path) -> None:
     assert psnr["misaligned T1w", "network"] < psnr["normal", "network"]
     wrong = next(
         each
-        for each in result.standings
+        for each in result.summary.methods
         if (each.condition, each.method) == ("wrong T1w", "network")
     )
     assert wrong.difference("itself, normal").comparison.mean_difference.value < 0
@@ -348,7 +353,7 @@ def _flipped(affine: Affine) -> Affine:
 
 
 def _cubic_alone(truth: Image) -> float:
-    """PSNR of cubic on the simulated trial of a scan."""
+    """PSNR of cubic on the simulated case of a scan."""
     from encephalon.metrics.image_quality import foreground, foreground_similarities
     from encephalon.studies.isotropic.simulation import simulate_problem
 
@@ -360,11 +365,12 @@ def _cubic_alone(truth: Image) -> float:
 Progress = Callable[[int, int, str], None]
 
 
-def test_progress_counts_trials(table: Path) -> None:
-    """Each trial is told, with how many there are."""
+def test_progress_counts_cases(table: Path) -> None:
+    """Each case is told, with how many there are."""
     told: list[tuple[int, int, str]] = []
     model = Loaded(Stub(sharpened, EvaluationOptions(axes="axial", thicknesses=(3.0, 4.0))))
-    evaluate_table(model, table, table.parent / "out", progress=lambda *each: told.append(each))
+    study = ReconstructionEvaluation(model, table)
+    evaluate(study, table.parent / "out", progress=lambda *each: told.append(each))
     assert told[0] == (1, 4, "s0_axial-3mm_normal")
     assert told[-1] == (4, 4, "s1_axial-4mm_normal")
 
@@ -378,7 +384,7 @@ def test_a_perfect_network_has_a_hundred_decibels(table: Path) -> None:
         return Estimate(np.asarray(truth, np.float32), np.abs(truth))
 
     result = evaluated(table, oracle)
-    best = result.standings[0]
+    best = result.summary.methods[0]
     assert best.method == "network"
     assert best.metrics["psnr_foreground"].mean == 100.0
     assert best.metrics["ssim_foreground"].mean == pytest.approx(1)

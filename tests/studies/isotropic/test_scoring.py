@@ -9,17 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encephalon.evaluation.cases import Case
 from encephalon.geometry import Affine, Grid
 from encephalon.io.image import Image
-from encephalon.studies.isotropic.cases import Case
+from encephalon.studies.isotropic.evaluation.cases import (
+    CaseVariant,
+    Lesion,
+    SimulatedCase,
+    painted,
+)
 from encephalon.studies.isotropic.evaluation.scoring import acquired_voxels, regions, score
-from encephalon.studies.isotropic.evaluation.trials import Lesion, Plan, Trial, painted
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.simulation import simulate_problem
 from encephalon.tables.samples import Sample
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
-PLAN = Plan(Case(Sample("a", {"t2w": Path("a.nii.gz")}), "p"), "axial", 4.0)
+VARIANT = CaseVariant(Case(Sample("a", {"t2w": Path("a.nii.gz")}), "p"), "axial", 4.0)
 
 
 def problem_of(distance: float, voxels: int = 24, first: float | None = None) -> Problem:
@@ -58,40 +63,40 @@ def test_acquired_voxels_of_another_grid_are_at_the_same_place() -> None:
 
 
 @pytest.fixture
-def trial(rng: np.random.Generator) -> Trial:
+def case(rng: np.random.Generator) -> SimulatedCase:
     """A ball of 100 to 200 in air, in axial slices of 4 mm."""
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 22, 24)], indexing="ij")
     ball = np.where(sum(axis**2 for axis in axes) < 0.7, 150 + 50 * np.sin(4 * axes[2]), 0)
     scan = Image(ball.astype(np.float32), Affine.from_spacing(1.0))
     problem, truth = simulate_problem(scan, None, "axial", 4.0)
-    return Trial(PLAN, problem, truth, problem.grid, "axial", 4.0)
+    return SimulatedCase(VARIANT, problem, truth, problem.grid, "axial", 4.0)
 
 
-def test_the_figures_of_a_known_error_are_known(trial: Trial) -> None:
+def test_the_figures_of_a_known_error_are_known(case: SimulatedCase) -> None:
     """An offset of a tenth of the truth's range is 20 dB in every region, and as wide as itself."""
-    above = trial.truth[trial.truth > 0]
+    above = case.truth[case.truth > 0]
     tenth = 0.1 * float(np.subtract(*np.percentile(above, [99, 1])))
-    image = np.asarray(trial.truth + tenth, np.float32)
-    masks = regions(trial)
-    found = score(trial, masks, Estimate(image, np.full(image.shape, tenth * 0.5, np.float32)))
+    image = np.asarray(case.truth + tenth, np.float32)
+    masks = regions(case)
+    found = score(case, masks, Estimate(image, np.full(image.shape, tenth * 0.5, np.float32)))
     for region in ("foreground", "acquired", "missing"):
         assert found[f"psnr_{region}"] == pytest.approx(20, abs=0.01)
         assert found[f"mse_{region}"] == pytest.approx(0.01, rel=1e-3)
-    slices = trial.problem.stack.slices
+    slices = case.problem.stack.slices
     expected = tenth * np.sqrt(slices.size) / np.linalg.norm(slices)
     assert found["consistency"] == pytest.approx(expected, rel=1e-4)
     assert (found["coverage_68"], found["coverage_95"]) == (0.0, 0.0)
     wider = Estimate(image, np.full(image.shape, tenth / 1.5, np.float32))
-    assert score(trial, masks, wider)["coverage_95"] == 1.0
+    assert score(case, masks, wider)["coverage_95"] == 1.0
     assert isnan(found["lesion_kept"])
     assert isnan(found["psnr_lesion"])
 
 
-def test_an_error_between_the_slices_shows_there_alone(trial: Trial) -> None:
+def test_an_error_between_the_slices_shows_there_alone(case: SimulatedCase) -> None:
     """Acquired voxels stay perfect (100 dB), missing ones do not."""
-    masks = regions(trial)
-    image = np.where(masks["missing"], trial.truth + 10, trial.truth)
-    found = score(trial, masks, Estimate(np.asarray(image, np.float32)))
+    masks = regions(case)
+    image = np.where(masks["missing"], case.truth + 10, case.truth)
+    found = score(case, masks, Estimate(np.asarray(image, np.float32)))
     assert found["psnr_acquired"] == 100.0
     assert found["psnr_missing"] < found["psnr_foreground"] < 100
     share = masks["missing"].sum() / masks["foreground"].sum()
@@ -100,30 +105,32 @@ def test_an_error_between_the_slices_shows_there_alone(trial: Trial) -> None:
     assert isnan(found["coverage_95"])
 
 
-def test_a_deviation_that_is_the_error_is_perfect(trial: Trial, rng: np.random.Generator) -> None:
+def test_a_deviation_that_is_the_error_is_perfect(
+    case: SimulatedCase, rng: np.random.Generator
+) -> None:
     """Ranks agree, no error is larger; of errors that it describes 68 and 95 % are within."""
-    masks = regions(trial)
-    spread = rng.uniform(1, 20, trial.truth.shape).astype(np.float32)
-    exact = Estimate(np.asarray(trial.truth + spread, np.float32), spread * np.float32(1.001))
-    found = score(trial, masks, exact)
+    masks = regions(case)
+    spread = rng.uniform(1, 20, case.truth.shape).astype(np.float32)
+    exact = Estimate(np.asarray(case.truth + spread, np.float32), spread * np.float32(1.001))
+    found = score(case, masks, exact)
     assert found["deviation_correlation"] == pytest.approx(1, abs=1e-3)
     assert found["coverage_68"] == 1.0
-    noise = rng.standard_normal(trial.truth.shape).astype(np.float32)
-    found = score(trial, masks, Estimate(trial.truth + spread * noise, spread))
+    noise = rng.standard_normal(case.truth.shape).astype(np.float32)
+    found = score(case, masks, Estimate(case.truth + spread * noise, spread))
     assert found["coverage_68"] == pytest.approx(0.683, abs=0.03)
     assert found["coverage_95"] == pytest.approx(0.95, abs=0.02)
     assert 0.3 < found["deviation_correlation"] < 0.8
 
 
-def test_half_a_lesion_is_half_kept(trial: Trial) -> None:
+def test_half_a_lesion_is_half_kept(case: SimulatedCase) -> None:
     """Between the healthy head, 0, and the truth, 1; and the region of the lesion has a PSNR."""
-    place = trial.problem.grid.centre
+    place = case.problem.grid.centre
     lesion = Lesion((float(place[0]), float(place[1]), float(place[2])), 100.0)
-    flat = np.where(trial.truth > 0, np.float32(100), np.float32(0))
-    scan = Image(np.where(trial.truth > 0, np.float32(100), flat), trial.grid.affine)
+    flat = np.where(case.truth > 0, np.float32(100), np.float32(0))
+    scan = Image(np.where(case.truth > 0, np.float32(100), flat), case.grid.affine)
     scan.data[0] = 200
     seen = painted(scan, lesion).data
-    with_lesion = Trial(PLAN, trial.problem, seen, trial.grid, "axial", 4.0, lesion=lesion)
+    with_lesion = SimulatedCase(VARIANT, case.problem, seen, case.grid, "axial", 4.0, lesion=lesion)
     half = Estimate(np.asarray((seen + scan.data) / 2, np.float32))
     found = score(with_lesion, regions(with_lesion), half)
     assert found["lesion_kept"] == pytest.approx(0.5, abs=0.01)

@@ -9,7 +9,7 @@ import pytest
 from encephalon.errors import ContentError
 from encephalon.geometry import Affine
 from encephalon.io.image import Image
-from encephalon.studies.isotropic.evaluation.trials import (
+from encephalon.studies.isotropic.evaluation.cases import (
     RADIUS_MM,
     centred,
     draw_lesion,

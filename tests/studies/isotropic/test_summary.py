@@ -10,10 +10,10 @@ import pytest
 
 from encephalon.studies.isotropic.evaluation.summary import (
     METRICS,
-    Standing,
+    MethodSummary,
     overall,
-    standings,
-    stratified,
+    summarise_methods,
+    summarise_subgroups,
 )
 
 
@@ -33,8 +33,8 @@ def row(name: str, method: str, psnr: float, **more: Any) -> dict[str, Any]:
     return {**known, **more}
 
 
-def find(found: list[Standing], *key: str) -> Standing:
-    """The standing of a condition, axis, thickness and method."""
+def find(found: list[MethodSummary], *key: str) -> MethodSummary:
+    """The summary of a condition, axis, thickness and method."""
     return next(
         each for each in found if (each.condition, each.axis, each.thickness, each.method) == key
     )
@@ -53,11 +53,11 @@ def scored(persons: int = 8) -> list[dict[str, Any]]:
 
 def test_means_and_differences_are_those_of_the_rows() -> None:
     """Two dB for everybody is two dB with no doubt, at the smallest p that eight persons allow."""
-    found = standings(scored())
+    found = summarise_methods(scored())
     network = find(found, "normal", "axial", "4", "network")
     metric = network.metrics["psnr_foreground"]
     assert (metric.n, metric.mean, metric.minimum, metric.maximum) == (8, 31.5, 28.0, 35.0)
-    assert metric.interval.low < 31.5 < metric.interval.high
+    assert metric.mean_interval.low < 31.5 < metric.mean_interval.high
     difference = network.difference("cubic")
     assert difference is not None
     mean = difference.comparison.mean_difference
@@ -68,7 +68,7 @@ def test_means_and_differences_are_those_of_the_rows() -> None:
 
 def test_totals_take_all_thicknesses_and_stay_uncorrected() -> None:
     """A single axis has no total over axes; that over thicknesses counts each person once."""
-    found = standings(scored())
+    found = summarise_methods(scored())
     assert {each.axis for each in found} == {"axial"}
     total = find(found, "normal", "axial", "all", "network")
     assert (total.n, total.units) == (16, 8)
@@ -78,14 +78,14 @@ def test_totals_take_all_thicknesses_and_stay_uncorrected() -> None:
 
 def test_one_person_is_no_sample() -> None:
     """The difference is told, and neither an interval nor a p value."""
-    found = standings(scored(1))
+    found = summarise_methods(scored(1))
     difference = find(found, "normal", "axial", "4", "network").difference("cubic")
     assert difference.comparison.mean_difference.value == 2.0
     assert np.isnan(difference.comparison.mean_difference.low)
     assert np.isnan(difference.comparison.p_value)
 
 
-def test_under_stress_others_are_those_of_the_normal_trial() -> None:
+def test_under_stress_others_are_those_of_the_normal_case() -> None:
     """What does not look at the T1w is not run again, unless the T2w itself is another one."""
     rows = [
         row("a", "network", 32.0),
@@ -97,11 +97,11 @@ def test_under_stress_others_are_those_of_the_normal_trial() -> None:
         row("a", "network", 36.0, condition="lesion"),
         row("a", "cubic", 33.0, condition="lesion"),
     ]
-    found = standings(rows)
+    found = summarise_methods(rows)
     wrong = find(found, "wrong T1w", "axial", "4", "network")
 
-    def gain(standing: Standing, other: str) -> float | None:
-        difference = standing.difference(other)
+    def gain(summary: MethodSummary, other: str) -> float | None:
+        difference = summary.difference(other)
         return None if difference is None else difference.comparison.mean_difference.value
 
     assert gain(wrong, "itself, normal") == -1.5
@@ -115,23 +115,23 @@ def test_under_stress_others_are_those_of_the_normal_trial() -> None:
 
 
 def test_failed_methods_and_undefined_figures_count_in_nothing() -> None:
-    """A row with an error has no standing; a figure that is NaN has n = 0."""
+    """A row with an error has no summary; a figure that is NaN has n = 0."""
     rows = [row("a", "cubic", 30.0), row("b", "cubic", 32.0)]
     rows.append({"id": "c", "group": "c", "method": "cubic", "condition": "normal", "error": "no"})
-    found = standings(rows)
+    found = summarise_methods(rows)
     assert len(found) == 1
     assert (found[0].n, found[0].metrics["psnr_foreground"].mean) == (2, 31.0)
     assert found[0].metrics["psnr_missing"].n == 0
 
 
-def test_strata_are_of_normal_trials() -> None:
-    """Each part has its own mean; trials under stress are left out."""
+def test_subgroups_are_of_normal_cases() -> None:
+    """Each part has its own mean; cases under stress are left out."""
     rows = [
         row("a", "cubic", 30.0, age="young"),
         row("b", "cubic", 34.0, age="old"),
         row("b", "cubic", 10.0, age="old", condition="lesion"),
     ]
-    parts = {each.value: each for each in stratified(rows, ["age"])}
+    parts = {each.of.value: each.of for each in summarise_subgroups(rows, ["age"])}
     assert parts["young"].metrics["psnr_foreground"].mean == 30.0
     assert parts["old"].metrics["psnr_foreground"].mean == 34.0
-    assert stratified([], ["age"]) == []
+    assert summarise_subgroups([], ["age"]) == []

@@ -60,9 +60,11 @@ class _Scoring:
     def evaluate(
         self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
     ) -> Any:
-        from encephalon.studies.isotropic.evaluation.run import evaluate_table
+        from encephalon.evaluation.run import evaluate
+        from encephalon.studies.isotropic.evaluation.run import ReconstructionEvaluation
 
-        return evaluate_table(model, table, output, overwrite=overwrite, progress=progress)
+        study = ReconstructionEvaluation(model, table)
+        return evaluate(study, output, overwrite=overwrite, progress=progress)
 
 
 STUDY = Study(

@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from encephalon.studies.isotropic.evaluation.trials import LESION
+from encephalon.studies.isotropic.evaluation.cases import LESION
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
 from encephalon.studies.isotropic.settings import NORMAL
 
-__all__ = ["CUBIC", "GUIDED", "NETWORK", "T2W_ONLY", "Contender", "contenders"]
+__all__ = ["CUBIC", "GUIDED", "NETWORK", "T2W_ONLY", "ComparedMethod", "compared_methods"]
 
 NETWORK, T2W_ONLY, GUIDED, CUBIC = "network", "T2w only", "guided", "cubic"
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedMethod:
     """A method by its name; `guided` says whether it looks at the T1w."""
 
     name: str
@@ -25,7 +25,7 @@ class Contender:
     guided: bool = False
 
     def takes_part(self, problem: Problem, condition: str) -> bool:
-        """Whether its answer to this trial is another one than to the normal one.
+        """Whether its answer in this condition is another one than in the normal one.
 
         Without a T1w the network is itself what is compared as "T2w only".
         """
@@ -34,7 +34,7 @@ class Contender:
         return self.guided or condition in (NORMAL, LESION)
 
 
-def contenders(predictor: Any) -> list[Contender]:
+def compared_methods(predictor: Any) -> list[ComparedMethod]:
     """All methods of the evaluation of a predictor, the model's own first.
 
     `predictor.method` is that of its network, and `predictor.reconstruct`, if there is one, the
@@ -46,8 +46,8 @@ def contenders(predictor: Any) -> list[Contender]:
     chosen = getattr(getattr(predictor, "options", None), "method", NETWORK)
     found = []
     if chosen == NETWORK:
-        found += [Contender(NETWORK, own, True), Contender(T2W_ONLY, without_guide(own))]
-    found.append(Contender(GUIDED, _guided, True))
+        found += [ComparedMethod(NETWORK, own, True), ComparedMethod(T2W_ONLY, without_guide(own))]
+    found.append(ComparedMethod(GUIDED, _guided, True))
     return found + _baselines(METHODS)
 
 
@@ -72,5 +72,5 @@ def without_guide(method: Method) -> Callable[[Problem], Estimate]:
     return blind
 
 
-def _baselines(methods: Mapping[str, Method]) -> list[Contender]:
-    return [Contender(name, method) for name, method in methods.items()]
+def _baselines(methods: Mapping[str, Method]) -> list[ComparedMethod]:
+    return [ComparedMethod(name, method) for name, method in methods.items()]

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of an evaluation: who is best where, by how much, how sure, and one case to look at.
-
-The tables of an evaluation's page.
-"""
+"""The page of an evaluation: who is best where, by how much, how sure, and one case to look at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.reports.batch import model_facts, model_name
@@ -24,32 +20,30 @@ from encephalon.reports.markup import Html, join
 from encephalon.reports.page import Page
 from encephalon.studies.isotropic.evaluation.images import FULL_ERROR
 from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
-from encephalon.studies.isotropic.evaluation.summary import ALL, SAME, Part, Standing, overall
+from encephalon.studies.isotropic.evaluation.summary import (
+    ALL,
+    SAME,
+    MethodSubgroup,
+    MethodSummary,
+    ReconstructionSummary,
+    overall,
+)
 from encephalon.studies.isotropic.settings import NORMAL, EvaluationOptions
 
 if TYPE_CHECKING:
-    from encephalon.studies.isotropic.evaluation.run import Evaluation
+    from encephalon.evaluation.run import EvaluationResult
 
-__all__ = [
-    "grid_table",
-    "standing_table",
-    "strata_table",
-    "stress_table",
-    "uncertainty_table",
-    "write_page",
-]
+__all__ = ["evaluation_page"]
 
 _HOW = (
     "PSNR, SSIM and NRMSE are of the foreground, with the truth's percentiles 1 and 99 as 0 and 1. "
     "Acquired are the voxels that hold the middle of a slice, the two beside it where it lies "
     "between them, and missing the others; of two voxels a slice none is missing. As published: "
     "each volume by its own percentiles, clipped, padded with zeros, background included. A PSNR "
-    "above 100 dB counts as 100. The T1w of simulated trials lie where their headers say."
+    "above 100 dB counts as 100. The T1w of simulated cases lie where their headers say."
 )
 # Persons below which Wilcoxon's test cannot reach 0.05.
 _FEWEST = 6
-
-
 _METHODS = {
     NETWORK: "the model, with the T1w where there is one",
     T2W_ONLY: "the model without the T1w",
@@ -60,7 +54,7 @@ _METHODS = {
 }
 _FOREGROUND = {
     "units": "Persons",
-    "n": "Trials",
+    "n": "Cases",
     "psnr": "PSNR, dB",
     "span": "95 % interval",
     "ssim": "SSIM",
@@ -78,49 +72,44 @@ _FURTHER = {
 }
 
 
-def write_page(
-    path: Path,
-    result: Evaluation,
+def evaluation_page(
     about: Mapping[str, Any],
     options: EvaluationOptions,
-    overwrite: bool = False,
-) -> Path:
-    """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
-    return _page(result, about, options).write(path, overwrite)
-
-
-def _page(result: Evaluation, about: Mapping[str, Any], options: EvaluationOptions) -> Page:
+    result: EvaluationResult[ReconstructionSummary],
+    pictures: Sequence[Html],
+    failures: Sequence[Html],
+) -> Page:
+    """The page of an evaluation: `about` is the model, `pictures` are those of one scan."""
     scans = len({row["id"] for row in result.rows})
     persons = len({row["group"] for row in result.rows})
     page = Page(
         title="Isotropic scans against their truth",
         lead=f"{model_name(about)}. Scans: {scans}. Persons: {persons}.",
     )
-    totals = overall(result.standings)
-    page.add(stat_cards(_stat_cards(totals)))
-    for failure in result.failures:
-        page.add(note(f"{failure['id']}: {failure['message']}", "fail"))
-    normal = [each for each in result.standings if each.condition == NORMAL]
+    methods = result.summary.methods
+    totals = overall(methods)
+    page.add(stat_cards(_stat_cards(totals)), *failures)
+    normal = [each for each in methods if each.condition == NORMAL]
     page.section(
-        "Overall", standing_table(totals, whole=False), note(_how_sure(persons)), note(_HOW)
+        "Overall", _method_table(totals, whole=False), note(_how_sure(persons)), note(_HOW)
     )
     charts = _charts(normal)
     if charts:
         page.section("PSNR by thickness", *charts)
-    page.section("Every axis and thickness", grid_table(normal), standing_table(normal))
-    stressed = [each for each in result.standings if each.condition != NORMAL]
+    page.section("Every axis and thickness", _grid_table(normal), _method_table(normal))
+    stressed = [each for each in methods if each.condition != NORMAL]
     if stressed:
-        page.section("When something is wrong", stress_table(stressed))
-    if result.parts:
-        page.section("Strata", strata_table(result.parts))
+        page.section("When something is wrong", _stress_table(stressed))
+    if result.summary.subgroups:
+        page.section("Subgroups", _subgroup_table(result.summary.subgroups))
     if any(each.metrics["coverage_95"].n for each in totals):
-        page.section("Uncertainty", uncertainty_table(totals))
-    if result.pictures:
-        page.section("One case", *_pictures(result))
-    return page.section("Model", model_facts(about), _settings(options))
+        page.section("Uncertainty", _uncertainty_table(totals))
+    if pictures:
+        page.section("One case", note(_picture_words(totals[0].method)), *pictures)
+    return page.section("Model", model_facts(about), note(_simulation_words(options)))
 
 
-def _stat_cards(totals: Sequence[Standing]) -> list[StatCard]:
+def _stat_cards(totals: Sequence[MethodSummary]) -> list[StatCard]:
     shown = []
     for each in totals[:4]:
         metric = each.metrics["psnr_foreground"]
@@ -128,7 +117,7 @@ def _stat_cards(totals: Sequence[Standing]) -> list[StatCard]:
             StatCard(
                 f"{format_number(metric.mean, 4)} dB",
                 f"PSNR, {each.method}",
-                format_interval(metric.interval, 4),
+                format_interval(metric.mean_interval, 4),
             )
         )
     gain = totals[0].difference(CUBIC) if totals else None
@@ -155,7 +144,7 @@ def _how_sure(persons: int) -> str:
     return words
 
 
-def _charts(normal: Sequence[Standing]) -> list[Html]:
+def _charts(normal: Sequence[MethodSummary]) -> list[Html]:
     found = []
     for axis in dict.fromkeys(each.axis for each in normal):
         here = [each for each in normal if each.axis == axis and each.thickness != ALL]
@@ -173,29 +162,25 @@ def _charts(normal: Sequence[Standing]) -> list[Html]:
     return [grid(*found)] if found else []
 
 
-def _pictures(result: Evaluation) -> list[Html]:
-    first = overall(result.standings)[0].method
-    words = (
+def _picture_words(first: str) -> str:
+    return (
         f"From the left: cubic, {first}, the truth, the error of {first}, and its deviation if it "
         f"has one. The last two are white at {FULL_ERROR:.0%} of the white of the others."
     )
-    shown = [figure(picture, name) for name, picture in result.pictures.items()]
-    return [note(words), *shown]
 
 
-def _settings(options: EvaluationOptions) -> Html:
-    words = (
+def _simulation_words(options: EvaluationOptions) -> str:
+    return (
         f"Simulated slices: profile {options.profile}, gap {options.gap:g} mm, noise "
         f"{options.noise:g} of the range, seed {options.seed}."
     )
-    return note(words)
 
 
 def _axis_words(axis: str) -> str:
     return "All slices" if axis == ALL else f"{axis.capitalize()} slices"
 
 
-def grid_table(normal: Sequence[Standing]) -> Html:
+def _grid_table(normal: Sequence[MethodSummary]) -> Html:
     """PSNR at a glance: a row for each axis and thickness, a column for each method."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for each in normal:
@@ -209,19 +194,19 @@ def grid_table(normal: Sequence[Standing]) -> Html:
     return table(columns, list(rows.values()), caption=caption)
 
 
-def standing_table(standings: Sequence[Standing], whole: bool = True) -> Html:
-    """Every standing as a row of two tables, which are too wide for one.
+def _method_table(methods: Sequence[MethodSummary], whole: bool = True) -> Html:
+    """Every method as a row of two tables, which are too wide for one.
 
     Without `whole` axis and thickness are left out, and what each method is stands behind.
     """
     place = {"axis": "Slices", "thickness": "Thickness, mm"} if whole else {}
     names = {**place, "method": "Method"}
-    rows = [_row(each) for each in standings]
+    rows = [_row(each) for each in methods]
     parts = [
         table({key: label for key, label in part.items() if _is_told(rows, key)}, rows)
         for part in (names | _FOREGROUND, names | _FURTHER)
     ]
-    what = {each.method: _METHODS.get(each.method) for each in standings}
+    what = {each.method: _METHODS.get(each.method) for each in methods}
     return join(*parts, None if whole else facts(what))
 
 
@@ -229,7 +214,7 @@ def _is_told(rows: Sequence[dict[str, Any]], key: str) -> bool:
     return any(row.get(key) not in (None, "") for row in rows)
 
 
-def _row(each: Standing) -> dict[str, Any]:
+def _row(each: MethodSummary) -> dict[str, Any]:
     means = {name: one.mean if one.n else None for name, one in each.metrics.items()}
     return {
         "axis": each.axis,
@@ -238,7 +223,7 @@ def _row(each: Standing) -> dict[str, Any]:
         "units": each.units,
         "n": each.n,
         "psnr": means["psnr_foreground"],
-        "span": format_interval(each.metrics["psnr_foreground"].interval, 4),
+        "span": format_interval(each.metrics["psnr_foreground"].mean_interval, 4),
         "ssim": means["ssim_foreground"],
         "nrmse": means["nrmse_foreground"],
         "acquired": means["psnr_acquired"],
@@ -252,8 +237,8 @@ def _row(each: Standing) -> dict[str, Any]:
     }
 
 
-def stress_table(stressed: Sequence[Standing]) -> Html:
-    """What each method loses in each condition, over all trials of it."""
+def _stress_table(stressed: Sequence[MethodSummary]) -> Html:
+    """What each method loses in each condition, over all cases of it."""
     totals = [
         each
         for condition in dict.fromkeys(one.condition for one in stressed)
@@ -262,7 +247,7 @@ def stress_table(stressed: Sequence[Standing]) -> Html:
     columns = {
         "condition": "Wrong",
         "method": "Method",
-        "n": "Trials",
+        "n": "Cases",
         "psnr": "PSNR, dB",
         "same": "Against itself, normal, dB",
         "cubic": "Over cubic, dB",
@@ -282,26 +267,26 @@ def stress_table(stressed: Sequence[Standing]) -> Html:
     return table(columns, rows)
 
 
-def strata_table(parts: Sequence[Part]) -> Html:
+def _subgroup_table(parts: Sequence[MethodSubgroup]) -> Html:
     """PSNR by the columns of the table."""
     columns = {
         "column": "By",
-        "value": "Part",
+        "value": "Subgroup",
         "method": "Method",
         "units": "Persons",
-        "n": "Trials",
+        "n": "Cases",
         "psnr": "PSNR, dB",
         "span": "95 % interval",
     }
     rows = []
     for part in parts:
-        metric = part.metrics["psnr_foreground"]
-        span = format_interval(metric.interval, 4)
-        rows.append({**vars(part), "psnr": metric.mean, "span": span})
+        metric = part.of.metrics["psnr_foreground"]
+        span = format_interval(metric.mean_interval, 4)
+        rows.append({**vars(part.of), "method": part.method, "psnr": metric.mean, "span": span})
     return table(columns, rows)
 
 
-def uncertainty_table(totals: Sequence[Standing]) -> Html:
+def _uncertainty_table(totals: Sequence[MethodSummary]) -> Html:
     """How well the deviations of those methods that have one tell their errors."""
     columns = {
         "method": "Method",
@@ -319,7 +304,7 @@ def uncertainty_table(totals: Sequence[Standing]) -> Html:
     return join(table(columns, rows), note(words))
 
 
-def _gain(each: Standing, other: str) -> str | None:
+def _gain(each: MethodSummary, other: str) -> str | None:
     found = each.difference(other)
     if found is None:
         return None

@@ -17,7 +17,7 @@ from encephalon.metrics.image_quality import (
     nrmse,
     published_similarity,
 )
-from encephalon.studies.isotropic.evaluation.trials import RADIUS_MM, Trial
+from encephalon.studies.isotropic.evaluation.cases import RADIUS_MM, SimulatedCase
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 
 __all__ = ["FIGURES", "REGIONS", "acquired_voxels", "regions", "score"]
@@ -38,17 +38,17 @@ _SAMPLE = 300_000
 _ROUNDING = 1e-3
 
 
-def regions(trial: Trial) -> dict[str, Mask]:
+def regions(case: SimulatedCase) -> dict[str, Mask]:
     """The masks (I, J, K) that figures are computed in, on the grid of the truth.
 
     "foreground" is where the truth shows no air and the scan reaches, "acquired" and "missing" the
     parts of it that `acquired_voxels` tells apart, and "lesion" what was painted in.
     """
-    inside = foreground(trial.truth) & _reached(trial)
-    acquired = acquired_voxels(trial.problem, trial.grid)
+    inside = foreground(case.truth) & _reached(case)
+    acquired = acquired_voxels(case.problem, case.grid)
     found = {"foreground": inside, "acquired": inside & acquired, "missing": inside & ~acquired}
-    if trial.lesion is not None:
-        found["lesion"] = trial.lesion.distance(trial.grid) < RADIUS_MM
+    if case.lesion is not None:
+        found["lesion"] = case.lesion.distance(case.grid) < RADIUS_MM
     return found
 
 
@@ -69,23 +69,23 @@ def acquired_voxels(problem: Problem, grid: Grid) -> Mask:
     return np.asarray(apart <= 0.5 + _ROUNDING)
 
 
-def score(trial: Trial, masks: dict[str, Mask], estimate: Estimate) -> dict[str, float]:
+def score(case: SimulatedCase, masks: dict[str, Mask], estimate: Estimate) -> dict[str, float]:
     """Every figure of an estimate; one that cannot be told is NaN.
 
     PSNR (dB), SSIM, NRMSE and MSE as published ("psnr_published" ...) and in each region of
     `masks`, the error of the slices ("consistency"), the share of a lesion that is left, and how
     well the deviation tells the error.
     """
-    image = trial.compared(estimate.image)
-    found = _named("published", _published(trial, image))
-    inner = foreground_similarities(trial.truth, image, masks)
+    image = case.compared(estimate.image)
+    found = _named("published", _published(case, image))
+    inner = foreground_similarities(case.truth, image, masks)
     for name in REGIONS:
         found |= _named(name, inner.get(name, Similarity(nan, nan, nan, nan)))
-    stack = trial.problem.stack
+    stack = case.problem.stack
     found["consistency"] = nrmse(stack.slices, stack.operator.slice(estimate.image))
-    lesion = trial.lesion
-    found["lesion_kept"] = lesion.kept(image, trial.truth, trial.grid) if lesion else nan
-    return found | _uncertainty(trial, masks["foreground"], image, estimate.deviation)
+    lesion = case.lesion
+    found["lesion_kept"] = lesion.kept(image, case.truth, case.grid) if lesion else nan
+    return found | _uncertainty(case, masks["foreground"], image, estimate.deviation)
 
 
 def _named(region: str, figures: Similarity) -> dict[str, float]:
@@ -93,31 +93,31 @@ def _named(region: str, figures: Similarity) -> dict[str, float]:
     return {**named, f"psnr_{region}": min(figures.psnr, HIGHEST_PSNR)}
 
 
-def _published(trial: Trial, image: Float) -> Similarity:
+def _published(case: SimulatedCase, image: Float) -> Similarity:
     """Beyond what the scan reaches, truth and image are 0, like the padding around both."""
-    if trial.is_shared:
-        return published_similarity(trial.truth, image)
-    reached = _reached(trial)
-    return published_similarity(trial.truth * reached, image * reached)
+    if case.is_shared:
+        return published_similarity(case.truth, image)
+    reached = _reached(case)
+    return published_similarity(case.truth * reached, image * reached)
 
 
-def _reached(trial: Trial) -> Mask:
+def _reached(case: SimulatedCase) -> Mask:
     """Where the grid of the truth lies within that of the estimate."""
-    if trial.is_shared:
-        return np.ones(trial.grid.shape, bool)
-    there = np.ones(trial.problem.grid.shape, np.uint8)
-    return np.asarray(resample(there, trial.problem.grid.affine, trial.grid, order=0) > 0)
+    if case.is_shared:
+        return np.ones(case.grid.shape, bool)
+    there = np.ones(case.problem.grid.shape, np.uint8)
+    return np.asarray(resample(there, case.problem.grid.affine, case.grid, order=0) > 0)
 
 
 def _uncertainty(
-    trial: Trial, inside: Mask, image: Float, deviation: Float | None
+    case: SimulatedCase, inside: Mask, image: Float, deviation: Float | None
 ) -> dict[str, float]:
     """Rank correlation of deviation and error, and the shares of errors within the intervals."""
     found = {"deviation_correlation": nan, "coverage_68": nan, "coverage_95": nan}
     if deviation is None or not inside.any():
         return found
-    spread = trial.compared(deviation, difference=True)[inside].astype(np.float64)
-    error = np.abs(image[inside] - trial.truth[inside]).astype(np.float64)
+    spread = case.compared(deviation, difference=True)[inside].astype(np.float64)
+    error = np.abs(image[inside] - case.truth[inside]).astype(np.float64)
     return {
         "deviation_correlation": _rank_correlation(spread, error),
         "coverage_68": float(np.mean(error <= spread)),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scores of an evaluation say together: means, differences, and how sure both are.
 
-Two methods on the same trials: which rows are pairs, and how far apart they are.
+Methods are compared on the same cases: which rows are pairs, and how far apart they are.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from dataclasses import dataclass, field, replace
 from math import isfinite, isnan
 from typing import Any
 
-import numpy as np
-
 from encephalon.statistics.comparison import Comparison, compare_paired, holm
-from encephalon.statistics.intervals import Interval, bootstrap_weighted, mean_of
-from encephalon.statistics.subgroups import subgroups as cut_subgroups
+from encephalon.statistics.subgroups import Subgroup, SubgroupSummary, subgroups, summarise_subgroup
+from encephalon.statistics.summary import Summary, summarise_rows
+from encephalon.studies.isotropic.evaluation.cases import LESION
 from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
-from encephalon.studies.isotropic.evaluation.trials import LESION
 from encephalon.studies.isotropic.settings import NORMAL
 
 __all__ = [
@@ -27,22 +25,20 @@ __all__ = [
     "OTHERS",
     "SAME",
     "Difference",
-    "Mean",
-    "Part",
-    "Standing",
+    "MethodSubgroup",
+    "MethodSummary",
+    "ReconstructionSummary",
     "differences",
     "key_of",
     "overall",
-    "standings",
-    "stratified",
+    "summarise_methods",
+    "summarise_subgroups",
 ]
 
 Row = Mapping[str, Any]
 
 #: What stands for every axis, or every thickness, together.
 ALL = "all"
-
-
 METRICS = (
     "psnr_foreground",
     "ssim_foreground",
@@ -64,184 +60,12 @@ METRICS = (
     "coverage_95",
     "seconds",
 )
-
-
 #: The metrics of which differences are taken; larger is better in both.
 COMPARED = ("psnr_foreground", "ssim_foreground")
-#: The methods that every other one is compared with, trial by trial.
+#: The methods that every other one is compared with, case by case.
 OTHERS = (CUBIC, GUIDED, T2W_ONLY)
 #: The comparison of a method under stress with itself without.
 SAME = "itself, normal"
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean of one metric over `n` trials, with its interval, and how far they lie apart."""
-
-    n: int
-    mean: float
-    sd: float
-    minimum: float
-    maximum: float
-    interval: Interval
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One method on the trials of one condition, axis and thickness: `n` of `units` persons."""
-
-    condition: str
-    axis: str
-    thickness: str
-    method: str
-    n: int
-    units: int
-    metrics: dict[str, Mean]
-    differences: list[Difference] = field(default_factory=list)
-
-    def difference(self, other: str, metric: str = COMPARED[0]) -> Difference | None:
-        """The comparison with that method; None where there are no pairs."""
-        return next((d for d in self.differences if (d.other, d.metric) == (other, metric)), None)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is of one axis and one thickness, and not of several together."""
-        return ALL not in (self.axis, self.thickness)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A method on the normal trials of the rows whose `column` says `value`."""
-
-    column: str
-    value: str
-    method: str
-    n: int
-    units: int
-    metrics: dict[str, Mean]
-
-
-def standings(rows: Sequence[Row]) -> list[Standing]:
-    """The standing of each method, in each cell of condition, axis and thickness, and in all.
-
-    Intervals are 95 % bootstrap intervals that draw whole persons (column `group`).
-    """
-    scored = [row for row in rows if "psnr_foreground" in row]
-    known = {key_of(row, row["condition"], row["method"]): row for row in scored}
-    cells: dict[tuple[str, str, str, str], list[Row]] = {}
-    for row in scored:
-        axis, thickness = str(row["axis"]), f"{row['thickness']:g}"
-        for where in dict.fromkeys([(axis, thickness), (ALL, thickness), (axis, ALL), (ALL, ALL)]):
-            cells.setdefault((row["condition"], *where, row["method"]), []).append(row)
-    found = [_standing(key, part, known) for key, part in cells.items()]
-    return _corrected(sorted(_telling(found), key=_order))
-
-
-def overall(found: Sequence[Standing], condition: str = NORMAL) -> list[Standing]:
-    """The standing of each method on all trials of a condition."""
-    kept = [each for each in found if each.condition == condition]
-    widest: dict[str, Standing] = {}
-    for each in kept:
-        known = widest.get(each.method)
-        if known is None or each.n > known.n:
-            widest[each.method] = each
-    return list(widest.values())
-
-
-def stratified(rows: Sequence[Row], columns: Sequence[str]) -> list[Part]:
-    """The methods' figures on normal trials, cut by each of the `columns`."""
-    normal = [row for row in rows if "psnr_foreground" in row and row["condition"] == NORMAL]
-    found = []
-    for column in columns if normal else ():
-        for stratum in cut_subgroups(normal, column):
-            for method in dict.fromkeys(row["method"] for row in stratum.rows):
-                part = [row for row in stratum.rows if row["method"] == method]
-                figures = _means(part)
-                units = len({row["group"] for row in part})
-                found.append(Part(column, stratum.value, method, len(part), units, figures))
-    return found
-
-
-def _standing(
-    key: tuple[str, str, str, str], rows: Sequence[Row], known: Mapping[Any, Row]
-) -> Standing:
-    condition, axis, thickness, method = key
-    return Standing(
-        condition,
-        axis,
-        thickness,
-        method,
-        len(rows),
-        len({row["group"] for row in rows}),
-        _means(rows),
-        differences(rows, known),
-    )
-
-
-def _means(rows: Sequence[Row]) -> dict[str, Mean]:
-    """The mean of each metric over the rows where it could be told."""
-    found = {}
-    for metric in METRICS:
-        kept = [row for row in rows if isfinite(row[metric])]
-        values = np.array([row[metric] for row in kept], np.float64)
-        groups = [row["group"] for row in kept]
-        interval = bootstrap_weighted(values, mean_of, groups=groups)
-        spread = float(values.std(ddof=1)) if len(kept) > 1 else float("nan")
-        ends = (float(values.min()), float(values.max())) if kept else (float("nan"),) * 2
-        found[metric] = Mean(len(kept), interval.value, spread, *ends, interval)
-    return found
-
-
-def _corrected(found: list[Standing]) -> list[Standing]:
-    """The same with p values corrected over the whole cells of each method, other and metric."""
-    families: dict[tuple[str, str, str], list[Difference]] = {}
-    for standing in found:
-        if standing.is_whole:
-            for each in standing.differences:
-                if not isnan(each.comparison.p_value):
-                    family = standing.method, each.other, each.metric
-                    families.setdefault(family, []).append(each)
-    fixed: dict[int, float] = {}
-    for members in families.values():
-        values = holm([each.comparison.p_value for each in members])
-        fixed |= {id(each): value for each, value in zip(members, values, strict=True)}
-    return [
-        replace(
-            standing,
-            differences=[
-                replace(each, corrected=fixed.get(id(each), float("nan")))
-                for each in standing.differences
-            ],
-        )
-        for standing in found
-    ]
-
-
-def _telling(found: Sequence[Standing]) -> list[Standing]:
-    """Without the totals over a single axis or thickness, which repeat it."""
-    axes = {each.axis for each in found} - {ALL}
-    thicknesses = {each.thickness for each in found} - {ALL}
-    return [
-        each
-        for each in found
-        if not (each.axis == ALL and len(axes) == 1)
-        and not (each.thickness == ALL and len(thicknesses) == 1)
-    ]
-
-
-def _order(each: Standing) -> tuple[Any, ...]:
-    thickness = float("inf") if each.thickness == ALL else float(each.thickness)
-    methods = (NETWORK, T2W_ONLY, GUIDED, CUBIC)
-    rank = methods.index(each.method) if each.method in methods else len(methods)
-    return (
-        each.condition != NORMAL,
-        each.condition,
-        each.axis == ALL,
-        each.axis,
-        thickness,
-        rank,
-        each.method,
-    )
 
 
 @dataclass(frozen=True)
@@ -256,6 +80,190 @@ class Difference:
     metric: str
     comparison: Comparison
     corrected: float = float("nan")
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """One method on the cases of one condition, axis and thickness: `n` of `units` persons."""
+
+    condition: str
+    axis: str
+    thickness: str
+    method: str
+    n: int
+    units: int
+    metrics: dict[str, Summary]
+    differences: list[Difference] = field(default_factory=list)
+
+    def difference(self, other: str, metric: str = COMPARED[0]) -> Difference | None:
+        """The comparison with that method; None where there are no pairs."""
+        return next((d for d in self.differences if (d.other, d.metric) == (other, metric)), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is of one axis and one thickness, and not of several together."""
+        return ALL not in (self.axis, self.thickness)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain data for summary.json."""
+        return {**vars(self), "metrics": _plain(self.metrics)}
+
+    def flat(self) -> dict[str, Any]:
+        """A row of summary.csv."""
+        row: dict[str, Any] = {
+            "condition": self.condition,
+            "axis": self.axis,
+            "thickness": self.thickness,
+            "method": self.method,
+            "n": self.n,
+            "groups": self.units,
+        }
+        for name, found in self.metrics.items():
+            interval = found.mean_interval
+            row |= {name: found.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        for each in self.differences:
+            name, mean = f"{each.metric} minus {each.other}", each.comparison.mean_difference
+            row |= {name: mean.value, f"{name}, low": mean.low, f"{name}, high": mean.high}
+            row |= {f"{name}, p": each.comparison.p_value, f"{name}, p (Holm)": each.corrected}
+        return row
+
+
+@dataclass(frozen=True)
+class MethodSubgroup:
+    """A method on the normal cases of a subgroup of the rows."""
+
+    method: str
+    of: SubgroupSummary
+
+    def plain(self) -> dict[str, Any]:
+        """Plain data for summary.json."""
+        part = self.of
+        place = {"column": part.column, "value": part.value, "method": self.method}
+        return {**place, "n": part.n, "units": part.units, "metrics": _plain(part.metrics)}
+
+
+@dataclass(frozen=True)
+class ReconstructionSummary:
+    """What is known of each method in each condition, axis and thickness, and in each subgroup."""
+
+    methods: list[MethodSummary]
+    subgroups: list[MethodSubgroup]
+
+
+def _plain(metrics: Mapping[str, Summary]) -> dict[str, dict[str, Any]]:
+    """The metrics that something was measured of."""
+    return {
+        name: {
+            "n": one.n,
+            "mean": one.mean,
+            "interval": [one.mean_interval.low, one.mean_interval.high],
+            "interval_method": one.mean_interval.method,
+            "sd": one.sd,
+            "minimum": one.minimum,
+            "maximum": one.maximum,
+        }
+        for name, one in metrics.items()
+        if one.n
+    }
+
+
+def summarise_methods(rows: Sequence[Row]) -> list[MethodSummary]:
+    """The summary of each method for each condition, axis and thickness, and for all together.
+
+    Intervals are 95 % bootstrap intervals that draw whole persons (column `group`).
+    """
+    scored = [row for row in rows if "psnr_foreground" in row]
+    known = {key_of(row, row["condition"], row["method"]): row for row in scored}
+    parts: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in scored:
+        axis, thickness = str(row["axis"]), f"{row['thickness']:g}"
+        for where in dict.fromkeys([(axis, thickness), (ALL, thickness), (axis, ALL), (ALL, ALL)]):
+            parts.setdefault((row["condition"], *where, row["method"]), []).append(row)
+    found = [_summary(key, part, known) for key, part in parts.items()]
+    return _corrected(sorted(_telling(found), key=_order))
+
+
+def overall(found: Sequence[MethodSummary], condition: str = NORMAL) -> list[MethodSummary]:
+    """The summary of each method on all cases of a condition."""
+    kept = [each for each in found if each.condition == condition]
+    widest: dict[str, MethodSummary] = {}
+    for each in kept:
+        known = widest.get(each.method)
+        if known is None or each.n > known.n:
+            widest[each.method] = each
+    return list(widest.values())
+
+
+def summarise_subgroups(rows: Sequence[Row], columns: Sequence[str]) -> list[MethodSubgroup]:
+    """The methods' metrics on normal cases, cut by each of the `columns`."""
+    normal = [row for row in rows if "psnr_foreground" in row and row["condition"] == NORMAL]
+    found = []
+    for part in (part for column in columns if normal for part in subgroups(normal, column)):
+        for method in dict.fromkeys(row["method"] for row in part.rows):
+            own = tuple(row for row in part.rows if row["method"] == method)
+            of = summarise_subgroup(Subgroup(part.column, part.value, own), METRICS, "group")
+            found.append(MethodSubgroup(method, of))
+    return found
+
+
+def _summary(
+    key: tuple[str, str, str, str], rows: Sequence[Row], known: Mapping[Any, Row]
+) -> MethodSummary:
+    units = len({row["group"] for row in rows})
+    metrics = summarise_rows(rows, METRICS, group="group")
+    return MethodSummary(*key, len(rows), units, metrics, differences(rows, known))
+
+
+def _corrected(found: list[MethodSummary]) -> list[MethodSummary]:
+    """The same with p values corrected over all conditions, axes and thicknesses of a method."""
+    families: dict[tuple[str, str, str], list[Difference]] = {}
+    for summary in found:
+        if summary.is_whole:
+            for each in summary.differences:
+                if not isnan(each.comparison.p_value):
+                    family = summary.method, each.other, each.metric
+                    families.setdefault(family, []).append(each)
+    fixed: dict[int, float] = {}
+    for members in families.values():
+        values = holm([each.comparison.p_value for each in members])
+        fixed |= {id(each): value for each, value in zip(members, values, strict=True)}
+    return [
+        replace(
+            summary,
+            differences=[
+                replace(each, corrected=fixed.get(id(each), float("nan")))
+                for each in summary.differences
+            ],
+        )
+        for summary in found
+    ]
+
+
+def _telling(found: Sequence[MethodSummary]) -> list[MethodSummary]:
+    """Without the totals over a single axis or thickness, which repeat it."""
+    axes = {each.axis for each in found} - {ALL}
+    thicknesses = {each.thickness for each in found} - {ALL}
+    return [
+        each
+        for each in found
+        if not (each.axis == ALL and len(axes) == 1)
+        and not (each.thickness == ALL and len(thicknesses) == 1)
+    ]
+
+
+def _order(each: MethodSummary) -> tuple[Any, ...]:
+    thickness = float("inf") if each.thickness == ALL else float(each.thickness)
+    methods = (NETWORK, T2W_ONLY, GUIDED, CUBIC)
+    rank = methods.index(each.method) if each.method in methods else len(methods)
+    return (
+        each.condition != NORMAL,
+        each.condition,
+        each.axis == ALL,
+        each.axis,
+        thickness,
+        rank,
+        each.method,
+    )
 
 
 def differences(rows: Sequence[Row], known: Mapping[Any, Row]) -> list[Difference]:
@@ -277,17 +285,17 @@ def differences(rows: Sequence[Row], known: Mapping[Any, Row]) -> list[Differenc
 
 
 def key_of(row: Row, condition: str, method: str) -> tuple[Any, ...]:
-    """What tells the row of a method on the same trial, in that condition, from others."""
+    """What tells the row of a method on the same case, in that condition, from others."""
     return row["id"], row["axis"], row["thickness"], condition, method
 
 
 def _paired(
     rows: Sequence[Row], other: str, label: str, known: Mapping[Any, Row]
 ) -> list[tuple[Row, Row]]:
-    """Each row with that of the other method on the same trial.
+    """Each row with that of the other method on the same case.
 
     What does not look at the T1w is not run again when the T1w alone is made worse: then its row of
-    the normal trial is the one to compare with.
+    the normal case is the one to compare with.
     """
     found = []
     for row in rows:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trials of an evaluation: one problem each, with the truth that its answer is compared with.
+"""What methods are put to the test with: problems whose truth is known, all made from the table.
 
-What goes wrong with scans, made on purpose: a lesion in one of two, a T1w in the wrong place.
+A T2w that is isotropic is its own truth: its thick slices are simulated for every axis and
+thickness. One that was acquired with thick slices needs an isotropic reference. What goes wrong
+with scans is made on purpose: a lesion in one of two, a T1w in the wrong place or of another head.
 """
 
 from __future__ import annotations
@@ -9,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
+from encephalon.evaluation.cases import Case
 from encephalon.geometry import Affine, Grid, resample, straightened
 from encephalon.io.image import Image, read_image
 from encephalon.metrics.image_quality import foreground
-from encephalon.studies.isotropic.cases import Case, stranger_of
 from encephalon.studies.isotropic.reconstruction.problem import Problem, plane_across
 from encephalon.studies.isotropic.settings import (
     CONDITIONS,
@@ -28,16 +30,21 @@ from encephalon.studies.isotropic.settings import (
     PredictOptions,
 )
 
+if TYPE_CHECKING:
+    from encephalon.tables.samples import Sample
+
 __all__ = [
+    "REFERENCE",
+    "CaseSimulator",
+    "CaseVariant",
     "Lesion",
-    "Plan",
-    "Trial",
-    "Trials",
+    "SimulatedCase",
+    "case_variants",
     "centred",
     "draw_lesion",
     "misaligned",
+    "mismatched_subject",
     "painted",
-    "plans",
 ]
 
 Float = NDArray[np.float32]
@@ -45,12 +52,12 @@ Float = NDArray[np.float32]
 WRONG, MISALIGNED, MISSING, LESION = (
     CONDITIONS[each] for each in ("wrong", "misaligned", "missing", "lesion")
 )
+#: The column with an isotropic truth, for a T2w that was acquired with thick slices.
+REFERENCE = "reference"
 #: Longest over shortest voxel edge up to which a scan counts as its own truth.
 ISOTROPIC = 1.3
 #: Voxels that a slice must be thick for there to be something to reconstruct.
 THINNEST = 1.5
-
-
 #: How far a T1w is moved and turned: what a registration that looks right may miss.
 SHIFT_MM, TURN_DEGREES = 2.0, 2.0
 #: Radius of a lesion and width of its edge, mm: a large plaque or a small metastasis.
@@ -60,8 +67,8 @@ _STRIDE = 3
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A trial to be made: which case, cut how, and what goes wrong.
+class CaseVariant:
+    """One way to put a case to the test: how its scan is cut, and what goes wrong.
 
     `axis` is the plane of the slices and `thickness` theirs in mm; both are empty for a scan that
     was acquired with thick slices.
@@ -73,14 +80,19 @@ class Plan:
     condition: str = NORMAL
 
     @property
+    def sample(self) -> Sample:
+        """The scans of the case."""
+        return self.case.sample
+
+    @property
     def name(self) -> str:
-        """What the trial is called, also as a file."""
+        """What it is called, also as a file."""
         cut = f"{self.axis}-{self.thickness:g}mm" if self.axis else "acquired"
-        return f"{self.case.sample.id}_{cut}_{self.condition.replace(' ', '-')}"
+        return f"{self.sample.id}_{cut}_{self.condition.replace(' ', '-')}"
 
 
 @dataclass(frozen=True)
-class Trial:
+class SimulatedCase:
     """A problem and the truth (I, J, K) on `grid`, which is the problem's or the reference's.
 
     Attributes
@@ -93,7 +105,7 @@ class Trial:
         What was painted into the T2w alone, or None.
     """
 
-    plan: Plan
+    variant: CaseVariant
     problem: Problem
     truth: Float = field(repr=False)
     grid: Grid
@@ -121,20 +133,28 @@ class Trial:
         return np.asarray(gain * volume + (0.0 if difference else level), np.float32)
 
 
-def plans(cases: Sequence[Case], options: EvaluationOptions) -> list[Plan]:
-    """Every trial that is to be made, case by case.
+def mismatched_subject(case: Case, cases: Sequence[Case]) -> Case | None:
+    """The next case of another person with a T1w; None where there is none."""
+    start = next(place for place, one in enumerate(cases) if one.name == case.name)
+    others = [*cases[start + 1 :], *cases[:start]]
+    fits = (one for one in others if one.group != case.group and "t1w" in one.sample.inputs)
+    return next(fits, None)
 
-    A case without a T1w, or without another person's, has no trials about that; an acquired scan
+
+def case_variants(cases: Sequence[Case], options: EvaluationOptions) -> list[CaseVariant]:
+    """All variants of every case, case by case.
+
+    One without a T1w, or without another person's, has no variants about that; an acquired scan
     has only those that nothing must be simulated for.
     """
-    found: list[Plan] = []
+    found: list[CaseVariant] = []
     for case in cases:
         able = [one for one in options.conditions if _able(case, one, cases)]
         if case.reference is not None:
-            found += [Plan(case, condition=one) for one in able if one in (NORMAL, MISSING)]
+            found += [CaseVariant(case, condition=one) for one in able if one in (NORMAL, MISSING)]
             continue
         found += [
-            Plan(case, axis, thickness, condition)
+            CaseVariant(case, axis, thickness, condition)
             for condition in able
             for axis in options.axes
             for thickness in options.thicknesses
@@ -147,73 +167,75 @@ def _able(case: Case, condition: str, cases: Sequence[Case]) -> bool:
         return True
     if "t1w" not in case.sample.inputs:
         return False
-    return condition != WRONG or stranger_of(case, cases) is not None
+    return condition != WRONG or mismatched_subject(case, cases) is not None
 
 
-class Trials:
-    """Makes the trials of a case; its scans are read once, when the first one is asked for."""
+class CaseSimulator:
+    """Makes the variants of a case; its scans are read once, when the first one is asked for."""
 
     def __init__(
         self, case: Case, cases: Sequence[Case], options: EvaluationOptions, asked: PredictOptions
     ) -> None:
-        self._case, self._cases = case, cases
+        self.case, self._cases = case, cases
         self._options, self._asked = options, asked
         self._scans: tuple[Image, Image | None] | None = None
         # Of the id, so that a case is made worse in one way whatever stands above it.
         self._seed = crc32(f"{options.seed} {case.sample.id}".encode())
 
-    def make(self, plan: Plan) -> Trial:
-        """The trial of a plan of this case.
+    def make(self, variant: CaseVariant) -> SimulatedCase:
+        """The problem of a variant of this case, with its truth.
 
         Raises InputError for files that cannot be used, and ContentError for a T2w that is neither
         isotropic nor has a reference, or slices that are too thin for it.
         """
-        self._case.sample.require_faultless()
-        return self._acquired(plan) if self._case.reference else self._simulated(plan)
+        self.case.sample.require_faultless()
+        return self._acquired(variant) if self.case.reference else self._simulated(variant)
 
-    def _simulated(self, plan: Plan) -> Trial:
+    def _simulated(self, variant: CaseVariant) -> SimulatedCase:
         from encephalon.studies.isotropic.simulation import simulate_problem
 
         scan, guide = self._read()
         _require_isotropic(scan)
-        _require_thick(scan, plan)
-        lesion = draw_lesion(scan, self._seed) if plan.condition == LESION else None
+        _require_thick(scan, variant)
+        lesion = draw_lesion(scan, self._seed) if variant.condition == LESION else None
         options = self._options
         problem, truth = simulate_problem(
             painted(scan, lesion) if lesion else scan,
-            self._guide(plan, scan, guide),
-            plan.axis,
-            plan.thickness,
+            self._guide(variant, scan, guide),
+            variant.axis,
+            variant.thickness,
             gap=options.gap,
-            profile=options.slice_profile(plan.thickness),
+            profile=options.slice_profile(variant.thickness),
             noise=options.noise,
             seed=self._seed,
         )
-        return Trial(plan, problem, truth, problem.grid, plan.axis, plan.thickness, lesion=lesion)
+        return SimulatedCase(
+            variant, problem, truth, problem.grid, variant.axis, variant.thickness, lesion=lesion
+        )
 
-    def _guide(self, plan: Plan, scan: Image, guide: Image | None) -> Image | None:
-        if plan.condition == MISSING:
+    def _guide(self, variant: CaseVariant, scan: Image, guide: Image | None) -> Image | None:
+        if variant.condition == MISSING:
             return None
-        if plan.condition == MISALIGNED and guide is not None:
+        if variant.condition == MISALIGNED and guide is not None:
             return misaligned(guide, self._seed)
-        if plan.condition == WRONG:
-            stranger = stranger_of(self._case, self._cases)
-            return centred(_straight(stranger.sample.file("t1w")), scan) if stranger else None
+        if variant.condition == WRONG:
+            other = mismatched_subject(self.case, self._cases)
+            return centred(_straight(other.sample.file("t1w")), scan) if other else None
         return guide
 
-    def _acquired(self, plan: Plan) -> Trial:
+    def _acquired(self, variant: CaseVariant) -> SimulatedCase:
         from encephalon.studies.isotropic.acquisition.inputs import make_problem, read_case
 
-        assert self._case.reference is not None
-        reference = _straight(self._case.reference)
-        sample = self._case.sample
-        if plan.condition == MISSING:
+        assert self.case.reference is not None
+        reference = _straight(self.case.reference)
+        sample = self.case.sample
+        if variant.condition == MISSING:
             inputs = {role: path for role, path in sample.inputs.items() if role != "t1w"}
             sample = replace(sample, inputs=inputs)
         problem, _ = make_problem(read_case(sample, self._asked), self._asked)
         truth = np.asarray(reference.data, np.float32)
-        return Trial(
-            plan,
+        return SimulatedCase(
+            variant,
             problem,
             truth,
             reference.grid,
@@ -224,7 +246,7 @@ class Trials:
 
     def _read(self) -> tuple[Image, Image | None]:
         if self._scans is None:
-            sample = self._case.sample
+            sample = self.case.sample
             scan = _straight(sample.file("t2w"))
             guide = _straight(sample.file("t1w")) if "t1w" in sample.inputs else None
             self._scans = scan, guide
@@ -260,11 +282,11 @@ def _require_isotropic(scan: Image) -> None:
         )
 
 
-def _require_thick(scan: Image, plan: Plan) -> None:
-    if plan.thickness < THINNEST * min(scan.spacing):
+def _require_thick(scan: Image, variant: CaseVariant) -> None:
+    if variant.thickness < THINNEST * min(scan.spacing):
         raise ContentError(
-            f"{scan.name}: slices of {plan.thickness:g} mm are hardly thicker than its voxels of "
-            f"{min(scan.spacing):g} mm: leave them out of the option 'thicknesses'."
+            f"{scan.name}: slices of {variant.thickness:g} mm are hardly thicker than its voxels "
+            f"of {min(scan.spacing):g} mm: leave them out of the option 'thicknesses'."
         )
 
 
