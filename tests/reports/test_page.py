@@ -132,11 +132,21 @@ def test_counts_have_their_share_of_their_row() -> None:
 
 
 def test_numbers_stand_at_the_end_of_their_cells() -> None:
-    """A column of numbers is aligned as one; words and missing values are not."""
-    rows = [{"id": "a", "n": 1, "x": None}, {"id": "b", "n": 2.5, "x": ""}]
+    """A column of numbers is aligned as one, words are not; each has the decimals asked for."""
+    rows = [{"id": "a", "n": 1, "x": -2.5}, {"id": "b", "n": 2.5, "x": float("nan")}]
+    rendered = table({"id": "Scan", "n": "Count", "x": "Off"}, rows, decimals={"x": 2})
+    assert rendered.count('class="number"') == 6
+    for cell in ("1", "2.500", "−2.50", "–"):
+        assert f">{cell}</td>" in rendered
+
+
+def test_a_missing_value_is_a_dash_and_a_column_of_none_is_left_out() -> None:
+    """Nobody reads a column that says nothing."""
+    rows = [{"id": "a", "n": None, "x": None}, {"id": "b", "n": 2.5, "x": ""}]
     rendered = table({"id": "Scan", "n": "Count", "x": "None"}, rows)
-    assert rendered.count('class="number"') == 3
-    assert rendered.count("–") == 2
+    assert rendered.count("–") == 1
+    assert "None" not in rendered
+    assert "None" in table({"id": "Scan", "x": "None"}, [])
 
 
 def test_statuses_have_a_shape_beside_their_colour() -> None:

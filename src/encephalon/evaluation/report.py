@@ -1,34 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of an evaluation: the figures, and the most and the least certain images.
-
-The images that a model is most and least certain of, without keeping all of them.
-"""
+"""The page of an evaluation of a classifier, and its sections, which other pages have too."""
 
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.evaluation.sections import assessment_cards, assessment_sections, comparison_table
 from encephalon.reports.batch import model_facts, model_name
-from encephalon.reports.blocks import figure, gallery, note
-from encephalon.reports.markup import Html, join, tag
+from encephalon.reports.blocks import StatCard, figure, grid, matrix, note, stat_cards, table
+from encephalon.reports.charts import DotGroup, Point, Series, dot_chart, line_chart, point_chart
+from encephalon.reports.format import (
+    format_estimate,
+    format_interval,
+    format_number,
+    format_p_value,
+    format_share,
+    interval_method,
+)
+from encephalon.reports.gallery import Extremes, thumbnail_figure, thumbnail_gallery
+from encephalon.reports.markup import Html
 from encephalon.reports.page import Page
-from encephalon.reports.pictures import Picture
+from encephalon.studies.micrographs.traffic_light import LIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from encephalon.evaluation.assessment import Assessment
     from encephalon.studies.micrographs.evaluation import Evaluation
 
-__all__ = ["EvaluationReport", "Extremes", "drawn_thumbnail", "thumbnail_gallery"]
+__all__ = [
+    "FIGURES",
+    "EvaluationReport",
+    "assessment_cards",
+    "assessment_sections",
+    "comparison_table",
+]
+
+FIGURES = {
+    "balanced_accuracy": "Balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "Average precision",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "precision": "Precision",
+    "f1": "F1",
+    "accuracy": "Accuracy",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+}
+"""Names of the figures of `evaluation.classification_metrics`, in the order of the page."""
+
 
 #: Images that are pictured in each of the three galleries: our choice.
 PICTURED = 24
@@ -65,7 +89,7 @@ class EvaluationReport:
         words = f"{said} {certainty:.3f}"
 
         def drawn() -> Html | None:
-            return drawn_thumbnail(draw(), name, words, f"true: {truth}" if wrong else None)
+            return thumbnail_figure(draw(), name, words, f"true: {truth}" if wrong else None)
 
         (self._wrong if wrong else self._right).offer(certainty, drawn)
 
@@ -98,69 +122,262 @@ class EvaluationReport:
         return page.section("Model", model_facts(self.about))
 
 
-@dataclass(frozen=True, order=True)
-class _Shown:
-    """One image of a page: how certain its class is, which number it had, and what is drawn."""
-
-    certainty: float
-    number: int
-    html: Html = field(compare=False)
-
-
-class Extremes:
-    """The `count` images of the highest certainty and as many of the lowest, drawn as they come.
-
-    Memory holds no more than these, however many are offered.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count, self._offered = count, 0
-        self._kept: list[_Shown] = []
-
-    def offer(self, certainty: float, draw: Callable[[], Html | None]) -> None:
-        """Keep one image if it is among the extremes; only then is it drawn."""
-        self._offered += 1
-        full = len(self._kept) >= 2 * self._count
-        place = bisect_left(self._kept, certainty, key=lambda one: one.certainty)
-        if full and place == self._count:
-            return
-        html = draw()
-        if html is None:
-            return
-        insort(self._kept, _Shown(certainty, self._offered, html))
-        if full:
-            del self._kept[self._count]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every image that was offered is kept."""
-        return self._offered <= len(self._kept)
-
-    def least(self) -> list[Html]:
-        """The least certain ones, from the lowest certainty on."""
-        return [one.html for one in self._kept[: self._half]]
-
-    def most(self) -> list[Html]:
-        """The most certain ones, from the highest certainty on; none is in both lists."""
-        return [one.html for one in reversed(self._kept[self._half :])]
-
-    def falling(self) -> list[Html]:
-        """The most certain ones and, if that makes it all that were offered, the others too."""
-        return [*self.most(), *(reversed(self.least()) if self.complete else ())]
-
-    @property
-    def _half(self) -> int:
-        return min(self._count, (len(self._kept) + 1) // 2)
+def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") -> Page:
+    """Add to `page` all that an assessment says, each section's title after `prefix`."""
+    page.section(f"{prefix}Scores", *_scores(assessment))
+    if assessment.light is not None:
+        page.section(f"{prefix}Traffic light", *_light(assessment))
+    page.section(f"{prefix}Calibration and certainty", *_calibration(assessment))
+    if len(assessment.levels) > 1:
+        page.section(f"{prefix}Images and what they were taken from", *_levels(assessment))
+    if assessment.strata:
+        page.section(f"{prefix}Strata", *_strata(assessment))
+    return page
 
 
-def drawn_thumbnail(pixels: NDArray[np.uint8] | None, name: str, *words: Any) -> Html | None:
-    """A thumbnail (rows, columns) with its name and what is said of it; None without pixels."""
-    if pixels is None:
-        return None
-    caption = join(tag("strong", name), *(tag("div", each) for each in words if each))
-    return figure(Picture(pixels, name), caption)
+def assessment_cards(assessment: Assessment) -> Html:
+    """The main figures of an assessment, large."""
+    names = ["balanced_accuracy", "roc_auc", "sensitivity", "specificity", "log_loss"]
+    shown = [
+        StatCard(format_number(value.value, 3), FIGURES[name].lower(), format_interval(value))
+        for name in names
+        if (value := assessment.figures.get(name)) is not None
+    ]
+    shown[1:2] = [StatCard(card.value, "ROC AUC", card.detail) for card in shown[1:2]]
+    what = "images scored"
+    units = f"{assessment.group}: {assessment.units}" if assessment.group else None
+    return stat_cards([*shown, StatCard(assessment.n, what, units)])
 
 
-def thumbnail_gallery(title: str, shown: Sequence[Html]) -> list[Html]:
-    """The images under a heading; nothing where there are none."""
-    return [tag("h3", title), gallery(*shown)] if shown else []
+def _how_drawn(assessment: Assessment) -> str:
+    """What the intervals are, in a sentence."""
+    perfect = (
+        "Where all draws agree, as those of a perfect figure do, or most have no value, the "
+        "bootstrap knows no interval."
+    )
+    if assessment.group is None:
+        return (
+            "Intervals are 95 % intervals over images: Wilson's of the shares (sensitivity, "
+            "specificity), otherwise a percentile bootstrap. They are too narrow if "
+            f"several images show one animal, which the recipe can name as the group. {perfect}"
+        )
+    return (
+        "Intervals are 95 % percentile bootstrap intervals that draw whole values of "
+        f"“{assessment.group}”, {assessment.units} of them. {perfect} A share that is 0 or 1 "
+        "(sensitivity, specificity) then has Wilson's bound, with whole values as trials."
+    )
+
+
+def _scores(assessment: Assessment) -> list[Html]:
+    rows = [
+        {
+            "figure": label,
+            "value": value.value,
+            "interval": format_interval(value, named=False),
+            "method": interval_method(value),
+        }
+        for name, label in FIGURES.items()
+        if (value := assessment.figures.get(name)) is not None
+    ]
+    rows.append(
+        {
+            "figure": "Expected calibration error",
+            "value": assessment.calibration_error,
+            "interval": None,
+            "method": "none: biased",
+        }
+    )
+    columns = {
+        "figure": "Figure",
+        "value": "Value",
+        "interval": "95 % interval",
+        "method": "Its method",
+    }
+    positive = (
+        f"“{assessment.classes[1]}” is the positive class."
+        if len(assessment.classes) == 2
+        else "Figures of one class are means over the classes, each against the rest."
+    )
+    left = f" {assessment.unlabelled} images without a class are not in any figure."
+    words = f"{positive}{left if assessment.unlabelled else ''} {_how_drawn(assessment)}"
+    return [
+        grid(
+            table(columns, rows, digits=3),
+            figure(
+                matrix(assessment.classes, assessment.confusion, "true", "predicted"),
+                "Confusion matrix: images, and their share of the true class.",
+            ),
+        ),
+        note(words),
+    ]
+
+
+def _light(assessment: Assessment) -> list[Html]:
+    light = assessment.light
+    if light is None:
+        return []
+    counts = {name: light.counts.get(name, 0) for name in LIGHTS}
+    total = max(1, sum(light.counts.values()) + light.unlike)
+    row: dict[str, Any] = {
+        name: f"{count} ({format_share(count / total)})" for name, count in counts.items()
+    }
+    row |= {
+        "unlike": light.unlike,
+        "decided": format_estimate(light.decided),
+        "sensitivity": format_estimate(light.sensitivity),
+        "specificity": format_estimate(light.specificity),
+    }
+    columns = {
+        **{name: name for name in LIGHTS},
+        "unlike": "No light: unlike the training",
+        "decided": "Decided",
+        "sensitivity": "Sensitivity of the decided",
+        "specificity": "Specificity of the decided",
+    }
+    if not light.unlike:
+        del columns["unlike"]
+    words = (
+        "Green and red are decided, amber is left to a person and in neither sensitivity nor "
+        "specificity: read them together with the share that was decided."
+    )
+    return [table(columns, [row]), note(words)]
+
+
+def _calibration(assessment: Assessment) -> list[Html]:
+    said = (
+        f"probability of “{assessment.classes[1]}”"
+        if len(assessment.classes) == 2
+        else "probability of the predicted class"
+    )
+    points = [
+        Point(each.mean_probability, each.observed, each.n) for each in assessment.reliability
+    ]
+    curve = assessment.coverage_risk
+    error = curve.risk[-1] if curve.risk else float("nan")
+    series = [
+        Series("error rate of the answered", curve.coverage, curve.risk),
+        Series("leaving out at random", (0.0, 1.0), (error, error)),
+    ]
+    return [
+        grid(
+            figure(
+                point_chart(points, said, "observed frequency"),
+                "Reliability: on the dashed line, probabilities are what they say. Larger dots are "
+                f"of more images. Expected calibration error "
+                f"{format_number(assessment.calibration_error, 3)}.",
+            ),
+            figure(
+                line_chart(
+                    series, "share of images answered, the most certain first", "error rate"
+                ),
+                f"Coverage and risk: mean risk {format_estimate(curve.area)}; certainty that knows "
+                f"nothing has the error rate, {format_number(error, 3)}.",
+            ),
+        )
+    ]
+
+
+def _levels(assessment: Assessment) -> list[Html]:
+    rows = [
+        {
+            "level": level.level,
+            "n": level.n,
+            "images": level.images,
+            "note": level.note or None,
+            **{name: format_estimate(value) for name, value in level.figures.items()},
+        }
+        for level in assessment.levels
+    ]
+    columns = {"level": "Scored by", "n": "n", "images": "Images"}
+    columns |= {name: FIGURES[name] for name in ("balanced_accuracy", "roc_auc")}
+    columns["note"] = "Note"
+    words = (
+        "The images of one unit are combined by the mean of their logits, which is the geometric "
+        "mean of their odds."
+    )
+    return [table(columns, rows), note(words)]
+
+
+def _strata(assessment: Assessment) -> list[Html]:
+    rows = [
+        {
+            "column": part.column,
+            "value": part.value,
+            "n": part.n,
+            "units": part.units,
+            "classes": ", ".join(f"{count} {name}" for name, count in part.classes.items()),
+            **{name: format_estimate(value) for name, value in part.figures.items()},
+            **({} if part.light is None else _light_cells(part.light)),
+        }
+        for part in assessment.strata
+    ]
+    columns = {"column": "By", "value": "Part", "n": "n"}
+    if assessment.group:
+        columns["units"] = assessment.group.capitalize()
+    columns["classes"] = "Classes"
+    names = dict.fromkeys(name for part in assessment.strata for name in part.figures)
+    columns |= {name: FIGURES[name] for name in names}
+    if assessment.light is not None:
+        columns["lights"] = "Green / amber / red"
+    main = "balanced_accuracy"
+    groups = [
+        DotGroup(f"{part.column} {part.value}", [], part.figures[main])
+        for part in assessment.strata
+        if main in part.figures
+    ]
+    everything = DotGroup("all", [], assessment.figures[main])
+    chart = dot_chart([everything, *groups], FIGURES[main])
+    words = "Each part with its interval; wide intervals say that there are few units, no more."
+    return [table(columns, rows), figure(chart, words)]
+
+
+def _light_cells(light: Any) -> dict[str, str]:
+    return {"lights": " / ".join(str(light.counts.get(name, 0)) for name in LIGHTS)}
+
+
+def _comparison_rows(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table of paired comparisons: what `comparison.compare` returned, by name."""
+    return [
+        {
+            "name": name,
+            "n": each["n"],
+            "units": each["units"],
+            "first": each["first"],
+            "second": each["second"],
+            "difference": format_estimate(each["difference"]),
+            "folds": f"{each['folds']} of {each['all_folds']}",
+            "p": format_p_value(float(each["p_value"])),
+            "p_corrected": format_p_value(float(each["p_corrected"])),
+            "wins": f"{each['first_better']} / {each['ties']} / {each['second_better']}",
+        }
+        for name, each in comparisons.items()
+    ]
+
+
+def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | None) -> list[Html]:
+    """The paired comparisons of this model with others on the same images."""
+    columns = {
+        "name": "Beside",
+        "folds": "Folds",
+        "n": "Images",
+        "units": (group or "image").capitalize(),
+        "first": "This model",
+        "second": "The other",
+        "difference": "Difference (95 % interval)",
+        "wins": "Better / equal / worse",
+        "p": "p",
+        "p_corrected": "p, corrected",
+    }
+    if all(each["all_folds"] < 2 for each in comparisons.values()):
+        del columns["folds"]
+    if len(comparisons) < 2:
+        del columns["p_corrected"]
+    tests = sorted({str(each["test"]) for each in comparisons.values()})
+    words = (
+        "Balanced accuracy on the same images; the interval of the difference draws whole units. "
+        f"p is two-sided ({' and '.join(tests)})"
+    )
+    words += (
+        f", corrected by Holm for {len(comparisons)} comparisons." if len(comparisons) > 1 else "."
+    )
+    return [table(columns, _comparison_rows(comparisons), digits=3), note(words)]

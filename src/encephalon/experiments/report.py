@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.evaluation.comparison import beats, is_whole
-from encephalon.evaluation.sections import (
+from encephalon.evaluation.report import (
     FIGURES,
     assessment_cards,
     assessment_sections,

@@ -244,7 +244,8 @@ class BatchReport:
             page.section(", ".join(filter(None, (title, self.order))), *self._table(rows, folder))
         if rows and self.gallery is None:
             cards = [self._card(place, *each, folder) for place, each in enumerate(entries)]
-            page.section("Pictures", tag("p", self.hint, class_="soft"), *cards)
+            hint = f"{self.hint} {title} to look at come first." if rows[1:] else self.hint
+            page.section("Pictures", tag("p", hint, class_="soft"), *cards)
         return page.section("Model", model_facts(self.about))
 
     def _stats(self, rows: Sequence[Row], failed: int) -> list[StatCard]:
@@ -282,13 +283,8 @@ class BatchReport:
             }
             for place, row in enumerate(rows[:LISTED])
         ]
-        told = {
-            key: title
-            for key, title in columns.items()
-            if any(row[key] not in (None, "") for row in shown)
-        }
         decimals = {str(n): each.decimals for n, each in enumerate(self.columns)}
-        return [table(told, shown, digits=3, decimals=decimals), *_more(len(rows))]
+        return [table(columns, shown, digits=3, decimals=decimals), *_more(len(rows))]
 
     def _link(self, place: int, row: Row, folder: Path) -> Html | str:
         """The id of a sample, which leads to its own page or to its card, if it has one."""

@@ -77,9 +77,10 @@ def table(
     """Show rows by the chosen columns (key to heading); numbers are aligned at their end.
 
     They have `digits` significant digits, or the `decimals` of their column. Cells may hold markup,
-    such as a badge. A missing value is a dash.
+    such as a badge. A missing value is a dash, and a column of nothing else is left out.
     """
     named = columns if isinstance(columns, Mapping) else {name: name for name in columns}
+    named = {key: named[key] for key in named if not rows or _is_told(key, rows)}
     numeric = {key: _is_numeric([row.get(key) for row in rows]) for key in named}
     head = [
         tag("th", heading, scope="col", class_="number" if numeric[key] else None)
@@ -182,6 +183,10 @@ def _stat_card(entry: StatCard) -> Html:
     detail = tag("div", entry.detail, class_="stat-card-detail") if entry.detail else None
     value = tag("div", entry.value, class_="stat-card-value")
     return tag("div", value, tag("div", entry.label, class_="stat-card-label"), detail, class_=kind)
+
+
+def _is_told(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row.get(key) not in (None, "") for row in rows)
 
 
 def _cell(value: Any, numeric: bool, digits: int, decimals: int | None) -> Html:

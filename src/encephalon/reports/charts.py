@@ -28,23 +28,9 @@ __all__ = [
     "scatter_chart",
 ]
 
-_WIDTH = 520.0
-
-
-_ROW = 34.0
-
-
-_PLOT_HEIGHT = 260.0
-
-
-_BOTTOM = 40.0
-
-
+# Pixels: of a chart, a row of dots, a plot, what stands below it, and, about, a letter.
+_WIDTH, _ROW, _PLOT_HEIGHT, _BOTTOM, _LETTER = 520.0, 34.0, 260.0, 40.0, 7.0
 _COLOURS = 6
-# Pixels that a letter takes, about.
-_LETTER = 7.0
-
-
 # Decimals from which on a label is written with a power of ten.
 _MOST_PLACES = 6
 

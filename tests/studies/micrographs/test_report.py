@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import OutputExistsError
-from encephalon.evaluation.report import Extremes
 from encephalon.reports import batch
 from encephalon.reports.batch import BatchReport
+from encephalon.reports.gallery import Extremes
 from encephalon.reports.markup import Html
 from encephalon.studies.micrographs.report import PICTURED, batch_report
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from encephalon.io.image import Image, read_image
 from encephalon.models.registry import find_model
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.quality import Evidence, doubted, judge
+from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.segmentation.boundary import (
     Borders,
     find_borders,
@@ -124,7 +126,9 @@ class ExtractionPredictor:
             "slope_error": round(evidence.slope_error, 4),
         }
         images = self._images(loaded, mask, distance, borders.view.grid)
-        return Prediction(images, values, quality, LazyPictures(loaded, mask))
+        return Prediction(
+            images, values, quality, partial(scan_pictures, loaded.data, loaded.affine, mask)
+        )
 
     def _network(self, image: Float) -> Float:
         return _distances(self.runtime, image)
@@ -158,19 +162,6 @@ def _distances(runtime: Runtime, image: Float) -> Float:
     (batch,) = runtime.run(image[None, None])
     distances: Float = batch[0]
     return distances
-
-
-@dataclass(frozen=True)
-class LazyPictures:
-    """Pictures of a scan and its mask, drawn only when a report asks for them."""
-
-    image: Image
-    mask: NDArray[np.uint8]
-
-    def __iter__(self) -> Iterator[Any]:
-        from encephalon.studies.extraction.report import scan_pictures
-
-        return iter(scan_pictures(self.image.data, self.image.affine, self.mask))
 
 
 def probability(distance: Float, spread: float) -> Float:

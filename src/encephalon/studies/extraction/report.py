@@ -6,7 +6,7 @@ Both show the mask outlined in the scan, and its volume.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -90,10 +90,10 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
     )
 
 
-def _pictures(row: Row, shown: Any, folder: Path) -> list[Html]:
-    """`shown` are the pictures of a scan, the main one first, or a function that draws them."""
+def _pictures(row: Row, shown: Callable[[], Iterable[Picture]], folder: Path) -> list[Html]:
+    """`shown` draws the pictures of a scan, the main one first."""
     del row, folder
-    return _framed(picture.html for picture in (shown() if callable(shown) else shown))
+    return _framed(picture.html for picture in shown())
 
 
 def _framed(pictures: Iterable[Html]) -> list[Html]:
@@ -191,8 +191,6 @@ def _summary_table(summary: Mapping[str, Summary]) -> Html:
         "maximum": "Highest",
         "n": "n",
     }
-    if not any(row["interval"] for row in rows):
-        del columns["interval"]
     return table(columns, rows)
 
 
@@ -248,8 +246,6 @@ def _subgroup_table(parts: Sequence[SubgroupSummary]) -> Html:
     }
     if all(row["n"] == row["units"] for row in rows):
         del columns["units"]
-    if not any(row["interval"] for row in rows):
-        del columns["interval"]
     return table(columns, rows)
 
 

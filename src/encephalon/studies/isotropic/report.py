@@ -55,8 +55,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
         files={"t2w": "Image"},
         hint="Three planes through the middle of the head, the left side of the body on the left. "
         "The page of each scan has interpolation, uncertainty, residual, T1w and all facts.",
-        notice="What lies between the measured slices is an estimate and no measurement: look at "
-        "the slices themselves before any finding is believed.",
+        notice=GUESS,
         stats=_guided_card,
     )
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encephalon.evaluation.report import Extremes, drawn_thumbnail, thumbnail_gallery
 from encephalon.experiments.contamination import OVERLAP, overlap_warning
 from encephalon.reports.batch import BatchReport, Column, Row
 from encephalon.reports.blocks import StatCard, note
 from encephalon.reports.format import format_share
+from encephalon.reports.gallery import Extremes, thumbnail_figure, thumbnail_gallery
 from encephalon.reports.markup import Html, join
 from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT, light_badge
 
@@ -100,7 +100,7 @@ def _thumbnail(row: Row, shown: Callable[[], Any], folder: Path) -> list[Html]:
     light = row.get("light")
     said = f"{row.get('predicted')} {certainty_of(row):.3f}"
     words = join(said, " ", light_badge(str(light))) if light else said
-    drawn = drawn_thumbnail(shown(), str(row.get("id", "")), words, row.get("reasons"))
+    drawn = thumbnail_figure(shown(), str(row.get("id", "")), words, row.get("reasons"))
     return [drawn] if drawn else []
 
 

@@ -23,6 +23,7 @@ from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
 from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
 from encephalon.studies.extraction.published.settings import PublishedOptions
+from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.settings import CONTENTS
 from encephalon.transforms.masks import fill_holes, largest_piece
 
@@ -100,7 +101,10 @@ class PublishedPredictor:
         values = {"volume_ml": round(float(mask.sum()) * loaded.volume_ml_per_voxel, 3)}
         images = self._images(mask, chance, work, loaded)
         return Prediction(
-            images, values, self._verdict(mask, loaded), partial(_pictures, loaded, mask)
+            images,
+            values,
+            self._verdict(mask, loaded),
+            partial(scan_pictures, loaded.data, loaded.affine, mask),
         )
 
     def _conformed(self, image: Image) -> Image:
@@ -166,12 +170,6 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     if predictor.label != "brain":
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor
-
-
-def _pictures(image: Image, mask: NDArray[np.bool_]) -> Any:
-    from encephalon.studies.extraction.report import scan_pictures
-
-    return scan_pictures(image.data, image.affine, mask)
 
 
 def _recipe_defaults(model: ModelFolder | PublishedFile) -> dict[str, Any]:
