@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.geometry import resample
 from encephalon.reports.format import format_number
-from encephalon.reports.images import AMBER, WINDOW, Panel, draw, grey_levels, heat
+from encephalon.reports.images import AMBER, GAP, WINDOW, Panel, draw, grey_levels, heat
 from encephalon.reports.pictures import Layer, Picture
 from encephalon.reports.slices import OrthogonalSlices, display_window
 from encephalon.studies.isotropic.quality import (
@@ -32,7 +33,18 @@ from encephalon.studies.isotropic.reconstruction.interpolation import cubic_weig
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 from encephalon.transforms.slices import along
 
-__all__ = ["EDGES", "Figure", "ScanFigures", "interpolated_planes", "orthogonal_slices"]
+if TYPE_CHECKING:
+    from encephalon.studies.isotropic.evaluation.cases import SimulatedCase
+
+__all__ = [
+    "EDGES",
+    "FULL_ERROR",
+    "Figure",
+    "ScanFigures",
+    "case_picture",
+    "interpolated_planes",
+    "orthogonal_slices",
+]
 
 Float = NDArray[np.float32]
 
@@ -45,6 +57,11 @@ _SIDES = "sagittal, coronal and axial plane"
 _RESIDUAL = 0.01
 # Edges are drawn where the slope is among this share of the steepest; their scale, mm.
 _STEEPEST, _EDGE_MM = 0.16, 1.2
+#: Share of the white of the images that is white in errors and deviations.
+FULL_ERROR = 0.2
+# Of the planes sagittal, coronal and axial, one that cuts all slices of each kind; and pixels that
+# the pictures of a case fill side by side.
+_ACROSS, _CASE_WIDTH = {"axial": 0, "coronal": 0, "sagittal": 1}, 1100
 # Width and height of a scale, and of the words at its ends, pixels.
 _BAR, _WORDS = (200, 12), ((60, 20), (120, 20))
 
@@ -232,6 +249,31 @@ class ScanFigures:
         panels = self._planes.panels(self._planes.of(self.estimate.image))
         scale = _EDGE_MM * self._planes.scale
         return [_lines(panel.pixels, panel.size, scale) for panel in panels]
+
+
+def case_picture(case: SimulatedCase, before: Estimate, after: Estimate) -> Picture:
+    """One plane across the slices: `before`, `after`, the truth, error and deviation of `after`.
+
+    All are on the grid of the result and share their window; errors are white at a fifth of it.
+    """
+    view, plane = orthogonal_slices(case.problem), _ACROSS[case.axis]
+    gain, level = case.scale
+    truth = case.truth
+    if not case.is_shared:
+        truth = resample(truth, case.grid.affine, case.problem.grid)
+    images = [*(gain * each.image + level for each in (before, after)), truth]
+    errors = [np.abs(images[1] - truth)]
+    if after.deviation is not None:
+        errors.append(gain * after.deviation)
+    low, high = display_window(truth)
+    top = FULL_ERROR * (high - low)
+    grey = [grey_levels(view.of(image)[plane], low, high) for image in images]
+    grey += [grey_levels(view.of(error)[plane], 0.0, top) for error in errors]
+    room = (_CASE_WIDTH - GAP * (len(grey) - 1)) / len(grey)
+    width = view.panel(plane, truth).size[0]
+    view = replace(view, scale=view.scale * min(1.0, room / width))
+    words = "Before, after, truth, error" + (", uncertainty" if len(errors) == 2 else "")
+    return draw([[view.panel(plane, each, letters=False) for each in grey]], words)
 
 
 def _scale_bar(low: str, high: str) -> list[Panel]:

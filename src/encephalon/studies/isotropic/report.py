@@ -16,7 +16,7 @@ import numpy as np
 from encephalon.geometry import Affine
 from encephalon.reports.batch import BatchReport, Column, Row, file_name, model_facts, model_name
 from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
-from encephalon.reports.format import format_sentence
+from encephalon.reports.format import format_decimals, format_sentence
 from encephalon.reports.images import AMBER
 from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Legend, Page, batch_of
@@ -194,7 +194,7 @@ def _guide_facts(scan: ScanFigures) -> dict[str, Any]:
         "Why": format_sentence(", ".join(evidence.reasons)) if evidence.reasons else None,
         **scan.registration,
         "Covers": None if covered is None else f"{covered:.0%} of the head",
-        "Correlation with the T2w": None if alike is None else f"{alike:.2f}".replace("-", "−"),
+        "Correlation with the T2w": None if alike is None else format_decimals(alike, 2),
     }
 
 

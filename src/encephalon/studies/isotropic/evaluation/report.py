@@ -18,7 +18,6 @@ from encephalon.reports.format import (
 )
 from encephalon.reports.markup import Html, join
 from encephalon.reports.page import Page
-from encephalon.studies.isotropic.evaluation.images import FULL_ERROR
 from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.evaluation.summary import (
     ALL,
@@ -28,6 +27,7 @@ from encephalon.studies.isotropic.evaluation.summary import (
     ReconstructionSummary,
     overall,
 )
+from encephalon.studies.isotropic.images import FULL_ERROR
 from encephalon.studies.isotropic.settings import NORMAL, EvaluationOptions
 
 if TYPE_CHECKING:
@@ -202,16 +202,9 @@ def _method_table(methods: Sequence[MethodSummary], whole: bool = True) -> Html:
     place = {"axis": "Slices", "thickness": "Thickness, mm"} if whole else {}
     names = {**place, "method": "Method"}
     rows = [_row(each) for each in methods]
-    parts = [
-        table({key: label for key, label in part.items() if _is_told(rows, key)}, rows)
-        for part in (names | _FOREGROUND, names | _FURTHER)
-    ]
+    parts = [table(names | further, rows) for further in (_FOREGROUND, _FURTHER)]
     what = {each.method: _METHODS.get(each.method) for each in methods}
     return join(*parts, None if whole else facts(what))
-
-
-def _is_told(rows: Sequence[dict[str, Any]], key: str) -> bool:
-    return any(row.get(key) not in (None, "") for row in rows)
 
 
 def _row(each: MethodSummary) -> dict[str, Any]:

@@ -186,7 +186,7 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
     def _pictures(self, case: SimulatedCase, answers: Mapping[str, Estimate]) -> tuple[Html, ...]:
         """The picture of a normal case, of the middle one of the thicknesses."""
         from encephalon.reports.blocks import figure
-        from encephalon.studies.isotropic.evaluation.images import case_picture
+        from encephalon.studies.isotropic.images import case_picture
 
         variant, own = case.variant, answers.get(self._methods[0].name)
         thicknesses = sorted(self.options.thicknesses)
