@@ -81,7 +81,10 @@ def test_the_scores_of_a_real_mask_are_the_same(data: Path, tmp_path: Path) -> N
 
 @pytest.mark.data
 def test_the_isotropic_t2w_of_a_real_pair_is_the_same(data: Path) -> None:
-    """Registration, guided start and network: percentiles and a line of voxels to 1 and 2 %."""
+    """Registration, guided start and network: percentiles to 1 and 2 %, a line of voxels to 5 %.
+
+    Registrations of one pair end up to 0.05 mm apart, from processor to processor.
+    """
     found, golden = measure.isotropic_facts(data), GOLDEN["isotropic"]
     assert (found["shape"], found["quality"]) == (golden["shape"], golden["quality"])
     assert list(found["values"]) == list(golden["values"])
@@ -89,7 +92,7 @@ def test_the_isotropic_t2w_of_a_real_pair_is_the_same(data: Path) -> None:
     close(list(found["values"].values()), list(golden["values"].values())[1:], abs=0.002)
     close(found["t2w"], golden["t2w"], rel=0.01, abs=0.5)
     close(found["uncertainty"], golden["uncertainty"], rel=0.02)
-    close(found["profile"], golden["profile"], rel=0.02)
+    close(found["profile"], golden["profile"], rel=0.05)
 
 
 def test_the_scores_of_every_isotropic_method_are_the_same(tmp_path: Path) -> None:
