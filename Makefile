@@ -68,7 +68,7 @@ weights: $(VENV)/.dev
 	$(BIN)/python tools/package_model.py runs/brain-extraction \
 	  --card tools/cards/brain-extraction.toml --scores runs/accuracy/scores/summary.json
 
-# First on painted heads alone, then, shortly, with real pairs among them. Some of these were
+# First on synthetic contrasts alone, then, shortly, with real pairs among them. Some of these were
 # resampled from thick slices themselves.
 GENTLY := --set training.start_from=runs/isotropic-base --set training.epochs=4 \
   --set training.learning_rate=1e-3 --set study.real_share=0.85 --set study.scanner.resampled=0.2

@@ -31,7 +31,7 @@ from encephalon.io.image import Image, read_image, read_labels, write_image
 from encephalon.transforms.synthesis import ADULT, YOUNG, paint_pair
 
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "isotropic_table.py"
-#: Largest edge of a painted head, voxels around the middle of its brain: enough to see, soon done.
+#: Largest edge of a synthetic head, voxels around the middle of its brain: enough, and soon done.
 EDGE = 128
 #: Voxels of air around a real head.
 AIR = 6
@@ -61,8 +61,8 @@ def main() -> None:
         table, stress = test_tables(asked, subject)
         evaluate(asked, run, table, asked.output / "real" / subject)
         evaluate(asked, run, stress, asked.output / "stress" / subject, *STRESS)
-    print("painted heads", file=sys.stderr, flush=True)
-    evaluate(asked, asked.final, painted_heads(asked), asked.output / "synthetic" / "heads")
+    print("synthetic heads", file=sys.stderr, flush=True)
+    evaluate(asked, asked.final, synthetic_heads(asked), asked.output / "synthetic" / "heads")
     write_figures(asked.output)
 
 
@@ -127,8 +127,8 @@ def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-def painted_heads(asked: argparse.Namespace) -> Path:
-    """The table of synthetic heads, painted from label maps that are for testing alone."""
+def synthetic_heads(asked: argparse.Namespace) -> Path:
+    """The table of heads of synthetic contrasts, made of label maps that are for testing alone."""
     import torch
 
     maps = [row for row in make_table(asked, asked.output / "all.csv") if row["split"] == "test"]
@@ -200,7 +200,7 @@ def _few(values: Any) -> dict[str, float]:
 
 
 def encephalon(*words: str) -> None:
-    """Run a command of this package, aloud."""
+    """Run a command of this package, and print it."""
     subprocess.run([sys.executable, "-m", "encephalon", *words], check=True)
 
 

@@ -50,7 +50,7 @@ SHORTER = (
     (r"encephalon bench ", "--repeat 1 --image scan.nii.gz"),
     (r"encephalon evaluate isotropic ", _TRIALS),
     (r"encephalon predict isotropic trial ", "--spacing 1.5"),
-    (r"encephalon simulate heads ", "--subjects 1"),
+    (r"encephalon simulate phantoms ", "--subjects 1"),
     (r"encephalon simulate micrographs ", "--animals 10 --images 2 --size 64"),
     (r"encephalon train (micrographs|mine.toml -t (trial/)?table.csv)", f"{_EPOCH} {_IMAGES}"),
     (r"encephalon train (isotropic|mine.toml -t pairs.csv)", f"{_EPOCH} --set study.patch=16"),

@@ -3,11 +3,11 @@
 
     python tools/isotropic_table.py LABELMAPS [--pairs PAIRS] [--leave-out SUBJECT] -o table.csv
 
-One row a label map, of which pairs are painted: in order of name every seventh from the fifth on is
-for validation, every seventh from the second on for testing. One row a pair of isotropic T1w and
-T2w, for training, but for those of the subject that is left out, which are for testing. PAIRS is a
-folder of folders that hold <subject>_T1.nii.gz and <subject>_T2.nii.gz, or T1.nii.gz and T2.nii.gz
-of one subject, who then bears the folder's name.
+One row a label map, of which pairs of synthetic contrasts are made: in order of name every seventh
+from the fifth on is for validation, every seventh from the second on for testing. One row a pair of
+isotropic T1w and T2w, for training, but for those of the subject that is left out, which are for
+testing. PAIRS is a folder of folders that hold <subject>_T1.nii.gz and <subject>_T2.nii.gz, or
+T1.nii.gz and T2.nii.gz of one subject, who then bears the folder's name.
 """
 
 from __future__ import annotations

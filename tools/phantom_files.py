@@ -19,7 +19,7 @@ from encephalon.synthetic.head import head_phantom
 
 __all__ = ["lay_out"]
 
-#: Heads small enough to be masked in a second: voxels along each axis, mm, mm of painted detail.
+#: Heads small enough to be masked in a second: voxels along each axis, mm, mm of anatomical detail.
 SHAPE, SPACING, DETAIL = (56, 64, 56), 3.0, 3.0
 PAIR = {"shape": (60, 72, 60), "spacing": 2.0, "detail": 2.0}
 CONTRASTS = {"T1W": "t1", "T2W": "t2", "FLAIR": "flair"}

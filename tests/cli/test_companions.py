@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from encephalon.io.image import Image, read_image, write_image
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run
+from tests.studies.calls import plain_study
 
 COLUMNS = Columns(
     inputs={"t2w": "t2w", "t1w": "t1w", "stack2": "stack2", "stack3": "stack3"},
@@ -57,7 +57,7 @@ def adding(monkeypatch: pytest.MonkeyPatch) -> Adding:
     def load(model: str, **arguments: Any) -> api.Model:
         del model
         predictor.asked = arguments
-        return api.Model(predictor, ModuleType("study"), COLUMNS)
+        return api.Model(predictor, plain_study(), COLUMNS)
 
     monkeypatch.setattr(api, "load_model", load)
     monkeypatch.setattr("encephalon.api.verbs.load_model", load)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`simulate heads` and `predict isotropic` as a new user runs them, with the shipped weights."""
+"""`simulate phantoms` and `predict isotropic` as a new user runs them, with the shipped weights."""
 
 from __future__ import annotations
 

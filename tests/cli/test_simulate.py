@@ -39,9 +39,9 @@ def test_the_command_writes_a_row_an_image(run: Run, tmp_path: Path) -> None:
         ("micrographs", "--animals", "1000000000"),
         ("micrographs", "--images", "1000000000"),
         ("micrographs", "--seed", "-1"),
-        ("heads", "--subjects", "1000000000"),
-        ("heads", "--seed", "-1"),
-        ("heads", "--seed", "99999999999999999999"),
+        ("phantoms", "--subjects", "1000000000"),
+        ("phantoms", "--seed", "-1"),
+        ("phantoms", "--seed", "99999999999999999999"),
     ],
 )
 def test_sizes_and_seeds_are_bounded(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
@@ -83,7 +83,7 @@ def test_published_slices_have_factors(run: Run, tmp_path: Path, isotropic: Path
         (("--thickness", "4", "--factor", "2"), "--factor belongs to --mode published"),
         (("--mode", "published"), "--factor 2,3,4,5"),
         (("--mode", "published", "--factor", "2.5"), "--factor 2,3,4,5"),
-        (("--mode", "published", "--factor", "inf"), "--factor 2,3,4,5"),
+        (("--mode", "published", "--factor", "inf"), "[factor] should be a finite number"),
         (("--mode", "published", "--factor", "2", "--gap", "1"), "--gap belongs to"),
         (("--thickness", "4", "--axis", "axal"), "no slice axis 'axal'"),
         (("--thickness", "4", "--gap", "-1"), "gap must be 0 mm or more"),
@@ -117,7 +117,7 @@ def test_bad_files_fail_the_command_and_not_the_others(
 
 
 def test_heads_are_a_dataset(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`simulate heads` hands its words on and says where the table is."""
+    """`simulate phantoms` hands its words on and says where the table is."""
     from encephalon.studies.isotropic import synthetic as phantom
 
     asked: dict[str, object] = {}
@@ -128,7 +128,7 @@ def test_heads_are_a_dataset(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(phantom, "write_heads", write)
     words = ("--subjects", "3", "--infants", "--axis", "coronal", "--thickness", "3")
-    result = run("simulate", "heads", "-o", tmp_path / "heads", *words)
+    result = run("simulate", "phantoms", "-o", tmp_path / "heads", *words)
     assert result.code == 0, result.err
     assert "3 heads" in result.out
     assert (asked["subjects"], asked["infants"], asked["axis"]) == (3, True, "coronal")

@@ -180,7 +180,7 @@ def test_images_and_a_spreadsheet_become_a_table(run: Run, tmp_path: Path) -> No
     assert "'S3V1'" in result.err
     assert "'S4V1'" in result.err
     assert not out.exists()
-    result = run(*words, "--left-over", "--images-only")
+    result = run(*words, "--remainder", "--images-only")
     assert result.code == 0, result.err
     assert "2 rows" in result.out
     assert "left out" in result.err
@@ -191,22 +191,22 @@ def test_images_and_a_spreadsheet_become_a_table(run: Run, tmp_path: Path) -> No
     assert run("table", "check", out).code == 0
 
 
-def test_lights_counts_the_published_predictions(run: Run, tmp_path: Path) -> None:
+def test_count_lights_counts_the_published_predictions(run: Run, tmp_path: Path) -> None:
     """The middle-aged images of 3BTRON by region, as its spec counts them (section 5)."""
     file = write_rows(tmp_path / "middle_age.csv", middle_aged())
     words = ("--by", "Sex,Brain Region", "--light", "Traffic Lights", "--json")
-    counts = json.loads(run("table", "lights", file, *words).out)["counts"]
+    counts = json.loads(run("table", "count-lights", file, *words).out)["counts"]
     found = {row["Brain Region"]: [row[c] for c in ("Green", "Amber", "Red")] for row in counts}
     assert found == {"CC": [4, 9, 16], "PFC": [2, 15, 6]}
 
 
-def test_lights_names_a_column_that_is_missing(run: Run, tmp_path: Path) -> None:
+def test_count_lights_names_a_column_that_is_missing(run: Run, tmp_path: Path) -> None:
     """A table without lights, or without the wished column, is one sentence."""
     file = tmp_path / "predictions.csv"
     file.write_text("id,light,sex\na,Green,F\nb,Blue,M\n")
-    missing = run("table", "lights", file, "--by", "region")
+    missing = run("table", "count-lights", file, "--by", "region")
     assert missing.code == 1
     assert "no column 'region'" in missing.err
-    strange = run("table", "lights", file, "--by", "sex")
+    strange = run("table", "count-lights", file, "--by", "sex")
     assert strange.code != 0
     assert "one is 'Blue'" in strange.err

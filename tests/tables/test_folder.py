@@ -70,7 +70,7 @@ def test_every_mismatch_is_in_one_error(images: Path, tmp_path: Path) -> None:
     (images / "more" / "S1V1_z.tif").touch()
     path = sheet(tmp_path, "id,x", "S1V1,1", "S2V1,2", "S2V1,3", ",4", "S7V1,5", "S8V1,6")
     with pytest.raises(TableError) as caught:
-        folder_table(images, path, id_rule="before-underscore", left_over=False)
+        folder_table(images, path, id_rule="before-underscore", remainder=False)
     text = str(caught.value)
     for words in (
         "2 images of",
@@ -80,7 +80,7 @@ def test_every_mismatch_is_in_one_error(images: Path, tmp_path: Path) -> None:
         "for 2 of 4 images",
         "'S3V1', 'S4V1' (left out with --images-only)",
         "for 2 of 4 rows",
-        "'S7V1', 'S8V1' (left out with --left-over)",
+        "'S7V1', 'S8V1' (left out with --remainder)",
     ):
         assert words in text
     assert "\n" not in text
@@ -101,7 +101,7 @@ def test_what_is_allowed_to_be_left_out_is_said(
     logger.addHandler(caplog.handler)
     path = sheet(tmp_path, "id,x", "S1V1_a,1", "S9V1_a,2")
     try:
-        frame = folder_table(images, path, left_over=True, images_only=True)
+        frame = folder_table(images, path, remainder=True, images_only=True)
     finally:
         logger.removeHandler(caplog.handler)
     assert frame["id"].tolist() == ["S1V1_a"]
@@ -119,7 +119,7 @@ def test_no_overlap_shows_an_id_of_each_side_and_the_rule_that_helps(
         r"'Image ID'; the id rule 'before-underscore' would match"
     )
     with pytest.raises(TableError, match=words):
-        folder_table(images, path, id_column="Image ID", left_over=True, images_only=True)
+        folder_table(images, path, id_column="Image ID", remainder=True, images_only=True)
     with pytest.raises(TableError, match=r"name another column of ids \(--id\)"):
         folder_table(images, path, id_column="Class")
 

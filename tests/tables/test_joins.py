@@ -53,10 +53,10 @@ def test_every_mismatch_is_named(right: Table, words: str) -> None:
         join_tables(LEFT, right)
 
 
-def test_rows_left_over_on_the_right_can_be_allowed() -> None:
+def test_rows_remaining_on_the_right_can_be_allowed() -> None:
     """The demographics of a whole cohort may serve a few images."""
     right = table_of("people", "who", who=["c", "b", "a"], age=["3", "2", "1"])
-    assert join_tables(LEFT, right, left_over=True)["age"].to_list() == ["1", "2"]
+    assert join_tables(LEFT, right, remainder=True)["age"].to_list() == ["1", "2"]
 
 
 def test_a_long_list_of_mismatches_is_cut() -> None:

@@ -6,19 +6,16 @@ The scan that `demo` and `bench` work on when the user gives none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console
 
-if TYPE_CHECKING:
-    from encephalon.api import Model
-
-PHANTOM, HEADS = "phantom.nii.gz", "heads"
+PHANTOM, SAMPLES, TABLE = "phantom.nii.gz", "samples", "table.csv"
 
 
 def demo(
@@ -47,7 +44,7 @@ def demo(
 
     console = Console(verbose, quiet, as_json)
     loaded = load_model(model, device=device, threads=threads, offline=True)
-    scan = image if image is not None else _made_up(loaded, output, overwrite)
+    scan = image if image is not None else _made_up(loaded.study.demo, output, overwrite)
     console.say(f"scan: {scan}")
     work = loaded.plan([scan], output, overwrite=overwrite)
     result = do(console, loaded, work)
@@ -59,17 +56,16 @@ def demo(
     raise typer.Exit(result.exit_code)
 
 
-def _made_up(model: Model, output: Path, overwrite: bool) -> Path:
-    """A head phantom for the model: one scan, or thick slices with a T1w where it takes both."""
-    grouped = "t1w" in model.columns.inputs
-    place = output / (HEADS if grouped else PHANTOM)
-    if (place / "table.csv" if grouped else place).exists() and not overwrite:
+def _made_up(
+    simulate: Callable[[Path, bool], object] | None, output: Path, overwrite: bool
+) -> Path:
+    """Samples as the model's study makes them for a demo, or a head phantom."""
+    place = output / (SAMPLES if simulate else PHANTOM)
+    if (place / TABLE if simulate else place).exists() and not overwrite:
         return place  # of the last time, whole
-    if not grouped:
+    if simulate is None:
         return write_phantom(place, overwrite=overwrite)
-    from encephalon.studies.isotropic.synthetic import write_heads
-
-    write_heads(place, subjects=1, overwrite=overwrite)
+    simulate(place, overwrite)
     return place
 
 

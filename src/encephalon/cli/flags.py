@@ -1,22 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flags that verbs share, in one table: same name, same meaning, same help everywhere."""
+"""The flags that verbs share, in one table: same name, same meaning, same help everywhere.
+
+Those of a study are made from the fields of its options that have a `Flag`.
+"""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 import typer
 
 from encephalon.errors import UsageError
 
-# The options of studies that have flags of their own.
-_OF_STUDIES = (
-    *("series", "border", "csf", "threshold", "largest", "fill", "rotate", "block", "save"),
-    *("method", "spacing", "thickness", "gap", "axis", "profile", "registration"),
-)
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from encephalon.recipes.schema import Flag, Section
+
+Found = tuple[str, "FieldInfo", "Flag"]
+"""A field that has a flag, and the study that it is of."""
+
 # What the verbs themselves take, by the names of their flags.
 _OWN = {"model", "table", "output", "device", "threads", "offline", "overwrite", "progress"}
 
@@ -65,12 +74,6 @@ def asked(pairs: list[str] | None, **options: Any) -> dict[str, Any]:
             f"{min(twice)!r} is given twice, by its own flag and by --option: drop one."
         )
     return flags | more
-
-
-def of_studies(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said to the flags that belong to studies, by the names of their options."""
-    found = {name: said[name] for name in _OF_STUDIES if name in said}
-    return found | {"save": words(said.get("save"))}
 
 
 def companions(t1: Path | None, stacks: list[Path] | None) -> dict[str, dict[str, Path]]:
@@ -197,57 +200,6 @@ Sessions = Annotated[
     ),
 ]
 
-Series = Annotated[
-    str | None,
-    _flag(
-        "--series",
-        text="Which DICOM series: number, description or UID; and :2 for its second volume.",
-        metavar="NAME",
-    ),
-]
-
-# Options of segmentation studies; a study refuses those that it does not know.
-Border = Annotated[
-    float | None,
-    _flag("--border", text="Move the mask's border outwards, or inwards below 0.", metavar="MM"),
-]
-Csf = Annotated[
-    bool | None,
-    _flag("--csf/--no-csf", text="Keep the fluid around the brain, or leave it out."),
-]
-Threshold = Annotated[
-    float | None,
-    _flag("-t", "--threshold", text="Probability from which a voxel is in the mask.", metavar="P"),
-]
-Largest = Annotated[
-    bool | None,
-    _flag(
-        "--largest/--no-largest",
-        "-l",
-        "--largest-label",
-        text="Keep the largest piece only.",
-    ),
-]
-Fill = Annotated[bool | None, _flag("--fill/--no-fill", text="Fill holes in the mask.")]
-Rotate = Annotated[
-    bool | None,
-    _flag("--rotate/--no-rotate", "--rotate-and-predict", text="Average over rotations."),
-]
-Block = Annotated[
-    int | None,
-    _flag(
-        "-b", "--block", text="Edge of the blocks that the network sees.", metavar="VOXELS", min=8
-    ),
-]
-Save = Annotated[
-    str | None,
-    _flag(
-        "--save",
-        text="Images to write: mask,brain,distance,probability, or t2w,uncertainty,t1w.",
-        metavar="KINDS",
-    ),
-]
-
 # Images that join a single INPUT, for models that take more than one.
 T1 = Annotated[
     Path | None,
@@ -262,44 +214,97 @@ Stacks = Annotated[
     ),
 ]
 
-# Options of reconstruction studies.
-Method = Annotated[
-    str | None,
-    _flag("--method", text="network, or guided, which needs no training.", metavar="NAME"),
-]
-Spacing = Annotated[
-    float | None,
-    _flag(
-        "--spacing",
-        text="Voxel edge of the result, mm; the T2w's in-plane one by default.",
-        metavar="MM",
-    ),
-]
-Thickness = Annotated[
-    float | None,
-    _flag("--thickness", text="Of the slices, mm; where the header does not tell.", metavar="MM"),
-]
-Gap = Annotated[
-    float | None,
-    _flag("--gap", text="Between slices, mm; where the header does not tell.", metavar="MM"),
-]
-Axis = Annotated[
-    str | None,
-    _flag(
-        "--axis",
-        text="Plane of the slices: axial, coronal or sagittal; or i, j or k.",
-        metavar="PLANE",
-    ),
-]
-Profile = Annotated[
-    str | None,
-    _flag(
-        "--profile",
-        text="Sensitivity across a slice: box, gaussian, or a text file of mm and sensitivity.",
-        metavar="KIND",
-    ),
-]
-Registration = Annotated[
-    str | None,
-    _flag("--registration", text="rigid, or none to trust the headers.", metavar="KIND"),
-]
+
+def of_sections(sections: Iterable[tuple[str, type[Section]]]) -> list[Parameter]:
+    """The flags of the fields of `sections`, each of the study that it comes with.
+
+    What two studies have under one name is one flag, whose help says which study means what. Where
+    there is no study, "", the help shows the defaults too.
+    """
+    from encephalon.recipes.schema import Flag
+
+    found: dict[str, list[Found]] = {}
+    for study, section in sections:
+        for name, field in section.model_fields.items():
+            for flag in field.metadata:
+                if isinstance(flag, Flag):
+                    found.setdefault(name, []).append((study, field, flag))
+    return [_parameter(name, fields) for name, fields in found.items()]
+
+
+def of_studies() -> list[Parameter]:
+    """The flags of what all studies can be asked when they predict."""
+    from encephalon.studies.registry import list_studies, load_study
+
+    studies = [load_study(name) for name in list_studies()]
+    return of_sections((one.name, options) for one in studies for options in one.options.values())
+
+
+def flagged(function: Callable[..., None], flags: Sequence[Parameter]) -> Callable[..., None]:
+    """`function` with `flags` in the place of what it takes by **, as typer reads signatures."""
+    signature = inspect.signature(function, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    needed = [one for one in own if one.default is Parameter.empty]
+    every = [*needed, *flags, *(one for one in own if one not in needed)]
+    named = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in every]
+    vars(function)["__signature__"] = signature.replace(parameters=named)
+    function.__annotations__ = {one.name: one.annotation for one in named}
+    return function
+
+
+def _parameter(name: str, found: Sequence[Found]) -> Parameter:
+    _, field, flag = found[0]
+    (kind, *_) = (one for one in _members(field.annotation) if one is not type(None))
+    names, many = flag.names.split(), get_origin(kind) is tuple
+    told: dict[str, Any] = {"help": _help(found), "metavar": flag.metavar or None}
+    if kind is int:
+        told |= _bounds([each for _, one, _ in found for each in one.metadata])
+    if many and names:
+        told["callback"] = _numbers(names[-1]) if get_args(kind)[0] is float else words
+    read: Any = kind if kind in (bool, int, float, Path) else str
+    if not names:
+        read, names = list[Path] if many else read, []
+    option: Any = typer.Option(*names, **told) if names else typer.Argument(**told)
+    if field.is_required():
+        return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[read, option])
+    kind = Annotated[read | None, option]
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=None)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _help(found: Sequence[Found]) -> str:
+    """The sentences of a flag, each with the studies that mean it so."""
+    meant: dict[str, list[str]] = {}
+    for study, field, flag in found:
+        known = "" if study or field.is_required() else _default(field.default)
+        meant.setdefault(flag.help + known, []).append(study)
+    texts = {text: ", ".join(dict.fromkeys(filter(None, names))) for text, names in meant.items()}
+    return " ".join(f"{text} [{names}]" if names else text for text, names in texts.items())
+
+
+def _default(value: Any) -> str:
+    shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "" if value is None or value is False or value == () else f"  [default: {shown}]"
+
+
+def _bounds(metadata: Sequence[Any]) -> dict[str, int]:
+    """The least and the largest whole number that any of the fields takes."""
+    least = [each.ge for each in metadata if hasattr(each, "ge")]
+    most = [each.le for each in metadata if hasattr(each, "le")]
+    most += [each.lt - 1 for each in metadata if hasattr(each, "lt")]
+    return ({"min": min(least)} if least else {}) | ({"max": max(most)} if most else {})
+
+
+def _numbers(name: str) -> Callable[[str | None], list[float] | None]:
+    """What reads `2,3.3` as numbers; it raises UsageError for what is none."""
+
+    def read(value: str | None) -> list[float] | None:
+        try:
+            return None if value is None else [float(word) for word in words(value) or []]
+        except ValueError:
+            raise UsageError(f"{name} takes numbers between commas, and got {value!r}.") from None
+
+    return read

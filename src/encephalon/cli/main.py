@@ -163,7 +163,7 @@ def _wrong_arguments(error: typer.TyperException, verbs: list[str]) -> str:
     known = [name for name in verbs if name in VERBS]
     if verbs and not known:
         meant = did_you_mean(verbs[0], VERBS, "the commands are")
-        message = f"There is no command {verbs[0]!r}; {meant}"
+        message = f"No such command {verbs[0]!r}; {meant}"
     stop = "" if message.endswith((".", "?")) else "."
     return f"{message}{stop} See  {' '.join(['encephalon', *known, '--help'])}"
 

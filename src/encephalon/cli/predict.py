@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,24 +25,8 @@ def predict(
     model: flags.Model,
     inputs: Inputs,
     output: flags.Output,
-    series: flags.Series = None,
-    border: flags.Border = None,
-    csf: flags.Csf = None,
-    threshold: flags.Threshold = None,
-    largest: flags.Largest = None,
-    fill: flags.Fill = None,
-    rotate: flags.Rotate = None,
-    block: flags.Block = None,
-    save: flags.Save = None,
     t1: flags.T1 = None,
     stack: flags.Stacks = None,
-    method: flags.Method = None,
-    spacing: flags.Spacing = None,
-    thickness: flags.Thickness = None,
-    gap: flags.Gap = None,
-    axis: flags.Axis = None,
-    profile: flags.Profile = None,
-    registration: flags.Registration = None,
     more: flags.Options = None,
     suffix: flags.Suffix = None,
     participant_label: flags.Participants = None,
@@ -56,6 +40,7 @@ def predict(
     quiet: flags.Quiet = False,
     as_json: flags.AsJson = False,
     dry_run: flags.DryRun = False,
+    **options: Any,
 ) -> None:
     """Results lie on the grid of their input, each with a JSON sidecar; a folder also gets
     predictions.csv and report.html. A file that fails is named at the end, the others are done,
@@ -65,10 +50,9 @@ def predict(
     Example:
         encephalon predict brain-extraction scan.nii.gz -o masks
     """
-    asked = flags.of_studies(locals())
     from encephalon.cli.prediction import run
 
-    options = flags.asked(more, **asked)
+    options = flags.asked(more, **options)
     selection = flags.selection(suffix, participant_label, session_label)
     batch = {**selection, **flags.companions(t1, stack)}
     run(
@@ -78,3 +62,6 @@ def predict(
         report=report,
         dry_run=dry_run,
     )
+
+
+flags.flagged(predict, flags.of_studies())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,16 +42,6 @@ def predict_bids(
     participant_label: flags.Participants = None,
     session_label: flags.Sessions = None,
     suffix: flags.Suffix = None,
-    border: flags.Border = None,
-    csf: flags.Csf = None,
-    save: flags.Save = None,
-    method: flags.Method = None,
-    spacing: flags.Spacing = None,
-    thickness: flags.Thickness = None,
-    gap: flags.Gap = None,
-    axis: flags.Axis = None,
-    profile: flags.Profile = None,
-    registration: flags.Registration = None,
     more: flags.Options = None,
     report: flags.Report = True,
     device: flags.Device = "auto",
@@ -62,6 +52,7 @@ def predict_bids(
     quiet: flags.Quiet = False,
     as_json: flags.AsJson = False,
     dry_run: flags.DryRun = False,
+    **options: Any,
 ) -> None:
     """Writes BIDS-derivatives: sub-01_desc-brain_mask.nii.gz with its JSON, and
     dataset_description.json.
@@ -70,7 +61,6 @@ def predict_bids(
     Example:
         encephalon predict-bids /data/study /data/derivatives participant
     """
-    asked = flags.of_studies(locals())
     from encephalon.cli.prediction import run
     from encephalon.io.bids import is_bids
 
@@ -78,7 +68,7 @@ def predict_bids(
         raise UsageError(f"The analysis level must be {LEVEL!r}, and got {level!r}.")
     if bids_dir.is_dir() and not is_bids(bids_dir):
         raise UsageError(f"{bids_dir} is no BIDS dataset: it has no dataset_description.json.")
-    options = flags.asked(more, **asked)
+    options = flags.asked(more, **options)
     selection = flags.selection(suffix, participant_label, session_label)
     run(
         Console(verbose, quiet, as_json),
@@ -87,3 +77,6 @@ def predict_bids(
         report=report,
         dry_run=dry_run,
     )
+
+
+flags.flagged(predict_bids, flags.of_studies())

@@ -6,9 +6,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console, error, table
+
+if TYPE_CHECKING:
+    from encephalon.studies.base import Command
+
+#: Earlier words of commands and flags, which are still understood.
+EARLIER = {
+    "arrays": "import-arrays",
+    "heads": "phantoms",
+    "left-over": "remainder",
+    "lights": "count-lights",
+}
 
 
 def settings() -> dict[str, Any]:
@@ -16,10 +30,51 @@ def settings() -> dict[str, Any]:
     return {
         "help_option_names": ["-h", "--help"],
         # Both --participant-label and --participant_label live in the field.
-        "token_normalize_func": lambda token: token.replace("_", "-"),
+        "token_normalize_func": _present_word,
         # typer turns a help flag without a value into one through pydantic, which takes 0.1 s.
         "default_map": {"help": False},
     }
+
+
+def _present_word(token: str) -> str:
+    word = token.replace("_", "-")
+    return EARLIER.get(word, word)
+
+
+def study_commands(kind: Literal["simulators", "tables"]) -> list[Callable[..., None]]:
+    """The verbs that single studies have, as functions for COMMANDS."""
+    from encephalon.studies.registry import list_studies, load_study
+
+    studies = [load_study(name) for name in list_studies()]
+    return [
+        _study_command(name, command)
+        for study in studies
+        for name, command in getattr(study, kind).items()
+    ]
+
+
+def _study_command(name: str, command: Command) -> Callable[..., None]:
+    def run(
+        verbose: flags.Verbose = 0,
+        quiet: flags.Quiet = False,
+        as_json: flags.AsJson = False,
+        **said: Any,
+    ) -> None:
+        from encephalon.recipes.schema import ask
+
+        console = Console(verbose, quiet, as_json)
+        asked = ask(command.options, flags.given(**said), name)
+        with console.progress(None, name) as advance:
+            done = command.run(asked, advance)
+        for sentence in done.failures:
+            error(sentence)
+        text = done.text
+        console.result(done.data, text if isinstance(text, str) else lambda: table(text))
+        if done.failures:
+            raise typer.Exit(1)
+
+    run.__name__, run.__doc__ = name.replace("-", "_"), command.run.__doc__
+    return flags.flagged(run, flags.of_sections([("", command.options)]))
 
 
 def add(app: typer.Typer, name: str, text: str) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console
+from encephalon.cli.register import study_commands
 
 if TYPE_CHECKING:
     from encephalon.tables.schema import Columns, Table
@@ -77,8 +78,8 @@ def images(
     ] = "id",
     id_rule: flags.IdRule = "stem",
     rename: flags.Rename = None,
-    left_over: Annotated[
-        bool, typer.Option("--left-over", help="Leave out rows of SHEET that have no image.")
+    remainder: Annotated[
+        bool, typer.Option("--remainder", help="Leave out rows of SHEET that have no image.")
     ] = False,
     images_only: Annotated[
         bool, typer.Option("--images-only", help="Leave out images that SHEET has no row for.")
@@ -99,31 +100,12 @@ def images(
         id_rule=id_rule,
         relative_to=output.parent,
         rename=flags.settings(rename, "--rename"),
-        left_over=left_over,
+        remainder=remainder,
         images_only=images_only,
     )
     written = write_table(frame, output, overwrite)
     rows = len(frame)
     console.result({"table": written, "rows": rows}, f"{written}: {rows} rows")
-
-
-def arrays(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="np_images.npy, labels.npy and features.npy.")
-    ],
-    output: TableOut,
-    recipe: Recipe = None,
-    overwrite: flags.Overwrite = False,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
-) -> None:
-    """Make a table, and float TIFFs, of the arrays that 3BTRON's preprocessing wrote."""
-    from encephalon.recipes import load_recipe
-    from encephalon.studies.micrographs.published.data import table_of_arrays
-
-    columns = load_recipe(recipe or "micrographs-published").table
-    written = table_of_arrays(folder, output, columns, overwrite)
-    Console(0, quiet, as_json).result({"table": written}, f"{written}")
 
 
 def check(
@@ -219,8 +201,8 @@ def join(
     other_id: Annotated[
         str | None, typer.Option("--other-id", help="Column of the ids in OTHER.")
     ] = None,
-    left_over: Annotated[
-        bool, typer.Option("--left-over", help="Allow rows of OTHER that TABLE does not have.")
+    remainder: Annotated[
+        bool, typer.Option("--remainder", help="Allow rows of OTHER that TABLE does not have.")
     ] = False,
     overwrite: flags.Overwrite = False,
     quiet: flags.Quiet = False,
@@ -234,7 +216,7 @@ def join(
     frame = join_tables(
         read_table(left, Columns(id=id_)),
         read_table(right, Columns(id=other_id or id_)),
-        left_over=left_over,
+        remainder=remainder,
     )
     written = write_table(frame, output, overwrite)
     Console(0, quiet, as_json).result(
@@ -302,7 +284,7 @@ def _shares(table: Table) -> str:
 
 
 def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
-    """Relative paths of a column, written anew from the folder that the copy will lie in."""
+    """Relative paths of a column, rewritten from the folder that the copy will lie in."""
     import os
 
     from encephalon.io.files import expanded
@@ -315,30 +297,4 @@ def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
     return cells
 
 
-def lights(
-    file: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="A table with a light in each row.")
-    ],
-    by: Annotated[str, typer.Option("--by", help="Columns to count by, between commas.")],
-    light: Annotated[
-        str, typer.Option("--light", help="Column of Green, Amber and Red.", metavar="COLUMN")
-    ] = "light",
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
-) -> None:
-    """Count the traffic lights of predictions by sex, region or any other column."""
-    from encephalon.cli.console import table as show
-    from encephalon.studies.micrographs.traffic_light import breakdown
-    from encephalon.tables.reading import read_table
-    from encephalon.tables.schema import Columns
-
-    read = read_table(file, Columns())
-    columns = [name.strip() for name in by.split(",") if name.strip()]
-    for name in (*columns, light):
-        read.require(name)
-    rows: Any = read.frame.to_dict(orient="records")
-    counts = breakdown(read.texts(light), rows, columns)
-    Console(0, quiet, as_json).result({"table": file, "counts": counts}, lambda: show(counts))
-
-
-COMMANDS = (bids, images, arrays, check, split, join, lights, verify_labels)
+COMMANDS = (bids, images, check, split, join, verify_labels, *study_commands("tables"))

@@ -39,7 +39,7 @@ def train(
     dry_run: flags.DryRun = False,
 ) -> None:
     """The run's folder holds the recipe and table as used, the history, TensorBoard events, the
-    checkpoint and, at the end, the model. A run that was killed goes on with --resume, with the
+    checkpoint and, at the end, the model. An interrupted run goes on with --resume, with the
     same history as one that was not.
 
     \b

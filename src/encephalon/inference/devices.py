@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device computes, on how many threads. Falling back is always said aloud."""
+"""Which device computes, on how many threads. Falling back is always said in a warning."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ What a user asks of a model when it predicts, checked like a recipe's own settin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -26,7 +27,7 @@ from encephalon.errors import UsageError
 from encephalon.recipes.validation import describe, full_stop
 from encephalon.tables.schema import Columns
 
-__all__ = ["ask", "listed"]
+__all__ = ["OUTPUT", "OVERWRITE", "SEED", "SERIES", "Flag", "ask", "listed"]
 
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
 
@@ -145,15 +146,39 @@ class Recipe(Section):
     training: Training = Training()
 
 
+@dataclass(frozen=True)
+class Flag:
+    """How the command line asks for an option: `Annotated[float, Flag("--border", "…", "MM")]`.
+
+    names    one or several words, such as "--csf/--no-csf"; "" for an argument
+    help     one sentence
+    metavar  what stands for the value in the help
+    """
+
+    names: str
+    help: str
+    metavar: str = ""
+
+
+#: Flags that several commands share.
+OUTPUT = Flag("-o --output", "Where the results go.", "PLACE")
+OVERWRITE = Flag("--overwrite", "Replace results that exist.")
+SEED = Flag("--seed", "Seed of every random draw.", "N")
+SERIES = Flag(
+    "--series",
+    "Which DICOM series: number, description or UID; and :2 for its second volume.",
+    "NAME",
+)
+
 Options = TypeVar("Options", bound=Section)
 
 
-def ask(schema: type[Options], given: Mapping[str, Any], model: str) -> Options:
-    """What the user asked of `model`, checked; raises UsageError for what cannot be asked of it."""
+def ask(schema: type[Options], given: Mapping[str, Any], whose: str) -> Options:
+    """What the user asked, checked; raises UsageError for what `whose` options do not know."""
     try:
         return schema(**given)
     except ValidationError as error:
-        message = f"Options of the model {model!r}: {describe(error, schema)}"
+        message = f"Options of {whose}: {describe(error, schema)}"
         raise UsageError(full_stop(message)) from error
 
 

@@ -50,6 +50,9 @@ class Study:
     scorable     how they are scored on a table with known answers
     explainable  how they show where they looked: classifiers only
     simulators   what makes samples whose answer is known, by the verb of `encephalon simulate`
+    tables       what makes or reads tables of its own, by the verb of `encephalon table`
+    demo         writes samples to `encephalon demo` with, and at last their table.csv, into a
+                 folder, and may replace what is there; None where any head will do
     """
 
     name: str
@@ -61,7 +64,30 @@ class Study:
     trainable: Trainable | None = None
     scorable: Scorable | None = None
     explainable: Explainable | None = None
-    simulators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    simulators: Mapping[str, Command] = field(default_factory=dict)
+    tables: Mapping[str, Command] = field(default_factory=dict)
+    demo: Callable[[Path, bool], object] | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A verb of the command line that one study has alone, such as `encephalon simulate NAME`.
+
+    options  its arguments and flags: the fields that have a `Flag`
+    run      does it, given the options and what to call as work goes on; its docstring is the help
+    """
+
+    options: type[Section]
+    run: Callable[[Any, Progress], Done]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did: as data for --json, as a sentence or rows, and what failed of it."""
+
+    data: Mapping[str, Any]
+    text: str | Sequence[Mapping[str, Any]]
+    failures: Sequence[str] = ()
 
 
 def able(ability: Ability | None, whose: str, cannot: str) -> Ability:
@@ -123,7 +149,7 @@ class OpenModel:
         """What the user asked, checked; raises UsageError for what the model does not know."""
         from encephalon.recipes.schema import ask
 
-        return ask(schema, self.options, self.name)
+        return ask(schema, self.options, self._source)
 
     @property
     def _source(self) -> str:

@@ -33,7 +33,7 @@ def folder_table(
     id_rule: str = "stem",
     relative_to: Place | None = None,
     rename: Mapping[str, str] | None = None,
-    left_over: bool = False,
+    remainder: bool = False,
     images_only: bool = False,
 ) -> pd.DataFrame:
     """The images of a folder and all below it as rows, each with the cells of its spreadsheet row.
@@ -43,7 +43,7 @@ def folder_table(
     without it) and those of the spreadsheet, renamed by `rename` {old: new}. A file's name becomes
     the id by `id_rule` (see `file_id`), and so does a cell of `id_column` that names a file.
 
-    Images and rows must match one to one. `left_over` leaves out rows without an image, and
+    Images and rows must match one to one. `remainder` leaves out rows without an image, and
     `images_only` images without a row, and both say so. Raises TableError, naming all that does
     not match, MissingFileError or InputError for a folder that is not there or holds no images.
     """
@@ -57,7 +57,7 @@ def folder_table(
     if sheet is not None:
         rows, wrong = _rows(Path(sheet), id_column, id_rule, rename or {})
         _need_overlap(root, Path(sheet), files, list(rows), id_column)
-        alone = {"left-over": left_over, "images-only": images_only}
+        alone = {"remainder": remainder, "images-only": images_only}
         faults += wrong + _unmatched(root, Path(sheet), list(files), list(rows), alone)
     if faults:
         raise TableError(f"{'; '.join(faults)}.")
@@ -162,7 +162,7 @@ def _unmatched(
     faults = []
     for flag, names, others, what in (
         ("images-only", files, rows, f"no row in {sheet} for {{}} of {{}} images of {root}"),
-        ("left-over", rows, files, f"no image in {root} for {{}} of {{}} rows of {sheet}"),
+        ("remainder", rows, files, f"no image in {root} for {{}} of {{}} rows of {sheet}"),
     ):
         known = set(others)
         alone = [name for name in names if name not in known]

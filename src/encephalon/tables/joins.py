@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from encephalon.tables.schema import Table
 
 
-def join_tables(left: Table, right: Table, *, left_over: bool = False) -> pd.DataFrame:
+def join_tables(left: Table, right: Table, *, remainder: bool = False) -> pd.DataFrame:
     """The rows of `left`, in their order, each with the columns of its one row in `right`.
 
     Rows are matched by the id columns of the two tables, whose names may differ; the result has
     the id column of `left`. Raises TableError, naming the ids, if an id is empty or not unique in
-    either table, if a row of `left` has no match, or, unless `left_over`, if a row of `right`
+    either table, if a row of `left` has no match, or, unless `remainder`, if a row of `right`
     has none; and naming the columns, if the two tables share any but the id.
     """
     _check_ids(left)
     _check_ids(right)
-    _check_matches(left, right, left_over)
+    _check_matches(left, right, remainder)
     key = right.columns.id
     extra = right.frame.drop(columns=[key])
     _check_names(left, right, list(map(str, extra.columns)))
@@ -50,7 +50,7 @@ def _check_ids(table: Table) -> None:
         )
 
 
-def _check_matches(left: Table, right: Table, left_over: bool) -> None:
+def _check_matches(left: Table, right: Table, remainder: bool) -> None:
     here, there = left.ids, right.ids
     unmatched = _without(here, there)
     if unmatched:
@@ -58,7 +58,7 @@ def _check_matches(left: Table, right: Table, left_over: bool) -> None:
             f"{right.source} has no row for these ids of {left.source}: {quoted(unmatched)}."
         )
     spare = _without(there, here)
-    if spare and not left_over:
+    if spare and not remainder:
         raise TableError(
             f"{left.source} has no row for these ids of {right.source}: {quoted(spare)}."
         )

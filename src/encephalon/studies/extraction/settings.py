@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from encephalon.recipes.schema import Section, listed
+from encephalon.recipes.schema import SERIES, Flag, Section, listed
 from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
 
 __all__ = ["CONTENTS", "ExtractionSettings", "Grids", "PredictOptions", "Section", "Size"]
@@ -100,10 +100,17 @@ class PredictOptions(Section):
         The images to write.
     """
 
-    border: float = Field(default=0.0, ge=-10, le=10)
-    csf: bool = True
-    series: str | None = Field(default=None, coerce_numbers_to_str=True)
-    save: tuple[Output, ...] = ("mask",)
+    border: Annotated[
+        float, Flag("--border", "Move the mask's border outwards, or inwards below 0.", "MM")
+    ] = Field(default=0.0, ge=-10, le=10)
+    csf: Annotated[
+        bool, Flag("--csf/--no-csf", "Keep the fluid around the brain, or leave it out.")
+    ] = True
+    series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
+    save: Annotated[
+        tuple[Output, ...],
+        Flag("--save", "Images to write: mask,brain,distance,probability.", "KINDS"),
+    ] = ("mask",)
 
     @field_validator("save", mode="before")
     @classmethod

@@ -6,11 +6,11 @@ What a user may ask of an evaluation: which thick slices are simulated, and what
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from encephalon.recipes.schema import Section, listed
+from encephalon.recipes.schema import SERIES, Flag, Section, listed
 from encephalon.studies.isotropic.acquisition.profiles import make_profile
 from encephalon.studies.isotropic.reconstruction.problem import Plane
 from encephalon.transforms.parameters import ScannerRanges
@@ -63,15 +63,41 @@ class PredictOptions(Section):
         The images to write.
     """
 
-    method: Literal["network", "guided"] = "network"
-    spacing: float | None = Field(default=None, gt=0.2, le=3)
-    thickness: float | None = Field(default=None, gt=0)
-    gap: float | None = Field(default=None, ge=0)
-    axis: Literal["axial", "coronal", "sagittal", "i", "j", "k"] | None = None
-    profile: str = "box"
-    registration: Literal["rigid", "none"] = "rigid"
-    series: str | None = Field(default=None, coerce_numbers_to_str=True)
-    save: tuple[Saved, ...] = ("t2w", "uncertainty")
+    method: Annotated[
+        Literal["network", "guided"],
+        Flag("--method", "network, or guided, which needs no training.", "NAME"),
+    ] = "network"
+    spacing: Annotated[
+        float | None,
+        Flag("--spacing", "Voxel edge of the result, mm; the T2w's in-plane one by default.", "MM"),
+    ] = Field(default=None, gt=0.2, le=3)
+    thickness: Annotated[
+        float | None,
+        Flag("--thickness", "Of the slices, mm; where the header does not tell.", "MM"),
+    ] = Field(default=None, gt=0)
+    gap: Annotated[
+        float | None, Flag("--gap", "Between slices, mm; where the header does not tell.", "MM")
+    ] = Field(default=None, ge=0)
+    axis: Annotated[
+        Literal["axial", "coronal", "sagittal", "i", "j", "k"] | None,
+        Flag("--axis", "Plane of the slices: axial, coronal or sagittal; or i, j or k.", "PLANE"),
+    ] = None
+    profile: Annotated[
+        str,
+        Flag(
+            "--profile",
+            "Sensitivity across a slice: box, gaussian, or a text file of mm and sensitivity.",
+            "KIND",
+        ),
+    ] = "box"
+    registration: Annotated[
+        Literal["rigid", "none"],
+        Flag("--registration", "rigid, or none to trust the headers.", "KIND"),
+    ] = "rigid"
+    series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
+    save: Annotated[
+        tuple[Saved, ...], Flag("--save", "Images to write: t2w,uncertainty,t1w.", "KINDS")
+    ] = ("t2w", "uncertainty")
 
     @field_validator("save", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.recipes import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.isotropic.commands import SIMULATORS
 from encephalon.studies.isotropic.published.settings import (
     PublishedOptions,
     PublishedSettings,
@@ -43,6 +44,12 @@ def _page(about: Mapping[str, Any]) -> BatchReport:
     return batch_report(about)
 
 
+def _demo(folder: Path, overwrite: bool) -> None:
+    from encephalon.studies.isotropic.synthetic import write_heads
+
+    write_heads(folder, subjects=1, overwrite=overwrite)
+
+
 class _Training(Trainable):
     def check_recipe(self, recipe: Recipe) -> None:
         make_settings(STUDY.settings[recipe.mode], recipe.study.settings, recipe.name)
@@ -75,4 +82,6 @@ STUDY = Study(
     page=_page,
     trainable=_Training(),
     scorable=_Scoring(),
+    simulators=SIMULATORS,
+    demo=_demo,
 )

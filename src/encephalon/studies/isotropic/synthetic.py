@@ -43,7 +43,7 @@ NOISE = 0.02
 DESCRIPTION = "dataset_description.json"
 ABOUT = (DESCRIPTION, f"derivatives/truth/{DESCRIPTION}", "README", "participants.tsv")
 
-README = """Synthetic heads, made by `encephalon simulate heads`; no person was scanned.
+README = """Synthetic heads, made by `encephalon simulate phantoms`; no person was scanned.
 
 Each subject has a T1w and a T2w of thick slices, between which the head moved. The isotropic T2w
 that the slices were made of is in derivatives/truth, with the movement in its JSON: TrueMotion maps

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import UsageError
 from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.micrographs.commands import SIMULATORS, TABLES
 from encephalon.studies.micrographs.settings import (
     MicrographSettings,
     PredictOptions,
@@ -125,4 +126,6 @@ STUDY = Study(
     trainable=_Training(),
     scorable=_Scoring(),
     explainable=_Explaining(),
+    simulators=SIMULATORS,
+    tables=TABLES,
 )

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from encephalon.networks.keras_layout import STRIDE
-from encephalon.studies.extraction.settings import Section, Size
+from encephalon.recipes.schema import SERIES, Flag, Section
+from encephalon.studies.extraction.settings import Size
 from encephalon.transforms.rigid import PairRanges
 
 __all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
@@ -92,16 +93,27 @@ class PublishedOptions(Section):
         The images to write.
     """
 
-    threshold: float = Field(default=0.3, gt=0, lt=1)
-    block: int = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
+    threshold: Annotated[
+        float, Flag("-t --threshold", "Probability from which a voxel is in the mask.", "P")
+    ] = Field(default=0.3, gt=0, lt=1)
+    block: Annotated[
+        int, Flag("-b --block", "Edge of the blocks that the network sees.", "VOXELS")
+    ] = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
     halo: int = Field(default=0, ge=0, le=128)
     batch_size: int = Field(default=1, ge=1)
     conform: Literal["published", "always", "never"] = "published"
-    rotate: bool = False
-    largest: bool = False
-    fill: bool = False
-    series: str | None = Field(default=None, coerce_numbers_to_str=True)
-    save: tuple[Output, ...] = ("mask",)
+    rotate: Annotated[
+        bool, Flag("--rotate/--no-rotate --rotate-and-predict", "Average over rotations.")
+    ] = False
+    largest: Annotated[
+        bool, Flag("--largest/--no-largest -l --largest-label", "Keep the largest piece only.")
+    ] = False
+    fill: Annotated[bool, Flag("--fill/--no-fill", "Fill holes in the mask.")] = False
+    series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
+    save: Annotated[
+        tuple[Output, ...],
+        Flag("--save", "Images to write: mask,brain,distance,probability.", "KINDS"),
+    ] = ("mask",)
 
     @field_validator("halo")
     @classmethod
