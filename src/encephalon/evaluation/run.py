@@ -118,10 +118,6 @@ class Scorable(ABC, Generic[CaseT, SummaryT]):
         """Predict one case and score it against its truth; an error fails this case alone."""
 
     @abstractmethod
-    def take(self, result: CaseResult) -> list[Row]:
-        """The rows of a case, new or kept, as the table has them; keeps what the page will show."""
-
-    @abstractmethod
     def summarise(self, rows: list[Row]) -> SummaryT | None:
         """What all scores say together; None where nothing was scored."""
 
@@ -140,6 +136,10 @@ class Scorable(ABC, Generic[CaseT, SummaryT]):
     @abstractmethod
     def page(self, result: EvaluationResult[SummaryT], failures: Sequence[Html]) -> Page:
         """What report.html shows; `failures` are notes to stand below its main metrics."""
+
+    def take(self, result: CaseResult) -> list[Row]:
+        """The rows of a case, new or kept, as the table has them; keeps what the page will show."""
+        return result.rows
 
     def files(self, case: CaseT) -> list[Path]:
         """The files that a result depends on."""

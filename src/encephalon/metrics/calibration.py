@@ -148,7 +148,6 @@ def reliability(
     bins: int = 10,
     groups: Sequence[Any] | None = None,
     *,
-    level: float = 0.95,
     repeats: int = 2000,
     seed: int = 0,
 ) -> list[ReliabilityBin]:
@@ -162,7 +161,7 @@ def reliability(
     found = []
     for each in np.unique(place):
         inside = place == each
-        observed = share_interval(came, inside, groups, level=level, repeats=repeats, seed=seed)
+        observed = share_interval(came, inside, groups, repeats=repeats, seed=seed)
         low, high, mean = float(each / bins), float((each + 1) / bins), float(said[inside].mean())
         found.append(ReliabilityBin(low, high, mean, observed, int(inside.sum())))
     return found
@@ -242,7 +241,6 @@ def coverage_risk(
     correct: ArrayLike,
     groups: Sequence[Any] | None = None,
     *,
-    level: float = 0.95,
     repeats: int = 2000,
     seed: int = 0,
 ) -> CoverageRisk:
@@ -264,5 +262,5 @@ def coverage_risk(
         confidence=tuple((-thresholds).tolist()),
         coverage=tuple((kept / max(1, sure.size)).tolist()),
         risk=tuple((wrong / kept).tolist()),
-        area=area.interval(groups, level=level, repeats=repeats, seed=seed),
+        area=area.interval(groups, repeats=repeats, seed=seed),
     )

@@ -43,9 +43,6 @@ def compare_paired(
     *,
     groups: Sequence[Any] | None = None,
     larger_is_better: bool = True,
-    level: float = 0.95,
-    repeats: int = 2000,
-    seed: int = 0,
 ) -> Comparison:
     """Compare two scores (N,) of the same samples by Wilcoxon's test and bootstrap intervals.
 
@@ -55,22 +52,10 @@ def compare_paired(
     sign = 1 if larger_is_better else -1
     wins = int((sign * differences > 0).sum())
     losses = int((sign * differences < 0).sum())
-    mean, median = (
-        bootstrap_weighted(differences, metric, level=level, repeats=repeats, seed=seed)
-        for metric in (mean_of, median_of)
-    )
-    return Comparison(
-        mean_difference=mean,
-        median_difference=median,
-        first_better=wins,
-        second_better=losses,
-        ties=differences.size - wins - losses,
-        p_value=_wilcoxon(differences),
-        test="Wilcoxon signed rank",
-    )
+    return _compared(differences, wins, losses, _wilcoxon(differences), "Wilcoxon signed rank")
 
 
-def compare_correct(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Comparison:
+def compare_correct(first: ArrayLike, second: ArrayLike) -> Comparison:
     """Compare right and wrong answers (N,) to the same independent samples by McNemar's exact test.
 
     The differences are those of the two accuracies.
@@ -78,10 +63,7 @@ def compare_correct(first: ArrayLike, second: ArrayLike, *, level: float = 0.95)
     """
     differences = _differences(first, second)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    mean = bootstrap_weighted(differences, mean_of, level=level)
-    median = bootstrap_weighted(differences, median_of, level=level)
-    ties = differences.size - wins - losses
-    return Comparison(mean, median, wins, losses, ties, _mcnemar(wins, losses), "McNemar exact")
+    return _compared(differences, wins, losses, _mcnemar(wins, losses), "McNemar exact")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -92,6 +74,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, (len(p_values) - rank) * p_values[index])
         corrected[index] = min(1.0, running)
     return corrected
+
+
+def _compared(
+    differences: NDArray[np.float64], wins: int, losses: int, p_value: float, test: str
+) -> Comparison:
+    mean, median = (bootstrap_weighted(differences, each) for each in (mean_of, median_of))
+    return Comparison(mean, median, wins, losses, differences.size - wins - losses, p_value, test)
 
 
 def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:

@@ -87,11 +87,11 @@ class SubgroupSummary:
 
 
 def summarise_subgroup(
-    part: Subgroup, metrics: Iterable[str], group: str | None = None, *, level: float = 0.95
+    part: Subgroup, metrics: Iterable[str], group: str | None = None
 ) -> SubgroupSummary:
     """Summarise several metrics of a subgroup; `group` names the column of the drawn unit."""
     units = part.units(group) if group else part.n
-    summary = summarise_rows(part.rows, metrics, group=group, level=level)
+    summary = summarise_rows(part.rows, metrics, group=group)
     return SubgroupSummary(part.column, part.value, part.n, units, summary)
 
 

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from encephalon.statistics.intervals import (
     Interval,
-    WeightedStatistic,
     bootstrap_weighted,
     mean_of,
     median_of,
@@ -45,30 +44,16 @@ class Summary:
     mean_interval: Interval
 
 
-def summarise(
-    values: ArrayLike,
-    metric: str,
-    *,
-    groups: Sequence[Any] | None = None,
-    level: float = 0.95,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> Summary:
+def summarise(values: ArrayLike, metric: str, *, groups: Sequence[Any] | None = None) -> Summary:
     """Summarise the scores (N,) of one metric; intervals draw whole `groups` when given.
 
-    Raises UsageError for a level outside (0, 1) or groups that do not match the values.
+    Raises UsageError for groups that do not match the values.
     """
     scores = np.asarray(values, dtype=np.float64).ravel()
     kept = ~np.isnan(scores)
     known = scores[kept]
     owners = None if groups is None else [groups[int(index)] for index in np.flatnonzero(kept)]
-
-    def interval(statistic: WeightedStatistic) -> Interval:
-        return bootstrap_weighted(
-            known, statistic, groups=owners, level=level, repeats=repeats, seed=seed
-        )
-
-    median, mean = interval(median_of), interval(mean_of)
+    median, mean = (bootstrap_weighted(known, each, groups=owners) for each in (median_of, mean_of))
     lowest, highest = (known.min(), known.max()) if known.size else (np.nan, np.nan)
     return Summary(
         metric=metric,
@@ -85,22 +70,11 @@ def summarise(
 
 
 def summarise_rows(
-    rows: Sequence[Row],
-    metrics: Iterable[str],
-    *,
-    group: str | None = None,
-    level: float = 0.95,
-    repeats: int = 2000,
-    seed: int = 0,
+    rows: Sequence[Row], metrics: Iterable[str], *, group: str | None = None
 ) -> dict[str, Summary]:
     """Summarise several metrics of a result table; `group` names the column of the drawn unit."""
     groups = None if group is None else [row.get(group) for row in rows]
-    return {
-        metric: summarise(
-            column(rows, metric), metric, groups=groups, level=level, repeats=repeats, seed=seed
-        )
-        for metric in metrics
-    }
+    return {metric: summarise(column(rows, metric), metric, groups=groups) for metric in metrics}
 
 
 def column(rows: Sequence[Row], name: str) -> list[float]:

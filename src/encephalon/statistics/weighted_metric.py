@@ -53,7 +53,6 @@ class WeightedMetric:
         self,
         groups: Sequence[Any] | None = None,
         *,
-        level: float = 0.95,
         repeats: int = 2000,
         seed: int = 0,
     ) -> Interval:
@@ -61,13 +60,12 @@ class WeightedMetric:
 
         Where all draws agree there is no interval: a perfect area under a curve is perfect in every
         draw, which says nothing of how sure it is.
-        Raises UsageError for a level outside (0, 1) or groups that do not match the samples.
+        Raises UsageError for groups that do not match the samples.
         """
         found = bootstrap_weighted(
             np.arange(self.size),
             lambda _, counts: self.weigh(counts.astype(np.float64)),
             groups=groups,
-            level=level,
             repeats=repeats,
             seed=seed,
         )
@@ -94,7 +92,6 @@ def share_interval(
     among: ArrayLike,
     groups: Sequence[Any] | None = None,
     *,
-    level: float = 0.95,
     repeats: int = 2000,
     seed: int = 0,
 ) -> Interval:
@@ -111,8 +108,8 @@ def share_interval(
     owners = None if groups is None else [groups[int(place)] for place in counted]
     if owners is None or hit.all() or not hit.any():
         units = len(units_of(hit.size, owners))
-        return proportion(round(units * float(hit.mean())) if units else 0, units, level=level)
-    return mean_metric(hit).interval(owners, level=level, repeats=repeats, seed=seed)
+        return proportion(round(units * float(hit.mean())) if units else 0, units)
+    return mean_metric(hit).interval(owners, repeats=repeats, seed=seed)
 
 
 def shortfall_metric(excess: ArrayLike, bins: ArrayLike) -> WeightedMetric:

@@ -57,7 +57,6 @@ METRICS = (
 )
 # Scans whose pictures are shown, the worst first.
 _PICTURED = 60
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ class MaskEvaluation(Scorable[Case, MaskSummary]):
         ]
         parts = [part for name in cut if scored for part in subgroups(scored, name)]
         return MaskSummary(
-            summarise_rows(scored, METRICS, group=group, level=_LEVEL),
-            [summarise_subgroup(part, METRICS, group, level=_LEVEL) for part in parts],
+            summarise_rows(scored, METRICS, group=group),
+            [summarise_subgroup(part, METRICS, group) for part in parts],
         )
 
     def lines(self, summary: MaskSummary) -> Iterator[str]:
@@ -158,7 +157,7 @@ class MaskEvaluation(Scorable[Case, MaskSummary]):
             "model": self.about,
             "scans": len(result.rows),
             "scored": len(_scored(result.rows)),
-            "level": _LEVEL,
+            "level": 0.95,
             "drawn_by": self._table.group or "scan",
             "overall": result.summary.overall,
             "strata": result.summary.subgroups,

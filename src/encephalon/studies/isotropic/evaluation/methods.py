@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,7 +47,12 @@ def compared_methods(predictor: Any) -> list[ComparedMethod]:
     if chosen == NETWORK:
         found += [ComparedMethod(NETWORK, own, True), ComparedMethod(T2W_ONLY, without_guide(own))]
     found.append(ComparedMethod(GUIDED, _guided, True))
-    return found + _baselines(METHODS)
+    return found + [ComparedMethod(name, method) for name, method in METHODS.items()]
+
+
+def without_guide(method: Method) -> Method:
+    """The same method, which does not see the T1w."""
+    return lambda problem: method(replace(problem, guide=None, coverage=None))
 
 
 def _guided(problem: Problem) -> Estimate:
@@ -61,16 +65,3 @@ def _guided(problem: Problem) -> Estimate:
     from encephalon.studies.isotropic.reconstruction.multi_stack import combine
 
     return combine(problem, estimate)
-
-
-def without_guide(method: Method) -> Callable[[Problem], Estimate]:
-    """The same method, which does not see the T1w."""
-
-    def blind(problem: Problem) -> Estimate:
-        return method(replace(problem, guide=None, coverage=None))
-
-    return blind
-
-
-def _baselines(methods: Mapping[str, Method]) -> list[ComparedMethod]:
-    return [ComparedMethod(name, method) for name, method in methods.items()]

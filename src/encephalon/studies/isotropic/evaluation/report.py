@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from encephalon.reports.page import Page
 from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.evaluation.summary import (
     ALL,
+    OTHERS,
     SAME,
     MethodSubgroup,
     MethodSummary,
@@ -32,6 +33,7 @@ from encephalon.studies.isotropic.settings import NORMAL, EvaluationOptions
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
+    from encephalon.statistics.subgroups import SubgroupSummary
 
 __all__ = ["evaluation_page"]
 
@@ -55,20 +57,45 @@ _METHODS = {
 _FOREGROUND = {
     "units": "Persons",
     "n": "Cases",
-    "psnr": "PSNR, dB",
-    "span": "95 % interval",
-    "ssim": "SSIM",
-    "nrmse": "NRMSE",
-    "cubic": "Over cubic, dB",
-    "guided": "Over guided, dB",
+    "psnr_foreground": "PSNR, dB",
+    "interval": "95 % interval",
+    "ssim_foreground": "SSIM",
+    "nrmse_foreground": "NRMSE",
+    CUBIC: "Over cubic, dB",
+    GUIDED: "Over guided, dB",
 }
 _FURTHER = {
-    "acquired": "Acquired, dB",
-    "missing": "Missing, dB",
-    "published": "PSNR as published, dB",
-    "published_ssim": "SSIM as published",
+    "psnr_acquired": "Acquired, dB",
+    "psnr_missing": "Missing, dB",
+    "psnr_published": "PSNR as published, dB",
+    "ssim_published": "SSIM as published",
     "consistency": "Error of the slices",
     "seconds": "Seconds",
+}
+_STRESS = {
+    "condition": "Wrong",
+    "method": "Method",
+    "n": "Cases",
+    "psnr_foreground": "PSNR, dB",
+    SAME: "Against itself, normal, dB",
+    CUBIC: "Over cubic, dB",
+    T2W_ONLY: "Over T2w only, dB",
+    "lesion_kept": "Share of the lesion kept",
+}
+_SUBGROUP = {
+    "column": "By",
+    "value": "Subgroup",
+    "method": "Method",
+    "units": "Persons",
+    "n": "Cases",
+    "psnr_foreground": "PSNR, dB",
+    "interval": "95 % interval",
+}
+_UNCERTAINTY = {
+    "method": "Method",
+    "deviation_correlation": "Rank correlation of deviation and error",
+    "coverage_68": "Errors within 1 deviation",
+    "coverage_95": "Errors within 1.96 deviations",
 }
 
 
@@ -200,101 +227,44 @@ def _method_table(methods: Sequence[MethodSummary], whole: bool = True) -> Html:
     Without `whole` axis and thickness are left out, and what each method is stands behind.
     """
     place = {"axis": "Slices", "thickness": "Thickness, mm"} if whole else {}
-    names = {**place, "method": "Method"}
-    rows = [_row(each) for each in methods]
-    parts = [table(names | further, rows) for further in (_FOREGROUND, _FURTHER)]
+    rows = _rows(methods)
+    parts = [
+        table({**place, "method": "Method", **columns}, rows) for columns in (_FOREGROUND, _FURTHER)
+    ]
     what = {each.method: _METHODS.get(each.method) for each in methods}
     return join(*parts, None if whole else facts(what))
 
 
-def _row(each: MethodSummary) -> dict[str, Any]:
-    means = {name: one.mean if one.n else None for name, one in each.metrics.items()}
-    return {
-        "axis": each.axis,
-        "thickness": each.thickness,
-        "method": each.method,
-        "units": each.units,
-        "n": each.n,
-        "psnr": means["psnr_foreground"],
-        "span": format_interval(each.metrics["psnr_foreground"].mean_interval, 4),
-        "ssim": means["ssim_foreground"],
-        "nrmse": means["nrmse_foreground"],
-        "acquired": means["psnr_acquired"],
-        "missing": means["psnr_missing"],
-        "cubic": _gain(each, CUBIC),
-        "guided": _gain(each, GUIDED),
-        "published": means["psnr_published"],
-        "published_ssim": means["ssim_published"],
-        "consistency": means["consistency"],
-        "seconds": means["seconds"],
-    }
-
-
 def _stress_table(stressed: Sequence[MethodSummary]) -> Html:
     """What each method loses in each condition, over all cases of it."""
-    totals = [
-        each
-        for condition in dict.fromkeys(one.condition for one in stressed)
-        for each in overall(stressed, condition)
-    ]
-    columns = {
-        "condition": "Wrong",
-        "method": "Method",
-        "n": "Cases",
-        "psnr": "PSNR, dB",
-        "same": "Against itself, normal, dB",
-        "cubic": "Over cubic, dB",
-        "alone": "Over T2w only, dB",
-        "contrast": "Share of the lesion kept",
-    }
-    rows = [
-        {
-            **_row(each),
-            "condition": each.condition,
-            "same": _gain(each, SAME),
-            "alone": _gain(each, T2W_ONLY),
-            "contrast": each.metrics["lesion_kept"].mean if each.metrics["lesion_kept"].n else None,
-        }
-        for each in totals
-    ]
-    return table(columns, rows)
+    conditions = dict.fromkeys(each.condition for each in stressed)
+    return table(_STRESS, _rows(each for one in conditions for each in overall(stressed, one)))
 
 
 def _subgroup_table(parts: Sequence[MethodSubgroup]) -> Html:
     """PSNR by the columns of the table."""
-    columns = {
-        "column": "By",
-        "value": "Subgroup",
-        "method": "Method",
-        "units": "Persons",
-        "n": "Cases",
-        "psnr": "PSNR, dB",
-        "span": "95 % interval",
-    }
-    rows = []
-    for part in parts:
-        metric = part.of.metrics["psnr_foreground"]
-        span = format_interval(metric.mean_interval, 4)
-        rows.append({**vars(part.of), "method": part.method, "psnr": metric.mean, "span": span})
-    return table(columns, rows)
+    rows = [{**vars(each.of), "method": each.method, **_metrics(each.of)} for each in parts]
+    return table(_SUBGROUP, rows)
 
 
 def _uncertainty_table(totals: Sequence[MethodSummary]) -> Html:
     """How well the deviations of those methods that have one tell their errors."""
-    columns = {
-        "method": "Method",
-        "deviation_correlation": "Rank correlation of deviation and error",
-        "coverage_68": "Errors within 1 deviation",
-        "coverage_95": "Errors within 1.96 deviations",
-    }
-    names = list(columns)[1:]
-    rows = [
-        {"method": each.method, **{name: each.metrics[name].mean for name in names}}
-        for each in totals
-        if each.metrics["coverage_95"].n
-    ]
+    rows = _rows(each for each in totals if each.metrics["coverage_95"].n)
     words = "Of errors that are normally distributed, 0.683 and 0.950 lie within."
-    return join(table(columns, rows), note(words))
+    return join(table(_UNCERTAINTY, rows), note(words))
+
+
+def _rows(methods: Iterable[MethodSummary]) -> list[dict[str, Any]]:
+    """All that tables show of a method: where it is, its metrics, and what it gains over others."""
+    return [
+        {**vars(each), **_metrics(each), **{other: _gain(each, other) for other in (*OTHERS, SAME)}}
+        for each in methods
+    ]
+
+
+def _metrics(found: MethodSummary | SubgroupSummary) -> dict[str, Any]:
+    means = {name: one.mean if one.n else None for name, one in found.metrics.items()}
+    return {**means, "interval": format_interval(found.metrics["psnr_foreground"].mean_interval, 4)}
 
 
 def _gain(each: MethodSummary, other: str) -> str | None:

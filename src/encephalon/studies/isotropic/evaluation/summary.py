@@ -68,7 +68,7 @@ OTHERS = (CUBIC, GUIDED, T2W_ONLY)
 SAME = "itself, normal"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Difference:
     """A method minus `other` in one metric, person by person.
 
@@ -174,13 +174,19 @@ def summarise_methods(rows: Sequence[Row]) -> list[MethodSummary]:
     """
     scored = [row for row in rows if "psnr_foreground" in row]
     known = {key_of(row, row["condition"], row["method"]): row for row in scored}
+    # A total over a single axis or thickness would repeat it.
+    all_axes, all_thicknesses = (
+        [ALL] if len({row[name] for row in scored}) > 1 else [] for name in ("axis", "thickness")
+    )
     parts: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in scored:
-        axis, thickness = str(row["axis"]), f"{row['thickness']:g}"
-        for where in dict.fromkeys([(axis, thickness), (ALL, thickness), (axis, ALL), (ALL, ALL)]):
-            parts.setdefault((row["condition"], *where, row["method"]), []).append(row)
+        for axis in (str(row["axis"]), *all_axes):
+            for thickness in (f"{row['thickness']:g}", *all_thicknesses):
+                key = row["condition"], axis, thickness, row["method"]
+                parts.setdefault(key, []).append(row)
     found = [_summary(key, part, known) for key, part in parts.items()]
-    return _corrected(sorted(_telling(found), key=_order))
+    _correct(found)
+    return sorted(found, key=_order)
 
 
 def overall(found: Sequence[MethodSummary], condition: str = NORMAL) -> list[MethodSummary]:
@@ -214,41 +220,18 @@ def _summary(
     return MethodSummary(*key, len(rows), units, metrics, differences(rows, known))
 
 
-def _corrected(found: list[MethodSummary]) -> list[MethodSummary]:
-    """The same with p values corrected over all conditions, axes and thicknesses of a method."""
+def _correct(found: Sequence[MethodSummary]) -> None:
+    """Correct p values over all conditions, axes and thicknesses of a method by Holm's rule."""
     families: dict[tuple[str, str, str], list[Difference]] = {}
     for summary in found:
-        if summary.is_whole:
-            for each in summary.differences:
-                if not isnan(each.comparison.p_value):
-                    family = summary.method, each.other, each.metric
-                    families.setdefault(family, []).append(each)
-    fixed: dict[int, float] = {}
+        for each in summary.differences if summary.is_whole else ():
+            if not isnan(each.comparison.p_value):
+                key = summary.method, each.other, each.metric
+                families.setdefault(key, []).append(each)
     for members in families.values():
-        values = holm([each.comparison.p_value for each in members])
-        fixed |= {id(each): value for each, value in zip(members, values, strict=True)}
-    return [
-        replace(
-            summary,
-            differences=[
-                replace(each, corrected=fixed.get(id(each), float("nan")))
-                for each in summary.differences
-            ],
-        )
-        for summary in found
-    ]
-
-
-def _telling(found: Sequence[MethodSummary]) -> list[MethodSummary]:
-    """Without the totals over a single axis or thickness, which repeat it."""
-    axes = {each.axis for each in found} - {ALL}
-    thicknesses = {each.thickness for each in found} - {ALL}
-    return [
-        each
-        for each in found
-        if not (each.axis == ALL and len(axes) == 1)
-        and not (each.thickness == ALL and len(thicknesses) == 1)
-    ]
+        corrected = holm([each.comparison.p_value for each in members])
+        for each, p_value in zip(members, corrected, strict=True):
+            each.corrected = p_value
 
 
 def _order(each: MethodSummary) -> tuple[Any, ...]:
