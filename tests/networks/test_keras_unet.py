@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,8 +19,9 @@ import torch
 
 from encephalon.errors import GeometryError, ModelError
 from encephalon.models.keras import read_keras_h5
-from encephalon.networks.keras_layout import keras_unet_shapes
-from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
+from encephalon.networks.keras_layout import keras_unet_shapes, state_of_layers
+from encephalon.networks.keras_unet import KerasUNet
+from encephalon.networks.registry import fill_network
 
 TRANSPOSED = (8, 11, 14)
 """Places of the transposed convolutions among the 18 layers with weights (spec of the file)."""
@@ -142,7 +144,7 @@ def test_a_published_file_computes_what_keras_would(
 ) -> None:
     """From file to probability, torch and the written-out computation differ by less than 1e-4."""
     path = _write_published(tmp_path / "model.h5", layers, first, text)
-    network = load_keras_layers(KerasUNet(), read_keras_h5(path, keras_unet_shapes()))
+    network = filled(KerasUNet(), read_keras_h5(path, keras_unet_shapes()))
     x = np.random.default_rng(1).normal(size=(16, 16, 24)).astype(np.float32)
 
     with torch.inference_mode():
@@ -201,6 +203,11 @@ def test_a_shape_that_cannot_be_pooled_is_refused(shape: tuple[int, ...]) -> Non
         KerasUNet(filters=2)(torch.zeros(shape))
 
 
+def filled(network: KerasUNet, layers: Any) -> KerasUNet:
+    """The network with the weights of Keras layers."""
+    return fill_network(network, state_of_layers(layers), "test")
+
+
 def _tiny(n_classes: int = 1) -> list[tuple[str, dict[str, np.ndarray]]]:
     return [
         (
@@ -223,21 +230,11 @@ def test_a_wrong_layer_leaves_the_network_untouched(fault: str) -> None:
         layers[-1][1]["gamma"] = np.zeros(1, np.float32)
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
-    with pytest.raises(ModelError, match=r"18 layers|published|kernel and bias"):
-        load_keras_layers(network, layers)
+    with pytest.raises(ModelError, match=r"18 layers|do not fit|kernel and bias"):
+        filled(network, layers)
 
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
-
-
-def test_a_new_head_keeps_its_own_weights() -> None:
-    """Brain weights start a network of four classes: all layers but the last are filled."""
-    network = KerasUNet(n_classes=4, filters=2)
-    head = network.head.weight.clone()
-    load_keras_layers(network, _tiny(), with_head=False)
-    assert torch.equal(network.head.weight, head)
-    filled = list(network.keras_order())[:-1]
-    assert all(bool((layer.weight == 0.5).all()) for layer in filled)
 
 
 def test_fresh_weights_are_drawn_as_keras_draws_them() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,19 @@ def fit(recipe: Recipe, table: Table, run: RunFolder, how: Means) -> Any:
 def opened(files: Any, **options: Any) -> OpenModel:
     """A model with options."""
     return OpenModel(files, options, "cpu", 1)
+
+
+@dataclass(frozen=True)
+class FakeRuntime:
+    """A function of one array in the place of a network."""
+
+    answer: Callable[[Any], Any]
+    name: str = "fake"
+    device: str = "cpu"
+
+    def run(self, given: Any) -> list[Any]:
+        """What the function says."""
+        return [self.answer(given)]
 
 
 def plain_study(**parts: Any) -> Study:

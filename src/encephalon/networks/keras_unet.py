@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published Keras U-Net (brainy, ams) in torch, and the loading of its weights.
+"""The published Keras U-Net (brainy, ams) in torch.
 
 Differences from a textbook U-Net that matter for the published weights: no normalisation; the
 transposed convolutions keep their channel count and have no activation; the skip is concatenated
@@ -10,17 +10,17 @@ The published U-Net as it is trained: log-odds out, so that losses see no satura
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool3d
 
-from encephalon.errors import GeometryError, ModelError
+from encephalon.errors import GeometryError
 from encephalon.networks.keras_layout import STRIDE
 
-__all__ = ["KerasUNet", "KerasUNetLogOdds", "load_keras_layers", "log_odds"]
+__all__ = ["KerasUNet", "KerasUNetLogOdds", "log_odds"]
 
 
 class KerasUNet(nn.Module):
@@ -88,60 +88,6 @@ class KerasUNet(nn.Module):
                 f"The Keras U-Net expects an input (batch, {self.in_channels}, I, J, K) with I, J "
                 f"and K multiples of {STRIDE}, but got {tuple(x.shape)}: pad it first."
             )
-
-
-def load_keras_layers(
-    network: KerasUNet,
-    layers: Sequence[tuple[str, Mapping[str, Any]]],
-    *,
-    with_head: bool = True,
-) -> KerasUNet:
-    """Fill `network` in place from Keras arrays and return it.
-
-    `layers` are (name, {"kernel", "bias"}) in graph order, as `read_keras_h5` gives them: kernels
-    (kd, kh, kw, in, out), or (kd, kh, kw, out, in) where transposed. They are matched by order, as
-    Keras numbers its layers differently in every session. With `with_head=False` the last layer
-    keeps its fresh weights: transfer to a network of other classes.
-    Raises ModelError on any difference of count or shape, before a single weight is replaced.
-    """
-    modules = list(network.keras_order())
-    if len(layers) != len(modules):
-        raise ModelError(
-            f"The network has {len(modules)} layers with weights, but {len(layers)} were given: "
-            "use the weights of the published U-Net."
-        )
-    last = len(modules) if with_head else len(modules) - 1
-    filled = [
-        (module, _converted(number, name, arrays, module))
-        for number, (module, (name, arrays)) in enumerate(zip(modules, layers, strict=True))
-        if number < last
-    ]
-    with torch.no_grad():
-        for module, (kernel, bias) in filled:
-            module.weight.copy_(kernel)
-            _bias(module).copy_(bias)
-    return network
-
-
-def _converted(
-    number: int, name: str, arrays: Mapping[str, Any], module: nn.Conv3d | nn.ConvTranspose3d
-) -> tuple[Tensor, Tensor]:
-    if set(arrays) != {"kernel", "bias"}:
-        raise ModelError(
-            f"Layer {number} ({name!r}) must have kernel and bias, not {sorted(arrays)}."
-        )
-    # One transposition serves both kinds: Keras puts (in, out) last in a convolution and
-    # (out, in) last in a transposed one, torch (out, in) and (in, out) first. No flip.
-    kernel = torch.as_tensor(arrays["kernel"])
-    kernel = kernel.permute(4, 3, 0, 1, 2) if kernel.ndim == 5 else kernel
-    bias = torch.as_tensor(arrays["bias"])
-    for kind, tensor, target in (("kernel", kernel, module.weight), ("bias", bias, _bias(module))):
-        if tensor.shape != target.shape:
-            raise ModelError(
-                f"Layer {number} ({name!r}): its {kind} becomes {tuple(tensor.shape)}, but the "
-                f"network needs {tuple(target.shape)}: use the weights of the published U-Net."
-            )
-    return kernel, bias
 
 
 def _double(first: int, middle: int, last: int) -> nn.Sequential:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError
 from encephalon.models.folder import check_state
 from encephalon.networks.image_classifier import ImageClassifier
+from encephalon.networks.registry import fill_network
 
 __all__ = ["build_published_classifier", "from_published_names", "to_published_names"]
 
@@ -48,9 +48,7 @@ def build_published_classifier(tensors: Mapping[str, NDArray[Any]], source: str)
     )
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     check_state(tensors, to_published_names(shapes), source)
-    state = from_published_names(tensors)
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-    return network
+    return fill_network(network, from_published_names(tensors), source)
 
 
 def to_published_names(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,16 +12,15 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encephalon.errors import ModelError, require_extra
-from encephalon.models.folder import check_state
+from encephalon.networks.registry import fill_network
 
 __all__ = ["CHANNELS", "UNITS", "PublishedReconstruction", "build_published_reconstruction"]
-__all__ += ["fill_network", "weight_shapes"]
+__all__ += ["weight_shapes"]
 
 #: Of the published network, from the finest level to the coarsest.
 CHANNELS = (32, 64, 128, 256, 512, 1024)
@@ -75,7 +74,8 @@ def weight_shapes(
     channels: Sequence[int] = CHANNELS, units: int = UNITS
 ) -> dict[str, tuple[int, ...]]:
     """The published name and the shape of every weight, without the memory that they take."""
-    return _shapes(_empty(channels, units))
+    state = _empty(channels, units).state_dict()
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def build_published_reconstruction(
@@ -96,27 +96,12 @@ def build_published_reconstruction(
         )
     layouts = [(CHANNELS, UNITS), *_found_layout(tensors)]
     network = _empty(*min(layouts, key=lambda layout: _faults(tensors, weight_shapes(*layout))))
-    fill_network(network, tensors, source)
-    return network
-
-
-def fill_network(network: nn.Module, tensors: Mapping[str, NDArray[Any]], source: str) -> None:
-    """Make `tensors` the weights of `network`, which may lie on the meta device, without a copy.
-
-    Half precision becomes single. Raises ModelError unless names and shapes are the network's.
-    """
-    check_state(tensors, _shapes(network), source)
-    state = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in tensors.items()}
-    network.load_state_dict(state, assign=True)
+    return fill_network(network, tensors, source)
 
 
 def _empty(channels: Sequence[int], units: int) -> PublishedReconstruction:
     with torch.device("meta"):
         return PublishedReconstruction(channels, units)
-
-
-def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
 def _found_layout(tensors: Mapping[str, NDArray[Any]]) -> list[tuple[tuple[int, ...], int]]:

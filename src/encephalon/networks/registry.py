@@ -12,7 +12,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from encephalon.errors import EncephalonError, RecipeError, did_you_mean, require_extra
+from encephalon.models.folder import check_state
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ENTRY_POINTS",
     "build_network",
+    "fill_network",
     "list_networks",
     "network_factory",
     "register",
@@ -29,6 +34,7 @@ __all__ = [
 ENTRY_POINTS = "encephalon.networks"
 
 _Factory = TypeVar("_Factory", bound=Callable[..., Any])
+Filled = TypeVar("Filled", bound="Module")
 
 _BUILT_IN: Mapping[str, str] = {
     "distance-unet": "encephalon.networks.distance_unet:DistanceUNet",
@@ -105,6 +111,21 @@ def build_network(name: str, options: Mapping[str, Any] | None = None) -> Module
         raise RecipeError(
             f"The network {name!r} cannot be built with the options {given}: {reason}."
         ) from error
+
+
+def fill_network(network: Filled, tensors: Mapping[str, NDArray[Any]], source: str) -> Filled:
+    """Make `tensors` the weights of `network` and return it; half precision becomes single.
+
+    They are copied, but into a network on the meta device, which shares their memory. Raises
+    ModelError, with `source` in it, unless names and shapes are the network's.
+    """
+    import torch
+
+    state = network.state_dict()
+    check_state(tensors, {name: tuple(value.shape) for name, value in state.items()}, source)
+    filled = {k: torch.from_numpy(np.asarray(v)).to(state[k].dtype) for k, v in tensors.items()}
+    network.load_state_dict(filled, assign=any(value.is_meta for value in state.values()))
+    return network
 
 
 def _check_options(name: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> None:

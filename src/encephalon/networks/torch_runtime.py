@@ -1,123 +1,112 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of a model as a function of arrays: its exported graph, or torch."""
+"""Networks with the weights of a model, and torch as what runs them, beside exported graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ModelError, require_extra
+from encephalon.errors import require_extra
 from encephalon.inference.devices import resolve_device, resolve_threads
-from encephalon.studies.micrographs.settings import network_options
+from encephalon.inference.runtimes import Inputs, Runtime, open_runtime
+from encephalon.models.folder import ModelFolder
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from encephalon.models.folder import ModelFolder
-    from encephalon.models.graph import Graph
     from encephalon.models.published import PublishedFile
-    from encephalon.recipes.schema import Recipe
 
-__all__ = ["Engine", "build_torch_network", "graph_engine", "torch_engine"]
+__all__ = ["TorchRuntime", "load_network", "open_network", "published_state"]
 
-Float = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Logits (B, C) of images (B, channels, S, S) and covariates (B, W), and what computes them."""
-
-    run: Callable[[Float, Float], Float]
-    runtime: str
-    device: str
-
-    def __call__(self, image: Float, covariates: Float) -> NDArray[np.float64]:
-        """Return the logits; raises ModelError where they are not finite."""
-        logits = np.asarray(self.run(image, covariates), dtype=np.float64)
-        if not np.isfinite(logits).all():
-            raise ModelError("The network's answer is not finite: train or get the model again.")
-        return logits
+Make = Callable[[], "nn.Module"]
 
 
-def graph_engine(graph: Graph | Path, device: str = "auto", threads: int | None = None) -> Engine:
-    """Open the exported graph of a model, without torch."""
-    from encephalon.inference.runtimes import open_runtime
+class TorchRuntime:
+    """Runs a network with torch as a graph is run; see `Runtime`.
 
-    opened = open_runtime(graph, device, threads)
+    The names of several inputs are those of the network's own. With `half` it computes in float16.
+    """
 
-    def run(image: Float, covariates: Float) -> Float:
-        return opened.run({"image": image, "covariates": covariates})[0]
+    def __init__(
+        self,
+        network: nn.Module,
+        device: str = "auto",
+        threads: int | None = None,
+        half: bool = False,
+    ) -> None:
+        import torch
 
-    return Engine(run, opened.name, opened.device)
+        self.name = f"torch {torch.__version__}"
+        self.device = resolve_device(device, needs_torch=True)
+        torch.set_num_threads(resolve_threads(threads))
+        self._network, self._half = network.to(self.device).eval(), half
+
+    def run(self, given: Inputs) -> list[NDArray[np.float32]]:
+        """The only output, float32, for one input (B, C, ...) or for several by name."""
+        import torch
+
+        named = dict(given) if isinstance(given, Mapping) else {"": given}
+        tensors = {name: torch.from_numpy(data).to(self.device) for name, data in named.items()}
+        kind, _, _ = self.device.partition(":")
+        with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=self._half):
+            answer = self._network(*[tensors.pop("")] if "" in tensors else [], **tensors)
+        return [answer.float().cpu().numpy()]
 
 
-def torch_engine(network: nn.Module, device: str = "auto", threads: int | None = None) -> Engine:
-    """Run a network with torch."""
-    import torch
+def open_network(
+    model: ModelFolder | PublishedFile,
+    device: str = "auto",
+    threads: int | None = None,
+    load: Make | None = None,
+) -> Runtime:
+    """What runs a model: its exported graph, without torch, or torch where there is none.
 
-    place = resolve_device(device, needs_torch=True)
-    torch.set_num_threads(resolve_threads(threads))
-    network = network.to(place).eval()
-
-    def run(image: Float, covariates: Float) -> Float:
-        with torch.inference_mode():
-            given = (torch.from_numpy(each).to(place) for each in (image, covariates))
-            logits: Float = network(*given).float().cpu().numpy()
-        return logits
-
-    return Engine(run, f"torch {torch.__version__}", place)
+    `load` gives torch the network with its weights, which is `load_network` of the model otherwise.
+    """
+    graph = model.graph if isinstance(model, ModelFolder) else None
+    if graph is not None:
+        return open_runtime(graph, device, threads)
+    return TorchRuntime(load() if load else load_network(model), device, threads)
 
 
-def build_torch_network(model: ModelFolder | PublishedFile, recipe: Recipe) -> nn.Module:
-    """Return the network of a model with its weights, on the CPU and in evaluation mode.
+def load_network(model: ModelFolder | PublishedFile, build: Make | None = None) -> nn.Module:
+    """The network of a model with its weights, on the CPU and in evaluation mode.
 
-    Raises MissingExtraError without torch, and ModelError for weights that are not those of the
-    recipe's network.
+    `build` makes the network of a model folder; without it that is done as its recipe says. Raises
+    MissingExtraError without torch, and ModelError for weights that are not the network's.
     """
     require_extra("torch", "train", f"The model {model.name!r}")
-    from encephalon.models.folder import ModelFolder
+    if not isinstance(model, ModelFolder):
+        return _published_network(model).eval()
+    from encephalon.networks.registry import build_network, fill_network
 
-    network = _folder(model, recipe) if isinstance(model, ModelFolder) else _file(model, recipe)
-    return network.eval()
-
-
-def _folder(model: ModelFolder, recipe: Recipe) -> nn.Module:
-    import torch
-
-    from encephalon.models.folder import check_state
-    from encephalon.networks.registry import build_network
-
-    network = build_network(recipe.network.name, network_options(recipe))
-    tensors = model.tensors()
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    check_state(tensors, expected, str(model.path))
-    state = {name: torch.from_numpy(value) for name, value in tensors.items()}
-    network.load_state_dict(state)  # which turns half precision into single
-    return network
+    about = model.description.recipe.get("network", {})
+    network = build() if build else build_network(about.get("name", ""), about.get("options"))
+    return fill_network(network, model.tensors(), str(model.path)).eval()
 
 
-def _file(model: PublishedFile, recipe: Recipe) -> nn.Module:
-    from encephalon.networks.published_classifier import build_published_classifier
+def published_state(model: PublishedFile) -> dict[str, NDArray[Any]]:
+    """The weights of a published file by their names in the network of that file here."""
+    if model.network == "keras-unet":
+        from encephalon.networks.keras_layout import keras_unet_shapes, state_of_layers
 
-    network = build_published_classifier(model.tensors(), str(model.path))
-    found, wanted = _head_sizes(network), network_options(recipe)
-    for name, words in (("covariates", "encoded covariates"), ("classes", "classes")):
-        if found[name] != wanted[name]:
-            raise ModelError(
-                f"{model.path}: the network has {found[name]} {words}, and the recipe "
-                f"{recipe.name!r} {wanted[name]}: only weights of the published question can be "
-                "used without a recipe of their own."
-            )
-    return network
+        return state_of_layers(model.layers(keras_unet_shapes()))
+    from encephalon.networks.published_classifier import from_published_names
+
+    return from_published_names(model.tensors())
 
 
-def _head_sizes(network: Any) -> dict[str, int]:
-    """How many covariates a network takes and how many classes it tells apart."""
-    features = network.encoder.layer4[-1].conv3.out_channels
-    head = network.head
-    return {"covariates": head[0].in_features - features, "classes": head[-1].out_features}
+def _published_network(model: PublishedFile) -> nn.Module:
+    """The network that a published file was written for, as large as its weights are."""
+    from encephalon.networks import published_classifier, published_reconstruction
+    from encephalon.networks.registry import build_network, fill_network
+
+    source = str(model.path)
+    if model.network == "image-classifier":
+        return published_classifier.build_published_classifier(model.tensors(), source)
+    if model.network == "published-reconstruction":
+        return published_reconstruction.build_published_reconstruction(model.tensors(), source)
+    return fill_network(build_network(model.network), published_state(model), source)

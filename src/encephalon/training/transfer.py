@@ -7,7 +7,7 @@ Or start its encoder alone from the weights of a backbone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,21 @@ from torch import nn
 from encephalon.errors import ModelError, RecipeError
 from encephalon.io.files import expanded
 from encephalon.models.content import check_content
-from encephalon.models.folder import ModelFolder, check_state, read_tensors
+from encephalon.models.folder import read_tensors
 from encephalon.models.published import PublishedFile
 from encephalon.models.registry import find_model
 from encephalon.models.weights import read_state_dict
-from encephalon.networks.keras_layout import keras_unet_shapes
-from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
 from encephalon.networks.published_classifier import from_published_names
-from encephalon.networks.registry import network_factory
+from encephalon.networks.registry import fill_network, network_factory
+from encephalon.networks.torch_runtime import published_state
 
 __all__ = ["HEAD", "load_encoder", "start_from"]
 
 #: The module that every network here ends in, and the only one that may differ from its start.
 HEAD = "head"
 
-#: What comes before the names of an encoder's weights in a model of this kind, and in 3BTRON's.
-_ENCODER_PREFIXES = ("encoder.", "image_features_.")
+#: What comes before the names of an encoder's weights in a model of this kind.
+_ENCODER = "encoder."
 #: torchvision's names of the layer that tells classes, the first kernels, and a counter of batches.
 _CLASSES, _STEM, _COUNTER = "fc.", "conv1.weight", "num_batches_tracked"
 
@@ -49,9 +48,14 @@ def start_from(network: nn.Module, source: str) -> list[str]:
     as it was drawn, whole. What stayed fresh is logged. Raises ModelError for a model that is not
     on this machine or does not fit, before a single weight is replaced.
     """
-    model = find_model(source)
-    fill = _from_published if isinstance(model, PublishedFile) else _from_folder
-    fresh = fill(network, model)  # type: ignore[arg-type]
+    model, state = find_model(source), network.state_dict()
+    found = _published(network, model) if isinstance(model, PublishedFile) else model.tensors()
+    head = [name for name in state if _in_head(name)]
+    differs = any(name in found and found[name].shape != state[name].shape for name in head)
+    fresh = head if differs else []
+    if fresh:
+        found = {name: array for name, array in found.items() if not _in_head(name)}
+    _fill(network, found, fresh, f"{model.path}, as the start of this recipe's network")
     if fresh:
         logger.info("started from %s with a new head: %s", model.path, ", ".join(fresh))
     else:
@@ -59,51 +63,26 @@ def start_from(network: nn.Module, source: str) -> list[str]:
     return fresh
 
 
-def _from_folder(network: nn.Module, model: ModelFolder) -> list[str]:
-    return _fill(network, model.tensors(), f"{model.path}, as the start of this recipe's network")
-
-
-def _fill(network: nn.Module, tensors: Mapping[str, NDArray[Any]], source: str) -> list[str]:
-    state = network.state_dict()
-    fresh = _fresh_head({name: tuple(value.shape) for name, value in state.items()}, tensors)
-    kept = {name: array for name, array in tensors.items() if not (fresh and _in_head(name))}
-    wanted = {name: tuple(value.shape) for name, value in state.items() if name not in fresh}
-    check_state(kept, wanted, source)
-    loaded = {name: torch.from_numpy(array).to(state[name]) for name, array in kept.items()}
-    network.load_state_dict({**state, **loaded})
-    return fresh
-
-
-def _from_published(network: nn.Module, model: PublishedFile) -> list[str]:
+def _published(network: nn.Module, model: PublishedFile) -> dict[str, NDArray[Any]]:
+    """The weights of a published file; raises ModelError unless it is of this kind of network."""
     if not isinstance(network, network_factory(model.network)):  # type: ignore[arg-type]
         raise ModelError(
             f"{model.path}: published weights belong to the network {model.network!r}, but the "
             f"recipe builds {type(network).__name__}: start from a model folder of that network."
         )
-    if isinstance(network, KerasUNet):
-        return _from_keras(network, model)
-    source = f"{model.path}, as the start of this recipe's network"
-    return _fill(network, from_published_names(model.tensors()), source)
-
-
-def _from_keras(network: KerasUNet, model: PublishedFile) -> list[str]:
-    layers = model.layers(keras_unet_shapes())
-    same_head = tuple(network.head.weight.shape[:1]) == layers[-1][1]["bias"].shape
-    load_keras_layers(network, layers, with_head=same_head)
-    return [] if same_head else [name for name in network.state_dict() if _in_head(name)]
-
-
-def _fresh_head(
-    shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, NDArray[Any]]
-) -> list[str]:
-    """The names of the head's weights, if any of them has another shape; none otherwise."""
-    head = [name for name in shapes if _in_head(name)]
-    differs = any(name in tensors and tensors[name].shape != shapes[name] for name in head)
-    return head if differs else []
+    return published_state(model)
 
 
 def _in_head(name: str) -> bool:
     return name.startswith(HEAD + ".")
+
+
+def _fill(
+    network: nn.Module, tensors: Mapping[str, NDArray[Any]], fresh: Iterable[str], source: str
+) -> None:
+    """Fill `network` but for the weights `fresh`, which stay as they were drawn."""
+    state = network.state_dict()
+    fill_network(network, {**tensors, **{k: state[k].cpu().numpy() for k in fresh}}, source)
 
 
 def load_encoder(network: nn.Module, path: str | Path) -> None:
@@ -127,11 +106,8 @@ def load_encoder(network: nn.Module, path: str | Path) -> None:
     tensors = _encoder_tensors(file_path)
     _match_stem(tensors, state, file_path)
     # Older files do not have these counters, which nothing depends on.
-    counters = {name for name in state if name.endswith(_COUNTER) and name not in tensors}
-    shapes = {name: tuple(value.shape) for name, value in state.items() if name not in counters}
-    check_state(tensors, shapes, f"{file_path}, as the encoder of this recipe's network")
-    loaded = {name: torch.from_numpy(array).to(state[name]) for name, array in tensors.items()}
-    encoder.load_state_dict({**state, **loaded})
+    counters = [name for name in state if name.endswith(_COUNTER) and name not in tensors]
+    _fill(encoder, tensors, counters, f"{file_path}, as the encoder of this recipe's network")
     logger.info("started the encoder from %s", file_path)
 
 
@@ -141,12 +117,11 @@ def _encoder_tensors(path: Path) -> dict[str, NDArray[Any]]:
         check_content(path, "weights of an encoder (.safetensors)")
         tensors = read_tensors(path)
     else:
-        tensors = read_state_dict(path)
-    for prefix in _ENCODER_PREFIXES:
-        inside = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if inside:
-            return inside
-    return {name: array for name, array in tensors.items() if not name.startswith(_CLASSES)}
+        tensors = from_published_names(read_state_dict(path))
+    inside = {k.removeprefix(_ENCODER): v for k, v in tensors.items() if k.startswith(_ENCODER)}
+    return inside or {
+        name: array for name, array in tensors.items() if not name.startswith(_CLASSES)
+    }
 
 
 def _match_stem(

@@ -21,8 +21,8 @@ from encephalon.models.description import ModelDescription
 from encephalon.models.folder import open_model, save_model
 from encephalon.models.published import PublishedFile, open_published
 from encephalon.models.registry import registry_entries
+from encephalon.networks.torch_runtime import load_network
 from encephalon.studies.extraction.published import preprocessing as steps
-from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
 from encephalon.studies.extraction.published.predictor import (
     NOTICE,
     PublishedPredictor,
@@ -31,7 +31,7 @@ from encephalon.studies.extraction.published.predictor import (
 from encephalon.studies.extraction.published.settings import PublishedOptions
 from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
-from tests.studies.calls import opened
+from tests.studies.calls import FakeRuntime, opened
 
 Data = NDArray[Any]
 MODEL = {"name": "fake", "version": "0", "sha256": "00" * 32, "mode": "published"}
@@ -50,8 +50,7 @@ def brightest(batch: Data) -> Data:
 def predictor(
     network: Callable[[Data], Data] = squash, label: str = "brain", **options: Any
 ) -> PublishedPredictor:
-    loaded = LoadedNetwork(network, "fake", "cpu")
-    return PublishedPredictor(MODEL, label, loaded, PublishedOptions(**options))
+    return PublishedPredictor(MODEL, label, FakeRuntime(network), PublishedOptions(**options))
 
 
 def dice(one: Data, other: Data) -> float:
@@ -201,14 +200,16 @@ def test_a_published_file_predicts_end_to_end(
 ) -> None:
     """File to mask: the probabilities of the network filled by hand, and a full description."""
     torch = pytest.importorskip("torch")
-    from encephalon.networks.keras_unet import KerasUNet, load_keras_layers
+    from encephalon.networks.keras_layout import state_of_layers
+    from encephalon.networks.keras_unet import KerasUNet
+    from encephalon.networks.registry import fill_network
 
     model = make_published_predictor(
         opened(open_published(weights), conform="never", save=["mask", "probability"])
     )
     scan = Image(noise(16, 24, 16), Affine.from_spacing(1.0))
     made = model.predict(scan)
-    by_hand = load_keras_layers(KerasUNet(), keras_layers).eval()
+    by_hand = fill_network(KerasUNet(), state_of_layers(keras_layers), "x").eval()
     scored = torch.from_numpy(steps.z_score(scan.data, "x"))[None, None]
     with torch.no_grad():
         expected = by_hand(scored)[0, 0].numpy()
@@ -267,9 +268,9 @@ def test_a_model_of_ones_own_training_keeps_the_settings_of_its_recipe(tmp_path:
 
 def test_more_than_one_class_is_refused() -> None:
     """The published path thresholds one probability; a network of several is an error."""
-    loaded = LoadedNetwork(lambda batch: np.repeat(batch, 2, axis=1), "fake", "cpu")
+    several = predictor(lambda batch: np.repeat(batch, 2, axis=1), conform="never")
     with pytest.raises(ModelError, match="knows one class"):
-        loaded(noise(1, 1, 8, 8, 8))
+        several.predict(Image(noise(8, 8, 8), Affine.from_spacing(1.0)))
 
 
 def test_truncated_weights_are_refused(weights: Path, tmp_path: Path) -> None:
@@ -277,4 +278,4 @@ def test_truncated_weights_are_refused(weights: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.h5"
     cut.write_bytes(weights.read_bytes()[:100_000])
     with pytest.raises(ModelError, match=r"cut\.h5"):
-        load_network(PublishedFile(cut, "00" * 32), "cpu", 1)
+        load_network(PublishedFile(cut, "00" * 32))

@@ -148,9 +148,13 @@ def test_a_halo_of_56_gives_the_whole_volume_and_smaller_ones_come_near() -> Non
     """The published seams vanish as the halo grows: less than 1e-5 is left from 56 voxels on."""
     pytest.importorskip("torch")
     from encephalon.networks.keras_unet import KerasUNet
-    from encephalon.studies.extraction.published.network import _on_device
+    from encephalon.networks.torch_runtime import TorchRuntime
 
-    network = _on_device(KerasUNet(filters=2), "cpu", 1)
+    runtime = TorchRuntime(KerasUNet(filters=2), "cpu", 1)
+
+    def network(batch: Data) -> Data:
+        return runtime.run(batch)[0]
+
     volume = noise(152, 16, 16)
     whole = steps.blocks(network, volume, 256)
     errors = {h: np.abs(steps.blocks(network, volume, 32, h) - whole).max() for h in (0, 8, 56)}

@@ -23,9 +23,9 @@ from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
 from encephalon.models.registry import find_model
 from encephalon.networks.published_reconstruction import PublishedReconstruction
+from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.recipes import load_recipe, recipe_data
 from encephalon.studies.isotropic.published import preprocessing as steps
-from encephalon.studies.isotropic.published.network import LoadedNetwork, load_network
 from encephalon.studies.isotropic.published.predictor import (
     NOTICE,
     PublishedPredictor,
@@ -34,7 +34,7 @@ from encephalon.studies.isotropic.published.predictor import (
 from encephalon.studies.isotropic.published.settings import PublishedOptions, PublishedSettings
 from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
-from tests.studies.calls import opened
+from tests.studies.calls import FakeRuntime, opened
 from tests.studies.isotropic.tiny_published import (
     NETWORK,
     SETTINGS,
@@ -54,7 +54,7 @@ def t2w_of(batch: NDArray[Any]) -> NDArray[Any]:
 
 def predictor(network: Any = t2w_of, settings: PublishedSettings = SETTINGS) -> PublishedPredictor:
     columns = load_recipe("isotropic-published").table
-    loaded = LoadedNetwork(network, "fake", "cpu")
+    loaded = FakeRuntime(network)
     return PublishedPredictor(MODEL, loaded, columns, settings, PublishedOptions(batch_size=5))
 
 
@@ -187,21 +187,24 @@ def test_batches_and_half_precision_give_the_same_within_a_thousandth(weights: P
     """One patch at once or three, single precision or half (spec checklist, 18)."""
     model = find_model(weights)
     patches = np.random.default_rng(0).random((3, 2, 32, 32, 32), dtype=np.float32)
-    whole = load_network(model, 32, "cpu", 1)(patches)
-    single = np.concatenate(
-        [load_network(model, 32, "cpu", 1)(patches[n : n + 1]) for n in range(3)]
-    )
-    narrow = load_network(model, 32, "cpu", 1, half=True)(patches)
+
+    def answer(given: NDArray[Any], half: bool = False) -> NDArray[Any]:
+        return TorchRuntime(load_network(model), "cpu", 1, half).run(given)[0]
+
+    whole, narrow = answer(patches), answer(patches, half=True)
+    single = np.concatenate([answer(patches[n : n + 1]) for n in range(3)])
     assert whole.dtype == narrow.dtype == np.float32
     np.testing.assert_allclose(single, whole, rtol=0, atol=1e-6)
     np.testing.assert_allclose(narrow, whole, rtol=0, atol=1e-3)
     assert not np.array_equal(narrow, whole)
 
 
-def test_a_network_of_too_many_levels_is_refused(weights: Path) -> None:
+def test_a_network_of_too_many_levels_is_refused(tmp_path: Path) -> None:
     """A patch can be halved only so often."""
-    with pytest.raises(ModelError, match=r"own\.pth: .*multiples of 4 voxels.*have 30"):
-        load_network(find_model(weights), 30, "cpu", 1)
+    deep = PublishedReconstruction(channels=(2, 2, 2, 2, 2, 2, 3), units=1)
+    torch.save(deep.state_dict(), tmp_path / "own.pth")
+    with pytest.raises(ModelError, match=r"own\.pth: .*multiples of 64 voxels.*have 32"):
+        make_published_predictor(opened(find_model(tmp_path / "own.pth")))
 
 
 def test_a_model_folder_of_a_published_recipe_is_used_like_the_published_file(

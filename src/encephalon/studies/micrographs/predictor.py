@@ -19,20 +19,21 @@ from encephalon.experiments.contamination import OVERLAP, Known, known_to, overl
 from encephalon.inference.devices import resolve_threads
 from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
+from encephalon.inference.runtimes import Runtime
 from encephalon.models.fitted import Learned, published, score_logits
 from encephalon.models.folder import ModelFolder
-from encephalon.networks.torch_runtime import (
-    Engine,
-    build_torch_network,
-    graph_engine,
-    torch_engine,
-)
+from encephalon.networks.registry import build_network
+from encephalon.networks.torch_runtime import load_network, open_network
 from encephalon.recipes.schema import Mode
 from encephalon.studies.base import OpenModel
 from encephalon.studies.micrographs.images import raw_thumbnail, thumbnail
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.studies.micrographs.quality import judge, without_light
-from encephalon.studies.micrographs.settings import PredictOptions, micrograph_settings
+from encephalon.studies.micrographs.settings import (
+    PredictOptions,
+    micrograph_settings,
+    network_options,
+)
 from encephalon.studies.micrographs.traffic_light import NO_LIGHT, colours
 from encephalon.tables.encoding import encode_covariates
 from encephalon.tables.schema import Columns
@@ -135,8 +136,8 @@ class MicrographPredictor:
         """Model, runtime, device, and how logits become probabilities and lights."""
         return {
             "model": self._model.describe(),
-            "runtime": self._engine.runtime,
-            "device": self._engine.device,
+            "runtime": self._runtime.name,
+            "device": self._runtime.device,
             "classes": list(self.classes),
             "score": self.score,
             "calibration": self.calibration.as_dict() if self.calibration else None,
@@ -217,7 +218,10 @@ class MicrographPredictor:
     def _answer(
         self, images: NDArray[np.float32], covariates: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        answers, expected = self._engine(images, covariates), (len(images), len(self.classes))
+        (given,) = self._runtime.run({"image": images, "covariates": covariates})
+        answers, expected = np.asarray(given, np.float64), (len(images), len(self.classes))
+        if not np.isfinite(answers).all():
+            raise ModelError("The network's answer is not finite: train or get the model again.")
         if answers.shape != expected:
             raise ModelError(
                 f"{self.source}: the network was expected to give {list(expected)} numbers, one "
@@ -267,14 +271,15 @@ class MicrographPredictor:
 
         Raises MissingExtraError without torch, ModelError for weights of another network.
         """
-        return build_torch_network(self._model, self._recipe)
+        name, options = self._recipe.network.name, network_options(self._recipe)
+        network = load_network(self._model, lambda: build_network(name, options))
+        if not isinstance(self._model, ModelFolder):
+            _require_same_head(self._model, network, self._recipe.name, options)
+        return network
 
     @cached_property
-    def _engine(self) -> Engine:
-        graph = self._model.graph if isinstance(self._model, ModelFolder) else None
-        if graph is not None:
-            return graph_engine(graph, *self._place)
-        return torch_engine(self.torch_network(), *self._place)
+    def _runtime(self) -> Runtime:
+        return open_network(self._model, *self._place, self.torch_network)
 
     @property
     def table_columns(self) -> Columns:
@@ -344,6 +349,20 @@ def _require_same_classes(model: ModelFolder, recipe: Recipe, learned: Learned) 
             raise ModelError(
                 f"{model.path}: model.toml names the classes {', '.join(learned.classes)} in "
                 f"[preprocessing], but {', '.join(names)} in [{place}]: get the model again."
+            )
+
+
+def _require_same_head(
+    model: PublishedFile, network: Any, recipe: str, wanted: Mapping[str, Any]
+) -> None:
+    """Raise ModelError for published weights of another question than that of the recipe."""
+    found = {"covariates": network.covariates, "classes": network.head[-1].out_features}
+    for name, words in (("covariates", "encoded covariates"), ("classes", "classes")):
+        if found[name] != wanted[name]:
+            raise ModelError(
+                f"{model.path}: the network has {found[name]} {words}, and the recipe {recipe!r} "
+                f"{wanted[name]}: only weights of the published question can be used without a "
+                "recipe of their own."
             )
 
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.errors import ModelError
 from encephalon.geometry import resample, unconform
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
+from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image, read_image
+from encephalon.networks.torch_runtime import open_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
-from encephalon.studies.extraction.published.network import LoadedNetwork, load_network
 from encephalon.studies.extraction.published.settings import PublishedOptions
 from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.settings import CONTENTS
@@ -53,7 +55,7 @@ class PublishedPredictor:
 
     model: Mapping[str, Any]
     label: str
-    network: LoadedNetwork
+    network: Runtime
     options: PublishedOptions = field(default_factory=PublishedOptions)
 
     @property
@@ -83,7 +85,7 @@ class PublishedPredictor:
         """Model, runtime, device, options and, for tumours, the notice: for sidecars."""
         return {
             "model": dict(self.model),
-            "runtime": self.network.runtime,
+            "runtime": self.network.name,
             "device": self.network.device,
             **self.options.model_dump(mode="json", exclude={"save"}, exclude_none=True),
             **({} if self.label == "brain" else {"notice": NOTICE}),
@@ -116,11 +118,20 @@ class PublishedPredictor:
         ask = self.options
         scored = steps.z_score(work.data, work.name)
         cut = (ask.block, ask.halo, ask.batch_size)
-        chance = steps.blocks(self.network, scored, *cut)
+        chance = steps.blocks(self._answer, scored, *cut)
         if ask.rotate:
-            chance += steps.rotated_blocks(self.network, scored, work.name, *cut)
+            chance += steps.rotated_blocks(self._answer, scored, work.name, *cut)
             chance /= 2
         return chance
+
+    def _answer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        (answer,) = self.network.run(batch)
+        if answer.shape[1] != 1:
+            raise ModelError(
+                f"The published path knows one class, but this network has {answer.shape[1]}: "
+                "use a model of mode 'default'."
+            )
+        return answer
 
     def _native_mask(
         self, mask: NDArray[np.bool_], work: Image, native: Image
@@ -165,7 +176,7 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     files = model.files
     model = replace(model, options={**_recipe_defaults(files), **model.options})
     asked = model.asked(PublishedOptions)
-    network = load_network(files, model.device, model.threads)
+    network = open_network(files, model.device, model.threads)
     predictor = PublishedPredictor(files.describe(), _label(files), network, asked)
     if predictor.label != "brain":
         logger.warning("%s: %s", predictor.name, NOTICE)

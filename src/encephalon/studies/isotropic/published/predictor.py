@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError
+from encephalon.errors import InputError, ModelError
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
+from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image, read_image
+from encephalon.networks.registry import build_network
+from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.published import preprocessing as steps
-from encephalon.studies.isotropic.published.network import LoadedNetwork, load_network
 from encephalon.studies.isotropic.published.preprocessing import read_published
 from encephalon.studies.isotropic.published.settings import (
     ROLES,
@@ -39,12 +41,12 @@ from encephalon.studies.isotropic.published.settings import (
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from encephalon.tables.samples import Sample
 
-__all__ = ["NOTICE", "RECIPE", "PublishedCase", "PublishedPredictor", "make_published_predictor"]
+__all__ = ["NOTICE", "PublishedCase", "PublishedPredictor", "make_published_predictor"]
 
-RECIPE = "isotropic-published"
-"""The built-in recipe of published weights."""
 NOTICE = (
     "For research only. As published, the result is padded and in normalised units between about 0 "
     "and 1, and the acquired slices are not kept."
@@ -72,7 +74,7 @@ class PublishedPredictor:
     """
 
     model: Mapping[str, Any]
-    network: LoadedNetwork
+    network: Runtime
     columns: Columns
     settings: PublishedSettings = field(default_factory=PublishedSettings)
     options: PublishedOptions = field(default_factory=PublishedOptions)
@@ -91,7 +93,7 @@ class PublishedPredictor:
         """Model, runtime, device, options and notice: for sidecars."""
         return {
             "model": dict(self.model),
-            "runtime": self.network.runtime,
+            "runtime": self.network.name,
             "device": self.network.device,
             **self.options.model_dump(mode="json"),
             "notice": NOTICE,
@@ -129,7 +131,7 @@ class PublishedPredictor:
         starts = steps.patch_starts(padded, settings.patch, settings.stride)
         result = steps.predict_patches(
             np.stack(pair),
-            self.network,
+            lambda batch: self.network.run(batch)[0],
             starts,
             patch=settings.patch,
             batch_size=self.options.batch_size,
@@ -149,10 +151,25 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     and MissingExtraError without torch or MONAI.
     """
     asked, settings = model.asked(PublishedOptions), model.settings(PublishedSettings)
-    place = model.device, model.threads
-    network = load_network(model.files, settings.patch, *place, half=asked.half)
+    recipe = model.recipe
+
+    def build() -> nn.Module:
+        import torch
+
+        # Without memory for weights that would only be drawn to be replaced.
+        with torch.device("meta"):
+            return build_network(recipe.network.name, recipe.network.options)
+
+    network: Any = load_network(model.files, build)
+    if settings.patch % network.multiple:
+        raise ModelError(
+            f"{model.files.path}: the network takes patches of multiples of {network.multiple} "
+            f"voxels, but those of the recipe have {settings.patch}: use the recipe that it was "
+            "trained with."
+        )
+    runtime = TorchRuntime(network, model.device, model.threads, asked.half)
     logger.warning("%s: %s", model.name, NOTICE)
-    return PublishedPredictor(model.files.describe(), network, model.recipe.table, settings, asked)
+    return PublishedPredictor(model.files.describe(), runtime, recipe.table, settings, asked)
 
 
 def _verdict(case: PublishedCase) -> Quality | None:
