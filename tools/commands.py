@@ -28,8 +28,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pages import ROOT, pages
 from phantom_files import lay_out
+
+from pages import ROOT, pages
 
 BLOCK = re.compile(r"^```(sh|python)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"\s#\s*(?:[^#]*\()?((?:needs|takes)\b[^()]*?)\)?\s*$")

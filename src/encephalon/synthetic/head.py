@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A head scan that is nobody's, with the truth about it: for demos and for tests.
 
-The anatomy is painted from ellipsoids, tubes and random folds (see `phantom_brain` and
+The anatomy is drawn from ellipsoids, tubes and random folds (see `phantom_brain` and
 `phantom_head`), so it needs no template, no download and nothing beyond the base install. It looks
 like a head and is not one: use it to see that everything works, never to measure accuracy.
 """
@@ -24,7 +24,7 @@ from encephalon.synthetic.shapes import Float, Mask, Space, waves
 
 __all__ = ["CENTRE", "CONTRASTS", "Phantom", "Tissue", "head_phantom"]
 
-#: The middle of the painted head, RAS+ mm: where the scan's field of view is centred.
+#: The middle of the head, RAS+ mm: where the scan's field of view is centred.
 CENTRE = (0.0, -8.0, -14.0)
 # Intensity of white matter in T1w, in scanner units.
 _SCALE = 800.0
@@ -98,8 +98,8 @@ def head_phantom(
     thickness, and a small field of view cuts the head off. `contrast` is one of CONTRASTS, or
     random. `noise` is the Rician noise and `bias` the field's unevenness, both relative to white
     matter. `seed` draws folds, shape, intensities and noise, and another `take` the last two alone:
-    a further scan of the same head. `detail` is the voxel edge (mm) of the painted anatomy: 2 or 3
-    make small test scans in a fraction of a second. `pose` maps the painted head to where it lies
+    a further scan of the same head. `detail` is the voxel edge (mm) of the anatomy: 2 or 3
+    make small test scans in a fraction of a second. `pose` maps the head to where it lies
     in the scanner, mm to mm, about which the field of view does not care; with it, voxels are
     points.
 
@@ -127,8 +127,8 @@ def head_phantom(
 def _seen(values: NDArray[Any], space: Space, grid: Grid, pose: Affine | None) -> Float:
     if pose is None:
         return resample_aligned(values, space.affine, grid)
-    painted = values.astype(np.float32, copy=False)
-    return np.asarray(resample(painted, pose @ space.affine, grid), dtype=np.float32)
+    drawn = values.astype(np.float32, copy=False)
+    return np.asarray(resample(drawn, pose @ space.affine, grid), dtype=np.float32)
 
 
 @lru_cache(maxsize=2)

@@ -85,7 +85,7 @@ _DEEP = (
 
 
 Labels = NDArray[np.uint8]
-# The corners of the painted head, RAS+ mm; the origin is near the anterior commissure.
+# The corners of the head, RAS+ mm; the origin is near the anterior commissure.
 LOW: Point = (-94.0, -122.0, -138.0)
 HIGH: Point = (94.0, 118.0, 96.0)
 _BRAIN_LOW: Point = (-76.0, -110.0, -94.0)
@@ -141,7 +141,7 @@ class Brain:
 
 
 def make_brain(space: Space, generator: np.random.Generator) -> Brain:
-    """Paint a brain of about 1.4 litres; the generator draws its shape and its folds."""
+    """Draw a brain of about 1.4 litres; the generator draws its shape and its folds."""
     wobble = waves(space, 60.0, generator)
     cerebrum = _cerebrum(space) + 1.2 * wobble
     cerebellum = _CEREBELLUM.distance(space) + 1.2 * wobble
@@ -247,7 +247,7 @@ def _paint_cerebellum(
 
 
 def make_head(detail: float, seed: int) -> tuple[Space, Labels, Mask]:
-    """Paint the tissues of a head on voxels of `detail` mm.
+    """Draw the tissues of a head on voxels of `detail` mm.
 
     Returns the space, the labels (I, J, K) and the brain mask: all within the brain's surface
     down to the foramen magnum, sulci and ventricles included, the fluid around it excluded.
@@ -366,6 +366,6 @@ def _paint_neck(space: Space, labels: Labels, depth: Float) -> None:
 def _fill(
     space: Space, labels: Labels, tissue: Tissue, solid: Solid, only: Mask | None = None
 ) -> None:
-    """Paint a solid, or the part of it that lies in `only`."""
+    """Draw a solid, or the part of it that lies in `only`."""
     chosen = inside(space, solid)
     labels[chosen if only is None else chosen & only] = tissue

@@ -30,7 +30,7 @@ from encephalon.transforms.masks import (
 )
 from encephalon.transforms.parameters import SynthesisRanges
 
-__all__ = ["ADULT", "YOUNG", "draw_contrasts", "paint_pair"]
+__all__ = ["ADULT", "YOUNG", "draw_contrasts", "synthesise_pair"]
 
 Tissues = tuple[float, float, float, float]
 
@@ -210,7 +210,7 @@ def draw_contrasts(rng: np.random.Generator) -> Contrasts:
     return None, None
 
 
-def paint_pair(
+def synthesise_pair(
     rng: np.random.Generator,
     scan_labels: Tensor,
     guide_labels: Tensor,
@@ -229,16 +229,16 @@ def paint_pair(
     ]
     textures = _textures(rng, tuple(shape))
     stripped = rng.random() < 0.5
-    painted = []
+    images = []
     for labels, table, texture in zip((scan_labels, guide_labels), tables, textures, strict=True):
         means, spreads = (torch.as_tensor(values) for values in table)
         image = means[labels] + spreads[labels] * texture
         if stripped:
             image = image * ((labels > 0) & (labels < LARGEST_BRAIN_LABEL))
-        painted.append(image)
+        images.append(image)
     if rng.random() < lesion:
-        painted = _with_lesion(rng, painted)
-    blurred = [_blurred(rng, image).clamp_min(0).numpy() for image in painted]
+        images = _with_lesion(rng, images)
+    blurred = [_blurred(rng, image).clamp_min(0).numpy() for image in images]
     return blurred[0], blurred[1]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from encephalon.geometry import Affine, Grid
 from encephalon.io.image import Image
-from encephalon.studies.extraction.segmentation.boundary import bare_share, outline
+from encephalon.studies.extraction.segmentation.boundary import outline, stripped_share
 
 _I, _J, _K = np.mgrid[:40, :40, :40] - 19.5
 DISTANCE = (8 - np.sqrt(_I**2 + _J**2 + _K**2)).astype(np.float32)
@@ -16,8 +16,8 @@ DISTANCE = (8 - np.sqrt(_I**2 + _J**2 + _K**2)).astype(np.float32)
 def test_a_brain_in_the_void_is_bare_and_one_in_a_skull_is_not() -> None:
     """Only what lies 8 to 14 mm outside the border counts."""
     alone = np.where(DISTANCE > -5, 1.0, 0.0).astype(np.float32)
-    assert bare_share(alone, DISTANCE) == 1.0
-    assert bare_share(np.ones_like(alone), DISTANCE) == 0.0
+    assert stripped_share(alone, DISTANCE) == 1.0
+    assert stripped_share(np.ones_like(alone), DISTANCE) == 0.0
 
 
 def test_the_outline_is_that_of_all_matter_without_its_holes() -> None:

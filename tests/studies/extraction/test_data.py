@@ -12,7 +12,7 @@ from encephalon.errors import ContentError, RunError, TableError
 from encephalon.geometry import Affine
 from encephalon.io.image import Image, read_labels
 from encephalon.models import locations
-from encephalon.studies.extraction.data import millimetre_grid, prepare_heads
+from encephalon.studies.extraction.data import millimetre_grid, prepare_samples
 from encephalon.studies.extraction.segmentation.localisation import box_on
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids
 from encephalon.tables.schema import Columns
@@ -47,7 +47,7 @@ def test_rows_without_a_scan_are_label_maps(tmp_path: Path) -> None:
         {"id": "b", "image": "", "labels": "map.nii.gz"},
     ]
     table = write_table(tmp_path, rows, COLUMNS)
-    pair, synthetic = prepare_heads(table, tmp_path / "cache", workers=2)
+    pair, synthetic = prepare_samples(table, tmp_path / "cache", workers=2)
     assert pair.labels is None
     assert synthetic.image is None
     assert np.array_equal(synthetic.labels, labels)  # type: ignore[arg-type]
@@ -58,14 +58,14 @@ def test_a_head_is_prepared_once_for_the_content_of_its_files(tmp_path: Path) ->
     """The same files again cost nothing; another file is another head."""
     write(label_map(), tmp_path / "map.nii.gz")
     table = write_table(tmp_path, [{"id": "a", "labels": "map.nii.gz"}], COLUMNS)
-    prepare_heads(table, tmp_path / "cache", workers=1)
+    prepare_samples(table, tmp_path / "cache", workers=1)
     (kept,) = (tmp_path / "cache").glob("*.npz")
     before = kept.stat().st_mtime_ns
-    prepare_heads(table, tmp_path / "cache", workers=1)
+    prepare_samples(table, tmp_path / "cache", workers=1)
     assert kept.stat().st_mtime_ns == before
     (tmp_path / "map.nii.gz").unlink()
     write(label_map(shift=2), tmp_path / "map.nii.gz")
-    prepare_heads(table, tmp_path / "cache", workers=1)
+    prepare_samples(table, tmp_path / "cache", workers=1)
     assert len(list((tmp_path / "cache").glob("*.npz"))) == 2
 
 
@@ -74,14 +74,14 @@ def test_a_damaged_head_of_the_cache_is_prepared_again(tmp_path: Path, workers: 
     """A flipped bit, or a file cut short, is no head to learn from and no traceback."""
     write(label_map(), tmp_path / "map.nii.gz")
     table = write_table(tmp_path, [{"id": "a", "labels": "map.nii.gz"}], COLUMNS)
-    prepare_heads(table, tmp_path / "cache", workers=1)
+    prepare_samples(table, tmp_path / "cache", workers=1)
     (kept,) = (tmp_path / "cache").glob("*.npz")
     whole = kept.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for damaged in (bytes(flipped), whole[:100], b""):
         kept.write_bytes(damaged)
-        (head,) = prepare_heads(table, tmp_path / "cache", workers=workers)
+        (head,) = prepare_samples(table, tmp_path / "cache", workers=workers)
         assert np.array_equal(label_map(), head.labels)  # type: ignore[arg-type]
         assert kept.read_bytes() == whole
 
@@ -94,7 +94,7 @@ def test_any_orientation_and_voxel_size_becomes_the_same_head(tmp_path: Path) ->
     matrix = np.array([[0, 2, 0, 0], [0, 0, -2, 51], [2, 0, 0, 0], [0, 0, 0, 1.0]])
     write(turned, tmp_path / "turned.nii.gz", Affine(matrix))
     rows = [{"id": name, "labels": f"{name}.nii.gz"} for name in ("plain", "turned")]
-    plain, other = prepare_heads(write_table(tmp_path, rows, COLUMNS), tmp_path / "c", workers=1)
+    plain, other = prepare_samples(write_table(tmp_path, rows, COLUMNS), tmp_path / "c", workers=1)
     assert other.labels is not None
     size = [head.box[:, 1] - head.box[:, 0] for head in (plain, other)]
     assert np.abs(size[0] - size[1]).max() <= 2
@@ -122,7 +122,7 @@ def test_a_row_without_brain_is_named(tmp_path: Path) -> None:
     rows = [{"id": "a", "labels": "good.nii.gz"}, {"id": "b", "labels": "bad.nii.gz"}]
     table = write_table(tmp_path, rows, COLUMNS)
     with pytest.raises(TableError, match=r"Row 3: .*bad.nii.gz holds no brain voxel: give a whole"):
-        prepare_heads(table, tmp_path / "cache", workers=1)
+        prepare_samples(table, tmp_path / "cache", workers=1)
 
 
 def test_a_file_that_is_no_label_map_keeps_its_own_error(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_label_map_keeps_its_own_error(tmp_path: Path) -> None
     write(scan_of(label_map()), tmp_path / "scan.nii.gz")
     table = write_table(tmp_path, [{"id": "a", "labels": "scan.nii.gz"}], COLUMNS)
     with pytest.raises(ContentError, match="expected labels"):
-        prepare_heads(table, tmp_path / "cache", workers=1)
+        prepare_samples(table, tmp_path / "cache", workers=1)
 
 
 def test_labels_beyond_the_known_ones_are_refused_unless_they_are_mapped(tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ def test_labels_beyond_the_known_ones_are_refused_unless_they_are_mapped(tmp_pat
     rows = [{"id": "a", "labels": "map.nii.gz"}]
     table = write_table(tmp_path, rows, COLUMNS)
     with pytest.raises(TableError, match=r"Row 2: .*label 1035.*below 600.*map the labels"):
-        prepare_heads(table, tmp_path / "cache", workers=1)
+        prepare_samples(table, tmp_path / "cache", workers=1)
     mapping = {str(label): label for label in (2, 24, 515, 510)} | {"1035": 3}
     columns = Columns(optional=("image",), target="labels", labels=mapping)
-    (head,) = prepare_heads(write_table(tmp_path, rows, columns), tmp_path / "cache", workers=1)
+    (head,) = prepare_samples(write_table(tmp_path, rows, columns), tmp_path / "cache", workers=1)
     assert np.array_equal(head.labels, label_map())  # type: ignore[arg-type]
 
 
@@ -153,7 +153,7 @@ def test_a_mask_of_any_value_is_a_mask(tmp_path: Path) -> None:
     write(scan_of(labels), tmp_path / "scan.nii.gz")
     write(np.where(np.isin(labels, (2, 3)), 65535, 0).astype(np.uint16), tmp_path / "mask.nii.gz")
     rows = [{"id": "a", "image": "scan.nii.gz", "labels": "mask.nii.gz"}]
-    (head,) = prepare_heads(write_table(tmp_path, rows, COLUMNS), tmp_path / "cache", workers=1)
+    (head,) = prepare_samples(write_table(tmp_path, rows, COLUMNS), tmp_path / "cache", workers=1)
     assert (head.box[:, 1] - head.box[:, 0]).min() >= 25
 
 
@@ -177,7 +177,7 @@ def test_the_grid_of_a_lesion_is_laid_around_the_brain(
     install_brain_model(home)
     lesion = radius((48, 52, 46), (20, 26, 23)) < 4
     table = write_table(tmp_path, lesion_row(tmp_path, lesion, spacing), COLUMNS)
-    (head,) = prepare_heads(table, tmp_path / "cache", 1, LESION)
+    (head,) = prepare_samples(table, tmp_path / "cache", 1, LESION)
     assert head.distances.shape[0] == 1
     brain = np.argwhere(np.isin(label_map(), (2, 3)))
     expected = np.stack([brain.min(0) * spacing, (brain.max(0) + 1) * spacing - 1], axis=1)
@@ -189,7 +189,7 @@ def test_a_head_without_a_lesion_can_be_learnt_from(tmp_path: Path, home: Path) 
     """An empty mask is no fault for a lesion."""
     install_brain_model(home)
     table = write_table(tmp_path, lesion_row(tmp_path, np.zeros((48, 52, 46))), COLUMNS)
-    (head,) = prepare_heads(table, tmp_path / "cache", 1, LESION)
+    (head,) = prepare_samples(table, tmp_path / "cache", 1, LESION)
     assert (head.distances < 0).all()
 
 
@@ -197,7 +197,7 @@ def test_lesions_need_the_brain_model(tmp_path: Path) -> None:
     """The error says which, and why."""
     table = write_table(tmp_path, lesion_row(tmp_path, np.ones((48, 52, 46))), COLUMNS)
     with pytest.raises(RunError, match=r"'brain-extraction' to find the brain.*not installed"):
-        prepare_heads(table, tmp_path / "cache", 1, LESION)
+        prepare_samples(table, tmp_path / "cache", 1, LESION)
 
 
 def test_lesions_need_a_scan(tmp_path: Path, home: Path) -> None:
@@ -206,7 +206,7 @@ def test_lesions_need_a_scan(tmp_path: Path, home: Path) -> None:
     write(label_map(), tmp_path / "map.nii.gz")
     table = write_table(tmp_path, [{"id": "a", "labels": "map.nii.gz"}], COLUMNS)
     with pytest.raises(TableError, match=r"Row 2: .*no scan, which a lesion needs"):
-        prepare_heads(table, tmp_path / "cache", 1, LESION)
+        prepare_samples(table, tmp_path / "cache", 1, LESION)
 
 
 def test_a_scan_in_which_no_brain_is_found_is_named(tmp_path: Path, home: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_scan_in_which_no_brain_is_found_is_named(tmp_path: Path, home: Path) 
     install_brain_model(home, threshold=2.0)
     table = write_table(tmp_path, lesion_row(tmp_path, np.ones((48, 52, 46))), COLUMNS)
     with pytest.raises(TableError, match=r"Row 2: no brain was found in .*scan.nii.gz"):
-        prepare_heads(table, tmp_path / "cache", 1, LESION)
+        prepare_samples(table, tmp_path / "cache", 1, LESION)
 
 
 def test_a_box_goes_from_grid_to_grid() -> None:
@@ -234,7 +234,7 @@ def test_the_cache_holds_what_the_reader_read(tmp_path: Path) -> None:
     """Labels go through the cache unchanged."""
     write(label_map(), tmp_path / "map.nii.gz")
     table = write_table(tmp_path, [{"id": "a", "labels": "map.nii.gz"}], COLUMNS)
-    (head,) = prepare_heads(table, tmp_path / "cache", workers=1)
+    (head,) = prepare_samples(table, tmp_path / "cache", workers=1)
     assert np.array_equal(read_labels(tmp_path / "map.nii.gz").data, head.labels)  # type: ignore[arg-type]
 
 

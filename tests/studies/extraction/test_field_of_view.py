@@ -14,8 +14,8 @@ from encephalon.geometry import Affine, Grid, bounding_box, orient
 from encephalon.inference.predictor import Prediction
 from encephalon.io.image import Image, read_image
 from encephalon.studies.extraction.segmentation.localisation import (
+    BrainLocation,
     Float,
-    Found,
     areas_across,
     areas_on_faces,
     larger_areas,
@@ -50,11 +50,11 @@ def rounding(image: Float) -> Float:
     return np.where(shy, 1.0, -1.0)[None].astype(np.float32)
 
 
-def found_in(image: Image) -> Found:
+def found_in(image: Image) -> BrainLocation:
     """The coarse view of that network."""
     grid = Grid((40, 40, 40), Affine.from_spacing(5.0, (-97.5, -97.5, -97.5)))
     view = view_on(image, grid)
-    return Found(view, rounding(view.image))
+    return BrainLocation(view, rounding(view.image))
 
 
 @pytest.mark.parametrize("top", [0.0, 20.0, 36.0])
@@ -78,7 +78,7 @@ def test_a_whole_brain_ends_before_its_mirror_image(top: float) -> None:
 def test_nothing_found_is_not_cut() -> None:
     """Without a brain there is no area."""
     found = found_in(head(20.0))
-    empty = Found(found.view, np.full_like(found.distances, -1))
+    empty = BrainLocation(found.view, np.full_like(found.distances, -1))
     assert areas_across(empty, rounding) == {}
 
 

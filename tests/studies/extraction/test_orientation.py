@@ -9,7 +9,7 @@ from encephalon.geometry import Affine, Grid
 from encephalon.studies.extraction.segmentation.localisation import View
 from encephalon.studies.extraction.segmentation.orientation import (
     ALL,
-    AS_STORED,
+    STORED_ORIENTATION,
     Orientation,
     likely_orientations,
 )
@@ -19,7 +19,7 @@ from encephalon.studies.extraction.settings import Grids
 def test_there_are_24_orientations_without_the_mirror() -> None:
     """48 signed permutations, halved by the mirror of left and right."""
     assert len(set(ALL)) == 24
-    assert AS_STORED in ALL
+    assert STORED_ORIENTATION in ALL
 
 
 def test_every_orientation_is_undone_exactly() -> None:

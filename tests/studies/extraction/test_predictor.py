@@ -13,7 +13,7 @@ from encephalon.geometry import Affine, Grid, resample
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.predictor import probability
-from encephalon.studies.extraction.segmentation.boundary import find_borders
+from encephalon.studies.extraction.segmentation.boundary import predict_boundary
 from encephalon.tables.samples import Sample
 from tests.io.dicom_writer import write_series
 from tests.studies.extraction.ball import BallRuntime, ball_image, ball_predictor, ball_volume
@@ -186,7 +186,7 @@ def test_the_evidence_is_gathered_on_the_fine_grid() -> None:
     """A ball is the same mirrored and turned, and its distance has slope 1."""
     predictor = ball_predictor()
     network = predictor._network
-    borders = find_borders(ball_image(), predictor.settings, network, network)
+    borders = predict_boundary(ball_image(), predictor.settings, network, network)
     assert borders.view.grid.shape == predictor.settings.grids.fine
     assert borders.mirror > 0.99
     assert borders.turn > 0.95

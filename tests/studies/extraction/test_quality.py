@@ -11,18 +11,18 @@ import pytest
 
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.quality import (
-    Evidence,
-    judge,
+    QualityMetrics,
+    check_quality,
 )
 from encephalon.studies.extraction.segmentation.boundary import slope_error
 
-GOOD = Evidence(1300.0, {}, 0.0, mirror=0.99, turn=0.97, slope_error=0.05)
+GOOD = QualityMetrics(1300.0, {}, 0.0, mirror=0.99, turn=0.97, slope_error=0.05)
 
 
 def test_good_evidence_is_ok_without_reasons() -> None:
     """Nothing to say about a sound mask."""
-    assert judge(GOOD).status == "ok"
-    assert judge(GOOD).reasons == ()
+    assert check_quality(GOOD).status == "ok"
+    assert check_quality(GOOD).reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_good_evidence_is_ok_without_reasons() -> None:
 )
 def test_each_kind_of_doubt_has_its_reason(change: dict[str, Any], status: str, word: str) -> None:
     """One bad number gives one reason, and the status that it deserves."""
-    verdict = judge(replace(GOOD, **change))
+    verdict = check_quality(replace(GOOD, **change))
     assert verdict.status == status
     assert len(verdict.reasons) == 1
     assert word in verdict.reasons[0]
@@ -56,15 +56,15 @@ def test_each_kind_of_doubt_has_its_reason(change: dict[str, Any], status: str, 
 
 def test_the_worst_of_several_doubts_decides() -> None:
     """All reasons are kept."""
-    verdict = judge(replace(GOOD, mirror=0.95, volume_ml=50.0))
+    verdict = check_quality(replace(GOOD, mirror=0.95, volume_ml=50.0))
     assert verdict.status == "fail"
     assert len(verdict.reasons) == 2
 
 
 def test_a_lesion_may_be_small_and_in_pieces() -> None:
     """What holds of whole brains is not asked of tumours."""
-    evidence = replace(GOOD, volume_ml=3.0, second_piece=0.8, turn=0.2)
-    assert judge(evidence, organ=False).status == "ok"
+    metrics = replace(GOOD, volume_ml=3.0, second_piece=0.8, turn=0.2)
+    assert check_quality(metrics, organ=False).status == "ok"
 
 
 def test_a_true_distance_has_no_slope_error_and_a_flat_map_has_one() -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from encephalon.studies.extraction.data import (
-    FAR,
-    enclose,
-    head_from_labels,
-    head_from_lesion,
-    head_from_mask,
+    TRUNCATION,
+    closing,
+    sample_from_labels,
+    sample_from_lesion,
+    sample_from_mask,
     signed_distance,
 )
 from tests.studies.extraction.tiny_heads import label_map, radius, scan_of
@@ -24,8 +24,8 @@ SHAPE = (48, 52, 46)
 
 def distances(labels: np.ndarray) -> np.ndarray:
     """Both distances in mm on the whole volume, -12.7 beyond the window."""
-    head = head_from_labels(labels)
-    whole = np.full((2, *labels.shape), -FAR)
+    head = sample_from_labels(labels)
+    whole = np.full((2, *labels.shape), -TRUNCATION)
     window = tuple(
         slice(c, c + n) for c, n in zip(head.corner, head.distances.shape[1:], strict=True)
     )
@@ -37,12 +37,12 @@ def test_the_distance_of_a_ball_is_that_of_its_sphere() -> None:
     """Within a fraction of a millimetre, positive inside, cut off at 12.7 mm."""
     far = radius(SHAPE, [(n - 1) / 2 for n in SHAPE])
     found = signed_distance(far < 15)
-    expected = np.clip(15 - far, -FAR, FAR)
+    expected = np.clip(15 - far, -TRUNCATION, TRUNCATION)
     near = np.abs(expected) < 8
     assert np.abs(found - expected)[near].max() < 0.7
     assert np.abs(found - expected)[near].mean() < 0.35
     assert found.dtype == np.float32
-    assert found.min() >= np.float32(-FAR)
+    assert found.min() >= np.float32(-TRUNCATION)
 
 
 @settings(max_examples=10, deadline=None)
@@ -56,7 +56,7 @@ def test_the_sign_of_a_distance_is_the_mask(seed: int) -> None:
 
 def test_nothing_is_far_from_everything() -> None:
     """An empty mask has no border that a distance could be measured to."""
-    assert (signed_distance(np.zeros((4, 5, 6), bool)) == np.float32(-FAR)).all()
+    assert (signed_distance(np.zeros((4, 5, 6), bool)) == np.float32(-TRUNCATION)).all()
 
 
 def test_the_window_of_distances_lies_where_it_says() -> None:
@@ -69,7 +69,7 @@ def test_the_window_of_distances_lies_where_it_says() -> None:
 def test_the_box_is_that_of_the_brain() -> None:
     """First and last voxel on each axis."""
     labels = label_map(SHAPE, 2.0)
-    head = head_from_labels(labels)
+    head = sample_from_labels(labels)
     brain = np.argwhere(distances(labels)[0] > 0)
     assert np.abs(head.box[:, 0] - brain.min(0)).max() <= 1
     assert np.abs(head.box[:, 1] - brain.max(0)).max() <= 1
@@ -105,10 +105,10 @@ def test_closing_fills_holes_and_stops_where_it_is_not_allowed() -> None:
     """A shell becomes solid; a bay that is forbidden stays open."""
     far = radius(SHAPE, [(n - 1) / 2 for n in SHAPE])
     shell = (far < 14) & (far > 9)
-    assert enclose(shell, np.ones(SHAPE, bool))[24, 26, 23]
+    assert closing(shell, np.ones(SHAPE, bool))[24, 26, 23]
     bay = (far < 14) & ~((np.abs(np.arange(48) - 24) < 2)[:, None, None] & (far > 6))
-    closed = enclose(bay, np.ones(SHAPE, bool))
-    kept = enclose(bay, bay)
+    closed = closing(bay, np.ones(SHAPE, bool))
+    kept = closing(bay, bay)
     assert closed.sum() > kept.sum()
     assert np.array_equal(kept, bay)
 
@@ -123,15 +123,15 @@ def test_a_stray_piece_is_not_brain() -> None:
 def test_a_map_without_brain_is_refused() -> None:
     """Skin alone cannot be learnt from."""
     with pytest.raises(ValueError, match="no brain"):
-        head_from_labels(np.full((20, 20, 20), 510, np.int16))
+        sample_from_labels(np.full((20, 20, 20), 510, np.int16))
     with pytest.raises(ValueError, match="no brain"):
-        head_from_mask(np.ones((9, 9, 9), np.float32), np.zeros((9, 9, 9), bool))
+        sample_from_mask(np.ones((9, 9, 9), np.float32), np.zeros((9, 9, 9), bool))
 
 
 def test_a_mask_gives_both_borders_alike() -> None:
     """Where the tissue's border is unknown it is the mask's."""
     labels = label_map(SHAPE)
-    head = head_from_mask(scan_of(labels), np.isin(labels, (2, 3)))
+    head = sample_from_mask(scan_of(labels), np.isin(labels, (2, 3)))
     assert head.labels is None
     assert np.array_equal(head.distances[0], head.distances[1])
 
@@ -140,7 +140,7 @@ def test_a_lesion_has_one_border_and_the_box_of_the_brain() -> None:
     """The distance is to the lesion; the grid will be laid around the brain."""
     lesion = radius(SHAPE, (20, 22, 24)) < 5
     box = np.array([[5, 40], [6, 45], [4, 39]])
-    head = head_from_lesion(np.zeros(SHAPE, np.float32), lesion, box)
+    head = sample_from_lesion(np.zeros(SHAPE, np.float32), lesion, box)
     assert head.distances.shape[0] == 1
     assert np.array_equal(head.box, box)
     inside = np.argwhere(head.distances[0] > 0) + head.corner
@@ -151,6 +151,6 @@ def test_a_lesion_has_one_border_and_the_box_of_the_brain() -> None:
 def test_a_head_without_a_lesion_is_far_everywhere() -> None:
     """Healthy heads teach a network to find nothing."""
     box = np.array([[5, 40], [6, 45], [4, 39]])
-    head = head_from_lesion(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool), box)
-    assert (head.distances == round(-10 * FAR)).all()
+    head = sample_from_lesion(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool), box)
+    assert (head.distances == round(-10 * TRUNCATION)).all()
     assert min(head.distances.shape[1:]) > 1

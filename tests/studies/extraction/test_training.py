@@ -16,10 +16,10 @@ from encephalon.errors import ModelError, RunError
 from encephalon.models import locations
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction.data import (
-    Head,
-    head_from_labels,
-    head_from_lesion,
-    head_from_mask,
+    TrainingSample,
+    sample_from_labels,
+    sample_from_lesion,
+    sample_from_mask,
 )
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids
 from encephalon.studies.extraction.study import STUDY
@@ -54,21 +54,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def synthetic() -> Head:
-    return head_from_labels(label_map())
+def synthetic() -> TrainingSample:
+    return sample_from_labels(label_map())
 
 
 @pytest.fixture(scope="module")
-def real() -> Head:
-    return head_from_mask(scan_of(label_map()), np.isin(label_map(), (2, 3)))
+def real() -> TrainingSample:
+    return sample_from_mask(scan_of(label_map()), np.isin(label_map(), (2, 3)))
 
 
-def task(heads: list[Head], seed: int = 0, **changes: Any) -> ExtractionTask:
+def task(heads: list[TrainingSample], seed: int = 0, **changes: Any) -> ExtractionTask:
     settings = SETTINGS.model_copy(update=changes)
     return ExtractionTask(heads, heads, settings, Training(seed=seed, batch_size=2))
 
 
-def test_a_batch_depends_on_its_number_and_the_seed_alone(synthetic: Head, real: Head) -> None:
+def test_a_batch_depends_on_its_number_and_the_seed_alone(
+    synthetic: TrainingSample, real: TrainingSample
+) -> None:
     """In any order, from any task, whatever the global generators do."""
     first, second = task([synthetic, real]), task([synthetic, real])
     expected = [first.batch(n) for n in range(4)]
@@ -78,7 +80,7 @@ def test_a_batch_depends_on_its_number_and_the_seed_alone(synthetic: Head, real:
     assert not torch.equal(task([synthetic, real], seed=1).batch(0)[0], expected[0][0])
 
 
-def test_training_begins_on_the_coarse_grid(synthetic: Head) -> None:
+def test_training_begins_on_the_coarse_grid(synthetic: TrainingSample) -> None:
     """Two coarse batches of three heads, then fine ones of two; distances in grid voxels."""
     shapes = [task([synthetic]).batch(n)[0].shape for n in range(4)]
     assert shapes == [(3, 1, 16, 16, 16)] * 2 + [(2, 1, 24, 24, 24)] * 2
@@ -88,7 +90,9 @@ def test_training_begins_on_the_coarse_grid(synthetic: Head) -> None:
     assert steps[target[:, 0].abs() < 1].median().item() == pytest.approx(1, abs=0.15)
 
 
-def test_images_are_normalised_and_hold_the_brain(synthetic: Head, real: Head) -> None:
+def test_images_are_normalised_and_hold_the_brain(
+    synthetic: TrainingSample, real: TrainingSample
+) -> None:
     """Within [0, 1], synthetic or real; the brain lies inside the grid."""
     for heads in ([synthetic], [real]):
         for number in range(4):
@@ -98,7 +102,9 @@ def test_images_are_normalised_and_hold_the_brain(synthetic: Head, real: Head) -
             assert ((target[:, 0] > 0).float().mean((1, 2, 3)) > 0.02).all()
 
 
-def test_the_share_of_real_heads_is_the_recipes(synthetic: Head, real: Head) -> None:
+def test_the_share_of_real_heads_is_the_recipes(
+    synthetic: TrainingSample, real: TrainingSample
+) -> None:
     """All, none, or about half of the samples."""
     rng = np.random.default_rng(0)
     for share, low, high in ((0.0, 0, 0), (1.0, 200, 200), (0.5, 70, 130)):
@@ -129,7 +135,9 @@ def truths(of: ExtractionTask) -> list[Tensor]:
     return seen
 
 
-def test_a_perfect_network_scores_1_and_a_wrong_one_what_it_deserves(synthetic: Head) -> None:
+def test_a_perfect_network_scores_1_and_a_wrong_one_what_it_deserves(
+    synthetic: TrainingSample,
+) -> None:
     """Dice 1 and no error for the truth; an error of half a voxel for a border that is off so."""
     judge = task([synthetic])
     answers = truths(judge)
@@ -141,18 +149,18 @@ def test_a_perfect_network_scores_1_and_a_wrong_one_what_it_deserves(synthetic: 
     assert 0.8 < off["dice"] < 1
 
 
-def test_validation_is_the_same_every_epoch(synthetic: Head) -> None:
+def test_validation_is_the_same_every_epoch(synthetic: TrainingSample) -> None:
     """Its draws are fixed, so that epochs can be compared."""
     judge = task([synthetic])
     assert all(map(torch.equal, truths(judge), truths(judge)))
 
 
-def lesion_head(size: float) -> Head:
+def lesion_head(size: float) -> TrainingSample:
     """A scan of the plain head with a lesion of `size` voxels, and the box of its brain."""
     labels = label_map()
     brain = np.argwhere(np.isin(labels, (2, 3)))
     box = np.stack([brain.min(0), brain.max(0)], axis=1)
-    return head_from_lesion(scan_of(labels), radius(labels.shape, (20, 26, 23)) < size, box)
+    return sample_from_lesion(scan_of(labels), radius(labels.shape, (20, 26, 23)) < size, box)
 
 
 def test_lesions_are_one_channel_on_the_grid_of_the_brain() -> None:

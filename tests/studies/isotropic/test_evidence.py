@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encephalon.studies.isotropic.acquisition.stacking import unmeasured
+from encephalon.studies.isotropic.acquisition.stacking import missing_voxels
 from encephalon.studies.isotropic.quality import (
-    gather,
+    check_quality,
     head_of,
     intensity_range,
-    judge,
+    measure_quality,
     residual,
 )
 from encephalon.studies.isotropic.reconstruction.problem import Estimate
@@ -24,17 +24,17 @@ from tests.studies.isotropic.thick_head import estimate, guide, problem, truth
 def test_the_truth_agrees_with_its_slices() -> None:
     """Nothing remains, and nothing is doubted."""
     one = problem()
-    found = gather(one, estimate(one), trained=(1.6, 6.5), trusted=True)
+    found = measure_quality(one, estimate(one), trained=(1.6, 6.5), trusted=True)
     assert found.consistency < 1e-6
     assert np.abs(residual(one, truth())).max() < 1e-3
     assert found.coverage == 1
-    assert judge(found).reasons == ()
+    assert check_quality(found).reasons == ()
 
 
 def test_a_brighter_volume_is_off_by_its_excess() -> None:
     """Five percent brighter is an inconsistency of five percent."""
     one = problem()
-    found = gather(one, Estimate(1.05 * truth()))
+    found = measure_quality(one, Estimate(1.05 * truth()))
     assert found.consistency == pytest.approx(0.05, abs=1e-4)
     assert found.uncertain is None
 
@@ -43,10 +43,10 @@ def test_uncertainty_counts_the_head_alone() -> None:
     """What the air does is nobody's concern."""
     one = problem()
     deviation = np.where(truth() > 0, 10.0, 1e4).astype(np.float32)
-    found = gather(one, Estimate(truth(), deviation))
+    found = measure_quality(one, Estimate(truth(), deviation))
     assert found.uncertain is not None
     assert found.uncertain < 0.2  # the rim, where a thick slice holds both
-    assert gather(one, estimate(one, 1e4)).uncertain == 1
+    assert measure_quality(one, estimate(one, 1e4)).uncertain == 1
 
 
 def test_what_lies_beyond_the_slices_is_not_compared() -> None:
@@ -55,10 +55,12 @@ def test_what_lies_beyond_the_slices_is_not_compared() -> None:
     stack, operator = whole.stack, whole.stack.operator
     some = SliceOperator(operator.matrix[3:], operator.middles[3:], 1.0, operator.thickness)
     one = replace(whole, stacks=(replace(stack, slices=stack.slices[..., 3:], operator=some),))
-    image = np.where(unmeasured(some), 0, truth()).astype(np.float32)
+    image = np.where(missing_voxels(some), 0, truth()).astype(np.float32)
     other = some.interpolate(stack.slices[..., 3:])
-    cut = gather(one, Estimate(image), other=other).disagreement
-    plain = gather(whole, Estimate(truth()), other=operator.interpolate(stack.slices)).disagreement
+    cut = measure_quality(one, Estimate(image), other=other).disagreement
+    plain = measure_quality(
+        whole, Estimate(truth()), other=operator.interpolate(stack.slices)
+    ).disagreement
     assert cut is not None
     assert plain is not None
     assert cut < 1.5 * plain
@@ -67,12 +69,15 @@ def test_what_lies_beyond_the_slices_is_not_compared() -> None:
 def test_a_t1w_given_as_t2w_is_noticed() -> None:
     """The same contrast twice correlates, a true pair does not."""
     one = problem()
-    found = gather(one, estimate(one), trusted=True)
-    twice = gather(replace(one, guide=truth()), estimate(one), trusted=True)
-    assert found.alike is not None
-    assert found.alike < 0.5
-    assert twice.alike == pytest.approx(1, abs=1e-3)
-    assert gather(replace(one, guide=0 * guide()), estimate(one), trusted=True).alike is None
+    found = measure_quality(one, estimate(one), trusted=True)
+    twice = measure_quality(replace(one, guide=truth()), estimate(one), trusted=True)
+    assert found.correlation is not None
+    assert found.correlation < 0.5
+    assert twice.correlation == pytest.approx(1, abs=1e-3)
+    assert (
+        measure_quality(replace(one, guide=0 * guide()), estimate(one), trusted=True).correlation
+        is None
+    )
 
 
 def test_coverage_is_that_of_the_head() -> None:
@@ -80,7 +85,7 @@ def test_coverage_is_that_of_the_head() -> None:
     one = problem()
     covered = np.ones(one.grid.shape, bool)
     covered[: covered.shape[0] // 2] = False
-    found = gather(replace(one, coverage=covered), estimate(one), trusted=True)
+    found = measure_quality(replace(one, coverage=covered), estimate(one), trusted=True)
     assert found.coverage == pytest.approx(0.5, abs=0.02)
 
 
@@ -89,7 +94,7 @@ def test_methods_that_differ_by_a_constant_disagree_by_it() -> None:
     one = problem()
     low, high = intensity_range(one.stack.slices)
     other = (truth() + 0.25 * (high - low)).astype(np.float32)
-    found = gather(one, estimate(one), other=other)
+    found = measure_quality(one, estimate(one), other=other)
     assert found.disagreement == pytest.approx(0.25, abs=1e-3)
 
 

@@ -9,7 +9,10 @@ import pytest
 
 from encephalon.errors import UnreadableFileError
 from encephalon.io.dicom_header import read_header
-from encephalon.studies.isotropic.acquisition.headers import header_facts, subject_and_session
+from encephalon.studies.isotropic.acquisition.headers import (
+    acquisition_metadata,
+    subject_and_session,
+)
 
 
 def put(path: Path, **facts: object) -> Path:
@@ -23,7 +26,7 @@ def test_a_sidecar_tells(tmp_path: Path) -> None:
     (tmp_path / "a_T2w.nii.gz").touch()
     put(tmp_path / "a_T2w.json", SliceThickness=3.5)
     put(tmp_path / "b_T2w.json", SliceThickness=9)
-    assert header_facts(tmp_path / "a_T2w.nii.gz") == {"SliceThickness": 3.5}
+    assert acquisition_metadata(tmp_path / "a_T2w.nii.gz") == {"SliceThickness": 3.5}
 
 
 def test_sidecars_of_a_dataset_are_inherited(tmp_path: Path) -> None:
@@ -36,7 +39,7 @@ def test_sidecars_of_a_dataset_are_inherited(tmp_path: Path) -> None:
     path = tmp_path / "sub-1" / "anat" / "sub-1_run-2_T2w.nii"
     path.parent.mkdir()
     path.touch()
-    assert header_facts(path) == {"SliceThickness": 4, "SpacingBetweenSlices": 6}
+    assert acquisition_metadata(path) == {"SliceThickness": 4, "SpacingBetweenSlices": 6}
 
 
 @pytest.mark.parametrize("text", ["{", "\udcff"])
@@ -45,16 +48,16 @@ def test_a_sidecar_that_cannot_be_read_is_not_an_absent_one(tmp_path: Path, text
     (tmp_path / "a.nii").touch()
     (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UnreadableFileError, match=r"a\.json"):
-        header_facts(tmp_path / "a.nii")
+        acquisition_metadata(tmp_path / "a.nii")
 
 
 def test_what_is_not_there_or_no_record_says_nothing(tmp_path: Path) -> None:
     """No sidecar, no scan, and a list."""
     (tmp_path / "a.nii").touch()
-    assert header_facts(tmp_path / "a.nii") == {}
-    assert header_facts(None) == header_facts(tmp_path / "gone.nii") == {}
+    assert acquisition_metadata(tmp_path / "a.nii") == {}
+    assert acquisition_metadata(None) == acquisition_metadata(tmp_path / "gone.nii") == {}
     (tmp_path / "a.json").write_text("[1]", encoding="utf-8")
-    assert header_facts(tmp_path / "a.nii") == {}
+    assert acquisition_metadata(tmp_path / "a.nii") == {}
 
 
 def test_a_dicom_series_tells(tmp_path: Path) -> None:
@@ -68,7 +71,7 @@ def test_a_dicom_series_tells(tmp_path: Path) -> None:
     image.SetMetaData("0018|0088", "4.0")
     writer.SetFileName(str(tmp_path / "1.dcm"))
     writer.Execute(image)
-    facts = header_facts(tmp_path, read_header(tmp_path / "1.dcm"))
+    facts = acquisition_metadata(tmp_path, read_header(tmp_path / "1.dcm"))
     assert float(facts["SliceThickness"]) == 3.5
     assert float(facts["SpacingBetweenSlices"]) == 4.0
 

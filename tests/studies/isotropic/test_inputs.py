@@ -74,13 +74,13 @@ def registered(monkeypatch: pytest.MonkeyPatch, fit: Fit) -> None:
 
 
 def placing(monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
-    def place_guide(t1w: Image, t2w: Image, grid: Any, mode: str) -> Placed:
+    def register_t1w(t1w: Image, t2w: Image, grid: Any, mode: str) -> Placed:
         return Placed(
             np.full(grid.shape, len(mode), np.float32), np.ones(grid.shape, bool), trusted
         )
 
     monkeypatch.setattr(
-        "encephalon.studies.isotropic.acquisition.registration.place_guide", place_guide
+        "encephalon.studies.isotropic.acquisition.registration.place_guide", register_t1w
     )
 
 
@@ -102,8 +102,8 @@ def test_a_case_has_its_scan_and_how_it_was_cut(tmp_path: Path) -> None:
 
 def test_a_problem_measures_what_the_file_holds(tmp_path: Path) -> None:
     """The kriged volume, cut again, has the very slices."""
-    problem, placement = make_problem(read(tmp_path, scan(), gap=1.0), NONE)
-    assert placement is None
+    problem, registration = make_problem(read(tmp_path, scan(), gap=1.0), NONE)
+    assert registration is None
     assert problem.grid.shape == (24, 20, 40)
     assert problem.stack.operator.thickness == 3.0
     volume = problem.stack.operator.interpolate(problem.stack.slices)
@@ -248,15 +248,15 @@ def test_a_guide_is_used_if_its_place_is_trusted(
     """On the grid in work order, and with the registration that was asked for."""
     case = replace(read(tmp_path, scan()), t1w=scan((1.0, 1.0, 1.0)))
     placing(monkeypatch, trusted=True)
-    problem, placement = make_problem(case, PredictOptions(registration="none"))
+    problem, registration = make_problem(case, PredictOptions(registration="none"))
     assert problem.guide is not None
     assert problem.guide.shape == problem.grid.shape
     assert problem.guide.max() == len("none")
-    assert placement is not None
+    assert registration is not None
     placing(monkeypatch, trusted=False)
-    problem, placement = make_problem(case, NONE)
+    problem, registration = make_problem(case, NONE)
     assert problem.guide is None
-    assert placement is not None
+    assert registration is not None
 
 
 def same_head(monkeypatch: pytest.MonkeyPatch, *, told: bool = True) -> None:

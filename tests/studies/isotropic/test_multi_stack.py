@@ -10,7 +10,7 @@ import pytest
 
 from encephalon.geometry import Affine, Grid, resample
 from encephalon.studies.isotropic.reconstruction.guided import guided
-from encephalon.studies.isotropic.reconstruction.multi_stack import combine
+from encephalon.studies.isotropic.reconstruction.multi_stack import fuse_stacks
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.simulation import simulate_stack
 from tests.studies.isotropic.tissue_head import GRID, T1W, T2W, contrast, error, stack
@@ -36,7 +36,7 @@ def alone(one: Stack) -> float:
 
 def together(*stacks: Stack) -> tuple[Problem, Estimate]:
     problem = Problem(stacks, 2)
-    return problem, combine(problem, guided(problem))
+    return problem, fuse_stacks(problem, guided(problem))
 
 
 def test_two_and_three_stacks_beat_the_best() -> None:
@@ -61,8 +61,8 @@ def test_a_t1w_still_helps_two_stacks() -> None:
     """What neither stack sees is kept from the guided estimate."""
     problem = Problem((stack(2), stack(1)), 2)
     with_guide = replace(problem, guide=contrast(T1W))
-    helped = combine(with_guide, guided(with_guide)).image
-    assert error(helped, TRUTH) < error(combine(problem, guided(problem)).image, TRUTH)
+    helped = fuse_stacks(with_guide, guided(with_guide)).image
+    assert error(helped, TRUTH) < error(fuse_stacks(problem, guided(problem)).image, TRUTH)
 
 
 def test_other_intensities_are_brought_to_those_of_the_first() -> None:
@@ -98,7 +98,7 @@ def test_a_stack_elsewhere_changes_nothing() -> None:
     for stacks in ((stack(2), away), (stack(2),)):
         problem = Problem(stacks, 2)
         first = guided(problem)
-        assert combine(problem, first) is first
+        assert fuse_stacks(problem, first) is first
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -120,6 +120,6 @@ def test_an_estimate_without_deviation_stays_without() -> None:
     """Only the image is corrected."""
     problem = Problem((stack(2), stack(1)), 2)
     first = guided(problem)
-    corrected = combine(problem, Estimate(first.image))
+    corrected = fuse_stacks(problem, Estimate(first.image))
     assert corrected.deviation is None
     assert error(corrected.image, TRUTH) < error(first.image, TRUTH)

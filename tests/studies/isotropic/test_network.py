@@ -15,7 +15,7 @@ from encephalon.geometry import Affine, Grid
 from encephalon.io.image import Image, read_image, write_image
 from encephalon.metrics.image_quality import nrmse
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
-from encephalon.studies.isotropic.reconstruction.consistency import agreeing
+from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.network import (
     HALO,
@@ -111,10 +111,10 @@ def test_nothing_becomes_darker_than_the_scan() -> None:
     """Ringing below 0 is cut off where the scan has nothing below 0."""
     given = problem()
     rough = truth() - 300
-    image = agreeing(rough, given.stack.slices, given.stack.operator)
+    image = enforce_consistency(rough, given.stack.slices, given.stack.operator)
     assert image.min() >= 0
     negative = given.stack.slices - 100
-    assert agreeing(rough, negative, given.stack.operator).min() < 0
+    assert enforce_consistency(rough, negative, given.stack.operator).min() < 0
 
 
 def test_a_speck_in_the_dark_lights_up_no_gap() -> None:
@@ -123,7 +123,7 @@ def test_a_speck_in_the_dark_lights_up_no_gap() -> None:
     operator = given.stack.operator
     slices = given.stack.slices.copy()
     slices[slices == 0] = np.random.default_rng(0).uniform(0, 1e-4, np.count_nonzero(slices == 0))
-    image = agreeing(operator.interpolate(slices), slices, operator)
+    image = enforce_consistency(operator.interpolate(slices), slices, operator)
     assert image.max() < 1.2 * slices.max()
 
 

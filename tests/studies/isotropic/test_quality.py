@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 
 from encephalon.inference.predictor import told_apart
-from encephalon.studies.isotropic.quality import Evidence, findings, judge, values
+from encephalon.studies.isotropic.quality import (
+    QualityMetrics,
+    check_quality,
+    quality_checks,
+    values,
+)
 
-GOOD = Evidence(
+GOOD = QualityMetrics(
     consistency=0.0001,
     ratio=4.0,
     distance=4.0,
@@ -19,7 +24,7 @@ GOOD = Evidence(
     trained=(1.6, 6.5),
     trusted=True,
     coverage=1.0,
-    alike=-0.4,
+    correlation=-0.4,
     uncertain=0.02,
     disagreement=0.03,
 )
@@ -27,8 +32,8 @@ GOOD = Evidence(
 
 def test_good_evidence_is_ok_without_reasons() -> None:
     """Nothing to say about a sound reconstruction."""
-    assert judge(GOOD).status == "ok"
-    assert judge(GOOD).reasons == ()
+    assert check_quality(GOOD).status == "ok"
+    assert check_quality(GOOD).reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,7 @@ def test_good_evidence_is_ok_without_reasons() -> None:
 )
 def test_each_kind_of_doubt_has_its_reason(change: dict[str, Any], status: str, word: str) -> None:
     """One bad number gives one plain sentence, and the status that it deserves."""
-    verdict = judge(replace(GOOD, **change))
+    verdict = check_quality(replace(GOOD, **change))
     assert verdict.status == status
     assert len(verdict.reasons) == 1
     assert word in verdict.reasons[0]
@@ -72,33 +77,33 @@ def test_each_kind_of_doubt_has_its_reason(change: dict[str, Any], status: str, 
 )
 def test_what_is_usual_or_unknown_is_no_doubt(change: dict[str, Any]) -> None:
     """Ends of the learnt range, methods without weights, common gaps, overlap, no numbers."""
-    assert judge(replace(GOOD, **change)).reasons == ()
+    assert check_quality(replace(GOOD, **change)).reasons == ()
 
 
 def test_no_t1w_is_ok_and_said() -> None:
     """A T2w alone is no fault, but its reader must know."""
-    verdict = judge(replace(GOOD, trusted=None, coverage=None, alike=None))
+    verdict = check_quality(replace(GOOD, trusted=None, coverage=None, correlation=None))
     assert verdict.status == "ok"
     assert "rests on the T2w alone" in verdict.reasons[0]
 
 
 def test_several_scans_may_differ_by_their_noise() -> None:
     """What one scan must not do, three may."""
-    assert judge(replace(GOOD, consistency=0.03, stacks=3)).status == "ok"
+    assert check_quality(replace(GOOD, consistency=0.03, stacks=3)).status == "ok"
 
 
 def test_the_gravest_finding_comes_first_and_decides() -> None:
     """All are kept."""
     bad = replace(GOOD, consistency=0.5, notes=("a note",), ratio=9.0)
-    assert [one.status for one in findings(bad)] == ["fail", "check", "ok"]
-    assert judge(bad).status == "fail"
-    assert len(judge(bad).reasons) == 3
+    assert [one.status for one in quality_checks(bad)] == ["fail", "check", "ok"]
+    assert check_quality(bad).status == "fail"
+    assert len(check_quality(bad).reasons) == 3
 
 
 def test_reasons_can_be_joined_and_parted_again() -> None:
     """The table joins reasons by semicolons, so that no reason may hold one."""
     odd = replace(GOOD, warnings=("a.nii: one; two.",), notes=("three.",))
-    assert "; ".join(judge(odd).reasons).split("; ") == ["a.nii: one, two", "three"]
+    assert "; ".join(check_quality(odd).reasons).split("; ") == ["a.nii: one, two", "three"]
 
 
 def test_the_evidence_makes_cells() -> None:
@@ -119,5 +124,5 @@ def test_a_figure_beyond_its_limit_never_reads_like_the_limit(
 ) -> None:
     """It has as many decimals as tell the two apart."""
     assert told_apart(value, limit, 1, "%") == written
-    reasons = judge(replace(GOOD, consistency=value)).reasons
+    reasons = check_quality(replace(GOOD, consistency=value)).reasons
     assert f"slices by {written} (at most 1% expected)" in reasons[0]

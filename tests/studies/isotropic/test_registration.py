@@ -11,7 +11,7 @@ import pytest
 from encephalon.geometry import Affine, Grid, resample
 from encephalon.io.image import Image, read_image
 from encephalon.studies.isotropic.acquisition import registration as module
-from encephalon.studies.isotropic.acquisition.registration import Placement, place_guide
+from encephalon.studies.isotropic.acquisition.registration import Registration, register_t1w
 from encephalon.transforms.registration import moved
 from tests.transforms.heads import brain_points, painted, placed, turned
 
@@ -19,13 +19,13 @@ TRUTH = turned(12, 18, 5)
 
 
 @pytest.fixture(scope="module")
-def found() -> Placement:
+def found() -> Registration:
     """The right T1w, its header turned, placed on the grid of the T2w."""
     t2w = painted("t2")
-    return place_guide(placed(painted("t1"), TRUTH), t2w, t2w.grid)
+    return register_t1w(placed(painted("t1"), TRUTH), t2w, t2w.grid)
 
 
-def test_a_turned_header_is_found_and_undone(found: Placement) -> None:
+def test_a_turned_header_is_found_and_undone(found: Registration) -> None:
     """The guide is the T1w as it was before its header was turned, resampled once."""
     t1w = painted("t1")
     assert found.trusted
@@ -39,7 +39,7 @@ def test_a_turned_header_is_found_and_undone(found: Placement) -> None:
 def test_headers_that_are_right_are_kept() -> None:
     """Nothing is moved by less than registration can tell: the very voxels come back."""
     t2w, t1w = painted("t2"), painted("t1")
-    kept = place_guide(t1w, t2w, t2w.grid)
+    kept = register_t1w(t1w, t2w, t2w.grid)
     assert kept.matrix == Affine(np.eye(4))
     assert kept.fit is not None
     assert kept.trusted
@@ -50,7 +50,7 @@ def test_headers_that_are_right_are_kept() -> None:
 def test_another_person_is_noticed() -> None:
     """A T1w of somebody else, in the right place, is not trusted, and the reason says so."""
     t2w = painted("t2")
-    other = place_guide(painted("t1", 1), t2w, t2w.grid)
+    other = register_t1w(painted("t1", 1), t2w, t2w.grid)
     assert not other.trusted
     assert "another person" in other.reasons[0]
 
@@ -59,7 +59,7 @@ def test_a_mirrored_header_is_noticed() -> None:
     """The same voxels with left and right exchanged are not trusted, and the reason says so."""
     t2w = painted("t2")
     flip = Affine.from_parts(np.diag([-1.0, 1.0, 1.0]), 1.0, 0.0)
-    flipped = place_guide(placed(painted("t1"), flip), t2w, t2w.grid, threads=1)
+    flipped = register_t1w(placed(painted("t1"), flip), t2w, t2w.grid, threads=1)
     assert not flipped.trusted
     assert "mirrored left to right" in flipped.reasons[0]
     assert flipped.mirror_likeness > 3 * flipped.likeness
@@ -68,15 +68,15 @@ def test_a_mirrored_header_is_noticed() -> None:
 def test_headers_can_be_believed() -> None:
     """Without registration the right place is trusted, and a wrong one is noticed."""
     t2w, t1w = painted("t2"), painted("t1")
-    right = place_guide(t1w, t2w, t2w.grid, "none")
-    wrong = place_guide(placed(t1w, TRUTH), t2w, t2w.grid, "none")
+    right = register_t1w(t1w, t2w, t2w.grid, "none")
+    wrong = register_t1w(placed(t1w, TRUTH), t2w, t2w.grid, "none")
     assert right.fit is wrong.fit is None
     assert right.trusted
     assert not wrong.trusted
     assert "out of place" in wrong.reasons[0]
 
 
-def test_too_little_of_the_head(found: Placement) -> None:
+def test_too_little_of_the_head(found: Registration) -> None:
     """A T1w that covers a third of the T2w is not trusted, and the reason says how much."""
     reasons = module._uncovered(0.34, None)
     assert reasons == ("The T1w covers only 34% of what the T2w shows.",)
@@ -107,9 +107,9 @@ def test_finer_voxels_are_widened_first() -> None:
 
 
 @pytest.mark.parametrize(("alike", "other"), [(0.0, 0.0), (0.02, 0.001)])
-def test_no_evidence_is_no_trust(alike: float, other: float) -> None:
+def test_no_evidence_is_no_trust(similarity: float, other: float) -> None:
     """Where nothing can be compared a T1w is not trusted, however little its mirror image fits."""
-    assert "may show another person" in module._doubts(alike, other)[0]
+    assert "may show another person" in module._doubts(similarity, other)[0]
 
 
 @pytest.mark.data
@@ -121,8 +121,8 @@ def test_real_scans_of_one_person_and_of_two(data: Path) -> None:
         return read_image(folder / f"sub-{person}" / "anat" / f"sub-{person}_{name}.nii.gz")
 
     t2w = scan("01", "inplaneT2")
-    right = place_guide(scan("01", "T1w"), t2w, t2w.grid)
+    right = register_t1w(scan("01", "T1w"), t2w, t2w.grid)
     assert right.trusted
     assert right.likeness > 2 * right.mirror_likeness
-    wrong = place_guide(scan("04", "T1w"), t2w, t2w.grid)
+    wrong = register_t1w(scan("04", "T1w"), t2w, t2w.grid)
     assert not wrong.trusted

@@ -16,7 +16,7 @@ from encephalon.io.image import read_image
 from encephalon.reports import batch, slices
 from encephalon.reports.batch import BatchReport
 from encephalon.studies.isotropic.images import ScanFigures
-from encephalon.studies.isotropic.quality import gather, judge, values
+from encephalon.studies.isotropic.quality import judge, measure_quality, values
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.report import (
     acquisition_facts,
@@ -49,16 +49,16 @@ def scan(one: Problem | None = None, **more: Any) -> ScanFigures:
     known = {"trained": (1.6, 6.5), "trusted": True} | more
     facts = {"Profile": "box"}
     moved = {"Moved by": "3.2 mm"}
-    return ScanFigures(one, result, gather(one, result, **known), None, facts, moved)
+    return ScanFigures(one, result, measure_quality(one, result, **known), None, facts, moved)
 
 
 def row(name: str, shown: ScanFigures, **more: Any) -> dict[str, Any]:
     """A row as a batch makes it."""
-    quality = judge(shown.evidence)
+    quality = judge(shown.metrics)
     cells = {"id": name, "source": f"/scans/{name}_T2w.nii.gz; /scans/{name}_T1w.nii.gz"}
     told = {"quality": quality.status, "reasons": "; ".join(quality.reasons)}
     files = {"t2w": f"{name}_t2w.nii.gz", "seconds": 12.34}
-    return {**cells, **values(shown.evidence), **told, **files, **more}
+    return {**cells, **values(shown.metrics), **told, **files, **more}
 
 
 def drawn(report: BatchReport, folder: Path, name: str, shown: ScanFigures, **more: Any) -> None:
@@ -218,7 +218,7 @@ def test_the_pages_of_a_whole_scan_are_small(
     one = Problem((Stack(image.data.astype(np.float32), grid, operator),), 2)
     volume = operator.interpolate(one.stack.slices)
     result = Estimate(volume, np.abs(np.gradient(volume, axis=2)).astype(np.float32))
-    shown = ScanFigures(one, result, gather(one, result, other=volume))
+    shown = ScanFigures(one, result, measure_quality(one, result, other=volume))
     report = batch_report(ABOUT)
     drawn(report, tmp_path, "sub-01", shown)
     report.write(tmp_path / "report.html")

@@ -21,7 +21,7 @@ from encephalon.geometry import Affine
 from encephalon.io.image import Image, read_image, write_image
 from encephalon.studies.isotropic.acquisition.inputs import find_scans
 from encephalon.studies.isotropic.published.preprocessing import decimate
-from encephalon.studies.isotropic.simulate import COLUMNS, Wish, write_thick_slices
+from encephalon.studies.isotropic.simulate import COLUMNS, SimulationConfig, write_thick_slices
 from encephalon.studies.isotropic.simulation import simulate_slices
 
 SHAPE = (10, 12, 16)
@@ -53,8 +53,8 @@ def dataset(tmp_path: Path) -> Path:
 def test_names_of_bids_are_kept_and_paired(dataset: Path, tmp_path: Path) -> None:
     """Each T2w gets acq-<plane><mm>, its T1w of the same session, its truth and its subject."""
     out = tmp_path / "out"
-    wish = Wish(("axial", "coronal"), (4.0, 3.3), gap=0.5)
-    outcome = write_thick_slices(find_scans([dataset]), out, wish)
+    config = SimulationConfig(("axial", "coronal"), (4.0, 3.3), gap=0.5)
+    outcome = write_thick_slices(find_scans([dataset]), out, config)
     assert outcome.failures == []
     rows = rows_of(outcome.table)
     assert len(rows) == 3 * 2 * 2
@@ -76,8 +76,8 @@ def test_names_of_bids_are_kept_and_paired(dataset: Path, tmp_path: Path) -> Non
 
 def test_files_hold_what_was_simulated(dataset: Path, tmp_path: Path) -> None:
     """Voxels, affine and sidecar are those of the slices; noise is another for every file."""
-    wish = Wish(("sagittal",), (3.0,), gap=0.3, profile="gaussian")
-    outcome = write_thick_slices(find_scans([dataset]), tmp_path / "out", wish)
+    config = SimulationConfig(("sagittal",), (3.0,), gap=0.3, profile="gaussian")
+    outcome = write_thick_slices(find_scans([dataset]), tmp_path / "out", config)
     row = outcome.rows[0]
     image = read_image(tmp_path / "out" / row["t2w"])
     source = read_image(dataset / "sub-01/anat/sub-01_T2w.nii.gz")
@@ -97,10 +97,10 @@ def test_files_hold_what_was_simulated(dataset: Path, tmp_path: Path) -> None:
 
 def test_noise_does_not_depend_on_the_other_files(dataset: Path, tmp_path: Path) -> None:
     """A file alone has the noise that it has among others, and no two have the same."""
-    wish = Wish(("axial",), (4.0,), noise=0.1)
-    many = write_thick_slices(find_scans([dataset]), tmp_path / "many", wish)
+    config = SimulationConfig(("axial",), (4.0,), noise=0.1)
+    many = write_thick_slices(find_scans([dataset]), tmp_path / "many", config)
     path = dataset / "sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz"
-    one = write_thick_slices(find_scans([path]), tmp_path / "one", wish)
+    one = write_thick_slices(find_scans([path]), tmp_path / "one", config)
     assert one.rows[0]["id"] == many.rows[1]["id"]
     alone, among = (
         read_image(tmp_path / "one" / one.rows[0]["t2w"]),
@@ -140,7 +140,7 @@ def test_a_bad_file_spoils_nothing_else(dataset: Path, tmp_path: Path) -> None:
     inputs = [dataset, *(bad / f"{name}_T2w.nii.gz" for name in names)]
     told: list[int] = []
     outcome = write_thick_slices(
-        find_scans(inputs), tmp_path / "out", Wish(thicknesses=(4.0,)),
+        find_scans(inputs), tmp_path / "out", SimulationConfig(thicknesses=(4.0,)),
         progress=lambda *words: told.append(words[0]),
     )  # fmt: skip
     assert len(outcome.rows) == 3
@@ -157,20 +157,20 @@ def test_a_bad_file_spoils_nothing_else(dataset: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten_unasked(dataset: Path, tmp_path: Path) -> None:
     """A table that is there stops all; a file that is there fails alone; --overwrite replaces."""
-    out, wish = tmp_path / "out", Wish(thicknesses=(4.0,))
+    out, config = tmp_path / "out", SimulationConfig(thicknesses=(4.0,))
     scans = find_scans([dataset])
-    first = write_thick_slices(scans, out, wish)
+    first = write_thick_slices(scans, out, config)
     before = (out / first.rows[0]["t2w"]).stat().st_mtime_ns
     with pytest.raises(OutputExistsError, match=r"table\.csv exists"):
-        write_thick_slices(scans, out, wish)
+        write_thick_slices(scans, out, config)
     first.table.unlink()
     (out / first.rows[2]["t2w"]).unlink()
     (out / first.rows[2]["t2w"].replace(".nii.gz", ".json")).unlink()
-    second = write_thick_slices(scans, out, wish)
+    second = write_thick_slices(scans, out, config)
     assert len(second.failures) == 2
     assert len(second.rows) == 1
     assert (out / first.rows[0]["t2w"]).stat().st_mtime_ns == before
-    third = write_thick_slices(scans, out, wish, overwrite=True)
+    third = write_thick_slices(scans, out, config, overwrite=True)
     assert third.failures == []
     assert len(third.rows) == 3
 
@@ -180,7 +180,7 @@ def test_two_files_of_one_name_are_not_written_over_each_other(tmp_path: Path) -
     for folder in ("one", "two"):
         put(tmp_path / folder / "sub-01_T2w.nii.gz")
     scans = find_scans([tmp_path / folder / "sub-01_T2w.nii.gz" for folder in ("one", "two")])
-    outcome = write_thick_slices(scans, tmp_path / "out", Wish(thicknesses=(4.0,)))
+    outcome = write_thick_slices(scans, tmp_path / "out", SimulationConfig(thicknesses=(4.0,)))
     assert len(outcome.rows) == 1
     assert "one" in outcome.failures[0]
     assert "would be written as" in outcome.failures[0]
@@ -190,8 +190,8 @@ def test_a_scan_that_was_given_is_not_written_over(tmp_path: Path) -> None:
     """Not even with --overwrite: what was made the last time lies among the inputs now."""
     scan, made = put(tmp_path / "a.nii.gz"), put(tmp_path / "a_axial4mm.nii.gz")
     before = made.read_bytes()
-    wish = Wish(thicknesses=(4.0,))
-    outcome = write_thick_slices(find_scans([scan, made]), tmp_path, wish, overwrite=True)
+    config = SimulationConfig(thicknesses=(4.0,))
+    outcome = write_thick_slices(find_scans([scan, made]), tmp_path, config, overwrite=True)
     assert made.read_bytes() == before
     assert [row["id"] for row in outcome.rows] == ["a_axial4mm_axial4mm"]
     assert "would be written as" in outcome.failures[0]
@@ -201,29 +201,31 @@ def test_a_raw_dataset_is_not_written_into(dataset: Path) -> None:
     """Derivatives belong elsewhere."""
     (dataset / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
     with pytest.raises(OutputError, match="raw BIDS dataset"):
-        write_thick_slices(find_scans([dataset]), dataset, Wish(thicknesses=(4.0,)))
+        write_thick_slices(find_scans([dataset]), dataset, SimulationConfig(thicknesses=(4.0,)))
 
 
 def test_published_files_are_named_and_filled_as_published(tmp_path: Path) -> None:
     """Each direction and factor has its folder; the table has the distance of kept slices."""
     source = put(tmp_path / "scans" / "sub-01_T2w.nii.gz")
     out = tmp_path / "LR_data"
-    wish = Wish(("axial", "coronal"), factors=(2, 5))
-    outcome = write_thick_slices(find_scans([source]), out, wish)
+    config = SimulationConfig(("axial", "coronal"), factors=(2, 5))
+    outcome = write_thick_slices(find_scans([source]), out, config)
     assert outcome.failures == []
     path = out / "coronal" / "LR5" / "sub-01_T2w_coronal_T2w_LR5.nii.gz"
     expected = decimate(read_image(source).data, 5, 1)
     np.testing.assert_allclose(read_image(path).data, expected, rtol=1e-6)
     assert not list(out.rglob("*.json"))
     assert [row["thickness"] for row in rows_of(outcome.table)] == ["2", "5", "2", "5"]
-    few = write_thick_slices(find_scans([source]), tmp_path / "few", Wish(("i",), factors=(10,)))
+    few = write_thick_slices(
+        find_scans([source]), tmp_path / "few", SimulationConfig(("i",), factors=(10,))
+    )
     assert few.rows == []
     assert not few.table.exists()
     assert "sub-01_T2w.nii.gz: Of 10 slices only 1" in few.failures[0]
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("config", "said"),
     [
         ({"axes": ("axial", "oblique"), "thicknesses": (4.0,)}, "slice axis 'oblique'"),
         ({"axes": (), "thicknesses": (4.0,)}, "slice axis"),
@@ -236,20 +238,20 @@ def test_published_files_are_named_and_filled_as_published(tmp_path: Path) -> No
         ({"factors": (1,)}, "factor must be 2 or more, but 1"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused(wish: dict[str, object], said: str) -> None:
+def test_a_wish_that_cannot_be_is_refused(config: dict[str, object], said: str) -> None:
     """One sentence, before any file is read."""
     with pytest.raises(UsageError, match=said):
-        Wish(**wish)  # type: ignore[arg-type]
+        SimulationConfig(**config)  # type: ignore[arg-type]
 
 
 def test_profiles_come_by_name_or_file(tmp_path: Path) -> None:
     """An unknown profile names those there are; a file is read once for each thickness."""
     with pytest.raises(MissingFileError, match="no slice profile 'bell'"):
-        Wish(thicknesses=(4.0,), profile="bell")
+        SimulationConfig(thicknesses=(4.0,), profile="bell")
     (tmp_path / "profile.txt").write_text("-2 0\n0 1\n2 0\n", encoding="utf-8")
     source = put(tmp_path / "T2w.nii.gz")
-    wish = Wish(thicknesses=(4.0,), profile=str(tmp_path / "profile.txt"))
-    outcome = write_thick_slices(find_scans([source]), tmp_path / "out", wish)
+    config = SimulationConfig(thicknesses=(4.0,), profile=str(tmp_path / "profile.txt"))
+    outcome = write_thick_slices(find_scans([source]), tmp_path / "out", config)
     assert outcome.failures == []
 
 

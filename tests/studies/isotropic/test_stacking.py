@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from encephalon.geometry import Affine, Grid
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.acquisition.slices import find_acquisition
-from encephalon.studies.isotropic.acquisition.stacking import make_stack, output_grid, unmeasured
+from encephalon.studies.isotropic.acquisition.stacking import (
+    make_stack,
+    missing_voxels,
+    output_grid,
+)
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.transforms.slices import SliceProfile
@@ -106,8 +110,8 @@ def test_missing_slices_are_left_out_of_the_measurement() -> None:
     assert made.slices.shape == (24, 20, 7)
     assert made.grid.shape == (24, 20, 40)
     np.testing.assert_allclose(np.diff(made.operator.middles)[2:5], [4, 8, 4])
-    np.testing.assert_array_equal(np.flatnonzero(unmeasured(made.operator)), np.arange(33, 40))
-    assert not unmeasured(stack(scan()).operator).any()
+    np.testing.assert_array_equal(np.flatnonzero(missing_voxels(made.operator)), np.arange(33, 40))
+    assert not missing_voxels(stack(scan()).operator).any()
 
 
 def test_a_moved_stack_lies_in_the_world_of_the_first() -> None:

@@ -18,15 +18,21 @@ from encephalon.inference.runtimes import open_runtime
 from encephalon.io.image import Image, write_image
 from encephalon.models.folder import ModelFolder, open_model
 from encephalon.networks import build_network
-from encephalon.studies.isotropic.data import Cube, Source, draw_cube, draw_operator, load_sources
+from encephalon.studies.isotropic.data import (
+    Patch,
+    Subject,
+    draw_operator,
+    load_subjects,
+    sample_patch,
+)
 from encephalon.studies.isotropic.reconstruction.network import CHANNELS
 from encephalon.studies.isotropic.settings import IsotropicSettings
-from encephalon.studies.isotropic.task import MOST_TRUST, IsotropicTask, measure
+from encephalon.studies.isotropic.task import LARGEST_NETWORK_WEIGHT, IsotropicTask, measure
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Table
 from encephalon.training.run import training_parts
 from encephalon.transforms.parameters import ScannerRanges
-from encephalon.transforms.synthesis import ADULT, paint_pair
+from encephalon.transforms.synthesis import ADULT, synthesise_pair
 from tests.studies.calls import train
 from tests.studies.isotropic.tiny_isotropic import (
     labels,
@@ -36,34 +42,35 @@ from tests.studies.isotropic.tiny_isotropic import (
     write_table,
 )
 
-PAINTED = Source(labels=labels().astype(np.int16))
-REAL = Source(scans=np.stack([image / 900 for image in pair()]).astype(np.float16))
+SYNTHETIC = Subject(labels=labels().astype(np.int16))
+REAL = Subject(scans=np.stack([image / 900 for image in pair()]).astype(np.float16))
 
 
-@pytest.mark.parametrize("source", [PAINTED, REAL], ids=["painted", "real"])
-def test_a_cube_is_what_its_slices_were_made_of(source: Source) -> None:
+@pytest.mark.parametrize("subject", [SYNTHETIC, REAL], ids=["synthetic", "real"])
+def test_a_cube_is_what_its_slices_were_made_of(subject: Subject) -> None:
     """Features, truth and weights share a grid, and are finite; the same seed draws the same."""
-    cubes = [
-        draw_cube(np.random.default_rng(7), source, source, 16, ScannerRanges()) for _ in range(2)
+    patches = [
+        sample_patch(np.random.default_rng(7), subject, subject, 16, ScannerRanges())
+        for _ in range(2)
     ]
-    assert cubes[0].features.shape == (9, 16, 16, 16)
-    assert cubes[0].target.shape == (2, 16, 16, 16)
-    assert np.isfinite(cubes[0].features).all()
-    np.testing.assert_array_equal(cubes[0].features, cubes[1].features)
+    assert patches[0].features.shape == (9, 16, 16, 16)
+    assert patches[0].target.shape == (2, 16, 16, 16)
+    assert np.isfinite(patches[0].features).all()
+    np.testing.assert_array_equal(patches[0].features, patches[1].features)
 
 
 def test_what_can_be_missing_is_missing_now_and_then() -> None:
-    """Some cubes have no guide, most have one."""
+    """Some patches have no guide, most have one."""
     ranges = replace(ScannerRanges(), missing=0.5)
     seen = [
-        bool(draw_cube(np.random.default_rng(seed), REAL, REAL, 16, ranges).features[5].any())
+        bool(sample_patch(np.random.default_rng(seed), REAL, REAL, 16, ranges).features[5].any())
         for seed in range(24)
     ]
     assert 4 < sum(seen) < 20
 
 
 def test_slices_are_as_far_apart_as_asked() -> None:
-    """Ratios lie in their range, and the slices cover the cube."""
+    """Ratios lie in their range, and the slices cover the patch."""
     for seed in range(30):
         rng = np.random.default_rng(seed)
         operator = draw_operator(rng, 48, ScannerRanges(ratio=(2.0, 4.0)))
@@ -73,8 +80,8 @@ def test_slices_are_as_far_apart_as_asked() -> None:
 
 def test_painted_pairs_show_the_same_head_in_two_contrasts() -> None:
     """White matter is darker than fluid in the T2w and brighter in the T1w."""
-    cube = torch.from_numpy(labels().astype(np.int64))
-    scan, guide = paint_pair(np.random.default_rng(0), cube, cube, 0.0, ADULT)
+    patch = torch.from_numpy(labels().astype(np.int64))
+    scan, guide = synthesise_pair(np.random.default_rng(0), patch, patch, 0.0, ADULT)
     white, fluid = labels() == 2, labels() == 24
     assert scan[white].mean() < scan[fluid].mean()
     assert guide[white].mean() > guide[fluid].mean()
@@ -85,7 +92,7 @@ def test_a_batch_depends_on_its_number_alone() -> None:
     recipe = quick_recipe()
     settings = IsotropicSettings.model_validate(recipe.study.settings)
     first, second = (
-        IsotropicTask([PAINTED, REAL], [PAINTED], settings, recipe.training) for _ in range(2)
+        IsotropicTask([SYNTHETIC, REAL], [SYNTHETIC], settings, recipe.training) for _ in range(2)
     )
     first.batch(0)
     for mine, other in zip(first.batch(5), second.batch(5), strict=True):
@@ -94,15 +101,15 @@ def test_a_batch_depends_on_its_number_alone() -> None:
 
 @dataclass
 class Judged:
-    """One cube whose estimate lacks `lacking` in the foreground, and anything outside of it."""
+    """One patch whose estimate lacks `lacking` in the foreground, and anything outside of it."""
 
     lacking: np.ndarray
 
-    def validation_cubes(self) -> Iterator[Cube]:
+    def validation_patches(self) -> Iterator[Patch]:
         inside = np.arange(self.lacking.size).reshape(self.lacking.shape) % 3 > 0
         features = np.ones((9, *self.lacking.shape), np.float32)
         truth = features[0] + features[1] + np.where(inside, self.lacking, 100).astype(np.float32)
-        yield Cube(features, np.stack([truth, inside]).astype(np.float32))
+        yield Patch(features, np.stack([truth, inside]).astype(np.float32))
 
 
 class Correcting(torch.nn.Module):
@@ -118,7 +125,9 @@ class Correcting(torch.nn.Module):
         return torch.stack([image, torch.full_like(image, np.log(self.told))])[None]
 
 
-@pytest.mark.parametrize(("factor", "trust"), [(4.0, 0.25), (1.0, MOST_TRUST), (-2.0, 0.0)])
+@pytest.mark.parametrize(
+    ("factor", "trust"), [(4.0, 0.25), (1.0, LARGEST_NETWORK_WEIGHT), (-2.0, 0.0)]
+)
 def test_a_correction_is_used_as_far_as_it_serves(factor: float, trust: float) -> None:
     """A correction four times too large by a quarter, a wrong one not at all; the rest is error."""
     lacking = np.random.default_rng(0).laplace(size=(6, 6, 6))
@@ -126,7 +135,7 @@ def test_a_correction_is_used_as_far_as_it_serves(factor: float, trust: float) -
     told = 0.3
     found = measure(Correcting(factor * lacking, told), cast(IsotropicTask, task))
     assert found[0] == pytest.approx(trust, abs=1e-6)
-    inside = next(task.validation_cubes()).target[1] == 1
+    inside = next(task.validation_patches()).target[1] == 1
     left = np.sqrt(np.mean(((1 - trust * factor) * lacking[inside]) ** 2)) / (np.sqrt(2) * told)
     assert found[1] == pytest.approx(left, rel=1e-4, abs=1e-4)
 
@@ -140,10 +149,10 @@ def built(model: ModelFolder) -> torch.nn.Module:
 
 
 def judged(table: Table) -> IsotropicTask:
-    """The task of the quick recipe, which knows the cubes that it is judged by."""
+    """The task of the quick recipe, which knows the patches that it is judged by."""
     recipe = quick_recipe()
     settings = IsotropicSettings.model_validate(recipe.study.settings)
-    parts = (load_sources(part) for part in training_parts(table))
+    parts = (load_subjects(part) for part in training_parts(table))
     return IsotropicTask(*parts, settings, recipe.training)
 
 
@@ -154,10 +163,10 @@ def test_training_leaves_a_model_that_predicts_without_torch(tmp_path: Path) -> 
     model = open_model(folder)
     network = built(model)
     assert model.graph is not None
-    cube = np.random.default_rng(2).random((1, 9, 16, 16, 16), np.float32)
-    (answer,) = open_runtime(model.graph, "cpu", 1).run(cube)
+    patch = np.random.default_rng(2).random((1, 9, 16, 16, 16), np.float32)
+    (answer,) = open_runtime(model.graph, "cpu", 1).run(patch)
     with torch.no_grad():
-        np.testing.assert_allclose(answer, network(torch.from_numpy(cube)), atol=1e-4)
+        np.testing.assert_allclose(answer, network(torch.from_numpy(patch)), atol=1e-4)
     assert model.description.training_data["pairs"] == 1
     trust, deviation_scale = measure(network, judged(table))
     assert model.description.recipe["study"]["trust"] == pytest.approx(trust, abs=1e-3)
@@ -181,7 +190,7 @@ def test_a_row_with_nothing_to_learn_from_is_named(tmp_path: Path) -> None:
         "id,t2w,t1w,labels,group,split\nlonely,t2w.nii.gz,,,x,train\n", encoding="utf-8"
     )
     with pytest.raises(TableError, match="row 2: expected a label map, or an isotropic T2w"):
-        load_sources(read_table(path, quick_recipe().table))
+        load_subjects(read_table(path, quick_recipe().table))
 
 
 def test_a_thick_truth_is_refused(tmp_path: Path) -> None:
@@ -193,4 +202,4 @@ def test_a_thick_truth_is_refused(tmp_path: Path) -> None:
     )
     table = read_table(path, quick_recipe().table)
     with pytest.raises(TableError, match=r"must be cubes, but they are 1 x 1 x 4 mm"):
-        load_sources(table)
+        load_subjects(table)

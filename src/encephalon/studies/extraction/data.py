@@ -28,13 +28,13 @@ from encephalon.tables.schema import Table
 from encephalon.training.dataset import prepare
 from encephalon.transforms.masks import CSF, LABEL_COUNT, LARGEST_BRAIN_LABEL, SPINAL_CORD
 
-__all__ = ["Row", "count_scans", "millimetre_grid", "prepare_heads", "table_rows"]
+__all__ = ["Row", "count_scans", "millimetre_grid", "prepare_samples", "table_rows"]
 
 #: Changes when the preparation changes, so that an old cache is not used.
 PREPARATION = "1"
 
 #: Millimetres beyond which a distance says no more than "far": 6 working voxels of 2 mm.
-FAR = 12.7
+TRUNCATION = 12.7
 #: Radius (mm) of the closing that bridges sulci. Gyral crowns are up to about 15 mm apart across
 #: the great fissures; 8 mm follows the outer surface as published brain masks do.
 SULCUS_RADIUS = 8.0
@@ -84,9 +84,9 @@ class _Preparation:
         _save(path, head)
 
 
-def prepare_heads(
+def prepare_samples(
     table: Table, cache: Path, workers: int = 2, settings: ExtractionSettings | None = None
-) -> list[Head]:
+) -> list[TrainingSample]:
     """One head a row: a label map when the row has no scan, else a scan with its mask.
 
     Each file is prepared once, in `workers` processes (none but this one for 1), and kept in
@@ -121,23 +121,23 @@ def count_scans(table: Table) -> dict[str, int]:
     return {"real_scans": real, "label_maps": len(table) - real}
 
 
-def _from_files(how: _Preparation, row: Row) -> Head:
+def _from_files(how: _Preparation, row: Row) -> TrainingSample:
     labels = read_labels(row.target)
     known = labels.data if how.mapping is None else map_labels(labels.data, how.mapping)
     grid = millimetre_grid(labels)
     values = resample(known, labels.affine, grid, order=0, outside=0)
     if row.scan is None:
         _check_label_map(how, row, int(values.max()))
-        return head_from_labels(values.astype(np.int16))
+        return sample_from_labels(values.astype(np.int16))
     image = read_image(row.scan)
     resampled = resample(image.data, image.affine, grid, order=1, outside=0)
     intensities = np.asarray(resampled, np.float32)
     if how.finder is None:
-        return head_from_mask(intensities, values > 0)
+        return sample_from_mask(intensities, values > 0)
     box = how.finder.box(image, grid)
     if box is None:
         raise TableError(f"Row {row.number}: no brain was found in {row.scan}: leave the row out.")
-    return head_from_lesion(intensities, values > 0, box)
+    return sample_from_lesion(intensities, values > 0, box)
 
 
 def _check_label_map(how: _Preparation, row: Row, highest: int) -> None:
@@ -167,7 +167,7 @@ def millimetre_grid(image: Image) -> Grid:
     return Grid((int(size[0]), int(size[1]), int(size[2])), Affine(matrix))
 
 
-def _save(path: Path, head: Head) -> None:
+def _save(path: Path, head: TrainingSample) -> None:
     arrays: dict[str, Any] = {
         "distances": head.distances,
         "corner": head.corner,
@@ -180,10 +180,10 @@ def _save(path: Path, head: Head) -> None:
         np.savez(stream, **present)
 
 
-def _load(path: Path) -> Head:
+def _load(path: Path) -> TrainingSample:
     with np.load(path, allow_pickle=False) as kept:
         found: dict[str, NDArray[Any]] = {name: kept[name] for name in kept.files}
-    return Head(
+    return TrainingSample(
         labels=found.get("labels"),
         image=found.get("image"),
         distances=found["distances"],
@@ -193,7 +193,7 @@ def _load(path: Path) -> Head:
 
 
 @dataclass(frozen=True)
-class Head:
+class TrainingSample:
     """A head ready for training: RAS axes, 1 mm voxels.
 
     Attributes
@@ -219,22 +219,22 @@ class Head:
     box: NDArray[np.int64]
 
 
-def head_from_labels(labels: NDArray[np.int16]) -> Head:
+def sample_from_labels(labels: NDArray[np.int16]) -> TrainingSample:
     """Prepare a RAS, 1 mm label map (I, J, K); raises ValueError when it holds no brain."""
     tissue = (labels > 0) & (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, CSF)
     _require_brain(tissue)
-    brain = enclose(tissue, (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, SPINAL_CORD))
+    brain = closing(tissue, (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, SPINAL_CORD))
     return _brain_head(labels, None, brain, _solid(tissue))
 
 
-def head_from_mask(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> Head:
+def sample_from_mask(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> TrainingSample:
     """Prepare a RAS, 1 mm scan and its brain mask; the tissue border is unknown and set to it."""
     return _brain_head(None, image, mask, mask)
 
 
-def head_from_lesion(
+def sample_from_lesion(
     image: NDArray[np.float32], mask: NDArray[np.bool_], box: NDArray[np.int64]
-) -> Head:
+) -> TrainingSample:
     """Prepare a RAS, 1 mm scan, a lesion's mask, which may be empty, and the brain's `box`."""
     # Two voxels of a window that is all far can be interpolated; one could not.
     window = _window(mask, MARGIN) if mask.any() else (slice(0, 2),) * 3
@@ -246,7 +246,7 @@ def _brain_head(
     image: NDArray[np.float32] | None,
     brain: NDArray[np.bool_],
     tissue: NDArray[np.bool_],
-) -> Head:
+) -> TrainingSample:
     _require_brain(brain)
     return _head(labels, image, [brain, tissue], _window(brain, MARGIN), _box(brain))
 
@@ -262,14 +262,14 @@ def _head(
     masks: Sequence[NDArray[np.bool_]],
     window: tuple[slice, ...],
     box: NDArray[np.int64],
-) -> Head:
+) -> TrainingSample:
     corner = np.array([part.start for part in window], np.int64)
     borders = [signed_distance(mask[window]) for mask in masks]
     tenths = np.round(np.stack(borders) * 10).astype(np.int8)
-    return Head(labels, image, tenths, corner, box)
+    return TrainingSample(labels, image, tenths, corner, box)
 
 
-def enclose(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def closing(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Close the sulci of `tissue` (1 mm voxels) as far as `allowed` goes, and fill its holes."""
     from scipy import ndimage
 
@@ -302,11 +302,11 @@ def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     from scipy import ndimage
 
     if not mask.any():  # there is no border to be near to
-        return np.full(mask.shape, -FAR, np.float32)
+        return np.full(mask.shape, -TRUNCATION, np.float32)
     inside = ndimage.distance_transform_edt(mask)
     outside = ndimage.distance_transform_edt(~mask)
     signed = ndimage.gaussian_filter(np.where(mask, inside - 0.5, 0.5 - outside), 0.6)
-    clipped: NDArray[np.float32] = np.clip(signed, -FAR, FAR).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(signed, -TRUNCATION, TRUNCATION).astype(np.float32)
     return clipped
 
 

@@ -17,16 +17,16 @@ from encephalon.inference.runtimes import Runtime, open_runtime
 from encephalon.io.image import Image, read_image
 from encephalon.models.registry import find_model
 from encephalon.studies.base import OpenModel
-from encephalon.studies.extraction.quality import Evidence, doubted, judge
+from encephalon.studies.extraction.quality import QualityMetrics, check_quality, with_doubts
 from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.segmentation.boundary import (
-    Borders,
-    find_borders,
-    map_on,
-    mask_on,
+    Boundary,
+    predict_boundary,
+    resampled_map,
+    resampled_mask,
 )
 from encephalon.studies.extraction.segmentation.localisation import areas_on_faces, larger_areas
-from encephalon.studies.extraction.segmentation.orientation import AS_STORED
+from encephalon.studies.extraction.segmentation.orientation import STORED_ORIENTATION
 from encephalon.studies.extraction.settings import (
     CONTENTS,
     LOCATOR,
@@ -114,16 +114,18 @@ class ExtractionPredictor:
 
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""
-        borders = find_borders(straightened(loaded), self.settings, self._network, self._locator)
+        borders = predict_boundary(
+            straightened(loaded), self.settings, self._network, self._locator
+        )
         distance = self._distance(borders)
-        mask = mask_on(distance, borders.view.grid, loaded.grid, self.options.border)
-        evidence = _evidence(borders, mask, loaded)
-        quality = doubted(judge(evidence, organ=self.settings.target == "brain"), loaded)
+        mask = resampled_mask(distance, borders.view.grid, loaded.grid, self.options.border)
+        metrics = _quality_metrics(borders, mask, loaded)
+        quality = with_doubts(check_quality(metrics, organ=self.settings.target == "brain"), loaded)
         values = {
-            "volume_ml": round(evidence.volume_ml, 3),
-            "agreement_mirror": round(evidence.mirror, 4),
-            "agreement_turn": round(evidence.turn, 4),
-            "slope_error": round(evidence.slope_error, 4),
+            "volume_ml": round(metrics.volume_ml, 3),
+            "agreement_mirror": round(metrics.mirror, 4),
+            "agreement_turn": round(metrics.turn, 4),
+            "slope_error": round(metrics.slope_error, 4),
         }
         images = self._images(loaded, mask, distance, borders.view.grid)
         return Prediction(
@@ -136,7 +138,7 @@ class ExtractionPredictor:
     def _locator(self, image: Float) -> Float:
         return _distances(self.locator or self.runtime, image)
 
-    def _distance(self, borders: Borders) -> Float:
+    def _distance(self, borders: Boundary) -> Float:
         channel = 0 if self.options.csf else len(borders.distances) - 1
         return solidify(borders.distances[channel], self.options.border)
 
@@ -148,7 +150,7 @@ class ExtractionPredictor:
         if "brain" in saved:
             images["brain"] = OutputImage(image.data * mask, image, label, "")
         if saved & {"distance", "probability"}:
-            whole = map_on(distance, grid, image.grid)
+            whole = resampled_map(distance, grid, image.grid)
             if "distance" in saved:
                 images["distance"] = OutputImage(whole, image, label, "dist")
             if "probability" in saved:
@@ -169,9 +171,9 @@ def probability(distance: Float, spread: float) -> Float:
     return (1 / (1 + np.exp(-np.clip(distance / spread, -30, 30)))).astype(np.float32)
 
 
-def _evidence(borders: Borders, mask: NDArray[np.uint8], image: Image) -> Evidence:
+def _quality_metrics(borders: Boundary, mask: NDArray[np.uint8], image: Image) -> QualityMetrics:
     inside = mask.view(bool)
-    return Evidence(
+    return QualityMetrics(
         volume_ml=int(np.count_nonzero(inside)) * image.volume_ml_per_voxel,
         cut=larger_areas(areas_on_faces(inside, image.grid), borders.across),
         second_piece=borders.second_piece,
@@ -179,7 +181,7 @@ def _evidence(borders: Borders, mask: NDArray[np.uint8], image: Image) -> Eviden
         turn=borders.turn,
         slope_error=borders.slope_error,
         bare=borders.bare,
-        reoriented=borders.orientation != AS_STORED,
+        reoriented=borders.orientation != STORED_ORIENTATION,
     )
 
 

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from encephalon.inference.predictor import Quality, told_apart
 from encephalon.io.image import Image
-from encephalon.studies.extraction.segmentation.boundary import BARE, PLAUSIBLE_ML, POSSIBLE_ML
+from encephalon.studies.extraction.segmentation.boundary import (
+    PLAUSIBLE_ML,
+    POSSIBLE_ML,
+    SKULL_STRIPPED,
+)
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float32]
@@ -34,7 +38,7 @@ SLOPE = (0.30, 0.45)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class QualityMetrics:
     """What a verdict rests on.
 
     Attributes
@@ -66,32 +70,32 @@ class Evidence:
     reoriented: bool = False
 
 
-def doubted(quality: Quality, image: Image) -> Quality:
+def with_doubts(quality: Quality, image: Image) -> Quality:
     """`quality`, and "check" where reading `image` left doubts."""
     return quality.worse_of(Quality("check", image.doubts)) if image.doubts else quality
 
 
-def judge(evidence: Evidence, *, organ: bool = True) -> Quality:
+def check_quality(metrics: QualityMetrics, *, organ: bool = True) -> Quality:
     """The verdict on a mask; `organ` False (a lesion) leaves out what holds of whole brains."""
-    if evidence.volume_ml <= 0:
+    if metrics.volume_ml <= 0:
         return Quality("fail", ("the mask is empty",))
     verdicts = [
-        _below("the prediction for the mirrored scan differs", evidence.mirror, AGREEMENT_MIRROR),
+        _below("the prediction for the mirrored scan differs", metrics.mirror, AGREEMENT_MIRROR),
         _above(
             "the border is blurred, the scan may be unlike the training data",
-            evidence.slope_error,
+            metrics.slope_error,
             SLOPE,
         ),
     ]
     wrong = "the head lies otherwise than the header says, left and right may be swapped"
-    verdicts.append(_verdict("check" if evidence.reoriented else "ok", wrong))
+    verdicts.append(_verdict("check" if metrics.reoriented else "ok", wrong))
     if organ:
         verdicts += [
-            _volume(evidence.volume_ml),
-            _cut(evidence.cut),
-            _bare(evidence.bare),
-            _above("the mask fell into several large pieces", evidence.second_piece, PIECES),
-            _below("the prediction for the turned scan differs", evidence.turn, AGREEMENT_TURN),
+            _volume(metrics.volume_ml),
+            _cut(metrics.cut),
+            _bare(metrics.bare),
+            _above("the mask fell into several large pieces", metrics.second_piece, PIECES),
+            _below("the prediction for the turned scan differs", metrics.turn, AGREEMENT_TURN),
         ]
     quality = Quality("ok")
     for verdict in verdicts:
@@ -116,7 +120,7 @@ def _cut(areas: Mapping[str, float]) -> Quality:
 
 def _bare(share: float) -> Quality:
     reason = "the skull was taken away before, so the mask is all that is left"
-    return _verdict("check" if share > BARE else "ok", reason)
+    return _verdict("check" if share > SKULL_STRIPPED else "ok", reason)
 
 
 def _above(reason: str, value: float, limits: tuple[float, float]) -> Quality:

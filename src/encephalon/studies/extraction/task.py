@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.recipes.schema import Training
-from encephalon.studies.extraction.data import FAR, Head, count_scans, prepare_heads
+from encephalon.studies.extraction.data import (
+    TRUNCATION,
+    TrainingSample,
+    count_scans,
+    prepare_samples,
+)
 from encephalon.studies.extraction.settings import LABELS, LOCATOR, ExtractionSettings, Size
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import TRAINING, VALIDATION, Mixture
@@ -38,8 +43,8 @@ class ExtractionTask:
 
     def __init__(
         self,
-        train: Sequence[Head],
-        validation: Sequence[Head],
+        train: Sequence[TrainingSample],
+        validation: Sequence[TrainingSample],
         settings: ExtractionSettings,
         training: Training,
     ) -> None:
@@ -58,7 +63,9 @@ class ExtractionTask:
         samples = [self.sample(rng, self.heads.draw(rng)[0], coarse) for _ in range(count)]
         return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
 
-    def sample(self, rng: np.random.Generator, head: Head, coarse: bool) -> tuple[Tensor, Tensor]:
+    def sample(
+        self, rng: np.random.Generator, head: TrainingSample, coarse: bool
+    ) -> tuple[Tensor, Tensor]:
         """One head on the coarse or fine grid: image (1, I, J, K), distances (borders, I, J, K)."""
         settings = self.settings
         shape = settings.grids.coarse if coarse else settings.grids.fine
@@ -66,7 +73,7 @@ class ExtractionTask:
         placement = draw_placement(rng, centre, scale, settings.placement)
         points = sampling_points(placement, shape)
         corner = torch.as_tensor(head.corner, dtype=torch.float32)
-        tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * FAR)
+        tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * TRUNCATION)
         distances = tenths / 10 / placement.scale
         if head.labels is not None:
             labels = sample_nearest(torch.as_tensor(head.labels), points)
@@ -95,7 +102,7 @@ class ExtractionTask:
 
 
 def _view(
-    rng: np.random.Generator, head: Head, shape: Size, margins: tuple[float, float]
+    rng: np.random.Generator, head: TrainingSample, shape: Size, margins: tuple[float, float]
 ) -> tuple[np.ndarray, float]:
     """Image voxel at the middle of the grid, and image voxels per grid voxel."""
     size = (head.box[:, 1] - head.box[:, 0] + 1).astype(np.float64)
@@ -154,11 +161,11 @@ class ExtractionLearner(Learner[ExtractionSettings]):
         """A lesion is looked for in the brain that another model finds."""
         return {"the brain model": LOCATOR if self.settings.target == "lesion" else None}
 
-    def prepare(self, part: Table, cache: Path, workers: int) -> list[Head]:
+    def prepare(self, part: Table, cache: Path, workers: int) -> list[TrainingSample]:
         """One head a row."""
-        return prepare_heads(part, cache, workers, self.settings)
+        return prepare_samples(part, cache, workers, self.settings)
 
-    def task(self, train: Sequence[Head], validation: Sequence[Head]) -> Task:
+    def task(self, train: Sequence[TrainingSample], validation: Sequence[TrainingSample]) -> Task:
         """Distances to borders."""
         return ExtractionTask(train, validation, self.settings, self.recipe.training)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training cube: cut out of a head, painted or real, sliced, and spoilt as scans are.
+"""One training patch: cut out of a head, synthetic or real, sliced, and spoilt as scans are.
 
-The rows of a training table as heads to cut cubes from: label maps, or pairs of real scans.
+The rows of a training table as heads to cut patches from: label maps, or pairs of real scans.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from encephalon.transforms.spatial import (
     sample_nearest,
     sampling_points,
 )
-from encephalon.transforms.synthesis import paint_pair
+from encephalon.transforms.synthesis import synthesise_pair
 
-__all__ = ["Cube", "Source", "count_pairs", "draw_cube", "load_sources"]
+__all__ = ["Patch", "Subject", "count_pairs", "load_subjects", "sample_patch"]
 
 Float = NDArray[np.float32]
 
-#: Voxels beyond the cube along the slice axis, so that slices outside it inform its border.
+#: Voxels beyond the patch along the slice axis, so that slices outside it inform its border.
 MARGIN = 8
-#: How painted heads are placed: any orientation, from small heads seen large to the opposite.
+#: How synthetic heads are placed: any orientation, from small heads seen large to the opposite.
 PLACEMENT = SpatialRanges(rotation=25.0, scaling=0.15, shear=0.05, warp=2.0, any_orientation=1.0)
 #: Weight of background voxels, where hardly anything can be wrong.
 BACKGROUND = 0.1
 #: Sources are normalised already.
 AS_IT_IS = Scale(0.0, 1.0)
-#: Share of cubes whose middle is brain, among those of whole heads.
+#: Share of patches whose middle is brain, among those of whole heads.
 BRAIN = 0.85
 #: Intensity, in units of the scan's range, above which a voxel counts as foreground.
 FOREGROUND = 0.03
@@ -59,42 +59,42 @@ UNEVEN = 1.25
 
 
 @dataclass(frozen=True)
-class Source:
-    """A head to cut cubes from: label map (I, J, K), or scan and guide (2, I, J, K) in [0, ~1]."""
+class Subject:
+    """A head for patches: its label map (I, J, K), or scan and guide (2, I, J, K) in [0, ~1]."""
 
     labels: NDArray[np.int16] | None = field(default=None, repr=False)
     scans: NDArray[np.float16] | None = field(default=None, repr=False)
 
     @property
     def volume(self) -> NDArray[np.int16] | NDArray[np.float16]:
-        """What there is something of, (I, J, K): where it is above 0, cubes are cut."""
+        """What there is something of, (I, J, K): where it is above 0, patches are cut."""
         found = self.labels if self.scans is None else self.scans[0]
         assert found is not None
         return found
 
 
 @dataclass(frozen=True)
-class Cube:
+class Patch:
     """Features (9, N, N, N), and the truth and the voxels' weights (2, N, N, N)."""
 
     features: Float
     target: Float
 
 
-def draw_cube(
+def sample_patch(
     rng: np.random.Generator,
-    source: Source,
-    other: Source,
+    subject: Subject,
+    other: Subject,
     size: int,
     ranges: ScannerRanges,
-) -> Cube:
-    """A cube of `size` voxels of `source`; a wrong guide shows `other`."""
+) -> Patch:
+    """A patch of `size` voxels of `subject`; a wrong guide shows `other`."""
     shape = (size, size, size + 2 * MARGIN)
     wrong = rng.random() < ranges.wrong
-    if source.scans is None:
-        truth, guide = _painted(rng, source, other if wrong else source, shape, ranges)
+    if subject.scans is None:
+        truth, guide = _synthesised(rng, subject, other if wrong else subject, shape, ranges)
     else:
-        truth, guide = _cut(rng, source, shape, ranges)
+        truth, guide = _cut(rng, subject, shape, ranges)
         guide = _cut(rng, other, shape, ranges)[1] if wrong and other.scans is not None else guide
     if ranges.resampled and rng.random() < ranges.resampled:
         truth, guide = (_resampled(rng, image) for image in (truth, guide))
@@ -102,48 +102,48 @@ def draw_cube(
     return _scanned(rng, truth * gain + level, guide, size, ranges, float(level))
 
 
-def _painted(
+def _synthesised(
     rng: np.random.Generator,
-    source: Source,
-    shown: Source,
+    subject: Subject,
+    shown: Subject,
     shape: tuple[int, int, int],
     ranges: ScannerRanges,
 ) -> tuple[Float, Float]:
-    labels = torch.as_tensor(source.volume)
-    centre = _centre(rng, source)
+    labels = torch.as_tensor(subject.volume)
+    centre = _centre(rng, subject)
     placement = draw_placement(rng, centre, float(np.exp(rng.normal(0, 0.1))), PLACEMENT)
     points = sampling_points(placement, shape)
     moved = points @ _turn(rng, ranges).T
     moved = moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + _shift(rng, ranges)
     guide = torch.as_tensor(shown.volume)
-    if shown is not source:
+    if shown is not subject:
         moved = moved - moved.mean((0, 1, 2)) + torch.as_tensor(_centre(rng, shown))
-    return paint_pair(
+    return synthesise_pair(
         rng, sample_nearest(labels, points), sample_nearest(guide, moved.float()), ranges.lesion
     )
 
 
 def _cut(
-    rng: np.random.Generator, source: Source, shape: tuple[int, int, int], ranges: ScannerRanges
+    rng: np.random.Generator, subject: Subject, shape: tuple[int, int, int], ranges: ScannerRanges
 ) -> tuple[Float, Float]:
     """Scan and guide of real voxels, in any orientation; the guide moved in some."""
-    assert source.scans is not None
+    assert subject.scans is not None
     order = rng.permutation(3)
     sizes = np.asarray(shape)[np.argsort(order)]
     # Whole voxels are not interpolated: what is learnt must be as sharp as what was scanned.
-    low = np.round(_centre(rng, source) - (sizes - 1) / 2)
+    low = np.round(_centre(rng, subject) - (sizes - 1) / 2)
     grid = torch.stack(
         torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in sizes], indexing="ij"), -1
     )
     points = grid + torch.as_tensor(low, dtype=torch.float32)
-    scan = _values(source.scans[0], low.astype(int), sizes)
+    scan = _values(subject.scans[0], low.astype(int), sizes)
     if rng.random() < 0.4:
         moved = points @ _turn(rng, ranges).T
         moved = moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + _shift(rng, ranges)
-        volume = torch.as_tensor(source.scans[1].astype(np.float32))
+        volume = torch.as_tensor(subject.scans[1].astype(np.float32))
         guide = sample_linear(volume[None], moved.float(), 0.0)[0].numpy()
     else:
-        guide = _values(source.scans[1], low.astype(int), sizes)
+        guide = _values(subject.scans[1], low.astype(int), sizes)
     flips = tuple(slice(None, None, int(step)) for step in rng.choice([-1, 1], 3))
     scan, guide = (image.transpose(order)[flips] for image in (scan, guide))
     if rng.random() < 0.1:  # other contrasts than those that were scanned
@@ -174,9 +174,9 @@ def _values(volume: NDArray[np.float16], low: NDArray[np.int_], sizes: NDArray[n
     return found
 
 
-def _centre(rng: np.random.Generator, source: Source) -> NDArray[np.float64]:
+def _centre(rng: np.random.Generator, subject: Subject) -> NDArray[np.float64]:
     """A voxel of the brain mostly, of the head otherwise, drawn by trying."""
-    volume = source.volume
+    volume = subject.volume
     highest = LARGEST_BRAIN_LABEL if rng.random() < BRAIN else np.iinfo(np.int16).max
     for _ in range(200):
         place = rng.integers(0, volume.shape)
@@ -206,7 +206,7 @@ def _scanned(
     size: int,
     ranges: ScannerRanges,
     level: float,
-) -> Cube:
+) -> Patch:
     operator = draw_operator(rng, truth.shape[2], ranges)
     slices = operator.slice(truth)
     noise = float(rng.uniform(0, ranges.noise)) if rng.random() < 0.7 else 0.0
@@ -222,7 +222,7 @@ def _scanned(
     middle = slice(MARGIN, MARGIN + size)
     weight = np.where(truth > level + FOREGROUND, 1.0, BACKGROUND).astype(np.float32)
     target = np.stack([truth, weight])[..., middle]
-    return Cube(features[..., middle], target)
+    return Patch(features[..., middle], target)
 
 
 def make_problem(
@@ -231,7 +231,7 @@ def make_problem(
     guide: Float | None,
     coverage: NDArray[np.bool_],
 ) -> Problem:
-    """The problem of one cube, voxels of 1 mm."""
+    """The problem of one patch, voxels of 1 mm."""
     i, j = slices.shape[:2]
     grid = Grid((i, j, operator.matrix.shape[1]), Affine.from_spacing(1.0))
     return Problem((Stack(slices, grid, operator),), 2, guide, None if guide is None else coverage)
@@ -258,7 +258,7 @@ def _spoilt(rng: np.random.Generator, guide: Float, ranges: ScannerRanges) -> Fl
     return np.asarray(image.numpy() * np.exp(rng.normal(0, 0.12)), np.float32)
 
 
-def load_sources(table: Table, workers: int = 2) -> list[Source]:
+def load_subjects(table: Table, workers: int = 2) -> list[Subject]:
     """One head a row: its `labels`, or its isotropic `t2w` with the `t1w`, in memory.
 
     Scans keep their voxels, so that what is learnt is as sharp as what was scanned; the T1w is
@@ -268,7 +268,7 @@ def load_sources(table: Table, workers: int = 2) -> list[Source]:
     return in_threads(partial(_load, table), range(len(table)), workers)
 
 
-def _load(table: Table, row: int) -> Source:
+def _load(table: Table, row: int) -> Subject:
     labels, scan, guide = (_file(table, role, row) for role in ("labels", "t2w", "t1w"))
     if labels is not None:
         return _from_labels(labels, table.row(row))
@@ -286,25 +286,25 @@ def _file(table: Table, role: str, row: int) -> Path | None:
     return table.path(cell) if cell else None
 
 
-def _from_labels(path: Path, number: int) -> Source:
+def _from_labels(path: Path, number: int) -> Subject:
     image = straightened(read_labels(path), order=0)
-    _require_cubes(image, number)
+    _require_isotropic(image, number)
     if int(image.data.max()) >= LABEL_COUNT or not image.data.any():
         raise TableError(
             f"Row {number}: {path} must hold labels from 1 to {LABEL_COUNT - 1}, but the largest "
             f"is {int(image.data.max())}: map them to FreeSurfer's."
         )
     data, _ = orient(image.data, image.affine, "RAS")
-    return Source(labels=np.ascontiguousarray(data[bounding_box(data > 0)], dtype=np.int16))
+    return Subject(labels=np.ascontiguousarray(data[bounding_box(data > 0)], dtype=np.int16))
 
 
-def _from_scans(scan: Image, guide: Image, number: int) -> Source:
-    _require_cubes(scan, number)
+def _from_scans(scan: Image, guide: Image, number: int) -> Subject:
+    _require_isotropic(scan, number)
     moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
     images = [_prepared(image, f"Row {number}: {scan.name}") for image in (scan.data, moved)]
     pair = [orient(image, scan.affine, "RAS")[0] for image in images]
     box = bounding_box(pair[0] > 0)
-    return Source(scans=np.stack([image[box] for image in pair]).astype(np.float16))
+    return Subject(scans=np.stack([image[box] for image in pair]).astype(np.float16))
 
 
 def _prepared(data: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -312,7 +312,7 @@ def _prepared(data: NDArray[Any], name: str) -> NDArray[np.float32]:
     return np.maximum(Scale.of(values, name).normalise(values), 0)
 
 
-def _require_cubes(image: Image, number: int) -> None:
+def _require_isotropic(image: Image, number: int) -> None:
     if max(image.spacing) > UNEVEN * min(image.spacing):
         sizes = " x ".join(f"{size:.3g}" for size in image.spacing)
         raise TableError(

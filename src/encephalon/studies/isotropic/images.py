@@ -24,7 +24,7 @@ from encephalon.reports.pictures import Layer, Picture
 from encephalon.reports.slices import OrthogonalSlices, display_window
 from encephalon.studies.isotropic.quality import (
     LARGE_DEVIATION,
-    Evidence,
+    QualityMetrics,
     head_of,
     intensity_range,
     residual,
@@ -126,7 +126,7 @@ class ScanFigures:
 
     problem: Problem
     estimate: Estimate
-    evidence: Evidence
+    metrics: QualityMetrics
     guide: Float | None = field(default=None, repr=False)
     acquisition: Mapping[str, Any] = field(default_factory=dict)
     registration: Mapping[str, Any] = field(default_factory=dict)
@@ -192,7 +192,7 @@ class ScanFigures:
         grey = [127.5 + 127.5 * plane / limit for plane in planes]
         words = (
             "The result sliced again, minus the measured slices, in the units of the image. Middle "
-            f"grey is no difference; all in all they differ by {self.evidence.consistency:.2%}."
+            f"grey is no difference; all in all they differ by {self.metrics.consistency:.2%}."
         )
         ends = format_number(limit, 2)
         rows = [self._planes.panels(grey), _scale_bar(f"-{ends}", f"+{ends}")]

@@ -24,12 +24,12 @@ from encephalon.studies.isotropic.acquisition.inputs import (
     read_case,
     unused_stacks,
 )
-from encephalon.studies.isotropic.acquisition.registration import Placement
-from encephalon.studies.isotropic.acquisition.stacking import unmeasured
+from encephalon.studies.isotropic.acquisition.registration import Registration
+from encephalon.studies.isotropic.acquisition.stacking import missing_voxels
 from encephalon.studies.isotropic.images import ScanFigures
-from encephalon.studies.isotropic.quality import gather, judge, values
+from encephalon.studies.isotropic.quality import check_quality, measure_quality, values
 from encephalon.studies.isotropic.reconstruction.guided import guided
-from encephalon.studies.isotropic.reconstruction.multi_stack import combine
+from encephalon.studies.isotropic.reconstruction.multi_stack import fuse_stacks
 from encephalon.studies.isotropic.reconstruction.network import NetworkMethod
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
 from encephalon.studies.isotropic.settings import (
@@ -132,14 +132,14 @@ class IsotropicPredictor:
 
     def predict(self, loaded: Case) -> Prediction:
         """The isotropic scan and whatever else was asked for, in the frame of the T2w."""
-        problem, placement = make_problem(loaded, self.options)
+        problem, registration = make_problem(loaded, self.options)
         estimate = self.reconstruct(problem)
-        evidence = gather(
+        metrics = measure_quality(
             problem,
             estimate,
             trained=self.settings.scanner.ratio if self.options.method == "network" else None,
-            trusted=None if placement is None else placement.trusted,
-            reasons=() if placement is None else placement.reasons,
+            trusted=None if registration is None else registration.trusted,
+            reasons=() if registration is None else registration.reasons,
             other=problem.stack.operator.interpolate(problem.stack.slices),
             warnings=(*loaded.warnings, *unused_stacks(loaded, problem)),
             notes=loaded.notes,
@@ -147,33 +147,33 @@ class IsotropicPredictor:
         pictures = ScanFigures(
             problem,
             estimate,
-            evidence,
-            guide=None if placement is None else placement.guide,
+            metrics,
+            guide=None if registration is None else registration.guide,
             acquisition=loaded.facts(self.options),
-            registration={} if placement is None else _registration_facts(placement),
+            registration={} if registration is None else _registration_facts(registration),
         )
-        images = self._images(loaded.images[0], problem, estimate, placement)
-        return Prediction(images, values(evidence), judge(evidence), pictures)
+        images = self._images(loaded.images[0], problem, estimate, registration)
+        return Prediction(images, values(metrics), check_quality(metrics), pictures)
 
     def reconstruct(self, problem: Problem) -> Estimate:
         """The estimate of the chosen method, from all stacks where there are several."""
         estimate = self.method(problem)
         if len(problem.stacks) > 1:
-            estimate = combine(problem, estimate)
-        beyond = unmeasured(problem.stack.operator)
+            estimate = fuse_stacks(problem, estimate)
+        beyond = missing_voxels(problem.stack.operator)
         for volume in (estimate.image, estimate.deviation):
             if volume is not None:
                 volume[..., beyond] = 0
         return estimate
 
     def _images(
-        self, scan: Image, problem: Problem, estimate: Estimate, placement: Placement | None
+        self, scan: Image, problem: Problem, estimate: Estimate, registration: Registration | None
     ) -> dict[str, OutputImage]:
         place = problem.native_grid.affine
         found: dict[str, Float | None] = {
             "t2w": estimate.image,
             "uncertainty": estimate.deviation,
-            "t1w": None if placement is None else placement.guide,
+            "t1w": None if registration is None else registration.guide,
         }
         images = {}
         for key, kind in self.outputs.items():
@@ -190,9 +190,9 @@ class IsotropicPredictor:
         return images
 
 
-def _registration_facts(placement: Placement) -> dict[str, str]:
+def _registration_facts(registration: Registration) -> dict[str, str]:
     """What the page of a scan says of the registration."""
-    fit = placement.fit
+    fit = registration.fit
     if fit is None:
         return {"Placed by": "the headers, as asked"}
     return {

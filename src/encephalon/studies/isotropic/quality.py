@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 from encephalon.inference.predictor import Quality, Value, told_apart
 from encephalon.metrics.image_quality import foreground, nrmse
-from encephalon.studies.isotropic.acquisition.stacking import unmeasured
+from encephalon.studies.isotropic.acquisition.stacking import missing_voxels
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 
 __all__ = [
     "LARGE_DEVIATION",
-    "Evidence",
     "Guide",
-    "findings",
-    "gather",
+    "QualityMetrics",
+    "check_quality",
     "head_of",
     "intensity_range",
-    "judge",
+    "measure_quality",
+    "quality_checks",
     "residual",
     "values",
 ]
@@ -52,7 +52,7 @@ DISAGREEMENT = 0.03
 COVERAGE = (0.98, 0.60)
 #: Correlation of T1w and T2w in the head. True pairs of the development data have -0.6 (brains) to
 #: 0.5 (whole heads with bright skin), the same contrast twice has 0.95 or more.
-ALIKE = 0.80
+LARGEST_CORRELATION = 0.80
 #: Largest gap as a share of the thickness: beyond it less than half of the head was measured.
 LARGEST_GAP = 1.0
 
@@ -69,7 +69,7 @@ _ENOUGH = 500
 
 
 @dataclass(frozen=True)
-class Evidence:
+class QualityMetrics:
     """What a verdict rests on; None is "not known" or "does not apply".
 
     Attributes
@@ -107,7 +107,7 @@ class Evidence:
     trusted: bool | None = None
     reasons: tuple[str, ...] = ()
     coverage: float | None = None
-    alike: float | None = None
+    correlation: float | None = None
     uncertain: float | None = None
     disagreement: float | None = None
     warnings: tuple[str, ...] = ()
@@ -126,42 +126,42 @@ class Evidence:
         return "used" if self.trusted else "untrusted"
 
 
-def judge(evidence: Evidence) -> Quality:
+def check_quality(metrics: QualityMetrics) -> Quality:
     """The verdict: "fail" only for a result that is of no use; every reason is a plain sentence."""
-    return reduce(Quality.worse_of, findings(evidence), Quality("ok"))
+    return reduce(Quality.worse_of, quality_checks(metrics), Quality("ok"))
 
 
-def findings(evidence: Evidence) -> tuple[Quality, ...]:
+def quality_checks(metrics: QualityMetrics) -> tuple[Quality, ...]:
     """One verdict with one reason for everything worth saying, the gravest first."""
     found = [
-        _consistency(evidence),
-        *_registration(evidence),
-        _coverage(evidence),
-        _alike(evidence),
-        _ratio(evidence),
-        _gap(evidence),
-        _uncertain(evidence),
-        _disagreement(evidence),
-        *(Quality("check", (_plain(warning),)) for warning in evidence.warnings),
-        *(Quality("ok", (_plain(note),)) for note in evidence.notes),
+        _consistency(metrics),
+        *_registration(metrics),
+        _coverage(metrics),
+        _contrast(metrics),
+        _ratio(metrics),
+        _gap(metrics),
+        _uncertain(metrics),
+        _disagreement(metrics),
+        *(Quality("check", (_plain(warning),)) for warning in metrics.warnings),
+        *(Quality("ok", (_plain(note),)) for note in metrics.notes),
     ]
     order = ("fail", "check", "ok")
     return tuple(sorted((one for one in found if one), key=lambda one: order.index(one.status)))
 
 
-def values(evidence: Evidence) -> dict[str, Value]:
+def values(metrics: QualityMetrics) -> dict[str, Value]:
     """The evidence as cells of predictions.csv; lengths in mm, shares from 0 to 1."""
     known: dict[str, float | None] = {
-        "coverage_share": evidence.coverage,
-        "distance_mm": evidence.distance,
-        "thickness_mm": evidence.thickness,
-        "ratio": evidence.ratio,
-        "inconsistency": evidence.consistency,
-        "uncertain_share": evidence.uncertain,
-        "disagreement": evidence.disagreement,
+        "coverage_share": metrics.coverage,
+        "distance_mm": metrics.distance,
+        "thickness_mm": metrics.thickness,
+        "ratio": metrics.ratio,
+        "inconsistency": metrics.consistency,
+        "uncertain_share": metrics.uncertain,
+        "disagreement": metrics.disagreement,
     }
     cells = {name: None if cell is None else round(cell, 5) for name, cell in known.items()}
-    return {"guide": evidence.guide, **cells}
+    return {"guide": metrics.guide, **cells}
 
 
 def _plain(remark: str) -> str:
@@ -169,9 +169,9 @@ def _plain(remark: str) -> str:
     return remark.rstrip(".").replace(";", ",")
 
 
-def _consistency(evidence: Evidence) -> Quality | None:
-    check, fail = CONSISTENCY if evidence.stacks == 1 else CONSISTENCY_OF_SEVERAL
-    share = evidence.consistency
+def _consistency(metrics: QualityMetrics) -> Quality | None:
+    check, fail = CONSISTENCY if metrics.stacks == 1 else CONSISTENCY_OF_SEVERAL
+    share = metrics.consistency
     if share <= check:
         return None
     if not isfinite(share):
@@ -185,35 +185,38 @@ def _consistency(evidence: Evidence) -> Quality | None:
     return Quality("fail", (f"{words} (at most {check:.0%} expected): {advice}",))
 
 
-def _registration(evidence: Evidence) -> list[Quality]:
-    if evidence.trusted is None:
+def _registration(metrics: QualityMetrics) -> list[Quality]:
+    if metrics.trusted is None:
         words = "no T1w was used, so what lies between slices rests on the T2w alone: add a T1w"
         return [Quality("ok", (f"{words} of the same visit if there is one",))]
-    if evidence.trusted:
+    if metrics.trusted:
         return []
-    why = ", ".join(map(_plain, evidence.reasons)) or "the two scans could not be aligned"
+    why = ", ".join(map(_plain, metrics.reasons)) or "the two scans could not be aligned"
     advice = "check that both scans show the same head"
     return [Quality("check", (f"the T1w was left out ({why}): {advice}",))]
 
 
-def _coverage(evidence: Evidence) -> Quality | None:
-    share = evidence.coverage
+def _coverage(metrics: QualityMetrics) -> Quality | None:
+    share = metrics.coverage
     if share is None or share >= COVERAGE[0]:
         return None
     words = f"the T1w shows only {share:.0%} of the head: elsewhere the T2w stands alone"
     return Quality("check" if share < COVERAGE[1] else "ok", (words,))
 
 
-def _alike(evidence: Evidence) -> Quality | None:
-    if evidence.alike is None or evidence.alike < ALIKE:
+def _contrast(metrics: QualityMetrics) -> Quality | None:
+    if metrics.correlation is None or metrics.correlation < LARGEST_CORRELATION:
         return None
-    alike = told_apart(evidence.alike, ALIKE)
-    words = f"the T2w looks like the T1w (correlation {alike}, expected below {ALIKE})"
+    words = (
+        f"the T2w looks like the T1w (correlation "
+        f"{told_apart(metrics.correlation, LARGEST_CORRELATION)}, expected below "
+        f"{LARGEST_CORRELATION})"
+    )
     return Quality("check", (f"{words}: check that it is a T2w",))
 
 
-def _ratio(evidence: Evidence) -> Quality | None:
-    ratio, trained = evidence.ratio, evidence.trained
+def _ratio(metrics: QualityMetrics) -> Quality | None:
+    ratio, trained = metrics.ratio, metrics.trained
     # Half a percent is the rounding of headers.
     if trained is None or 0.995 * trained[0] <= ratio <= 1.005 * trained[1]:
         return None
@@ -222,17 +225,17 @@ def _ratio(evidence: Evidence) -> Quality | None:
     return Quality("check", (f"{words} {trained[1]:g}: choose {advice}",))
 
 
-def _gap(evidence: Evidence) -> Quality | None:
-    if evidence.gap <= LARGEST_GAP * evidence.thickness:
+def _gap(metrics: QualityMetrics) -> Quality | None:
+    if metrics.gap <= LARGEST_GAP * metrics.thickness:
         return None
-    missed = evidence.gap / evidence.distance
-    words = f"the gap of {evidence.gap:.1f} mm exceeds the thickness of {evidence.thickness:.1f} mm"
+    missed = metrics.gap / metrics.distance
+    words = f"the gap of {metrics.gap:.1f} mm exceeds the thickness of {metrics.thickness:.1f} mm"
     advice = "check the thickness in the header, or give the right one"
     return Quality("check", (f"{words}, so {missed:.0%} of the head was never measured: {advice}",))
 
 
-def _uncertain(evidence: Evidence) -> Quality | None:
-    share = evidence.uncertain
+def _uncertain(metrics: QualityMetrics) -> Quality | None:
+    share = metrics.uncertain
     if share is None or share <= UNCERTAIN:
         return None
     words = (
@@ -242,8 +245,8 @@ def _uncertain(evidence: Evidence) -> Quality | None:
     return Quality("check", (f"{words}: look at its map before using small detail",))
 
 
-def _disagreement(evidence: Evidence) -> Quality | None:
-    share, limit = evidence.disagreement, DISAGREEMENT * evidence.ratio
+def _disagreement(metrics: QualityMetrics) -> Quality | None:
+    share, limit = metrics.disagreement, DISAGREEMENT * metrics.ratio
     if share is None or share <= limit:
         return None
     apart = told_apart(share, limit, 0, "%")
@@ -252,7 +255,7 @@ def _disagreement(evidence: Evidence) -> Quality | None:
     return Quality("check", (f"{words} (at most {limit:.1%} expected here): {advice}",))
 
 
-def gather(
+def measure_quality(
     problem: Problem,
     estimate: Estimate,
     *,
@@ -262,7 +265,7 @@ def gather(
     other: Float | None = None,
     warnings: Sequence[str] = (),
     notes: Sequence[str] = (),
-) -> Evidence:
+) -> QualityMetrics:
     """The evidence on one reconstruction.
 
     `trained` is the range of ratios that a network learnt, None for a method without weights;
@@ -274,9 +277,11 @@ def gather(
     low, high = intensity_range(stack.slices)
     head = head_of(stack.slices)
     inside = head[..., stack.operator.nearest]
-    inside[..., unmeasured(stack.operator)] = False  # the result is 0 there, whatever the method
+    inside[..., missing_voxels(stack.operator)] = (
+        False  # the result is 0 there, whatever the method
+    )
     width = max(high - low, 1e-6)
-    return Evidence(
+    return QualityMetrics(
         consistency=nrmse(stack.slices, stack.operator.slice(estimate.image)),
         ratio=stack.operator.ratio,
         distance=stack.operator.distance,
@@ -286,7 +291,7 @@ def gather(
         trusted=trusted,
         reasons=tuple(reasons),
         coverage=_covered_share(problem, inside) if trusted else None,
-        alike=_correlation_with_guide(problem, head) if trusted else None,
+        correlation=_correlation_with_guide(problem, head) if trusted else None,
         uncertain=_uncertain_share(estimate, inside, width),
         disagreement=_difference_to_other_method(estimate.image, other, inside, width),
         warnings=tuple(warnings),

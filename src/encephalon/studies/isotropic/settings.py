@@ -111,7 +111,7 @@ class IsotropicSettings(Section):
     Attributes
     ----------
     patch
-        Edge of the cubes that the network learns from, voxels.
+        Edge of the patches that the network learns from, voxels.
     real_share
         Share of samples drawn from rows with scans, when the table has both kinds.
     scanner

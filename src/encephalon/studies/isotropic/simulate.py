@@ -30,7 +30,7 @@ from encephalon.studies.isotropic.reconstruction.problem import AXES, VOXEL_AXES
 from encephalon.studies.isotropic.simulation import simulate_slices
 from encephalon.tables.naming import written_path
 
-__all__ = ["COLUMNS", "TABLE", "Outcome", "Progress", "Wish", "write_thick_slices"]
+__all__ = ["COLUMNS", "TABLE", "Outcome", "Progress", "SimulationConfig", "write_thick_slices"]
 
 COLUMNS = ("id", "t2w", "reference", "t1w", "axis", "thickness", "group")
 TABLE = "table.csv"
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Wish:
+class SimulationConfig:
     """Which slices are to be made of every scan: all axes by all thicknesses, or all factors.
 
     Attributes
@@ -115,7 +115,7 @@ class _Piece(NamedTuple):
 def write_thick_slices(
     scans: Sequence[ScanFile],
     output: Path,
-    wish: Wish,
+    config: SimulationConfig,
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -130,10 +130,10 @@ def write_thick_slices(
     outcome = Outcome(output / TABLE)
     refuse_existing(outcome.table, overwrite)
     prove_writable(output)
-    if not wish.factors and any(scan.bids for scan in scans):
+    if not config.factors and any(scan.bids for scan in scans):
         by = generated_by()
         write_dataset_description(output, "Thick slices, simulated of isotropic scans", by)
-    plans = [_pieces(scan, output, wish, overwrite) for scan in scans]
+    plans = [_pieces(scan, output, config, overwrite) for scan in scans]
     done, total = 0, sum(map(len, plans))
     taken = {scan.path.resolve(): scan.path for scan in scans}  # nor is an input written over
     for scan, pieces in zip(scans, plans, strict=True):
@@ -184,54 +184,63 @@ def _refuse_taken(path: Path, source: Path, taken: dict[Path, Path]) -> None:
     taken[place] = source
 
 
-def _pieces(scan: ScanFile, output: Path, wish: Wish, overwrite: bool) -> list[_Piece]:
+def _pieces(
+    scan: ScanFile, output: Path, config: SimulationConfig, overwrite: bool
+) -> list[_Piece]:
     """The files that are to be made of a scan."""
-    if wish.factors:
+    if config.factors:
         return [
             _published(scan, output, axis, factor, overwrite)
-            for axis in wish.axes
-            for factor in wish.factors
+            for axis in config.axes
+            for factor in config.factors
         ]
     return [
-        _physical(scan, output, wish, axis, thickness, overwrite)
-        for axis in wish.axes
-        for thickness in wish.thicknesses
+        _physical(scan, output, config, axis, thickness, overwrite)
+        for axis in config.axes
+        for thickness in config.thicknesses
     ]
 
 
 def _physical(
-    scan: ScanFile, output: Path, wish: Wish, axis: str, thickness: float, overwrite: bool
+    scan: ScanFile,
+    output: Path,
+    config: SimulationConfig,
+    axis: str,
+    thickness: float,
+    overwrite: bool,
 ) -> _Piece:
-    gap = f"gap{_word(wish.gap)}" if wish.gap else ""
+    gap = f"gap{_word(config.gap)}" if config.gap else ""
     path = scan.path_in(output, f"{axis}{_word(thickness)}{gap}")
     # Of the name, so that a file's noise does not depend on those before it.
-    seed = crc32(f"{wish.seed} {path.name}".encode())
+    seed = crc32(f"{config.seed} {path.name}".encode())
 
     def write(image: Image) -> None:
         sidecar = path.with_name(f"{image_stem(path)}.json")
         for each in (path, sidecar):
             refuse_existing(each, overwrite)
-        profile = make_profile(wish.profile, thickness)
+        profile = make_profile(config.profile, thickness)
         slices, affine = simulate_slices(
-            image.data, image.grid, axis, thickness, wish.gap, profile, wish.noise, seed,
+            image.data, image.grid, axis, thickness, config.gap, profile, config.noise, seed,
             name=image.name,
         )  # fmt: skip
         like = Image(slices, affine, image.source, image.header)
         write_image(slices, path, like, overwrite)
-        write_json(sidecar, _facts(scan, output, wish, thickness, slice_axis(affine, axis)))
+        write_json(sidecar, _facts(scan, output, config, thickness, slice_axis(affine, axis)))
 
     return _Piece(path, _row(scan, path, output, axis, thickness), write)
 
 
-def _facts(scan: ScanFile, output: Path, wish: Wish, thickness: float, across: int) -> Row:
+def _facts(
+    scan: ScanFile, output: Path, config: SimulationConfig, thickness: float, across: int
+) -> Row:
     """What the sidecar says, in the words of BIDS where it has some."""
     return {
         "SliceThickness": thickness,
-        "SpacingBetweenSlices": thickness + wish.gap,
+        "SpacingBetweenSlices": thickness + config.gap,
         "SliceEncodingDirection": VOXEL_AXES[across],
         "SkullStripped": False,
         "Sources": [written_path(scan.path, output.resolve())],
-        "Simulation": {"Profile": wish.profile, "Noise": wish.noise, "Seed": wish.seed},
+        "Simulation": {"Profile": config.profile, "Noise": config.noise, "Seed": config.seed},
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learn isotropic scans: batches of cubes, and how an epoch is judged."""
+"""Learn isotropic scans: batches of patches, and how an epoch is judged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.recipes.schema import Network, Training
-from encephalon.studies.isotropic.data import Cube, Source, count_pairs, draw_cube, load_sources
+from encephalon.studies.isotropic.data import (
+    Patch,
+    Subject,
+    count_pairs,
+    load_subjects,
+    sample_patch,
+)
 from encephalon.studies.isotropic.reconstruction.network import CHANNELS, PERCENTILES, NetworkMethod
 from encephalon.studies.isotropic.settings import IsotropicSettings
 from encephalon.tables.schema import Table
@@ -20,58 +26,60 @@ from encephalon.training.run import Expected, Fitted, Learner, ModelFacts
 
 __all__ = ["IsotropicLearner", "IsotropicTask", "measure"]
 
-#: Largest share of a network's correction that is used. Painted heads ask for all of it, but a real
-#: scan that was itself resampled from thick slices became worse than the guided estimate with more
-#: than half of it, by 0.1 dB with all (patient07 of Lesjak et al. 2017, axial slices of 4 mm).
-MOST_TRUST = 0.4
-#: Edge of the cube that proves the exported graph, voxels; every network's stride divides it.
+#: Largest share of a network's correction that is used. Synthetic heads ask for all of it, but a
+#: real scan that was itself resampled from thick slices became worse than the guided estimate with
+#: more than half of it, by 0.1 dB with all (patient07 of Lesjak et al. 2017, axial slices of 4 mm).
+LARGEST_NETWORK_WEIGHT = 0.4
+#: Edge of the patch that proves the exported graph, voxels; every network's stride divides it.
 EXAMPLE = 32
 
 
 class IsotropicTask:
-    """Batches of cubes, drawn from the seed and the batch number alone."""
+    """Batches of patches, drawn from the seed and the batch number alone."""
 
     def __init__(
         self,
-        train: Sequence[Source],
-        validation: Sequence[Source],
+        train: Sequence[Subject],
+        validation: Sequence[Subject],
         settings: IsotropicSettings,
         training: Training,
     ) -> None:
         self.settings, self.training = settings, training
-        painted = [source for source in train if source.scans is None]
-        real = [source for source in train if source.scans is not None]
-        self.sources = Mixture(real, painted, settings.real_share)
+        synthetic = [subject for subject in train if subject.scans is None]
+        real = [subject for subject in train if subject.scans is not None]
+        self.subjects = Mixture(real, synthetic, settings.real_share)
         self.validation = list(validation)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Features (B, 9, N, N, N), and truths with their weights (B, 2, N, N, N)."""
         rng = np.random.default_rng([self.training.seed, TRAINING, number])
-        cubes = [self._cube(rng) for _ in range(self.training.batch_size)]
-        return _stacked([c.features for c in cubes]), _stacked([c.target for c in cubes])
+        patches = [self._patch(rng) for _ in range(self.training.batch_size)]
+        return _stacked([one.features for one in patches]), _stacked(
+            [one.target for one in patches]
+        )
 
-    def _cube(self, rng: np.random.Generator) -> Cube:
-        source, other = self.sources.draw(rng, 2)
-        return draw_cube(rng, source, other, self.settings.patch, self.settings.scanner)
+    def _patch(self, rng: np.random.Generator) -> Patch:
+        subject, other = self.subjects.draw(rng, 2)
+        return sample_patch(rng, subject, other, self.settings.patch, self.settings.scanner)
 
-    def validation_cubes(self) -> Iterator[Cube]:
-        """The cubes that every epoch is judged by: the same ones each time."""
+    def validation_patches(self) -> Iterator[Patch]:
+        """The patches that every epoch is judged by: the same ones each time."""
         heads = self.validation
         for index in range(self.settings.validation_samples):
             rng = np.random.default_rng([self.training.seed, VALIDATION, index])
-            source, other = (heads[(index + step) % len(heads)] for step in (0, 1))
-            yield draw_cube(rng, source, other, self.settings.patch, self.settings.scanner)
+            subject, other = (heads[(index + step) % len(heads)] for step in (0, 1))
+            yield sample_patch(rng, subject, other, self.settings.patch, self.settings.scanner)
 
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """PSNR in the foreground (dB) and its gain over the guided method, on fixed draws."""
         gains, scores, losses = [], [], []
-        for cube in self.validation_cubes():
-            answer = network(torch.from_numpy(cube.features)[None].to(device))[0].cpu().numpy()
-            truth, inside = cube.target[0], cube.target[1] == 1
+        for patch in self.validation_patches():
+            answer = network(torch.from_numpy(patch.features)[None].to(device))[0].cpu().numpy()
+            truth, inside = patch.target[0], patch.target[1] == 1
             if inside.any():
                 error = float(np.mean((answer[0] - truth)[inside] ** 2))
-                start = cube.features[0] + cube.features[1]
+                start = patch.features[0] + patch.features[1]
                 base = float(np.mean((start - truth)[inside] ** 2))
                 losses.append(error)
                 scores.append(-10 * np.log10(max(error, 1e-12)))
@@ -97,12 +105,12 @@ class IsotropicLearner(Learner[IsotropicSettings]):
 
     @property
     def expected(self) -> list[Expected]:
-        """An image and its error, of every cube."""
-        cube, multiple = (self.settings.patch,) * 3, NetworkMethod.multiple
+        """An image and its error, of every patch."""
+        patch, multiple = (self.settings.patch,) * 3, NetworkMethod.multiple
         return [
             Expected(
-                ((1, len(CHANNELS), *cube),),
-                (1, 2, *cube),
+                ((1, len(CHANNELS), *patch),),
+                (1, 2, *patch),
                 "give an image and its error",
                 sides=(multiple,),
                 said=f"scans are cut into multiples of {multiple}",
@@ -116,12 +124,12 @@ class IsotropicLearner(Learner[IsotropicSettings]):
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return network
 
-    def prepare(self, part: Table, cache: Path, workers: int) -> list[Source]:
+    def prepare(self, part: Table, cache: Path, workers: int) -> list[Subject]:
         """One head a row."""
         del cache
-        return load_sources(part, workers)
+        return load_subjects(part, workers)
 
-    def task(self, train: Sequence[Source], validation: Sequence[Source]) -> IsotropicTask:
+    def task(self, train: Sequence[Subject], validation: Sequence[Subject]) -> IsotropicTask:
         """Cubes of thick slices."""
         return IsotropicTask(train, validation, self.settings, self.recipe.training)
 
@@ -151,17 +159,17 @@ def measure(network: nn.Module, task: IsotropicTask) -> tuple[float, float]:
     """How much of the network's correction serves, and how much larger errors are than it says.
 
     The first is the least-squares share of the correction in what the guided estimate lacks, from 0
-    to `MOST_TRUST`; the second the root of the mean squared error over that of the mean predicted
-    variance (a Laplace distribution of scale b has the variance 2 b²). Both in the foreground of
-    the cubes that validate, which are no training data.
+    to `LARGEST_NETWORK_WEIGHT`; the second the root of the mean squared error over that of the mean
+    predicted variance (a Laplace distribution of scale b has the variance 2 b²). Both in the
+    foreground of the patches that validate, which are no training data.
     """
     network.eval()
     sums = np.zeros(4)
-    for cube in task.validation_cubes():
-        answer = network(torch.from_numpy(cube.features)[None])[0].numpy()
-        inside = cube.target[1] == 1
-        start = cube.features[0] + cube.features[1]
-        correction, lacking = (answer[0] - start)[inside], (cube.target[0] - start)[inside]
+    for patch in task.validation_patches():
+        answer = network(torch.from_numpy(patch.features)[None])[0].numpy()
+        inside = patch.target[1] == 1
+        start = patch.features[0] + patch.features[1]
+        correction, lacking = (answer[0] - start)[inside], (patch.target[0] - start)[inside]
         sums += [
             np.vdot(correction, lacking),
             np.vdot(correction, correction),
@@ -169,6 +177,6 @@ def measure(network: nn.Module, task: IsotropicTask) -> tuple[float, float]:
             np.sum(2 * np.exp(2 * answer[1][inside])),
         ]
     shared, power, missing, variance = sums
-    trust = float(np.clip(shared / max(power, 1e-12), 0, MOST_TRUST))
+    trust = float(np.clip(shared / max(power, 1e-12), 0, LARGEST_NETWORK_WEIGHT))
     left = missing - 2 * trust * shared + trust**2 * power
     return trust, float(np.sqrt(max(left, 1e-12) / max(variance, 1e-12)))

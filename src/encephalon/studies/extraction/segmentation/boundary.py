@@ -21,7 +21,7 @@ from encephalon.geometry import Affine, Grid, bounding_box, resample, resample_a
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.segmentation.localisation import (
-    Found,
+    BrainLocation,
     Network,
     View,
     areas_across,
@@ -30,7 +30,7 @@ from encephalon.studies.extraction.segmentation.localisation import (
     view_on,
 )
 from encephalon.studies.extraction.segmentation.orientation import (
-    AS_STORED,
+    STORED_ORIENTATION,
     Orientation,
     likely_orientations,
 )
@@ -55,7 +55,7 @@ TURN = 10.0
 #: large adult man, and the wider range beyond which the mask must be wrong.
 PLAUSIBLE_ML, POSSIBLE_ML = (300.0, 2000.0), (120.0, 2600.0)
 #: stripped ones 0.99 at the least.
-BARE = 0.95
+SKULL_STRIPPED = 0.95
 #: Distances (mm) outside the border between which the shell lies.
 SHELL_MM = (8.0, 14.0)
 #: Share of the intensity range up to which a voxel is empty: resampling leaves ripples.
@@ -67,7 +67,7 @@ BEYOND = -100.0
 
 
 @dataclass(frozen=True)
-class Borders:
+class Boundary:
     """Distances (mm) on the fine grid, and the evidence that came with them.
 
     Attributes
@@ -79,7 +79,7 @@ class Borders:
     distances
         (borders, I, J, K), mm, positive inside.
     mirror, turn, slope_error, second_piece, bare
-        See `encephalon.studies.extraction.quality.Evidence`.
+        See `encephalon.studies.extraction.quality.QualityMetrics`.
     across
         Area (cm²) of brain across the faces of the field of view; not for a bare brain, which has
         nothing between it and its mirror image.
@@ -87,7 +87,7 @@ class Borders:
         How the head lies in the scan's axes, once these are sorted to RAS.
     """
 
-    found: Found
+    found: BrainLocation
     view: View
     distances: Float
     mirror: float
@@ -96,7 +96,7 @@ class Borders:
     second_piece: float
     bare: float = 0.0
     across: Mapping[str, float] = field(default_factory=dict)
-    orientation: Orientation = AS_STORED
+    orientation: Orientation = STORED_ORIENTATION
 
     @property
     def plausible(self) -> bool:
@@ -113,34 +113,38 @@ class Borders:
     @property
     def doubtful(self) -> bool:
         """Whether to look for another orientation of the head."""
-        return self.bare <= BARE and (self.slope_error > DOUBTFUL_SLOPE or not self.plausible)
+        return self.bare <= SKULL_STRIPPED and (
+            self.slope_error > DOUBTFUL_SLOPE or not self.plausible
+        )
 
 
-def find_borders(
+def predict_boundary(
     image: Image, settings: ExtractionSettings, network: Network, locator: Network
-) -> Borders:
+) -> Boundary:
     """Find the brain in `image`, draw its borders on the fine grid, and gather the evidence.
 
     When the border is doubtful, the head may lie otherwise than the header says: the orientations
     that its symmetry leaves are tried, and the best is kept if its border is clearly cleaner. A
     scan in which nothing is found yields distances that are negative everywhere.
     """
-    stored = _borders_in(AS_STORED, image, settings, network, locator)
+    stored = _boundary_in(STORED_ORIENTATION, image, settings, network, locator)
     if settings.target != "brain" or not stored.doubtful:
         return stored
-    others = [one for one in likely_orientations(stored.found.view, locator) if one != AS_STORED]
-    tried = (_borders_in(one, image, settings, network, locator) for one in others)
+    others = [
+        one for one in likely_orientations(stored.found.view, locator) if one != STORED_ORIENTATION
+    ]
+    tried = (_boundary_in(one, image, settings, network, locator) for one in others)
     best = min(tried, key=lambda borders: borders.doubt)
     return best if best.doubt < LESS_DOUBT * stored.doubt else stored
 
 
-def _borders_in(
+def _boundary_in(
     orientation: Orientation,
     image: Image,
     settings: ExtractionSettings,
     network: Network,
     locator: Network,
-) -> Borders:
+) -> Boundary:
     """The borders for a head that lies in `orientation` to the axes of the scan."""
     network, locator = orientation.network(network), orientation.network(locator)
     grids = orientation.grids(settings.grids)
@@ -153,12 +157,12 @@ def _borders_in(
     mirrored = np.flip(network(np.flip(view.image, left_right)), left_right + 1)
     mean: Float = (upright + mirrored) / np.float32(2)
     organ = settings.target == "brain"
-    bare = bare_share(view.image, mean[0] * view.spacing) if organ else 0.0
+    bare = stripped_share(view.image, mean[0] * view.spacing) if organ else 0.0
     distances = mean * np.float32(view.spacing)
     distances[0] += np.float32(settings.rim)
-    if bare > BARE:
+    if bare > SKULL_STRIPPED:
         distances[:] = outline(image, view.grid) * np.float32(view.spacing)
-    return Borders(
+    return Boundary(
         found,
         view,
         distances,
@@ -167,14 +171,14 @@ def _borders_in(
         slope_error=slope_error(mean[0]),
         second_piece=second_share(mean[0] > 0),
         bare=bare,
-        across=areas_across(found, locator) if organ and bare <= BARE else {},
+        across=areas_across(found, locator) if organ and bare <= SKULL_STRIPPED else {},
         orientation=orientation,
     )
 
 
-def _nothing(found: Found, borders: int, orientation: Orientation) -> Borders:
+def _nothing(found: BrainLocation, borders: int, orientation: Orientation) -> Boundary:
     nowhere = np.full((borders, *found.view.grid.shape), -1.0, np.float32)
-    return Borders(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation=orientation)
+    return Boundary(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation=orientation)
 
 
 def _turned_agreement(
@@ -196,7 +200,7 @@ def _turned_agreement(
     return dice(mine, largest_piece(network(image.astype(np.float32))[0] > 0))
 
 
-def bare_share(image: Float, distance: Float) -> float:
+def stripped_share(image: Float, distance: Float) -> float:
     """Share of voxels of value 0 in `image` where `distance` (mm) lies in the shell."""
     near, far = SHELL_MM
     shell = (distance < -near) & (distance > -far)
@@ -216,7 +220,7 @@ def outline(image: Image, grid: Grid) -> Float:
     return np.where(matter, inside - 0.5, 0.5 - outside).astype(np.float32)
 
 
-def slabs_on(distance: Float, source: Grid, target: Grid) -> Iterator[tuple[slice, Float]]:
+def resampled_slabs(distance: Float, source: Grid, target: Grid) -> Iterator[tuple[slice, Float]]:
     """`distance` (I, J, K, mm) on the grid `target`, in slabs along its first axis.
 
     Slabs that the source does not reach are left out.
@@ -229,10 +233,10 @@ def slabs_on(distance: Float, source: Grid, target: Grid) -> Iterator[tuple[slic
         yield slice(start, stop), resample(distance, source.affine, part, outside=BEYOND)
 
 
-def mask_on(distance: Float, source: Grid, target: Grid, border: float) -> NDArray[np.uint8]:
+def resampled_mask(distance: Float, source: Grid, target: Grid, border: float) -> NDArray[np.uint8]:
     """The mask (I, J, K) of voxels of `target` whose distance is above `-border` mm: one piece."""
     mask = np.zeros(target.shape, np.uint8)
-    for part, values in slabs_on(distance, source, target):
+    for part, values in resampled_slabs(distance, source, target):
         mask[part] = values > -border
     box = bounding_box(mask)
     if mask[box].size:
@@ -240,10 +244,10 @@ def mask_on(distance: Float, source: Grid, target: Grid, border: float) -> NDArr
     return mask
 
 
-def map_on(distance: Float, source: Grid, target: Grid) -> Float:
+def resampled_map(distance: Float, source: Grid, target: Grid) -> Float:
     """`distance` on `target` as a whole; far outside it is `BEYOND`."""
     result = np.full(target.shape, BEYOND, np.float32)
-    for part, values in slabs_on(distance, source, target):
+    for part, values in resampled_slabs(distance, source, target):
         result[part] = values
     return result
 

@@ -42,7 +42,7 @@ Float = NDArray[np.float32]
 Network = Callable[[Float], Float]
 
 #: Room left around the brain when a wide field of view is searched a second time.
-SECOND_LOOK = 0.6
+SECOND_PASS = 0.6
 #: Narrowest field of view (mm) that the first look spans; a cropped scan is not blown up.
 SMALLEST_VIEW = 120.0
 
@@ -77,7 +77,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Found:
+class BrainLocation:
     """The brain as the coarse grid saw it: the view, and distances (2, I, J, K) in voxels."""
 
     view: View
@@ -89,19 +89,19 @@ class Found:
         return largest_piece(self.distances[0] > 0)
 
 
-def find_brain(image: Image, grids: Grids, network: Network) -> Found:
+def find_brain(image: Image, grids: Grids, network: Network) -> BrainLocation:
     """Look at the whole field of view, then again around what was found there."""
-    first = look(image, whole_field(image, grids.coarse), network)
+    first = localisation_pass(image, whole_field(image, grids.coarse), network)
     if not first.mask.any():
         return first
-    second = look(image, grid_around(first, grids.coarse, SECOND_LOOK), network)
+    second = localisation_pass(image, grid_around(first, grids.coarse, SECOND_PASS), network)
     return second if second.mask.any() else first
 
 
-def look(image: Image, grid: Grid, network: Network) -> Found:
+def localisation_pass(image: Image, grid: Grid, network: Network) -> BrainLocation:
     """Put `image` on `grid` and ask the network."""
     view = view_on(image, grid)
-    return Found(view, network(view.image))
+    return BrainLocation(view, network(view.image))
 
 
 def view_on(image: Image, grid: Grid) -> View:
@@ -120,7 +120,7 @@ def whole_field(image: Image, shape: Size) -> Grid:
     return centred_grid(affine, centre, shape, spacing)
 
 
-def grid_around(found: Found, shape: Size, margin: float) -> Grid:
+def grid_around(found: BrainLocation, shape: Size, margin: float) -> Grid:
     """The grid of `shape` in which the brain that was found leaves `margin` of free room."""
     return grid_around_mask(found.mask, found.view.grid, shape, margin)
 
@@ -220,7 +220,7 @@ def _runtime(graph: Graph) -> Runtime:
     return open_runtime(graph, "cpu", threads=1)
 
 
-def areas_across(found: Found, network: Network) -> dict[str, float]:
+def areas_across(found: BrainLocation, network: Network) -> dict[str, float]:
     """Area (cm²) of brain across each face of the field of view once the scan is continued.
 
     By the name of the side; sides without any are left out, and so are faces that the coarse grid,

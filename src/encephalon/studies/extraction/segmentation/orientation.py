@@ -44,7 +44,7 @@ class Orientation:
 
     def network(self, network: Network) -> Network:
         """`network` for stored images: it sees them upright and answers as they are stored."""
-        if self == AS_STORED:
+        if self == STORED_ORIENTATION:
             return network
         return lambda image: self.undo(network(self.apply(image)))
 
@@ -63,7 +63,7 @@ class Orientation:
         return first, second, third
 
 
-AS_STORED = Orientation()
+STORED_ORIENTATION = Orientation()
 #: All orientations but for the mirror of left and right, which a head hardly tells apart.
 ALL = tuple(
     Orientation((first, second, third), (1, forward, up))

@@ -15,7 +15,7 @@ from encephalon.io.dicom_header import DicomHeader
 from encephalon.io.text import read_json
 from encephalon.tables.naming import file_stem
 
-__all__ = ["Remarks", "header_facts", "sidecars", "subject_and_session"]
+__all__ = ["Diagnostics", "acquisition_metadata", "sidecars", "subject_and_session"]
 
 # What the DICOM header and BIDS call the same, mm.
 _NAMES = {"thickness": "SliceThickness", "spacing_between": "SpacingBetweenSlices"}
@@ -23,7 +23,7 @@ _NAMES = {"thickness": "SliceThickness", "spacing_between": "SpacingBetweenSlice
 _LEVELS = 4
 
 
-def header_facts(path: Path | None, header: Any = None) -> dict[str, Any]:
+def acquisition_metadata(path: Path | None, header: Any = None) -> dict[str, Any]:
     """What the JSON beside a NIfTI file, or the `header` of a DICOM series, says; {} for nothing.
 
     In a BIDS dataset the sidecars of the folders above hold too, the nearest one first (BIDS 1.10,
@@ -70,7 +70,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-class Remarks:
+class Diagnostics:
     """Sentences about the image `name`.
 
     Attributes

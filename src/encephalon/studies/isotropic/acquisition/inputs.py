@@ -19,7 +19,10 @@ from encephalon.geometry import Affine, straightened
 from encephalon.io.bids import BidsFile, parse_name
 from encephalon.io.derivatives import derivative_path
 from encephalon.io.image import Image, image_stem, image_suffix, read_image
-from encephalon.studies.isotropic.acquisition.headers import header_facts, subject_and_session
+from encephalon.studies.isotropic.acquisition.headers import (
+    acquisition_metadata,
+    subject_and_session,
+)
 from encephalon.studies.isotropic.acquisition.profiles import make_profile
 from encephalon.studies.isotropic.acquisition.slices import (
     TOLERANCE,
@@ -36,7 +39,7 @@ from encephalon.tables.schema import Columns
 from encephalon.transforms.masks import require_head_size
 
 if TYPE_CHECKING:
-    from encephalon.studies.isotropic.acquisition.registration import Placement
+    from encephalon.studies.isotropic.acquisition.registration import Registration
     from encephalon.transforms.registration import RigidFit
 
 __all__ = [
@@ -108,12 +111,12 @@ def read_case(sample: Sample, options: PredictOptions) -> Case:
     A further scan or a T1w that is there but cannot be used is left out with a warning. Raises
     InputError, in one sentence, for a T2w that cannot be used and for a file that is not there.
     """
-    first, acquisition, remarks = _read_stack(sample.file(STACKS[0]), options)
+    first, acquisition, diagnostics = _read_stack(sample.file(STACKS[0]), options)
     images, acquisitions = [first], [acquisition]
-    notes, warnings = list(remarks[0]), [*remarks[1], *sample.absent.values()]
+    notes, warnings = list(diagnostics[0]), [*diagnostics[1], *sample.absent.values()]
     for role in (role for role in STACKS[1:] if role in sample.inputs):
         try:
-            image, found, remarks = _read_stack(
+            image, found, diagnostics = _read_stack(
                 sample.inputs[role], _for_further(options), (acquisition, options)
             )
         except InputError as error:
@@ -124,22 +127,22 @@ def read_case(sample: Sample, options: PredictOptions) -> Case:
             continue
         images.append(image)
         acquisitions.append(found)
-        notes += remarks[0]
-        warnings += remarks[1]
+        notes += diagnostics[0]
+        warnings += diagnostics[1]
     t1w = None
     if GUIDE in sample.inputs:
         try:
-            t1w, remarks = _read_guide(sample.inputs[GUIDE], first, acquisition)
+            t1w, diagnostics = _read_guide(sample.inputs[GUIDE], first, acquisition)
         except InputError as error:
             warnings.append(_left_out(error))
         else:
-            notes += remarks[0]
-            warnings += remarks[1]
-    warnings += _strangers(first, [*images[1:], *([t1w] if t1w is not None else [])])
+            notes += diagnostics[0]
+            warnings += diagnostics[1]
+    warnings += _other_subjects(first, [*images[1:], *([t1w] if t1w is not None else [])])
     return Case(tuple(images), t1w, tuple(notes), tuple(warnings), tuple(acquisitions))
 
 
-def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Placement | None]:
+def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Registration | None]:
     """The reconstruction that a case asks for, and how the T1w was placed, if there is one.
 
     The further scans are registered to the first one; those that cannot be, or that show another
@@ -151,19 +154,19 @@ def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Placemen
     profile = make_profile(options.profile, acquisition.thickness)
     first = make_stack(image, acquisition, spacing, profile)
     others = [
-        _place_stack(image, other, found, spacing, options)
+        _register_stack(image, other, found, spacing, options)
         for other, found in zip(case.images[1:], case.acquisitions[1:], strict=True)
     ]
     stacks = (first, *(stack for stack in others if stack is not None))
     if case.t1w is None:
         return Problem(stacks, acquisition.axis), None
-    from encephalon.studies.isotropic.acquisition.registration import place_guide
+    from encephalon.studies.isotropic.acquisition.registration import register_t1w
 
-    placement = place_guide(case.t1w, image, first.grid, options.registration)
-    if not placement.trusted:
-        return Problem(stacks, acquisition.axis), placement
-    problem = Problem(stacks, acquisition.axis, placement.guide, placement.coverage)
-    return problem, placement
+    registration = register_t1w(case.t1w, image, first.grid, options.registration)
+    if not registration.trusted:
+        return Problem(stacks, acquisition.axis), registration
+    problem = Problem(stacks, acquisition.axis, registration.guide, registration.coverage)
+    return problem, registration
 
 
 def unused_stacks(case: Case, problem: Problem) -> tuple[str, ...]:
@@ -190,7 +193,7 @@ def _read_stack(
     """
     image = straightened(require_head_size(read_image(source, series=options.series)))
     notes = voxel_notes(image)
-    facts = header_facts(image.source, image.header)
+    facts = acquisition_metadata(image.source, image.header)
     found = find_acquisition(image, options, facts)
     if first is not None and abs(found.distance - first[0].distance) <= TOLERANCE * found.distance:
         found = find_acquisition(image, first[1].model_copy(update={"axis": None}), facts)
@@ -239,7 +242,7 @@ def _left_out(error: InputError) -> str:
     return f"Left out: {error}"
 
 
-def _strangers(first: Image, others: Sequence[Image]) -> list[str]:
+def _other_subjects(first: Image, others: Sequence[Image]) -> list[str]:
     """A sentence for each image whose name is that of another subject or session."""
     told = []
     mine = subject_and_session(first.source)
@@ -264,7 +267,7 @@ def _is_trusted(fit: RigidFit) -> bool:
     return fit.relative_information >= ALIKE and fit.overlap >= OVERLAP
 
 
-def _place_stack(
+def _register_stack(
     first: Image, image: Image, acquisition: Acquisition, spacing: float, options: PredictOptions
 ) -> Stack | None:
     """A further scan in the world of the first; None where its place cannot be trusted."""

@@ -20,7 +20,7 @@ from encephalon.transforms.registration import (
 )
 from encephalon.transforms.slices import SIGMA_PER_FWHM
 
-__all__ = ["Placement", "is_same_head", "place_guide"]
+__all__ = ["Registration", "is_same_head", "register_t1w"]
 
 Float = NDArray[np.float32]
 
@@ -40,7 +40,7 @@ APART = 2.0
 
 
 @dataclass(frozen=True)
-class Placement:
+class Registration:
     """A T1w on the grid of the result, and whether it may be used.
 
     Attributes
@@ -72,13 +72,13 @@ class Placement:
     reasons: tuple[str, ...]
 
 
-def place_guide(
+def register_t1w(
     t1w: Image,
     t2w: Image,
     grid: Grid,
     mode: Literal["rigid", "none"] = "rigid",
     threads: int | None = None,
-) -> Placement:
+) -> Registration:
     """`t1w` on `grid`, which lies in the world of `t2w`, by one cubic interpolation.
 
     "rigid" registers, and keeps the headers where that would change less than it can tell; "none"
@@ -92,11 +92,18 @@ def place_guide(
         fit = register_rigid(t2w, t1w, threads=threads)
         kept = fit.moved_mm < KEPT or fit.header_information >= fit.information
         matrix = matrix if kept else fit.matrix
-    alike, other = _compared(t2w, t1w, matrix)
+    similarity, other = _similarities(t2w, t1w, matrix)
     guide, coverage = _resampled(t1w, Grid(grid.shape, matrix @ grid.affine))
-    doubts = _doubts(alike, other) + _uncovered(float(coverage.mean()), fit)
-    return Placement(
-        guide, coverage, matrix, fit, alike, other, trusted=not doubts, reasons=doubts + _apart(fit)
+    doubts = _doubts(similarity, other) + _uncovered(float(coverage.mean()), fit)
+    return Registration(
+        guide,
+        coverage,
+        matrix,
+        fit,
+        similarity,
+        other,
+        trusted=not doubts,
+        reasons=doubts + _apart(fit),
     )
 
 
@@ -106,11 +113,11 @@ def is_same_head(fixed: Image, moving: Image, matrix: Affine) -> bool:
     `matrix` maps fixed world RAS mm to moving world RAS mm. Raises ContentError when nothing stands
     out from the background of either.
     """
-    alike, other = _compared(fixed, moving, matrix)
-    return alike >= SAME_HEAD and alike >= SAME_PERSON * other
+    similarity, other = _similarities(fixed, moving, matrix)
+    return similarity >= SAME_HEAD and similarity >= SAME_PERSON * other
 
 
-def _compared(fixed: Image, moving: Image, matrix: Affine) -> tuple[float, float]:
+def _similarities(fixed: Image, moving: Image, matrix: Affine) -> tuple[float, float]:
     """The likeness of two scans, and that of the second one mirrored and registered anew."""
     mirror = mirrored(moving)
     refined = refine_rigid(fixed, mirror, matrix)
@@ -145,19 +152,20 @@ def _filter_widths(source: Affine, target: Affine) -> list[float]:
     return [float(w) for w in np.where(wanted > 1.1 * edges, SIGMA_PER_FWHM * added / edges, 0)]
 
 
-def _doubts(alike: float, other: float) -> tuple[str, ...]:
+def _doubts(similarity: float, other: float) -> tuple[str, ...]:
     """What the mirror image says: another side, another person or place, or nothing."""
-    if alike >= SAME_HEAD and alike >= SAME_PERSON * other:
+    if similarity >= SAME_HEAD and similarity >= SAME_PERSON * other:
         return ()
-    if other >= SAME_HEAD and other >= SAME_PERSON * alike:
+    if other >= SAME_HEAD and other >= SAME_PERSON * similarity:
         return (
             "The T1w seems to be mirrored left to right, or out of place: its mirror image fits "
-            f"the T2w much better ({other:.0%} of the detail agree, against {alike:.0%}); check "
-            "the headers of both.",
+            f"the T2w much better ({other:.0%} of the detail agree, against {similarity:.0%}); "
+            "check the headers of both.",
         )
     return (
         "The T1w may show another person, or may be out of place: it fits the T2w hardly better "
-        f"than its own mirror image does ({alike:.0%} of the detail agree, against {other:.0%}).",
+        f"than its own mirror image does ({similarity:.0%} of the detail agree, against "
+        f"{other:.0%}).",
     )
 
 

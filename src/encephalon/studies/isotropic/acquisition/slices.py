@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, InputError, listed
 from encephalon.io.image import Image
-from encephalon.studies.isotropic.acquisition.headers import Remarks
+from encephalon.studies.isotropic.acquisition.headers import Diagnostics
 from encephalon.studies.isotropic.reconstruction.problem import VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.settings import PredictOptions
 
 __all__ = [
     "TOLERANCE",
     "Acquisition",
+    "acquired_slices",
     "find_acquisition",
-    "measured_slices",
     "output_spacing",
     "slice_thickness",
 ]
@@ -107,12 +107,12 @@ def find_acquisition(
     distance = sizes.pop(axis)
     in_plane = (sizes[0], sizes[1])
     _require_thick(image, axis, distance, in_plane, options)
-    remarks = Remarks(image.source.name if image.source else image.name)
-    thickness = slice_thickness(distance, options, header or {}, remarks)
-    measured = measured_slices(image.data, axis, remarks)
+    diagnostics = Diagnostics(image.source.name if image.source else image.name)
+    thickness = slice_thickness(distance, options, header or {}, diagnostics)
+    measured = acquired_slices(image.data, axis, diagnostics)
     if max(in_plane) > (1 + TOLERANCE) * min(in_plane):
-        remarks.note(f"the pixels of its slices are {in_plane[0]:.3g} x {in_plane[1]:.3g} mm")
-    warnings = (*image.warnings, *remarks.warnings)
+        diagnostics.note(f"the pixels of its slices are {in_plane[0]:.3g} x {in_plane[1]:.3g} mm")
+    warnings = (*image.warnings, *diagnostics.warnings)
     return Acquisition(
         axis,
         distance,
@@ -120,7 +120,7 @@ def find_acquisition(
         in_plane,
         image.shape[axis],
         measured,
-        tuple(remarks.notes),
+        tuple(diagnostics.notes),
         warnings,
     )
 
@@ -190,7 +190,7 @@ def _sizes(image: Image) -> str:
     return " x ".join(f"{size:.3g}" for size in image.spacing)
 
 
-def measured_slices(data: NDArray[Any], axis: int, remarks: Remarks) -> tuple[int, ...]:
+def acquired_slices(data: NDArray[Any], axis: int, diagnostics: Diagnostics) -> tuple[int, ...]:
     """Which slices across `axis` of `data` (I, J, K) were measured: all but the missing ones.
 
     Missing are slices of nothing but zeros between others, and those at an end that cut a head off;
@@ -202,7 +202,7 @@ def measured_slices(data: NDArray[Any], axis: int, remarks: Remarks) -> tuple[in
     full = np.flatnonzero(filled)
     if len(full) < 2:
         raise ContentError(
-            f"{remarks.name}: only {len(full)} of its {len(filled)} slices holds anything but "
+            f"{diagnostics.name}: only {len(full)} of its {len(filled)} slices holds anything but "
             "zeros, and two are needed; check the file."
         )
     first, last = int(full[0]), int(full[-1])
@@ -212,9 +212,9 @@ def measured_slices(data: NDArray[Any], axis: int, remarks: Remarks) -> tuple[in
         missing[end] &= filled[place] > ENDING * filled.max()
     ends = [int(place) for place in np.flatnonzero(missing) if place not in holes]
     if holes:
-        remarks.warn(f"{_slices(holes, len(filled))} nothing but zeros and interpolated")
+        diagnostics.warn(f"{_slices(holes, len(filled))} nothing but zeros and interpolated")
     if ends:
-        remarks.note(f"{_slices(ends, len(filled))} nothing but zeros and left out")
+        diagnostics.note(f"{_slices(ends, len(filled))} nothing but zeros and left out")
     return tuple(int(place) for place in np.flatnonzero(~missing))
 
 
@@ -226,36 +226,38 @@ def _slices(places: list[int], count: int) -> str:
 
 
 def slice_thickness(
-    distance: float, options: PredictOptions, header: Mapping[str, Any], remarks: Remarks
+    distance: float, options: PredictOptions, header: Mapping[str, Any], diagnostics: Diagnostics
 ) -> float:
     """The thickness of a slice, mm, where their middles lie `distance` mm apart.
 
     What is asked for goes before the `header`, in the words of BIDS, and that before the distance.
     Raises InputError for sizes asked for that do not fit the distance.
     """
-    thickness = _chosen(distance, options, header, remarks)
+    thickness = _chosen(distance, options, header, diagnostics)
     between = _number(header.get("SpacingBetweenSlices"))
     if between is not None and not _same(between, distance):
-        remarks.warn(
+        diagnostics.warn(
             f"its header says that slices lie {between:.3g} mm apart, but the voxels are "
             f"{distance:.3g} mm, which is used"
         )
-    _remark_sizes(remarks, thickness, distance)
+    _remark_sizes(diagnostics, thickness, distance)
     return thickness
 
 
 def _chosen(
-    distance: float, options: PredictOptions, header: Mapping[str, Any], remarks: Remarks
+    distance: float, options: PredictOptions, header: Mapping[str, Any], diagnostics: Diagnostics
 ) -> float:
-    told = _told(header, "SliceThickness", remarks, distance)
-    asked = _asked_thickness(distance, options, remarks.name)
+    told = _told(header, "SliceThickness", diagnostics, distance)
+    asked = _asked_thickness(distance, options, diagnostics.name)
     if asked is not None:
         if told is not None and not _same(told, asked):
-            remarks.note(f"its header says {told:.3g} mm thick, but {asked:.3g} mm was asked for")
+            diagnostics.note(
+                f"its header says {told:.3g} mm thick, but {asked:.3g} mm was asked for"
+            )
         return asked
     if told is not None:
         return told
-    remarks.warn(
+    diagnostics.warn(
         f"nothing says how thick its slices are, so they were taken as {distance:.3g} mm without a "
         "gap, and all of the result rests on that: give --thickness or --gap"
     )
@@ -286,25 +288,27 @@ def _asked_thickness(distance: float, options: PredictOptions, name: str) -> flo
     return distance - gap
 
 
-def _told(header: Mapping[str, Any], key: str, remarks: Remarks, distance: float) -> float | None:
+def _told(
+    header: Mapping[str, Any], key: str, diagnostics: Diagnostics, distance: float
+) -> float | None:
     value = _number(header.get(key))
     if value is not None and not THINNEST * distance <= value <= THICKEST * distance:
-        remarks.warn(f"its {key} of {value:g} mm cannot be true and is not used")
+        diagnostics.warn(f"its {key} of {value:g} mm cannot be true and is not used")
         return None
     return value
 
 
-def _remark_sizes(remarks: Remarks, thickness: float, distance: float) -> None:
+def _remark_sizes(diagnostics: Diagnostics, thickness: float, distance: float) -> None:
     gap = distance - thickness
     if gap > thickness:
-        remarks.warn(
+        diagnostics.warn(
             f"the gaps of {gap:.3g} mm are wider than the slices of {thickness:.3g} mm, so most of "
             "the head was never measured"
         )
     elif -gap > TOLERANCE * distance:
-        remarks.note(f"its slices of {thickness:.3g} mm overlap, {distance:.3g} mm apart")
+        diagnostics.note(f"its slices of {thickness:.3g} mm overlap, {distance:.3g} mm apart")
     elif gap > TOLERANCE * distance:
-        remarks.note(f"its slices of {thickness:.3g} mm have gaps of {gap:.3g} mm between them")
+        diagnostics.note(f"its slices of {thickness:.3g} mm have gaps of {gap:.3g} mm between them")
 
 
 def _number(value: Any) -> float | None:

@@ -12,7 +12,7 @@ from encephalon.studies.isotropic.acquisition.slices import Acquisition
 from encephalon.studies.isotropic.reconstruction.problem import Stack, permuted
 from encephalon.transforms.slices import SIGMA_PER_FWHM, SliceOperator, SliceProfile, along
 
-__all__ = ["make_stack", "output_grid", "unmeasured"]
+__all__ = ["make_stack", "missing_voxels", "output_grid"]
 
 #: A plane whose voxels differ from what is asked for by less than this share is left as it is.
 UNTOUCHED = 0.005
@@ -65,7 +65,7 @@ def output_grid(scan: Grid, axis: int, spacing: float) -> Grid:
     return Grid((i, j, k), Affine.from_parts(scan.affine.direction, sizes, origin))
 
 
-def unmeasured(operator: SliceOperator) -> NDArray[np.bool_]:
+def missing_voxels(operator: SliceOperator) -> NDArray[np.bool_]:
     """Which voxels along the slice axis (voxels,) lie beyond the first and the last slice.
 
     Nothing but the slices next to them tells what they hold.

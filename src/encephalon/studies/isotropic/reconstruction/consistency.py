@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = ["agreeing"]
+__all__ = ["enforce_consistency"]
 
 Float = NDArray[np.float32]
 
@@ -20,7 +20,7 @@ GLOW = 1e-4
 LARGEST_RATIO = 10.0
 
 
-def agreeing(image: Float, slices: Float, operator: SliceOperator) -> Float:
+def enforce_consistency(image: Float, slices: Float, operator: SliceOperator) -> Float:
     """`image` (I, J, K) made to have these `slices`, and nothing darker than the scan ever is.
 
     First moved smoothly, as far as it takes; then, where that rings below the darkest value, cut
@@ -30,7 +30,7 @@ def agreeing(image: Float, slices: Float, operator: SliceOperator) -> Float:
     """
     floor = np.float32(min(0.0, float(slices.min())))
     wanted = np.maximum(slices - floor, 0)
-    weights, unseen = back_weights(operator), operator.matrix.sum(axis=0) <= 0
+    weights, unseen = back_projection_weights(operator), operator.matrix.sum(axis=0) <= 0
     lit = along(weights, wanted)
     above = np.maximum(operator.consistent(image, slices) - floor, np.float32(GLOW) * lit)
     for _ in range(ROUNDS):
@@ -42,7 +42,7 @@ def agreeing(image: Float, slices: Float, operator: SliceOperator) -> Float:
     return np.asarray(above + floor, np.float32)
 
 
-def back_weights(operator: SliceOperator) -> NDArray[np.float64]:
+def back_projection_weights(operator: SliceOperator) -> NDArray[np.float64]:
     """The share of each slice in each voxel (voxels, slices), of sum 1; the nearest in a gap."""
     weights = operator.matrix.T.copy()
     seen = weights.sum(axis=1)

@@ -22,18 +22,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Grid
-from encephalon.studies.isotropic.reconstruction.consistency import agreeing
+from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.guided_terms import (
     Guide,
-    Scene,
-    between,
+    ProblemContext,
     details,
+    interslice_weights,
     smoothing,
 )
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = ["Practice", "guided", "practices", "spread_error", "weigh"]
+__all__ = [
+    "SelfSupervisedExample",
+    "fit_weights",
+    "guided",
+    "propagate_error",
+    "self_supervised_examples",
+]
 
 Float = NDArray[np.float32]
 
@@ -65,13 +71,13 @@ CLASSES = 6
 class Volume:
     """A reconstruction under way: what was measured, and the volume (.., .., N) so far."""
 
-    scene: Scene
+    context: ProblemContext
     image: Float = field(repr=False)
 
     @classmethod
-    def start(cls, scene: Scene) -> Volume:
-        """The likeliest volume with the slices of `scene`."""
-        return cls(scene, scene.operator.interpolate(scene.slices))
+    def start(cls, context: ProblemContext) -> Volume:
+        """The likeliest volume with the slices of `context`."""
+        return cls(context, context.operator.interpolate(context.slices))
 
     def add(self, terms: Sequence[Float], weights: NDArray[np.float64]) -> None:
         """Add the weighed sum of `terms`."""
@@ -93,29 +99,29 @@ def guided(problem: Problem) -> Estimate:
     guide = None
     if problem.guide is not None:
         guide = Guide.of(problem.guide, problem.coverage, max(operator.ratio, 1.0))
-    scene = Scene((slices - middle) / scale, operator, guide)
-    image, deviation = _reconstructed(scene, problem)
+    context = ProblemContext((slices - middle) / scale, operator, guide)
+    image, deviation = _reconstructed(context, problem)
     image *= scale
     image += middle
     if deviation is not None:
         deviation *= scale
     # What was cut off below 0 is made good: here the slices have the last word.
-    image = operator.consistent(agreeing(image, slices, operator), slices)
+    image = operator.consistent(enforce_consistency(image, slices, operator), slices)
     return Estimate(image, deviation)
 
 
-def _reconstructed(scene: Scene, problem: Problem) -> tuple[Float, Float | None]:
+def _reconstructed(context: ProblemContext, problem: Problem) -> tuple[Float, Float | None]:
     """Image and deviation (I, J, K) in the units of the scene."""
-    rounds = practices(scene, problem.grid)
-    real = Volume.start(scene)
+    rounds = self_supervised_examples(context, problem.grid)
+    real = Volume.start(context)
     if not rounds:
         return real.image, None
-    tries = [Volume.start(practice.scene) for practice in rounds]
+    tries = [Volume.start(practice.context) for practice in rounds]
     truths = [practice.truth for practice in rounds]
     for terms in (_details, *[_smoothing] * STEPS):
         _improve(real, tries, truths, terms)
     errors = [truth - attempt.image for truth, attempt in zip(truths, tries, strict=True)]
-    return real.image, spread_error(scene.operator, rounds, errors)
+    return real.image, propagate_error(context.operator, rounds, errors)
 
 
 def _improve(real: Volume, tries: list[Volume], truths: list[Float], terms: Terms) -> None:
@@ -124,22 +130,22 @@ def _improve(real: Volume, tries: list[Volume], truths: list[Float], terms: Term
     if not practised[0]:
         return
     missing = [truth - attempt.image for truth, attempt in zip(truths, tries, strict=True)]
-    weights = weigh(practised, missing)
+    weights = fit_weights(practised, missing)
     for attempt, some in zip(tries, practised, strict=True):
         attempt.add(some, weights)
     real.add(terms(real), weights)
 
 
 def _details(volume: Volume) -> list[Float]:
-    return details(volume.scene)
+    return details(volume.context)
 
 
 def _smoothing(volume: Volume) -> list[Float]:
-    return [smoothing(volume.scene, volume.image)]
+    return [smoothing(volume.context, volume.image)]
 
 
 @dataclass(frozen=True)
-class Practice:
+class SelfSupervisedExample:
     """A scene whose truth is known.
 
     Attributes
@@ -153,7 +159,7 @@ class Practice:
     """
 
     axis: int
-    scene: Scene
+    context: ProblemContext
     truth: Float = field(repr=False)
 
     def back(self, volume: Float) -> Float:
@@ -161,20 +167,24 @@ class Practice:
         return np.moveaxis(volume, 2, self.axis)
 
 
-def practices(scene: Scene, grid: Grid) -> list[Practice]:
-    """A practice for each in-plane axis of a real `scene` that is long enough to be cut."""
+def self_supervised_examples(context: ProblemContext, grid: Grid) -> list[SelfSupervisedExample]:
+    """A practice for each in-plane axis of a real `context` that is long enough to be cut."""
     found = []
     for axis in (0, 1):
-        operator = _turned(scene.operator, grid.shape[axis], grid.affine.spacing[axis])
+        operator = _turned(context.operator, grid.shape[axis], grid.affine.spacing[axis])
         if operator is None:
             continue
-        truth = np.ascontiguousarray(np.moveaxis(scene.slices, axis, 2))
-        guide = _sliced(scene, axis)
-        found.append(Practice(axis, Scene(operator.slice(truth), operator, guide, (0,)), truth))
+        truth = np.ascontiguousarray(np.moveaxis(context.slices, axis, 2))
+        guide = _sliced(context, axis)
+        found.append(
+            SelfSupervisedExample(
+                axis, ProblemContext(operator.slice(truth), operator, guide, (0,)), truth
+            )
+        )
     return found
 
 
-def weigh(terms: Sequence[Sequence[Float]], missing: Sequence[Float]) -> Matrix:
+def fit_weights(terms: Sequence[Sequence[Float]], missing: Sequence[Float]) -> Matrix:
     """What each of T terms is worth: weights (T,) by least squares over all practices.
 
     `terms` are the T terms of each practice, `missing` what their sum should be.
@@ -188,8 +198,8 @@ def weigh(terms: Sequence[Sequence[Float]], missing: Sequence[Float]) -> Matrix:
     return np.asarray(np.linalg.solve(powers + np.diag(ridge), shared))
 
 
-def spread_error(
-    operator: SliceOperator, done: Sequence[Practice], errors: Sequence[Float]
+def propagate_error(
+    operator: SliceOperator, done: Sequence[SelfSupervisedExample], errors: Sequence[Float]
 ) -> Float:
     """The standard deviation of the error of the real volume (I, J, K).
 
@@ -204,17 +214,19 @@ def spread_error(
     local = np.ascontiguousarray(sum(squares[1:], squares[0])) / np.float32(len(squares))
     widths = (ERROR_WINDOW, ERROR_WINDOW, ERROR_WINDOW_SLICES)
     local = gaussian_filter(local, widths, mode="nearest", truncate=3)
-    variance = along(between(operator), local)
+    variance = along(interslice_weights(operator), local)
     variance *= _profile(operator, done, errors).astype(np.float32)
     np.maximum(variance, 0, out=variance)
     return np.asarray(np.float32(SHARPER) * np.sqrt(variance), np.float32)
 
 
-def _profile(operator: SliceOperator, done: Sequence[Practice], errors: Sequence[Float]) -> Matrix:
+def _profile(
+    operator: SliceOperator, done: Sequence[SelfSupervisedExample], errors: Sequence[Float]
+) -> Matrix:
     """How much larger than average the squared error of each voxel of a line is: (voxels,)."""
     places, squares = [], []
     for practice, error in zip(done, errors, strict=True):
-        places.append(_distances(practice.scene.operator))
+        places.append(_distances(practice.context.operator))
         squares.append(np.square(error).mean(axis=(0, 1)))
     place, square = np.concatenate(places), np.concatenate(squares)
     # Voxels beyond the outermost slices are guessed in a practice as they are in the scan.
@@ -252,14 +264,14 @@ def _turned(operator: SliceOperator, voxels: int, size: float) -> SliceOperator 
     return SliceOperator(matrix, middles, size, operator.thickness)
 
 
-def _sliced(scene: Scene, axis: int) -> Guide | None:
+def _sliced(context: ProblemContext, axis: int) -> Guide | None:
     """The guide of a practice: the T1w in slices as thick as those of the T2w."""
-    guide = scene.guide
+    guide = context.guide
     if guide is None:
         return None
 
     def turned(volume: Float) -> Float:
-        return np.ascontiguousarray(np.moveaxis(scene.operator.slice(volume), axis, 2))
+        return np.ascontiguousarray(np.moveaxis(context.operator.slice(volume), axis, 2))
 
     weight = None if guide.weight is None else turned(guide.weight)
     return replace(guide, image=turned(guide.image), weight=weight)

@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = ["Guide", "Scene", "beside", "between", "details", "smoothing", "unseen"]
+__all__ = [
+    "Guide",
+    "ProblemContext",
+    "details",
+    "interslice_weights",
+    "neighbour_mean",
+    "null_space_component",
+    "smoothing",
+]
 
 Float = NDArray[np.float32]
 
@@ -92,7 +100,7 @@ class Guide:
 
 
 @dataclass(frozen=True)
-class Scene:
+class ProblemContext:
     """Slices that are to be made whole: the real ones, or those of a practice.
 
     Attributes
@@ -113,30 +121,35 @@ class Scene:
     fine: tuple[int, ...] = (0, 1)
 
 
-def details(scene: Scene) -> list[Float]:
+def details(context: ProblemContext) -> list[Float]:
     """What the T1w says of what the slices cannot see: terms (I, J, K) to be weighed and summed.
 
     The foretold detail itself, and how it differs from its neighbours across the slices, within
     them, and both: weighed against each other they are a small filter against the T1w's noise. No
     terms without a guide.
     """
-    if scene.guide is None or len(scene.guide.levels) < 2:
+    if context.guide is None or len(context.guide.levels) < 2:
         return []
-    detail = _foretold(scene, scene.guide)
-    across = beside(detail, (2,)) - 2 * detail
+    detail = _predicted_from_guide(context, context.guide)
+    across = neighbour_mean(detail, (2,)) - 2 * detail
     # Axes in slices have no close neighbours: the others stand for both.
-    scale = np.float32(2 / len(scene.fine))
-    within = scale * beside(detail, scene.fine) - 4 * detail
-    both = scale * beside(across, scene.fine) - 4 * across
-    return [detail, unseen(scene.operator, across), within, unseen(scene.operator, both)]
+    scale = np.float32(2 / len(context.fine))
+    within = scale * neighbour_mean(detail, context.fine) - 4 * detail
+    both = scale * neighbour_mean(across, context.fine) - 4 * across
+    return [
+        detail,
+        null_space_component(context.operator, across),
+        within,
+        null_space_component(context.operator, both),
+    ]
 
 
-def unseen(operator: SliceOperator, volume: Float) -> Float:
+def null_space_component(operator: SliceOperator, volume: Float) -> Float:
     """The part of `volume` (I, J, K) that leaves the slices as they are."""
     return np.asarray(volume - operator.interpolate(operator.slice(volume)), np.float32)
 
 
-def beside(volume: Float, axes: Sequence[int]) -> Float:
+def neighbour_mean(volume: Float, axes: Sequence[int]) -> Float:
     """The sum of both neighbours along each of `axes`; edge voxels are their own neighbours."""
     total = np.zeros_like(volume)
     for axis in axes:
@@ -156,15 +169,15 @@ def _belief(known: NDArray[np.bool_], reach: float) -> Float:
     return np.asarray(np.clip(2 * share - 1, 0, 1), np.float32)
 
 
-def _foretold(scene: Scene, guide: Guide) -> Float:
+def _predicted_from_guide(context: ProblemContext, guide: Guide) -> Float:
     """The detail (I, J, K) that the local relation to the tissues makes of theirs."""
     tissues = guide.tissues()
-    sliced = [scene.operator.slice(tissue) for tissue in tissues]
-    relation = _relation(scene.slices, sliced, scene.fine)
-    reading = between(scene.operator)
+    sliced = [context.operator.slice(tissue) for tissue in tissues]
+    relation = _relation(context.slices, sliced, context.fine)
+    reading = interslice_weights(context.operator)
     detail = np.zeros_like(guide.image)
     for tissue, measured, coefficient in zip(tissues, sliced, relation, strict=True):
-        hidden = tissue - scene.operator.interpolate(measured)
+        hidden = tissue - context.operator.interpolate(measured)
         hidden *= along(reading, coefficient)
         detail += hidden
     if guide.weight is not None:
@@ -222,14 +235,14 @@ def _solved(matrix: dict[tuple[int, int], Float], values: list[Float]) -> list[F
     return values
 
 
-def between(operator: SliceOperator) -> NDArray[np.float64]:
+def interslice_weights(operator: SliceOperator) -> NDArray[np.float64]:
     """Weights (voxels, slices) that read a field of the slices linearly between their middles."""
     voxels = np.arange(operator.matrix.shape[1]) * operator.voxel_size
     columns = [np.interp(voxels, operator.middles, line) for line in np.eye(len(operator.middles))]
     return np.stack(columns, axis=1)
 
 
-def smoothing(scene: Scene, image: Float) -> Float:
+def smoothing(context: ProblemContext, image: Float) -> Float:
     """Where each voxel of `image` (I, J, K) is drawn by its 26 neighbours, unseen by the slices.
 
     A neighbour draws less the more the two differ, in `image` and in the T1w where there is one
@@ -237,10 +250,10 @@ def smoothing(scene: Scene, image: Float) -> Float:
     no neighbours.
     """
     pull, weight = np.zeros_like(image), np.ones_like(image)
-    guide = scene.guide
+    guide = context.guide
     apart_t2w = APART_T2W * max(float(image.std()), 1e-12)
     apart_t1w = APART_T1W * max(float(guide.image.std()), 1e-12) if guide is not None else 1.0
-    for offset in _offsets(scene.fine):
+    for offset in _offsets(context.fine):
         here, there = _overlap(offset, image.shape)
         difference = image[there] - image[here]
         close = 1 + np.square(difference / np.float32(apart_t2w))
@@ -254,7 +267,7 @@ def smoothing(scene: Scene, image: Float) -> Float:
         pull[here] += share
         pull[there] -= share
     pull /= weight
-    return unseen(scene.operator, pull)
+    return null_space_component(context.operator, pull)
 
 
 def _offsets(fine: tuple[int, ...]) -> list[tuple[int, ...]]:

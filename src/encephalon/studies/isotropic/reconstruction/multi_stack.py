@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Affine, Grid, resample
 from encephalon.geometry.resample import is_aligned
-from encephalon.studies.isotropic.reconstruction.consistency import agreeing
+from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 
-__all__ = ["combine"]
+__all__ = ["fuse_stacks"]
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -36,7 +36,7 @@ DEVIATIONS_PER_MEDIAN = 1.4826
 
 
 @dataclass(frozen=True)
-class _Extra:
+class _FurtherStack:
     """An extra stack whose intensities are those of the first, and where they overlap.
 
     `slices` (I', J', S'); `seen`, which of their voxels lie in the first grid as a whole; `covers`
@@ -51,7 +51,7 @@ class _Extra:
     noise: float
 
 
-def combine(problem: Problem, first: Estimate) -> Estimate:
+def fuse_stacks(problem: Problem, first: Estimate) -> Estimate:
     """`first`, the estimate of the first stack, corrected by all the others.
 
     Extra stacks are brought to the intensities of the first by a gain and an offset. One that does
@@ -60,14 +60,16 @@ def combine(problem: Problem, first: Estimate) -> Estimate:
     """
     image = np.array(first.image, np.float32)
     own = replace(problem.stack, slices=_finite(problem.stack.slices))
-    extras = [extra for stack in problem.stacks[1:] if (extra := _extra(stack, own, image))]
+    extras = [extra for stack in problem.stacks[1:] if (extra := _further_stack(stack, own, image))]
     if not extras:
         return first
     for _ in range(ROUNDS):
         for extra in extras:
             image += _correction(extra, problem.grid, image)
         image = own.operator.consistent(image, own.slices)
-    image = own.operator.consistent(agreeing(image, own.slices, own.operator), own.slices)
+    image = own.operator.consistent(
+        enforce_consistency(image, own.slices, own.operator), own.slices
+    )
     if first.deviation is None:
         return replace(first, image=image)
     many = sum((extra.covers.astype(np.float32) for extra in extras), np.float32(1))
@@ -75,7 +77,7 @@ def combine(problem: Problem, first: Estimate) -> Estimate:
     return Estimate(image, np.minimum(deviation, first.deviation, dtype=np.float32))
 
 
-def _extra(stack: Stack, own: Stack, image: Float) -> _Extra | None:
+def _further_stack(stack: Stack, own: Stack, image: Float) -> _FurtherStack | None:
     """A stack ready to correct `image` (I, J, K) on the grid of `own`; None without overlap."""
     grid, operator = own.grid, stack.operator
     inside = resample(np.ones(grid.shape, np.uint8), grid.affine, stack.grid, order=0)
@@ -89,10 +91,10 @@ def _extra(stack: Stack, own: Stack, image: Float) -> _Extra | None:
     covers = resample(np.ones(stack.grid.shape, np.uint8), stack.grid.affine, grid, order=0) > 0
     # The noise of the first stack is averaged where the other's slices cut it.
     noise = np.hypot(_noise(slices), _noise(own.slices) / np.sqrt(max(operator.ratio, 1)))
-    return _Extra(stack, slices, seen, covers, float(noise))
+    return _FurtherStack(stack, slices, seen, covers, float(noise))
 
 
-def _correction(extra: _Extra, grid: Grid, image: Float) -> Float:
+def _correction(extra: _FurtherStack, grid: Grid, image: Float) -> Float:
     """What the slices of `extra` say that `image` (I, J, K) should be more.
 
     Where they differ from it by no more than their noise, nothing (Wiener 1949): slices are cut

@@ -15,7 +15,7 @@ from encephalon.errors import ContentError
 from encephalon.geometry import bounding_box
 from encephalon.inference.runtimes import Runtime
 from encephalon.inference.tiles import run_tiled
-from encephalon.studies.isotropic.reconstruction.consistency import agreeing
+from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 
@@ -81,7 +81,7 @@ class NetworkMethod:
         image, spread = self._answer(make_features(problem, start, scale, guide_scale))
         image = start.image + np.float32(self.trust) * (scale.restore(image) - start.image)
         deviation = np.exp(spread) * np.float32(DEVIATIONS * self.deviation_scale * scale.span)
-        return Estimate(agreeing(image, stack.slices, stack.operator), deviation)
+        return Estimate(enforce_consistency(image, stack.slices, stack.operator), deviation)
 
     def _answer(self, features: Float) -> Float:
         """Image and log error (2, I, J, K); the start where there is nothing to correct."""
