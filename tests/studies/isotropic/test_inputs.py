@@ -80,7 +80,7 @@ def placing(monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
         )
 
     monkeypatch.setattr(
-        "encephalon.studies.isotropic.acquisition.registration.place_guide", register_t1w
+        "encephalon.studies.isotropic.acquisition.registration.register_t1w", register_t1w
     )
 
 

@@ -46,7 +46,7 @@ def test_good_evidence_is_ok_without_reasons() -> None:
         ({"trusted": False}, "check", "could not be aligned"),
         ({"coverage": 0.9}, "ok", "90%"),
         ({"coverage": 0.4}, "check", "40%"),
-        ({"alike": 0.97}, "check", "check that it is a T2w"),
+        ({"correlation": 0.97}, "check", "check that it is a T2w"),
         ({"ratio": 8.0}, "check", "coarser spacing"),
         ({"ratio": 1.3}, "check", "finer spacing"),
         ({"thickness": 1.5}, "check", "62%"),
@@ -72,7 +72,7 @@ def test_each_kind_of_doubt_has_its_reason(change: dict[str, Any], status: str, 
         {"ratio": 20.0, "trained": None},
         {"thickness": 2.0},
         {"thickness": 5.0},
-        {"uncertain": None, "disagreement": None, "alike": None, "coverage": None},
+        {"uncertain": None, "disagreement": None, "correlation": None, "coverage": None},
     ],
 )
 def test_what_is_usual_or_unknown_is_no_doubt(change: dict[str, Any]) -> None:
