@@ -14,13 +14,13 @@ from encephalon.studies.base import Command, Done
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
-    from encephalon.studies.isotropic.simulate import Wish
+    from encephalon.studies.isotropic.simulate import SimulationConfig
 
 __all__ = ["SIMULATORS"]
 
 
 class SliceOptions(Section):
-    """What may be asked of `encephalon simulate thick-slices`; see `simulate.Wish`."""
+    """What may be asked of `encephalon simulate thick-slices`; see `simulate.SimulationConfig`."""
 
     inputs: Annotated[
         tuple[Path, ...], Flag("", "Isotropic T2w: files, folders, BIDS, tables.", "INPUT")
@@ -93,9 +93,9 @@ def _thick_slices(asked: SliceOptions, progress: Progress) -> Done:
     from encephalon.studies.isotropic.acquisition.inputs import find_scans
     from encephalon.studies.isotropic.simulate import write_thick_slices
 
-    wish = _wish(asked)
+    config = _wish(asked)
     found = write_thick_slices(
-        find_scans(asked.inputs), asked.output, wish, overwrite=asked.overwrite, progress=progress
+        find_scans(asked.inputs), asked.output, config, overwrite=asked.overwrite, progress=progress
     )
     rows, failed = len(found.rows), len(found.failures)
     text = f"{found.table}: {rows} files" + (f", {failed} failures" if failed else "")
@@ -105,9 +105,9 @@ def _thick_slices(asked: SliceOptions, progress: Progress) -> Done:
     return Done(data, text, found.failures)
 
 
-def _wish(asked: SliceOptions) -> Wish:
+def _wish(asked: SliceOptions) -> SimulationConfig:
     """What was asked for; raises UsageError for a flag of the other mode, or one that is needed."""
-    from encephalon.studies.isotropic.simulate import Wish
+    from encephalon.studies.isotropic.simulate import SimulationConfig
 
     given = asked.model_fields_set
     if asked.mode == "physical":
@@ -115,7 +115,9 @@ def _wish(asked: SliceOptions) -> Wish:
             raise UsageError("--factor belongs to --mode published; give --thickness in mm.")
         if "thickness" not in given:
             raise UsageError("Say how thick the slices are: --thickness 4 means 4 mm.")
-        return Wish(asked.axis, asked.thickness, asked.gap, asked.profile, asked.noise, asked.seed)
+        return SimulationConfig(
+            asked.axis, asked.thickness, asked.gap, asked.profile, asked.noise, asked.seed
+        )
     strange = [name for name in ("thickness", "gap", "profile", "noise", "seed") if name in given]
     if strange:
         raise UsageError(
@@ -123,7 +125,7 @@ def _wish(asked: SliceOptions) -> Wish:
         )
     if "factor" not in given or not all(one.is_integer() for one in asked.factor):
         raise UsageError("Published slices need whole factors: --factor 2,3,4,5.")
-    return Wish(asked.axis, factors=tuple(int(one) for one in asked.factor))
+    return SimulationConfig(asked.axis, factors=tuple(int(one) for one in asked.factor))
 
 
 def _phantoms(asked: PhantomOptions, progress: Progress) -> Done:
