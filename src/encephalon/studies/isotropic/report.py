@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a batch of reconstructions, and beside it a page of every scan.
+
+The page of a scan has what was before and after, what to doubt, and where it all came from; it
+lies in the folder `report` beside that of the batch, so that it can be passed on by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encephalon.geometry import Affine
+from encephalon.reports.batch import BatchReport, Column, Row, file_name, model_facts, model_name
+from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
+from encephalon.reports.format import format_decimals, format_sentence
+from encephalon.reports.images import AMBER
+from encephalon.reports.markup import Html, tag
+from encephalon.reports.page import Legend, Page, batch_of
+from encephalon.studies.isotropic.images import EDGES, Figure, ScanFigures
+from encephalon.studies.isotropic.quality import LARGE_DEVIATION, QualityMetrics, quality_checks
+from encephalon.studies.isotropic.reconstruction.problem import AXES, Problem, plane_across
+
+__all__ = ["acquisition_facts", "batch_report", "plane_of", "scan_page"]
+
+GUESS = (
+    "Between the middles of the measured slices the image is an estimate and no measurement. It is "
+    "made to agree with the slices; what they do not hold, a small lesion least of all, can be "
+    "missing or invented. Look at the slices themselves before any finding is believed."
+)
+#: The pictures that the page of the batch shows; that of the scan has all.
+_PICTURED = ("before", "after")
+_OUTPUTS = {"t2w": "Image", "uncertainty": "Uncertainty", "t1w": "Aligned T1w"}
+_GUIDES = {"used": "used", "absent": "none", "untrusted": "left out"}
+
+
+def batch_report(about: Mapping[str, Any]) -> BatchReport:
+    """The page of a batch of reconstructions; `about` is `Predictor.describe()`."""
+
+    def pictures(row: Row, shown: ScanFigures, folder: Path) -> list[Html]:
+        drawn = list(shown)
+        place = folder / f"{row['id']}.html"
+        page = scan_page(about, row, shown, drawn)
+        page.write(place, overwrite=batch_of(place) is not None)
+        return [_framed(each) for each in drawn if each.key in _PICTURED]
+
+    return BatchReport(
+        about,
+        title="Isotropic T2w scans",
+        columns=_COLUMNS,
+        pictures=pictures,
+        files={"t2w": "Image"},
+        hint="Three planes through the middle of the head, the left side of the body on the left. "
+        "The page of each scan has interpolation, uncertainty, residual, T1w and all facts.",
+        notice=GUESS,
+        stats=_guided_card,
+    )
+
+
+_COLUMNS = (
+    Column("T1w", lambda row: _guide_words(row.get("guide"))),
+    Column("Slices", "distance_mm", "mm", decimals=2),
+    Column("Ratio", "ratio", decimals=2),
+    Column("Off the slices", "inconsistency", "%", decimals=2, factor=100),
+    Column("Uncertain", "uncertain_share", "%", decimals=1, factor=100),
+    Column("Time", "seconds", "s", decimals=1),
+)
+
+
+def _guided_card(rows: Sequence[Row]) -> list[StatCard]:
+    guided = sum(row.get("guide") == "used" for row in rows)
+    return [StatCard(guided, "with a T1w", f"of {len(rows)}")] if rows else []
+
+
+def scan_page(
+    about: Mapping[str, Any], row: Row, scan: ScanFigures, drawn: Sequence[Figure] | None = None
+) -> Page:
+    """The page of one scan, one HTML file by itself.
+
+    `about` is the predictor's own description, `row` the scan's row of predictions.csv, and `drawn`
+    its pictures where they have been drawn before.
+    """
+    shown = {each.key: each for each in (scan if drawn is None else drawn)}
+    legend = [Legend(EDGES, "Edges of the T2w", AMBER)] if "guide" in shown else []
+    page = Page(
+        title=str(row.get("id") or "Scan"),
+        kicker="Encephalon · isotropic T2w",
+        lead=_lead(about, scan.problem),
+        legend=legend,
+        batch_of=str((about.get("model") or {}).get("name")),
+    )
+    page.add(stat_cards(_stat_cards(row, scan.metrics)), note(GUESS, "check"))
+    if about.get("notice"):
+        page.add(note(str(about["notice"]), "check"))
+    page.section("Findings", _findings(scan.metrics))
+    page.section("Before and after", _HINT, *_figures(shown, "before", "cubic", "after"))
+    page.section("How far to trust it", *_figures(shown, "uncertainty", "residual"))
+    page.section("T1w", *_figures(shown, "guide"), facts(_guide_facts(scan)))
+    page.section("Acquisition", facts(acquisition_facts(scan.problem) | dict(scan.acquisition)))
+    return page.section("Origin", facts(_origin(row)), model_facts(about))
+
+
+_HINT = tag(
+    "p",
+    "All planes run through the middle of the head, the one along the slices between two "
+    "of them, and show the left side of the body on the left.",
+    class_="soft",
+)
+
+
+def acquisition_facts(problem: Problem) -> dict[str, Any]:
+    """What the slices of the first scan are, in words: plane, distances, voxels."""
+    operator, grid = problem.stack.operator, problem.grid
+    gap = operator.distance - operator.thickness
+    many = len(problem.stacks)
+    return {
+        "Slices": f"{len(operator.middles)} {plane_of(grid.affine)}",
+        "Distance between slices": f"{operator.distance:.3g} mm",
+        "Thickness": f"{operator.thickness:.3g} mm",
+        "Gap": _gap(gap),
+        "Ratio": f"{operator.ratio:.3g} voxels a slice",
+        "Voxels of the result": _times(f"{step:.3g}" for step in problem.native_grid.affine.spacing)
+        + " mm",
+        "Size of the result": _times(str(size) for size in problem.native_grid.shape),
+        "Scans of thick slices": many if many > 1 else None,
+    }
+
+
+def plane_of(affine: Affine) -> str:
+    """The anatomical plane of the slices across the last axis of `affine`, and how oblique."""
+    name = plane_across(affine, 2)
+    cosine = min(1.0, abs(float(affine.direction[AXES[name], 2])))
+    tilt = float(np.degrees(np.arccos(cosine)))
+    return f"{name}, {tilt:.0f}° oblique" if tilt >= 1 else name
+
+
+def _guide_words(guide: Any) -> str:
+    """What became of the T1w, for a cell."""
+    return _GUIDES.get(str(guide or ""), "–")
+
+
+def _framed(shown: Figure) -> Html:
+    """A picture in a black frame, with its heading and what it shows."""
+    caption = tag("span", tag("strong", f"{shown.title}. "), shown.caption)
+    return figure(tag("div", shown.picture.html, class_="frame"), caption)
+
+
+def _lead(about: Mapping[str, Any], problem: Problem) -> str:
+    operator = problem.stack.operator
+    plane = plane_of(problem.grid.affine).split(",", maxsplit=1)[0]
+    return (
+        f"{plane.capitalize()} slices {operator.distance:.3g} mm apart, reconstructed at "
+        f"{operator.voxel_size:.3g} mm by {model_name(about)}."
+    )
+
+
+def _stat_cards(row: Row, metrics: QualityMetrics) -> list[StatCard]:
+    status = str(row.get("quality") or "")
+    shown = [StatCard(status or "–", "quality", status=status or None)]
+    shown.append(StatCard(_guide_words(metrics.guide), "T1w"))
+    shown.append(StatCard(f"{metrics.ratio:.3g}", "voxels a slice"))
+    shown.append(StatCard(f"{metrics.consistency:.2%}", "off the slices", "below 1% expected"))
+    if metrics.uncertain is not None:
+        detail = f"error above {LARGE_DEVIATION:.0%} of the range"
+        shown.append(StatCard(f"{metrics.uncertain:.1%}", "of the head uncertain", detail))
+    if row.get("seconds") not in (None, ""):
+        shown.append(StatCard(f"{float(row['seconds']):.1f} s", "reading and computing"))
+    return shown
+
+
+def _findings(metrics: QualityMetrics) -> Html:
+    rows = [
+        {"status": badge(one.status), "finding": format_sentence(reason)}
+        for one in quality_checks(metrics)
+        for reason in one.reasons
+    ]
+    if not rows:
+        return note("Nothing was found that speaks against this reconstruction.")
+    return table({"status": "Grade", "finding": "Finding"}, rows)
+
+
+def _figures(shown: Mapping[str, Figure], *keys: str) -> list[Html]:
+    return [_framed(shown[key]) for key in keys if key in shown]
+
+
+def _guide_facts(scan: ScanFigures) -> dict[str, Any]:
+    metrics = scan.metrics
+    covered, correlation = metrics.coverage, metrics.correlation
+    return {
+        "T1w": _guide_words(metrics.guide),
+        "Why": format_sentence(", ".join(metrics.reasons)) if metrics.reasons else None,
+        **scan.registration,
+        "Covers": None if covered is None else f"{covered:.0%} of the head",
+        "Correlation with the T2w": None
+        if correlation is None
+        else format_decimals(correlation, 2),
+    }
+
+
+def _origin(row: Row) -> dict[str, Any]:
+    sources = [part for part in str(row.get("source") or "").split("; ") if part]
+    files = ", ".join(Path(part).name for part in sources)
+    written = {label: file_name(row.get(key)) for key, label in _OUTPUTS.items()}
+    return {"Made from": tag("code", files) if files else None, **written}
+
+
+def _gap(gap: float) -> str:
+    if abs(gap) < 0.01:
+        return "none"
+    return f"{gap:.3g} mm" if gap > 0 else f"none, slices overlap by {-gap:.3g} mm"
+
+
+def _times(parts: Iterable[str]) -> str:
+    return " × ".join(parts)
