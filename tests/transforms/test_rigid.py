@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encephalon.transforms.parameters import PairRanges
 from encephalon.transforms.rigid import (
     Motion,
-    PairRanges,
     draw_motion,
     move_image,
     move_labels,

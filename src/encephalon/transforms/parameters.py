@@ -159,3 +159,25 @@ class ScannerRanges:
     cut: float = 0.08
     lesion: float = 0.3
     resampled: float = 0.0
+
+
+@dataclass(frozen=True)
+class PairRanges:
+    """How often and how far pairs are moved; the defaults are the published ones.
+
+    Attributes
+    ----------
+    probability
+        Of moving a pair at all.
+    rotation_degrees
+        Largest rotation about each of the three axes, either way.
+    translation_fraction
+        Largest shift along each axis, either way, as a fraction of the volume's size.
+    """
+
+    # Recipes are read through pydantic, which finds here that unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    probability: float = 0.5
+    rotation_degrees: float = 180.0
+    translation_fraction: float = 0.05

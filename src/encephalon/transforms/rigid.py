@@ -9,36 +9,16 @@ of the volume, and a shift of up to 5 % of its size along each axis.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Motion", "PairRanges", "draw_motion", "move_image", "move_labels", "move_pair"]
+from encephalon.transforms.parameters import PairRanges
+
+__all__ = ["Motion", "draw_motion", "move_image", "move_labels", "move_pair"]
 
 Matrix = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class PairRanges:
-    """How often and how far pairs are moved; the defaults are the published ones.
-
-    Attributes
-    ----------
-    probability
-        Of moving a pair at all.
-    rotation_degrees
-        Largest rotation about each of the three axes, either way.
-    translation_fraction
-        Largest shift along each axis, either way, as a fraction of the volume's size.
-    """
-
-    # Recipes are read through pydantic, which finds here that unknown keys are refused.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
-    probability: float = 0.5
-    rotation_degrees: float = 180.0
-    translation_fraction: float = 0.05
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from encephalon.studies.extraction.published.task import PublishedTask, cut, one
 from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.schema import Columns, Table
 from encephalon.training.runs import RunFolder
-from encephalon.transforms.rigid import PairRanges
+from encephalon.transforms.parameters import PairRanges
 from tests.studies.calls import fit, means, opened, train
 from tests.studies.extraction.tiny_heads import (
     PUBLISHED,

@@ -6,25 +6,27 @@ What a user may ask of an evaluation: which thick slices are simulated, and what
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from encephalon.recipes.schema import SERIES, Flag, Section, listed
-from encephalon.studies.isotropic.acquisition.profiles import make_profile
-from encephalon.studies.isotropic.reconstruction.problem import Plane
 from encephalon.transforms.parameters import ScannerRanges
-from encephalon.transforms.slices import SliceProfile
+
+if TYPE_CHECKING:
+    from encephalon.transforms.slices import SliceProfile
 
 __all__ = [
     "CONDITIONS",
     "NORMAL",
     "EvaluationOptions",
     "IsotropicSettings",
+    "Plane",
     "PredictOptions",
     "Saved",
 ]
 
+Plane = Literal["axial", "coronal", "sagittal"]
 Saved = Literal["t2w", "uncertainty", "t1w"]
 Stress = Literal["wrong", "misaligned", "missing", "lesion"]
 #: What a row says where nothing was made worse.
@@ -178,6 +180,9 @@ class EvaluationOptions(Section):
 
     def slice_profile(self, thickness: float) -> SliceProfile:
         """The sensitivity of a slice of `thickness` mm; raises what `make_profile` raises."""
+        from encephalon.studies.isotropic.acquisition.profiles import make_profile
+        from encephalon.transforms.slices import SliceProfile
+
         if self.profile == "point":
             return SliceProfile("point")
         return make_profile(self.profile, thickness)

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from encephalon.networks.keras_layout import STRIDE
 from encephalon.recipes.schema import SERIES, Flag, Section
 from encephalon.studies.extraction.settings import Size
-from encephalon.transforms.rigid import PairRanges
+from encephalon.transforms.parameters import PairRanges
 
 __all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from encephalon.errors import RecipeError
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe, Section
-from encephalon.studies.isotropic.reconstruction.problem import Plane
+from encephalon.studies.isotropic.settings import Plane
 
 __all__ = ["NETWORK", "ROLES", "PublishedOptions", "PublishedSettings", "check_published_recipe"]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from encephalon.errors import UsageError, did_you_mean
 from encephalon.geometry import Affine, Grid
 from encephalon.geometry.affine import nearest_axes
+from encephalon.studies.isotropic.settings import Plane
 from encephalon.transforms.slices import SliceOperator
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "VOXEL_AXES",
     "Estimate",
     "Method",
-    "Plane",
     "Problem",
     "Stack",
     "permuted",
@@ -38,7 +37,6 @@ __all__ = [
 Float = NDArray[np.float32]
 
 
-Plane = Literal["axial", "coronal", "sagittal"]
 #: Names of the anatomical planes that slices lie in, and the world axis (R, A, S) across them.
 AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 VOXEL_AXES = ("i", "j", "k")
