@@ -28,7 +28,8 @@ from statistics import median
 import numpy as np
 
 from encephalon.cli.bench import Timing, time_prediction
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 
 #: What a reconstruction may take: seconds, MiB, and how many times faster than the published one.
 BUDGET_SECONDS, BUDGET_MIB, BUDGET_RATIO = 60.0, 3072.0, 10.0

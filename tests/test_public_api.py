@@ -16,9 +16,10 @@ import pytest
 import encephalon
 from encephalon import api, errors
 from encephalon.errors import ContentError, MissingFileError, OutputError, UsageError
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from encephalon.reports.page import Page
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from tests.cli.conftest import Threshold
 from tests.studies.calls import plain_study
 

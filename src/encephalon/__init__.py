@@ -49,20 +49,20 @@ if TYPE_CHECKING:
     )
     from encephalon.geometry import Affine, Grid
     from encephalon.inference.predictor import OutputImage, Prediction, Quality
-    from encephalon.io.image import Image, read_image, read_labels, write_image
+    from encephalon.io.image import Image
+    from encephalon.io.reading import read_image, read_labels, write_image
+    from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
     from encephalon.models.download import get_model
     from encephalon.models.exchange import export_model, import_model
-    from encephalon.models.info import model_info, verify_model
-    from encephalon.models.registry import find_model, list_models
     from encephalon.recipes import list_recipes, show_recipe
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables.bids import bids_table
     from encephalon.tables.checks import check_table
-    from encephalon.tables.joins import join_tables
     from encephalon.tables.labels import verify_labels
     from encephalon.tables.leakage import audit
+    from encephalon.tables.make import bids_table, join_tables
     from encephalon.tables.reading import read_table, write_table
-    from encephalon.tables.samples import Sample, collect_samples
+    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import collect_samples
     from encephalon.tables.schema import Columns, Table
     from encephalon.tables.splits import SplitOptions, fold_table, split_table
 
@@ -162,40 +162,35 @@ __getattr__ = lazy(
         ),
         "geometry": ("Affine", "Grid"),
         "inference.predictor": ("OutputImage", "Prediction", "Quality"),
-        "io.image": (
-            "Image",
+        "io.image": ("Image",),
+        "io.reading": (
             "read_image",
             "read_labels",
             "write_image",
+        ),
+        "models.catalogue": (
+            "find_model",
+            "list_models",
+            "model_info",
+            "verify_model",
         ),
         "models.download": ("get_model",),
         "models.exchange": (
             "export_model",
             "import_model",
         ),
-        "models.info": (
-            "model_info",
-            "verify_model",
-        ),
-        "models.registry": (
-            "find_model",
-            "list_models",
-        ),
         "recipes": ("list_recipes", "show_recipe"),
         "recipes.schema": ("Recipe",),
-        "tables.bids": ("bids_table",),
         "tables.checks": ("check_table",),
-        "tables.joins": ("join_tables",),
         "tables.labels": ("verify_labels",),
         "tables.leakage": ("audit",),
+        "tables.make": ("bids_table", "join_tables"),
         "tables.reading": (
             "read_table",
             "write_table",
         ),
-        "tables.samples": (
-            "Sample",
-            "collect_samples",
-        ),
+        "tables.sample": ("Sample",),
+        "tables.samples": ("collect_samples",),
         "tables.schema": (
             "Columns",
             "Table",

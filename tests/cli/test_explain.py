@@ -16,7 +16,7 @@ from encephalon import api
 from encephalon.api import verbs
 from encephalon.explanation.run import Explanations
 from encephalon.inference.batch import Failure
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run, Threshold
 from tests.studies.calls import plain_study

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.io.image import read_image
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.synthetic import write_heads
 from tests.cli.conftest import Run
 

@@ -125,7 +125,7 @@ def test_exit_code_follows_the_kind_of_error(
     def fail() -> None:
         raise raised
 
-    monkeypatch.setattr("encephalon.models.registry.list_models", fail)
+    monkeypatch.setattr("encephalon.models.catalogue.list_models", fail)
     result = run("models", "list")
     assert result.code == code
     assert words in result.err

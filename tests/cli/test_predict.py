@@ -14,7 +14,8 @@ import pytest
 from encephalon.cli.predict_bids import gather_labels
 from encephalon.errors import OutputError
 from encephalon.inference.predictions_table import PredictionsTable
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 from tests.cli.conftest import Asked, Run
 
 pytestmark = pytest.mark.usefixtures("stand_in")

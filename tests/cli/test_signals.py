@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 
 # The command line, with a model that stops in the middle of its second sample and says so.
 PROGRAM = """

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from tests.cli.conftest import Run
 
 

@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from encephalon.cli import demo as demo_module
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.base import Trainable
 from encephalon.tables.schema import Table

@@ -20,7 +20,7 @@ from tests.fuzz.reader import Reader, Seed, files_of
 
 
 def _volume(path: Path) -> Any:
-    from encephalon.io.image import read_image
+    from encephalon.io.reading import read_image
 
     return read_image(path)
 
@@ -38,7 +38,8 @@ def _head() -> np.ndarray:
 
 def _written(folder: Path, *names: str) -> list[Seed]:
     from encephalon.geometry import Affine
-    from encephalon.io.image import Image, write_image
+    from encephalon.io.image import Image
+    from encephalon.io.reading import write_image
 
     data = _head()
     like = Image(data, Affine.from_spacing((1.0, 1.5, 2.0)))

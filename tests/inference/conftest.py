@@ -24,8 +24,9 @@ from encephalon.inference.predictor import (
     Predictor,
     Quality,
 )
-from encephalon.io.image import Image, read_image, write_image
-from encephalon.tables.samples import Sample
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
+from encephalon.tables.sample import Sample
 
 SPACING = (1.0, 2.0, 1.5)
 

@@ -21,7 +21,7 @@ import pytest
 from encephalon.inference.batch import BatchResult
 from encephalon.inference.fingerprint import Fingerprints
 from encephalon.inference.outputs import OutputLayout
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from tests.inference.conftest import predict_all
 
 Samples = Callable[..., list[Sample]]
@@ -131,7 +131,7 @@ def test_what_changed_is_done_again_and_said(
 
 def scan_of(like: Path, peak: float) -> bytes:
     """The bytes of the scan with another brightness."""
-    from encephalon.io.image import read_image, write_image
+    from encephalon.io.reading import read_image, write_image
 
     image = read_image(like)
     path = write_image(image.data * (peak / 100), like.with_name("other.nii.gz"), image)

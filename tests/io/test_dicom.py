@@ -16,7 +16,8 @@ from encephalon.errors import (
     UnreadableFileError,
 )
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 
 PLACE = Affine.from_parts([[0, 0, -1], [-1, 0, 0], [0, -1, 0]], (0.9, 1.1, 3.0), (30, 40, 50))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError, GeometryError, InputError, UnreadableFileError
-from encephalon.io.image import read_image
+from encephalon.io.reading import read_image
 from tests.io.dicom_writer import dicom_bytes, element, frames_bytes, slice_tags, write_series
 
 HUGE = "1e200\\1e200\\0\\1e200\\-1e200\\0"

@@ -20,7 +20,7 @@ from encephalon.errors import (
 from encephalon.geometry import Affine
 from encephalon.io.dicom import is_dicom
 from encephalon.io.dicom_header import begins_like_dicom, read_header
-from encephalon.io.image import read_image
+from encephalon.io.reading import read_image
 from encephalon.tables.samples import collect_samples
 from tests.io.dicom_writer import (
     MR,

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from encephalon.errors import InputError, MissingFileError, UnreadableFileError
 from encephalon.io.files import read_bytes
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError
-from encephalon.io.finite import with_finite_voxels
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, with_finite_voxels
 
 
 def test_a_good_image_is_left_alone(head: Image) -> None:

@@ -19,15 +19,8 @@ from encephalon.errors import (
     UnreadableFileError,
 )
 from encephalon.geometry import Affine
-from encephalon.io.image import (
-    IMAGE_SUFFIXES,
-    Image,
-    image_stem,
-    image_suffix,
-    read_image,
-    read_labels,
-    write_image,
-)
+from encephalon.io.image import IMAGE_SUFFIXES, Image, image_stem, image_suffix
+from encephalon.io.reading import read_image, read_labels, write_image
 
 WRITABLE = [suffix for suffix in IMAGE_SUFFIXES if suffix not in (".dcm", ".ima")]
 

@@ -12,7 +12,8 @@ import pytest
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 
 
 def saved(path: Path, data: np.ndarray, affine: Any = None, **fields: Any) -> Path:

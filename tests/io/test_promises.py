@@ -15,8 +15,9 @@ from PIL import Image as Picture
 
 from encephalon.errors import ContentError, GeometryError, InputError, UnreadableFileError
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
 from encephalon.io.micrograph import read_micrograph
+from encephalon.io.reading import read_image, write_image
 from encephalon.tables.samples import collect_samples
 
 

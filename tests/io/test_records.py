@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import UnreadableFileError
-from encephalon.io.records import csv_text, neutral, original, read_records, write_records
+from encephalon.io.text import csv_text, neutral, original, read_records, write_records
 
 
 @given(st.text())

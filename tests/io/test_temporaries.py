@@ -13,8 +13,15 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import OutputError
-from encephalon.io.atomic import atomic_folder, atomic_path, locked, prove_writable, write_text
-from encephalon.io.temporaries import sweep, temporary_beside
+from encephalon.io.atomic import (
+    atomic_folder,
+    atomic_path,
+    locked,
+    prove_writable,
+    sweep,
+    temporary_beside,
+    write_text,
+)
 
 # Writes half a file and half a folder, then dies as if by kill -9.
 DYING = """

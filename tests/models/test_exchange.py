@@ -22,11 +22,12 @@ from encephalon.errors import (
 )
 from encephalon.io.atomic import sha256
 from encephalon.models import exchange, locations
+from encephalon.models.catalogue import find_model
 from encephalon.models.description import ModelDescription
 from encephalon.models.exchange import export_model, import_model
 from encephalon.models.folder import ModelFolder, open_model, save_model
 from encephalon.models.published import PublishedFile
-from encephalon.models.registry import find_model, registry_entries
+from encephalon.models.registry import registry_entries
 
 State = dict[str, np.ndarray]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import EncephalonError, ModelError, RecipeError
+from encephalon.models.catalogue import find_model
 from encephalon.models.description import parse_description
 from encephalon.models.exchange import export_model, import_model
 from encephalon.models.folder import ModelFolder, open_model, read_tensors
-from encephalon.models.registry import find_model
 from encephalon.recipes import load_recipe
 
 DEEP = "a = " + "[" * 5000 + "]" * 5000

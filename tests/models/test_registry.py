@@ -15,14 +15,12 @@ from encephalon import models
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.io.atomic import sha256
 from encephalon.models import locations
+from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import ModelFolder, save_model
-from encephalon.models.info import model_info, verify_model
 from encephalon.models.published import PublishedFile, open_published
 from encephalon.models.registry import (
     RegistryEntry,
-    find_model,
-    list_models,
     parse_registry,
     published_path,
     registry_entries,
@@ -42,21 +40,13 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_asking_for_models_loads_nothing_heavy() -> None:
     """Listing and describing get by without torch, NumPy, pandas, pydantic and h5py."""
     code = (
-        "import sys; from encephalon.models.info import model_info; "
-        "from encephalon.models.registry import list_models; list_models(); "
+        "import sys; from encephalon.models.catalogue import model_info; "
+        "from encephalon.models.catalogue import list_models; list_models(); "
         "model_info('brainy'); heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'h5py', 'pooch'}; "
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_public_names_are_complete_and_sorted() -> None:
-    """Every name in __all__ resolves; another one is an AttributeError."""
-    assert list(models.__all__) == sorted(models.__all__)
-    assert all(getattr(models, name) is not None for name in models.__all__)
-    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
-        models.nothing_of_the_kind  # noqa: B018
 
 
 def test_the_published_models_are_registered_by_hash() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from encephalon.errors import ModelError, RecipeError
-from encephalon.models.registry import find_model
+from encephalon.models.catalogue import find_model
 from encephalon.models.weights import read_state_dict
 from encephalon.networks import build_network
 from encephalon.networks.published_reconstruction import (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from encephalon.io.atomic import json_text
-from encephalon.io.records import write_records
+from encephalon.io.text import write_records
 from encephalon.statistics.summary import summarise, summarise_rows
 
 

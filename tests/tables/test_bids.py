@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import MissingFileError, TableError
-from encephalon.tables.bids import bids_table
 from encephalon.tables.checks import check_table
+from encephalon.tables.make import bids_table
 from encephalon.tables.reading import read_table, write_table
 from encephalon.tables.schema import Columns
 

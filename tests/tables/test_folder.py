@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import InputError, MissingFileError, TableError
-from encephalon.tables.folder import folder_table
+from encephalon.tables.make import folder_table
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import TableError
-from encephalon.tables.joins import join_tables
+from encephalon.tables.make import join_tables
 from encephalon.tables.schema import Columns, Table
 
 

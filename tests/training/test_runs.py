@@ -255,7 +255,7 @@ def test_what_killed_writes_left_is_swept(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.begin("recipe", "table")
     places = (tmp_path, run.cache, tmp_path / "folds" / "0" / "checkpoint", tmp_path / "mine")
-    program = "import os, pathlib, sys; from encephalon.io.temporaries import temporary_beside\n"
+    program = "import os, pathlib, sys; from encephalon.io.atomic import temporary_beside\n"
     program += "held = [temporary_beside(pathlib.Path(place)) for place in sys.argv[1:]]\n"
     program += "for each in held: each.__enter__()\n"
     for place in places:

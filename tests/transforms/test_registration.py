@@ -10,7 +10,8 @@ import pytest
 
 from encephalon.errors import ContentError
 from encephalon.geometry import Affine, orient
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.transforms import rigid_search
 from encephalon.transforms.registration import RigidFit, moved, refine_rigid, register_rigid
 from encephalon.transforms.rigid_search import COARSE, climb, mutual_information

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from encephalon.studies.base import Study
     from encephalon.tables.image_files import Kind
     from encephalon.tables.pairing import Given
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
     from encephalon.tables.schema import Columns
 
 Place = str | os.PathLike[str]
@@ -65,7 +65,7 @@ class Model:
         covariates by the name of their column. The result lies on the grid of the input. Raises
         InputError for what cannot be read, UsageError for other inputs than the model takes.
         """
-        from encephalon.tables.samples import Sample
+        from encephalon.tables.sample import Sample
 
         roles, covariates = self.columns.inputs, self.columns.covariates
         first = next(iter(roles), "image")
@@ -186,8 +186,9 @@ def load_model(
 
 def _found(model: Place, offline: bool) -> ModelFolder | PublishedFile:
     """The model on this machine, fetched first when it is a registered name."""
+    from encephalon.models.catalogue import find_model
     from encephalon.models.download import get_model
-    from encephalon.models.registry import find_model, registry_entries
+    from encephalon.models.registry import registry_entries
 
     if isinstance(model, str) and model in registry_entries():
         return get_model(model, offline=offline)

@@ -17,8 +17,7 @@ from encephalon.errors import EncephalonError, OutputError
 from encephalon.inference.batch import Failure
 from encephalon.inference.predictions_table import MARK, STATUS, read_rows, typed
 from encephalon.inference.resume import exists_already
-from encephalon.io.atomic import make_folder, write_json
-from encephalon.io.temporaries import sweep
+from encephalon.io.atomic import make_folder, sweep, write_json
 from encephalon.io.text import read_json
 from encephalon.reports.markup import Html
 from encephalon.reports.page import batch_of
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from encephalon.inference.outputs import OutputLayout
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.studies.base import Study
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 REPORT = "report.html"
 Row = Mapping[str, Any]

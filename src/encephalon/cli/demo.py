@@ -74,7 +74,7 @@ def write_phantom(
 ) -> Path:
     """Write the head phantom, `shape` voxels of 1 mm, as a float32 image; returns `path`."""
     from encephalon.io.atomic import refuse_existing
-    from encephalon.io.image import write_image
+    from encephalon.io.reading import write_image
     from encephalon.synthetic.head import head_phantom
 
     refuse_existing(path, overwrite)

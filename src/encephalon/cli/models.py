@@ -23,7 +23,7 @@ Registered = Annotated[
 
 def list_(as_json: flags.AsJson = False) -> None:
     """List every model: packaged, installed, and to be had."""
-    from encephalon.models.registry import list_models
+    from encephalon.models.catalogue import list_models
 
     rows = [asdict(model) for model in list_models()]
     shown = [{**row, "size": _megabytes(row["size"])} for row in rows]
@@ -33,7 +33,7 @@ def list_(as_json: flags.AsJson = False) -> None:
 
 def info(model: flags.Model, as_json: flags.AsJson = False) -> None:
     """Say everything that is known of a model."""
-    from encephalon.models.info import model_info
+    from encephalon.models.catalogue import model_info
 
     found = model_info(model)
     Console(as_json=as_json).result(found, lambda: "\n".join(_lines(found)))
@@ -61,7 +61,7 @@ def get(
 
 def verify(model: flags.Model, quiet: flags.Quiet = False, as_json: flags.AsJson = False) -> None:
     """Hash every file of a model and compare."""
-    from encephalon.models.info import verify_model
+    from encephalon.models.catalogue import verify_model
 
     files = verify_model(model)
     text = [f"{sha256}  {name}" for name, sha256 in files.items()]

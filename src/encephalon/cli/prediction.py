@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from encephalon.api import Model, Predictions, Work
     from encephalon.inference.batch import Row
     from encephalon.inference.predictor import Prediction
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 _log = logging.getLogger(__name__)
 

@@ -53,7 +53,7 @@ def bids(
     as_json: flags.AsJson = False,
 ) -> None:
     """Make a table of the images of a BIDS dataset."""
-    from encephalon.tables.bids import bids_table
+    from encephalon.tables.make import bids_table
     from encephalon.tables.reading import write_table
 
     frame = bids_table(
@@ -89,7 +89,7 @@ def images(
     as_json: flags.AsJson = False,
 ) -> None:
     """Make a table of a folder of images and a spreadsheet."""
-    from encephalon.tables.folder import folder_table
+    from encephalon.tables.make import folder_table
     from encephalon.tables.reading import write_table
 
     console = Console(0, quiet, as_json)
@@ -209,7 +209,7 @@ def join(
     as_json: flags.AsJson = False,
 ) -> None:
     """Join two tables one to one, by id."""
-    from encephalon.tables.joins import join_tables
+    from encephalon.tables.make import join_tables
     from encephalon.tables.reading import read_table, write_table
     from encephalon.tables.schema import Columns
 

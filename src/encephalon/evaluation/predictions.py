@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import MissingFileError, TableError
-from encephalon.io.records import read_records
+from encephalon.io.text import read_records
 
 __all__ = [
     "UNKNOWN_CLASS",

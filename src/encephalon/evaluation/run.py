@@ -20,14 +20,14 @@ from encephalon import __version__
 from encephalon.errors import EncephalonError, TableError
 from encephalon.inference.batch import failure_sentence
 from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
-from encephalon.io.records import write_records
+from encephalon.io.text import write_records
 from encephalon.reports.blocks import note
 from encephalon.reports.markup import Html
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.reports.page import Page
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = [
     "STOPS",

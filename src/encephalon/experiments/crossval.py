@@ -25,7 +25,7 @@ from encephalon.evaluation.decision import Decision, decide
 from encephalon.evaluation.predictions import Scored, concatenate
 from encephalon.experiments.folds import Fold, Plan
 from encephalon.io.atomic import write_text
-from encephalon.io.records import csv_text, read_records
+from encephalon.io.text import csv_text, read_records
 from encephalon.recipes import dump_recipe, load_recipe
 from encephalon.recipes.schema import Recipe, Training
 from encephalon.studies.micrographs.data import Cohort, Rows

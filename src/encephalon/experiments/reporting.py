@@ -16,7 +16,7 @@ from encephalon.experiments.crossval import Crossing, Outcome, Part, Pooled, poo
 from encephalon.experiments.report import write_training_report
 from encephalon.explanation.location import Location
 from encephalon.io.atomic import write_json
-from encephalon.io.records import write_records
+from encephalon.io.text import write_records
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.micrographs.finishing import write_model
 from encephalon.studies.micrographs.settings import micrograph_settings

@@ -21,7 +21,7 @@ from encephalon.studies.micrographs.quality import certainty_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = ["Explained", "Explainer"]
 

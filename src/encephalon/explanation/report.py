@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from encephalon.explanation.run import Explanations
     from encephalon.inference.batch import Row
     from encephalon.reports.pictures import Bytes
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = [
     "LEGEND",

@@ -22,7 +22,7 @@ from encephalon.inference.batch import BatchResult, Failure, failure_sentence, w
 from encephalon.inference.prefetch import prefetch
 from encephalon.inference.writing import sources
 from encephalon.io.atomic import prove_writable, refuse_existing
-from encephalon.io.records import write_records
+from encephalon.io.text import write_records
 from encephalon.studies.micrographs.quality import certainty_folders
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from encephalon.explanation.location import Location
     from encephalon.inference.batch import Progress, Row
     from encephalon.statistics.intervals import Interval
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = ["REPORT", "TABLE", "Explanations", "explain"]
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from encephalon.geometry.affine import Affine, Grid, checked, is_sheared
 from encephalon.geometry.boxes import bounding_box
-from encephalon.geometry.conform import conform, conform_grid, unconform
+from encephalon.geometry.conform import (
+    conform,
+    conform_grid,
+    straight_grid,
+    straightened,
+    unconform,
+)
 from encephalon.geometry.orientation import orient, reorient_like
 from encephalon.geometry.resample import is_aligned, resample, resample_aligned
-from encephalon.geometry.shear import straight_grid, straightened
 
 __all__ = [
     "Affine",

@@ -29,7 +29,7 @@ from encephalon.inference.writing import (
 from encephalon.io.files import exists
 
 if TYPE_CHECKING:
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = [
     "BatchResult",

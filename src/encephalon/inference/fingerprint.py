@@ -21,7 +21,7 @@ from encephalon.io.files import is_file, opened, place
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = ["Fingerprint", "Fingerprints"]
 

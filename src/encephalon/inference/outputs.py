@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import OutputError, UsageError
 from encephalon.inference.predictor import OutputKind, model_facts
-from encephalon.io.atomic import locked, prove_writable
+from encephalon.io.atomic import locked, prove_writable, sweep
 from encephalon.io.derivatives import derivative_path, generated_by, write_dataset_description
 from encephalon.io.files import exists, expanded
-from encephalon.io.temporaries import sweep
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = ["TABLE", "OutputLayout", "PlannedOutput", "Work", "choose_layout"]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from encephalon.errors import InputError, OutputExistsError
 from encephalon.io.atomic import locked, write_text
-from encephalon.io.records import csv_text, read_records
+from encephalon.io.text import csv_text, read_records
 
 __all__ = [
     "AGAIN",

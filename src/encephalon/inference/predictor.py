@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from encephalon.io.image import Image
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = [
     "OutputImage",

@@ -23,12 +23,12 @@ from encephalon.io.atomic import (
     make_folder,
     put,
     sha256,
+    temporary_beside,
 )
 from encephalon.io.derivatives import generated_by
-from encephalon.io.temporaries import temporary_beside
 
 if TYPE_CHECKING:
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = [
     "BYTES",
@@ -131,7 +131,7 @@ def _put_all(sidecars: list[Pair], images: list[Pair], *, replace: bool) -> None
 
 
 def _writer(image: OutputImage, final: Path) -> Callable[[Path], None]:
-    from encephalon.io.image import image_writer
+    from encephalon.io.reading import image_writer
 
     if image.writer is not None:
         return partial(image.writer, image.data)

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, UnreadableFileError
 from encephalon.geometry import Affine, checked
-from encephalon.io.content import plain_numbers, volume_shape
+from encephalon.io.content import as_stored, plain_numbers, stored_voxels, volume_shape
 from encephalon.io.files import read_bytes, write_stream
 from encephalon.io.image import Image
-from encephalon.io.voxels import as_stored, stored_voxels
 
 _HEADER_BYTES = 284  # where the voxels begin; always big-endian
 _MOST_NOTES = 4 << 20  # bytes; FreeSurfer appends the commands that made the volume

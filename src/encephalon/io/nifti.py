@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
 from encephalon.geometry import Affine, checked, is_sheared
-from encephalon.io.content import plain_numbers, scaled, volume_shape
+from encephalon.io.content import as_stored, plain_numbers, scaled, stored_voxels, volume_shape
 from encephalon.io.files import read_bytes, write_stream
 from encephalon.io.image import Image
-from encephalon.io.voxels import as_stored, stored_voxels
 
 _SIZES = {348: "Nifti1Header", 540: "Nifti2Header"}
 # xyzt_units, lowest three bits -> mm (nifti1.h: 1 metre, 2 millimetre, 3 micrometre).

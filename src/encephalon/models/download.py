@@ -14,14 +14,9 @@ from encephalon.errors import EncephalonError, ModelError, require_extra
 from encephalon.io.atomic import explained, locked, sha256
 from encephalon.io.files import exists, expanded, is_file
 from encephalon.models import locations
+from encephalon.models.catalogue import find_folder, find_model
 from encephalon.models.exchange import install_registered
-from encephalon.models.registry import (
-    RegistryEntry,
-    find_folder,
-    find_model,
-    published_path,
-    registry_entries,
-)
+from encephalon.models.registry import RegistryEntry, published_path, registry_entries
 
 if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder

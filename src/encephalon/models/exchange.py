@@ -20,9 +20,10 @@ from encephalon.io.atomic import (
 )
 from encephalon.io.files import exists, expanded, is_file, is_folder
 from encephalon.models import locations
+from encephalon.models.catalogue import find_model
 from encephalon.models.content import check_content, content
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
-from encephalon.models.registry import RegistryEntry, find_model, registry_entries
+from encephalon.models.registry import RegistryEntry, registry_entries
 
 if TYPE_CHECKING:
     from encephalon.models.published import PublishedFile

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Mode, Recipe, Section
     from encephalon.reports.batch import BatchReport
     from encephalon.tables.image_files import Kind
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.run import Learner
     from encephalon.training.runs import Means

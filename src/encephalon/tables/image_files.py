@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files among others: by kind, as DICOM series, and what is left out with a warning."""
+"""What of a folder is an image to work on: its kind, DICOM series, BIDS, and what is left out."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from encephalon.errors import quoted
+from encephalon.errors import InputError, quoted
 from encephalon.io.files import is_folder
+from encephalon.io.text import read_json
+from encephalon.tables.naming import file_stem
+
+if TYPE_CHECKING:
+    from encephalon.io.bids import BidsFile
+
+__all__ = ["is_dicom_folder", "series_as_folders"]
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +28,74 @@ KINDS: dict[Kind, str] = {
     "volume": "volumes: NIfTI, MGZ or DICOM",
     "picture": "pictures: TIFF, PNG or JPEG",
 }
+
+
+# Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
+_MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
+
+
+def no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
+    """Why a folder has nothing for a model of that kind."""
+    wanted, other = KINDS[kind], next(name for name in KINDS if name != kind)
+    strange = next((item.name for item in visible if is_kind(item, other)), None)
+    if strange is not None:
+        return (
+            f"The folder {path} holds {other}s such as {strange}, but this model takes {wanted}: "
+            "choose another model or folder."
+        )
+    if kind == "picture":
+        return (
+            f"The folder {path} holds no pictures ({wanted}): give the folder that holds them "
+            "directly, or make a table of all below it with  encephalon table images."
+        )
+    return (
+        f"The folder {path} holds no images, no DICOM series and no BIDS dataset: give the folder "
+        "that holds them directly."
+    )
+
+
+def made_from(image: Path) -> set[str]:
+    """The names of the files that a result of this program was made from, by its sidecar.
+
+    Masks that were written beside their scans are no scans when the folder is given again.
+    """
+    try:
+        record = read_json(image.with_name(f"{file_stem(image)}.json"))
+        makers = {maker["Name"] for maker in record["GeneratedBy"]}
+        return {Path(path).name for path in record["Sources"]} if "Encephalon" in makers else set()
+    except (InputError, LookupError, TypeError):
+        return set()
+
+
+def without_masks(folder: Path, images: Sequence[Path]) -> list[Path]:
+    """The images but those that call themselves masks, as long as others do not; says so."""
+    scans = [item for item in images if not _MASK.search(file_stem(item))]
+    masks = [item.name for item in images if item not in scans]
+    if not scans or not masks:
+        return list(images)
+    _log.warning(
+        "%s: left out %d of the images, which their names call masks: %s; give them by name if "
+        "they are meant.",
+        *(folder, len(masks), quoted(masks)),
+    )
+    return scans
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name of that file is that of a picture or of a whole volume."""
+    return any(is_kind(path, kind) for kind in KINDS)
+
+
+def is_kind(path: Path, kind: Kind) -> bool:
+    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
+    from encephalon.io.micrograph import is_picture
+
+    # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
+    if is_folder(path):
+        return False
+    if kind == "picture":
+        return is_picture(path)
+    return image_suffix(path) not in (None, *SLICE_SUFFIXES)
 
 
 # Names of images that other programs read; of those in two files, the one with the voxels.
@@ -33,26 +109,63 @@ _UNREAD: dict[str, tuple[str, ...]] = {
         *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
     ),
 }
+
+
+def say_unread(folder: Path, files: Sequence[Path], kind: str) -> None:
+    """Warn of images, volumes or pictures by `kind`, whose formats are not read."""
+    unread = [file.name for file in files if file.name.lower().endswith(_UNREAD[kind])]
+    if unread:
+        _log.warning(
+            "%s: left out %d images whose formats are not read: %s; convert them.",
+            folder,
+            len(unread),
+            quoted(unread),
+        )
+
+
+def say_series(folder: Path, series: Sequence[Path]) -> None:
+    """Warn of the folders `series` of DICOM beside images that are files of their own."""
+    if series:
+        names = quoted("the folder itself" if one == folder else one.name for one in series)
+        _log.warning(
+            "%s: left out the DICOM series in %s, as there are images beside them; give each by "
+            "itself if it is meant.",
+            folder,
+            names,
+        )
+
+
+def bids_query(
+    suffixes: Sequence[str] | None,
+    participants: Sequence[str] | None,
+    sessions: Sequence[str] | None,
+) -> dict[str, Any]:
+    """The arguments of `index_bids` for these wishes; the kinds of image it takes by default."""
+    query: dict[str, Any] = {"subjects": participants, "sessions": sessions}
+    return query if suffixes is None else {**query, "suffixes": tuple(suffixes)}
+
+
+def find_images(
+    folder: Path,
+    query: Mapping[str, Any],
+    kinds: Sequence[str] | None = None,
+    datatype: Literal["anat", "micr"] = "anat",
+) -> list[BidsFile]:
+    """The images that `query` asks for, those of `kinds` where it names none; says what is left.
+
+    Raises the errors of `index_bids`.
+    """
+    from encephalon.io.bids import index_bids, left_out
+
+    default = {} if kinds is None else {"suffixes": tuple(kinds)}
+    found = index_bids(folder, datatype=datatype, **{**default, **query})
+    for sentence in left_out(folder, query.get("suffixes", () if default else None), datatype):
+        _log.warning("%s", sentence)
+    return found
+
+
 # Files of a folder that are opened to see whether it holds a DICOM series.
 _PEEKED = 16
-
-
-def is_image(path: Path) -> bool:
-    """Whether the name of that file is that of a picture or of a whole volume."""
-    return any(is_kind(path, kind) for kind in KINDS)
-
-
-def is_kind(path: Path, kind: Kind) -> bool:
-    """Whether that file is named like a picture, or like a whole volume."""
-    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
-    from encephalon.io.micrograph import is_picture
-
-    # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
-    if is_folder(path):
-        return False
-    if kind == "picture":
-        return is_picture(path)
-    return image_suffix(path) not in (None, *SLICE_SUFFIXES)
 
 
 def series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
@@ -106,27 +219,3 @@ def _is_slice(path: Path) -> bool:
     if path.suffix.lower() in SLICE_SUFFIXES:
         return True
     return image_suffix(path) is None and not is_picture(path) and is_dicom(path)
-
-
-def say_unread(folder: Path, files: Sequence[Path], kind: str) -> None:
-    """Warn of images, volumes or pictures by `kind`, whose formats are not read."""
-    unread = [file.name for file in files if file.name.lower().endswith(_UNREAD[kind])]
-    if unread:
-        _log.warning(
-            "%s: left out %d images whose formats are not read: %s; convert them.",
-            folder,
-            len(unread),
-            quoted(unread),
-        )
-
-
-def say_series(folder: Path, series: Sequence[Path]) -> None:
-    """Warn of the folders `series` of DICOM beside images that are files of their own."""
-    if series:
-        names = quoted("the folder itself" if one == folder else one.name for one in series)
-        _log.warning(
-            "%s: left out the DICOM series in %s, as there are images beside them; give each by "
-            "itself if it is meant.",
-            folder,
-            names,
-        )

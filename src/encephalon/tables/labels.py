@@ -67,7 +67,7 @@ def verify_labels(table: Table) -> list[Fault]:
 
 
 def _row(table: Table, row: int, cell: str) -> Iterator[str]:
-    from encephalon.io.image import read_image, read_labels
+    from encephalon.io.reading import read_image, read_labels
 
     try:
         labels = read_labels(table.path(cell))

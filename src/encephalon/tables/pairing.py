@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import MissingFileError, UsageError
-from encephalon.io.files import exists, expanded, is_folder, place
+from encephalon.io.files import exists, expanded, is_folder
 from encephalon.tables.naming import file_stem
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
     from encephalon.tables.schema import Columns
 
 Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -250,69 +248,3 @@ def _role(words: Sequence[str], columns: Columns) -> str | None:
     if not said:
         return None
     return said.pop() if len(said) == 1 else ""
-
-
-def made_distinct(samples: list[Sample]) -> list[Sample]:
-    """The same samples without repeated files, and with ids that no other sample has."""
-    kept = _distinct(samples)
-    # The ids of a table are checked already, and join its rows to the results.
-    names = [sample.id if sample.row else _safe(sample.id) for sample in kept]
-    depth = 1
-    while (clashes := _clashes(names, kept)) and depth < _deepest(kept):
-        for index in clashes:
-            names[index] = _long_name(kept[index], depth)
-        depth += 1
-    final = list(_numbered(names))
-    return [replace(sample, id=name) for sample, name in zip(kept, final, strict=True)]
-
-
-def _distinct(samples: list[Sample]) -> list[Sample]:
-    seen: set[tuple[tuple[str, Path], ...]] = set()
-    kept = []
-    for sample in samples:
-        key = tuple((role, place(path)) for role, path in sorted(sample.inputs.items()))
-        if key not in seen or sample.row:
-            kept.append(sample)
-        seen.add(key)
-    return kept
-
-
-def _clashes(names: Sequence[str], samples: Sequence[Sample]) -> list[int]:
-    """The samples of one name that lie in several folders, whose names can tell them apart."""
-    # Some file systems take Scan and scan for the same name.
-    folded = [name.casefold() for name in names]
-    places = {(name, _file(one).parent) for name, one in zip(folded, samples, strict=True)}
-    counts = Counter(name for name, _ in places)
-    return [index for index, name in enumerate(folded) if counts[name] > 1]
-
-
-def _deepest(samples: Sequence[Sample]) -> int:
-    return max((len(_file(sample).parts) for sample in samples), default=0)
-
-
-def _file(sample: Sample) -> Path:
-    return place(next(iter(sample.inputs.values()), Path()))
-
-
-def _long_name(sample: Sample, depth: int) -> str:
-    """The id with the names of the `depth` folders above the file before it."""
-    folders = _file(sample).parent.parts[1:][-depth:]
-    return _safe("_".join([*folders, sample.id]))
-
-
-def _numbered(names: Sequence[str]) -> Iterator[str]:
-    """The names, with -2, -3 ... after the second, third ... of a kind."""
-    used: set[str] = set()
-    for name in names:
-        unique, number = name, 1
-        while unique.casefold() in used:
-            number += 1
-            unique = f"{name}-{number}"
-        used.add(unique.casefold())
-        yield unique
-
-
-def _safe(name: str) -> str:
-    """The name with everything that is not safe in a file name replaced; accents stay."""
-    composed = unicodedata.normalize("NFC", name)  # macOS keeps ü as u and an accent of its own
-    return re.sub(r"[^\w.+-]+", "-", composed).lstrip(".-").rstrip("-") or "image"

@@ -21,7 +21,7 @@ from encephalon.errors import (
 )
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.files import exists, expanded, opened
-from encephalon.io.records import MOST_CELLS, csv_text, read_lines
+from encephalon.io.text import MOST_CELLS, csv_text, read_lines
 from encephalon.tables.naming import letters
 from encephalon.tables.schema import FIRST_ROW, Columns, Table
 
@@ -94,7 +94,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
 
 
 def table_text(frame: pd.DataFrame, separator: str = ",") -> str:
-    """The rows as CSV, formulas neutralised (see `encephalon.io.records`)."""
+    """The rows as CSV, formulas neutralised (see `encephalon.io.text`)."""
     names = list(map(str, frame.columns))
     cells = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
     rows = [dict(zip(names, row, strict=True)) for row in cells]

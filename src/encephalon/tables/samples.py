@@ -9,82 +9,44 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError, quoted
+from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError
 from encephalon.io.files import exists, expanded, is_file, is_folder, need_file
-from encephalon.io.text import read_json
-from encephalon.tables.bids import bids_query, find_images
 from encephalon.tables.image_files import (
-    KINDS,
     Kind,
+    bids_query,
+    find_images,
     is_dicom_folder,
     is_kind,
+    made_from,
+    no_images,
     say_series,
     say_unread,
     series_as_folders,
+    without_masks,
 )
-from encephalon.tables.naming import file_id, file_stem
+from encephalon.tables.naming import file_id
 from encephalon.tables.pairing import (
     NamedImage,
     Together,
     is_grouped,
-    made_distinct,
     missing_fault,
     name_bids,
     name_file,
     put_together,
 )
+from encephalon.tables.sample import Sample, made_distinct
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
-    from encephalon.io.bids import BidsFile
     from encephalon.tables.schema import Table
 
 _log = logging.getLogger(__name__)
-
-# Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
-_MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One thing to work on.
-
-    id      names the sample and every output made from it
-    inputs  role ("image" where there is only one) and file or DICOM folder
-    row     the cells of its row, for a sample from a table
-    bids    its entities, for a sample from a BIDS dataset
-    fault   why it cannot be worked on, while the others of its table can; "" for no reason
-    absent  why a role has no file although one was looked for: role and one sentence
-    """
-
-    id: str
-    inputs: dict[str, Path]
-    row: dict[str, Any] = field(default_factory=dict)
-    bids: BidsFile | None = None
-    fault: str = ""
-    absent: dict[str, str] = field(default_factory=dict)
-
-    def require_faultless(self) -> None:
-        """Raise InputError with the fault, if there is one."""
-        if self.fault:
-            raise InputError(self.fault)
-
-    def file(self, role: str) -> Path:
-        """The file of that role; raises InputError for a fault, or where none is named."""
-        self.require_faultless()
-        if role not in self.inputs:
-            message = f"{self.id}: its row names no file for {role!r}; fill it in or drop the row."
-            if not self.row:
-                message = f"{self.id}: there is no file for {role!r}; give it, or use a table."
-            raise InputError(self.absent.get(role, message))
-        return self.inputs[role]
 
 
 def collect_samples(
@@ -200,11 +162,11 @@ class _Search:
         if images:
             say_series(path, folders)
             names = {item.name for item in images}
-            kept = [item for item in images if not names & _made_from(item)]
-            kept = _without_masks(path, kept)
+            kept = [item for item in images if not names & made_from(item)]
+            kept = without_masks(path, kept)
             return self.by_name(path, kept) or [self.one(item) for item in kept]
         if not folders:
-            raise InputError(_no_images(path, self.kind, visible))
+            raise InputError(no_images(path, self.kind, visible))
         folders = [path] if path in folders else folders
         found = self.by_name(path, folders) if path not in folders else []
         return found or [Sample(_series_id(item), {self.role: item}) for item in folders]
@@ -305,50 +267,3 @@ def _from_table(table: Table) -> list[Sample]:
         else sample
         for place, sample in enumerate(samples)
     ]
-
-
-def _no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
-    """Why a folder has nothing for a model of that kind."""
-    wanted, other = KINDS[kind], next(name for name in KINDS if name != kind)
-    strange = next((item.name for item in visible if is_kind(item, other)), None)
-    if strange is not None:
-        return (
-            f"The folder {path} holds {other}s such as {strange}, but this model takes {wanted}: "
-            "choose another model or folder."
-        )
-    if kind == "picture":
-        return (
-            f"The folder {path} holds no pictures ({wanted}): give the folder that holds them "
-            "directly, or make a table of all below it with  encephalon table images."
-        )
-    return (
-        f"The folder {path} holds no images, no DICOM series and no BIDS dataset: give the folder "
-        "that holds them directly."
-    )
-
-
-def _made_from(image: Path) -> set[str]:
-    """The names of the files that a result of this program was made from, by its sidecar.
-
-    Masks that were written beside their scans are no scans when the folder is given again.
-    """
-    try:
-        record = read_json(image.with_name(f"{file_stem(image)}.json"))
-        makers = {maker["Name"] for maker in record["GeneratedBy"]}
-        return {Path(path).name for path in record["Sources"]} if "Encephalon" in makers else set()
-    except (InputError, LookupError, TypeError):
-        return set()
-
-
-def _without_masks(folder: Path, images: Sequence[Path]) -> list[Path]:
-    """The images but those that call themselves masks, as long as others do not; says so."""
-    scans = [item for item in images if not _MASK.search(file_stem(item))]
-    masks = [item.name for item in images if item not in scans]
-    if not scans or not masks:
-        return list(images)
-    _log.warning(
-        "%s: left out %d of the images, which their names call masks: %s; give them by name if "
-        "they are meant.",
-        *(folder, len(masks), quoted(masks)),
-    )
-    return scans

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from encephalon.errors import MissingFileError, ModelError, RecipeError, RunError
 from encephalon.inference.devices import resolve_device, resolve_threads
 from encephalon.io.files import expanded
+from encephalon.models.catalogue import find_model
 from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
 from encephalon.models.folder import save_model
-from encephalon.models.registry import find_model
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.networks.registry import build_network
 from encephalon.networks.shape_inference import meta_network, output_shape

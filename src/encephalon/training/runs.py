@@ -31,8 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import OutputExistsError, RunError, listed
-from encephalon.io.atomic import locked, sha256, write_text
-from encephalon.io.temporaries import sweep
+from encephalon.io.atomic import locked, sha256, sweep, write_text
 from encephalon.recipes.loading import in_earlier_words
 from encephalon.training.record import RunRecord, differences, text_hash
 

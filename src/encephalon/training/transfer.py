@@ -18,10 +18,10 @@ from torch import nn
 
 from encephalon.errors import ModelError, RecipeError
 from encephalon.io.files import expanded
+from encephalon.models.catalogue import find_model
 from encephalon.models.content import check_content
 from encephalon.models.folder import read_tensors
 from encephalon.models.published import PublishedFile
-from encephalon.models.registry import find_model
 from encephalon.models.weights import read_state_dict
 from encephalon.networks.published_classifier import from_published_names
 from encephalon.networks.registry import fill_network, network_factory

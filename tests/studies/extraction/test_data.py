@@ -10,7 +10,8 @@ import pytest
 
 from encephalon.errors import ContentError, RunError, TableError
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_labels
+from encephalon.io.image import Image
+from encephalon.io.reading import read_labels
 from encephalon.models import locations
 from encephalon.studies.extraction.data import millimetre_grid, prepare_samples
 from encephalon.studies.extraction.segmentation.localisation import box_on

@@ -17,10 +17,11 @@ from encephalon.errors import ContentError, OutputError, OutputExistsError, Tabl
 from encephalon.evaluation.run import EvaluationResult, evaluate
 from encephalon.geometry import Affine
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 from encephalon.studies.extraction.evaluation import MaskEvaluation, MaskSummary, score_mask
 from encephalon.synthetic.head import head_phantom
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from encephalon.tables.schema import Columns
 
 EDGES = Affine.from_spacing((2.0, 1.5, 2.5))

@@ -12,7 +12,8 @@ from scipy import ndimage
 import encephalon
 from encephalon.geometry import Affine, Grid, bounding_box, orient
 from encephalon.inference.predictor import Prediction
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.studies.extraction.segmentation.localisation import (
     BrainLocation,
     Float,

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from encephalon.errors import ModelError, UsageError
 from encephalon.geometry import Affine
 from encephalon.inference.outputs import OutputLayout
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import open_model, save_model
 from encephalon.models.published import PublishedFile, open_published
@@ -29,7 +30,7 @@ from encephalon.studies.extraction.published.predictor import (
     make_published_predictor,
 )
 from encephalon.studies.extraction.published.settings import PublishedOptions
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from tests.inference.conftest import predict_all
 from tests.studies.calls import FakeRuntime, opened
 

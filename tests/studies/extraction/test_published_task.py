@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from encephalon.errors import RecipeError, TableError
 from encephalon.geometry import Affine
-from encephalon.io.image import read_image
+from encephalon.io.reading import read_image
 from encephalon.models.folder import open_model
 from encephalon.networks import build_network
 from encephalon.networks.keras_unet import KerasUNetLogOdds, log_odds

@@ -11,7 +11,8 @@ import pytest
 
 import encephalon
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_image, read_labels
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, read_labels
 from encephalon.metrics.segmentation import dice
 from encephalon.synthetic.head import head_phantom
 

@@ -190,7 +190,7 @@ def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
     table = label_table(tmp_path, brain)
     model = train(brain, table, tmp_path / "run")
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
-    from encephalon.io.image import read_image
+    from encephalon.io.reading import read_image
     from encephalon.models.folder import open_model
 
     files = open_model(model)

@@ -11,7 +11,8 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
 from encephalon.recipes import load_recipe

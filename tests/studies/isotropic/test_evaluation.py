@@ -18,7 +18,8 @@ import pytest
 from encephalon.errors import ContentError, OutputExistsError, TableError, UsageError
 from encephalon.evaluation.run import EvaluationResult, evaluate
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from encephalon.studies.isotropic.evaluation.run import ReconstructionEvaluation
 from encephalon.studies.isotropic.evaluation.summary import ReconstructionSummary
 from encephalon.studies.isotropic.published.settings import PublishedOptions

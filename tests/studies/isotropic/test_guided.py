@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine, Grid
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.simulation import simulate_problem

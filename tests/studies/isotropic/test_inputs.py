@@ -14,7 +14,8 @@ import pytest
 
 from encephalon.errors import ContentError, GeometryError, InputError, MissingFileError
 from encephalon.geometry import Affine, Grid, resample
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from encephalon.studies.isotropic.acquisition.inputs import (
     Case,
     make_problem,
@@ -22,7 +23,7 @@ from encephalon.studies.isotropic.acquisition.inputs import (
     unused_stacks,
 )
 from encephalon.studies.isotropic.settings import PredictOptions
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from tests.studies.isotropic.scans import head, scan
 
 NONE = PredictOptions()

@@ -11,7 +11,8 @@ import pytest
 from scipy.ndimage import zoom
 
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.published.preprocessing import decimate
 from encephalon.studies.isotropic.reconstruction.interpolation import (
     METHODS,

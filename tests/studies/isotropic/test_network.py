@@ -12,7 +12,8 @@ import pytest
 
 from encephalon.errors import InputError
 from encephalon.geometry import Affine, Grid
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 from encephalon.metrics.image_quality import nrmse
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
 from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
@@ -25,7 +26,7 @@ from encephalon.studies.isotropic.reconstruction.network import (
 )
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.thick_head import problem, truth
 

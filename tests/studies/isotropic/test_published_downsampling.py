@@ -12,7 +12,8 @@ from scipy.ndimage import zoom
 
 from encephalon.errors import GeometryError, OutputExistsError, UnreadableFileError, UsageError
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.published.preprocessing import (
     FACTORS,
     decimate,

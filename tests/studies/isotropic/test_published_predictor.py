@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, InputError, ModelError, UsageError
 from encephalon.geometry import Affine
 from encephalon.inference.outputs import OutputLayout
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
+from encephalon.models.catalogue import find_model
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
-from encephalon.models.registry import find_model
 from encephalon.networks.published_reconstruction import PublishedReconstruction
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.recipes import load_recipe, recipe_data
@@ -32,7 +33,7 @@ from encephalon.studies.isotropic.published.predictor import (
     make_published_predictor,
 )
 from encephalon.studies.isotropic.published.settings import PublishedOptions, PublishedSettings
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from tests.inference.conftest import predict_all
 from tests.studies.calls import FakeRuntime, opened
 from tests.studies.isotropic.tiny_published import (

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine, Grid, resample
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.acquisition import registration as module
 from encephalon.studies.isotropic.acquisition.registration import Registration, register_t1w
 from encephalon.transforms.registration import moved

@@ -12,7 +12,7 @@ import pytest
 
 from encephalon.errors import OutputExistsError
 from encephalon.geometry import Affine, Grid
-from encephalon.io.image import read_image
+from encephalon.io.reading import read_image
 from encephalon.reports import batch, slices
 from encephalon.reports.batch import BatchReport
 from encephalon.studies.isotropic.images import ScanFigures

@@ -11,7 +11,7 @@ import pytest
 
 from encephalon import load_model
 from encephalon.metrics.image_quality import nrmse
-from encephalon.models.registry import find_model
+from encephalon.models.catalogue import find_model
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
 from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
 from encephalon.studies.isotropic.simulation import simulate_problem

@@ -18,7 +18,8 @@ from encephalon.errors import (
     UsageError,
 )
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 from encephalon.studies.isotropic.acquisition.inputs import find_scans
 from encephalon.studies.isotropic.published.preprocessing import decimate
 from encephalon.studies.isotropic.simulate import COLUMNS, SimulationConfig, write_thick_slices

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from encephalon.errors import GeometryError, UsageError
 from encephalon.geometry import Affine, orient
-from encephalon.io.image import Image, read_image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, write_image
 from encephalon.studies.isotropic.acquisition.slices import find_acquisition
 from encephalon.studies.isotropic.acquisition.stacking import make_stack
 from encephalon.studies.isotropic.reconstruction.problem import AXES, slice_axis

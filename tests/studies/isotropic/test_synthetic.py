@@ -14,7 +14,7 @@ import pytest
 from encephalon.errors import OutputExistsError
 from encephalon.geometry import Affine, resample
 from encephalon.io.bids import index_bids, is_bids
-from encephalon.io.image import read_image
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.simulation import simulate_slices
 from encephalon.studies.isotropic.synthetic import HeadPair, draw_motion, head_pair, write_heads
 from encephalon.synthetic.head import Tissue

@@ -15,7 +15,8 @@ import torch
 from encephalon.errors import RunError, TableError
 from encephalon.geometry import Affine
 from encephalon.inference.runtimes import open_runtime
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from encephalon.models.folder import ModelFolder, open_model
 from encephalon.networks import build_network
 from encephalon.studies.isotropic.data import (

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.tables.reading import read_table

@@ -19,7 +19,7 @@ from encephalon.explanation.run import Explanations, explain
 from encephalon.io.atomic import json_text
 from encephalon.studies.micrographs.quality import certainty_folder, certainty_folders
 from encephalon.studies.micrographs.settings import MicrographSettings
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from tests.studies.micrographs.standing_in import BOX, SIZE, model, write_samples
 
 

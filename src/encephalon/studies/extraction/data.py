@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
 from encephalon.geometry import Affine, Grid, orient, resample, straight_grid
-from encephalon.io.image import Image, read_image, read_labels
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.extraction.segmentation.localisation import BrainFinder, brain_finder
 from encephalon.studies.extraction.settings import ExtractionSettings
 from encephalon.tables.labels import map_labels

@@ -20,7 +20,8 @@ from encephalon.errors import ContentError, EncephalonError, GeometryError, Inpu
 from encephalon.evaluation.cases import Case, read_cases
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.geometry import Affine, is_sheared
-from encephalon.io.image import Image, read_labels
+from encephalon.io.image import Image
+from encephalon.io.reading import read_labels
 from encephalon.metrics.segmentation import overlap, surface_distances, volume_error
 from encephalon.reports.format import format_number
 from encephalon.statistics.subgroups import SubgroupSummary, subgroups, summarise_subgroup

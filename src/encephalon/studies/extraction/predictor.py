@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from encephalon.geometry import Grid, straightened
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime, open_runtime
-from encephalon.io.image import Image, read_image
-from encephalon.models.registry import find_model
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
+from encephalon.models.catalogue import find_model
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.quality import QualityMetrics, check_quality, with_doubts
 from encephalon.studies.extraction.report import scan_pictures
@@ -33,7 +34,7 @@ from encephalon.studies.extraction.settings import (
     ExtractionSettings,
     PredictOptions,
 )
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 from encephalon.transforms.masks import require_head_size, solidify
 
 Float = NDArray[np.float32]

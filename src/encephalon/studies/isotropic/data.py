@@ -18,7 +18,8 @@ from torch import Tensor
 
 from encephalon.errors import TableError
 from encephalon.geometry import Affine, Grid, bounding_box, orient, resample, straightened
-from encephalon.io.image import Image, read_image, read_labels
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.network import Scale, make_features
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack

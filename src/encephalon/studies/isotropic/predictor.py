@@ -37,7 +37,7 @@ from encephalon.studies.isotropic.settings import (
     IsotropicSettings,
     PredictOptions,
 )
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 
 __all__ = ["RESEARCH_ONLY", "IsotropicPredictor", "make_isotropic_predictor"]
 

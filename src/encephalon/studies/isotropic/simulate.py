@@ -15,8 +15,9 @@ from encephalon.errors import EncephalonError, GeometryError, InputError, Output
 from encephalon.geometry import straightened
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.derivatives import generated_by, write_dataset_description
-from encephalon.io.image import Image, image_stem, read_image, write_image
-from encephalon.io.records import csv_text
+from encephalon.io.image import Image, image_stem
+from encephalon.io.reading import read_image, write_image
+from encephalon.io.text import csv_text
 from encephalon.studies.isotropic.acquisition.inputs import ScanFile
 from encephalon.studies.isotropic.acquisition.profiles import make_profile
 from encephalon.studies.isotropic.published.preprocessing import (

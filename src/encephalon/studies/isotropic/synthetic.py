@@ -18,8 +18,9 @@ from encephalon.geometry import Affine
 from encephalon.io.atomic import refuse_existing, write_json, write_text
 from encephalon.io.bids import BIDS_VERSION
 from encephalon.io.derivatives import generated_by, write_dataset_description, write_ignored
-from encephalon.io.image import Image, write_image
-from encephalon.io.records import csv_text
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
+from encephalon.io.text import csv_text
 from encephalon.studies.isotropic.reconstruction.problem import VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.simulate import COLUMNS, TABLE
 from encephalon.studies.isotropic.simulation import simulate_slices

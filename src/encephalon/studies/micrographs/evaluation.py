@@ -27,7 +27,7 @@ from encephalon.experiments.contamination import contamination
 from encephalon.inference.batch import failure_sentence
 from encephalon.inference.prefetch import prefetch
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json
-from encephalon.io.records import write_records
+from encephalon.io.text import write_records
 from encephalon.reports.format import format_estimate
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from encephalon.io.cache import ArrayCache
     from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = ["Loaded", "MicrographPredictor", "make_micrograph_predictor"]
 

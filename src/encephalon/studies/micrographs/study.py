@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.runs import Means
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError
 from encephalon.geometry import conform, conform_grid, resample
-from encephalon.io.image import read_image, read_labels
+from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.extraction.data import Row, table_rows
 from encephalon.studies.extraction.published.preprocessing import to_bytes
 from encephalon.studies.extraction.published.settings import Conformed

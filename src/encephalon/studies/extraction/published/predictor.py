@@ -20,7 +20,8 @@ from encephalon.errors import ModelError
 from encephalon.geometry import resample, unconform
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.inference.runtimes import Runtime
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.networks.torch_runtime import open_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
@@ -32,7 +33,7 @@ from encephalon.transforms.masks import fill_holes, largest_piece
 if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = ["NOTICE", "PublishedPredictor", "make_published_predictor"]
 

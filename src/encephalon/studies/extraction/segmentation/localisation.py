@@ -183,8 +183,8 @@ class BrainFinder:
 
 def brain_finder(grids: Grids) -> BrainFinder:
     """The finder of the shipped brain model; raises RunError when that is not installed."""
+    from encephalon.models.catalogue import find_model
     from encephalon.models.published import PublishedFile
-    from encephalon.models.registry import find_model
     from encephalon.studies.extraction.settings import LOCATOR
 
     try:

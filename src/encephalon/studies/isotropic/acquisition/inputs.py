@@ -18,7 +18,8 @@ from encephalon.errors import ContentError, InputError, MissingFileError
 from encephalon.geometry import Affine, straightened
 from encephalon.io.bids import BidsFile, parse_name
 from encephalon.io.derivatives import derivative_path
-from encephalon.io.image import Image, image_stem, image_suffix, read_image
+from encephalon.io.image import Image, image_stem, image_suffix
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.acquisition.headers import (
     acquisition_metadata,
     subject_and_session,
@@ -34,7 +35,8 @@ from encephalon.studies.isotropic.acquisition.stacking import make_stack
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.tables.pairing import name_file, put_together
-from encephalon.tables.samples import Sample, collect_samples
+from encephalon.tables.sample import Sample
+from encephalon.tables.samples import collect_samples
 from encephalon.tables.schema import Columns
 from encephalon.transforms.masks import require_head_size
 

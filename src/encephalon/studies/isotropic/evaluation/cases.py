@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError
 from encephalon.evaluation.cases import Case
 from encephalon.geometry import Affine, Grid, resample, straightened
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.metrics.image_quality import foreground
 from encephalon.studies.isotropic.reconstruction.problem import Problem, plane_across
 from encephalon.studies.isotropic.settings import (
@@ -31,7 +32,7 @@ from encephalon.studies.isotropic.settings import (
 )
 
 if TYPE_CHECKING:
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = [
     "REFERENCE",

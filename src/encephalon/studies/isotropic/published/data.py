@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import TableError
-from encephalon.io.image import read_image
+from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.published.preprocessing import (
     check_atlas_grid,
     decimate,

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from encephalon.errors import InputError, ModelError
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.inference.runtimes import Runtime
-from encephalon.io.image import Image, read_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image
 from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel
@@ -43,7 +44,7 @@ from encephalon.tables.schema import Columns
 if TYPE_CHECKING:
     from torch import nn
 
-    from encephalon.tables.samples import Sample
+    from encephalon.tables.sample import Sample
 
 __all__ = ["NOTICE", "PublishedCase", "PublishedPredictor", "make_published_predictor"]
 
@@ -208,7 +209,8 @@ class _Writer:
 
     def __call__(self, data: NDArray[Any], path: Path) -> None:
         from encephalon.io import nifti
-        from encephalon.io.image import image_suffix, image_writer
+        from encephalon.io.image import image_suffix
+        from encephalon.io.reading import image_writer
 
         if image_suffix(path) in {".nii", ".nii.gz"}:
             nifti.write(path, data, self.like)

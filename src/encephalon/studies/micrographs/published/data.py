@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, InputError, MissingFileError
 from encephalon.io.atomic import refuse_existing
 from encephalon.io.micrograph import write_plane
-from encephalon.io.records import write_records
+from encephalon.io.text import write_records
 from encephalon.tables.schema import Columns
 
 __all__ = ["table_of_arrays"]

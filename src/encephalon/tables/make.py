@@ -1,24 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a table of a folder of images and a spreadsheet: `encephalon table images`."""
+"""Make tables: of a folder of images and a spreadsheet, of a BIDS dataset, and of two tables.
+
+These are `encephalon table images`, `table bids` and the joining of tables row to row by id; all of
+them name everything that does not match.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, MissingFileError, TableError, did_you_mean, quoted
-from encephalon.io.files import expanded, is_folder
-from encephalon.tables.image_files import is_image
+from encephalon.io.files import exists, expanded, is_folder
+from encephalon.tables.image_files import bids_query, find_images
 from encephalon.tables.naming import ID_RULES, file_id, written_path
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from encephalon.io.bids import BidsFile
+    from encephalon.tables.schema import Table
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +79,7 @@ def folder_table(
 
 def _files(root: Path, rule: str) -> dict[str, list[Path]]:
     """The images below a folder, by their ids, in the order of their paths."""
+    from encephalon.tables.image_files import is_image
 
     if not is_folder(root):
         raise MissingFileError(f"There is no folder {root}: give the folder that holds the images.")
@@ -90,6 +97,7 @@ def _rows(
     sheet: Path, id_column: str, rule: str, rename: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, str | None]], list[str]]:
     """The rows of a spreadsheet by id, without the id, and what is wrong with the ids."""
+    from encephalon.tables.image_files import is_image
     from encephalon.tables.reading import read_table
 
     table = read_table(sheet, Columns(id=id_column))
@@ -172,3 +180,138 @@ def _unmatched(
         elif alone:
             faults.append(f"{found} (left out with --{flag})")
     return faults
+
+
+def bids_table(
+    folder: str | os.PathLike[str],
+    *,
+    relative_to: str | os.PathLike[str] | None = None,
+    suffixes: Sequence[str] | None = None,
+    participants: Sequence[str] | None = None,
+    sessions: Sequence[str] | None = None,
+    wide: bool = False,
+) -> pd.DataFrame:
+    """The images of a BIDS dataset as the rows of a table.
+
+    One row an image: `id`, `image`, `subject`, `session`, `suffix`; with `wide`, one row a
+    session, with a column of paths for each suffix ("T1w", "T2w" ...). `subject` is the group
+    that a split must not part. The columns of `participants.tsv` follow. Paths are written from
+    the folder `relative_to`, where the table is going to lie (absolute without it). Raises
+    MissingFileError for a folder without images or without what was asked for, TableError if
+    `wide` finds two images for one cell.
+    """
+    import pandas as pd
+
+    root = expanded(folder)
+    files = find_images(root, bids_query(suffixes, participants, sessions))
+    base = None if relative_to is None else expanded(relative_to).resolve()
+    rows = _wide(files, base) if wide else [_long(file, base) for file in files]
+    people = _participants(root)
+    for row in rows:
+        extra = people.get(f"sub-{row['subject']}", {})
+        row.update({name: cell for name, cell in extra.items() if name not in row})
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _long(file: BidsFile, base: Path | None) -> dict[str, str | None]:
+    return {
+        "id": file.id,
+        "image": written_path(file.path, base),
+        "subject": file.entities.get("sub"),
+        "session": file.entities.get("ses"),
+        "suffix": file.suffix,
+    }
+
+
+def _wide(files: Iterable[BidsFile], base: Path | None) -> list[dict[str, str | None]]:
+    rows: dict[str, dict[str, str | None]] = {}
+    for file in files:
+        subject, session = file.entities.get("sub"), file.entities.get("ses")
+        name = f"sub-{subject}" if session is None else f"sub-{subject}_ses-{session}"
+        row = rows.setdefault(name, {"id": name, "subject": subject, "session": session})
+        if file.suffix in row:
+            raise TableError(
+                f"{name} has two {file.suffix} images, {row[file.suffix]} and {file.path}: make "
+                "the table with one row an image and choose."
+            )
+        row[file.suffix] = written_path(file.path, base)
+    return list(rows.values())
+
+
+def _participants(root: Path) -> dict[str, dict[str, str | None]]:
+    """The rows of participants.tsv by participant_id; empty where there is no such file."""
+    from encephalon.tables.reading import read_table
+
+    file = root / "participants.tsv"
+    if not exists(file):
+        return {}
+    frame = read_table(file).frame
+    if "participant_id" not in frame.columns:
+        raise TableError(f"{file} has no column 'participant_id', which BIDS requires.")
+    records = frame.to_dict(orient="records")
+    return {
+        str(row["participant_id"]): {
+            str(key): cell for key, cell in row.items() if key != "participant_id"
+        }
+        for row in records
+    }
+
+
+def join_tables(left: Table, right: Table, *, remainder: bool = False) -> pd.DataFrame:
+    """The rows of `left`, in their order, each with the columns of its one row in `right`.
+
+    Rows are matched by the id columns of the two tables, whose names may differ; the result has
+    the id column of `left`. Raises TableError, naming the ids, if an id is empty or not unique in
+    either table, if a row of `left` has no match, or, unless `remainder`, if a row of `right`
+    has none; and naming the columns, if the two tables share any but the id.
+    """
+    _check_ids(left)
+    _check_ids(right)
+    _check_matches(left, right, remainder)
+    key = right.columns.id
+    extra = right.frame.drop(columns=[key])
+    _check_names(left, right, list(map(str, extra.columns)))
+    places = {name: row for row, name in enumerate(right.ids)}
+    order = [places[name] for name in left.ids]
+    joined = left.frame.reset_index(drop=True).copy()
+    for name in extra.columns:
+        joined[name] = extra[name].iloc[order].to_list()
+    return joined
+
+
+def _check_ids(table: Table) -> None:
+    counts = Counter(table.ids)
+    if "" in counts:
+        row = table.row(table.ids.index(""))
+        raise TableError(f"{table.source}, row {row}: {table.columns.id!r} is empty; fill it.")
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise TableError(
+            f"{table.source}: {table.columns.id!r} must be unique to join by it, but these ids "
+            f"stand in several rows: {quoted(twice)}."
+        )
+
+
+def _check_matches(left: Table, right: Table, remainder: bool) -> None:
+    here, there = left.ids, right.ids
+    unmatched = _without(here, there)
+    if unmatched:
+        raise TableError(
+            f"{right.source} has no row for these ids of {left.source}: {quoted(unmatched)}."
+        )
+    spare = _without(there, here)
+    if spare and not remainder:
+        raise TableError(
+            f"{left.source} has no row for these ids of {right.source}: {quoted(spare)}."
+        )
+
+
+def _check_names(left: Table, right: Table, extra: Sequence[str]) -> None:
+    clash = [name for name in extra if name in left.frame.columns]
+    if clash:
+        raise TableError(f"{left.source} and {right.source} both have {quoted(clash)}: rename one.")
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    known = set(others)
+    return [name for name in names if name not in known]
