@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 
 from encephalon.geometry import bounding_box, resample
-from encephalon.io.image import Image, read_image, read_labels, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, read_labels, write_image
 from encephalon.transforms.synthesis import ADULT, YOUNG, paint_pair
 
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "isotropic_table.py"

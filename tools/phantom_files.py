@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encephalon.io.image import write_image
+from encephalon.io.reading import write_image
 from encephalon.studies.isotropic.synthetic import head_pair, write_heads
 from encephalon.studies.micrographs.synthetic import write_phantoms
 from encephalon.synthetic.head import head_phantom
