@@ -28,9 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from phantom_files import lay_out
-
 from pages import ROOT, pages
+from phantom_files import lay_out
 
 BLOCK = re.compile(r"^```(sh|python)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"\s#\s*(?:[^#]*\()?((?:needs|takes)\b[^()]*?)\)?\s*$")

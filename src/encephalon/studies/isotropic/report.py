@@ -7,7 +7,7 @@ lies in the folder `report` beside that of the batch, so that it can be passed o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
 
 
 _COLUMNS = (
-    Column("T1w", lambda row: _guide_words(row.get("guide"))),
+    Column("T1w", lambda row: _GUIDES.get(str(row.get("guide")))),
     Column("Slices", "distance_mm", "mm", decimals=2),
     Column("Ratio", "ratio", decimals=2),
     Column("Off the slices", "inconsistency", "%", decimals=2, factor=100),
@@ -113,18 +113,17 @@ _HINT = tag(
 
 def acquisition_facts(problem: Problem) -> dict[str, Any]:
     """What the slices of the first scan are, in words: plane, distances, voxels."""
-    operator, grid = problem.stack.operator, problem.grid
+    operator, native = problem.stack.operator, problem.native_grid
     gap = operator.distance - operator.thickness
     many = len(problem.stacks)
     return {
-        "Slices": f"{len(operator.middles)} {plane_of(grid.affine)}",
+        "Slices": f"{len(operator.middles)} {plane_of(problem.grid.affine)}",
         "Distance between slices": f"{operator.distance:.3g} mm",
         "Thickness": f"{operator.thickness:.3g} mm",
         "Gap": _gap(gap),
         "Ratio": f"{operator.ratio:.3g} voxels a slice",
-        "Voxels of the result": _times(f"{step:.3g}" for step in problem.native_grid.affine.spacing)
-        + " mm",
-        "Size of the result": _times(str(size) for size in problem.native_grid.shape),
+        "Voxels of the result": f"{' × '.join(f'{step:.3g}' for step in native.affine.spacing)} mm",
+        "Size of the result": " × ".join(map(str, native.shape)),
         "Scans of thick slices": many if many > 1 else None,
     }
 
@@ -135,11 +134,6 @@ def plane_of(affine: Affine) -> str:
     cosine = min(1.0, abs(float(affine.direction[AXES[name], 2])))
     tilt = float(np.degrees(np.arccos(cosine)))
     return f"{name}, {tilt:.0f}° oblique" if tilt >= 1 else name
-
-
-def _guide_words(guide: Any) -> str:
-    """What became of the T1w, for a cell."""
-    return _GUIDES.get(str(guide or ""), "–")
 
 
 def _framed(shown: Figure) -> Html:
@@ -160,7 +154,7 @@ def _lead(about: Mapping[str, Any], problem: Problem) -> str:
 def _stat_cards(row: Row, metrics: QualityMetrics) -> list[StatCard]:
     status = str(row.get("quality") or "")
     shown = [StatCard(status or "–", "quality", status=status or None)]
-    shown.append(StatCard(_guide_words(metrics.guide), "T1w"))
+    shown.append(StatCard(_GUIDES[metrics.guide], "T1w"))
     shown.append(StatCard(f"{metrics.ratio:.3g}", "voxels a slice"))
     shown.append(StatCard(f"{metrics.consistency:.2%}", "off the slices", "below 1% expected"))
     if metrics.uncertain is not None:
@@ -190,7 +184,7 @@ def _guide_facts(scan: ScanFigures) -> dict[str, Any]:
     metrics = scan.metrics
     covered, correlation = metrics.coverage, metrics.correlation
     return {
-        "T1w": _guide_words(metrics.guide),
+        "T1w": _GUIDES[metrics.guide],
         "Why": format_sentence(", ".join(metrics.reasons)) if metrics.reasons else None,
         **scan.registration,
         "Covers": None if covered is None else f"{covered:.0%} of the head",
@@ -211,7 +205,3 @@ def _gap(gap: float) -> str:
     if abs(gap) < 0.01:
         return "none"
     return f"{gap:.3g} mm" if gap > 0 else f"none, slices overlap by {-gap:.3g} mm"
-
-
-def _times(parts: Iterable[str]) -> str:
-    return " × ".join(parts)
