@@ -149,3 +149,15 @@ def test_the_venv_script_refuses_an_old_python(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Python 3.11" in done.stderr
     assert sys.version_info >= (3, 11)
+
+
+def test_the_picture_of_the_floors_is_what_is_checked() -> None:
+    """The page and the import contract name the same rooms, floor by floor."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    checked = [{room.strip() for room in floor.split(":")} for floor in layers]
+    rooms = set().union(*checked) - {"__main__", "_lazy"}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = page.split("```text")[1].split("```")[0].strip().splitlines()
+    drawn = [rooms & set(re.findall("[a-z_]+", floor)) for floor in picture]
+    assert drawn == [floor & rooms for floor in checked if floor & rooms]
