@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from encephalon import models
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.io.atomic import sha256
 from encephalon.models import locations
 from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
 from encephalon.models.description import ModelDescription
+from encephalon.models.download import get_model
+from encephalon.models.exchange import import_model
 from encephalon.models.folder import ModelFolder, save_model
 from encephalon.models.published import PublishedFile, open_published
 from encephalon.models.registry import (
@@ -71,7 +72,7 @@ def test_weights_whose_sha256_nobody_recorded_are_never_fetched(
     torch.save({"model.0.conv.unit0.conv.weight": torch.ones(2)}, path)
     monkeypatch.setenv("ENCEPHALON_MIRROR", str(tmp_path))
     with pytest.raises(ModelError, match=r"no sha256.*almalennartsson/baby-ai.*its path"):
-        models.get_model("baby-ai")
+        get_model("baby-ai")
     found = find_model(path)
     assert isinstance(found, PublishedFile)
     assert (found.name, found.entry) == ("pretrained_weights", None)
@@ -80,7 +81,7 @@ def test_weights_whose_sha256_nobody_recorded_are_never_fetched(
         verify_model(path)
     published_path(entry).parent.mkdir(parents=True)
     path.rename(published_path(entry))
-    placed = models.get_model("baby-ai")
+    placed = get_model("baby-ai")
     assert isinstance(placed, PublishedFile)
     assert (placed.entry, placed.describe()["sha256"]) == (entry, found.sha256)
     with pytest.raises(ModelError, match="nothing to compare"):
@@ -123,7 +124,7 @@ def test_a_broken_model_does_not_break_the_listing(home: Path) -> None:
 
 def test_an_installed_published_file_is_listed_as_such(published: Path) -> None:
     """Once its file is in the home folder, brainy is no longer remote."""
-    models.import_model(published)
+    import_model(published)
     (brainy,) = [summary for summary in list_models() if summary.name == "brainy"]
     assert brainy.where == "installed"
     assert brainy.path == published_path(registry_entries()["brainy"])

@@ -363,7 +363,7 @@ def test_the_network_of_a_trained_model_agrees_with_its_graph(tmp_path: Path) ->
 
 
 def test_the_published_layout_predicts_in_published_mode(tmp_path: Path) -> None:
-    """A .pt of 322 tensors: silhouettes, sigmoid of logit 1, thresholds 0.25 and 0.75."""
+    """A .pt of 322 tensors: binary images, sigmoid of logit 1, thresholds 0.25 and 0.75."""
     import torch
 
     from encephalon.explanation.gradcam import grad_cam

@@ -24,7 +24,7 @@ from encephalon.errors import ContentError, MissingFileError, UnreadableFileErro
 from encephalon.io.cache import ArrayCache
 from encephalon.io.micrograph import Micrograph
 from encephalon.studies.micrographs.preprocessing import FACTS, Picture, Preprocessing
-from encephalon.studies.micrographs.published.preprocessing import network_input, silhouette
+from encephalon.studies.micrographs.published.preprocessing import foreground, network_input
 from encephalon.studies.micrographs.settings import MicrographSettings
 
 SETTINGS = MicrographSettings(size=96)
@@ -62,12 +62,12 @@ def published(levels: NDArray[Any]) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("shape", [(256, 256), (203, 333), (100, 64), (37, 29)])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_silhouettes_equal_scikit_images(shape: tuple[int, int], bits: int) -> None:
+def test_the_foreground_equals_scikit_images(shape: tuple[int, int], bits: int) -> None:
     """Equalising, binarising and rescaling agree within 1e-6, sizes with a remainder too."""
     data = tissue(*shape)
     levels = data if bits == 8 else data.astype(np.uint16) * 16 + tissue(*shape, seed=1) // 16
     expected = published(levels)
-    made = silhouette(levels)
+    made = foreground(levels)
     assert made.shape == expected.shape
     assert made.dtype == np.float32
     assert np.abs(made - expected).max() < 1e-6
@@ -95,7 +95,7 @@ def test_network_inputs_equal_the_published_evaluation_transform(shape: tuple[in
 def test_a_raw_frame_of_2048_pixels_is_not_resized_twice() -> None:
     """An eighth of 2048 is 256, of which the middle 224 are seen: raw pixels 128 to 1920."""
     data = np.tile(tissue(256, 256), (8, 8))
-    plane = silhouette(data)
+    plane = foreground(data)
     assert plane.shape == (256, 256)
     picture = as_published(data)
     assert picture.image[0] * 0.229 + 0.485 == pytest.approx(plane[16:240, 16:240], abs=1e-6)
@@ -104,11 +104,11 @@ def test_a_raw_frame_of_2048_pixels_is_not_resized_twice() -> None:
     assert picture.view.offset == (131.5, 131.5)
 
 
-def test_silhouettes_hardly_depend_on_gamma() -> None:
+def test_the_foreground_hardly_depends_on_gamma() -> None:
     """A gamma of 0.5 moves the published picture by about 0.0015 on average, or less."""
     data = tissue(400, 400)
     other = np.rint(255 * (data / 255) ** 0.5).astype(np.uint8)
-    assert np.abs(silhouette(data) - silhouette(other)).mean() < 0.01
+    assert np.abs(foreground(data) - foreground(other)).mean() < 0.01
 
 
 def test_sixteen_bits_are_scaled_and_clipped_only_on_request() -> None:
@@ -126,7 +126,7 @@ def test_sixteen_bits_are_scaled_and_clipped_only_on_request() -> None:
 
 
 def test_floats_fill_sixteen_bits() -> None:
-    """Neither the unit nor the offset of float levels changes the silhouette."""
+    """Neither the unit nor the offset of float levels changes the foreground."""
     data = tissue(128, 160)
     floats = data.astype(np.float32) / 1000 - 3
     spread = ((data - float(data.min())) / np.ptp(data) * 65535).round().astype(np.uint16)
@@ -139,7 +139,7 @@ def test_real_micrographs_are_white_by_three_fifths(data: Path) -> None:
     paths = sorted(data.glob("em/axon-sem/sub-*/micr/*.png"))
     assert len(paths) == 6
     for path in paths:
-        plane = silhouette(np.asarray(Image.open(path)))
+        plane = foreground(np.asarray(Image.open(path)))
         assert 0.54 < plane.mean() < 0.62, path
 
 
@@ -189,8 +189,8 @@ def test_padding_is_the_median_and_lies_outside_the_view() -> None:
     assert raw[8:].max() == 0
 
 
-def test_texture_survives_that_silhouettes_lose() -> None:
-    """Two textures with one silhouette are equal as published and different here."""
+def test_texture_survives_that_binary_images_lose() -> None:
+    """Two textures with one foreground are equal as published and different here."""
     rng = np.random.default_rng(0)
     bright = gaussian_filter(rng.normal(size=(384, 384)), 12) > -0.0045
     dark = rng.integers(20, 70, bright.shape)

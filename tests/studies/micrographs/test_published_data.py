@@ -54,7 +54,7 @@ def test_arrays_become_a_table_that_says_the_same(tmp_path: Path) -> None:
         assert np.array_equal(read_micrograph(table.path(cell)).data, image)
 
 
-def test_silhouettes_enter_the_network_as_they_are(tmp_path: Path) -> None:
+def test_binary_images_enter_the_network_as_they_are(tmp_path: Path) -> None:
     """With `silhouettes` only the evaluation transform is left to do."""
     write_arrays(tmp_path, _images(), None, None)
     file = table_of_arrays(tmp_path, tmp_path / "unlabelled.csv", COLUMNS)

@@ -257,7 +257,7 @@ class MicrographPredictor:
     def thumbnail(self, loaded: Loaded) -> NDArray[np.uint8] | None:
         """A small grey picture of the sample for pages (rows, columns).
 
-        In published mode the network sees a silhouette, so the file is read once more.
+        In published mode the network sees a binary image, so the file is read once more.
         """
         if loaded.picture is None:
             return None

@@ -15,8 +15,8 @@ from encephalon.errors import ContentError
 from encephalon.io.atomic import sha256
 from encephalon.studies.micrographs.published.preprocessing import (
     as_levels,
+    foreground,
     network_input,
-    silhouette,
 )
 from encephalon.transforms.data_bar import picture_rows
 from encephalon.transforms.grey_levels import GreyLevels, sharpness
@@ -124,7 +124,7 @@ class Preprocessing:
         levels = as_levels(data, clip=self.settings.clip_16_bit)
         # Clipping may leave nothing but white, which is constant in its own way.
         counts = (grey if levels is data else _grey(levels, micrograph)).counts
-        image, view = network_input(silhouette(levels, counts), levels.shape)
+        image, view = network_input(foreground(levels, counts), levels.shape)
         return Picture(image, view, _facts(micrograph, data, grey))
 
     def _by_default(self, micrograph: Micrograph) -> Picture:

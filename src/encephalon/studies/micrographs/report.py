@@ -123,7 +123,7 @@ def _remarks(about: Mapping[str, Any]) -> list[Html]:
     if (about.get("model") or {}).get("mode") == "published":
         words = (
             "Published mode repeats the published steps, defects included: the network saw "
-            "black-and-white silhouettes, and its likelihoods are not calibrated."
+            "binary images of the foreground, and its likelihoods are not calibrated."
         )
         return [note(words, "check")]
     if not about.get("calibration"):

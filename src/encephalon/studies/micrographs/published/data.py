@@ -2,7 +2,7 @@
 """The arrays of the published preprocessing: read into a table of images.
 
 3BTRON keeps a set of images as three files of a folder (spec, section 1): `np_images.npy`
-(N, H, W), the silhouettes in [0, 1]; `labels.npy` (N), the classes by number; `features.npy`
+(N, H, W), the binary images in [0, 1]; `labels.npy` (N), the classes by number; `features.npy`
 (N, 5), the covariates one-hot. The last two may be missing where nothing is known.
 """
 
@@ -27,7 +27,7 @@ Arrays = NDArray[Any]
 
 
 def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool = False) -> Path:
-    """Write every silhouette of `folder` as a float32 TIFF and `table` (.csv), which names them.
+    """Write every binary image of `folder` as a float32 TIFF and `table` (.csv), which names them.
 
     The TIFFs go beside the table, into a folder of its name; nothing is rounded. Classes and
     covariates get the names that `columns` has, in its order. Raises MissingFileError without

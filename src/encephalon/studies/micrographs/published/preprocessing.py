@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the published network sees: a black and white silhouette at an eighth of the size.
+"""What the published network sees: a binary image of the foreground at an eighth of the size.
 
 3BTRON spec, section 3: equalise, binarise at Li's threshold, rescale by 1/8 (steps 2 to 4), then
 the evaluation transform of ImageNet networks (steps 6 to 8).
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.transforms.grey_levels import count_levels, li_level
+from encephalon.transforms.grey_levels import count_levels
 from encephalon.transforms.resize import (
     View,
     gaussian_weights,
@@ -21,7 +21,15 @@ from encephalon.transforms.resize import (
     triangle_weights,
 )
 
-__all__ = ["as_levels", "network_input", "silhouette"]
+__all__ = ["as_levels", "foreground", "network_input"]
+
+Counts = NDArray[np.int64]
+
+#: Step 2: bins of the equalisation, scikit-image's default.
+BINS = 256
+#: Li's iteration falls monotonically and ends after a handful of rounds; rounding alone could make
+#: it swing between two neighbours.
+_ROUNDS = 1000
 
 #: Step 4: the picture is made this many times smaller.
 REDUCTION = 8
@@ -45,8 +53,8 @@ def as_levels(data: NDArray[Any], *, clip: bool = False) -> NDArray[np.uint8 | n
     return np.rint((data - low) * (65535 / (high - low))).astype(np.uint16)
 
 
-def silhouette(
-    levels: NDArray[np.uint8 | np.uint16], counts: NDArray[np.int64] | None = None
+def foreground(
+    levels: NDArray[np.uint8 | np.uint16], counts: Counts | None = None
 ) -> NDArray[np.float32]:
     """The share of white around each eighth pixel: (rows / 8, columns / 8), float32 in [0, 1].
 
@@ -61,9 +69,9 @@ def silhouette(
 def network_input(
     plane: NDArray[np.float32], raw_shape: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.float32], View]:
-    """(3, 224, 224), float32, of a silhouette (h, w), and its view of the raw picture.
+    """(3, 224, 224), float32, of a binary image (h, w), and its view of the raw picture.
 
-    The raw shape is 8 times the silhouette's where none is given, as of the published arrays.
+    The raw shape is 8 times the binary image's where none is given, as of the published arrays.
     """
     height, width = plane.shape
     raw = raw_shape or (REDUCTION * height, REDUCTION * width)
@@ -78,6 +86,61 @@ def network_input(
     grey = resample(plane, rows, columns)
     mean, deviation = (np.asarray(part, np.float32)[:, None, None] for part in (MEAN, DEVIATION))
     return (grey - mean) / deviation, _view(raw, sizes, skips)
+
+
+def equalised_levels(counts: Counts) -> NDArray[np.float32]:
+    """What histogram equalisation makes of each level: (levels,), in [0, 1], never falling.
+
+    The levels are scaled to [0, 1] and counted in 256 bins from the darkest to the brightest; each
+    becomes the share of pixels up to it, interpolated between the centres of the bins
+    (scikit-image's `equalize_hist` of a float image; 3BTRON spec, section 3, step 2).
+    """
+    present = np.flatnonzero(counts)
+    # A product, not a division: values at the edge of a bin must fall as in scikit-image.
+    values = np.arange(counts.size) * (1.0 / (counts.size - 1))
+    limits = values[present[0]], values[present[-1]]
+    shares, edges = np.histogram(values[present], BINS, limits, weights=counts[present])
+    cumulated = np.cumsum(shares)
+    centres = (edges[:-1] + edges[1:]) / 2
+    equalised = np.interp(values, centres, cumulated / cumulated[-1])
+    return np.asarray(equalised, np.float32)
+
+
+def li_threshold(values: NDArray[np.float32], counts: Counts) -> float:
+    """Li's minimum cross-entropy threshold of `counts` pixels with each of the `values`.
+
+    Li and Tam 1998, doi:10.1016/S0167-8655(98)00057-9, iterated from the mean to the same end as
+    scikit-image's `threshold_li`. The values have at least two different ones.
+    """
+    present = np.flatnonzero(counts)
+    lowest = float(values[present[0]])
+    levels = values[present].astype(np.float64) - lowest
+    pixels, mass = np.cumsum(counts[present]), np.cumsum(counts[present] * levels)
+    steps = np.diff(levels)
+    tolerance = steps[steps > 0].min() / 2
+    threshold, before = mass[-1] / pixels[-1], -2 * tolerance
+    for _ in range(_ROUNDS):
+        if abs(threshold - before) <= tolerance:
+            break
+        before = threshold
+        last = np.searchsorted(levels, threshold, side="right") - 1
+        dark = mass[last] / pixels[last]
+        if dark == 0:  # its logarithm is not defined
+            break
+        bright = (mass[-1] - mass[last]) / (pixels[-1] - pixels[last])
+        threshold = (dark - bright) / (np.log(dark) - np.log(bright))
+    return float(threshold + lowest)
+
+
+def li_level(counts: Counts) -> int:
+    """The last level that Li's threshold of the equalised picture leaves black.
+
+    Pixels above it are white. Both steps keep the order of the levels, so that a comparison of the
+    raw ones gives the same picture.
+    """
+    equalised = equalised_levels(counts)
+    threshold = np.float32(li_threshold(equalised, counts))
+    return int(np.searchsorted(equalised, threshold, side="right")) - 1
 
 
 def _view(raw: tuple[int, int], sizes: tuple[int, ...], skips: tuple[int, ...]) -> View:

@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from encephalon.transforms.grey_levels import GreyLevels, sharpness
+from encephalon.transforms.grey_levels import (
+    GreyLevels,
+    count_levels,
+    level_percentile,
+    sharpness,
+)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
@@ -49,3 +59,23 @@ def test_sharpness_does_not_depend_on_the_unit_of_the_levels(unit: float) -> Non
     """Squares of very small or large floats neither vanish nor overflow."""
     noise = np.random.default_rng(0).normal(size=(40, 50))
     assert sharpness((unit * noise).astype(np.float32)) == pytest.approx(sharpness(noise), rel=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([np.uint8, np.uint16]).flatmap(
+        lambda kind: arrays(kind, st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    ),
+    st.floats(0, 100),
+)
+def test_counts_and_percentiles_are_those_of_numpy(levels: NDArray[Any], percent: float) -> None:
+    """Whatever the levels, counting them loses nothing that a percentile needs."""
+    counts = count_levels(levels)
+    assert np.array_equal(counts, np.bincount(levels.ravel(), minlength=counts.size))
+    assert level_percentile(counts, percent) == pytest.approx(np.percentile(levels, percent))
+
+
+def test_parts_of_a_picture_are_counted_as_they_stand() -> None:
+    """A slice of rows or columns, which is not contiguous, is counted without its neighbours."""
+    levels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    assert count_levels(levels[1:3, ::2]).nonzero()[0].tolist() == [8, 10, 12, 14, 16, 18, 20, 22]

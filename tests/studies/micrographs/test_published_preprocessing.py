@@ -3,24 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from skimage.exposure import equalize_hist
 from skimage.filters import threshold_li
 
-from encephalon.transforms.grey_levels import (
-    count_levels,
+from encephalon.studies.micrographs.published.preprocessing import (
     equalised_levels,
-    level_percentile,
     li_level,
     li_threshold,
 )
+from encephalon.transforms.grey_levels import count_levels
 
 Levels = NDArray[np.uint8 | np.uint16]
 
@@ -67,23 +61,3 @@ def test_lis_threshold_of_a_flat_histogram_is_two_fifths() -> None:
     noise = np.random.default_rng(0).integers(0, 65536, (512, 512), dtype=np.uint16)
     counts = count_levels(noise)
     assert li_threshold(equalised_levels(counts), counts) == pytest.approx(0.398, abs=0.003)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.sampled_from([np.uint8, np.uint16]).flatmap(
-        lambda kind: arrays(kind, st.tuples(st.integers(1, 9), st.integers(1, 9)))
-    ),
-    st.floats(0, 100),
-)
-def test_counts_and_percentiles_are_those_of_numpy(levels: NDArray[Any], percent: float) -> None:
-    """Whatever the levels, counting them loses nothing that a percentile needs."""
-    counts = count_levels(levels)
-    assert np.array_equal(counts, np.bincount(levels.ravel(), minlength=counts.size))
-    assert level_percentile(counts, percent) == pytest.approx(np.percentile(levels, percent))
-
-
-def test_parts_of_a_picture_are_counted_as_they_stand() -> None:
-    """A slice of rows or columns, which is not contiguous, is counted without its neighbours."""
-    levels = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    assert count_levels(levels[1:3, ::2]).nonzero()[0].tolist() == [8, 10, 12, 14, 16, 18, 20, 22]
