@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from encephalon.api.page import ReportPage
 from encephalon.errors import UsageError
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from encephalon.tables.schema import Columns
 
 Place = str | os.PathLike[str]
+
+
+class Chosen(TypedDict, total=False):
+    """Which images of the inputs are taken, and what joins a single one; see `api.predict`."""
+
+    suffixes: Sequence[str] | None
+    participants: Sequence[str] | None
+    sessions: Sequence[str] | None
+    companions: Mapping[str, Given] | None
 
 
 @dataclass
@@ -85,16 +94,14 @@ class Model:
         output: Place,
         *,
         overwrite: bool = False,
-        suffixes: Sequence[str] | None = None,
-        participants: Sequence[str] | None = None,
-        sessions: Sequence[str] | None = None,
-        companions: Mapping[str, Given] | None = None,
+        **chosen: Unpack[Chosen],
     ) -> Work:
         """What `predict_batch` would do with these arguments; no image is read or written."""
         from encephalon.inference.outputs import choose_layout
         from encephalon.tables.pairing import add_companions
 
-        samples = _samples(inputs, self.columns, self.study.kind, suffixes, participants, sessions)
+        companions = chosen.pop("companions", None)
+        samples = _samples(inputs, self.columns, self.study.kind, chosen)
         if companions:
             samples = add_companions(samples, companions, self.columns)
         layout = choose_layout(Path(output), samples, self.predictor.outputs)
@@ -108,23 +115,12 @@ class Model:
         *,
         overwrite: bool = False,
         report: bool = True,
-        suffixes: Sequence[str] | None = None,
-        participants: Sequence[str] | None = None,
-        sessions: Sequence[str] | None = None,
-        companions: Mapping[str, Given] | None = None,
         progress: Progress | None = None,
         on_result: OnResult | None = None,
+        **chosen: Unpack[Chosen],
     ) -> Predictions:
         """Predict on files, folders, tables and BIDS datasets; see `api.predict`."""
-        work = self.plan(
-            inputs,
-            output,
-            overwrite=overwrite,
-            suffixes=suffixes,
-            participants=participants,
-            sessions=sessions,
-            companions=companions,
-        )
+        work = self.plan(inputs, output, overwrite=overwrite, **chosen)
         return self.run(work, report=report, progress=progress, on_result=on_result)
 
     def preview(self, work: Work) -> list[str]:
@@ -210,9 +206,7 @@ def _samples(
     inputs: Sequence[Any],
     columns: Columns,
     kind: Kind,
-    suffixes: Sequence[str] | None,
-    participants: Sequence[str] | None,
-    sessions: Sequence[str] | None,
+    chosen: Chosen,
 ) -> list[Sample]:
     """Every sample of the inputs; one that is not there fails later, alone, among several."""
     from encephalon.tables.samples import collect_samples
@@ -229,16 +223,16 @@ def _samples(
         inputs,
         columns,
         role=next(iter(columns.inputs), "image"),
-        suffixes=suffixes,
-        participants=participants,
-        sessions=sessions,
+        suffixes=chosen.get("suffixes"),
+        participants=chosen.get("participants"),
+        sessions=chosen.get("sessions"),
         keep_absent=True,
         kind=kind,
     )
-    chosen = suffixes or participants or sessions
-    if chosen and not any(sample.bids for sample in samples):
+    words = chosen.get("suffixes") or chosen.get("participants") or chosen.get("sessions")
+    if words and not any(sample.bids for sample in samples):
         raise UsageError(
-            f"{', '.join(chosen)} would choose images of a BIDS dataset, but none of the inputs is "
+            f"{', '.join(words)} would choose images of a BIDS dataset, but none of the inputs is "
             "one: drop the choice, or give the dataset."
         )
     return samples

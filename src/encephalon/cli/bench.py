@@ -29,6 +29,7 @@ class Timing:
 
 
 def bench(
+    console: Console,
     model: flags.Model = "brain-extraction",
     image: Annotated[
         Path | None,
@@ -38,8 +39,6 @@ def bench(
     more: flags.Options = None,
     device: flags.Device = "cpu",
     threads: flags.Threads = None,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Each run is a new process that reads the scan, loads the model and writes the mask.
 
@@ -49,7 +48,6 @@ def bench(
     """
     from tempfile import TemporaryDirectory
 
-    console = Console(0, quiet, as_json)
     options = [word for pair in more or [] for word in ("--option", pair)]
     options += ["--device", device, *(["--threads", str(threads)] if threads else [])]
     with TemporaryDirectory() as folder, console.progress(repeat, model) as advance:

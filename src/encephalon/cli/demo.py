@@ -19,6 +19,7 @@ PHANTOM, SAMPLES, TABLE = "phantom.nii.gz", "samples", "table.csv"
 
 
 def demo(
+    console: Console,
     output: flags.Output = Path("demo-output"),
     image: Annotated[
         Path | None,
@@ -28,9 +29,6 @@ def demo(
     device: flags.Device = "auto",
     threads: flags.Threads = None,
     overwrite: flags.Overwrite = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Writes the result (a mask), its JSON sidecar and a report with pictures, and says where.
 
@@ -42,7 +40,6 @@ def demo(
     from encephalon.api import load_model
     from encephalon.cli.prediction import do
 
-    console = Console(verbose, quiet, as_json)
     loaded = load_model(model, device=device, threads=threads, offline=True)
     scan = image if image is not None else _made_up(loaded.study.demo, output, overwrite)
     console.say(f"scan: {scan}")

@@ -12,6 +12,7 @@ from encephalon.cli.console import Console
 
 
 def evaluate(
+    console: Console,
     model: flags.Model,
     table: flags.Table,
     output: flags.Output,
@@ -20,9 +21,6 @@ def evaluate(
     threads: flags.Threads = None,
     overwrite: flags.Overwrite = False,
     offline: flags.Offline = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Writes a score for each sample, a summary with intervals, and a report. The table names the
     scans and what is known of them, in columns that the model's recipe explains; of a table that
@@ -34,7 +32,6 @@ def evaluate(
     """
     from encephalon import api
 
-    console = Console(verbose, quiet, as_json)
     with console.progress(None, "scoring") as advance:
         result: Any = api.evaluate(
             model,

@@ -30,6 +30,7 @@ Layer = Annotated[
 
 
 def explain(
+    console: Console,
     model: flags.Model,
     inputs: Inputs,
     output: flags.Output,
@@ -40,9 +41,6 @@ def explain(
     threads: flags.Threads = None,
     overwrite: flags.Overwrite = False,
     offline: flags.Offline = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """For every image a map (float32 TIFF on the pixels of the raw image) and a panel (PNG), sorted
     into folders by certainty, with explanations.csv and report.html. A file that fails is named at
@@ -54,7 +52,6 @@ def explain(
     """
     from encephalon import api
 
-    console = Console(verbose, quiet, as_json)
     with console.progress(None, "explaining") as advance:
         result: Any = api.explain(
             model,

@@ -31,72 +31,67 @@ def list_(as_json: flags.AsJson = False) -> None:
     Console(as_json=as_json).result(rows, lambda: table(shown, columns))
 
 
-def info(model: flags.Model, as_json: flags.AsJson = False) -> None:
+def info(console: Console, model: flags.Model) -> None:
     """Say everything that is known of a model."""
     from encephalon.models.catalogue import model_info
 
     found = model_info(model)
-    Console(as_json=as_json).result(found, lambda: "\n".join(_lines(found)))
+    console.result(found, lambda: "\n".join(_lines(found)))
 
 
 def get(
+    console: Console,
     model: Registered,
     mirror: Annotated[
         str | None,
         typer.Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
     ] = None,
     offline: flags.Offline = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Fetch a model, compare its sha256, and keep it."""
     from encephalon.models.download import get_model
 
-    console = Console(verbose, quiet, as_json)
     with console.progress(None, f"fetching {model}"):
         found = get_model(model, offline=offline, mirror=mirror)
     _announce(console, found)
 
 
-def verify(model: flags.Model, quiet: flags.Quiet = False, as_json: flags.AsJson = False) -> None:
+def verify(console: Console, model: flags.Model) -> None:
     """Hash every file of a model and compare."""
     from encephalon.models.catalogue import verify_model
 
     files = verify_model(model)
     text = [f"{sha256}  {name}" for name, sha256 in files.items()]
-    Console(0, quiet, as_json).result(
+    console.result(
         {"model": model, "files": files}, "\n".join([*text, f"{model}: every file is whole"])
     )
 
 
 def import_(
+    console: Console,
     source: Annotated[
         Path,
         typer.Argument(metavar="FILE", help="A model folder, a .zip of one, or a .h5 or .pt file."),
     ],
     overwrite: flags.Overwrite = False,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Keep a model that came as a file, so that its name works."""
     from encephalon.models.exchange import import_model
 
-    _announce(Console(0, quiet, as_json), import_model(source, overwrite=overwrite))
+    _announce(console, import_model(source, overwrite=overwrite))
 
 
 def export(
+    console: Console,
     model: flags.Model,
     output: flags.Output,
     overwrite: flags.Overwrite = False,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Write a model to one file that `models import` takes."""
     from encephalon.models.exchange import export_model
 
     path = export_model(model, output, overwrite=overwrite)
-    Console(0, quiet, as_json).result({"model": model, "file": path}, str(path))
+    console.result({"model": model, "file": path}, str(path))
 
 
 def _announce(console: Console, model: ModelFolder | PublishedFile) -> None:

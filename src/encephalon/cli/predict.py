@@ -22,6 +22,7 @@ Inputs = Annotated[
 
 
 def predict(
+    console: Console,
     model: flags.Model,
     inputs: Inputs,
     output: flags.Output,
@@ -36,9 +37,6 @@ def predict(
     threads: flags.Threads = None,
     overwrite: flags.Overwrite = False,
     offline: flags.Offline = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
     dry_run: flags.DryRun = False,
     **options: Any,
 ) -> None:
@@ -56,7 +54,7 @@ def predict(
     selection = flags.selection(suffix, participant_label, session_label)
     batch = {**selection, **flags.companions(t1, stack)}
     run(
-        Console(verbose, quiet, as_json),
+        console,
         {"model": model, "device": device, "threads": threads, "offline": offline, **options},
         {"inputs": inputs, "output": output, "overwrite": overwrite, **batch},
         report=report,

@@ -35,6 +35,7 @@ def gather_labels(words: Sequence[str]) -> list[str]:
 
 
 def predict_bids(
+    console: Console,
     bids_dir: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where the derivatives go.")],
     level: Annotated[str, typer.Argument(metavar="LEVEL", help="participant")],
@@ -48,9 +49,6 @@ def predict_bids(
     threads: flags.BidsThreads = None,
     overwrite: flags.Overwrite = False,
     offline: flags.Offline = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
     dry_run: flags.DryRun = False,
     **options: Any,
 ) -> None:
@@ -71,7 +69,7 @@ def predict_bids(
     options = flags.asked(more, **options)
     selection = flags.selection(suffix, participant_label, session_label)
     run(
-        Console(verbose, quiet, as_json),
+        console,
         {"model": model, "device": device, "threads": threads, "offline": offline, **options},
         {"inputs": [bids_dir], "output": output, "overwrite": overwrite, **selection},
         report=report,

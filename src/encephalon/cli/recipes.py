@@ -33,21 +33,18 @@ def show(recipe: flags.Recipe) -> None:
 
 
 def check(
+    console: Console,
     recipe: flags.Recipe,
     changes: flags.Set = None,
     dump: Annotated[
         bool, typer.Option("--dump", help="Print it with every default written out.")
     ] = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Check a recipe: keys, values, the settings of its study and, where torch is, the network."""
     from encephalon.api import load_recipe
     from encephalon.api.verbs import check_network
     from encephalon.recipes.loading import dump_recipe, recipe_data
 
-    console = Console(verbose, quiet, as_json)
     loaded = load_recipe(recipe, flags.settings(changes))
     check_network(loaded)
     if dump:

@@ -54,15 +54,9 @@ def study_commands(kind: Literal["simulators", "tables"]) -> list[Callable[..., 
 
 
 def _study_command(name: str, command: Command) -> Callable[..., None]:
-    def run(
-        verbose: flags.Verbose = 0,
-        quiet: flags.Quiet = False,
-        as_json: flags.AsJson = False,
-        **said: Any,
-    ) -> None:
+    def run(console: Console, **said: Any) -> None:
         from encephalon.recipes.schema import ask
 
-        console = Console(verbose, quiet, as_json)
         asked = ask(command.options, flags.given(**said), name)
         with console.progress(None, name) as advance:
             done = command.run(asked, advance)
@@ -100,10 +94,30 @@ def _add_group(
     for function in commands:
         # A trailing underscore keeps a function apart from the builtin or keyword.
         label = function.__name__.rstrip("_").replace("_", "-")
-        group.command(label, context_settings=settings())(function)
+        group.command(label, context_settings=settings())(_with_console(function))
     app.add_typer(group, name=name)
 
 
 def _add_verb(app: typer.Typer, name: str, text: str, function: Callable[..., None]) -> None:
     more = inspect.cleandoc(function.__doc__ or "")
-    app.command(name, help=f"{text}\n\n{more}", context_settings=settings())(function)
+    app.command(name, help=f"{text}\n\n{more}", context_settings=settings())(
+        _with_console(function)
+    )
+
+
+def _with_console(function: Callable[..., None]) -> Callable[..., None]:
+    """`function` with the flags that say how much to say and in which form, for its `console`."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    if "console" not in parameters:
+        return function
+
+    def verb(
+        verbose: flags.Verbose = 0,
+        quiet: flags.Quiet = False,
+        as_json: flags.AsJson = False,
+        **said: Any,
+    ) -> None:
+        function(console=Console(verbose, quiet, as_json), **said)
+
+    verb.__name__, verb.__doc__ = function.__name__, function.__doc__
+    return flags.flagged(verb, [one for name, one in parameters.items() if name != "console"])

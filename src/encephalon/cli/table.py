@@ -40,6 +40,7 @@ TableOut = Annotated[
 
 
 def bids(
+    console: Console,
     folder: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
     output: TableOut,
     suffix: flags.Suffix = None,
@@ -49,8 +50,6 @@ def bids(
         bool, typer.Option("--wide", help="One row a session, a column for each kind of image.")
     ] = False,
     overwrite: flags.Overwrite = False,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Make a table of the images of a BIDS dataset."""
     from encephalon.tables.make import bids_table
@@ -64,10 +63,11 @@ def bids(
     )
     written = write_table(frame, output, overwrite)
     rows = len(frame)
-    Console(0, quiet, as_json).result({"table": written, "rows": rows}, f"{written}: {rows} rows")
+    console.result({"table": written, "rows": rows}, f"{written}: {rows} rows")
 
 
 def images(
+    console: Console,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images, in sub-folders too.")],
     output: TableOut,
     sheet: Annotated[
@@ -85,14 +85,11 @@ def images(
         bool, typer.Option("--images-only", help="Leave out images that SHEET has no row for.")
     ] = False,
     overwrite: flags.Overwrite = False,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Make a table of a folder of images and a spreadsheet."""
     from encephalon.tables.make import folder_table
     from encephalon.tables.reading import write_table
 
-    console = Console(0, quiet, as_json)
     frame = folder_table(
         folder,
         sheet,
@@ -109,6 +106,7 @@ def images(
 
 
 def check(
+    console: Console,
     file: File,
     recipe: Recipe = None,
     id_: Id = None,
@@ -119,15 +117,11 @@ def check(
     contents: Annotated[
         bool, typer.Option("--contents", help="Also look for identical files across parts.")
     ] = False,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Check a table: files, ids, values, leaks."""
     from encephalon.tables.checks import checked
     from encephalon.tables.leakage import audit, require_clean
 
-    console = Console(verbose, quiet, as_json)
     read = _read(file, recipe, id=id_, image=image, target=target, group=group, split=split)
     table, columns = checked(read), read.columns
     found: dict[str, Any] = {"table": file, "rows": len(table), "faults": []}
@@ -147,6 +141,7 @@ def check(
 
 
 def split(
+    console: Console,
     file: File,
     output: TableOut,
     recipe: Recipe = None,
@@ -167,8 +162,6 @@ def split(
     ] = None,
     seed: flags.Seed = 0,
     overwrite: flags.Overwrite = False,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Draw parts, or folds, that no group straddles."""
     from encephalon.tables.reading import write_table
@@ -188,12 +181,13 @@ def split(
         if column in frame.columns:
             frame[column] = _moved(table, column, output.parent)
     written = write_table(frame, output, overwrite)
-    Console(0, quiet, as_json).result(
+    console.result(
         {"table": written, "rows": len(table), "parts": dict(counts)}, f"{written}: {words}"
     )
 
 
 def join(
+    console: Console,
     left: File,
     right: Annotated[Path, typer.Argument(metavar="OTHER", help="The table whose columns to add.")],
     output: TableOut,
@@ -205,8 +199,6 @@ def join(
         bool, typer.Option("--remainder", help="Allow rows of OTHER that TABLE does not have.")
     ] = False,
     overwrite: flags.Overwrite = False,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Join two tables one to one, by id."""
     from encephalon.tables.make import join_tables
@@ -219,27 +211,22 @@ def join(
         remainder=remainder,
     )
     written = write_table(frame, output, overwrite)
-    Console(0, quiet, as_json).result(
-        {"table": written, "rows": len(frame)}, f"{written}: {len(frame)} rows"
-    )
+    console.result({"table": written, "rows": len(frame)}, f"{written}: {len(frame)} rows")
 
 
 def verify_labels(
+    console: Console,
     file: File,
     recipe: Recipe = None,
     id_: Id = None,
     image: Image = None,
     target: Target = None,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
 ) -> None:
     """Read every label image and its scan."""
     from encephalon.errors import TableError
     from encephalon.tables.checks import checked, fault_message
     from encephalon.tables.labels import verify_labels as verify
 
-    console = Console(verbose, quiet, as_json)
     table = checked(_read(file, recipe, id=id_, image=image, target=target))
     faults = verify(table)
     if faults:

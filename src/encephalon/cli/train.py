@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    console: Console,
     recipe: flags.Recipe,
     table: flags.Table,
     output: Annotated[
@@ -33,9 +34,6 @@ def train(
         int, typer.Option("--workers", help="Processes that prepare samples.", min=1)
     ] = 2,
     threads: flags.Threads = None,
-    verbose: flags.Verbose = 0,
-    quiet: flags.Quiet = False,
-    as_json: flags.AsJson = False,
     dry_run: flags.DryRun = False,
 ) -> None:
     """The run's folder holds the recipe and table as used, the history, TensorBoard events, the
@@ -49,7 +47,6 @@ def train(
     from encephalon import api
     from encephalon.api import verbs
 
-    console = Console(verbose, quiet, as_json)
     overrides = flags.settings(changes)
     if seed is not None:
         overrides["training.seed"] = str(seed)
