@@ -16,7 +16,7 @@ from encephalon.studies.isotropic.evaluation.cases import (
     CaseVariant,
     Lesion,
     SimulatedCase,
-    painted,
+    with_lesion,
 )
 from encephalon.studies.isotropic.evaluation.scoring import acquired_voxels, regions, score
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
@@ -129,11 +129,11 @@ def test_half_a_lesion_is_half_kept(case: SimulatedCase) -> None:
     flat = np.where(case.truth > 0, np.float32(100), np.float32(0))
     scan = Image(np.where(case.truth > 0, np.float32(100), flat), case.grid.affine)
     scan.data[0] = 200
-    seen = painted(scan, lesion).data
-    with_lesion = SimulatedCase(VARIANT, case.problem, seen, case.grid, "axial", 4.0, lesion=lesion)
+    seen = with_lesion(scan, lesion).data
+    changed = SimulatedCase(VARIANT, case.problem, seen, case.grid, "axial", 4.0, lesion=lesion)
     half = Estimate(np.asarray((seen + scan.data) / 2, np.float32))
-    found = score(with_lesion, regions(with_lesion), half)
+    found = score(changed, regions(changed), half)
     assert found["lesion_kept"] == pytest.approx(0.5, abs=0.01)
     assert found["psnr_lesion"] < found["psnr_foreground"]
-    nothing = score(with_lesion, regions(with_lesion), Estimate(scan.data))
+    nothing = score(changed, regions(changed), Estimate(scan.data))
     assert nothing["lesion_kept"] == pytest.approx(0, abs=0.01)

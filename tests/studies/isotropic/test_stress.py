@@ -14,7 +14,7 @@ from encephalon.studies.isotropic.evaluation.cases import (
     centred,
     draw_lesion,
     misaligned,
-    painted,
+    with_lesion,
 )
 
 
@@ -60,7 +60,7 @@ def test_a_lesion_is_bright_inside_and_nothing_outside(ball: Image) -> None:
     """Within its radius it has the 99th percentile, beyond its edge the scan is what it was."""
     ball.data[:3] = 200
     lesion = draw_lesion(ball, 0)
-    seen, apart = painted(ball, lesion).data, lesion.distance(ball.grid)
+    seen, apart = with_lesion(ball, lesion).data, lesion.distance(ball.grid)
     assert seen[apart < RADIUS_MM - 4].min() > 195
     far = apart > RADIUS_MM + 8
     np.testing.assert_allclose(seen[far], ball.data[far], atol=0.05)
@@ -70,6 +70,6 @@ def test_a_lesion_is_bright_inside_and_nothing_outside(ball: Image) -> None:
 
 
 def test_no_head_has_no_lesion(ball: Image) -> None:
-    """An image of air alone cannot be painted in."""
+    """An image of air alone cannot have a lesion."""
     with pytest.raises(ContentError, match="no head"):
         draw_lesion(Image(np.zeros((9, 9, 9), np.float32), ball.affine), 0)

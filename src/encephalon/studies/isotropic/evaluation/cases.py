@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -45,7 +46,7 @@ __all__ = [
     "draw_lesion",
     "misaligned",
     "mismatched_subject",
-    "painted",
+    "with_lesion",
 ]
 
 Float = NDArray[np.float32]
@@ -103,7 +104,7 @@ class SimulatedCase:
     scale
         Gain and level that bring the scan's intensities to those of the truth.
     lesion
-        What was painted into the T2w alone, or None.
+        What was added to the T2w alone, or None.
     """
 
     variant: CaseVariant
@@ -179,7 +180,6 @@ class CaseSimulator:
     ) -> None:
         self.case, self._cases = case, cases
         self._options, self._asked = options, asked
-        self._scans: tuple[Image, Image | None] | None = None
         # Of the id, so that a case is made worse in one way whatever stands above it.
         self._seed = crc32(f"{options.seed} {case.sample.id}".encode())
 
@@ -195,13 +195,13 @@ class CaseSimulator:
     def _simulated(self, variant: CaseVariant) -> SimulatedCase:
         from encephalon.studies.isotropic.simulation import simulate_problem
 
-        scan, guide = self._read()
+        scan, guide = self._scans
         _require_isotropic(scan)
         _require_thick(scan, variant)
         lesion = draw_lesion(scan, self._seed) if variant.condition == LESION else None
         options = self._options
         problem, truth = simulate_problem(
-            painted(scan, lesion) if lesion else scan,
+            with_lesion(scan, lesion) if lesion else scan,
             self._guide(variant, scan, guide),
             variant.axis,
             variant.thickness,
@@ -245,13 +245,11 @@ class CaseSimulator:
             _scale(problem, truth, reference.grid),
         )
 
-    def _read(self) -> tuple[Image, Image | None]:
-        if self._scans is None:
-            sample = self.case.sample
-            scan = _straight(sample.file("t2w"))
-            guide = _straight(sample.file("t1w")) if "t1w" in sample.inputs else None
-            self._scans = scan, guide
-        return self._scans
+    @cached_property
+    def _scans(self) -> tuple[Image, Image | None]:
+        sample = self.case.sample
+        scan = _straight(sample.file("t2w"))
+        return scan, _straight(sample.file("t1w")) if "t1w" in sample.inputs else None
 
 
 def _straight(path: Path) -> Image:
@@ -325,7 +323,7 @@ def draw_lesion(image: Image, seed: int) -> Lesion:
     sparse = np.pad(foreground(image.data[(slice(None, None, _STRIDE),) * 3]), 1)
     depth = distance_transform_edt(sparse, sampling=image.spacing)[1:-1, 1:-1, 1:-1]
     if not depth.any():
-        raise ContentError(f"{image.name}: there is no head to paint a lesion in.")
+        raise ContentError(f"{image.name}: there is no head to put a lesion in.")
     places = np.argwhere(depth >= depth.max() / 2)
     place = places[int(np.random.default_rng(seed).integers(len(places)))] * _STRIDE
     x, y, z = image.affine.apply(place)
@@ -334,7 +332,7 @@ def draw_lesion(image: Image, seed: int) -> Lesion:
     return Lesion(centre, float(np.mean(image.data[ball])))
 
 
-def painted(image: Image, lesion: Lesion) -> Image:
+def with_lesion(image: Image, lesion: Lesion) -> Image:
     """The image with the lesion in it, as bright as its 99th percentile of what is above 0."""
     data = np.asarray(image.data, np.float32)
     bright = np.percentile(data[data > 0], 99)

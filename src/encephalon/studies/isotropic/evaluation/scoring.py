@@ -42,7 +42,7 @@ def regions(case: SimulatedCase) -> dict[str, Mask]:
     """The masks (I, J, K) that figures are computed in, on the grid of the truth.
 
     "foreground" is where the truth shows no air and the scan reaches, "acquired" and "missing" the
-    parts of it that `acquired_voxels` tells apart, and "lesion" what was painted in.
+    parts of it that `acquired_voxels` tells apart, and "lesion" what was added.
     """
     inside = foreground(case.truth) & _reached(case)
     acquired = acquired_voxels(case.problem, case.grid)
