@@ -14,7 +14,7 @@ import tifffile
 
 from encephalon import api
 from encephalon.api import verbs
-from encephalon.explanation.run import Explanations
+from encephalon.explanation.report import Explanations
 from encephalon.inference.batch import Failure
 from encephalon.tables.sample import Sample
 from encephalon.tables.schema import Columns

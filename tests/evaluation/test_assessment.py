@@ -13,11 +13,13 @@ import pytest
 
 from encephalon.errors import TableError, UsageError
 from encephalon.evaluation.assessment import assess, compare
-from encephalon.evaluation.predictions import UNKNOWN_CLASS, Scored
+from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
 from encephalon.io.atomic import write_json
 from encephalon.metrics.classification import balanced_accuracy, classification_metrics
-from encephalon.studies.micrographs.traffic_light import breakdown, colours
+from encephalon.studies.micrographs.traffic_light import TrafficLight, breakdown, colours
 from tests.studies.micrographs.published_scores import AMBER, GREEN, LIKELIHOOD, ROWS, TRUTH
+
+LIGHT = TrafficLight()
 
 
 def scored_of(
@@ -25,23 +27,23 @@ def scored_of(
     truth: Any,
     rows: list[dict[str, Any]] | None = None,
     classes: tuple[str, ...] = ("Young", "Aged"),
-) -> Scored:
+) -> Predictions:
     """Predictions of images named i0, i1, …"""
     table = np.asarray(probabilities, dtype=np.float64)
     table = np.stack([1 - table, table], axis=1) if table.ndim == 1 else table
     n = len(table)
-    return Scored(
+    return Predictions(
         ids=[f"i{place}" for place in range(n)],
         classes=classes,
         logits=np.log(np.clip(table, 1e-9, 1)),
-        probabilities=table,
-        truth=np.asarray(truth, dtype=np.int64),
+        y_prob=table,
+        y_true=np.asarray(truth, dtype=np.int64),
         rows=rows or [{} for _ in range(n)],
         fold=np.zeros(n, dtype=np.int64),
     )
 
 
-def animals(rng: np.random.Generator, count: int = 12, images: int = 6) -> Scored:
+def animals(rng: np.random.Generator, count: int = 12, images: int = 6) -> Predictions:
     """Half of the animals aged; each has a level of its own, two vessels V1 and V2, one sex."""
     owner = np.repeat(np.arange(count), images)
     truth = owner % 2
@@ -64,16 +66,17 @@ def test_the_published_scores_are_assessed_as_published() -> None:
     found = assess(
         scored_of(LIKELIHOOD, TRUTH, list(ROWS)),
         strata=("Sex", "Brain Region"),
-        lights=colours(LIKELIHOOD, GREEN, AMBER),
+        rule=LIGHT,
+        decided=colours(LIKELIHOOD, GREEN, AMBER),
         repeats=200,
     )
     values = {name: round(each.value, 3) for name, each in found.figures.items()}
     assert (values["roc_auc"], values["pr_auc"], values["brier"]) == (0.701, 0.639, 0.241)
     assert (values["sensitivity"], values["specificity"]) == (0.688, 0.526)
     assert found.confusion == ((10, 9), (5, 11))
-    assert found.light is not None
-    assert found.light.counts == {"Green": 10, "Amber": 16, "Red": 9}
-    rates = (found.light.sensitivity, found.light.specificity)
+    assert found.decision is not None
+    assert found.decision.counts == {"Green": 10, "Amber": 16, "Red": 9}
+    rates = (found.decision.sensitivity, found.decision.specificity)
     assert [(each.value, round(each.low, 2), round(each.high, 2)) for each in rates] == [
         (7 / 9, 0.45, 0.94),
         (8 / 10, 0.49, 0.94),
@@ -88,7 +91,7 @@ def test_the_published_scores_are_assessed_as_published() -> None:
     ]
     areas = [round(each.figures["roc_auc"].value, 3) for each in found.strata]
     assert areas == [0.75, 0.662, 0.714, 0.75, 0.867]
-    hippocampus = found.strata[3].light
+    hippocampus = found.strata[3].decision
     assert hippocampus is not None
     assert (hippocampus.n, round(hippocampus.specificity.value, 3)) == (4, 0.667)
 
@@ -160,14 +163,14 @@ def test_an_image_without_an_animal_is_its_own_unit() -> None:
 def test_unlabelled_images_are_counted_and_not_scored(rng: np.random.Generator) -> None:
     """They change no figure, and their lights are not counted."""
     scored = animals(rng)
-    lights = colours(scored.probabilities[:, 1], GREEN, AMBER)
-    hidden = np.where(np.arange(72) < 12, UNKNOWN_CLASS, scored.truth)
+    lights = colours(scored.y_prob[:, 1], GREEN, AMBER)
+    hidden = np.where(np.arange(72) < 12, UNKNOWN_CLASS, scored.y_true)
     some = assess(
-        scored_of(scored.probabilities, hidden, list(scored.rows)), lights=lights, repeats=20
+        scored_of(scored.y_prob, hidden, list(scored.rows)), rule=LIGHT, decided=lights, repeats=20
     )
-    rest = assess(scored.select(np.arange(12, 72)), lights=lights[12:], repeats=20)
+    rest = assess(scored.select(np.arange(12, 72)), rule=LIGHT, decided=lights[12:], repeats=20)
     assert (some.n, some.unlabelled) == (60, 12)
-    assert (some.figures, some.light) == (rest.figures, rest.light)
+    assert (some.figures, some.decision) == (rest.figures, rest.decision)
 
 
 def test_without_any_class_there_is_nothing_to_assess() -> None:
@@ -215,7 +218,9 @@ def test_an_unknown_stratum_is_refused() -> None:
 
 def test_the_summary_is_written_as_json(rng: np.random.Generator, tmp_path: Path) -> None:
     """Everything is plain data, and what is not known is null."""
-    found = assess(animals(rng), group="animal", strata=("sex",), levels=("vessel",), repeats=20)
+    found = assess(
+        animals(rng), group="animal", strata=("sex",), levels=("vessel",), rule=LIGHT, repeats=20
+    )
     write_json(tmp_path / "summary.json", found.summary())
     read = json.loads((tmp_path / "summary.json").read_text())
     assert read["figures"]["roc_auc"]["value"] == found.figures["roc_auc"].value
@@ -235,10 +240,10 @@ def test_the_same_seed_gives_the_same_intervals(rng: np.random.Generator) -> Non
 def test_a_model_is_compared_with_a_worse_one(rng: np.random.Generator) -> None:
     """The difference is that of the balanced accuracies, by animal, and its interval is above 0."""
     good = animals(rng, count=20)
-    bad = scored_of(rng.random(len(good)), good.truth, list(good.rows))
+    bad = scored_of(rng.random(len(good)), good.y_true, list(good.rows))
     found = compare(good, bad, "animal")
     values = [
-        classification_metrics(each.truth, each.probabilities)["balanced_accuracy"].value
+        classification_metrics(each.y_true, each.y_prob)["balanced_accuracy"].value
         for each in (good, bad)
     ]
     assert [found["first"], found["second"]] == values
@@ -283,8 +288,8 @@ def test_predictions_that_do_not_belong_together_are_refused() -> None:
 def test_counts_by_stratum_are_those_of_the_breakdown(rng: np.random.Generator) -> None:
     """Two ways to the same counts."""
     scored = animals(rng)
-    lights = colours(scored.probabilities[:, 1], GREEN, AMBER)
-    strata = assess(scored, strata=("sex",), lights=lights, repeats=20).strata
+    lights = colours(scored.y_prob[:, 1], GREEN, AMBER)
+    strata = assess(scored, strata=("sex",), rule=LIGHT, decided=lights, repeats=20).strata
     for part, count in zip(strata, breakdown(lights, scored.rows, ("sex",)), strict=True):
-        assert part.light is not None
-        assert part.light.counts == {light: count[light] for light in ("Green", "Amber", "Red")}
+        assert part.decision is not None
+        assert part.decision.counts == {light: count[light] for light in ("Green", "Amber", "Red")}

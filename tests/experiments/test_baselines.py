@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from encephalon.experiments.baselines import fit_linear, texture_features
+from encephalon.experiments.baselines import fit_linear
+from encephalon.studies.micrographs.data import texture_features
 from tests.studies.micrographs.rows import read_rows
 from tests.studies.micrographs.tiny import quick_recipe, train, write_images
 

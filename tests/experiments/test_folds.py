@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.experiments.folds import Plan, draw_plan
+from encephalon.experiments.folds import Splits, make_splits
+from encephalon.recipes.schema import Recipe
+from encephalon.studies.micrographs.data import PUBLISHED_SPLIT
+from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Table
 from tests.studies.micrographs.published_demographics import demographics
 from tests.studies.micrographs.rows import read_rows, write_rows
 from tests.studies.micrographs.tiny import quick_recipe, table_of
@@ -31,19 +35,25 @@ def make_table(folder: Path, animals: int = 8, images: int = 3, **columns: Any) 
     return write_rows(folder / "table.csv", rows)
 
 
-def plan_of(path: Path, name: str = "micrographs", **changes: str) -> Plan:
-    """The plan that the quick recipe draws."""
+def splits_of(path: Path, name: str = "micrographs", **changes: str) -> Splits:
+    """The splits that the quick recipe asks for."""
     recipe = quick_recipe(name, **changes)
-    return draw_plan(recipe, table_of(recipe, path))
+    return splits_from(recipe, table_of(recipe, path))
+
+
+def splits_from(recipe: Recipe, table: Table) -> Splits:
+    """As the study of micrographs makes them."""
+    hold_out = PUBLISHED_SPLIT if recipe.mode == "published" else None
+    return make_splits(recipe, micrograph_settings(recipe), table, hold_out)
 
 
 def test_every_image_is_tested_once_and_validated_once(tmp_path: Path) -> None:
     """The next fold's test rows validate, and the rest trains."""
-    plan = plan_of(make_table(tmp_path), study__folds="4")
+    splits = splits_of(make_table(tmp_path), study__folds="4")
     rows = list(range(24))
-    assert sorted(np.concatenate([fold.test for fold in plan.folds])) == rows
-    assert sorted(np.concatenate([fold.validation for fold in plan.folds])) == rows
-    for fold, following in zip(plan.folds, plan.folds[1:], strict=False):
+    assert sorted(np.concatenate([fold.test for fold in splits.folds])) == rows
+    assert sorted(np.concatenate([fold.validation for fold in splits.folds])) == rows
+    for fold, following in zip(splits.folds, splits.folds[1:], strict=False):
         assert fold.validation.tolist() == following.test.tolist()
         parts = [fold.train, fold.validation, fold.test]
         assert sorted(np.concatenate(parts)) == rows
@@ -53,12 +63,12 @@ def test_no_animal_straddles_and_every_part_has_every_class(tmp_path: Path) -> N
     """Groups are whole, and the audit says so."""
     path = make_table(tmp_path)
     animals = np.array([row["animal"] for row in read_rows(path)])
-    plan = plan_of(path)
-    for fold in plan.folds:
+    splits = splits_of(path)
+    for fold in splits.folds:
         parts = [set(animals[rows]) for rows in (fold.train, fold.validation, fold.test)]
         assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
         assert all(len({int(name[1:]) % 2 for name in part}) == 2 for part in parts)
-    assert plan.audit.clean
+    assert splits.audit.clean
 
 
 def test_test_rows_and_rows_without_a_class_stay_out_of_the_folds(tmp_path: Path) -> None:
@@ -67,17 +77,17 @@ def test_test_rows_and_rows_without_a_class_stay_out_of_the_folds(tmp_path: Path
     rows = read_rows(path)
     rows[6]["class"], rows[9]["class"], rows[0]["class"] = "", "Middle age", ""
     write_rows(path, rows)
-    plan = plan_of(path, table__score_only='["Middle age"]')
-    assert plan.held_out.tolist() == [1, 2, 3, 4, 5]
-    assert plan.others.tolist() == [0, 6, 9]
-    assert sorted([*plan.learnt, *plan.held_out, *plan.others]) == list(range(24))
+    splits = splits_of(path, table__score_only='["Middle age"]')
+    assert splits.held_out.tolist() == [1, 2, 3, 4, 5]
+    assert splits.others.tolist() == [0, 6, 9]
+    assert sorted([*splits.learnt, *splits.held_out, *splits.others]) == list(range(24))
 
 
 def test_the_same_seed_draws_the_same_folds(tmp_path: Path) -> None:
     """Another seed may draw others; the same never does."""
     path = make_table(tmp_path, animals=12)
     first, again, other = (
-        [fold.test.tolist() for fold in plan_of(path, training__seed=seed).folds]
+        [fold.test.tolist() for fold in splits_of(path, training__seed=seed).folds]
         for seed in ("3", "3", "4")
     )
     assert first == again != other
@@ -87,12 +97,12 @@ def test_the_published_split_is_a_tenth_by_image(tmp_path: Path) -> None:
     """Published mode without a split draws 10 %, and a tenth of the rest, and leaks by nature."""
     path = make_table(tmp_path, animals=10, images=10)
     with pytest.raises(TableError, match=r"10 of 10 test rows share their 'animal' with train"):
-        plan_of(path, "micrographs-published", study__folds="0")
-    plan = plan_of(path, "micrographs-published", study__folds="0", study__allow_leakage="true")
-    fold = plan.folds[0]
+        splits_of(path, "micrographs-published", study__folds="0")
+    splits = splits_of(path, "micrographs-published", study__folds="0", study__allow_leakage="true")
+    fold = splits.folds[0]
     assert [len(rows) for rows in (fold.train, fold.validation, fold.test)] == [81, 9, 10]
-    assert not plan.crossed
-    assert not plan.audit.clean
+    assert not splits.cross_validated
+    assert not splits.audit.clean
 
 
 def test_the_published_split_leaks_36_of_36(tmp_path: Path) -> None:
@@ -106,7 +116,7 @@ def test_the_published_split_leaks_36_of_36(tmp_path: Path) -> None:
     recipe = quick_recipe("micrographs-published", study__folds="0")
     table = read_table(write_rows(tmp_path / "table.csv", rows), recipe.table)
     with pytest.raises(TableError, match=r"36 of 36 test rows share their 'animal'.*allow_leakage"):
-        draw_plan(recipe, table)
+        splits_from(recipe, table)
 
 
 def test_a_leaking_split_is_refused_unless_allowed(tmp_path: Path) -> None:
@@ -114,9 +124,9 @@ def test_a_leaking_split_is_refused_unless_allowed(tmp_path: Path) -> None:
     parts = ("train", "validation", "test")
     path = make_table(tmp_path, split=lambda _, number: parts[number])
     with pytest.raises(TableError, match=r"8 of 8 test rows share.*study\.allow_leakage=true"):
-        plan_of(path, study__folds="0")
-    plan = plan_of(path, study__folds="0", study__allow_leakage="true")
-    assert "8 of 8 test rows" in " ".join(plan.audit.sentences())
+        splits_of(path, study__folds="0")
+    splits = splits_of(path, study__folds="0", study__allow_leakage="true")
+    assert "8 of 8 test rows" in " ".join(splits.audit.sentences())
 
 
 def test_the_same_file_in_two_folds_is_a_leak(tmp_path: Path) -> None:
@@ -125,7 +135,7 @@ def test_the_same_file_in_two_folds_is_a_leak(tmp_path: Path) -> None:
     (tmp_path / "S1V0.png").write_text("same")
     (tmp_path / "S3V0.png").write_text("same")
     with pytest.raises(TableError, match="identical"):
-        plan_of(path, study__folds="4")
+        splits_of(path, study__folds="4")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +155,7 @@ def test_what_cannot_be_parted_is_one_sentence(
     """One class, too few groups, no group, no split: each names the table and the way out."""
     path = make_table(tmp_path, **table)
     with pytest.raises(TableError, match=sentence) as caught:
-        plan_of(path, **changes)
+        splits_of(path, **changes)
     assert "\n" not in str(caught.value)
     assert "table.csv" in str(caught.value)
 
@@ -155,14 +165,14 @@ def test_one_group_only_is_one_sentence(tmp_path: Path) -> None:
     path = make_table(tmp_path)
     write_rows(path, [row | {"animal": "A1"} for row in read_rows(path)])
     with pytest.raises(TableError, match=r"(?i)one group|1 group|single group"):
-        plan_of(path)
+        splits_of(path)
 
 
 def test_a_class_missing_in_a_part_is_named(tmp_path: Path) -> None:
     """A split of the user's own may forget one."""
     path = make_table(tmp_path, split=lambda animal, _: "validation" if animal == 3 else "train")
     with pytest.raises(TableError, match="no row of the class 'Young' in its part 'validation'"):
-        plan_of(path, study__folds="0")
+        splits_of(path, study__folds="0")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +185,7 @@ def test_columns_of_the_report_are_missed_before_training(
     """A column that only the report needs is named, with the nearest, before hours of training."""
     path = make_table(tmp_path, vessel=lambda animal, _: f"V{animal}")
     with pytest.raises(TableError, match=rf"no column 'vesel', named in study\.{key}.*'vessel'"):
-        plan_of(path, **{f"study__{key}": value})
+        splits_of(path, **{f"study__{key}": value})
 
 
 @pytest.mark.parametrize("wrong", ["140", "-0.1", "nothing", ""])
@@ -187,4 +197,4 @@ def test_a_box_that_is_none_is_named(wrong: str, tmp_path: Path) -> None:
         for key, cell in cells.items()
     }
     with pytest.raises(TableError, match=r"row 5: x, y, w, h are .*no box in the image"):
-        plan_of(make_table(tmp_path, **made), study__box='["x", "y", "w", "h"]')
+        splits_of(make_table(tmp_path, **made), study__box='["x", "y", "w", "h"]')

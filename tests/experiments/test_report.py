@@ -15,20 +15,21 @@ import pytest
 
 from encephalon.evaluation.assessment import Assessment, assess, compare
 from encephalon.evaluation.comparison import correct
-from encephalon.evaluation.decision import Decision, decide
-from encephalon.evaluation.predictions import Scored
+from encephalon.evaluation.operating_point import OperatingPoint, fit_operating_point
+from encephalon.evaluation.predictions import Predictions
 from encephalon.experiments.attribution import Example
-from encephalon.experiments.folds import Fold, Plan
-from encephalon.experiments.report import write_training_report
+from encephalon.experiments.folds import Fold, Splits
+from encephalon.experiments.report import CrossValidationResult, write_training_report
 from encephalon.recipes import load_recipe
-from encephalon.recipes.schema import Recipe
+from encephalon.recipes.schema import Classification, Recipe
 from encephalon.reports.pictures import Picture
 from encephalon.statistics.intervals import Interval
-from encephalon.studies.micrographs.settings import micrograph_settings
+from encephalon.studies.micrographs.traffic_light import TrafficLight
 from encephalon.tables.leakage import LeakageReport
 from encephalon.tables.schema import Table
 
 COUNT, FOLDS = 60, 3
+LIGHT = TrafficLight()
 TWO, THREE = ("Young", "Aged"), ("a", "b", "c")
 
 
@@ -37,7 +38,7 @@ def recipe_of(classes: tuple[str, ...]) -> Recipe:
     return recipe.model_copy(update={"table": replace(recipe.table, target_kind=classes)})
 
 
-def predictions(classes: tuple[str, ...], strength: float = 1.5) -> Scored:
+def predictions(classes: tuple[str, ...], strength: float = 1.5) -> Predictions:
     """Predictions of COUNT images of 12 animals that are mostly right."""
     rng = np.random.default_rng(4)
     owners = np.arange(COUNT) % 12
@@ -55,10 +56,10 @@ def predictions(classes: tuple[str, ...], strength: float = 1.5) -> Scored:
         for n, (owner, label) in enumerate(zip(owners, truth, strict=True))
     ]
     ids, fold = [row["id"] for row in rows], owners % FOLDS
-    return Scored(ids, classes, logits, np.full_like(logits, np.nan), truth, rows, fold)
+    return Predictions(ids, classes, logits, np.full_like(logits, np.nan), truth, rows, fold)
 
 
-def plan_of(recipe: Recipe, scored: Scored, audit: LeakageReport | None = None) -> Plan:
+def splits_of(recipe: Recipe, scored: Predictions, audit: LeakageReport | None = None) -> Splits:
     rows = np.arange(COUNT)
     folds = [
         Fold(
@@ -71,19 +72,21 @@ def plan_of(recipe: Recipe, scored: Scored, audit: LeakageReport | None = None) 
     ]
     nothing = np.array([], dtype=np.int64)
     table = Table(pd.DataFrame(scored.rows), recipe.table, Path())
-    return Plan(table, tuple(folds), nothing, nothing, audit or LeakageReport())
+    return Splits(table, tuple(folds), nothing, nothing, audit or LeakageReport())
 
 
 @lru_cache
-def known(classes: tuple[str, ...], strength: float = 1.5) -> tuple[Scored, Decision, Assessment]:
-    """Predictions with their decision and assessment."""
+def known(
+    classes: tuple[str, ...], strength: float = 1.5
+) -> tuple[Predictions, OperatingPoint, Assessment]:
+    """Predictions with their operating point and assessment."""
     scored = predictions(classes, strength)
     parts = [scored.select(np.flatnonzero(scored.fold == number)) for number in range(FOLDS)]
-    decision = decide(parts, micrograph_settings(recipe_of(classes)), "animal")
-    read = decision.read(scored)
-    lights = decision.lights(read.probabilities) if decision.pair else None
-    assessed = assess(read, group="animal", strata=["sex"], lights=lights, repeats=50)
-    return read, decision, assessed
+    point = fit_operating_point(parts, Classification(), "animal", LIGHT)
+    read = point.read(scored)
+    decided = point.decide(read.y_prob) if len(classes) == 2 else None
+    assessed = assess(read, group="animal", strata=["sex"], rule=LIGHT, decided=decided, repeats=50)
+    return read, point, assessed
 
 
 def history(epochs: int = 3) -> list[dict[str, float]]:
@@ -93,23 +96,24 @@ def history(epochs: int = 3) -> list[dict[str, float]]:
 def write(path: Path, classes: tuple[str, ...] = TWO, **changes: Any) -> str:
     """Write the page with everything on it, changed as asked, and return its text."""
     recipe = recipe_of(classes)
-    scored, decision, assessed = known(classes)
+    scored, point, assessed = known(classes)
     weak, _, weak_assessed = known(classes, 0.3)
     picture = Picture(np.zeros((8, 8), np.uint8), "a map")
     shown = [Example(f"S{n}", classes[0], 0.9, classes[n % 2], picture) for n in range(4)]
     given: dict[str, Any] = {
         "recipe": recipe,
-        "plan": plan_of(recipe, scored),
+        "settings": Classification(),
+        "splits": splits_of(recipe, scored),
         "histories": {f"fold {n}": history() for n in range(FOLDS)},
         "assessment": assessed,
-        "decision": decision,
+        "point": point,
         "baselines": {"texture": weak_assessed},
         "comparisons": {"texture": compare(scored, weak, "animal", repeats=50)},
         "examples": (shown[:2], shown[2:]),
         "importance": {"sex": Interval(0.1, 0.05, 0.2, 0.95, 12, "bootstrap")},
-        "about": {"Seconds": 12},
     }
-    return write_training_report(path, **{**given, **changes}).read_text("utf-8")
+    result = CrossValidationResult(**{**given, **changes})
+    return write_training_report(path, result, {"Seconds": 12}).read_text("utf-8")
 
 
 def section(page: str, title: str) -> str:
@@ -197,8 +201,8 @@ def test_several_comparisons_are_corrected_by_holm() -> None:
 def test_perfect_figures_name_the_interval_that_they_have(tmp_path: Path) -> None:
     """Perfect shares have Wilson's bound of a class's 6 animals; areas and precision none."""
     scored = known(TWO)[0]
-    perfect = np.where(np.eye(2)[scored.truth] > 0, 0.99, 0.01)
-    assessed = assess(replace(scored, probabilities=perfect), group="animal", repeats=50)
+    perfect = np.where(np.eye(2)[scored.y_true] > 0, 0.99, 0.01)
+    assessed = assess(replace(scored, y_prob=perfect), group="animal", repeats=50)
     part = section(write(tmp_path / "a.html", assessment=assessed), "Scores")
     rows = dict(re.findall(r"<tr><td>([^<]+)</td><td[^>]*>1[.0]*</td>(.*?)</tr>", part))
     for name in ("Sensitivity", "Specificity"):
@@ -210,11 +214,12 @@ def test_perfect_figures_name_the_interval_that_they_have(tmp_path: Path) -> Non
 
 def test_the_chosen_thresholds_are_marked_among_the_symmetric_pairs(tmp_path: Path) -> None:
     """One pair is bold, and its spread over the folds stands below."""
-    _, decision, _ = known(TWO)
+    _, point, _ = known(TWO)
     part = section(write(tmp_path / "report.html"), "Thresholds and calibration that ship")
-    assert decision.pair is not None
+    assert point.rule is not None
+    pair = point.rule.thresholds
     chosen = re.findall(r"<strong>([^<]+)</strong>", part)
-    assert chosen == [f"{decision.pair.green:.2f} / {decision.pair.amber:.2f}"]
+    assert chosen == [f"{pair.green:.2f} / {pair.amber:.2f}"]
     assert "SD of the chosen" in part
     assert "Temperature" in part
 
@@ -233,7 +238,7 @@ def test_a_split_that_leaks_is_said_before_any_figure(tmp_path: Path) -> None:
     """The warning stands above the tiles, with the findings."""
     recipe, (scored, _, _) = recipe_of(TWO), known(TWO)
     audit = LeakageReport(column="animal", ids=("S1",), exposed={"test": (36, 36)})
-    page = write(tmp_path / "report.html", plan=plan_of(recipe, scored, audit))
+    page = write(tmp_path / "report.html", splits=splits_of(recipe, scored, audit))
     assert page.index("flatters the model") < page.index('class="stat-cards"')
     assert "36 of 36 test rows share" in section(page, "Audit of the split")
 
@@ -241,10 +246,10 @@ def test_a_split_that_leaks_is_said_before_any_figure(tmp_path: Path) -> None:
 def test_figures_of_validation_rows_are_called_so(tmp_path: Path) -> None:
     """Without test rows the page must not speak of a test."""
     recipe, (scored, _, _) = recipe_of(TWO), known(TWO)
-    plan = plan_of(recipe, scored)
+    splits = splits_of(recipe, scored)
     nothing = np.array([], dtype=np.int64)
-    alone = replace(plan, folds=(replace(plan.folds[0], test=nothing),))
-    page = write(tmp_path / "report.html", plan=alone)
+    alone = replace(splits, folds=(replace(splits.folds[0], test=nothing),))
+    page = write(tmp_path / "report.html", splits=alone)
     assert "validation images, which flatter the model" in page
     assert "test images" not in page.partition("Beside the baselines")[0]
 
@@ -283,9 +288,9 @@ def test_a_wrong_image_says_what_it_is(tmp_path: Path) -> None:
 
 def test_a_plain_run_has_a_page_too(tmp_path: Path) -> None:
     """No baselines, no maps, no thresholds, no history: what is missing is left out."""
-    none = Decision("sigmoid_logit1")
-    bare: dict[str, Any] = {"baselines": None, "comparisons": None, "examples": ((), ())}
-    bare |= {"importance": {}, "histories": {}, "decision": none, "about": None}
+    none = OperatingPoint("sigmoid_logit1")
+    bare: dict[str, Any] = {"baselines": {}, "comparisons": {}, "examples": ((), ())}
+    bare |= {"importance": {}, "histories": {}, "point": none}
     page = write(tmp_path / "report.html", **bare)
     assert "Beside the baselines" not in page
     assert "not calibrated (score: sigmoid_logit1)" in page

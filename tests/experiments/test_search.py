@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import RecipeError, RunError
-from encephalon.experiments.search import best_overrides
+from encephalon.experiments.search import Attempt, best_overrides
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.settings import micrograph_settings
@@ -23,6 +23,10 @@ SPACE = (
 def _recipe(trials: int) -> Recipe:
     changes = {"study.search.trials": str(trials), "study.search.space": SPACE}
     return load_recipe("micrographs", changes)
+
+
+def _search(recipe: Recipe, attempt: Attempt, folder: Path) -> dict[str, str]:
+    return best_overrides(micrograph_settings(recipe).search, recipe.training, attempt, folder)
 
 
 def _loss(overrides: Mapping[str, str]) -> float:
@@ -40,7 +44,7 @@ def test_the_best_of_the_tried_sets_is_taken(tmp_path: Path) -> None:
         tried.append(dict(overrides))
         return _loss(overrides)
 
-    found = best_overrides(_recipe(12), attempt, tmp_path)
+    found = _search(_recipe(12), attempt, tmp_path)
     assert len(tried) == 12
     assert found == min(tried, key=_loss)
     changed = load_recipe("micrographs", found)
@@ -65,10 +69,10 @@ def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         rest.append(dict(overrides))
         return _loss(overrides)
 
-    best = best_overrides(_recipe(8), record, tmp_path / "whole")
+    best = _search(_recipe(8), record, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        best_overrides(_recipe(8), broken, tmp_path / "killed")
-    assert best_overrides(_recipe(8), resumed, tmp_path / "killed") == best
+        _search(_recipe(8), broken, tmp_path / "killed")
+    assert _search(_recipe(8), resumed, tmp_path / "killed") == best
     assert rest == whole[5:]
 
 
@@ -86,7 +90,7 @@ def test_failed_trials_are_passed_over(tmp_path: Path) -> None:
         drawn.append(overrides)
         return attempt(number, overrides)
 
-    assert best_overrides(_recipe(4), spy, tmp_path) == drawn[2]
+    assert _search(_recipe(4), spy, tmp_path) == drawn[2]
 
 
 def test_a_search_in_which_all_fails_says_so(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_a_search_in_which_all_fails_says_so(tmp_path: Path) -> None:
         raise RunError("the loss became nan")
 
     with pytest.raises(RunError, match="failed with every one of the 3 sets"):
-        best_overrides(_recipe(3), attempt, tmp_path)
+        _search(_recipe(3), attempt, tmp_path)
 
 
 def test_whole_ends_draw_whole_numbers(tmp_path: Path) -> None:
@@ -109,7 +113,7 @@ def test_whole_ends_draw_whole_numbers(tmp_path: Path) -> None:
         sizes.append(overrides["training.batch_size"])
         return float(number)
 
-    best_overrides(load_recipe("micrographs", changes), attempt, tmp_path)
+    _search(load_recipe("micrographs", changes), attempt, tmp_path)
     assert len({int(size) for size in sizes}) > 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from encephalon.evaluation.predictions import Scored
+from encephalon.evaluation.predictions import Predictions
 from encephalon.experiments.attribution import examples
 from encephalon.explanation.gradcam import grad_cam
 from encephalon.explanation.location import box_of, locate_maps, summarise, weigh
@@ -99,15 +99,15 @@ def test_a_box_is_four_numbers_of_a_row() -> None:
     assert box_of(row, None) is None
 
 
-def _scored(likelihoods: list[float]) -> Scored:
+def _scored(likelihoods: list[float]) -> Predictions:
     p = np.array(likelihoods)
     count = len(p)
-    return Scored(
+    return Predictions(
         ids=[f"S{n}" for n in range(count)],
         classes=("Young", "Aged"),
         logits=np.zeros((count, 2)),
-        probabilities=np.stack([1 - p, p], axis=1),
-        truth=np.array([1, -1] * count)[:count],
+        y_prob=np.stack([1 - p, p], axis=1),
+        y_true=np.array([1, -1] * count)[:count],
         rows=[{}] * count,
         fold=np.zeros(count, np.int64),
     )

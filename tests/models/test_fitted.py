@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ModelError
-from encephalon.models.fitted import Learned, score_logits
-from encephalon.studies.micrographs.quality import judge
+from encephalon.models.fitted import FittedState, score_logits
+from encephalon.studies.micrographs.quality import check_quality
 from tests.studies.micrographs.linear_model import CALIBRATION, write_model
 
 
@@ -28,8 +28,8 @@ def test_the_published_score_looks_at_the_second_logit_alone() -> None:
 def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     """A [preprocessing] without classes, or with a score that nobody knows, is one sentence."""
     for wrong in ({}, {"classes": ["a", "b"], "score": "best"}, {"classes": 3}):
-        with pytest.raises(ModelError, match="not that of a micrograph model"):
-            Learned.from_dict(wrong, "model x")
+        with pytest.raises(ModelError, match="not that of a classifier"):
+            FittedState.from_dict(wrong, "model x")
 
 
 def test_what_is_learnt_survives_the_model_file(tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_what_is_learnt_survives_the_model_file(tmp_path: Path) -> None:
     model = write_model(
         tmp_path / "m", ranges={"contrast": (0.1, 0.2)}, scaling={"age": (1.0, 2.0)}
     )
-    learned = Learned.from_dict(model.description.preprocessing, "m")
+    learned = FittedState.from_dict(model.description.preprocessing, "m")
     assert learned.ranges == {"contrast": (0.1, 0.2)}
     assert learned.scaling == {"age": (1.0, 2.0)}
     assert learned.calibration == CALIBRATION
-    assert Learned.from_dict(learned.as_dict(), "m") == learned
+    assert FittedState.from_dict(learned.as_dict(), "m") == learned
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_images_unlike_the_training_images_are_flagged(
 ) -> None:
     """Facts outside their training range, with some room, say so in words."""
     ranges = {"contrast": (0.4, 0.6), "rows": (1000.0, 1000.0), "pixel_size_nm": (4.0, 5.0)}
-    quality = judge(facts, ranges)
+    quality = check_quality(facts, ranges)
     assert quality is not None
     assert quality.status == status
     assert words in "; ".join(quality.reasons)
@@ -69,5 +69,5 @@ def test_images_unlike_the_training_images_are_flagged(
 
 def test_nothing_is_said_where_nothing_is_known_of_training() -> None:
     """Published weights come without ranges, and a NaN range is none."""
-    assert judge({"contrast": 0.5}, {}) is None
-    assert judge({"contrast": 0.5}, {"pixel_size_nm": (float("nan"), 1.0)}) is None
+    assert check_quality({"contrast": 0.5}, {}) is None
+    assert check_quality({"contrast": 0.5}, {"pixel_size_nm": (float("nan"), 1.0)}) is None

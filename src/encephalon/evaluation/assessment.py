@@ -7,16 +7,16 @@ of one animal are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import TableError
 from encephalon.evaluation.comparison import compare, units_of_images
-from encephalon.evaluation.predictions import UNKNOWN_CLASS, Scored
+from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
 from encephalon.metrics.calibration import (
     CoverageRisk,
     ReliabilityBin,
@@ -28,19 +28,21 @@ from encephalon.metrics.classification import classification_metrics, confusion_
 from encephalon.statistics.intervals import Interval
 from encephalon.statistics.subgroups import UNKNOWN, Subgroup, aggregate, cut, subgroups
 from encephalon.statistics.weighted_metric import share_interval
-from encephalon.studies.micrographs.traffic_light import LightFigures, assess_lights
 
-__all__ = ["Assessment", "LevelFigures", "StratumFigures", "assess", "compare"]
+if TYPE_CHECKING:
+    from encephalon.evaluation.operating_point import DecisionMetrics, DecisionRule
+
+__all__ = ["Assessment", "LevelMetrics", "SubgroupMetrics", "assess", "compare"]
 
 #: The figures of a level and of a stratum; sensitivity and specificity only of two classes.
-LEVEL_FIGURES = ("balanced_accuracy", "roc_auc")
-STRATUM_FIGURES = (*LEVEL_FIGURES, "sensitivity", "specificity")
+LEVEL_METRICS = ("balanced_accuracy", "roc_auc")
+SUBGROUP_METRICS = (*LEVEL_METRICS, "sensitivity", "specificity")
 # A column of numbers with more different values than this is cut into thirds (our choice).
 _MOST_VALUES = 8
 
 
 @dataclass(frozen=True)
-class LevelFigures:
+class LevelMetrics:
     """Figures of `n` units (images, vessels, animals) that `images` images were taken from.
 
     `note` says why there are no figures, if there are none.
@@ -54,7 +56,7 @@ class LevelFigures:
 
 
 @dataclass(frozen=True)
-class StratumFigures:
+class SubgroupMetrics:
     """Figures of the `n` images of `units` groups whose `column` says `value`.
 
     `classes` counts the images of each true class.
@@ -66,7 +68,7 @@ class StratumFigures:
     units: int
     classes: dict[str, int]
     figures: dict[str, Interval]
-    light: LightFigures | None
+    decision: DecisionMetrics | None
 
 
 @dataclass(frozen=True)
@@ -89,86 +91,100 @@ class Assessment:
     confusion: tuple[tuple[int, ...], ...]
     reliability: tuple[ReliabilityBin, ...]
     coverage_risk: CoverageRisk
-    levels: tuple[LevelFigures, ...]
-    strata: tuple[StratumFigures, ...]
-    light: LightFigures | None = None
+    levels: tuple[LevelMetrics, ...]
+    strata: tuple[SubgroupMetrics, ...]
+    decision: DecisionMetrics | None = None
+    rule: DecisionRule | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Nested plain data for summary.json; `io.atomic.write_json` turns NaN into null."""
-        return asdict(self)
+        """Nested plain data for summary.json; `io.atomic.write_json` turns NaN into null.
+
+        What is known of decisions has the name of their rule.
+        """
+        names = {"rule": None, "decision": self.rule.name if self.rule else None}
+
+        def named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+            cells = ((names.get(key, key), value) for key, value in pairs)
+            return {name: value for name, value in cells if name is not None}
+
+        return asdict(self, dict_factory=named)
 
 
 @dataclass(frozen=True)
 class _Job:
     """Labelled predictions, the unit that each image is drawn with, and how to draw."""
 
-    scored: Scored
+    predictions: Predictions
     groups: list[str] | None
-    lights: list[str] | None
+    rule: DecisionRule | None
+    decided: list[str] | None
     drawing: dict[str, int]
 
     @property
     def units(self) -> int:
-        return len(set(self.groups)) if self.groups is not None else len(self.scored)
+        return len(set(self.groups)) if self.groups is not None else len(self.predictions)
 
     def select(self, index: NDArray[np.int64]) -> _Job:
-        groups, lights = (
+        groups, decided = (
             None if each is None else [each[i] for i in index]
-            for each in (self.groups, self.lights)
+            for each in (self.groups, self.decided)
         )
-        return _Job(self.scored.select(index), groups, lights, self.drawing)
+        return replace(
+            self, predictions=self.predictions.select(index), groups=groups, decided=decided
+        )
 
 
 def assess(
-    scored: Scored,
+    predictions: Predictions,
     *,
     group: str | None = None,
     levels: Sequence[str] = (),
     strata: Sequence[str] = (),
-    lights: Sequence[str] | None = None,
+    rule: DecisionRule | None = None,
+    decided: Sequence[str] | None = None,
     seed: int = 0,
     repeats: int = 2000,
 ) -> Assessment:
     """Assess the labelled ones of the predictions.
 
     `group` names the column of the unit that intervals draw, `levels` the columns whose values are
-    scored as a whole (the group always is), `strata` the columns that results are cut by. `lights`
-    (N) are the traffic lights of a two-class model. Raises TableError when no image has a class,
-    or no row has a column to stratify by.
+    scored as a whole (the group always is), `strata` the columns that results are cut by; `rule`
+    has `decided` (N), which may be None. Raises TableError when no image has a class, or no row has
+    a column to stratify by.
     """
-    known = np.flatnonzero(scored.truth != UNKNOWN_CLASS)
+    known = np.flatnonzero(predictions.y_true != UNKNOWN_CLASS)
     if not known.size:
         raise TableError(
-            f"None of the {len(scored)} images has a known class, so there is nothing to score: "
-            "fill in the target column, or use  encephalon predict."
+            f"None of the {len(predictions)} images has a known class, so there is nothing to "
+            "score: fill in the target column, or use  encephalon predict."
         )
-    shown = None if lights is None else list(lights)
+    given = None if decided is None else list(decided)
     drawing = {"seed": seed, "repeats": repeats}
-    job = _Job(scored, units_of_images(scored, group), shown, drawing).select(known)
-    labelled = job.scored
+    units = units_of_images(predictions, group)
+    job = _Job(predictions, units, rule, given, drawing).select(known)
+    labelled = job.predictions
     said, came = _reliable(labelled)
-    right = labelled.predicted == labelled.truth
-    cells = confusion_matrix(labelled.truth, labelled.predicted, len(labelled.classes))
-    figures = _figures(job, labelled.truth, labelled.probabilities)
+    right = labelled.predicted == labelled.y_true
+    cells = confusion_matrix(labelled.y_true, labelled.predicted, len(labelled.classes))
+    figures = _figures(job, labelled.y_true, labelled.y_prob)
     return Assessment(
         classes=labelled.classes,
         n=len(labelled),
-        unlabelled=len(scored) - len(labelled),
+        unlabelled=len(predictions) - len(labelled),
         group=group,
         units=job.units,
         figures=figures,
         calibration_error=expected_calibration_error(said, came),
         confusion=tuple(tuple(row) for row in cells.tolist()),
         reliability=tuple(reliability(said, came, groups=job.groups, **job.drawing)),
-        coverage_risk=coverage_risk(
-            labelled.probabilities.max(axis=1), right, job.groups, **job.drawing
-        ),
+        coverage_risk=coverage_risk(labelled.y_prob.max(axis=1), right, job.groups, **job.drawing),
         levels=(
-            LevelFigures("image", len(labelled), len(labelled), _named(figures, LEVEL_FIGURES)),
+            LevelMetrics("image", len(labelled), len(labelled), _named(figures, LEVEL_METRICS)),
             *(_level(job, name, group) for name in _levels(levels, group)),
         ),
         strata=tuple(_strata(job, strata)),
-        light=_light(job),
+        decision=_decision(job),
+        rule=rule,
     )
 
 
@@ -193,7 +209,7 @@ def _figures(
         if name in shares
         else figures[name].interval(drawn, **job.drawing)
         for name in names or figures
-        if len(job.scored.classes) == 2 or name not in {"sensitivity", "specificity"}
+        if len(job.predictions.classes) == 2 or name not in {"sensitivity", "specificity"}
     }
 
 
@@ -201,16 +217,16 @@ def _named(figures: Mapping[str, Interval], names: Sequence[str]) -> dict[str, I
     return {name: figures[name] for name in names}
 
 
-def _reliable(scored: Scored) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _reliable(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The probability that is checked, and whether it came true."""
-    if len(scored.classes) == 2:
-        return scored.probabilities[:, 1], scored.truth == 1
-    return scored.probabilities.max(axis=1), scored.predicted == scored.truth
+    if len(predictions.classes) == 2:
+        return predictions.y_prob[:, 1], predictions.y_true == 1
+    return predictions.y_prob.max(axis=1), predictions.predicted == predictions.y_true
 
 
-def _level(job: _Job, name: str, group: str | None) -> LevelFigures:
+def _level(job: _Job, name: str, group: str | None) -> LevelMetrics:
     """Score what the column names as a whole; V1 of one animal is not V1 of another."""
-    cells = job.scored.column(name)
+    cells = job.predictions.column(name)
     index = np.flatnonzero([bool(cell) for cell in cells])
     part = job.select(index)
     owners = part.groups or [""] * index.size
@@ -219,17 +235,17 @@ def _level(job: _Job, name: str, group: str | None) -> LevelFigures:
         for i, owner in zip(index, owners, strict=True)
     ]
     try:
-        found = aggregate(part.scored.probabilities, part.scored.truth, units)
+        found = aggregate(part.predictions.y_prob, part.predictions.y_true, units)
     except TableError as error:
-        return LevelFigures(name, len(set(units)), len(units), {}, str(error))
+        return LevelMetrics(name, len(set(units)), len(units), {}, str(error))
     groups = None if part.groups is None else [part.groups[i] for i in found.first]
-    figures = _figures(part, found.truth, found.probabilities, LEVEL_FIGURES, groups)
+    figures = _figures(part, found.truth, found.probabilities, LEVEL_METRICS, groups)
     note = "" if units else f"No image says its {name}."
-    return LevelFigures(name, len(found.units), len(units), figures, note)
+    return LevelMetrics(name, len(found.units), len(units), figures, note)
 
 
-def _strata(job: _Job, columns: Sequence[str]) -> list[StratumFigures]:
-    rows = [{**row, "": place} for place, row in enumerate(job.scored.rows)]
+def _strata(job: _Job, columns: Sequence[str]) -> list[SubgroupMetrics]:
+    rows = [{**row, "": place} for place, row in enumerate(job.predictions.rows)]
     parts = [each for name in columns for each in subgroups(_in_thirds(rows, name), name)]
     return [_stratum(job, part) for part in parts]
 
@@ -248,22 +264,22 @@ def _in_thirds(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Mapping
     return cut(rows, name, edges.tolist(), name)
 
 
-def _stratum(job: _Job, stratum: Subgroup) -> StratumFigures:
+def _stratum(job: _Job, stratum: Subgroup) -> SubgroupMetrics:
     part = job.select(np.array([row[""] for row in stratum.rows], dtype=np.int64))
-    scored = part.scored
-    counts = np.bincount(scored.truth, minlength=len(scored.classes)).tolist()
-    return StratumFigures(
+    predictions = part.predictions
+    counts = np.bincount(predictions.y_true, minlength=len(predictions.classes)).tolist()
+    return SubgroupMetrics(
         column=stratum.column,
         value=stratum.value,
-        n=len(scored),
+        n=len(predictions),
         units=part.units,
-        classes=dict(zip(scored.classes, counts, strict=True)),
-        figures=_figures(part, scored.truth, scored.probabilities, STRATUM_FIGURES),
-        light=_light(part),
+        classes=dict(zip(predictions.classes, counts, strict=True)),
+        figures=_figures(part, predictions.y_true, predictions.y_prob, SUBGROUP_METRICS),
+        decision=_decision(part),
     )
 
 
-def _light(job: _Job) -> LightFigures | None:
-    if job.lights is None:
+def _decision(job: _Job) -> DecisionMetrics | None:
+    if job.rule is None or job.decided is None:
         return None
-    return assess_lights(job.lights, job.scored.truth, job.groups, **job.drawing)
+    return job.rule.measure(job.decided, job.predictions.y_true, job.groups, **job.drawing)

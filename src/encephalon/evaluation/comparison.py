@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from encephalon.errors import TableError, UsageError
-from encephalon.evaluation.predictions import Scored
+from encephalon.evaluation.predictions import Predictions
 from encephalon.metrics.classification import classification_metrics
 from encephalon.statistics.comparison import compare_correct, compare_paired, holm
 from encephalon.statistics.weighted_metric import WeightedMetric
@@ -21,7 +21,12 @@ SIGNIFICANT = 0.05
 
 
 def compare(
-    first: Scored, second: Scored, group: str | None = None, *, seed: int = 0, repeats: int = 2000
+    first: Predictions,
+    second: Predictions,
+    group: str | None = None,
+    *,
+    seed: int = 0,
+    repeats: int = 2000,
 ) -> dict[str, Any]:
     """Compare two models on the labelled images that both have scored.
 
@@ -37,11 +42,10 @@ def compare(
     one, two, left_out = _matched(first, second)
     groups = units_of_images(one, group)
     figures = [
-        classification_metrics(each.truth, each.probabilities)["balanced_accuracy"]
-        for each in (one, two)
+        classification_metrics(each.y_true, each.y_prob)["balanced_accuracy"] for each in (one, two)
     ]
     difference = WeightedMetric(len(one), lambda w: figures[0].weigh(w) - figures[1].weigh(w))
-    right = [(each.predicted == each.truth).astype(np.float64) for each in (one, two)]
+    right = [(each.predicted == each.y_true).astype(np.float64) for each in (one, two)]
     tested = compare_correct(*right) if groups is None else compare_paired(*right, groups=groups)
     return {
         "n": len(one),
@@ -81,15 +85,15 @@ def beats(comparison: Mapping[str, Any]) -> bool:
     return is_whole(comparison) and bool(sure)
 
 
-def units_of_images(scored: Scored, group: str | None) -> list[str] | None:
+def units_of_images(predictions: Predictions, group: str | None) -> list[str] | None:
     """The unit of each image; one without a group is a unit of its own."""
     if group is None:
         return None
-    cells = zip(scored.column(group), scored.ids, strict=True)
+    cells = zip(predictions.column(group), predictions.ids, strict=True)
     return [cell or f"image {name}" for cell, name in cells]
 
 
-def _matched(first: Scored, second: Scored) -> tuple[Scored, Scored, int]:
+def _matched(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions, int]:
     """The common labelled images of both, in the first's order, and the number of the others."""
     if first.classes != second.classes:
         raise UsageError(
@@ -106,7 +110,7 @@ def _matched(first: Scored, second: Scored) -> tuple[Scored, Scored, int]:
     left_out = len(one) + len(two) - 2 * len(kept)
     one = one.select(np.array(kept))
     two = two.select(np.array([there[name] for name in one.ids]))
-    differ = np.flatnonzero(one.truth != two.truth)
+    differ = np.flatnonzero(one.y_true != two.y_true)
     if differ.size:
         raise TableError(
             f"{one.ids[differ[0]]}: the two sets of predictions give it different true classes, so "

@@ -20,7 +20,7 @@ from encephalon.io.text import read_records
 
 __all__ = [
     "UNKNOWN_CLASS",
-    "Scored",
+    "Predictions",
     "concatenate",
     "prediction_rows",
     "read_predictions",
@@ -38,14 +38,14 @@ _UNSEEN = ("test", "held-out")
 
 
 @dataclass(frozen=True)
-class Scored:
+class Predictions:
     """Predictions of N images in C classes, in the order of the table.
 
     ids            (N) names
     classes        (C) class names, in the order of the logits; of two, the second is "positive"
     logits         (N, C) raw outputs of the network, float64
-    probabilities  (N, C) what is reported: calibrated in default mode
-    truth          (N,) index of the true class, or UNKNOWN_CLASS
+    y_prob         (N, C) probabilities that are reported: calibrated in default mode
+    y_true         (N,) index of the true class, or UNKNOWN_CLASS
     rows           (N) cells of the table's row: covariates, group, levels
     fold           (N,) the fold that each image was tested in, from 0; 0 where there are none
     """
@@ -53,8 +53,8 @@ class Scored:
     ids: Sequence[str]
     classes: tuple[str, ...]
     logits: NDArray[np.float64] = field(repr=False)
-    probabilities: NDArray[np.float64] = field(repr=False)
-    truth: NDArray[np.int64] = field(repr=False)
+    y_prob: NDArray[np.float64] = field(repr=False)
+    y_true: NDArray[np.int64] = field(repr=False)
     rows: Sequence[Mapping[str, Any]] = field(repr=False)
     fold: NDArray[np.int64] = field(repr=False)
 
@@ -65,66 +65,68 @@ class Scored:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """(N,) the most likely class."""
-        return np.asarray(np.argmax(self.probabilities, axis=1), np.int64)
+        return np.asarray(np.argmax(self.y_prob, axis=1), np.int64)
 
     @property
-    def labelled(self) -> Scored:
+    def labelled(self) -> Predictions:
         """Those whose class is known."""
-        return self.select(np.flatnonzero(self.truth != UNKNOWN_CLASS))
+        return self.select(np.flatnonzero(self.y_true != UNKNOWN_CLASS))
 
     def column(self, name: str) -> list[str]:
         """The cells of one column of the table, "" where it says nothing."""
         cells = [row.get(name) for row in self.rows]
         return ["" if cell is None else str(cell) for cell in cells]
 
-    def select(self, index: NDArray[np.int64]) -> Scored:
+    def select(self, index: NDArray[np.int64]) -> Predictions:
         """The images at these positions."""
         return replace(
             self,
             ids=[self.ids[i] for i in index],
             logits=self.logits[index],
-            probabilities=self.probabilities[index],
-            truth=self.truth[index],
+            y_prob=self.y_prob[index],
+            y_true=self.y_true[index],
             rows=[self.rows[i] for i in index],
             fold=self.fold[index],
         )
 
 
-def concatenate(parts: Sequence[Scored]) -> Scored:
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """Several sets of predictions, of the same classes, as one."""
     first = parts[0]
     return replace(
         first,
         ids=[name for part in parts for name in part.ids],
         logits=np.concatenate([part.logits for part in parts]),
-        probabilities=np.concatenate([part.probabilities for part in parts]),
-        truth=np.concatenate([part.truth for part in parts]),
+        y_prob=np.concatenate([part.y_prob for part in parts]),
+        y_true=np.concatenate([part.y_true for part in parts]),
         rows=[row for part in parts for row in part.rows],
         fold=np.concatenate([part.fold for part in parts]),
     )
 
 
 def prediction_rows(
-    scored: Scored, lights: Sequence[str] | None = None, columns: Sequence[str] = ()
+    predictions: Predictions,
+    decided: Mapping[str, Sequence[str]] | None = None,
+    columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """One row an image: id, class, predicted, light, p_<class>, logit_<class>, cells of the table.
+    """One row an image: id, class, predicted, p_<class>, logit_<class>, cells of the table.
 
-    `class` is the true one, empty where nobody knows it; `lights` (N) may be left out. A column of
-    the table whose name is taken is called table_<name>.
+    `class` is the true one, empty where nobody knows it; what was `decided` (N), by the name of its
+    column, stands behind `predicted`. A column of the table whose name is taken is called
+    table_<name>.
     """
     rows = []
-    for place, name in enumerate(scored.ids):
-        number = int(scored.truth[place])
+    for place, name in enumerate(predictions.ids):
+        number = int(predictions.y_true[place])
         row: dict[str, Any] = {
             "id": name,
-            "class": "" if number == UNKNOWN_CLASS else scored.classes[number],
-            "predicted": scored.classes[int(scored.predicted[place])],
+            "class": "" if number == UNKNOWN_CLASS else predictions.classes[number],
+            "predicted": predictions.classes[int(predictions.predicted[place])],
         }
-        if lights is not None:
-            row["light"] = lights[place]
-        for key, values in (("p", scored.probabilities), ("logit", scored.logits)):
-            row |= _by_class(key, scored.classes, values[place].tolist())
-        rows.append(with_cells(row, scored.rows[place], columns))
+        row |= {column: cells[place] for column, cells in (decided or {}).items()}
+        for key, values in (("p", predictions.y_prob), ("logit", predictions.logits)):
+            row |= _by_class(key, predictions.classes, values[place].tolist())
+        rows.append(with_cells(row, predictions.rows[place], columns))
     return rows
 
 
@@ -140,7 +142,7 @@ def with_cells(
     return row | {f"table_{k}" if k in taken else k: value for k, value in more.items()}
 
 
-def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
+def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
     """Read predictions.csv of a prediction, an evaluation or a training run; truth is unknown.
 
     Rows of failures are left out; of a training run the images are taken that were tested. Raises
@@ -167,13 +169,13 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Scored:
         raise TableError(
             f"{path}: {name!r} has {count} rows: give the predictions of one model alone."
         )
-    probabilities = np.array(shares, dtype=np.float64).reshape(-1, len(classes))
-    return Scored(
+    y_prob = np.array(shares, dtype=np.float64).reshape(-1, len(classes))
+    return Predictions(
         ids=ids,
         classes=tuple(classes),
-        logits=np.log(np.clip(probabilities, 1e-12, 1.0)),
-        probabilities=probabilities,
-        truth=np.full(len(ids), UNKNOWN_CLASS, dtype=np.int64),
+        logits=np.log(np.clip(y_prob, 1e-12, 1.0)),
+        y_prob=y_prob,
+        y_true=np.full(len(ids), UNKNOWN_CLASS, dtype=np.int64),
         rows=rows,
         fold=np.zeros(len(ids), dtype=np.int64),
     )

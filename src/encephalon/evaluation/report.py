@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,27 +18,24 @@ from encephalon.reports.format import (
     format_interval,
     format_number,
     format_p_value,
-    format_share,
     interval_method,
 )
-from encephalon.reports.gallery import Extremes, thumbnail_figure, thumbnail_gallery
+from encephalon.reports.gallery import ExamplesByConfidence, thumbnail_figure, thumbnail_gallery
 from encephalon.reports.markup import Html
 from encephalon.reports.page import Page
-from encephalon.studies.micrographs.traffic_light import LIGHTS
 
 if TYPE_CHECKING:
     from encephalon.evaluation.assessment import Assessment
-    from encephalon.studies.micrographs.evaluation import Evaluation
 
 __all__ = [
-    "FIGURES",
+    "METRICS",
     "EvaluationReport",
     "assessment_cards",
     "assessment_sections",
     "comparison_table",
 ]
 
-FIGURES = {
+METRICS = {
     "balanced_accuracy": "Balanced accuracy",
     "roc_auc": "ROC AUC",
     "pr_auc": "Average precision",
@@ -63,14 +59,14 @@ Draw = Callable[[], NDArray[np.uint8] | None]
 
 
 class EvaluationReport:
-    """Collects images while they are scored, and writes the page at the end.
+    """Collects images while they are scored, and makes the page at the end.
 
     `about` is the predictor's own description. Few pictures are kept, however many there are.
     """
 
     def __init__(self, about: Mapping[str, Any]) -> None:
         self.about = dict(about)
-        self._right, self._wrong = Extremes(PICTURED), Extremes(PICTURED)
+        self._right, self._wrong = ExamplesByConfidence(PICTURED), ExamplesByConfidence(PICTURED)
         self._warning = ""
 
     def warn(self, sentence: str) -> None:
@@ -93,12 +89,13 @@ class EvaluationReport:
 
         (self._wrong if wrong else self._right).offer(certainty, drawn)
 
-    def write(self, path: Path, result: Evaluation, overwrite: bool = False) -> Path:
-        """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
-        return self._page(result).write(path, overwrite)
-
-    def _page(self, result: Evaluation) -> Page:
-        found = result.assessment
+    def page(
+        self,
+        found: Assessment,
+        comparison: Mapping[str, Any] | None = None,
+        failures: Sequence[Html] = (),
+    ) -> Page:
+        """The page; `failures` are notes on images that were not scored."""
         page = Page(
             title="Classes against the truth",
             kicker="Encephalon · evaluation",
@@ -107,15 +104,15 @@ class EvaluationReport:
         if self._warning:
             page.add(note(self._warning, "fail"))
         page.add(assessment_cards(found))
-        page.add(*(note(f"{each['id']}: {each['message']}", "fail") for each in result.failures))
-        if result.comparison is not None:
-            compared = comparison_table({"the other model": result.comparison}, found.group)
+        page.add(*failures)
+        if comparison is not None:
+            compared = comparison_table({"the other model": comparison}, found.group)
             page.section("Beside another model", *compared)
         assessment_sections(page, found)
         pictures = [
             *thumbnail_gallery("Wrong, the most certain first", self._wrong.falling()),
-            *thumbnail_gallery("The most certain", self._right.most()),
-            *thumbnail_gallery("The least certain", self._right.least()),
+            *thumbnail_gallery("The most certain", self._right.most_confident()),
+            *thumbnail_gallery("The least certain", self._right.hardest()),
         ]
         if pictures:
             page.section("Images", *pictures)
@@ -125,8 +122,8 @@ class EvaluationReport:
 def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") -> Page:
     """Add to `page` all that an assessment says, each section's title after `prefix`."""
     page.section(f"{prefix}Scores", *_scores(assessment))
-    if assessment.light is not None:
-        page.section(f"{prefix}Traffic light", *_light(assessment))
+    if assessment.rule is not None and assessment.decision is not None:
+        page.section(f"{prefix}{assessment.rule.title}", *assessment.decision.blocks())
     page.section(f"{prefix}Calibration and certainty", *_calibration(assessment))
     if len(assessment.levels) > 1:
         page.section(f"{prefix}Images and what they were taken from", *_levels(assessment))
@@ -139,7 +136,7 @@ def assessment_cards(assessment: Assessment) -> Html:
     """The main figures of an assessment, large."""
     names = ["balanced_accuracy", "roc_auc", "sensitivity", "specificity", "log_loss"]
     shown = [
-        StatCard(format_number(value.value, 3), FIGURES[name].lower(), format_interval(value))
+        StatCard(format_number(value.value, 3), METRICS[name].lower(), format_interval(value))
         for name in names
         if (value := assessment.figures.get(name)) is not None
     ]
@@ -176,7 +173,7 @@ def _scores(assessment: Assessment) -> list[Html]:
             "interval": format_interval(value, named=False),
             "method": interval_method(value),
         }
-        for name, label in FIGURES.items()
+        for name, label in METRICS.items()
         if (value := assessment.figures.get(name)) is not None
     ]
     rows.append(
@@ -210,37 +207,6 @@ def _scores(assessment: Assessment) -> list[Html]:
         ),
         note(words),
     ]
-
-
-def _light(assessment: Assessment) -> list[Html]:
-    light = assessment.light
-    if light is None:
-        return []
-    counts = {name: light.counts.get(name, 0) for name in LIGHTS}
-    total = max(1, sum(light.counts.values()) + light.unlike)
-    row: dict[str, Any] = {
-        name: f"{count} ({format_share(count / total)})" for name, count in counts.items()
-    }
-    row |= {
-        "unlike": light.unlike,
-        "decided": format_estimate(light.decided),
-        "sensitivity": format_estimate(light.sensitivity),
-        "specificity": format_estimate(light.specificity),
-    }
-    columns = {
-        **{name: name for name in LIGHTS},
-        "unlike": "No light: unlike the training",
-        "decided": "Decided",
-        "sensitivity": "Sensitivity of the decided",
-        "specificity": "Specificity of the decided",
-    }
-    if not light.unlike:
-        del columns["unlike"]
-    words = (
-        "Green and red are decided, amber is left to a person and in neither sensitivity nor "
-        "specificity: read them together with the share that was decided."
-    )
-    return [table(columns, [row]), note(words)]
 
 
 def _calibration(assessment: Assessment) -> list[Html]:
@@ -289,7 +255,7 @@ def _levels(assessment: Assessment) -> list[Html]:
         for level in assessment.levels
     ]
     columns = {"level": "Scored by", "n": "n", "images": "Images"}
-    columns |= {name: FIGURES[name] for name in ("balanced_accuracy", "roc_auc")}
+    columns |= {name: METRICS[name] for name in ("balanced_accuracy", "roc_auc")}
     columns["note"] = "Note"
     words = (
         "The images of one unit are combined by the mean of their logits, which is the geometric "
@@ -307,7 +273,7 @@ def _strata(assessment: Assessment) -> list[Html]:
             "units": part.units,
             "classes": ", ".join(f"{count} {name}" for name, count in part.classes.items()),
             **{name: format_estimate(value) for name, value in part.figures.items()},
-            **({} if part.light is None else _light_cells(part.light)),
+            "decision": part.decision and part.decision.cell(),
         }
         for part in assessment.strata
     ]
@@ -316,9 +282,9 @@ def _strata(assessment: Assessment) -> list[Html]:
         columns["units"] = assessment.group.capitalize()
     columns["classes"] = "Classes"
     names = dict.fromkeys(name for part in assessment.strata for name in part.figures)
-    columns |= {name: FIGURES[name] for name in names}
-    if assessment.light is not None:
-        columns["lights"] = "Green / amber / red"
+    columns |= {name: METRICS[name] for name in names}
+    if assessment.rule is not None:
+        columns["decision"] = assessment.rule.heading
     main = "balanced_accuracy"
     groups = [
         DotGroup(f"{part.column} {part.value}", [], part.figures[main])
@@ -326,13 +292,9 @@ def _strata(assessment: Assessment) -> list[Html]:
         if main in part.figures
     ]
     everything = DotGroup("all", [], assessment.figures[main])
-    chart = dot_chart([everything, *groups], FIGURES[main])
+    chart = dot_chart([everything, *groups], METRICS[main])
     words = "Each part with its interval; wide intervals say that there are few units, no more."
     return [table(columns, rows), figure(chart, words)]
-
-
-def _light_cells(light: Any) -> dict[str, str]:
-    return {"lights": " / ".join(str(light.counts.get(name, 0)) for name in LIGHTS)}
 
 
 def _comparison_rows(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

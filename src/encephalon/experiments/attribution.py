@@ -17,38 +17,37 @@ from numpy.typing import NDArray
 from torch import nn
 
 from encephalon.evaluation.comparison import units_of_images
-from encephalon.evaluation.decision import Decision
-from encephalon.evaluation.predictions import UNKNOWN_CLASS, Scored
-from encephalon.experiments.crossval import Crossing, Part
+from encephalon.evaluation.operating_point import OperatingPoint
+from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
+from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
+from encephalon.experiments.folds import Rows
+from encephalon.experiments.out_of_fold import RowPredictions
 from encephalon.explanation.gradcam import grad_cam
 from encephalon.explanation.importance import HeadWatch, covariate_blocks, permutation_importance
 from encephalon.explanation.location import Location, box_of, locate_maps
 from encephalon.explanation.scaling import scale_map
-from encephalon.io.micrograph import read_micrograph
 from encephalon.models.fitted import score_logits
 from encephalon.reports.heatmaps import make_heatmap, overlay
 from encephalon.reports.pictures import Picture
 from encephalon.statistics.intervals import Interval
-from encephalon.studies.micrographs.data import Rows
-from encephalon.studies.micrographs.fitting import Fitted
-from encephalon.studies.micrographs.settings import micrograph_settings
-from encephalon.studies.micrographs.task import AT_ONCE
 from encephalon.transforms.resize import View
 
-__all__ = ["Example", "Looking", "examples"]
+__all__ = ["Attribution", "Example", "examples"]
 
 
 #: Longest side of a picture on the page, pixels.
 SIDE = 320
+#: Images that go through a network at once.
+AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Looking:
+class Attribution:
     """The rows of `part`, each with the network in `networks` that its fold names."""
 
-    crossing: Crossing
-    networks: Sequence[Fitted]
-    part: Part
+    cv: CrossValidation
+    networks: Sequence[FittedNetwork]
+    part: RowPredictions
 
     @cached_property
     def maps(self) -> dict[int, NDArray[np.float32]]:
@@ -56,53 +55,53 @@ class Looking:
         found: dict[int, NDArray[np.float32]] = {}
         for fitted, places in self._in_parts():
             if fitted.layer is not None:
-                inputs = fitted.examples.inputs(self.part.rows[places], fitted.device)
-                targets = self.part.scored.predicted[places].tolist()
+                inputs = fitted.inputs(self.part.rows[places])
+                targets = self.part.predictions.predicted[places].tolist()
                 values = grad_cam(fitted.network, inputs, fitted.layer, targets)
                 found |= dict(zip(places.tolist(), values, strict=True))
         return found
 
     def examples(self) -> tuple[Sequence[Example], Sequence[Example]]:
         """The most and the least certain images, with their maps."""
-        return examples(self.part.scored, self.maps, self._views, self._raw)
+        return examples(self.part.predictions, self.maps, self._views, self._raw)
 
     def location(self) -> Location | None:
         """How much of the maps lies in the boxes of the table; None without boxes or maps."""
-        columns = micrograph_settings(self.crossing.recipe).box
+        columns = self.cv.settings.box
         if columns is None or not self.maps:
             return None
-        boxes = [box_of(row, columns) for row in self.part.scored.rows]
+        boxes = [box_of(row, columns) for row in self.part.predictions.rows]
         maps = [self.maps[place] for place in range(len(boxes))]
         return locate_maps(maps, self._views, boxes, self._groups)
 
-    def importance(self, decision: Decision) -> Mapping[str, Interval]:
+    def importance(self, point: OperatingPoint) -> Mapping[str, Interval]:
         """Growth of the log loss when a covariate is permuted; none without covariates."""
         # Of a network of another kind nobody knows where the covariates come in.
         if not getattr(self.networks[0].network, "sees_covariates", False):
             return {}
-        blocks = covariate_blocks(self.crossing.recipe.table)
+        blocks = covariate_blocks(self.cv.recipe.table)
         width = self._covariates.shape[1]
         parts = [(one, places, self._features(one, places)) for one, places in self._in_parts()]
 
         def predict(values: NDArray[np.float32]) -> NDArray[np.float64]:
-            logits = np.empty((len(values), len(self.part.scored.classes)))
+            logits = np.empty((len(values), len(self.part.predictions.classes)))
             for fitted, places, features in parts:
                 given = np.concatenate([features[:, :-width], values[places]], axis=1)
                 logits[places] = _apply(fitted.network.get_submodule("head"), given)
-            return score_logits(logits, decision.score, decision.calibration)
+            return score_logits(logits, point.score, point.calibration)
 
-        truth = self.part.scored.truth
+        truth = self.part.predictions.y_true
         return permutation_importance(predict, self._covariates, truth, blocks, groups=self._groups)
 
-    def _features(self, fitted: Fitted, places: Rows) -> NDArray[np.float32]:
+    def _features(self, fitted: FittedNetwork, places: Rows) -> NDArray[np.float32]:
         """What the head of a network is given (B, F + W) for these places of the part."""
         with HeadWatch(fitted.network) as head, torch.no_grad():
-            fitted.network(*fitted.examples.inputs(self.part.rows[places], fitted.device))
+            fitted.network(*fitted.inputs(self.part.rows[places]))
         return head.seen
 
-    def _in_parts(self) -> list[tuple[Fitted, Rows]]:
+    def _in_parts(self) -> list[tuple[FittedNetwork, Rows]]:
         """Places in the part, as many at once as memory surely holds, with their network."""
-        folds = self.part.scored.fold
+        folds = self.part.predictions.fold
         parts = []
         for number, fitted in enumerate(self.networks):
             places = np.flatnonzero(folds == number)
@@ -113,25 +112,20 @@ class Looking:
     @cached_property
     def _covariates(self) -> NDArray[np.float32]:
         """(N, W) the covariates of the part, as the network of each image's fold takes them."""
-        rows = zip(self.part.rows, self.part.scored.fold, strict=True)
-        return np.stack(
-            [self.networks[fold].examples.covariates[row].numpy() for row, fold in rows]
-        )
+        rows = zip(self.part.rows, self.part.predictions.fold, strict=True)
+        return np.stack([self.networks[fold].covariates[row] for row, fold in rows])
 
     @property
     def _views(self) -> list[View]:
-        return [self.crossing.cohort.pictures.views[row] for row in self.part.rows]
+        return [self.cv.dataset.views[row] for row in self.part.rows]
 
     @property
     def _groups(self) -> list[str] | None:
-        return units_of_images(self.part.scored, self.crossing.recipe.table.group)
+        return units_of_images(self.part.predictions, self.cv.recipe.table.group)
 
-    def _raw(self, place: int) -> NDArray[np.generic]:
+    def _raw(self, place: int) -> NDArray[Any]:
         """The image (rows, columns) of a place in the part, as it lies on disk."""
-        table, settings = self.crossing.cohort.table, micrograph_settings(self.crossing.recipe)
-        column = next(iter(table.columns.inputs.values()))
-        path = table.path(table.texts(column)[int(self.part.rows[place])])
-        return read_micrograph(path, page=settings.page, colour=settings.colour).data
+        return self.cv.dataset.raw(int(self.part.rows[place]))
 
 
 def _apply(head: nn.Module, given: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -153,7 +147,7 @@ class Example:
 
 
 def examples(
-    scored: Scored,
+    predictions: Predictions,
     maps: Mapping[int, NDArray[np.float32]],
     views: Sequence[View],
     read: Callable[[int], NDArray[Any]],
@@ -161,25 +155,25 @@ def examples(
 ) -> tuple[list[Example], list[Example]]:
     """Return the `count` most certain images, surest first, and the least certain, least first.
 
-    scored  predictions of N images; certain means a high probability of the predicted class
+    predictions  of N images; certain means a high probability of the predicted class
     maps    (h, w) by position in 0 .. N-1; an image without one is shown by itself
     views   (N) where each map lies in the raw image
     read    from a position to the raw image (rows, columns); only those shown are read
 
     No image is in both lists.
     """
-    order = np.argsort(-scored.probabilities.max(axis=1), kind="stable").tolist()
+    order = np.argsort(-predictions.y_prob.max(axis=1), kind="stable").tolist()
     half = (len(order) + 1) // 2
 
     def show(place: int) -> Example:
-        said, truth = int(scored.predicted[place]), int(scored.truth[place])
+        said, truth = int(predictions.predicted[place]), int(predictions.y_true[place])
         values = views[place].to_raw(scale_map(maps[place])) if place in maps else None
-        name = scored.ids[place]
+        name = predictions.ids[place]
         return Example(
             id=name,
-            predicted=scored.classes[said],
-            probability=float(scored.probabilities[place, said]),
-            truth=None if truth == UNKNOWN_CLASS else scored.classes[truth],
+            predicted=predictions.classes[said],
+            probability=float(predictions.y_prob[place, said]),
+            truth=None if truth == UNKNOWN_CLASS else predictions.classes[truth],
             picture=overlay(make_heatmap(read(place), values, SIDE), f"{name} with its map"),
         )
 

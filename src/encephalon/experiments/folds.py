@@ -7,25 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encephalon.errors import TableError, did_you_mean
-from encephalon.recipes.schema import Recipe
-from encephalon.studies.micrographs.data import Rows
-from encephalon.studies.micrographs.settings import (
-    MicrographSettings,
-    class_names,
-    micrograph_settings,
-)
+from encephalon.recipes.schema import Classification, Recipe, class_names
 from encephalon.tables.encoding import encode_classes
 from encephalon.tables.leakage import LeakageReport, audit, require_clean
 from encephalon.tables.schema import Table
 from encephalon.tables.splits import FOLD, SplitOptions, fold_table, split_table, use_fold
 
-__all__ = ["Fold", "Plan", "draw_plan", "parts_table"]
+__all__ = ["Fold", "Rows", "Splits", "make_splits", "with_fold"]
 
-#: The published hold-out: a tenth of the rows, by class alone, seed 44 (3BTRON spec, section 3).
-#: Its validation part was not published: a tenth of the rest.
-PUBLISHED_SPLIT = SplitOptions(test=0.1, validation=0.09, grouped=False, seed=44)
+Rows = NDArray[np.int64]
+"""Positions of rows in the table, from 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +35,14 @@ class Fold:
         """The rows that the network did not learn, and `more` of them."""
         return np.concatenate([self.validation, self.test, *more])
 
-    def parts(self) -> dict[int, str]:
-        """The part of each row that has one, by its number."""
+    def split(self) -> dict[int, str]:
+        """What each row that the fold knows is for, by its number."""
         named = (("train", self.train), ("validation", self.validation), ("test", self.test))
         return {int(row): name for name, rows in named for row in rows}
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Splits:
     """How the rows of a table are used.
 
     table      the table as used: with its split, or its folds
@@ -65,7 +59,7 @@ class Plan:
     audit: LeakageReport
 
     @property
-    def crossed(self) -> bool:
+    def cross_validated(self) -> bool:
         """Whether this is a cross-validation, after which a final model is trained."""
         return len(self.folds) > 1
 
@@ -76,49 +70,53 @@ class Plan:
         return np.sort(np.concatenate([fold.train, fold.validation, fold.test]))
 
 
-def draw_plan(recipe: Recipe, table: Table) -> Plan:
-    """Draw the folds that `recipe` asks for, or take the split of the table, and audit them.
+def make_splits(
+    recipe: Recipe, settings: Classification, table: Table, hold_out: SplitOptions | None = None
+) -> Splits:
+    """Draw the folds that `settings` ask for, or take the split of the table, and audit them.
 
-    Raises TableError for a class that is missing where it is needed, too few groups, and, unless
+    Without folds, a table that has no split is split as `hold_out` says. Raises TableError where
+    that is None, for a class that is missing where it is needed, too few groups, and, unless
     `study.allow_leakage`, for parts that know something of each other.
     """
-    settings = micrograph_settings(recipe)
     _check_group(table)
     _check_columns(table, settings)
     _check_classes(table, class_names(recipe), np.arange(len(table)), "")
-    used, folds = (_cross if settings.folds else _split)(recipe, table)
-    parts = {row: part for fold in folds for row, part in fold.parts().items()}
+    if settings.folds:
+        used, folds = _cross_validated(table, settings.folds, recipe.training.seed)
+    else:
+        used, folds = _single(table, hold_out)
+    known = {row: part for fold in folds for row, part in fold.split().items()}
     tested = set(_rows(used, "test")) & set(_labelled(table))
-    held_out = [row for row in sorted(tested) if row not in parts]
-    others = [row for row in range(len(table)) if row not in parts and row not in tested]
+    held_out = [row for row in sorted(tested) if row not in known]
+    others = [row for row in range(len(table)) if row not in known and row not in tested]
     if len(folds) > 1:
-        parts = {int(row): f"fold {fold.number}" for fold in folds for row in fold.test}
-        parts |= dict.fromkeys(held_out, "test")
-    report = audit(_with_parts(used, parts))
+        known = {int(row): f"fold {fold.number}" for fold in folds for row in fold.test}
+        known |= dict.fromkeys(held_out, "test")
+    report = audit(_with_split(used, known))
     if not settings.allow_leakage:
         _require_clean(used, report)
-    return Plan(used, folds, _array(held_out), _array(others), report)
+    return Splits(used, folds, _array(held_out), _array(others), report)
 
 
-def parts_table(table: Table, fold: Fold) -> Table:
+def with_fold(table: Table, fold: Fold) -> Table:
     """The table with a split column that says what `fold` makes of each row."""
-    return _with_parts(table, fold.parts())
+    return _with_split(table, fold.split())
 
 
-def _with_parts(table: Table, parts: Mapping[int, str]) -> Table:
+def _with_split(table: Table, split: Mapping[int, str]) -> Table:
     column = table.columns.split or "split"
-    cells = [parts.get(row) for row in range(len(table))]
+    cells = [split.get(row) for row in range(len(table))]
     columns = replace(table.columns, split=column)
     return replace(table.with_column(column, cells), columns=columns)
 
 
-def _cross(recipe: Recipe, table: Table) -> tuple[Table, tuple[Fold, ...]]:
+def _cross_validated(table: Table, count: int, seed: int) -> tuple[Table, tuple[Fold, ...]]:
     """Every row with a class, unless its split is "test", is in one of the folds."""
-    count = micrograph_settings(recipe).folds
     kept = set(_rows(table, "test"))
     rows = _array([row for row in _labelled(table) if row not in kept])
     strata = (str(table.columns.target),)
-    numbered = fold_table(table.select(rows.tolist()), count, strata, seed=recipe.training.seed)
+    numbered = fold_table(table.select(rows.tolist()), count, strata, seed=seed)
     folds = []
     for number in range(count):
         used = use_fold(numbered, number, validation=(number + 1) % count)
@@ -129,15 +127,15 @@ def _cross(recipe: Recipe, table: Table) -> tuple[Table, tuple[Fold, ...]]:
     return table.with_column(FOLD, cells), tuple(folds)
 
 
-def _split(recipe: Recipe, table: Table) -> tuple[Table, tuple[Fold, ...]]:
-    """One fold: the table's own split, or in published mode the published one."""
+def _single(table: Table, hold_out: SplitOptions | None) -> tuple[Table, tuple[Fold, ...]]:
+    """One fold: the table's own split, or `hold_out`."""
     if not table.has(table.columns.split):
-        if recipe.mode != "published":
+        if hold_out is None:
             raise TableError(
                 f"{table.source} has no split and study.folds is 0: split the table, or set "
                 "study.folds to 5."
             )
-        table = _published_split(table)
+        table = _held_out(table, hold_out)
     known = set(_labelled(table))
     train, validation, test = (
         _array([row for row in _rows(table, name) if row in known])
@@ -148,9 +146,9 @@ def _split(recipe: Recipe, table: Table) -> tuple[Table, tuple[Fold, ...]]:
     return table, (Fold(0, train, validation, test),)
 
 
-def _published_split(table: Table) -> Table:
+def _held_out(table: Table, options: SplitOptions) -> Table:
     rows = _labelled(table)
-    options = replace(PUBLISHED_SPLIT, stratify=(str(table.columns.target),))
+    options = replace(options, stratify=(str(table.columns.target),))
     drawn = split_table(table.select(rows), options)
     column = str(drawn.columns.split)
     cells: list[str | None] = [None] * len(table)
@@ -170,7 +168,7 @@ def _check_group(table: Table) -> None:
         )
 
 
-def _check_columns(table: Table, settings: MicrographSettings) -> None:
+def _check_columns(table: Table, settings: Classification) -> None:
     """Raise TableError where the report would miss a column after hours of training."""
     named = {"levels": settings.levels, "strata": settings.strata, "box": settings.box or ()}
     for key, columns in named.items():

@@ -1,49 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages of a training run and of an evaluation: what was learnt, and how far to trust it.
-
-The sections of a training run's page that say what it learnt from, and what it decided.
-"""
+"""What a cross-validation found, and its page: what was learnt, and how far to trust it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.evaluation.comparison import beats, is_whole
 from encephalon.evaluation.report import (
-    FIGURES,
+    METRICS,
     assessment_cards,
     assessment_sections,
     comparison_table,
 )
 from encephalon.explanation.report import LEGEND, importance_block, location_block
-from encephalon.reports.blocks import badge, facts, figure, gallery, grid, note, paragraph, table
+from encephalon.recipes.schema import class_names
+from encephalon.reports.blocks import facts, figure, gallery, grid, note, paragraph, table
 from encephalon.reports.charts import DotGroup, Series, dot_chart, line_chart
 from encephalon.reports.format import format_difference, format_interval, format_number
 from encephalon.reports.markup import Html, join, tag
 from encephalon.reports.page import Page
-from encephalon.studies.micrographs.settings import class_names, micrograph_settings
-from encephalon.studies.micrographs.traffic_light import FIGURES as LIGHT_FIGURES
-from encephalon.studies.micrographs.traffic_light import RATIOS
 
 if TYPE_CHECKING:
     from encephalon.evaluation.assessment import Assessment
-    from encephalon.evaluation.decision import Decision
+    from encephalon.evaluation.operating_point import OperatingPoint
     from encephalon.experiments.attribution import Example
-    from encephalon.experiments.folds import Plan
+    from encephalon.experiments.folds import Splits
     from encephalon.explanation.location import Location
-    from encephalon.recipes.schema import Recipe
+    from encephalon.recipes.schema import Classification, Recipe
     from encephalon.statistics.intervals import Interval
 
-__all__ = [
-    "assessment_sections",
-    "audit_blocks",
-    "data_blocks",
-    "decision_blocks",
-    "write_training_report",
-]
+__all__ = ["CrossValidationResult", "write_training_report"]
 
 History = Sequence[Mapping[str, float]]
 
@@ -72,83 +62,110 @@ _MODEL = "this model"
 _HOLM = "after Holm's correction for all comparisons"
 
 
-def write_training_report(
-    path: Path,
-    *,
-    recipe: Recipe,
-    plan: Plan,
-    histories: Mapping[str, History],
-    assessment: Assessment,
-    decision: Decision,
-    baselines: Mapping[str, Assessment] | None = None,
-    comparisons: Mapping[str, Mapping[str, Any]] | None = None,
-    held_out: Assessment | None = None,
-    examples: tuple[Sequence[Example], Sequence[Example]] = ((), ()),
-    location: Location | None = None,
-    importance: Mapping[str, Interval] | None = None,
-    about: Mapping[str, Any] | None = None,
-    overwrite: bool = True,
-) -> Path:
-    """Write the page of a training run to `path` and return that.
+@dataclass(frozen=True, eq=False)
+class CrossValidationResult:
+    """What a finished run knows of its model.
 
-    plan         which rows trained, validated and tested, with the audit of that
+    splits       which rows trained, validated and tested, with the audit of that
     histories    rows of history.csv by the name of their network: "fold 0" ..., "final"
     assessment   of the test predictions of all folds together, or of the test part
-    decision     fitted on all validation predictions: the calibration and thresholds that ship
+    point        fitted on all validation predictions: the calibration and thresholds that ship
     baselines    assessments on the same rows, by name: "texture", "covariates", "shuffled"
     comparisons  what `comparison.compare(model, baseline)` returned, by the baseline's name
     held_out     of the rows that no fold knew, by the final model
     examples     the most certain images, and the least certain ones, with their maps
     location     how much of the maps lies in known boxes
     importance   growth of the log loss when a covariate is permuted
-    about        further facts of the run: name and value
     """
-    others = dict(baselines or {})
+
+    recipe: Recipe
+    settings: Classification
+    splits: Splits
+    histories: Mapping[str, History]
+    assessment: Assessment
+    point: OperatingPoint
+    baselines: Mapping[str, Assessment] = field(default_factory=dict)
+    comparisons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    held_out: Assessment | None = None
+    examples: tuple[Sequence[Example], Sequence[Example]] = ((), ())
+    location: Location | None = None
+    importance: Mapping[str, Interval] = field(default_factory=dict)
+
+    @property
+    def tested(self) -> bool:
+        """Whether there were test rows; without any the validation rows are assessed."""
+        return any(len(fold.test) for fold in self.splits.folds)
+
+    def summary(self) -> dict[str, Any]:
+        """Nested data for summary.json."""
+        return {
+            "assessed": "test" if self.tested else "validation",
+            "model": self.assessment.summary(),
+            "held_out": self.held_out and self.held_out.summary(),
+            "location": self.location,
+            "importance": dict(self.importance),
+            "baselines": {name: each.summary() for name, each in self.baselines.items()},
+            "comparisons": dict(self.comparisons),
+            "score": self.point.score,
+            "calibration": self.point.calibration,
+            "thresholds": self.point.rule and self.point.rule.thresholds,
+            "audit": self.splits.audit.sentences(),
+        }
+
+
+def write_training_report(
+    path: Path,
+    result: CrossValidationResult,
+    about: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
+) -> Path:
+    """Write the page of a finished run to `path` and return that.
+
+    about  further facts of the run: name and value
+    """
     page = Page(
-        title=recipe.title or recipe.name,
+        title=result.recipe.title or result.recipe.name,
         kicker="Encephalon · training of an image classifier",
-        lead=_lead(recipe, plan, assessment),
-        legend=[LEGEND] if any(examples) else [],
+        lead=_lead(result),
+        legend=[LEGEND] if any(result.examples) else [],
     )
-    if not plan.audit.clean:
+    splits = result.splits
+    if not splits.audit.clean:
         words = "This split leaks, so every figure on this page flatters the model."
-        page.add(*(note(each, "fail") for each in (words, *plan.audit.sentences())))
-    page.add(assessment_cards(assessment))
-    if others:
-        page.section("Beside the baselines", *_beside(assessment, others, comparisons or {}))
-    assessment_sections(page, assessment)
-    if held_out is not None:
-        page.section("Held-out rows, scored once", assessment_cards(held_out))
-        assessment_sections(page, held_out, "Held out: ")
-    page.section("Thresholds and calibration that ship", *decision_blocks(decision, recipe))
-    if any(examples):
-        page.section("The most and the least certain images", *_examples(*examples))
-    if location is not None:
-        page.section("Do the maps lie where the answer is?", *location_block(location))
-    if importance:
-        page.section("What the covariates decide", *importance_block(importance))
-    page.section("Learning curves", *_curves(histories))
-    page.section("Data", *data_blocks(recipe, plan))
-    page.section("Audit of the split", *audit_blocks(plan))
-    page.section("Run", facts(_run_facts(recipe) | dict(about or {})))
+        page.add(*(note(each, "fail") for each in (words, *splits.audit.sentences())))
+    page.add(assessment_cards(result.assessment))
+    if result.baselines:
+        page.section("Beside the baselines", *_beside(result))
+    assessment_sections(page, result.assessment)
+    if result.held_out is not None:
+        page.section("Held-out rows, scored once", assessment_cards(result.held_out))
+        assessment_sections(page, result.held_out, "Held out: ")
+    page.section("Thresholds and calibration that ship", *_operating_point(result.point))
+    if any(result.examples):
+        page.section("The most and the least certain images", *_examples(*result.examples))
+    if result.location is not None:
+        page.section("Do the maps lie where the answer is?", *location_block(result.location))
+    if result.importance:
+        page.section("What the covariates decide", *importance_block(result.importance))
+    page.section("Learning curves", *_curves(result.histories))
+    page.section("Data", *_data(result))
+    audit = "info" if splits.audit.clean else "fail"
+    page.section("Audit of the split", *(note(each, audit) for each in splits.audit.sentences()))
+    page.section("Run", facts(_run_facts(result) | dict(about or {})))
     return page.write(path, overwrite)
 
 
-def _lead(recipe: Recipe, plan: Plan, assessment: Assessment) -> str:
-    folds = f", {len(plan.folds)} folds, each tested once" if plan.crossed else ""
-    classes = ", ".join(class_names(recipe))
+def _lead(result: CrossValidationResult) -> str:
+    assessment, splits = result.assessment, result.splits
+    folds = f", {len(splits.folds)} folds, each tested once" if splits.cross_validated else ""
+    classes = ", ".join(class_names(result.recipe))
     groups = f" in {assessment.units} values of “{assessment.group}”" if assessment.group else ""
-    tested = any(len(fold.test) for fold in plan.folds)
-    kind = "test images" if tested else "validation images, which flatter the model"
-    return f"{classes}: {assessment.n} {kind}{groups}{folds}. Mode: {recipe.mode}."
+    kind = "test images" if result.tested else "validation images, which flatter the model"
+    return f"{classes}: {assessment.n} {kind}{groups}{folds}. Mode: {result.recipe.mode}."
 
 
-def _beside(
-    assessment: Assessment,
-    baselines: Mapping[str, Assessment],
-    comparisons: Mapping[str, Mapping[str, Any]],
-) -> list[Html]:
-    named = {_MODEL: assessment, **baselines}
+def _beside(result: CrossValidationResult) -> list[Html]:
+    assessment, named = result.assessment, {_MODEL: result.assessment, **result.baselines}
     groups = [DotGroup(name, [], each.figures["balanced_accuracy"]) for name, each in named.items()]
     rows = [
         {
@@ -166,18 +183,18 @@ def _beside(
         "name": "Model",
         "what": "What it is",
         "n": "Images",
-        "balanced_accuracy": FIGURES["balanced_accuracy"],
+        "balanced_accuracy": METRICS["balanced_accuracy"],
         "interval": "95 % interval",
-        "roc_auc": FIGURES["roc_auc"],
-        "log_loss": FIGURES["log_loss"],
+        "roc_auc": METRICS["roc_auc"],
+        "log_loss": METRICS["log_loss"],
     }
     chance = 1 / len(assessment.classes)
     caption = f"Balanced accuracy on test images; guessing has {format_number(chance, 3)}."
     blocks = [
-        figure(dot_chart(groups, FIGURES["balanced_accuracy"]), caption),
+        figure(dot_chart(groups, METRICS["balanced_accuracy"]), caption),
         table(columns, rows, digits=3),
     ]
-    shown = {name: each for name, each in comparisons.items() if name in baselines}
+    shown = {name: one for name, one in result.comparisons.items() if name in result.baselines}
     if not shown:
         return blocks
     return [*_verdict(shown), *blocks, *comparison_table(shown, assessment.group)]
@@ -256,14 +273,13 @@ def _curves(histories: Mapping[str, History]) -> list[Html]:
     return [grid(*charts)] if charts else [paragraph("No epoch was recorded.")]
 
 
-def _run_facts(recipe: Recipe) -> dict[str, Any]:
-    settings, training = micrograph_settings(recipe), recipe.training
+def _run_facts(result: CrossValidationResult) -> dict[str, Any]:
+    recipe, inputs, training = result.recipe, result.settings.inputs, result.recipe.training
     return {
         "Recipe": recipe.name,
         "Mode": recipe.mode,
         "Network": recipe.network.name,
-        "Sees": {"both": "image and covariates"}.get(settings.inputs, settings.inputs),
-        "Picture": f"{settings.size} × {settings.size} pixels",
+        "Sees": {"both": "image and covariates"}.get(inputs, inputs),
         "Epochs at most": training.epochs,
         "Batch": training.batch_size,
         "Optimiser": f"{training.optimiser}, {training.learning_rate:g}",
@@ -272,18 +288,18 @@ def _run_facts(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def data_blocks(recipe: Recipe, plan: Plan) -> list[Html]:
+def _data(result: CrossValidationResult) -> list[Html]:
     """How many images, groups and classes each part of the table has."""
-    used = plan.table
+    used = result.splits.table
     group, target = used.columns.group, str(used.columns.target)
     classes = used.texts(target)
     owners = used.texts(group) if group else used.ids
-    parts = _parts(plan)
+    parts = _parts(result.splits)
     rows = [
         _part_row(name, [classes[row] for row in members], [owners[row] for row in members])
         for name, members in parts.items()
     ]
-    found = [name for name in dict.fromkeys([*class_names(recipe), *classes]) if name]
+    found = [name for name in dict.fromkeys([*class_names(result.recipe), *classes]) if name]
     columns = {"part": "Part", "n": "Images"} | ({"groups": group.capitalize()} if group else {})
     columns |= {name: name for name in found}
     blocks = [table(columns, rows, caption="Images of each class in each part.")]
@@ -298,14 +314,14 @@ def data_blocks(recipe: Recipe, plan: Plan) -> list[Html]:
     return blocks
 
 
-def _parts(plan: Plan) -> dict[str, list[int]]:
+def _parts(splits: Splits) -> dict[str, list[int]]:
     """Rows of the table by what they were used for."""
-    if plan.crossed:
-        parts = {f"tested in fold {fold.number}": fold.test for fold in plan.folds}
+    if splits.cross_validated:
+        parts = {f"tested in fold {fold.number}": fold.test for fold in splits.folds}
     else:
-        fold = plan.folds[0]
+        fold = splits.folds[0]
         parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
-    parts |= {"held out": plan.held_out, "only scored": plan.others}
+    parts |= {"held out": splits.held_out, "only scored": splits.others}
     return {name: [int(row) for row in rows] for name, rows in parts.items() if len(rows)}
 
 
@@ -314,18 +330,11 @@ def _part_row(name: str, classes: Sequence[str], owners: Sequence[str]) -> dict[
     return {"part": name, "n": len(classes), "groups": len(set(owners)), **counts}
 
 
-def audit_blocks(plan: Plan) -> list[Html]:
-    """What the parts of the split know of each other."""
-    kind = "info" if plan.audit.clean else "fail"
-    return [note(each, kind) for each in plan.audit.sentences()]
-
-
-def decision_blocks(decision: Decision, recipe: Recipe) -> list[Html]:
-    """The calibration and the thresholds that were fitted on validation predictions."""
-    blocks: list[Html] = []
-    calibration = decision.calibration
+def _operating_point(point: OperatingPoint) -> list[Html]:
+    """The calibration and the rule that were fitted on validation predictions."""
+    calibration = point.calibration
     if calibration is None:
-        blocks.append(note(f"The probabilities are not calibrated (score: {decision.score})."))
+        fitted: Html = note(f"The probabilities are not calibrated (score: {point.score}).")
     else:
         biases = ", ".join(format_difference(value, 3) for value in calibration.bias)
         temperature = format_number(calibration.temperature, 3)
@@ -335,51 +344,5 @@ def decision_blocks(decision: Decision, recipe: Recipe) -> list[Html]:
             "The network that ships has learnt more rows than those of the folds, and only rows "
             "that were held out can say whether its probabilities are as right."
         )
-        blocks.append(paragraph(words))
-    if decision.pair is None:
-        why = (
-            "there are more than two classes" if len(class_names(recipe)) > 2 else "no pair scores"
-        )
-        return [*blocks, note(f"There is no traffic light: {why}.")]
-    return [*blocks, *_thresholds(decision, recipe)]
-
-
-def _thresholds(decision: Decision, recipe: Recipe) -> list[Html]:
-    pair, wishes = decision.pair, micrograph_settings(recipe).thresholds
-    if pair is None:
-        return []
-    means: dict[tuple[float, float], list[Mapping[str, float]]] = {}
-    for row in (row for rows in decision.scored for row in rows):
-        if abs(row["green"] + row["amber"] - 1) < 1e-9:
-            means.setdefault((row["green"], row["amber"]), []).append(row)
-    names = (*LIGHT_FIGURES, *RATIOS)
-    rows = [
-        {
-            "pair": _pair_name(key, key == (pair.green, pair.amber)),
-            "folds": len(found),
-            **{name: sum(row[name] for row in found) / len(found) for name in names},
-        }
-        for key, found in sorted(means.items())
-    ]
-    rows.append(
-        {
-            "pair": "SD of the chosen",
-            "folds": pair.folds,
-            **{name: pair.sd[name] for name in names},
-        }
-    )
-    columns = {"pair": "Green / amber", "folds": "Folds"}
-    columns |= {name: name.replace("_", " ").replace("youden", "Youden J") for name in names}
-    columns = {key: label[0].upper() + label[1:] for key, label in columns.items()}
-    amber = "left out" if wishes.amber == "excluded" else "counted as negative"
-    words = (
-        f"Green up to {pair.green:g}, red above {pair.amber:g}: the symmetric pair, at most "
-        f"{wishes.widest:g} apart, with the highest mean Youden J over the validation folds, amber "
-        f"{amber}. Means over the folds that have both classes; all pairs are in thresholds.csv."
-    )
-    return [paragraph(words), table(columns, rows, digits=3)]
-
-
-def _pair_name(pair: tuple[float, float], chosen: bool) -> Html | str:
-    words = f"{pair[0]:.2f} / {pair[1]:.2f}"
-    return join(tag("strong", words), " ", badge("chosen")) if chosen else words
+        fitted = paragraph(words)
+    return [fitted, *(point.rule.blocks() if point.rule else ())]

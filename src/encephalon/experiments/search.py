@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import RunError, require_extra
 from encephalon.io.cache import read_checksummed, write_checksummed
-from encephalon.recipes.schema import Recipe
-from encephalon.studies.micrographs.settings import micrograph_settings
+from encephalon.recipes.schema import Search, Training
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -25,10 +24,12 @@ Attempt = Callable[[int, Mapping[str, str]], float]
 logger = logging.getLogger(__name__)
 
 
-def best_overrides(recipe: Recipe, attempt: Attempt, folder: Path) -> dict[str, str]:
-    """The overrides of `recipe`, within `study.search.space`, that `attempt` found best.
+def best_overrides(
+    search: Search, training: Training, attempt: Attempt, folder: Path
+) -> dict[str, str]:
+    """The overrides of a recipe, within `search.space`, that `attempt` found best.
 
-    Tried are `study.search.trials` sets, drawn from the recipe's seed. The value of each is kept in
+    Tried are `search.trials` sets, drawn from the seed of `training`. The value of each is kept in
     `folder`, so that a search that was killed goes on where it was, with the same draws. A set with
     which training fails is passed over. Raises RunError when every one fails, MissingExtraError
     without Optuna.
@@ -37,7 +38,6 @@ def best_overrides(recipe: Recipe, attempt: Attempt, folder: Path) -> dict[str, 
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search, training = micrograph_settings(recipe).search, recipe.training
     sampler = optuna.samplers.TPESampler(seed=training.seed)
     larger = training.monitor_mode == "max"
     study = optuna.create_study(sampler=sampler, direction="maximize" if larger else "minimize")

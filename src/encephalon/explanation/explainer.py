@@ -16,7 +16,6 @@ from encephalon.explanation.importance import HeadWatch
 from encephalon.explanation.location import Found, box_of, weigh
 from encephalon.explanation.scaling import scale_map
 from encephalon.inference.devices import resolve_device, resolve_threads
-from encephalon.studies.micrographs.quality import certainty_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +33,6 @@ class Explained:
     probability  of that class
     values       what the model predicts, as in predictions.csv
     quality      "ok", "check" or None, and `reasons` why
-    folder       where it belongs by its certainty
     map          (rows, columns) in [0, 1] on the raw grid, NaN where the network did not look
     peak         the largest value of the map before it was scaled: 0 where it is empty
     found        how much of it lies inside the box that the table names, if it names one
@@ -47,7 +45,6 @@ class Explained:
     values: dict[str, Any]
     quality: str | None
     reasons: tuple[str, ...]
-    folder: str
     map: NDArray[np.float32] = field(repr=False)
     peak: float
     found: Found | None
@@ -104,7 +101,6 @@ class Explainer:
             values=dict(prediction.values),
             quality=quality.status if quality else None,
             reasons=quality.reasons if quality else (),
-            folder=certainty_folder(prediction.values, self.predictor.classes, self.predictor.mode),
             map=scale_map(raw),
             peak=float(values.max()),
             found=None if box is None else weigh(raw, box),

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a batch of explanations: the checks of the maps first, then the images, surest first.
+"""What explaining a batch gives: its files, and a page with the checks of the maps first.
 
-`location_block`, `sanity_block` and `importance_block` serve other pages of the study too.
-
-The files of explained images: maps as arrays, panels by certainty, pictures by themselves.
+`location_block`, `sanity_block` and `importance_block` serve other pages too.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import OutputError
+from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputKind
 from encephalon.io.atomic import explained, refuse_existing, write_bytes
@@ -41,7 +41,6 @@ from encephalon.statistics.intervals import Interval
 if TYPE_CHECKING:
     from encephalon.explanation.explainer import Explained
     from encephalon.explanation.location import Location
-    from encephalon.explanation.run import Explanations
     from encephalon.inference.batch import Row
     from encephalon.reports.pictures import Bytes
     from encephalon.tables.sample import Sample
@@ -50,13 +49,17 @@ __all__ = [
     "LEGEND",
     "MAPS",
     "ORIGINALS",
+    "REPORT",
+    "TABLE",
+    "ExplanationImages",
     "ExplanationPage",
-    "Gallery",
+    "Explanations",
     "importance_block",
     "location_block",
     "sanity_block",
 ]
 
+TABLE, REPORT = "explanations.csv", "report.html"
 LEGEND = Legend(LAYER, "where the network looked", AMBER)
 _SIDE = 288  # longest side of a picture, pixels
 # A map that is still this much like the true one does not show what was learnt: our choice.
@@ -69,6 +72,35 @@ _HINT = (
 )
 #: Folders of the published notebook (3BTRON, spec section 6), which left them empty.
 ORIGINALS, MAPS = "original_images", "cam_images"
+
+
+@dataclass
+class Explanations(BatchResult):
+    """What came of it: rows as in explanations.csv, failures, and the three checks.
+
+    location    shares of the maps inside the boxes of the table; None without boxes
+    sanity      similarity of the maps to the true ones, by stage, with ever more weights shuffled
+    importance  growth of the log loss (nats) when a covariate is permuted
+    """
+
+    folder: Path = field(default_factory=Path)
+    location: Location | None = None
+    sanity: dict[str, float] = field(default_factory=dict)
+    importance: dict[str, Interval] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain data, as `--json` prints it."""
+        failures = [{"id": one.id, "message": one.message} for one in self.failures]
+        checks = {name: getattr(self, name) for name in ("location", "sanity", "importance")}
+        places = {"table": self.folder / TABLE, "report": self.folder / REPORT}
+        return {"rows": self.rows, "failures": failures, **checks, **places}
+
+    def __str__(self) -> str:
+        """The outcome in a few lines."""
+        done = sum("error" not in row for row in self.rows)
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        lines = [f"{done} explained{failed}", str(self.location or "")]
+        return "\n".join(line for line in (*lines, f"report: {self.folder / REPORT}") if line)
 
 
 class ExplanationPage:
@@ -213,20 +245,20 @@ def _card(row: Row, drawn: Html | None) -> Html:
     return card(str(row["id"]), *reasons, picture, facts(known))
 
 
-class Gallery:
+class ExplanationImages:
     """The output folder of a batch of explanations.
 
-    <certainty>/<id>_panel.png     image, heat map and overlay side by side
+    <bin>/<id>_panel.png           image, heat map and overlay side by side
     cam_images/<id>_cam.tif        the map, float32, on the raw grid, NaN where nobody looked
     cam_images/<id>_cam.png        the same in colours
     original_images/<id>.png       the image
     """
 
     def __init__(
-        self, folder: Path, samples: Sequence[Sample], certainties: Sequence[str], overwrite: bool
+        self, folder: Path, samples: Sequence[Sample], bins: Sequence[str], overwrite: bool
     ) -> None:
         self.folder, self._overwrite = folder, overwrite
-        self._certainties = tuple(certainties)
+        self._bins = tuple(bins)
         self._inputs = {path.resolve() for one in samples for path in one.inputs.values()}
         kinds = {"cam": OutputKind("", extension=".tif", description="map")}
         planned = OutputLayout(folder / MAPS).plan(samples, kinds)
@@ -240,17 +272,18 @@ class Gallery:
         for path in planned.images.values():
             refuse_existing(path, self._overwrite)
 
-    def write(self, sample: Sample, heatmap: Heatmap, one: Explained) -> dict[str, str]:
+    def write(self, sample: Sample, heatmap: Heatmap, one: Explained, place: str) -> dict[str, str]:
         """Write the files of one image; returns the paths of map and panel, as the table has them.
 
         heatmap  image and map at the size of a screen
+        place    the bin that the image lies in
         """
         from encephalon.io.micrograph import write_plane
 
         name = sample.id
         array, heat = (self.folder / MAPS / f"{name}_cam{end}" for end in (".tif", ".png"))
         original = self.folder / ORIGINALS / f"{name}.png"
-        panel = self.folder / one.folder / f"{name}_panel.png"
+        panel = self.folder / place / f"{name}_panel.png"
         for path in (array, heat, original, panel):
             self._allow(path)
         self._drop_elsewhere(panel)
@@ -258,7 +291,7 @@ class Gallery:
         _write_png(heat, heatmaps.heat_image(heatmap))
         _write_png(original, heatmap.grey)
         _write_png(panel, heatmaps.panel(heatmap, _caption(name, one)))
-        return {"map": f"{MAPS}/{array.name}", "panel": f"{one.folder}/{panel.name}"}
+        return {"map": f"{MAPS}/{array.name}", "panel": f"{place}/{panel.name}"}
 
     def _allow(self, path: Path) -> None:
         refuse_existing(path, self._overwrite)
@@ -266,9 +299,9 @@ class Gallery:
             raise OutputError(f"{path} is an input and would be replaced: choose another folder.")
 
     def _drop_elsewhere(self, panel: Path) -> None:
-        """An image whose certainty has changed must not be in two folders."""
-        for certainty in self._certainties:
-            stale = self.folder / certainty / panel.name
+        """An image that has come to lie in another bin must not be in two folders."""
+        for name in self._bins:
+            stale = self.folder / name / panel.name
             if stale != panel:
                 with explained(stale):
                     stale.unlink(missing_ok=True)

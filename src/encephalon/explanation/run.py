@@ -8,74 +8,61 @@ maps when the weights are shuffled, and how much the covariates decide.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import require_extra
-from encephalon.inference.batch import BatchResult, Failure, failure_sentence, without_traceback
+from encephalon.explanation.report import (
+    REPORT,
+    TABLE,
+    ExplanationImages,
+    ExplanationPage,
+    Explanations,
+)
+from encephalon.inference.batch import Failure, failure_sentence, without_traceback
 from encephalon.inference.prefetch import prefetch
 from encephalon.inference.writing import sources
 from encephalon.io.atomic import prove_writable, refuse_existing
 from encephalon.io.text import write_records
-from encephalon.studies.micrographs.quality import certainty_folders
 
 if TYPE_CHECKING:
     from encephalon.explanation.explainer import Explained, Explainer
-    from encephalon.explanation.location import Location
     from encephalon.inference.batch import Progress, Row
     from encephalon.statistics.intervals import Interval
     from encephalon.tables.sample import Sample
 
-__all__ = ["REPORT", "TABLE", "Explanations", "explain"]
+__all__ = ["ConfidenceBins", "explain"]
 
-TABLE, REPORT = "explanations.csv", "report.html"
 #: Images that the sanity check looks at: our choice, enough for a mean and quick.
 _CHECKED = 8
 #: Images with a known class below which nothing is said of the covariates: our choice.
 _FEWEST = 20
 
+
+class ConfidenceBins(Protocol):
+    """The folders of a batch: a study's images by how certain its model is of them."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def __call__(self, values: Mapping[str, Any]) -> str:
+        """The bin of an image by its values in predictions.csv."""
+        ...
+
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Explanations(BatchResult):
-    """What came of it: rows as in explanations.csv, failures, and the three checks.
-
-    location    shares of the maps inside the boxes of the table; None without boxes
-    sanity      similarity of the maps to the true ones, by stage, with ever more weights shuffled
-    importance  growth of the log loss (nats) when a covariate is permuted
-    """
-
-    folder: Path = field(default_factory=Path)
-    location: Location | None = None
-    sanity: dict[str, float] = field(default_factory=dict)
-    importance: dict[str, Interval] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        """All of it as plain data, as `--json` prints it."""
-        failures = [{"id": one.id, "message": one.message} for one in self.failures]
-        checks = {name: getattr(self, name) for name in ("location", "sanity", "importance")}
-        places = {"table": self.folder / TABLE, "report": self.folder / REPORT}
-        return {"rows": self.rows, "failures": failures, **checks, **places}
-
-    def __str__(self) -> str:
-        """The outcome in a few lines."""
-        done = sum("error" not in row for row in self.rows)
-        failed = f", {len(self.failures)} failed" if self.failures else ""
-        lines = [f"{done} explained{failed}", str(self.location or "")]
-        return "\n".join(line for line in (*lines, f"report: {self.folder / REPORT}") if line)
 
 
 def explain(
     model: Any,
     samples: Sequence[Sample],
     output: Path,
+    bins: ConfidenceBins,
     *,
     target_class: str | None = None,
     layer: str | None = None,
@@ -87,6 +74,7 @@ def explain(
     """Explain every sample of a loaded model and write maps, panels, a table and a report.
 
     model         has the `predictor` and the `columns` of its recipe
+    bins          tell the folder of an image from its values in predictions.csv
     target_class  name of the class that maps are of; None is the predicted one
     layer         dotted path of the layer that they are taken from; None is the model's own
 
@@ -102,7 +90,9 @@ def explain(
     model.predictor.check(samples)
     explainer = Explainer(model.predictor, target_class, layer, device, threads)
     prove_writable(output)
-    work = _Work(explainer, model.columns, samples, output, overwrite)
+    images = ExplanationImages(output, samples, bins.names, overwrite)
+    page = ExplanationPage(model.predictor.describe(), explainer.layer)
+    work = _Work(explainer, model.columns, samples, bins, images, page)
     with closing(work.steps()) as steps:
         for done, sample in enumerate(steps, start=1):
             if progress is not None:
@@ -118,17 +108,13 @@ class _Work:
         explainer: Explainer,
         columns: Any,
         samples: Sequence[Sample],
-        output: Path,
-        overwrite: bool,
+        bins: ConfidenceBins,
+        images: ExplanationImages,
+        page: ExplanationPage,
     ) -> None:
-        from encephalon.explanation.report import ExplanationPage, Gallery
-
         self._explainer, self._columns, self._samples = explainer, columns, samples
-        predictor = explainer.predictor
-        folders = certainty_folders(predictor.classes, predictor.mode)
-        self._gallery = Gallery(output, samples, folders, overwrite)
-        self._page = ExplanationPage(predictor.describe(), explainer.layer)
-        self._result = Explanations(folder=output)
+        self._bins, self._images, self._page = bins, images, page
+        self._result = Explanations(folder=images.folder)
         self._first: list[Explained] = []
         self._known: list[tuple[int, Any, NDArray[np.float32]]] = []
         self._found: list[Any] = []
@@ -163,13 +149,14 @@ class _Work:
         from encephalon.io.micrograph import read_micrograph
         from encephalon.reports.heatmaps import make_heatmap
 
-        self._gallery.check(sample)
+        self._images.check(sample)
         one = self._explainer.explain(loaded, sample)
         settings = self._explainer.predictor.settings
         path = next(iter(sample.inputs.values()))
         raw = read_micrograph(path, page=settings.page, colour=settings.colour).data
         heatmap = make_heatmap(raw, one.map)
-        row = _row(sample, one) | self._gallery.write(sample, heatmap, one)
+        place = self._bins(one.values)
+        row = _row(sample, one, place) | self._images.write(sample, heatmap, one, place)
         self._result.rows.append(row)
         self._page.add(row, heatmap, one)
         self._remember(sample, one)
@@ -224,12 +211,12 @@ class _Work:
         self._result.failures.append(Failure(sample.id, message, without_traceback(error)))
 
 
-def _row(sample: Sample, one: Explained) -> Row:
+def _row(sample: Sample, one: Explained, place: str) -> Row:
     row: Row = {"id": sample.id, "source": _source(sample), "class": one.name}
     row |= {"probability": one.probability, "predicted": one.values["predicted"]}
     if "likelihood" in one.values:
         row["likelihood"] = one.values["likelihood"]
-    row |= {"certainty": one.folder, "quality": one.quality, "reasons": "; ".join(one.reasons)}
+    row |= {"certainty": place, "quality": one.quality, "reasons": "; ".join(one.reasons)}
     row["peak"] = one.peak
     if one.found is not None:
         row |= {"inside_box": one.found.share, "points_inside_box": one.found.hit}

@@ -13,22 +13,18 @@ from numpy.typing import NDArray
 from encephalon.errors import ModelError
 from encephalon.metrics.calibration import Calibration
 from encephalon.recipes.loading import EARLIER
-from encephalon.recipes.schema import Recipe
-from encephalon.studies.micrographs.settings import Score, class_names, micrograph_settings
+from encephalon.recipes.schema import Score
 
-__all__ = ["LAST_STAGE", "PUBLISHED_THRESHOLDS", "Learned", "published", "score_logits"]
+__all__ = ["LAST_STAGE", "FittedState", "score_logits"]
 
 LAST_STAGE = "encoder.layer4"
 """The layer that maps are taken from where nothing else is said."""
-
-PUBLISHED_THRESHOLDS = (0.25, 0.75)
-"""Green and amber threshold of the published model (3BTRON, spec section 5)."""
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Learned:
+class FittedState:
     """What a trained classifier needs to know beside its weights and its recipe.
 
     classes      names in the order of the logits; of two, the second is "positive"
@@ -70,18 +66,18 @@ class Learned:
         return record
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any], source: str) -> Learned:
+    def from_dict(cls, record: Mapping[str, Any], source: str) -> FittedState:
         """Read what `as_dict` gave; raises ModelError, naming `source`, for anything else."""
         try:
             return cls._read(record)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
-                f"{source}: its [preprocessing] is not that of a micrograph model "
+                f"{source}: its [preprocessing] is not that of a classifier "
                 f"({type(error).__name__}: {error}): train or get the model again."
             ) from error
 
     @classmethod
-    def _read(cls, record: Mapping[str, Any]) -> Learned:
+    def _read(cls, record: Mapping[str, Any]) -> FittedState:
         calibration, light = record.get("calibration"), record.get("thresholds")
         return cls(
             classes=tuple(str(name) for name in record["classes"]),
@@ -94,18 +90,6 @@ class Learned:
             ranges=_ranges(record.get("ranges", {})),
             key=_key(str(record.get("key", ""))),
         )
-
-
-def published(recipe: Recipe) -> Learned:
-    """What the published notebooks fix for the published weights, whose recipe this is."""
-    settings = micrograph_settings(recipe)
-    return Learned(
-        classes=class_names(recipe),
-        covariates=tuple(recipe.table.covariates),
-        thresholds=PUBLISHED_THRESHOLDS,
-        score=settings.score,
-        layer=settings.explain_layer or LAST_STAGE,
-    )
 
 
 def score_logits(

@@ -19,15 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from encephalon.errors import UsageError
+from encephalon.errors import RecipeError, UsageError
 from encephalon.recipes.validation import describe, full_stop
 from encephalon.tables.schema import Columns
 
-__all__ = ["OUTPUT", "OVERWRITE", "SEED", "SERIES", "Flag", "ask", "listed"]
+__all__ = ["OUTPUT", "OVERWRITE", "SEED", "SERIES", "Flag", "ask", "class_names", "listed"]
 
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
 
@@ -35,7 +35,12 @@ Task = Literal["segmentation", "classification", "regression", "reconstruction",
 Mode = Literal["default", "published"]
 
 
+Inputs = Literal["both", "image", "covariates"]
+Score = Literal["softmax", "sigmoid_logit1"]
+Baseline = Literal["texture", "covariates", "shuffled"]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
+#: What a search may change: all else shapes the table or its images, which are prepared once.
+SEARCHED = ("training.", "network.options.", "study.augmentation.")
 #: Samples of a batch. No device holds more, and making one cannot be interrupted.
 LARGEST_BATCH = 65_536
 
@@ -130,6 +135,106 @@ class Training(Section):
         return value
 
 
+class Search(Section):
+    """Hyper-parameters that are searched for inside each fold, with Optuna.
+
+    Attributes
+    ----------
+    trials
+        Trials a fold; 0 searches nothing.
+    space
+        Dotted recipe keys and what they may be: a list of choices, or
+        { low = 1e-5, high = 1e-3, log = true }, of whole numbers where both ends are. Keys lie in
+        training, network.options or study.augmentation: table and pictures are the same for all.
+    epochs
+        Epochs of one trial.
+    """
+
+    trials: int = Field(default=0, ge=0)
+    epochs: int = Field(default=10, gt=0)
+    space: dict[str, list[float | int | str | bool] | dict[str, float | int | bool]] = Field(
+        default_factory=dict
+    )
+
+    @field_validator("space")
+    @classmethod
+    def _drawable(cls, space: dict[str, Any]) -> dict[str, Any]:
+        for key, values in space.items():
+            if not key.startswith(SEARCHED):
+                raise ValueError(f"{key!r} must begin with one of {', '.join(SEARCHED)}")
+            if isinstance(values, dict):
+                right = {"low", "high"} <= set(values) <= {"low", "high", "log"}
+                right = right and values["low"] < values["high"]
+            else:
+                right = bool(values)
+            if not right:
+                raise ValueError(f"{key!r} needs a list of choices, or low and a higher high")
+        return space
+
+    @model_validator(mode="after")
+    def _something(self) -> Search:
+        if self.trials and not self.space:
+            raise ValueError("trials need a space of hyper-parameters to draw from")
+        return self
+
+
+class Classification(Section):
+    """What `[study]` says of every classifier: how it is cross-validated, read, and reported.
+
+    The settings of a study of classes have these beside its own.
+
+    Attributes
+    ----------
+    inputs
+        What the network sees: the image, the covariates, or both.
+    folds
+        Folds of the cross-validation: each is tested once, the one after it validates, the others
+        train. 0 uses the table's own split.
+    balanced
+        Weigh classes by the inverse of their frequency.
+    calibrate
+        Fit a calibration of the probabilities on validation predictions.
+    score
+        "softmax", or "sigmoid_logit1" as the published notebooks do.
+    baselines
+        What is trained beside the model: "texture" (classical features of the image) and
+        "covariates" on the same folds, "shuffled" (the label-permutation control) in the first
+        alone.
+    levels
+        Columns whose values are scored as a whole, such as "vessel"; the group is always one.
+    strata
+        Columns that the results are cut by; the covariates by default.
+    explain_layer
+        Layer of the network that maps are taken from; None is the last one with places.
+    box
+        Columns (centre x, centre y, width, height as shares of the image) of a box in which the
+        answer is known to lie: the report then says how much of each map lies inside it.
+    allow_leakage
+        Train on a split whose groups straddle its parts, and say so in the report.
+    search
+        See its class.
+    """
+
+    inputs: Inputs = "both"
+    folds: int = Field(default=5, ge=0, le=100)
+    balanced: bool = True
+    calibrate: bool = True
+    score: Score = "softmax"
+    baselines: tuple[Baseline, ...] = ("texture", "covariates", "shuffled")
+    levels: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    explain_layer: str | None = None
+    box: tuple[str, str, str, str] | None = None
+    allow_leakage: bool = False
+    search: Search = Search()
+
+    @model_validator(mode="after")
+    def _enough_folds(self) -> Self:
+        if self.folds in {1, 2}:
+            raise ValueError("folds must be 0, or 3 and more: one tests, one validates")
+        return self
+
+
 class Recipe(Section):
     """A whole recipe; build it with `encephalon.recipes.load_recipe`."""
 
@@ -169,6 +274,20 @@ SERIES = Flag(
     "Which DICOM series: number, description or UID; and :2 for its second volume.",
     "NAME",
 )
+
+
+def class_names(recipe: Recipe) -> tuple[str, ...]:
+    """The classes in the order of the logits; raises RecipeError where the table names none."""
+    kind = recipe.table.target_kind
+    if recipe.table.target is None or isinstance(kind, str) or len(kind) < 2:
+        raise RecipeError(
+            f"{recipe.name}: a classifier needs the column of the classes in table.target, and two "
+            "or more classes in table.target_kind, in their order."
+        )
+    if len(set(kind)) < len(kind):
+        raise RecipeError(f"{recipe.name}: table.target_kind names a class twice: {list(kind)}.")
+    return tuple(kind)
+
 
 Options = TypeVar("Options", bound=Section)
 

@@ -15,7 +15,7 @@ from encephalon.reports.blocks import figure, gallery
 from encephalon.reports.markup import Html, join, tag
 from encephalon.reports.pictures import Picture
 
-__all__ = ["Extremes", "thumbnail_figure", "thumbnail_gallery"]
+__all__ = ["ExamplesByConfidence", "thumbnail_figure", "thumbnail_gallery"]
 
 
 @dataclass(frozen=True, order=True)
@@ -27,8 +27,8 @@ class _Kept:
     html: Html = field(compare=False)
 
 
-class Extremes:
-    """The `count` images of the highest certainty and as many of the lowest, drawn as they come.
+class ExamplesByConfidence:
+    """The `count` most confident images and as many of the hardest, drawn as they come.
 
     Memory holds no more than these, however many are offered.
     """
@@ -38,7 +38,7 @@ class Extremes:
         self._kept: list[_Kept] = []
 
     def offer(self, certainty: float, draw: Callable[[], Html | None]) -> None:
-        """Keep one image if it is among the extremes; only then is it drawn."""
+        """Keep one image if it is at one of the ends; only then is it drawn."""
         self._offered += 1
         full = len(self._kept) >= 2 * self._count
         place = bisect_left(self._kept, certainty, key=lambda one: one.certainty)
@@ -56,17 +56,17 @@ class Extremes:
         """Whether every image that was offered is kept."""
         return self._offered <= len(self._kept)
 
-    def least(self) -> list[Html]:
+    def hardest(self) -> list[Html]:
         """The least certain ones, from the lowest certainty on."""
         return [one.html for one in self._kept[: self._half]]
 
-    def most(self) -> list[Html]:
+    def most_confident(self) -> list[Html]:
         """The most certain ones, from the highest certainty on; none is in both lists."""
         return [one.html for one in reversed(self._kept[self._half :])]
 
     def falling(self) -> list[Html]:
         """The most certain ones and, if that makes it all that were offered, the others too."""
-        return [*self.most(), *(reversed(self.least()) if self.complete else ())]
+        return [*self.most_confident(), *(reversed(self.hardest()) if self.complete else ())]
 
     @property
     def _half(self) -> int:

@@ -15,11 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 from encephalon.api import Model, load_model
 from encephalon.metrics.calibration import Calibration
 from encephalon.models.description import ModelDescription
-from encephalon.models.fitted import Learned
+from encephalon.models.fitted import FittedState
 from encephalon.models.folder import ModelFolder, save_model
 from encephalon.recipes import load_recipe, recipe_data
+from encephalon.recipes.schema import class_names
 from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.studies.micrographs.settings import class_names, micrograph_settings
+from encephalon.studies.micrographs.settings import micrograph_settings
 from tests.studies.micrographs.rows import write_rows
 
 SIDE = 32
@@ -87,7 +88,7 @@ def write_model(
         task="classification",
         labels=dict(enumerate(classes)),
         recipe=recipe_data(recipe),
-        preprocessing=Learned(**{**known, **learned}).as_dict(),
+        preprocessing=FittedState(**{**known, **learned}).as_dict(),
     )
     network = graph(len(classes), settings.inputs == "both")
     return save_model(folder, description, None, network, overwrite=True)

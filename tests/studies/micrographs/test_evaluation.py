@@ -13,7 +13,9 @@ import pytest
 from encephalon.api import load_model
 from encephalon.errors import MissingFileError, OutputExistsError, TableError
 from encephalon.evaluation.predictions import read_predictions
-from encephalon.studies.micrographs.evaluation import Evaluation, evaluate_table
+from encephalon.evaluation.run import EvaluationResult
+from encephalon.studies.micrographs.evaluation import ClassSummary
+from encephalon.studies.micrographs.study import STUDY
 from tests.studies.micrographs.linear_model import (
     open_linear,
     write_pictures,
@@ -35,7 +37,18 @@ def changed(table: Path, **cells: dict[str, Any]) -> Path:
     return write_rows(table, full)
 
 
-def evaluate(folder: Path, table: Path, **options: Any) -> Evaluation:
+def evaluate_table(
+    model: Any, table: Path, output: Path, overwrite: bool = False
+) -> EvaluationResult[ClassSummary]:
+    """As the study evaluates."""
+    assert STUDY.scorable is not None
+    found: EvaluationResult[ClassSummary] = STUDY.scorable.evaluate(
+        model, table, output, overwrite, None
+    )
+    return found
+
+
+def evaluate(folder: Path, table: Path, **options: Any) -> EvaluationResult[ClassSummary]:
     return evaluate_table(open_linear(folder, **options), table, folder / "out")
 
 
@@ -43,7 +56,7 @@ def test_a_model_that_is_right_scores_one(tmp_path: Path) -> None:
     """All files are written, and the figures are those of the images, vessels and animals."""
     table = write_pictures(tmp_path, 16)
     result = evaluate(tmp_path, table)
-    found = result.assessment
+    found = result.summary.assessment
     assert found.figures["balanced_accuracy"].value == found.figures["roc_auc"].value == 1
     assert (found.n, found.group, found.units) == (16, "animal", 4)
     assert [level.level for level in found.levels] == ["image", "vessel", "animal"]
@@ -64,7 +77,7 @@ def test_wrong_images_are_shown_with_their_true_class(tmp_path: Path) -> None:
     """The page names what was mistaken for what."""
     table = changed(write_pictures(tmp_path), S0={"class": "Aged"})
     result = evaluate(tmp_path, table)
-    assert result.assessment.confusion == ((3, 0), (1, 4))
+    assert result.summary.assessment.confusion == ((3, 0), (1, 4))
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     wrong = page[page.index("Wrong, the most certain first") :]
     assert "S0" in wrong[: wrong.index("The most certain")]
@@ -74,7 +87,7 @@ def test_wrong_images_are_shown_with_their_true_class(tmp_path: Path) -> None:
 def test_unlabelled_and_score_only_images_are_predicted_and_not_scored(tmp_path: Path) -> None:
     """An empty class and "Middle age" have a prediction and no part in any figure."""
     table = changed(write_pictures(tmp_path), S0={"class": ""}, S5={"class": "Middle age"})
-    found = evaluate(tmp_path, table).assessment
+    found = evaluate(tmp_path, table).summary.assessment
     assert (found.n, found.unlabelled) == (6, 2)
     rows = read_rows(tmp_path / "out" / "predictions.csv")
     assert [row["class"] for row in rows][:2] == ["", "Young"]
@@ -88,7 +101,7 @@ def test_images_that_cannot_be_read_are_listed_and_the_rest_is_scored(tmp_path: 
     (tmp_path / "S1.tif").unlink()
     result = evaluate(tmp_path, table)
     assert [each["id"] for each in result.failures] == ["S0", "S1", "S2"]
-    assert result.assessment.n == 5
+    assert result.summary.assessment.n == 5
     errors = {row["id"]: row["error"] for row in read_rows(tmp_path / "out" / "predictions.csv")}
     assert "S1.tif" in errors["S1"]
     assert "failed: S2" in str(result)
@@ -98,7 +111,7 @@ def test_of_a_split_table_only_the_test_part_is_scored(tmp_path: Path) -> None:
     """A model is not scored on what it may have learnt from."""
     table = write_pictures(tmp_path)
     parts = {f"S{n}": {"split": "test" if n in {1, 2, 5, 6} else "train"} for n in range(8)}
-    assert evaluate(tmp_path, changed(table, **parts)).assessment.n == 4
+    assert evaluate(tmp_path, changed(table, **parts)).summary.assessment.n == 4
     for cells in parts.values():
         cells["split"] = "train"
     with pytest.raises(TableError, match="no row whose 'split' is 'test'"):
@@ -125,7 +138,7 @@ def test_a_table_that_cannot_be_scored_is_one_sentence(
 def test_one_class_alone_is_scored_as_far_as_it_goes(tmp_path: Path) -> None:
     """What needs two classes is not known; nothing fails."""
     table = write_rows(tmp_path / "t.csv", read_rows(write_pictures(tmp_path))[:4])
-    found = evaluate(tmp_path, table).assessment
+    found = evaluate(tmp_path, table).summary.assessment
     assert np.isnan(found.figures["roc_auc"].value)
     assert found.figures["accuracy"].value == 1
 
@@ -137,7 +150,7 @@ def test_results_are_not_replaced_unasked(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError):
         evaluate(tmp_path, table)
     model = load_model(tmp_path / "model", device="cpu")
-    assert evaluate_table(model, table, tmp_path / "out", overwrite=True).assessment.n == 8
+    assert evaluate_table(model, table, tmp_path / "out", overwrite=True).summary.assessment.n == 8
 
 
 def test_another_model_is_compared_on_the_same_images(tmp_path: Path) -> None:
@@ -149,7 +162,7 @@ def test_another_model_is_compared_on_the_same_images(tmp_path: Path) -> None:
     other.append({"id": "S7", "p_Young": "", "p_Aged": "", "error": "it was truncated"})
     other.append({"id": "elsewhere", "p_Young": 0.5, "p_Aged": 0.5, "error": ""})
     path = write_rows(tmp_path / "other.csv", other)
-    comparison = evaluate(tmp_path, table, compare=str(path)).comparison
+    comparison = evaluate(tmp_path, table, compare=str(path)).summary.comparison
     assert comparison is not None
     assert comparison["n"] == 6
     assert comparison["difference"].value == pytest.approx(0.5)
@@ -187,5 +200,5 @@ def test_a_table_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
     table = write_pictures(tmp_path, 4)
     for path in tmp_path.rglob("*.tif"):
         path.write_bytes(b"II*\0")
-    with pytest.raises(TableError, match=r"None of the 4 images could be predicted.*\.tif"):
+    with pytest.raises(TableError, match=r"None of the 4 rows could be scored.*\.tif"):
         evaluate(tmp_path, table)

@@ -15,12 +15,20 @@ from PIL import Image
 
 from encephalon.errors import OutputExistsError, UsageError
 from encephalon.explanation import run as explain_module
-from encephalon.explanation.run import Explanations, explain
+from encephalon.explanation.report import Explanations
 from encephalon.io.atomic import json_text
-from encephalon.studies.micrographs.quality import certainty_folder, certainty_folders
+from encephalon.studies.micrographs.quality import ConfidenceBins
 from encephalon.studies.micrographs.settings import MicrographSettings
+from encephalon.studies.micrographs.study import STUDY
 from encephalon.tables.sample import Sample
 from tests.studies.micrographs.standing_in import BOX, SIZE, model, write_samples
+
+
+def explain(model: Any, samples: list[Sample], output: Path, **how: Any) -> Explanations:
+    """As the study explains."""
+    assert STUDY.explainable is not None
+    found: Explanations = STUDY.explainable.explain(model, samples, output, **how)
+    return found
 
 
 @pytest.fixture
@@ -144,19 +152,17 @@ def test_published_folders_and_the_class_of_the_larger_logit(
 def test_published_folders_have_the_published_edges(likelihood: float, folder: str) -> None:
     """p > 0.75, p <= 0.25, (0.25-0.5] and (0.5-0.75] (3BTRON, spec section 6)."""
     values = {"likelihood": likelihood, "predicted": "Aged", "p_Aged": likelihood}
-    assert certainty_folder(values, ("Young", "Aged"), "published") == folder
+    assert ConfidenceBins(("Young", "Aged"), "published")(values) == folder
 
 
 def test_sound_folders_follow_the_light_or_the_probability() -> None:
     """Amber is uncertain; without a light, so is a probability up to 0.75; names are safe."""
     classes = ("a/b", "c")
     amber = {"predicted": "c", "light": "Amber", "p_c": 0.9}
-    assert certainty_folder(amber, classes, "default") == "uncertain_c"
+    assert ConfidenceBins(classes, "default")(amber) == "uncertain_c"
     for p, word in ((0.75, "uncertain"), (0.76, "certain")):
-        assert (
-            certainty_folder({"predicted": "a/b", "p_a/b": p}, classes, "default") == f"{word}_a-b"
-        )
-    assert len(certainty_folders(classes, "default")) == 4
+        assert ConfidenceBins(classes, "default")({"predicted": "a/b", "p_a/b": p}) == f"{word}_a-b"
+    assert len(ConfidenceBins(classes, "default").names) == 4
 
 
 def test_a_bad_file_fails_alone(samples: list[Sample], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Predictor
 from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.studies.micrographs.quality import certainty_folder
+from encephalon.studies.micrographs.quality import ConfidenceBins
 from encephalon.tables.sample import Sample
 from tests.inference.conftest import predict_all
 from tests.studies.micrographs.linear_model import (
@@ -190,9 +190,9 @@ def test_an_image_unlike_the_training_is_never_filed_as_certain() -> None:
     """An empty light is no certainty, whatever the probability."""
     classes = ("Young", "Aged")
     values = {"predicted": "Aged", "p_Aged": 1.0, "likelihood": 1.0}
-    assert certainty_folder({**values, "light": "Red"}, classes, "default") == "certain_Aged"
-    assert certainty_folder({**values, "light": ""}, classes, "default") == "uncertain_Aged"
-    assert certainty_folder(values, classes, "default") == "certain_Aged"
+    assert ConfidenceBins(classes, "default")({**values, "light": "Red"}) == "certain_Aged"
+    assert ConfidenceBins(classes, "default")({**values, "light": ""}) == "uncertain_Aged"
+    assert ConfidenceBins(classes, "default")(values) == "certain_Aged"
 
 
 def test_one_threshold_alone_is_not_enough_without_the_others(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_pictures_prepared_in_another_way_are_warned_of(
 ) -> None:
     """A model of another version's preprocessing still runs, and says so."""
     caplog.set_level(logging.WARNING, "encephalon")
-    key = open_linear(tmp_path).predictor.learned.key
+    key = open_linear(tmp_path).predictor.fitted.key
     assert key.startswith("default ")
     open_linear(tmp_path, learned={"key": key.replace("default", "sound", 1)})  # of before
     assert not caplog.records

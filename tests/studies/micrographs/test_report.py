@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from encephalon.errors import OutputExistsError
 from encephalon.reports import batch
 from encephalon.reports.batch import BatchReport
-from encephalon.reports.gallery import Extremes
+from encephalon.reports.gallery import ExamplesByConfidence
 from encephalon.reports.markup import Html
 from encephalon.studies.micrographs.report import PICTURED, batch_report
 
@@ -49,10 +49,12 @@ def add(report: BatchReport, one: dict[str, Any]) -> None:
 @given(st.lists(st.floats(0, 1), max_size=40), st.integers(1, 5))
 def test_extremes_are_the_ends_of_all_that_was_offered(values: list[float], count: int) -> None:
     """Kept are the highest and the lowest certainties, each in its order, none twice."""
-    extremes = Extremes(count)
+    extremes = ExamplesByConfidence(count)
     for value in values:
         extremes.offer(value, lambda value=value: Html(repr(value)))
-    most, least = ([float(each) for each in part] for part in (extremes.most(), extremes.least()))
+    most, least = (
+        [float(each) for each in part] for part in (extremes.most_confident(), extremes.hardest())
+    )
     if len(values) <= 2 * count:
         assert extremes.complete
         assert sorted([*most, *least]) == sorted(values)

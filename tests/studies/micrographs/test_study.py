@@ -20,7 +20,7 @@ from encephalon import api
 from encephalon.api.verbs import total_steps
 from encephalon.errors import OutputError, OutputExistsError, RecipeError, UsageError
 from encephalon.io.atomic import locked
-from encephalon.models.fitted import Learned, score_logits
+from encephalon.models.fitted import FittedState, score_logits
 from encephalon.models.folder import open_model
 from encephalon.recipes import load_recipe
 from tests.studies.micrographs.rows import read_rows, write_rows
@@ -81,9 +81,9 @@ def rows_of(run: Path, name: str = "predictions") -> list[dict[str, str]]:
     return read_rows(run / "evaluation" / f"{name}.csv")
 
 
-def learned_of(run: Path) -> Learned:
+def learned_of(run: Path) -> FittedState:
     """What the model of a run knows."""
-    return Learned.from_dict(open_model(run / "model").description.preprocessing, "the model")
+    return FittedState.from_dict(open_model(run / "model").description.preprocessing, "the model")
 
 
 def test_every_image_is_predicted_once(run: Path, table: Path) -> None:

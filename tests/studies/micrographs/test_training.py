@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from encephalon.errors import OutputError, RunError, TableError
 from encephalon.experiments.folds import Fold
 from encephalon.studies.micrographs import data as preparing
-from encephalon.studies.micrographs.data import Cohort, prepare_cohort
+from encephalon.studies.micrographs.data import ImageDataset, prepare_dataset
 from encephalon.studies.micrographs.fitting import fit
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.studies.micrographs.task import (
-    Examples,
+    DatasetView,
     MicrographTask,
     class_weights,
     compute_logits,
@@ -50,18 +50,20 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cohort(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+def dataset(images: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     """The same, prepared."""
     preprocessing = Preprocessing(micrograph_settings(RECIPE))
-    return prepare_cohort(table_of(RECIPE, images), preprocessing, tmp_path_factory.mktemp("cache"))
+    return prepare_dataset(
+        table_of(RECIPE, images), preprocessing, tmp_path_factory.mktemp("cache")
+    )
 
 
-def make_task(cohort: Cohort, rows: int = 12, **changes: Any) -> MicrographTask:
+def make_task(dataset: ImageDataset, rows: int = 12, **changes: Any) -> MicrographTask:
     """A task on the first rows; `changes` are those of the augmentation, which is off otherwise."""
-    examples = Examples(cohort, cohort.covariates(cohort.scaling(np.arange(rows))))
+    view = DatasetView(dataset, dataset.covariates(dataset.scaling(np.arange(rows))))
     augmentation = replace(micrograph_settings(RECIPE).augmentation, **{**STILL, **changes})
     nothing = np.array([], np.int64)
-    return MicrographTask(examples, np.arange(rows), nothing, RECIPE.training, augmentation, 2)
+    return MicrographTask(view, np.arange(rows), nothing, RECIPE.training, augmentation, 2)
 
 
 class Brightness(nn.Module):
@@ -73,18 +75,18 @@ class Brightness(nn.Module):
         return torch.stack([left, covariates[:, 0]], dim=1)
 
 
-def test_pictures_are_those_of_the_preprocessing(cohort: Cohort) -> None:
+def test_pictures_are_those_of_the_preprocessing(dataset: ImageDataset) -> None:
     """What lies in the file is what the predictor will make of the same image."""
     preprocessing = Preprocessing(micrograph_settings(RECIPE))
     for row in (0, 7):
-        made = preprocessing.read(cohort.table.path(cohort.table.texts("image")[row]))
-        kept = cohort.pictures[row]
+        made = preprocessing.read(dataset.table.path(dataset.table.texts("image")[row]))
+        kept = dataset.pictures[row]
         np.testing.assert_array_equal(kept.image, made.image)
         assert kept.view == made.view
         assert kept.facts.keys() == made.facts.keys()
         assert np.isnan(kept.facts["pixel_size_nm"])
         assert kept.facts["sharpness"] == made.facts["sharpness"]
-    assert len(cohort.pictures.select(np.array([3, 5]))) == 2
+    assert len(dataset.pictures.select(np.array([3, 5]))) == 2
 
 
 def test_images_are_prepared_once(
@@ -92,15 +94,15 @@ def test_images_are_prepared_once(
 ) -> None:
     """A second time nothing is preprocessed; a changed image makes another file."""
     table, preprocessing = table_of(RECIPE, images), Preprocessing(micrograph_settings(RECIPE))
-    first = prepare_cohort(table, preprocessing, tmp_path, workers=2)
+    first = prepare_dataset(table, preprocessing, tmp_path, workers=2)
     monkeypatch.setattr(preparing, "_Keep", None)
-    again = prepare_cohort(table, preprocessing, tmp_path)
+    again = prepare_dataset(table, preprocessing, tmp_path)
     assert again.pictures.path == first.pictures.path
     rows = np.arange(12)
     np.testing.assert_array_equal(again.pictures.read(rows), first.pictures.read(rows))
     other = Preprocessing(micrograph_settings(quick_recipe(study__size="48")))
     with pytest.raises(TypeError):
-        prepare_cohort(table, other, tmp_path)
+        prepare_dataset(table, other, tmp_path)
 
 
 def test_every_bad_image_is_named_at_once(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_every_bad_image_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "S1V2.png").write_text("no picture")
     table, preprocessing = table_of(RECIPE_ALONE, path), Preprocessing(SETTINGS_ALONE)
     with pytest.raises(TableError, match=r"2 faults:\n.*row 3.*S0V1\.tif.*\n.*row 7.*S1V2\.png"):
-        prepare_cohort(table, preprocessing, tmp_path / "cache")
+        prepare_dataset(table, preprocessing, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.bin"))
 
 
@@ -127,7 +129,7 @@ def test_a_full_disk_is_no_fault_of_the_images(
     monkeypatch.setattr(preparing, "_Keep", Full)
     table, preprocessing = table_of(RECIPE_ALONE, path), Preprocessing(SETTINGS_ALONE)
     with pytest.raises(OutputError, match=r"pictures-.*could not be written: the disk is full"):
-        prepare_cohort(table, preprocessing, tmp_path / "cache")
+        prepare_dataset(table, preprocessing, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
@@ -135,25 +137,25 @@ RECIPE_ALONE = quick_recipe()
 SETTINGS_ALONE = micrograph_settings(RECIPE_ALONE)
 
 
-def test_every_row_comes_once_before_any_comes_again(cohort: Cohort) -> None:
+def test_every_row_comes_once_before_any_comes_again(dataset: ImageDataset) -> None:
     """Two batches of six are a permutation of twelve rows, and the next two another."""
-    task = make_task(cohort)
+    task = make_task(dataset)
     orders = [[*task._rows(number), *task._rows(number + 1)] for number in (0, 2)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(12))
     assert orders[0] != orders[1]
 
 
-def test_a_batch_longer_than_the_rows_begins_anew(cohort: Cohort) -> None:
+def test_a_batch_longer_than_the_rows_begins_anew(dataset: ImageDataset) -> None:
     """Six of four rows: all of them, and two of the next round."""
-    rows = make_task(cohort, rows=4)._rows(0)
+    rows = make_task(dataset, rows=4)._rows(0)
     assert len(rows) == 6
     assert sorted(rows[:4]) == [0, 1, 2, 3]
 
 
-def test_a_batch_depends_on_its_number_alone(cohort: Cohort) -> None:
+def test_a_batch_depends_on_its_number_alone(dataset: ImageDataset) -> None:
     """Asked in any order, with everything varied, it is the same to the bit."""
     varied = {"rotation": 30.0, "noise": 0.5, "mixup": 0.4}
-    task, other = make_task(cohort, **varied), make_task(cohort, **varied)
+    task, other = make_task(dataset, **varied), make_task(dataset, **varied)
     (image, covariates), target = task.batch(5)
     other.batch(0)
     (again, same), wanted = other.batch(5)
@@ -164,31 +166,31 @@ def test_a_batch_depends_on_its_number_alone(cohort: Cohort) -> None:
     assert covariates.shape == (6, 3)
 
 
-def test_without_variation_a_batch_holds_the_pictures(cohort: Cohort) -> None:
+def test_without_variation_a_batch_holds_the_pictures(dataset: ImageDataset) -> None:
     """Pictures, covariates and one-hot classes of the rows that were drawn."""
-    task = make_task(cohort)
+    task = make_task(dataset)
     (image, covariates), target = task.batch(1)
     rows = task._rows(1)
     torch.testing.assert_close(
-        image, torch.from_numpy(cohort.pictures.read(rows)), atol=1e-4, rtol=0
+        image, torch.from_numpy(dataset.pictures.read(rows)), atol=1e-4, rtol=0
     )
-    assert torch.equal(covariates, task.examples.covariates[rows])
-    assert target.argmax(dim=1).tolist() == cohort.truth[rows].tolist()
+    assert torch.equal(covariates, task.view.covariates[rows])
+    assert target.argmax(dim=1).tolist() == dataset.truth[rows].tolist()
     assert set(target.flatten().tolist()) == {0.0, 1.0}
 
 
-def test_mixup_mixes_pictures_and_classes_alike(cohort: Cohort) -> None:
+def test_mixup_mixes_pictures_and_classes_alike(dataset: ImageDataset) -> None:
     """Targets are shares that sum to one, with one share of mixing a batch."""
-    _, target = make_task(cohort, mixup=1.0).batch(0)
+    _, target = make_task(dataset, mixup=1.0).batch(0)
     torch.testing.assert_close(target.sum(dim=1), torch.ones(6))
     shares = {round(value, 4) for value in target.flatten().tolist()} - {0.0, 1.0}
     assert 1 <= len(shares) <= 2
 
 
-def test_numbers_are_scaled_by_the_training_rows_alone(cohort: Cohort) -> None:
+def test_numbers_are_scaled_by_the_training_rows_alone(dataset: ImageDataset) -> None:
     """The mean and deviation of the first two animals, whatever the others are."""
     rows = np.arange(6)
-    values = cohort.covariates(cohort.scaling(rows))[:, 2]
+    values = dataset.covariates(dataset.scaling(rows))[:, 2]
     assert values[rows].mean() == pytest.approx(0, abs=1e-6)
     assert values[rows].std() == pytest.approx(1, abs=1e-6)
     assert values[-1] == pytest.approx((30 - 5) / 5)
@@ -201,37 +203,37 @@ def test_class_weights_are_the_published_ones() -> None:
     assert class_weights(truth, 3)[2] == 0
 
 
-def test_two_views_are_the_mean_with_the_mirror_image(cohort: Cohort) -> None:
+def test_two_views_are_the_mean_with_the_mirror_image(dataset: ImageDataset) -> None:
     """Mirroring swaps the halves; the mean of both does not know left from right."""
-    examples = make_task(cohort).examples
+    view = make_task(dataset).view
     rows, cpu = np.arange(12), torch.device("cpu")
-    one = compute_logits(Brightness(), examples, rows, cpu)
-    two = compute_logits(Brightness(), examples, rows, cpu, repeats=2)
-    whole = cohort.pictures.read(rows).mean(axis=(1, 2, 3))
+    one = compute_logits(Brightness(), view, rows, cpu)
+    two = compute_logits(Brightness(), view, rows, cpu, repeats=2)
+    whole = dataset.pictures.read(rows).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(two[:, 0], whole, atol=1e-5)
     assert np.abs(one[:, 0] - whole).max() > 1e-3
     np.testing.assert_allclose(two[:, 1], one[:, 1], atol=1e-5)
 
 
-def test_an_epoch_is_judged_by_its_validation_rows(cohort: Cohort) -> None:
+def test_an_epoch_is_judged_by_its_validation_rows(dataset: ImageDataset) -> None:
     """The loss is the plain log loss of these rows; without rows nothing is judged."""
-    task = make_task(cohort)
+    task = make_task(dataset)
     assert task.validate(Brightness(), torch.device("cpu")) == {}
     task.validation = np.array([1, 4, 8])
     scores = task.validate(Brightness(), torch.device("cpu"))
-    logits = compute_logits(Brightness(), task.examples, task.validation, torch.device("cpu"))
-    truth = torch.from_numpy(cohort.truth[task.validation])
+    logits = compute_logits(Brightness(), task.view, task.validation, torch.device("cpu"))
+    truth = torch.from_numpy(dataset.truth[task.validation])
     wanted = nn.functional.cross_entropy(torch.from_numpy(logits).double(), truth)
     assert scores["loss"] == pytest.approx(float(wanted))
     assert {"accuracy", "balanced_accuracy", "f1", "roc_auc", "pr_auc"} < scores.keys()
 
 
 def test_a_network_that_was_never_judged_is_no_result(
-    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When what is monitored is NaN in every epoch, nothing is called the best."""
     monkeypatch.setattr(MicrographTask, "validate", lambda *_: {"loss": float("nan")})
     rows = np.arange(12)
     fold = Fold(0, rows[:6], rows[6:], rows[:0])
     with pytest.raises(RunError, match="was not a number in any epoch"):
-        fit(RECIPE, cohort, fold, RunFolder(tmp_path), means())
+        fit(RECIPE, dataset, fold, RunFolder(tmp_path), means())

@@ -8,235 +8,176 @@ scored.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from encephalon.errors import EncephalonError, TableError
 from encephalon.evaluation.assessment import Assessment, assess, compare
+from encephalon.evaluation.cases import labelled_table
 from encephalon.evaluation.predictions import (
     UNKNOWN_CLASS,
-    Scored,
+    Predictions,
+    concatenate,
     prediction_rows,
     read_predictions,
 )
+from encephalon.evaluation.report import EvaluationReport
+from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.experiments.contamination import contamination
-from encephalon.inference.batch import failure_sentence
 from encephalon.inference.prefetch import prefetch
-from encephalon.io.atomic import prove_writable, refuse_existing, write_json
-from encephalon.io.text import write_records
 from encephalon.reports.format import format_estimate
+from encephalon.studies.micrographs.traffic_light import TrafficLight
+from encephalon.tables.encoding import encode_classes
+from encephalon.tables.samples import table_samples
 
 if TYPE_CHECKING:
-    from encephalon.evaluation.report import EvaluationReport
-    from encephalon.inference.batch import Progress
-    from encephalon.inference.predictor import Quality
-    from encephalon.studies.micrographs.predictor import Loaded, MicrographPredictor
-    from encephalon.tables.schema import Columns, Table
+    from encephalon.reports.markup import Html
+    from encephalon.reports.page import Page
+    from encephalon.studies.micrographs.predictor import MicrographPredictor
+    from encephalon.tables.sample import Sample
 
-__all__ = ["Evaluation", "evaluate_table"]
+__all__ = ["ClassEvaluation", "ClassSummary"]
 
-_FILES = ("predictions.csv", "summary.json", "report.html")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The outcome: what was assessed, the comparison asked for, and what was not scored.
+class ClassSummary:
+    """How good a classifier is, and the comparison with another one, if that was asked for."""
 
-    `failures` are the ids and sentences of images that could not be predicted.
-    """
-
-    folder: Path
     assessment: Assessment
-    comparison: Mapping[str, Any] | None = None
-    failures: list[dict[str, str]] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        """The main figures as a few lines of text."""
-        names = {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC"}
-        figures = self.assessment.figures
-        lines = [f"{label}: {format_estimate(figures[name])}" for name, label in names.items()]
-        if self.comparison is not None:
-            lines.append(
-                f"difference to the other: {format_estimate(self.comparison['difference'])}"
-            )
-        lines += [f"failed: {each['id']}: {each['message']}" for each in self.failures]
-        if self.assessment.units > 1:
-            lines.append(f"intervals: {self._drawn()}; none where all draws agree")
-        return "\n".join([*lines, f"n = {self.assessment.n}, written to {self.folder}"])
-
-    def _drawn(self) -> str:
-        units, group = self.assessment.units, self.assessment.group
-        what = f"{units} values of {group!r}" if group else f"{units} images"
-        return f"95 % percentile bootstrap over {what}"
+    comparison: Mapping[str, Any] | None
 
 
-def evaluate_table(
-    model: Any,
-    table: str | Path,
-    output: str | Path,
-    *,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Score a loaded model on a labelled table; of a table that was split only its part "test".
+@dataclass(frozen=True)
+class _Image:
+    """An image of the table, and the number of its class."""
+
+    sample: Sample
+    truth: int
+
+    @property
+    def name(self) -> str:
+        return self.sample.id
+
+
+class ClassEvaluation(Scorable[_Image, ClassSummary]):
+    """A loaded model on a labelled table; of a table that was split only its part "test".
 
     Levels, strata and group are those of the model's recipe, as far as the table has them; the
-    option `compare` of the model names predictions.csv of another model on the same images. Writes
-    predictions.csv, summary.json and report.html. Raises TableError for a table that cannot be used
-    and OutputExistsError before any work.
+    option `compare` of the model names predictions.csv of another model on the same images.
     """
-    from encephalon.evaluation.report import EvaluationReport
 
-    predictor: MicrographPredictor = model.predictor
-    used, folder = labelled_rows(Path(table), predictor.table_columns), Path(output)
-    other = predictor.options.compare
-    recorded = read_predictions(Path(other), predictor.classes) if other else None
-    for name in _FILES:
-        refuse_existing(folder / name, overwrite)
-    prove_writable(folder)
-    page = EvaluationReport(predictor.describe())
-    page.warn(contamination(predictor.source, used))
-    work = _Work(predictor, used, page)
-    for done, name in enumerate(work.steps(), start=1):
-        if progress is not None:
-            progress(done, len(used), name)
-    return work.finish(folder, recorded, overwrite)
+    tables = ("predictions.csv",)
 
+    def __init__(self, model: Any, table: str | Path) -> None:
+        self.predictor: MicrographPredictor = model.predictor
+        self._table = labelled_table(Path(table), self.predictor.table_columns)
+        other = self.predictor.options.compare
+        self._other = read_predictions(Path(other), self.predictor.classes) if other else None
+        self._report = EvaluationReport(self.predictor.describe())
+        self._report.warn(contamination(self.predictor.source, self._table))
+        samples, truths = table_samples(self._table), encode_classes(self._table).tolist()
+        self._images = [_Image(*pair) for pair in zip(samples, truths, strict=True)]
+        reading = self.predictor.read, samples, lambda _: False, self.predictor.readers
+        self._reading = prefetch(*reading)
+        self._done: list[Predictions] = []
+        self._lights: list[str] = []
 
-def labelled_rows(path: Path, columns: Columns) -> Table:
-    """The rows of a table to score a model on, checked but for what fails image by image.
+    def cases(self) -> Sequence[_Image]:
+        """Each row of the table."""
+        return self._images
 
-    Raises TableError for a table without the column of the classes, without any class, with faulty
-    ids or classes, and for one whose split has no test part.
-    """
-    from encephalon.tables.checks import check_table, fault_message
-    from encephalon.tables.reading import read_table
-    from encephalon.tables.splits import unseen_rows
-
-    table = read_table(path, columns)
-    alone = {*columns.file_columns().values(), *columns.covariates}
-    known = replace(columns, group=None, split=None, covariates={})
-    faults = [
-        fault
-        for fault in check_table(replace(table, columns=known))
-        if not fault.row or fault.column not in alone
-    ]
-    if faults:
-        raise TableError(fault_message(table, faults))
-    return table.select(unseen_rows(table, columns.split))
-
-
-@dataclass(frozen=True)
-class _Done:
-    """One image that was predicted: its place in the table, its logits (C), its quality."""
-
-    place: int
-    logits: NDArray[np.float64]
-    quality: Quality | None
-
-
-class _Work:
-    """The state of one evaluation."""
-
-    def __init__(
-        self, predictor: MicrographPredictor, table: Table, page: EvaluationReport
-    ) -> None:
-        from encephalon.tables.encoding import encode_classes
-        from encephalon.tables.samples import table_samples
-
-        self._predictor, self._table, self._page = predictor, table, page
-        self._samples = table_samples(table)
-        self._truth = encode_classes(table)
-        self._done: list[_Done] = []
-        self._failures: list[dict[str, str]] = []
-
-    def steps(self) -> Iterator[str]:
-        """Predict one image after another, and yield the id of each."""
-        reading = prefetch(
-            self._predictor.read, self._samples, lambda _: False, self._predictor.readers
+    def score(self, case: _Image) -> CaseResult:
+        """Predict one image; all are scored together."""
+        predictor, sample = self.predictor, case.sample
+        _, future = next(self._reading)  # which reads them in this order
+        assert future is not None
+        loaded = future.result().content
+        logits = predictor.logits(loaded)
+        one = Predictions(
+            ids=[sample.id],
+            classes=predictor.classes,
+            logits=logits,
+            y_prob=predictor.probabilities(logits),
+            y_true=np.array([case.truth], np.int64),
+            rows=[sample.row],
+            fold=np.zeros(1, np.int64),
         )
-        for place, (sample, future) in enumerate(reading):
-            try:
-                assert future is not None
-                self._one(place, future.result().content)
-            except (EncephalonError, OSError) as error:
-                self._failures.append({"id": sample.id, "message": failure_sentence(sample, error)})
-            yield sample.id
+        quality = predictor.check_quality(loaded)
+        lights = predictor.lights(one.y_prob, [quality])
+        truth = None if case.truth == UNKNOWN_CLASS else predictor.classes[case.truth]
+        self._report.add(sample.id, one.y_prob[0], truth, lambda: predictor.thumbnail(loaded))
+        self._done.append(one)
+        self._lights += lights or []
+        target = self._table.columns.target  # which the column "class" repeats
+        told = [name for name in predictor.row_columns if name != target]
+        decided = {} if lights is None else {TrafficLight.name: lights}
+        (row,) = prediction_rows(one, decided, told)
+        if quality is not None:
+            row |= {"quality": quality.status, "reasons": "; ".join(quality.reasons)}
+        return CaseResult([row])
 
-    def finish(self, folder: Path, recorded: Scored | None, overwrite: bool) -> Evaluation:
-        """Assess what was predicted, and write the files; TableError where nothing was."""
-        if not self._done and self._failures:
-            first, count = self._failures[0]["message"], len(self._failures)
-            raise TableError(f"None of the {count} images could be predicted; the first: {first}")
-        scored = self._scored()
-        columns, settings = self._table.columns, self._predictor.settings
-        group = columns.group if self._table.has(columns.group) else None
-        lights = self._predictor.lights(scored.probabilities, [one.quality for one in self._done])
+    def take(self, result: CaseResult) -> list[Row]:
+        """The row of an image."""
+        return result.rows
+
+    def summarise(self, rows: list[Row]) -> ClassSummary | None:
+        """The assessment of all images, and the comparison with what another model said."""
+        if not rows:
+            return None
+        settings, table, columns = self.predictor.settings, self._table, self._table.columns
+        found = concatenate(self._done)
+        found = replace(found, y_prob=self.predictor.probabilities(found.logits))
+        group = columns.group if table.has(columns.group) else None
         wanted = settings.strata or tuple(columns.covariates)
         assessment = assess(
-            scored,
+            found,
             group=group,
-            levels=[name for name in settings.levels if self._table.has(name)],
-            strata=[name for name in wanted if self._table.has(name)],
-            lights=lights,
+            levels=[name for name in settings.levels if table.has(name)],
+            strata=[name for name in wanted if table.has(name)],
+            rule=TrafficLight(),
+            decided=self._lights or None,
         )
-        comparison = _compared(scored, recorded, group)
-        result = Evaluation(folder, assessment, comparison, self._failures)
-        write_records(self._rows(scored, lights), folder / "predictions.csv")
-        record = {
-            "model": self._predictor.describe(),
-            "assessment": assessment.summary(),
-            "comparison": comparison,
-            "failures": self._failures,
-        }
-        write_json(folder / "summary.json", record)
-        self._page.write(folder / "report.html", result, overwrite=overwrite)
-        return result
+        return ClassSummary(assessment, self._compared(found, group))
 
-    def _one(self, place: int, loaded: Loaded) -> None:
-        predictor = self._predictor
-        logits = predictor.logits(loaded)
-        self._done.append(_Done(place, logits[0], predictor.judge(loaded)))
-        number = int(self._truth[place])
-        truth = None if number == UNKNOWN_CLASS else predictor.classes[number]
-        probabilities = predictor.probabilities(logits)[0]
-        self._page.add(loaded.sample.id, probabilities, truth, lambda: predictor.thumbnail(loaded))
+    def lines(self, summary: ClassSummary) -> Iterator[str]:
+        """The main metrics, what their intervals are, and of how many images."""
+        found = summary.assessment
+        for name, label in {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC"}.items():
+            yield f"{label}: {format_estimate(found.figures[name])}"
+        if summary.comparison is not None:
+            yield f"difference to the other: {format_estimate(summary.comparison['difference'])}"
+        if found.units > 1:
+            what = f"values of {found.group!r}" if found.group else "images"
+            drawn = f"95 % percentile bootstrap over {found.units} {what}"
+            yield f"intervals: {drawn}; none where all draws agree"
+        yield f"n = {found.n}"
 
-    def _scored(self) -> Scored:
-        places = [one.place for one in self._done]
-        classes = self._predictor.classes
-        logits = np.array([one.logits for one in self._done]).reshape(-1, len(classes))
-        return Scored(
-            ids=[self._samples[place].id for place in places],
-            classes=classes,
-            logits=logits,
-            probabilities=self._predictor.probabilities(logits),
-            truth=self._truth[places],
-            rows=[self._samples[place].row for place in places],
-            fold=np.zeros(len(places), dtype=np.int64),
-        )
+    def told(self, summary: ClassSummary) -> Mapping[str, Any]:
+        """The assessment, and the comparison."""
+        return {"assessment": summary.assessment.summary(), "comparison": summary.comparison}
 
-    def _rows(self, scored: Scored, lights: Sequence[str] | None) -> list[dict[str, Any]]:
-        target = self._table.columns.target  # which the column "class" repeats
-        told = [name for name in self._predictor.row_columns if name != target]
-        rows = prediction_rows(scored, lights, told)
-        for row, one in zip(rows, self._done, strict=True):
-            if one.quality is not None:
-                row["quality"] = one.quality.status
-                row["reasons"] = "; ".join(one.quality.reasons)
-        return rows + [{"id": each["id"], "error": each["message"]} for each in self._failures]
+    def record(self, result: EvaluationResult[ClassSummary]) -> Mapping[str, Any]:
+        """The model, what is known of it, and what failed."""
+        about = self.predictor.describe()
+        return {"model": about, **self.told(result.summary), "failures": result.failures}
 
+    def rows(self, result: EvaluationResult[ClassSummary]) -> Mapping[str, Sequence[Row]]:
+        """predictions.csv has the images that failed behind the others."""
+        failed = [{"id": each["id"], "error": each["message"]} for each in result.failures]
+        return {"predictions.csv": [*result.rows, *failed]}
 
-def _compared(
-    scored: Scored, recorded: Scored | None, group: str | None
-) -> Mapping[str, Any] | None:
-    """The comparison with what another model said, whose classes are those of this table."""
-    if recorded is None:
-        return None
-    truth = dict(zip(scored.ids, scored.truth.tolist(), strict=True))
-    known = [truth.get(name, UNKNOWN_CLASS) for name in recorded.ids]
-    return compare(scored, replace(recorded, truth=np.array(known, dtype=np.int64)), group)
+    def page(self, result: EvaluationResult[ClassSummary], failures: Sequence[Html]) -> Page:
+        """The assessment, and the most and the least certain images."""
+        return self._report.page(result.summary.assessment, result.summary.comparison, failures)
+
+    def _compared(self, found: Predictions, group: str | None) -> Mapping[str, Any] | None:
+        """The comparison with the other model, whose classes are those of this table."""
+        if self._other is None:
+            return None
+        truth = dict(zip(found.ids, found.y_true.tolist(), strict=True))
+        known = [truth.get(name, UNKNOWN_CLASS) for name in self._other.ids]
+        return compare(found, replace(self._other, y_true=np.array(known, np.int64)), group)

@@ -5,23 +5,21 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encephalon.evaluation.decision import Decision
-from encephalon.experiments.crossval import Crossing
+from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
+from encephalon.experiments.report import CrossValidationResult
 from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
-from encephalon.models.fitted import LAST_STAGE, Learned
+from encephalon.models.fitted import LAST_STAGE, FittedState
 from encephalon.models.folder import save_model
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.recipes import recipe_data
 from encephalon.statistics.intervals import Interval
-from encephalon.studies.micrographs.fitting import Fitted
 from encephalon.studies.micrographs.preprocessing import FACTS, Preprocessing
-from encephalon.studies.micrographs.settings import class_names, micrograph_settings
+from encephalon.studies.micrographs.settings import micrograph_settings
 
 __all__ = ["write_model"]
 
@@ -29,37 +27,36 @@ PACKAGES = ("encephalon", "torch", "lightning", "monai", "numpy", "scipy", "onnx
 #: Percentiles of the facts of the training images between which another image is like them.
 USUAL = (1.0, 99.0)
 
-Figures = Mapping[str, Interval]
 
-
-def write_model(crossing: Crossing, shipped: Fitted, decision: Decision, figures: Figures) -> Path:
+def write_model(cv: CrossValidation, result: CrossValidationResult, shipped: FittedNetwork) -> Path:
     """Write the model folder of a run and return its path.
 
-    `shipped` is its network, whose logits `decision` reads; `figures` are what is known of both.
+    `shipped` is its network, of which `result` is known.
     """
     state = half_precision(shipped.network.state_dict())
-    example = shipped.examples.inputs(crossing.plan.learnt[:2])
-    description = _describe(crossing, shipped, decision, figures)
+    example = tuple(each.cpu() for each in shipped.inputs(cv.splits.learnt[:2]))
+    description = _describe(cv, result, shipped)
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "graph.onnx"
         export_graph(shipped.network, graph, example, ("image", "covariates"))
-        save_model(crossing.run.model, description, state, graph, None, overwrite=True)
-    return crossing.run.model
+        save_model(cv.run.model, description, state, graph, None, overwrite=True)
+    return cv.run.model
 
 
 def _describe(
-    crossing: Crossing, shipped: Fitted, decision: Decision, figures: Figures
+    cv: CrossValidation, result: CrossValidationResult, shipped: FittedNetwork
 ) -> ModelDescription:
-    recipe, classes = crossing.recipe, class_names(crossing.recipe)
-    learned = Learned(
+    recipe, classes, point = cv.recipe, cv.classes, result.point
+    pair = point.rule and point.rule.thresholds
+    state = FittedState(
         classes=classes,
         covariates=tuple(recipe.table.covariates),
         scaling=shipped.scaling,
-        calibration=decision.calibration,
-        thresholds=decision.thresholds,
-        score=decision.score,
+        calibration=point.calibration,
+        thresholds=(pair.green, pair.amber) if pair else None,
+        score=point.score,
         layer=shipped.layer or LAST_STAGE,
-        ranges=_ranges(crossing),
+        ranges=_ranges(cv),
         key=Preprocessing(micrograph_settings(recipe), recipe.mode).key,
     )
     return ModelDescription(
@@ -73,28 +70,28 @@ def _describe(
         citation=recipe.citation or "unknown",
         labels=dict(enumerate(classes)),
         recipe=recipe_data(shipped.recipe),
-        preprocessing=learned.as_dict(),
-        training_data=_training_data(crossing),
-        scores={name: _figure(value) for name, value in figures.items()},
+        preprocessing=state.as_dict(),
+        training_data=_training_data(cv),
+        scores={name: _figure(value) for name, value in result.assessment.figures.items()},
         versions=package_versions(PACKAGES),
-        card=_card(crossing),
+        card=_card(cv),
     )
 
 
-def _card(crossing: Crossing) -> dict[str, str]:
-    card = {"description": crossing.recipe.description}
-    if not crossing.plan.audit.clean:
-        findings = " ".join(crossing.plan.audit.sentences())
+def _card(cv: CrossValidation) -> dict[str, str]:
+    card = {"description": cv.recipe.description}
+    if not cv.splits.audit.clean:
+        findings = " ".join(cv.splits.audit.sentences())
         card["caveats"] = f"The scores flatter the model, because its split leaks. {findings}"
     return card
 
 
-def _training_data(crossing: Crossing) -> dict[str, Any]:
+def _training_data(cv: CrossValidation) -> dict[str, Any]:
     """How many images the network has seen, of how many groups, and of which classes."""
-    plan, table, seen = crossing.plan, crossing.cohort.table, crossing.seen
-    counts = Counter(crossing.cohort.truth[seen].tolist())
-    names = class_names(crossing.recipe)
-    data: dict[str, Any] = {"images": len(seen), "folds": len(plan.folds)}
+    splits, table, seen = cv.splits, cv.dataset.table, cv.seen
+    counts = Counter(cv.dataset.truth[seen].tolist())
+    names = cv.classes
+    data: dict[str, Any] = {"images": len(seen), "folds": len(splits.folds)}
     data |= {f"images_{name}": counts[number] for number, name in enumerate(names)}
     if table.columns.group:
         owners = table.texts(table.columns.group)
@@ -102,12 +99,12 @@ def _training_data(crossing: Crossing) -> dict[str, Any]:
     return data
 
 
-def _ranges(crossing: Crossing) -> dict[str, tuple[float, float]]:
+def _ranges(cv: CrossValidation) -> dict[str, tuple[float, float]]:
     """The range of each fact of the images that were learnt, where it is known of any."""
     ranges = {}
-    facts = crossing.cohort.pictures.facts
+    facts = cv.dataset.facts
     for name in FACTS:
-        values = np.array([facts[row][name] for row in crossing.seen])
+        values = np.array([facts[row][name] for row in cv.seen])
         known = values[np.isfinite(values)]
         if known.size:
             low, high = np.percentile(known, USUAL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train one network on some rows of a cohort."""
+"""Train one network on some rows of a dataset."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from encephalon.errors import RecipeError
-from encephalon.experiments.folds import Fold, parts_table
+from encephalon.experiments.folds import Fold, Rows, with_fold
 from encephalon.explanation.gradcam import find_layer
 from encephalon.io.files import expanded
 from encephalon.models.fitted import LAST_STAGE
@@ -21,35 +21,34 @@ from encephalon.networks.export import half_precision
 from encephalon.networks.image_classifier import show_attention
 from encephalon.networks.shape_inference import meta_network, output_shape
 from encephalon.recipes import dump_recipe
-from encephalon.recipes.schema import Recipe, Training
-from encephalon.studies.micrographs.data import Cohort, Rows, Scaling
+from encephalon.recipes.schema import Recipe, Training, class_names
+from encephalon.studies.micrographs.data import ImageDataset, Scaling
 from encephalon.studies.micrographs.settings import (
     MicrographSettings,
-    class_names,
     micrograph_settings,
     network_options,
 )
 from encephalon.studies.micrographs.task import (
     ATTENTION_LOSS,
-    Examples,
+    DatasetView,
     MicrographTask,
     class_weights,
     compute_logits,
-    make_guidance,
+    make_attention_supervision,
 )
 from encephalon.tables.reading import table_text
 from encephalon.training.loop import Loop, make_fabric
 from encephalon.training.runs import Means, RunFolder
 from encephalon.training.transfer import load_encoder, start_from
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["FittedClassifier", "fit"]
 
 #: The loss that knows weights of classes.
 WEIGHED_LOSS = "class-cross-entropy"
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedClassifier:
     """A trained network with what it was shown.
 
     Its weights are rounded to half precision, as they will ship. Maps are taken from `layer`; None
@@ -58,7 +57,7 @@ class Fitted:
 
     recipe: Recipe
     network: nn.Module
-    examples: Examples
+    view: DatasetView
     scaling: Scaling
     layer: str | None
 
@@ -67,40 +66,51 @@ class Fitted:
         """Where the network computes."""
         return next(self.network.parameters()).device
 
+    @property
+    def covariates(self) -> NDArray[np.float32]:
+        """(N, W) of the whole table, as the network takes them."""
+        return self.view.covariates.numpy()
+
+    def inputs(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Pictures (B, C, S, S) and covariates (B, W) of these rows, where the network computes."""
+        return self.view.inputs(rows, self.device)
+
     def logits(self, rows: Rows) -> dict[int, NDArray[np.float32]]:
         """The logits (classes) of each of these rows."""
         if not len(rows):
             return {}
         repeats = micrograph_settings(self.recipe).repeats_of_image
-        found = compute_logits(self.network, self.examples, rows, self.device, repeats)
+        found = compute_logits(self.network, self.view, rows, self.device, repeats)
         return dict(zip(rows.tolist(), found, strict=True))
 
 
-def fit(recipe: Recipe, cohort: Cohort, fold: Fold, run: RunFolder, means: Means) -> Fitted:
+def fit(
+    recipe: Recipe, dataset: ImageDataset, fold: Fold, run: RunFolder, means: Means
+) -> FittedClassifier:
     """Train on `fold.train`, judged by `fold.validation` if there is any, in the folder `run`.
 
     A run that was killed goes on exactly where it was; a finished one gives its network again.
     """
     settings, classes = micrograph_settings(recipe), class_names(recipe)
-    table = table_text(parts_table(cohort.table, fold).frame)
+    table = table_text(with_fold(dataset.table, fold).frame)
     (run.reopen if means.resume else run.begin)(dump_recipe(recipe), table)
-    scaling = cohort.scaling(fold.train)
-    examples = Examples(cohort, cohort.covariates(scaling))
-    training = _completed(recipe, cohort.truth[fold.train], len(classes))
+    scaling = dataset.scaling(fold.train)
+    view = DatasetView(dataset, dataset.covariates(scaling))
+    training = _completed(recipe, dataset.truth[fold.train], len(classes))
     torch.manual_seed(training.seed)
     network = build_network(recipe.network.name, network_options(recipe))
     layer = _layer(settings, network)
     if not run.checkpoint.exists():
         _start(network, recipe)
     task = MicrographTask(
-        examples,
+        view,
         fold.train,
         fold.validation,
         training,
         settings.augmentation,
         len(classes),
         settings.repeats_of_image,
-        make_guidance(recipe, cohort, network),
+        make_attention_supervision(recipe, dataset, network),
     )
     fabric = make_fabric(means.device, training.precision)
     still = settings.freeze_statistics
@@ -111,7 +121,7 @@ def fit(recipe: Recipe, cohort: Cohort, fold: Fold, run: RunFolder, means: Means
     rounded = {name: torch.from_numpy(value) for name, value in half_precision(state).items()}
     network.load_state_dict(rounded)
     show_attention(network, False)
-    return Fitted(recipe, network.eval(), examples, scaling, layer)
+    return FittedClassifier(recipe, network.eval(), view, scaling, layer)
 
 
 def check_network(recipe: Recipe) -> None:

@@ -20,7 +20,7 @@ from encephalon.inference.devices import resolve_threads
 from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
 from encephalon.inference.runtimes import Runtime
-from encephalon.models.fitted import Learned, published, score_logits
+from encephalon.models.fitted import FittedState, score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import load_network, open_network
@@ -28,11 +28,12 @@ from encephalon.recipes.schema import Mode
 from encephalon.studies.base import OpenModel
 from encephalon.studies.micrographs.images import raw_thumbnail, thumbnail
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
-from encephalon.studies.micrographs.quality import judge, without_light
+from encephalon.studies.micrographs.quality import check_quality, without_light
 from encephalon.studies.micrographs.settings import (
     PredictOptions,
     micrograph_settings,
     network_options,
+    published_state,
 )
 from encephalon.studies.micrographs.traffic_light import NO_LIGHT, colours
 from encephalon.tables.encoding import encode_covariates
@@ -96,7 +97,7 @@ class MicrographPredictor:
         self,
         model: ModelFolder | PublishedFile,
         recipe: Recipe,
-        learned: Learned,
+        fitted: FittedState,
         options: PredictOptions,
         *,
         device: str = "auto",
@@ -107,20 +108,20 @@ class MicrographPredictor:
                 f"clip_16_bit and silhouettes are of mode 'published', and {model.name!r} is of "
                 "'default': drop them."
             )
-        self.options, self.learned = options, learned
+        self.options, self.fitted = options, fitted
         self.settings = options.settings(micrograph_settings(recipe))
         self.mode: Mode = recipe.mode
         self.columns = _columns_of_use(recipe.table, self.settings.inputs)
-        self.classes, self.layer = learned.classes, learned.layer
-        self.score = options.scoring(learned, model.name)
-        self.calibration = learned.calibration if self.score == "softmax" else None
-        self.thresholds = options.thresholds(learned, model.name)
+        self.classes, self.layer = fitted.classes, fitted.layer
+        self.score = options.scoring(fitted, model.name)
+        self.calibration = fitted.calibration if self.score == "softmax" else None
+        self.thresholds = options.thresholds(fitted, model.name)
         self.readers = min(MOST_READERS, resolve_threads(threads))
         self.outputs: Mapping[str, OutputKind] = {}
         self.preprocessing = Preprocessing(self.settings, self.mode)
         self._cache = picture_cache() if options.cache else None
         self._model, self._recipe, self._place = model, recipe, (device, threads)
-        _warn_of_another_key(learned, Preprocessing(micrograph_settings(recipe), self.mode))
+        _warn_of_another_key(fitted, Preprocessing(micrograph_settings(recipe), self.mode))
 
     @property
     def name(self) -> str:
@@ -183,7 +184,7 @@ class MicrographPredictor:
 
     def predict(self, loaded: Loaded) -> Prediction:
         """The probabilities of the classes, the most likely one, and how far to trust it."""
-        probabilities, quality = self.probabilities(self.logits(loaded)), self.judge(loaded)
+        probabilities, quality = self.probabilities(self.logits(loaded)), self.check_quality(loaded)
         lights = self.lights(probabilities, [quality])
         return Prediction(
             values=self._values(probabilities[0], lights, loaded.sample),
@@ -191,11 +192,11 @@ class MicrographPredictor:
             pictures=None if loaded.picture is None else lambda: self.thumbnail(loaded),
         )
 
-    def judge(self, loaded: Loaded) -> Quality | None:
+    def check_quality(self, loaded: Loaded) -> Quality | None:
         """How like the training images a sample is; None where nothing is known of them."""
         if loaded.picture is None:
             return None
-        quality = judge(loaded.picture.facts, self.learned.ranges)
+        quality = check_quality(loaded.picture.facts, self.fitted.ranges)
         unlike = quality is not None and quality.status != "ok"
         return without_light(quality) if quality and unlike and self.has_light else quality
 
@@ -291,7 +292,7 @@ class MicrographPredictor:
         if not self.columns.covariates:
             return np.zeros((1, 0), np.float32)
         row = {self.columns.id: sample.id, **sample.row}
-        return encode_covariates([row], self.columns, self.learned.scaling)
+        return encode_covariates([row], self.columns, self.fitted.scaling)
 
     def _table_wanted(self) -> str:
         names = [self.columns.id, *self.columns.inputs.values(), *self.columns.covariates]
@@ -332,22 +333,22 @@ def make_micrograph_predictor(model: OpenModel) -> MicrographPredictor:
     asked, recipe, files = model.asked(PredictOptions), model.recipe, model.files
     if isinstance(files, ModelFolder):
         source = f"the model {model.name!r}"
-        learned = Learned.from_dict(files.description.preprocessing, source)
-        _require_same_classes(files, recipe, learned)
+        fitted = FittedState.from_dict(files.description.preprocessing, source)
+        _require_same_classes(files, recipe, fitted)
     else:
-        learned = published(recipe)
+        fitted = published_state(recipe)
     return MicrographPredictor(
-        files, recipe, learned, asked, device=model.device, threads=model.threads
+        files, recipe, fitted, asked, device=model.device, threads=model.threads
     )
 
 
-def _require_same_classes(model: ModelFolder, recipe: Recipe, learned: Learned) -> None:
+def _require_same_classes(model: ModelFolder, recipe: Recipe, fitted: FittedState) -> None:
     """Raise ModelError where the parts of model.toml name other classes, or in another order."""
     labels = [name for _, name in sorted(model.description.labels.items())]
     for place, names in (("labels", labels), ("recipe.table", recipe.table.target_kind)):
-        if list(names) != list(learned.classes):
+        if list(names) != list(fitted.classes):
             raise ModelError(
-                f"{model.path}: model.toml names the classes {', '.join(learned.classes)} in "
+                f"{model.path}: model.toml names the classes {', '.join(fitted.classes)} in "
                 f"[preprocessing], but {', '.join(names)} in [{place}]: get the model again."
             )
 
@@ -381,10 +382,10 @@ def _columns_of_use(columns: Columns, inputs: str) -> Columns:
     return replace(columns, covariates={}) if inputs == "image" else columns
 
 
-def _warn_of_another_key(learned: Learned, preprocessing: Preprocessing) -> None:
-    if learned.key and learned.key != preprocessing.key:
+def _warn_of_another_key(fitted: FittedState, preprocessing: Preprocessing) -> None:
+    if fitted.key and fitted.key != preprocessing.key:
         logger.warning(
             "The model was trained on pictures that another version of Encephalon prepared in "
             "another way: its probabilities may be off; train it again."
         )
-        logger.info("prepared then: %s; now: %s", learned.key, preprocessing.key)
+        logger.info("prepared then: %s; now: %s", fitted.key, preprocessing.key)

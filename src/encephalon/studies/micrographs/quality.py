@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether an image is like those that a model was trained on, by what is measured on it.
 
-Into which folder an explained image goes: by how certain the model is of it.
+In which bin an image lies: by how certain the model is of it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
 from encephalon.inference.predictor import Quality
 
-__all__ = ["certainty_folder", "certainty_folders", "judge", "without_light"]
+__all__ = ["ConfidenceBins", "check_quality", "without_light"]
 
 Range = tuple[float, float]
 
@@ -36,7 +36,7 @@ _WORDS = {
 
 #: A probability above this is certain where the model has no thresholds (3BTRON, spec section 6).
 CERTAIN = 0.75
-# Upper ends of the published folders, by the likelihood of the positive class (spec section 6).
+# Upper ends of the published bins, by the likelihood of the positive class (spec section 6).
 _PUBLISHED = (
     (0.25, "certain_negative"),
     (0.5, "uncertain_negative"),
@@ -45,7 +45,7 @@ _PUBLISHED = (
 )
 
 
-def judge(facts: Mapping[str, float], ranges: Mapping[str, Range]) -> Quality | None:
+def check_quality(facts: Mapping[str, float], ranges: Mapping[str, Range]) -> Quality | None:
     """Return "check" with the reasons in words where a fact lies outside its training range.
 
     None where nothing is known of the training images. A pixel size that is not known is a reason
@@ -77,32 +77,44 @@ def _reason(name: str, value: float, low: float, high: float) -> str:
     return f"the {words} is {value:.4g}, and was {span} in training" if outside else ""
 
 
-def certainty_folder(values: Mapping[str, Any], classes: Sequence[str], mode: str) -> str:
-    """Return the name of the folder for a prediction.
+@dataclass(frozen=True)
+class ConfidenceBins:
+    """Images by how certain a model of `classes` is of them; a bin names a folder.
 
-    values  of predictions.csv: `predicted`, `p_<class>`, and for two classes `likelihood`, `light`
-    mode    "published" gives the four published folders, by the likelihood of the second class.
-            Otherwise it is "certain_<class>" or "uncertain_<class>" of the predicted class:
-            uncertain is what the traffic light calls Amber or, without thresholds, a probability
-            up to 0.75. An image unlike those of the training, which has an empty light, is
-            never certain.
+    mode  "published" has the four published bins, by the likelihood of the second class. Otherwise
+          they are "certain_<class>" and "uncertain_<class>" of the predicted class: uncertain is
+          what the traffic light calls Amber or, without thresholds, a probability up to 0.75. An
+          image unlike those of the training, which has an empty light, is never certain.
     """
-    if mode == "published" and len(classes) == 2:
-        likelihood = float(values["likelihood"])
-        return next(name for end, name in _PUBLISHED if likelihood <= end)
-    said = str(values["predicted"])
-    light = values.get("light")
-    certain = (
-        light in {"Green", "Red"} if light is not None else float(values[f"p_{said}"]) > CERTAIN
-    )
-    return _named("certain" if certain else "uncertain", said)
 
+    classes: Sequence[str]
+    mode: str
 
-def certainty_folders(classes: Sequence[str], mode: str) -> list[str]:
-    """Return the names of all folders that there may be."""
-    if mode == "published" and len(classes) == 2:
-        return [name for _, name in _PUBLISHED]
-    return [_named(word, name) for name in classes for word in ("certain", "uncertain")]
+    @property
+    def names(self) -> list[str]:
+        """All bins that there may be."""
+        if self._published:
+            return [name for _, name in _PUBLISHED]
+        return [_named(word, name) for name in self.classes for word in ("certain", "uncertain")]
+
+    def __call__(self, values: Mapping[str, Any]) -> str:
+        """The bin of a prediction.
+
+        `values` are those of predictions.csv: `predicted`, `p_<class>`, and for two classes
+        `likelihood` and `light`.
+        """
+        if self._published:
+            likelihood = float(values["likelihood"])
+            return next(name for end, name in _PUBLISHED if likelihood <= end)
+        said, light = str(values["predicted"]), values.get("light")
+        certain = (
+            light in {"Green", "Red"} if light is not None else float(values[f"p_{said}"]) > CERTAIN
+        )
+        return _named("certain" if certain else "uncertain", said)
+
+    @property
+    def _published(self) -> bool:
+        return self.mode == "published" and len(self.classes) == 2
 
 
 def _named(word: str, name: str) -> str:

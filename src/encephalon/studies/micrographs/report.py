@@ -12,7 +12,7 @@ from encephalon.experiments.contamination import OVERLAP, overlap_warning
 from encephalon.reports.batch import BatchReport, Column, Row
 from encephalon.reports.blocks import StatCard, note
 from encephalon.reports.format import format_share
-from encephalon.reports.gallery import Extremes, thumbnail_figure, thumbnail_gallery
+from encephalon.reports.gallery import ExamplesByConfidence, thumbnail_figure, thumbnail_gallery
 from encephalon.reports.markup import Html, join
 from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT, light_badge
 
@@ -65,7 +65,7 @@ class _Extremes:
     """The images at the ends of certainty, and some to check: memory does not grow with all."""
 
     def __init__(self) -> None:
-        self._ends, self._to_check = Extremes(PICTURED), list[Html]()
+        self._ends, self._to_check = ExamplesByConfidence(PICTURED), list[Html]()
 
     def offer(self, row: Row, draw: Callable[[], Sequence[Html]]) -> Sequence[Html]:
         """Draw and keep an image if it is one of those to be shown; what was drawn of it."""
@@ -89,8 +89,8 @@ class _Extremes:
             return check + thumbnail_gallery("The least certain first", whole)
         return (
             check
-            + thumbnail_gallery("The least certain", self._ends.least())
-            + thumbnail_gallery("The most certain", self._ends.most())
+            + thumbnail_gallery("The least certain", self._ends.hardest())
+            + thumbnail_gallery("The most certain", self._ends.most_confident())
         )
 
 

@@ -14,38 +14,29 @@ from pydantic import Field, field_validator, model_validator
 
 from encephalon.errors import RecipeError, UsageError
 from encephalon.recipes import make_settings
-from encephalon.recipes.schema import Recipe, Section
+from encephalon.recipes.schema import Classification, Recipe, Score, Section, class_names
 from encephalon.transforms.parameters import PlanarRanges
 
 if TYPE_CHECKING:
-    from encephalon.models.fitted import Learned
+    from encephalon.models.fitted import FittedState
 
 __all__ = [
     "DataBar",
-    "Inputs",
     "MicrographSettings",
     "PredictOptions",
-    "Search",
     "Thresholds",
     "check_recipe",
-    "class_names",
     "micrograph_settings",
     "network_options",
+    "published_state",
 ]
-
-Inputs = Literal["both", "image", "covariates"]
-
-
-Score = Literal["softmax", "sigmoid_logit1"]
-
 
 Range = tuple[float, float]
 
-#: What a search may change: all else shapes the table or its pictures, which are prepared once.
-SEARCHED = ("training.", "network.options.", "study.augmentation.")
-
-
 Share = float | None
+
+PUBLISHED_THRESHOLDS = (0.25, 0.75)
+"""Green and amber threshold of the published model (3BTRON, spec section 5)."""
 
 
 class DataBar(Section):
@@ -81,56 +72,11 @@ class Thresholds(Section):
     widest: float = Field(default=0.5, gt=0, le=1)
 
 
-class Search(Section):
-    """Hyper-parameters that are searched for inside each fold, with Optuna.
+class MicrographSettings(Classification):
+    """What the study knows beside the settings of every classifier.
 
     Attributes
     ----------
-    trials
-        Trials a fold; 0 searches nothing.
-    space
-        Dotted recipe keys and what they may be: a list of choices, or
-        { low = 1e-5, high = 1e-3, log = true }, of whole numbers where both ends are. Keys lie in
-        training, network.options or study.augmentation: table and pictures are the same for all.
-    epochs
-        Epochs of one trial.
-    """
-
-    trials: int = Field(default=0, ge=0)
-    epochs: int = Field(default=10, gt=0)
-    space: dict[str, list[float | int | str | bool] | dict[str, float | int | bool]] = Field(
-        default_factory=dict
-    )
-
-    @field_validator("space")
-    @classmethod
-    def _drawable(cls, space: dict[str, Any]) -> dict[str, Any]:
-        for key, values in space.items():
-            if not key.startswith(SEARCHED):
-                raise ValueError(f"{key!r} must begin with one of {', '.join(SEARCHED)}")
-            if isinstance(values, dict):
-                right = {"low", "high"} <= set(values) <= {"low", "high", "log"}
-                right = right and values["low"] < values["high"]
-            else:
-                right = bool(values)
-            if not right:
-                raise ValueError(f"{key!r} needs a list of choices, or low and a higher high")
-        return space
-
-    @model_validator(mode="after")
-    def _something(self) -> Search:
-        if self.trials and not self.space:
-            raise ValueError("trials need a space of hyper-parameters to draw from")
-        return self
-
-
-class MicrographSettings(Section):
-    """Everything that only this study understands.
-
-    Attributes
-    ----------
-    inputs
-        What the network sees: the image, the covariates, or both.
     size
         Side of the square picture that the network sees, pixels.
     pixel_size_nm
@@ -146,40 +92,16 @@ class MicrographSettings(Section):
         Published mode: levels above 255 are cut, as published, and not scaled.
     silhouettes
         Published mode: the images went through the published steps 2 to 4 already.
-    data_bar, augmentation, thresholds, search
+    data_bar, augmentation, thresholds
         See their classes.
-    folds
-        Folds of the cross-validation: each is tested once, the one after it validates, the others
-        train. 0 uses the table's own split.
     repeats_of_image
         Views of one image whose mean is its prediction: 1, or 2 with its mirror image.
-    balanced
-        Weigh classes by the inverse of their frequency.
     freeze_statistics
         Frozen normalisation layers keep their statistics (the published training changed them).
     encoder_weights
         File of backbone weights to start from (.safetensors, .pt, .pth); None starts at random.
-    calibrate
-        Fit a calibration of the probabilities on validation predictions.
-    score
-        "softmax", or "sigmoid_logit1" as the published notebooks do.
-    baselines
-        What is trained beside the model: "texture" and "covariates" on the same folds, "shuffled"
-        (the label-permutation control) in the first alone.
-    levels
-        Columns whose values are scored as a whole, such as "vessel"; the group is always one.
-    strata
-        Columns that the results are cut by; the covariates by default.
-    explain_layer
-        Layer of the network that maps are taken from; None is the last one with places.
-    box
-        Columns (centre x, centre y, width, height as shares of the image) of a box in which the
-        answer is known to lie: the report then says how much of each map lies inside it.
-    allow_leakage
-        Train on a split whose groups straddle its parts, and say so in the report.
     """
 
-    inputs: Inputs = "both"
     size: int = Field(default=384, ge=32, le=2048)
     pixel_size_nm: float | None = Field(default=None, gt=0)
     percentiles: Range = (0.5, 99.5)
@@ -190,24 +112,9 @@ class MicrographSettings(Section):
     data_bar: DataBar = DataBar()
     augmentation: PlanarRanges = PlanarRanges()
     thresholds: Thresholds = Thresholds()
-    search: Search = Search()
-    folds: int = Field(default=5, ge=0, le=100)
     repeats_of_image: Literal[1, 2] = 1
-    balanced: bool = True
     freeze_statistics: bool = True
     encoder_weights: str | None = None
-    calibrate: bool = True
-    score: Score = "softmax"
-    baselines: tuple[Literal["texture", "covariates", "shuffled"], ...] = (
-        "texture",
-        "covariates",
-        "shuffled",
-    )
-    levels: tuple[str, ...] = ()
-    strata: tuple[str, ...] = ()
-    explain_layer: str | None = None
-    box: tuple[str, str, str, str] | None = None
-    allow_leakage: bool = False
 
     @field_validator("percentiles")
     @classmethod
@@ -215,12 +122,6 @@ class MicrographSettings(Section):
         if not 0 <= value[0] < value[1] <= 100:
             raise ValueError("must be two growing numbers from 0 to 100")
         return value
-
-    @model_validator(mode="after")
-    def _folds(self) -> MicrographSettings:
-        if self.folds in {1, 2}:
-            raise ValueError("folds must be 0, or 3 and more: one tests, one validates")
-        return self
 
 
 class PredictOptions(Section):
@@ -267,28 +168,28 @@ class PredictOptions(Section):
         given = {name: value for name, value in asked.items() if value is not None}
         return trained.model_copy(update=given)
 
-    def scoring(self, learned: Learned, model: str) -> Score:
+    def scoring(self, fitted: FittedState, model: str) -> Score:
         """How logits become probabilities; raises UsageError where the classes do not allow it."""
-        if self.score == "sigmoid_logit1" and len(learned.classes) != 2:
+        if self.score == "sigmoid_logit1" and len(fitted.classes) != 2:
             raise UsageError(
                 f"The score sigmoid_logit1 is for two classes, and {model!r} has others."
             )
-        return self.score or learned.score
+        return self.score or fitted.score
 
-    def thresholds(self, learned: Learned, model: str) -> tuple[float, float] | None:
+    def thresholds(self, fitted: FittedState, model: str) -> tuple[float, float] | None:
         """The thresholds of the traffic light: those asked for, else those of the model.
 
         Those that were chosen on calibrated probabilities mean nothing for another score.
         Raises UsageError for more than two classes, one threshold alone, and a wrong order.
         """
         asked = (self.green, self.amber)
-        if asked != (None, None) and len(learned.classes) != 2:
+        if asked != (None, None) and len(fitted.classes) != 2:
             raise UsageError(
-                f"The model {model!r} has {len(learned.classes)} classes, and the traffic light is "
+                f"The model {model!r} has {len(fitted.classes)} classes, and the traffic light is "
                 "for two: drop the options green and amber."
             )
-        other = learned.calibration is not None and self.score not in {None, learned.score}
-        known = (None, None) if other else learned.thresholds or (None, None)
+        other = fitted.calibration is not None and self.score not in {None, fitted.score}
+        known = (None, None) if other else fitted.thresholds or (None, None)
         green, amber = (
             new if new is not None else old for new, old in zip(asked, known, strict=True)
         )
@@ -307,17 +208,18 @@ def micrograph_settings(recipe: Recipe) -> MicrographSettings:
     return make_settings(MicrographSettings, recipe.study.settings, recipe.name)
 
 
-def class_names(recipe: Recipe) -> tuple[str, ...]:
-    """The classes in the order of the logits; raises RecipeError where the table names none."""
-    kind = recipe.table.target_kind
-    if recipe.table.target is None or isinstance(kind, str) or len(kind) < 2:
-        raise RecipeError(
-            f"{recipe.name}: a classifier needs the column of the classes in table.target, and two "
-            "or more classes in table.target_kind, in their order."
-        )
-    if len(set(kind)) < len(kind):
-        raise RecipeError(f"{recipe.name}: table.target_kind names a class twice: {list(kind)}.")
-    return tuple(kind)
+def published_state(recipe: Recipe) -> FittedState:
+    """What the published notebooks fix for the published weights, whose recipe this is."""
+    from encephalon.models.fitted import LAST_STAGE, FittedState
+
+    settings = micrograph_settings(recipe)
+    return FittedState(
+        classes=class_names(recipe),
+        covariates=tuple(recipe.table.covariates),
+        thresholds=PUBLISHED_THRESHOLDS,
+        score=settings.score,
+        layer=settings.explain_layer or LAST_STAGE,
+    )
 
 
 def network_options(recipe: Recipe) -> dict[str, Any]:

@@ -71,11 +71,18 @@ class _Training(Trainable):
         return networks * super().total_steps(recipe)
 
     def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
-        from encephalon.experiments.crossval import CrossedRun, Crossing
-        from encephalon.experiments.folds import draw_plan
-        from encephalon.experiments.reporting import finish
-        from encephalon.studies.micrographs.data import picture_content, prepare_cohort
+        from encephalon.experiments.cross_validation import CrossValidation, CrossValidationRun
+        from encephalon.experiments.folds import make_splits
+        from encephalon.experiments.run import cross_validate
+        from encephalon.studies.micrographs.data import (
+            PUBLISHED_SPLIT,
+            picture_content,
+            prepare_dataset,
+        )
+        from encephalon.studies.micrographs.finishing import write_model
+        from encephalon.studies.micrographs.fitting import fit
         from encephalon.studies.micrographs.preprocessing import Preprocessing
+        from encephalon.studies.micrographs.traffic_light import TrafficLight
         from encephalon.training.run import open_run
 
         if means.devices > 1:
@@ -86,34 +93,44 @@ class _Training(Trainable):
         # The table knows which columns the name patterns of the recipe ("fc_*") stand for.
         named = {name: getattr(table.columns, name) for name in ("covariates", "optional")}
         recipe = recipe.model_copy(update={"table": replace(recipe.table, **named)})
-        settings, plan = micrograph_settings(recipe), draw_plan(recipe, table)
-        run, models = CrossedRun(output), {"study.encoder_weights": settings.encoder_weights}
+        settings = micrograph_settings(recipe)
+        hold_out = PUBLISHED_SPLIT if recipe.mode == "published" else None
+        splits = make_splits(recipe, settings, table, hold_out)
+        run = CrossValidationRun(output)
+        models = {"study.encoder_weights": settings.encoder_weights}
         with open_run(
-            run, recipe, plan.table, means, content=picture_content, models=models
+            run, recipe, splits.table, means, content=picture_content, models=models
         ) as placed:
             preprocessing = Preprocessing(settings, recipe.mode)
-            cohort = prepare_cohort(plan.table, preprocessing, run.cache, means.workers)
-            crossing = Crossing(recipe, plan, cohort, run, placed)
-            outcomes = crossing.train_folds()
-            final = crossing.train_final(outcomes)
-            run.finishing()
-            return finish(crossing, outcomes, final)
+            dataset = prepare_dataset(splits.table, preprocessing, run.cache, means.workers)
+            cv = CrossValidation(
+                *(recipe, settings, splits, dataset, run, placed, fit),
+                rule=TrafficLight(**dict(settings.thresholds)),
+                classical_features=dataset.texture,
+                about={"Picture": f"{settings.size} × {settings.size} pixels"},
+            )
+            return write_model(cv, *cross_validate(cv))
 
 
 class _Scoring:
     def evaluate(
         self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
     ) -> Any:
-        from encephalon.studies.micrographs.evaluation import evaluate_table
+        from encephalon.evaluation.run import evaluate
+        from encephalon.studies.micrographs.evaluation import ClassEvaluation
 
-        return evaluate_table(model, table, output, overwrite=overwrite, progress=progress)
+        study = ClassEvaluation(model, table)
+        return evaluate(study, output, overwrite=overwrite, progress=progress)
 
 
 class _Explaining:
     def explain(self, model: Model, samples: Sequence[Sample], output: Path, **how: Any) -> Any:
         from encephalon.explanation.run import explain
+        from encephalon.studies.micrographs.quality import ConfidenceBins
 
-        return explain(model, samples, output, **how)
+        predictor: Any = model.predictor
+        bins = ConfidenceBins(predictor.classes, predictor.mode)
+        return explain(model, samples, output, bins, **how)
 
 
 STUDY = Study(

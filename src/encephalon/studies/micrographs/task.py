@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from encephalon.errors import RecipeError
+from encephalon.experiments.folds import Rows
 from encephalon.explanation.location import Box, box_cover, box_of
 from encephalon.metrics.classification import classification_scores
 from encephalon.networks.image_classifier import show_attention
 from encephalon.recipes.schema import Recipe, Training
-from encephalon.studies.micrographs.data import Cohort, Pictures, Rows
+from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures
 from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.transforms.parameters import PlanarRanges
 from encephalon.transforms.planar import Variation, draw_variation, move, vary
@@ -32,12 +33,12 @@ from encephalon.transforms.resize import View, stride_of
 
 __all__ = [
     "ATTENTION_LOSS",
-    "Examples",
-    "Guidance",
+    "AttentionSupervision",
+    "DatasetView",
     "MicrographTask",
     "class_weights",
     "compute_logits",
-    "make_guidance",
+    "make_attention_supervision",
 ]
 
 #: Stream numbers that keep the order of the samples and their variation apart for every seed.
@@ -50,17 +51,17 @@ Logits = NDArray[np.float32]
 
 #: The loss that compares attention with boxes.
 ATTENTION_LOSS = "attention"
-#: What an unknown wish is, for that loss.
+#: What an unknown target is, for that loss.
 UNKNOWN = -1.0
 
 
-class Examples:
-    """What a network is shown of a cohort: pictures (N, ...), covariates (N, W), classes (N,)."""
+class DatasetView:
+    """What a network is shown of a dataset: pictures (N, ...), covariates (N, W), classes (N,)."""
 
-    def __init__(self, cohort: Cohort, covariates: NDArray[np.float32]) -> None:
-        self.pictures: Pictures = cohort.pictures
+    def __init__(self, dataset: ImageDataset, covariates: NDArray[np.float32]) -> None:
+        self.pictures: PreparedPictures = dataset.pictures
         self.covariates = torch.from_numpy(covariates)
-        self.truth = cohort.truth
+        self.truth = dataset.truth
 
     def inputs(self, rows: Rows, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Pictures (B, C, S, S) and covariates (B, W) of these rows."""
@@ -76,32 +77,32 @@ class MicrographTask:
 
     def __init__(
         self,
-        examples: Examples,
+        view: DatasetView,
         train: Rows,
         validation: Rows,
         training: Training,
         augmentation: PlanarRanges,
         classes: int,
         repeats: int = 1,
-        guidance: Guidance | None = None,
+        supervision: AttentionSupervision | None = None,
     ) -> None:
-        self.examples, self.train, self.validation = examples, train, validation
+        self.view, self.train, self.validation = view, train, validation
         self.training, self.augmentation = training, augmentation
-        self.classes, self.repeats, self.guidance = classes, repeats, guidance
+        self.classes, self.repeats, self.supervision = classes, repeats, supervision
 
     def batch(self, number: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Pictures (B, C, S, S) and covariates (B, W); shares of each class (B, classes).
 
-        With guidance the wished attention (B, places) stands behind the classes.
+        With supervision the attention it asks for (B, places) stands behind the classes.
         """
         rng = np.random.default_rng([self.training.seed, VARIATION, number])
         rows = self._rows(number)
-        images, covariates = self.examples.inputs(rows)
+        images, covariates = self.view.inputs(rows)
         variations = [draw_variation(rng, self.augmentation) for _ in rows]
         images = torch.stack([vary(*pair) for pair in zip(images, variations, strict=True)])
-        target = torch.eye(self.classes)[torch.from_numpy(self.examples.truth[rows])]
-        if self.guidance is not None:
-            target = torch.cat([target, self.guidance.wishes(rows, variations)], dim=1)
+        target = torch.eye(self.classes)[torch.from_numpy(self.view.truth[rows])]
+        if self.supervision is not None:
+            target = torch.cat([target, self.supervision.targets(rows, variations)], dim=1)
         if self.augmentation.mixup == 0:
             return (images, covariates), target
         kept = float(rng.beta(self.augmentation.mixup, self.augmentation.mixup))
@@ -123,15 +124,15 @@ class MicrographTask:
         """Scores of the validation rows; "loss" is the log loss, unweighted."""
         if not len(self.validation):
             return {}
-        found = compute_logits(network, self.examples, self.validation, device, self.repeats)
+        found = compute_logits(network, self.view, self.validation, device, self.repeats)
         logits = found[:, : self.classes]  # behind them stands the attention, if it is shown
         probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
-        return classification_scores(self.examples.truth[self.validation], probabilities)
+        return classification_scores(self.view.truth[self.validation], probabilities)
 
 
 @torch.no_grad()
 def compute_logits(
-    network: nn.Module, examples: Examples, rows: Rows, device: torch.device, repeats: int = 1
+    network: nn.Module, view: DatasetView, rows: Rows, device: torch.device, repeats: int = 1
 ) -> Logits:
     """What comes out of the network for these rows, (B, classes), and attention if it is shown.
 
@@ -140,7 +141,7 @@ def compute_logits(
     """
     found = []
     for start in range(0, len(rows), AT_ONCE):
-        images, covariates = examples.inputs(rows[start : start + AT_ONCE], device)
+        images, covariates = view.inputs(rows[start : start + AT_ONCE], device)
         logits = network(images, covariates).float()
         if repeats == 2:
             logits = (logits + network(images.flip(-1), covariates).float()) / 2
@@ -158,7 +159,7 @@ def class_weights(truth: NDArray[np.int64], classes: int) -> list[float]:
 
 
 @dataclass(frozen=True, eq=False)
-class Guidance:
+class AttentionSupervision:
     """Where the answer lies in each picture.
 
     boxes  (N) a box as shares of the network's picture, None where nobody knows
@@ -170,12 +171,12 @@ class Guidance:
     size: int
     grid: int
 
-    def wishes(self, rows: Rows, variations: Sequence[Variation]) -> Tensor:
-        """The wished attention (B, grid * grid) to pictures that are varied so; -1 if unknown."""
-        found = [self._wish(row, one) for row, one in zip(rows.tolist(), variations, strict=True)]
+    def targets(self, rows: Rows, variations: Sequence[Variation]) -> Tensor:
+        """The attention (B, grid * grid) asked for of pictures varied so; -1 if unknown."""
+        found = [self._target(row, one) for row, one in zip(rows.tolist(), variations, strict=True)]
         return torch.stack(found)
 
-    def _wish(self, row: int, variation: Variation) -> Tensor:
+    def _target(self, row: int, variation: Variation) -> Tensor:
         box = self.boxes[row]
         if box is None:
             return torch.full((self.grid**2,), UNKNOWN)
@@ -183,12 +184,14 @@ class Guidance:
         moved = move(cover, variation, "zeros")
         # Cell i of padded convolutions is centred at pixel stride * i, not stride / 2 further on.
         stride = stride_of(self.size, self.grid)
-        wished = nnf.avg_pool2d(moved, stride, stride, padding=stride // 2)
-        return wished[:, : self.grid, : self.grid].flatten()
+        target = nnf.avg_pool2d(moved, stride, stride, padding=stride // 2)
+        return target[:, : self.grid, : self.grid].flatten()
 
 
-def make_guidance(recipe: Recipe, cohort: Cohort, network: nn.Module) -> Guidance | None:
-    """The guidance that `recipe` asks for, with `network` set to show its attention; or None.
+def make_attention_supervision(
+    recipe: Recipe, dataset: ImageDataset, network: nn.Module
+) -> AttentionSupervision | None:
+    """The supervision that `recipe` asks for, with `network` set to show its attention; or None.
 
     It asks for it by the loss "attention". Raises RecipeError where that cannot be.
     """
@@ -204,14 +207,14 @@ def make_guidance(recipe: Recipe, cohort: Cohort, network: nn.Module) -> Guidanc
         fault = 'needs a network that attends: set network.options.pooling to "attention"'
     if fault or columns is None:
         raise RecipeError(f"{recipe.name}: the loss 'attention' {fault}.")
-    size = cohort.pictures.shape[-1]
-    places = _places(network, cohort.pictures.shape) - len(recipe.table.classes)
-    boxes = [box_of(row, columns) for row in cohort.cells()]
+    size = dataset.pictures.shape[-1]
+    places = _places(network, dataset.pictures.shape) - len(recipe.table.classes)
+    boxes = [box_of(row, columns) for row in dataset.cells()]
     seen = [
         box and _in_picture(box, view)
-        for box, view in zip(boxes, cohort.pictures.views, strict=True)
+        for box, view in zip(boxes, dataset.pictures.views, strict=True)
     ]
-    return Guidance(seen, size, round(places**0.5))
+    return AttentionSupervision(seen, size, round(places**0.5))
 
 
 @torch.no_grad()

@@ -12,25 +12,31 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
 from encephalon.metrics.classification import confusion
-from encephalon.reports.blocks import badge
-from encephalon.reports.markup import Html, tag
+from encephalon.reports.blocks import badge, note, paragraph, table
+from encephalon.reports.format import format_estimate, format_share
+from encephalon.reports.markup import Html, join, tag
 from encephalon.statistics.intervals import Interval
 from encephalon.statistics.weighted_metric import share_interval
 
+if TYPE_CHECKING:
+    from encephalon.evaluation.predictions import Predictions
+
 __all__ = [
-    "FIGURES",
     "LIGHTS",
+    "METRICS",
     "NO_LIGHT",
     "RATIOS",
     "BestPair",
-    "LightFigures",
+    "FittedLight",
+    "LightMetrics",
+    "TrafficLight",
     "assess_lights",
     "best_pair",
     "breakdown",
@@ -44,7 +50,7 @@ LIGHTS = ("Green", "Amber", "Red")
 NO_LIGHT = ""
 """The light of an image that is unlike those of the training."""
 #: What a chosen pair reports over the folds (spec, section 5).
-FIGURES = ("sensitivity", "specificity", "precision", "f1", "youden")
+METRICS = ("sensitivity", "specificity", "precision", "f1", "youden")
 RATIOS = ("green_ratio", "amber_ratio", "red_ratio")
 # Shapes beside the colours, as badges have them.
 _BADGES = {"Green": ("ok", "●"), "Amber": ("check", "▲"), "Red": ("fail", "■")}
@@ -65,7 +71,7 @@ class BestPair:
 
 
 @dataclass(frozen=True)
-class LightFigures:
+class LightMetrics:
     """How often each light was shown, and how right green and red were; amber is not scored.
 
     `decided` is the share of green and red among all samples, `n` their number; `unlike` samples
@@ -78,6 +84,128 @@ class LightFigures:
     sensitivity: Interval
     specificity: Interval
     unlike: int = 0
+
+    def blocks(self) -> list[Html]:
+        """Show all of it as a table, with what it means."""
+        total = max(1, sum(self.counts.values()) + self.unlike)
+        row: dict[str, Any] = {
+            name: f"{count} ({format_share(count / total)})" for name, count in self.counts.items()
+        }
+        row |= {
+            "unlike": self.unlike,
+            "decided": format_estimate(self.decided),
+            "sensitivity": format_estimate(self.sensitivity),
+            "specificity": format_estimate(self.specificity),
+        }
+        columns = {
+            **{name: name for name in LIGHTS},
+            "unlike": "No light: unlike the training",
+            "decided": "Decided",
+            "sensitivity": "Sensitivity of the decided",
+            "specificity": "Specificity of the decided",
+        }
+        if not self.unlike:
+            del columns["unlike"]
+        words = (
+            "Green and red are decided, amber is left to a person and in neither sensitivity nor "
+            "specificity: read them together with the share that was decided."
+        )
+        return [table(columns, [row]), note(words)]
+
+    def cell(self) -> str:
+        """The counts of the three lights."""
+        return " / ".join(str(self.counts[name]) for name in LIGHTS)
+
+
+@dataclass(frozen=True)
+class TrafficLight:
+    """The rule as an evaluation asks for it; see `encephalon.evaluation.operating_point`.
+
+    step, amber, widest  as in `settings.Thresholds`
+    """
+
+    name: ClassVar[str] = "light"
+    title: ClassVar[str] = "Traffic light"
+    heading: ClassVar[str] = "Green / amber / red"
+    step: float = 0.05
+    amber: Amber = "negative"
+    widest: float = 0.5
+
+    def fit(self, folds: Sequence[Predictions]) -> FittedLight:
+        """Choose the pair with the highest mean Youden J over the folds (spec, section 5).
+
+        There is none for more than two classes, or where no pair leaves both.
+        """
+        classes = len(folds[0].classes)
+        if classes != 2:
+            return FittedLight(self, classes)
+        trials = tuple(
+            score_pairs(fold.y_prob[:, 1], fold.y_true, self.amber, self.step) for fold in folds
+        )
+        return FittedLight(self, classes, best_pair(trials, self.widest), trials)
+
+    def measure(
+        self,
+        decided: Sequence[str],
+        y_true: NDArray[np.int64],
+        groups: Sequence[Any] | None = None,
+        *,
+        repeats: int = 2000,
+        seed: int = 0,
+    ) -> LightMetrics:
+        """How often each light was shown, and how right green and red were."""
+        return assess_lights(decided, y_true, groups, repeats=repeats, seed=seed)
+
+
+@dataclass(frozen=True)
+class FittedLight:
+    """The thresholds of a light.
+
+    thresholds  the chosen pair; None where there is no light
+    trials      what every pair did, of each fold
+    """
+
+    rule: TrafficLight
+    classes: int
+    thresholds: BestPair | None = None
+    trials: tuple[list[Row], ...] = ()
+
+    def apply(self, y_prob: NDArray[np.float64]) -> list[str]:
+        """The light of each of the probabilities (N, 2), NO_LIGHT where there is none."""
+        pair = self.thresholds
+        return colours(y_prob[:, 1], pair.green, pair.amber) if pair else [NO_LIGHT] * len(y_prob)
+
+    def blocks(self) -> list[Html]:
+        """Show the symmetric pairs with the chosen one among them, or say why there is none."""
+        pair = self.thresholds
+        if pair is None:
+            why = "there are more than two classes" if self.classes > 2 else "no pair scores"
+            return [note(f"There is no traffic light: {why}.")]
+        means: dict[tuple[float, float], list[Row]] = {}
+        for row in (row for rows in self.trials for row in rows if _is_symmetric(row)):
+            means.setdefault((row["green"], row["amber"]), []).append(row)
+        names = (*METRICS, *RATIOS)
+        shown: list[dict[str, Any]] = [
+            {
+                "pair": _pair_name(key, key == (pair.green, pair.amber)),
+                "folds": len(found),
+                **{name: sum(row[name] for row in found) / len(found) for name in names},
+            }
+            for key, found in sorted(means.items())
+        ]
+        spread = {name: pair.sd[name] for name in names}
+        shown.append({"pair": "SD of the chosen", "folds": pair.folds, **spread})
+        labels = {name: name.replace("_", " ").replace("youden", "Youden J") for name in names}
+        columns = {"pair": "Green / amber", "folds": "Folds"}
+        columns |= {name: label[0].upper() + label[1:] for name, label in labels.items()}
+        amber = "left out" if self.rule.amber == "excluded" else "counted as negative"
+        words = (
+            f"Green up to {pair.green:g}, red above {pair.amber:g}: the symmetric pair, at most "
+            f"{self.rule.widest:g} apart, with the highest mean Youden J over the validation "
+            f"folds, amber {amber}. Means over the folds that have both classes; all pairs are in "
+            "thresholds.csv."
+        )
+        return [paragraph(words), table(columns, shown, digits=3)]
 
 
 def colours(likelihood: ArrayLike, green: float, amber: float) -> list[str]:
@@ -132,13 +260,13 @@ def best_pair(folds: Sequence[Sequence[Row]], widest: float = 0.5) -> BestPair |
     """
     found: dict[tuple[float, float], list[Row]] = {}
     for row in (row for rows in folds for row in rows):
-        if abs(row["green"] + row["amber"] - 1) < 1e-9 and _width(row) <= widest + 1e-9:
+        if _is_symmetric(row) and abs(row["amber"] - row["green"]) <= widest + 1e-9:
             found.setdefault((row["green"], row["amber"]), []).append(row)
     common = {pair: rows for pair, rows in sorted(found.items()) if 2 * len(rows) > len(folds)}
     if not common:
         return None
     pair = max(common, key=lambda each: round(_mean(common[each], "youden"), 12))
-    rows, names = common[pair], (*FIGURES, *RATIOS)
+    rows, names = common[pair], (*METRICS, *RATIOS)
     mean = {name: _mean(rows, name) for name in names}
     return BestPair(*pair, len(rows), mean, {name: _sd(rows, name) for name in names})
 
@@ -177,10 +305,10 @@ def assess_lights(
     *,
     repeats: int = 2000,
     seed: int = 0,
-) -> LightFigures:
+) -> LightMetrics:
     """Score the lights (N) against truth (N,), 1 positive, 0 negative; only green and red are.
 
-    Intervals are those of `evaluation.figure.share_interval`; `groups` are drawn whole.
+    Intervals are those of `statistics.weighted_metric.share_interval`; `groups` are drawn whole.
     """
     shown, positive = np.asarray(lights), np.asarray(truth) == 1
     red, decided = shown == "Red", (shown == "Red") | (shown == "Green")
@@ -188,7 +316,7 @@ def assess_lights(
     def share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
         return share_interval(hits, among, groups, repeats=repeats, seed=seed)
 
-    return LightFigures(
+    return LightMetrics(
         counts={light: int((shown == light).sum()) for light in LIGHTS},
         n=int(decided.sum()),
         decided=share(decided, np.ones_like(decided)),
@@ -209,10 +337,10 @@ def _score(
     scored = ~undecided if mode == "excluded" else np.ones_like(undecided)
     if np.unique(positive[scored]).size < 2:
         return None
-    table = confusion(positive[scored], values[scored] > amber)
+    found = confusion(positive[scored], values[scored] > amber)
     row: Row = {"green": green, "amber": amber}
-    row |= {name: getattr(table, name) for name in FIGURES}
-    row |= {"n": table.n, **asdict(table)}
+    row |= {name: getattr(found, name) for name in METRICS}
+    row |= {"n": found.n, **asdict(found)}
     counted = Counter(colours(values, green, amber))
     for light in LIGHTS:
         row[f"{light.lower()}_count"] = counted[light]
@@ -220,8 +348,13 @@ def _score(
     return row
 
 
-def _width(row: Row) -> float:
-    return abs(row["amber"] - row["green"])
+def _is_symmetric(row: Row) -> bool:
+    return abs(row["green"] + row["amber"] - 1) < 1e-9
+
+
+def _pair_name(pair: tuple[float, float], chosen: bool) -> Html | str:
+    words = f"{pair[0]:.2f} / {pair[1]:.2f}"
+    return join(tag("strong", words), " ", badge("chosen")) if chosen else words
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
