@@ -16,7 +16,7 @@ from encephalon.io.reading import read_image
 from encephalon.reports import batch, slices
 from encephalon.reports.batch import BatchReport
 from encephalon.studies.isotropic.images import ScanFigures
-from encephalon.studies.isotropic.quality import judge, measure_quality, values
+from encephalon.studies.isotropic.quality import check_quality, measure_quality, values
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.report import (
     acquisition_facts,
@@ -54,7 +54,7 @@ def scan(one: Problem | None = None, **more: Any) -> ScanFigures:
 
 def row(name: str, shown: ScanFigures, **more: Any) -> dict[str, Any]:
     """A row as a batch makes it."""
-    quality = judge(shown.metrics)
+    quality = check_quality(shown.metrics)
     cells = {"id": name, "source": f"/scans/{name}_T2w.nii.gz; /scans/{name}_T1w.nii.gz"}
     told = {"quality": quality.status, "reasons": "; ".join(quality.reasons)}
     files = {"t2w": f"{name}_t2w.nii.gz", "seconds": 12.34}
