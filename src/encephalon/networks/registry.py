@@ -8,7 +8,7 @@ group `encephalon.networks` whose name is the network's name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,12 +21,16 @@ from encephalon.models.folder import check_state
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from encephalon.recipes.schema import Network
+
 __all__ = [
     "ENTRY_POINTS",
     "build_network",
     "fill_network",
     "list_networks",
+    "meta_network",
     "network_factory",
+    "output_shape",
     "register",
     "require_network",
 ]
@@ -111,6 +115,43 @@ def build_network(name: str, options: Mapping[str, Any] | None = None) -> Module
         raise RecipeError(
             f"The network {name!r} cannot be built with the options {given}: {reason}."
         ) from error
+
+
+def meta_network(asked: Network) -> Module:
+    """The network of a recipe as shapes; raises RecipeError for one that cannot be built.
+
+    It lies on torch's device "meta", where tensors have shapes, and neither values nor memory.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return build_network(asked.name, asked.options)
+    except RecipeError:
+        return build_network(asked.name, asked.options).to("meta")  # or the fault is the device's
+
+
+def output_shape(network: Module, source: str, *shapes: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape of the output of a network of `meta_network` for inputs of these shapes.
+
+    None for a network that does not run as shapes, as one from elsewhere may not. Raises
+    RecipeError, naming the recipe `source`, for one that does not take them.
+    """
+    import torch
+
+    given = " and ".join(str(tuple(shape)) for shape in shapes)
+    try:
+        with torch.no_grad():
+            answer = network.eval()(*(torch.zeros(*shape, device="meta") for shape in shapes))
+    except Exception as error:  # whatever a network makes of what it was not made for
+        if isinstance(error, NotImplementedError) or "meta" in str(error):
+            return None  # it asks for numbers, which this device does not have
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise RecipeError(
+            f"{source}: the network does not take {given}, which is what study and table give it "
+            f"({reason}): change network or study."
+        ) from error
+    return tuple(answer.shape) if isinstance(answer, torch.Tensor) else None
 
 
 def fill_network(network: Filled, tensors: Mapping[str, NDArray[Any]], source: str) -> Filled:

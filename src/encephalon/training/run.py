@@ -28,8 +28,7 @@ from encephalon.models.catalogue import find_model
 from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
 from encephalon.models.folder import save_model
 from encephalon.networks.export import export_graph, half_precision
-from encephalon.networks.registry import build_network
-from encephalon.networks.shape_inference import meta_network, output_shape
+from encephalon.networks.registry import build_network, meta_network, output_shape
 from encephalon.recipes import dump_recipe, make_settings, recipe_data
 from encephalon.recipes.schema import Network, Recipe, Section, Training
 from encephalon.reports.training import training_page

@@ -19,7 +19,7 @@ from encephalon.models.fitted import LAST_STAGE
 from encephalon.networks import build_network
 from encephalon.networks.export import half_precision
 from encephalon.networks.image_classifier import show_attention
-from encephalon.networks.shape_inference import meta_network, output_shape
+from encephalon.networks.registry import meta_network, output_shape
 from encephalon.recipes import dump_recipe
 from encephalon.recipes.schema import Recipe, Training, class_names
 from encephalon.studies.micrographs.data import ImageDataset, Scaling

@@ -29,7 +29,7 @@ from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, 
 from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
-from encephalon.networks.registry import build_network
+from encephalon.networks.registry import meta_network
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.published import preprocessing as steps
@@ -42,8 +42,6 @@ from encephalon.studies.isotropic.published.settings import (
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from encephalon.tables.sample import Sample
 
 __all__ = ["NOTICE", "PublishedCase", "PublishedPredictor", "make_published_predictor"]
@@ -151,17 +149,10 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit,
     and MissingExtraError without torch or MONAI.
     """
-    asked, settings = model.asked(PublishedOptions), model.settings(PublishedSettings)
-    recipe = model.recipe
-
-    def build() -> nn.Module:
-        import torch
-
-        # Without memory for weights that would only be drawn to be replaced.
-        with torch.device("meta"):
-            return build_network(recipe.network.name, recipe.network.options)
-
-    network: Any = load_network(model.files, build)
+    asked, recipe = model.asked(PublishedOptions), model.recipe
+    settings = model.settings(PublishedSettings)
+    # Without memory for weights that would only be drawn to be replaced.
+    network: Any = load_network(model.files, lambda: meta_network(recipe.network))
     if settings.patch % network.multiple:
         raise ModelError(
             f"{model.files.path}: the network takes patches of multiples of {network.multiple} "
