@@ -14,7 +14,7 @@ import pytest
 import encephalon
 from encephalon.io.bids import index_bids
 from encephalon.studies.isotropic.acquisition.inputs import find_scans
-from encephalon.studies.isotropic.simulate import Wish, write_thick_slices
+from encephalon.studies.isotropic.simulate import SimulationConfig, write_thick_slices
 from encephalon.studies.isotropic.synthetic import write_heads
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
@@ -90,5 +90,5 @@ def test_isotropic_scans_are_valid_derivatives(study: Path, tmp_path: Path) -> N
 def test_simulated_thick_slices_are_valid_derivatives(study: Path, tmp_path: Path) -> None:
     """Their table has no name in BIDS and is listed as such."""
     scans = find_scans([study / "sub-02" / "ses-b" / "anat" / "sub-02_ses-b_T2w.nii.gz"])
-    write_thick_slices(scans, tmp_path / "thick", Wish(thicknesses=(8.0,)))
+    write_thick_slices(scans, tmp_path / "thick", SimulationConfig(thicknesses=(8.0,)))
     assert errors(tmp_path / "thick") == []

@@ -107,7 +107,7 @@ def test_finer_voxels_are_widened_first() -> None:
     assert np.allclose(module._resampled(image, equal)[0], unfiltered, atol=1e-3)
 
 
-@pytest.mark.parametrize(("alike", "other"), [(0.0, 0.0), (0.02, 0.001)])
+@pytest.mark.parametrize(("similarity", "other"), [(0.0, 0.0), (0.02, 0.001)])
 def test_no_evidence_is_no_trust(similarity: float, other: float) -> None:
     """Where nothing can be compared a T1w is not trusted, however little its mirror image fits."""
     assert "may show another person" in module._doubts(similarity, other)[0]
