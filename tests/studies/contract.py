@@ -139,10 +139,13 @@ class StudyContract:
         with pytest.raises(RunError, match=r"training\.seed"):
             train(self.recipe, changes, table, killed, resume=True)
 
-    def test_a_folder_in_use_is_refused(self, table: Path, killed: Path) -> None:
-        """Two processes never write one run."""
-        with locked(killed / ".run", timeout=0), pytest.raises(OutputError):
-            train(self.recipe, self.changes, table, killed, resume=True)
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_a_folder_in_use_is_refused(self, table: Path, tmp_path: Path, resume: bool) -> None:
+        """Two processes never write one run, not even before its first checkpoint."""
+        run = tmp_path / "run"
+        with locked(run / ".run", timeout=0), pytest.raises(OutputError, match="another process;"):
+            train(self.recipe, self.changes, table, run, resume=resume)
+        assert not (run / "recipe.toml").exists()
 
     def test_what_is_no_run_is_left_alone(self, table: Path, tmp_path: Path) -> None:
         """A folder that holds something else by the name of a result."""

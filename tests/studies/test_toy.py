@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from encephalon.geometry import Affine
-from encephalon.io.image import Image, write_image
+from encephalon.io.image import Image
+from encephalon.io.reading import write_image
 from tests.cli.conftest import Run, run  # noqa: F401  a fixture
 from tests.studies.contract import StudyContract
 

@@ -284,27 +284,6 @@ def test_the_published_recipe_trains_a_model_that_predicts(tmp_path: Path) -> No
     assert json.loads(json.dumps(predictor.describe()))["block"] == 16
 
 
-def test_a_published_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    """Interrupted between two blocks of the same volume."""
-    changed = recipe("brain-extraction-published", PUBLISHED | {"training.checkpoint_every": "1"})
-    table = pair_table(tmp_path, changed)
-
-    def interrupt(progress: Any, _losses: Any) -> None:
-        if progress.step == 2:
-            raise KeyboardInterrupt
-
-    def run(name: str, resume: bool = False, report: Any = None) -> Any:
-        folder = RunFolder(tmp_path / name)
-        return fit(changed, table, folder, means(resume=resume, report=report))
-
-    whole = run("whole")
-    with pytest.raises(KeyboardInterrupt):
-        run("cut", report=interrupt)
-    resumed = run("cut", resume=True)
-    assert resumed.history == whole.history
-    assert all(torch.equal(resumed.state[k], whole.state[k]) for k in whole.state)
-
-
 def test_meningioma_of_several_classes_starts_from_a_mask(tmp_path: Path) -> None:
     """The last layer is new, the others come from the model that was trained before."""
     table = pair_table(tmp_path, BRAIN)

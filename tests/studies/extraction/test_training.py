@@ -202,23 +202,6 @@ def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
     assert made.images["mask"].data.shape == (48, 52, 46)
 
 
-def test_a_run_resumes_to_the_same_model(tmp_path: Path) -> None:
-    """Interrupted at its third step of four, with heads from the cache."""
-    brain = recipe("brain-extraction", DEFAULT)
-    table = label_table(tmp_path, brain)
-    whole = run_fit(tmp_path / "whole", brain, table)
-
-    def interrupt(progress: Any, _losses: Any) -> None:
-        if progress.step == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_fit(tmp_path / "cut", brain, table, report=interrupt)
-    resumed = fit(brain, table, RunFolder(tmp_path / "cut"), means(resume=True))
-    assert resumed.history == whole.history
-    assert all(torch.equal(resumed.state[k], whole.state[k]) for k in whole.state)
-
-
 def test_pairs_train_as_well_as_label_maps(tmp_path: Path) -> None:
     """A table of scans with masks, nothing synthesised."""
     brain = recipe("brain-extraction", DEFAULT)

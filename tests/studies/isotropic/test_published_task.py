@@ -200,28 +200,14 @@ def test_scans_on_another_grid_are_refused_and_elsewhere_told(
         load_heads(table, PublishedSettings())
 
 
-def test_the_published_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
-    """Two epochs; killed in the second and resumed, the same weights and the same curve."""
-    recipe = published_recipe({"training.checkpoint_every": "2"})
+def test_the_published_training_lowers_the_loss(tmp_path: Path) -> None:
+    """Two epochs; the loss is the mean squared error alone."""
+    recipe = published_recipe()
     table = head_table(tmp_path, recipe, ("train", "train", "validation"))
-
-    def interrupt(progress: Any, _losses: Any) -> None:
-        if progress.step == 9:
-            raise KeyboardInterrupt
-
-    def run(name: str, resume: bool = False, report: Any = None) -> Any:
-        folder = RunFolder(tmp_path / name)
-        return fit(recipe, table, folder, means(resume=resume, report=report))
-
-    whole = run("whole")
-    losses = [row["val_loss"] for row in whole.history]
-    assert [row["train_loss"] for row in whole.history] == [r["train_mse"] for r in whole.history]
+    history = fit(recipe, table, RunFolder(tmp_path / "run"), means()).history
+    losses = [row["val_loss"] for row in history]
+    assert [row["train_loss"] for row in history] == [row["train_mse"] for row in history]
     assert losses[1] < losses[0] < 0.3
-    with pytest.raises(KeyboardInterrupt):
-        run("cut", report=interrupt)
-    resumed = run("cut", resume=True)
-    assert resumed.history == whole.history
-    assert all(torch.equal(resumed.state[k], whole.state[k]) for k in whole.state)
 
 
 def test_a_table_whose_split_lacks_a_part_is_refused(tmp_path: Path) -> None:

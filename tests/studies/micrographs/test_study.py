@@ -18,8 +18,7 @@ import torch
 
 from encephalon import api
 from encephalon.api.verbs import total_steps
-from encephalon.errors import OutputError, OutputExistsError, RecipeError, UsageError
-from encephalon.io.atomic import locked
+from encephalon.errors import RecipeError, UsageError
 from encephalon.models.fitted import FittedState, score_logits
 from encephalon.models.folder import open_model
 from encephalon.recipes import load_recipe
@@ -241,21 +240,6 @@ def write_plain(table: Path, folder: Path) -> Path:
             {**cells, "class": CLASSES[number % 2], "image": str(table.parent / row["image"])}
         )
     return write_rows(folder / "plain.csv", rows)
-
-
-def test_a_run_is_not_begun_over_another(run: Path, table: Path) -> None:
-    """Without --resume a folder with networks is refused, and nothing in it changes."""
-    before = (run / "recipe.toml").read_text()
-    with pytest.raises(OutputExistsError, match="--resume"):
-        train(quick_recipe(training__epochs="3"), write_plain(table, run.parent), run)
-    assert (run / "recipe.toml").read_text() == before
-
-
-def test_a_second_process_does_not_train_in_the_same_folder(table: Path, tmp_path: Path) -> None:
-    """Not even before the first checkpoint: the folds of one run would be of two recipes."""
-    with locked(tmp_path / "run" / ".run"), pytest.raises(OutputError, match="another process;"):
-        train(quick_recipe(), write_plain(table, tmp_path), tmp_path / "run")
-    assert not (tmp_path / "run" / "recipe.toml").exists()
 
 
 def test_the_table_s_own_split_trains_one_network(table: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from encephalon.evaluation.cases import Case, read_cases
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable, evaluate
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime, open_runtime
-from encephalon.io.image import Image, read_image, read_labels
+from encephalon.io.image import Image
+from encephalon.io.reading import read_image, read_labels
 from encephalon.metrics.segmentation import overlap
 from encephalon.recipes import make_settings
 from encephalon.recipes.schema import Recipe, Section

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encephalon.io.image import read_image, read_labels
+from encephalon.io.reading import read_image, read_labels
 from encephalon.recipes.schema import Training
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import TRAINING, VALIDATION, in_threads
