@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,10 @@ from encephalon.transforms.resize import Stretch, View, area_weights, centred_st
 if TYPE_CHECKING:
     from encephalon.io.cache import ArrayCache
     from encephalon.io.micrograph import Micrograph
+    from encephalon.recipes.schema import Mode
     from encephalon.studies.micrographs.settings import MicrographSettings
 
 __all__ = ["CENTRE", "FACTS", "SPREAD", "Picture", "Preprocessing"]
-
-Mode = Literal["default", "published"]
 
 #: Subtracted from grey levels in [0, 1], and what they are divided by then: about the mean and
 #: standard deviation of micrographs that fill their range. Our choice.
