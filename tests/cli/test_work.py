@@ -51,6 +51,9 @@ def train_as(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Path]) -> 
     """Every study trains by `function`."""
 
     class Training(Trainable):
+        def check_network(self, recipe: Recipe) -> None:
+            """Any network suits."""
+
         def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
             return function(recipe, table, output, means)
 

@@ -93,7 +93,7 @@ def _thick_slices(asked: SliceOptions, progress: Progress) -> Done:
     from encephalon.studies.isotropic.acquisition.inputs import find_scans
     from encephalon.studies.isotropic.simulate import write_thick_slices
 
-    config = _wish(asked)
+    config = _config(asked)
     found = write_thick_slices(
         find_scans(asked.inputs), asked.output, config, overwrite=asked.overwrite, progress=progress
     )
@@ -105,7 +105,7 @@ def _thick_slices(asked: SliceOptions, progress: Progress) -> Done:
     return Done(data, text, found.failures)
 
 
-def _wish(asked: SliceOptions) -> SimulationConfig:
+def _config(asked: SliceOptions) -> SimulationConfig:
     """What was asked for; raises UsageError for a flag of the other mode, or one that is needed."""
     from encephalon.studies.isotropic.simulate import SimulationConfig
 
