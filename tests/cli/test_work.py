@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +20,7 @@ from encephalon.studies.base import Trainable
 from encephalon.tables.schema import Table
 from encephalon.training.runs import Means
 from tests.cli.conftest import Asked, Run
+from tests.evaluation.toy import WordLengths
 from tests.studies.calls import plain_study
 
 
@@ -138,28 +139,20 @@ def test_evaluate_prints_what_the_study_found(
 ) -> None:
     """The study scores; the command prints its words or JSON, and exits 1 for a failure."""
 
-    @dataclass
-    class Scores:
-        folder: Path
-        failures: list[str]
-
-        def __str__(self) -> str:
-            return f"written to {self.folder}"
-
-    failures: list[str] = []
-
-    def score(_model: Any, _table: Path, out: Path, _overwrite: bool, progress: Any) -> Scores:
-        progress(1, 1, "a")
-        return Scores(out, failures)
-
-    study = plain_study(scorable=SimpleNamespace(evaluate=score))
+    words = ["one"]
+    study = plain_study(scorable=lambda *_: WordLengths(*words))
     model = SimpleNamespace(study=study, name="any")
     monkeypatch.setattr("encephalon.api.verbs.load_model", lambda *_, **__: model)
-    words = ("evaluate", "any", "-t", table, "-o", tmp_path / "scores")
-    assert json.loads(run(*words, "--json").out)["folder"] == str(tmp_path / "scores")
-    assert run(*words).out == f"written to {tmp_path / 'scores'}\n"
-    failures.append("one of them")
-    assert run(*words).code == 1
+    asked = ("evaluate", "any", "-t", table, "-o", tmp_path / "scores", "--overwrite")
+    assert json.loads(run(*asked, "--json").out) == {
+        "folder": str(tmp_path / "scores"),
+        "rows": [{"id": "one", "length": 3}],
+        "mean": 3,
+        "failures": [],
+    }
+    assert run(*asked).out == f"mean length: 3\nwritten to {tmp_path / 'scores'}\n"
+    words.append("2")
+    assert run(*asked).code == 1
 
 
 def test_demo_masks_a_scan_and_says_where(

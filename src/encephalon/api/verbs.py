@@ -12,6 +12,7 @@ from encephalon.api.model import Place, Predictions, load_model
 from encephalon.studies.base import able
 
 if TYPE_CHECKING:
+    from encephalon.evaluation.run import EvaluationResult
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
     from encephalon.studies.base import Trainable
@@ -156,14 +157,18 @@ def evaluate(
     offline: bool = False,
     progress: Progress | None = None,
     **options: Any,
-) -> Any:
+) -> EvaluationResult[Any]:
     """Score a model on a table with known answers, and write scores, summary and report.
 
     Raises what `predict` raises, and TableError for a table without answers.
     """
+    from encephalon.evaluation.run import evaluate as score
+
     loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
     scorable = able(loaded.study.scorable, f"The model {loaded.name!r}", "cannot be scored")
-    return scorable.evaluate(loaded, Path(table), Path(output), overwrite, progress)
+    return score(
+        scorable(loaded, Path(table)), Path(output), overwrite=overwrite, progress=progress
+    )
 
 
 def explain(

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from encephalon.cli import flags
@@ -33,7 +31,7 @@ def evaluate(
     from encephalon import api
 
     with console.progress(None, "scoring") as advance:
-        result: Any = api.evaluate(
+        result = api.evaluate(
             model,
             table,
             output,
@@ -44,6 +42,6 @@ def evaluate(
             progress=advance,
             **flags.values(more),
         )
-    console.result(result, lambda: str(result))
+    console.result(result.as_dict(), str(result))
     if result.failures:
         raise typer.Exit(1)

@@ -18,6 +18,7 @@ from encephalon.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
+    from encephalon.evaluation.run import Scorable
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
     from encephalon.models.folder import ModelFolder
@@ -47,7 +48,7 @@ class Study:
     load         the predictor of a model, with what the user asked of it
     page         the page of a batch, given `Predictor.describe()`; None for none
     trainable    how models of the study are trained
-    scorable     how they are scored on a table with known answers
+    scorable     an evaluation of such a model on a table with known answers
     explainable  how they show where they looked: classifiers only
     simulators   what makes samples whose answer is known, by the verb of `encephalon simulate`
     tables       what makes or reads tables of its own, by the verb of `encephalon table`
@@ -62,7 +63,7 @@ class Study:
     page: Callable[[Mapping[str, Any]], BatchReport] | None = None
     kind: Kind = "volume"
     trainable: Trainable | None = None
-    scorable: Scorable | None = None
+    scorable: Callable[[Model, Path], Scorable[Any, Any]] | None = None
     explainable: Explainable | None = None
     simulators: Mapping[str, Command] = field(default_factory=dict)
     tables: Mapping[str, Command] = field(default_factory=dict)
@@ -191,16 +192,6 @@ class Trainable:
         from encephalon.training.run import train
 
         return train(self.learner(recipe), table, output, means)
-
-
-class Scorable(Protocol):
-    """How models of a study are scored."""
-
-    def evaluate(
-        self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
-    ) -> Any:
-        """Score a loaded model on the rows of a table, and write scores, summary and report."""
-        ...
 
 
 class Explainable(Protocol):

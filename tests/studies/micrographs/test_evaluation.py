@@ -14,8 +14,8 @@ from encephalon.api import load_model
 from encephalon.errors import MissingFileError, OutputExistsError, TableError
 from encephalon.evaluation.predictions import read_predictions
 from encephalon.evaluation.run import EvaluationResult
-from encephalon.studies.micrographs.evaluation import ClassSummary
-from encephalon.studies.micrographs.study import STUDY
+from encephalon.evaluation.run import evaluate as score
+from encephalon.studies.micrographs.evaluation import ClassEvaluation, ClassSummary
 from tests.studies.micrographs.linear_model import (
     open_linear,
     write_pictures,
@@ -41,11 +41,7 @@ def evaluate_table(
     model: Any, table: Path, output: Path, overwrite: bool = False
 ) -> EvaluationResult[ClassSummary]:
     """As the study evaluates."""
-    assert STUDY.scorable is not None
-    found: EvaluationResult[ClassSummary] = STUDY.scorable.evaluate(
-        model, table, output, overwrite, None
-    )
-    return found
+    return score(ClassEvaluation(model, table), output, overwrite=overwrite)
 
 
 def evaluate(folder: Path, table: Path, **options: Any) -> EvaluationResult[ClassSummary]:

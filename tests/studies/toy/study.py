@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from encephalon.evaluation.cases import Case, read_cases
-from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable, evaluate
+from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime, open_runtime
 from encephalon.io.image import Image
@@ -111,13 +111,6 @@ class _Training(Trainable):
         return BrightLearner(recipe)
 
 
-class _Scoring:
-    def evaluate(
-        self, model: Any, table: Path, output: Path, overwrite: bool, progress: Any
-    ) -> Any:
-        return evaluate(Evaluation(model, table), output, overwrite=overwrite, progress=progress)
-
-
 def _load(model: OpenModel) -> Predictor:
     runtime = open_runtime(model.graph, model.device, model.threads)
     return Predictor(model.files.describe(), runtime, model.asked(Options))
@@ -134,5 +127,5 @@ STUDY = Study(
     load=_load,
     page=_page,
     trainable=_Training(),
-    scorable=_Scoring(),
+    scorable=Evaluation,
 )

@@ -14,7 +14,7 @@ from encephalon.studies.extraction.settings import ExtractionSettings, PredictOp
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
-    from encephalon.inference.batch import Progress
+    from encephalon.evaluation.run import Scorable
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
@@ -50,15 +50,10 @@ class _Training(Trainable):
         return PublishedLearner(recipe) if recipe.mode == "published" else ExtractionLearner(recipe)
 
 
-class _Scoring:
-    def evaluate(
-        self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
-    ) -> Any:
-        from encephalon.evaluation.run import evaluate
-        from encephalon.studies.extraction.evaluation import MaskEvaluation
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.extraction.evaluation import MaskEvaluation
 
-        study = MaskEvaluation(model, table)
-        return evaluate(study, output, overwrite=overwrite, progress=progress)
+    return MaskEvaluation(model, table)
 
 
 STUDY = Study(
@@ -68,5 +63,5 @@ STUDY = Study(
     load=_load,
     page=_page,
     trainable=_Training(),
-    scorable=_Scoring(),
+    scorable=_scoring,
 )

@@ -19,7 +19,7 @@ from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOpti
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
-    from encephalon.inference.batch import Progress
+    from encephalon.evaluation.run import Scorable
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
@@ -63,15 +63,10 @@ class _Training(Trainable):
         return PublishedLearner(recipe) if recipe.mode == "published" else IsotropicLearner(recipe)
 
 
-class _Scoring:
-    def evaluate(
-        self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
-    ) -> Any:
-        from encephalon.evaluation.run import evaluate
-        from encephalon.studies.isotropic.evaluation.run import ReconstructionEvaluation
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.isotropic.evaluation.run import ReconstructionEvaluation
 
-        study = ReconstructionEvaluation(model, table)
-        return evaluate(study, output, overwrite=overwrite, progress=progress)
+    return ReconstructionEvaluation(model, table)
 
 
 STUDY = Study(
@@ -81,7 +76,7 @@ STUDY = Study(
     load=_load,
     page=_page,
     trainable=_Training(),
-    scorable=_Scoring(),
+    scorable=_scoring,
     simulators=SIMULATORS,
     demo=_demo,
 )

@@ -20,7 +20,7 @@ from encephalon.studies.micrographs.settings import (
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
-    from encephalon.inference.batch import Progress
+    from encephalon.evaluation.run import Scorable
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
@@ -112,15 +112,10 @@ class _Training(Trainable):
             return write_model(cv, *cross_validate(cv))
 
 
-class _Scoring:
-    def evaluate(
-        self, model: Model, table: Path, output: Path, overwrite: bool, progress: Progress | None
-    ) -> Any:
-        from encephalon.evaluation.run import evaluate
-        from encephalon.studies.micrographs.evaluation import ClassEvaluation
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.micrographs.evaluation import ClassEvaluation
 
-        study = ClassEvaluation(model, table)
-        return evaluate(study, output, overwrite=overwrite, progress=progress)
+    return ClassEvaluation(model, table)
 
 
 class _Explaining:
@@ -141,7 +136,7 @@ STUDY = Study(
     load=_load,
     page=_page,
     trainable=_Training(),
-    scorable=_Scoring(),
+    scorable=_scoring,
     explainable=_Explaining(),
     simulators=SIMULATORS,
     tables=TABLES,
