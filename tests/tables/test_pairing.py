@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import InputError, MissingFileError, UsageError
-from encephalon.tables.pairing import add_companions, name_file, put_together
+from encephalon.tables.pairing import add_companions, name_file, pair_images
 from encephalon.tables.sample import Sample
 from encephalon.tables.samples import collect_samples
 from encephalon.tables.schema import Columns
@@ -227,7 +227,7 @@ def test_models_of_one_image_take_every_file_as_before(tmp_path: Path) -> None:
 def test_the_order_of_files_pairs_nothing(names: list[str]) -> None:
     """However files are listed, each T2w gets the T1w of its own name or none."""
     images = [name_file(Path("/nowhere") / name, PAIR) for name in names]
-    found, alone = put_together(images, PAIR)
+    found, alone = pair_images(images, PAIR)
     pairs = {one.main.path.name: one.inputs.get("t1w") for one in found}
     assert pairs == {
         "s1_T2.nii": Path("/nowhere/s1_T1.nii"),

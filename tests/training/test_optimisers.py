@@ -9,7 +9,7 @@ from torch import nn
 
 from encephalon.errors import RecipeError
 from encephalon.training.optimisers import (
-    DistanceToStart,
+    L2SP,
     build_optimiser,
     build_scheduler,
     freeze,
@@ -147,7 +147,7 @@ def test_freezing_everything_is_an_error() -> None:
 def test_the_distance_to_the_start_by_hand() -> None:
     """Half the strength times the squared length of the way; nothing at the start."""
     network = TinyNetwork()
-    penalty = DistanceToStart(network, 0.1)
+    penalty = L2SP(network, 0.1)
     assert penalty(network).item() == 0
     with torch.no_grad():
         network.head.bias += 3.0
@@ -158,7 +158,7 @@ def test_the_distance_to_the_start_by_hand() -> None:
 def test_the_distance_to_the_start_pulls_back() -> None:
     """Its gradient is the strength times the way: a real term, unlike the published regulariser."""
     network = TinyNetwork()
-    penalty = DistanceToStart(network, 0.1)
+    penalty = L2SP(network, 0.1)
     with torch.no_grad():
         network.head.bias += 3.0
     penalty(network).backward()
@@ -170,4 +170,4 @@ def test_frozen_weights_have_no_distance() -> None:
     """Only what is trained can leave its start."""
     network = TinyNetwork()
     freeze(network, ["down"])
-    assert "down.weight" not in DistanceToStart(network, 1.0).start
+    assert "down.weight" not in L2SP(network, 1.0).start

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from encephalon.transforms.grey_levels import (
-    GreyLevels,
+    IntensityHistogram,
     count_levels,
     level_percentile,
     sharpness,
@@ -25,7 +25,7 @@ from encephalon.transforms.grey_levels import (
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_figures_of_a_ramp(kind: type) -> None:
     """0 to 200 in equal parts: its ends, its middle, and two of 201 levels at the ends."""
-    grey = GreyLevels(np.tile(np.arange(201), (201, 1)).astype(kind))
+    grey = IntensityHistogram(np.tile(np.arange(201), (201, 1)).astype(kind))
     assert (grey.darkest, grey.brightest) == (0, 200)
     assert grey.percentiles(0, 50, 100) == (0, 100, 200)
     assert grey.saturated() == pytest.approx(2 / 201)
@@ -36,7 +36,7 @@ def test_figures_of_a_ramp(kind: type) -> None:
 def test_percentiles_of_many_floats_are_estimated() -> None:
     """A sample of a large float plane is within a hundredth of the whole."""
     data = np.random.default_rng(0).normal(size=(900, 1000)).astype(np.float32)
-    assert GreyLevels(data).percentiles(5, 95) == pytest.approx((-1.645, 1.645), abs=0.02)
+    assert IntensityHistogram(data).percentiles(5, 95) == pytest.approx((-1.645, 1.645), abs=0.02)
 
 
 def test_sharpness_falls_with_blur_and_ignores_contrast() -> None:

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encephalon.transforms.parameters import PairRanges
+from encephalon.transforms.parameters import RigidRanges
 from encephalon.transforms.rigid import (
-    Motion,
-    draw_motion,
-    move_image,
-    move_labels,
-    move_pair,
+    RigidTransform,
+    draw_rigid,
+    transform_image,
+    transform_labels,
+    transform_pair,
 )
 
-ALWAYS = PairRanges(probability=1.0)
+ALWAYS = RigidRanges(probability=1.0)
 ANGLES = st.tuples(*[st.floats(-np.pi, np.pi)] * 3)
 
 
@@ -33,28 +33,28 @@ def ball(radius: float = 7.0, offset: float = 0.0) -> np.ndarray:
 
 def test_the_same_generator_draws_the_same_motion() -> None:
     """Draw, then apply: nothing else decides."""
-    first, second = (draw_motion(np.random.default_rng(4), ALWAYS) for _ in range(2))
+    first, second = (draw_rigid(np.random.default_rng(4), ALWAYS) for _ in range(2))
     assert first == second
-    assert first != draw_motion(np.random.default_rng(5), ALWAYS)
-    assert np.array_equal(move_labels(ball(), first), move_labels(ball(), second))
+    assert first != draw_rigid(np.random.default_rng(5), ALWAYS)
+    assert np.array_equal(transform_labels(ball(), first), transform_labels(ball(), second))
 
 
 def test_a_still_pair_uses_up_as_many_numbers_as_a_moving_one() -> None:
     """What is drawn afterwards does not depend on the coin."""
     still, moving = np.random.default_rng(1), np.random.default_rng(1)
-    assert draw_motion(still, PairRanges(probability=0.0)).is_still
-    assert not draw_motion(moving, ALWAYS).is_still
+    assert draw_rigid(still, RigidRanges(probability=0.0)).is_identity
+    assert not draw_rigid(moving, ALWAYS).is_identity
     assert still.random() == moving.random()
 
 
 def test_motions_are_as_frequent_and_as_far_as_published() -> None:
     """Half of the pairs; up to 180 degrees about each axis and 5 % along each, evenly."""
     rng = np.random.default_rng(0)
-    drawn = [draw_motion(rng, PairRanges()) for _ in range(2000)]
-    moving = [motion for motion in drawn if not motion.is_still]
+    drawn = [draw_rigid(rng, RigidRanges()) for _ in range(2000)]
+    moving = [transform for transform in drawn if not transform.is_identity]
     assert 0.46 < len(moving) / len(drawn) < 0.54
-    angles = np.array([motion.angles for motion in moving])
-    shifts = np.array([motion.shift for motion in moving])
+    angles = np.array([transform.angles for transform in moving])
+    shifts = np.array([transform.shift for transform in moving])
     for values, limit in ((angles, np.pi), (shifts, 0.05)):
         assert np.abs(values).max() <= limit
         assert np.allclose(
@@ -65,7 +65,7 @@ def test_motions_are_as_frequent_and_as_far_as_published() -> None:
 def test_no_motion_changes_nothing() -> None:
     """Not a single value, and the labels keep their type."""
     labels = ball()
-    image, moved = move_pair(labels, labels, Motion())
+    image, moved = transform_pair(labels, labels, RigidTransform())
     assert image.dtype == np.float32
     assert moved.dtype == np.uint8
     assert np.array_equal(image, labels)
@@ -77,7 +77,7 @@ def test_labels_stay_labels(dtype: type) -> None:
     """No value appears that was not there, in any integer type."""
     rng = np.random.default_rng(2)
     labels = rng.choice([0, 3, 77, 120], (9, 10, 11)).astype(dtype)
-    moved = move_labels(labels, draw_motion(rng, ALWAYS))
+    moved = transform_labels(labels, draw_rigid(rng, ALWAYS))
     assert moved.dtype == dtype
     assert set(np.unique(moved)) <= {0, 3, 77, 120}
 
@@ -88,15 +88,15 @@ def test_a_quarter_turn_is_a_quarter_turn(axis: int, plane: tuple[int, int]) -> 
     volume = np.random.default_rng(3).integers(0, 9, (6, 6, 6)).astype(np.int16)
     angles = tuple(np.pi / 2 if a == axis else 0.0 for a in range(3))
     turned = np.rot90(volume, -1, plane)
-    assert np.array_equal(move_labels(volume, Motion(angles)), turned)  # type: ignore[arg-type]
-    moved = move_image(volume, Motion(angles))  # type: ignore[arg-type]
+    assert np.array_equal(transform_labels(volume, RigidTransform(angles)), turned)  # type: ignore[arg-type]
+    moved = transform_image(volume, RigidTransform(angles))  # type: ignore[arg-type]
     assert np.allclose(moved, turned, atol=1e-4)
 
 
 def test_a_shift_continues_the_edge_of_the_image_and_not_of_the_labels() -> None:
     """A tenth of 10 voxels: the last plane is repeated in the image and 0 in the labels."""
     volume = np.random.default_rng(3).integers(1, 9, (10, 4, 4)).astype(np.int16)
-    image, labels = move_pair(volume, volume, Motion(shift=(0.1, 0.0, 0.0)))
+    image, labels = transform_pair(volume, volume, RigidTransform(shift=(0.1, 0.0, 0.0)))
     assert np.allclose(image[:-1], volume[1:])
     assert np.allclose(image[-1], volume[-1])
     assert np.array_equal(labels[:-1], volume[1:])
@@ -107,25 +107,25 @@ def test_a_shift_continues_the_edge_of_the_image_and_not_of_the_labels() -> None
 @given(ANGLES)
 def test_a_centred_ball_looks_the_same_from_everywhere(angles: tuple[float, float, float]) -> None:
     """Any rotation is about the middle and keeps lengths."""
-    moved, still = move_labels(ball(), Motion(angles)) > 0, ball() > 0
+    moved, still = transform_labels(ball(), RigidTransform(angles)) > 0, ball() > 0
     assert 2 * (moved & still).sum() / (moved.sum() + still.sum()) > 0.92
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
 def test_image_and_labels_move_together(seed: int) -> None:
-    """An image that is the mask is still the mask after any motion."""
+    """An image that is the mask is still the mask after any transform."""
     ranges = replace(ALWAYS, translation_fraction=0.1)
     mask = (ball(offset=2.0) > 0).astype(np.uint8)
-    image, labels = move_pair(mask, mask, draw_motion(np.random.default_rng(seed), ranges))
+    image, labels = transform_pair(mask, mask, draw_rigid(np.random.default_rng(seed), ranges))
     overlap = 2 * ((image > 0.5) & (labels > 0)).sum() / ((image > 0.5).sum() + labels.sum())
     assert overlap > 0.95
 
 
 def test_a_motion_maps_the_moved_volume_into_the_original() -> None:
     """Its matrix is rigid, turns about i first, and the middle goes by the shift alone."""
-    motion = Motion((0.3, -0.2, 0.9), (0.05, -0.01, 0.0))
-    mapping = motion.matrix((10, 20, 40))
+    transform = RigidTransform((0.3, -0.2, 0.9), (0.05, -0.01, 0.0))
+    mapping = transform.matrix((10, 20, 40))
     assert np.allclose(mapping[:3, :3] @ mapping[:3, :3].T, np.eye(3))
     assert np.linalg.det(mapping[:3, :3]) == pytest.approx(1)
     middle = np.array([4.5, 9.5, 19.5, 1])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encephalon.transforms.resize import View, area_weights, centred_stretch, resample
+from encephalon.transforms.resize import View, area_weights, centred_resize, resample
 
 
 def half_sized() -> View:
@@ -49,7 +49,7 @@ def test_a_stretch_is_centred_and_stays_on_the_picture(
     low: int, length: int, scale: float, size: int
 ) -> None:
     """Whatever is cut or padded is so on both sides alike, and never the whole."""
-    stretch = centred_stretch(low, low + length, scale, size)
+    stretch = centred_resize(low, low + length, scale, size)
     first, last = stretch.inside
     assert 0 <= first < last <= size
     assert low <= stretch.seen[0] < stretch.seen[1] <= low + length
@@ -63,7 +63,7 @@ def test_a_point_is_found_again_after_scaling_and_mapping_back() -> None:
     """The brightest raw pixel of a returned picture is the one that was bright."""
     raw = np.zeros((60, 90))
     raw[41, 17] = 1
-    down, across = centred_stretch(0, 60, 2.5, 36), centred_stretch(0, 90, 2.5, 36)
+    down, across = centred_resize(0, 60, 2.5, 36), centred_resize(0, 90, 2.5, 36)
     rows = area_weights(60, 24, down.edge + down.inside[0] * 2.5, 2.5)
     picture = np.zeros((36, 36))
     picture[slice(*down.inside), :] = resample(raw, rows, area_weights(90, 36, across.edge, 2.5))

@@ -12,7 +12,7 @@ from encephalon.geometry.conform import (
     straightened,
     unconform,
 )
-from encephalon.geometry.orientation import orient, reorient_like
+from encephalon.geometry.orientation import orient
 from encephalon.geometry.resample import is_aligned, resample, resample_aligned
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "is_aligned",
     "is_sheared",
     "orient",
-    "reorient_like",
     "resample",
     "resample_aligned",
     "straight_grid",

@@ -148,6 +148,17 @@ class Grid:
         """The anatomical direction nearest to each voxel axis."""
         return self.affine.codes
 
+    @property
+    def corners(self) -> Matrix:
+        """World positions of the centres of the eight outermost voxels, (8, 3) mm."""
+        return self.affine.apply(corners([(0, n - 1) for n in self.shape]))
+
+
+def corners(ends: ArrayLike) -> Matrix:
+    """The eight corners (8, 3) of the box between the two `ends` (3, 2) of each axis."""
+    first, second, third = np.asarray(ends, dtype=np.float64)
+    return np.stack(np.meshgrid(first, second, third, indexing="ij"), axis=-1).reshape(-1, 3)
+
 
 def nearest_axes(direction: ArrayLike) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """The signed permutation nearest to `direction` (3, 3), unit columns.

@@ -21,8 +21,6 @@ from encephalon.geometry.affine import ROUNDING, Affine, Grid, is_sheared
 from encephalon.geometry.orientation import orient
 from encephalon.geometry.resample import resample
 
-__all__ = ["straight_grid", "straightened"]
-
 # mri_convert --conform: COR geometry, https://surfer.nmr.mgh.harvard.edu/fswiki/mri_convert
 CONFORMED_SHAPE = (256, 256, 256)
 

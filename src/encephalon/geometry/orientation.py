@@ -22,12 +22,7 @@ def orient(data: Data, affine: Affine, codes: str = "RAS") -> tuple[Data, Affine
     Each voxel keeps its place in the world; oblique axes stay oblique. Raises GeometryError
     when `codes` does not name each of R/L, A/P and S/I once.
     """
-    return _follow(data, affine, _frame(codes))
-
-
-def reorient_like(data: Data, affine: Affine, target: Affine) -> tuple[Data, Affine]:
-    """A view of `data` (I, J, K, ...) whose axes run as near as possible along `target`'s."""
-    return _follow(data, affine, target.direction)
+    return follow(data, affine, _frame(codes))
 
 
 def _frame(codes: str) -> NDArray[np.float64]:
@@ -43,7 +38,8 @@ def _frame(codes: str) -> NDArray[np.float64]:
     return frame
 
 
-def _follow(data: Data, affine: Affine, frame: NDArray[np.float64]) -> tuple[Data, Affine]:
+def follow(data: Data, affine: Affine, frame: NDArray[np.float64]) -> tuple[Data, Affine]:
+    """A view of `data` (I, J, K, ...) whose axes run as near as possible along `frame` (3, 3)."""
     if data.ndim < 3:
         raise GeometryError(
             f"an array to orient needs 3 voxel axes, but its shape is {data.shape}."

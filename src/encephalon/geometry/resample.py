@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.orientation import reorient_like
+from encephalon.geometry.affine import Affine, Grid, corners
+from encephalon.geometry.orientation import follow
 from encephalon.geometry.separable import (
     SLAB_BYTES,
     Data,
@@ -103,7 +103,7 @@ def _parallel_view(data: Data, source: Affine, target: Grid) -> tuple[Data, Affi
             f"fast resampling needs parallel voxel axes, but the source is {source.codes} and the "
             f"target {target.affine.codes}, turned against each other; use resample instead."
         )
-    return reorient_like(data, source, target.affine)
+    return follow(data, source, target.affine.direction)
 
 
 def _axis_map(affine: Affine, target: Grid, axis: int) -> tuple[float, float]:
@@ -156,8 +156,7 @@ def _touched(
     order: int,
 ) -> tuple[Data, NDArray[np.float64]]:
     """The box of `data` needed for outputs of `shape`, and its first voxel (3,)."""
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij"), -1).reshape(-1, 3)
-    points = corners @ matrix.T + offset
+    points = corners([(0, n - 1) for n in shape]) @ matrix.T + offset
     margin = 2 if order < 3 else SPLINE_MARGIN
     sizes = np.asarray(data.shape)
     low = np.clip(np.floor(points.min(0)) - margin, 0, sizes - 1).astype(int)

@@ -29,8 +29,6 @@ from uuid import uuid4
 
 from encephalon.errors import EncephalonError, OutputError, OutputExistsError
 
-__all__ = ["sweep", "temporary_beside"]
-
 _log = logging.getLogger(__name__)
 
 _REASONS = {

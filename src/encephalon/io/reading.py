@@ -27,8 +27,6 @@ from encephalon.io.content import plain_numbers, volume_shape
 from encephalon.io.files import exists, is_folder
 from encephalon.io.image import FORMATS, Image, content_check, from_array, image_suffix
 
-__all__ = ["with_finite_voxels"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -36,8 +36,6 @@ __all__ = [
 ]
 
 LARGEST_TEXT = 16 * 1024**2
-
-
 """Bytes of a text that is read whole: a description of a model or dataset has some kilobytes."""
 
 # Deeper than any description that people or programs write, and far from Python's recursion limit.
@@ -134,14 +132,10 @@ def _too_deep(source: object, kind: str) -> UnreadableFileError:
 
 
 LARGEST = 1 << 28
-
-
 """Bytes of a text file that is read as a table."""
 
 
 MOST_CELLS = 20_000_000
-
-
 """Of a table; each takes some 60 bytes here, and a spreadsheet of people has thousands."""
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
-__all__ = ["model_info", "verify_model"]
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from encephalon.tables.naming import file_stem
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
 
-__all__ = ["is_dicom_folder", "series_as_folders"]
 
 _log = logging.getLogger(__name__)
 

@@ -22,11 +22,7 @@ from typing import IO
 
 from encephalon.errors import TableError
 
-__all__ = ["search"]
-
 ID_RULES = ("stem", "before-underscore")
-
-
 """The rules that have a name; any other is a regular expression with one group."""
 
 
@@ -96,8 +92,6 @@ def check_id_rule(rule: str) -> None:
 
 
 _SECONDS = 2
-
-
 """Of processor time, for one name; whatever else the machine does counts for nothing."""
 
 _SEARCHER = f"""

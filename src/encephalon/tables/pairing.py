@@ -4,8 +4,6 @@
 A model with several images a sample names, in `Columns.suffixes`, the kinds of BIDS image that fill
 each role. The file of the first role makes the sample; of every other role the one file of the same
 subject and session joins it. Where there is none, or no telling which, the sample says so.
-
-Samples of several inputs without repeated files, and with ids that no other sample has.
 """
 
 from __future__ import annotations
@@ -27,16 +25,12 @@ if TYPE_CHECKING:
     from encephalon.tables.schema import Columns
 
 Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-
 """A file, or a list with one file in it."""
 
 _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
-
-
 _WORDS = re.compile(r"[\s_.-]+")
 # Entities that say which of several scans of one kind it is, the most telling ones first.
-_ALIKE = (("acq", "run"), ("run",), ("acq",))
+_SCAN_ENTITIES = (("acq", "run"), ("run",), ("acq",))
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class NamedImage:
 
 
 @dataclass(frozen=True)
-class Together:
+class ImagePair:
     """The images of one sample: its main one, all by role, and why a role has none."""
 
     main: NamedImage
@@ -67,7 +61,7 @@ class Together:
 
 
 def is_grouped(columns: Columns) -> bool:
-    """Whether images without a table are put together by their names."""
+    """Whether images without a table are paired by their names."""
     return len(columns.inputs) > 1 and next(iter(columns.inputs)) in columns.suffixes
 
 
@@ -102,9 +96,9 @@ def name_bids(file: BidsFile, columns: Columns) -> NamedImage:
     return NamedImage(file.path, owner, roles[0] if roles else "", entities, file)
 
 
-def put_together(
+def pair_images(
     images: Sequence[NamedImage], columns: Columns, *, all_meant: bool = False
-) -> tuple[list[Together], list[NamedImage]]:
+) -> tuple[list[ImagePair], list[NamedImage]]:
     """The samples that these images make, in order, and the images that belong to none.
 
     Every image of the first role makes one. Where no name says that role, the images whose names
@@ -118,7 +112,7 @@ def put_together(
         mains = [one for one in images if one.role not in others]
     elif not mains:
         mains = [one for one in images if one.role is None]
-    found = [_joined(main, images, columns, others) for main in mains]
+    found = [_paired(main, images, columns, others) for main in mains]
     taken = {path for one in found for path in one.inputs.values()}
     return found, [one for one in images if one.path not in taken]
 
@@ -149,9 +143,9 @@ def add_companions(
     return [replace(sample, inputs=inputs, absent=absent, fault=fault or _fault(absent, columns))]
 
 
-def missing_fault(together: Together, columns: Columns) -> str:
+def missing_fault(paired: ImagePair, columns: Columns) -> str:
     """Why a sample cannot be worked on: the first role it lacks that no row may leave empty."""
-    return _fault(together.absent, columns)
+    return _fault(paired.absent, columns)
 
 
 def _fault(absent: Mapping[str, str], columns: Columns) -> str:
@@ -174,19 +168,19 @@ def _only(role: str, given: Given, columns: Columns) -> Path:
     return path
 
 
-def _joined(
+def _paired(
     main: NamedImage, images: Sequence[NamedImage], columns: Columns, others: Sequence[str]
-) -> Together:
+) -> ImagePair:
     inputs, absent = {next(iter(columns.inputs)): main.path}, {}
     same = [one for one in images if one.owner == main.owner and one.path != main.path]
     for role in others:
         wanted = [one for one in same if one.role == role]
-        chosen = _alike(main, [one for one in wanted if _same_space(one, main)])
+        chosen = _same_scan(main, [one for one in wanted if _same_space(one, main)])
         if len(chosen) == 1:
             inputs[role] = chosen[0].path
         elif _is_missed(role, images, columns):
             absent[role] = _why_not(main, role, chosen or wanted, columns)
-    return Together(main, inputs, absent)
+    return ImagePair(main, inputs, absent)
 
 
 def _is_missed(role: str, images: Iterable[NamedImage], columns: Columns) -> bool:
@@ -196,14 +190,14 @@ def _is_missed(role: str, images: Iterable[NamedImage], columns: Columns) -> boo
     return role in columns.suffixes and any(one.role == role for one in images)
 
 
-def _alike(main: NamedImage, candidates: list[NamedImage]) -> list[NamedImage]:
+def _same_scan(main: NamedImage, candidates: list[NamedImage]) -> list[NamedImage]:
     """Of several candidates the one of the same scan, if there is one; otherwise all of them."""
     if len(candidates) < 2:
         return candidates
     equal = [one for one in candidates if one.entities == main.entities]
     if len(equal) == 1:
         return equal
-    for keys in _ALIKE:
+    for keys in _SCAN_ENTITIES:
         wanted = [main.entities.get(key) for key in keys]
         close = [one for one in candidates if [one.entities.get(key) for key in keys] == wanted]
         if any(wanted) and len(close) == 1:

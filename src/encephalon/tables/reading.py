@@ -29,23 +29,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = frozenset({"", "n/a", "N/A", "NA", "nan", "NaN"})
-
-
 """Cells that say nothing. "n/a" is the BIDS spelling, "NA" that of R, "nan" that of pandas."""
 
 WRITTEN = (".csv", ".tsv", ".parquet")
-
-
 """The tables that can be written."""
 
 SUFFIXES = (*WRITTEN, ".xlsx")
-
-
 """The files that are tables."""
 
 _FOREIGN = (".xls", ".xlsm", ".xlsb", ".ods", ".fods", ".numbers")
-
-
 """Spreadsheets that are not read, and are told from images by their names."""
 
 

@@ -59,7 +59,7 @@ class Sample:
         return self.inputs[role]
 
 
-def made_distinct(samples: list[Sample]) -> list[Sample]:
+def with_unique_ids(samples: list[Sample]) -> list[Sample]:
     """The same samples without repeated files, and with ids that no other sample has."""
     kept = _distinct(samples)
     # The ids of a table are checked already, and join its rows to the results.

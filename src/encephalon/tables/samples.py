@@ -32,15 +32,15 @@ from encephalon.tables.image_files import (
 )
 from encephalon.tables.naming import file_id
 from encephalon.tables.pairing import (
+    ImagePair,
     NamedImage,
-    Together,
     is_grouped,
     missing_fault,
     name_bids,
     name_file,
-    put_together,
+    pair_images,
 )
-from encephalon.tables.sample import Sample, made_distinct
+from encephalon.tables.sample import Sample, with_unique_ids
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def collect_samples(
                 found.append(Sample(path.name, {role: path}, fault=str(error)))
     if errors and not (keep_absent and len(errors) + len(kept) < len(paths)):
         raise errors[0]
-    return made_distinct(found)
+    return with_unique_ids(found)
 
 
 def table_samples(table: Table) -> list[Sample]:
@@ -186,7 +186,7 @@ class _Search:
                 for file in index_bids(path, suffixes=wanted)
                 if wanted and file not in mains
             ]
-        found, _ = put_together(images, self.columns)
+        found, _ = pair_images(images, self.columns)
         return [self.sample(one) for one in found]
 
     def named(self, paths: Sequence[Path]) -> dict[Path, list[Sample]]:
@@ -199,7 +199,7 @@ class _Search:
             return {}
         ordered = dict.fromkeys(places[one.absolute()] for one in files)
         images = [name_file(one, self.columns) for one in ordered]
-        found, alone = put_together(images, self.columns, all_meant=True)
+        found, alone = pair_images(images, self.columns, all_meant=True)
         samples = {one.main.path: [self.sample(one)] for one in found}
         samples |= {one.path: [_stray(one, self.columns)] for one in alone}
         return {one: samples.get(places[one.absolute()], []) for one in files}
@@ -208,7 +208,7 @@ class _Search:
         """The samples that images of one folder make together; none where each is its own."""
         if not is_grouped(self.columns):
             return []
-        found, alone = put_together([name_file(one, self.columns) for one in images], self.columns)
+        found, alone = pair_images([name_file(one, self.columns) for one in images], self.columns)
         if not found:
             kinds = " or ".join(self.columns.suffixes[self.role])
             raise InputError(
@@ -220,7 +220,7 @@ class _Search:
             _log.warning("%s: left out, as they belong to none of the others: %s.", folder, names)
         return [self.sample(one) for one in found]
 
-    def sample(self, one: Together) -> Sample:
+    def sample(self, one: ImagePair) -> Sample:
         """What belongs together as a sample, at fault where it lacks what it must have."""
         path, bids = one.main.path, one.main.bids
         name = _series_id(path) if is_folder(path) else file_id(path, self.columns.id_rule)

@@ -31,7 +31,7 @@ from encephalon.training.checkpoint import (
 )
 from encephalon.training.losses import weighted_loss
 from encephalon.training.optimisers import (
-    DistanceToStart,
+    L2SP,
     Scheduler,
     build_optimiser,
     build_scheduler,
@@ -108,10 +108,10 @@ class Loop:
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
         self.report = report if report and fabric.is_global_zero else lambda *_: None
         freeze(network, settings.freeze, settings.unfreeze)
-        self.still = frozen_norms(network) if freeze_statistics else []
+        self.frozen_norms = frozen_norms(network) if freeze_statistics else []
         self.total_steps = settings.epochs * settings.steps_per_epoch
         self.loss = weighted_loss(settings)
-        self.to_start = DistanceToStart(network, settings.l2_to_start)
+        self.to_start = L2SP(network, settings.l2_to_start)
         optimiser = build_optimiser(
             settings.optimiser,
             network.parameters(),
@@ -177,7 +177,7 @@ class Loop:
         given, target = cast(Batch, self.fabric.to_device(batch))
         inputs = given if isinstance(given, tuple) else (given,)
         self.network.train()
-        for module in self.still:
+        for module in self.frozen_norms:
             module.eval()
         total, terms = self.loss(self.network(*inputs).float(), target)
         if self.settings.l2_to_start > 0:

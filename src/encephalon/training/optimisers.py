@@ -104,7 +104,7 @@ def _under(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
 
 
-class DistanceToStart:
+class L2SP:
     """An L2 penalty that keeps the trained weights near those that they started from (L2-SP).
 
     Unlike a regulariser that is attached after the layers were built, this is a term of the loss,

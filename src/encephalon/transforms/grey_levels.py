@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "GreyLevels",
+    "IntensityHistogram",
     "count_levels",
     "level_percentile",
     "sharpness",
@@ -31,7 +31,7 @@ Counts = NDArray[np.int64]
 _CHUNK = 1 << 19
 
 
-class GreyLevels:
+class IntensityHistogram:
     """Figures of the grey levels of one plane (rows, columns), of any numbers.
 
     Attributes

@@ -162,7 +162,7 @@ class ScannerRanges:
 
 
 @dataclass(frozen=True)
-class PairRanges:
+class RigidRanges:
     """How often and how far pairs are moved; the defaults are the published ones.
 
     Attributes

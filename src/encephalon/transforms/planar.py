@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Vary a training picture: draw the variation first, then apply it. The picture is a plane.
+"""Vary a training picture: draw the augmentation first, then apply it. The picture is a plane.
 
 Everything that is measured against the picture's own levels works on any scaling of them, so the
 same ranges serve grey pictures around 0 and pictures normalised channel by channel.
@@ -18,11 +18,11 @@ from torch.nn import functional as nnf
 
 from encephalon.transforms.parameters import PlanarRanges
 
-__all__ = ["Variation", "draw_variation", "move", "vary"]
+__all__ = ["Augmentation", "augment", "draw_augmentation", "move"]
 
 
 @dataclass(frozen=True, eq=False)
-class Variation:
+class Augmentation:
     """What was drawn for one picture; the defaults change nothing.
 
     Attributes
@@ -54,8 +54,8 @@ class Variation:
     cutout: tuple[float, float, float] = (0.5, 0.5, 0.0)
 
 
-def draw_variation(rng: np.random.Generator, ranges: PlanarRanges) -> Variation:
-    """Draw a variation; always the same numbers of `rng`, whatever the ranges allow."""
+def draw_augmentation(rng: np.random.Generator, ranges: PlanarRanges) -> Augmentation:
+    """Draw an augmentation; always the same numbers of `rng`, whatever the ranges allow."""
     column_flip, row_flip = np.where(rng.random(2) < 0.5, -1.0, 1.0)
     quarter = rng.integers(4) * ranges.quarter_turns
     angle = quarter * math.pi / 2 + math.radians(rng.uniform(-1, 1) * ranges.rotation)
@@ -67,7 +67,7 @@ def draw_variation(rng: np.random.Generator, ranges: PlanarRanges) -> Variation:
     magnification = math.exp(rng.uniform(*np.log(ranges.scale)))
     shift_x, shift_y, gamma, contrast, brightness = rng.uniform(-1, 1, 5).tolist()
     noise, blur, side, centre_x, centre_y = rng.uniform(0, 1, 5).tolist()
-    return Variation(
+    return Augmentation(
         turn @ mirror / magnification,
         (shift_x * ranges.shift, shift_y * ranges.shift),
         math.exp(gamma * ranges.gamma),
@@ -80,22 +80,22 @@ def draw_variation(rng: np.random.Generator, ranges: PlanarRanges) -> Variation:
     )
 
 
-def vary(image: Tensor, variation: Variation) -> Tensor:
+def augment(image: Tensor, augmentation: Augmentation) -> Tensor:
     """`image` (C, S, S), float32, varied; what lies beyond its border is its reflection."""
-    varied = move(image, variation)
-    if variation.blur > 0.05:
-        varied = _blurred(varied, variation.blur)
-    return _erased(_relit(varied, variation), variation.cutout)
+    varied = move(image, augmentation)
+    if augmentation.blur > 0.05:
+        varied = _blurred(varied, augmentation.blur)
+    return _cut_out(_adjust_levels(varied, augmentation), augmentation.cutout)
 
 
-def move(image: Tensor, variation: Variation, beyond: str = "reflection") -> Tensor:
+def move(image: Tensor, augmentation: Augmentation, beyond: str = "reflection") -> Tensor:
     """`image` (C, S, S) turned, mirrored, magnified and shifted alone; "reflection" or "zeros"
     beyond its border.
     """
-    still = np.array_equal(variation.matrix, np.eye(2)) and not any(variation.shift)
+    still = np.array_equal(augmentation.matrix, np.eye(2)) and not any(augmentation.shift)
     if still:
         return image
-    theta = np.column_stack([variation.matrix, 2 * np.asarray(variation.shift)])
+    theta = np.column_stack([augmentation.matrix, 2 * np.asarray(augmentation.shift)])
     matrix = torch.as_tensor(theta, dtype=image.dtype)[None]
     grid = nnf.affine_grid(matrix, [1, *image.shape], align_corners=False)
     return nnf.grid_sample(
@@ -112,24 +112,24 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
     return nnf.conv2d(across, kernel.transpose(2, 3))[:, 0]
 
 
-def _relit(image: Tensor, variation: Variation) -> Tensor:
+def _adjust_levels(image: Tensor, augmentation: Augmentation) -> Tensor:
     """Gamma between the darkest and brightest level, then contrast, brightness and noise."""
     low, high = image.amin(), image.amax()
     span = (high - low).clamp_min(torch.finfo(image.dtype).tiny)
-    if variation.gamma != 1:
-        image = low + span * ((image - low) / span).pow(variation.gamma)
+    if augmentation.gamma != 1:
+        image = low + span * ((image - low) / span).pow(augmentation.gamma)
     deviation = image.std()
-    if variation.contrast != 1 or variation.brightness != 0:
+    if augmentation.contrast != 1 or augmentation.brightness != 0:
         mean = image.mean()
-        image = mean + variation.contrast * (image - mean) + variation.brightness * deviation
-    if variation.noise > 0:
-        generator = torch.Generator().manual_seed(variation.seed)
+        image = mean + augmentation.contrast * (image - mean) + augmentation.brightness * deviation
+    if augmentation.noise > 0:
+        generator = torch.Generator().manual_seed(augmentation.seed)
         noise = torch.randn(image.shape[1:], generator=generator, dtype=image.dtype)
-        image = image + variation.noise * deviation * noise
+        image = image + augmentation.noise * deviation * noise
     return image
 
 
-def _erased(image: Tensor, cutout: tuple[float, float, float]) -> Tensor:
+def _cut_out(image: Tensor, cutout: tuple[float, float, float]) -> Tensor:
     """The picture with a square of its mean level in it."""
     rows, columns = image.shape[1:]
     x, y, side = cutout

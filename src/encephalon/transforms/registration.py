@@ -5,13 +5,12 @@ Mattes' mutual information, maximised by regular steps over three resolutions, b
 starts from the headers and from the centres of mass; when these end apart, from turned heads as
 well. One start is one thread, so that a result never depends on how many threads there were.
 
-Do two registered scans show the same head, or only heads?
-
-Every two heads have an outline, ventricles and two halves, and registered ones share much mutual
-information. What only one person's scans share is detail: within a few millimetres one scan is
-nearly a linear function of the other, whatever the contrasts. `likeness` is the mean share of local
-variance that this explains. How much of it any two heads share, the mirrored scan tells: it has the
-same contrast, sharpness and noise, and shows somebody else.
+Do two registered scans show the same head, or only heads? Every two heads have an outline,
+ventricles and two halves, and registered ones share much mutual information. What only one
+participant's scans share is detail: within a few millimetres one scan is nearly a linear function
+of the other, whatever the contrasts. `image_similarity` is the mean share of local variance that
+this explains. How much of it any two heads share, the mirrored scan tells: it has the same
+contrast, sharpness and noise, and shows somebody else.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from encephalon.transforms.rigid_search import (
     mutual_information,
 )
 
-__all__ = ["RigidFit", "likeness", "mirrored", "moved", "refine_rigid", "register_rigid"]
+__all__ = ["RigidFit", "image_similarity", "mirrored", "moved", "refine_rigid", "register_rigid"]
 
 Points = NDArray[np.float64]
 
@@ -280,7 +279,7 @@ def _clipped(image: Image) -> Image:
     return Image(np.minimum(image.data, np.float32(top)), image.affine)
 
 
-def likeness(fixed: Image, moving: Image, matrix: Affine) -> float:
+def image_similarity(fixed: Image, moving: Image, matrix: Affine) -> float:
     """Share of the local variance within the head that either scan explains of the other, 0 to 1.
 
     `matrix` maps fixed world RAS mm to moving world RAS mm. The moving scan is averaged over the

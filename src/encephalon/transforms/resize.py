@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Stretch",
+    "AxisResize",
+    "InterpolationMatrix",
     "View",
-    "Weights",
     "area_weights",
-    "centred_stretch",
+    "centred_resize",
     "gaussian_weights",
     "linear_weights",
     "resample",
@@ -48,7 +48,7 @@ _SLACK = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class InterpolationMatrix:
     """How each result along one axis is a weighted sum of neighbouring pixels.
 
     Attributes
@@ -76,17 +76,14 @@ class Weights:
         matrix = np.zeros((len(first), int(first.max()) + taps.shape[1] - start), np.float32)
         places = (first - start)[:, None] + np.arange(taps.shape[1])
         np.put_along_axis(matrix, places, taps, axis=1)
-        return slice(results.start, results.start + len(first)), _span(start, matrix), matrix
-
-
-def _span(start: int, matrix: Plane) -> slice:
-    return slice(start, start + matrix.shape[1])
+        pixels = slice(start, start + matrix.shape[1])
+        return slice(results.start, results.start + len(first)), pixels, matrix
 
 
 def resample(
     plane: NDArray[Any],
-    rows: Weights,
-    columns: Weights,
+    rows: InterpolationMatrix,
+    columns: InterpolationMatrix,
     prepare: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
 ) -> Plane:
     """`plane` (rows, columns), any numbers, on the grid of the weights: float32.
@@ -105,7 +102,7 @@ def resample(
 
 
 @lru_cache(_KEPT)
-def area_weights(pixels: int, results: int, start: float, scale: float) -> Weights:
+def area_weights(pixels: int, results: int, start: float, scale: float) -> InterpolationMatrix:
     """Each result is the mean over the area that it covers, `scale` pixels long.
 
     The first begins at `start`, counted from the outer edge of the first of `pixels`; what lies
@@ -123,7 +120,9 @@ def area_weights(pixels: int, results: int, start: float, scale: float) -> Weigh
     return _weights(first, np.diff(inside, axis=1))
 
 
-def linear_weights(pixels: int, positions: tuple[float, ...] | NDArray[np.float64]) -> Weights:
+def linear_weights(
+    pixels: int, positions: tuple[float, ...] | NDArray[np.float64]
+) -> InterpolationMatrix:
     """Linear interpolation at `positions`, in pixels from the centre of the first.
 
     Beyond the first and last centre their values are continued.
@@ -135,7 +134,9 @@ def linear_weights(pixels: int, positions: tuple[float, ...] | NDArray[np.float6
 
 
 @lru_cache(_KEPT)
-def triangle_weights(pixels: int, results: int, skip: int = 0, kept: int | None = None) -> Weights:
+def triangle_weights(
+    pixels: int, results: int, skip: int = 0, kept: int | None = None
+) -> InterpolationMatrix:
     """Antialiased bilinear resizing of `pixels` to `results`, as Pillow and torch do it.
 
     A triangle as wide as the step between results, cut at the edges and normalised. Of the
@@ -151,7 +152,7 @@ def triangle_weights(pixels: int, results: int, skip: int = 0, kept: int | None 
 
 
 @lru_cache(_KEPT)
-def gaussian_weights(pixels: int, results: int, truncate: float = 4.0) -> Weights:
+def gaussian_weights(pixels: int, results: int, truncate: float = 4.0) -> InterpolationMatrix:
     """Gaussian filter against aliasing, then linear interpolation: scikit-image's `resize`.
 
     The standard deviation is (step - 1) / 2 pixels, the filter ends `truncate` of them away, and
@@ -181,9 +182,9 @@ def _mirrored(places: NDArray[np.float64], pixels: int) -> NDArray[np.intp]:
     return np.asarray(np.minimum(around, period - around) if pixels > 1 else 0 * around)
 
 
-def _weights(first: NDArray[np.float64], taps: NDArray[np.float64]) -> Weights:
+def _weights(first: NDArray[np.float64], taps: NDArray[np.float64]) -> InterpolationMatrix:
     normalised = taps / taps.sum(axis=1, keepdims=True)
-    return Weights(first.astype(np.intp), normalised.astype(np.float32))
+    return InterpolationMatrix(first.astype(np.intp), normalised.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ class View:
         """Raw coordinates (..., 2) as coordinates of the network's picture (..., 2), pixels."""
         return np.asarray((points - np.asarray(self.offset)) / np.asarray(self.scale))
 
-    def _weights(self, axis: int, cells: int, first: int, last: int) -> Weights:
+    def _weights(self, axis: int, cells: int, first: int, last: int) -> InterpolationMatrix:
         """Interpolation at the raw pixels `first` to `last` among `cells` of a map."""
         places = (np.arange(first, last) - self.offset[axis]) / self.scale[axis]
         if self.even:
@@ -244,7 +245,7 @@ def stride_of(size: int, cells: int) -> int:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class AxisResize:
     """One axis of a square that is laid over a picture.
 
     Attributes
@@ -273,7 +274,7 @@ class Stretch:
         return self.edge + (self.scale - 1) / 2
 
 
-def centred_stretch(low: int, high: int, scale: float, size: int) -> Stretch:
+def centred_resize(low: int, high: int, scale: float, size: int) -> AxisResize:
     """`size` pixels, each `scale` raw ones, centred on the raw pixels from `low` to before `high`.
 
     What does not fit is cut off on both sides alike; what is too much lies outside.
@@ -284,7 +285,7 @@ def centred_stretch(low: int, high: int, scale: float, size: int) -> Stretch:
     if last <= first:  # less than half a pixel of the square
         first, last = size // 2, size // 2 + 1
     seen = seen_pixels((edge + first * scale, edge + last * scale), (low, high))
-    return Stretch(edge, scale, size, (first, last), seen)
+    return AxisResize(edge, scale, size, (first, last), seen)
 
 
 def seen_pixels(edges: tuple[float, float], limits: tuple[int, int]) -> tuple[int, int]:

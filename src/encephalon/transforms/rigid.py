@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.transforms.parameters import PairRanges
+from encephalon.transforms.parameters import RigidRanges
 
-__all__ = ["Motion", "draw_motion", "move_image", "move_labels", "move_pair"]
+__all__ = ["RigidTransform", "draw_rigid", "transform_image", "transform_labels", "transform_pair"]
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Motion:
-    """A rigid motion of a volume: what was drawn, independent of the volume's size.
+class RigidTransform:
+    """A rigid transform of a volume: what was drawn, independent of the volume's size.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Motion:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
-    def is_still(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether nothing moves."""
         return not any(self.angles) and not any(self.shift)
 
@@ -56,42 +56,42 @@ class Motion:
         return mapping
 
 
-def draw_motion(rng: np.random.Generator, ranges: PairRanges) -> Motion:
-    """Draw a motion; always the same seven numbers of `rng`, whether the pair moves or not."""
+def draw_rigid(rng: np.random.Generator, ranges: RigidRanges) -> RigidTransform:
+    """Draw a transform; always the same seven numbers of `rng`, whether the pair moves or not."""
     moves = rng.random() < ranges.probability
     angles = np.deg2rad(rng.uniform(-1, 1, 3) * ranges.rotation_degrees).tolist()
     shift = (rng.uniform(-1, 1, 3) * ranges.translation_fraction).tolist()
     if not moves:
-        return Motion()
-    return Motion((angles[0], angles[1], angles[2]), (shift[0], shift[1], shift[2]))
+        return RigidTransform()
+    return RigidTransform((angles[0], angles[1], angles[2]), (shift[0], shift[1], shift[2]))
 
 
-def move_image(image: NDArray[Any], motion: Motion) -> NDArray[np.float32]:
+def transform_image(image: NDArray[Any], transform: RigidTransform) -> NDArray[np.float32]:
     """`image` (I, J, K) moved: trilinear, float32, its edge continued where it does not reach."""
-    return _moved(image, motion, np.dtype(np.float32), order=1, mode="nearest")
+    return _moved(image, transform, np.dtype(np.float32), order=1, mode="nearest")
 
 
-def move_labels(labels: NDArray[Any], motion: Motion) -> NDArray[Any]:
+def transform_labels(labels: NDArray[Any], transform: RigidTransform) -> NDArray[Any]:
     """`labels` (I, J, K) moved: nearest voxel, same type, 0 where they do not reach."""
     # Unlike "constant", this mode ends half a voxel beyond the last centre, where a voxel ends.
-    return _moved(labels, motion, labels.dtype, order=0, mode="grid-constant")
+    return _moved(labels, transform, labels.dtype, order=0, mode="grid-constant")
 
 
-def move_pair(
-    image: NDArray[Any], labels: NDArray[Any], motion: Motion
+def transform_pair(
+    image: NDArray[Any], labels: NDArray[Any], transform: RigidTransform
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Image and labels (I, J, K) of one head moved by the same motion."""
-    return move_image(image, motion), move_labels(labels, motion)
+    """Image and labels (I, J, K) of one head moved by the same transform."""
+    return transform_image(image, transform), transform_labels(labels, transform)
 
 
 def _moved(
-    volume: NDArray[Any], motion: Motion, kind: np.dtype[Any], order: int, mode: str
+    volume: NDArray[Any], transform: RigidTransform, kind: np.dtype[Any], order: int, mode: str
 ) -> NDArray[Any]:
     from scipy import ndimage
 
-    if motion.is_still:
+    if transform.is_identity:
         return volume.astype(kind)
-    mapping = motion.matrix(volume.shape)
+    mapping = transform.matrix(volume.shape)
     moved: NDArray[Any] = ndimage.affine_transform(
         volume, mapping[:3, :3], mapping[:3, 3], output=kind, order=order, mode=mode
     )

@@ -134,11 +134,17 @@ def _assign(
 
 def _add_lesion(rng: np.random.Generator, image: Tensor, brain: Tensor) -> Tensor:
     """Replace a smooth blob inside or at the edge of the brain by another intensity."""
-    field = intensity.smooth_field(rng, tuple(image.shape), int(rng.integers(5, 12)))
-    threshold = float(rng.uniform(1.2, 2.2))
-    blob = torch.sigmoid(12 * (field - threshold)) * (brain > 0)
+    blob = _blob(rng, image.shape, 12, (1.2, 2.2)) * (brain > 0)
     value = float(rng.uniform(0, 1.2))
     return image * (1 - blob) + value * blob
+
+
+def _blob(
+    rng: np.random.Generator, shape: tuple[int, ...], points: int, rarity: tuple[float, float]
+) -> Tensor:
+    """How much of each voxel (I, J, K) a lesion takes: smooth, of 5 to `points` control points."""
+    field = intensity.smooth_field(rng, tuple(shape), int(rng.integers(5, points)))
+    return torch.sigmoid(12 * (field - float(rng.uniform(*rarity))))
 
 
 def _scan(rng: np.random.Generator, image: Tensor, ranges: SynthesisRanges) -> Tensor:
@@ -257,8 +263,7 @@ def _textures(rng: np.random.Generator, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def _with_lesion(rng: np.random.Generator, images: list[Tensor]) -> list[Tensor]:
-    field = intensity.smooth_field(rng, tuple(images[0].shape), int(rng.integers(5, 16)))
-    blob = torch.sigmoid(12 * (field - float(rng.uniform(0.8, 1.8))))
+    blob = _blob(rng, images[0].shape, 16, (0.8, 1.8))
     shown = int(rng.integers(3))  # in the scan, in the guide, in both
     result = []
     for number, image in enumerate(images):

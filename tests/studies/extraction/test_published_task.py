@@ -26,7 +26,7 @@ from encephalon.studies.extraction.published.task import PublishedTask, cut, one
 from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.schema import Columns, Table
 from encephalon.training.runs import RunFolder
-from encephalon.transforms.parameters import PairRanges
+from encephalon.transforms.parameters import RigidRanges
 from tests.studies.calls import fit, means, opened, train
 from tests.studies.extraction.tiny_heads import (
     PUBLISHED,
@@ -39,7 +39,7 @@ from tests.studies.extraction.tiny_heads import (
 )
 
 GRID = Conformed(shape=(32, 32, 32), spacing_mm=2.0)
-STILL = PairRanges(probability=0.0)
+STILL = RigidRanges(probability=0.0)
 BRAIN = recipe("brain-extraction-published", PUBLISHED)
 
 
@@ -67,7 +67,7 @@ def test_the_built_in_recipes_say_what_was_published(name: str) -> None:
     lesion = name.startswith("meningioma")
     assert settings == PublishedSettings(target="lesion" if lesion else "brain")
     assert settings.conform == Conformed(shape=(256, 256, 256), spacing_mm=1.0)
-    assert settings.augmentation == PairRanges(0.5, 180.0, 0.05)
+    assert settings.augmentation == RigidRanges(0.5, 180.0, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_every_volume_is_visited_before_any_is_visited_again(pairs: list[Pair]) 
 
 def test_targets_stay_whole_when_volumes_are_moved(pairs: list[Pair]) -> None:
     """0 or 1, in every class, and the classes fill the volume."""
-    moved = task(pairs, classes=2, augmentation=PairRanges(probability=1.0))
+    moved = task(pairs, classes=2, augmentation=RigidRanges(probability=1.0))
     _, target = moved.batch(3)
     assert target.shape == (2, 2, 16, 16, 16)
     assert set(target.unique().tolist()) <= {0.0, 1.0}

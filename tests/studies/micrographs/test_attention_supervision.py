@@ -15,11 +15,11 @@ from encephalon.networks import build_network
 from encephalon.recipes import load_recipe
 from encephalon.studies.micrographs.settings import network_options
 from encephalon.studies.micrographs.task import AttentionSupervision, make_attention_supervision
-from encephalon.transforms.planar import Variation
+from encephalon.transforms.planar import Augmentation
 from encephalon.transforms.resize import View
 
-STILL = Variation(np.eye(2))
-MIRRORED = Variation(np.diag([-1.0, 1.0]))
+STILL = Augmentation(np.eye(2))
+MIRRORED = Augmentation(np.diag([-1.0, 1.0]))
 #: 64 pixels in cells of 8; the box covers the pixels that cell (2, 5) is centred in: 16 and 40.
 BOX = (40.5 / 64, 16.5 / 64, 8 / 64, 8 / 64)
 #: A raw image of twice the rows, shown in the middle half of the picture's columns.

@@ -233,8 +233,7 @@ def require_same_grid(scan: Image | None, reference: Image, case: Case) -> None:
         return
     apart = np.inf
     if scan.shape == reference.shape:
-        corners = np.array(np.meshgrid(*[(0, size - 1) for size in scan.shape])).reshape(3, -1).T
-        shift = scan.affine.apply(corners) - reference.affine.apply(corners)
+        shift = scan.grid.corners - reference.grid.corners
         apart = float(np.linalg.norm(shift, axis=1).max())
     if apart > 0.5 * min(scan.spacing):
         raise GeometryError(

@@ -19,8 +19,8 @@ from encephalon.studies.micrographs.published.preprocessing import (
     network_input,
 )
 from encephalon.transforms.data_bar import picture_rows
-from encephalon.transforms.grey_levels import GreyLevels, sharpness
-from encephalon.transforms.resize import Stretch, View, area_weights, centred_stretch, resample
+from encephalon.transforms.grey_levels import IntensityHistogram, sharpness
+from encephalon.transforms.resize import AxisResize, View, area_weights, centred_resize, resample
 
 if TYPE_CHECKING:
     from encephalon.io.cache import ArrayCache
@@ -153,7 +153,9 @@ class Preprocessing:
             )
         return 0, rows - bar.rows
 
-    def _square(self, micrograph: Micrograph, rows: tuple[int, int]) -> tuple[Stretch, Stretch]:
+    def _square(
+        self, micrograph: Micrograph, rows: tuple[int, int]
+    ) -> tuple[AxisResize, AxisResize]:
         """The square of the network laid over `rows` of the picture, down and across."""
         settings, known = self.settings, micrograph.pixel_size_nm
         lines = rows, (0, micrograph.data.shape[1])
@@ -165,7 +167,7 @@ class Preprocessing:
             sides = [(high - low) * each for (low, high), each in zip(lines, pixel, strict=True)]
             step = max(sides) / settings.size
         down, across = (
-            centred_stretch(*line, step / each, settings.size)
+            centred_resize(*line, step / each, settings.size)
             for line, each in zip(lines, pixel, strict=True)
         )
         return down, across
@@ -173,7 +175,7 @@ class Preprocessing:
 
 def _laid(
     data: NDArray[Any],
-    square: tuple[Stretch, Stretch],
+    square: tuple[AxisResize, AxisResize],
     top: int,
     limits: tuple[float, float],
 ) -> NDArray[np.float32]:
@@ -208,7 +210,7 @@ def _laid(
     return laid
 
 
-def _view(raw_shape: tuple[int, ...], square: tuple[Stretch, Stretch]) -> View:
+def _view(raw_shape: tuple[int, ...], square: tuple[AxisResize, AxisResize]) -> View:
     down, across = square
     return View(
         (raw_shape[0], raw_shape[1]),
@@ -220,9 +222,9 @@ def _view(raw_shape: tuple[int, ...], square: tuple[Stretch, Stretch]) -> View:
     )
 
 
-def _grey(data: NDArray[Any], micrograph: Micrograph) -> GreyLevels:
+def _grey(data: NDArray[Any], micrograph: Micrograph) -> IntensityHistogram:
     """The grey levels of `data`; ContentError when there is only one, or one that is no number."""
-    grey = GreyLevels(data)
+    grey = IntensityHistogram(data)
     if not np.isfinite(grey.darkest + grey.brightest):
         raise ContentError(
             f"{micrograph.path}: some pixels are NaN or infinite, but finite numbers are needed; "
@@ -253,7 +255,9 @@ def _refuse_mismatch(
         )
 
 
-def _facts(micrograph: Micrograph, data: NDArray[Any], grey: GreyLevels) -> dict[str, float]:
+def _facts(
+    micrograph: Micrograph, data: NDArray[Any], grey: IntensityHistogram
+) -> dict[str, float]:
     size = micrograph.pixel_size_nm
     values = (
         float(data.shape[0]),

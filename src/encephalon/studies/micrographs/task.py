@@ -28,7 +28,7 @@ from encephalon.recipes.schema import Recipe, Training
 from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures
 from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.transforms.parameters import PlanarRanges
-from encephalon.transforms.planar import Variation, draw_variation, move, vary
+from encephalon.transforms.planar import Augmentation, augment, draw_augmentation, move
 from encephalon.transforms.resize import View, stride_of
 
 __all__ = [
@@ -98,11 +98,11 @@ class MicrographTask:
         rng = np.random.default_rng([self.training.seed, VARIATION, number])
         rows = self._rows(number)
         images, covariates = self.view.inputs(rows)
-        variations = [draw_variation(rng, self.augmentation) for _ in rows]
-        images = torch.stack([vary(*pair) for pair in zip(images, variations, strict=True)])
+        augmentations = [draw_augmentation(rng, self.augmentation) for _ in rows]
+        images = torch.stack([augment(*pair) for pair in zip(images, augmentations, strict=True)])
         target = torch.eye(self.classes)[torch.from_numpy(self.view.truth[rows])]
         if self.supervision is not None:
-            target = torch.cat([target, self.supervision.targets(rows, variations)], dim=1)
+            target = torch.cat([target, self.supervision.targets(rows, augmentations)], dim=1)
         if self.augmentation.mixup == 0:
             return (images, covariates), target
         kept = float(rng.beta(self.augmentation.mixup, self.augmentation.mixup))
@@ -171,12 +171,14 @@ class AttentionSupervision:
     size: int
     grid: int
 
-    def targets(self, rows: Rows, variations: Sequence[Variation]) -> Tensor:
+    def targets(self, rows: Rows, augmentations: Sequence[Augmentation]) -> Tensor:
         """The attention (B, grid * grid) asked for of pictures varied so; -1 if unknown."""
-        found = [self._target(row, one) for row, one in zip(rows.tolist(), variations, strict=True)]
+        found = [
+            self._target(row, one) for row, one in zip(rows.tolist(), augmentations, strict=True)
+        ]
         return torch.stack(found)
 
-    def _target(self, row: int, variation: Variation) -> Tensor:
+    def _target(self, row: int, variation: Augmentation) -> Tensor:
         box = self.boxes[row]
         if box is None:
             return torch.full((self.grid**2,), UNKNOWN)

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from encephalon.networks.keras_layout import STRIDE
 from encephalon.recipes.schema import SERIES, Flag, Section
 from encephalon.studies.extraction.settings import Size
-from encephalon.transforms.parameters import PairRanges
+from encephalon.transforms.parameters import RigidRanges
 
 __all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
 
@@ -47,12 +47,12 @@ class PublishedSettings(Section):
     normalise: Literal["z-score"] = "z-score"
     block: Size = (128, 128, 128)
     threshold: float = Field(default=0.3, gt=0, lt=1)
-    augmentation: PairRanges = PairRanges()
+    augmentation: RigidRanges = RigidRanges()
     target: Literal["brain", "lesion"] = "brain"
 
     @field_validator("augmentation")
     @classmethod
-    def _possible(cls, ranges: PairRanges) -> PairRanges:
+    def _possible(cls, ranges: RigidRanges) -> RigidRanges:
         if not 0 <= ranges.probability <= 1:
             raise ValueError("has a probability that is not between 0 and 1")
         return ranges

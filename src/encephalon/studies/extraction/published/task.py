@@ -22,7 +22,7 @@ from encephalon.studies.extraction.published.preprocessing import z_score
 from encephalon.studies.extraction.published.settings import PublishedSettings
 from encephalon.studies.extraction.settings import LABELS
 from encephalon.training.run import Learner, ModelFacts
-from encephalon.transforms.rigid import draw_motion, move_pair
+from encephalon.transforms.rigid import draw_rigid, transform_pair
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ class PublishedTask:
         order = np.random.default_rng([seed, ORDERS, turn]).permutation(len(self.train))
         rng = np.random.default_rng([seed, VISITS, visit])
         pair = self.train[int(order[place])]
-        image, labels = move_pair(*pair.read(), draw_motion(rng, self.settings.augmentation))
+        image, labels = transform_pair(*pair.read(), draw_rigid(rng, self.settings.augmentation))
         places = rng.permutation(self.blocks)
         return self._standardised(image, pair)[places], self._blocks_of(labels)[places]
 

@@ -254,8 +254,7 @@ def resampled_map(distance: Float, source: Grid, target: Grid) -> Float:
 
 def _reach(source: Grid, target: Grid) -> slice:
     """Planes of `target` along its first axis that the box of `source` touches."""
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in source.shape], indexing="ij"), -1)
-    planes = target.affine.inverse.apply(source.affine.apply(corners.reshape(-1, 3)))[:, 0]
+    planes = target.affine.inverse.apply(source.corners)[:, 0]
     first = int(np.clip(np.floor(planes.min()), 0, target.shape[0]))
     return slice(first, int(np.clip(np.ceil(planes.max()) + 1, first, target.shape[0])))
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, RunError
 from encephalon.geometry import Affine, Grid, bounding_box, orient, resample_aligned, straightened
+from encephalon.geometry.affine import corners
 from encephalon.io.image import Image
 from encephalon.studies.extraction.settings import Grids, Size
 from encephalon.transforms.masks import largest_piece
@@ -127,8 +128,7 @@ def grid_around(found: BrainLocation, shape: Size, margin: float) -> Grid:
 
 def grid_around_mask(mask: NDArray[np.bool_], grid: Grid, shape: Size, margin: float) -> Grid:
     """The grid of `shape` around the box of `mask` (I, J, K), which lies on `grid`."""
-    bounds = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a})))[[0, -1]] for a in range(3)]
-    box = np.array(bounds, float)
+    box = np.array([(part.start, part.stop - 1) for part in bounding_box(mask)], float)
     size = (box[:, 1] - box[:, 0] + 1) * np.asarray(grid.affine.spacing)
     spacing = float((size * (1 + margin) / np.array(shape)).max())
     centre = grid.affine.apply(box.mean(axis=1)[None])[0]
@@ -206,8 +206,7 @@ def box_on(mask: NDArray[np.bool_], source: Grid, target: Grid) -> NDArray[np.in
     """The box (3, 2) in voxels of `target` that encloses `mask` (I, J, K) on the grid `source`."""
     voxels = np.argwhere(mask)
     ends = np.stack([voxels.min(axis=0) - 0.5, voxels.max(axis=0) + 0.5], axis=1)
-    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
-    reached = target.affine.inverse.apply(source.affine.apply(corners))
+    reached = target.affine.inverse.apply(source.affine.apply(corners(ends)))
     first, last = np.round(reached.min(axis=0) + 0.5), np.round(reached.max(axis=0) - 0.5)
     box: NDArray[np.int64] = np.stack([first, np.maximum(first, last)], axis=1).astype(np.int64)
     return box

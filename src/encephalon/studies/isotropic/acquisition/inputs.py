@@ -34,7 +34,7 @@ from encephalon.studies.isotropic.acquisition.slices import (
 from encephalon.studies.isotropic.acquisition.stacking import make_stack
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
-from encephalon.tables.pairing import name_file, put_together
+from encephalon.tables.pairing import name_file, pair_images
 from encephalon.tables.sample import Sample
 from encephalon.tables.samples import collect_samples
 from encephalon.tables.schema import Columns
@@ -346,7 +346,7 @@ def _beside(path: Path) -> Path | None:
     if not path.is_file():
         return None
     images = [one for one in sorted(path.parent.iterdir()) if image_suffix(one) and one.is_file()]
-    together, _ = put_together([name_file(one, COLUMNS) for one in images], COLUMNS)
+    together, _ = pair_images([name_file(one, COLUMNS) for one in images], COLUMNS)
     return next((one.inputs.get("t1w") for one in together if one.main.path == path), None)
 
 

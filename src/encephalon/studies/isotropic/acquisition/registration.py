@@ -13,7 +13,7 @@ from encephalon.geometry import Affine, Grid, resample
 from encephalon.io.image import Image
 from encephalon.transforms.registration import (
     RigidFit,
-    likeness,
+    image_similarity,
     mirrored,
     refine_rigid,
     register_rigid,
@@ -121,7 +121,10 @@ def _similarities(fixed: Image, moving: Image, matrix: Affine) -> tuple[float, f
     """The likeness of two scans, and that of the second one mirrored and registered anew."""
     mirror = mirrored(moving)
     refined = refine_rigid(fixed, mirror, matrix)
-    return likeness(fixed, moving, matrix), likeness(fixed, mirror, refined)
+    return (
+        image_similarity(fixed, moving, matrix),
+        image_similarity(fixed, mirror, refined),
+    )
 
 
 def _resampled(t1w: Image, target: Grid) -> tuple[Float, NDArray[np.bool_]]:
