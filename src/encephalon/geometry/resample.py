@@ -51,8 +51,9 @@ def resample(
         raise GeometryError(f"the order of interpolation must be 0, 1 or 3, but it is {order}.")
     _need_volume(data)
     if order < 3 and is_aligned(source, target.affine):
-        fast = _nearest_aligned if order == 0 else _linear_aligned
-        return fast(data, source, target, outside)
+        if order == 0:
+            return _nearest_aligned(data, source, target, outside)
+        return resample_aligned(data, source, target, outside, antialias=False)
     kind = data.dtype if order == 0 else np.dtype(np.float32)
     result = np.empty(target.shape, _plain(kind))
     mapping = source.inverse @ target.affine
@@ -112,10 +113,6 @@ def _axis_map(affine: Affine, target: Grid, axis: int) -> tuple[float, float]:
     middle = (np.asarray(target.shape) - 1) / 2
     scale = float(mapping.matrix[axis, axis])
     return scale, float(mapping.apply(middle)[axis] - scale * middle[axis])
-
-
-def _linear_aligned(data: Data, source: Affine, target: Grid, outside: float) -> Data:
-    return resample_aligned(data, source, target, outside, antialias=False)
 
 
 def _nearest_aligned(data: Data, source: Affine, target: Grid, outside: float) -> Data:

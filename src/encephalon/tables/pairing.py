@@ -175,7 +175,9 @@ def _paired(
     same = [one for one in images if one.owner == main.owner and one.path != main.path]
     for role in others:
         wanted = [one for one in same if one.role == role]
-        chosen = _same_scan(main, [one for one in wanted if _same_space(one, main)])
+        # None that was moved to where the other is not.
+        here = [one for one in wanted if one.entities.get("space") == main.entities.get("space")]
+        chosen = _same_scan(main, here)
         if len(chosen) == 1:
             inputs[role] = chosen[0].path
         elif _is_missed(role, images, columns):
@@ -203,11 +205,6 @@ def _same_scan(main: NamedImage, candidates: list[NamedImage]) -> list[NamedImag
         if any(wanted) and len(close) == 1:
             return close
     return candidates
-
-
-def _same_space(one: NamedImage, main: NamedImage) -> bool:
-    """Whether neither of them was moved to where the other is not."""
-    return one.entities.get("space") == main.entities.get("space")
 
 
 def _why_not(

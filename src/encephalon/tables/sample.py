@@ -64,8 +64,8 @@ def with_unique_ids(samples: list[Sample]) -> list[Sample]:
     kept = _distinct(samples)
     # The ids of a table are checked already, and join its rows to the results.
     names = [sample.id if sample.row else _safe(sample.id) for sample in kept]
-    depth = 1
-    while (clashes := _clashes(names, kept)) and depth < _deepest(kept):
+    depth, deepest = 1, max((len(_file(sample).parts) for sample in kept), default=0)
+    while (clashes := _clashes(names, kept)) and depth < deepest:
         for index in clashes:
             names[index] = _long_name(kept[index], depth)
         depth += 1
@@ -91,10 +91,6 @@ def _clashes(names: Sequence[str], samples: Sequence[Sample]) -> list[int]:
     places = {(name, _file(one).parent) for name, one in zip(folded, samples, strict=True)}
     counts = Counter(name for name, _ in places)
     return [index for index, name in enumerate(folded) if counts[name] > 1]
-
-
-def _deepest(samples: Sequence[Sample]) -> int:
-    return max((len(_file(sample).parts) for sample in samples), default=0)
 
 
 def _file(sample: Sample) -> Path:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,15 @@ from numpy.typing import NDArray
 NORMALISING_PERCENTILES = (1.0, 99.0)
 #: Voxels that the percentiles are estimated from; more do not change them visibly.
 SAMPLE = 100_000
+
+
+def percentile_range(
+    values: NDArray[Any], percentiles: tuple[float, float] = NORMALISING_PERCENTILES
+) -> tuple[float, float]:
+    """Both `percentiles` of those `values` that are above 0, or of all where none is."""
+    bright = values[values > 0]
+    low, high = np.percentile(bright if bright.size else values, percentiles)
+    return float(low), float(high)
 
 
 def normalise_percentiles(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
-from encephalon.geometry import Affine, Grid, orient, resample, straight_grid
+from encephalon.geometry import Affine, Grid, bounding_box, orient, resample, straight_grid
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.extraction.segmentation.localisation import BrainFinder, brain_finder
@@ -27,6 +27,7 @@ from encephalon.studies.extraction.settings import ExtractionSettings
 from encephalon.tables.labels import map_labels
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import prepare
+from encephalon.transforms import masks
 from encephalon.transforms.masks import CSF, LABEL_COUNT, LARGEST_BRAIN_LABEL, SPINAL_CORD
 
 __all__ = ["Row", "count_scans", "millimetre_grid", "prepare_samples", "table_rows"]
@@ -238,7 +239,7 @@ def sample_from_lesion(
 ) -> TrainingSample:
     """Prepare a RAS, 1 mm scan, a lesion's mask, which may be empty, and the brain's `box`."""
     # Two voxels of a window that is all far can be interpolated; one could not.
-    window = _window(mask, MARGIN) if mask.any() else (slice(0, 2),) * 3
+    window = bounding_box(mask, MARGIN) if mask.any() else (slice(0, 2),) * 3
     return _head(None, image, [mask], window, box)
 
 
@@ -249,7 +250,7 @@ def _brain_head(
     tissue: NDArray[np.bool_],
 ) -> TrainingSample:
     _require_brain(brain)
-    return _head(labels, image, [brain, tissue], _window(brain, MARGIN), _box(brain))
+    return _head(labels, image, [brain, tissue], bounding_box(brain, MARGIN), _box(brain))
 
 
 def _require_brain(mask: NDArray[np.bool_]) -> None:
@@ -274,7 +275,7 @@ def closing(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np
     """Close the sulci of `tissue` (1 mm voxels) as far as `allowed` goes, and fill its holes."""
     from scipy import ndimage
 
-    window = _window(tissue, MARGIN)
+    window = bounding_box(tissue, MARGIN)
     inner = tissue[window]
     grown = ndimage.distance_transform_edt(~inner) <= SULCUS_RADIUS
     closed = ndimage.distance_transform_edt(grown) > SULCUS_RADIUS
@@ -296,30 +297,15 @@ def _solid(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Signed distance (mm at 1 mm voxels) to the border of `mask`, positive inside, ±12.7 at most.
-
-    The border lies half way between an inner and an outer voxel, hence the half voxel.
-    """
+    """Smooth `masks.signed_distance` (mm at 1 mm voxels), ±12.7 at most."""
     from scipy import ndimage
 
     if not mask.any():  # there is no border to be near to
         return np.full(mask.shape, -TRUNCATION, np.float32)
-    inside = ndimage.distance_transform_edt(mask)
-    outside = ndimage.distance_transform_edt(~mask)
-    signed = ndimage.gaussian_filter(np.where(mask, inside - 0.5, 0.5 - outside), 0.6)
+    signed = ndimage.gaussian_filter(masks.signed_distance(mask), 0.6)
     clipped: NDArray[np.float32] = np.clip(signed, -TRUNCATION, TRUNCATION).astype(np.float32)
     return clipped
 
 
 def _box(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    bounds = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        bounds.append((hit[0], hit[-1]))
-    return np.array(bounds, np.int64)
-
-
-def _window(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
-    return tuple(
-        slice(max(0, first - margin), last + 1 + margin) for first, last in _box(mask).tolist()
-    )
+    return np.array([(part.start, part.stop - 1) for part in bounding_box(mask)], np.int64)

@@ -21,6 +21,7 @@ from encephalon.inference.predictor import Quality, Value, told_apart
 from encephalon.metrics.image_quality import foreground, nrmse
 from encephalon.studies.isotropic.acquisition.stacking import missing_voxels
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
+from encephalon.transforms.normalise import percentile_range
 
 __all__ = [
     "LARGE_DEVIATION",
@@ -306,10 +307,7 @@ def residual(problem: Problem, image: NDArray[Any]) -> Float:
 
 def intensity_range(slices: NDArray[Any]) -> tuple[float, float]:
     """The 1st and 99th percentile of what is above 0, or of everything if nothing is."""
-    values = _sampled(slices)
-    bright = values[values > 0]
-    low, high = np.percentile(bright if bright.size else values, [1, 99])
-    return float(low), float(high)
+    return percentile_range(_sampled(slices))
 
 
 def head_of(slices: NDArray[Any]) -> Mask:

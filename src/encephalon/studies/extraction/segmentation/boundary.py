@@ -35,7 +35,7 @@ from encephalon.studies.extraction.segmentation.orientation import (
     likely_orientations,
 )
 from encephalon.studies.extraction.settings import ExtractionSettings, Size
-from encephalon.transforms.masks import fill_holes, largest_piece, second_share
+from encephalon.transforms.masks import fill_holes, largest_piece, second_share, signed_distance
 from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 
 Float = NDArray[np.float32]
@@ -209,15 +209,10 @@ def stripped_share(image: Float, distance: Float) -> float:
 
 def outline(image: Image, grid: Grid) -> Float:
     """Signed distance (I, J, K), voxels of `grid`, to the border of all that is not empty."""
-    from scipy import ndimage
-
     low, high = np.percentile(image.data[::2, ::2, ::2], NORMALISING_PERCENTILES)
     full = image.data > low + EMPTY * (high - low)
     share = resample_aligned(full, image.affine, grid)
-    matter = fill_holes(largest_piece(share > 0.5))
-    inside = ndimage.distance_transform_edt(matter)
-    outside = ndimage.distance_transform_edt(~matter)
-    return np.where(matter, inside - 0.5, 0.5 - outside).astype(np.float32)
+    return signed_distance(fill_holes(largest_piece(share > 0.5))).astype(np.float32)
 
 
 def resampled_slabs(distance: Float, source: Grid, target: Grid) -> Iterator[tuple[slice, Float]]:

@@ -18,6 +18,7 @@ from encephalon.inference.tiles import run_tiled
 from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
+from encephalon.transforms.normalise import percentile_range
 
 __all__ = ["CHANNELS", "NetworkMethod", "Scale", "make_features", "tile_sizes"]
 
@@ -124,8 +125,7 @@ class Scale:
 
         Raises ContentError, naming `what`, where all intensities are the same.
         """
-        above = data[data > 0]
-        low, high = np.percentile(above if above.size else data, PERCENTILES)
+        low, high = percentile_range(data, PERCENTILES)
         if not high > low:
             low, high = float(data.min()), float(data.max())
         if not high > low:
