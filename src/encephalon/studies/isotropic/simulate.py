@@ -19,7 +19,7 @@ from encephalon.io.image import Image, image_stem
 from encephalon.io.reading import read_image, write_image
 from encephalon.io.text import csv_text
 from encephalon.studies.isotropic.acquisition.inputs import ScanFile
-from encephalon.studies.isotropic.acquisition.profiles import make_profile
+from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.studies.isotropic.published.preprocessing import (
     FACTORS,
     decimate,

@@ -24,7 +24,6 @@ from encephalon.studies.isotropic.acquisition.headers import (
     acquisition_metadata,
     subject_and_session,
 )
-from encephalon.studies.isotropic.acquisition.profiles import make_profile
 from encephalon.studies.isotropic.acquisition.slices import (
     TOLERANCE,
     Acquisition,
@@ -32,6 +31,7 @@ from encephalon.studies.isotropic.acquisition.slices import (
     output_spacing,
 )
 from encephalon.studies.isotropic.acquisition.stacking import make_stack
+from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.tables.pairing import name_file, pair_images
