@@ -5,7 +5,7 @@ An entry that is damaged, half written or gone is made again: losing one costs t
 else. That is why entries are not flushed to the disk, and why a folder that cannot be written to
 only means that nothing is kept.
 
-JSON files with their own SHA-256, and cached files with theirs in such a JSON.
+What must not be lost unnoticed is JSON with its own SHA-256, or files with theirs in such a JSON.
 """
 
 from __future__ import annotations

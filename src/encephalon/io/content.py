@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an array can be a head, a brain or a block of tissue: its axes, type and values.
+"""Voxels of a file: their bytes, and whether they can be a head, a brain or a block of tissue.
 
-Voxels as the bytes of a file, which both NIfTI and MGH store one after the other, i fastest.
+Both NIfTI and MGH store them one after the other, i fastest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables as files: CSV, TSV, Parquet, and Excel to read; every cell as text: id 007 stays 007.
 
-The columns of a Parquet file, whose size is known before any of it is unpacked.
+The size of a Parquet file is known before any of it is unpacked, and refused where it is a trap.
 """
 
 from __future__ import annotations

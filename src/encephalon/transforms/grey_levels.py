@@ -23,9 +23,7 @@ __all__ = [
 # change either visibly.
 _SAMPLE = 1 << 18
 
-
 _LINES = 128
-
 
 Counts = NDArray[np.int64]
 _CHUNK = 1 << 19

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coarser copies of a scan, and the head or brain in it: what registration looks at.
+"""Heads, brains and other masks: found in a scan, made solid, measured from their border.
 
-Names for the label values of FreeSurfer-style head label maps.
-
-Inside the brain the values are those of FreeSurfer's colour table (FreeSurferColorLUT); 502-530
-are clusters of extra-cerebral tissue as found in head label maps made for synthetic training.
-
-Whether a volume is large enough to hold a head.
-
-Connected pieces of a mask, and what must hold of a mask that is one solid organ.
+Registration looks at coarser copies of a scan and at the head in them. Label values are those of
+FreeSurfer's colour table (FreeSurferColorLUT) inside the brain; 502-530 are clusters of
+extra-cerebral tissue as found in head label maps made for synthetic training.
 """
 
 from __future__ import annotations
@@ -22,8 +17,6 @@ from encephalon.errors import GeometryError
 from encephalon.geometry import Affine, Grid, resample_aligned
 from encephalon.io.image import Image
 
-__all__ = ["foreground", "near", "otsu_threshold", "reduced", "require_head_size"]
-
 Mask = NDArray[np.bool_]
 
 #: Share of Otsu's threshold that separates a head from air: fat and bright fluid draw the threshold
@@ -31,7 +24,6 @@ Mask = NDArray[np.bool_]
 AIR_SHARE = 0.5
 #: A coarser copy is made only along axes whose voxels are this much finer than asked for.
 WORTHWHILE = 1.15
-
 
 WHITE_MATTER = (2, 7, 16, 28, 41, 46, 60, 85, 251, 252, 253, 254, 255)
 CORTEX = (3, 8, 42, 47)

@@ -5,12 +5,12 @@ Mattes' mutual information, maximised by regular steps over three resolutions, b
 starts from the headers and from the centres of mass; when these end apart, from turned heads as
 well. One start is one thread, so that a result never depends on how many threads there were.
 
-Do two registered scans show the same head, or only heads? Every two heads have an outline,
-ventricles and two halves, and registered ones share much mutual information. What only one
-participant's scans share is detail: within a few millimetres one scan is nearly a linear function
-of the other, whatever the contrasts. `image_similarity` is the mean share of local variance that
-this explains. How much of it any two heads share, the mirrored scan tells: it has the same
-contrast, sharpness and noise, and shows somebody else.
+Whether two registered scans show the same head, or only heads, is told after it. Every two heads
+have an outline, ventricles and two halves, and registered ones share much mutual information. What
+only one participant's scans share is detail: within a few millimetres one scan is nearly a linear
+function of the other, whatever the contrasts. `image_similarity` is the mean share of local
+variance that this explains. How much of it any two heads share, the mirrored scan tells: it has
+the same contrast, sharpness and noise, and shows somebody else.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ LOST = 0.95
 RIM = 4.0
 #: Turns of the further starts, degrees.
 TURN = 25.0
-
 
 Float = NDArray[np.float32]
 #: Voxels on which detail is compared, mm: folds of the cortex are twice as wide.

@@ -3,9 +3,8 @@
 
 A picture that is made 8 times smaller has 64 pixels for each of the result; filtering them all and
 then keeping one is most of the work of a plain script. Here the filter and the sampling are one
-banded matrix an axis, and only its band is multiplied.
-
-Where the picture that a network sees lies in the raw picture, and the way back.
+banded matrix an axis, and only its band is multiplied. A `View` says where the picture that a
+network sees lies in the raw picture, and leads back.
 """
 
 from __future__ import annotations
@@ -39,9 +38,7 @@ Plane = NDArray[np.float32]
 # calls. Measured at 2048² to 256² and to 384².
 _BLOCK = 16
 
-
 _KEPT = 64
-
 
 # Rounding must not decide whether a pixel that is covered by half belongs.
 _SLACK = 1e-9

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic head scans of any contrast from a label map, after the idea of SynthSeg and SynthStrip.
+"""Synthetic head scans from a label map, in one contrast or in two, after SynthSeg and SynthStrip.
 
 Label maps follow FreeSurfer's colour table inside the brain and use 502-530 for the tissues
 around it (clusters of unknown meaning, so they are drawn at random). Half of the drawn contrasts
 are fully random, the other half resemble T1w, T2w, FLAIR and proton density, because with few
-training steps a network should see most of what it will meet.
-
-Two contrasts of one synthetic head: what a network learns from where there are no real pairs.
+training steps a network should see most of what it will meet. Two contrasts of one head are what a
+network learns from where there are no real pairs.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ from encephalon.transforms.masks import (
     WHITE_MATTER,
 )
 from encephalon.transforms.parameters import SynthesisRanges
-
-__all__ = ["ADULT", "YOUNG", "draw_contrasts", "synthesise_pair"]
 
 Tissues = tuple[float, float, float, float]
 
