@@ -24,7 +24,7 @@ from encephalon.reports.batch import BatchReport, Column
 from encephalon.reports.markup import Html
 from encephalon.reports.page import Page
 from encephalon.studies.base import OpenModel, Study, Trainable
-from encephalon.tables.samples import Sample
+from encephalon.tables.sample import Sample
 
 if TYPE_CHECKING:
     from encephalon.training.run import Learner
