@@ -18,7 +18,6 @@ from encephalon.errors import OutputError, RunError, TableError
 from encephalon.experiments.folds import Fold
 from encephalon.studies.micrographs import data as preparing
 from encephalon.studies.micrographs.data import ImageDataset, prepare_dataset
-from encephalon.studies.micrographs.fitting import fit
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.studies.micrographs.task import (
@@ -26,6 +25,7 @@ from encephalon.studies.micrographs.task import (
     MicrographTask,
     class_weights,
     compute_logits,
+    fit,
 )
 from encephalon.training.runs import RunFolder
 from tests.studies.calls import means

@@ -7,7 +7,6 @@ Memory holds what is asked for, and so does not grow with the number of images.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from errno import EDQUOT, ENOSPC
 from hashlib import sha256 as sha256_of
@@ -30,6 +29,7 @@ from encephalon.tables.encoding import encode_classes, encode_covariates, fit_sc
 from encephalon.tables.samples import table_samples
 from encephalon.tables.schema import Fault, Table
 from encephalon.tables.splits import SplitOptions
+from encephalon.training.dataset import in_threads
 from encephalon.transforms.resize import View
 
 __all__ = ["ImageDataset", "PreparedPictures", "Scaling", "picture_content", "prepare_dataset"]
@@ -210,8 +210,7 @@ def _of_each(
                 raise  # the disk of the cache is full, which is no fault of the image
             return Fault(table.row(place), column, str(error))
 
-    with ThreadPoolExecutor(workers) as pool:
-        results = list(pool.map(attempt, range(len(paths)), paths))
+    results = in_threads(lambda each: attempt(*each), enumerate(paths), workers)
     faults = [result for result in results if isinstance(result, Fault)]
     if faults:
         raise TableError(fault_message(table, faults))

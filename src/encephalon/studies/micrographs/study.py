@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +22,21 @@ from encephalon.studies.micrographs.settings import (
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
+    from encephalon.experiments.report import CrossValidationResult
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
+    from encephalon.statistics.intervals import Interval
     from encephalon.tables.sample import Sample
     from encephalon.tables.schema import Table
+    from encephalon.training.run import ModelFacts
     from encephalon.training.runs import Means
 
 __all__ = ["STUDY"]
+
+#: Percentiles of the facts of the training images between which another image is like them.
+USUAL = (1.0, 99.0)
 
 
 def _load(model: OpenModel) -> Predictor:
@@ -48,7 +56,7 @@ class _Training(Trainable):
         check_recipe(recipe)
 
     def check_network(self, recipe: Recipe) -> None:
-        from encephalon.studies.micrographs.fitting import check_network
+        from encephalon.studies.micrographs.task import check_network
 
         check_network(recipe)
 
@@ -74,16 +82,16 @@ class _Training(Trainable):
         from encephalon.experiments.cross_validation import CrossValidation, CrossValidationRun
         from encephalon.experiments.folds import make_splits
         from encephalon.experiments.run import cross_validate
+        from encephalon.networks.export import half_precision
         from encephalon.studies.micrographs.data import (
             PUBLISHED_SPLIT,
             picture_content,
             prepare_dataset,
         )
-        from encephalon.studies.micrographs.finishing import write_model
-        from encephalon.studies.micrographs.fitting import fit
         from encephalon.studies.micrographs.preprocessing import Preprocessing
+        from encephalon.studies.micrographs.task import fit
         from encephalon.studies.micrographs.traffic_light import TrafficLight
-        from encephalon.training.run import open_run
+        from encephalon.training.run import open_run, write_model
 
         if means.devices > 1:
             raise UsageError(
@@ -109,7 +117,83 @@ class _Training(Trainable):
                 classical_features=dataset.texture,
                 about={"Picture": f"{settings.size} × {settings.size} pixels"},
             )
-            return write_model(cv, *cross_validate(cv))
+            result, shipped = cross_validate(cv)
+            facts, state = _model_facts(cv, result, shipped), shipped.network.state_dict()
+            return write_model(
+                run.model, shipped.recipe, facts, shipped.network, half_precision(state)
+            )
+
+
+def _model_facts(
+    cv: CrossValidation, result: CrossValidationResult, shipped: FittedNetwork
+) -> ModelFacts:
+    """What the study says of the network that ships, of which `result` is known."""
+    from encephalon.models.fitted import LAST_STAGE, FittedState
+    from encephalon.studies.micrographs.preprocessing import Preprocessing
+    from encephalon.training.run import ModelFacts
+
+    point, splits = result.point, cv.splits
+    pair = point.rule and point.rule.thresholds
+    state = FittedState(
+        classes=cv.classes,
+        covariates=tuple(cv.recipe.table.covariates),
+        scaling=shipped.scaling,
+        calibration=point.calibration,
+        thresholds=(pair.green, pair.amber) if pair else None,
+        score=point.score,
+        layer=shipped.layer or LAST_STAGE,
+        ranges=_ranges(cv),
+        key=Preprocessing(micrograph_settings(cv.recipe), cv.recipe.mode).key,
+    )
+    findings = " ".join(splits.audit.sentences())
+    leak = f"The scores flatter the model, because its split leaks. {findings}"
+    return ModelFacts(
+        labels=dict(enumerate(cv.classes)),
+        preprocessing=state.as_dict(),
+        training_data=_training_data(cv),
+        scores={name: _metric(value) for name, value in result.assessment.figures.items()},
+        card={} if splits.audit.clean else {"caveats": leak},
+        example=tuple(each.cpu() for each in shipped.inputs(splits.learnt[:2])),
+        inputs=("image", "covariates"),
+        packages=("encephalon", "torch", "lightning", "monai", "numpy", "scipy", "onnx"),
+    )
+
+
+def _training_data(cv: CrossValidation) -> dict[str, Any]:
+    """How many images the network has seen, of how many groups, and of which classes."""
+    splits, table, seen = cv.splits, cv.dataset.table, cv.seen
+    counts = Counter(cv.dataset.truth[seen].tolist())
+    names = cv.classes
+    data: dict[str, Any] = {"images": len(seen), "folds": len(splits.folds)}
+    data |= {f"images_{name}": counts[number] for number, name in enumerate(names)}
+    if table.columns.group:
+        owners = table.texts(table.columns.group)
+        data["groups"] = len({owners[row] for row in seen})
+    return data
+
+
+def _ranges(cv: CrossValidation) -> dict[str, tuple[float, float]]:
+    """The range of each fact of the images that were learnt, where it is known of any."""
+    import numpy as np
+
+    from encephalon.studies.micrographs.preprocessing import FACTS
+
+    ranges = {}
+    facts = cv.dataset.facts
+    for name in FACTS:
+        values = np.array([facts[row][name] for row in cv.seen])
+        known = values[np.isfinite(values)]
+        if known.size:
+            low, high = np.percentile(known, USUAL)
+            ranges[name] = (float(low), float(high))
+    return ranges
+
+
+def _metric(value: Interval) -> dict[str, float | str]:
+    """The value, and the interval with its name where there is one."""
+    named = ("value",) if value.method == "none" else ("value", "low", "high")
+    figures = {name: round(float(getattr(value, name)), 4) for name in named}
+    return {**figures, "interval": value.method}
 
 
 def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learn classes: batches of varied pictures, and how an epoch is judged.
+"""Train one network to tell classes: batches of varied pictures, and how an epoch is judged.
 
-Tell a network in training where to look, where the table knows it.
-
-An explanation cannot point at what the network never learnt to look at: small sets of images can
-be told apart by their background just as well. Boxes are used in training only, and only
-those of the training rows (after "right for the right reasons", Ross et al. 2017).
+It may be told where to look, where the table knows it. An explanation cannot point at what the
+network never learnt to look at: small sets of images can be told apart by their background just as
+well. Boxes are used in training only, and only those of the training rows (after "right for the
+right reasons", Ross et al. 2017).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,27 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from encephalon.errors import RecipeError
-from encephalon.experiments.folds import Rows
+from encephalon.experiments.folds import Fold, Rows, with_fold
+from encephalon.explanation.gradcam import find_layer
 from encephalon.explanation.location import Box, box_cover, box_of
+from encephalon.io.files import expanded
 from encephalon.metrics.classification import classification_scores
+from encephalon.models.fitted import LAST_STAGE
 from encephalon.networks.image_classifier import show_attention
-from encephalon.recipes.schema import Recipe, Training
-from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures
-from encephalon.studies.micrographs.settings import micrograph_settings
+from encephalon.networks.registry import build_network
+from encephalon.recipes import dump_recipe
+from encephalon.recipes.schema import Recipe, Training, class_names
+from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures, Scaling
+from encephalon.studies.micrographs.settings import (
+    MicrographSettings,
+    micrograph_settings,
+    network_options,
+)
+from encephalon.tables.reading import table_text
+from encephalon.training.run import Expected, fit_network, round_to_half
+from encephalon.training.run import check_network as check_shapes
+from encephalon.training.runs import Means, RunFolder
+from encephalon.training.transfer import load_encoder, start_from
 from encephalon.transforms.parameters import PlanarRanges
 from encephalon.transforms.planar import Augmentation, augment, draw_augmentation, move
 from encephalon.transforms.resize import View, stride_of
@@ -35,9 +49,12 @@ __all__ = [
     "ATTENTION_LOSS",
     "AttentionSupervision",
     "DatasetView",
+    "FittedClassifier",
     "MicrographTask",
+    "check_network",
     "class_weights",
     "compute_logits",
+    "fit",
     "make_attention_supervision",
 ]
 
@@ -49,6 +66,8 @@ AT_ONCE = 32
 Logits = NDArray[np.float32]
 
 
+#: The loss that knows weights of classes.
+WEIGHED_LOSS = "class-cross-entropy"
 #: The loss that compares attention with boxes.
 ATTENTION_LOSS = "attention"
 #: What an unknown target is, for that loss.
@@ -237,3 +256,125 @@ def _in_picture(box: Box, view: View) -> Box:
     x, y = centre / picture
     width, height = np.array(box[2:]) * raw / scale / picture
     return float(x), float(y), float(width), float(height)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedClassifier:
+    """A trained network with what it was shown.
+
+    Its weights are rounded to half precision, as they will ship. Maps are taken from `layer`; None
+    for a network that has no map to give.
+    """
+
+    recipe: Recipe
+    network: nn.Module
+    view: DatasetView
+    scaling: Scaling
+    layer: str | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.network.parameters()).device
+
+    @property
+    def covariates(self) -> NDArray[np.float32]:
+        """(N, W) of the whole table, as the network takes them."""
+        return self.view.covariates.numpy()
+
+    def inputs(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Pictures (B, C, S, S) and covariates (B, W) of these rows, where the network computes."""
+        return self.view.inputs(rows, self.device)
+
+    def logits(self, rows: Rows) -> dict[int, NDArray[np.float32]]:
+        """The logits (classes) of each of these rows."""
+        if not len(rows):
+            return {}
+        repeats = micrograph_settings(self.recipe).repeats_of_image
+        found = compute_logits(self.network, self.view, rows, self.device, repeats)
+        return dict(zip(rows.tolist(), found, strict=True))
+
+
+def fit(
+    recipe: Recipe, dataset: ImageDataset, fold: Fold, run: RunFolder, means: Means
+) -> FittedClassifier:
+    """Train on `fold.train`, judged by `fold.validation` if there is any, in the folder `run`.
+
+    A run that was killed goes on exactly where it was; a finished one gives its network again.
+    """
+    settings, classes = micrograph_settings(recipe), class_names(recipe)
+    table = table_text(with_fold(dataset.table, fold).frame)
+    (run.reopen if means.resume else run.begin)(dump_recipe(recipe), table)
+    scaling = dataset.scaling(fold.train)
+    view = DatasetView(dataset, dataset.covariates(scaling))
+    training = _completed(recipe, dataset.truth[fold.train], len(classes))
+    torch.manual_seed(training.seed)
+    network = build_network(recipe.network.name, network_options(recipe))
+    layer = _layer(settings, network)
+    if not run.checkpoint.exists():
+        _start(network, recipe)
+    task = MicrographTask(
+        view,
+        fold.train,
+        fold.validation,
+        training,
+        settings.augmentation,
+        len(classes),
+        settings.repeats_of_image,
+        make_attention_supervision(recipe, dataset, network),
+    )
+    round_to_half(fit_network(network, task, training, run, means, settings.freeze_statistics))
+    show_attention(network, False)
+    return FittedClassifier(recipe, network.eval(), view, scaling, layer)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` can be built and suits its study.
+
+    UsageError for a layer to take maps from that it does not have.
+    """
+    settings, options = micrograph_settings(recipe), network_options(recipe)
+    # As preprocessing makes pictures of either mode.
+    image = (3, 224, 224) if recipe.mode == "published" else (1, settings.size, settings.size)
+    classes = len(class_names(recipe))
+    expected = Expected(
+        inputs=((2, *image), (2, options["covariates"])),
+        output=(2, classes),
+        to=f"tell {classes} classes apart",
+    )
+    network = recipe.network.model_copy(update={"options": options})
+    _layer(settings, check_shapes(recipe, network, [expected]))
+
+
+def _completed(recipe: Recipe, truth: NDArray[np.int64], classes: int) -> Training:
+    """The settings, with what the losses must know of the classes `truth` (N,) of the fold."""
+    known: dict[str, dict[str, Any]] = {
+        WEIGHED_LOSS: {"columns": classes},
+        ATTENTION_LOSS: {"columns": classes},
+    }
+    if micrograph_settings(recipe).balanced:
+        known[WEIGHED_LOSS]["weights"] = class_weights(truth, classes)
+    losses = [
+        loss.model_copy(update={"options": {**known.get(loss.name, {}), **loss.options}})
+        for loss in recipe.training.losses
+    ]
+    return recipe.training.model_copy(update={"losses": tuple(losses)})
+
+
+def _layer(settings: MicrographSettings, network: nn.Module) -> str | None:
+    """Where maps are taken from; raises UsageError for a layer that the network does not have."""
+    if settings.inputs == "covariates":
+        return None
+    if settings.explain_layer is not None:
+        find_layer(network, settings.explain_layer)
+        return settings.explain_layer
+    layer: str | None = getattr(network, "map_layer", LAST_STAGE)
+    return layer if layer in dict(network.named_modules()) else None
+
+
+def _start(network: nn.Module, recipe: Recipe) -> None:
+    weights = micrograph_settings(recipe).encoder_weights
+    if weights:
+        load_encoder(network, expanded(weights))
+    if recipe.training.start_from:
+        start_from(network, recipe.training.start_from)
