@@ -304,3 +304,12 @@ def place(path: Path) -> Path:
         return path.parent.resolve() / path.name
     except (OSError, RuntimeError, ValueError):  # a circle of links, a name that cannot be
         return path.absolute()
+
+
+def is_zip_bomb(packed: int, unpacked: int, *, harmless: int, most: int, growth: int) -> bool:
+    """Whether bytes that are `packed` unpack to more than a file of their kind does.
+
+    Up to `harmless` bytes anything may, above `most` nothing may, and in between no more than
+    `growth` times what is packed.
+    """
+    return unpacked > min(most, max(harmless, packed * growth))

@@ -18,7 +18,7 @@ from encephalon.io.atomic import (
     refuse_existing,
     sha256,
 )
-from encephalon.io.files import exists, expanded, is_file, is_folder
+from encephalon.io.files import exists, expanded, is_file, is_folder, is_zip_bomb
 from encephalon.models import locations
 from encephalon.models.catalogue import find_model
 from encephalon.models.content import check_content, content
@@ -164,7 +164,13 @@ def _unpack(path: Path, folder: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
             names = _safe_names(members, path)
-            _refuse_zip_bomb(path, sum(item.file_size for item in members))
+            packed, size = path.stat().st_size, sum(item.file_size for item in members)
+            if is_zip_bomb(
+                packed, size, harmless=_SMALL_MODEL, most=_LARGEST_MODEL, growth=_MOST_GROWTH
+            ):
+                raise ModelError(
+                    f"{path}: {packed:,} bytes that unpack to {size:,} are not a model."
+                )
             for item, name in zip(members, names, strict=True):
                 # Reading stops at the size that was announced, and compares the checksum there.
                 with archive.open(item) as stream:
@@ -177,12 +183,6 @@ def _unpack(path: Path, folder: Path) -> None:
             f"{path}: expected a zipped model, but it cannot be unpacked ({reason})."
         ) from error
     read_description(folder)
-
-
-def _refuse_zip_bomb(path: Path, size: int) -> None:
-    packed = path.stat().st_size
-    if size > min(_LARGEST_MODEL, max(_SMALL_MODEL, packed * _MOST_GROWTH)):
-        raise ModelError(f"{path}: {packed:,} bytes that unpack to {size:,} are not a model.")
 
 
 def _copy(source: Path | IO[bytes], target: Path) -> None:

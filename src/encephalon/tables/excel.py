@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from encephalon.errors import EncephalonError, TableError, quoted, require_extra
-from encephalon.io.files import opened
+from encephalon.io.files import is_zip_bomb, opened
 from encephalon.tables.naming import letters
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _refuse_zip_bomb(file: Path, stream: IO[bytes]) -> None:
     with zipfile.ZipFile(stream) as archive:
         size = sum(item.file_size for item in archive.infolist())
     packed = os.fstat(stream.fileno()).st_size
-    if size > min(_LARGEST, max(_SMALL, packed * _MOST_GROWTH)):
+    if is_zip_bomb(packed, size, harmless=_SMALL, most=_LARGEST, growth=_MOST_GROWTH):
         raise TableError(
             f"{file}: {packed:,} bytes that unpack to {size:,}, more than a workbook's; save "
             "what is needed of it again, or as CSV."
