@@ -18,7 +18,7 @@ from encephalon.io.reading import write_image
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.base import Trainable
 from encephalon.tables.schema import Table
-from encephalon.training.runs import Means
+from encephalon.training.runs import TrainingContext
 from tests.cli.conftest import Asked, Run
 from tests.evaluation.toy import WordLengths
 from tests.studies.calls import plain_study
@@ -55,8 +55,10 @@ def train_as(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Path]) -> 
         def check_network(self, recipe: Recipe) -> None:
             """Any network suits."""
 
-        def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
-            return function(recipe, table, output, means)
+        def train(
+            self, recipe: Recipe, table: Table, output: Path, context: TrainingContext
+        ) -> Path:
+            return function(recipe, table, output, context)
 
     study = plain_study(trainable=Training())
     monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _name: study)
@@ -69,8 +71,8 @@ def test_train_hands_its_flags_to_the_study(
     pytest.importorskip("lightning")
     seen: dict[str, Any] = {}
 
-    def train(recipe: Any, rows: Any, output: Path, means: Means) -> Path:
-        report, flags = cast(Any, means.report), asdict(replace(means, report=None))
+    def train(recipe: Any, rows: Any, output: Path, context: TrainingContext) -> Path:
+        report, flags = cast(Any, context.report), asdict(replace(context, report=None))
         del flags["report"]
         seen.update(flags, seed=recipe.training.seed, epochs=recipe.training.epochs, rows=len(rows))
         progress = SimpleNamespace(step=6, history=[{"epoch": 1.0, "val_dice": 0.5}], resumed=2)
@@ -110,8 +112,8 @@ def test_train_names_the_network_of_each_epoch(
     """Of a run with several networks every epoch is told once, with the place that it is of."""
     pytest.importorskip("lightning")
 
-    def train(_recipe: Any, _rows: Any, output: Path, means: Means) -> Path:
-        report = cast(Any, means.report)
+    def train(_recipe: Any, _rows: Any, output: Path, context: TrainingContext) -> Path:
+        report = cast(Any, context.report)
         for step, place in enumerate(("fold 1 of 2", "final")):
             history: list[dict[str, float]] = []
             report(SimpleNamespace(step=step, history=history, place=place, resumed=0), {})

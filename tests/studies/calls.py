@@ -12,22 +12,22 @@ from encephalon.recipes.schema import Recipe
 from encephalon.studies.base import OpenModel, Study
 from encephalon.studies.registry import load_study
 from encephalon.tables.schema import Table
-from encephalon.training.runs import Means, RunFolder
+from encephalon.training.runs import RunFolder, TrainingContext
 
 
-def means(**asked: Any) -> Means:
+def context(**asked: Any) -> TrainingContext:
     """How a test computes."""
-    return Means(**{"device": "cpu", "workers": 1, "threads": 1, **asked})
+    return TrainingContext(**{"device": "cpu", "workers": 1, "threads": 1, **asked})
 
 
 def train(recipe: Recipe, table: Table, run: Path, **asked: Any) -> Path:
     """Train as the study of `recipe` does; the model folder."""
     study = load_study(recipe.study.name)
     assert study.trainable is not None
-    return study.trainable.train(recipe, table, run, means(**asked))
+    return study.trainable.train(recipe, table, run, context(**asked))
 
 
-def fit(recipe: Recipe, table: Table, run: RunFolder, how: Means) -> Any:
+def fit(recipe: Recipe, table: Table, run: RunFolder, how: TrainingContext) -> Any:
     """Train the network of `recipe` as its study does, and leave it at that."""
     from encephalon.training import run as training
 

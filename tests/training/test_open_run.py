@@ -22,8 +22,8 @@ from encephalon.tables.reading import table_text
 from encephalon.tables.schema import Table
 from encephalon.training.record import RunRecord, table_contents
 from encephalon.training.run import open_run
-from encephalon.training.runs import Means, RunFolder
-from tests.studies.calls import means
+from encephalon.training.runs import RunFolder, TrainingContext
+from tests.studies.calls import context
 from tests.studies.extraction.tiny_heads import (
     DEFAULT,
     PUBLISHED,
@@ -41,8 +41,8 @@ def opened(
     table: Table,
     models: Mapping[str, str | None] | None = None,
     **asked: Any,
-) -> AbstractContextManager[Means]:
-    return open_run(RunFolder(run), of, table, means(**asked), models=models)
+) -> AbstractContextManager[TrainingContext]:
+    return open_run(RunFolder(run), of, table, context(**asked), models=models)
 
 
 @pytest.fixture

@@ -135,15 +135,15 @@ def train(
     without the extra `train`.
     """
     from encephalon.errors import require_extra
-    from encephalon.training.runs import Means
+    from encephalon.training.runs import TrainingContext
 
     require_extra("torch", "train", "Training")
     require_extra("lightning", "train", "Training")
     loaded = load_recipe(recipe, overrides)
     check_network(loaded)
     samples = load_samples(loaded, table)
-    means = Means(resume, device, devices, workers, threads, report)
-    return _trainable(loaded).train(loaded, samples, Path(output), means)
+    context = TrainingContext(resume, device, devices, workers, threads, report)
+    return _trainable(loaded).train(loaded, samples, Path(output), context)
 
 
 def evaluate(

@@ -105,7 +105,7 @@ def _shuffled(cv: CrossValidation) -> Predictions:
         cv,
         splits=replace(cv.splits, folds=(fold,), held_out=nothing, others=nothing),
         run=CrossValidationRun(cv.run.path / "baselines" / "shuffled"),
-        means=replace(cv.means, report=placed_report(cv.means.report, before, name)),
+        context=replace(cv.context, report=placed_report(cv.context.report, before, name)),
     )
     results = replace(alone, dataset=dataset.with_truth(truth)).train_folds()
     # Read with the true classes: what it says of them is what counts.

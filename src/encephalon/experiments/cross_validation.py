@@ -26,7 +26,7 @@ from encephalon.recipes import dump_recipe, load_recipe
 from encephalon.recipes.schema import Classification, Recipe, Training, class_names
 from encephalon.training.checkpoint import load_own_checkpoint
 from encephalon.training.loop import Progress
-from encephalon.training.runs import Means, Report, RunFolder, best_row
+from encephalon.training.runs import Report, RunFolder, TrainingContext, best_row
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -145,7 +145,7 @@ class FittedNetwork(Protocol):
         ...
 
 
-Fit = Callable[[Recipe, Any, Fold, RunFolder, Means], FittedNetwork]
+Fit = Callable[[Recipe, Any, Fold, RunFolder, TrainingContext], FittedNetwork]
 """Train a network as a recipe says on a dataset and a fold of it, in a folder; or go on there."""
 
 
@@ -155,7 +155,7 @@ class CrossValidation:
 
     recipe, settings    how they are trained, and what their study says of classifiers
     splits, dataset     which rows are for what, and what is learnt of them
-    run, means          where, and with what
+    run, context          where, and with what
     fit                 trains one network
     rule                what is decided of an image beside its most likely class
     classical_features  (F) what a classical baseline is given of a row; None for no such baseline
@@ -167,7 +167,7 @@ class CrossValidation:
     splits: Splits
     dataset: Dataset
     run: CrossValidationRun
-    means: Means
+    context: TrainingContext
     fit: Fit
     rule: DecisionRule | None = None
     classical_features: Callable[[int], NDArray[np.float64]] | None = None
@@ -249,8 +249,8 @@ class CrossValidation:
     def _result(self, recipe: Recipe, fold: Fold, asked: Rows) -> FoldResult:
         run, ids = self._folder(fold), self.dataset.table.ids
         if not is_finished(run):
-            means = replace(self.means, report=self._placed(fold))
-            fitted = self.fit(recipe, self.dataset, fold, run, means)
+            context = replace(self.context, report=self._placed(fold))
+            fitted = self.fit(recipe, self.dataset, fold, run, context)
             write_fold_result(run, ids, fitted.logits(asked), self.classes)
         elif run.checkpoint.exists():
             load_own_checkpoint(run)  # which is needed again at the end: a fault is told now
@@ -258,8 +258,8 @@ class CrossValidation:
         return read_fold_result(run, ids)
 
     def _again(self, recipe: Recipe, fold: Fold) -> FittedNetwork:
-        means = replace(self.means, resume=True, report=None)
-        return self.fit(recipe, self.dataset, fold, self._folder(fold), means)
+        context = replace(self.context, resume=True, report=None)
+        return self.fit(recipe, self.dataset, fold, self._folder(fold), context)
 
     def _try(self, fold: Fold, folder: Path, number: int, overrides: Mapping[str, str]) -> float:
         """Train `fold` with `overrides` for a few epochs; the best value of what is monitored."""
@@ -267,7 +267,7 @@ class CrossValidation:
         changes = {**overrides, "training.epochs": str(epochs)}
         recipe, run = self._changed(folder, changes), RunFolder(folder / str(number))
         training = recipe.training
-        self.fit(recipe, self.dataset, fold, run, replace(self.means, report=None))
+        self.fit(recipe, self.dataset, fold, run, replace(self.context, report=None))
         return best_row(read_history(run), training)[training.monitor]
 
     def _changed(self, folder: Path, overrides: Mapping[str, str]) -> Recipe:
@@ -280,7 +280,7 @@ class CrossValidation:
         before = fold.number * training.epochs * training.steps_per_epoch
         # As the folders are named, so that everything can be found again.
         place = "final" if fold.number == count else f"folds/{fold.number}"
-        return placed_report(self.means.report, before, place if count > 1 else "")
+        return placed_report(self.context.report, before, place if count > 1 else "")
 
 
 def placed_report(report: Report | None, before: int, place: str) -> Report | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from encephalon.tables.sample import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.run import Learner
-    from encephalon.training.runs import Means
+    from encephalon.training.runs import TrainingContext
 
     Schema = TypeVar("Schema", bound=Section)
 
@@ -187,11 +187,11 @@ class Trainable:
         """How many steps a run takes at the most, over all its networks."""
         return recipe.training.epochs * recipe.training.steps_per_epoch
 
-    def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
+    def train(self, recipe: Recipe, table: Table, output: Path, context: TrainingContext) -> Path:
         """Train in the run folder `output`, and return the finished model folder; needs torch."""
         from encephalon.training.run import train
 
-        return train(self.learner(recipe), table, output, means)
+        return train(self.learner(recipe), table, output, context)
 
 
 class Explainable(Protocol):

@@ -36,7 +36,7 @@ from encephalon.tables.reading import table_text
 from encephalon.tables.schema import Table
 from encephalon.training.loop import Loop, Task, make_fabric
 from encephalon.training.record import content_of, table_contents
-from encephalon.training.runs import Means, RunFolder, best_row
+from encephalon.training.runs import RunFolder, TrainingContext, best_row
 from encephalon.training.transfer import start_from
 
 __all__ = ["Expected", "Fitted", "Learner", "ModelFacts", "check_network", "fit", "fit_network"]
@@ -167,14 +167,14 @@ def check_network(recipe: Recipe, network: Network, expected: Sequence[Expected]
     return built
 
 
-def train(learner: Learner[Any], table: Table, output: Path, means: Means) -> Path:
+def train(learner: Learner[Any], table: Table, output: Path, context: TrainingContext) -> Path:
     """Train in the run folder `output`, and return the finished model folder.
 
     Raises RunError, TableError, RecipeError or ModelError for what cannot be trained, OutputError
     or OutputExistsError for a folder that must be left alone.
     """
     recipe, run, table = learner.recipe, RunFolder(output), learner.split(table)
-    with open_run(run, recipe, table, means, models=learner.models) as placed:
+    with open_run(run, recipe, table, context, models=learner.models) as placed:
         fitted = fit(learner, table, run, placed)
         run.finishing()
         fitted.network.cpu()
@@ -200,33 +200,33 @@ def open_run(
     run: RunFolder,
     recipe: Recipe,
     table: Table,
-    means: Means,
+    context: TrainingContext,
     *,
     content: Callable[[Path], str] = content_of,
     models: Mapping[str, str | None] | None = None,
-) -> Iterator[Means]:
-    """Begin or go on with `run`, held against every other process; yields `means` with a device.
+) -> Iterator[TrainingContext]:
+    """Begin or go on with `run`, held against every other process; yields `context` with a device.
 
     What the run reads is recorded, or compared: the files of `table`, each as `content` sees it,
     and the models that `models` names beside that of `training.start_from`, by what asks for them.
     Raises RunError, OutputError or OutputExistsError for a folder that must be left alone.
     """
-    count = resolve_threads(means.threads)
-    place = resolve_device(means.device, needs_torch=True)
+    count = resolve_threads(context.threads)
+    place = resolve_device(context.device, needs_torch=True)
     torch.set_num_threads(count)
     named = {"training.start_from": recipe.training.start_from, **(models or {})}
 
     def contents() -> dict[str, str]:
-        return {**table_contents(table, means.workers, content), **_model_contents(named)}
+        return {**table_contents(table, context.workers, content), **_model_contents(named)}
 
     with run.opened(
         dump_recipe(recipe),
         table_text(table.frame),
-        resume=means.resume,
+        resume=context.resume,
         contents=contents,
         conditions={"threads": str(count), "device": place, "torch": torch.__version__},
     ):
-        yield replace(means, device=place)
+        yield replace(context, device=place)
 
 
 def _model_contents(named: Mapping[str, str | None]) -> dict[str, str]:
@@ -243,15 +243,15 @@ def _model_contents(named: Mapping[str, str | None]) -> dict[str, str]:
     return found
 
 
-def fit(learner: Learner[Any], table: Table, run: RunFolder, means: Means) -> Fitted:
+def fit(learner: Learner[Any], table: Table, run: RunFolder, context: TrainingContext) -> Fitted:
     """Train on the rows whose split is "train", judged by those whose is "validation"."""
     parts, training = training_parts(table), learner.recipe.training
     torch.manual_seed(training.seed)
     network = learner.build()
     if training.start_from and not run.checkpoint.exists():
         start_from(network, training.start_from)
-    samples = [learner.prepare(part, run.cache, means.workers) for part in parts]
-    return fit_network(network, learner.task(*samples), training, run, means)
+    samples = [learner.prepare(part, run.cache, context.workers) for part in parts]
+    return fit_network(network, learner.task(*samples), training, run, context)
 
 
 def fit_network(
@@ -259,18 +259,18 @@ def fit_network(
     task: Task,
     training: Training,
     run: RunFolder,
-    means: Means,
+    context: TrainingContext,
     freeze_statistics: bool = True,
 ) -> Fitted:
-    """Train `network`, or go on from the checkpoint of `run`, where `means` says so.
+    """Train `network`, or go on from the checkpoint of `run`, where `context` says so.
 
     Of several processes only the first returns. Raises RunError for what was never a number.
     """
-    fabric = make_fabric(means.device, training.precision, means.devices)
+    fabric = make_fabric(context.device, training.precision, context.devices)
     loop = Loop(
-        task, network, training, run, fabric, means.report, freeze_statistics=freeze_statistics
+        task, network, training, run, fabric, context.report, freeze_statistics=freeze_statistics
     )
-    if means.resume:
+    if context.resume:
         loop.resume()
     state = loop.fit()
     network.load_state_dict(state)

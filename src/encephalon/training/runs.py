@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Training
     from encephalon.training.loop import Progress
 
-__all__ = ["Means", "Report", "RunFolder", "best_row", "write_history"]
+__all__ = ["Report", "RunFolder", "TrainingContext", "best_row", "write_history"]
 
 #: What a run writes before its first checkpoint, and what only after it.
 EARLY = ("recipe.toml", "table.csv", "cache", "tensorboard", "checkpoint", "folds")
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Means:
+class TrainingContext:
     """How a run computes, which its recipe does not say.
 
     resume   whether it goes on with what is in its folder

@@ -27,7 +27,7 @@ from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.schema import Columns, Table
 from encephalon.training.runs import RunFolder
 from encephalon.transforms.parameters import RigidRanges
-from tests.studies.calls import fit, means, opened, train
+from tests.studies.calls import context, fit, opened, train
 from tests.studies.extraction.tiny_heads import (
     PUBLISHED,
     label_map,
@@ -295,7 +295,7 @@ def test_meningioma_of_several_classes_starts_from_a_mask(tmp_path: Path) -> Non
         "table.labels": "{ 2 = 1, 3 = 2 }",
     }
     several = recipe("meningioma-published", changes)
-    fitted = fit(several, pair_table(tmp_path, several), RunFolder(tmp_path / "more"), means())
+    fitted = fit(several, pair_table(tmp_path, several), RunFolder(tmp_path / "more"), context())
     start = open_model(trained).tensors()
     assert fitted.state["head.weight"].shape[0] == 3
     for name in ("encoder.0.0.weight", "decoder.2.2.weight"):

@@ -25,7 +25,7 @@ from encephalon.studies.extraction.settings import ExtractionSettings, Grids
 from encephalon.studies.extraction.study import STUDY
 from encephalon.studies.extraction.task import ExtractionTask
 from encephalon.training.runs import RunFolder
-from tests.studies.calls import fit, means, opened, train
+from tests.studies.calls import context, fit, opened, train
 from tests.studies.extraction.tiny_heads import (
     DEFAULT,
     install_brain_model,
@@ -181,7 +181,7 @@ def test_finding_nothing_where_there_is_nothing_is_right() -> None:
 
 def run_fit(folder: Path, of: Any, table: Any, **options: Any) -> Any:
     run = RunFolder(folder)
-    return fit(of, table, run, means(**options))
+    return fit(of, table, run, context(**options))
 
 
 def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from encephalon.studies.isotropic.published.settings import (
 )
 from encephalon.studies.isotropic.published.task import PublishedTask
 from encephalon.training.runs import RunFolder
-from tests.studies.calls import fit, means
+from tests.studies.calls import context, fit
 from tests.studies.isotropic.tiny_published import (
     SETTINGS,
     head_pair,
@@ -204,7 +204,7 @@ def test_the_published_training_lowers_the_loss(tmp_path: Path) -> None:
     """Two epochs; the loss is the mean squared error alone."""
     recipe = published_recipe()
     table = head_table(tmp_path, recipe, ("train", "train", "validation"))
-    history = fit(recipe, table, RunFolder(tmp_path / "run"), means()).history
+    history = fit(recipe, table, RunFolder(tmp_path / "run"), context()).history
     losses = [row["val_loss"] for row in history]
     assert [row["train_loss"] for row in history] == [row["train_mse"] for row in history]
     assert losses[1] < losses[0] < 0.3
@@ -215,4 +215,4 @@ def test_a_table_whose_split_lacks_a_part_is_refused(tmp_path: Path) -> None:
     recipe = published_recipe()
     table = head_table(tmp_path, recipe, ("train", "train"))
     with pytest.raises(RunError, match=r"heads\.csv has no row whose split is 'validation'"):
-        fit(recipe, table, RunFolder(tmp_path / "run"), means())
+        fit(recipe, table, RunFolder(tmp_path / "run"), context())

@@ -28,7 +28,7 @@ from encephalon.studies.micrographs.task import (
     fit,
 )
 from encephalon.training.runs import RunFolder
-from tests.studies.calls import means
+from tests.studies.calls import context
 from tests.studies.micrographs.tiny import quick_recipe, table_of, write_images
 
 RECIPE = quick_recipe(table__covariates='{ sex = ["F", "M"], age = "number" }')
@@ -236,4 +236,4 @@ def test_a_network_that_was_never_judged_is_no_result(
     rows = np.arange(12)
     fold = Fold(0, rows[:6], rows[6:], rows[:0])
     with pytest.raises(RunError, match="was not a number in any epoch"):
-        fit(RECIPE, dataset, fold, RunFolder(tmp_path), means())
+        fit(RECIPE, dataset, fold, RunFolder(tmp_path), context())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from encephalon.tables.sample import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.run import ModelFacts
-    from encephalon.training.runs import Means
+    from encephalon.training.runs import TrainingContext
 
 __all__ = ["STUDY"]
 
@@ -78,7 +78,7 @@ class _Training(Trainable):
         networks += "shuffled" in settings.baselines
         return networks * super().total_steps(recipe)
 
-    def train(self, recipe: Recipe, table: Table, output: Path, means: Means) -> Path:
+    def train(self, recipe: Recipe, table: Table, output: Path, context: TrainingContext) -> Path:
         from encephalon.experiments.cross_validation import CrossValidation, CrossValidationRun
         from encephalon.experiments.folds import make_splits
         from encephalon.experiments.run import cross_validate
@@ -93,10 +93,10 @@ class _Training(Trainable):
         from encephalon.studies.micrographs.traffic_light import TrafficLight
         from encephalon.training.run import open_run, write_model
 
-        if means.devices > 1:
+        if context.devices > 1:
             raise UsageError(
                 "Networks of micrographs are small and train on one device, not "
-                f"{means.devices}: leave out --devices."
+                f"{context.devices}: leave out --devices."
             )
         # The table knows which columns the name patterns of the recipe ("fc_*") stand for.
         named = {name: getattr(table.columns, name) for name in ("covariates", "optional")}
@@ -107,10 +107,10 @@ class _Training(Trainable):
         run = CrossValidationRun(output)
         models = {"study.encoder_weights": settings.encoder_weights}
         with open_run(
-            run, recipe, splits.table, means, content=picture_content, models=models
+            run, recipe, splits.table, context, content=picture_content, models=models
         ) as placed:
             preprocessing = Preprocessing(settings, recipe.mode)
-            dataset = prepare_dataset(splits.table, preprocessing, run.cache, means.workers)
+            dataset = prepare_dataset(splits.table, preprocessing, run.cache, context.workers)
             cv = CrossValidation(
                 *(recipe, settings, splits, dataset, run, placed, fit),
                 rule=TrafficLight(**dict(settings.thresholds)),

@@ -39,7 +39,7 @@ from encephalon.studies.micrographs.settings import (
 from encephalon.tables.reading import table_text
 from encephalon.training.run import Expected, fit_network, round_to_half
 from encephalon.training.run import check_network as check_shapes
-from encephalon.training.runs import Means, RunFolder
+from encephalon.training.runs import RunFolder, TrainingContext
 from encephalon.training.transfer import load_encoder, start_from
 from encephalon.transforms.parameters import PlanarRanges
 from encephalon.transforms.planar import Augmentation, augment, draw_augmentation, move
@@ -296,7 +296,7 @@ class FittedClassifier:
 
 
 def fit(
-    recipe: Recipe, dataset: ImageDataset, fold: Fold, run: RunFolder, means: Means
+    recipe: Recipe, dataset: ImageDataset, fold: Fold, run: RunFolder, context: TrainingContext
 ) -> FittedClassifier:
     """Train on `fold.train`, judged by `fold.validation` if there is any, in the folder `run`.
 
@@ -304,7 +304,7 @@ def fit(
     """
     settings, classes = micrograph_settings(recipe), class_names(recipe)
     table = table_text(with_fold(dataset.table, fold).frame)
-    (run.reopen if means.resume else run.begin)(dump_recipe(recipe), table)
+    (run.reopen if context.resume else run.begin)(dump_recipe(recipe), table)
     scaling = dataset.scaling(fold.train)
     view = DatasetView(dataset, dataset.covariates(scaling))
     training = _completed(recipe, dataset.truth[fold.train], len(classes))
@@ -323,7 +323,7 @@ def fit(
         settings.repeats_of_image,
         make_attention_supervision(recipe, dataset, network),
     )
-    round_to_half(fit_network(network, task, training, run, means, settings.freeze_statistics))
+    round_to_half(fit_network(network, task, training, run, context, settings.freeze_statistics))
     show_attention(network, False)
     return FittedClassifier(recipe, network.eval(), view, scaling, layer)
 
