@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import re
 import subprocess
 import sys
 import tomllib
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -163,19 +161,3 @@ def test_the_picture_of_the_floors_is_what_is_checked() -> None:
     picture = page.split("```text")[1].split("```")[0].strip().splitlines()
     drawn = [rooms & set(re.findall("[a-z_]+", floor)) for floor in picture]
     assert drawn == [floor & rooms for floor in checked if floor & rooms]
-
-
-@pytest.mark.parametrize("folder", ["tools", "benchmarks"])
-def test_programs_import_what_is_there(folder: str) -> None:
-    """No type checker reads them, and nothing else runs them all."""
-    pytest.importorskip("torch")
-    wanted = {
-        (node.module, alias.name)
-        for path in (ROOT / folder).glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("encephalon")
-        for alias in node.names
-    }
-    assert wanted
-    missing = [name for name in sorted(wanted) if not hasattr(import_module(name[0]), name[1])]
-    assert missing == []

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`encephalon demo`: the main job, on a head that the package makes itself.
-
-The scan that `demo` and `bench` work on when the user gives none.
-"""
+"""`encephalon demo`: the main job, on a head that the package makes itself, as `bench` does too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a classifier said of a set of images, with all that the evaluation needs to know of them.
+"""Predictions of a classifier with all that an evaluation needs of them, and the CSV files of them.
 
-Predictions as rows of a CSV file, and what such a file of another model says.
+A file of another model's predictions is read as well, and matched to the same images.
 """
 
 from __future__ import annotations
@@ -28,10 +28,7 @@ __all__ = [
 ]
 
 UNKNOWN_CLASS = -1
-
-
 """The truth of an image that nobody labelled."""
-
 
 #: Parts of a training run whose images the network had not learnt from.
 _UNSEEN = ("test", "held-out")

@@ -49,12 +49,9 @@ METRICS = {
 }
 """Names of the figures of `evaluation.classification_metrics`, in the order of the page."""
 
-
 #: Images that are pictured in each of the three galleries: our choice.
 PICTURED = 24
-
 logger = logging.getLogger(__name__)
-
 Draw = Callable[[], NDArray[np.uint8] | None]
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the finished networks of a run looked at, each in the images that it did not learn.
+"""What the finished networks of a run look at, each in the images that it did not learn.
 
-The images that a classifier is most and least certain of, with their maps, for a report.
+Shown are the images that a network is most and least certain of, with their maps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from encephalon.statistics.intervals import Interval
 from encephalon.transforms.resize import View
 
 __all__ = ["Attribution", "Example", "examples"]
-
 
 #: Longest side of a picture on the page, pixels.
 SIDE = 320

@@ -26,7 +26,6 @@ __all__ = ["STRENGTHS", "fit_linear", "run_baselines"]
 
 Features = NDArray[np.float64]
 
-
 #: Inverse strengths of the penalty that are tried on the validation part: our choice.
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 

@@ -40,7 +40,6 @@ History = Sequence[Mapping[str, float]]
 #: Curves that can be told apart by their colours; more have one.
 _NAMED_CURVES = 6
 
-
 _CURVES = {
     "val_loss": "validation loss",
     "train_loss": "training loss",
@@ -48,17 +47,13 @@ _CURVES = {
     "val_roc_auc": "validation ROC AUC",
 }
 
-
 _BASELINES = {
     "texture": "texture features and logistic regression",
     "covariates": "covariates alone",
     "shuffled": "the label-permutation control (the same network taught shuffled labels)",
 }
 
-
 _MODEL = "this model"
-
-
 _HOLM = "after Holm's correction for all comparisons"
 
 

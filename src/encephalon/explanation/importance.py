@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much a model relies on a covariate: what it loses when the values are permuted.
+"""How much a classifier relies on each covariate: what it loses when the values are permuted.
 
-Permutation importance (Breiman 2001, doi:10.1023/A:1010933404324) on the log loss. Scikit-learn's
-works on estimators and gives no interval; samples of one group are not independent, so here whole
-groups are the unit.
-
-What each covariate is worth to a trained classifier: permutation importance, images unchanged.
-
-The encoder runs once an image; what the head takes is kept, and only its covariates are dealt anew.
+Permutation importance (Breiman 2001, doi:10.1023/A:1010933404324) on the log loss; images stay.
+Scikit-learn's works on estimators and gives no interval; samples of one group are not independent,
+so here whole groups are the unit. The encoder runs once an image: what the head takes of it is kept
+while its covariates are permuted.
 """
 
 from __future__ import annotations
@@ -30,8 +27,6 @@ __all__ = ["HeadWatch", "covariate_blocks", "covariate_importance", "permutation
 Values = NDArray[np.float64]
 # Probabilities below this count as this, so that one sure mistake does not make a loss infinite.
 _SMALLEST = 1e-12
-
-
 Probabilities = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 

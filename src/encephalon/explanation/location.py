@@ -2,12 +2,9 @@
 """Whether a map lies where the answer is known to lie, against what blind guessing would reach.
 
 A map (rows, columns) is 0 or more, and NaN where the network did not look. What is known is a
-cover (rows, columns): how much of each pixel lies inside, from 0 to 1.
-
-How much of each map lies in the box where the answer is known to lie, in the raw image.
-
-Beside it stands what needs no network: a map that always says "the middle", and one that says
-"anywhere". A map that does not beat the first has found nothing.
+cover (rows, columns): how much of each pixel lies inside the boxes of the table, from 0 to 1. Two
+maps need no network: one that always says "the middle", and one that says "anywhere". A map that
+does not beat the first has found nothing.
 """
 
 from __future__ import annotations
@@ -41,10 +38,7 @@ __all__ = [
 ]
 
 Box = tuple[float, float, float, float]
-
-
 """Centre x, centre y, width and height, as shares of the image: x along columns, y along rows."""
-
 
 #: Standard deviation of the centre prior, a share of each side: our choice, after Judd et al. 2009.
 CENTRE_SIGMA = 0.25

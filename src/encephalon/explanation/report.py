@@ -65,7 +65,6 @@ _SIDE = 288  # longest side of a picture, pixels
 # A map that is still this much like the true one does not show what was learnt: our choice.
 _TOO_ALIKE = 0.5
 
-
 _HINT = (
     "The lighter the colour, the more the place speaks for the class. Each map has a scale of its "
     "own: its lightest place is its maximum, however small. Dark margins were not seen."

@@ -23,12 +23,13 @@ from encephalon.geometry.resample import resample
 
 # mri_convert --conform: COR geometry, https://surfer.nmr.mgh.harvard.edu/fswiki/mri_convert
 CONFORMED_SHAPE = (256, 256, 256)
-
-
 CONFORMED_SPACING = 1.0
-
-
 CONFORMED_CODES = "LIA"
+
+
+#: Times the voxels of the scan that the straight grid around it may have. A gantry tilts by 30° at
+#: the most, which makes it 1.6 times as large where the slices reach as far up as they are wide.
+MOST_LARGER = 8.0
 
 
 class _Placed(Protocol):
@@ -82,11 +83,6 @@ def conform(image: Placed, target: Grid | None = None, order: int = 1) -> Placed
 def unconform(mask: NDArray[Any], conformed: Grid, native: Grid) -> NDArray[Any]:
     """A mask or label map (I, J, K) on `conformed`, back on the grid `native`: nearest voxel."""
     return resample(mask, conformed.affine, native, order=0)
-
-
-#: Times the voxels of the scan that the straight grid around it may have. A gantry tilts by 30° at
-#: the most, which makes it 1.6 times as large where the slices reach as far up as they are wide.
-MOST_LARGER = 8.0
 
 
 def straight_grid(grid: Grid, source: object = "array") -> Grid:

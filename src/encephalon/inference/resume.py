@@ -40,10 +40,7 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
-
 logger = logging.getLogger(__name__)
-
-
 Record = Mapping[str, Any]
 
 

@@ -43,7 +43,6 @@ __all__ = [
 FINGERPRINT, BYTES = "Fingerprint", "Sha256"
 """What the result depends on, and the sha256 of the image: by these a later run knows its own."""
 
-
 Pair = tuple[Path, Path]
 """A finished file under its temporary name, and its final place."""
 

@@ -45,6 +45,12 @@ _REASONS = {
 }
 
 
+_NAME = re.compile(r"\.(.*)-[0-9a-f]{12}\.part(\..*)?", re.DOTALL)
+_PROBE = re.compile(r"\.encephalon-\d+")  # of version 0.1.0: empty, and nobody misses it
+_UNTOUCHED = 24 * 3600.0  # seconds; a write takes minutes
+_LONGEST_SUFFIX = 24  # characters: .ome.tiff and .safetensors, not the rest of a name with dots
+
+
 def refuse_existing(path: str | Path, overwrite: bool = False) -> None:
     """Raise OutputExistsError when `path` exists, unless `overwrite`."""
     if not overwrite and os.path.lexists(path):
@@ -278,18 +284,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-_NAME = re.compile(r"\.(.*)-[0-9a-f]{12}\.part(\..*)?", re.DOTALL)
-
-
-_PROBE = re.compile(r"\.encephalon-\d+")  # of version 0.1.0: empty, and nobody misses it
-
-
-_UNTOUCHED = 24 * 3600.0  # seconds; a write takes minutes
-
-
-_LONGEST_SUFFIX = 24  # characters: .ome.tiff and .safetensors, not the rest of a name with dots
 
 
 @contextmanager

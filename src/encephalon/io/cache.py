@@ -31,7 +31,6 @@ __all__ = ["ArrayCache", "cached_file", "read_checksummed", "write_checksummed"]
 
 Arrays = dict[str, NDArray[Any]]
 
-
 LARGEST_RECORD = 256 * 1024**2
 """Bytes of such a JSON: a note on each of a million images fits."""
 logger = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
 
 Data = NDArray[Any]
+_SLAB_BYTES = 4 * 2**20  # converted at once while writing
 
 
 def volume_shape(shape: tuple[int, ...], source: object) -> tuple[int, int, int]:
@@ -120,9 +121,6 @@ def _single(data: Data) -> Data:
         return data
     with np.errstate(over="ignore"):  # what overflows turns infinite and is refused by its name
         return data.astype(np.float32)
-
-
-_SLAB_BYTES = 4 * 2**20  # converted at once while writing
 
 
 def stored_voxels(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way to open a file, and its bytes unpacked once, with what is wrong in one sentence.
+"""The one way to open a file: unpacked once, and what is wrong with it in one sentence.
 
-Paths as users write them: each question has an answer for every text, and none is an error.
+Paths are as users write them: each question has an answer for every text, and none is an error.
 """
 
 from __future__ import annotations
@@ -30,11 +30,7 @@ _PIECE = 1 << 22
 _LIKELY_RATIO = 16
 # What `size` of `read_bytes` sees: any header of a volume, and room to spare.
 _HEAD = 4096
-
-
 _GZIP = b"\x1f\x8b"
-
-
 _ANNEX = "a git-annex pointer, not the data; fetch it with  git annex get"
 # First bytes, in lower case, of what is often found in the place of a large file.
 _STAND_INS = (

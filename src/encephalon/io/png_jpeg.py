@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grey levels of a PNG or JPEG, with the size of its pixels, by Pillow.
+"""Grey levels of a PNG or JPEG by Pillow, with the size of its pixels, if all of them are there.
 
-Whether all pixels of a PNG or JPEG are there; decoders fill what is missing without a word.
+That is asked of the file itself: decoders fill what is missing without a word.
 """
 
 from __future__ import annotations
@@ -20,25 +20,15 @@ from encephalon.errors import ContentError
 from encephalon.io.pixel_size import Size, dots_size
 
 Pixels = NDArray[Any]
-
-
 Grey = Callable[[int, Iterator[Pixels]], Pixels]
-
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-
-
 _INCH = 25.4e6  # nm
-
-
 _BAND_PIXELS = 1 << 22
 # Bytes of a JPEG beyond which none goes: of its pixels, and of notes, profiles and previews.
 _MOST_PER_PIXEL, _MOST_NOTES = 4, 1 << 26
-
-
 _MOST_SCANS = 100  # encoders write about ten; each costs another pass over all pixels
 # Samples of a pixel as Pillow holds them; three take the place of four.
 _SAMPLES = {"1": 1, "L": 1, "P": 1, "I;16": 1, "I;16B": 1, "I": 1}
-
 
 # PNG specification, section 8.2: first column and row of the seven passes, and their steps.
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))

@@ -30,6 +30,13 @@ from encephalon.io.image import FORMATS, Image, content_check, from_array, image
 _log = logging.getLogger(__name__)
 
 
+#: Share of voxels that may be no number where programs mark the air so: brains alone fill more.
+MOST_AIR = 0.97
+#: Share of the finite voxels that may be no number amid them: dark sinuses and skull that went with
+#: the air, and failed fits of a map.
+MOST_HOLES = 0.1
+
+
 def read_image(
     source: Any, *, affine: Affine | None = None, check: bool = True, series: str | None = None
 ) -> Image:
@@ -167,13 +174,6 @@ def _writer(path: Path) -> Any:
 
 def _all_whole(data: NDArray[Any]) -> bool:
     return all(bool(np.equal(np.mod(plane, 1), 0).all()) for plane in data)
-
-
-#: Share of voxels that may be no number where programs mark the air so: brains alone fill more.
-MOST_AIR = 0.97
-#: Share of the finite voxels that may be no number amid them: dark sinuses and skull that went with
-#: the air, and failed fits of a map.
-MOST_HOLES = 0.1
 
 
 def with_finite_voxels(image: Image) -> Image:

@@ -42,11 +42,22 @@ LARGEST_TEXT = 16 * 1024**2
 _DEEPEST = 64
 # tomllib takes time and memory that grow with the square of the parts of a dotted key.
 _LONG_KEY = re.compile(rf"(?:[\w-]+[ \t]*\.[ \t]*){{{_DEEPEST}}}")
-
-
 _QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
 # More digits than a float keeps and any identifier needs; Python refuses to read above 4,300.
 _MOST_DIGITS = 300
+
+LARGEST = 1 << 28
+"""Bytes of a text file that is read as a table."""
+MOST_CELLS = 20_000_000
+"""Of a table; each takes some 60 bytes here, and a spreadsheet of people has thousands."""
+
+_MAX_CELL = 1 << 20  # characters; the csv module stops at 131,072 by default
+# What Excel, LibreOffice and Google Sheets take for the beginning of a formula (OWASP, "CSV
+# injection"), behind the apostrophes that it may have already.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# The first line by which Excel is told how cells are parted; Excel itself saves more behind it.
+_NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*\r?\n?', re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf")
 
 
 def read_text(path: str | Path, largest: int = LARGEST_TEXT, expected: str = "a text") -> str:
@@ -129,26 +140,6 @@ def _too_deep(source: object, kind: str) -> UnreadableFileError:
     return UnreadableFileError(
         f"{source}: the {kind} is nested more than {_DEEPEST} deep; correct it."
     )
-
-
-LARGEST = 1 << 28
-"""Bytes of a text file that is read as a table."""
-
-
-MOST_CELLS = 20_000_000
-"""Of a table; each takes some 60 bytes here, and a spreadsheet of people has thousands."""
-
-
-_MAX_CELL = 1 << 20  # characters; the csv module stops at 131,072 by default
-
-# What Excel, LibreOffice and Google Sheets take for the beginning of a formula (OWASP, "CSV
-# injection"), behind the apostrophes that it may have already.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-# The first line by which Excel is told how cells are parted; Excel itself saves more behind it.
-_NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*\r?\n?', re.IGNORECASE)
-
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf")
 
 
 def neutral(text: str) -> str:

@@ -39,7 +39,6 @@ __all__ = [
     "volume_ml",
 ]
 
-
 _Distances = NDArray[np.float64]
 _MM3_PER_ML = 1000.0
 

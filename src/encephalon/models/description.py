@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of `model.toml`: parsed by rule, never executed, unknown keys refused.
 
-Versions that a model is described with: its own first one, and those of what made it.
+It names two kinds of versions: the model's own, and those of the software that made it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ __all__ = [
     "FORMAT_VERSION",
     "ModelDescription",
     "check_model_name",
+    "dump_description",
     "package_versions",
+    "parse_description",
 ]
 
 
-__all__ += ["dump_description", "parse_description"]
-
 FORMAT_VERSION = 1
-
-
 MODES = ("default", "published")
 
 CARD_SECTIONS: Mapping[str, str] = {
@@ -43,22 +41,12 @@ CARD_SECTIONS: Mapping[str, str] = {
     "ethics": "Ethical considerations",
     "caveats": "Caveats and known failures",
 }
-
-
 """The prose of a card: key in the table `card`, and its heading."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
-
-
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
 FIRST_VERSION = "0.1.0"
 """The version of a model fresh from training."""

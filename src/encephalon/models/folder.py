@@ -27,8 +27,18 @@ from encephalon.models.graph import Graph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CARD", "DESCRIPTION", "GRAPH", "WEIGHTS", "ModelFolder", "check_state"]
-__all__ += ["open_model", "read_description", "read_tensors", "save_model"]
+__all__ = [
+    "CARD",
+    "DESCRIPTION",
+    "GRAPH",
+    "WEIGHTS",
+    "ModelFolder",
+    "check_state",
+    "open_model",
+    "read_description",
+    "read_tensors",
+    "save_model",
+]
 
 DESCRIPTION = "model.toml"
 WEIGHTS = "weights.safetensors"

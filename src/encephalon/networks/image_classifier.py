@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A residual network over one image, joined by what else is known of the sample, into classes.
 
-Pooling by attention: a network says which places of its last map the answer rests on.
+Its last map is averaged, or pooled by attention, which says which places the answer rests on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ __all__ = ["AttentionPooling", "ImageClassifier", "show_attention"]
 _STEMS = {"standard": (7, True), "small": (3, False)}
 #: Channels that share one group's statistics (Wu and He 2018, arXiv:1803.08494, table 3).
 _GROUP_WIDTH = 16
-
 
 #: Log-odds of every place before training: most of an image is no answer. Our choice.
 START = -2.0

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published Keras U-Net (brainy, ams) in torch.
+"""The published Keras U-Net (brainy, ams) in torch, as it predicts and as it is trained.
 
 Differences from a textbook U-Net that matter for the published weights: no normalisation; the
 transposed convolutions keep their channel count and have no activation; the skip is concatenated
-before the upsampled tensor.
-
-The published U-Net as it is trained: log-odds out, so that losses see no saturated sigmoid.
+before the upsampled tensor. In training it gives log-odds, so that losses see no saturated sigmoid.
 """
 
 from __future__ import annotations

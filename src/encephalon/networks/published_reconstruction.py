@@ -19,8 +19,13 @@ from torch import Tensor, nn
 from encephalon.errors import ModelError, require_extra
 from encephalon.networks.registry import fill_network
 
-__all__ = ["CHANNELS", "UNITS", "PublishedReconstruction", "build_published_reconstruction"]
-__all__ += ["weight_shapes"]
+__all__ = [
+    "CHANNELS",
+    "UNITS",
+    "PublishedReconstruction",
+    "build_published_reconstruction",
+    "weight_shapes",
+]
 
 #: Of the published network, from the finest level to the coarsest.
 CHANNELS = (32, 64, 128, 256, 512, 1024)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recipe may say: plain data with defaults, checked, frozen and never evaluated.
+"""What a recipe may say, and a user of a model: plain data with defaults, checked, never evaluated.
 
 A recipe is a TOML file with a few words at the top and four sections:
 
@@ -10,9 +10,8 @@ A recipe is a TOML file with a few words at the top and four sections:
     [training]   how it is trained
 
 Unknown keys are refused, except in `[study]`, whose settings are checked one floor up by the
-study itself (it finds them in `recipe.study.settings`).
-
-What a user asks of a model when it predicts, checked like a recipe's own settings.
+study itself (it finds them in `recipe.study.settings`). What a user asks of a model when it
+predicts is checked like a recipe's own settings.
 """
 
 from __future__ import annotations
@@ -30,11 +29,7 @@ from encephalon.tables.schema import Columns
 __all__ = ["OUTPUT", "OVERWRITE", "SEED", "SERIES", "Flag", "ask", "class_names", "listed"]
 
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
-
-
 Mode = Literal["default", "published"]
-
-
 Inputs = Literal["both", "image", "covariates"]
 Score = Literal["softmax", "sigmoid_logit1"]
 Baseline = Literal["texture", "covariates", "shuffled"]

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small charts as SVG: dots per group, curves, and predicted against true values.
+"""Small charts as SVG: dots per group, curves, and predicted against true values, with their axes.
 
 Colours come from the page's style, so charts follow its dark and printed forms.
-
-Axes of charts: round tick values and the way from a value to a pixel.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panels side by side on a black canvas: the drawing under every picture of slices.
+"""The drawing under every picture of slices: panels side by side on a black canvas, and layers.
 
-Layers for pictures: the outline of a mask, and a map of values such as an attribution.
+A layer is the outline of a mask or a map of values such as an attribution.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ GAP = 10
 #: Percentiles that are black and white, unless noise or bright scalp ask for others.
 WINDOW = (0.5, 99.5)
 _LETTER_SIZE, _LETTER_GREY = 12, 150
-
 Colour = tuple[int, int, int]
 # Told apart by every kind of colour vision (after Okabe and Ito) and on any grey.
 AMBER: Colour = (255, 159, 28)

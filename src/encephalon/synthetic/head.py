@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A head scan that is nobody's, with the truth about it: for demos and for tests.
 
-The anatomy is drawn from ellipsoids, tubes and random folds (see `phantom_brain` and
-`phantom_head`), so it needs no template, no download and nothing beyond the base install. It looks
-like a head and is not one: use it to see that everything works, never to measure accuracy.
+The anatomy (see `head_anatomy`) is drawn from ellipsoids, tubes and random folds, so it needs no
+template, no download and nothing beyond the base install. It looks like a head and is not one: use
+it to see that everything works, never to measure accuracy.
 """
 
 from __future__ import annotations

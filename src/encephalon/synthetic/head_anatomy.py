@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The brain of the head phantom: hemispheres with folded cortex, ventricles, cerebellum, stem.
+"""The anatomy of the head phantom: its brain, and skull, scalp, eyes, nose, throat, jaw and neck.
 
-Sulci are the places where a random field vanishes. The field is read at the nearest point of the
-surface, so that sulci run inwards from it; cortex is what lies within 3 mm of fluid.
-
-The head around the phantom's brain: skull, scalp, eyes, nose and throat, jaw, neck.
+The brain has hemispheres with folded cortex, ventricles, cerebellum and stem. Sulci are the places
+where a random field vanishes. The field is read at the nearest point of the surface, so that sulci
+run inwards from it; cortex is what lies within 3 mm of fluid.
 """
 
 from __future__ import annotations
@@ -32,36 +31,16 @@ __all__ = ["HIGH", "LOW", "Brain", "Mask", "Tissue", "make_brain", "make_head"]
 
 # Millimetres. Cortex of adults is 2 to 4 thick; sulci reach 10 to 30 deep, a millimetre wide.
 _CORTEX = 2.3
-
-
 _SULCUS = 0.65
-
-
 _SULCUS_DEPTH = 18.0
-
-
 _FOLD_WAVELENGTH = 28.0
-
-
 _LOWEST = -82.0  # the foramen magnum, where brain becomes spinal cord
-
 _HEMISPHERES = Ellipsoid((0, -15, 29), (62, 80, 45))
-
-
 _OCCIPITAL = Ellipsoid((0, -62, 14), (50, 38, 34))
-
-
 _FRONTAL = Ellipsoid((0, 26, 8), (45, 38, 29))
-
-
 _TEMPORAL = Ellipsoid((42, -13, -17), (22, 42, 22), both=True)
-
-
 _CEREBELLUM = Ellipsoid((19, -62, -37), (31, 31, 24), both=True)
-
-
 _STEM = Tube([(0, -20, -2), (0, -24, -28), (0, -36, -62), (0, -44, -90)], [12, 14, 9, 6])
-
 
 _VENTRICLES = (
     Tube(
@@ -76,13 +55,11 @@ _VENTRICLES = (
     Tube([(0, -24, -4), (0, -41, -24)], [1.2, 1.2]),
 )
 
-
 _DEEP = (
     Ellipsoid((10, -18, 8), (8.5, 14, 9), both=True),  # thalamus
     Ellipsoid((15, 14, 8), (4.5, 10, 9), both=True),  # head of the caudate
     Ellipsoid((27, 2, 3), (6, 17, 11), both=True),  # putamen
 )
-
 
 Labels = NDArray[np.uint8]
 # The corners of the head, RAS+ mm; the origin is near the anterior commissure.

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-
 Kind = Literal["volume", "picture"]
 
 KINDS: dict[Kind, str] = {
@@ -28,9 +27,23 @@ KINDS: dict[Kind, str] = {
     "picture": "pictures: TIFF, PNG or JPEG",
 }
 
-
 # Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
 _MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
+
+
+# Names of images that other programs read; of those in two files, the one with the voxels.
+_UNREAD: dict[str, tuple[str, ...]] = {
+    "volume": (
+        *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
+        *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
+    ),
+    "picture": (
+        *(".bmp", ".gif", ".webp", ".jp2", ".czi", ".lsm", ".lif", ".nd2", ".svs", ".ndpi"),
+        *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
+    ),
+}
+# Files of a folder that are opened to see whether it holds a DICOM series.
+_PEEKED = 16
 
 
 def no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
@@ -97,19 +110,6 @@ def is_kind(path: Path, kind: Kind) -> bool:
     return image_suffix(path) not in (None, *SLICE_SUFFIXES)
 
 
-# Names of images that other programs read; of those in two files, the one with the voxels.
-_UNREAD: dict[str, tuple[str, ...]] = {
-    "volume": (
-        *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
-        *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
-    ),
-    "picture": (
-        *(".bmp", ".gif", ".webp", ".jp2", ".czi", ".lsm", ".lif", ".nd2", ".svs", ".ndpi"),
-        *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
-    ),
-}
-
-
 def say_unread(folder: Path, files: Sequence[Path], kind: str) -> None:
     """Warn of images, volumes or pictures by `kind`, whose formats are not read."""
     unread = [file.name for file in files if file.name.lower().endswith(_UNREAD[kind])]
@@ -161,10 +161,6 @@ def find_images(
     for sentence in left_out(folder, query.get("suffixes", () if default else None), datatype):
         _log.warning("%s", sentence)
     return found
-
-
-# Files of a folder that are opened to see whether it holds a DICOM series.
-_PEEKED = 16
 
 
 def series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:

@@ -26,6 +26,20 @@ ID_RULES = ("stem", "before-underscore")
 """The rules that have a name; any other is a regular expression with one group."""
 
 
+_SECONDS = 2
+"""Of processor time, for one name; whatever else the machine does counts for nothing."""
+_SEARCHER = f"""
+import json, re, resource, sys, time
+pattern = re.compile(json.loads(sys.argv[1]))
+_, hard = resource.getrlimit(resource.RLIMIT_CPU)
+for line in sys.stdin:
+    limit = int(time.process_time()) + 1 + {_SECONDS}
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+    found = pattern.search(json.loads(line))
+    print(json.dumps(found[1] if found else None), flush=True)
+"""
+
+
 def file_stem(path: str | os.PathLike[str]) -> str:
     """The name of a file without folder and image suffix: `a/b.c.nii.gz` is `b.c`."""
     from encephalon.io.image import image_stem, image_suffix
@@ -89,21 +103,6 @@ def check_id_rule(rule: str) -> None:
             f"{rule!r} is no id rule: give {', '.join(ID_RULES)} or a regular expression with one "
             "group, such as '(S[^_]+)_'."
         )
-
-
-_SECONDS = 2
-"""Of processor time, for one name; whatever else the machine does counts for nothing."""
-
-_SEARCHER = f"""
-import json, re, resource, sys, time
-pattern = re.compile(json.loads(sys.argv[1]))
-_, hard = resource.getrlimit(resource.RLIMIT_CPU)
-for line in sys.stdin:
-    limit = int(time.process_time()) + 1 + {_SECONDS}
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
-    found = pattern.search(json.loads(line))
-    print(json.dumps(found[1] if found else None), flush=True)
-"""
 
 
 class _Searcher:

@@ -40,7 +40,6 @@ SUFFIXES = (*WRITTEN, ".xlsx")
 _FOREIGN = (".xls", ".xlsm", ".xlsb", ".ods", ".fods", ".numbers")
 """Spreadsheets that are not read, and are told from images by their names."""
 
-
 _LARGEST = 1 << 28
 """Bytes that the cells may unpack to."""
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 """The names that a split column may hold; an empty cell belongs to no part."""
 
-
 FIRST_ROW = 2
 """What a spreadsheet calls the first row below the header."""
 

@@ -39,8 +39,20 @@ from encephalon.training.record import content_of, table_contents
 from encephalon.training.runs import RunFolder, TrainingContext, best_row
 from encephalon.training.transfer import start_from
 
-__all__ = ["Expected", "Fitted", "Learner", "ModelFacts", "check_network", "fit", "fit_network"]
-__all__ += ["open_run", "round_to_half", "train", "training_parts", "write_model"]
+__all__ = [
+    "Expected",
+    "Fitted",
+    "Learner",
+    "ModelFacts",
+    "check_network",
+    "fit",
+    "fit_network",
+    "open_run",
+    "round_to_half",
+    "train",
+    "training_parts",
+    "write_model",
+]
 
 Settings = TypeVar("Settings", bound=Section)
 

@@ -40,7 +40,6 @@ CONTRASTS = {
     "PDw": (0.60, 0.75, 0.85, 0.85),
 }
 
-
 #: Mean intensities (white matter, grey matter, fluid, eyes) before white matter is myelinated,
 #: when T1w and T2w swap the order of white and grey matter (Dubois et al. 2021); read off scans.
 INFANT: dict[str, Tissues] = {

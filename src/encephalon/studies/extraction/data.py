@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads for training from the rows of a table, prepared once and kept in the run's cache.
+"""Training samples from the rows of a table, prepared once and kept in the run's cache.
 
-What the network learns: signed distances (mm) to borders, from a label map or a mask.
-
-A brain has two: `brain` encloses it with the fluid in its sulci (what most masks mean), and
-`tissue` leaves the outer fluid away (`--no-csf`). A lesion has one.
+The network learns signed distances (mm) to borders, computed from a label map or a mask. A brain
+has two: `brain` encloses it with the fluid in its sulci (what most masks mean), and `tissue` leaves
+the outer fluid away (`--no-csf`). A lesion has one.
 """
 
 from __future__ import annotations

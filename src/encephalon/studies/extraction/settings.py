@@ -16,7 +16,6 @@ Size = tuple[int, int, int]
 #: What BIDS calls the content of a mask ("Type"), by the label of what it is of.
 CONTENTS = {"brain": "Brain", "meningioma": "Lesion"}
 
-
 #: The model that finds brains for every other one.
 LOCATOR = "brain-extraction"
 #: What the label 1 of a model means, by its target.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training patch: cut out of a head, synthetic or real, sliced, and spoilt as scans are.
+"""Training patches: cut out of heads, synthetic or real, sliced, and spoilt as scans are.
 
-The rows of a training table as heads to cut patches from: label maps, or pairs of real scans.
+The heads are the rows of a training table: label maps, or pairs of real scans.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ AS_IT_IS = Scale(0.0, 1.0)
 BRAIN = 0.85
 #: Intensity, in units of the scan's range, above which a voxel counts as foreground.
 FOREGROUND = 0.03
-
 
 #: Voxels of the truth may differ by this much in size and still count as cubes.
 UNEVEN = 1.25

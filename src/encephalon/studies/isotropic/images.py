@@ -48,7 +48,6 @@ __all__ = [
 
 Float = NDArray[np.float32]
 
-
 #: Name of the layer that has the edges of the T2w.
 EDGES = "edges"
 _SIDES = "sagittal, coronal and axial plane"

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does this reconstruction deserve trust? The evidence, and the verdict on it.
+"""Does this reconstruction deserve trust? What is measured on problem and estimate, and its limits.
 
-How the evidence is measured stands in `encephalon.studies.isotropic.quality`.
-
-What speaks for a reconstruction and against it, measured on the problem and the estimate.
+`measure_quality` measures, `check_quality` compares with limits and says why in plain sentences.
 """
 
 from __future__ import annotations
@@ -56,8 +54,6 @@ COVERAGE = (0.98, 0.60)
 LARGEST_CORRELATION = 0.80
 #: Largest gap as a share of the thickness: beyond it less than half of the head was measured.
 LARGEST_GAP = 1.0
-
-
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 #: Share of the 99th percentile above which a voxel is no air: the noise of air reaches 4 % in the
@@ -89,8 +85,8 @@ class QualityMetrics:
         Whether the T1w could be put onto the T2w, and why not; None without a T1w.
     coverage
         Share of the head in the T2w that the T1w shows.
-    alike
-        Correlation of T1w and T2w in the head.
+    correlation
+        Of T1w and T2w in the head.
     uncertain
         Share of the head where the deviation exceeds `LARGE_DEVIATION`.
     disagreement

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of the isotropic study: what a recipe's `[study]` and a user may say.
 
-What a user may ask of an evaluation: which thick slices are simulated, and what goes wrong.
+Those of an evaluation say which thick slices are simulated, and what goes wrong.
 """
 
 from __future__ import annotations

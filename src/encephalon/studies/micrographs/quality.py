@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an image is like those that a model was trained on, by what is measured on it.
+"""How far an image can be trusted: is it like the training images, and how certain is the model.
 
-In which bin an image lies: by how certain the model is of it.
+What is measured on an image is compared with the training images; certainty puts it in a bin.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ _FACTORS = {"pixel_size_nm": 1.3, "rows": 1.5, "columns": 1.5}
 #: range is that of 98 % of training images, so that a fiftieth of any set lies outside.
 _SHARE, _LEAST = 0.5, 0.01
 
-
 _WORDS = {
     "pixel_size_nm": "pixel size in nm",
     "rows": "number of rows",
     "columns": "number of columns",
     "saturated": "share of saturated pixels",
 }
-
 
 #: A probability above this is certain where the model has no thresholds (3BTRON, spec section 6).
 CERTAIN = 0.75

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of the micrograph study: what a recipe's `[study]` section may say.
+"""The settings of the micrograph study: what a recipe's `[study]` section and a user may say.
 
-What a user may ask of a micrograph model when it predicts, evaluates or explains.
-
-What a recipe says to this study: its settings, its classes, and the network that follows.
+From a recipe follow its settings, its classes and its network; a user may choose how a model
+predicts, evaluates and explains.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
-
 Share = float | None
 
 PUBLISHED_THRESHOLDS = (0.25, 0.75)

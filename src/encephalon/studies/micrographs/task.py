@@ -62,9 +62,7 @@ __all__ = [
 ORDER, VARIATION = 0, 1
 #: Pictures that go through the network at once when nothing is learnt from them.
 AT_ONCE = 32
-
 Logits = NDArray[np.float32]
-
 
 #: The loss that knows weights of classes.
 WEIGHED_LOSS = "class-cross-entropy"

@@ -21,8 +21,17 @@ from encephalon.inference.tiles import run_tiled
 from encephalon.io.image import Image
 from encephalon.networks.keras_layout import STRIDE
 
-__all__ = ["CONFORMED", "REACH", "ROTATION", "blocks", "conformed", "rotated_blocks"]
-__all__ += ["rotation", "to_bytes", "z_score"]
+__all__ = [
+    "CONFORMED",
+    "REACH",
+    "ROTATION",
+    "blocks",
+    "conformed",
+    "rotated_blocks",
+    "rotation",
+    "to_bytes",
+    "z_score",
+]
 
 Data = NDArray[Any]
 Float = NDArray[np.float32]

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the borders of the brain on the fine grid, and gather evidence of how well that went.
+"""Draw the borders of the brain on the fine grid, measure how well that went, and lead back.
 
-Scans whose skull was taken away before: tell them, and outline what is left.
-
-A network that knows heads looks for the brain some millimetres below the surface. Where the surface
-is the brain's own, that shaves it; but there the border needs no network.
-
-From the working grid back to the scan's own grid, a slab at a time.
+A network that knows heads looks for the brain some millimetres below the surface. Where the skull
+was taken away before, the surface is the brain's own and that would shave it, but there the border
+needs no network: such scans are told, and what is left is outlined. The way back to the scan's own
+grid goes a slab at a time.
 """
 
 from __future__ import annotations
@@ -47,7 +45,6 @@ DOUBTFUL_SLOPE, LESS_DOUBT = 0.28, 0.8
 IMPLAUSIBLE = 0.5
 #: Degrees by which the scan is turned, about the left-right axis, to see whether the mask follows.
 TURN = 10.0
-
 
 #: Share of empty voxels in the shell outside the border, where every head has bone or scalp, above
 #: which a brain is bare. Of 13 development scans, 7 whole heads reach 0.71 at the most and 6

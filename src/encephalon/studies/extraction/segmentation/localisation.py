@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the brain in a scan of any field of view, then lay the fine grid around it.
+"""Find the brain in a scan of any field of view, lay the fine grid around it, and see it cut.
 
 Every grid here has the scan's own axes (sorted to RAS) and isotropic voxels, so that resampling is
-separable and nothing is turned.
+separable and nothing is turned. Training on lesions finds the brain by the shipped brain model.
 
-Where the brain lies in a scan, as the shipped brain model finds it: for training on lesions.
-
-Where the field of view cuts the brain: how much of it lies on each face.
-
-A network that sees nothing beyond a face rounds the brain off inside it, so the mask alone hides
-the cut: the more it loses, the less of it touches the face. So the network is asked once more, with
-the scan continued beyond its faces by its mirror image. A brain that ends within the field of view
-ends there still, skull and scalp between it and its image; one that is cut goes on across the face.
+Where the field of view cuts the brain, a network that sees nothing beyond the face rounds the brain
+off inside it, so the mask alone hides the cut: the more it loses, the less of it touches the face.
+So the network is asked once more, with the scan continued beyond its faces by its mirror image. A
+brain that ends within the field of view ends there still, skull and scalp between it and its image;
+one that is cut goes on across the face.
 """
 
 from __future__ import annotations
@@ -46,7 +43,6 @@ Network = Callable[[Float], Float]
 SECOND_PASS = 0.6
 #: Narrowest field of view (mm) that the first look spans; a cropped scan is not blown up.
 SMALLEST_VIEW = 120.0
-
 
 #: Side of the body by the letter of an anatomical direction.
 SIDES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written about a scan beside its voxels: the BIDS sidecar, or the DICOM header.
+"""What is written about a scan beside its voxels, in the BIDS sidecar or the DICOM header.
 
-What there is to say about one image, gathered while it is looked at.
+What there is to warn of is gathered in `Diagnostics` while one image is read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sample as a reconstruction to be made: read, checked, mended, and put on one grid.
+"""A sample as a reconstruction to be made: read, checked, repaired, and put on one grid.
 
-Isotropic T2w files to make thick slices of: which, whose, beside which T1w, and new names.
+So are the isotropic T2w files that thick slices are made of: which, whose, beside which T1w, and
+under which new names.
 """
 
 from __future__ import annotations
@@ -56,8 +57,6 @@ __all__ = [
 
 #: The roles of the scans of thick slices; the result lies on the grid of the first.
 STACKS = ("t2w", "stack2", "stack3")
-
-
 GUIDE = "t1w"
 #: A further scan is used that tells this much of the first one beyond chance (of a real T2w cut
 #: across and along, at any noise, 0.92 to 0.94; mirrored, so that no place is right, 0.43), and
@@ -65,7 +64,6 @@ GUIDE = "t1w"
 ALIKE, OVERLAP = 0.6, 0.3
 #: A T1w whose voxels reach this share of the distance between slices has little to add there.
 COARSE = 0.75
-
 
 COLUMNS = Columns(
     inputs={"t2w": "t2w", "t1w": "t1w"},

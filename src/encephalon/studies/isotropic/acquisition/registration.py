@@ -118,7 +118,7 @@ def is_same_head(fixed: Image, moving: Image, matrix: Affine) -> bool:
 
 
 def _similarities(fixed: Image, moving: Image, matrix: Affine) -> tuple[float, float]:
-    """The likeness of two scans, and that of the second one mirrored and registered anew."""
+    """The similarity of two scans, and that of the second one mirrored and registered anew."""
     mirror = mirrored(moving)
     refined = refine_rigid(fixed, mirror, matrix)
     return (

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a scan was cut into slices: across which axis, how far apart, how thick, and which are there.
 
-Voxels of a file tell how far apart the middles of the slices lie, and not how thick they are; that
-is asked of the user, then of the BIDS sidecar or the DICOM header, and else taken as the distance.
-
-Which slices of a file were measured, and which are only filled up with zeros.
-
-How thick the slices of a scan are: as asked for, as its header tells, or without gaps.
+The voxels of a file tell how far apart the middles of the slices lie, and not how thick they are:
+that is asked of the user, then of the BIDS sidecar or the DICOM header, and else taken as the
+distance, without gaps. Slices that were only filled up with zeros are told from acquired ones.
 """
 
 from __future__ import annotations
@@ -39,7 +36,6 @@ SMALLEST_RATIO = 1.2
 #: Spacing of the result where nothing is asked, mm: finer than the one no whole-head scan of thick
 #: slices is, and coarser than the other no result should be called isotropic.
 FINEST, COARSEST = 0.7, 1.5
-
 
 #: A head ends before a slice of zeros if the slice beside it is filled by less than this share of
 #: the fullest one; otherwise the slice was never measured.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scores of an evaluation say together: means, differences, and how sure both are.
 
-Methods are compared on the same cases: which rows are pairs, and how far apart they are.
+Methods are compared on the cases that both have scores of.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of BABY-AI around its network: pad, normalise, cut into patches, average.
+"""The steps of BABY-AI around its network, and the thick slices that it was trained on.
 
-Source: spec baby-ai, section 3. The defects are kept on purpose; `PublishedPredictor` names them.
-
-Thick slices as BABY-AI published them: slices left out and interpolated, with all the faults.
-
-Source: spec baby-ai, section 4. No slice is thick: every k-th is kept as it is. What is kept is
-stretched over the whole grid, which moves it by up to k - 1 voxels. For comparisons with published
-results alone; `simulate` does what scanners do.
+Source: spec baby-ai, sections 3 and 4. Volumes are padded, normalised, cut into patches and
+averaged; the defects are kept on purpose, and `PublishedPredictor` names them. No slice is thick:
+every k-th is kept as it is, and what is kept is stretched over the whole grid, which moves it by up
+to k - 1 voxels. That serves comparisons with published results alone; `simulate` does what scanners
+do.
 """
 
 from __future__ import annotations
@@ -44,42 +42,31 @@ __all__ = [
     "decimated_path",
     "normalise",
     "pad",
+    "padding",
+    "patch_starts",
+    "predict_patches",
     "read_published",
     "write_published",
 ]
 
 
-__all__ += ["padding", "patch_starts", "predict_patches"]
-
 Float = NDArray[np.float32]
-
-
 Starts = NDArray[np.int64]
 
-
 Network = Callable[[Float], Float]
-
-
 """Maps patches (B, 2, N, N, N), T1w and T2w, to patches (B, 1, N, N, N)."""
 
-
 Tell = Callable[[int, int], None]
-
-
 """Told after each batch how many patches are done, and of how many."""
 
 ATLAS = Affine(
     np.asarray([[-1, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1]], dtype=np.float64)
 )
-
-
 """Where the published atlas lies: stored left to right, 1 mm (spec section 3)."""
 #: Percentiles of the voxels above 0 that become 0 and 1, and what keeps their distance from 0.
 PERCENTILES, TINY = (1, 99), 1e-6
 #: Voxel edges may differ from 1 mm by this much, mm: headers hold single precision.
 ROUNDING = 1e-3
-
-
 Double = NDArray[np.float64]
 #: The factors that were published.
 FACTORS = (2, 3, 4, 5)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learn as BABY-AI did: every patch of every decimated volume, in the same order in each epoch.
+"""`encephalon train` by a recipe of mode "published": the published training of BABY-AI.
 
-`encephalon train` by a recipe of mode "published": the published training of BABY-AI.
+It learns every patch of every downsampled volume, in the same order in each epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from encephalon.training.run import Learner, ModelFacts
 __all__ = ["PublishedLearner", "PublishedTask"]
 
 Float = NDArray[np.float32]
-
 logger = logging.getLogger(__name__)
 
 

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model-based reconstruction without weights: any contrast, with a T1w or without.
 
-The likeliest volume with the measured slices (kriging) is the start. To it come, weighed by
-practice within the slices: what a T1w foretells of the detail that slices cannot see, then two
-steps that smooth along edges. Every term is unseen by the slices, so the result keeps them.
+The likeliest volume with the acquired slices (kriging) is the start. To it come, with fitted
+weights, what a T1w predicts of the detail that slices cannot see, then two steps that smooth along
+edges. Every term lies in the null space of the slices, so the result keeps them.
 
-Practice within the slices, where the truth is known, for what lies between them.
-
-Within a slice the scan is of full resolution. Cut it there into slices as thick as the real ones,
-make them whole again, and the scan itself tells how much of each term to add and how far off the
-sum is: a T1w that does not belong is found out and left aside. (Scans as their own teachers:
-Zhao 2020, SMORE; here the lesson is a handful of weights.)
+The weights come from self-supervised examples. Within a slice the scan is of full resolution: cut
+there into slices as thick as the real ones and made whole again, the scan itself tells how much of
+each term to add and how far off the sum is, and a T1w that does not belong is found out and left
+aside. (Scans as their own teachers: Zhao 2020, SMORE; here a handful of weights is learnt.)
 """
 
 from __future__ import annotations
@@ -42,14 +40,10 @@ __all__ = [
 ]
 
 Float = NDArray[np.float32]
-
-
 Terms = Callable[["Volume"], Sequence[Float]]
 
 #: Steps of smoothing: the second still brings 0.1 dB on real pairs, a third nothing.
 STEPS = 2
-
-
 Matrix = NDArray[np.float64]
 #: Fewer slices across a scan teach nothing.
 FEWEST_SLICES = 4
@@ -125,7 +119,7 @@ def _reconstructed(context: ProblemContext, problem: Problem) -> tuple[Float, Fl
 
 
 def _improve(real: Volume, tries: list[Volume], truths: list[Float], terms: Terms) -> None:
-    """Add `terms` to all volumes, each as much as the practices (`tries`) gain by it."""
+    """Add `terms` to all volumes, each as much as the examples (`tries`) gain by it."""
     practised = [terms(attempt) for attempt in tries]
     if not practised[0]:
         return
@@ -185,7 +179,7 @@ def self_supervised_examples(context: ProblemContext, grid: Grid) -> list[SelfSu
 
 
 def fit_weights(terms: Sequence[Sequence[Float]], missing: Sequence[Float]) -> Matrix:
-    """What each of T terms is worth: weights (T,) by least squares over all practices.
+    """What each of T terms is worth: weights (T,) by least squares over all examples.
 
     `terms` are the T terms of each practice, `missing` what their sum should be.
     """

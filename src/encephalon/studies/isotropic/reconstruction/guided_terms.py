@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The detail of a T2w that thick slices cannot see, foretold from a T1w.
+"""The terms of the guided method: detail predicted from a T1w, and smoothing along edges.
 
 Around every voxel the slices are explained by a few tissues of the T1w, sliced alike: a local
 linear relation of T2w to T1w whose coefficients come from slices on both sides, so partial volume
 does no harm. The same relation then says what the slices left out. It is the guided filter
-(He 2013) with the forward operator in the middle, and knows any contrast.
-
-Smooth along edges, not across them: one step down a convex energy of neighbouring voxels.
+(He 2013) with the forward operator in the middle, and knows any contrast. Smoothing is one step
+down a convex energy of neighbouring voxels: along edges, not across them.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ PULL = 0.1
 TISSUES = (0.02, 0.5, 0.98)
 #: Foreground of the T1w: above this share of its range.
 FOREGROUND = 0.02
-
 
 #: Differences, in standard deviations of the scan, from which two voxels count as apart. Half or
 #: twice as much changes the result by less than 0.1 dB on real pairs.
@@ -124,7 +122,7 @@ class ProblemContext:
 def details(context: ProblemContext) -> list[Float]:
     """What the T1w says of what the slices cannot see: terms (I, J, K) to be weighed and summed.
 
-    The foretold detail itself, and how it differs from its neighbours across the slices, within
+    The predicted detail itself, and how it differs from its neighbours across the slices, within
     them, and both: weighed against each other they are a small filter against the T1w's noise. No
     terms without a guide.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a problem to an isotropic volume by the trained network.
+"""From a problem to an isotropic volume by the trained network, and the channels that it sees.
 
-What the network sees of a problem: the same in training and in prediction.
+The channels of a problem are the same in training and in prediction.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ HALO = 12
 EMPTY = 0.02
 #: Standard deviations of a Laplace distribution per scale parameter.
 DEVIATIONS = 2**0.5
-
 
 #: The channels, in order.
 CHANNELS = (

@@ -2,10 +2,9 @@
 """What is known before a reconstruction, and what every method of reconstruction gives back.
 
 The study works on volumes whose last axis is the slice axis ("work order"); `Problem.native` brings
-a result back to the axis order of the first scan. Networks, the guided method and the baselines of
-the evaluation are all a `Method`: problem in, estimate out.
-
-Names of slice axes: the anatomical planes that slices lie in, and the voxel axes across them.
+a result back to the axis order of the first scan. Slice axes are named by the anatomical planes
+that slices lie in. Networks, the guided method and the baselines of the evaluation are all a
+`Method`: problem in, estimate out.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ __all__ = [
 ]
 
 Float = NDArray[np.float32]
-
 
 #: Names of the anatomical planes that slices lie in, and the world axis (R, A, S) across them.
 AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
