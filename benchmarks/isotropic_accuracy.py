@@ -29,7 +29,7 @@ import numpy as np
 from encephalon.geometry import bounding_box, resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels, write_image
-from encephalon.transforms.synthesis import ADULT, YOUNG, paint_pair
+from encephalon.transforms.synthesis import ADULT, YOUNG, synthesise_pair
 
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "isotropic_table.py"
 #: Largest edge of a synthetic head, voxels around its brain: enough, and soon done.
@@ -143,7 +143,7 @@ def synthetic_heads(asked: argparse.Namespace) -> Path:
         middle = (brain.min(0) + brain.max(0)) // 2
         box = tuple(slice(max(0, m - EDGE // 2), m + EDGE // 2) for m in middle.tolist())
         labels = torch.from_numpy(image.data[box].astype(np.int64))
-        pair = paint_pair(np.random.default_rng(seed), labels, labels, 0.0, contrasts)
+        pair = synthesise_pair(np.random.default_rng(seed), labels, labels, 0.0, contrasts)
         place = image.affine.shifted([edge.start for edge in box])
         files = [folder / f"{name}_{suffix}.nii.gz" for suffix in ("T2w", "T1w")]
         for data, path in zip(pair, files, strict=True):

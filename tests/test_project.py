@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -161,3 +163,19 @@ def test_the_picture_of_the_floors_is_what_is_checked() -> None:
     picture = page.split("```text")[1].split("```")[0].strip().splitlines()
     drawn = [rooms & set(re.findall("[a-z_]+", floor)) for floor in picture]
     assert drawn == [floor & rooms for floor in checked if floor & rooms]
+
+
+def test_what_the_tools_and_benchmarks_import_exists() -> None:
+    """No other test runs them all, so a name that moved would be noticed by nobody."""
+    asked = {
+        (node.module, alias.name)
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] in ("tools", "benchmarks")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("encephalon")
+        for alias in node.names
+    }
+    assert asked
+    for module, name in sorted(asked):
+        whole = f"{module}.{name}"
+        assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(whole)

@@ -50,7 +50,7 @@ def package(run: Path, card: Path, scores: Path) -> Path:
         scores=figures,
     )
     target = packaged_folder() / description.name
-    graph = model.graph.read_bytes() if model.graph else None
+    graph = model.graph.read() if model.graph else None
     save_model(target, description, model.tensors(), graph, overwrite=True)
     return target
 

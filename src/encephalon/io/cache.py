@@ -40,7 +40,7 @@ class ArrayCache:
     """Named arrays by key; several processes and threads may share one folder.
 
     The key is any text that changes whenever the arrays would: the SHA-256 of a file
-    (`encephalon.io.sha256`), and the settings that it was treated with.
+    (`encephalon.io.atomic.sha256`), and the settings that it was treated with.
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit: int) -> None:

@@ -5,7 +5,7 @@ A recipe is a TOML file with a few words at the top and four sections:
 
     name, title, description, task, mode, citation, licence
     [study]      name = "extraction", then the settings that only this study understands
-    [table]      the columns of the table of samples (`encephalon.tables.Columns`)
+    [table]      the columns of the table of samples (`encephalon.tables.schema.Columns`)
     [network]    name and options of the network
     [training]   how it is trained
 
