@@ -28,7 +28,7 @@ def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-study\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
         "[encephalon.studies]\nbright = tests.studies.toy.study:STUDY\n"
-        "[encephalon.networks]\none-convolution = tests.studies.toy.task:one_convolution\n"
+        "[encephalon.networks]\nconvolution = torch.nn:Conv3d\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(place))

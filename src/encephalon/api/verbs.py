@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.model import Place, Predictions, load_model
+from encephalon.errors import RecipeError
 from encephalon.studies.base import able
 
 if TYPE_CHECKING:
@@ -69,10 +70,19 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
     """
     from encephalon.networks.registry import require_network
     from encephalon.recipes import load_recipe as load
+    from encephalon.recipes import make_settings
+    from encephalon.studies.registry import load_study
 
     loaded = load(recipe, overrides)
     require_network(loaded.network.name)
-    _trainable(loaded).check_recipe(loaded)
+    trainable, schemas = _trainable(loaded), load_study(loaded.study.name).settings
+    if loaded.mode not in schemas:
+        raise RecipeError(
+            f"{loaded.name}: the study {loaded.study.name!r} has no mode {loaded.mode!r}: set mode "
+            f"to {' or '.join(map(repr, schemas))}."
+        )
+    make_settings(schemas[loaded.mode], loaded.study.settings, loaded.name)
+    trainable.check_recipe(loaded)
     return loaded
 
 

@@ -12,21 +12,22 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from encephalon import __version__
 from encephalon.errors import EncephalonError, TableError
 from encephalon.inference.batch import failure_sentence
 from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.text import write_records
-from encephalon.reports.blocks import note
+from encephalon.reports.blocks import note, table
+from encephalon.reports.format import format_number
 from encephalon.reports.markup import Html
+from encephalon.reports.page import Page
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
-    from encephalon.reports.page import Page
     from encephalon.tables.sample import Sample
 
 __all__ = [
@@ -121,21 +122,24 @@ class Scorable(ABC, Generic[CaseT, SummaryT]):
     def summarise(self, rows: list[Row]) -> SummaryT | None:
         """What all scores say together; None where nothing was scored."""
 
-    @abstractmethod
     def lines(self, summary: SummaryT) -> Iterable[str]:
-        """The main metrics as lines of text."""
+        """The main metrics as lines of text: here each number of what is told."""
+        told = self.told(summary).items()
+        return [f"{name} {format_number(each)}" for name, each in told if isinstance(each, float)]
 
-    @abstractmethod
     def told(self, summary: SummaryT) -> Mapping[str, Any]:
-        """The summary as plain data for programs."""
+        """The summary as plain data for programs: here its fields, or the mapping that it is."""
+        plain = cast(Any, summary)
+        return asdict(plain) if is_dataclass(summary) else dict(plain)
 
     def record(self, result: EvaluationResult[SummaryT]) -> Mapping[str, Any]:
         """What summary.json says."""
         return result.told
 
-    @abstractmethod
     def page(self, result: EvaluationResult[SummaryT], failures: Sequence[Html]) -> Page:
         """What report.html shows; `failures` are notes to stand below its main metrics."""
+        page = Page("Evaluation", ", ".join(result.lines))
+        return page.add(*failures, table(list(result.rows[0]), result.rows))
 
     def take(self, result: CaseResult) -> list[Row]:
         """The rows of a case, new or kept, as the table has them; keeps what the page will show."""

@@ -164,7 +164,7 @@ class Trainable:
     """
 
     def check_recipe(self, recipe: Recipe) -> None:
-        """Raise RecipeError unless the study's own settings in `recipe` are right."""
+        """Raise RecipeError for what the schema of the study's settings cannot tell by itself."""
 
     def learner(self, recipe: Recipe) -> Learner[Any]:
         """What trains the network of `recipe`, where a run trains one; needs torch."""

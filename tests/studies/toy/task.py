@@ -4,72 +4,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from encephalon.io.reading import read_image, read_labels
-from encephalon.recipes.schema import Training
+from encephalon.recipes.schema import Section
 from encephalon.tables.schema import Table
-from encephalon.training.dataset import TRAINING, VALIDATION, in_threads
-from encephalon.training.run import Expected, Learner, ModelFacts
-from tests.studies.toy.study import Settings
+from encephalon.training.run import Learner, ModelFacts
 
-Pair = tuple[np.ndarray, np.ndarray]
+Pair = tuple[Tensor, Tensor]
 
 
-def one_convolution() -> nn.Module:
-    """The network: how bright a voxel is decides."""
-    return nn.Conv3d(1, 1, 1)
-
-
-@dataclass
-class BrightTask:
-    """Voxels of scans, and how well a network tells the bright ones."""
+class BrightTask(NamedTuple):
+    """One scan after the other, and how well a network tells the bright voxels."""
 
     train: Sequence[Pair]
     validation: Sequence[Pair]
-    voxels: int
-    training: Training
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng([self.training.seed, TRAINING, number])
-        return self._drawn(rng, self.train[int(rng.integers(len(self.train)))])
+    def batch(self, number: int) -> Pair:
+        return self.train[number % len(self.train)]
 
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        rng = np.random.default_rng([self.training.seed, VALIDATION])
-        drawn = [self._drawn(rng, pair) for pair in self.validation]
-        right = [((network(x.to(device)).cpu() > 0) == (y > 0)).float().mean() for x, y in drawn]
-        return {"accuracy": float(np.mean(right))}
-
-    def _drawn(self, rng: np.random.Generator, pair: Pair) -> tuple[Tensor, Tensor]:
-        places = rng.integers(pair[0].size, size=self.voxels)
-        image, mask = (torch.from_numpy(each.ravel()[places]) for each in pair)
-        return image.reshape(1, 1, -1, 1, 1), mask.reshape(1, 1, -1, 1, 1)
+        right = [((network(x.to(device)).cpu() > 0) == (y > 0)) for x, y in self.validation]
+        return {"accuracy": float(torch.cat(right).float().mean())}
 
 
-class BrightLearner(Learner[Settings]):
+class BrightLearner(Learner[Section]):
     """What the run of this study asks it."""
 
-    schema = Settings
-
-    @property
-    def expected(self) -> list[Expected]:
-        return [Expected(((1, 1, 4, 4, 4),), (1, 1, 4, 4, 4), "say how bright each voxel is")]
+    schema = Section
 
     def prepare(self, part: Table, cache: Path, workers: int) -> list[Pair]:
-        def load(files: tuple[str, str]) -> Pair:
-            image, mask = (part.path(cell) for cell in files)
-            return read_image(image).data.astype("f4"), read_labels(mask).data.astype("f4")
-
-        return in_threads(load, zip(part.texts("image"), part.texts("mask"), strict=True), workers)
+        read = {"image": read_image, "mask": read_labels}
+        volumes = [[read[name](part.path(x)).data for x in part.texts(name)] for name in read]
+        tensors = [[torch.as_tensor(each)[None, None].float() for each in all_] for all_ in volumes]
+        return list(zip(*tensors, strict=True))
 
     def task(self, train: Sequence[Pair], validation: Sequence[Pair]) -> BrightTask:
-        return BrightTask(train, validation, self.settings.voxels, self.recipe.training)
+        return BrightTask(train, validation)
 
     def facts(self, table: Table) -> ModelFacts:
         return ModelFacts({0: "dark", 1: "bright"}, example=(1, 1, 4, 4, 4))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.recipes import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.extraction.published.settings import PublishedOptions, PublishedSettings
 from encephalon.studies.extraction.settings import ExtractionSettings, PredictOptions
@@ -40,9 +39,6 @@ def _page(about: Mapping[str, Any]) -> BatchReport:
 
 
 class _Training(Trainable):
-    def check_recipe(self, recipe: Recipe) -> None:
-        make_settings(STUDY.settings[recipe.mode], recipe.study.settings, recipe.name)
-
     def learner(self, recipe: Recipe) -> Learner[Any]:
         from encephalon.studies.extraction.published.task import PublishedLearner
         from encephalon.studies.extraction.task import ExtractionLearner

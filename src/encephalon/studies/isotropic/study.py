@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.recipes import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.isotropic.commands import SIMULATORS
 from encephalon.studies.isotropic.published.settings import (
@@ -52,7 +51,6 @@ def _demo(folder: Path, overwrite: bool) -> None:
 
 class _Training(Trainable):
     def check_recipe(self, recipe: Recipe) -> None:
-        make_settings(STUDY.settings[recipe.mode], recipe.study.settings, recipe.name)
         if recipe.mode == "published":
             check_published_recipe(recipe)
 
