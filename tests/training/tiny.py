@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.recipes.schema import Training
-from encephalon.training.loop import Loop, Progress, make_fabric
-from encephalon.training.runs import RunFolder
+from encephalon.training.loop import Loop, make_fabric
+from encephalon.training.runs import Progress, RunFolder
 
 
 class TinyTask:

@@ -25,8 +25,7 @@ from encephalon.io.text import csv_text, read_records
 from encephalon.recipes import dump_recipe, load_recipe
 from encephalon.recipes.schema import Classification, Recipe, Training, class_names
 from encephalon.training.checkpoint import load_own_checkpoint
-from encephalon.training.loop import Progress
-from encephalon.training.runs import Report, RunFolder, TrainingContext, best_row
+from encephalon.training.runs import Progress, Report, RunFolder, TrainingContext, best_row
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,7 +50,6 @@ __all__ = [
 
 SCORES = "scores.csv"
 Row = dict[str, float]
-
 logger = logging.getLogger(__name__)
 
 

@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol, cast
 
 import lightning
@@ -38,7 +38,7 @@ from encephalon.training.optimisers import (
     freeze,
     frozen_norms,
 )
-from encephalon.training.runs import Report, RunFolder, write_history
+from encephalon.training.runs import Progress, Report, RunFolder, write_history
 
 Batch = tuple[Tensor | tuple[Tensor, ...], Tensor]
 """The input of a network, or its several inputs, and the target."""
@@ -55,24 +55,6 @@ class Task(Protocol):
 
         Training then goes on to its last epoch, whose weights are the result.
         """
-
-
-@dataclass
-class Progress:
-    """Where a run is; everything here is stored in a checkpoint.
-
-    `resumed` is the epoch at which this process went on, 0 for one that began the run.
-    """
-
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: float = math.nan
-    best_epoch: int = 0
-    gained: float = math.nan
-    gained_epoch: int = 0
-    stopped: bool = False
-    resumed: int = 0
 
 
 class Loop:

@@ -26,7 +26,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,8 @@ from encephalon.training.record import RunRecord, differences, text_hash
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Training
-    from encephalon.training.loop import Progress
 
-__all__ = ["Report", "RunFolder", "TrainingContext", "best_row", "write_history"]
+__all__ = ["Progress", "Report", "RunFolder", "TrainingContext", "best_row", "write_history"]
 
 #: What a run writes before its first checkpoint, and what only after it.
 EARLY = ("recipe.toml", "table.csv", "cache", "tensorboard", "checkpoint", "folds")
@@ -53,6 +52,24 @@ Contents = Callable[[], Mapping[str, str]]
 """Hashes what a run reads; called when nothing else speaks against the run."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """Where a run is; everything here is stored in a checkpoint.
+
+    `resumed` is the epoch at which this process went on, 0 for one that began the run.
+    """
+
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = math.nan
+    best_epoch: int = 0
+    gained: float = math.nan
+    gained_epoch: int = 0
+    stopped: bool = False
+    resumed: int = 0
 
 
 @dataclass(frozen=True)

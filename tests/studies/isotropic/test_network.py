@@ -16,7 +16,6 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 from encephalon.metrics.image_quality import nrmse
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
-from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.network import (
     HALO,
@@ -24,7 +23,7 @@ from encephalon.studies.isotropic.reconstruction.network import (
     NetworkMethod,
     tile_sizes,
 )
-from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
+from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack, enforce_consistency
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
 from encephalon.tables.sample import Sample
 from encephalon.transforms.slices import SliceOperator, SliceProfile

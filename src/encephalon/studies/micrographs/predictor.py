@@ -26,9 +26,9 @@ from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import load_network, open_network
 from encephalon.recipes.schema import Mode
 from encephalon.studies.base import OpenModel
-from encephalon.studies.micrographs.images import raw_thumbnail, thumbnail
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.studies.micrographs.quality import check_quality, without_light
+from encephalon.studies.micrographs.report import raw_thumbnail, thumbnail
 from encephalon.studies.micrographs.settings import (
     PredictOptions,
     micrograph_settings,
@@ -58,7 +58,6 @@ MOST_READERS = 8
 
 # Options that change what is seen of an image.
 _OF_READING = {"page", "colour", "clip_16_bit", "silhouettes"}
-
 logger = logging.getLogger(__name__)
 
 

@@ -18,7 +18,7 @@ from encephalon.reports.format import (
 )
 from encephalon.reports.markup import Html, join
 from encephalon.reports.page import Page
-from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
+from encephalon.studies.isotropic.evaluation.scoring import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.evaluation.summary import (
     ALL,
     OTHERS,

@@ -26,12 +26,13 @@ from encephalon.studies.isotropic.evaluation.cases import (
     case_variants,
     mismatched_subject,
 )
-from encephalon.studies.isotropic.evaluation.methods import (
+from encephalon.studies.isotropic.evaluation.scoring import (
     CUBIC,
     ComparedMethod,
     compared_methods,
+    regions,
+    score,
 )
-from encephalon.studies.isotropic.evaluation.scoring import regions, score
 from encephalon.studies.isotropic.evaluation.summary import (
     OTHERS,
     ReconstructionSummary,

@@ -15,7 +15,7 @@ from encephalon.statistics.comparison import Comparison, compare_paired, holm
 from encephalon.statistics.subgroups import Subgroup, SubgroupSummary, subgroups, summarise_subgroup
 from encephalon.statistics.summary import Summary, summarise_rows
 from encephalon.studies.isotropic.evaluation.cases import LESION
-from encephalon.studies.isotropic.evaluation.methods import CUBIC, GUIDED, NETWORK, T2W_ONLY
+from encephalon.studies.isotropic.evaluation.scoring import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.settings import NORMAL
 
 __all__ = [

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry import Grid
-from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.guided_terms import (
     Guide,
     ProblemContext,
@@ -28,7 +27,11 @@ from encephalon.studies.isotropic.reconstruction.guided_terms import (
     interslice_weights,
     smoothing,
 )
-from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
+from encephalon.studies.isotropic.reconstruction.problem import (
+    Estimate,
+    Problem,
+    enforce_consistency,
+)
 from encephalon.transforms.slices import SliceOperator, along
 
 __all__ = [

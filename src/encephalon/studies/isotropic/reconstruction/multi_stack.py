@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import Affine, Grid, resample
 from encephalon.geometry.resample import is_aligned
-from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
-from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
+from encephalon.studies.isotropic.reconstruction.problem import (
+    Estimate,
+    Problem,
+    Stack,
+    enforce_consistency,
+)
 
 __all__ = ["fuse_stacks"]
 

@@ -15,9 +15,12 @@ from encephalon.errors import ContentError
 from encephalon.geometry import bounding_box
 from encephalon.inference.runtimes import Runtime
 from encephalon.inference.tiles import run_tiled
-from encephalon.studies.isotropic.reconstruction.consistency import enforce_consistency
 from encephalon.studies.isotropic.reconstruction.guided import guided
-from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
+from encephalon.studies.isotropic.reconstruction.problem import (
+    Estimate,
+    Problem,
+    enforce_consistency,
+)
 from encephalon.transforms.normalise import percentile_range
 
 __all__ = ["CHANNELS", "NetworkMethod", "Scale", "make_features", "tile_sizes"]
