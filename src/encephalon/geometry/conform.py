@@ -25,8 +25,6 @@ from encephalon.geometry.resample import resample
 CONFORMED_SHAPE = (256, 256, 256)
 CONFORMED_SPACING = 1.0
 CONFORMED_CODES = "LIA"
-
-
 #: Times the voxels of the scan that the straight grid around it may have. A gantry tilts by 30° at
 #: the most, which makes it 1.6 times as large where the slices reach as far up as they are wide.
 MOST_LARGER = 8.0

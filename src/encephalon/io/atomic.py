@@ -44,7 +44,6 @@ _REASONS = {
     errno.EISDIR: "a folder of that name is in the way; choose another name",
 }
 
-
 _NAME = re.compile(r"\.(.*)-[0-9a-f]{12}\.part(\..*)?", re.DOTALL)
 _PROBE = re.compile(r"\.encephalon-\d+")  # of version 0.1.0: empty, and nobody misses it
 _UNTOUCHED = 24 * 3600.0  # seconds; a write takes minutes

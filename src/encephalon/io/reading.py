@@ -29,7 +29,6 @@ from encephalon.io.image import FORMATS, Image, content_check, from_array, image
 
 _log = logging.getLogger(__name__)
 
-
 #: Share of voxels that may be no number where programs mark the air so: brains alone fill more.
 MOST_AIR = 0.97
 #: Share of the finite voxels that may be no number amid them: dark sinuses and skull that went with

@@ -29,8 +29,6 @@ KINDS: dict[Kind, str] = {
 
 # Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
 _MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
-
-
 # Names of images that other programs read; of those in two files, the one with the voxels.
 _UNREAD: dict[str, tuple[str, ...]] = {
     "volume": (

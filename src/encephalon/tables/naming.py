@@ -25,7 +25,6 @@ from encephalon.errors import TableError
 ID_RULES = ("stem", "before-underscore")
 """The rules that have a name; any other is a regular expression with one group."""
 
-
 _SECONDS = 2
 """Of processor time, for one name; whatever else the machine does counts for nothing."""
 _SEARCHER = f"""

@@ -29,8 +29,8 @@ __all__ = ["PICTURED", "SIDE", "batch_report", "raw_thumbnail", "thumbnail"]
 #: the page stays below some megabytes.
 PICTURED = 60
 
-
 SIDE = 176
+"""Longest side of a thumbnail, pixels: about 10 kB on a page."""
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
@@ -149,9 +149,6 @@ def _overlap(rows: Sequence[Row]) -> list[Html]:
 def certainty_of(row: Row) -> float:
     """The probability of the class that a row of predictions.csv names."""
     return float(row.get(f"p_{row.get('predicted')}") or 0.0)
-
-
-"""Longest side of a thumbnail, pixels: about 10 kB on a page."""
 
 
 def thumbnail(picture: Picture, side: int = SIDE) -> NDArray[np.uint8]:

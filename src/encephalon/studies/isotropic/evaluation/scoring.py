@@ -42,7 +42,6 @@ __all__ = [
 
 NETWORK, T2W_ONLY, GUIDED, CUBIC = "network", "T2w only", "guided", "cubic"
 
-
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 REGIONS = ("foreground", "acquired", "missing", "lesion")

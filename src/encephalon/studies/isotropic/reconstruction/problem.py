@@ -39,8 +39,6 @@ Float = NDArray[np.float32]
 #: Names of the anatomical planes that slices lie in, and the world axis (R, A, S) across them.
 AXES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 VOXEL_AXES = ("i", "j", "k")
-
-
 #: How often slices are restored after a cut: once is exact where slices do not overlap.
 ROUNDS = 3
 #: What a voxel keeps at least, as a share of its slice: from nothing, nothing could be restored.
