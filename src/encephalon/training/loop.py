@@ -119,7 +119,7 @@ class Loop:
         On several devices every process but the first ends here: what comes after training belongs
         to the first alone. Raises RunError where no epoch had a best.
         """
-        loader = _Ahead(self._batch)
+        loader = _Prefetch(self._batch)
         try:
             while self.progress.step < self.total_steps and not self.progress.stopped:
                 losses = self._step(loader.get(self.progress.step))
@@ -307,7 +307,7 @@ class Loop:
         restore_random_state(state["random"])
 
 
-class _Ahead:
+class _Prefetch:
     """Make the next batch in a thread while the current one is learnt from."""
 
     def __init__(self, make: Callable[[int], Batch]) -> None:

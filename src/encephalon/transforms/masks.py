@@ -167,7 +167,9 @@ def signed_distance(mask: Mask) -> NDArray[np.float64]:
     return np.where(mask, inside - 0.5, 0.5 - outside)
 
 
-def solidify(distance: NDArray[np.float32], border: float = 0.0) -> NDArray[np.float32]:
+def fill_and_keep_largest(
+    distance: NDArray[np.float32], border: float = 0.0
+) -> NDArray[np.float32]:
     """A signed distance (I, J, K) whose inside, beyond `-border`, is one piece without holes.
 
     Voxels of other pieces are put just outside, enclosed cavities just inside, by half a voxel, so

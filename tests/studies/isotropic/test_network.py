@@ -31,7 +31,7 @@ from tests.studies.isotropic.thick_head import problem, truth
 
 
 @dataclass
-class Standing:
+class FixedNetwork:
     """A network that returns what it starts from, and says that it is off by 5 %."""
 
     name: str = "standing in"
@@ -48,7 +48,7 @@ class Standing:
 def test_the_result_sliced_again_is_the_input() -> None:
     """NRMSE below 1 % (checklist 28), whatever the network says, in the units of the input."""
     given = problem()
-    image = NetworkMethod(Standing())(given).image
+    image = NetworkMethod(FixedNetwork())(given).image
     assert nrmse(given.stack.slices, given.stack.operator.slice(image)) < 0.01
     assert image.max() > 500
 
@@ -58,7 +58,7 @@ def test_the_deviation_is_in_units_of_the_input() -> None:
     given = problem(guided=False)
     above = given.stack.slices[given.stack.slices > 0]
     low, high = np.percentile(above, [1, 99])
-    deviation = NetworkMethod(Standing(), deviation_scale=2.0)(given).deviation
+    deviation = NetworkMethod(FixedNetwork(), deviation_scale=2.0)(given).deviation
     assert deviation is not None
     assert np.median(deviation) == pytest.approx(2 * 2**0.5 * 0.05 * (high - low), rel=1e-3)
 
@@ -66,7 +66,7 @@ def test_the_deviation_is_in_units_of_the_input() -> None:
 def test_a_network_without_trust_changes_nothing() -> None:
     """The result is then that of the guided method."""
 
-    class Wild(Standing):
+    class Wild(FixedNetwork):
         def run(self, given: Any) -> list[np.ndarray]:
             return [answer + 0.3 for answer in super().run(given)]
 
@@ -77,9 +77,9 @@ def test_a_network_without_trust_changes_nothing() -> None:
 
 def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network without a reach answers the same in one tile and in many."""
-    whole = NetworkMethod(Standing())(problem()).image
+    whole = NetworkMethod(FixedNetwork())(problem()).image
     monkeypatch.setattr("encephalon.studies.isotropic.reconstruction.network.TILE", 32)
-    network = Standing()
+    network = FixedNetwork()
     tiled = NetworkMethod(network)(problem()).image
     assert network.tiles > 1
     np.testing.assert_allclose(tiled, whole, atol=1e-3)
@@ -92,7 +92,7 @@ def test_a_slab_thinner_than_a_halo_is_answered() -> None:
     operator = SliceOperator.of(SliceProfile("box"), 4, (1.5, 5.5), 8, 1.0)
     grid = Grid((*stack.grid.shape[:2], 8), stack.grid.affine)
     slab = Problem((Stack(stack.slices[..., 3:5], grid, operator),), 2)
-    image = NetworkMethod(Standing())(slab).image
+    image = NetworkMethod(FixedNetwork())(slab).image
     assert image.shape == grid.shape
     assert nrmse(slab.stack.slices, operator.slice(image)) < 0.01
 
@@ -129,7 +129,7 @@ def test_a_speck_in_the_dark_lights_up_no_gap() -> None:
 
 def _predictor(**options: Any) -> IsotropicPredictor:
     asked = PredictOptions(registration="none", **options)
-    return IsotropicPredictor({"name": "standing"}, Standing(), IsotropicSettings(), asked)
+    return IsotropicPredictor({"name": "standing"}, FixedNetwork(), IsotropicSettings(), asked)
 
 
 def _thick(folder: Path) -> tuple[Path, np.ndarray]:

@@ -63,7 +63,7 @@ def test_a_mirrored_header_is_noticed() -> None:
     flipped = register_t1w(placed(painted("t1"), flip), t2w, t2w.grid, threads=1)
     assert not flipped.trusted
     assert "mirrored left to right" in flipped.reasons[0]
-    assert flipped.mirror_likeness > 3 * flipped.likeness
+    assert flipped.mirror_similarity > 3 * flipped.similarity
 
 
 def test_headers_can_be_believed() -> None:
@@ -124,6 +124,6 @@ def test_real_scans_of_one_person_and_of_two(data: Path) -> None:
     t2w = scan("01", "inplaneT2")
     right = register_t1w(scan("01", "T1w"), t2w, t2w.grid)
     assert right.trusted
-    assert right.likeness > 2 * right.mirror_likeness
+    assert right.similarity > 2 * right.mirror_similarity
     wrong = register_t1w(scan("04", "T1w"), t2w, t2w.grid)
     assert not wrong.trusted

@@ -55,9 +55,9 @@ def test_names_of_bids_are_kept_and_paired(dataset: Path, tmp_path: Path) -> Non
     """Each T2w gets acq-<plane><mm>, its T1w of the same session, its truth and its subject."""
     out = tmp_path / "out"
     config = SimulationConfig(("axial", "coronal"), (4.0, 3.3), gap=0.5)
-    outcome = write_thick_slices(find_scans([dataset]), out, config)
-    assert outcome.failures == []
-    rows = rows_of(outcome.table)
+    result = write_thick_slices(find_scans([dataset]), out, config)
+    assert result.failures == []
+    rows = rows_of(result.table)
     assert len(rows) == 3 * 2 * 2
     assert tuple(rows[0]) == COLUMNS
     by_id = {row["id"]: row for row in rows}
@@ -78,8 +78,8 @@ def test_names_of_bids_are_kept_and_paired(dataset: Path, tmp_path: Path) -> Non
 def test_files_hold_what_was_simulated(dataset: Path, tmp_path: Path) -> None:
     """Voxels, affine and sidecar are those of the slices; noise is another for every file."""
     config = SimulationConfig(("sagittal",), (3.0,), gap=0.3, profile="gaussian")
-    outcome = write_thick_slices(find_scans([dataset]), tmp_path / "out", config)
-    row = outcome.rows[0]
+    result = write_thick_slices(find_scans([dataset]), tmp_path / "out", config)
+    row = result.rows[0]
     image = read_image(tmp_path / "out" / row["t2w"])
     source = read_image(dataset / "sub-01/anat/sub-01_T2w.nii.gz")
     from encephalon.transforms.slices import SliceProfile
@@ -140,18 +140,18 @@ def test_a_bad_file_spoils_nothing_else(dataset: Path, tmp_path: Path) -> None:
     names = ("nan", "four", "cut", "coarse", "gone")
     inputs = [dataset, *(bad / f"{name}_T2w.nii.gz" for name in names)]
     told: list[int] = []
-    outcome = write_thick_slices(
+    result = write_thick_slices(
         find_scans(inputs), tmp_path / "out", SimulationConfig(thicknesses=(4.0,)),
         progress=lambda *words: told.append(words[0]),
     )  # fmt: skip
-    assert len(outcome.rows) == 3
-    assert len(rows_of(outcome.table)) == 3
-    assert len(outcome.failures) == 5
+    assert len(result.rows) == 3
+    assert len(rows_of(result.table)) == 3
+    assert len(result.failures) == 5
     for name, words in {
         "nan": "NaN", "four": "4", "cut": "damaged", "coarse": "thinner than its voxels",
         "gone": "no such file",
     }.items():  # fmt: skip
-        (sentence,) = (one for one in outcome.failures if f"{name}_T2w" in one)
+        (sentence,) = (one for one in result.failures if f"{name}_T2w" in one)
         assert words in sentence
     assert told == sorted(told)
 
@@ -181,10 +181,10 @@ def test_two_files_of_one_name_are_not_written_over_each_other(tmp_path: Path) -
     for folder in ("one", "two"):
         put(tmp_path / folder / "sub-01_T2w.nii.gz")
     scans = find_scans([tmp_path / folder / "sub-01_T2w.nii.gz" for folder in ("one", "two")])
-    outcome = write_thick_slices(scans, tmp_path / "out", SimulationConfig(thicknesses=(4.0,)))
-    assert len(outcome.rows) == 1
-    assert "one" in outcome.failures[0]
-    assert "would be written as" in outcome.failures[0]
+    result = write_thick_slices(scans, tmp_path / "out", SimulationConfig(thicknesses=(4.0,)))
+    assert len(result.rows) == 1
+    assert "one" in result.failures[0]
+    assert "would be written as" in result.failures[0]
 
 
 def test_a_scan_that_was_given_is_not_written_over(tmp_path: Path) -> None:
@@ -192,10 +192,10 @@ def test_a_scan_that_was_given_is_not_written_over(tmp_path: Path) -> None:
     scan, made = put(tmp_path / "a.nii.gz"), put(tmp_path / "a_axial4mm.nii.gz")
     before = made.read_bytes()
     config = SimulationConfig(thicknesses=(4.0,))
-    outcome = write_thick_slices(find_scans([scan, made]), tmp_path, config, overwrite=True)
+    result = write_thick_slices(find_scans([scan, made]), tmp_path, config, overwrite=True)
     assert made.read_bytes() == before
-    assert [row["id"] for row in outcome.rows] == ["a_axial4mm_axial4mm"]
-    assert "would be written as" in outcome.failures[0]
+    assert [row["id"] for row in result.rows] == ["a_axial4mm_axial4mm"]
+    assert "would be written as" in result.failures[0]
 
 
 def test_a_raw_dataset_is_not_written_into(dataset: Path) -> None:
@@ -210,13 +210,13 @@ def test_published_files_are_named_and_filled_as_published(tmp_path: Path) -> No
     source = put(tmp_path / "scans" / "sub-01_T2w.nii.gz")
     out = tmp_path / "LR_data"
     config = SimulationConfig(("axial", "coronal"), factors=(2, 5))
-    outcome = write_thick_slices(find_scans([source]), out, config)
-    assert outcome.failures == []
+    result = write_thick_slices(find_scans([source]), out, config)
+    assert result.failures == []
     path = out / "coronal" / "LR5" / "sub-01_T2w_coronal_T2w_LR5.nii.gz"
     expected = decimate(read_image(source).data, 5, 1)
     np.testing.assert_allclose(read_image(path).data, expected, rtol=1e-6)
     assert not list(out.rglob("*.json"))
-    assert [row["thickness"] for row in rows_of(outcome.table)] == ["2", "5", "2", "5"]
+    assert [row["thickness"] for row in rows_of(result.table)] == ["2", "5", "2", "5"]
     few = write_thick_slices(
         find_scans([source]), tmp_path / "few", SimulationConfig(("i",), factors=(10,))
     )
@@ -252,8 +252,8 @@ def test_profiles_come_by_name_or_file(tmp_path: Path) -> None:
     (tmp_path / "profile.txt").write_text("-2 0\n0 1\n2 0\n", encoding="utf-8")
     source = put(tmp_path / "T2w.nii.gz")
     config = SimulationConfig(thicknesses=(4.0,), profile=str(tmp_path / "profile.txt"))
-    outcome = write_thick_slices(find_scans([source]), tmp_path / "out", config)
-    assert outcome.failures == []
+    result = write_thick_slices(find_scans([source]), tmp_path / "out", config)
+    assert result.failures == []
 
 
 def test_an_input_without_t2w_is_refused(tmp_path: Path) -> None:

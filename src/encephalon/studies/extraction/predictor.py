@@ -35,7 +35,7 @@ from encephalon.studies.extraction.settings import (
     PredictOptions,
 )
 from encephalon.tables.sample import Sample
-from encephalon.transforms.masks import require_head_size, solidify
+from encephalon.transforms.masks import fill_and_keep_largest, require_head_size
 
 Float = NDArray[np.float32]
 
@@ -141,7 +141,7 @@ class ExtractionPredictor:
 
     def _distance(self, borders: Boundary) -> Float:
         channel = 0 if self.options.csf else len(borders.distances) - 1
-        return solidify(borders.distances[channel], self.options.border)
+        return fill_and_keep_largest(borders.distances[channel], self.options.border)
 
     def _images(
         self, image: Image, mask: NDArray[np.uint8], distance: Float, grid: Grid

@@ -31,7 +31,14 @@ from encephalon.studies.isotropic.reconstruction.problem import AXES, VOXEL_AXES
 from encephalon.studies.isotropic.simulation import simulate_slices
 from encephalon.tables.naming import written_path
 
-__all__ = ["COLUMNS", "TABLE", "Outcome", "Progress", "SimulationConfig", "write_thick_slices"]
+__all__ = [
+    "COLUMNS",
+    "TABLE",
+    "Progress",
+    "SimulationConfig",
+    "SimulationResult",
+    "write_thick_slices",
+]
 
 COLUMNS = ("id", "t2w", "reference", "t1w", "axis", "thickness", "group")
 TABLE = "table.csv"
@@ -97,7 +104,7 @@ class SimulationConfig:
 
 
 @dataclass
-class Outcome:
+class SimulationResult:
     """A row for each file that was written, a sentence for each that was not, and the table."""
 
     table: Path
@@ -120,7 +127,7 @@ def write_thick_slices(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Outcome:
+) -> SimulationResult:
     """Write thick slices of every scan into `output`, and table.csv that pairs them with it.
 
     Physical slices have a JSON beside them, and BIDS names where the scan has one; published ones
@@ -128,8 +135,8 @@ def write_thick_slices(
     itself. Raises OutputExistsError where there is a table already, unless `overwrite`, and
     OutputError for a folder that cannot be written to, or is a raw dataset.
     """
-    outcome = Outcome(output / TABLE)
-    refuse_existing(outcome.table, overwrite)
+    result = SimulationResult(output / TABLE)
+    refuse_existing(result.table, overwrite)
     prove_writable(output)
     if not config.factors and any(scan.bids for scan in scans):
         by = generated_by()
@@ -138,34 +145,34 @@ def write_thick_slices(
     done, total = 0, sum(map(len, plans))
     taken = {scan.path.resolve(): scan.path for scan in scans}  # nor is an input written over
     for scan, pieces in zip(scans, plans, strict=True):
-        with _kept(outcome, scan):
+        with _kept(result, scan):
             image = _read(scan)
             for piece in pieces:
-                with _kept(outcome, scan):
+                with _kept(result, scan):
                     _refuse_taken(piece.path, scan.path, taken)
                     piece.write(image)
-                    outcome.rows.append(piece.row)
+                    result.rows.append(piece.row)
                 done += 1
                 if progress is not None:
                     progress(done, total, piece.path.name)
-    if outcome.rows:
-        write_text(outcome.table, csv_text(outcome.rows, COLUMNS))
-    return outcome
+    if result.rows:
+        write_text(result.table, csv_text(result.rows, COLUMNS))
+    return result
 
 
 @contextmanager
-def _kept(outcome: Outcome, scan: ScanFile) -> Iterator[None]:
+def _kept(result: SimulationResult, scan: ScanFile) -> Iterator[None]:
     """Turn what goes wrong with one scan into a sentence, so that the others are done."""
     try:
         yield
     except EncephalonError as error:
-        outcome.failures.append(str(error))
+        result.failures.append(str(error))
     except MemoryError as error:
         message = f"{scan.path}: there is not enough memory ({error}); close other programs."
-        outcome.failures.append(message)
+        result.failures.append(message)
     except OSError as error:
         message = f"{scan.path}: {error.strerror or error}; check the file, its folder, the disk."
-        outcome.failures.append(message)
+        result.failures.append(message)
 
 
 def _read(scan: ScanFile) -> Image:

@@ -53,7 +53,7 @@ class Registration:
         What was used: T2w world RAS mm to T1w world RAS mm.
     fit
         What the registration found; None when none was asked for.
-    likeness, mirror_likeness
+    similarity, mirror_similarity
         Share of local variance that T1w and T2w explain of each other, and the same of the T1w
         mirrored and registered anew.
     trusted
@@ -66,8 +66,8 @@ class Registration:
     coverage: NDArray[np.bool_] = field(repr=False)
     matrix: Affine
     fit: RigidFit | None
-    likeness: float
-    mirror_likeness: float
+    similarity: float
+    mirror_similarity: float
     trusted: bool
     reasons: tuple[str, ...]
 

@@ -134,7 +134,7 @@ class PublishedPredictor:
             starts,
             patch=settings.patch,
             batch_size=self.options.batch_size,
-            tell=_Teller(loaded.t2w.name),
+            tell=_ProgressLogger(loaded.t2w.name),
         )
         before = [count for count, _ in steps.padding(settings.shape, padded)]
         place = loaded.t2w.affine.shifted([-count for count in before])
@@ -179,7 +179,7 @@ def _verdict(case: PublishedCase) -> Quality | None:
 
 
 @dataclass
-class _Teller:
+class _ProgressLogger:
     """Tells the log of each tenth of a volume, which takes minutes without a GPU."""
 
     name: str
