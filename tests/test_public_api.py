@@ -262,7 +262,7 @@ def test_a_report_that_cannot_be_written_costs_no_results(
 
 def test_an_unknown_device_is_a_usage_error() -> None:
     """The class says what kind of mistake it was, and it is also a ValueError."""
-    from encephalon.inference.devices import check_device
+    from encephalon.inference.runtimes import check_device
 
     with pytest.raises(UsageError):
         check_device("tpu")

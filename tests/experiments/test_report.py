@@ -22,7 +22,7 @@ from encephalon.experiments.folds import Fold, Splits
 from encephalon.experiments.report import CrossValidationResult, write_training_report
 from encephalon.recipes import load_recipe
 from encephalon.recipes.schema import Classification, Recipe
-from encephalon.reports.pictures import Picture
+from encephalon.reports.images import Picture
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.micrographs.traffic_light import TrafficLight
 from encephalon.tables.leakage import LeakageReport

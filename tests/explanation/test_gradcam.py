@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from encephalon.errors import UsageError
-from encephalon.explanation.gradcam import grad_cam
-from encephalon.explanation.scaling import scale_map
+from encephalon.explanation.gradcam import grad_cam, scale_map
 from tests.explanation.tiny import TwoInputs
 
 IMAGE = torch.tensor([[[[1.0, -2.0], [3.0, 0.0]]]])

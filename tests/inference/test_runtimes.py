@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import MissingExtraError, MissingFileError, ModelError, UsageError
-from encephalon.inference import devices, runtimes
-from encephalon.inference.devices import resolve_device, resolve_threads
-from encephalon.inference.runtimes import open_runtime
+from encephalon.inference import runtimes
+from encephalon.inference.runtimes import open_runtime, resolve_device, resolve_threads
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +149,7 @@ def test_inference_brings_neither_torch_nor_telemetry(graph: Path) -> None:
 def test_onnx_runtime_leaves_no_identifier_behind(graph: Path, tmp_path: Path) -> None:
     """Its telemetry is off before it starts: nothing appears in the home of a fresh process."""
     program = (
-        "from encephalon.inference.devices import resolve_device;"
+        "from encephalon.inference.runtimes import resolve_device;"
         "from encephalon.inference.runtimes import open_runtime; resolve_device('auto');"
         f"open_runtime({str(graph)!r}, 'cpu', 1, prefer=['onnxruntime'])"
     )
@@ -174,13 +173,13 @@ def test_a_device_that_is_not_there_falls_back_aloud(caplog: pytest.LogCaptureFi
 
 def test_devices_are_those_of_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime's providers decide; Apple's half precision is taken only when asked for."""
-    monkeypatch.setattr(devices, "_onnx_devices", lambda: ["mps"])
+    monkeypatch.setattr(runtimes, "_onnx_devices", lambda: ["mps"])
     assert resolve_device("auto") == "cpu"
     assert resolve_device("MPS") == "mps"
-    monkeypatch.setattr(devices, "_onnx_devices", lambda: ["cuda"])
+    monkeypatch.setattr(runtimes, "_onnx_devices", lambda: ["cuda"])
     assert resolve_device("auto") == "cuda"
     assert resolve_device("cuda:1") == "cuda:1"
-    monkeypatch.setattr(devices, "_torch_devices", lambda: ["cuda", "cuda:0"])
+    monkeypatch.setattr(runtimes, "_torch_devices", lambda: ["cuda", "cuda:0"])
     assert resolve_device("cuda:0", needs_torch=True) == "cuda:0"
     assert resolve_device("cuda:1", needs_torch=True) == "cpu"
 

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from encephalon.models.card import render_card
-from encephalon.models.description import CARD_SECTIONS, ModelDescription
+from encephalon.models.description import CARD_SECTIONS, ModelDescription, render_card
 from encephalon.models.folder import ModelFolder
 
 

@@ -14,8 +14,17 @@ from PIL import Image as Pillow
 from encephalon.errors import GeometryError
 from encephalon.geometry import Affine, orient
 from encephalon.io.image import Image
-from encephalon.reports.images import AMBER, GAP, SKY, Panel, draw, heat, outline, resize_mask
-from encephalon.reports.pictures import Picture
+from encephalon.reports.images import (
+    AMBER,
+    GAP,
+    SKY,
+    Panel,
+    Picture,
+    draw,
+    heat,
+    outline,
+    resize_mask,
+)
 from encephalon.reports.slices import (
     Overlay,
     axial_series,

@@ -91,7 +91,7 @@ def selection(
 
 
 def _device(value: str) -> str:
-    from encephalon.inference.devices import check_device
+    from encephalon.inference.runtimes import check_device
 
     return check_device(value)
 

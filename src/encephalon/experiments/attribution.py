@@ -22,13 +22,12 @@ from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
 from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
 from encephalon.experiments.folds import Rows
 from encephalon.experiments.out_of_fold import RowPredictions
-from encephalon.explanation.gradcam import grad_cam
+from encephalon.explanation.gradcam import grad_cam, scale_map
 from encephalon.explanation.importance import HeadWatch, covariate_blocks, permutation_importance
 from encephalon.explanation.location import Location, box_of, locate_maps
-from encephalon.explanation.scaling import scale_map
 from encephalon.models.fitted import score_logits
 from encephalon.reports.heatmaps import make_heatmap, overlay
-from encephalon.reports.pictures import Picture
+from encephalon.reports.images import Picture
 from encephalon.statistics.intervals import Interval
 from encephalon.transforms.resize import View
 

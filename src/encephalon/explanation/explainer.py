@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from encephalon.errors import UsageError, did_you_mean
-from encephalon.explanation.gradcam import find_layer, grad_cam
+from encephalon.explanation.gradcam import find_layer, grad_cam, scale_map
 from encephalon.explanation.importance import HeadWatch
 from encephalon.explanation.location import Found, box_of, weigh
-from encephalon.explanation.scaling import scale_map
-from encephalon.inference.devices import resolve_device, resolve_threads
+from encephalon.inference.runtimes import resolve_device, resolve_threads
 
 if TYPE_CHECKING:
     from torch import Tensor

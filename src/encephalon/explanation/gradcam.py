@@ -4,6 +4,7 @@
 Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74. The graph of gradients begins at the layer that the
 map is taken from, so that frozen parameters and further inputs (covariates) make no difference.
 MONAI's own takes one input and asks the parameters for gradients, which a frozen network refuses.
+Maps are brought to a common scale before they are looked at.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from encephalon.errors import UsageError
 
-__all__ = ["Target", "find_layer", "grad_cam"]
+__all__ = ["Target", "find_layer", "grad_cam", "scale_map"]
 
 Target = int | Sequence[int] | None
 
@@ -132,3 +133,14 @@ def _gradient(score: Tensor, channels: Tensor, layer: str) -> Tensor:
             f"The logits do not depend on the layer {layer!r}: choose one on the way to them."
         )
     return found[0]
+
+
+def scale_map(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return one map on a scale from 0, its minimum, to 1, its maximum; a constant one is all 0.
+
+    NaN, where a network did not look, stays NaN and nothing else becomes it.
+    """
+    low = float(np.fmin.reduce(values, axis=None))
+    span = float(np.fmax.reduce(values, axis=None)) - low
+    shifted = values - low
+    return np.asarray(shifted / span if span > 0 else shifted, dtype=np.float32)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from encephalon.explanation.explainer import Explained
     from encephalon.explanation.location import Location
     from encephalon.inference.batch import Row
-    from encephalon.reports.pictures import Bytes
+    from encephalon.reports.images import Bytes
     from encephalon.tables.sample import Sample
 
 __all__ = [

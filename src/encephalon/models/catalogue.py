@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
 from encephalon.io.files import exists, expanded, is_file, is_folder
 from encephalon.models import locations
-from encephalon.models.card import UNKNOWN
-from encephalon.models.description import CARD_SECTIONS, ModelDescription
+from encephalon.models.description import CARD_SECTIONS, UNKNOWN, ModelDescription
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
 
 if TYPE_CHECKING:

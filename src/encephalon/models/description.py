@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text of `model.toml`: parsed by rule, never executed, unknown keys refused.
+"""What is said of a model: `model.toml`, and the card that is written from it.
 
-It names two kinds of versions: the model's own, and those of the software that made it.
+The text of `model.toml` is parsed by rule, never executed, and unknown keys are refused. The card,
+README.md, has every field filled, or "unknown".
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ __all__ = [
     "CARD_SECTIONS",
     "FIRST_VERSION",
     "FORMAT_VERSION",
+    "UNKNOWN",
     "ModelDescription",
     "check_model_name",
     "dump_description",
     "package_versions",
     "parse_description",
+    "render_card",
 ]
 
 
 FORMAT_VERSION = 1
+
+
 MODES = ("default", "published")
 
 CARD_SECTIONS: Mapping[str, str] = {
@@ -41,15 +46,41 @@ CARD_SECTIONS: Mapping[str, str] = {
     "ethics": "Ethical considerations",
     "caveats": "Caveats and known failures",
 }
+
+
 """The prose of a card: key in the table `card`, and its heading."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
+
+
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
+
+
 FIRST_VERSION = "0.1.0"
+
+
 """The version of a model fresh from training."""
+
+
+UNKNOWN = "unknown"
+_TABLES = {
+    "labels": "Labels in the output",
+    "preprocessing": "Preprocessing",
+    "training_data": "Training data, in figures",
+    "scores": "Scores",
+    "recipe": "Recipe",
+    "versions": "Versions",
+    "files": "Files and their sha256",
+}
 
 
 @dataclass(frozen=True)
@@ -207,3 +238,58 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+def render_card(description: ModelDescription) -> str:
+    """Return the card of a model in Markdown.
+
+    Every section is there whether it was filled or not: a gap reads "unknown", so that nobody
+    takes silence for good news.
+    """
+    title = description.title or description.name
+    parts = [f"# {title}", _details(description)]
+    for key, heading in CARD_SECTIONS.items():
+        parts.append(f"## {heading}\n\n{description.card.get(key, '').strip() or UNKNOWN}")
+    for key, heading in _TABLES.items():
+        parts.append(f"## {heading}\n\n{_table(getattr(description, key))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _details(description: ModelDescription) -> str:
+    rows = {
+        "Name": description.name,
+        "Version": description.version,
+        "Study": description.study,
+        "Task": description.task,
+        "Mode": description.mode,
+        "Licence": description.licence,
+        "Citation": description.citation,
+    }
+    return _table(rows)
+
+
+def _table(values: Mapping[Any, Any]) -> str:
+    rows = [f"| {_cell(key)} | {_cell(value)} |" for key, value in _flat(values)]
+    return "\n".join(["| | |", "|---|---|", *rows]) if rows else UNKNOWN
+
+
+def _flat(values: Mapping[Any, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            pairs += _flat(value, f"{name}.")
+        else:
+            pairs.append((name, value))
+    return pairs
+
+
+def _cell(value: Any) -> str:
+    """Return the text of one table cell: a figure to four digits, nothing as "unknown"."""
+    if value is None or (hasattr(value, "__len__") and len(value) == 0):
+        return UNKNOWN
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(item) for item in value)
+    return " ".join(str(value).split()).replace("|", "\\|") or UNKNOWN

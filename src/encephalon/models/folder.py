@@ -163,7 +163,7 @@ def save_model(
     `overwrite` is not set, ModelError for weights that are not finite and for a graph that
     `Graph.read` refuses.
     """
-    from encephalon.models.card import render_card
+    from encephalon.models.description import render_card
 
     final = Path(folder)
     with atomic_folder(final, overwrite) as work:

@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import require_extra
-from encephalon.inference.devices import resolve_device, resolve_threads
-from encephalon.inference.runtimes import Inputs, Runtime, open_runtime
+from encephalon.inference.runtimes import (
+    Inputs,
+    Runtime,
+    open_runtime,
+    resolve_device,
+    resolve_threads,
+)
 from encephalon.models.folder import ModelFolder
 
 if TYPE_CHECKING:

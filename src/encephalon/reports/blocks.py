@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from encephalon.reports.format import format_decimals, format_number
+from encephalon.reports.images import Picture
 from encephalon.reports.markup import Html, join, tag, text
-from encephalon.reports.pictures import Picture
 
 __all__ = [
     "StatCard",

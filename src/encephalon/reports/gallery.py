@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.reports.blocks import figure, gallery
+from encephalon.reports.images import Picture
 from encephalon.reports.markup import Html, join, tag
-from encephalon.reports.pictures import Picture
 
 __all__ = ["ExamplesByConfidence", "thumbnail_figure", "thumbnail_gallery"]
 

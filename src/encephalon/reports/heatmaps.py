@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.reports.images import WINDOW, fitted_size, grey_levels, heat, resize
-from encephalon.reports.pictures import Bytes, Picture
+from encephalon.reports.images import WINDOW, Bytes, Picture, fitted_size, grey_levels, heat, resize
 
 __all__ = ["LAYER", "PANEL", "Heatmap", "heat_image", "make_heatmap", "overlay", "panel"]
 

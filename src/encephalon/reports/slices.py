@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from encephalon.errors import GeometryError
 from encephalon.geometry import Affine, orient
 from encephalon.geometry.affine import nearest_axes
-from encephalon.reports.images import AMBER, GAP, WINDOW, Colour, Panel, draw, grey_levels, mosaic
-from encephalon.reports.pictures import Picture
+from encephalon.reports.images import (
+    AMBER,
+    GAP,
+    WINDOW,
+    Colour,
+    Panel,
+    Picture,
+    draw,
+    grey_levels,
+    mosaic,
+)
 
 __all__ = ["OrthogonalSlices", "Overlay", "axial_series", "display_window", "three_planes"]
 

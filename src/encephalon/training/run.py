@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encephalon.errors import MissingFileError, ModelError, RecipeError, RunError
-from encephalon.inference.devices import resolve_device, resolve_threads
+from encephalon.inference.runtimes import resolve_device, resolve_threads
 from encephalon.io.files import expanded
 from encephalon.models.catalogue import find_model
 from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions

@@ -5,23 +5,40 @@ A 2-D scan with slices `thickness` mm thick measures, at each in-plane position,
 the true intensity along the slice axis. `slice_matrix` is that measurement, A (slices × voxels),
 for any profile, distance, gap and ratio; `SliceOperator` pairs it with its inverse in the sense of
 Gaussian processes: among all lines whose slices are the measured ones, the likeliest one under a
-prior of known smoothness (kriging; Cressie 1993). All of it is a small matrix on one axis.
+prior of known smoothness (kriging; Cressie 1993). All of it is a small matrix on one axis. The
+sensitivity across a slice is a box, a Gaussian, or measured and read from a file.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encephalon.errors import GeometryError
+from encephalon.errors import GeometryError, InputError, MissingFileError
+from encephalon.io.files import expanded
+from encephalon.io.text import read_text
 
-__all__ = ["ProfileKind", "SliceOperator", "SliceProfile", "along", "slice_matrix"]
+__all__ = [
+    "PROFILES",
+    "ProfileKind",
+    "SliceOperator",
+    "SliceProfile",
+    "along",
+    "make_profile",
+    "read_profile",
+    "slice_matrix",
+]
 
 Matrix = NDArray[np.float64]
+
+
 Float = NDArray[np.float32]
+
+
 ProfileKind = Literal["box", "gaussian", "measured", "point"]
 
 #: Standard deviations per full width at half maximum of a Gaussian.
@@ -32,6 +49,10 @@ PRIOR_RANGE = 3.0
 #: Variance of the measurement as a share of the prior's: below what any scanner can tell, so that
 #: the slices of a kriged line are the measured ones, and enough to keep the matrix regular.
 NUGGET = 1e-6
+
+
+#: More rows than any measurement has; a volume that is given by mistake is longer.
+_MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -224,3 +245,63 @@ def kriging_weights(matrix: Matrix, voxel_size: float, reach: float = PRIOR_RANG
     weights = crossed @ inverse
     share = inverse.sum(axis=0) / inverse.sum()
     return np.asarray(weights + np.outer(1 - weights.sum(axis=1), share))
+
+
+PROFILES: dict[str, SliceProfile] = {
+    "box": SliceProfile("box"),
+    "gaussian": SliceProfile("gaussian"),
+}
+
+
+def make_profile(name: str, thickness: float) -> SliceProfile:
+    """The profile of that name, or the measured one in the text file of that name.
+
+    `thickness` of the slices, mm, is the unit of a measured profile. Raises MissingFileError for
+    what is neither, and what `read_profile` raises.
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    if not expanded(name).is_file():
+        known = ", ".join(PROFILES)
+        raise MissingFileError(
+            f"There is no slice profile {name!r}: give {known}, or a text file of two columns, "
+            "offset in mm and sensitivity."
+        )
+    return read_profile(expanded(name), thickness)
+
+
+def read_profile(path: Path, thickness: float) -> SliceProfile:
+    """The measured profile in a text file, of slices `thickness` mm thick.
+
+    A row holds an offset from the middle of the slice, mm, and the sensitivity there, in any unit,
+    parted by blanks, a comma, a semicolon or a tab; offsets rise. Rows that begin with # and one
+    row of headings are passed over. Raises UnreadableFileError for what is no text, InputError,
+    naming the row, for what is no pair of numbers, and for a profile that measures nothing.
+    """
+    lines = read_text(path, expected="a slice profile").splitlines()
+    pairs: list[tuple[float, float]] = []
+    for number, line in enumerate(lines[:_MOST_ROWS], start=1):
+        words = line.partition("#")[0].replace(",", " ").replace(";", " ").split()
+        pair = _pair(words)
+        if pair is not None:
+            pairs.append(pair)
+        elif words and (pairs or number > 1):
+            raise InputError(
+                f"{path}, row {number}: expected two numbers, offset in mm and sensitivity, but "
+                f"got {line.strip()!r}; correct it."
+            )
+    offsets = tuple(offset / thickness for offset, _ in pairs)
+    try:
+        return SliceProfile("measured", offsets, tuple(value for _, value in pairs))
+    except GeometryError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _pair(words: list[str]) -> tuple[float, float] | None:
+    from math import isfinite
+
+    try:
+        offset, value = map(float, words)
+    except ValueError:
+        return None
+    return (offset, value) if isfinite(offset) and isfinite(value) else None

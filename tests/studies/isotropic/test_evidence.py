@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encephalon.studies.isotropic.acquisition.stacking import missing_voxels
+from encephalon.studies.isotropic.acquisition.registration import missing_voxels
 from encephalon.studies.isotropic.quality import (
     check_quality,
     head_of,

@@ -14,8 +14,8 @@ from encephalon.errors import GeometryError, UsageError
 from encephalon.geometry import Affine, orient
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
+from encephalon.studies.isotropic.acquisition.registration import make_stack
 from encephalon.studies.isotropic.acquisition.slices import find_acquisition
-from encephalon.studies.isotropic.acquisition.stacking import make_stack
 from encephalon.studies.isotropic.reconstruction.problem import AXES, slice_axis
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.studies.isotropic.simulation import (

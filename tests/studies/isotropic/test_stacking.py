@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from encephalon.geometry import Affine, Grid
 from encephalon.io.image import Image
-from encephalon.studies.isotropic.acquisition.slices import find_acquisition
-from encephalon.studies.isotropic.acquisition.stacking import (
+from encephalon.studies.isotropic.acquisition.registration import (
     make_stack,
     missing_voxels,
     output_grid,
 )
+from encephalon.studies.isotropic.acquisition.slices import find_acquisition
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.transforms.slices import SliceProfile

@@ -19,8 +19,17 @@ from numpy.typing import NDArray
 
 from encephalon.geometry import resample
 from encephalon.reports.format import format_number
-from encephalon.reports.images import AMBER, GAP, WINDOW, Panel, draw, grey_levels, heat
-from encephalon.reports.pictures import Layer, Picture
+from encephalon.reports.images import (
+    AMBER,
+    GAP,
+    WINDOW,
+    Layer,
+    Panel,
+    Picture,
+    draw,
+    grey_levels,
+    heat,
+)
 from encephalon.reports.slices import OrthogonalSlices, display_window
 from encephalon.studies.isotropic.quality import (
     LARGE_DEVIATION,

@@ -24,8 +24,7 @@ from encephalon.studies.isotropic.acquisition.inputs import (
     read_case,
     unused_stacks,
 )
-from encephalon.studies.isotropic.acquisition.registration import Registration
-from encephalon.studies.isotropic.acquisition.stacking import missing_voxels
+from encephalon.studies.isotropic.acquisition.registration import Registration, missing_voxels
 from encephalon.studies.isotropic.images import ScanFigures
 from encephalon.studies.isotropic.quality import check_quality, measure_quality, values
 from encephalon.studies.isotropic.reconstruction.guided import guided

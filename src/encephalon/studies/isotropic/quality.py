@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from encephalon.inference.predictor import Quality, Value, told_apart
 from encephalon.metrics.image_quality import foreground, nrmse
-from encephalon.studies.isotropic.acquisition.stacking import missing_voxels
+from encephalon.studies.isotropic.acquisition.registration import missing_voxels
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
 from encephalon.transforms.normalise import percentile_range
 

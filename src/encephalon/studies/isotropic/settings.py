@@ -180,8 +180,7 @@ class EvaluationOptions(Section):
 
     def slice_profile(self, thickness: float) -> SliceProfile:
         """The sensitivity of a slice of `thickness` mm; raises what `make_profile` raises."""
-        from encephalon.studies.isotropic.profiles import make_profile
-        from encephalon.transforms.slices import SliceProfile
+        from encephalon.transforms.slices import SliceProfile, make_profile
 
         if self.profile == "point":
             return SliceProfile("point")

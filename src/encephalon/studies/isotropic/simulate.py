@@ -19,7 +19,6 @@ from encephalon.io.image import Image, image_stem
 from encephalon.io.reading import read_image, write_image
 from encephalon.io.text import csv_text
 from encephalon.studies.isotropic.acquisition.inputs import ScanFile
-from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.studies.isotropic.published.preprocessing import (
     FACTORS,
     decimate,
@@ -30,6 +29,7 @@ from encephalon.studies.isotropic.published.preprocessing import (
 from encephalon.studies.isotropic.reconstruction.problem import AXES, VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.simulation import simulate_slices
 from encephalon.tables.naming import written_path
+from encephalon.transforms.slices import make_profile
 
 __all__ = [
     "COLUMNS",

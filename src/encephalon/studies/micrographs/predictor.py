@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from encephalon.errors import InputError, ModelError, UsageError
 from encephalon.evaluation.predictions import with_cells
 from encephalon.experiments.contamination import OVERLAP, Known, known_to, overlap_warning
-from encephalon.inference.devices import resolve_threads
 from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
-from encephalon.inference.runtimes import Runtime
+from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.models.fitted import FittedState, score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.registry import build_network

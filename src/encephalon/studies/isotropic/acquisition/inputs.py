@@ -25,14 +25,13 @@ from encephalon.studies.isotropic.acquisition.headers import (
     acquisition_metadata,
     subject_and_session,
 )
+from encephalon.studies.isotropic.acquisition.registration import make_stack
 from encephalon.studies.isotropic.acquisition.slices import (
     TOLERANCE,
     Acquisition,
     find_acquisition,
     output_spacing,
 )
-from encephalon.studies.isotropic.acquisition.stacking import make_stack
-from encephalon.studies.isotropic.profiles import make_profile
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.tables.pairing import name_file, pair_images
@@ -40,6 +39,7 @@ from encephalon.tables.sample import Sample
 from encephalon.tables.samples import collect_samples
 from encephalon.tables.schema import Columns
 from encephalon.transforms.masks import require_head_size
+from encephalon.transforms.slices import make_profile
 
 if TYPE_CHECKING:
     from encephalon.studies.isotropic.acquisition.registration import Registration

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import InputError, MissingFileError, UnreadableFileError
-from encephalon.studies.isotropic.profiles import make_profile, read_profile
+from encephalon.transforms.slices import make_profile, read_profile
 
 
 def written(folder: Path, text: str) -> Path:
