@@ -39,4 +39,4 @@ def test_images_are_named_by_a_list_or_a_text(save: Any, images: tuple[str, ...]
 def test_what_cannot_be_asked_is_a_usage_error(given: dict[str, Any], words: str) -> None:
     """The sentence names the model, the option, and what would do."""
     with pytest.raises(UsageError, match=f"'brain-extraction'.*{words}"):
-        ask(PredictOptions, given, "brain-extraction")
+        ask(PredictOptions, given, "the model 'brain-extraction'")
