@@ -131,7 +131,7 @@ def test_the_page_has_all_that_a_reader_needs(tmp_path: Path) -> None:
         "Traffic light",
         "Calibration and certainty",
         "Images and what they were taken from",
-        "Strata",
+        "Subgroups",
         "Thresholds and calibration that ship",
         "The most and the least certain images",
         "What the covariates decide",

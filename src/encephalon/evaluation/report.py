@@ -125,7 +125,7 @@ def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") ->
     if len(assessment.levels) > 1:
         page.section(f"{prefix}Images and what they were taken from", *_levels(assessment))
     if assessment.strata:
-        page.section(f"{prefix}Strata", *_strata(assessment))
+        page.section(f"{prefix}Subgroups", *_strata(assessment))
     return page
 
 

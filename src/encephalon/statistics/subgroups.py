@@ -23,6 +23,7 @@ from encephalon.statistics.summary import Row, Summary, summarise_rows
 __all__ = [
     "UNKNOWN",
     "Aggregated",
+    "GroupedSummary",
     "Subgroup",
     "SubgroupSummary",
     "aggregate",
@@ -84,6 +85,14 @@ class SubgroupSummary:
     n: int
     units: int
     metrics: dict[str, Summary]
+
+
+@dataclass(frozen=True)
+class GroupedSummary:
+    """The statistics of each metric, over all samples that were scored and in each subgroup."""
+
+    overall: dict[str, Summary]
+    subgroups: list[SubgroupSummary]
 
 
 def summarise_subgroup(

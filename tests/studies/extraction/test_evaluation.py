@@ -19,7 +19,8 @@ from encephalon.geometry import Affine
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
-from encephalon.studies.extraction.evaluation import MaskEvaluation, MaskSummary, score_mask
+from encephalon.statistics.subgroups import GroupedSummary
+from encephalon.studies.extraction.evaluation import MaskEvaluation, score_mask
 from encephalon.synthetic.head import head_phantom
 from encephalon.tables.sample import Sample
 from encephalon.tables.schema import Columns
@@ -91,7 +92,7 @@ def write_table(path: Path, rows: list[list[str]]) -> Path:
     return path
 
 
-Result = EvaluationResult[MaskSummary]
+Result = EvaluationResult[GroupedSummary]
 
 
 def evaluated(

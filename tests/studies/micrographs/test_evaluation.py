@@ -63,7 +63,12 @@ def test_a_model_that_is_right_scores_one(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert summary["assessment"]["figures"]["balanced_accuracy"]["value"] == 1
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    for words in ("Classes against the truth", "Strata", "Confusion matrix", "The least certain"):
+    for words in (
+        "Classes against the truth",
+        "Subgroups",
+        "Confusion matrix",
+        "The least certain",
+    ):
         assert words in page
     assert "balanced accuracy: 1" in str(result)
     assert "95 % percentile bootstrap over" in str(result)

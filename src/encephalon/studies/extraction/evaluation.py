@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_labels
 from encephalon.metrics.segmentation import overlap, surface_distances, volume_error
 from encephalon.reports.format import format_number
-from encephalon.statistics.subgroups import SubgroupSummary, subgroups, summarise_subgroup
-from encephalon.statistics.summary import Summary, summarise_rows
+from encephalon.statistics.subgroups import GroupedSummary, subgroups, summarise_subgroup
+from encephalon.statistics.summary import summarise_rows
 from encephalon.studies.extraction.report import evaluation_page, scan_pictures
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "MaskEvaluation",
-    "MaskSummary",
     "mask_of",
     "read_reference",
     "require_same_grid",
@@ -60,15 +59,7 @@ METRICS = (
 _PICTURED = 60
 
 
-@dataclass(frozen=True)
-class MaskSummary:
-    """The statistics of each metric, over all scans that were scored and in each subgroup."""
-
-    overall: dict[str, Summary]
-    subgroups: list[SubgroupSummary]
-
-
-class MaskEvaluation(Scorable[Case, MaskSummary]):
+class MaskEvaluation(Scorable[Case, GroupedSummary]):
     """A loaded model on a table of scans and reference masks.
 
     `model` has a `predictor` and the `columns` of its recipe. Reference masks stand in the column
@@ -124,7 +115,7 @@ class MaskEvaluation(Scorable[Case, MaskSummary]):
         del self.worst[_PICTURED:]
         return result.rows
 
-    def summarise(self, rows: list[Row]) -> MaskSummary:
+    def summarise(self, rows: list[Row]) -> GroupedSummary:
         """Statistics over the scans that were scored, cut also by the verdict on their quality."""
         scored, group = _scored(rows), self._table.group
         cut = [
@@ -132,12 +123,12 @@ class MaskEvaluation(Scorable[Case, MaskSummary]):
             *(["quality"] if any("quality" in r for r in scored) else ()),
         ]
         parts = [part for name in cut if scored for part in subgroups(scored, name)]
-        return MaskSummary(
+        return GroupedSummary(
             summarise_rows(scored, METRICS, group=group),
             [summarise_subgroup(part, METRICS, group) for part in parts],
         )
 
-    def lines(self, summary: MaskSummary) -> Iterator[str]:
+    def lines(self, summary: GroupedSummary) -> Iterator[str]:
         """Dice, distance and volume error."""
         names = {"dice": "Dice", "hd95_mm": "HD95 mm", "volume_error_percent": "volume error %"}
         for key, label in names.items():
@@ -148,11 +139,11 @@ class MaskEvaluation(Scorable[Case, MaskSummary]):
             )
             yield f"{label}: {shown} (n = {found.n})"
 
-    def told(self, summary: MaskSummary) -> Mapping[str, Any]:
+    def told(self, summary: GroupedSummary) -> Mapping[str, Any]:
         """The statistics of all scans, and of the subgroups."""
         return {"summary": summary.overall, "strata": summary.subgroups}
 
-    def record(self, result: EvaluationResult[MaskSummary]) -> Mapping[str, Any]:
+    def record(self, result: EvaluationResult[GroupedSummary]) -> Mapping[str, Any]:
         """The model, how many scans were scored, their statistics, and what failed."""
         return {
             "model": self.about,
@@ -165,7 +156,7 @@ class MaskEvaluation(Scorable[Case, MaskSummary]):
             "failures": result.failures,
         }
 
-    def page(self, result: EvaluationResult[MaskSummary], failures: Sequence[Html]) -> Page:
+    def page(self, result: EvaluationResult[GroupedSummary], failures: Sequence[Html]) -> Page:
         """Main metrics, statistics, charts, subgroups, every scan and pictures of the worst."""
         return evaluation_page(self.about, result, self.worst, failures)
 

@@ -47,8 +47,7 @@ from encephalon.statistics.summary import Summary
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
-    from encephalon.statistics.subgroups import SubgroupSummary
-    from encephalon.studies.extraction.evaluation import MaskSummary
+    from encephalon.statistics.subgroups import GroupedSummary, SubgroupSummary
 
 __all__ = ["PREDICTION", "REFERENCE", "batch_report", "evaluation_page", "scan_pictures"]
 
@@ -128,7 +127,7 @@ def scan_pictures(
 
 def evaluation_page(
     about: Mapping[str, Any],
-    result: EvaluationResult[MaskSummary],
+    result: EvaluationResult[GroupedSummary],
     worst: Sequence[tuple[Row, Sequence[Html]]],
     failures: Sequence[Html],
 ) -> Page:
@@ -201,7 +200,7 @@ def _how(dice: Summary) -> str:
     return f"{_HOW} Intervals are 95 % percentile bootstrap intervals over {what}."
 
 
-def _charts(summary: MaskSummary, scored: Sequence[Row]) -> Html:
+def _charts(summary: GroupedSummary, scored: Sequence[Row]) -> Html:
     interval = summary.overall["dice"].median_interval
     groups = [DotGroup("all", numbers_of(scored, "dice"), interval)]
     for part in summary.subgroups:
