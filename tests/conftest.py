@@ -28,14 +28,22 @@ hypothesis.settings.load_profile("encephalon")
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
+_LOGGER = logging.getLogger("encephalon")
+_AS_IMPORTED = (_LOGGER.level, tuple(_LOGGER.handlers), _LOGGER.propagate)
+
+
 @pytest.fixture(autouse=True)
 def log() -> Iterator[None]:
-    """What a console does to the log ends with the test."""
-    logger = logging.getLogger("encephalon")
-    level, handlers, propagate = logger.level, logger.handlers[:], logger.propagate
+    """What a console does to the log ends with the test, or before it, where a module used one."""
+    _reset_log()
     yield
-    logger.setLevel(level)
-    logger.handlers[:], logger.propagate = handlers, propagate
+    _reset_log()
+
+
+def _reset_log() -> None:
+    level, handlers, propagate = _AS_IMPORTED
+    _LOGGER.setLevel(level)
+    _LOGGER.handlers[:], _LOGGER.propagate = handlers, propagate
     logging.captureWarnings(False)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encephalon.recipes.schema import Recipe
+from pydantic import ConfigDict
+
+from encephalon.recipes.schema import Recipe, Section
 from encephalon.studies.base import OpenModel, Study
 from encephalon.studies.registry import load_study
 from encephalon.tables.schema import Table
@@ -54,6 +56,13 @@ class FakeRuntime:
         return [self.answer(given)]
 
 
+class AnySettings(Section):
+    """Whatever a recipe says."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 def plain_study(**parts: Any) -> Study:
-    """A study that can do nothing but what is given."""
-    return Study("plain", {}, {}, **{"load": None, **parts})
+    """A study that can do nothing but what is given; a recipe may say anything of it."""
+    settings = {"default": AnySettings}
+    return Study("plain", settings, {}, **{"load": None, **parts})
