@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from encephalon.geometry import bounding_box, resample
+from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels, write_image
 from encephalon.transforms.synthesis import ADULT, YOUNG, synthesise_pair

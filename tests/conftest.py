@@ -12,7 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 
 # How long an example takes says nothing of whether it is right, least of all on a busy machine; and

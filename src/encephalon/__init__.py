@@ -47,14 +47,14 @@ if TYPE_CHECKING:
         UnreadableFileError,
         UsageError,
     )
-    from encephalon.geometry import Affine, Grid
+    from encephalon.geometry.affine import Affine, Grid
     from encephalon.inference.predictor import OutputImage, Prediction, Quality
     from encephalon.io.image import Image
     from encephalon.io.reading import read_image, read_labels, write_image
     from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
     from encephalon.models.download import get_model
     from encephalon.models.exchange import export_model, import_model
-    from encephalon.recipes import list_recipes, show_recipe
+    from encephalon.recipes.loading import list_recipes, show_recipe
     from encephalon.recipes.schema import Recipe
     from encephalon.tables.checks import check_table
     from encephalon.tables.labels import verify_labels
@@ -160,7 +160,7 @@ __getattr__ = lazy(
             "UnreadableFileError",
             "UsageError",
         ),
-        "geometry": ("Affine", "Grid"),
+        "geometry.affine": ("Affine", "Grid"),
         "inference.predictor": ("OutputImage", "Prediction", "Quality"),
         "io.image": ("Image",),
         "io.reading": (
@@ -179,7 +179,7 @@ __getattr__ = lazy(
             "export_model",
             "import_model",
         ),
-        "recipes": ("list_recipes", "show_recipe"),
+        "recipes.loading": ("list_recipes", "show_recipe"),
         "recipes.schema": ("Recipe",),
         "tables.checks": ("check_table",),
         "tables.labels": ("verify_labels",),

@@ -20,7 +20,7 @@ from encephalon.evaluation.predictions import Predictions
 from encephalon.experiments.attribution import Example
 from encephalon.experiments.folds import Fold, Splits
 from encephalon.experiments.report import CrossValidationResult, write_training_report
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Classification, Recipe
 from encephalon.reports.images import Picture
 from encephalon.statistics.intervals import Interval

@@ -10,7 +10,7 @@ import pytest
 
 from encephalon.errors import RecipeError, RunError
 from encephalon.experiments.search import Attempt, best_overrides
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.settings import micrograph_settings
 

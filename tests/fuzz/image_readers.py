@@ -37,7 +37,7 @@ def _head() -> np.ndarray:
 
 
 def _written(folder: Path, *names: str) -> list[Seed]:
-    from encephalon.geometry import Affine
+    from encephalon.geometry.affine import Affine
     from encephalon.io.image import Image
     from encephalon.io.reading import write_image
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nibabel.orientations import aff2axcodes
 
 from encephalon.errors import GeometryError
-from encephalon.geometry import Affine, Grid, checked
+from encephalon.geometry.affine import Affine, Grid, checked
 
 spacings = st.tuples(*[st.floats(0.05, 20.0)] * 3)
 points = st.tuples(*[st.floats(-300, 300)] * 3)

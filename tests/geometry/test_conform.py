@@ -13,19 +13,15 @@ import pytest
 from nibabel.freesurfer.mghformat import MGHHeader
 
 from encephalon.errors import GeometryError
-from encephalon.geometry import (
-    Affine,
-    Grid,
-    checked,
+from encephalon.geometry.affine import Affine, Grid, checked, is_sheared
+from encephalon.geometry.conform import (
     conform,
     conform_grid,
-    is_sheared,
-    resample,
-    resample_aligned,
     straight_grid,
     straightened,
     unconform,
 )
+from encephalon.geometry.resample import resample, resample_aligned
 from encephalon.io.image import Image
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import GeometryError
-from encephalon.geometry import Affine, Grid, orient
-from encephalon.geometry.orientation import follow
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.orientation import follow, orient
 
 CODES = [
     "".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import GeometryError
-from encephalon.geometry import Affine, Grid, is_aligned, orient, resample, resample_aligned
-from encephalon.geometry import resample as resample_function
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.orientation import orient
+from encephalon.geometry.resample import is_aligned, resample, resample_aligned
 from encephalon.geometry.separable import beyond, linear_weights
 
 UNIT = Affine.from_spacing(1.0)
@@ -51,8 +52,7 @@ def test_slabs_and_one_piece_agree(monkeypatch: pytest.MonkeyPatch, oblique: Aff
     data = np.random.default_rng(1).normal(size=(17, 18, 19)).astype(np.float32)
     target = Grid((15, 14, 13), Affine.from_spacing(2.0, Grid(data.shape, oblique).centre - 14))
     whole = resample(data, oblique, target, 3)
-    module = __import__("sys").modules[resample_function.__module__]
-    monkeypatch.setattr(module, "SLAB_BYTES", 1)
+    monkeypatch.setattr("encephalon.geometry.resample.SLAB_BYTES", 1)
     assert np.allclose(resample(data, oblique, target, 3), whole, atol=1e-4)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.inference.batch import BatchResult, run_batch
 from encephalon.inference.outputs import OutputLayout, Work
 from encephalon.inference.predictor import (

@@ -23,7 +23,7 @@ PROGRAM = """
 import signal, sys, time
 from pathlib import Path
 import numpy as np
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.io.image import Image

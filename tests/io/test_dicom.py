@@ -15,7 +15,7 @@ from encephalon.errors import (
     InputError,
     UnreadableFileError,
 )
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 

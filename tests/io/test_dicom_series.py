@@ -17,7 +17,7 @@ from encephalon.errors import (
     MissingFileError,
     UnreadableFileError,
 )
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.dicom import is_dicom
 from encephalon.io.dicom_header import begins_like_dicom, read_header
 from encephalon.io.reading import read_image

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Picture
 
 from encephalon.errors import ContentError, GeometryError, InputError, UnreadableFileError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.micrograph import read_micrograph
 from encephalon.io.reading import read_image, write_image

@@ -21,7 +21,7 @@ from encephalon.errors import (
     OutputExistsError,
     UnreadableFileError,
 )
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import IMAGE_SUFFIXES, Image, image_stem, image_suffix
 from encephalon.io.reading import read_image, read_labels, with_finite_voxels, write_image
 

@@ -17,7 +17,7 @@ from encephalon.models.catalogue import find_model
 from encephalon.models.description import parse_description
 from encephalon.models.exchange import export_model, import_model
 from encephalon.models.folder import ModelFolder, open_model, read_tensors
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 
 DEEP = "a = " + "[" * 5000 + "]" * 5000
 DIGITS = "a = " + "9" * 5000
@@ -50,7 +50,7 @@ def test_values_of_the_command_line_are_as_bounded(value: str) -> None:
 
 def test_a_recipe_is_a_regular_file_of_toml(tmp_path: Path) -> None:
     """No pipe is waited for, no other text is shown, and a name too long is an unknown one."""
-    from encephalon.recipes import show_recipe
+    from encephalon.recipes.loading import show_recipe
 
     os.mkfifo(tmp_path / "pipe.toml")
     with pytest.raises(RecipeError, match="a pipe"):

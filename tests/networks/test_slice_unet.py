@@ -10,7 +10,7 @@ import torch
 from encephalon.networks import build_network
 from encephalon.networks.export import export_graph
 from encephalon.networks.slice_unet import LOG_ERROR
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 
 
 def test_the_shipped_layout_has_fewer_than_five_million_weights() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 
 
 def test_brain_extraction_as_published() -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import RecipeError
-from encephalon.recipes import (
+from encephalon.recipes.loading import (
     dump_recipe,
+    in_earlier_words,
     list_recipes,
     load_recipe,
     make_recipe,
+    parse_value,
     recipe_data,
     show_recipe,
 )
-from encephalon.recipes.loading import in_earlier_words, parse_value
 
 NAMES = [summary.name for summary in list_recipes()]
 
@@ -65,7 +66,7 @@ def test_recipes_of_earlier_versions_are_read(tmp_path: Path) -> None:
 def test_listing_imports_neither_pydantic_nor_torch() -> None:
     """The list must be quick, so it reads TOML and nothing else."""
     code = (
-        "import sys; from encephalon.recipes import list_recipes; list_recipes();"
+        "import sys; from encephalon.recipes.loading import list_recipes; list_recipes();"
         "sys.exit(any(name in sys.modules for name in ('pydantic', 'torch', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,8 +10,8 @@ import pytest
 
 from encephalon import api
 from encephalon.errors import UsageError
-from encephalon.geometry import Affine
-from encephalon.recipes import load_recipe
+from encephalon.geometry.affine import Affine
+from encephalon.recipes.loading import load_recipe
 from tests.studies.contract import StudyContract
 from tests.studies.extraction import tiny_heads
 from tests.studies.isotropic import tiny_isotropic, tiny_published

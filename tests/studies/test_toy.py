@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from tests.cli.conftest import Run, run  # noqa: F401  a fixture

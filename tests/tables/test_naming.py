@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import RecipeError, TableError
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.tables.naming import file_id, written_path
 from encephalon.tables.schema import Columns
 

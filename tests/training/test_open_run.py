@@ -15,8 +15,7 @@ import torch
 
 from encephalon.errors import RunError
 from encephalon.models import locations
-from encephalon.recipes import dump_recipe
-from encephalon.recipes.loading import in_earlier_words
+from encephalon.recipes.loading import dump_recipe, in_earlier_words
 from encephalon.recipes.schema import Recipe
 from encephalon.tables.reading import table_text
 from encephalon.tables.schema import Table

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import GeometryError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.transforms.masks import foreground, near, otsu_threshold, reduced, require_head_size
 from tests.transforms.heads import painted

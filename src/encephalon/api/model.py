@@ -193,7 +193,7 @@ def _found(model: Place, offline: bool) -> ModelFolder | PublishedFile:
 
 def _columns(model: ModelFolder | PublishedFile) -> Columns:
     """What the model's recipe says of tables; the default columns for published weights."""
-    from encephalon.recipes import make_recipe
+    from encephalon.recipes.loading import make_recipe
     from encephalon.tables.schema import Columns
 
     description = getattr(model, "description", None)

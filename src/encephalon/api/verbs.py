@@ -69,8 +69,8 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
     `overrides` maps dotted keys to values, such as {"training.epochs": "5"}. Raises RecipeError.
     """
     from encephalon.networks.registry import require_network
-    from encephalon.recipes import load_recipe as load
-    from encephalon.recipes import make_settings
+    from encephalon.recipes.loading import load_recipe as load
+    from encephalon.recipes.loading import make_settings
     from encephalon.studies.registry import load_study
 
     loaded = load(recipe, overrides)

@@ -251,7 +251,7 @@ def _columns(recipe: str | None, **named: str | None) -> Columns:
     """The recipe's columns, or the default ones, with those named by flags in their place."""
     from dataclasses import replace
 
-    from encephalon.recipes import load_recipe
+    from encephalon.recipes.loading import load_recipe
     from encephalon.tables.schema import Columns
 
     columns = Columns() if recipe is None else load_recipe(recipe).table

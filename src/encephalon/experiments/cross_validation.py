@@ -22,7 +22,7 @@ from encephalon.experiments.folds import Fold, Rows, Splits
 from encephalon.experiments.search import best_overrides
 from encephalon.io.atomic import write_text
 from encephalon.io.text import csv_text, read_records
-from encephalon.recipes import dump_recipe, load_recipe
+from encephalon.recipes.loading import dump_recipe, load_recipe
 from encephalon.recipes.schema import Classification, Recipe, Training, class_names
 from encephalon.training.checkpoint import load_own_checkpoint
 from encephalon.training.runs import Progress, Report, RunFolder, TrainingContext, best_row

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
-from encephalon.geometry import checked
+from encephalon.geometry.affine import checked
 from encephalon.io.content import plain_numbers, volume_shape
 from encephalon.io.dicom_header import DicomHeader
 from encephalon.io.dicom_series import Slice, is_dicom, one_volume, series_key

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.content import plain_numbers, refuse_useless, volume_shape
 
 # suffix -> (module with read(path) -> Image, whether it has write(path, data, like) as well)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
-from encephalon.geometry import Affine, checked, is_sheared
+from encephalon.geometry.affine import Affine, checked, is_sheared
 from encephalon.io.content import as_stored, plain_numbers, scaled, stored_voxels, volume_shape
 from encephalon.io.files import read_bytes, write_stream
 from encephalon.io.image import Image

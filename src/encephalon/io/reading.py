@@ -21,7 +21,7 @@ from encephalon.errors import (
     OutputError,
     UnreadableFileError,
 )
-from encephalon.geometry import Affine, checked
+from encephalon.geometry.affine import Affine, checked
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.content import plain_numbers, volume_shape
 from encephalon.io.files import exists, is_folder

@@ -231,7 +231,7 @@ class Classification(Section):
 
 
 class Recipe(Section):
-    """A whole recipe; build it with `encephalon.recipes.load_recipe`."""
+    """A whole recipe; build it with `encephalon.recipes.loading.load_recipe`."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     title: str

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
-from encephalon.geometry import Affine, orient
-from encephalon.geometry.affine import nearest_axes
+from encephalon.geometry.affine import Affine, nearest_axes
+from encephalon.geometry.orientation import orient
 from encephalon.reports.images import (
     AMBER,
     GAP,

@@ -123,7 +123,7 @@ class OpenModel:
     def recipe(self) -> Recipe:
         """The recipe in the model folder, or the built-in one of a published weights file."""
         from encephalon.models.folder import ModelFolder
-        from encephalon.recipes import load_recipe, make_recipe
+        from encephalon.recipes.loading import load_recipe, make_recipe
 
         if isinstance(self.files, ModelFolder):
             return make_recipe(self.files.description.recipe, source=self._source)
@@ -142,7 +142,7 @@ class OpenModel:
 
     def settings(self, schema: type[Schema]) -> Schema:
         """What the recipe of the model says of its study, checked."""
-        from encephalon.recipes import make_settings
+        from encephalon.recipes.loading import make_settings
 
         return make_settings(schema, self.recipe.study.settings, self._source)
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 
 __all__ = [
     "Ellipsoid",

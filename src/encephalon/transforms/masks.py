@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
-from encephalon.geometry import Affine, Grid, resample_aligned
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample_aligned
 from encephalon.io.image import Image
 
 Mask = NDArray[np.bool_]

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.geometry import Affine, Grid, resample
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.transforms.masks import foreground, near, otsu_threshold, reduced
 from encephalon.transforms.rigid_search import (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 
 __all__ = ["COARSE", "FINE", "MIDDLE", "Level", "climb", "mutual_information"]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.studies.extraction.predictor import ExtractionPredictor
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids, PredictOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.image import Image
 from encephalon.studies.extraction.segmentation.boundary import outline, stripped_share
 

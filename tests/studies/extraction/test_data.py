@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError, RunError, TableError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_labels
 from encephalon.models import locations

@@ -15,7 +15,7 @@ import pytest
 
 from encephalon.errors import ContentError, OutputError, OutputExistsError, TableError
 from encephalon.evaluation.run import EvaluationResult, evaluate
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.studies.extraction.segmentation.localisation import View
 from encephalon.studies.extraction.segmentation.orientation import (
     ALL,

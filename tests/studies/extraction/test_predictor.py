@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine, Grid, resample
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.predictor import probability

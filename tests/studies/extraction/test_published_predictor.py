@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, UsageError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.inference.outputs import OutputLayout
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image

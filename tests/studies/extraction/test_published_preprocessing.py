@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.studies.extraction.published import preprocessing as steps
 

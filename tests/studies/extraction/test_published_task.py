@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.errors import RecipeError, TableError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.reading import read_image
 from encephalon.models.folder import open_model
 from encephalon.networks import build_network
 from encephalon.networks.keras_unet import KerasUNetLogOdds, log_odds
-from encephalon.recipes import load_recipe, make_settings
+from encephalon.recipes.loading import load_recipe, make_settings
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction.published.data import Pair, prepare_pairs
 from encephalon.studies.extraction.published.settings import Conformed, PublishedSettings

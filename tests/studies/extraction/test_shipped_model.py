@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import encephalon
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
 from encephalon.metrics.segmentation import dice

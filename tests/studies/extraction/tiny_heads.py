@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 
 

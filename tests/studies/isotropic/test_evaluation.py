@@ -17,7 +17,7 @@ import pytest
 
 from encephalon.errors import ContentError, OutputExistsError, TableError, UsageError
 from encephalon.evaluation.run import EvaluationResult, evaluate
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.studies.isotropic.evaluation.run import ReconstructionEvaluation

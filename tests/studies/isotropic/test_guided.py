@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.reconstruction.guided import guided

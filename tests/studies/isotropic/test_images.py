@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.reports import slices
 from encephalon.studies.isotropic.images import (
     EDGES,

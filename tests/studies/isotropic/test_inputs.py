@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError, GeometryError, InputError, MissingFileError
-from encephalon.geometry import Affine, Grid, resample
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.studies.isotropic.acquisition.inputs import (

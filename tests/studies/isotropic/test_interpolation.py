@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import zoom
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.published.preprocessing import decimate

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine, Grid, resample
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.multi_stack import fuse_stacks
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack

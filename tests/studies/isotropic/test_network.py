@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import InputError
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 from encephalon.metrics.image_quality import nrmse

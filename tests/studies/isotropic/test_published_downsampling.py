@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import zoom
 
 from encephalon.errors import GeometryError, OutputExistsError, UnreadableFileError, UsageError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.published.preprocessing import (

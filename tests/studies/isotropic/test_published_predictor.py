@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, ModelError, UsageError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.inference.outputs import OutputLayout
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
@@ -25,7 +25,7 @@ from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
 from encephalon.networks.published_reconstruction import PublishedReconstruction
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
-from encephalon.recipes import load_recipe, recipe_data
+from encephalon.recipes.loading import load_recipe, recipe_data
 from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.predictor import (
     NOTICE,

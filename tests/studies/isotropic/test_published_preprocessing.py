@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from encephalon.errors import ContentError, ModelError
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.settings import PublishedSettings
 

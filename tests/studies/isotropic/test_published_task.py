@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.errors import ContentError, RecipeError, RunError, TableError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
-from encephalon.recipes import load_recipe, make_settings
+from encephalon.recipes.loading import load_recipe, make_settings
 from encephalon.recipes.schema import Training
 from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.data import (

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encephalon.geometry import Affine, Grid, resample
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.acquisition import registration as module

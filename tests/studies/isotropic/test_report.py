@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import OutputExistsError
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.reading import read_image
 from encephalon.reports import batch, slices
 from encephalon.reports.batch import BatchReport

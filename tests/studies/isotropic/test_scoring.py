@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encephalon.evaluation.cases import Case
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.evaluation.cases import (
     CaseVariant,

@@ -17,7 +17,7 @@ from encephalon.errors import (
     OutputExistsError,
     UsageError,
 )
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 from encephalon.studies.isotropic.acquisition.inputs import find_scans

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.evaluation.cases import (
     RADIUS_MM,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import OutputExistsError
-from encephalon.geometry import Affine, resample
+from encephalon.geometry.affine import Affine
+from encephalon.geometry.resample import resample
 from encephalon.io.bids import index_bids, is_bids
 from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.simulation import simulate_slices

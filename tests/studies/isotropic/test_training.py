@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from encephalon.errors import RunError, TableError
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.inference.runtimes import open_runtime
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 

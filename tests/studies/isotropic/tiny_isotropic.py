@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Table

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.isotropic.published.preprocessing import ATLAS
 from encephalon.studies.isotropic.published.settings import PublishedSettings

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.simulation import simulate_problem, simulate_stack

@@ -17,7 +17,7 @@ from encephalon.metrics.calibration import Calibration
 from encephalon.models.description import ModelDescription
 from encephalon.models.fitted import FittedState
 from encephalon.models.folder import ModelFolder, save_model
-from encephalon.recipes import load_recipe, recipe_data
+from encephalon.recipes.loading import load_recipe, recipe_data
 from encephalon.recipes.schema import class_names
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import micrograph_settings

@@ -12,7 +12,7 @@ import torch
 
 from encephalon.errors import RecipeError
 from encephalon.networks import build_network
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.studies.micrographs.settings import network_options
 from encephalon.studies.micrographs.task import AttentionSupervision, make_attention_supervision
 from encephalon.transforms.planar import Augmentation

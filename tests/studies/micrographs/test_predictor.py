@@ -50,7 +50,7 @@ def sample(folder: Path, number: int = 0, **cells: Any) -> Sample:
 
 def expected_logits(path: Path, sex: int, region: int) -> np.ndarray:
     """What the linear network says of an image: (2,)."""
-    from encephalon.recipes import load_recipe
+    from encephalon.recipes.loading import load_recipe
     from encephalon.studies.micrographs.settings import micrograph_settings
 
     settings = micrograph_settings(load_recipe("micrographs", OVERRIDES))
@@ -333,7 +333,7 @@ def test_the_network_of_a_trained_model_agrees_with_its_graph(tmp_path: Path) ->
     from encephalon.models.folder import open_model, save_model
     from encephalon.networks.export import export_graph, half_precision
     from encephalon.networks.registry import build_network
-    from encephalon.recipes import make_recipe
+    from encephalon.recipes.loading import make_recipe
     from encephalon.studies.micrographs.settings import network_options
 
     layers = {"layers": "[1, 1, 1, 1]", "widths": "[4, 4, 4, 4]", "hidden": "4"}
@@ -369,7 +369,7 @@ def test_the_published_layout_predicts_in_published_mode(tmp_path: Path) -> None
     from encephalon.explanation.gradcam import grad_cam
     from encephalon.networks.published_classifier import to_published_names
     from encephalon.networks.registry import build_network
-    from encephalon.recipes import load_recipe
+    from encephalon.recipes.loading import load_recipe
     from encephalon.studies.micrographs.settings import network_options
 
     recipe = load_recipe("micrographs-published")

@@ -10,7 +10,7 @@ import pytest
 
 from encephalon.errors import EncephalonError
 from encephalon.io.micrograph import read_micrograph
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.published.data import table_of_arrays
 from encephalon.studies.micrographs.published.preprocessing import network_input

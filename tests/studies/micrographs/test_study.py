@@ -21,7 +21,7 @@ from encephalon.api.verbs import total_steps
 from encephalon.errors import RecipeError, UsageError
 from encephalon.models.fitted import FittedState, score_logits
 from encephalon.models.folder import open_model
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from tests.studies.micrographs.rows import read_rows, write_rows
 from tests.studies.micrographs.tiny import (
     BOX,

@@ -19,7 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from encephalon.recipes import load_recipe
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.study import STUDY
 from encephalon.tables.reading import read_table

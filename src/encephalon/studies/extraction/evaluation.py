@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, EncephalonError, GeometryError, InputError
 from encephalon.evaluation.cases import Case, read_cases
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
-from encephalon.geometry import Affine, is_sheared
+from encephalon.geometry.affine import Affine, is_sheared
 from encephalon.io.image import Image
 from encephalon.io.reading import read_labels
 from encephalon.metrics.segmentation import overlap, surface_distances, volume_error

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Grid, straightened
+from encephalon.geometry.affine import Grid
+from encephalon.geometry.conform import straightened
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.inference.runtimes import Runtime, open_runtime
 from encephalon.io.image import Image

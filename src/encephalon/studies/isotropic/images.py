@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import resample
+from encephalon.geometry.resample import resample
 from encephalon.reports.format import format_number
 from encephalon.reports.images import (
     AMBER,

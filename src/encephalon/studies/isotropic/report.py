@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.reports.batch import BatchReport, Column, Row, file_name, model_facts, model_name
 from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
 from encephalon.reports.format import format_decimals, format_sentence

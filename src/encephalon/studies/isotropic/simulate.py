@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
-from encephalon.geometry import straightened
+from encephalon.geometry.conform import straightened
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.derivatives import generated_by, write_dataset_description
 from encephalon.io.image import Image, image_stem

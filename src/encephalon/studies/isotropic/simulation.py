@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError, UsageError
-from encephalon.geometry import Affine, Grid, resample
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack, permuted, slice_axis
 from encephalon.transforms.slices import SliceOperator, SliceProfile

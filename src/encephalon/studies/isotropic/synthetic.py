@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine
+from encephalon.geometry.affine import Affine
 from encephalon.io.atomic import refuse_existing, write_json, write_text
 from encephalon.io.bids import BIDS_VERSION
 from encephalon.io.derivatives import generated_by, write_dataset_description, write_ignored

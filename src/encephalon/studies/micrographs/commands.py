@@ -77,7 +77,7 @@ def _micrographs(asked: PhantomOptions, progress: Progress) -> Done:
 
 def _import_arrays(asked: ArrayOptions, progress: Progress) -> Done:
     """Make a table, and float TIFFs, of the arrays that 3BTRON's preprocessing wrote."""
-    from encephalon.recipes import load_recipe
+    from encephalon.recipes.loading import load_recipe
     from encephalon.studies.micrographs.published.data import table_of_arrays
 
     del progress

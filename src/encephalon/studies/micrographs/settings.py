@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from encephalon.errors import RecipeError, UsageError
-from encephalon.recipes import make_settings
+from encephalon.recipes.loading import make_settings
 from encephalon.recipes.schema import Classification, Recipe, Score, Section, class_names
 from encephalon.transforms.parameters import PlanarRanges
 

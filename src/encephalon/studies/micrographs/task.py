@@ -28,7 +28,7 @@ from encephalon.metrics.classification import classification_scores
 from encephalon.models.fitted import LAST_STAGE
 from encephalon.networks.image_classifier import show_attention
 from encephalon.networks.registry import build_network
-from encephalon.recipes import dump_recipe
+from encephalon.recipes.loading import dump_recipe
 from encephalon.recipes.schema import Recipe, Training, class_names
 from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures, Scaling
 from encephalon.studies.micrographs.settings import (

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError
-from encephalon.geometry import conform, conform_grid, resample
+from encephalon.geometry.conform import conform, conform_grid
+from encephalon.geometry.resample import resample
 from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.extraction.data import Row, table_rows
 from encephalon.studies.extraction.published.preprocessing import to_bytes

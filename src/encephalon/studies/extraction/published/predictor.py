@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError
-from encephalon.geometry import resample, unconform
+from encephalon.geometry.conform import unconform
+from encephalon.geometry.resample import resample
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image

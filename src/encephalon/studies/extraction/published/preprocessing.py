@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.geometry import conform
+from encephalon.geometry.conform import conform
 from encephalon.inference.tiles import run_tiled
 from encephalon.io.image import Image
 from encephalon.networks.keras_layout import STRIDE

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine, Grid, bounding_box, resample, resample_aligned
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.resample import resample, resample_aligned
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.segmentation.localisation import (

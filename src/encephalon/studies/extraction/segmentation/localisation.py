@@ -22,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, RunError
-from encephalon.geometry import Affine, Grid, bounding_box, orient, resample_aligned, straightened
-from encephalon.geometry.affine import corners
+from encephalon.geometry.affine import Affine, Grid, corners
+from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.conform import straightened
+from encephalon.geometry.orientation import orient
+from encephalon.geometry.resample import resample_aligned
 from encephalon.io.image import Image
 from encephalon.studies.extraction.settings import Grids, Size
 from encephalon.transforms.masks import largest_piece

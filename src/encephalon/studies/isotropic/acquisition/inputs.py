@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encephalon.errors import ContentError, InputError, MissingFileError
-from encephalon.geometry import Affine, straightened
+from encephalon.geometry.affine import Affine
+from encephalon.geometry.conform import straightened
 from encephalon.io.bids import BidsFile, parse_name
 from encephalon.io.derivatives import derivative_path
 from encephalon.io.image import Image, image_stem, image_suffix

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine, Grid, resample
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.acquisition.slices import Acquisition
 from encephalon.studies.isotropic.reconstruction.problem import Stack, permuted

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.evaluation.cases import Case
-from encephalon.geometry import Affine, Grid, resample, straightened
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.conform import straightened
+from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.metrics.image_quality import foreground

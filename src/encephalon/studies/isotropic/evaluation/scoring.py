@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Grid, resample
+from encephalon.geometry.affine import Grid
+from encephalon.geometry.resample import resample
 from encephalon.metrics.image_quality import (
     Similarity,
     foreground,

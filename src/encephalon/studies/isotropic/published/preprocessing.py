@@ -24,7 +24,7 @@ from encephalon.errors import (
     UnreadableFileError,
     UsageError,
 )
-from encephalon.geometry import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.image import image_stem, image_suffix
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from encephalon.errors import RecipeError
-from encephalon.recipes import make_settings
+from encephalon.recipes.loading import make_settings
 from encephalon.recipes.schema import Recipe, Section
 from encephalon.studies.isotropic.settings import Plane
 

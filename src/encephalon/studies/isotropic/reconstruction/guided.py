@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Grid
+from encephalon.geometry.affine import Grid
 from encephalon.studies.isotropic.reconstruction.guided_terms import (
     Guide,
     ProblemContext,

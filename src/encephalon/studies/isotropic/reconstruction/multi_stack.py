@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry import Affine, Grid, resample
-from encephalon.geometry.resample import is_aligned
+from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.resample import is_aligned, resample
 from encephalon.studies.isotropic.reconstruction.problem import (
     Estimate,
     Problem,

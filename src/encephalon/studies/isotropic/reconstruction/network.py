@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.geometry import bounding_box
+from encephalon.geometry.boxes import bounding_box
 from encephalon.inference.runtimes import Runtime
 from encephalon.inference.tiles import run_tiled
 from encephalon.studies.isotropic.reconstruction.guided import guided

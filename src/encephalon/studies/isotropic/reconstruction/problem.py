@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import UsageError, did_you_mean
-from encephalon.geometry import Affine, Grid
-from encephalon.geometry.affine import nearest_axes
+from encephalon.geometry.affine import Affine, Grid, nearest_axes
 from encephalon.studies.isotropic.settings import Plane
 from encephalon.transforms.slices import SliceOperator, along
 
