@@ -9,7 +9,7 @@ from typing import Any
 from encephalon.errors import ContentError
 from encephalon.evaluation.cases import Case
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
-from encephalon.reports.markup import Html
+from encephalon.reports.format import Html
 from encephalon.reports.page import Page
 from encephalon.tables.sample import Sample
 

@@ -21,7 +21,7 @@ from encephalon.reports.charts import (
     round_step,
     scatter_chart,
 )
-from encephalon.reports.training import training_page
+from encephalon.reports.page import training_page
 from encephalon.statistics.intervals import Interval
 
 NAN = float("nan")

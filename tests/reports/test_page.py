@@ -26,9 +26,8 @@ from encephalon.reports.blocks import (
     stat_cards,
     table,
 )
-from encephalon.reports.format import format_number, format_sentence
+from encephalon.reports.format import Html, format_number, format_sentence, join, tag, text
 from encephalon.reports.images import AMBER
-from encephalon.reports.markup import Html, join, tag, text
 from encephalon.reports.page import Legend, Page
 
 HOSTILE = '<script>alert("1")</script> & more'

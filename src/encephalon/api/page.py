@@ -19,7 +19,7 @@ from encephalon.inference.predictions_table import MARK, STATUS, read_rows, type
 from encephalon.inference.resume import exists_already
 from encephalon.io.atomic import make_folder, sweep, write_json
 from encephalon.io.text import read_json
-from encephalon.reports.markup import Html
+from encephalon.reports.format import Html
 from encephalon.reports.page import batch_of
 
 if TYPE_CHECKING:

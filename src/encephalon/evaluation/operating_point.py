@@ -17,7 +17,7 @@ from encephalon.models.fitted import score_logits
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Classification, Score
-    from encephalon.reports.markup import Html
+    from encephalon.reports.format import Html
 
 __all__ = [
     "DecisionMetrics",

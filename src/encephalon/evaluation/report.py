@@ -11,17 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.reports.batch import model_facts, model_name
-from encephalon.reports.blocks import StatCard, figure, grid, matrix, note, stat_cards, table
+from encephalon.reports.blocks import (
+    ExamplesByConfidence,
+    StatCard,
+    figure,
+    grid,
+    matrix,
+    note,
+    stat_cards,
+    table,
+    thumbnail_figure,
+    thumbnail_gallery,
+)
 from encephalon.reports.charts import DotGroup, Point, Series, dot_chart, line_chart, point_chart
 from encephalon.reports.format import (
+    Html,
     format_estimate,
     format_interval,
     format_number,
     format_p_value,
     interval_method,
 )
-from encephalon.reports.gallery import ExamplesByConfidence, thumbnail_figure, thumbnail_gallery
-from encephalon.reports.markup import Html
 from encephalon.reports.page import Page
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from encephalon.inference.batch import failure_sentence
 from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.text import write_records
 from encephalon.reports.blocks import note, table
-from encephalon.reports.format import format_number
-from encephalon.reports.markup import Html
+from encephalon.reports.format import Html, format_number
 from encephalon.reports.page import Page
 
 if TYPE_CHECKING:

@@ -20,8 +20,14 @@ from encephalon.explanation.report import LEGEND, importance_block, location_blo
 from encephalon.recipes.schema import class_names
 from encephalon.reports.blocks import facts, figure, gallery, grid, note, paragraph, table
 from encephalon.reports.charts import DotGroup, Series, dot_chart, line_chart
-from encephalon.reports.format import format_difference, format_interval, format_number
-from encephalon.reports.markup import Html, join, tag
+from encephalon.reports.format import (
+    Html,
+    format_difference,
+    format_interval,
+    format_number,
+    join,
+    tag,
+)
 from encephalon.reports.page import Page
 
 if TYPE_CHECKING:

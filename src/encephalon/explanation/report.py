@@ -31,10 +31,9 @@ from encephalon.reports.blocks import (
     table,
 )
 from encephalon.reports.charts import DotGroup, dot_chart
-from encephalon.reports.format import format_estimate
+from encephalon.reports.format import Html, format_estimate
 from encephalon.reports.heatmaps import LAYER, Heatmap, overlay
 from encephalon.reports.images import AMBER
-from encephalon.reports.markup import Html
 from encephalon.reports.page import Legend, Page
 from encephalon.statistics.intervals import Interval
 

@@ -26,8 +26,7 @@ from encephalon.reports.blocks import (
     status_badge,
     table,
 )
-from encephalon.reports.format import format_decimals, format_sentence
-from encephalon.reports.markup import Html, tag
+from encephalon.reports.format import Html, format_decimals, format_sentence, tag
 from encephalon.reports.page import Legend, Page, batch_of
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
-from encephalon.reports.markup import Html, join, tag
+from encephalon.reports.format import Html, join, tag
 from encephalon.statistics.intervals import Interval
 
 __all__ = [

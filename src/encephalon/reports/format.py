@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers, intervals, p values, shares and remarks, as every page writes them."""
+"""How pages write things: elements as markup, numbers, intervals, p values and sentences.
+
+Every text is escaped unless it is already markup.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 from math import floor, isfinite, isinf, isnan, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from encephalon.statistics.intervals import Interval
 
 __all__ = [
+    "Html",
     "format_decimals",
     "format_difference",
     "format_estimate",
@@ -20,10 +25,50 @@ __all__ = [
     "format_sentence",
     "format_share",
     "interval_method",
+    "join",
+    "tag",
+    "text",
 ]
 
 _TOGETHER = "\N{NO-BREAK SPACE}"
-_METHODS = {"wilson": "Wilson"}
+_EMPTY = frozenset({"br", "hr", "img", "input", "meta"})
+
+
+class Html(str):
+    """Text that is markup already and must not be escaped again."""
+
+    __slots__ = ()
+
+
+def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
+    """Return one element; None children and None or False attributes are left out.
+
+    Attribute names lose a trailing underscore (`class_`) and turn inner ones into hyphens.
+    """
+    parts = [name]
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        label = key.rstrip("_").replace("_", "-")
+        parts.append(label if value is True else f'{label}="{escape(str(value))}"')
+    opening = " ".join(parts)
+    if name in _EMPTY:
+        return Html(f"<{opening}>")
+    return Html(f"<{opening}>{join(*children)}</{name}>")
+
+
+def join(*children: Any) -> Html:
+    """Join markup and text, escaping the text and leaving out None."""
+    return Html("".join(text(child) for child in children if child is not None))
+
+
+def text(value: Any) -> Html:
+    """Return a value as markup: markup as it is, text escaped, numbers made readable."""
+    if isinstance(value, Html):
+        return value
+    if isinstance(value, float):
+        return Html(format_number(value))
+    return Html(escape(str(value), quote=False))
 
 
 def format_number(value: float, digits: int = 4) -> str:
@@ -81,7 +126,7 @@ def format_interval(
 
 def interval_method(interval: Interval) -> str:
     """The name of an interval: bootstrap, Wilson, exact, or none."""
-    return _METHODS.get(interval.method, interval.method)
+    return {"wilson": "Wilson"}.get(interval.method, interval.method)
 
 
 def format_estimate(interval: Interval, *, percent: bool = False) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.reports.markup import Html, tag
+from encephalon.reports.format import Html, tag
 
 __all__ = [
     "AMBER",

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page: one HTML file with its style and pictures inside, for screen, dark screen and paper."""
+"""A page: one HTML file with its style and pictures inside, for screen, dark screen and paper.
+
+That of a training run has its curves, its best epoch and its last figures.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import unescape
@@ -17,17 +20,24 @@ from encephalon import __version__
 from encephalon.errors import EncephalonError
 from encephalon.io.atomic import refuse_existing, write_text
 from encephalon.io.files import opened
+from encephalon.reports.blocks import StatCard, facts, figure, grid, stat_cards, table
+from encephalon.reports.charts import Series, line_chart
+from encephalon.reports.format import Html, format_number, join, tag, text
 from encephalon.reports.images import Colour
-from encephalon.reports.markup import Html, join, tag, text
 
-__all__ = ["Legend", "Page", "batch_of"]
+__all__ = ["Legend", "Page", "batch_of", "training_page"]
 
 # Name of the mark that says of which model's predictions a page is; it is in the first bytes.
 _OF_BATCH, _HEAD = "encephalon-batch", 4096
 
 # The browser itself is told to refuse everything that is not in the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
 _RESEARCH_ONLY = "For research only; not a medical device and not for diagnosis or treatment."
+
+
+_PARTS = {"train": "training", "val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -133,3 +143,54 @@ def batch_of(path: str | Path) -> str | None:
         return None
     found = re.search(rf'<meta name="{_OF_BATCH}" content="([^"]*)">', start)
     return unescape(found[1]) if found else None
+
+
+def training_page(
+    history: Sequence[Mapping[str, float]],
+    title: str,
+    *,
+    best: Mapping[str, float] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Page:
+    """Make the page of a run from its history: one row an epoch, numbers by column name.
+
+    Columns `train_NAME` and `val_NAME` share the chart NAME; every other column but `epoch` has
+    one of its own. `best` is the row of the epoch that was kept, if one was.
+    """
+    rows: list[Mapping[str, float]] = [
+        {"epoch": place, **row} for place, row in enumerate(history, start=1)
+    ]
+    page = Page(title=title, kicker="Encephalon · training", lead=f"{len(rows)} epochs.")
+    if best:
+        page.lead = f"{len(rows)} epochs, the best of them {best['epoch']:.0f}."
+        names = [name for name in best if name.startswith("val_")]
+        page.add(
+            stat_cards([StatCard(format_number(best[name], 4), _label(name)) for name in names])
+        )
+    page.section("Curves", grid(*_charts(rows)))
+    if rows:
+        columns = {name: _label(name) for name in rows[-1]}
+        last = [{**row, "epoch": int(row["epoch"])} for row in rows[-10:]]
+        page.section("Last epochs", table(columns, last))
+    return page.section("Run", facts(about)) if about else page
+
+
+def _charts(history: Sequence[Mapping[str, float]]) -> list[Html]:
+    charts: dict[str, list[Series]] = {}
+    epochs = [row["epoch"] for row in history]
+    for name in dict.fromkeys(key for row in history for key in row if key != "epoch"):
+        part, _, rest = name.partition("_")
+        metric = rest if part in _PARTS and rest else name
+        values = [row.get(name, float("nan")) for row in history]
+        curve = Series(_PARTS.get(part, _label(name)), epochs, values)
+        charts.setdefault(metric, []).append(curve)
+    return [
+        figure(line_chart(series, "epoch", metric, whole=True), _label(metric).capitalize())
+        for metric, series in charts.items()
+    ]
+
+
+def _label(name: str) -> str:
+    part, _, rest = name.partition("_")
+    words = f"{_PARTS[part]} {rest}" if part in _PARTS and rest else name
+    return words.replace("_", " ")

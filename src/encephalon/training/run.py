@@ -31,7 +31,7 @@ from encephalon.networks.export import export_graph, half_precision
 from encephalon.networks.registry import build_network, meta_network, output_shape
 from encephalon.recipes.loading import dump_recipe, make_settings, recipe_data
 from encephalon.recipes.schema import Network, Recipe, Section, Training
-from encephalon.reports.training import training_page
+from encephalon.reports.page import training_page
 from encephalon.tables.reading import table_text
 from encephalon.tables.schema import Table
 from encephalon.training.loop import Loop, Task, make_fabric

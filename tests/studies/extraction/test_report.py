@@ -14,8 +14,8 @@ from encephalon.errors import OutputExistsError
 from encephalon.io.image import Image
 from encephalon.reports import batch
 from encephalon.reports.batch import model_name, reasons_of
+from encephalon.reports.format import Html
 from encephalon.reports.images import Picture
-from encephalon.reports.markup import Html
 from encephalon.studies.extraction.report import batch_report, scan_pictures
 
 ABOUT = {

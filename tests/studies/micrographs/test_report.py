@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from encephalon.errors import OutputExistsError
 from encephalon.reports import batch
 from encephalon.reports.batch import BatchReport
-from encephalon.reports.gallery import ExamplesByConfidence
-from encephalon.reports.markup import Html
+from encephalon.reports.blocks import ExamplesByConfidence
+from encephalon.reports.format import Html
 from encephalon.studies.micrographs.report import PICTURED, batch_report
 
 ABOUT: dict[str, Any] = {

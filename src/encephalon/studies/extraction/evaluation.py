@@ -30,7 +30,7 @@ from encephalon.studies.extraction.report import evaluation_page, scan_pictures
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction
-    from encephalon.reports.markup import Html
+    from encephalon.reports.format import Html
     from encephalon.reports.page import Page
 
 __all__ = [

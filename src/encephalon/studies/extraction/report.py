@@ -38,9 +38,8 @@ from encephalon.reports.blocks import (
     table,
 )
 from encephalon.reports.charts import DotGroup, dot_chart, scatter_chart
-from encephalon.reports.format import format_interval, format_number
+from encephalon.reports.format import Html, format_interval, format_number, tag
 from encephalon.reports.images import AMBER, SKY, Picture
-from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.slices import Overlay, axial_series, three_planes
 from encephalon.statistics.summary import Summary

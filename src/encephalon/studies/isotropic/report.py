@@ -16,9 +16,8 @@ import numpy as np
 from encephalon.geometry.affine import Affine
 from encephalon.reports.batch import BatchReport, Column, Row, file_name, model_facts, model_name
 from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
-from encephalon.reports.format import format_decimals, format_sentence
+from encephalon.reports.format import Html, format_decimals, format_sentence, tag
 from encephalon.reports.images import AMBER
-from encephalon.reports.markup import Html, tag
 from encephalon.reports.page import Legend, Page, batch_of
 from encephalon.studies.isotropic.images import EDGES, Figure, ScanFigures
 from encephalon.studies.isotropic.quality import LARGE_DEVIATION, QualityMetrics, quality_checks

@@ -33,7 +33,7 @@ from encephalon.tables.encoding import encode_classes
 from encephalon.tables.samples import table_samples
 
 if TYPE_CHECKING:
-    from encephalon.reports.markup import Html
+    from encephalon.reports.format import Html
     from encephalon.reports.page import Page
     from encephalon.studies.micrographs.predictor import MicrographPredictor
     from encephalon.tables.sample import Sample

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from encephalon.experiments.contamination import OVERLAP, overlap_warning
 from encephalon.reports.batch import BatchReport, Column, Row
-from encephalon.reports.blocks import StatCard, note
-from encephalon.reports.format import format_share
-from encephalon.reports.gallery import ExamplesByConfidence, thumbnail_figure, thumbnail_gallery
-from encephalon.reports.markup import Html, join
+from encephalon.reports.blocks import (
+    ExamplesByConfidence,
+    StatCard,
+    note,
+    thumbnail_figure,
+    thumbnail_gallery,
+)
+from encephalon.reports.format import Html, format_share, join
 from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT, light_badge
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from encephalon.errors import UsageError
 from encephalon.metrics.classification import confusion
 from encephalon.reports.blocks import badge, note, paragraph, table
-from encephalon.reports.format import format_estimate, format_share
-from encephalon.reports.markup import Html, join, tag
+from encephalon.reports.format import Html, format_estimate, format_share, join, tag
 from encephalon.statistics.intervals import Interval
 from encephalon.statistics.weighted_metric import share_interval
 

@@ -11,12 +11,13 @@ from encephalon.reports.batch import model_facts, model_name
 from encephalon.reports.blocks import StatCard, facts, figure, grid, note, stat_cards, table
 from encephalon.reports.charts import Series, line_chart
 from encephalon.reports.format import (
+    Html,
     format_difference,
     format_interval,
     format_number,
     format_p_value,
+    join,
 )
-from encephalon.reports.markup import Html, join
 from encephalon.reports.page import Page
 from encephalon.studies.isotropic.evaluation.scoring import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.evaluation.summary import (

@@ -44,7 +44,7 @@ from encephalon.studies.isotropic.reconstruction.problem import Estimate
 from encephalon.studies.isotropic.settings import NORMAL, EvaluationOptions, PredictOptions
 
 if TYPE_CHECKING:
-    from encephalon.reports.markup import Html
+    from encephalon.reports.format import Html
     from encephalon.reports.page import Page
 
 __all__ = ["ReconstructionEvaluation"]
