@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import bounding_box
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels, write_image

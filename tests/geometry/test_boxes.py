@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import bounding_box
 
 
 def test_the_box_is_the_smallest() -> None:

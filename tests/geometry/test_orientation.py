@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.orientation import follow, orient
+from encephalon.geometry.affine import Affine, Grid, follow, orient
 
 CODES = [
     "".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)

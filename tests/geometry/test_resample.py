@@ -11,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.orientation import orient
-from encephalon.geometry.resample import is_aligned, resample, resample_aligned
-from encephalon.geometry.separable import beyond, linear_weights
+from encephalon.geometry.affine import Affine, Grid, orient
+from encephalon.geometry.resample import (
+    beyond,
+    is_aligned,
+    linear_weights,
+    resample,
+    resample_aligned,
+)
 
 UNIT = Affine.from_spacing(1.0)
 

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import Affine
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, orient
 from encephalon.io.image import Image
 from encephalon.reports.images import (
     AMBER,

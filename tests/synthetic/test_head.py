@@ -8,8 +8,7 @@ import pytest
 from scipy import ndimage
 
 from encephalon.errors import GeometryError, UsageError
-from encephalon.geometry.affine import Affine
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, orient
 from encephalon.metrics.segmentation import dice, volume_ml
 from encephalon.synthetic.head import CONTRASTS, Phantom, Tissue, head_phantom
 from encephalon.synthetic.shapes import (

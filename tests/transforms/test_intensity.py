@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from encephalon.transforms import intensity
-from encephalon.transforms.normalise import normalise_percentiles
+from encephalon.transforms.grey_levels import normalise_percentiles
 
 
 def noise(*shape: int) -> torch.Tensor:

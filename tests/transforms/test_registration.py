@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError
-from encephalon.geometry.affine import Affine
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, orient
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.transforms import rigid_search

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.transforms.parameters import RigidRanges
-from encephalon.transforms.rigid import (
+from encephalon.transforms.spatial import (
     RigidTransform,
     draw_rigid,
     transform_image,

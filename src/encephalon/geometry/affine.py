@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a voxel is: affines from voxel i, j, k to RAS+ millimetres, and grids of voxels."""
+"""Where a voxel is: affines from voxel i, j, k to RAS+ millimetres, grids and boxes of voxels.
+
+Axes are swapped and flipped in views, never by copies or interpolation.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,9 @@ SMALLEST_DETERMINANT = 1e-2
 ROUNDING = 2e-3
 
 _POSITIVE, _NEGATIVE = "RAS", "LPI"
+
+_AXES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+Data = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,36 +187,35 @@ def checked(matrix: Any, source: object = "array") -> tuple[Affine, list[str]]:
     Raises GeometryError, naming `source`, when the matrix is not finite, has an edge of zero or
     absurd length or is singular.
     """
-    affine = Affine(_finite(matrix, source))
-    spacing = np.asarray(affine.spacing)
-    if spacing.min() < SMALLEST_SPACING:
-        text = " x ".join(f"{s:g}" for s in spacing)
+    values = np.array(matrix, dtype=np.float64)
+    if values.shape != (4, 4) or not np.isfinite(values).all():
+        found = "not finite" if values.shape == (4, 4) else f"of shape {values.shape}"
         raise GeometryError(
-            f"{source}: the voxel size must be positive, but it is {text} mm; fix the header."
+            f"{source}: the affine must be 4 x 4 finite numbers, but it is {found}."
         )
-    if spacing.max() > LARGEST_SPACING:
-        text = " x ".join(f"{s:g}" for s in spacing)
+    values[3] = (0.0, 0.0, 0.0, 1.0)
+    affine = Affine(values)
+    size = " x ".join(f"{s:g}" for s in affine.spacing)
+    if min(affine.spacing) < SMALLEST_SPACING:
         raise GeometryError(
-            f"{source}: a voxel of {text} mm is too large to be true; fix the units."
+            f"{source}: the voxel size must be positive, but it is {size} mm; fix the header."
+        )
+    if max(affine.spacing) > LARGEST_SPACING:
+        raise GeometryError(
+            f"{source}: a voxel of {size} mm is too large to be true; fix the units."
         )
     if abs(np.linalg.det(affine.direction)) < SMALLEST_DETERMINANT:
         raise GeometryError(
             f"{source}: the affine is singular (two voxel axes point the same way), so no voxel "
             "has a place in the world; fix the header's sform or qform."
         )
-    return affine, _sheared_warning(affine, source)
-
-
-def _finite(matrix: Any, source: object) -> Matrix:
-    values = np.asarray(matrix, dtype=np.float64)
-    if values.shape != (4, 4) or not np.isfinite(values).all():
-        found = "not finite" if values.shape == (4, 4) else f"of shape {values.shape}"
-        raise GeometryError(
-            f"{source}: the affine must be 4 x 4 finite numbers, but it is {found}."
-        )
-    values = values.copy()
-    values[3] = (0.0, 0.0, 0.0, 1.0)
-    return values
+    if not is_sheared(affine):
+        return affine, []
+    degrees = np.degrees(np.arcsin(min(_lean(affine), 1.0)))
+    return affine, [
+        f"{source}: the voxel axes are {degrees:.1f}° away from right angles, as with a tilted "
+        "gantry: the work is done on straight axes, and masks are put back onto the scan's own."
+    ]
 
 
 def is_sheared(affine: Affine) -> bool:
@@ -224,11 +229,52 @@ def _lean(affine: Affine) -> float:
     return float(np.abs(direction.T @ direction - np.eye(3)).max())
 
 
-def _sheared_warning(affine: Affine, source: object) -> list[str]:
-    if not is_sheared(affine):
-        return []
-    degrees = np.degrees(np.arcsin(min(_lean(affine), 1.0)))
-    return [
-        f"{source}: the voxel axes are {degrees:.1f}° away from right angles, as with a tilted "
-        "gantry: the work is done on straight axes, and masks are put back onto the scan's own."
-    ]
+def orient(data: Data, affine: Affine, codes: str = "RAS") -> tuple[Data, Affine]:
+    """A view of `data` (I, J, K, ...) whose voxel axes follow `codes`, and its affine.
+
+    Each voxel keeps its place in the world; oblique axes stay oblique. Raises GeometryError
+    when `codes` does not name each of R/L, A/P and S/I once.
+    """
+    axes = [_AXES.get(letter, (-1, 0)) for letter in codes.upper()]
+    if sorted(axis for axis, _ in axes) != [0, 1, 2]:
+        raise GeometryError(
+            f"orientation codes must name each of R/L, A/P and S/I once, for example 'RAS', "
+            f"but they are {codes!r}."
+        )
+    frame = np.zeros((3, 3))
+    for column, (axis, sign) in enumerate(axes):
+        frame[axis, column] = sign
+    return follow(data, affine, frame)
+
+
+def follow(data: Data, affine: Affine, frame: NDArray[np.float64]) -> tuple[Data, Affine]:
+    """A view of `data` (I, J, K, ...) whose axes run as near as possible along `frame` (3, 3)."""
+    if data.ndim < 3:
+        raise GeometryError(
+            f"an array to orient needs 3 voxel axes, but its shape is {data.shape}."
+        )
+    rows, signs = nearest_axes(frame.T @ affine.direction)
+    # rows[c] is the output axis that input axis c becomes; the transpose wants the inverse.
+    order = [rows.index(axis) for axis in range(3)]
+    matrix = np.diag([0.0, 0.0, 0.0, 1.0])
+    for axis, old in enumerate(order):
+        matrix[old, axis] = signs[old]
+        matrix[old, 3] = 0 if signs[old] > 0 else data.shape[old] - 1
+    flips = tuple(slice(None, None, signs[old]) for old in order)
+    return data.transpose(*order, *range(3, data.ndim))[flips], affine @ Affine(matrix)
+
+
+def bounding_box(inside: NDArray[Any], margin: int = 0) -> tuple[slice, ...]:
+    """The smallest box around what is true in `inside` (I, J, ...): a slice an axis.
+
+    It has `margin` voxels more on every side, as far as there are any. Where nothing is true all
+    slices are empty.
+    """
+    box = []
+    for axis, size in enumerate(inside.shape):
+        others = tuple(other for other in range(inside.ndim) if other != axis)
+        hit = np.flatnonzero(inside.any(axis=others))
+        if not hit.size:
+            return (slice(0, 0),) * inside.ndim
+        box.append(slice(max(0, int(hit[0]) - margin), min(size, int(hit[-1]) + 1 + margin)))
+    return tuple(box)

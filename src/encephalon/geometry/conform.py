@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import ROUNDING, Affine, Grid, is_sheared
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import ROUNDING, Affine, Grid, corners, is_sheared, orient
 from encephalon.geometry.resample import resample
 
 # mri_convert --conform: COR geometry, https://surfer.nmr.mgh.harvard.edu/fswiki/mri_convert
@@ -98,8 +97,8 @@ def straight_grid(grid: Grid, source: object = "array") -> Grid:
     signs = np.sign(np.diag(triangle))
     turned, triangle = turned * signs, triangle * signs[:, None]
     spacing = np.diag(triangle)
-    corners = np.stack(np.meshgrid(*[(0, grid.shape[a] - 1) for a in order], indexing="ij"), -1)
-    places = corners.reshape(-1, 3) @ (triangle / spacing[:, None]).T
+    ends = [(0, grid.shape[axis] - 1) for axis in order]
+    places = corners(ends) @ (triangle / spacing[:, None]).T
     low, high = np.floor(places.min(0) + 1e-6), np.ceil(places.max(0) - 1e-6)
     back = np.argsort(order)
     shape = (high - low + 1)[back].astype(int)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import bounding_box
 from encephalon.metrics.segmentation import same_shape
 
 __all__ = [

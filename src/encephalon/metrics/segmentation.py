@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import ContentError, GeometryError
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import bounding_box
 
 __all__ = [
     "Overlap",

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import Affine, nearest_axes
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, nearest_axes, orient
 from encephalon.reports.images import (
     AMBER,
     GAP,

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import UsageError
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, Grid, orient
 from encephalon.geometry.resample import resample, resample_aligned
 from encephalon.io.image import Image
 from encephalon.synthetic.head_anatomy import Tissue, make_head

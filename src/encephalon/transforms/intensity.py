@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from encephalon.transforms import normalise
+from encephalon.transforms import grey_levels as normalise
 
 
 def gaussian_blur(image: Tensor, sigma: tuple[float, float, float]) -> Tensor:
@@ -67,6 +67,6 @@ def rician_noise(rng: np.random.Generator, image: Tensor, sigma: float) -> Tenso
 
 
 def normalise_percentiles(image: Tensor, inside: Tensor | None = None) -> Tensor:
-    """`encephalon.transforms.normalise.normalise_percentiles` for tensors on the CPU."""
+    """`encephalon.transforms.grey_levels.normalise_percentiles` for tensors on the CPU."""
     kept = None if inside is None else inside.numpy()
     return torch.from_numpy(normalise.normalise_percentiles(image.numpy(), kept))

@@ -10,9 +10,7 @@ import pytest
 from scipy import ndimage
 
 import encephalon
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.boxes import bounding_box
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, Grid, bounding_box, orient
 from encephalon.inference.predictor import Prediction
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image

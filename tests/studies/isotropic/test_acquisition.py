@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import ContentError, GeometryError, InputError
-from encephalon.geometry.affine import Affine
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, orient
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.acquisition.slices import find_acquisition, output_spacing
 from encephalon.studies.isotropic.settings import PredictOptions

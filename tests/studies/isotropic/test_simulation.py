@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import GeometryError, UsageError
-from encephalon.geometry.affine import Affine
-from encephalon.geometry.orientation import orient
+from encephalon.geometry.affine import Affine, orient
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 from encephalon.studies.isotropic.acquisition.registration import make_stack

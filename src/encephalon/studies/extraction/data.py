@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import Affine, Grid, bounding_box, orient
 from encephalon.geometry.conform import straight_grid
-from encephalon.geometry.orientation import orient
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels

@@ -23,7 +23,7 @@ from encephalon.training.dataset import TRAINING, VALIDATION, Mixture
 from encephalon.training.loop import Task
 from encephalon.training.run import Expected, Learner, ModelFacts
 from encephalon.transforms import intensity
-from encephalon.transforms.normalise import NORMALISING_PERCENTILES
+from encephalon.transforms.grey_levels import NORMALISING_PERCENTILES
 from encephalon.transforms.spatial import (
     draw_placement,
     sample_linear,

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encephalon.errors import TableError
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import Affine, Grid, bounding_box, orient
 from encephalon.geometry.conform import straightened
-from encephalon.geometry.orientation import orient
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels

@@ -19,7 +19,7 @@ from encephalon.inference.predictor import Quality, Value, told_apart
 from encephalon.metrics.image_quality import foreground, nrmse
 from encephalon.studies.isotropic.acquisition.registration import missing_voxels
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem
-from encephalon.transforms.normalise import percentile_range
+from encephalon.transforms.grey_levels import percentile_range
 
 __all__ = [
     "LARGE_DEVIATION",

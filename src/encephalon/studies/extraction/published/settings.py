@@ -38,7 +38,7 @@ class PublishedSettings(Section):
     threshold
         Probability above which a voxel belongs to the mask, when an epoch is judged and later.
     augmentation
-        How pairs are moved; see `encephalon.transforms.rigid`.
+        How pairs are moved; see `encephalon.transforms.spatial`.
     target
         What the mask is of: "brain", or "lesion" for something inside it.
     """

@@ -22,7 +22,7 @@ from encephalon.studies.extraction.published.preprocessing import z_score
 from encephalon.studies.extraction.published.settings import PublishedSettings
 from encephalon.studies.extraction.settings import LABELS
 from encephalon.training.run import Learner, ModelFacts
-from encephalon.transforms.rigid import draw_rigid, transform_pair
+from encephalon.transforms.spatial import draw_rigid, transform_pair
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import Affine, Grid, bounding_box
 from encephalon.geometry.resample import resample, resample_aligned
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
@@ -35,8 +34,8 @@ from encephalon.studies.extraction.segmentation.orientation import (
     likely_orientations,
 )
 from encephalon.studies.extraction.settings import ExtractionSettings, Size
+from encephalon.transforms.grey_levels import NORMALISING_PERCENTILES
 from encephalon.transforms.masks import fill_holes, largest_piece, second_share, signed_distance
-from encephalon.transforms.normalise import NORMALISING_PERCENTILES
 
 Float = NDArray[np.float32]
 

@@ -22,15 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, RunError
-from encephalon.geometry.affine import Affine, Grid, corners
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import Affine, Grid, bounding_box, corners, orient
 from encephalon.geometry.conform import straightened
-from encephalon.geometry.orientation import orient
 from encephalon.geometry.resample import resample_aligned
 from encephalon.io.image import Image
 from encephalon.studies.extraction.settings import Grids, Size
+from encephalon.transforms.grey_levels import normalise_percentiles
 from encephalon.transforms.masks import largest_piece
-from encephalon.transforms.normalise import normalise_percentiles
 
 if TYPE_CHECKING:
     from encephalon.inference.runtimes import Runtime

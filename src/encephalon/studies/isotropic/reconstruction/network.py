@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.geometry.boxes import bounding_box
+from encephalon.geometry.affine import bounding_box
 from encephalon.inference.runtimes import Runtime
 from encephalon.inference.tiles import run_tiled
 from encephalon.studies.isotropic.reconstruction.guided import guided
@@ -21,7 +21,7 @@ from encephalon.studies.isotropic.reconstruction.problem import (
     Problem,
     enforce_consistency,
 )
-from encephalon.transforms.normalise import percentile_range
+from encephalon.transforms.grey_levels import percentile_range
 
 __all__ = ["CHANNELS", "NetworkMethod", "Scale", "make_features", "tile_sizes"]
 
