@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from encephalon.inference.runtimes import Runtime
     from encephalon.io.image import Image
+    from encephalon.recipes.schema import Section
     from encephalon.tables.sample import Sample
 
 __all__ = [
+    "NetworkPredictor",
     "OutputImage",
     "OutputKind",
     "Prediction",
@@ -30,6 +33,7 @@ __all__ = [
     "told_apart",
 ]
 
+Options = TypeVar("Options", bound="Section")
 Status = Literal["ok", "check", "fail"]
 Value = float | int | str | bool | None
 _SEVERITY: dict[Status, int] = {"ok": 0, "check": 1, "fail": 2}
@@ -158,6 +162,54 @@ class Predictor(Protocol):
     def predict(self, loaded: Any) -> Prediction:
         """Compute what the model says of what `read` returned."""
         ...
+
+
+@dataclass(frozen=True)
+class NetworkPredictor(Generic[Options]):
+    """What predictors of one opened network say alike; `read` and `predict` are their own.
+
+    model    what sidecars say of the model
+    runtime  the opened network
+    options  what the user asked for; images are written where it has `save`, and names them there
+    """
+
+    model: Mapping[str, Any]
+    runtime: Runtime
+    options: Options
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.model["name"])
+
+    @property
+    def notice(self) -> str:
+        """What is said with every prediction, such as that it is for research only; "" for none."""
+        return ""
+
+    @property
+    def kinds(self) -> Mapping[str, OutputKind]:
+        """Every image that can be written, by the word that asks for it, the main one first."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:
+        """The images that were asked for."""
+        save = getattr(self.options, "save", self.kinds)
+        return {key: kind for key, kind in self.kinds.items() if key in save}
+
+    def describe(self) -> dict[str, Any]:
+        """Model, runtime, device, options and any notice: for sidecars."""
+        asked = self.options.model_dump(
+            mode="json", by_alias=True, exclude={"save"}, exclude_none=True
+        )
+        return {
+            "model": dict(self.model),
+            "runtime": self.runtime.name,
+            "device": self.runtime.device,
+            **asked,
+            **({"notice": self.notice} if self.notice else {}),
+        }
 
 
 def model_facts(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 
 A study says what only it knows; order, files, locks, resume and failures belong to the rooms that
 ask it. What it cannot do is None, and `able` says so in one sentence. Its `study.py` imports torch
-and pandas inside functions alone, so that a study is named, described and asked for its options
-at once.
+and pandas inside functions or by `late` alone, so that a study is named, described and asked for
+its options at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from encephalon.errors import ModelError, UsageError
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from encephalon.evaluation.run import Scorable
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
+    from encephalon.inference.runtimes import Runtime
     from encephalon.models.folder import ModelFolder
-    from encephalon.models.graph import Graph
     from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Mode, Recipe, Section
     from encephalon.reports.batch import BatchReport
@@ -91,6 +92,20 @@ class Done:
     failures: Sequence[str] = ()
 
 
+def late(default: str, published: str | None = None) -> Callable[..., Any]:
+    """What calls the function or class at `default`, "module:name", and imports it no earlier.
+
+    With `published`, that one instead where the first argument, a model or a recipe, is of that
+    mode.
+    """
+
+    def call(*given: Any) -> Any:
+        of_mode = published if published and given[0].mode == "published" else default
+        return resolve_name(of_mode)(*given)
+
+    return call
+
+
 def able(ability: Ability | None, whose: str, cannot: str) -> Ability:
     """`ability`, which is there; raises UsageError for one that is not, such as no training."""
     if ability is None:
@@ -129,16 +144,16 @@ class OpenModel:
             return make_recipe(self.files.description.recipe, source=self._source)
         return load_recipe(self.files.recipe)
 
-    @property
-    def graph(self) -> Graph:
-        """The graph that predicts without torch; raises ModelError for a model without one."""
+    def runtime(self) -> Runtime:
+        """The opened graph, which predicts without torch; raises ModelError for none."""
+        from encephalon.inference.runtimes import open_runtime
+
         graph = getattr(self.files, "graph", None)
         if graph is None:
             raise ModelError(
                 f"{self.files.path}: the model has no exported graph: train or get it again."
             )
-        found: Graph = graph
-        return found
+        return open_runtime(graph, self.device, self.threads)
 
     def settings(self, schema: type[Schema]) -> Schema:
         """What the recipe of the model says of its study, checked."""

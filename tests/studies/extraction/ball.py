@@ -62,8 +62,8 @@ def ball_predictor(**options: object) -> ExtractionPredictor:
     return ExtractionPredictor(
         model,
         BallRuntime(),
-        ExtractionSettings(grids=GRIDS),
         PredictOptions(**options),  # type: ignore[arg-type]
+        ExtractionSettings(grids=GRIDS),
     )
 
 

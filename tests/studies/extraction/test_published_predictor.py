@@ -51,7 +51,7 @@ def brightest(batch: Data) -> Data:
 def predictor(
     network: Callable[[Data], Data] = squash, label: str = "brain", **options: Any
 ) -> PublishedPredictor:
-    return PublishedPredictor(MODEL, label, FakeRuntime(network), PublishedOptions(**options))
+    return PublishedPredictor(MODEL, FakeRuntime(network), PublishedOptions(**options), label)
 
 
 def dice(one: Data, other: Data) -> float:

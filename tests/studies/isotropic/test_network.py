@@ -129,7 +129,7 @@ def test_a_speck_in_the_dark_lights_up_no_gap() -> None:
 
 def _predictor(**options: Any) -> IsotropicPredictor:
     asked = PredictOptions(registration="none", **options)
-    return IsotropicPredictor({"name": "standing"}, FixedNetwork(), IsotropicSettings(), asked)
+    return IsotropicPredictor({"name": "standing"}, FixedNetwork(), asked, IsotropicSettings())
 
 
 def _thick(folder: Path) -> tuple[Path, np.ndarray]:

@@ -54,9 +54,8 @@ def t2w_of(batch: NDArray[Any]) -> NDArray[Any]:
 
 
 def predictor(network: Any = t2w_of, settings: PublishedSettings = SETTINGS) -> PublishedPredictor:
-    columns = load_recipe("isotropic-published").table
-    loaded = FakeRuntime(network)
-    return PublishedPredictor(MODEL, loaded, columns, settings, PublishedOptions(batch_size=5))
+    columns, asked = load_recipe("isotropic-published").table, PublishedOptions(batch_size=5)
+    return PublishedPredictor(MODEL, FakeRuntime(network), asked, columns, settings)
 
 
 def sample(paths: dict[str, Path]) -> Sample:

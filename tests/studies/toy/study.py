@@ -14,7 +14,7 @@ from pydantic import Field
 from encephalon.evaluation.cases import Case, read_cases
 from encephalon.evaluation.run import CaseResult, Scorable
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
-from encephalon.inference.runtimes import Runtime, open_runtime
+from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
 from encephalon.metrics.segmentation import dice
@@ -83,8 +83,7 @@ class _Training(Trainable):
 
 
 def _load(model: OpenModel) -> Predictor:
-    runtime = open_runtime(model.graph, model.device, model.threads)
-    return Predictor(model.name, model.files.describe(), runtime, model.asked(Options))
+    return Predictor(model.name, model.files.describe(), model.runtime(), model.asked(Options))
 
 
 STUDY = Study(

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry.affine import Grid
 from encephalon.geometry.conform import straightened
-from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
-from encephalon.inference.runtimes import Runtime, open_runtime
+from encephalon.inference.predictor import NetworkPredictor, OutputImage, OutputKind, Prediction
+from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.models.catalogue import find_model
@@ -45,69 +43,43 @@ RESEARCH_ONLY = "For research only: not for diagnosis or treatment."
 LABELS = {"brain": "brain", "lesion": "meningioma"}
 
 
-def output_kinds(label: str) -> dict[str, OutputKind]:
-    """Every image that can be written of a `label`, by the word that asks for it."""
-    return {
-        "mask": OutputKind(
-            "mask",
-            label,
-            description="1 inside the border, 0 outside.",
-            content=CONTENTS.get(label, ""),
-        ),
-        "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
-        "distance": OutputKind(
-            "dist", label, description="Signed distance to the border, mm, positive inside."
-        ),
-        "probability": OutputKind("probseg", label, description="Probability of lying inside."),
-    }
-
-
 @dataclass(frozen=True)
-class ExtractionPredictor:
+class ExtractionPredictor(NetworkPredictor[PredictOptions]):
     """A loaded extraction model.
 
-    Attributes
-    ----------
-    model
-        What sidecars say of the model.
-    runtime
-        The opened graph.
-    settings
-        The study's settings from the model's recipe.
-    options
-        What the user asked for.
-    locator
-        The network that finds the brain, when the model itself finds something else in it.
+    settings  the study's settings from the model's recipe
+    locator   the network that finds the brain, when the model itself finds something else in it
     """
 
-    model: Mapping[str, str]
-    runtime: Runtime
     settings: ExtractionSettings
-    options: PredictOptions
     locator: Runtime | None = None
-    notice: str = ""
-    outputs: Mapping[str, OutputKind] = field(init=False)
-
-    def __post_init__(self) -> None:
-        every = output_kinds(LABELS[self.settings.target])
-        kinds = {key: kind for key, kind in every.items() if key in self.options.save}
-        object.__setattr__(self, "outputs", kinds)
 
     @property
-    def name(self) -> str:
-        """The model's name."""
-        return str(self.model["name"])
+    def label(self) -> str:
+        """What the mask is of."""
+        return LABELS[self.settings.target]
 
-    def describe(self) -> dict[str, Any]:
-        """Model, runtime, device and options, for sidecars."""
+    @property
+    def notice(self) -> str:
+        """Kept with every prediction of a lesion."""
+        return RESEARCH_ONLY if self.settings.target == "lesion" else ""
+
+    @property
+    def kinds(self) -> dict[str, OutputKind]:
+        """Every image that can be written, by the word that asks for it."""
+        label = self.label
         return {
-            "model": dict(self.model),
-            "runtime": self.runtime.name,
-            "device": self.runtime.device,
-            "border_mm": self.options.border,
-            "csf": self.options.csf,
-            **({"series": self.options.series} if self.options.series else {}),
-            **({"notice": self.notice} if self.notice else {}),
+            "mask": OutputKind(
+                "mask",
+                label,
+                description="1 inside the border, 0 outside.",
+                content=CONTENTS[label],
+            ),
+            "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
+            "distance": OutputKind(
+                "dist", label, description="Signed distance to the border, mm, positive inside."
+            ),
+            "probability": OutputKind("probseg", label, description="Probability of lying inside."),
         }
 
     def read(self, sample: Sample) -> Image:
@@ -147,7 +119,7 @@ class ExtractionPredictor:
     def _images(
         self, image: Image, mask: NDArray[np.uint8], distance: Float, grid: Grid
     ) -> dict[str, OutputImage]:
-        saved, label = set(self.options.save), LABELS[self.settings.target]
+        saved, label = set(self.options.save), self.label
         images = {"mask": OutputImage(mask, image, label, "mask", "mask" in saved)}
         if "brain" in saved:
             images["brain"] = OutputImage(image.data * mask, image, label, "")
@@ -194,9 +166,8 @@ def make_extraction_predictor(model: OpenModel) -> ExtractionPredictor:
     locator = replace(model, files=find_model(LOCATOR)) if lesion else None
     return ExtractionPredictor(
         model.files.describe(),
-        open_runtime(model.graph, model.device, model.threads),
-        settings,
+        model.runtime(),
         asked,
-        locator=open_runtime(locator.graph, model.device, model.threads) if locator else None,
-        notice=RESEARCH_ONLY if lesion else "",
+        settings,
+        locator.runtime() if locator else None,
     )

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import InputError
-from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
-from encephalon.inference.runtimes import Runtime, open_runtime
+from encephalon.inference.predictor import NetworkPredictor, OutputImage, OutputKind, Prediction
 from encephalon.io.image import Image
 from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.acquisition.headers import sidecars
@@ -69,39 +67,18 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class IsotropicPredictor:
+class IsotropicPredictor(NetworkPredictor[PredictOptions]):
     """A loaded isotropic model.
 
-    Attributes
-    ----------
-    model
-        What sidecars say of the model.
-    runtime
-        The opened graph.
-    settings
-        The study's settings from the model's recipe.
-    options
-        What the user asked for.
-    evaluation
-        What the user asked of an evaluation.
+    settings    the study's settings from the model's recipe
+    evaluation  what the user asked of an evaluation
     """
 
-    model: Mapping[str, str]
-    runtime: Runtime
     settings: IsotropicSettings
-    options: PredictOptions
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
-    notice: str = RESEARCH_ONLY
-    outputs: Mapping[str, OutputKind] = field(init=False)
 
-    def __post_init__(self) -> None:
-        kinds = {key: kind for key, kind in KINDS.items() if key in self.options.save}
-        object.__setattr__(self, "outputs", kinds)
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return str(self.model["name"])
+    notice = RESEARCH_ONLY
+    kinds = KINDS
 
     @cached_property
     def method(self) -> Method:
@@ -109,16 +86,6 @@ class IsotropicPredictor:
         if self.options.method == "guided":
             return guided
         return NetworkMethod(self.runtime, self.settings.trust, self.settings.deviation_scale)
-
-    def describe(self) -> dict[str, Any]:
-        """Model, runtime, device and options, for sidecars."""
-        return {
-            "model": dict(self.model),
-            "runtime": self.runtime.name,
-            "device": self.runtime.device,
-            **self.options.model_dump(mode="json", exclude={"save"}, exclude_none=True),
-            "notice": self.notice,
-        }
 
     def also_reads(self, sample: Sample) -> Iterator[Path]:
         """The sidecars of the scans, which may tell of their slices."""
@@ -213,8 +180,8 @@ def make_isotropic_predictor(model: OpenModel) -> IsotropicPredictor:
     }
     return IsotropicPredictor(
         model.files.describe(),
-        open_runtime(model.graph, model.device, model.threads),
-        model.settings(IsotropicSettings),
+        model.runtime(),
         replace(model, options=asked).asked(PredictOptions),
+        model.settings(IsotropicSettings),
         replace(model, options=tested).asked(EvaluationOptions),
     )

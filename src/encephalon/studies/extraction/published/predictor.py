@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,8 +19,13 @@ from numpy.typing import NDArray
 from encephalon.errors import ModelError
 from encephalon.geometry.conform import unconform
 from encephalon.geometry.resample import resample
-from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
-from encephalon.inference.runtimes import Runtime
+from encephalon.inference.predictor import (
+    NetworkPredictor,
+    OutputImage,
+    OutputKind,
+    Prediction,
+    Quality,
+)
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.networks.torch_runtime import open_network
@@ -47,29 +52,24 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PublishedPredictor:
+class PublishedPredictor(NetworkPredictor[PublishedOptions]):
     """A published model, loaded: `predict` repeats the published program on one scan.
 
-    model    what sidecars say of it
-    label    what the mask is of: "brain" or "meningioma"
-    network  probabilities of blocks
+    label  what the mask is of: "brain" or "meningioma"
     """
 
-    model: Mapping[str, Any]
     label: str
-    network: Runtime
-    options: PublishedOptions = field(default_factory=PublishedOptions)
 
     @property
-    def name(self) -> str:
-        """The model's name."""
-        return str(self.model["name"])
+    def notice(self) -> str:
+        """Kept with every prediction of a tumour."""
+        return "" if self.label == "brain" else NOTICE
 
     @property
-    def outputs(self) -> Mapping[str, OutputKind]:
-        """The images that were asked for, the mask first."""
+    def kinds(self) -> dict[str, OutputKind]:
+        """Every image that can be written, by the word that asks for it."""
         label = self.label
-        kinds = {
+        return {
             "mask": OutputKind(
                 "mask",
                 label,
@@ -80,17 +80,6 @@ class PublishedPredictor:
             "probability": OutputKind(
                 "probseg", label, description=f"Probability of {label}, trilinear from 1 mm voxels."
             ),
-        }
-        return {key: kind for key, kind in kinds.items() if key in self.options.save}
-
-    def describe(self) -> dict[str, Any]:
-        """Model, runtime, device, options and, for tumours, the notice: for sidecars."""
-        return {
-            "model": dict(self.model),
-            "runtime": self.network.name,
-            "device": self.network.device,
-            **self.options.model_dump(mode="json", exclude={"save"}, exclude_none=True),
-            **({} if self.label == "brain" else {"notice": NOTICE}),
         }
 
     def read(self, sample: Sample) -> Image:
@@ -127,7 +116,7 @@ class PublishedPredictor:
         return chance
 
     def _answer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        (answer,) = self.network.run(batch)
+        (answer,) = self.runtime.run(batch)
         if answer.shape[1] != 1:
             raise ModelError(
                 f"The published path knows one class, but this network has {answer.shape[1]}: "
@@ -179,8 +168,8 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     model = replace(model, options={**_recipe_defaults(files), **model.options})
     asked = model.asked(PublishedOptions)
     network = open_network(files, model.device, model.threads)
-    predictor = PublishedPredictor(files.describe(), _label(files), network, asked)
-    if predictor.label != "brain":
+    predictor = PublishedPredictor(files.describe(), network, asked, _label(files))
+    if predictor.notice:
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor
 

@@ -16,17 +16,22 @@ network says of the patches is averaged. Kept on purpose (spec baby-ai, sections
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import InputError, ModelError
-from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
-from encephalon.inference.runtimes import Runtime
+from encephalon.inference.predictor import (
+    NetworkPredictor,
+    OutputImage,
+    OutputKind,
+    Prediction,
+    Quality,
+)
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.networks.registry import meta_network
@@ -64,39 +69,19 @@ class PublishedCase:
 
 
 @dataclass(frozen=True)
-class PublishedPredictor:
+class PublishedPredictor(NetworkPredictor[PublishedOptions]):
     """A published model, loaded: `predict` repeats the published program on one pair of volumes.
 
-    model    what sidecars say of it
-    network  answers to patches
     columns  what the columns of a table mean to it
     """
 
-    model: Mapping[str, Any]
-    network: Runtime
     columns: Columns
-    settings: PublishedSettings = field(default_factory=PublishedSettings)
-    options: PublishedOptions = field(default_factory=PublishedOptions)
+    settings: PublishedSettings
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return str(self.model["name"])
-
-    @property
-    def outputs(self) -> Mapping[str, OutputKind]:
-        """The reconstructed T2w."""
-        return {"t2w": OutputKind("T2w", "isotropic", ".nii.gz", f"Isotropic T2w. {NOTICE}", False)}
-
-    def describe(self) -> dict[str, Any]:
-        """Model, runtime, device, options and notice: for sidecars."""
-        return {
-            "model": dict(self.model),
-            "runtime": self.network.name,
-            "device": self.network.device,
-            **self.options.model_dump(mode="json"),
-            "notice": NOTICE,
-        }
+    notice = NOTICE
+    kinds = MappingProxyType(
+        {"t2w": OutputKind("T2w", "isotropic", ".nii.gz", f"Isotropic T2w. {NOTICE}", False)}
+    )
 
     def read(self, sample: Sample) -> PublishedCase:
         """Read both volumes of `sample`.
@@ -130,7 +115,7 @@ class PublishedPredictor:
         starts = steps.patch_starts(padded, settings.patch, settings.stride)
         result = steps.predict_patches(
             np.stack(pair),
-            lambda batch: self.network.run(batch)[0],
+            lambda batch: self.runtime.run(batch)[0],
             starts,
             patch=settings.patch,
             batch_size=self.options.batch_size,
@@ -161,7 +146,7 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
         )
     runtime = TorchRuntime(network, model.device, model.threads, asked.half)
     logger.warning("%s: %s", model.name, NOTICE)
-    return PublishedPredictor(model.files.describe(), runtime, recipe.table, settings, asked)
+    return PublishedPredictor(model.files.describe(), runtime, asked, recipe.table, settings)
 
 
 def _verdict(case: PublishedCase) -> Quality | None:
