@@ -65,7 +65,7 @@ def page() -> Page:
     """A page with one of every block, and hostile text in each."""
     page = Page(HOSTILE, kicker=HOSTILE, lead=HOSTILE, legend=[Legend("mask", HOSTILE, AMBER)])
     page.add(stat_cards([StatCard(3, HOSTILE, HOSTILE, "fail"), StatCard("1 mL", "volume")]))
-    page.section(HOSTILE, paragraph(HOSTILE), note(HOSTILE, "check"), anchor="first")
+    page.section(HOSTILE, paragraph(HOSTILE), note(HOSTILE, "check"))
     page.section("Table", table(["id", "dice"], [{"id": HOSTILE, "dice": 0.5}], caption=HOSTILE))
     page.section("Card", card(HOSTILE, facts({HOSTILE: HOSTILE}), details(HOSTILE), status="ok"))
     page.section("Counts", matrix([HOSTILE, "b"], [[1, 2], [3, 4]], HOSTILE, HOSTILE))

@@ -21,9 +21,7 @@ from encephalon.reports.blocks import (
     card,
     facts,
     note,
-    skipped,
     stat_cards,
-    status_badge,
     table,
 )
 from encephalon.reports.format import Html, format_decimals, format_sentence, tag
@@ -231,10 +229,13 @@ class BatchReport:
             batch_of=str(_known(self.about).get("name")),
         )
         page.add(stat_cards(self._stats(rows, len(failures))))
-        notice = str(self.about.get("notice") or self.notice)
-        page.add(*([note(notice, "check")] if notice else []), *self.notes(rows))
+        if notice := str(self.about.get("notice") or self.notice):
+            page.add(note(notice, "check"))
+        page.add(*self.notes(rows))
         if failures:
-            page.section(self.missing, *self._failed(failures))
+            columns = {"id": self.unit.capitalize(), "quality": "Quality", "why": "Why"}
+            failed = [{"id": name, "quality": badge("fail"), "why": why} for name, why in failures]
+            page.section(self.missing, table(columns, failed[:LISTED]), *_more(len(failed)))
         gallery = self.gallery.blocks() if self.gallery else []
         if gallery:
             page.section(self.hint, *gallery)
@@ -254,7 +255,9 @@ class BatchReport:
             StatCard(counts[status], label, status=status if counts[status] else None)
             for status, label in _COUNTED.items()
         ]
-        shown += [*self.stats(rows), *skipped(rows)]
+        shown += self.stats(rows)
+        if skipped := sum(row.get("status") == "skipped" for row in rows):
+            shown.append(StatCard(skipped, "skipped", "done before"))
         if seconds := numbers_of(rows, "seconds"):
             half = median(seconds)
             words = f"{half:.1f} s" if half >= 1 else f"{1000 * half:.0f} ms"
@@ -262,34 +265,29 @@ class BatchReport:
             shown.append(StatCard(words, f"per {self.unit}", several))
         return shown
 
-    def _failed(self, failures: Sequence[tuple[str, str]]) -> list[Html]:
-        columns = {"id": self.unit.capitalize(), "quality": "Quality", "why": "Why"}
-        rows = [
-            {"id": name, "quality": badge("fail"), "why": why} for name, why in failures[:LISTED]
-        ]
-        return [table(columns, rows), *_more(len(failures))]
-
     def _table(self, rows: Sequence[Row], folder: Path) -> list[Html]:
         columns = {"id": self.unit.capitalize(), "quality": "Quality"}
         columns |= {str(place): each.title for place, each in enumerate(self.columns)}
         columns["reasons"] = "Reasons"
-        shown = [
-            {
-                "id": self._link(place, row, folder),
-                "quality": status_badge(row),
-                **{str(number): each.of(row) for number, each in enumerate(self.columns)},
-                "reasons": " ".join(reasons_of(row)) or None,
-            }
-            for place, row in enumerate(rows[:LISTED])
-        ]
+        shown = []
+        for place, row in enumerate(rows[:LISTED]):
+            name, quality = str(row.get("id", "")), status_of(row)
+            # To its own page or to its card, if it has one.
+            address = _own_page(name, folder) or (None if self.gallery else f"#sample-{place}")
+            marks = (
+                badge(quality) if quality else None,
+                "skipped" if row.get("status") == "skipped" else None,
+            )
+            shown.append(
+                {
+                    "id": tag("a", name, href=address) if address else name,
+                    "quality": Html(" ".join(filter(None, marks))),
+                    **{str(number): each.of(row) for number, each in enumerate(self.columns)},
+                    "reasons": " ".join(reasons_of(row)),
+                }
+            )
         decimals = {str(n): each.decimals for n, each in enumerate(self.columns)}
         return [table(columns, shown, digits=3, decimals=decimals), *_more(len(rows))]
-
-    def _link(self, place: int, row: Row, folder: Path) -> Html | str:
-        """The id of a sample, which leads to its own page or to its card, if it has one."""
-        name = str(row.get("id", ""))
-        address = _own_page(name, folder) or (None if self.gallery else f"#sample-{place}")
-        return tag("a", name, href=address) if address else name
 
     def _card(self, place: int, row: Row, pictures: list[Html] | None, folder: Path) -> Html:
         name, status = str(row.get("id", "")), status_of(row)

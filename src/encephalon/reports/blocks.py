@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.reports.format import Html, format_decimals, format_number, join, tag, text
+from encephalon.reports.format import Html, format_decimals, format_number, join, tag
 from encephalon.reports.images import Picture
 
 __all__ = [
@@ -28,9 +28,7 @@ __all__ = [
     "matrix",
     "note",
     "paragraph",
-    "skipped",
     "stat_cards",
-    "status_badge",
     "table",
     "thumbnail_figure",
     "thumbnail_gallery",
@@ -52,24 +50,16 @@ class StatCard:
     status: str | None = None
 
 
-def skipped(rows: Sequence[Mapping[str, Any]]) -> list[StatCard]:
-    """How many samples of a batch an earlier run had finished; nothing where there are none."""
-    count = sum(row.get("status") == "skipped" for row in rows)
-    return [StatCard(count, "skipped", "done before")] if count else []
-
-
-def status_badge(row: Mapping[str, Any]) -> Html | None:
-    """The quality of a row of a batch, and whether it was skipped this time."""
-    quality = str(row.get("quality") or "")
-    words = "skipped" if row.get("status") == "skipped" else None
-    if not quality:
-        return text(words) if words else None
-    return join(badge(quality), f" {words}" if words else None)
-
-
 def stat_cards(entries: Sequence[StatCard]) -> Html:
     """Show a row of large figures."""
-    return tag("div", *(_stat_card(entry) for entry in entries), class_="stat-cards")
+    cards = []
+    for entry in entries:
+        kind = f"stat-card status-{entry.status}" if entry.status else "stat-card"
+        value = tag("div", entry.value, class_="stat-card-value")
+        label = tag("div", entry.label, class_="stat-card-label")
+        detail = tag("div", entry.detail, class_="stat-card-detail") if entry.detail else None
+        cards.append(tag("div", value, label, detail, class_=kind))
+    return tag("div", *cards, class_="stat-cards")
 
 
 def table(
@@ -86,15 +76,24 @@ def table(
     such as a badge. A missing value is a dash, and a column of nothing else is left out.
     """
     named = columns if isinstance(columns, Mapping) else {name: name for name in columns}
-    named = {key: named[key] for key in named if not rows or _is_told(key, rows)}
-    numeric = {key: _is_numeric([row.get(key) for row in rows]) for key in named}
-    head = [
-        tag("th", heading, scope="col", class_="number" if numeric[key] else None)
-        for key, heading in named.items()
-    ]
+    known = {key: [row[key] for row in rows if row.get(key) not in (None, "")] for key in named}
+    kinds = {
+        key: "number" if cells and all(isinstance(each, int | float) for each in cells) else None
+        for key, cells in known.items()
+        if cells or not rows
+    }
+    head = [tag("th", named[key], scope="col", class_=kind) for key, kind in kinds.items()]
     body = []
     for row in rows:
-        cells = (_cell(row.get(key), numeric[key], digits, decimals.get(key)) for key in named)
+        cells = []
+        for key, kind in kinds.items():
+            value, places = row.get(key), decimals.get(key)
+            if value is None or value == "":
+                value = "–"
+            elif isinstance(value, float):
+                numeral = format_number(value, digits)
+                value = numeral if places is None else format_decimals(value, places)
+            cells.append(tag("td", value, class_=kind))
         body.append(tag("tr", *cells))
     title = tag("caption", caption) if caption else None
     inner = tag("table", title, tag("thead", tag("tr", *head)), tag("tbody", *body))
@@ -163,53 +162,17 @@ def matrix(names: Sequence[str], counts: Sequence[Sequence[int]], down: str, acr
     """
     head = [tag("th", f"{down} ↓ {across} →", scope="col")]
     head += [tag("th", name, scope="col", class_="number") for name in (*names, "all")]
-    body = [_matrix_row(name, row) for name, row in zip(names, counts, strict=True)]
+    body = []
+    for name, row in zip(names, counts, strict=True):
+        total, cells = sum(row), []
+        for count in row:
+            share = f"{100 * count / total if total else 0.0:.0f}"
+            words = tag("span", f"{share} %", class_="share")
+            cells.append(tag("td", count, words, class_="number", style=f"--share:{share}%"))
+        cells.append(tag("td", total, class_="number"))
+        body.append(tag("tr", tag("th", name, scope="row"), *cells))
     inner = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), class_="matrix")
     return tag("div", inner, class_="scroll")
-
-
-def _matrix_row(name: str, counts: Sequence[int]) -> Html:
-    total = sum(counts)
-    shares = [100 * count / total if total else 0.0 for count in counts]
-    cells = [
-        tag(
-            "td",
-            count,
-            tag("span", f"{share:.0f} %", class_="share"),
-            class_="number",
-            style=f"--share:{share:.0f}%",
-        )
-        for count, share in zip(counts, shares, strict=True)
-    ]
-    return tag("tr", tag("th", name, scope="row"), *cells, tag("td", total, class_="number"))
-
-
-def _stat_card(entry: StatCard) -> Html:
-    kind = f"stat-card status-{entry.status}" if entry.status else "stat-card"
-    detail = tag("div", entry.detail, class_="stat-card-detail") if entry.detail else None
-    value = tag("div", entry.value, class_="stat-card-value")
-    return tag("div", value, tag("div", entry.label, class_="stat-card-label"), detail, class_=kind)
-
-
-def _is_told(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-    return any(row.get(key) not in (None, "") for row in rows)
-
-
-def _cell(value: Any, numeric: bool, digits: int, decimals: int | None) -> Html:
-    if value is None or value == "":
-        shown = text("–")
-    elif isinstance(value, float):
-        shown = text(
-            format_number(value, digits) if decimals is None else format_decimals(value, decimals)
-        )
-    else:
-        shown = text(value)
-    return tag("td", shown, class_="number" if numeric else None)
-
-
-def _is_numeric(values: Sequence[Any]) -> bool:
-    kinds = [isinstance(value, int | float) for value in values if value not in (None, "")]
-    return bool(kinds) and all(kinds)
 
 
 @dataclass(frozen=True, order=True)

@@ -62,14 +62,26 @@ class Series:
 
 def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
     """Show every value of every group as a dot, with the interval's value and ends as bars."""
-    left = 20.0 + 7.0 * max((len(group.label) for group in groups), default=0)
-    left = min(left, 200.0)
-    ends = [end for group in groups for end in _ends(group.interval)]
-    shown = [value for group in groups for value in group.values] + ends
-    axis = axis_of(shown, left, _WIDTH - 28.0)
-    height = _ROW * len(groups) + _BOTTOM
-    rows = [_dots(group, axis, _ROW * (place + 0.5), left) for place, group in enumerate(groups)]
-    return _chart(join(_grid_below(axis, height, title), *rows), height, title)
+    left = min(200.0, 20.0 + _LETTER * max((len(group.label) for group in groups), default=0))
+    values = [value for group in groups for value in group.values]
+    values += [end for group in groups for end in _ends(group.interval)]
+    axis = axis_of(values, left, _WIDTH - 28.0)
+    bottom = _ROW * len(groups)
+    drawn = [_below(axis, bottom, title, grid=True)]
+    for place, group in enumerate(groups):
+        y = _ROW * (place + 0.5)
+        name = {"x": _px(left - 12.0), "y": _px(y + 4.0), "text_anchor": "end"}
+        drawn.append(tag("text", group.label, **name))
+        drawn += [_mark(axis.at(value), y) for value in group.values if isfinite(value)]
+        ends = [_px(axis.at(end)) for end in _ends(group.interval)]
+        level = y + 9 if any(map(isfinite, group.values)) else y  # below the dots, if there are any
+        if len(ends) == 3:
+            across = {"x1": ends[1], "x2": ends[2], "y1": _px(level), "y2": _px(level)}
+            drawn.append(tag("line", class_="span", **across))
+        if ends:
+            down = {"x1": ends[0], "x2": ends[0], "y1": _px(level - 5), "y2": _px(level + 5)}
+            drawn.append(tag("line", class_="middle", **down))
+    return _chart(join(*drawn), bottom + _BOTTOM, title)
 
 
 def line_chart(
@@ -83,27 +95,32 @@ def line_chart(
     left = max(52.0, 18.0 + _LETTER * max(len(up.label(tick)) for tick in up.ticks))
     known = [value for each in series for value in each.x]
     across = axis_of(known, left, _WIDTH - 16.0, whole=whole)
-    height = _PLOT_HEIGHT + _BOTTOM
-    curves = [_curve(each, across, up, place % _COLOURS) for place, each in enumerate(series)]
-    names = _names(series)
-    return _chart(join(_frame(across, up, x_title), names, *curves), height, y_title)
+    names, curves, at = [], [], 52.0
+    for place, each in enumerate(series):
+        colour = f"series-{place % _COLOURS}"
+        names.append(tag("text", each.label, x=_px(at), y=16, class_=colour))
+        at += 22.0 + _LETTER * len(each.label)
+        points = [
+            f"{_px(across.at(x))},{_px(up.at(y))}"
+            for x, y in zip(each.x, each.y, strict=True)
+            if isfinite(x) and isfinite(y)
+        ]
+        # Two equal points are drawn, one is not.
+        kind, points = ("dot", points * 2) if len(points) == 1 else ("curve", points)
+        curves.append(tag("polyline", class_=f"{kind} {colour}", points=" ".join(points)))
+    drawn = join(_frame(across, up, x_title), *names, *curves)
+    return _chart(drawn, _PLOT_HEIGHT + _BOTTOM, y_title)
 
 
 def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str) -> Html:
     """Show pairs as dots with the line of equality, both axes having one scale."""
-    shared = [*x, *y]
-    across = axis_of(shared, 60.0, 60.0 + _PLOT_HEIGHT)
-    up = axis_of(shared, _PLOT_HEIGHT + 24.0, 24.0)
-    ends = {"x1": _px(across.start), "y1": _px(up.start), "x2": _px(across.end), "y2": _px(up.end)}
-    line = tag("line", class_="guide", **ends)
+    across, up, plot = _square([*x, *y], x_title, y_title)
     marks = [
         _mark(across.at(a), up.at(b))
         for a, b in zip(x, y, strict=True)
         if isfinite(a) and isfinite(b)
     ]
-    name = tag("text", y_title, x=0, y=12)
-    height = _PLOT_HEIGHT + 24.0 + _BOTTOM
-    return _chart(join(_frame(across, up, x_title), name, line, *marks), height, y_title)
+    return _chart(join(plot, *marks), up.start + _BOTTOM, y_title)
 
 
 def point_chart(points: Sequence[Point], x_title: str, y_title: str) -> Html:
@@ -111,48 +128,27 @@ def point_chart(points: Sequence[Point], x_title: str, y_title: str) -> Html:
 
     The area of a dot grows with the number of its samples.
     """
-    side = _PLOT_HEIGHT
-    across, up = axis_of([0, 1], 60.0, 60.0 + side), axis_of([0, 1], side + 24.0, 24.0)
-    ends = {"x1": _px(across.start), "y1": _px(up.start), "x2": _px(across.end), "y2": _px(up.end)}
+    across, up, plot = _square([0, 1], x_title, y_title)
     most = max((point.n for point in points), default=1)
-    marks = [_point(point, across, up, most) for point in points if isfinite(point.y.value)]
+    marks = []
+    for point in points:
+        if not isfinite(point.y.value):
+            continue
+        x, ends = _px(across.at(point.x)), [_px(up.at(end)) for end in _ends(point.y)]
+        if len(ends) == 3:
+            marks.append(tag("line", class_="span", x1=x, x2=x, y1=ends[1], y2=ends[2]))
+        radius = f"{2.5 + 4.5 * (point.n / most) ** 0.5:.1f}"
+        marks.append(tag("circle", class_="mark", cx=x, cy=ends[0], r=radius))
+    return _chart(join(plot, *marks), up.start + _BOTTOM, y_title)
+
+
+def _square(values: Sequence[float], x_title: str, y_title: str) -> tuple[Axis, Axis, Html]:
+    """Two axes of one scale, and what they look like with the line of equality between them."""
+    across = axis_of(values, 60.0, 60.0 + _PLOT_HEIGHT)
+    up = axis_of(values, _PLOT_HEIGHT + 24.0, 24.0)
+    ends = {"x1": _px(across.start), "y1": _px(up.start), "x2": _px(across.end), "y2": _px(up.end)}
     name, line = tag("text", y_title, x=0, y=12), tag("line", class_="guide", **ends)
-    drawn = join(_frame(across, up, x_title), name, line, *marks)
-    return _chart(drawn, side + 24.0 + _BOTTOM, y_title)
-
-
-def _point(point: Point, across: Axis, up: Axis, most: int) -> Html:
-    x, ends = _px(across.at(point.x)), _ends(point.y)
-    heights = {"y1": _px(up.at(ends[1])), "y2": _px(up.at(ends[2]))} if len(ends) == 3 else None
-    span = tag("line", class_="span", x1=x, x2=x, **heights) if heights else None
-    radius = f"{2.5 + 4.5 * (point.n / most) ** 0.5:.1f}"
-    return join(span, tag("circle", class_="mark", cx=x, cy=_px(up.at(point.y.value)), r=radius))
-
-
-def _dots(group: DotGroup, axis: Axis, y: float, left: float) -> Html:
-    label = tag("text", group.label, x=_px(left - 12.0), y=_px(y + 4.0), text_anchor="end")
-    marks = [_mark(axis.at(value), y) for value in group.values if isfinite(value)]
-    ends = [_px(axis.at(end)) for end in _ends(group.interval)]
-    level = y + 9 if marks else y  # below the dots, where there are any
-    if len(ends) == 3:
-        across = {"x1": ends[1], "x2": ends[2], "y1": _px(level), "y2": _px(level)}
-        marks.append(tag("line", class_="span", **across))
-    if ends:
-        down = {"x1": ends[0], "x2": ends[0], "y1": _px(level - 5), "y2": _px(level + 5)}
-        marks.append(tag("line", class_="middle", **down))
-    return join(label, *marks)
-
-
-def _grid_below(axis: Axis, height: float, title: str) -> Html:
-    base = height - _BOTTOM + 4.0
-    lines = []
-    for value in axis.ticks:
-        x = _px(axis.at(value))
-        lines.append(tag("line", class_="axis", x1=x, x2=x, y1=0, y2=_px(base)))
-        lines.append(tag("text", axis.label(value), x=x, y=_px(base + 14), text_anchor="middle"))
-    middle = _px((axis.start + axis.end) / 2)
-    lines.append(tag("text", title, x=middle, y=_px(base + 31), text_anchor="middle"))
-    return join(*lines)
+    return across, up, join(_frame(across, up, x_title), name, line)
 
 
 def _frame(across: Axis, up: Axis, x_title: str) -> Html:
@@ -163,34 +159,19 @@ def _frame(across: Axis, up: Axis, x_title: str) -> Html:
         lines.append(tag("line", class_="axis", y1=_px(y), y2=_px(y), **ends))
         place = {"x": _px(across.start - 8), "y": _px(y + 4)}
         lines.append(tag("text", up.label(value), text_anchor="end", **place))
-    for value in across.ticks:
-        x = _px(across.at(value))
-        lines.append(
-            tag("text", across.label(value), x=x, y=_px(up.start + 18), text_anchor="middle")
-        )
-    middle = _px((across.start + across.end) / 2)
-    lines.append(tag("text", x_title, x=middle, y=_px(up.start + 35), text_anchor="middle"))
-    return join(*lines)
+    return join(*lines, _below(across, up.start, x_title))
 
 
-def _names(series: Sequence[Series]) -> Html:
-    names, left = [], 52.0
-    for place, each in enumerate(series):
-        kind = f"series-{place % _COLOURS}"
-        names.append(tag("text", each.label, x=_px(left), y=16, class_=kind))
-        left += 22.0 + 7.0 * len(each.label)
-    return join(*names)
-
-
-def _curve(series: Series, across: Axis, up: Axis, colour: int) -> Html:
-    points = [
-        f"{_px(across.at(x))},{_px(up.at(y))}"
-        for x, y in zip(series.x, series.y, strict=True)
-        if isfinite(x) and isfinite(y)
-    ]
-    # Two equal points are drawn, one is not.
-    kind, points = ("dot", points * 2) if len(points) == 1 else ("curve", points)
-    return tag("polyline", class_=f"{kind} series-{colour}", points=" ".join(points))
+def _below(axis: Axis, bottom: float, title: str, *, grid: bool = False) -> Html:
+    """What stands below the `bottom` of a plot; of a `grid` also a line at each tick."""
+    drawn = []
+    for value in axis.ticks:
+        x = _px(axis.at(value))
+        if grid:
+            drawn.append(tag("line", class_="axis", x1=x, x2=x, y1=0, y2=_px(bottom + 4)))
+        drawn.append(tag("text", axis.label(value), x=x, y=_px(bottom + 18), text_anchor="middle"))
+    middle = _px((axis.start + axis.end) / 2)
+    return join(*drawn, tag("text", title, x=middle, y=_px(bottom + 35), text_anchor="middle"))
 
 
 def _mark(x: float, y: float) -> Html:

@@ -66,9 +66,7 @@ def make_heatmap(data: NDArray[Any], values: Float | None = None, side: int = PA
 
 def heat_image(heatmap: Heatmap) -> Bytes:
     """Return the map in colours (H, W, 3); black where it is 0, and everywhere without one."""
-    level = (
-        np.zeros(heatmap.grey.shape, dtype=np.float32) if heatmap.level is None else heatmap.level
-    )
+    level = np.zeros_like(heatmap.grey) if heatmap.level is None else heatmap.level
     colours: Bytes = heat(level, level.shape[::-1], LAYER).rgba[..., :3]
     return colours
 
@@ -84,6 +82,8 @@ def overlay(heatmap: Heatmap, alt: str) -> Picture:
 
 def panel(heatmap: Heatmap, caption: str) -> Bytes:
     """Return image, heat map and overlay side by side (H, W, 3), with the caption below."""
+    from PIL import Image, ImageDraw, ImageFont
+
     image = np.repeat(heatmap.grey[..., None], 3, axis=2)
     parts = [image, heat_image(heatmap), overlay(heatmap, caption).flat()]
     rows, columns = heatmap.grey.shape
@@ -91,13 +91,6 @@ def panel(heatmap: Heatmap, caption: str) -> Bytes:
     for place, part in enumerate(parts):
         left = place * (columns + _GAP)
         sheet[:rows, left : left + columns] = part
-    return _written(sheet, caption, rows)
-
-
-def _written(sheet: Bytes, caption: str, top: int) -> Bytes:
-    from PIL import Image, ImageDraw, ImageFont
-
-    image = Image.fromarray(sheet)
-    font = ImageFont.load_default(_LETTERS)
-    ImageDraw.Draw(image).text((_MARGIN, top + _MARGIN), caption, fill=(0, 0, 0), font=font)
-    return np.asarray(image)
+    written, font = Image.fromarray(sheet), ImageFont.load_default(_LETTERS)
+    ImageDraw.Draw(written).text((_MARGIN, rows + _MARGIN), caption, fill=(0, 0, 0), font=font)
+    return np.asarray(written)

@@ -30,10 +30,10 @@ __all__ = [
     "Panel",
     "Picture",
     "draw",
+    "enlarged",
     "fitted_size",
     "grey_levels",
     "heat",
-    "mosaic",
     "outline",
     "resize",
     "resize_mask",
@@ -43,24 +43,17 @@ __all__ = [
 GAP = 10
 #: Percentiles that are black and white, unless noise or bright scalp ask for others.
 WINDOW = (0.5, 99.5)
-
-
 _LETTER_SIZE, _LETTER_GREY = 12, 150
 
-
+Bytes = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 # Told apart by every kind of colour vision (after Okabe and Ito) and on any grey.
 AMBER: Colour = (255, 159, 28)
-
-
 SKY: Colour = (86, 190, 255)
 # Black, purple, red, orange, pale yellow: grows in lightness, so it also prints in grey.
 _HEAT = np.array(
     [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32
 )
-
-
-Bytes = NDArray[np.uint8]
 # Grey levels kept in the base: 64 cannot be told from 256 on a noisy scan and halve the file.
 _GREY_STEP = 4
 # Above 4 the file hardly shrinks and takes ten times as long.
@@ -103,9 +96,12 @@ def resize(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     return np.asarray(plane.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
-def mosaic(panels: Sequence[Panel], columns: int) -> list[list[Panel]]:
-    """Arrange panels in rows of at most `columns`."""
-    return [list(panels[start : start + columns]) for start in range(0, len(panels), columns)]
+def enlarged(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A plane (rows, columns) at `size` (width, height), cubically."""
+    from PIL import Image
+
+    plane = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(plane.resize(size, Image.Resampling.BICUBIC))
 
 
 def draw(
@@ -116,7 +112,7 @@ def draw(
     heights = [max(panel.size[1] for panel in row) for row in rows]
     shape = (sum(heights) + GAP * (len(rows) - 1), width)
     base = np.zeros(shape, dtype=np.uint8)
-    layers = [np.zeros((*shape, 4), dtype=np.uint8) for _ in colours]
+    layers = [Layer(name, np.zeros((*shape, 4), dtype=np.uint8)) for name, _ in colours]
     top = 0
     for row, height in zip(rows, heights, strict=True):
         left = 0
@@ -125,42 +121,26 @@ def draw(
             lowered = top + (height - down) // 2
             place = (slice(lowered, lowered + down), slice(left, left + across))
             base[place] = _drawn(panel)
-            _draw_masks(panel, place, layers, colours)
+            for mask, layer, (name, colour) in zip(panel.masks, layers, colours, strict=True):
+                layer.rgba[place] = outline(mask, panel.size, name, colour).rgba
             left += across + GAP
         top += height + GAP
-    named = zip(colours, layers, strict=True)
-    return Picture(base, alt, tuple(Layer(name, rgba) for (name, _), rgba in named))
+    return Picture(base, alt, tuple(layers))
 
 
 def _drawn(panel: Panel) -> Bytes:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(panel.pixels, dtype=np.float32))
-    grown = np.asarray(image.resize(panel.size, Image.Resampling.BICUBIC))
-    pixels = np.clip(np.rint(grown), 0, 255).astype(np.uint8)
-    return _lettered(pixels, panel.sides) if panel.sides else pixels
-
-
-def _lettered(pixels: Bytes, sides: Sequence[str]) -> Bytes:
+    """The pixels of a panel at its size, with the letters of its sides."""
     from PIL import Image, ImageDraw, ImageFont
 
+    pixels = np.clip(np.rint(enlarged(panel.pixels, panel.size)), 0, 255).astype(np.uint8)
+    if not panel.sides:
+        return pixels
     image = Image.fromarray(pixels)
-    pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(_LETTER_SIZE)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(_LETTER_SIZE)
     width, height = image.size
-    for letter, place, anchor in zip(sides, (3, width - 3), ("ls", "rs"), strict=True):
+    for letter, place, anchor in zip(panel.sides, (3, width - 3), ("ls", "rs"), strict=True):
         pen.text((place, height - 4), letter, fill=_LETTER_GREY, font=font, anchor=anchor)
     return np.asarray(image)
-
-
-def _draw_masks(
-    panel: Panel,
-    place: tuple[slice, slice],
-    layers: Sequence[Bytes],
-    colours: Sequence[tuple[str, Colour]],
-) -> None:
-    for mask, layer, (name, colour) in zip(panel.masks, layers, colours, strict=True):
-        layer[place] = outline(mask, panel.size, name, colour).rgba
 
 
 def outline(
@@ -264,32 +244,25 @@ class Picture:
     def html(self) -> Html:
         """The picture for a page: one embedded PNG per layer, stacked."""
         width, height = self.size
-        base = self.base - self.base % _GREY_STEP
-        images = [tag("img", src=_data_uri(_png(base)), alt=self.alt, width=width, height=height)]
+        base = _data_uri(self.base - self.base % _GREY_STEP)
+        images = [tag("img", src=base, alt=self.alt, width=width, height=height)]
         for layer in self.layers:
-            source = _data_uri(_palette_png(layer.rgba))
+            source = _data_uri(layer.rgba)
             images.append(tag("img", src=source, alt="", class_=f"layer layer-{layer.name}"))
         return tag("div", *images, class_="picture", style=f"max-width:{width}px")
 
 
 def _png(pixels: Bytes) -> bytes:
+    """A PNG file; a layer, which has transparency, gets a palette."""
     from PIL import Image
 
-    return _encoded(Image.fromarray(np.ascontiguousarray(pixels)))
-
-
-def _palette_png(rgba: Bytes) -> bytes:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(rgba), "RGBA")
-    return _encoded(image.quantize(_LAYER_COLOURS, method=Image.Quantize.FASTOCTREE))
-
-
-def _encoded(image: Any) -> bytes:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if image.mode == "RGBA":
+        image = image.quantize(_LAYER_COLOURS, method=Image.Quantize.FASTOCTREE)
     buffer = BytesIO()
     image.save(buffer, format="PNG", compress_level=_COMPRESSION)
     return buffer.getvalue()
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + b64encode(png).decode("ascii")
+def _data_uri(pixels: Bytes) -> str:
+    return "data:image/png;base64," + b64encode(_png(pixels)).decode("ascii")

@@ -22,21 +22,16 @@ from encephalon.io.atomic import refuse_existing, write_text
 from encephalon.io.files import opened
 from encephalon.reports.blocks import StatCard, facts, figure, grid, stat_cards, table
 from encephalon.reports.charts import Series, line_chart
-from encephalon.reports.format import Html, format_number, join, tag, text
+from encephalon.reports.format import Html, tag
 from encephalon.reports.images import Colour
 
 __all__ = ["Legend", "Page", "batch_of", "training_page"]
 
 # Name of the mark that says of which model's predictions a page is; it is in the first bytes.
 _OF_BATCH, _HEAD = "encephalon-batch", 4096
-
 # The browser itself is told to refuse everything that is not in the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
 _RESEARCH_ONLY = "For research only; not a medical device and not for diagnosis or treatment."
-
-
 _PARTS = {"train": "training", "val": "validation"}
 
 
@@ -69,14 +64,22 @@ class Page:
         self.blocks.extend(blocks)
         return self
 
-    def section(self, title: str, *blocks: Any, anchor: str | None = None) -> Page:
+    def section(self, title: str, *blocks: Any) -> Page:
         """Append a section with a heading and return the page."""
-        heading = tag("h2", title, id=anchor)
-        return self.add(tag("section", heading, *blocks))
+        return self.add(tag("section", tag("h2", title), *blocks))
 
     def render(self) -> str:
         """Return the whole page as text."""
-        head = join(
+        rules = [files("encephalon.reports").joinpath("style.css").read_text(encoding="utf-8")]
+        switches = []
+        for entry in self.legend:
+            box = tag("input", type="checkbox", id=f"show-{entry.layer}", checked=True)
+            swatch = tag("span", class_="swatch", style=f"background:rgb{entry.colour}")
+            switches.append(tag("label", box, swatch, entry.label))
+            unchecked = f"body:has(#show-{entry.layer}:not(:checked))"
+            rules.append(f"{unchecked} .layer-{entry.layer} {{ visibility: hidden; }}")
+        head = tag(
+            "head",
             tag("meta", charset="utf-8"),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name="color-scheme", content="light dark"),
@@ -84,11 +87,19 @@ class Page:
             tag("meta", name="generator", content=f"Encephalon {__version__}"),
             None if self.batch_of is None else tag("meta", name=_OF_BATCH, content=self.batch_of),
             tag("title", self.title),
-            tag("style", Html(self._style())),
+            tag("style", Html("\n".join(rules))),
         )
-        body = tag("main", self._header(), *self.blocks, self._footer())
-        document = tag("html", tag("head", head), tag("body", body), lang="en")
-        return f"<!doctype html>\n{document}\n"
+        header = tag(
+            "header",
+            tag("p", self.kicker, class_="kicker"),
+            tag("h1", self.title),
+            tag("p", self.lead, class_="lead") if self.lead else None,
+            tag("div", *switches, class_="legend") if switches else None,
+        )
+        made = f"Encephalon {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M UTC}."
+        footer = tag("footer", tag("p", _RESEARCH_ONLY), tag("p", made))
+        body = tag("body", tag("main", header, *self.blocks, footer))
+        return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
     def write(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the page atomically and return its path.
@@ -98,38 +109,6 @@ class Page:
         """
         refuse_existing(path, overwrite)
         return write_text(path, self.render())
-
-    def _header(self) -> Html:
-        lead = tag("p", self.lead, class_="lead") if self.lead else None
-        return tag(
-            "header",
-            tag("p", self.kicker, class_="kicker"),
-            tag("h1", self.title),
-            lead,
-            self._legend(),
-        )
-
-    def _legend(self) -> Html | None:
-        if not self.legend:
-            return None
-        switches = []
-        for entry in self.legend:
-            box = tag("input", type="checkbox", id=f"show-{entry.layer}", checked=True)
-            swatch = tag("span", class_="swatch", style=f"background:rgb{entry.colour}")
-            switches.append(tag("label", box, swatch, entry.label))
-        return tag("div", *switches, class_="legend")
-
-    def _footer(self) -> Html:
-        moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        made = f"Encephalon {__version__}, {moment}."
-        return tag("footer", tag("p", text(_RESEARCH_ONLY)), tag("p", made))
-
-    def _style(self) -> str:
-        rules = [files("encephalon.reports").joinpath("style.css").read_text(encoding="utf-8")]
-        for entry in self.legend:
-            unchecked = f"body:has(#show-{entry.layer}:not(:checked))"
-            rules.append(f"{unchecked} .layer-{entry.layer} {{ visibility: hidden; }}")
-        return "\n".join(rules)
 
 
 def batch_of(path: str | Path) -> str | None:
@@ -157,16 +136,12 @@ def training_page(
     Columns `train_NAME` and `val_NAME` share the chart NAME; every other column but `epoch` has
     one of its own. `best` is the row of the epoch that was kept, if one was.
     """
-    rows: list[Mapping[str, float]] = [
-        {"epoch": place, **row} for place, row in enumerate(history, start=1)
-    ]
+    rows = [{"epoch": place, **row} for place, row in enumerate(history, start=1)]
     page = Page(title=title, kicker="Encephalon · training", lead=f"{len(rows)} epochs.")
     if best:
         page.lead = f"{len(rows)} epochs, the best of them {best['epoch']:.0f}."
-        names = [name for name in best if name.startswith("val_")]
-        page.add(
-            stat_cards([StatCard(format_number(best[name], 4), _label(name)) for name in names])
-        )
+        kept = {name: value for name, value in best.items() if name.startswith("val_")}
+        page.add(stat_cards([StatCard(value, _label(name)) for name, value in kept.items()]))
     page.section("Curves", grid(*_charts(rows)))
     if rows:
         columns = {name: _label(name) for name in rows[-1]}

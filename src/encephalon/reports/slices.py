@@ -25,7 +25,6 @@ from encephalon.reports.images import (
     Picture,
     draw,
     grey_levels,
-    mosaic,
 )
 
 __all__ = ["OrthogonalSlices", "Overlay", "axial_series", "display_window", "three_planes"]
@@ -141,7 +140,6 @@ def three_planes(
     *,
     width: int = WIDTH,
     height: int = HEIGHT,
-    alt: str = "Sagittal, coronal and axial slice",
 ) -> Picture:
     """Draw a sagittal, a coronal and an axial slice of a volume (I, J, K).
 
@@ -155,7 +153,8 @@ def three_planes(
         scene.view.panel(place, grey_levels(plane, *scene.window), masks)
         for place, (plane, *masks) in enumerate(cuts)
     ]
-    return draw([panels], alt, [(each.name, each.colour) for each in overlays])
+    colours = [(each.name, each.colour) for each in overlays]
+    return draw([panels], "Sagittal, coronal and axial slice", colours)
 
 
 def axial_series(
@@ -166,7 +165,6 @@ def axial_series(
     count: int = 8,
     columns: int = 8,
     width: int = WIDTH,
-    alt: str = "Axial slices from bottom to top",
 ) -> Picture:
     """Draw `count` axial slices of a volume (I, J, K), `columns` of them on `width` pixels.
 
@@ -176,12 +174,19 @@ def axial_series(
     scene = _scene(data, affine, overlays)
     scale = ((width + GAP) / columns - GAP) / scene.view.extent(0)
     view, panels = replace(scene.view, scale=scale), []
-    for place in np.linspace(*scene.height_range(), count + 2)[1:-1]:
+    first, last = view.box[2].start, view.box[2].stop - 1
+    ends = first + 0.1 * (last - first), first + 0.9 * (last - first)
+    if scene.main is not None:
+        filled = np.flatnonzero(scene.main.any(axis=(0, 1)))
+        ends = float(filled[0]), float(filled[-1])
+    for place in np.linspace(*ends, count + 2)[1:-1]:
         plane, *masks = (
             view.turned(2, each[..., round(place)]) for each in (scene.data, *scene.masks)
         )
         panels.append(view.panel(2, grey_levels(plane, *scene.window), masks, letters=False))
-    return draw(mosaic(panels, columns), alt, [(each.name, each.colour) for each in overlays])
+    rows = [panels[start : start + columns] for start in range(0, count, columns)]
+    colours = [(each.name, each.colour) for each in overlays]
+    return draw(rows, "Axial slices from bottom to top", colours)
 
 
 def display_window(data: NDArray[Any], inside: NDArray[Any] | None = None) -> tuple[float, float]:
@@ -205,27 +210,27 @@ def display_window(data: NDArray[Any], inside: NDArray[Any] | None = None) -> tu
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """A volume and its masks in RAS+ voxel order, where to cut them, and their window."""
+    """A volume and its masks in RAS+ voxel order, where to cut them, and their window.
+
+    `main` is the first mask that is not empty.
+    """
 
     data: Volume
     masks: tuple[NDArray[np.bool_], ...]
+    main: NDArray[np.bool_] | None
     view: OrthogonalSlices
     window: tuple[float, float]
-
-    def height_range(self) -> tuple[float, float]:
-        """First and last slice of the first mask that is not empty, else the middle 80 %."""
-        for mask in self.masks:
-            slices = np.flatnonzero(mask.any(axis=(0, 1)))
-            if slices.size:
-                return float(slices[0]), float(slices[-1])
-        first, last = self.view.box[2].start, self.view.box[2].stop - 1
-        return first + 0.1 * (last - first), first + 0.9 * (last - first)
 
 
 def _scene(
     data: Volume, affine: Affine, overlays: Sequence[Overlay], size: tuple[int, int] = (0, 0)
 ) -> _Scene:
-    _check_overlays(data.shape, overlays)
+    for overlay in overlays:
+        if np.shape(overlay.mask) != data.shape:
+            raise GeometryError(
+                f"The overlay {overlay.name!r} has the shape {np.shape(overlay.mask)} and the "
+                f"image {data.shape}: bring both to one grid."
+            )
     turned, turned_affine = orient(data, affine, "RAS")
     masks = tuple(orient(np.asarray(each.mask != 0), affine, "RAS")[0] for each in overlays)
     window = display_window(turned, masks[0] if masks else None)
@@ -241,7 +246,7 @@ def _scene(
     if main is not None:
         i, j, k = (_middle(_shares(main, axis)) for axis in range(3))
         view = replace(view, at=(i, j, k))
-    return _Scene(turned, masks, view, window)
+    return _Scene(turned, masks, main, view, window)
 
 
 def _shares(mask: NDArray[np.bool_], axis: int) -> NDArray[np.float64]:
@@ -260,12 +265,3 @@ def _bounds(shares: NDArray[np.float64], margin: int) -> slice:
     if not places.size:
         return slice(0, len(shares))
     return slice(max(0, int(places[0]) - margin), min(len(shares), int(places[-1]) + 1 + margin))
-
-
-def _check_overlays(shape: tuple[int, ...], overlays: Sequence[Overlay]) -> None:
-    for overlay in overlays:
-        if np.shape(overlay.mask) != shape:
-            raise GeometryError(
-                f"The overlay {overlay.name!r} has the shape {np.shape(overlay.mask)} and the "
-                f"image {shape}: bring both to one grid."
-            )
