@@ -22,7 +22,7 @@ from statistics import median
 
 import numpy as np
 
-from encephalon.cli.bench import Timing, time_prediction
+from encephalon.cli.demo import Timing, time_prediction
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.networks.keras_layout import keras_unet_shapes

@@ -27,7 +27,7 @@ from statistics import median
 
 import numpy as np
 
-from encephalon.cli.bench import Timing, time_prediction
+from encephalon.cli.demo import Timing, time_prediction
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 

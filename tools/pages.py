@@ -28,7 +28,7 @@ from markdown_it import MarkdownIt
 
 import encephalon
 from encephalon.cli.main import VERBS, build
-from encephalon.cli.predict_bids import gather_labels
+from encephalon.cli.predict import gather_labels
 from encephalon.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent

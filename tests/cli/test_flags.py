@@ -37,7 +37,7 @@ def test_what_two_studies_have_under_one_name_is_one_flag() -> None:
     made = flags.of_sections([("masks", Masks), ("volumes", Volumes)])
     assert [one.name for one in made] == ["size", "save", "kind"]
     option = made[0].annotation.__metadata__[0]
-    assert option.help == "Side of the mask. [masks] Side of the volume. [volumes]"
+    assert option.help == "Side of the mask [masks]. Side of the volume [volumes]."
     assert option.min == 4
     assert all(one.default is None for one in made)
 
@@ -50,7 +50,7 @@ def test_only_what_was_said_reaches_the_function() -> None:
         told.append(flags.given(**said))
 
     app = typer.Typer()
-    app.command()(flags.flagged(verb, flags.of_sections([("", Masks)])))
+    app.command()(flags.flagged(*flags.of_sections([("", Masks)]))(verb))
     app(["--save", "mask,brain"], standalone_mode=False)
     app(["-s", "16"], standalone_mode=False)
     assert told == [{"save": ["mask", "brain"]}, {"size": 16}]

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from encephalon.cli.predict_bids import gather_labels
+from encephalon.cli.predict import gather_labels
 from encephalon.errors import OutputError
 from encephalon.inference.predictions_table import PredictionsTable
 from encephalon.io.image import Image

@@ -192,9 +192,7 @@ def test_bench_measures_whole_processes(
     run: Run, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each repetition is a process with a time and a peak of memory."""
-    from encephalon.cli import bench
-
-    monkeypatch.setattr(bench, "PREDICT", ["-c", "x = bytearray(2**24)"])
+    monkeypatch.setattr(demo_module, "PREDICT", ["-c", "x = bytearray(2**24)"])
     result = run("bench", "any", "--image", scan, "--repeat", "2", "--json")
     assert result.code == 0, result.err
     found = json.loads(result.out)

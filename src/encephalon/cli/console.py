@@ -15,7 +15,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
+
+from typer import Option
+
+from encephalon.cli.flags import AsJson
 
 PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
 
@@ -33,9 +37,14 @@ _LEVELS = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
 class Console:
     """How much to say and in which form; one a command."""
 
-    verbose: int = 0
-    quiet: bool = False
-    as_json: bool = False
+    verbose: Annotated[
+        int,
+        Option(
+            "-v", "--verbose", help="Say more; -vv adds tracebacks.", count=True, show_default=False
+        ),
+    ] = 0
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Say errors only.")] = False
+    as_json: AsJson = False
 
     def __post_init__(self) -> None:
         """Send the library's log to standard error, as loud as was asked for."""
@@ -72,7 +81,7 @@ class Console:
     def progress(self, total: int | None, title: str) -> Iterator[Advance]:
         """Yield what to call as work goes on; a bar shows after two seconds of it."""
         if self.quiet or self.as_json or not sys.stderr.isatty():
-            yield _nothing
+            yield lambda *_: None
             return
         bar = _Bar(total, title)
         try:
@@ -226,7 +235,3 @@ def _print(text: str, stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-
-
-def _nothing(done: int, total: int | None = None, item: str = "") -> None:
-    del done, total, item

@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`encephalon evaluate MODEL -t TABLE -o OUT`."""
+"""`encephalon evaluate MODEL -t TABLE -o OUT`, and `encephalon explain MODEL INPUT... -o OUT`."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from encephalon.cli import flags
-from encephalon.cli.console import Console
+from encephalon.cli.console import Console, error
 
 
 def evaluate(
-    console: Console,
     model: flags.Model,
     table: flags.Table,
     output: flags.Output,
-    more: flags.Options = None,
-    device: flags.Device = "auto",
-    threads: flags.Threads = None,
-    overwrite: flags.Overwrite = False,
-    offline: flags.Offline = False,
+    running: flags.Running,
+    console: Console,
 ) -> None:
     """Writes a score for each sample, a summary with intervals, and a report. The table names the
     scans and what is known of them, in columns that the model's recipe explains; of a table that
@@ -30,18 +29,60 @@ def evaluate(
     """
     from encephalon import api
 
+    loading, overwrite = running.loading(), running.overwrite
     with console.progress(None, "scoring") as advance:
         result = api.evaluate(
-            model,
-            table,
-            output,
-            device=device,
-            threads=threads,
-            overwrite=overwrite,
-            offline=offline,
-            progress=advance,
-            **flags.values(more),
+            model, table, output, overwrite=overwrite, progress=advance, **loading
         )
     console.result(result.as_dict(), str(result))
     if result.failures:
         raise typer.Exit(1)
+
+
+def explain(
+    model: flags.Model,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT",
+            help="Image files, a folder of them, a table, or a BIDS dataset.",
+            readable=False,  # one that is not fails alone, like every other bad file
+        ),
+    ],
+    output: flags.Output,
+    running: flags.Running,
+    console: Console,
+    target_class: Annotated[
+        str | None,
+        typer.Option("--class", help="Class that maps are of; the predicted one by default."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", help="Layer that maps are taken from, such as encoder.layer4."),
+    ] = None,
+) -> None:
+    """For every image a map (float32 TIFF on the pixels of the raw image) and a panel (PNG), sorted
+    into folders by certainty, with explanations.csv and report.html. A file that fails is named at
+    the end, the others are done, and the exit code is 1.
+
+    \b
+    Example:
+        encephalon explain run vessels.csv -o maps --class Aged
+    """
+    from encephalon import api
+
+    with console.progress(None, "explaining") as advance:
+        result: Any = api.explain(
+            model,
+            inputs,
+            output,
+            target_class=target_class,
+            layer=layer,
+            overwrite=running.overwrite,
+            progress=advance,
+            **running.loading(),
+        )
+    for failure in result.failures:
+        error(failure.message)
+    console.result(result.record(), lambda: str(result))
+    raise typer.Exit(result.exit_code)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
 from inspect import Parameter
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-import typer
+from typer import Argument, Option
 
 from encephalon.errors import UsageError
 
@@ -41,20 +43,6 @@ def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:
     return found
 
 
-def values(pairs: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE words of --option, values in TOML spelling, keys with underscores."""
-    from encephalon.recipes.loading import parse_value
-
-    texts = settings(pairs, "--option")
-    found = {key.replace("-", "_"): parse_value(text) for key, text in texts.items()}
-    for name in found:
-        if name in _OWN:
-            raise UsageError(
-                f"--option takes what the model's study knows, and {name!r} is none of it."
-            )
-    return found
-
-
 def words(value: str | None) -> list[str] | None:
     """`a,b c` as ["a", "b", "c"]; None stays None."""
     return None if value is None else [word for word in re.split(r"[,\s]+", value) if word]
@@ -65,154 +53,142 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def asked(pairs: list[str] | None, **options: Any) -> dict[str, Any]:
-    """The options that the user set, by flags of their own or by --option; raises UsageError."""
-    flags, more = given(**options), values(pairs)
-    twice = flags.keys() & more.keys()
-    if twice:
-        raise UsageError(
-            f"{min(twice)!r} is given twice, by its own flag and by --option: drop one."
-        )
-    return flags | more
-
-
-def companions(t1: Path | None, stacks: list[Path] | None) -> dict[str, dict[str, Path]]:
-    """The images that join INPUT, by role, in the words of Python; nothing where there are none."""
-    more = {f"stack{number}": path for number, path in enumerate(stacks or [], start=2)}
-    joined = given(t1w=t1, **more)
-    return {"companions": joined} if joined else {}
-
-
-def selection(
-    suffix: str | None, participants: str | None, sessions: str | None
-) -> dict[str, list[str]]:
-    """Which images of a BIDS dataset, in the words of Python; only what the user said."""
-    return given(suffixes=words(suffix), participants=words(participants), sessions=words(sessions))
-
-
 def _device(value: str) -> str:
     from encephalon.inference.runtimes import check_device
 
     return check_device(value)
 
 
-def _flag(*names: str, text: str, callback: Callable[..., Any] | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=text, callback=callback, **more)
-
-
 _MODEL = "A model's name, a model or run folder, or a published weights file."
-Model = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
-ModelOption = Annotated[str, _flag("-m", "--model", text=_MODEL, metavar="MODEL")]
+Model = Annotated[str, Argument(metavar="MODEL", help=_MODEL)]
+ModelOption = Annotated[str, Option("-m", "--model", help=_MODEL, metavar="MODEL")]
 Recipe = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A built-in recipe's name, or a TOML file.")
+    str, Argument(metavar="RECIPE", help="A built-in recipe's name, or a TOML file.")
 ]
-
-# What every verb that works on data has.
-Output = Annotated[Path, _flag("-o", "--output", text="Where the results go.", metavar="PLACE")]
+Output = Annotated[Path, Option("-o", "--output", help="Where the results go.", metavar="PLACE")]
 Device = Annotated[
     str,
-    _flag(
+    Option(
         "--device",
-        text="auto, cpu, cuda, cuda:N or mps; falls back to the CPU with a warning.",
+        help="auto, cpu, cuda, cuda:N or mps; falls back to the CPU with a warning.",
         callback=_device,
         metavar="NAME",
     ),
 ]
-Threads = Annotated[
-    int | None, _flag("--threads", text="CPU threads; all cores by default.", min=1, metavar="N")
-]
-Overwrite = Annotated[bool, _flag("--overwrite", text="Replace results that exist.")]
-Offline = Annotated[bool, _flag("--offline", text="Never touch the network.")]
+_THREADS = "CPU threads; all cores by default."
+Threads = Annotated[int | None, Option("--threads", help=_THREADS, min=1, metavar="N")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace results that exist.")]
+Offline = Annotated[bool, Option("--offline", help="Never touch the network.")]
 Seed = Annotated[
     int | None,
-    _flag("--seed", text="Seed of every random draw.", min=0, max=2**32 - 1, metavar="N"),
+    Option("--seed", help="Seed of every random draw.", min=0, max=2**32 - 1, metavar="N"),
 ]
-Verbose = Annotated[
-    int,
-    _flag("-v", "--verbose", text="Say more; -vv adds tracebacks.", count=True, show_default=False),
-]
-Quiet = Annotated[bool, _flag("-q", "--quiet", text="Say errors only.")]
-AsJson = Annotated[bool, _flag("--json", text="Print the result as JSON.")]
-DryRun = Annotated[bool, _flag("--dry-run", text="Say what would be done, and do nothing.")]
-Report = Annotated[bool, _flag("--report/--no-report", text="Write report.html into the folder.")]
+AsJson = Annotated[bool, Option("--json", help="Print the result as JSON.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Say what would be done, and do nothing.")]
+Report = Annotated[bool, Option("--report/--no-report", help="Write report.html into the folder.")]
 Table = Annotated[
-    Path, _flag("-t", "--table", text="CSV, TSV, Parquet or Excel; a row a sample.", metavar="FILE")
+    Path,
+    Option("-t", "--table", help="CSV, TSV, Parquet or Excel; a row a sample.", metavar="FILE"),
 ]
 Set = Annotated[
     list[str] | None,
-    _flag(
+    Option(
         "--set",
-        text="Change a value of the recipe, such as training.epochs=5; may be repeated.",
+        help="Change a value of the recipe, such as training.epochs=5; may be repeated.",
         metavar="KEY=VALUE",
     ),
 ]
 Options = Annotated[
     list[str] | None,
-    _flag(
+    Option(
         "--option",
-        text="Any option of the model's study, such as border=2; may be repeated.",
+        help="Any option of the model's study, such as border=2; may be repeated.",
         metavar="KEY=VALUE",
     ),
 ]
 
-# How the files of a folder find their rows.
-IdRule = Annotated[
-    str,
-    _flag(
-        "--id-rule",
-        text="How a file name becomes an id: stem, before-underscore, or a regular expression "
-        "with one group.",
-        metavar="RULE",
-    ),
-]
-Rename = Annotated[
-    list[str] | None,
-    _flag("--rename", text="Rename a column of SHEET; may be repeated.", metavar="OLD=NEW"),
-]
 
-# BIDS-Apps have their own words for threads, and for which images of a dataset.
-BidsThreads = Annotated[
-    int | None,
-    _flag(
-        "--threads",
-        "--nprocs",
-        "--n-cpus",
-        "--omp-nthreads",
-        text="CPU threads; all cores by default.",
-        min=1,
-        metavar="N",
-    ),
-]
-Suffix = Annotated[
-    str | None, _flag("--suffix", text="BIDS: kinds of image, such as T1w,FLAIR.", metavar="KINDS")
-]
-Participants = Annotated[
-    str | None,
-    _flag("--participant-label", text="BIDS: only these, with or without sub-.", metavar="LABELS"),
-]
-Sessions = Annotated[
-    str | None,
-    _flag(
-        "--session-label",
-        "--session-id",
-        text="BIDS: only these, with or without ses-.",
-        metavar="LABELS",
-    ),
-]
+@dataclass(frozen=True)
+class Running:
+    """How a model is loaded and run: what every verb that gives one images takes."""
 
-# Images that join a single INPUT, for models that take more than one.
-T1 = Annotated[
-    Path | None,
-    _flag("--t1", text="The T1w of the same person, for one T2w as INPUT.", metavar="FILE"),
-]
-Stacks = Annotated[
-    list[Path] | None,
-    _flag(
-        "--stack",
-        text="A further T2w of INPUT's person, cut in another plane; up to two.",
-        metavar="FILE",
-    ),
-]
+    more: Options = None
+    device: Device = "auto"
+    threads: Threads = None
+    overwrite: Overwrite = False
+    offline: Offline = False
+
+    def loading(self, **options: Any) -> dict[str, Any]:
+        """The arguments of `load_model`: the `options` that have flags of their own, and the rest.
+
+        Values of --option are in TOML spelling. Raises UsageError for one that is none of the
+        study's, or is given by its own flag too.
+        """
+        from encephalon.recipes.loading import parse_value
+
+        texts = settings(self.more, "--option")
+        more = {key.replace("-", "_"): parse_value(text) for key, text in texts.items()}
+        for name in more:
+            if name in _OWN:
+                raise UsageError(
+                    f"--option takes what the model's study knows, and {name!r} is none of it."
+                )
+        said = given(**options)
+        if twice := said.keys() & more.keys():
+            raise UsageError(
+                f"{min(twice)!r} is given twice, by its own flag and by --option: drop one."
+            )
+        running = {"device": self.device, "threads": self.threads, "offline": self.offline}
+        return running | said | more
+
+
+@dataclass(frozen=True)
+class BidsRunning(Running):
+    """The same in the words that BIDS-Apps have for threads."""
+
+    threads: Annotated[
+        int | None,
+        Option(
+            *("--threads", "--nprocs", "--n-cpus", "--omp-nthreads"),
+            help=_THREADS,
+            min=1,
+            metavar="N",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which images of a BIDS dataset are taken."""
+
+    suffix: Annotated[
+        str | None,
+        Option("--suffix", help="BIDS: kinds of image, such as T1w,FLAIR.", metavar="KINDS"),
+    ] = None
+    participant_label: Annotated[
+        str | None,
+        Option(
+            "--participant-label",
+            help="BIDS: only these, with or without sub-.",
+            metavar="LABELS",
+        ),
+    ] = None
+    session_label: Annotated[
+        str | None,
+        Option(
+            *("--session-label", "--session-id"),
+            help="BIDS: only these, with or without ses-.",
+            metavar="LABELS",
+        ),
+    ] = None
+
+    def words(self) -> dict[str, list[str]]:
+        """The same in the words of Python; only what the user said."""
+        return given(
+            suffixes=words(self.suffix),
+            participants=words(self.participant_label),
+            sessions=words(self.session_label),
+        )
 
 
 def of_sections(sections: Iterable[tuple[str, type[Section]]]) -> list[Parameter]:
@@ -240,62 +216,81 @@ def of_studies() -> list[Parameter]:
     return of_sections((one.name, options) for one in studies for options in one.options.values())
 
 
-def flagged(function: Callable[..., None], flags: Sequence[Parameter]) -> Callable[..., None]:
-    """`function` with `flags` in the place of what it takes by **, as typer reads signatures."""
-    signature = inspect.signature(function, eval_str=True)
-    own = [one for one in signature.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
-    needed = [one for one in own if one.default is Parameter.empty]
-    every = [*needed, *flags, *(one for one in own if one not in needed)]
-    named = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in every]
-    vars(function)["__signature__"] = signature.replace(parameters=named)
-    function.__annotations__ = {one.name: one.annotation for one in named}
-    return function
+def flagged(*flags: Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """What makes of a function a verb, as typer reads signatures.
+
+    The verb has `flags` in the place of what the function takes by **, and, after its own, a flag
+    for each field of the dataclasses that the function takes, such as `Running`.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        takes = inspect.signature(function, eval_str=True).parameters.values()
+        whole: dict[str, Any] = {
+            one.name: one.annotation for one in takes if is_dataclass(one.annotation)
+        }
+        own = [
+            one for one in takes if one.kind is not Parameter.VAR_KEYWORD and one.name not in whole
+        ]
+        needed = [one for one in own if one.default is Parameter.empty]
+        fields = {name: inspect.signature(kind, eval_str=True) for name, kind in whole.items()}
+        parts = [part for kind in fields.values() for part in kind.parameters.values()]
+        every = [*needed, *flags, *(one for one in own if one not in needed), *parts]
+
+        @wraps(function)
+        def verb(**said: Any) -> None:
+            for name, kind in whole.items():
+                said[name] = kind(**{part: said.pop(part) for part in fields[name].parameters})
+            function(**said)
+
+        named = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in every]
+        vars(verb)["__signature__"] = inspect.Signature(named)
+        verb.__annotations__ = {one.name: one.annotation for one in named}
+        return verb
+
+    return decorate
 
 
 def _parameter(name: str, found: Sequence[Found]) -> Parameter:
     _, field, flag = found[0]
-    (kind, *_) = (one for one in _members(field.annotation) if one is not type(None))
+    one_of = get_origin(field.annotation) in (Union, UnionType)
+    kinds = get_args(field.annotation) if one_of else (field.annotation,)
+    kind = next(each for each in kinds if each is not type(None))
     names, many = flag.names.split(), get_origin(kind) is tuple
     told: dict[str, Any] = {"help": _help(found), "metavar": flag.metavar or None}
     if kind is int:
-        told |= _bounds([each for _, one, _ in found for each in one.metadata])
+        # The least and the largest whole number that any of the fields takes.
+        bounds = [each for _, one, _ in found for each in one.metadata]
+        least = [each.ge for each in bounds if hasattr(each, "ge")]
+        most = [each.le for each in bounds if hasattr(each, "le")]
+        most += [each.lt - 1 for each in bounds if hasattr(each, "lt")]
+        told |= {"min": min(least, default=None), "max": max(most, default=None)}
     if many and names:
         told["callback"] = _numbers(names[-1]) if get_args(kind)[0] is float else words
     read: Any = kind if kind in (bool, int, float, Path) else str
     if not names:
-        read, names = list[Path] if many else read, []
-    option: Any = typer.Option(*names, **told) if names else typer.Argument(**told)
+        read = list[Path] if many else read
+    option: Any = Option(*names, **told) if names else Argument(**told)
     if field.is_required():
         return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[read, option])
     kind = Annotated[read | None, option]
     return Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=None)
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-
-
 def _help(found: Sequence[Found]) -> str:
     """The sentences of a flag, each with the studies that mean it so."""
     meant: dict[str, list[str]] = {}
     for study, field, flag in found:
-        known = "" if study or field.is_required() else _default(field.default)
-        meant.setdefault(flag.help + known, []).append(study)
-    texts = {text: ", ".join(dict.fromkeys(filter(None, names))) for text, names in meant.items()}
-    return " ".join(f"{text} [{names}]" if names else text for text, names in texts.items())
-
-
-def _default(value: Any) -> str:
-    shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return "" if value is None or value is False or value == () else f"  [default: {shown}]"
-
-
-def _bounds(metadata: Sequence[Any]) -> dict[str, int]:
-    """The least and the largest whole number that any of the fields takes."""
-    least = [each.ge for each in metadata if hasattr(each, "ge")]
-    most = [each.le for each in metadata if hasattr(each, "le")]
-    most += [each.lt - 1 for each in metadata if hasattr(each, "lt")]
-    return ({"min": min(least)} if least else {}) | ({"max": max(most)} if most else {})
+        text, value = flag.help, field.default
+        has_default = value is not None and value is not False and value != ()
+        if has_default and not study and not field.is_required():
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            text += f"  [default: {shown}]"
+        meant.setdefault(text, []).append(study)
+    # Before the stop, so that it is seen which of several sentences is whose.
+    return " ".join(
+        f"{text.removesuffix('.')} [{', '.join(dict.fromkeys(names))}]." if any(names) else text
+        for text, names in meant.items()
+    )
 
 
 def _numbers(name: str) -> Callable[[str | None], list[float] | None]:

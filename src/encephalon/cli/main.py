@@ -65,7 +65,7 @@ def build(verbs: Sequence[str]) -> typer.Typer:
         if name in verbs:
             add(app, name, text)
         else:
-            app.command(name, help=text)(_elsewhere)
+            app.command(name, help=text)(lambda: None)  # only its line of the help is ever used
     return app
 
 
@@ -132,7 +132,7 @@ def _run(given: list[str], verbs: list[str]) -> int:
             "or leave it out."
         )
     if verbs == ["predict-bids"]:
-        from encephalon.cli.predict_bids import gather_labels
+        from encephalon.cli.predict import gather_labels
 
         given = gather_labels(given)
     code = build(verbs)(given, prog_name="encephalon", standalone_mode=False)
@@ -142,12 +142,18 @@ def _run(given: list[str], verbs: list[str]) -> int:
 
 
 def _explain(error: BaseException, verbs: list[str]) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+    """What to say of an error in one line, and the exit code."""
     match error:
         case EncephalonError():
             return str(error), error.exit_code
         case typer.TyperException():
-            return _wrong_arguments(error, verbs), WRONG_ARGUMENTS
+            message, known = error.format_message(), [name for name in verbs if name in VERBS]
+            if verbs and not known:
+                meant = did_you_mean(verbs[0], VERBS, "the commands are")
+                message = f"No such command {verbs[0]!r}; {meant}"
+            stop = "" if message.endswith((".", "?")) else "."
+            help_of = " ".join(["encephalon", *known, "--help"])
+            return f"{message}{stop} See  {help_of}", WRONG_ARGUMENTS
         case KeyboardInterrupt() | typer.Abort():
             return "Interrupted: finished results are kept, nothing half-written is left.", FAILED
         case OSError():
@@ -155,17 +161,6 @@ def _explain(error: BaseException, verbs: list[str]) -> tuple[str, int]:
             return f"{place}{error.strerror or error}; check the path and its permissions.", FAILED
     kind = type(error).__name__
     return f"Unexpected {kind}: {error} (a bug in Encephalon; -vv shows where).", FAILED
-
-
-def _wrong_arguments(error: typer.TyperException, verbs: list[str]) -> str:
-    """What is wrong in one line, with the nearest command when it is unknown."""
-    message = error.format_message()
-    known = [name for name in verbs if name in VERBS]
-    if verbs and not known:
-        meant = did_you_mean(verbs[0], VERBS, "the commands are")
-        message = f"No such command {verbs[0]!r}; {meant}"
-    stop = "" if message.endswith((".", "?")) else "."
-    return f"{message}{stop} See  {' '.join(['encephalon', *known, '--help'])}"
 
 
 def _version(wanted: bool) -> None:
@@ -180,7 +175,3 @@ def _root(
     ),
 ) -> None:
     del version
-
-
-def _elsewhere() -> None:
-    """Stand for a verb that was not asked for; only its help line is ever used."""

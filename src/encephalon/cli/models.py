@@ -16,17 +16,14 @@ if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
-Registered = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
-]
-
 
 def list_(as_json: flags.AsJson = False) -> None:
     """List every model: packaged, installed, and to be had."""
     from encephalon.models.catalogue import list_models
 
     rows = [asdict(model) for model in list_models()]
-    shown = [{**row, "size": _megabytes(row["size"])} for row in rows]
+    sizes = (f"{row['size'] / 1e6:.1f} MB" if row["size"] else "unknown" for row in rows)
+    shown = [{**row, "size": size} for row, size in zip(rows, sizes, strict=True)]
     columns = ["name", "version", "mode", "where", "size", "title"]
     Console(as_json=as_json).result(rows, lambda: table(shown, columns))
 
@@ -41,7 +38,9 @@ def info(console: Console, model: flags.Model) -> None:
 
 def get(
     console: Console,
-    model: Registered,
+    model: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
+    ],
     mirror: Annotated[
         str | None,
         typer.Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
@@ -98,10 +97,6 @@ def _announce(console: Console, model: ModelFolder | PublishedFile) -> None:
     console.result({"model": model.name, "path": model.path}, f"{model.name}: {model.path}")
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size else "unknown"
-
-
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
     """Nested fields as `key: value` lines, the inner ones indented."""
     lines: list[str] = []
@@ -109,9 +104,8 @@ def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{key}:", *_lines(value, f"{indent}  ")]
         else:
-            text = "" if value is None else str(value)
-            lines.append(f"{indent}{key}: {text}".rstrip())
+            lines.append(f"{indent}{key}: {'' if value is None else value}".rstrip())
     return lines
 
 
-COMMANDS = (list_, info, get, verify, import_, export)
+models = (list_, info, get, verify, import_, export)

@@ -17,12 +17,9 @@ def list_(as_json: flags.AsJson = False) -> None:
     """List the built-in recipes."""
     from encephalon.recipes.loading import list_recipes
 
-    found = list_recipes()
+    found = [asdict(recipe) for recipe in list_recipes()]
     columns = ["name", "study", "mode", "title"]
-    Console(as_json=as_json).result(
-        [asdict(recipe) for recipe in found],
-        lambda: table([asdict(recipe) for recipe in found], columns),
-    )
+    Console(as_json=as_json).result(found, lambda: table(found, columns))
 
 
 def show(recipe: flags.Recipe) -> None:
@@ -57,4 +54,4 @@ def check(
     )
 
 
-COMMANDS = (list_, show, check)
+recipes = (list_, show, check)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,24 +25,33 @@ EARLIER = {
 }
 
 
+_HOMES = {
+    "predict-bids": "predict",
+    "explain": "evaluate",
+    "bench": "demo",
+    "simulate": "table",
+}
+"""The module of a verb that shares one with another."""
+
+
 def settings() -> dict[str, Any]:
     """The context settings of the command and of every verb."""
+
+    def present_word(token: str) -> str:
+        word = token.replace("_", "-")
+        return EARLIER.get(word, word)
+
     return {
         "help_option_names": ["-h", "--help"],
         # Both --participant-label and --participant_label live in the field.
-        "token_normalize_func": _present_word,
+        "token_normalize_func": present_word,
         # typer turns a help flag without a value into one through pydantic, which takes 0.1 s.
         "default_map": {"help": False},
     }
 
 
-def _present_word(token: str) -> str:
-    word = token.replace("_", "-")
-    return EARLIER.get(word, word)
-
-
 def study_commands(kind: Literal["simulators", "tables"]) -> list[Callable[..., None]]:
-    """The verbs that single studies have, as functions for COMMANDS."""
+    """The verbs that single studies have, as functions of a group."""
     from encephalon.studies.registry import list_studies, load_study
 
     studies = [load_study(name) for name in list_studies()]
@@ -68,56 +77,27 @@ def _study_command(name: str, command: Command) -> Callable[..., None]:
             raise typer.Exit(1)
 
     run.__name__, run.__doc__ = name.replace("-", "_"), command.run.__doc__
-    return flags.flagged(run, flags.of_sections([("", command.options)]))
+    return flags.flagged(*flags.of_sections([("", command.options)]))(run)
 
 
 def add(app: typer.Typer, name: str, text: str) -> None:
-    """Add the verb `name` from the module of that name; its help begins with `text`.
+    """Add the verb `name` from its module; its help begins with `text`.
 
-    The module has a function of that name too, or, for a verb that has verbs of its own such as
-    `models list`, the functions of these in COMMANDS.
+    What bears its name there is a function, or, for a verb that has verbs of its own such as
+    `models list`, the functions of these.
     """
     word = name.replace("-", "_")
-    module = import_module(f"encephalon.cli.{word}")
-    if hasattr(module, "COMMANDS"):
-        _add_group(app, name, text, module.COMMANDS)
-    else:
-        _add_verb(app, name, text, getattr(module, word))
-
-
-def _add_group(
-    app: typer.Typer, name: str, text: str, commands: Sequence[Callable[..., None]]
-) -> None:
+    found = getattr(import_module(f"encephalon.cli.{_HOMES.get(name, word)}"), word)
+    if callable(found):
+        more = inspect.cleandoc(found.__doc__ or "")
+        command = app.command(name, help=f"{text}\n\n{more}", context_settings=settings())
+        command(flags.flagged()(found))
+        return
     group = typer.Typer(
         help=text, no_args_is_help=True, rich_markup_mode=None, context_settings=settings()
     )
-    for function in commands:
+    for function in found:
         # A trailing underscore keeps a function apart from the builtin or keyword.
         label = function.__name__.rstrip("_").replace("_", "-")
-        group.command(label, context_settings=settings())(_with_console(function))
+        group.command(label, context_settings=settings())(flags.flagged()(function))
     app.add_typer(group, name=name)
-
-
-def _add_verb(app: typer.Typer, name: str, text: str, function: Callable[..., None]) -> None:
-    more = inspect.cleandoc(function.__doc__ or "")
-    app.command(name, help=f"{text}\n\n{more}", context_settings=settings())(
-        _with_console(function)
-    )
-
-
-def _with_console(function: Callable[..., None]) -> Callable[..., None]:
-    """`function` with the flags that say how much to say and in which form, for its `console`."""
-    parameters = inspect.signature(function, eval_str=True).parameters
-    if "console" not in parameters:
-        return function
-
-    def verb(
-        verbose: flags.Verbose = 0,
-        quiet: flags.Quiet = False,
-        as_json: flags.AsJson = False,
-        **said: Any,
-    ) -> None:
-        function(console=Console(verbose, quiet, as_json), **said)
-
-    verb.__name__, verb.__doc__ = function.__name__, function.__doc__
-    return flags.flagged(verb, [one for name, one in parameters.items() if name != "console"])

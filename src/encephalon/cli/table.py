@@ -14,7 +14,9 @@ from encephalon.cli.console import Console
 from encephalon.cli.register import study_commands
 
 if TYPE_CHECKING:
-    from encephalon.tables.schema import Columns, Table
+    from pandas import DataFrame
+
+    from encephalon.tables.schema import Table
 
 File = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, TSV, Parquet or Excel.")]
 Recipe = Annotated[
@@ -43,9 +45,7 @@ def bids(
     console: Console,
     folder: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
     output: TableOut,
-    suffix: flags.Suffix = None,
-    participant_label: flags.Participants = None,
-    session_label: flags.Sessions = None,
+    chosen: flags.Chosen,
     wide: Annotated[
         bool, typer.Option("--wide", help="One row a session, a column for each kind of image.")
     ] = False,
@@ -53,17 +53,9 @@ def bids(
 ) -> None:
     """Make a table of the images of a BIDS dataset."""
     from encephalon.tables.make import bids_table
-    from encephalon.tables.reading import write_table
 
-    frame = bids_table(
-        folder,
-        relative_to=output.parent,
-        wide=wide,
-        **flags.selection(suffix, participant_label, session_label),
-    )
-    written = write_table(frame, output, overwrite)
-    rows = len(frame)
-    console.result({"table": written, "rows": rows}, f"{written}: {rows} rows")
+    frame = bids_table(folder, relative_to=output.parent, wide=wide, **chosen.words())
+    _write(console, frame, output, overwrite)
 
 
 def images(
@@ -76,8 +68,21 @@ def images(
     id_: Annotated[
         str, typer.Option("--id", help="Column of SHEET with the ids.", metavar="COLUMN")
     ] = "id",
-    id_rule: flags.IdRule = "stem",
-    rename: flags.Rename = None,
+    id_rule: Annotated[
+        str,
+        typer.Option(
+            "--id-rule",
+            help="How a file name becomes an id: stem, before-underscore, or a regular expression "
+            "with one group.",
+            metavar="RULE",
+        ),
+    ] = "stem",
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rename", help="Rename a column of SHEET; may be repeated.", metavar="OLD=NEW"
+        ),
+    ] = None,
     remainder: Annotated[
         bool, typer.Option("--remainder", help="Leave out rows of SHEET that have no image.")
     ] = False,
@@ -88,7 +93,6 @@ def images(
 ) -> None:
     """Make a table of a folder of images and a spreadsheet."""
     from encephalon.tables.make import folder_table
-    from encephalon.tables.reading import write_table
 
     frame = folder_table(
         folder,
@@ -100,9 +104,7 @@ def images(
         remainder=remainder,
         images_only=images_only,
     )
-    written = write_table(frame, output, overwrite)
-    rows = len(frame)
-    console.result({"table": written, "rows": rows}, f"{written}: {rows} rows")
+    _write(console, frame, output, overwrite)
 
 
 def check(
@@ -202,16 +204,11 @@ def join(
 ) -> None:
     """Join two tables one to one, by id."""
     from encephalon.tables.make import join_tables
-    from encephalon.tables.reading import read_table, write_table
+    from encephalon.tables.reading import read_table
     from encephalon.tables.schema import Columns
 
-    frame = join_tables(
-        read_table(left, Columns(id=id_)),
-        read_table(right, Columns(id=other_id or id_)),
-        remainder=remainder,
-    )
-    written = write_table(frame, output, overwrite)
-    console.result({"table": written, "rows": len(frame)}, f"{written}: {len(frame)} rows")
+    one, other = read_table(left, Columns(id=id_)), read_table(right, Columns(id=other_id or id_))
+    _write(console, join_tables(one, other, remainder=remainder), output, overwrite)
 
 
 def verify_labels(
@@ -238,28 +235,31 @@ def verify_labels(
 
 
 def _read(file: Path, recipe: str | None, **named: str | None) -> Table:
-    """The table; a column that a flag names must be there, lest a slip let groups straddle."""
-    from encephalon.tables.reading import read_table
+    """The table by the recipe's columns, or the default ones, and those that flags name.
 
-    table = read_table(file, _columns(recipe, **named))
+    A column that a flag names must be there, lest a slip let groups straddle.
+    """
+    from dataclasses import replace
+
+    from encephalon.recipes.loading import load_recipe
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.schema import Columns
+
+    columns = Columns() if recipe is None else load_recipe(recipe).table
+    changes = flags.given(**named)
+    if "image" in changes:
+        changes["inputs"] = {"image": changes.pop("image")}
+    table = read_table(file, replace(columns, **changes))
     for column in filter(None, named.values()):
         table.require(column)
     return table
 
 
-def _columns(recipe: str | None, **named: str | None) -> Columns:
-    """The recipe's columns, or the default ones, with those named by flags in their place."""
-    from dataclasses import replace
+def _write(console: Console, frame: DataFrame, output: Path, overwrite: bool) -> None:
+    from encephalon.tables.reading import write_table
 
-    from encephalon.recipes.loading import load_recipe
-    from encephalon.tables.schema import Columns
-
-    columns = Columns() if recipe is None else load_recipe(recipe).table
-    changes: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    image = changes.pop("image", None)
-    if image is not None:
-        changes["inputs"] = {"image": image}
-    return replace(columns, **changes)
+    written, rows = write_table(frame, output, overwrite), len(frame)
+    console.result({"table": written, "rows": rows}, f"{written}: {rows} rows")
 
 
 def _parts(table: Table) -> dict[str, int]:
@@ -284,4 +284,5 @@ def _moved(table: Table, column: str, folder: Path) -> list[str | None]:
     return cells
 
 
-COMMANDS = (bids, images, check, split, join, verify_labels, *study_commands("tables"))
+table = (bids, images, check, split, join, verify_labels, *study_commands("tables"))
+simulate = study_commands("simulators")

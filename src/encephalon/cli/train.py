@@ -90,16 +90,17 @@ class _Reporter:
             self._rows, self._said = progress.history, len(progress.history)
             self._place = getattr(progress, "place", "")
             if progress.resumed:
-                words = [self._place, f"resumed at epoch {progress.resumed}"]
-                self._console.note("  ".join(word for word in words if word))
+                self._note(f"resumed at epoch {progress.resumed}")
         self.say()
 
     def say(self) -> None:
         """Say the epochs that have ended since; the last one ends after the last step."""
         for row in self._rows[self._said :]:
-            words = [self._place, *(f"{name} {value:.4g}" for name, value in row.items())]
-            self._console.note("  ".join(word for word in words if word))
+            self._note(*(f"{name} {value:.4g}" for name, value in row.items()))
         self._said = len(self._rows)
+
+    def _note(self, *words: str) -> None:
+        self._console.note("  ".join(filter(None, (self._place, *words))))
 
 
 def _say_plan(console: Console, recipe: Recipe, table: Path, output: Path) -> None:
