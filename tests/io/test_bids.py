@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import MissingFileError, OutputError
-from encephalon.io.bids import index_bids, is_bids, left_out, parse_name
-from encephalon.io.derivatives import derivative_path, write_dataset_description
+from encephalon.io.bids import (
+    derivative_path,
+    index_bids,
+    is_bids,
+    left_out,
+    parse_name,
+    write_dataset_description,
+)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import OutputError, UsageError
 from encephalon.inference.predictor import OutputKind, model_facts
 from encephalon.io.atomic import locked, prove_writable, sweep
-from encephalon.io.derivatives import derivative_path, generated_by, write_dataset_description
+from encephalon.io.bids import derivative_path, generated_by, write_dataset_description
 from encephalon.io.files import exists, expanded
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from encephalon.inference.fingerprint import Fingerprint, Fingerprints
 from encephalon.inference.predictions_table import MARK, RESERVED, STATUS, PredictionsTable, typed
 from encephalon.inference.writing import BYTES, FINGERPRINT, sources
 from encephalon.io.atomic import sha256
-from encephalon.io.derivatives import MAKER
+from encephalon.io.bids import MAKER
 from encephalon.io.text import read_json
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from encephalon.io.atomic import (
     sha256,
     temporary_beside,
 )
-from encephalon.io.derivatives import generated_by
+from encephalon.io.bids import generated_by
 
 if TYPE_CHECKING:
     from encephalon.tables.sample import Sample

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, UnreadableFileError
 from encephalon.geometry.affine import checked
-from encephalon.io.content import volume_shape
 from encephalon.io.files import opened, refuse_foreign
-from encephalon.io.image import Image, from_array
+from encephalon.io.image import Image, from_array, volume_shape
 
 Data = NDArray[Any]
 

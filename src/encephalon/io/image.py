@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image in memory, and the way in and out: one function each, whatever the format."""
+"""The image in memory, and the voxels of a file: their shape, their type and their bytes.
+
+Both NIfTI and MGH store them one after the other, i fastest.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.errors import ContentError, GeometryError, UnreadableFileError
 from encephalon.geometry.affine import Affine, Grid
-from encephalon.io.content import plain_numbers, refuse_useless, volume_shape
 
+Data = NDArray[Any]
+
+_SLAB_BYTES = 4 * 2**20  # converted at once while writing
 # suffix -> (module with read(path) -> Image, whether it has write(path, data, like) as well)
 FORMATS = {
     ".nii.gz": ("nifti", True),
@@ -88,14 +97,7 @@ def image_stem(path: str | Path) -> str:
     return name[: -len(suffix)] if suffix else Path(path).stem
 
 
-def content_check(image: Image) -> None:
-    """Raise ContentError when the voxels are not finite or all equal."""
-    refuse_useless(image.data, image.name)
-
-
-def from_array(
-    data: NDArray[Any], affine: Affine | None, source: Path | None = None, header: Any = None
-) -> Image:
+def from_array(data: Data, affine: Affine | None, source: Path | None = None) -> Image:
     """An Image of `data` after the checks of shape and type; 1 mm RAS voxels without `affine`."""
     name = source or "the array"
     data = data.reshape(volume_shape(data.shape, name), order="F")
@@ -103,4 +105,87 @@ def from_array(
     if affine is None:
         affine = Affine.from_spacing(1.0)
         warnings = (f"{name}: no affine came with the array; 1 mm voxels in RAS order assumed.",)
-    return Image(plain_numbers(data, name), affine, source, header, warnings)
+    return Image(plain_numbers(data, name), affine, source, None, warnings)
+
+
+def volume_shape(shape: tuple[int, ...], source: object) -> tuple[int, int, int]:
+    """`shape` without trailing axes of one: (I, J, K).
+
+    Raises ContentError for a series of volumes, and GeometryError for no voxels, a single
+    slice or a volume one voxel thick.
+    """
+    sizes = tuple(int(n) for n in shape)
+    if not sizes or min(sizes) < 1:
+        raise GeometryError(
+            f"{source}: expected a 3-D volume, but the shape {sizes} holds no voxels."
+        )
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes = sizes[:-1]
+    if len(sizes) > 3 and sizes[0] == 1:
+        raise ContentError(
+            f"{source}: expected one 3-D volume, but the shape is {sizes}, whose first axis has a "
+            "single voxel; save it without that axis."
+        )
+    if len(sizes) > 3:
+        count = math.prod(sizes[3:])
+        raise ContentError(
+            f"{source}: expected one 3-D volume, but the shape is {sizes}, {count} volumes in one "
+            "file; save the one that you want as a file of its own."
+        )
+    if len(sizes) < 3 or min(sizes) == 1:
+        raise GeometryError(
+            f"{source}: expected a 3-D volume, but the shape is {sizes}, a single slice; give a "
+            "volume of at least two voxels along each axis."
+        )
+    return sizes[0], sizes[1], sizes[2]
+
+
+def plain_numbers(data: Data, source: object, *, ours: bool = False) -> Data:
+    """`data` as uint8 (from truth values), its own integer type, or float32; native byte order.
+
+    The array may be changed in place only if it is `ours`, read from a file and seen by nobody yet.
+    Raises ContentError for colours, complex numbers and anything else that is not one real
+    number a voxel.
+    """
+    kind = data.dtype
+    if kind == np.bool_:
+        return data.view(np.uint8)
+    if kind.kind not in "iuf":
+        raise ContentError(
+            f"{source}: expected one real number a voxel, but the voxels are of type {kind}; "
+            "convert colours or complex values to a single grey value."
+        )
+    if not kind.isnative:
+        data = data.byteswap(inplace=ours and data.flags.writeable).view(kind.newbyteorder("="))
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):  # what overflows turns infinite and is refused by its name
+            return data.astype(np.float32, copy=False)
+    return data
+
+
+def stored_voxels(
+    content: bytearray,
+    kind: np.dtype[Any],
+    shape: tuple[int, int, int],
+    offset: int,
+    source: object,
+) -> Data:
+    """The voxels (I, J, K) of type `kind` from byte `offset` of `content` on, without a copy.
+
+    Raises UnreadableFileError, naming `source`, when there are fewer than `shape` promises.
+    """
+    count = math.prod(shape)
+    found = max(0, len(content) - offset) // kind.itemsize if kind.itemsize else 0
+    if found < count:
+        raise UnreadableFileError(
+            f"{source}: the file is truncated: its header promises {count:,} voxels, but only "
+            f"{found:,} are there; copy or download it again."
+        )
+    return np.frombuffer(content, kind, count, offset).reshape(shape, order="F")
+
+
+def as_stored(data: NDArray[Any], kind: np.dtype[Any]) -> Iterator[bytes]:
+    """The bytes of `data` (I, J, K) as `kind`, a few slices of k at a time."""
+    depth = max(1, _SLAB_BYTES // max(1, data[:, :, :1].nbytes))
+    for first in range(0, data.shape[2], depth):
+        yield data[:, :, first : first + depth].astype(kind, copy=False).tobytes(order="F")

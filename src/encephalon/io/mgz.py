@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, UnreadableFileError
 from encephalon.geometry.affine import Affine, checked
-from encephalon.io.content import as_stored, plain_numbers, stored_voxels, volume_shape
 from encephalon.io.files import read_bytes, write_stream
-from encephalon.io.image import Image
+from encephalon.io.image import Image, as_stored, plain_numbers, stored_voxels, volume_shape
 
 _HEADER_BYTES = 284  # where the voxels begin; always big-endian
 _MOST_NOTES = 4 << 20  # bytes; FreeSurfer appends the commands that made the volume
@@ -34,7 +33,13 @@ def read(path: str | Path) -> Image:
     content = read_bytes(path, partial(_size, path=path))
     header = _parse(content, path)
     shape = volume_shape(tuple(int(n) for n in header["dims"]), path)
-    affine, warnings = _place(content, header, shape, path)
+    if int.from_bytes(content[_PLACED : _PLACED + 2], "big") == 1:
+        affine, warnings = checked(header.get_affine(), path)
+    else:
+        # What FreeSurfer assumes then: coronal slices of 1 mm around the middle of the scanner.
+        coronal = Affine.from_parts([[-1, 0, 0], [0, 0, 1], [0, -1, 0]], 1.0, (0.0, 0.0, 0.0))
+        affine = coronal.shifted(-np.asarray(shape) / 2)
+        warnings = [f"{path}: the file does not say where it lies; coronal slices assumed."]
     kind = header.get_data_dtype().newbyteorder(">")
     data = stored_voxels(content, kind, shape, _HEADER_BYTES, path)
     return Image(plain_numbers(data, path, ours=True), affine, path, header, tuple(warnings))
@@ -45,7 +50,14 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
 
     Raises ContentError for integers that none of the format's types holds.
     """
-    data = _fitting(data, path)
+    if data.dtype not in _KINDS:
+        smallest = np.result_type(np.min_scalar_type(data.min()), np.min_scalar_type(data.max()))
+        kind = next((kind for kind in _KINDS[:3] if np.can_cast(smallest, kind)), None)
+        if kind is None:
+            raise ContentError(
+                f"{path}: MGH cannot hold integers from {data.min()} to {data.max()}; write NIfTI."
+            )
+        data = data.astype(kind)
     header = _header_class()()
     header.set_data_shape(data.shape)
     header.set_data_dtype(data.dtype)
@@ -56,17 +68,6 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
     start = header.binaryblock[:_HEADER_BYTES].ljust(_HEADER_BYTES, b"\0")
     chunks = chain([start], as_stored(data, data.dtype.newbyteorder(">")))
     write_stream(path, chunks, packed=path.name.lower().endswith(".mgz"))
-
-
-def _place(
-    content: bytearray, header: Any, shape: tuple[int, int, int], path: Path
-) -> tuple[Affine, list[str]]:
-    if int.from_bytes(content[_PLACED : _PLACED + 2], "big") == 1:
-        return checked(header.get_affine(), path)
-    # What FreeSurfer assumes then: coronal slices of 1 mm around the middle of the scanner.
-    coronal = Affine.from_parts([[-1, 0, 0], [0, 0, 1], [0, -1, 0]], 1.0, (0.0, 0.0, 0.0))
-    affine = coronal.shifted(-np.asarray(shape) / 2)
-    return affine, [f"{path}: the file does not say where it lies; coronal slices assumed."]
 
 
 def _size(content: bytes, path: Path) -> int:
@@ -101,15 +102,3 @@ def _header_class() -> Any:
     from nibabel.freesurfer.mghformat import MGHHeader
 
     return MGHHeader
-
-
-def _fitting(data: NDArray[Any], path: Path) -> NDArray[Any]:
-    if data.dtype in _KINDS:
-        return data
-    smallest = np.result_type(np.min_scalar_type(data.min()), np.min_scalar_type(data.max()))
-    for kind in _KINDS[:3]:
-        if np.can_cast(smallest, kind):
-            return data.astype(kind)
-    raise ContentError(
-        f"{path}: MGH cannot hold integers from {data.min()} to {data.max()}; write NIfTI."
-    )

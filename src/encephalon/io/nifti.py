@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
 from encephalon.geometry.affine import Affine, checked, is_sheared
-from encephalon.io.content import as_stored, plain_numbers, scaled, stored_voxels, volume_shape
 from encephalon.io.files import read_bytes, write_stream
-from encephalon.io.image import Image
+from encephalon.io.image import Image, as_stored, plain_numbers, stored_voxels, volume_shape
 
 _SIZES = {348: "Nifti1Header", 540: "Nifti2Header"}
 # xyzt_units, lowest three bits -> mm (nifti1.h: 1 metre, 2 millimetre, 3 micrometre).
@@ -51,8 +50,14 @@ def read(path: str | Path) -> Image:
     shape = volume_shape(_stored_shape(header, path), path)
     affine, warnings = header_affine(header, path)
     raw = stored_voxels(content, _kind(header, path), shape, _offset(header, path), path)
+    data = plain_numbers(raw, path, ours=True)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    data = scaled(plain_numbers(raw, path, ours=True), slope, intercept)
+    # A slope of 0 or NaN means "not scaled".
+    if math.isfinite(slope) and slope != 0.0 and (slope, intercept) != (1.0, 0.0):
+        data = data.astype(np.float32)
+        data *= np.float32(slope)
+        if math.isfinite(intercept) and intercept != 0.0:
+            data += np.float32(intercept)
     image = Image(data, affine, path, header, tuple(warnings))
     if len(content) > _size(content, path):
         image = image.doubted(
@@ -63,7 +68,27 @@ def read(path: str | Path) -> Image:
 
 def write(path: Path, data: NDArray[Any], like: Image) -> None:
     """Write `data` (I, J, K) to `path` on the grid of `like`, voxels in the order of the type."""
-    header = _header_like(like, data)
+    nibabel = _nibabel()
+    source = like.header if isinstance(like.header, nibabel.Nifti1Header) else None
+    large = isinstance(source, nibabel.Nifti2Header) or max(data.shape) > _LARGEST_NIFTI1
+    header = (nibabel.Nifti2Header if large else nibabel.Nifti1Header)(endianness="<")
+    if source is not None:
+        for name in _KEPT:
+            header[name] = source[name]
+    header.set_data_shape(data.shape)
+    header.set_data_dtype(data.dtype)
+    header["vox_offset"] = int(header["sizeof_hdr"]) + 4
+    header["scl_slope"], header["scl_inter"] = 1.0, 0.0
+    try:
+        placed = source is not None and header_affine(header, like.name)[0].is_close(like.affine)
+    except GeometryError:
+        placed = False
+    if not placed:
+        code = int(header["sform_code"]) or int(header["qform_code"]) or 1
+        header.set_sform(like.affine.matrix, code)
+        # A qform holds a rotation alone.
+        header.set_qform(like.affine.matrix, 0 if is_sheared(like.affine) else code)
+        header.set_xyzt_units("mm")
     start = header.binaryblock + b"\0\0\0\0"
     chunks = chain([start], as_stored(data, data.dtype))
     write_stream(path, chunks, packed=path.name.lower().endswith(".gz"))
@@ -81,7 +106,12 @@ def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
             f"{source}: the voxel size must be positive, but pixdim is {text}; fix the header."
         )
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
-    matrix = _matrix(header, source)
+    try:
+        matrix = np.array(header.get_best_affine(), dtype=np.float64)
+    except (ValueError, ArithmeticError, _nibabel().spatialimages.HeaderDataError) as error:
+        raise GeometryError(
+            f"{source}: the affine makes no sense ({error}); fix the qform or the sform."
+        ) from error
     matrix[:3] *= scale
     affine, warnings = checked(matrix, source)
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
@@ -104,15 +134,6 @@ def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:
             f"{_sizes(affine.spacing)} mm; if its numbers are millimetres, mend the unit."
         )
     return affine, warnings
-
-
-def _matrix(header: Any, source: object) -> NDArray[np.float64]:
-    try:
-        return np.array(header.get_best_affine(), dtype=np.float64)
-    except (ValueError, ArithmeticError, _nibabel().spatialimages.HeaderDataError) as error:
-        raise GeometryError(
-            f"{source}: the affine makes no sense ({error}); fix the qform or the sform."
-        ) from error
 
 
 def _mirrored(header: Any) -> bool:
@@ -216,39 +237,6 @@ def _offset(header: Any, path: Path) -> int:
             "again."
         )
     return int(stored)
-
-
-def _header_like(like: Image, data: NDArray[Any]) -> Any:
-    nibabel = _nibabel()
-    source = like.header if isinstance(like.header, nibabel.Nifti1Header) else None
-    large = isinstance(source, nibabel.Nifti2Header) or max(data.shape) > _LARGEST_NIFTI1
-    header = (nibabel.Nifti2Header if large else nibabel.Nifti1Header)(endianness="<")
-    if source is not None:
-        for name in _KEPT:
-            header[name] = source[name]
-    header.set_data_shape(data.shape)
-    header.set_data_dtype(data.dtype)
-    header["vox_offset"] = int(header["sizeof_hdr"]) + 4
-    header["scl_slope"], header["scl_inter"] = 1.0, 0.0
-    if source is None or not _same_place(header, like):
-        _place(header, like.affine)
-    return header
-
-
-def _same_place(header: Any, like: Image) -> bool:
-    try:
-        affine, _ = header_affine(header, like.name)
-    except GeometryError:
-        return False
-    return affine.is_close(like.affine)
-
-
-def _place(header: Any, affine: Affine) -> None:
-    """Put `affine` into the sform and, if a rotation can hold it, the qform."""
-    code = int(header["sform_code"]) or int(header["qform_code"]) or 1
-    header.set_sform(affine.matrix, code)
-    header.set_qform(affine.matrix, 0 if is_sheared(affine) else code)
-    header.set_xyzt_units("mm")
 
 
 def _nibabel() -> Any:

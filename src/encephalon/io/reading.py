@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,15 @@ from encephalon.errors import (
 )
 from encephalon.geometry.affine import Affine, checked
 from encephalon.io.atomic import atomic_path, refuse_existing
-from encephalon.io.content import plain_numbers, volume_shape
 from encephalon.io.files import exists, is_folder
-from encephalon.io.image import FORMATS, Image, content_check, from_array, image_suffix
+from encephalon.io.image import (
+    FORMATS,
+    Image,
+    from_array,
+    image_suffix,
+    plain_numbers,
+    volume_shape,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +58,12 @@ def read_image(
     image = _decode(source, affine, series)
     if check:
         image = with_finite_voxels(image)
-        content_check(image)
+        low, high = image.data.min(), image.data.max()
+        if low == high:
+            what = "0: the image is empty" if low == 0 else f"{low:g}: the image is constant"
+            raise ContentError(
+                f"{image.name}: every voxel is {what}, so there is nothing to see; check the file."
+            )
     for warning in image.warnings:
         _log.warning(warning)
     return image
@@ -65,8 +77,9 @@ def read_labels(source: Any, *, affine: Affine | None = None) -> Image:
     """
     image = read_image(source, affine=affine, check=False)
     low, high = image.data.min(), image.data.max()
-    whole = image.data.dtype.kind in "iu" or bool(
-        np.isfinite(low) and np.isfinite(high) and _all_whole(image.data)
+    whole = image.data.dtype.kind in "iu" or (
+        bool(np.isfinite(low) and np.isfinite(high))
+        and all(bool((np.mod(plane, 1) == 0).all()) for plane in image.data)
     )
     if not whole or low < 0:
         raise ContentError(
@@ -101,18 +114,19 @@ def image_writer(data: NDArray[Any], path: Path, like: Image) -> Callable[[Path]
     For writers of several files that are to appear together; the errors are those of
     `write_image`, here those of `data`, and there, when called, those of the disk.
     """
-    module = _writer(path)
+    name, writes = FORMATS.get(image_suffix(path) or "", ("", False))
+    if not writes:
+        known = ", ".join(suffix for suffix, (_, writes) in FORMATS.items() if writes)
+        raise OutputError(
+            f"{path} could not be written: the name of an image must end in one of {known}."
+        )
     if data.shape != like.shape:
         raise GeometryError(
             f"{path}: expected data of shape {like.shape}, the grid of {like.name}, but it is "
             f"{data.shape}."
         )
-    plain = plain_numbers(data, path)
-
-    def write(target: Path) -> None:
-        module.write(target, plain, like)
-
-    return write
+    module = import_module(f"encephalon.io.{name}")
+    return partial(module.write, data=plain_numbers(data, path), like=like)
 
 
 def _decode(source: Any, affine: Affine | None, series: str | None) -> Image:
@@ -121,7 +135,15 @@ def _decode(source: Any, affine: Affine | None, series: str | None) -> Image:
     if isinstance(source, np.ndarray):
         return from_array(source, affine)
     if hasattr(source, "dataobj"):
-        return _from_nibabel(source)
+        name = source.get_filename() or "the nibabel image"
+        shape = volume_shape(source.shape, name)
+        affine, warnings = checked(source.affine, name)
+        try:
+            data = np.asanyarray(source.dataobj).reshape(shape, order="F")
+        except (OSError, ValueError, EOFError) as error:
+            raise UnreadableFileError(f"{name}: the voxels could not be read: {error}.") from error
+        file = Path(source.get_filename()) if source.get_filename() else None
+        return Image(plain_numbers(data, name), affine, file, source.header, tuple(warnings))
     if not isinstance(source, str | os.PathLike):
         raise ContentError(
             "expected a path, a NumPy array (I, J, K), a nibabel image or an Image, but got "
@@ -132,18 +154,6 @@ def _decode(source: Any, affine: Affine | None, series: str | None) -> Image:
     chosen = {"series": series} if module.__name__.endswith("dicom") else {}
     image: Image = module.read(path, **chosen)
     return image
-
-
-def _from_nibabel(image: Any) -> Image:
-    name = image.get_filename() or "the nibabel image"
-    shape = volume_shape(image.shape, name)
-    affine, warnings = checked(image.affine, name)
-    try:
-        data = np.asanyarray(image.dataobj).reshape(shape, order="F")
-    except (OSError, ValueError, EOFError) as error:
-        raise UnreadableFileError(f"{name}: the voxels could not be read: {error}.") from error
-    source = Path(image.get_filename()) if image.get_filename() else None
-    return Image(plain_numbers(data, name), affine, source, image.header, tuple(warnings))
 
 
 def _module(path: Path) -> Any:
@@ -161,20 +171,6 @@ def _module(path: Path) -> Any:
     return import_module(f"encephalon.io.{FORMATS[suffix][0]}")
 
 
-def _writer(path: Path) -> Any:
-    name, writes = FORMATS.get(image_suffix(path) or "", ("", False))
-    if not writes:
-        known = ", ".join(suffix for suffix, (_, writes) in FORMATS.items() if writes)
-        raise OutputError(
-            f"{path} could not be written: the name of an image must end in one of {known}."
-        )
-    return import_module(f"encephalon.io.{name}")
-
-
-def _all_whole(data: NDArray[Any]) -> bool:
-    return all(bool(np.equal(np.mod(plane, 1), 0).all()) for plane in data)
-
-
 def with_finite_voxels(image: Image) -> Image:
     """`image` with 0 where a voxel (I, J, K) was NaN or infinite, and that as a doubt.
 
@@ -186,8 +182,15 @@ def with_finite_voxels(image: Image) -> Image:
         return image
     finite = np.isfinite(data)
     holes = _holes(~finite)
-    air = data.size - int(np.count_nonzero(finite)) - holes
-    _require_few(image, air + holes, holes)
+    wrong = data.size - int(np.count_nonzero(finite))
+    if wrong > MOST_AIR * data.size or holes > MOST_HOLES * (data.size - wrong):
+        count = "all" if wrong == data.size else f"{wrong:,} of {data.size:,}"
+        amid = f", {holes:,} of them amid the others" if holes else ""
+        raise ContentError(
+            f"{image.name}: {count} voxels are NaN or infinite{amid}, too many to be mended; "
+            "convert the file again."
+        )
+    air = wrong - holes
     mended = replace(image, data=np.where(finite, data, np.float32(0)))
     where = [f"{air:,} of the air"] * bool(air) + [f"{holes:,} amid the others"] * bool(holes)
     return mended.doubted(f"voxels were NaN or infinite and are now 0: {' and '.join(where)}")
@@ -205,15 +208,3 @@ def _holes(wrong: NDArray[np.bool_]) -> int:
     border[0] = True
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     return int(sizes[~border].sum())
-
-
-def _require_few(image: Image, wrong: int, holes: int) -> None:
-    size = image.data.size
-    if wrong <= MOST_AIR * size and holes <= MOST_HOLES * (size - wrong):
-        return
-    count = "all" if wrong == size else f"{wrong:,} of {size:,}"
-    where = f", {holes:,} of them amid the others" if holes else ""
-    raise ContentError(
-        f"{image.name}: {count} voxels are NaN or infinite{where}, too many to be mended; convert "
-        "the file again."
-    )

@@ -14,7 +14,7 @@ from zlib import crc32
 from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
 from encephalon.geometry.conform import straightened
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
-from encephalon.io.derivatives import generated_by, write_dataset_description
+from encephalon.io.bids import generated_by, write_dataset_description
 from encephalon.io.image import Image, image_stem
 from encephalon.io.reading import read_image, write_image
 from encephalon.io.text import csv_text

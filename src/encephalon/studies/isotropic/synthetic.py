@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from encephalon.geometry.affine import Affine
 from encephalon.io.atomic import refuse_existing, write_json, write_text
-from encephalon.io.bids import BIDS_VERSION
-from encephalon.io.derivatives import generated_by, write_dataset_description, write_ignored
+from encephalon.io.bids import BIDS_VERSION, generated_by, write_dataset_description, write_ignored
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.io.text import csv_text

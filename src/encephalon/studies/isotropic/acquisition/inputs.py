@@ -18,8 +18,7 @@ import numpy as np
 from encephalon.errors import ContentError, InputError, MissingFileError
 from encephalon.geometry.affine import Affine
 from encephalon.geometry.conform import straightened
-from encephalon.io.bids import BidsFile, parse_name
-from encephalon.io.derivatives import derivative_path
+from encephalon.io.bids import BidsFile, derivative_path, parse_name
 from encephalon.io.image import Image, image_stem, image_suffix
 from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.acquisition.headers import (
