@@ -28,7 +28,6 @@ from statistics import median
 import numpy as np
 
 from encephalon.cli.demo import Timing, time_prediction
-from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 
 #: What a reconstruction may take: seconds, MiB, and how many times faster than the published one.
@@ -42,17 +41,15 @@ ANSWER = "seconds-of-a-patch:"
 
 def write_scans(folder: Path, small: bool = False) -> tuple[Path, Path]:
     """A synthetic head as a thick-slice T2w, and its T1w after the head moved a little."""
-    from encephalon.studies.isotropic.simulation import simulate_slices
+    from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
     from encephalon.studies.isotropic.synthetic import draw_motion, head_pair
 
     # Voxels of three quarters of a millimetre, so that the small head fills the volume.
     size = ((46, 54, 46), 3.0) if small else (SHAPE, SPACING)
     pair = head_pair(*size, motion=draw_motion(np.random.default_rng(0)))
-    slices, affine = simulate_slices(
-        pair.t2w.data, pair.t2w.grid, "axial", THICKNESS * (2 if small else 1)
-    )
+    thick = simulate_slices(pair.t2w, SliceSettings("axial", THICKNESS * (2 if small else 1)))
     t2w, t1w = folder / "T2w.nii.gz", folder / "T1w.nii.gz"
-    write_image(slices, t2w, like=Image(slices, affine))
+    write_image(thick.data, t2w, like=thick)
     write_image(pair.t1w.data, t1w, like=pair.t1w)
     return t2w, t1w
 

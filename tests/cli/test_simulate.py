@@ -87,8 +87,8 @@ def test_published_slices_have_factors(run: Run, tmp_path: Path, isotropic: Path
         (("--mode", "published", "--factor", "inf"), "[factor] should be a finite number"),
         (("--mode", "published", "--factor", "2", "--gap", "1"), "--gap belongs to"),
         (("--thickness", "4", "--axis", "axal"), "no slice axis 'axal'"),
-        (("--thickness", "4", "--gap", "-1"), "gap must be 0 mm or more"),
-        (("--thickness", "-4"), "thicker than 0 mm"),
+        (("--thickness", "4", "--gap", "-1"), "gap between slices must be 0 mm or more"),
+        (("--thickness", "-4"), "thickness of a slice must be above 0 mm"),
     ],
 )
 def test_wrong_words_are_one_sentence(

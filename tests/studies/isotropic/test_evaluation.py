@@ -328,11 +328,10 @@ def test_a_scan_with_a_reference_is_reconstructed_as_it_is(
     table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thick T2w, and a brighter truth on another grid: the scale is found from the slices."""
-    from encephalon.studies.isotropic.simulation import simulate_slices
+    from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
 
     truth, _ = head(0)
-    data, affine = simulate_slices(truth.data, truth.grid, "axial", 4.0)
-    thick = Image(data, affine)
+    thick = simulate_slices(truth, SliceSettings("axial", 4.0))
     write_image(thick.data, table.parent / "thick.nii.gz", like=thick)
     brighter = Image((3 * truth.data[3:, ::-1] + 100).astype(np.float32), _flipped(truth.affine))
     write_image(brighter.data, table.parent / "truth.nii.gz", like=brighter)
@@ -356,9 +355,9 @@ def _flipped(affine: Affine) -> Affine:
 def _cubic_alone(truth: Image) -> float:
     """PSNR of cubic on the simulated case of a scan."""
     from encephalon.metrics.image_quality import foreground, foreground_similarities
-    from encephalon.studies.isotropic.simulation import simulate_problem
+    from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 
-    problem, known = simulate_problem(truth, None, "axial", 4.0)
+    problem, known = simulate_problem(truth, None, SliceSettings("axial", 4.0))
     image = METHODS["cubic"](problem).image
     return foreground_similarities(known, image, {"": foreground(known)})[""].psnr
 

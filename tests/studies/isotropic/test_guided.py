@@ -14,7 +14,7 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
-from encephalon.studies.isotropic.simulation import simulate_problem
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 from tests.studies.isotropic.tissue_head import T1W, contrast, error, problem
 
 
@@ -130,6 +130,6 @@ def test_real_scans_gain_a_decibel(data: Path, axis: str, gap: float) -> None:
         Image(np.asarray(scan.data[box], np.float32), Affine.from_spacing(scan.affine.spacing))
         for scan in scans
     )
-    some, truth = simulate_problem(t2w, t1w, axis, 4.0 - gap, gap)
+    some, truth = simulate_problem(t2w, t1w, SliceSettings(axis, 4.0 - gap, gap))
     base = some.stack.operator.interpolate(some.stack.slices)
     assert error(guided(some).image, truth) < 10 ** (-1 / 20) * error(base, truth)

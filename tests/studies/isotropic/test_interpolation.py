@@ -20,7 +20,7 @@ from encephalon.studies.isotropic.reconstruction.interpolation import (
     linear_weights,
     zoom_weights,
 )
-from encephalon.studies.isotropic.simulation import simulate_problem
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
 
@@ -33,7 +33,9 @@ def volume(shape: tuple[int, int, int], values: np.ndarray) -> Image:
 @pytest.mark.parametrize(("thickness", "gap"), [(2.0, 0.0), (3.3, 0.0), (4.0, 1.0), (6.0, 0.0)])
 def test_a_ramp_is_reproduced_without_drift(name: str, thickness: float, gap: float) -> None:
     """Between the outermost middles to 1e-3 of a voxel's step (spec baby-ai, checklist 8)."""
-    problem, truth = simulate_problem(volume((3, 4, 60), np.arange(60)), None, 2, thickness, gap)
+    problem, truth = simulate_problem(
+        volume((3, 4, 60), np.arange(60)), None, SliceSettings(2, thickness, gap)
+    )
     middles = problem.stack.operator.middles
     # A slice that cuts voxels in parts measures steps, whose mean is not quite its middle's place.
     slices = np.broadcast_to(middles, problem.stack.slices.shape).astype(np.float32)
@@ -49,7 +51,9 @@ def test_a_ramp_is_reproduced_without_drift(name: str, thickness: float, gap: fl
 
 def test_the_published_interpolation_drifts() -> None:
     """Of a ramp in 4 mm slices, the first voxel shows the first middle and the last the last."""
-    problem, truth = simulate_problem(volume((2, 2, 60), np.arange(60)), None, 2, 4.0)
+    problem, truth = simulate_problem(
+        volume((2, 2, 60), np.arange(60)), None, SliceSettings(2, 4.0)
+    )
     drift = METHODS["zoom"](problem).image - truth
     assert drift[0, 0, 0] == pytest.approx(1.5, abs=1e-3)
     assert drift[0, 0, -1] == pytest.approx(-1.5, abs=1e-3)
@@ -68,7 +72,7 @@ def test_a_smooth_wave_is_followed_by_the_cubic_line() -> None:
     """Where it can be followed at all, its error is a small share of that of straight lines."""
     wave = 100 + 50 * np.sin(np.arange(80) / 5)
     problem, truth = simulate_problem(
-        volume((1, 2, 80), wave), None, 2, 4.0, profile=SliceProfile("point")
+        volume((1, 2, 80), wave), None, SliceSettings(2, 4.0, profile=SliceProfile("point"))
     )
     errors = {name: METHODS[name](problem).image - truth for name in METHODS}
     size = {name: float(np.abs(error[..., 8:-8]).max()) for name, error in errors.items()}
@@ -87,7 +91,7 @@ def test_the_published_weights_are_scipy_s(rng: np.random.Generator) -> None:
 def test_points_and_zoom_are_the_published_pair(rng: np.random.Generator) -> None:
     """Decimated and zoomed, a problem's baseline is the published image of the same scan."""
     image = Image(rng.normal(100, 20, (9, 10, 23)).astype(np.float32), Affine.from_spacing(1.0))
-    problem, _ = simulate_problem(image, None, 2, 4.0, profile=SliceProfile("point"))
+    problem, _ = simulate_problem(image, None, SliceSettings(2, 4.0, profile=SliceProfile("point")))
     published = decimate(image.data, 4, 2)
     np.testing.assert_allclose(METHODS["zoom"](problem).image, published, rtol=1e-4, atol=1e-3)
 
@@ -107,7 +111,9 @@ def test_alignment_is_worth_what_was_measured(data: Path) -> None:
     """Of a real T2w, every second slice: the aligned spline gains 2 to 4 dB (spec, section 4)."""
     image = read_image(data / "pairs" / "openms-mni" / "patient07_T2.nii.gz")
     part = Image(image.data[60:100], image.affine.shifted((60, 0, 0)))
-    problem, truth = simulate_problem(part, None, "axial", 2.0, profile=SliceProfile("point"))
+    problem, truth = simulate_problem(
+        part, None, SliceSettings("axial", 2.0, profile=SliceProfile("point"))
+    )
     errors = {
         name: float(((method(problem).image - truth) ** 2).mean())
         for name, method in METHODS.items()

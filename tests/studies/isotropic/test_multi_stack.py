@@ -10,10 +10,11 @@ import pytest
 
 from encephalon.geometry.affine import Affine, Grid
 from encephalon.geometry.resample import resample
+from encephalon.io.image import Image
 from encephalon.studies.isotropic.reconstruction.guided import guided
 from encephalon.studies.isotropic.reconstruction.multi_stack import fuse_stacks
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
-from encephalon.studies.isotropic.simulation import simulate_stack
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_stack
 from tests.studies.isotropic.tissue_head import GRID, T1W, T2W, contrast, error, stack
 
 TRUTH = contrast(T2W)
@@ -26,7 +27,9 @@ def turned(degrees: float) -> Stack:
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     turn[:3, 3] = GRID.centre - turn[:3, :3] @ GRID.centre
     grid = Grid(GRID.shape, Affine(turn) @ GRID.affine)
-    return simulate_stack(resample(TRUTH, GRID.affine, grid, order=3), grid, 1, 4.0)[0]
+    return simulate_stack(
+        Image(resample(TRUTH, GRID.affine, grid, order=3), grid.affine), SliceSettings(1, 4.0)
+    )[0]
 
 
 def alone(one: Stack) -> float:

@@ -20,7 +20,7 @@ from encephalon.studies.isotropic.evaluation.cases import (
 )
 from encephalon.studies.isotropic.evaluation.scoring import acquired_voxels, regions, score
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
-from encephalon.studies.isotropic.simulation import simulate_problem
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 from encephalon.tables.sample import Sample
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
@@ -68,7 +68,7 @@ def case(rng: np.random.Generator) -> SimulatedCase:
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 22, 24)], indexing="ij")
     ball = np.where(sum(axis**2 for axis in axes) < 0.7, 150 + 50 * np.sin(4 * axes[2]), 0)
     scan = Image(ball.astype(np.float32), Affine.from_spacing(1.0))
-    problem, truth = simulate_problem(scan, None, "axial", 4.0)
+    problem, truth = simulate_problem(scan, None, SliceSettings("axial", 4.0))
     return SimulatedCase(VARIANT, problem, truth, problem.grid, "axial", 4.0)
 
 

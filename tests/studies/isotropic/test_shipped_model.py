@@ -14,7 +14,7 @@ from encephalon.metrics.image_quality import nrmse
 from encephalon.models.catalogue import find_model
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
 from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
-from encephalon.studies.isotropic.simulation import simulate_problem
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 from encephalon.studies.isotropic.synthetic import HeadPair, head_pair
 
 SHAPE = (80, 96, 80)
@@ -62,7 +62,7 @@ def test_it_beats_aligned_cubic_in_every_plane(
     predictor: IsotropicPredictor, head: HeadPair, axis: str, voxels: int
 ) -> None:
     """Slices two to five voxels thick, with a T1w and without (checklist 9, 10, 12, 28)."""
-    problem, truth = simulate_problem(head.t2w, head.t1w, axis, 1.5 * voxels)
+    problem, truth = simulate_problem(head.t2w, head.t1w, SliceSettings(axis, 1.5 * voxels))
     cubic = psnr(METHODS["cubic"](problem).image, truth)
     estimate = predictor.reconstruct(problem)
     assert psnr(estimate.image, truth) > cubic + 0.8
@@ -76,7 +76,7 @@ def test_the_uncertainty_follows_the_error(predictor: IsotropicPredictor, head: 
     """Where it says that it may be off, it is (checklist 29)."""
     from scipy.stats import spearmanr
 
-    problem, truth = simulate_problem(head.t2w, head.t1w, "axial", 6.0)
+    problem, truth = simulate_problem(head.t2w, head.t1w, SliceSettings("axial", 6.0))
     estimate = predictor.reconstruct(problem)
     inside = truth > 0.1 * truth.max()
     assert estimate.deviation is not None
@@ -88,7 +88,7 @@ def test_a_t1w_of_something_else_does_no_harm(
     predictor: IsotropicPredictor, head: HeadPair
 ) -> None:
     """A T1w upside down leaves it no worse than aligned cubic."""
-    problem, truth = simulate_problem(head.t2w, head.t1w, "axial", 6.0)
+    problem, truth = simulate_problem(head.t2w, head.t1w, SliceSettings("axial", 6.0))
     assert problem.guide is not None
     strange = replace(problem, guide=np.ascontiguousarray(problem.guide[::-1, ::-1, ::-1]))
     cubic = psnr(METHODS["cubic"](problem).image, truth)

@@ -23,7 +23,7 @@ from encephalon.io.reading import read_image, write_image
 from encephalon.studies.isotropic.acquisition.inputs import find_scans
 from encephalon.studies.isotropic.published.preprocessing import decimate
 from encephalon.studies.isotropic.simulate import COLUMNS, SimulationConfig, write_thick_slices
-from encephalon.studies.isotropic.simulation import simulate_slices
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
 
 SHAPE = (10, 12, 16)
 
@@ -84,11 +84,9 @@ def test_files_hold_what_was_simulated(dataset: Path, tmp_path: Path) -> None:
     source = read_image(dataset / "sub-01/anat/sub-01_T2w.nii.gz")
     from encephalon.transforms.slices import SliceProfile
 
-    slices, affine = simulate_slices(
-        source.data, source.grid, "sagittal", 3.0, 0.3, SliceProfile("gaussian")
-    )
-    np.testing.assert_allclose(image.data, slices, rtol=1e-6)
-    assert image.affine.is_close(affine, 1e-5)
+    thick = simulate_slices(source, SliceSettings("sagittal", 3.0, 0.3, SliceProfile("gaussian")))
+    np.testing.assert_allclose(image.data, thick.data, rtol=1e-6)
+    assert image.affine.is_close(thick.affine, 1e-5)
     sidecar = (tmp_path / "out" / row["t2w"]).with_name(f"{row['id']}.json")
     facts = json.loads(sidecar.read_text("utf-8"))
     assert (facts["SliceThickness"], facts["SpacingBetweenSlices"]) == (3.0, 3.3)
@@ -232,10 +230,13 @@ def test_published_files_are_named_and_filled_as_published(tmp_path: Path) -> No
         ({"axes": (), "thicknesses": (4.0,)}, "slice axis"),
         ({}, "how thick"),
         ({"thicknesses": (4.0,), "factors": (2,)}, "how thick"),
-        ({"thicknesses": (4.0, 0.0)}, "thicker than 0 mm, but 0"),
-        ({"thicknesses": (float("nan"),)}, "thicker than 0 mm, but nan"),
-        ({"thicknesses": (4.0,), "gap": -1.0}, "gap must be 0 mm or more, but -1"),
-        ({"thicknesses": (4.0,), "noise": -0.1}, r"Noise must be 0 or more, but -0\.1"),
+        ({"thicknesses": (4.0, 0.0)}, "above 0 mm, but it is 0"),
+        ({"thicknesses": (float("nan"),)}, "above 0 mm, but it is nan"),
+        (
+            {"thicknesses": (4.0,), "gap": -1.0},
+            "gap between slices must be 0 mm or more, but it is -1",
+        ),
+        ({"thicknesses": (4.0,), "noise": -0.1}, r"noise must be 0 or more, .* is -0\.1"),
         ({"factors": (1,)}, "factor must be 2 or more, but 1"),
     ],
 )

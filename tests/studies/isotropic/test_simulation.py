@@ -19,6 +19,7 @@ from encephalon.studies.isotropic.acquisition.slices import find_acquisition
 from encephalon.studies.isotropic.reconstruction.problem import AXES, slice_axis
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.studies.isotropic.simulation import (
+    SliceSettings,
     place_slices,
     simulate_problem,
     simulate_slices,
@@ -51,7 +52,8 @@ def scan(rng: np.random.Generator) -> Image:
 def test_slice_middles_are_where_the_affine_says(plane: str, codes: str) -> None:
     """The mean place of what a slice measured is the world position of its voxels."""
     ramp = world_ramp(AXES[plane], codes=codes)
-    slices, affine = simulate_slices(ramp.data, ramp.grid, plane, 3.0, gap=1.0)
+    thick = simulate_slices(ramp, SliceSettings(plane, 3.0, gap=1.0))
+    slices, affine = thick.data, thick.affine
     across = slice_axis(ramp.affine, plane)
     assert slices.shape[across] == ramp.shape[across] // 4
     assert affine.spacing[across] == pytest.approx(4.0)
@@ -65,7 +67,8 @@ def test_an_oblique_scan_is_cut_across_its_nearest_axis(oblique: Affine) -> None
     assert [slice_axis(oblique, plane) for plane in PLANES] == [0, 2, 1]
     volume = np.indices((10, 12, 8)).astype(np.float32)[1]
     image = Image(volume, oblique)
-    slices, affine = simulate_slices(volume, image.grid, "sagittal", 2.4)
+    thick = simulate_slices(Image(volume, image.affine), SliceSettings("sagittal", 2.4))
+    slices, affine = thick.data, thick.affine
     assert slices.shape == (10, 6, 8)
     np.testing.assert_allclose(affine.origin, oblique.apply((0, 0.5, 0)))
     np.testing.assert_allclose(affine.spacing, (0.9, 2.4, 3.0))
@@ -79,7 +82,7 @@ def test_the_truth_is_the_scan_itself(
     scan: Image, axis: str | int, thickness: float, gap: float
 ) -> None:
     """Truth and grid agree voxel by voxel, and its slices are the ones of the problem."""
-    problem, truth = simulate_problem(scan, None, axis, thickness, gap=gap)
+    problem, truth = simulate_problem(scan, None, SliceSettings(axis, thickness, gap=gap))
     assert truth.shape == problem.grid.shape
     assert problem.axis == slice_axis(scan.affine, axis)
     native = problem.native(truth)
@@ -101,9 +104,10 @@ def test_a_thick_file_is_read_as_the_same_problem(
     scan: Image, tmp_path: Path, plane: str, thickness: float, gap: float
 ) -> None:
     """Written, read and put on its grid again, slices lie on the very voxels of the truth."""
-    expected, _ = simulate_problem(scan, None, plane, thickness, gap=gap)
-    slices, affine = simulate_slices(scan.data, scan.grid, plane, thickness, gap=gap)
-    path = write_image(slices, tmp_path / "thick.nii.gz", Image(slices, affine))
+    settings = SliceSettings(plane, thickness, gap=gap)
+    expected, _ = simulate_problem(scan, None, settings)
+    thick = simulate_slices(scan, settings)
+    path = write_image(thick.data, tmp_path / "thick.nii.gz", thick)
     image = read_image(path)
     options = PredictOptions(thickness=thickness, gap=gap)
     stack = make_stack(image, find_acquisition(image, options), 1.0, SliceProfile())
@@ -118,48 +122,37 @@ def test_a_thick_file_is_read_as_the_same_problem(
     st.floats(0.5, 1.6),
     st.floats(1.0, 6.0),
     st.floats(0, 2),
-    st.floats(0, 5),
 )
 def test_whole_slices_lie_inside_the_scan(
-    voxels: int, size: float, ratio: float, gap: float, shift: float
+    voxels: int, size: float, ratio: float, gap: float
 ) -> None:
     """They are evenly apart, centred on their grid, and no further whole one would fit."""
     thickness = ratio * size
-    if (voxels * size - shift) / (thickness + gap) < 2.01:
+    if voxels * size / (thickness + gap) < 2.01:
         return
-    cut = place_slices(voxels, size, thickness, gap, shift=shift)
+    covered, middles = place_slices(voxels, size, SliceSettings(2, thickness, gap))
     distance = thickness + gap
-    np.testing.assert_allclose(np.diff(cut.middles), distance)
-    begin = cut.first * size + cut.middles[0] + size / 2 - distance / 2
-    end = begin + len(cut.middles) * distance
-    assert cut.first >= 0
-    assert cut.first + cut.voxels <= voxels + 1
-    assert abs(begin - shift) <= 0.26 * size + 1e-2 * size
+    np.testing.assert_allclose(np.diff(middles), distance)
+    begin = middles[0] + size / 2 - distance / 2
+    end = begin + len(middles) * distance
+    assert covered <= voxels + 1
+    assert abs(begin) <= 0.26 * size + 1e-2 * size
     assert end <= voxels * size + 0.3 * size
     assert voxels * size - end < distance + 0.3 * size
 
 
 def test_slices_that_divide_the_scan_leave_nothing_over() -> None:
     """180 voxels of a rounded millimetre hold 45 slices of 4 mm, which cover all of them."""
-    cut = place_slices(180, 0.99999994, 4.0)
-    assert (cut.first, cut.voxels, len(cut.middles)) == (0, 180, 45)
-    assert cut.middles[0] == pytest.approx(1.5, abs=1e-4)
-
-
-def test_the_first_slice_can_be_moved() -> None:
-    """A shift of 2 mm drops two voxels and cuts other slices."""
-    ramp = world_ramp(2)
-    _, truth = simulate_problem(ramp, None, "axial", 4.0, shift=2.0)
-    assert truth[0, 0, 0] == 32.0
-    assert truth.shape[2] == 24
-    slices, affine = simulate_slices(ramp.data, ramp.grid, "axial", 4.0, shift=0.5)
-    assert affine.origin[2] == pytest.approx(30 - 0.5 + 0.5 + 2)
-    np.testing.assert_allclose(slices[0, 0, 1:5], 32 + np.arange(4, 20, 4), atol=1e-4)
+    covered, middles = place_slices(180, 0.99999994, SliceSettings(2, 4.0))
+    assert (covered, len(middles)) == (180, 45)
+    assert middles[0] == pytest.approx(1.5, abs=1e-4)
 
 
 def test_points_are_decimation(scan: Image) -> None:
     """Of the profile "point" every k-th slice is kept as it is, and the grid is the whole scan."""
-    problem, truth = simulate_problem(scan, None, "i", 4.0, profile=SliceProfile("point"))
+    problem, truth = simulate_problem(
+        scan, None, SliceSettings("i", 4.0, profile=SliceProfile("point"))
+    )
     np.testing.assert_allclose(problem.stack.slices, truth[..., ::4], rtol=1e-6)
     assert truth.shape[2] == scan.shape[0]
 
@@ -167,7 +160,8 @@ def test_points_are_decimation(scan: Image) -> None:
 def test_slices_keep_the_energy(scan: Image) -> None:
     """Slices that divide the scan have its mean, whatever their thickness."""
     for thickness in (2.0, 4.0):
-        slices, _ = simulate_slices(scan.data[..., :16], scan.grid, 2, thickness)
+        part = Image(scan.data[..., :16], scan.affine)
+        slices = simulate_slices(part, SliceSettings(2, thickness)).data
         assert slices[..., : int(16 / thickness)].mean() == pytest.approx(
             scan.data[..., :16].mean(), rel=1e-5
         )
@@ -178,9 +172,10 @@ def test_noise_is_rician(rng: np.random.Generator) -> None:
     data = np.zeros((40, 40, 40), np.float32)
     data[:20] = 1000
     image = Image(data, Affine.from_spacing(1.0))
-    slices, _ = simulate_slices(data, image.grid, "axial", 2.0, noise=0.05, seed=3)
-    again, _ = simulate_slices(data, image.grid, "axial", 2.0, noise=0.05, seed=3)
-    other, _ = simulate_slices(data, image.grid, "axial", 2.0, noise=0.05, seed=4)
+    slices, again, other = (
+        simulate_slices(image, SliceSettings("axial", 2.0, noise=0.05, seed=seed)).data
+        for seed in (3, 3, 4)
+    )
     np.testing.assert_array_equal(slices, again)
     assert not np.array_equal(slices, other)
     assert slices[:20].std() == pytest.approx(50, rel=0.03)
@@ -191,11 +186,11 @@ def test_noise_is_rician(rng: np.random.Generator) -> None:
 def test_a_t1w_on_the_same_voxels_is_not_interpolated(scan: Image) -> None:
     """Cropped to the grid it is itself, also when it is stored along other axes."""
     t1w = Image(scan.data * 2, scan.affine)
-    problem, truth = simulate_problem(scan, t1w, "coronal", 5.0)
+    problem, truth = simulate_problem(scan, t1w, SliceSettings("coronal", 5.0))
     assert problem.guide is not None
     np.testing.assert_array_equal(problem.guide, truth * 2)
     turned, affine = orient(t1w.data, t1w.affine, "RAS")
-    same, _ = simulate_problem(scan, Image(turned, affine), "coronal", 5.0)
+    same, _ = simulate_problem(scan, Image(turned, affine), SliceSettings("coronal", 5.0))
     np.testing.assert_array_equal(same.guide, problem.guide)
     assert problem.coverage is not None
     assert problem.coverage.all()
@@ -205,7 +200,8 @@ def test_a_misaligned_t1w_is_moved_by_as_much() -> None:
     """A head moved 2 mm up is seen 2 mm higher, and where there was nothing is not covered."""
     ramp = world_ramp(2)
     lifted = Affine(np.eye(4) + np.outer(np.eye(4)[2], np.eye(4)[3]) * 2.25)
-    problem, truth = simulate_problem(ramp, ramp, "axial", 4.0, misalign=lifted)
+    moved = Image(ramp.data, lifted @ ramp.affine)
+    problem, truth = simulate_problem(ramp, moved, SliceSettings("axial", 4.0))
     assert problem.guide is not None
     assert problem.coverage is not None
     inner = (slice(3, -3), slice(3, -3), slice(8, -4))
@@ -216,8 +212,8 @@ def test_a_misaligned_t1w_is_moved_by_as_much() -> None:
 
 def test_a_second_stack_shares_the_world(scan: Image) -> None:
     """The stacks of two planes show the same truth at the same places."""
-    first, one = simulate_stack(scan.data, scan.grid, "axial", 3.0)
-    second, two = simulate_stack(scan.data, scan.grid, "sagittal", 4.0)
+    first, one = simulate_stack(scan, SliceSettings("axial", 3.0))
+    second, two = simulate_stack(scan, SliceSettings("sagittal", 4.0))
     point = first.grid.affine.apply((2, 3, 4))
     other = np.round(second.grid.affine.inverse.apply(point)).astype(int)
     assert one[2, 3, 4] == two[tuple(other)]
@@ -226,17 +222,15 @@ def test_a_second_stack_shares_the_world(scan: Image) -> None:
 def test_what_makes_no_sense_is_refused(scan: Image) -> None:
     """One sentence each: the scan is named where it is the scan that does not fit."""
     with pytest.raises(UsageError, match="no slice axis 'axal': did you mean 'axial'"):
-        simulate_problem(scan, None, "axal", 4.0)
+        simulate_problem(scan, None, SliceSettings("axal", 4.0))
     for wrong in (0.0, -4.0, np.nan, np.inf):
         with pytest.raises(UsageError, match="thickness of a slice must be above 0 mm"):
-            simulate_problem(scan, None, "axial", wrong)
-    with pytest.raises(UsageError, match=r"gap .* must be 0 or more mm, but it is -1"):
-        simulate_problem(scan, None, "axial", 4.0, gap=-1.0)
+            SliceSettings("axial", wrong)
+    with pytest.raises(UsageError, match=r"gap .* must be 0 mm or more, but it is -1"):
+        SliceSettings("axial", 4.0, gap=-1.0)
     with pytest.raises(UsageError, match="noise must be 0 or more"):
-        simulate_problem(scan, None, "axial", 4.0, noise=-0.1)
-    with pytest.raises(UsageError, match="shift"):
-        simulate_problem(scan, None, "axial", 4.0, shift=-1.0)
+        SliceSettings("axial", 4.0, noise=-0.1)
     with pytest.raises(GeometryError, match=r"the array: slices of 0\.5 mm are thinner"):
-        simulate_problem(scan, None, "axial", 0.5)
+        simulate_problem(scan, None, SliceSettings("axial", 0.5))
     with pytest.raises(GeometryError, match="fewer than two slices"):
-        simulate_problem(scan, None, "axial", 15.0)
+        simulate_problem(scan, None, SliceSettings("axial", 15.0))

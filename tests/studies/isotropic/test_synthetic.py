@@ -16,7 +16,7 @@ from encephalon.geometry.affine import Affine
 from encephalon.geometry.resample import resample
 from encephalon.io.bids import index_bids, is_bids
 from encephalon.io.reading import read_image
-from encephalon.studies.isotropic.simulation import simulate_slices
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
 from encephalon.studies.isotropic.synthetic import HeadPair, draw_motion, head_pair, write_heads
 from encephalon.synthetic.head import Tissue
 
@@ -101,9 +101,9 @@ def test_a_dataset_of_heads_is_whole(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["group"] for row in rows] == ["sub-01", "sub-02"]
     truth, t2w = (read_image(table.parent / rows[1][role]) for role in ("reference", "t2w"))
-    slices, affine = simulate_slices(truth.data, truth.grid, "coronal", 6.0)
-    assert t2w.affine.is_close(affine)
-    assert np.corrcoef(slices.ravel(), t2w.data.ravel())[0, 1] > 0.99
+    thick = simulate_slices(truth, SliceSettings("coronal", 6.0))
+    assert t2w.affine.is_close(thick.affine)
+    assert np.corrcoef(thick.data.ravel(), t2w.data.ravel())[0, 1] > 0.99
     facts = json.loads((table.parent / "sub-02/anat/sub-02_T2w.json").read_text("utf-8"))
     assert facts == {
         "SliceThickness": 6.0, "SpacingBetweenSlices": 6.0, "SliceEncodingDirection": "j",

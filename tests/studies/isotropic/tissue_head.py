@@ -9,7 +9,7 @@ from scipy import ndimage
 from encephalon.geometry.affine import Affine, Grid
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
-from encephalon.studies.isotropic.simulation import simulate_problem, simulate_stack
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem, simulate_stack
 
 SHAPE = (40, 44, 36)
 GRID = Grid(SHAPE, Affine.from_spacing((1.0, 1.0, 1.0), (-20.0, -22.0, -18.0)))
@@ -32,13 +32,15 @@ def contrast(levels: tuple[float, ...], seed: int = 0) -> np.ndarray:
 def problem(axis: int = 2, *, guide: np.ndarray | None = None) -> tuple[Problem, np.ndarray]:
     """Thick slices of the T2w contrast across `axis`, and the truth in work order."""
     t1w = None if guide is None else Image(guide, GRID.affine)
-    return simulate_problem(Image(contrast(T2W), GRID.affine), t1w, axis, THICKNESS)
+    return simulate_problem(Image(contrast(T2W), GRID.affine), t1w, SliceSettings(axis, THICKNESS))
 
 
 def stack(axis: int, volume: np.ndarray | None = None, noise: float = 0.0) -> Stack:
     """Thick slices of `volume`, the T2w contrast unless given, across `axis`."""
     scan = contrast(T2W) if volume is None else volume
-    return simulate_stack(scan, GRID, axis, THICKNESS, noise=noise, seed=axis)[0]
+    return simulate_stack(
+        Image(scan, GRID.affine), SliceSettings(axis, THICKNESS, noise=noise, seed=axis)
+    )[0]
 
 
 def error(volume: np.ndarray, truth: np.ndarray) -> float:

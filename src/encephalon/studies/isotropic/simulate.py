@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -27,7 +26,7 @@ from encephalon.studies.isotropic.published.preprocessing import (
     write_published,
 )
 from encephalon.studies.isotropic.reconstruction.problem import AXES, VOXEL_AXES, slice_axis
-from encephalon.studies.isotropic.simulation import simulate_slices
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
 from encephalon.tables.naming import written_path
 from encephalon.transforms.slices import make_profile
 
@@ -87,20 +86,13 @@ class SimulationConfig:
             raise UsageError(
                 f"Say how thick slices are in mm, or by which factors, such as {factors}."
             )
-        wrong: list[tuple[str, list[float]]] = [
-            (
-                "A slice must be thicker than 0 mm",
-                [one for one in self.thicknesses if not 0 < one < inf],
-            ),
-            ("A gap must be 0 mm or more", [] if 0 <= self.gap < inf else [self.gap]),
-            ("Noise must be 0 or more", [] if 0 <= self.noise < inf else [self.noise]),
-            ("A factor must be 2 or more", [one * 1.0 for one in self.factors if one < 2]),
-        ]
-        for rule, found in wrong:
-            if found:
-                raise UsageError(f"{rule}, but {found[0]:g} was asked for: correct it.")
         for thickness in self.thicknesses:
+            SliceSettings(self.axes[0], thickness, self.gap, noise=self.noise)
             make_profile(self.profile, thickness)
+        if self.factors and min(self.factors) < 2:
+            raise UsageError(
+                f"A factor must be 2 or more, but {min(self.factors)} was asked for: correct it."
+            )
 
 
 @dataclass
@@ -141,15 +133,23 @@ def write_thick_slices(
     if not config.factors and any(scan.bids for scan in scans):
         by = generated_by()
         write_dataset_description(output, "Thick slices, simulated of isotropic scans", by)
-    plans = [_pieces(scan, output, config, overwrite) for scan in scans]
+    plans = [list(_pieces(scan, output, config, overwrite)) for scan in scans]
     done, total = 0, sum(map(len, plans))
     taken = {scan.path.resolve(): scan.path for scan in scans}  # nor is an input written over
     for scan, pieces in zip(scans, plans, strict=True):
         with _kept(result, scan):
-            image = _read(scan)
+            if scan.fault:
+                raise InputError(scan.fault)
+            image = straightened(read_image(scan.path))
             for piece in pieces:
                 with _kept(result, scan):
-                    _refuse_taken(piece.path, scan.path, taken)
+                    place = piece.path.resolve()
+                    if place in taken:
+                        raise OutputError(
+                            f"{scan.path}: it would be written as {piece.path}, like "
+                            f"{taken[place]}: work on them apart, or rename one."
+                        )
+                    taken[place] = scan.path
                     piece.write(image)
                     result.rows.append(piece.row)
                 done += 1
@@ -175,38 +175,15 @@ def _kept(result: SimulationResult, scan: ScanFile) -> Iterator[None]:
         result.failures.append(message)
 
 
-def _read(scan: ScanFile) -> Image:
-    if scan.fault:
-        raise InputError(scan.fault)
-    return straightened(read_image(scan.path))
-
-
-def _refuse_taken(path: Path, source: Path, taken: dict[Path, Path]) -> None:
-    """Raise OutputError where `path` is a scan that was given, or has been written to already."""
-    place = path.resolve()
-    if place in taken:
-        raise OutputError(
-            f"{source}: it would be written as {path}, like {taken[place]}: work on them apart, or "
-            "rename one."
-        )
-    taken[place] = source
-
-
 def _pieces(
     scan: ScanFile, output: Path, config: SimulationConfig, overwrite: bool
-) -> list[_Piece]:
+) -> Iterator[_Piece]:
     """The files that are to be made of a scan."""
-    if config.factors:
-        return [
-            _published(scan, output, axis, factor, overwrite)
-            for axis in config.axes
-            for factor in config.factors
-        ]
-    return [
-        _physical(scan, output, config, axis, thickness, overwrite)
-        for axis in config.axes
-        for thickness in config.thicknesses
-    ]
+    for axis in config.axes:
+        for factor in config.factors:
+            yield _published(scan, output, axis, factor, overwrite)
+        for thickness in config.thicknesses:
+            yield _physical(scan, output, config, axis, thickness, overwrite)
 
 
 def _physical(
@@ -227,29 +204,21 @@ def _physical(
         for each in (path, sidecar):
             refuse_existing(each, overwrite)
         profile = make_profile(config.profile, thickness)
-        slices, affine = simulate_slices(
-            image.data, image.grid, axis, thickness, config.gap, profile, config.noise, seed,
-            name=image.name,
-        )  # fmt: skip
-        like = Image(slices, affine, image.source, image.header)
-        write_image(slices, path, like, overwrite)
-        write_json(sidecar, _facts(scan, output, config, thickness, slice_axis(affine, axis)))
+        thick = simulate_slices(
+            image, SliceSettings(axis, thickness, config.gap, profile, config.noise, seed)
+        )
+        write_image(thick.data, path, thick, overwrite)
+        facts = {  # in the words of BIDS where it has some
+            "SliceThickness": thickness,
+            "SpacingBetweenSlices": thickness + config.gap,
+            "SliceEncodingDirection": VOXEL_AXES[slice_axis(thick.affine, axis)],
+            "SkullStripped": False,
+            "Sources": [written_path(scan.path, output.resolve())],
+            "Simulation": {"Profile": config.profile, "Noise": config.noise, "Seed": config.seed},
+        }
+        write_json(sidecar, facts)
 
     return _Piece(path, _row(scan, path, output, axis, thickness), write)
-
-
-def _facts(
-    scan: ScanFile, output: Path, config: SimulationConfig, thickness: float, across: int
-) -> Row:
-    """What the sidecar says, in the words of BIDS where it has some."""
-    return {
-        "SliceThickness": thickness,
-        "SpacingBetweenSlices": thickness + config.gap,
-        "SliceEncodingDirection": VOXEL_AXES[across],
-        "SkullStripped": False,
-        "Sources": [written_path(scan.path, output.resolve())],
-        "Simulation": {"Profile": config.profile, "Noise": config.noise, "Seed": config.seed},
-    }
 
 
 def _published(scan: ScanFile, output: Path, axis: str, factor: int, overwrite: bool) -> _Piece:

@@ -8,8 +8,7 @@ own voxels: nothing is ever interpolated, so the truth is exact and the slices a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack, 
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
 __all__ = [
-    "Cut",
+    "SliceSettings",
     "place_slices",
     "simulate_problem",
     "simulate_slices",
@@ -39,204 +38,144 @@ ROUNDING = 1e-3
 BRIGHT = 99
 
 
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """Where slices lie on a line of voxels.
+@dataclass(frozen=True)
+class SliceSettings:
+    """How thick slices are cut out of a scan.
 
-    `first` is the first voxel of the line that they cover and `voxels` how many they do; `middles`
-    (S,) are those of the slices in mm from the centre of that voxel.
+    Attributes
+    ----------
+    axis
+        The plane of the slices, or the voxel axis across them, see `slice_axis`.
+    thickness, gap
+        Of a slice and between two, mm.
+    profile
+        The sensitivity of a slice.
+    noise, seed
+        Standard deviation of the Rician noise, as a share of the 99th percentile of what is above
+        0, and what draws it.
     """
 
-    first: int
-    voxels: int
-    middles: NDArray[np.float64] = field(repr=False)
+    axis: str | int
+    thickness: float
+    gap: float = 0.0
+    profile: SliceProfile = BOX
+    noise: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for sizes that make no sense."""
+        if not 0 < self.thickness < np.inf:
+            raise UsageError(
+                "The thickness of a slice must be above 0 mm, but it is "
+                f"{self.thickness:g}: correct it."
+            )
+        if not 0 <= self.gap < np.inf:
+            raise UsageError(
+                f"The gap between slices must be 0 mm or more, but it is {self.gap:g}: correct it."
+            )
+        if not 0 <= self.noise < np.inf:
+            raise UsageError(
+                f"The noise must be 0 or more, a share of bright tissue, but it is {self.noise:g}."
+            )
 
 
 def place_slices(
-    voxels: int,
-    voxel_size: float,
-    thickness: float,
-    gap: float = 0.0,
-    *,
-    profile: SliceProfile = BOX,
-    shift: float = 0.0,
-    name: str = "the volume",
-) -> Cut:
-    """Where whole slices of `thickness` mm with `gap` mm between them lie on `voxels` voxels.
+    voxels: int, voxel_size: float, settings: SliceSettings, name: str = "the volume"
+) -> tuple[int, NDArray[np.float64]]:
+    """How many of `voxels` voxels whole slices cover, and the middles of the slices (S,).
 
-    The first begins, with its half of the gap, `shift` mm from the outer face of the first voxel.
-    Where the voxels between slices are no whole number, the slices are centred on the voxels that
-    they cover, at most a quarter of a voxel off. Slices of the profile "point" are decimation:
-    they lie at the centres of the first voxel and of those every `thickness` + `gap` mm from it,
-    and cover all voxels.
+    Middles are in mm from the centre of the first voxel, at whose outer face the first slice
+    begins, with its half of the gap. Where the voxels between slices are no whole number, the
+    slices are centred on the voxels that they cover, at most a quarter of a voxel off. Slices of
+    the profile "point" are decimation: they lie at the centres of the first voxel and of those
+    every `thickness` + `gap` mm from it, and cover all voxels.
 
-    Raises UsageError for sizes that make no sense, GeometryError, naming the scan `name`, for
-    slices thinner than its voxels or too thick for two of them.
+    Raises GeometryError, naming the scan `name`, for slices thinner than its voxels or too thick
+    for two of them.
     """
-    _check_sizes(thickness, gap, shift)
-    distance = thickness + gap
-    if thickness < voxel_size * (1 - ROUNDING):
+    distance = settings.thickness + settings.gap
+    if settings.thickness < voxel_size * (1 - ROUNDING):
         raise GeometryError(
-            f"{name}: slices of {thickness:g} mm are thinner than its voxels, which are "
+            f"{name}: slices of {settings.thickness:g} mm are thinner than its voxels, which are "
             f"{voxel_size:g} mm long across them: ask for slices that are thicker."
         )
-    first = int(np.floor(shift / voxel_size + ROUNDING))
-    length = voxels * voxel_size - shift
-    if profile.kind == "point":
+    length = voxels * voxel_size
+    if settings.profile.kind == "point":
         count = int((length - voxel_size) / distance + ROUNDING) + 1
-        covered, begin = voxels - first, shift - first * voxel_size
+        covered, begin = voxels, 0.0
     else:
         count = int(length / distance + ROUNDING)
         covered = round(count * distance / voxel_size)
         begin = (covered * voxel_size - voxel_size) / 2 - (count - 1) * distance / 2
-        begin += shift - first * voxel_size
     if count < 2:
         raise GeometryError(
             f"{name}: {voxels} voxels of {voxel_size:g} mm hold fewer than two slices every "
             f"{distance:g} mm: ask for thinner ones."
         )
-    return Cut(first, covered, np.asarray(begin + np.arange(count) * distance))
+    return covered, np.asarray(begin + np.arange(count) * distance)
 
 
-def _check_sizes(thickness: float, gap: float, shift: float) -> None:
-    for what, size, fits in (
-        ("thickness of a slice", thickness, 0 < thickness < np.inf),
-        ("gap between slices", gap, 0 <= gap < np.inf),
-        ("shift of the first slice", shift, 0 <= shift < np.inf),
-    ):
-        if not fits:
-            least = "above 0" if what.startswith("thickness") else "0 or more"
-            raise UsageError(f"The {what} must be {least} mm, but it is {size:g}: correct it.")
+def simulate_stack(image: Image, settings: SliceSettings) -> tuple[Stack, Float]:
+    """Thick slices of `image`, and the part of it that they cover, in work order.
 
-
-def simulate_stack(
-    volume: NDArray[Any],
-    grid: Grid,
-    axis: str | int,
-    thickness: float,
-    gap: float = 0.0,
-    profile: SliceProfile = BOX,
-    noise: float = 0.0,
-    seed: int = 0,
-    shift: float = 0.0,
-    name: str = "the volume",
-) -> tuple[Stack, Float]:
-    """Thick slices of `volume` (I, J, K), and the part of it that they cover, in work order.
-
-    The arguments are those of `simulate_slices`; the truth is (I', J', K') float32 on the grid of
-    the stack.
+    The truth is (I, J, K) float32 on the grid of the stack. Raises UsageError for an axis that
+    there is not, GeometryError for slices that do not fit the scan.
     """
-    across = slice_axis(grid.affine, axis)
-    size = grid.affine.spacing[across]
-    cut = place_slices(
-        grid.shape[across], size, thickness, gap, profile=profile, shift=shift, name=name
-    )
+    across = slice_axis(image.affine, settings.axis)
+    size = image.spacing[across]
+    covered, middles = place_slices(image.shape[across], size, settings, image.name)
     order = _work_order(across)
-    inside = slice(cut.first, cut.first + cut.voxels)
-    truth = np.ascontiguousarray(volume.transpose(order)[..., inside], dtype=np.float32)
-    work = permuted(grid, order)
-    placed = Grid(_sizes(truth), work.affine.shifted((0, 0, cut.first)))
-    operator = SliceOperator.of(profile, thickness, cut.middles, cut.voxels, size)
-    slices = _noisy(operator.slice(truth), noise, truth, seed)
-    return Stack(slices, placed, operator), truth
+    truth = np.ascontiguousarray(image.data.transpose(order)[..., :covered], dtype=np.float32)
+    i, j, k = truth.shape
+    operator = SliceOperator.of(settings.profile, settings.thickness, middles, covered, size)
+    slices = operator.slice(truth)
+    seen = truth[truth > 0]
+    if settings.noise > 0 and seen.size:
+        # Noise of the complex signal, of which a scanner makes magnitudes.
+        rng = np.random.default_rng(settings.seed)
+        level = np.float32(settings.noise * np.percentile(seen, BRIGHT))
+        real, imaginary = level * rng.standard_normal((2, *slices.shape), dtype=np.float32)
+        slices = np.asarray(np.hypot(slices + real, imaginary), np.float32)
+    return Stack(slices, Grid((i, j, k), permuted(image.grid, order).affine), operator), truth
 
 
-def simulate_slices(
-    volume: NDArray[Any],
-    grid: Grid,
-    axis: str | int,
-    thickness: float,
-    gap: float = 0.0,
-    profile: SliceProfile = BOX,
-    noise: float = 0.0,
-    seed: int = 0,
-    shift: float = 0.0,
-    name: str = "the volume",
-) -> tuple[Float, Affine]:
-    """What a scan with thick slices measures of `volume` (I, J, K) on `grid`, in its axis order.
+def simulate_slices(image: Image, settings: SliceSettings) -> Image:
+    """What a scan with thick slices measures of `image`, in its axis order, float32.
 
-    axis              the plane of the slices, or the voxel axis across them, see `slice_axis`
-    thickness, gap    of a slice and between two, mm
-    profile           the sensitivity of a slice
-    noise             standard deviation of the Rician noise, as a share of the 99th percentile of
-                      what is above 0; `seed` draws it
-    shift             from the outer face of the first voxel to the first slice, mm
-    name              of the scan, for messages
-
-    Returns the slices, float32, and the affine whose voxel centres are their middles. Raises
-    UsageError for arguments that make no sense, GeometryError for slices that do not fit the scan.
+    Voxel centres are the middles of the slices. Raises what `simulate_stack` raises.
     """
-    stack, _ = simulate_stack(volume, grid, axis, thickness, gap, profile, noise, seed, shift, name)
-    across = slice_axis(grid.affine, axis)
+    stack, _ = simulate_stack(image, settings)
     operator = stack.operator
     matrix = stack.grid.affine.matrix.copy()
     matrix[:3, 3] += matrix[:3, 2] * operator.middles[0] / operator.voxel_size
     matrix[:3, 2] *= operator.ratio
-    back = np.argsort(_work_order(across))
-    slices = np.ascontiguousarray(stack.slices.transpose(back))
+    back = np.argsort(_work_order(slice_axis(image.affine, settings.axis)))
     matrix[:3, :3] = matrix[:3, back]
-    return slices, Affine(matrix)
+    slices = np.ascontiguousarray(stack.slices.transpose(back))
+    return Image(slices, Affine(matrix), image.source, image.header)
 
 
 def simulate_problem(
-    t2w: Image,
-    t1w: Image | None,
-    axis: str | int,
-    thickness: float,
-    gap: float = 0.0,
-    profile: SliceProfile = BOX,
-    noise: float = 0.0,
-    seed: int = 0,
-    shift: float = 0.0,
-    misalign: Affine | None = None,
+    t2w: Image, t1w: Image | None, settings: SliceSettings
 ) -> tuple[Problem, Float]:
     """The problem of getting the isotropic `t2w` back from its slices, and its truth (I, J, K).
 
-    The arguments are those of `simulate_slices`; both results are in work order, voxel for voxel.
-    The headers of `t1w` and `t2w` are trusted. `misalign` maps mm to mm and moves the T1w's head, a
-    registration gone wrong. A T1w on the voxels of the T2w is not interpolated either.
+    Both are in work order, voxel for voxel. The headers of `t1w` and `t2w` are trusted; a T1w on
+    the voxels of the T2w is not interpolated either. Raises what `simulate_stack` raises.
     """
-    stack, truth = simulate_stack(
-        t2w.data, t2w.grid, axis, thickness, gap, profile, noise, seed, shift, t2w.name
-    )
-    guide, coverage = None, None
-    if t1w is not None:
-        guide, coverage = _guide(t1w, stack.grid, misalign)
-    return Problem((stack,), slice_axis(t2w.affine, axis), guide, coverage), truth
+    stack, truth = simulate_stack(t2w, settings)
+    axis = slice_axis(t2w.affine, settings.axis)
+    if t1w is None:
+        return Problem((stack,), axis), truth
+    mapping = (t1w.affine.inverse @ stack.grid.affine).matrix
+    shared = np.abs(mapping - np.round(mapping)).max() < ROUNDING
+    data = np.asarray(t1w.data, np.float32)
+    guide = resample(data, t1w.affine, stack.grid, order=0 if shared else 3)
+    acquired = resample(np.ones(t1w.shape, np.uint8), t1w.affine, stack.grid, order=0) > 0
+    return Problem((stack,), axis, np.asarray(guide, np.float32), acquired), truth
 
 
 def _work_order(across: int) -> tuple[int, int, int]:
     """The axes of the scan in work order: the one across the slices comes last."""
     first, second = (axis for axis in range(3) if axis != across)
     return first, second, across
-
-
-def _sizes(volume: Float) -> tuple[int, int, int]:
-    i, j, k = volume.shape
-    return i, j, k
-
-
-def _noisy(slices: Float, noise: float, truth: Float, seed: int) -> Float:
-    """Slices whose complex signal has noise, as a scanner makes magnitudes."""
-    if not 0 <= noise < np.inf:
-        raise UsageError(
-            f"The noise must be 0 or more, a share of bright tissue, but it is {noise:g}."
-        )
-    seen = truth[truth > 0]
-    if noise == 0 or not seen.size:
-        return slices
-    rng = np.random.default_rng(seed)
-    level = np.float32(noise * np.percentile(seen, BRIGHT))
-    real, imaginary = level * rng.standard_normal((2, *slices.shape), dtype=np.float32)
-    return np.asarray(np.hypot(slices + real, imaginary), np.float32)
-
-
-def _guide(t1w: Image, grid: Grid, misalign: Affine | None) -> tuple[Float, NDArray[np.bool_]]:
-    """The T1w on `grid`, and where it was acquired."""
-    place = t1w.affine if misalign is None else misalign @ t1w.affine
-    mapping = (place.inverse @ grid.affine).matrix
-    shared = np.abs(mapping - np.round(mapping)).max() < ROUNDING
-    data = np.asarray(t1w.data, np.float32)
-    guide = resample(data, place, grid, order=0 if shared else 3)
-    there = resample(np.ones(t1w.shape, np.uint8), place, grid, order=0)
-    return np.asarray(guide, np.float32), there > 0

@@ -8,7 +8,7 @@ everything works, and never how well.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from encephalon.io.reading import write_image
 from encephalon.io.text import csv_text
 from encephalon.studies.isotropic.reconstruction.problem import VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.simulate import COLUMNS, TABLE
-from encephalon.studies.isotropic.simulation import simulate_slices
+from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
 from encephalon.synthetic.head import CENTRE, head_phantom
 
 __all__ = ["HeadPair", "draw_motion", "head_pair", "write_heads"]
@@ -174,16 +174,14 @@ def _write_head(
     """Write one subject; returns its row of the table."""
     places = _places(name)
     to = {role: folder / path for role, path in places.items()}
-    scan = pair.t2w
-    slices, affine = simulate_slices(
-        scan.data, scan.grid, axis, thickness, noise=NOISE, name="the phantom"
-    )
+    scan = replace(pair.t2w, source=Path("the phantom"))
+    thick = simulate_slices(scan, SliceSettings(axis, thickness, noise=NOISE))
     sizes = {"SliceThickness": thickness, "SpacingBetweenSlices": thickness}
-    across = VOXEL_AXES[slice_axis(affine, axis)]
+    across = VOXEL_AXES[slice_axis(thick.affine, axis)]
     write_image(scan.data, to["reference"], scan, overwrite)
     write_json(to["motion"], {"TrueMotion": pair.motion.matrix, "SkullStripped": False})
     write_image(pair.t1w.data, to["t1w"], pair.t1w, overwrite)
-    write_image(slices, to["t2w"], Image(slices, affine), overwrite)
+    write_image(thick.data, to["t2w"], thick, overwrite)
     write_json(to["sidecar"], {**sizes, "SliceEncodingDirection": across})
     cells = {role: places[role].as_posix() for role in ("t2w", "reference", "t1w")}
     return {"id": name, **cells, "axis": axis, "thickness": thickness, "group": name}

@@ -195,22 +195,20 @@ class CaseSimulator:
         return self._acquired(variant) if self.case.reference else self._simulated(variant)
 
     def _simulated(self, variant: CaseVariant) -> SimulatedCase:
-        from encephalon.studies.isotropic.simulation import simulate_problem
+        from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 
         scan, guide = self._scans
         _require_isotropic(scan)
         _require_thick(scan, variant)
         lesion = draw_lesion(scan, self._seed) if variant.condition == LESION else None
         options = self._options
+        profile = options.slice_profile(variant.thickness)
         problem, truth = simulate_problem(
             with_lesion(scan, lesion) if lesion else scan,
             self._guide(variant, scan, guide),
-            variant.axis,
-            variant.thickness,
-            gap=options.gap,
-            profile=options.slice_profile(variant.thickness),
-            noise=options.noise,
-            seed=self._seed,
+            SliceSettings(
+                variant.axis, variant.thickness, options.gap, profile, options.noise, self._seed
+            ),
         )
         return SimulatedCase(
             variant, problem, truth, problem.grid, variant.axis, variant.thickness, lesion=lesion
