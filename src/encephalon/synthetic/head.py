@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from encephalon.geometry.affine import Affine, Grid, orient
 from encephalon.geometry.resample import resample, resample_aligned
 from encephalon.io.image import Image
 from encephalon.synthetic.head_anatomy import Tissue, make_head
-from encephalon.synthetic.shapes import Float, Mask, Space, waves
+from encephalon.synthetic.shapes import Float, Space, waves
 
 __all__ = ["CENTRE", "CONTRASTS", "Phantom", "Tissue", "head_phantom"]
 
@@ -107,10 +106,12 @@ def head_phantom(
     Raises UsageError for an unknown contrast and GeometryError for a shape or codes that make no
     sense.
     """
-    space, labels, brain = _head(detail, seed)
+    space, labels, brain = make_head(detail, seed)
     generator = np.random.default_rng([seed, take])
     levels = _intensities(contrast, generator)
-    grid = _grid(shape, spacing)
+    i, j, k = map(int, shape)
+    origin = np.array(CENTRE) - (np.array([i, j, k]) - 1) / 2 * np.array(spacing, float)
+    grid = Grid((i, j, k), Affine.from_spacing(spacing, origin))
     signal = _shaded(space, levels[labels], bias, generator)
     scan = _seen(signal, space, grid, pose)
     scan = np.hypot(
@@ -130,21 +131,6 @@ def _seen(values: NDArray[Any], space: Space, grid: Grid, pose: Affine | None) -
         return resample_aligned(values, space.affine, grid)
     drawn = values.astype(np.float32, copy=False)
     return np.asarray(resample(drawn, pose @ space.affine, grid), dtype=np.float32)
-
-
-@lru_cache(maxsize=2)
-def _head(detail: float, seed: int) -> tuple[Space, NDArray[np.uint8], Mask]:
-    space, labels, brain = make_head(detail, seed)
-    labels.setflags(write=False)
-    brain.setflags(write=False)
-    return space, labels, brain
-
-
-def _grid(shape: Sequence[int], spacing: Sequence[float]) -> Grid:
-    i, j, k = (int(size) for size in shape)
-    steps = np.asarray(spacing, dtype=np.float64)
-    origin = np.asarray(CENTRE) - (np.array([i, j, k]) - 1) / 2 * steps
-    return Grid((i, j, k), Affine.from_spacing(steps, origin))
 
 
 def _intensities(contrast: str, generator: np.random.Generator) -> Float:

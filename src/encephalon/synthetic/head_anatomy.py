@@ -8,8 +8,8 @@ run inwards from it; cortex is what lies within 3 mm of fluid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from encephalon.synthetic.shapes import (
     waves,
 )
 
-__all__ = ["HIGH", "LOW", "Brain", "Mask", "Tissue", "make_brain", "make_head"]
+__all__ = ["Tissue", "make_head"]
 
 # Millimetres. Cortex of adults is 2 to 4 thick; sulci reach 10 to 30 deep, a millimetre wide.
 _CORTEX = 2.3
@@ -63,8 +63,8 @@ _DEEP = (
 
 Labels = NDArray[np.uint8]
 # The corners of the head, RAS+ mm; the origin is near the anterior commissure.
-LOW: Point = (-94.0, -122.0, -138.0)
-HIGH: Point = (94.0, 118.0, 96.0)
+_LOW: Point = (-94.0, -122.0, -138.0)
+_HIGH: Point = (94.0, 118.0, 96.0)
 _BRAIN_LOW: Point = (-76.0, -110.0, -94.0)
 _BRAIN_HIGH: Point = (76.0, 78.0, 84.0)
 # Millimetres, after the usual figures for adults.
@@ -104,23 +104,42 @@ class Tissue(IntEnum):
     VESSEL = 18
 
 
-@dataclass(frozen=True, eq=False)
-class Brain:
-    """Labels (I, J, K) on a space, 0 where there is no brain.
+@lru_cache(maxsize=2)
+def make_head(detail: float, seed: int) -> tuple[Space, Labels, Mask]:
+    """Draw the tissues of a head on voxels of `detail` mm.
 
-    `inside` is all within the brain's surface, sulci and ventricles included; `cavity` is the
-    signed distance to the inner skull in mm.
+    Returns the space, the labels (I, J, K) and the brain mask: all within the brain's surface
+    down to the foramen magnum, sulci and ventricles included, the fluid around it excluded. Both
+    are kept for the next call, and read-only.
     """
+    generator = np.random.default_rng(seed)
+    space = Space(_LOW, _HIGH, detail)
+    box, within = space.part(_BRAIN_LOW, _BRAIN_HIGH)
+    brain, surface, inner_skull = _draw_brain(within, generator)
+    labels, depth = _soft_tissue(space, generator)
+    _paint_face(space, labels, depth, generator)
+    cavity = np.full(space.shape, 99.0, dtype=np.float32)
+    cavity[box] = inner_skull
+    _paint_skull(space, labels, cavity, depth, generator)
+    _paint_neck(space, labels, depth)
+    mask = np.zeros(space.shape, dtype=bool)
+    mask[box] = surface
+    labels[mask] = brain[surface]
+    for each in (labels, mask):
+        each.setflags(write=False)
+    return space, labels, mask
 
-    labels: NDArray[np.uint8]
-    inside: Mask
-    cavity: Float
 
+def _draw_brain(space: Space, generator: np.random.Generator) -> tuple[Labels, Mask, Float]:
+    """Draw a brain of about 1.4 litres; the generator draws its shape and its folds.
 
-def make_brain(space: Space, generator: np.random.Generator) -> Brain:
-    """Draw a brain of about 1.4 litres; the generator draws its shape and its folds."""
+    Returns its labels (I, J, K), 0 where there is none; all within its surface, sulci and
+    ventricles included; and the signed distance to the inner skull in mm.
+    """
     wobble = waves(space, 60.0, generator)
-    cerebrum = _cerebrum(space) + 1.2 * wobble
+    upper = [each.distance(space) for each in (_HEMISPHERES, _OCCIPITAL, _FRONTAL)]
+    temporal = _TEMPORAL.distance(space)
+    cerebrum = soft_union(soft_union(*upper, blend=12.0), temporal, blend=5.0) + 1.2 * wobble
     cerebellum = _CEREBELLUM.distance(space) + 1.2 * wobble
     stem = _STEM.distance(space)
     _, _, z = space.axes()
@@ -132,20 +151,10 @@ def make_brain(space: Space, generator: np.random.Generator) -> Brain:
     tentorium = within & (np.abs(cerebrum - cerebellum) < 1.1) & (stem > 0)
     labels[tentorium] = Tissue.CSF
     labels[within & inside(space, *_VENTRICLES)] = Tissue.VENTRICLE
-    return Brain(labels, within, _cavity(space))
-
-
-def _cerebrum(space: Space) -> Float:
-    upper = (each.distance(space) for each in (_HEMISPHERES, _OCCIPITAL, _FRONTAL))
-    return soft_union(soft_union(*upper, blend=12.0), _TEMPORAL.distance(space), blend=5.0)
-
-
-def _cavity(space: Space) -> Float:
-    fossa = Ellipsoid((0, -54, -37), (48, 36, 26))
-    parts = (_HEMISPHERES, _OCCIPITAL, _FRONTAL, _TEMPORAL, fossa)
-    cavity = soft_union(*(each.distance(space) for each in parts), blend=9.0) - 2.5
+    fossa = Ellipsoid((0, -54, -37), (48, 36, 26)).distance(space)
+    cavity = soft_union(*upper, temporal, fossa, blend=9.0) - 2.5
     sphenoid = Ellipsoid((0, 16, -34), (19, 18, 17)).distance(space)  # the bone between the lobes
-    return np.asarray(np.maximum(cavity, -sphenoid))
+    return labels, within, np.maximum(cavity, -sphenoid)
 
 
 def _paint_cerebrum(
@@ -160,7 +169,11 @@ def _paint_cerebrum(
     x, y, z = space.axes()
     core = ((y + 8) / 40) ** 2 + ((z - 6) / 21) ** 2 < 1
     midline = cerebrum & (np.abs(x + 1.2 * wobble) < 1.1) & ~core & (z > -32)
-    sulci = midline | (cerebrum & _sylvian(space))
+    # The cleft between the temporal lobe and what lies above it.
+    upper = np.minimum(_HEMISPHERES.distance(space), _FRONTAL.distance(space))
+    sylvian = np.abs(upper - _TEMPORAL.distance(space)) < 1.8
+    sylvian &= (np.abs(x) > 27) & (y > -46) & (y < 30)
+    sulci = midline | (cerebrum & sylvian)
     bridge = core & (np.abs(x) < 16)  # the corpus callosum and what lies below it has no cortex
     sulci |= _folds(space, cerebrum & ~sulci, generator) & ~bridge
     from_fluid = distance_transform_edt(cerebrum & ~sulci, sampling=space.detail)
@@ -175,15 +188,6 @@ def _paint_cerebrum(
     inner = ((y + 8) / 34) ** 2 + ((z - 6) / 15) ** 2 < 1
     deep |= inner & (np.abs(x) < 9) & (z < 5)
     labels[cerebrum & deep & ~cortex & ~sulci] = Tissue.DEEP
-
-
-def _sylvian(space: Space) -> Mask:
-    """The cleft between the temporal lobe and what lies above it."""
-    x, y, _ = space.axes()
-    upper = np.minimum(_HEMISPHERES.distance(space), _FRONTAL.distance(space))
-    temporal = _TEMPORAL.distance(space)
-    cleft = np.abs(upper - temporal) < 1.8
-    return cleft & (np.abs(x) > 27) & (y > -46) & (y < 30)
 
 
 def _folds(space: Space, cortical: Mask, generator: np.random.Generator) -> Mask:
@@ -221,28 +225,6 @@ def _paint_cerebellum(
     labels[within] = Tissue.CEREBELLAR_CORTEX
     labels[within & (leaves < -0.8) & (distance > -9)] = Tissue.CSF
     labels[within & (core | ((leaves > 0.55) & (distance < -3)))] = Tissue.CEREBELLAR_WHITE
-
-
-def make_head(detail: float, seed: int) -> tuple[Space, Labels, Mask]:
-    """Draw the tissues of a head on voxels of `detail` mm.
-
-    Returns the space, the labels (I, J, K) and the brain mask: all within the brain's surface
-    down to the foramen magnum, sulci and ventricles included, the fluid around it excluded.
-    """
-    generator = np.random.default_rng(seed)
-    space = Space(LOW, HIGH, detail)
-    box, within = space.part(_BRAIN_LOW, _BRAIN_HIGH)
-    brain = make_brain(within, generator)
-    labels, depth = _soft_tissue(space, generator)
-    _paint_face(space, labels, depth, generator)
-    cavity = np.full(space.shape, 99.0, dtype=np.float32)
-    cavity[box] = brain.cavity
-    _paint_skull(space, labels, cavity, depth, generator)
-    _paint_neck(space, labels, depth)
-    mask = np.zeros(space.shape, dtype=bool)
-    mask[box] = brain.inside
-    labels[mask] = brain.labels[brain.inside]
-    return space, labels, mask
 
 
 def _soft_tissue(space: Space, generator: np.random.Generator) -> tuple[Labels, Float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ __all__ = [
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Point = tuple[float, float, float]
+Corner = Point | NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
 
@@ -66,7 +67,7 @@ class Space:
         )
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
-    def part(self, low: Point, high: Point) -> tuple[Box, Space]:
+    def part(self, low: Corner, high: Corner) -> tuple[Box, Space]:
         """The voxels between two corners: their place in this space, and a space of their own."""
         slices, corners = [], []
         for axis in range(3):
@@ -80,18 +81,6 @@ class Space:
         return (slices[0], slices[1], slices[2]), Space((a, c, e), (b, d, f), self.detail)
 
 
-class Solid(Protocol):
-    """Something with an inside."""
-
-    def distance(self, space: Space) -> Float:
-        """Signed distance in mm on the whole space, negative inside."""
-        ...
-
-    def box(self) -> tuple[Point, Point]:
-        """Two opposite corners of a box that holds the solid."""
-        ...
-
-
 @dataclass(frozen=True)
 class Ellipsoid:
     """An ellipsoid along the axes; with `both`, also its mirror image on the other side (-x)."""
@@ -101,7 +90,7 @@ class Ellipsoid:
     both: bool = False
 
     def distance(self, space: Space) -> Float:
-        """Signed distance, first order away from the surface."""
+        """Signed distance in mm, negative inside; first order away from the surface."""
         x, y, z = space.axes()
         across = np.abs(x) if self.both else x
         offsets = [axis - at for axis, at in zip((across, y, z), self.centre, strict=True)]
@@ -110,10 +99,6 @@ class Ellipsoid:
         level = np.sqrt(near[0] + near[1] + near[2])
         slope = np.sqrt(steep[0] + steep[1] + steep[2])
         return np.asarray(level * (level - 1) / np.maximum(slope, 1e-6), dtype=np.float32)
-
-    def box(self) -> tuple[Point, Point]:
-        """The ellipsoid's own box, over both sides if there are two."""
-        return _box([self.centre], max(self.radii), self.both)
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ class Tube:
     both: bool = False
 
     def distance(self, space: Space) -> Float:
-        """Exact signed distance for a constant radius."""
+        """Signed distance in mm, negative inside; exact for a constant radius."""
         x, y, z = space.axes()
         axes = (np.abs(x) if self.both else x, y, z)
         nearest = np.full(space.shape, np.inf, dtype=np.float32)
@@ -143,16 +128,20 @@ class Tube:
             nearest = np.minimum(nearest, np.sqrt(apart[0] + apart[1] + apart[2]) - radius)
         return nearest.astype(np.float32)
 
-    def box(self) -> tuple[Point, Point]:
-        """A box around all points and the largest radius."""
-        return _box(self.points, max(self.radii), self.both)
+
+Solid = Ellipsoid | Tube
 
 
 def inside(space: Space, *solids: Solid) -> Mask:
     """Which voxels lie in any of the solids, looking only at the boxes that hold them."""
     mask = np.zeros(space.shape, dtype=bool)
     for solid in solids:
-        box, within = space.part(*solid.box())
+        points = np.array([solid.centre] if isinstance(solid, Ellipsoid) else solid.points)
+        low, high = points.min(axis=0) - max(solid.radii), points.max(axis=0) + max(solid.radii)
+        if solid.both:
+            high[0] = max(abs(low[0]), abs(high[0]))
+            low[0] = -high[0]
+        box, within = space.part(low, high)
         mask[box] |= solid.distance(within) < 0
     return mask
 
@@ -202,11 +191,3 @@ def _interpolated(field: Float, places: NDArray[Any], axis: int) -> Float:
         columns = np.clip(floor + offset, 0, field.shape[axis] - 1)
         np.add.at(matrix, (np.arange(len(places)), columns), weight)
     return np.asarray(np.moveaxis(np.tensordot(matrix, field, axes=(1, axis)), 0, axis))
-
-
-def _box(points: Sequence[Point], margin: float, both: bool) -> tuple[Point, Point]:
-    array = np.asarray(points, dtype=np.float64)
-    low, high = array.min(axis=0) - margin, array.max(axis=0) + margin
-    if both:
-        low[0], high[0] = -max(abs(low[0]), abs(high[0])), max(abs(low[0]), abs(high[0]))
-    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
