@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from encephalon.models.files import packaged_folder
 from encephalon.models.folder import open_model, save_model
-from encephalon.models.locations import packaged_folder
 
 #: What of a metric's summary goes into the card.
 SHOWN = ("n", "median", "mean", "minimum", "maximum")

@@ -61,7 +61,6 @@ def adding(monkeypatch: pytest.MonkeyPatch) -> Adding:
         return api.Model(predictor, plain_study(), COLUMNS)
 
     monkeypatch.setattr(api, "load_model", load)
-    monkeypatch.setattr("encephalon.api.verbs.load_model", load)
     return predictor
 
 

@@ -13,7 +13,6 @@ import pytest
 import tifffile
 
 from encephalon import api
-from encephalon.api import verbs
 from encephalon.explanation.report import Explanations
 from encephalon.inference.batch import Failure
 from encephalon.tables.sample import Sample
@@ -45,7 +44,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Explainer:
         study = plain_study(kind="picture", explainable=made)
         return api.Model(Threshold(outputs={}), study, Columns())
 
-    monkeypatch.setattr(verbs, "load_model", load)
+    monkeypatch.setattr(api, "load_model", load)
     return made
 
 
@@ -100,7 +99,7 @@ def test_a_model_without_classes_has_nothing_to_explain(
 ) -> None:
     """Asking a segmentation model is a wrong argument, not a crash."""
     plain = api.Model(Threshold(outputs={}), plain_study(kind="picture"), Columns())
-    monkeypatch.setattr(verbs, "load_model", lambda *_, **__: plain)
+    monkeypatch.setattr(api, "load_model", lambda *_, **__: plain)
     result = run("explain", "mine", image, "-o", tmp_path / "maps")
     assert result.code == 2
     assert "'stand-in' has nothing to explain" in result.err

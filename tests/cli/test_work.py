@@ -144,7 +144,7 @@ def test_evaluate_prints_what_the_study_found(
     words = ["one"]
     study = plain_study(scorable=lambda *_: WordLengths(*words))
     model = SimpleNamespace(study=study, name="any")
-    monkeypatch.setattr("encephalon.api.verbs.load_model", lambda *_, **__: model)
+    monkeypatch.setattr("encephalon.api.load_model", lambda *_, **__: model)
     asked = ("evaluate", "any", "-t", table, "-o", tmp_path / "scores", "--overwrite")
     assert json.loads(run(*asked, "--json").out) == {
         "folder": str(tmp_path / "scores"),

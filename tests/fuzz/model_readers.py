@@ -88,7 +88,7 @@ def _zips(folder: Path) -> Sequence[Seed]:
 
 def _imported(path: Path) -> Any:
     from encephalon.models.exchange import import_model
-    from encephalon.models.locations import HOME_VARIABLE
+    from encephalon.models.files import HOME_VARIABLE
 
     with tempfile.TemporaryDirectory() as home:
         os.environ[HOME_VARIABLE] = home

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from encephalon.errors import InputError, OutputError, OutputExistsError
+from encephalon.inference.batch import prefetch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.prefetch import prefetch
 from encephalon.tables.sample import Sample
 from tests.inference.conftest import predict_all
 

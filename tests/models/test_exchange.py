@@ -21,7 +21,7 @@ from encephalon.errors import (
     UsageError,
 )
 from encephalon.io.atomic import sha256
-from encephalon.models import exchange, locations
+from encephalon.models import exchange, files
 from encephalon.models.catalogue import find_model
 from encephalon.models.description import ModelDescription
 from encephalon.models.exchange import export_model, import_model
@@ -140,7 +140,7 @@ def test_a_known_name_cannot_be_taken_over(
     tmp_path: Path, description: ModelDescription, state: State, name: str
 ) -> None:
     """Neither a registered nor a packaged model is replaced by an import."""
-    (locations.packaged_folder() / "shipped").mkdir(parents=True)
+    (files.packaged_folder() / "shipped").mkdir(parents=True)
     made = save_model(tmp_path / "m", replace(description, name=name), state)
     with pytest.raises(ModelError, match=f"{name!r} belongs to a model that Encephalon knows"):
         import_model(made.path, overwrite=True)

@@ -13,7 +13,7 @@ import torch
 
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.io.atomic import sha256
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
 from encephalon.models.description import ModelDescription
 from encephalon.models.download import get_model
@@ -105,7 +105,7 @@ def test_a_listing_has_local_and_remote_models(
     """Each model is there once, sorted, with where it lies; a packaged one hides an installed."""
     save_model(home / "tiny", description, state)
     save_model(home / "other", replace(description, name="other"), state)
-    save_model(locations.packaged_folder() / "tiny", replace(description, version="9"), state)
+    save_model(files.packaged_folder() / "tiny", replace(description, version="9"), state)
     found = {summary.name: summary for summary in list_models()}
     assert list(found) == ["3btron", "ams", "baby-ai", "brainy", "other", "tiny"]
     assert (found["tiny"].where, found["tiny"].version) == ("packaged", "9")
@@ -293,11 +293,11 @@ def test_the_home_folder_follows_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """ENCEPHALON_HOME decides; without it the platform's cache folder does."""
-    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "x"))
-    assert locations.installed_folder() == tmp_path / "x" / "models"
-    monkeypatch.delenv(locations.HOME_VARIABLE)
+    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "x"))
+    assert files.installed_folder() == tmp_path / "x" / "models"
+    monkeypatch.delenv(files.HOME_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert "encephalon" in locations.encephalon_home().parts
+    assert "encephalon" in files.encephalon_home().parts
 
 
 def test_an_entry_is_plain_data() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encephalon.api.verbs import check_network, load_recipe
+from encephalon.api import check_network, load_recipe
 from encephalon.errors import RecipeError, UsageError
 from encephalon.networks import registry
 from encephalon.recipes.loading import dump_recipe, list_recipes, recipe_data

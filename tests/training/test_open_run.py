@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from encephalon.errors import RunError
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.recipes.loading import dump_recipe, in_earlier_words
 from encephalon.recipes.schema import Recipe
 from encephalon.tables.reading import table_text
@@ -47,8 +47,8 @@ def opened(
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs."""
-    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "home"))
-    monkeypatch.setattr(locations, "packaged_folder", lambda: tmp_path / "packaged")
+    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 
 

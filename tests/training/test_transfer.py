@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from encephalon.errors import MissingFileError, ModelError, RecipeError
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
 from encephalon.networks import build_network
@@ -30,8 +30,8 @@ SMALL = {"channels": [2, 3, 4]}
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs."""
-    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "home"))
-    monkeypatch.setattr(locations, "packaged_folder", lambda: tmp_path / "packaged")
+    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 
 

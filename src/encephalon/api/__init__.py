@@ -3,9 +3,23 @@
 
 from __future__ import annotations
 
-from encephalon.api.model import Model, Predictions, load_model
-from encephalon.api.verbs import evaluate, explain, load_recipe, predict, train
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.api.model import Model, Place, Predictions, load_model
+from encephalon.errors import RecipeError
 from encephalon.inference.outputs import Work
+from encephalon.studies.base import able
+
+if TYPE_CHECKING:
+    from encephalon.evaluation.run import EvaluationResult
+    from encephalon.inference.batch import Progress
+    from encephalon.recipes.schema import Recipe
+    from encephalon.studies.base import Trainable
+    from encephalon.tables.pairing import Given
+    from encephalon.tables.schema import Table
 
 __all__ = [
     "Model",
@@ -18,3 +32,203 @@ __all__ = [
     "predict",
     "train",
 ]
+
+
+def predict(
+    model: Place,
+    inputs: Sequence[Place] | Place,
+    output: Place,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    report: bool = True,
+    suffixes: Sequence[str] | None = None,
+    participants: Sequence[str] | None = None,
+    sessions: Sequence[str] | None = None,
+    companions: Mapping[str, Given] | None = None,
+    **options: Any,
+) -> Predictions:
+    """Predict on every sample that `inputs` mean and write the results to `output`.
+
+    inputs      image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
+    output      a folder, or the file of a single result; BIDS in gives BIDS-derivatives out
+    companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
+    options     those of the model's study, see `load_model`
+
+    Images lie on the grid of their input, each with a JSON sidecar; `predictions.csv` has a row
+    a sample and `report.html` shows them. A sample that fails is in `result.failures`, and
+    the others are done. Raises InputError, ModelError, OutputError or UsageError for what stops
+    all of them.
+    """
+    places = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    return loaded.predict_batch(
+        places,
+        output,
+        overwrite=overwrite,
+        report=report,
+        suffixes=suffixes,
+        participants=participants,
+        sessions=sessions,
+        companions=companions,
+    )
+
+
+def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """A built-in recipe by name, or a TOML file, checked down to the settings of its study.
+
+    `overrides` maps dotted keys to values, such as {"training.epochs": "5"}. Raises RecipeError.
+    """
+    from encephalon.networks.registry import require_network
+    from encephalon.recipes.loading import load_recipe as load
+    from encephalon.recipes.loading import make_settings
+    from encephalon.studies.registry import load_study
+
+    loaded = load(recipe, overrides)
+    require_network(loaded.network.name)
+    trainable, schemas = _trainable(loaded), load_study(loaded.study.name).settings
+    if loaded.mode not in schemas:
+        raise RecipeError(
+            f"{loaded.name}: the study {loaded.study.name!r} has no mode {loaded.mode!r}: set mode "
+            f"to {' or '.join(map(repr, schemas))}."
+        )
+    make_settings(schemas[loaded.mode], loaded.study.settings, loaded.name)
+    trainable.check_recipe(loaded)
+    return loaded
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise RecipeError unless the network of `recipe` and its losses suit its study.
+
+    Without torch nothing can be built, and nothing is said.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        return
+    from encephalon.training.losses import weighted_loss
+
+    weighted_loss(recipe.training)
+    _trainable(recipe).check_network(recipe)
+
+
+def load_samples(recipe: Recipe, table: Place) -> Table:
+    """The table of samples that `recipe` is to learn from, checked as its study asks.
+
+    Raises MissingFileError, or TableError with every fault.
+    """
+    from encephalon.tables.reading import read_table
+
+    return _trainable(recipe).check_table(read_table(table, recipe.table))
+
+
+def total_steps(recipe: Recipe) -> int:
+    """How many steps training by `recipe` takes at the most, over all networks of its study."""
+    return _trainable(recipe).total_steps(recipe)
+
+
+def _trainable(recipe: Recipe) -> Trainable:
+    from encephalon.studies.registry import load_study
+
+    study = load_study(recipe.study.name)
+    return able(study.trainable, f"The study {study.name!r}", "trains no models")
+
+
+def train(
+    recipe: Place,
+    table: Place,
+    output: Place,
+    *,
+    resume: bool = False,
+    overrides: Mapping[str, str] | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    workers: int = 2,
+    threads: int | None = None,
+    report: Callable[[Any, Mapping[str, float]], None] | None = None,
+) -> Path:
+    """Train a model and return its folder, `output`/model.
+
+    `table` names the samples and their split; `resume` goes on with the run in `output`, bit for
+    bit on the CPU. `devices` is the number of GPUs, `workers` that of processes preparing samples,
+    `threads` that of the CPU threads (all by default); `report` is called after every step with
+    the progress and the losses. Raises RecipeError, TableError, RunError, and MissingExtraError
+    without the extra `train`.
+    """
+    from encephalon.errors import require_extra
+    from encephalon.training.runs import TrainingContext
+
+    require_extra("torch", "train", "Training")
+    require_extra("lightning", "train", "Training")
+    loaded = load_recipe(recipe, overrides)
+    check_network(loaded)
+    samples = load_samples(loaded, table)
+    context = TrainingContext(resume, device, devices, workers, threads, report)
+    return _trainable(loaded).train(loaded, samples, Path(output), context)
+
+
+def evaluate(
+    model: Place,
+    table: Place,
+    output: Place,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> EvaluationResult[Any]:
+    """Score a model on a table with known answers, and write scores, summary and report.
+
+    Raises what `predict` raises, and TableError for a table without answers.
+    """
+    from encephalon.evaluation.run import evaluate as score
+
+    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    scorable = able(loaded.study.scorable, f"The model {loaded.name!r}", "cannot be scored")
+    return score(
+        scorable(loaded, Path(table)), Path(output), overwrite=overwrite, progress=progress
+    )
+
+
+def explain(
+    model: Place,
+    inputs: Sequence[Place] | Place,
+    output: Place,
+    *,
+    target_class: str | None = None,
+    layer: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Any:
+    """Show where a classifier looked in every image, and write maps, panels, table and report.
+
+    target_class  name of the class that maps are of; the predicted one by default
+    layer         dotted path of the layer that they are taken from; the model's own by default
+
+    The result has `rows`, `failures` and what is known of how far the maps can be trusted. Raises
+    what `predict` raises, and UsageError for a model whose study explains nothing.
+    """
+    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    nothing = "has nothing to explain: it is no classifier"
+    explainable = able(loaded.study.explainable, f"The model {loaded.name!r}", nothing)
+    places = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    samples = loaded.plan(places, output).samples
+    return explainable.explain(
+        loaded,
+        samples,
+        Path(output),
+        target_class=target_class,
+        layer=layer,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+        progress=progress,
+    )

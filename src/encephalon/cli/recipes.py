@@ -38,8 +38,7 @@ def check(
     ] = False,
 ) -> None:
     """Check a recipe: keys, values, the settings of its study and, where torch is, the network."""
-    from encephalon.api import load_recipe
-    from encephalon.api.verbs import check_network
+    from encephalon.api import check_network, load_recipe
     from encephalon.recipes.loading import dump_recipe, recipe_data
 
     loaded = load_recipe(recipe, flags.settings(changes))

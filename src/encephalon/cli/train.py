@@ -45,7 +45,6 @@ def train(
         encephalon train brain-extraction -t heads.csv -o runs/first
     """
     from encephalon import api
-    from encephalon.api import verbs
 
     overrides = flags.settings(changes)
     if seed is not None:
@@ -54,7 +53,7 @@ def train(
     if dry_run:
         _say_plan(console, loaded, table, output)
         return
-    with console.progress(verbs.total_steps(loaded), "training") as advance:
+    with console.progress(api.total_steps(loaded), "training") as advance:
         reporter = _Reporter(console, advance)
         model = api.train(
             recipe,
@@ -106,10 +105,10 @@ class _Reporter:
 def _say_plan(console: Console, recipe: Recipe, table: Path, output: Path) -> None:
     from collections import Counter
 
-    from encephalon.api import verbs
+    from encephalon import api
 
-    verbs.check_network(recipe)
-    samples = verbs.load_samples(recipe, table)
+    api.check_network(recipe)
+    samples = api.load_samples(recipe, table)
     split = recipe.table.split
     parts = Counter(samples.texts(split)) if samples.has(split) and split is not None else {}
     training = recipe.training

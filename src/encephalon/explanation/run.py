@@ -24,8 +24,7 @@ from encephalon.explanation.report import (
     ExplanationPage,
     Explanations,
 )
-from encephalon.inference.batch import Failure, failure_sentence, without_traceback
-from encephalon.inference.prefetch import prefetch
+from encephalon.inference.batch import Failure, failure_sentence, prefetch, without_traceback
 from encephalon.inference.writing import sources
 from encephalon.io.atomic import prove_writable, refuse_existing
 from encephalon.io.text import write_records

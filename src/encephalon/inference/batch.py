@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predict one sample after another: the model is loaded once, and a bad file stops nothing."""
+"""Predict one sample after another: the model is loaded once, and a bad file stops nothing.
+
+The next samples are read in threads of their own while the present one is computed.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from encephalon.errors import ContentError, EncephalonError, OutputError, OutputExistsError
 from encephalon.inference.outputs import PlannedOutput, Work
 from encephalon.inference.predictions_table import AGAIN, MARK, RESERVED, STATUS
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.prefetch import Loaded, prefetch
 from encephalon.inference.resume import EarlierResults, Skipped, Todo
 from encephalon.inference.writing import (
     FINGERPRINT,
@@ -34,21 +37,35 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchResult",
     "Failure",
+    "Loaded",
     "OnResult",
     "Progress",
     "Row",
     "failure_sentence",
+    "prefetch",
     "run_batch",
     "without_traceback",
 ]
 
 Row = dict[str, Any]
+
+
 Progress = Callable[[int, int, str], None]
+
+
 """Called after each sample with the number done, the number in all, and the sample's id."""
+
+
 OnResult = Callable[["Sample", Row, Prediction | None], None]
+
+
 """Called after each sample with its row and what was predicted; None where it failed before, and
 where it was skipped (the row's "status" says so)."""
+
+
 OnPrediction = Callable[["Sample", Row, Prediction], None]
+
+
 """Called with each prediction and its row before anything of it is written."""
 
 logger = logging.getLogger(__name__)
@@ -324,3 +341,59 @@ def without_traceback(error: BaseException) -> BaseException:
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a predictor's `read` returned, and how long it took, seconds."""
+
+    content: Any
+    seconds: float
+
+
+def prefetch(
+    read: Callable[[Item], Any],
+    items: Sequence[Item],
+    skip: Callable[[Item], bool],
+    readers: int = 1,
+) -> Generator[tuple[Item, Future[Loaded] | None], None, None]:
+    """Yield each item with the future of what `read` makes of it, or None where it is skipped.
+
+    While the caller works on one item the next `readers` are read, and no more: at any time at most
+    `readers` + 1 are in memory. An error of `read` is raised by the future's `result`.
+    """
+    pool = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="encephalon-read")
+    ahead: deque[Future[Loaded] | None] = deque()
+    coming = iter(items)
+    try:
+        for item in items:
+            if not ahead:
+                ahead.append(_start(pool, read, next(coming), skip))
+            present = ahead.popleft()
+            # Started only now: the caller has let go of the item before this one.
+            ahead.extend(
+                _start(pool, read, one, skip) for one in islice(coming, readers - len(ahead))
+            )
+            yield item, present
+            del present
+    finally:
+        # Not waited for: after Ctrl-C the process should end, not finish reading.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(
+    pool: ThreadPoolExecutor,
+    read: Callable[[Item], Any],
+    item: Item,
+    skip: Callable[[Item], bool],
+) -> Future[Loaded] | None:
+    return None if skip(item) else pool.submit(_timed, read, item)
+
+
+def _timed(read: Callable[[Item], Any], item: Item) -> Loaded:
+    begun = time.perf_counter()
+    content = read(item)
+    return Loaded(content, time.perf_counter() - begun)

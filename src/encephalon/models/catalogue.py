@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
 from encephalon.io.files import exists, expanded, is_file, is_folder
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.models.description import CARD_SECTIONS, UNKNOWN, ModelDescription
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # A word that ends so is the path of a file, not the name of a model.
-_FILE_SUFFIXES = {".h5", ".hdf5", ".zip", ".toml", ".keras", ".onnx", ".safetensors"}
-
-
-_FILE_SUFFIXES |= {".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+_FILE_SUFFIXES = {
+    *(".h5", ".hdf5", ".zip", ".toml", ".keras", ".onnx", ".safetensors"),
+    *(".pt", ".pth", ".ckpt", ".pkl", ".pickle"),
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
 
 def find_folder(name: str) -> Path | None:
     """Return the folder of the packaged or installed model `name`, packaged first."""
-    for _, root in locations.model_roots():
+    for _, root in files.model_roots():
         if is_file(root / name / "model.toml"):
             return root / name
     return None
@@ -132,7 +132,7 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
 
 def _local_summaries() -> Iterator[ModelSummary]:
     # Installed first, so that a packaged model of the same name replaces it in the listing.
-    roots = list(locations.model_roots())
+    roots = list(files.model_roots())
     for where, root in reversed(roots):
         folders = sorted(root.iterdir()) if is_folder(root) else []
         for folder in folders:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import EncephalonError, ModelError, require_extra
 from encephalon.io.atomic import explained, locked, sha256
 from encephalon.io.files import exists, expanded, is_file
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.models.catalogue import find_folder, find_model
 from encephalon.models.exchange import install_registered
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
@@ -54,7 +54,7 @@ def get_model(
     # Looked at before locking, as a shared installation is often read-only.
     if entry is not None and not _is_there(entry):
         place = _source(entry, offline or _offline_by_environment(), mirror)
-        with locked(locations.installed_folder() / f".{entry.name}"):
+        with locked(files.installed_folder() / f".{entry.name}"):
             if not _is_there(entry):
                 _fetch(entry, place)
     return find_model(name)
@@ -92,7 +92,7 @@ def _fetch(entry: RegistryEntry, place: Path | str) -> None:
     if isinstance(place, Path):
         install_registered(place, entry)
         return
-    part = locations.installed_folder() / f".{entry.file}.part"
+    part = files.installed_folder() / f".{entry.file}.part"
     _download(place, part, entry)
     install_registered(part, entry)
     part.unlink(missing_ok=True)

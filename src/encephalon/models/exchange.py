@@ -19,9 +19,9 @@ from encephalon.io.atomic import (
     sha256,
 )
 from encephalon.io.files import exists, expanded, is_file, is_folder, is_zip_bomb
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.models.catalogue import find_model
-from encephalon.models.content import check_content, content
+from encephalon.models.files import check_content, content
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
 from encephalon.models.registry import RegistryEntry, registry_entries
 
@@ -124,7 +124,7 @@ def _import_published(path: Path, registered: RegistryEntry | None) -> Published
 def _import_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
     from tempfile import TemporaryDirectory
 
-    home = make_folder(locations.installed_folder())
+    home = make_folder(files.installed_folder())
     with explained(home), TemporaryDirectory(prefix=".import-", dir=home) as work:
         try:
             _unpack(path, Path(work))
@@ -139,7 +139,7 @@ def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) 
     model = open_model(folder)
     if entry is None or entry.name != model.name:
         _refuse_reserved(model.name)
-    final = locations.installed_folder() / model.name
+    final = files.installed_folder() / model.name
     with locked(final.with_name(f".{model.name}.import")):
         if is_file(final / DESCRIPTION) and sha256(final / DESCRIPTION) == model.sha256:
             return open_model(final)
@@ -151,7 +151,7 @@ def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) 
 
 
 def _refuse_reserved(name: str) -> None:
-    if name in registry_entries() or (locations.packaged_folder() / name).exists():
+    if name in registry_entries() or (files.packaged_folder() / name).exists():
         raise ModelError(
             f"The name {name!r} belongs to a model that Encephalon knows: change `name` in "
             f"{DESCRIPTION}, or use the model by its path."

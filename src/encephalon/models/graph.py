@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encephalon.errors import ModelError
-from encephalon.models.content import read_compared
+from encephalon.models.files import read_compared
 
 __all__ = ["Graph"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import ModelError, require_extra
-from encephalon.models.content import check_content, digest
+from encephalon.models.files import check_content, digest
 
 if TYPE_CHECKING:
     import h5py

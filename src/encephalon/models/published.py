@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, ModelError, require_extra
 from encephalon.io.files import opened
-from encephalon.models.content import digest
+from encephalon.models.files import digest
 from encephalon.models.registry import RegistryEntry, registry_entries
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import ModelError
-from encephalon.models import locations
+from encephalon.models import files
 
 if TYPE_CHECKING:
     pass
@@ -21,7 +21,7 @@ __all__ = ["RegistryEntry", "parse_registry", "published_path", "registry_entrie
 
 def published_path(entry: RegistryEntry) -> Path:
     """Return where the downloaded file of a published model lies, whether it is there or not."""
-    return locations.installed_folder() / entry.name / entry.file
+    return files.installed_folder() / entry.name / entry.file
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError
-from encephalon.models.content import content
+from encephalon.models.files import content
 
 if TYPE_CHECKING:
     from torch import Tensor

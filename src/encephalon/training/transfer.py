@@ -19,7 +19,7 @@ from torch import nn
 from encephalon.errors import ModelError, RecipeError
 from encephalon.io.files import expanded
 from encephalon.models.catalogue import find_model
-from encephalon.models.content import check_content
+from encephalon.models.files import check_content
 from encephalon.models.folder import read_tensors
 from encephalon.models.published import PublishedFile
 from encephalon.models.weights import read_state_dict

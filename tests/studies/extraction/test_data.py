@@ -12,7 +12,7 @@ from encephalon.errors import ContentError, RunError, TableError
 from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import read_labels
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.studies.extraction.data import millimetre_grid, prepare_samples
 from encephalon.studies.extraction.segmentation.localisation import box_on
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids
@@ -33,8 +33,8 @@ LESION = ExtractionSettings(target="lesion", grids=Grids(coarse=(24, 24, 24), fi
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs."""
-    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "home"))
-    monkeypatch.setattr(locations, "packaged_folder", lambda: tmp_path / "packaged")
+    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.errors import ModelError, RunError
-from encephalon.models import locations
+from encephalon.models import files
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction.data import (
     TrainingSample,
@@ -48,8 +48,8 @@ SETTINGS = ExtractionSettings(
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs; one thread, so that two never compete."""
     torch.set_num_threads(1)
-    monkeypatch.setenv(locations.HOME_VARIABLE, str(tmp_path / "home"))
-    monkeypatch.setattr(locations, "packaged_folder", lambda: tmp_path / "packaged")
+    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 
 
@@ -193,10 +193,10 @@ def test_label_maps_alone_train_a_model_that_predicts(tmp_path: Path) -> None:
     from encephalon.io.reading import read_image
     from encephalon.models.folder import open_model
 
-    files = open_model(model)
-    assert files.graph is not None
-    assert files.description.training_data["label_maps"] == 3
-    predictor = STUDY.load(opened(files))
+    folder = open_model(model)
+    assert folder.graph is not None
+    assert folder.description.training_data["label_maps"] == 3
+    predictor = STUDY.load(opened(folder))
     scan = write(scan_of(label_map()), tmp_path / "scan.nii.gz")
     made = predictor.predict(read_image(scan))
     assert made.images["mask"].data.shape == (48, 52, 46)

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from encephalon import api
-from encephalon.api.verbs import total_steps
+from encephalon.api import total_steps
 from encephalon.errors import RecipeError, UsageError
 from encephalon.models.fitted import FittedState, score_logits
 from encephalon.models.folder import open_model

@@ -26,7 +26,7 @@ from encephalon.evaluation.predictions import (
 from encephalon.evaluation.report import EvaluationReport
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.experiments.contamination import contamination
-from encephalon.inference.prefetch import prefetch
+from encephalon.inference.batch import prefetch
 from encephalon.reports.format import format_estimate
 from encephalon.studies.micrographs.traffic_light import TrafficLight
 from encephalon.tables.encoding import encode_classes

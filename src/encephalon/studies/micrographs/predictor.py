@@ -368,7 +368,7 @@ def _require_same_head(
 def picture_cache() -> ArrayCache | None:
     """The cache of preprocessed pictures of this user; None for one without a home."""
     from encephalon.io.cache import ArrayCache
-    from encephalon.models.locations import encephalon_home
+    from encephalon.models.files import encephalon_home
 
     with suppress(ModelError):
         return ArrayCache(encephalon_home() / "cache" / "pictures", CACHE_LIMIT)

@@ -1,18 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is this file the thing itself, or something that stands in its place?"""
+"""Where the files of models lie, and whether one is the thing itself or stands in its place.
+
+Models lie inside the package, and in `$ENCEPHALON_HOME` or the platform's cache.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
 from encephalon.errors import InputError, MissingFileError, ModelError
-from encephalon.io.files import opened, stand_in
+from encephalon.io.files import expanded, opened, stand_in
 
-__all__ = ["changed", "check_content", "content", "digest", "read_compared"]
+__all__ = [
+    "HOME_VARIABLE",
+    "changed",
+    "check_content",
+    "content",
+    "digest",
+    "encephalon_home",
+    "installed_folder",
+    "model_roots",
+    "packaged_folder",
+    "read_compared",
+]
+
+HOME_VARIABLE = "ENCEPHALON_HOME"
+
+
+def encephalon_home() -> Path:
+    """Return `$ENCEPHALON_HOME`, or the platform's cache folder for Encephalon.
+
+    Raises ModelError where neither is known: no HOME, and a user without an entry of its own, as in
+    some containers. What only looks for something should find nothing then.
+    """
+    given = os.environ.get(HOME_VARIABLE, "").strip()
+    if given:
+        return expanded(given).absolute()
+    from platformdirs import user_cache_path
+
+    try:
+        return user_cache_path("encephalon", appauthor=False)
+    except (RuntimeError, LookupError) as error:
+        raise ModelError(
+            f"There is no home folder to keep models in: set {HOME_VARIABLE} to a folder of yours."
+        ) from error
+
+
+def installed_folder() -> Path:
+    """Return the folder that holds downloaded and imported models, one folder each."""
+    return encephalon_home() / "models"
+
+
+def model_roots() -> Iterator[tuple[str, Path]]:
+    """Yield the folders of models on this machine, the better one first, with a word for each."""
+    yield "packaged", packaged_folder()
+    with suppress(ModelError):
+        yield "installed", installed_folder()
+
+
+def packaged_folder() -> Path:
+    """Return the folder of the models that ship with the package."""
+    return Path(__file__).parent / "packaged"
 
 
 @contextmanager
