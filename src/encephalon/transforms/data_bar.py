@@ -42,17 +42,11 @@ def picture_rows(data: NDArray[Any]) -> tuple[int, int]:
     What is left out is the data bar at the bottom, at the top, or both.
     """
     rows = data.shape[0]
-    span = _span(data)
+    # The range of grey levels that contrast is measured against.
+    span = 255.0 if data.dtype == np.uint8 else float(data.max()) - float(data.min())
     if span <= 0:
         return 0, rows
     return _bar(data, span), rows - _bar(data[::-1], span)
-
-
-def _span(data: NDArray[Any]) -> float:
-    """The range of grey levels that contrast is measured against."""
-    if data.dtype == np.uint8:
-        return 255.0
-    return float(data.max()) - float(data.min())
 
 
 def _bar(data: NDArray[Any], span: float) -> int:
@@ -79,15 +73,11 @@ def _strip(data: NDArray[Any], least: int, most: int, span: float, reach: float)
         return 0
     margin = np.where(ruled, 1, shares)[height - 2 : height].max()
     sharp = margin >= MARGIN and bool((shares[height : height + EDGE_ROWS] <= PICTURE).all())
-    return height if sharp and _written(data[:height], ground, span) else 0
+    # A strip without writing is no data bar.
+    away = np.abs(data[:height].astype(np.float32) - ground) > INK_CONTRAST * span
+    return height if sharp and away.mean() >= INK else 0
 
 
 def _near(part: NDArray[Any], level: Any, reach: float) -> NDArray[np.float64]:
     """The share of pixels in each row that are within `reach` of `level`."""
     return np.asarray(((part >= level - reach) & (part <= level + reach)).mean(axis=1))
-
-
-def _written(bar: NDArray[Any], ground: float, span: float) -> bool:
-    """Whether something stands on the ground: a strip without writing is no data bar."""
-    away = np.abs(bar.astype(np.float32) - ground) > INK_CONTRAST * span
-    return bool(away.mean() >= INK)

@@ -100,23 +100,17 @@ def sharpness(data: NDArray[Any]) -> float:
 
 def count_levels(levels: NDArray[Any]) -> Counts:
     """How many pixels of `levels`, uint8 or uint16 of any shape, have each value: 256 or 65,536."""
-    if levels.dtype == np.uint8:
-        return _count_bytes(np.ascontiguousarray(levels))
-    counts = np.zeros(1 << 16, np.int64)
+    if levels.dtype == np.uint8 and levels.size:
+        from PIL import Image  # its C loop is ten times faster than NumPy's
+
+        line = np.ascontiguousarray(levels).reshape(-1)
+        size = (levels.shape[-1], line.size // levels.shape[-1])
+        return np.array(Image.frombuffer("L", size, line, "raw", "L", 0, 1).histogram(), np.int64)
+    counts = np.zeros(1 << 8 * levels.dtype.itemsize, np.int64)
     flat = levels.reshape(-1)
     for start in range(0, flat.size, _CHUNK):  # bincount makes 8 bytes of each
         counts += np.bincount(flat[start : start + _CHUNK], minlength=counts.size)
     return counts
-
-
-def _count_bytes(levels: NDArray[np.uint8]) -> Counts:
-    from PIL import Image  # its C loop is ten times faster than NumPy's
-
-    if levels.size == 0:
-        return np.zeros(256, np.int64)
-    line = levels.reshape(-1)
-    size = (levels.shape[-1], line.size // levels.shape[-1])
-    return np.array(Image.frombuffer("L", size, line, "raw", "L", 0, 1).histogram(), np.int64)
 
 
 def level_percentile(counts: Counts, percent: float) -> float:

@@ -8,6 +8,7 @@ same seed gives the same image.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,25 +18,18 @@ from torch.nn import functional as nnf
 from encephalon.transforms import grey_levels as normalise
 
 
-def gaussian_blur(image: Tensor, sigma: tuple[float, float, float]) -> Tensor:
+def gaussian_blur(image: Tensor, sigma: Sequence[float]) -> Tensor:
     """Blur (I, J, K) with a Gaussian of `sigma` voxels along each axis; edges are extended."""
     for axis, width in enumerate(sigma):
         if width > 0.05:
-            image = _filter(image, _gaussian_kernel(width), axis)
+            reach = max(1, math.ceil(3 * width))
+            positions = torch.arange(-reach, reach + 1, dtype=torch.float32)
+            kernel = torch.exp(-0.5 * (positions / width) ** 2)
+            lines = image.movedim(axis, -1)
+            flat = nnf.pad(lines.reshape(-1, 1, lines.shape[-1]), (reach, reach), "replicate")
+            blurred = nnf.conv1d(flat, (kernel / kernel.sum()).view(1, 1, -1))
+            image = blurred.view(lines.shape).movedim(-1, axis)
     return image
-
-
-def _gaussian_kernel(sigma: float) -> Tensor:
-    radius = max(1, math.ceil(3 * sigma))
-    positions = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (positions / sigma) ** 2)
-    return kernel / kernel.sum()
-
-
-def _filter(image: Tensor, kernel: Tensor, axis: int) -> Tensor:
-    lines = image.movedim(axis, -1)
-    flat = nnf.pad(lines.reshape(-1, 1, lines.shape[-1]), (len(kernel) // 2,) * 2, "replicate")
-    return nnf.conv1d(flat, kernel.view(1, 1, -1)).view(lines.shape).movedim(-1, axis)
 
 
 def thick_slices(image: Tensor, axis: int, factor: float) -> Tensor:

@@ -76,19 +76,13 @@ def foreground(image: Image) -> Mask:
     if count == 0:
         return np.zeros(data.shape, bool)
     largest = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    return _filled(largest)
-
-
-def _filled(mask: Mask) -> Mask:
-    """Without holes in any slice: nostrils and cut necks open a head to the air in 3-D."""
-    from scipy import ndimage
-
-    result = mask.copy()
+    filled: Mask = largest.copy()
+    # Slice by slice: nostrils and cut necks open a head to the air in 3-D.
     for axis in range(3):
-        for index in range(mask.shape[axis]):
+        for index in range(data.shape[axis]):
             cut = (slice(None),) * axis + (index,)
-            result[cut] |= ndimage.binary_fill_holes(mask[cut])
-    return result
+            filled[cut] |= ndimage.binary_fill_holes(largest[cut])
+    return filled
 
 
 def near(mask: Mask, affine: Affine, reach: float) -> Mask:

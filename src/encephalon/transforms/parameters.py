@@ -12,8 +12,13 @@ from pydantic import Field
 _Magnification = Annotated[float, Field(ge=0.1, le=10)]
 
 
+class _Ranges:
+    # Recipes are read through pydantic, which finds here that unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
 @dataclass(frozen=True)
-class SpatialRanges:
+class SpatialRanges(_Ranges):
     """How far `encephalon.transforms.spatial.draw_placement` may go.
 
     Attributes
@@ -32,9 +37,6 @@ class SpatialRanges:
         Probability of one of the 48 axis permutations and mirrors, for scans whose header lies.
     """
 
-    # Recipes are read through pydantic, which finds here that unknown keys are refused.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
     rotation: float = 20.0
     scaling: float = 0.12
     shear: float = 0.08
@@ -44,15 +46,12 @@ class SpatialRanges:
 
 
 @dataclass(frozen=True)
-class SynthesisRanges:
+class SynthesisRanges(_Ranges):
     """How often and how strongly each effect is drawn; probabilities in [0, 1].
 
     Lengths are in working-grid voxels, `bias` is the standard deviation of the log field, `noise`
     is relative to the brightest tissue.
     """
-
-    # Recipes are read through pydantic, which finds here that unknown keys are refused.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     familiar: float = 0.5
     texture: float = 0.08
@@ -69,7 +68,7 @@ class SynthesisRanges:
 
 
 @dataclass(frozen=True)
-class PlanarRanges:
+class PlanarRanges(_Ranges):
     """How a training picture is varied; each strength is drawn uniformly from its range.
 
     Attributes
@@ -98,7 +97,6 @@ class PlanarRanges:
         Parameter of the beta distribution that mixes pairs of images; 0 mixes none.
     """
 
-    # Recipes are read through pydantic, which finds here that unknown keys are refused.
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     flip_columns: bool = True
@@ -117,7 +115,7 @@ class PlanarRanges:
 
 
 @dataclass(frozen=True)
-class ScannerRanges:
+class ScannerRanges(_Ranges):
     """How a training pair of a thick-slice scan and its guide is made; probabilities in [0, 1].
 
     Attributes
@@ -143,9 +141,6 @@ class ScannerRanges:
         there is no detail across the slices to bring back, and the guide shows that.
     """
 
-    # Recipes are read through pydantic, which finds here that unknown keys are refused.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
     ratio: tuple[float, float] = (1.6, 6.5)
     gap: float = 0.2
     gaussian: float = 0.25
@@ -162,7 +157,7 @@ class ScannerRanges:
 
 
 @dataclass(frozen=True)
-class RigidRanges:
+class RigidRanges(_Ranges):
     """How often and how far pairs are moved; the defaults are the published ones.
 
     Attributes
@@ -174,9 +169,6 @@ class RigidRanges:
     translation_fraction
         Largest shift along each axis, either way, as a fraction of the volume's size.
     """
-
-    # Recipes are read through pydantic, which finds here that unknown keys are refused.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     probability: float = 0.5
     rotation_degrees: float = 180.0

@@ -207,25 +207,22 @@ class _Scene:
         inside = np.isfinite(met)
         here, there = self.head[self.mask][inside], met[inside] > 0.5
         overlap = np.isfinite(met[self.head[self.mask]]).mean()
+        aways = [
+            Affine.from_parts(np.eye(3), 1.0, sign * 15.0 * axis) @ best
+            for axis in np.eye(3)
+            for sign in (-1, 1)
+        ]
         return RigidFit(
             matrix=best,
             information=self.information(best),
             header_information=self.information(identity),
-            chance_information=float(np.mean([self.information(a) for a in self._away(best)])),
+            chance_information=float(np.mean([self.information(away) for away in aways])),
             overlap=float(overlap),
             foreground_overlap=float(2 * (here & there).sum() / max(1, here.sum() + there.sum())),
             disagreement_mm=disagreement,
             moved_mm=moved(best, identity, self.points),
             seconds=seconds,
         )
-
-    def _away(self, best: Affine) -> list[Affine]:
-        """The fit, shifted 15 mm both ways along each axis."""
-        return [
-            Affine.from_parts(np.eye(3), 1.0, sign * 15.0 * np.eye(3)[axis]) @ best
-            for axis in range(3)
-            for sign in (-1, 1)
-        ]
 
 
 def _together(
@@ -255,20 +252,18 @@ def _further(scene: _Scene, best: Affine, workers: int) -> list[Affine]:
 
 
 def _climbed(scene: _Scene, start: Affine, levels: tuple[Level, ...]) -> Affine:
-    """The optimum that is reached from `start` through `levels`, on one thread."""
-    for level in levels:
-        start = _step(scene, start, level)
-    return start
+    """The optimum that is reached from `start` through `levels`, on one thread.
 
-
-def _step(scene: _Scene, start: Affine, level: Level) -> Affine:
-    """One level; if its first steps lose a good place, again with small ones, or not at all."""
+    A level whose first steps lose a good place is done again with small ones, or not at all.
+    """
     mask = Image(scene.mask, scene.small.affine)
-    least = LOST * scene.information(start)
-    for first in (level.first, level.first / 8):
-        end = climb(*scene.level(level), mask, start, replace(level, first=first))
-        if scene.information(end) >= least:
-            return end
+    for level in levels:
+        least = LOST * scene.information(start)
+        for first in (level.first, level.first / 8):
+            end = climb(*scene.level(level), mask, start, replace(level, first=first))
+            if scene.information(end) >= least:
+                start = end
+                break
     return start
 
 
@@ -288,7 +283,12 @@ def image_similarity(fixed: Image, moving: Image, matrix: Affine) -> float:
     """
     scan = reduced(fixed, SPACING)
     other = _averaged(reduced(moving, SPACING), Grid(scan.shape, matrix @ scan.affine))
-    inner = _inner(scan.shape, scan.affine, fixed) & np.isfinite(other)
+    # In the head and away from its outline; a voxel of air all around, where the field of view ends
+    # within the head as well.
+    small = reduced(fixed, 3.0)
+    air = np.pad(~foreground(small), 1, constant_values=True)
+    deep = ~near(air, small.affine, OUTLINE_RIM)[1:-1, 1:-1, 1:-1]
+    inner = resample(deep, small.affine, scan.grid, order=0) & np.isfinite(other)
     if not inner.any():
         return 0.0
     here, there = _bright(scan.data, inner), _bright(np.nan_to_num(other), inner)
@@ -305,15 +305,6 @@ def mirrored(image: Image) -> Image:
     middle = small.affine.apply(head).mean(axis=0) if len(head) else small.grid.centre
     flip = Affine.from_parts(np.diag([-1.0, 1.0, 1.0]), 1.0, (2 * middle[0], 0.0, 0.0))
     return Image(image.data, flip @ image.affine)
-
-
-def _inner(shape: tuple[int, int, int], affine: Affine, image: Image) -> NDArray[np.bool_]:
-    """Voxels of a grid (I, J, K) in the head of `image` and away from its outline."""
-    small = reduced(image, 3.0)
-    # A voxel of air all around, where the field of view ends within the head as well.
-    air = np.pad(~foreground(small), 1, constant_values=True)
-    deep = ~near(air, small.affine, OUTLINE_RIM)[1:-1, 1:-1, 1:-1]
-    return np.asarray(resample(deep, small.affine, Grid(shape, affine), order=0))
 
 
 def _averaged(image: Image, grid: Grid) -> Float:

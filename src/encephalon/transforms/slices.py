@@ -11,6 +11,7 @@ sensitivity across a slice is a box, a Gaussian, or measured and read from a fil
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -128,20 +129,15 @@ def slice_matrix(
         )
     places = np.atleast_1d(np.asarray(middles, dtype=np.float64))
     if profile.kind == "point":
-        return _nearest(places / voxel_size, voxels)
+        # Linear between the two nearest voxels.
+        centres = np.clip(places / voxel_size, 0, voxels - 1)
+        return np.clip(1 - np.abs(np.arange(voxels)[None] - centres[:, None]), 0, None)
     edges = (np.arange(1, voxels) - 0.5) * voxel_size
     below = profile.cumulative(edges[None] - places[:, None], thickness)
     ends = np.zeros((len(places), 1)), np.ones((len(places), 1))
     matrix = np.diff(np.concatenate([ends[0], below, ends[1]], axis=1), axis=1)
     matrix[matrix < 1e-9] = 0.0
     return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
-
-
-def _nearest(positions: Matrix, voxels: int) -> Matrix:
-    """Point samples: linear between the two nearest voxels."""
-    centres = np.clip(positions, 0, voxels - 1)
-    matrix = np.clip(1 - np.abs(np.arange(voxels)[None] - centres[:, None]), 0, None)
-    return np.asarray(matrix)
 
 
 def along(matrix: NDArray[Any], data: NDArray[Any]) -> Float:
@@ -282,9 +278,12 @@ def read_profile(path: Path, thickness: float) -> SliceProfile:
     pairs: list[tuple[float, float]] = []
     for number, line in enumerate(lines[:_MOST_ROWS], start=1):
         words = line.partition("#")[0].replace(",", " ").replace(";", " ").split()
-        pair = _pair(words)
-        if pair is not None:
-            pairs.append(pair)
+        try:
+            offset, value = map(float, words)
+        except ValueError:
+            offset = value = math.nan
+        if math.isfinite(offset) and math.isfinite(value):
+            pairs.append((offset, value))
         elif words and (pairs or number > 1):
             raise InputError(
                 f"{path}, row {number}: expected two numbers, offset in mm and sensitivity, but "
@@ -295,13 +294,3 @@ def read_profile(path: Path, thickness: float) -> SliceProfile:
         return SliceProfile("measured", offsets, tuple(value for _, value in pairs))
     except GeometryError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _pair(words: list[str]) -> tuple[float, float] | None:
-    from math import isfinite
-
-    try:
-        offset, value = map(float, words)
-    except ValueError:
-        return None
-    return (offset, value) if isfinite(offset) and isfinite(value) else None

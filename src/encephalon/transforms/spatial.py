@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random spatial sampling: draw a smooth map from a working grid into an image, then apply it.
+"""Random spatial transforms, drawn first, then applied: smooth maps, and rigid ones.
 
-Turn and shift a scan together with its labels: drawn first, then applied. NumPy and SciPy only.
-
-As the published brain and meningioma networks were trained (`nobrainer` up to 1.2, `transform.py`
-and `volume.py`): with probability 0.5 a rotation of up to 180° about each axis through the middle
-of the volume, and a shift of up to 5 % of its size along each axis.
+A smooth one maps a working grid into an image. A rigid one turns and shifts a scan together with
+its labels, as the published brain and meningioma networks were trained (`nobrainer` up to 1.2,
+`transform.py` and `volume.py`): with probability 0.5 a rotation of up to 180° about each axis
+through the middle of the volume, and a shift of up to 5 % of its size along each axis.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from encephalon.transforms.parameters import RigidRanges, SpatialRanges
-
-__all__ = ["RigidTransform", "draw_rigid", "transform_image", "transform_labels", "transform_pair"]
 
 
 Matrix = NDArray[np.float64]
@@ -53,7 +50,10 @@ def draw_placement(
     shear = np.eye(3)
     shear[np.triu_indices(3, 1)] = rng.uniform(-ranges.shear, ranges.shear, 3)
     stretch = np.diag(np.exp(rng.uniform(-ranges.scaling, ranges.scaling, 3)))
-    orientation = _orientation(rng, ranges)
+    if rng.random() < ranges.any_orientation:
+        orientation = np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], 3)
+    else:
+        orientation = np.diag([-1.0 if rng.random() < ranges.flip else 1.0, 1.0, 1.0])
     matrix = scale * (_rotation(angles) @ shear @ stretch @ orientation)
     amplitude = rng.uniform(0, ranges.warp)
     warp = amplitude * rng.standard_normal((3, 5, 5, 5), dtype=np.float32)
@@ -69,14 +69,6 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
         turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
         matrix = matrix @ turn
     return matrix
-
-
-def _orientation(rng: np.random.Generator, ranges: SpatialRanges) -> NDArray[np.float64]:
-    if rng.random() < ranges.any_orientation:
-        axes: NDArray[np.float64] = np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], 3)
-        return axes
-    mirror = -1.0 if rng.random() < ranges.flip else 1.0
-    return np.diag([mirror, 1.0, 1.0])
 
 
 def sampling_points(placement: Placement, shape: tuple[int, int, int]) -> Tensor:
@@ -138,11 +130,6 @@ class RigidTransform:
     angles: tuple[float, float, float] = (0.0, 0.0, 0.0)
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether nothing moves."""
-        return not any(self.angles) and not any(self.shift)
-
     def matrix(self, shape: tuple[int, ...]) -> Matrix:
         """The map (4, 4) from voxels of the moved volume to those of the original, both `shape`.
 
@@ -168,33 +155,24 @@ def draw_rigid(rng: np.random.Generator, ranges: RigidRanges) -> RigidTransform:
     return RigidTransform((angles[0], angles[1], angles[2]), (shift[0], shift[1], shift[2]))
 
 
-def transform_image(image: NDArray[Any], transform: RigidTransform) -> NDArray[np.float32]:
-    """`image` (I, J, K) moved: trilinear, float32, its edge continued where it does not reach."""
-    return _moved(image, transform, np.dtype(np.float32), order=1, mode="nearest")
-
-
-def transform_labels(labels: NDArray[Any], transform: RigidTransform) -> NDArray[Any]:
-    """`labels` (I, J, K) moved: nearest voxel, same type, 0 where they do not reach."""
-    # Unlike "constant", this mode ends half a voxel beyond the last centre, where a voxel ends.
-    return _moved(labels, transform, labels.dtype, order=0, mode="grid-constant")
-
-
 def transform_pair(
     image: NDArray[Any], labels: NDArray[Any], transform: RigidTransform
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Image and labels (I, J, K) of one head moved by the same transform."""
-    return transform_image(image, transform), transform_labels(labels, transform)
+    """Image and labels (I, J, K) of one head moved by the same transform.
 
-
-def _moved(
-    volume: NDArray[Any], transform: RigidTransform, kind: np.dtype[Any], order: int, mode: str
-) -> NDArray[Any]:
+    The image is trilinear, float32, its edge continued where it does not reach; labels are those of
+    the nearest voxel, of the same type, 0 where they do not reach.
+    """
     from scipy import ndimage
 
-    if transform.is_identity:
-        return volume.astype(kind)
-    mapping = transform.matrix(volume.shape)
-    moved: NDArray[Any] = ndimage.affine_transform(
-        volume, mapping[:3, :3], mapping[:3, 3], output=kind, order=order, mode=mode
+    if transform == RigidTransform():
+        return image.astype(np.float32), labels.copy()
+    mapping = transform.matrix(image.shape)
+    matrix, offset = mapping[:3, :3], mapping[:3, 3]
+    moved = ndimage.affine_transform(
+        image, matrix, offset, output=np.float32, order=1, mode="nearest"
     )
-    return moved
+    # Unlike "constant", this mode ends half a voxel beyond the last centre, where a voxel ends.
+    return moved, ndimage.affine_transform(
+        labels, matrix, offset, output=labels.dtype, order=0, mode="grid-constant"
+    )

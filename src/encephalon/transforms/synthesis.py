@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encephalon.geometry.affine import bounding_box
 from encephalon.transforms import intensity
 from encephalon.transforms.masks import (
     CORTEX,
@@ -63,7 +64,9 @@ def synthesise(
     """
     image = _paint(rng, labels, ranges)
     if rng.random() < ranges.lesion:
-        image = _add_lesion(rng, image, brain)
+        # A smooth blob inside or at the edge of the brain is of another intensity.
+        blob = _blob(rng, image.shape, 12, (1.2, 2.2)) * (brain > 0)
+        image = image * (1 - blob) + float(rng.uniform(0, 1.2)) * blob
     if rng.random() < ranges.strip:
         image = image * (brain > rng.uniform(-2, 0.5))
     image = _scan(rng, image, ranges)
@@ -92,47 +95,27 @@ def draw_tissue_table(
     """
     means = rng.uniform(0.0, 1.0, LABEL_COUNT)
     spreads = rng.uniform(0.0, ranges.texture, LABEL_COUNT)
-    white, grey, fluid, eyes = _tissue_means(rng, ranges, contrast)
+    if contrast is not None or rng.random() < ranges.familiar:
+        typical = contrast or CONTRASTS[str(rng.choice(list(CONTRASTS)))]
+        tissues = np.clip(np.array(typical) + rng.normal(0, 0.07, 4), 0.02, 1.1)
+    else:
+        tissues = rng.uniform(0.05, 1.0, 4)
+    white, grey, fluid, eyes = tissues.tolist()
+
+    def assign(group: tuple[int, ...], mean: float, jitter: float) -> None:
+        means[list(group)] = mean + rng.normal(0, jitter) + rng.normal(0, jitter / 3, len(group))
+
     for group, mean in ((WHITE_MATTER, white), (CORTEX, grey), (DEEP_GREY, grey)):
-        _assign(rng, means, group, mean, 0.06)
-    _assign(rng, means, DEEP_GREY, float(rng.uniform(min(grey, white), max(grey, white))), 0.04)
-    _assign(rng, means, VENTRICLES, fluid, 0.03)
-    _assign(rng, means, CSF, fluid, 0.08)
-    _assign(rng, means, EYES, eyes, 0.1)
+        assign(group, mean, 0.06)
+    assign(DEEP_GREY, float(rng.uniform(min(grey, white), max(grey, white))), 0.04)
+    assign(VENTRICLES, fluid, 0.03)
+    assign(CSF, fluid, 0.08)
+    assign(EYES, eyes, 0.1)
     if rng.random() < 0.7:
-        _assign(rng, means, SKULL, float(rng.uniform(0.0, 0.25)), 0.08)
+        assign(SKULL, float(rng.uniform(0.0, 0.25)), 0.08)
     means[0] = rng.uniform(0.0, 0.3) if rng.random() < 0.1 else 0.0
     spreads[0] = 0.0
     return np.clip(means, 0, 1.2).astype(np.float32), spreads.astype(np.float32)
-
-
-def _tissue_means(
-    rng: np.random.Generator, ranges: SynthesisRanges, contrast: Tissues | None
-) -> Tissues:
-    if contrast is not None or rng.random() < ranges.familiar:
-        means = contrast or CONTRASTS[str(rng.choice(list(CONTRASTS)))]
-        jitter = rng.normal(0, 0.07, 4)
-        white, grey, fluid, eyes = np.clip(np.array(means) + jitter, 0.02, 1.1)
-        return float(white), float(grey), float(fluid), float(eyes)
-    white, grey, fluid, eyes = rng.uniform(0.05, 1.0, 4)
-    return float(white), float(grey), float(fluid), float(eyes)
-
-
-def _assign(
-    rng: np.random.Generator,
-    means: NDArray[np.float64],
-    group: tuple[int, ...],
-    mean: float,
-    jitter: float,
-) -> None:
-    means[list(group)] = mean + rng.normal(0, jitter) + rng.normal(0, jitter / 3, len(group))
-
-
-def _add_lesion(rng: np.random.Generator, image: Tensor, brain: Tensor) -> Tensor:
-    """Replace a smooth blob inside or at the edge of the brain by another intensity."""
-    blob = _blob(rng, image.shape, 12, (1.2, 2.2)) * (brain > 0)
-    value = float(rng.uniform(0, 1.2))
-    return image * (1 - blob) + value * blob
 
 
 def _blob(
@@ -150,7 +133,7 @@ def _scan(rng: np.random.Generator, image: Tensor, ranges: SynthesisRanges) -> T
         image = intensity.thick_slices(image, int(rng.integers(3)), factor)
     else:
         sigma = rng.uniform(0, ranges.blur, 3) if rng.random() < 0.5 else [rng.uniform(0, 0.6)] * 3
-        image = intensity.gaussian_blur(image, (float(sigma[0]), float(sigma[1]), float(sigma[2])))
+        image = intensity.gaussian_blur(image, [float(width) for width in sigma])
     image = intensity.rician_noise(rng, image, float(rng.uniform(0, ranges.noise)))
     exponent = float(np.exp(rng.normal(0, ranges.gamma)))
     return (image / image.max().clamp_min(1e-6)) ** exponent
@@ -161,8 +144,10 @@ def _field_of_view(
 ) -> Tensor:
     """Voxels (I, J, K, bool) that were acquired and kept: cut planes near the brain, defacing."""
     inside = torch.ones(labels.shape, dtype=torch.bool)
-    extents = _bounds(brain > 0)
-    for axis, (first, last) in enumerate(extents):
+    within = (brain > 0).numpy()
+    # Without a brain, around all there is.
+    for axis, box in enumerate(bounding_box(within if within.any() else ~within)):
+        first, last = box.start, box.stop - 1
         lines = inside.movedim(axis, 0)
         if rng.random() < ranges.crop:
             lines[: max(0, int(first - rng.uniform(-0.08, 0.25) * (last - first)))] = False
@@ -187,16 +172,6 @@ def _outside_face(rng: np.random.Generator, labels: Tensor, brain: Tensor) -> Te
     depth = ahead / forward.norm().clamp_min(1)
     kept: Tensor = (depth < float(rng.uniform(-8, 4))) | (brain > -float(rng.uniform(1, 4)))
     return kept
-
-
-def _bounds(mask: Tensor) -> list[tuple[int, int]]:
-    bounds = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = mask.amax(dim=others).nonzero().flatten()
-        whole = (0, mask.shape[axis] - 1)
-        bounds.append((int(hit[0]), int(hit[-1])) if len(hit) else whole)
-    return bounds
 
 
 def draw_contrasts(rng: np.random.Generator) -> Contrasts:
@@ -240,8 +215,12 @@ def synthesise_pair(
         images.append(image)
     if rng.random() < lesion:
         images = _with_lesion(rng, images)
-    blurred = [_blurred(rng, image).clamp_min(0).numpy() for image in images]
-    return blurred[0], blurred[1]
+    # As a 1 mm scanner blurs: voxels are not points.
+    scan, guide = (
+        intensity.gaussian_blur(image, (float(rng.uniform(0.3, 0.75)),) * 3).clamp_min(0).numpy()
+        for image in images
+    )
+    return scan, guide
 
 
 def _textures(rng: np.random.Generator, shape: tuple[int, ...]) -> list[Tensor]:
@@ -267,8 +246,3 @@ def _with_lesion(rng: np.random.Generator, images: list[Tensor]) -> list[Tensor]
         visible = blob * (image > 0) if shown in (number, 2) else torch.zeros_like(blob)
         result.append(image * (1 - visible) + value * visible)
     return result
-
-
-def _blurred(rng: np.random.Generator, image: Tensor) -> Tensor:
-    """As a 1 mm scanner blurs: voxels are not points."""
-    return intensity.gaussian_blur(image, (float(rng.uniform(0.3, 0.75)),) * 3)
