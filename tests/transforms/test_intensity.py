@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from encephalon.transforms import intensity
+from encephalon.transforms import synthesis
 from encephalon.transforms.grey_levels import normalise_percentiles
 
 
@@ -22,7 +22,7 @@ def noise(*shape: int) -> torch.Tensor:
 def test_thick_slices_preserve_the_mean(axis: int) -> None:
     """Averaging slabs and interpolating back moves signal along one axis and loses none."""
     image = noise(12, 24, 36)
-    thick = intensity.thick_slices(image, axis, 3.0)
+    thick = synthesis.thick_slices(image, axis, 3.0)
     assert thick.shape == image.shape
     others = tuple({0, 1, 2} - {axis})
     assert torch.allclose(thick.mean(), image.mean(), atol=1e-6)
@@ -34,17 +34,17 @@ def test_thick_slices_preserve_the_mean(axis: int) -> None:
 def test_thick_slices_leave_what_does_not_change_along_them() -> None:
     """An image that is constant along the axis is the same in any slice thickness."""
     image = noise(8, 9, 1).expand(8, 9, 20).contiguous()
-    assert torch.allclose(intensity.thick_slices(image, 2, 3.7), image, atol=1e-6)
+    assert torch.allclose(synthesis.thick_slices(image, 2, 3.7), image, atol=1e-6)
 
 
 def test_blur_keeps_a_constant_and_spreads_a_point_by_its_width() -> None:
     """The variance of a blurred point is sigma squared, along each axis on its own."""
     assert torch.allclose(
-        intensity.gaussian_blur(torch.full((9, 9, 9), 2.0), (1, 2, 0)), torch.tensor(2.0)
+        synthesis.gaussian_blur(torch.full((9, 9, 9), 2.0), (1, 2, 0)), torch.tensor(2.0)
     )
     point = torch.zeros(33, 33, 33)
     point[16, 16, 16] = 1
-    spread = intensity.gaussian_blur(point, (1.0, 2.0, 0.0))
+    spread = synthesis.gaussian_blur(point, (1.0, 2.0, 0.0))
     positions = torch.arange(33.0) - 16
     for axis, sigma in enumerate((1.0, 2.0, 0.0)):
         profile = spread.sum(tuple({0, 1, 2} - {axis}))
@@ -55,19 +55,19 @@ def test_blur_keeps_a_constant_and_spreads_a_point_by_its_width() -> None:
 def test_a_bias_field_is_smooth_and_multiplies() -> None:
     """Its logarithm has about the strength asked for, and neighbours hardly differ."""
     rng = np.random.default_rng(0)
-    fields = [intensity.bias_field(rng, torch.ones(16, 16, 16), 0.5).log() for _ in range(40)]
+    fields = [synthesis.bias_field(rng, torch.ones(16, 16, 16), 0.5).log() for _ in range(40)]
     assert 0.2 < torch.stack(fields).std().item() < 0.6
     assert max(field.diff(dim=0).abs().max().item() for field in fields) < 0.8
-    assert torch.equal(intensity.bias_field(rng, torch.zeros(4, 4, 4), 1.0), torch.zeros(4, 4, 4))
+    assert torch.equal(synthesis.bias_field(rng, torch.zeros(4, 4, 4), 1.0), torch.zeros(4, 4, 4))
 
 
 def test_noise_in_air_has_the_mean_of_rayleigh() -> None:
     """sigma sqrt(pi / 2) where there is no signal; none without sigma."""
     rng = np.random.default_rng(0)
-    air = intensity.rician_noise(rng, torch.zeros(40, 40, 40), 0.1)
+    air = synthesis.rician_noise(rng, torch.zeros(40, 40, 40), 0.1)
     assert air.mean().item() == pytest.approx(0.1 * np.sqrt(np.pi / 2), rel=0.01)
     image = noise(5, 5, 5)
-    assert torch.allclose(intensity.rician_noise(rng, image, 0.0), image)
+    assert torch.allclose(synthesis.rician_noise(rng, image, 0.0), image)
 
 
 def test_percentiles_become_0_and_1() -> None:
@@ -104,7 +104,7 @@ def test_normalising_gives_0_to_1_whatever_comes(
     assert np.isfinite(scaled).all()
     assert scaled.min() >= 0
     assert scaled.max() <= 1
-    again = intensity.normalise_percentiles(torch.from_numpy(image)).numpy()
+    again = synthesis.normalise_percentiles(torch.from_numpy(image)).numpy()
     assert np.array_equal(scaled, again)
     assert not normalise_percentiles(np.full((3, 3, 3), offset, np.float32)).any()
 
@@ -119,6 +119,6 @@ def test_gain_and_offset_of_the_scanner_do_not_matter() -> None:
 def test_the_unit_of_an_image_does_not_matter() -> None:
     """A diffusivity map in square metres a second is normalised like one in micrometres."""
     image = torch.rand(8, 9, 10, generator=torch.Generator().manual_seed(0))
-    plain = intensity.normalise_percentiles(image)
-    tiny = intensity.normalise_percentiles(image * 1e-12)
+    plain = synthesis.normalise_percentiles(image)
+    tiny = synthesis.normalise_percentiles(image * 1e-12)
     assert torch.allclose(plain, tiny, atol=1e-4)

@@ -20,7 +20,6 @@ from torch.nn import functional as nnf
 
 from encephalon.transforms.parameters import RigidRanges, SpatialRanges
 
-
 Matrix = NDArray[np.float64]
 
 

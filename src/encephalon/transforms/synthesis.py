@@ -5,18 +5,26 @@ Label maps follow FreeSurfer's colour table inside the brain and use 502-530 for
 around it (clusters of unknown meaning, so they are drawn at random). Half of the drawn contrasts
 are fully random, the other half resemble T1w, T2w, FLAIR and proton density, because with few
 training steps a network should see most of what it will meet. Two contrasts of one head are what a
-network learns from where there are no real pairs.
+network learns from where there are no real pairs. What a scanner does to intensities is here, too:
+resolution, thick slices, bias field, noise, contrast.
+
+Images are float32 tensors (I, J, K). Every function that draws takes the generator, so that the
+same seed gives the same image.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from encephalon.geometry.affine import bounding_box
-from encephalon.transforms import intensity
+from encephalon.transforms import grey_levels
 from encephalon.transforms.masks import (
     CORTEX,
     CSF,
@@ -47,10 +55,16 @@ INFANT: dict[str, Tissues] = {
     "T1w": (0.50, 0.65, 0.20, 0.20),
     "T2w": (0.75, 0.55, 0.95, 0.95),
 }
+
+
 TEXTURE = SynthesisRanges(texture=0.1)
 #: Tissue means of scan and guide; None for what is drawn at random.
 Contrasts = tuple[Tissues | None, Tissues | None]
+
+
 ADULT: Contrasts = (CONTRASTS["T2w"], CONTRASTS["T1w"])
+
+
 YOUNG: Contrasts = (INFANT["T2w"], INFANT["T1w"])
 
 
@@ -71,16 +85,16 @@ def synthesise(
         image = image * (brain > rng.uniform(-2, 0.5))
     image = _scan(rng, image, ranges)
     inside = _field_of_view(rng, labels, brain, ranges)
-    return intensity.normalise_percentiles(image, inside)
+    return normalise_percentiles(image, inside)
 
 
 def _paint(rng: np.random.Generator, labels: Tensor, ranges: SynthesisRanges) -> Tensor:
     means, spreads = draw_tissue_table(rng, ranges)
     image = torch.as_tensor(means)[labels]
     if rng.random() < 0.7:
-        image = intensity.gaussian_blur(image, (float(rng.uniform(0.2, 0.6)),) * 3)
+        image = gaussian_blur(image, (float(rng.uniform(0.2, 0.6)),) * 3)
     grain = torch.as_tensor(rng.standard_normal(labels.shape, dtype=np.float32))
-    smooth = intensity.smooth_field(rng, tuple(labels.shape), int(rng.integers(8, 20)))
+    smooth = smooth_field(rng, tuple(labels.shape), int(rng.integers(8, 20)))
     mix = float(rng.uniform(0, 1))
     texture = torch.as_tensor(spreads)[labels] * (mix * grain + (1 - mix) * smooth)
     return (image + texture).clamp_min(0)
@@ -122,19 +136,19 @@ def _blob(
     rng: np.random.Generator, shape: tuple[int, ...], points: int, rarity: tuple[float, float]
 ) -> Tensor:
     """How much of each voxel (I, J, K) a lesion takes: smooth, of 5 to `points` control points."""
-    field = intensity.smooth_field(rng, tuple(shape), int(rng.integers(5, points)))
+    field = smooth_field(rng, tuple(shape), int(rng.integers(5, points)))
     return torch.sigmoid(12 * (field - float(rng.uniform(*rarity))))
 
 
 def _scan(rng: np.random.Generator, image: Tensor, ranges: SynthesisRanges) -> Tensor:
-    image = intensity.bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
+    image = bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
     if rng.random() < ranges.thick:
         factor = float(rng.uniform(1.3, ranges.thickness))
-        image = intensity.thick_slices(image, int(rng.integers(3)), factor)
+        image = thick_slices(image, int(rng.integers(3)), factor)
     else:
         sigma = rng.uniform(0, ranges.blur, 3) if rng.random() < 0.5 else [rng.uniform(0, 0.6)] * 3
-        image = intensity.gaussian_blur(image, [float(width) for width in sigma])
-    image = intensity.rician_noise(rng, image, float(rng.uniform(0, ranges.noise)))
+        image = gaussian_blur(image, [float(width) for width in sigma])
+    image = rician_noise(rng, image, float(rng.uniform(0, ranges.noise)))
     exponent = float(np.exp(rng.normal(0, ranges.gamma)))
     return (image / image.max().clamp_min(1e-6)) ** exponent
 
@@ -217,7 +231,7 @@ def synthesise_pair(
         images = _with_lesion(rng, images)
     # As a 1 mm scanner blurs: voxels are not points.
     scan, guide = (
-        intensity.gaussian_blur(image, (float(rng.uniform(0.3, 0.75)),) * 3).clamp_min(0).numpy()
+        gaussian_blur(image, (float(rng.uniform(0.3, 0.75)),) * 3).clamp_min(0).numpy()
         for image in images
     )
     return scan, guide
@@ -227,9 +241,9 @@ def _textures(rng: np.random.Generator, shape: tuple[int, ...]) -> list[Tensor]:
     """Two fields of about unit variance, alike to a degree that is drawn."""
     grains = torch.as_tensor(rng.standard_normal((2, *shape), dtype=np.float32))
     width = float(rng.uniform(0.0, 1.2))
-    fine = [intensity.gaussian_blur(grain, (width,) * 3) for grain in grains]
+    fine = [gaussian_blur(grain, (width,) * 3) for grain in grains]
     fine = [field / field.std().clamp_min(1e-3) for field in fine]
-    broad = intensity.smooth_field(rng, shape, int(rng.integers(4, 10)))
+    broad = smooth_field(rng, shape, int(rng.integers(4, 10)))
     share = float(rng.uniform(0, 1))
     sign = float(rng.choice([-1.0, 1.0]))
     other = sign * (share * fine[0] + (1 - share**2) ** 0.5 * fine[1])
@@ -246,3 +260,51 @@ def _with_lesion(rng: np.random.Generator, images: list[Tensor]) -> list[Tensor]
         visible = blob * (image > 0) if shown in (number, 2) else torch.zeros_like(blob)
         result.append(image * (1 - visible) + value * visible)
     return result
+
+
+def gaussian_blur(image: Tensor, sigma: Sequence[float]) -> Tensor:
+    """Blur (I, J, K) with a Gaussian of `sigma` voxels along each axis; edges are extended."""
+    for axis, width in enumerate(sigma):
+        if width > 0.05:
+            reach = max(1, math.ceil(3 * width))
+            positions = torch.arange(-reach, reach + 1, dtype=torch.float32)
+            kernel = torch.exp(-0.5 * (positions / width) ** 2)
+            lines = image.movedim(axis, -1)
+            flat = nnf.pad(lines.reshape(-1, 1, lines.shape[-1]), (reach, reach), "replicate")
+            blurred = nnf.conv1d(flat, (kernel / kernel.sum()).view(1, 1, -1))
+            image = blurred.view(lines.shape).movedim(-1, axis)
+    return image
+
+
+def thick_slices(image: Tensor, axis: int, factor: float) -> Tensor:
+    """Average slabs of `factor` voxels along `axis`, then interpolate back to the same grid."""
+    size = image.shape[axis]
+    slices = max(2, round(size / factor))
+    lines = image.movedim(axis, -1)
+    flat = lines.reshape(-1, 1, size)
+    slabs = nnf.adaptive_avg_pool1d(flat, slices)
+    raised = nnf.interpolate(slabs, size=size, mode="linear", align_corners=False)
+    return raised.view(lines.shape).movedim(-1, axis)
+
+
+def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], points: int) -> Tensor:
+    """A smooth random field (I, J, K) of unit variance at `points` control points an axis."""
+    control = torch.as_tensor(rng.standard_normal((1, 1, points, points, points), dtype=np.float32))
+    return nnf.interpolate(control, size=tuple(shape), mode="trilinear", align_corners=True)[0, 0]
+
+
+def bias_field(rng: np.random.Generator, image: Tensor, strength: float) -> Tensor:
+    """Multiply by a smooth positive field whose logarithm has standard deviation `strength`."""
+    return image * torch.exp(strength * smooth_field(rng, tuple(image.shape), 4))
+
+
+def rician_noise(rng: np.random.Generator, image: Tensor, sigma: float) -> Tensor:
+    """Magnitude of the image with complex Gaussian noise of `sigma` in both channels."""
+    noise = torch.as_tensor(rng.standard_normal((2, *image.shape), dtype=np.float32)) * sigma
+    return torch.sqrt((image + noise[0]) ** 2 + noise[1] ** 2)
+
+
+def normalise_percentiles(image: Tensor, inside: Tensor | None = None) -> Tensor:
+    """`encephalon.transforms.grey_levels.normalise_percentiles` for tensors on the CPU."""
+    kept = None if inside is None else inside.numpy()
+    return torch.from_numpy(grey_levels.normalise_percentiles(image.numpy(), kept))

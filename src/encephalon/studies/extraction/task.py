@@ -22,7 +22,7 @@ from encephalon.tables.schema import Table
 from encephalon.training.dataset import TRAINING, VALIDATION, Mixture
 from encephalon.training.loop import Task
 from encephalon.training.run import Expected, Learner, ModelFacts
-from encephalon.transforms import intensity
+from encephalon.transforms import synthesis
 from encephalon.transforms.grey_levels import NORMALISING_PERCENTILES
 from encephalon.transforms.spatial import (
     draw_placement,
@@ -30,7 +30,6 @@ from encephalon.transforms.spatial import (
     sample_nearest,
     sampling_points,
 )
-from encephalon.transforms.synthesis import synthesise
 
 #: The brain fills the grid to 1 / (1 + x) along its longest axis: x is drawn between these.
 FINE_MARGINS, COARSE_MARGINS = (0.05, 0.45), (0.25, 1.4)
@@ -77,7 +76,7 @@ class ExtractionTask:
         distances = tenths / 10 / placement.scale
         if head.labels is not None:
             labels = sample_nearest(torch.as_tensor(head.labels), points)
-            image = synthesise(rng, labels, distances[0], settings.synthesis)
+            image = synthesis.synthesise(rng, labels, distances[0], settings.synthesis)
         else:
             scan = sample_linear(torch.as_tensor(head.image)[None], points, 0.0)[0]
             image = _vary(rng, scan)
@@ -115,10 +114,10 @@ def _view(
 
 def _vary(rng: np.random.Generator, scan: Tensor) -> Tensor:
     """Change a real scan mildly: bias field, noise, contrast."""
-    image = intensity.normalise_percentiles(scan)
-    image = intensity.bias_field(rng, image, float(rng.uniform(0, 0.3)))
-    image = intensity.rician_noise(rng, image, float(rng.uniform(0, 0.04)))
-    return intensity.normalise_percentiles(image) ** float(np.exp(rng.normal(0, 0.2)))
+    image = synthesis.normalise_percentiles(scan)
+    image = synthesis.bias_field(rng, image, float(rng.uniform(0, 0.3)))
+    image = synthesis.rician_noise(rng, image, float(rng.uniform(0, 0.04)))
+    return synthesis.normalise_percentiles(image) ** float(np.exp(rng.normal(0, 0.2)))
 
 
 def _dice(predicted: Tensor, target: Tensor) -> float:

@@ -27,7 +27,6 @@ from encephalon.studies.isotropic.reconstruction.network import Scale, make_feat
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import in_threads
-from encephalon.transforms import intensity
 from encephalon.transforms.masks import LABEL_COUNT, LARGEST_BRAIN_LABEL
 from encephalon.transforms.parameters import ScannerRanges, SpatialRanges
 from encephalon.transforms.slices import SIGMA_PER_FWHM, SliceOperator, SliceProfile
@@ -37,7 +36,7 @@ from encephalon.transforms.spatial import (
     sample_nearest,
     sampling_points,
 )
-from encephalon.transforms.synthesis import synthesise_pair
+from encephalon.transforms.synthesis import bias_field, synthesise_pair
 
 __all__ = ["Patch", "Subject", "count_pairs", "load_subjects", "sample_patch"]
 
@@ -254,7 +253,7 @@ def draw_operator(rng: np.random.Generator, voxels: int, ranges: ScannerRanges) 
 
 def _spoilt(rng: np.random.Generator, guide: Float, ranges: ScannerRanges) -> Float:
     image = torch.from_numpy(np.ascontiguousarray(guide))
-    image = intensity.bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
+    image = bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
     noise = float(rng.uniform(0, ranges.guide_noise))
     image = image + noise * torch.as_tensor(rng.standard_normal(guide.shape, dtype=np.float32))
     return np.asarray(image.numpy() * np.exp(rng.normal(0, 0.12)), np.float32)
