@@ -15,6 +15,7 @@ from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.predictor import probability
 from encephalon.studies.extraction.segmentation.boundary import predict_boundary
+from encephalon.studies.extraction.segmentation.localisation import network_of
 from encephalon.tables.sample import Sample
 from tests.io.dicom_writer import write_series
 from tests.studies.extraction.ball import BallRuntime, ball_image, ball_predictor, ball_volume
@@ -186,7 +187,7 @@ def test_a_brain_cut_by_the_field_of_view_is_to_be_checked() -> None:
 def test_the_evidence_is_gathered_on_the_fine_grid() -> None:
     """A ball is the same mirrored and turned, and its distance has slope 1."""
     predictor = ball_predictor()
-    network = predictor._network
+    network = network_of(predictor.runtime)
     borders = predict_boundary(ball_image(), predictor.settings, network, network)
     assert borders.view.grid.shape == predictor.settings.grids.fine
     assert borders.mirror > 0.99

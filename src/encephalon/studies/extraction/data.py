@@ -12,18 +12,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as sha256_of
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
-from encephalon.geometry.affine import Affine, Grid, bounding_box, orient
+from encephalon.geometry.affine import Grid, bounding_box, orient
 from encephalon.geometry.conform import straight_grid
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
-from encephalon.studies.extraction.segmentation.localisation import BrainFinder, brain_finder
+from encephalon.studies.extraction.segmentation.localisation import (
+    BrainFinder,
+    brain_finder,
+    centred_grid,
+    first_and_last,
+)
 from encephalon.studies.extraction.settings import ExtractionSettings
 from encephalon.tables.labels import map_labels
 from encephalon.tables.schema import Table
@@ -77,14 +81,45 @@ class _Preparation:
     def __call__(self, row: Row, path: Path) -> None:
         """Write the head of `row` to `path`."""
         try:
-            head = _from_files(self, row)
+            head = self._head(row)
         except ValueError as error:
             if isinstance(error, EncephalonError):
                 raise
             raise TableError(
                 f"Row {row.number}: {row.target} {error}: give a whole brain."
             ) from error
-        _save(path, head)
+        present = {name: array for name, array in vars(head).items() if array is not None}
+        with path.open("wb") as stream:
+            np.savez(stream, **present)
+
+    def _head(self, row: Row) -> TrainingSample:
+        labels = read_labels(row.target)
+        known = labels.data if self.mapping is None else map_labels(labels.data, self.mapping)
+        grid = millimetre_grid(labels)
+        values = resample(known, labels.affine, grid, order=0, outside=0)
+        if row.scan is None:
+            if self.finder is not None:
+                raise TableError(
+                    f"Row {row.number}: {row.target} has no scan, which a lesion needs: name it."
+                )
+            highest = int(values.max())
+            if highest >= LABEL_COUNT:
+                raise TableError(
+                    f"Row {row.number}: {row.target} has the label {highest}, but scans are made "
+                    f"up from labels below {LABEL_COUNT} only: map the labels in [table]."
+                )
+            return sample_from_labels(values.astype(np.int16))
+        image = read_image(row.scan)
+        resampled = resample(image.data, image.affine, grid, order=1, outside=0)
+        intensities = np.asarray(resampled, np.float32)
+        if self.finder is None:
+            return sample_from_mask(intensities, values > 0)
+        box = self.finder.box(image, grid)
+        if box is None:
+            raise TableError(
+                f"Row {row.number}: no brain was found in {row.scan}: leave the row out."
+            )
+        return sample_from_lesion(intensities, values > 0, box)
 
 
 def prepare_samples(
@@ -103,7 +138,11 @@ def prepare_samples(
     finder = brain_finder(settings.grids) if settings and settings.target == "lesion" else None
     how = _Preparation(mapping, finder)
     paths = prepare(table_rows(table), how, cache, f"head-{how.version}", ".npz", workers)
-    return [_load(path) for path in paths]
+    heads = []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as kept:
+            heads.append(TrainingSample(**kept))
+    return heads
 
 
 def table_rows(table: Table) -> list[Row]:
@@ -124,75 +163,15 @@ def count_scans(table: Table) -> dict[str, int]:
     return {"real_scans": real, "label_maps": len(table) - real}
 
 
-def _from_files(how: _Preparation, row: Row) -> TrainingSample:
-    labels = read_labels(row.target)
-    known = labels.data if how.mapping is None else map_labels(labels.data, how.mapping)
-    grid = millimetre_grid(labels)
-    values = resample(known, labels.affine, grid, order=0, outside=0)
-    if row.scan is None:
-        _check_label_map(how, row, int(values.max()))
-        return sample_from_labels(values.astype(np.int16))
-    image = read_image(row.scan)
-    resampled = resample(image.data, image.affine, grid, order=1, outside=0)
-    intensities = np.asarray(resampled, np.float32)
-    if how.finder is None:
-        return sample_from_mask(intensities, values > 0)
-    box = how.finder.box(image, grid)
-    if box is None:
-        raise TableError(f"Row {row.number}: no brain was found in {row.scan}: leave the row out.")
-    return sample_from_lesion(intensities, values > 0, box)
-
-
-def _check_label_map(how: _Preparation, row: Row, highest: int) -> None:
-    if how.finder is not None:
-        raise TableError(
-            f"Row {row.number}: {row.target} has no scan, which a lesion needs: name it."
-        )
-    if highest >= LABEL_COUNT:
-        raise TableError(
-            f"Row {row.number}: {row.target} has the label {highest}, but scans are made up from "
-            f"labels below {LABEL_COUNT} only: map the labels in [table]."
-        )
-
-
 def millimetre_grid(image: Image) -> Grid:
     """The 1 mm RAS grid nearest to the image's own axes, around the same field of view."""
     straight = straight_grid(image.grid, image.name)
     nothing = np.broadcast_to(np.uint8(0), straight.shape)
     oriented, affine = orient(nothing, straight.affine, "RAS")
     shape = np.asarray(oriented.shape)
-    size = np.maximum(1, np.round(shape * np.asarray(affine.spacing))).astype(int)
-    directions = np.asarray(affine.direction)
+    i, j, k = np.maximum(1, np.round(shape * np.asarray(affine.spacing))).astype(int).tolist()
     centre = affine.apply(((shape - 1) / 2)[None])[0]
-    matrix = np.eye(4)
-    matrix[:3, :3] = directions
-    matrix[:3, 3] = centre - directions @ ((size - 1) / 2)
-    return Grid((int(size[0]), int(size[1]), int(size[2])), Affine(matrix))
-
-
-def _save(path: Path, head: TrainingSample) -> None:
-    arrays: dict[str, Any] = {
-        "distances": head.distances,
-        "corner": head.corner,
-        "box": head.box,
-        "labels": head.labels,
-        "image": head.image,
-    }
-    present = {name: array for name, array in arrays.items() if array is not None}
-    with path.open("wb") as stream:
-        np.savez(stream, **present)
-
-
-def _load(path: Path) -> TrainingSample:
-    with np.load(path, allow_pickle=False) as kept:
-        found: dict[str, NDArray[Any]] = {name: kept[name] for name in kept.files}
-    return TrainingSample(
-        labels=found.get("labels"),
-        image=found.get("image"),
-        distances=found["distances"],
-        corner=found["corner"],
-        box=found["box"],
-    )
+    return centred_grid(affine, centre, (i, j, k), 1.0)
 
 
 @dataclass(frozen=True)
@@ -201,10 +180,6 @@ class TrainingSample:
 
     Attributes
     ----------
-    labels
-        (I, J, K) int16 label map, or None for a real scan.
-    image
-        (I, J, K) float32 intensities, or None for a label map.
     distances
         (borders, A, B, C) int8, signed distance to the brain and tissue borders, or to that of
         the lesion, in tenths of a mm, positive inside, clipped at ±12.7 mm; a window of the
@@ -213,13 +188,17 @@ class TrainingSample:
         Voxel of the volume at which the window of `distances` begins, (3,).
     box
         First and last brain voxel on each axis, (3, 2).
+    labels
+        (I, J, K) int16 label map, or None for a real scan.
+    image
+        (I, J, K) float32 intensities, or None for a label map.
     """
 
-    labels: NDArray[np.int16] | None
-    image: NDArray[np.float32] | None
     distances: NDArray[np.int8]
     corner: NDArray[np.int64]
     box: NDArray[np.int64]
+    labels: NDArray[np.int16] | None = None
+    image: NDArray[np.float32] | None = None
 
 
 def sample_from_labels(labels: NDArray[np.int16]) -> TrainingSample:
@@ -251,7 +230,7 @@ def _brain_head(
     tissue: NDArray[np.bool_],
 ) -> TrainingSample:
     _require_brain(brain)
-    return _head(labels, image, [brain, tissue], bounding_box(brain, MARGIN), _box(brain))
+    return _head(labels, image, [brain, tissue], bounding_box(brain, MARGIN), first_and_last(brain))
 
 
 def _require_brain(mask: NDArray[np.bool_]) -> None:
@@ -269,7 +248,7 @@ def _head(
     corner = np.array([part.start for part in window], np.int64)
     borders = [signed_distance(mask[window]) for mask in masks]
     tenths = np.round(np.stack(borders) * 10).astype(np.int8)
-    return TrainingSample(labels, image, tenths, corner, box)
+    return TrainingSample(tenths, corner, box, labels, image)
 
 
 def closing(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -280,9 +259,8 @@ def closing(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np
     inner = tissue[window]
     grown = ndimage.distance_transform_edt(~inner) <= SULCUS_RADIUS
     closed = ndimage.distance_transform_edt(grown) > SULCUS_RADIUS
-    whole = _solid((closed & allowed[window]) | inner)
     result = np.zeros_like(tissue)
-    result[window] = whole
+    result[window] = _solid((closed & allowed[window]) | inner)
     return result
 
 
@@ -306,7 +284,3 @@ def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     signed = ndimage.gaussian_filter(masks.signed_distance(mask), 0.6)
     clipped: NDArray[np.float32] = np.clip(signed, -TRUNCATION, TRUNCATION).astype(np.float32)
     return clipped
-
-
-def _box(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.array([(part.start, part.stop - 1) for part in bounding_box(mask)], np.int64)

@@ -26,7 +26,7 @@ from encephalon.metrics.segmentation import overlap, surface_distances, volume_e
 from encephalon.reports.format import format_number
 from encephalon.statistics.subgroups import GroupedSummary, subgroups, summarise_subgroup
 from encephalon.statistics.summary import summarise_rows
-from encephalon.studies.extraction.report import evaluation_page, scan_pictures
+from encephalon.studies.extraction.report import HEADINGS, evaluation_page, scan_pictures
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction
@@ -44,17 +44,7 @@ __all__ = [
 
 Row = dict[str, Any]
 
-METRICS = (
-    "dice",
-    "jaccard",
-    "sensitivity",
-    "precision",
-    "hd95_mm",
-    "assd_mm",
-    "volume_error_ml",
-    "volume_error_percent",
-    "seconds",
-)
+METRICS = tuple(HEADINGS)
 # Scans whose pictures are shown, the worst first.
 _PICTURED = 60
 
@@ -106,7 +96,9 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
             message = f"{case.sample.inputs['image']}: nothing was found."
         if message:
             row["error"] = message
-        return CaseResult([row], (message,) if message else (), _pictures(scan, mask, reference))
+        drawn = scan_pictures(scan.data, scan.affine, mask, reference.data) if scan else ()
+        shown = tuple(picture.html for picture in drawn)
+        return CaseResult([row], (message,) if message else (), shown)
 
     def take(self, result: CaseResult) -> list[Row]:
         """The row of a scan; only the pictures of the worst ones stay in memory."""
@@ -118,10 +110,8 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
     def summarise(self, rows: list[Row]) -> GroupedSummary:
         """Statistics over the scans that were scored, cut also by the verdict on their quality."""
         scored, group = _scored(rows), self._table.group
-        cut = [
-            *self._table.subgroups,
-            *(["quality"] if any("quality" in r for r in scored) else ()),
-        ]
+        judged = ["quality"] if any("quality" in row for row in scored) else []
+        cut = [*self._table.subgroups, *judged]
         parts = [part for name in cut if scored for part in subgroups(scored, name)]
         return GroupedSummary(
             summarise_rows(scored, METRICS, group=group),
@@ -164,13 +154,6 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
 def _scored(rows: Sequence[Row]) -> list[Row]:
     """The rows of scans that were compared with their reference."""
     return [row for row in rows if "dice" in row]
-
-
-def _pictures(scan: Image | None, mask: NDArray[np.bool_], reference: Image) -> tuple[Html, ...]:
-    if scan is None:
-        return ()
-    found = scan_pictures(scan.data, scan.affine, mask, reference.data)
-    return tuple(picture.html for picture in found)
 
 
 def score_mask(

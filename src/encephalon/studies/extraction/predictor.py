@@ -11,21 +11,30 @@ from numpy.typing import NDArray
 
 from encephalon.geometry.affine import Grid
 from encephalon.geometry.conform import straightened
-from encephalon.inference.predictor import NetworkPredictor, OutputImage, OutputKind, Prediction
+from encephalon.inference.predictor import (
+    NetworkPredictor,
+    OutputImage,
+    OutputKind,
+    Prediction,
+    Quality,
+)
 from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.models.catalogue import find_model
 from encephalon.studies.base import OpenModel
-from encephalon.studies.extraction.quality import QualityMetrics, check_quality, with_doubts
+from encephalon.studies.extraction.quality import QualityMetrics, check_quality
 from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.segmentation.boundary import (
-    Boundary,
     predict_boundary,
     resampled_map,
     resampled_mask,
 )
-from encephalon.studies.extraction.segmentation.localisation import areas_on_faces, larger_areas
+from encephalon.studies.extraction.segmentation.localisation import (
+    areas_on_faces,
+    larger_areas,
+    network_of,
+)
 from encephalon.studies.extraction.segmentation.orientation import STORED_ORIENTATION
 from encephalon.studies.extraction.settings import (
     CONTENTS,
@@ -88,13 +97,25 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
 
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""
-        borders = predict_boundary(
-            straightened(loaded), self.settings, self._network, self._locator
+        network, locator = network_of(self.runtime), network_of(self.locator or self.runtime)
+        borders = predict_boundary(straightened(loaded), self.settings, network, locator)
+        distance = fill_and_keep_largest(
+            borders.distances[0 if self.options.csf else -1], self.options.border
         )
-        distance = self._distance(borders)
         mask = resampled_mask(distance, borders.view.grid, loaded.grid, self.options.border)
-        metrics = _quality_metrics(borders, mask, loaded)
-        quality = with_doubts(check_quality(metrics, organ=self.settings.target == "brain"), loaded)
+        inside = mask.view(bool)
+        metrics = QualityMetrics(
+            volume_ml=int(np.count_nonzero(inside)) * loaded.volume_ml_per_voxel,
+            cut=larger_areas(areas_on_faces(inside, loaded.grid), borders.across),
+            second_piece=borders.second_piece,
+            mirror=borders.mirror,
+            turn=borders.turn,
+            slope_error=borders.slope_error,
+            bare=borders.bare,
+            reoriented=borders.orientation != STORED_ORIENTATION,
+        )
+        quality = check_quality(metrics, organ=self.settings.target == "brain")
+        doubts = Quality("check" if loaded.doubts else "ok", loaded.doubts)
         values = {
             "volume_ml": round(metrics.volume_ml, 3),
             "agreement_mirror": round(metrics.mirror, 4),
@@ -103,18 +124,11 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         }
         images = self._images(loaded, mask, distance, borders.view.grid)
         return Prediction(
-            images, values, quality, partial(scan_pictures, loaded.data, loaded.affine, mask)
+            images,
+            values,
+            quality.worse_of(doubts),
+            partial(scan_pictures, loaded.data, loaded.affine, mask),
         )
-
-    def _network(self, image: Float) -> Float:
-        return _distances(self.runtime, image)
-
-    def _locator(self, image: Float) -> Float:
-        return _distances(self.locator or self.runtime, image)
-
-    def _distance(self, borders: Boundary) -> Float:
-        channel = 0 if self.options.csf else len(borders.distances) - 1
-        return fill_and_keep_largest(borders.distances[channel], self.options.border)
 
     def _images(
         self, image: Image, mask: NDArray[np.uint8], distance: Float, grid: Grid
@@ -133,30 +147,9 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         return images
 
 
-def _distances(runtime: Runtime, image: Float) -> Float:
-    """Distances (borders, I, J, K) in voxels for one image (I, J, K)."""
-    (batch,) = runtime.run(image[None, None])
-    distances: Float = batch[0]
-    return distances
-
-
 def probability(distance: Float, spread: float) -> Float:
     """Probability of lying inside: logistic in the distance (mm), `spread` mm to each e-fold."""
     return (1 / (1 + np.exp(-np.clip(distance / spread, -30, 30)))).astype(np.float32)
-
-
-def _quality_metrics(borders: Boundary, mask: NDArray[np.uint8], image: Image) -> QualityMetrics:
-    inside = mask.view(bool)
-    return QualityMetrics(
-        volume_ml=int(np.count_nonzero(inside)) * image.volume_ml_per_voxel,
-        cut=larger_areas(areas_on_faces(inside, image.grid), borders.across),
-        second_piece=borders.second_piece,
-        mirror=borders.mirror,
-        turn=borders.turn,
-        slope_error=borders.slope_error,
-        bare=borders.bare,
-        reoriented=borders.orientation != STORED_ORIENTATION,
-    )
 
 
 def make_extraction_predictor(model: OpenModel) -> ExtractionPredictor:

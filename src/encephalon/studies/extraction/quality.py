@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.inference.predictor import Quality, told_apart
-from encephalon.io.image import Image
+from encephalon.inference.predictor import Quality, Status, told_apart
 from encephalon.studies.extraction.segmentation.boundary import (
     PLAUSIBLE_ML,
     POSSIBLE_ML,
@@ -70,75 +69,60 @@ class QualityMetrics:
     reoriented: bool = False
 
 
-def with_doubts(quality: Quality, image: Image) -> Quality:
-    """`quality`, and "check" where reading `image` left doubts."""
-    return quality.worse_of(Quality("check", image.doubts)) if image.doubts else quality
-
-
 def check_quality(metrics: QualityMetrics, *, organ: bool = True) -> Quality:
     """The verdict on a mask; `organ` False (a lesion) leaves out what holds of whole brains."""
     if metrics.volume_ml <= 0:
         return Quality("fail", ("the mask is empty",))
-    verdicts = [
+    found = [
         _below("the prediction for the mirrored scan differs", metrics.mirror, AGREEMENT_MIRROR),
         _above(
             "the border is blurred, the scan may be unlike the training data",
             metrics.slope_error,
             SLOPE,
         ),
+        (
+            _check(metrics.reoriented),
+            "the head lies otherwise than the header says, left and right may be swapped",
+        ),
     ]
-    wrong = "the head lies otherwise than the header says, left and right may be swapped"
-    verdicts.append(_verdict("check" if metrics.reoriented else "ok", wrong))
     if organ:
-        verdicts += [
-            _volume(metrics.volume_ml),
-            _cut(metrics.cut),
-            _bare(metrics.bare),
+        volume, (low, high), (least, most) = metrics.volume_ml, PLAUSIBLE_ML, POSSIBLE_ML
+        size = _status(volume, high, most) if volume > high else _status(-volume, -low, -least)
+        human = f"the human range of {low:.0f}-{high:.0f} mL"
+        cut = {side: area for side, area in metrics.cut.items() if area >= CUT_CM2}
+        where = " and ".join(f"at the {side} ({area:.0f} cm²)" for side, area in cut.items())
+        found += [
+            (size, f"the volume of {volume:.0f} mL is outside {human}"),
+            (_check(bool(cut)), f"the field of view cuts the brain {where}"),
+            (
+                _check(metrics.bare > SKULL_STRIPPED),
+                "the skull was taken away before, so the mask is all that is left",
+            ),
             _above("the mask fell into several large pieces", metrics.second_piece, PIECES),
             _below("the prediction for the turned scan differs", metrics.turn, AGREEMENT_TURN),
         ]
     quality = Quality("ok")
-    for verdict in verdicts:
-        quality = quality.worse_of(verdict)
+    for status, reason in found:
+        if status != "ok":
+            quality = quality.worse_of(Quality(status, (reason,)))
     return quality
 
 
-def _volume(volume: float) -> Quality:
-    status = _status(PLAUSIBLE_ML[0] - volume, 0, PLAUSIBLE_ML[0] - POSSIBLE_ML[0])
-    if volume > PLAUSIBLE_ML[1]:
-        status = _status(volume, PLAUSIBLE_ML[1], POSSIBLE_ML[1])
-    low, high = PLAUSIBLE_ML
-    reason = f"the volume of {volume:.0f} mL is outside the human range of {low:.0f}-{high:.0f} mL"
-    return _verdict(status, reason)
-
-
-def _cut(areas: Mapping[str, float]) -> Quality:
-    cut = {side: area for side, area in areas.items() if area >= CUT_CM2}
-    where = " and ".join(f"at the {side} ({area:.0f} cm²)" for side, area in cut.items())
-    return _verdict("check" if cut else "ok", f"the field of view cuts the brain {where}")
-
-
-def _bare(share: float) -> Quality:
-    reason = "the skull was taken away before, so the mask is all that is left"
-    return _verdict("check" if share > SKULL_STRIPPED else "ok", reason)
-
-
-def _above(reason: str, value: float, limits: tuple[float, float]) -> Quality:
+def _above(reason: str, value: float, limits: tuple[float, float]) -> tuple[Status, str]:
     words = f"{reason} ({told_apart(value, limits[0])}, expected below {limits[0]})"
-    return _verdict(_status(value, *limits), words)
+    return _status(value, *limits), words
 
 
-def _below(reason: str, value: float, limits: tuple[float, float]) -> Quality:
-    status = _status(-value, -limits[0], -limits[1])
+def _below(reason: str, value: float, limits: tuple[float, float]) -> tuple[Status, str]:
     words = f"{reason} (Dice {told_apart(value, limits[0], 3)}, expected above {limits[0]})"
-    return _verdict(status, words)
+    return _status(-value, -limits[0], -limits[1]), words
 
 
-def _status(value: float, check: float, fail: float) -> str:
+def _status(value: float, check: float, fail: float) -> Status:
     if not np.isfinite(value) or value > fail:
         return "fail"
     return "check" if value > check else "ok"
 
 
-def _verdict(status: str, reason: str) -> Quality:
-    return Quality(status, () if status == "ok" else (reason,))  # type: ignore[arg-type]
+def _check(wrong: bool) -> Status:
+    return "check" if wrong else "ok"

@@ -6,8 +6,7 @@ Both show the mask outlined in the scan, and its volume.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +47,18 @@ if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
     from encephalon.statistics.subgroups import GroupedSummary, SubgroupSummary
 
-__all__ = ["PREDICTION", "REFERENCE", "batch_report", "evaluation_page", "scan_pictures"]
+__all__ = [
+    "HEADINGS",
+    "PREDICTION",
+    "REFERENCE",
+    "batch_report",
+    "evaluation_page",
+    "scan_pictures",
+]
 
 PREDICTION, REFERENCE = "prediction", "reference"
-_HEADINGS = {
+#: Metrics of a mask by their columns, as tables head them.
+HEADINGS = {
     "dice": "Dice",
     "jaccard": "Jaccard",
     "sensitivity": "Sensitivity",
@@ -80,17 +87,12 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
             Column("Time", "seconds", "s", decimals=1),
         ),
         files={"source": "Scan", "mask": "Mask"},
-        pictures=_pictures,
+        # They are drawn when they are wanted, the main one first.
+        pictures=lambda _row, shown, _folder: _framed(picture.html for picture in shown()),
         hint="Slices run through the middle of the mask, the left side of the body on the left.",
         stats=lambda rows: _volume_cards(rows, structure),
         legend=[Legend(PREDICTION, f"Outline of the {structure} mask", AMBER)],
     )
-
-
-def _pictures(row: Row, shown: Callable[[], Iterable[Picture]], folder: Path) -> list[Html]:
-    """`shown` draws the pictures of a scan, the main one first."""
-    del row, folder
-    return _framed(picture.html for picture in shown())
 
 
 def _framed(pictures: Iterable[Html]) -> list[Html]:
@@ -176,7 +178,7 @@ def _summary_table(summary: Mapping[str, Summary]) -> Html:
             "metric": heading,
             "interval": format_interval(summary[name].median_interval),
         }
-        for name, heading in _HEADINGS.items()
+        for name, heading in HEADINGS.items()
     ]
     columns = {
         "metric": "Metric",
@@ -247,7 +249,7 @@ def _subgroup_table(parts: Sequence[SubgroupSummary]) -> Html:
 
 
 def _scan_table(rows: Sequence[Row]) -> Html:
-    columns = {"id": "Scan", "quality": "Quality", **_HEADINGS}
+    columns = {"id": "Scan", "quality": "Quality", **HEADINGS}
     for name in ("jaccard", "sensitivity", "precision", "volume_error_ml"):
         del columns[name]
     shown = [{**row, "quality": badge(status_of(row)) if status_of(row) else None} for row in rows]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry.affine import Affine, Grid, bounding_box
+from encephalon.geometry.affine import Grid, bounding_box
 from encephalon.geometry.resample import resample, resample_aligned
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
@@ -47,11 +47,11 @@ IMPLAUSIBLE = 0.5
 #: Degrees by which the scan is turned, about the left-right axis, to see whether the mask follows.
 TURN = 10.0
 
-#: Share of empty voxels in the shell outside the border, where every head has bone or scalp, above
-#: which a brain is bare. Of 13 development scans, 7 whole heads reach 0.71 at the most and 6
 #: Brain volumes (mL) inside the outer border that a human can have, from a preterm infant to a
 #: large adult man, and the wider range beyond which the mask must be wrong.
 PLAUSIBLE_ML, POSSIBLE_ML = (300.0, 2000.0), (120.0, 2600.0)
+#: Share of empty voxels in the shell outside the border, where every head has bone or scalp, above
+#: which a brain is bare. Of 13 development scans, 7 whole heads reach 0.71 at the most and 6
 #: stripped ones 0.99 at the least.
 SKULL_STRIPPED = 0.95
 #: Distances (mm) outside the border between which the shell lies.
@@ -128,10 +128,11 @@ def predict_boundary(
     stored = _boundary_in(STORED_ORIENTATION, image, settings, network, locator)
     if settings.target != "brain" or not stored.doubtful:
         return stored
-    others = [
-        one for one in likely_orientations(stored.found.view, locator) if one != STORED_ORIENTATION
-    ]
-    tried = (_boundary_in(one, image, settings, network, locator) for one in others)
+    tried = (
+        _boundary_in(one, image, settings, network, locator)
+        for one in likely_orientations(stored.found.view, locator)
+        if one != STORED_ORIENTATION
+    )
     best = min(tried, key=lambda borders: borders.doubt)
     return best if best.doubt < LESS_DOUBT * stored.doubt else stored
 
@@ -148,7 +149,8 @@ def _boundary_in(
     grids = orientation.grids(settings.grids)
     found = find_brain(image, grids, locator)
     if not found.mask.any():
-        return _nothing(found, settings.borders, orientation)
+        nowhere = np.full((settings.borders, *found.view.grid.shape), -1.0, np.float32)
+        return Boundary(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation=orientation)
     view = view_on(image, grid_around(found, grids.fine, grids.margin))
     left_right = orientation.order[0]
     upright = network(view.image)
@@ -172,11 +174,6 @@ def _boundary_in(
         across=areas_across(found, locator) if organ and bare <= SKULL_STRIPPED else {},
         orientation=orientation,
     )
-
-
-def _nothing(found: BrainLocation, borders: int, orientation: Orientation) -> Boundary:
-    nowhere = np.full((borders, *found.view.grid.shape), -1.0, np.float32)
-    return Boundary(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation=orientation)
 
 
 def _turned_agreement(
@@ -218,11 +215,13 @@ def resampled_slabs(distance: Float, source: Grid, target: Grid) -> Iterator[tup
 
     Slabs that the source does not reach are left out.
     """
-    reach = _reach(source, target)
+    planes = target.affine.inverse.apply(source.corners)[:, 0]
+    first = int(np.clip(np.floor(planes.min()), 0, target.shape[0]))
+    last = int(np.clip(np.ceil(planes.max()) + 1, first, target.shape[0]))
     depth = max(1, SLAB_VOXELS // (target.shape[1] * target.shape[2]))
-    for start in range(reach.start, reach.stop, depth):
-        stop = min(start + depth, reach.stop)
-        part = Grid((stop - start, *target.shape[1:]), _shifted(target.affine, start))
+    for start in range(first, last, depth):
+        stop = min(start + depth, last)
+        part = Grid((stop - start, *target.shape[1:]), target.affine.shifted((start, 0, 0)))
         yield slice(start, stop), resample(distance, source.affine, part, outside=BEYOND)
 
 
@@ -243,19 +242,6 @@ def resampled_map(distance: Float, source: Grid, target: Grid) -> Float:
     for part, values in resampled_slabs(distance, source, target):
         result[part] = values
     return result
-
-
-def _reach(source: Grid, target: Grid) -> slice:
-    """Planes of `target` along its first axis that the box of `source` touches."""
-    planes = target.affine.inverse.apply(source.corners)[:, 0]
-    first = int(np.clip(np.floor(planes.min()), 0, target.shape[0]))
-    return slice(first, int(np.clip(np.ceil(planes.max()) + 1, first, target.shape[0])))
-
-
-def _shifted(affine: Affine, planes: int) -> Affine:
-    step = np.eye(4)
-    step[0, 3] = planes
-    return Affine(affine.matrix @ step)
 
 
 def slope_error(distance: Float) -> float:

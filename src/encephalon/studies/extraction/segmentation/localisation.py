@@ -87,19 +87,20 @@ class BrainLocation:
         return largest_piece(self.distances[0] > 0)
 
 
+def network_of(runtime: Runtime) -> Network:
+    """The distances that `runtime` gives for one image after another."""
+    return lambda image: runtime.run(image[None, None])[0][0]
+
+
 def find_brain(image: Image, grids: Grids, network: Network) -> BrainLocation:
     """Look at the whole field of view, then again around what was found there."""
-    first = localisation_pass(image, whole_field(image, grids.coarse), network)
+    view = view_on(image, whole_field(image, grids.coarse))
+    first = BrainLocation(view, network(view.image))
     if not first.mask.any():
         return first
-    second = localisation_pass(image, grid_around(first, grids.coarse, SECOND_PASS), network)
+    view = view_on(image, grid_around(first, grids.coarse, SECOND_PASS))
+    second = BrainLocation(view, network(view.image))
     return second if second.mask.any() else first
-
-
-def localisation_pass(image: Image, grid: Grid, network: Network) -> BrainLocation:
-    """Put `image` on `grid` and ask the network."""
-    view = view_on(image, grid)
-    return BrainLocation(view, network(view.image))
 
 
 def view_on(image: Image, grid: Grid) -> View:
@@ -120,16 +121,16 @@ def whole_field(image: Image, shape: Size) -> Grid:
 
 def grid_around(found: BrainLocation, shape: Size, margin: float) -> Grid:
     """The grid of `shape` in which the brain that was found leaves `margin` of free room."""
-    return grid_around_mask(found.mask, found.view.grid, shape, margin)
-
-
-def grid_around_mask(mask: NDArray[np.bool_], grid: Grid, shape: Size, margin: float) -> Grid:
-    """The grid of `shape` around the box of `mask` (I, J, K), which lies on `grid`."""
-    box = np.array([(part.start, part.stop - 1) for part in bounding_box(mask)], float)
-    size = (box[:, 1] - box[:, 0] + 1) * np.asarray(grid.affine.spacing)
+    affine, box = found.view.grid.affine, first_and_last(found.mask)
+    size = (box[:, 1] - box[:, 0] + 1) * np.asarray(affine.spacing)
     spacing = float((size * (1 + margin) / np.array(shape)).max())
-    centre = grid.affine.apply(box.mean(axis=1)[None])[0]
-    return centred_grid(grid.affine, centre, shape, spacing)
+    centre = affine.apply(box.mean(axis=1)[None])[0]
+    return centred_grid(affine, centre, shape, spacing)
+
+
+def first_and_last(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The first and last voxel of `mask` (I, J, K) on each axis, (3, 2)."""
+    return np.array([(part.start, part.stop - 1) for part in bounding_box(mask)], np.int64)
 
 
 def centred_grid(axes: Affine, centre: NDArray[np.float64], shape: Size, spacing: float) -> Grid:
@@ -168,14 +169,8 @@ class BrainFinder:
 
         None when no brain is found.
         """
-        found = find_brain(straightened(image), self.grids, self._network)
-        if not found.mask.any():
-            return None
-        return box_on(found.mask, found.view.grid, grid)
-
-    def _network(self, image: Float) -> Float:
-        distances: Float = _runtime(self.graph).run(image[None, None])[0][0]
-        return distances
+        found = find_brain(straightened(image), self.grids, network_of(_runtime(self.graph)))
+        return box_on(found.mask, found.view.grid, grid) if found.mask.any() else None
 
 
 def brain_finder(grids: Grids) -> BrainFinder:
