@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -46,26 +46,37 @@ def read(path: str | Path, series: str | None = None) -> Image:
         need_file(path)
         refuse_foreign(path)
     slices = one_volume(path, series)
-    volume_shape(_shape(slices), path)
+    header = slices[0].header
+    rows, columns = int(header.number("rows")), int(header.number("columns"))
+    volume_shape((columns, rows, len(slices)), path)
     matrix, doubts = _matrix(path, slices)
     affine, warnings = checked(_LPS_TO_RAS @ matrix, path)
     data = _voxels(path, slices)
-    image = Image(plain_numbers(data, path), affine, path, slices[0].header, tuple(warnings))
+    image = Image(plain_numbers(data, path), affine, path, header, tuple(warnings))
     for doubt in doubts:
         image = image.doubted(doubt)
     return image
-
-
-def _shape(slices: Sequence[Slice]) -> tuple[int, int, int]:
-    header = slices[0].header
-    return int(header.number("columns")), int(header.number("rows")), len(slices)
 
 
 def _matrix(path: Path, slices: Sequence[Slice]) -> tuple[NDArray[np.float64], list[str]]:
     """The map from voxels to LPS mm (4, 4), and what is doubtful in it."""
     first = slices[0]
     doubts: list[str] = []
-    rows, columns = _pixel_size(path, first, doubts)
+    sizes = first.header.numbers("pixel_spacing")
+    if sizes.size != 2:
+        sizes = first.header.numbers("imager_spacing")
+        doubts.append("the size of its pixels is that on the detector, as it says no other")
+    if sizes.size != 2:
+        raise GeometryError(
+            f"{path}: the DICOM files do not say how large a pixel is (Pixel Spacing), so nothing "
+            "can be measured; export them again with it."
+        )
+    if sizes.min() <= 0:
+        raise GeometryError(
+            f"{path}: the DICOM files say that a pixel is {sizes[0]:g} x {sizes[1]:g} mm (Pixel "
+            "Spacing), but sizes are positive; export them again."
+        )
+    rows, columns = sizes  # the distance between them, mm
     ways = first.directions
     if ways is None:
         ways = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
@@ -79,25 +90,6 @@ def _matrix(path: Path, slices: Sequence[Slice]) -> tuple[NDArray[np.float64], l
     else:
         matrix[:3, 2] = first.normal * _stated_distance(path, slices, doubts)
     return matrix, doubts
-
-
-def _pixel_size(path: Path, one: Slice, doubts: list[str]) -> tuple[float, float]:
-    """Distance (mm) between rows, and between columns."""
-    sizes = one.header.numbers("pixel_spacing")
-    if sizes.size != 2:
-        sizes = one.header.numbers("imager_spacing")
-        doubts.append("the size of its pixels is that on the detector, as it says no other")
-    if sizes.size != 2:
-        raise GeometryError(
-            f"{path}: the DICOM files do not say how large a pixel is (Pixel Spacing), so nothing "
-            "can be measured; export them again with it."
-        )
-    if sizes.min() <= 0:
-        raise GeometryError(
-            f"{path}: the DICOM files say that a pixel is {sizes[0]:g} x {sizes[1]:g} mm (Pixel "
-            "Spacing), but sizes are positive; export them again."
-        )
-    return float(sizes[0]), float(sizes[1])
 
 
 def _stated_distance(path: Path, slices: Sequence[Slice], doubts: list[str]) -> float:
@@ -168,13 +160,21 @@ def _voxels(path: Path, slices: Sequence[Slice]) -> NDArray[Any]:
 
 def _frames(path: Path, header: DicomHeader) -> NDArray[Any]:
     """The images of one file, (frames, rows, columns), rescaled."""
-    sitk = _sitk()
+    sitk: Any = import_module("SimpleITK")  # when first needed (0.3 s), and untyped
+
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(header.path))
     reader.SetImageIO("GDCMImageIO")
     reader.LoadPrivateTagsOff()
-    with _explained(path, header), _quiet():
+    # ITK's warnings go past Python to the terminal.
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
         image = reader.Execute()
+    except RuntimeError as error:  # all that SimpleITK raises
+        raise _unreadable(path, header, error) from error
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise ContentError(
             f"{path}: expected one grey value a voxel, but the slices are in colour."
@@ -198,44 +198,20 @@ def _rescaled(header: DicomHeader, frames: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(stored * slopes[:, None, None] + intercepts[:, None, None])
 
 
-@contextmanager
-def _explained(path: Path, header: DicomHeader) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # all that SimpleITK raises
-        kind = header.text("sop_class")
-        if not kind.startswith(_STANDARD):
-            raise UnreadableFileError(
-                f"{path}: the DICOM files say that they hold objects of the class {kind or 'none'}"
-                ", which no standard knows, as some anonymisers write; anonymise them again and "
-                "keep the SOP Class UID."
-            ) from error
-        if header.compression:
-            raise UnreadableFileError(
-                f"{header.path}: its pixels are compressed (transfer syntax {header.compression}) "
-                "in a way that is not read, or damaged; export it again without compression."
-            ) from error
-        last = str(error).strip().splitlines()[-1].strip()
-        raise UnreadableFileError(
-            f"{path}: the DICOM file {header.path.name} could not be read ({last}); export it "
-            "again."
-        ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back ITK's warnings, which go past Python to the terminal."""
-    sitk = _sitk()
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
-
-
-def _sitk() -> Any:
-    """SimpleITK, imported when first needed (0.3 s) and untyped."""
-    import SimpleITK
-
-    return SimpleITK
+def _unreadable(path: Path, header: DicomHeader, error: RuntimeError) -> UnreadableFileError:
+    kind = header.text("sop_class")
+    if not kind.startswith(_STANDARD):
+        return UnreadableFileError(
+            f"{path}: the DICOM files say that they hold objects of the class {kind or 'none'}, "
+            "which no standard knows, as some anonymisers write; anonymise them again and keep "
+            "the SOP Class UID."
+        )
+    if header.compression:
+        return UnreadableFileError(
+            f"{header.path}: its pixels are compressed (transfer syntax {header.compression}) in "
+            "a way that is not read, or damaged; export it again without compression."
+        )
+    last = str(error).strip().splitlines()[-1].strip()
+    return UnreadableFileError(
+        f"{path}: the DICOM file {header.path.name} could not be read ({last}); export it again."
+    )

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.io.files import opened
+from encephalon.io.image import SLICE_SUFFIXES
 
 __all__ = ["DicomHeader", "begins_like_dicom", "read_header"]
 
@@ -74,24 +75,16 @@ _NUMBERS_OF_16_BITS = {"samples", "rows", "columns", "bits"}
 
 @dataclass
 class DicomHeader:
-    """What one file says.
+    """What one file says. Of what each frame has, in order: one a frame, or one, or none.
 
-    Attributes
-    ----------
-    path
-        The file.
-    values
-        What `_WANTED` names, as text, wherever it stands first.
-    positions
-        Image Position (Patient), (3,) LPS mm, in order: one a frame, or one, or none.
-    orientations
-        Image Orientation (Patient), (6,) each.
-    slopes, intercepts
-        Of the map from stored numbers to values, in order: one a frame, or one, or none.
-    has_pixels
-        Whether there is an image in it.
-    fault
-        Why the file cannot be right; "" for no reason.
+    path          the file
+    values        what `_WANTED` names, as text, wherever it stands first
+    positions     Image Position (Patient), (3,) LPS mm each
+    orientations  Image Orientation (Patient), (6,) each
+    slopes        of the map from stored numbers to values
+    intercepts    of the same
+    has_pixels    whether there are pixels in it
+    fault         why the file cannot be right; "" for no reason
     """
 
     path: Path
@@ -122,25 +115,21 @@ class DicomHeader:
         return max(1, int(min(self.number("frames", 1.0), 1e6)))
 
     @property
-    def plain_bytes(self) -> int:
-        """Bytes of all its pixels without compression."""
-        sizes = (self.number(name, 1.0) for name in ("rows", "columns", "samples", "bits"))
-        return int(math.prod(sizes) * self.frames) // 8
-
-    @property
     def compression(self) -> str:
         """The transfer syntax of compressed pixels; "" for pixels that are not."""
         syntax = self.text("transfer_syntax")
         return "" if syntax in _PLAIN else syntax
 
     @property
-    def is_image_class(self) -> bool:
-        """Whether its class of object is one of images: without pixels it is damaged."""
+    def is_image(self) -> bool:
+        """Whether there is an image in it or, by its class of object or its name, should be."""
         found = self.text("sop_class") or self.text("stored_class")
         part = found.removeprefix("1.2.840.10008.5.1.4.1.1.")
         # PS3.4 annex B.5: CR, DX, CT, US, MR, NM, secondary capture, XA, PET.
         images = ("1", "2", "3", "4", "6", "7", "12", "20", "128", "130")
-        return part != found and part.split(".")[0] in images and part != "4.2"
+        if self.has_pixels or (part != found and part.split(".")[0] in images and part != "4.2"):
+            return True
+        return bool(self.fault) and self.path.suffix.lower() in SLICE_SUFFIXES
 
 
 def begins_like_dicom(start: bytes) -> bool:
@@ -174,7 +163,7 @@ def read_header(path: Path) -> DicomHeader:
 
 def _fill(header: DicomHeader, walk: _Walk) -> None:
     for tag, value, length in walk.elements():
-        if tag in _PIXELS and not walk.depth:
+        if tag in _PIXELS and walk.root is None:
             header.has_pixels = True
             _refuse_wrong_pixels(header, walk, length)
             return
@@ -198,18 +187,17 @@ def _refuse_wrong_pixels(header: DicomHeader, walk: _Walk, length: int) -> None:
     """Raise _DamageError where pixels of that length cannot be those that the header promises."""
     if length != _UNDEFINED and header.compression:
         raise _DamageError("it says that its pixels are compressed, but they are not")
-    if walk.size > _most_bytes(header):
+    rows, columns, samples, bits = (
+        header.number(name, 1.0) for name in ("rows", "columns", "samples", "bits")
+    )
+    # A pixel has 8 bytes a sample at the most, and notes lie beside.
+    most = 8 * max(1.0, rows) * max(1.0, columns) * max(1.0, samples) * header.frames + _MOST_NOTES
+    if walk.size > most:
         raise _DamageError("it is far larger than its image")
     if length != _UNDEFINED and walk.place + length > walk.size:
         raise _DamageError("it ends before its last pixel")
-    if length < header.plain_bytes:
+    if length < int(rows * columns * samples * bits * header.frames) // 8:
         raise _DamageError("it holds fewer pixels than its header says")
-
-
-def _most_bytes(header: DicomHeader) -> float:
-    """Bytes that a file of such an image has at most: a pixel has 8 a sample, and notes beside."""
-    sizes = (max(1.0, header.number(name, 1.0)) for name in ("rows", "columns", "samples"))
-    return 8 * math.prod(sizes) * header.frames + _MOST_NOTES
 
 
 def _text(value: bytes) -> str:
@@ -232,13 +220,6 @@ class _DamageError(Exception):
     """What cannot be in a DICOM file."""
 
 
-class _Open(NamedTuple):
-    """A sequence or an item that is not at its end; infinity for one that a delimiter ends."""
-
-    tag: Tag
-    end: float
-
-
 class _Walk:
     """The elements of a data set in order, those within sequences too.
 
@@ -251,24 +232,20 @@ class _Walk:
         self.syntax = ""
         self._order: Literal["little", "big"] = "little"
         self._explicit = True
-        self._open: list[_Open] = []
-
-    @property
-    def depth(self) -> int:
-        """How many sequences the current element lies in."""
-        return len(self._open)
+        # What the element lies in, and where that ends: infinity where a delimiter ends it.
+        self._open: list[tuple[Tag, float]] = []
 
     @property
     def root(self) -> Tag | None:
-        """The outermost of them."""
-        return self._open[0].tag if self._open else None
+        """The outermost sequence that the current element lies in."""
+        return self._open[0][0] if self._open else None
 
     def elements(self) -> Iterator[tuple[Tag, bytes, int]]:
         """Tag, the first bytes of the value where it is wanted, and length of each element."""
         self._explicit = _read_kind(self)
         in_meta = True
         for _ in range(_MOST_ELEMENTS):
-            while self._open and self.place >= self._open[-1].end:
+            while self._open and self.place >= self._open[-1][1]:
                 self._open.pop()
             if in_meta and self.number(self.read(self.place, 2)) != 0x0002:
                 in_meta = False
@@ -281,7 +258,7 @@ class _Walk:
             if tag in (_ITEM, _ITEM_END, _SEQUENCE_END):
                 self._delimit(tag, length)
                 continue
-            nested = kind == "SQ" or (length == _UNDEFINED and (tag not in _PIXELS or self.depth))
+            nested = kind == "SQ" or (length == _UNDEFINED and (tag not in _PIXELS or self._open))
             value = b""
             if tag in _WANTED and not nested:
                 value = self.read(self.place, min(length, _MOST_KEPT))
@@ -289,7 +266,7 @@ class _Walk:
             yield tag, value, length
             if nested:
                 end = math.inf if length == _UNDEFINED else self.place + length
-                self._open.append(_Open(tag, end))
+                self._open.append((tag, end))
             else:
                 self.place += length
                 if self.place > self.size:
@@ -306,11 +283,11 @@ class _Walk:
         return self._stream.read(count)
 
     def _delimit(self, tag: Tag, length: int) -> None:
-        if tag == _ITEM and self._open and self._open[-1].tag in _PIXELS:
+        if tag == _ITEM and self._open and self._open[-1][0] in _PIXELS:
             self.place += length  # a piece of the compressed pixels of an icon
         elif tag == _ITEM:
             end = math.inf if length == _UNDEFINED else self.place + length
-            self._open.append(_Open(tag if not self._open else self._open[0].tag, end))
+            self._open.append((self.root or tag, end))
         elif self._open:
             self._open.pop()
 
@@ -330,19 +307,18 @@ class _Walk:
             raise _DamageError("its transfer syntax is another than that of its elements")
 
     def _head(self) -> tuple[Tag, str, int]:
-        start = self.read(self.place, 8)
+        start = self.read(self.place, 12)
         if len(start) < 8:
             raise _DamageError("it ends in the middle of its header")
         tag, kind = (self.number(start[:2]), self.number(start[2:4])), start[4:6].decode("latin-1")
         if tag[0] == _ITEM[0] or not self._explicit or kind not in _SHORT + _LONG:
-            self.place += 8
-            return tag, "", self.number(start[4:8])
-        if kind in _SHORT:
-            self.place += 8
-            return tag, kind, self.number(start[6:8])
-        length = self.number(self.read(self.place + 8, 4))
-        self.place += 12
-        return tag, kind, length
+            kind, size, length = "", 8, start[4:8]
+        elif kind in _SHORT:
+            size, length = 8, start[6:8]
+        else:
+            size, length = 12, start[8:12]
+        self.place += size
+        return tag, kind, self.number(length)
 
 
 def _read_kind(walk: _Walk) -> bool:

@@ -44,16 +44,10 @@ _SAME_SIZE = 1e-3
 class Slice:
     """One image of a series.
 
-    Attributes
-    ----------
-    header
-        Of its file.
-    frame
-        Which image of the file it is.
-    position
-        Of its first pixel, (3,) LPS mm; None where nothing says it.
-    directions
-        Of its rows and columns, (6,); None where nothing says them.
+    header      of its file
+    frame       which image of the file it is
+    position    of its first pixel, (3,) LPS mm; None where nothing says it
+    directions  of its rows and columns, (6,); None where nothing says them
     """
 
     header: DicomHeader
@@ -70,8 +64,8 @@ class Slice:
 
     @property
     def height(self) -> float:
-        """Along the normal, mm; 0 without a position."""
-        return 0.0 if self.position is None else float(self.position @ self.normal)
+        """Along the normal, mm; NaN without a position."""
+        return np.nan if self.position is None else float(self.position @ self.normal)
 
 
 def is_dicom(file: Path) -> bool:
@@ -107,12 +101,14 @@ def one_volume(path: Path, wanted: str | None = None) -> list[Slice]:
     """
     folder = path if path.is_dir() else path.parent
     headers = _images_in(folder, None if path.is_dir() else path)
-    name, number = _parsed(wanted or "")
+    found = re.fullmatch(r"(.*?)(?::(\d{1,6}))?", (wanted or "").strip(), re.DOTALL)
+    assert found is not None  # every text matches
+    name, number = found[1].strip(), int(found[2] or 0)
     if path.is_dir():
         chosen = _chosen_series(path, headers, name)
     else:
         mine = next(one for one in headers if one.path == path)
-        if not _is_image(mine) and not mine.fault:
+        if not mine.is_image and not mine.fault:
             raise ContentError(
                 f"{path}: this DICOM file holds no image, but an index or a report; give the "
                 "folder of a series, or one file of it."
@@ -130,33 +126,24 @@ def one_volume(path: Path, wanted: str | None = None) -> list[Slice]:
 def _images_in(folder: Path, file: Path | None) -> list[DicomHeader]:
     """The headers of all images in a folder, damaged ones too; what holds none is said."""
     found = sorted(folder.iterdir())
-    for item in found:
-        if item.suffix.lower() in SLICE_SUFFIXES and item.is_symlink() and not exists(item):
+    named = [item for item in found if item.suffix.lower() in SLICE_SUFFIXES]
+    for item in named:
+        if item.is_symlink() and not exists(item):
             need_file(item)  # a slice that was not fetched: said as what it is
-    files = [item for item in found if is_dicom(item) or item == file]
-    headers = [read_header(item) for item in files]
-    strange = [one.path for one in headers if not _is_image(one) and one.path != file]
-    strange += [
-        item
-        for item in found
-        if item.suffix.lower() in SLICE_SUFFIXES and not (item.is_file() or item.is_dir())
-    ]
+    headers = [read_header(item) for item in found if is_dicom(item) or item == file]
+    images = [one for one in headers if one.is_image or one.path == file]
+    strange = [one.path for one in headers if not (one.is_image or one.path == file)]
+    strange += [item for item in named if not (item.is_file() or item.is_dir())]
     if strange:
         _log.warning(
             "%s: left out, as no image is in it: %s.",
             *(folder, listed(item.name for item in strange)),
         )
-    images = [one for one in headers if _is_image(one) or one.path == file]
     if not images:
-        raise _nothing(folder)
+        inner = next((file.parent for file in sorted(folder.rglob("*")) if is_dicom(file)), None)
+        hint = f"give the folder {inner}" if inner not in (None, folder) else "check the path"
+        raise MissingFileError(f"{folder}: there is no DICOM series in this folder; {hint}.")
     return images
-
-
-def _is_image(header: DicomHeader) -> bool:
-    """Whether there is an image in a file, or should be."""
-    if header.has_pixels or header.is_image_class:
-        return True
-    return bool(header.fault) and header.path.suffix.lower() in SLICE_SUFFIXES
 
 
 def _uid(header: DicomHeader) -> str:
@@ -170,12 +157,23 @@ def _chosen_series(folder: Path, headers: Sequence[DicomHeader], wanted: str) ->
             series[_uid(header)].append(header)
     if not series:
         return list(headers)
-    found = [files for files in series.values() if not wanted or _is_called(files[0], wanted)]
+    keys = ("series_uid", "series_number", "description")
+    found = [
+        files
+        for files in series.values()
+        if not wanted or wanted.casefold() in {files[0].text(key).casefold() for key in keys}
+    ]
     if len(found) == 1:
         return found[0]
     several = found or list(series.values())
     numbers = Counter(files[0].text("series_number") for files in several)
-    names = listed((_summary(files, numbers) for files in several), between="; ")
+    summaries = []
+    for first, *others in several:
+        about = first.text("description") or "without a description"
+        number = first.text("series_number")
+        known = f"number {number}" if number and numbers[number] == 1 else f"UID {_uid(first)}"
+        summaries.append(f"{about} ({1 + len(others)} files, {known}, such as {first.path.name})")
+    names = listed(summaries, between="; ")
     if wanted and not found:
         raise InputError(
             f"{folder}: no DICOM series in it is called {wanted!r}, by UID, number or "
@@ -186,19 +184,6 @@ def _chosen_series(folder: Path, headers: Sequence[DicomHeader], wanted: str) ->
         f"{len(several)}: {names}; choose one by --series and its number, description or UID, or "
         "give one file of it."
     )
-
-
-def _is_called(header: DicomHeader, wanted: str) -> bool:
-    names = (_uid(header), header.text("series_number"), header.text("description"))
-    return wanted.casefold() in (name.casefold() for name in names if name)
-
-
-def _summary(files: Sequence[DicomHeader], numbers: Counter[str]) -> str:
-    first = files[0]
-    about = first.text("description") or "without a description"
-    number = first.text("series_number")
-    known = f"number {number}" if number and numbers[number] == 1 else f"UID {_uid(first)}"
-    return f"{about} ({len(files)} files, {known}, such as {first.path.name})"
 
 
 def _refuse_damaged(
@@ -221,6 +206,7 @@ def _refuse_damaged(
 
 
 def _slices(header: DicomHeader) -> list[Slice]:
+    """The images of a file; raises for frames or directions that cannot be what they are."""
     count = header.frames
     positions: list[NDArray[np.float64] | None] = [
         place if place.size == 3 else None for place in header.positions
@@ -239,24 +225,19 @@ def _slices(header: DicomHeader) -> list[Slice]:
     if len(ways) != count:
         ways = [ways[0] if ways else None] * count
     for way in ways:
-        _refuse_no_directions(header.path, way)
+        if way is None:
+            continue
+        across, down = way[:3], way[3:]
+        with np.errstate(over="ignore", invalid="ignore"):  # of 1e200 the squares are infinite
+            products = np.array([across @ across, down @ down, across @ down])
+            wrong = np.abs(products - (1, 1, 0)).max()
+        if not wrong <= _NOT_DIRECTIONS:
+            raise GeometryError(
+                f"{header.path}: the directions of its rows and columns (Image Orientation) are "
+                f"{', '.join(f'{part:g}' for part in way)}, which are no directions at right "
+                "angles; export it again."
+            )
     return [Slice(header, n, positions[n], ways[n]) for n in range(count)]
-
-
-def _refuse_no_directions(path: Path, way: NDArray[np.float64] | None) -> None:
-    """Raise GeometryError unless rows and columns are unit vectors at right angles."""
-    if way is None:
-        return
-    across, down = way[:3], way[3:]
-    with np.errstate(over="ignore", invalid="ignore"):  # of 1e200 the squares are infinite
-        products = np.array([across @ across, down @ down, across @ down])
-        wrong = np.abs(products - (1, 1, 0)).max()
-    if not wrong <= _NOT_DIRECTIONS:
-        raise GeometryError(
-            f"{path}: the directions of its rows and columns (Image Orientation) are "
-            f"{', '.join(f'{part:g}' for part in way)}, which are no directions at right angles; "
-            "export it again."
-        )
 
 
 def _volumes(slices: Sequence[Slice]) -> list[list[Slice]]:
@@ -276,7 +257,7 @@ def _volumes(slices: Sequence[Slice]) -> list[list[Slice]]:
     for group in groups:
         places: list[list[Slice]] = []
         for one in sorted(group, key=_sorting):
-            if places and _is_same_place(places[-1][0], one):
+            if places and abs(places[-1][0].height - one.height) < 2 * _SAME_PLACE:
                 places[-1].append(one)
             else:
                 places.append([one])
@@ -302,19 +283,8 @@ def _are_alike(first: Slice, second: Slice) -> bool:
 
 def _sorting(one: Slice) -> tuple[float, ...]:
     height = round(one.height / _SAME_PLACE) if one.position is not None else 0
-    return (height, *_order_at_one_place(one))
-
-
-def _order_at_one_place(one: Slice) -> tuple[float, ...]:
-    header = one.header
     names = ("echo_time", "temporal_position", "acquisition", "instance")
-    return (*(header.number(name) for name in names), one.frame)
-
-
-def _is_same_place(first: Slice, second: Slice) -> bool:
-    if first.position is None or second.position is None:
-        return False
-    return abs(first.height - second.height) < 2 * _SAME_PLACE
+    return (height, *map(one.header.number, names), one.frame)
 
 
 def _without_copies(place: list[Slice]) -> list[Slice]:
@@ -324,15 +294,12 @@ def _without_copies(place: list[Slice]) -> list[Slice]:
     kept: dict[tuple[str, int, bytes], Slice] = {}
     uids = Counter(one.header.text("sop_uid") for one in place)
     for one in place:
-        uid = one.header.text("sop_uid")
-        key = (uid, one.frame, _digest(one.header.path) if uids[uid] > 1 else b"")
-        kept.setdefault(key, one)
+        uid, digest = one.header.text("sop_uid"), b""
+        if uids[uid] > 1:
+            with opened(one.header.path) as stream:
+                digest = file_digest(stream, "sha256").digest()
+        kept.setdefault((uid, one.frame, digest), one)
     return list(kept.values())
-
-
-def _digest(path: Path) -> bytes:
-    with opened(path) as stream:
-        return file_digest(stream, "sha256").digest()
 
 
 def _several_volumes(path: Path, volumes: Sequence[list[Slice]], number: int) -> InputError:
@@ -353,16 +320,3 @@ def _several_volumes(path: Path, volumes: Sequence[list[Slice]], number: int) ->
     if len(set(times)) == count:
         what = f"echo times of {', '.join(times)} ms"
     return ContentError(f"{path}: every slice is there {count} times ({what}); {choose}.")
-
-
-def _parsed(wanted: str) -> tuple[str, int]:
-    """The name of the series, and the number of the volume in it; 0 for none."""
-    found = re.fullmatch(r"(.*?)(?::(\d{1,6}))?", wanted.strip(), re.DOTALL)
-    assert found is not None  # every text matches
-    return found[1].strip(), int(found[2] or 0)
-
-
-def _nothing(folder: Path) -> InputError:
-    inner = next((file.parent for file in sorted(folder.rglob("*")) if is_dicom(file)), None)
-    hint = f"give the folder {inner}" if inner not in (None, folder) else "check the path"
-    return MissingFileError(f"{folder}: there is no DICOM series in this folder; {hint}.")
