@@ -18,8 +18,8 @@ from encephalon.errors import (
     UnreadableFileError,
 )
 from encephalon.geometry.affine import Affine
-from encephalon.io.dicom import is_dicom
 from encephalon.io.dicom_header import begins_like_dicom, read_header
+from encephalon.io.dicom_series import is_dicom
 from encephalon.io.reading import read_image
 from encephalon.tables.samples import collect_samples
 from tests.io.dicom_writer import (

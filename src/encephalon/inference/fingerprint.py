@@ -130,7 +130,7 @@ def _content(path: Path) -> Iterator[bytes]:
 
 
 def _is_slice(file: Path) -> bool:
-    from encephalon.io.dicom import is_dicom
+    from encephalon.io.dicom_series import is_dicom
     from encephalon.io.image import SLICE_SUFFIXES, image_suffix
 
     return image_suffix(file) in (None, *SLICE_SUFFIXES) and is_dicom(file)

@@ -69,8 +69,13 @@ def explained(path: str | Path) -> Iterator[None]:
     except EncephalonError:
         raise
     except OSError as error:
-        if _concerns_other(error, Path(path)):
-            raise
+        # A full disk is that of what is written, whatever file is named.
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and isinstance(error.filename, str | os.PathLike):
+            ours, named = Path(path), Path(error.filename)
+            # Neither it, nor beside it, nor on the way to it.
+            if ours.parent not in named.parents and named not in (ours, *ours.parents):
+                raise
         reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}")
         raise OutputError(f"{path} could not be written: {reason}.") from error
 
@@ -141,8 +146,7 @@ def json_text(content: Any) -> str:
     Dataclasses become objects, paths text, NumPy scalars and arrays plain numbers and lists, and
     numbers that are not finite null, because JSON knows neither NaN nor infinity.
     """
-    plain = _plain(content)
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def sha256(path: str | Path) -> str:
@@ -162,8 +166,20 @@ def locked(path: str | Path, timeout: float = 600.0) -> Iterator[None]:
     with explained(lock):
         make_folder(lock.parent)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    deadline = time.monotonic() + timeout
     try:
-        _wait_for(descriptor, lock, timeout)
+        while (taken := _lock(descriptor)) is False:
+            if time.monotonic() >= deadline:
+                since = f" since over {timeout:g} s" if timeout else ""
+                raise OutputError(
+                    f"{lock} is held by another process{since}; wait for it to finish or stop it."
+                )
+            time.sleep(0.05)
+        if isinstance(taken, OSError):
+            _log.warning(
+                "%s: its file system keeps no locks (%s); let one process at a time write there.",
+                *(lock.parent, taken.strerror),
+            )
         yield
     finally:
         os.close(descriptor)
@@ -217,16 +233,6 @@ def flush_folder(folder: Path) -> None:
         flush(folder)
 
 
-def _concerns_other(error: OSError, path: Path) -> bool:
-    """Whether the error names a file that is neither `path`, beside it, nor on the way to it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of what is written, whatever is named
-        return False
-    if not isinstance(error.filename, str | os.PathLike):
-        return False
-    named = Path(error.filename)
-    return path.parent not in named.parents and named not in (path, *path.parents)
-
-
 def _swap(temporary: Path, final: Path) -> None:
     aside = final.with_name(f".{final.name[:64]}-{uuid4().hex[:12]}.old")
     replaced = os.path.lexists(final)
@@ -243,30 +249,6 @@ def _swap(temporary: Path, final: Path) -> None:
         aside.rename(temporary)
     else:
         aside.unlink(missing_ok=True)
-
-
-def _wait_for(descriptor: int, lock: Path, timeout: float) -> None:
-    import fcntl
-
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                since = f" since over {timeout:g} s" if timeout else ""
-                raise OutputError(
-                    f"{lock} is held by another process{since}; wait for it to finish or stop it."
-                ) from None
-            time.sleep(0.05)
-        except OSError as error:
-            _log.warning(
-                "%s: its file system keeps no locks (%s); let one process at a time write there.",
-                *(lock.parent, error.strerror),
-            )
-            return
-        else:
-            return
 
 
 def _plain(value: Any) -> Any:
@@ -292,7 +274,20 @@ def temporary_beside(final: Path, *, folder: bool = False) -> Iterator[Path]:
     It is hidden, so that nothing that lists images picks up half a file, and ends as `final` does,
     for writers that look at the name.
     """
-    path, descriptor = _claimed(final, folder)
+    suffix = "".join(final.suffixes[-2:])
+    suffix = suffix if len(suffix) <= _LONGEST_SUFFIX else final.suffix[:_LONGEST_SUFFIX]
+    while True:
+        path = final.with_name(f".{_machine()}-{uuid4().hex[:12]}.part{suffix}")
+        if folder:
+            path.mkdir()
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(path, flags, 0o666)
+        # Another process may have swept it before it was locked.
+        if _lock(descriptor) is not False and path.exists():
+            break
+        os.close(descriptor)
     try:
         yield path
     finally:
@@ -308,40 +303,20 @@ def sweep(folder: str | Path) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in list(entries):
             found = _NAME.fullmatch(entry.name)
-            if found is not None:
-                _remove_if_left(Path(entry.path), made_here=found[1] == _machine())
-            elif _PROBE.fullmatch(entry.name):
-                _remove_if_left(Path(entry.path), made_here=True)
+            if found or _PROBE.fullmatch(entry.name):
+                _remove_if_left(Path(entry.path), found is None or found[1] == _machine())
 
 
-def _claimed(final: Path, folder: bool) -> tuple[Path, int]:
-    """A new name, and the descriptor through which it is locked."""
-    suffix = "".join(final.suffixes[-2:])
-    suffix = suffix if len(suffix) <= _LONGEST_SUFFIX else final.suffix[:_LONGEST_SUFFIX]
-    while True:
-        path = final.with_name(f".{_machine()}-{uuid4().hex[:12]}.part{suffix}")
-        if folder:
-            path.mkdir()
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        else:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o666)
-        # Another process may have swept it before it was locked.
-        if _lock(descriptor) is not False and path.exists():
-            return path, descriptor
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Whether the lock could be taken; None where there are no locks."""
+def _lock(descriptor: int) -> bool | OSError:
+    """Whether the lock could be taken; the error where there are no locks."""
     import fcntl
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
-        return None
+    except OSError as error:
+        return error
     return True
 
 
@@ -353,7 +328,7 @@ def _remove_if_left(path: Path, made_here: bool) -> None:
         try:
             free = _lock(descriptor)
             untouched = time.time() - os.fstat(descriptor).st_mtime > _UNTOUCHED
-            if (free and made_here) or (free is not False and untouched):
+            if (free is True and made_here) or (free is not False and untouched):
                 _remove(path)
         finally:
             os.close(descriptor)

@@ -27,8 +27,6 @@ from encephalon.errors import InputError
 from encephalon.io.atomic import atomic_path, json_text, sha256, write_json
 from encephalon.io.text import read_json
 
-__all__ = ["ArrayCache", "cached_file", "read_checksummed", "write_checksummed"]
-
 Arrays = dict[str, NDArray[Any]]
 
 LARGEST_RECORD = 256 * 1024**2
@@ -55,17 +53,14 @@ class ArrayCache:
 
         Whatever `make` raises passes through, and nothing is kept.
         """
-        path = self._path(key)
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        path = self.folder / name[:2] / f"{name[2:]}.npz"
         arrays = _load(path)
         if arrays is None:
             arrays = make()
             with suppress(OSError):  # a full disk, or a folder of somebody else
                 self._keep(path, arrays)
         return arrays
-
-    def _path(self, key: str) -> Path:
-        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-        return self.folder / name[:2] / f"{name[2:]}.npz"
 
     def _keep(self, path: Path, arrays: Arrays) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
 from encephalon.geometry.affine import checked
 from encephalon.io.dicom_header import DicomHeader
-from encephalon.io.dicom_series import Slice, is_dicom, one_volume, series_key
+from encephalon.io.dicom_series import Slice, one_volume
 from encephalon.io.files import need_file, refuse_foreign
 from encephalon.io.image import Image, plain_numbers, volume_shape
-
-__all__ = ["is_dicom", "read", "series_key"]
 
 # What the UID of every class of object in DICOM begins with.
 _STANDARD = "1.2.840.10008."

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from encephalon.io.files import opened
 from encephalon.io.image import SLICE_SUFFIXES
 
-__all__ = ["DicomHeader", "begins_like_dicom", "read_header"]
-
 Tag = tuple[int, int]
 
 PREAMBLE = 128  # "DICM" follows; some old exports begin without both

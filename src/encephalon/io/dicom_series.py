@@ -26,8 +26,6 @@ from encephalon.io.dicom_header import DicomHeader, begins_like_dicom, read_head
 from encephalon.io.files import exists, is_file, need_file, opened
 from encephalon.io.image import SLICE_SUFFIXES
 
-__all__ = ["Slice", "is_dicom", "one_volume", "series_key"]
-
 _log = logging.getLogger(__name__)
 
 # Bytes that tell whether a file is DICOM: the preamble, its mark, and a first element or two.

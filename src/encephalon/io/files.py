@@ -20,8 +20,6 @@ from typing import Any
 
 from encephalon.errors import EncephalonError, MissingFileError, UnreadableFileError
 
-__all__ = ["exists", "expanded", "is_file", "is_folder", "place"]
-
 _CHUNK = 1 << 20
 # Bytes unpacked at once: bounds the second copy in memory.
 _PIECE = 1 << 22
@@ -62,13 +60,18 @@ def opened(
     a folder, a pipe, a device, an empty file and one that is larger than `largest`.
     """
     path = Path(path)
-    with _explained(path):
+    try:
         _need_target(path)
         # Without O_NONBLOCK the opening of a pipe that nobody writes to would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as stream:
             _need_content(path, os.fstat(stream.fileno()), largest, expected)
             yield stream
+    except EncephalonError:
+        raise
+    except OSError as error:  # of a library as well, whose words may fill several lines
+        reason = error.strerror or " ".join(str(error).split()).rstrip(".")
+        raise UnreadableFileError(f"{path}: the file could not be read: {reason}.") from error
 
 
 def need_file(path: Path) -> None:
@@ -80,9 +83,7 @@ def need_file(path: Path) -> None:
 def refuse_foreign(path: Path) -> None:
     """Raise UnreadableFileError when `path` is a pointer to data elsewhere, or text."""
     with opened(path) as stream:
-        start = stream.read(256)
-    _refuse_stand_in(path, start)
-    _refuse_text(path, start)
+        _refuse_foreign_start(path, stream.read(256))
 
 
 def read_bytes(path: str | Path, size: Callable[[bytes], int] | None = None) -> bytearray:
@@ -102,25 +103,16 @@ def read_bytes(path: str | Path, size: Callable[[bytes], int] | None = None) -> 
     path = Path(path)
     with opened(path) as stream:
         start = stream.read(256)
-        _refuse_stand_in(path, start)
+        _refuse_foreign_start(path, start)
+        packed = os.fstat(stream.fileno()).st_size
+        if start[:2] != _GZIP:
+            stream.seek(0)
+            return _gathered(iter(partial(stream.read, _PIECE), b""), packed, size)
+        # gzip's last four bytes tell the unpacked size (mod 4 GiB).
+        stream.seek(max(0, packed - 4))
+        likely = int.from_bytes(stream.read(4), "little") if packed >= 18 else 0
         stream.seek(0)
-        if start[:2] == _GZIP:
-            return _gathered(_unpacked(path, stream), _size_hint(stream), size)
-        _refuse_text(path, start)
-        pieces = iter(partial(stream.read, _PIECE), b"")
-        return _gathered(pieces, os.fstat(stream.fileno()).st_size, size)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError while reading `path` into an UnreadableFileError that says why."""
-    try:
-        yield
-    except EncephalonError:
-        raise
-    except OSError as error:  # of a library as well, whose words may fill several lines
-        reason = error.strerror or " ".join(str(error).split()).rstrip(".")
-        raise UnreadableFileError(f"{path}: the file could not be read: {reason}.") from error
+        return _gathered(_unpacked(path, stream), min(likely, packed * _LIKELY_RATIO), size)
 
 
 def _need_target(path: Path) -> None:
@@ -158,13 +150,9 @@ def _need_content(path: Path, status: os.stat_result, largest: int | None, expec
         )
 
 
-def _refuse_stand_in(path: Path, start: bytes) -> None:
-    what = stand_in(start)
-    if what is not None:
+def _refuse_foreign_start(path: Path, start: bytes) -> None:
+    if what := stand_in(start):
         raise UnreadableFileError(f"{path}: expected an image, but this is {what}.")
-
-
-def _refuse_text(path: Path, start: bytes) -> None:
     # Every binary header read here holds NUL or control bytes in its first 256.
     if all(byte in b"\t\n\r\f" or byte >= 32 for byte in start):
         shown = start[:40].decode("utf-8", "replace").split("\n")[0].strip()
@@ -196,56 +184,30 @@ def _gathered(
 
 def _unpacked(path: Path, stream: BufferedReader) -> Iterator[bytes]:
     packed = os.fstat(stream.fileno()).st_size
-    inflater, failures = _inflater()
+    library = _zlib()
+    inflater = library.decompressobj(wbits=31)
     chunk = stream.read(_CHUNK)
     while True:
         try:
             piece = inflater.decompress(chunk, _PIECE)
-        except failures as error:
-            raise _damaged(path, error) from error
+        except (library.error, zlib.error) as error:
+            raise UnreadableFileError(
+                f"{path}: the file is damaged (gzip: {error}), so its voxels cannot be trusted; "
+                "copy or download it again."
+            ) from error
         yield piece
         if inflater.eof:  # a further member may follow: gzip files can be joined end to end
             chunk = inflater.unused_data or stream.read(_CHUNK)
             if chunk[:2] != _GZIP:
                 return
-            inflater, failures = _inflater()
+            inflater = library.decompressobj(wbits=31)
         else:
             chunk = inflater.unconsumed_tail or stream.read(_CHUNK)
             if not chunk and not piece:
-                raise _truncated(path, packed)
-
-
-def _inflater() -> tuple[Any, tuple[type[Exception], ...]]:
-    try:
-        isal_zlib: Any = import_module("isal.isal_zlib")  # its types call the error an instance
-    except ImportError:
-        return zlib.decompressobj(wbits=31), (zlib.error,)
-    return isal_zlib.decompressobj(wbits=31), (isal_zlib.error, zlib.error)
-
-
-def _size_hint(stream: BufferedReader) -> int:
-    """The unpacked size (mod 4 GiB) from gzip's last four bytes, bounded by what is likely."""
-    packed = os.fstat(stream.fileno()).st_size
-    if packed < 18:
-        return 0
-    stream.seek(-4, 2)
-    hint = int.from_bytes(stream.read(4), "little")
-    stream.seek(0)
-    return min(hint, packed * _LIKELY_RATIO)
-
-
-def _truncated(path: Path, packed: int) -> UnreadableFileError:
-    return UnreadableFileError(
-        f"{path}: the file is truncated: its gzip stream has no end after {packed:,} bytes; copy "
-        "or download it again."
-    )
-
-
-def _damaged(path: Path, error: Exception) -> UnreadableFileError:
-    return UnreadableFileError(
-        f"{path}: the file is damaged (gzip: {error}), so its voxels cannot be trusted; copy or "
-        "download it again."
-    )
+                raise UnreadableFileError(
+                    f"{path}: the file is truncated: its gzip stream has no end after {packed:,} "
+                    "bytes; copy or download it again."
+                )
 
 
 def write_stream(path: Path, chunks: Iterable[bytes], *, packed: bool) -> None:
@@ -257,17 +219,18 @@ def write_stream(path: Path, chunks: Iterable[bytes], *, packed: bool) -> None:
         if not packed:
             stream.writelines(chunks)
             return
-        deflater = _deflater()
+        library = _zlib()
+        deflater = library.compressobj(1, library.DEFLATED, 31)
         stream.writelines(deflater.compress(chunk) for chunk in chunks)
         stream.write(deflater.flush())
 
 
-def _deflater() -> Any:
+def _zlib() -> Any:
+    """`isal` where it is installed, which is faster; zlib otherwise. Its types are none."""
     try:
-        from isal import isal_zlib
+        return import_module("isal.isal_zlib")
     except ImportError:
-        return zlib.compressobj(1, zlib.DEFLATED, 31)
-    return isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
+        return zlib
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -83,8 +83,21 @@ def read_micrograph(
     """
     path = Path(path)
     refuse_foreign(path)
-    _refuse_name(path)
-    data, size = _decoded(path, _page_chooser(path, page), colour)
+    if not is_picture(path):
+        raise UnreadableFileError(
+            f"{path}: expected a picture named {', '.join(PICTURE_SUFFIXES)}, but the suffix is "
+            f"{''.join(path.suffixes[-2:]) or 'missing'}; convert or rename it."
+        )
+    with opened(path) as stream:
+        try:
+            data, size = _by_content(path, stream, partial(_page, path, page), colour)
+        except InputError:
+            raise
+        except Exception as error:  # damage makes the decoders raise a dozen classes
+            reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+            raise UnreadableFileError(
+                f"{path}: the picture could not be read: {reason}; copy or export it again."
+            ) from error
     plane = _plain(path, data)
     return Micrograph(plane, sidecar_size(path, picture_stem(path)) or size, path)
 
@@ -110,31 +123,10 @@ def write_plane(data: NDArray[Any], path: str | Path) -> None:
         )
 
 
-def _refuse_name(path: Path) -> None:
-    if not is_picture(path):
-        raise UnreadableFileError(
-            f"{path}: expected a picture named {', '.join(PICTURE_SUFFIXES)}, but the suffix is "
-            f"{''.join(path.suffixes[-2:]) or 'missing'}; convert or rename it."
-        )
-
-
-def _decoded(path: Path, choose: Choice, colour: Colour) -> tuple[NDArray[Any], Size | None]:
-    """Grey levels (rows, columns) as they are stored, and what the file says of their size."""
-    with opened(path) as stream:
-        try:
-            return _by_content(path, stream, choose, colour)
-        except InputError:
-            raise
-        except Exception as error:  # damage makes the decoders raise a dozen classes
-            reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
-            raise UnreadableFileError(
-                f"{path}: the picture could not be read: {reason}; copy or export it again."
-            ) from error
-
-
 def _by_content(
     path: Path, stream: BufferedReader, choose: Choice, colour: Colour
 ) -> tuple[NDArray[Any], Size | None]:
+    """Grey levels (rows, columns) as they are stored, and what the file says of their size."""
     allow, grey = partial(_refuse_large, path), partial(_grey, path, colour)
     start = stream.read(len(PNG))
     stream.seek(0)
@@ -142,7 +134,11 @@ def _by_content(
         from encephalon.io.tiff import read_tiff
 
         data, size = read_tiff(path, stream, choose, allow)
-        return (data if data.ndim == 2 else grey(len(data), _bands(data))), size
+        if data.ndim == 3:
+            step = max(1, _BAND_BYTES // data[:1].nbytes)
+            bands = (data[top : top + step] for top in range(0, len(data), step))
+            return grey(len(data), bands), size
+        return data, size
     if start.startswith(PNG):
         return read_png(path, stream, choose, allow, grey)
     if start.startswith(JPEG):
@@ -154,20 +150,18 @@ def _by_content(
     )
 
 
-def _page_chooser(path: Path, page: int | None) -> Choice:
-    def choose(count: int) -> int:
-        if page is None and count > 1:
-            raise ContentError(
-                f"{path}: expected one page, but the file holds {count}; choose one with page=1 to "
-                f"page={count} (study.page=1 in a recipe, --option page=1 to predict)."
-            )
-        if page is not None and not 1 <= page <= count:
-            raise ContentError(
-                f"{path}: page {page} was asked for, but the file holds {count}; choose one."
-            )
-        return (page or 1) - 1
-
-    return choose
+def _page(path: Path, page: int | None, count: int) -> int:
+    """The index of the page that was asked for, of `count`."""
+    if page is None and count > 1:
+        raise ContentError(
+            f"{path}: expected one page, but the file holds {count}; choose one with page=1 to "
+            f"page={count} (study.page=1 in a recipe, --option page=1 to predict)."
+        )
+    if page is not None and not 1 <= page <= count:
+        raise ContentError(
+            f"{path}: page {page} was asked for, but the file holds {count}; choose one."
+        )
+    return (page or 1) - 1
 
 
 def _refuse_large(path: Path, rows: int, columns: int, samples: int, kind: np.dtype[Any]) -> None:
@@ -180,11 +174,6 @@ def _refuse_large(path: Path, rows: int, columns: int, samples: int, kind: np.dt
             f"{rows * columns / 1e6:,.0f} million, which take {needed / 2**30:,.1f} GiB to decode, "
             f"but at most {LARGEST_PICTURE / 2**30:g} are taken; crop or bin it."
         )
-
-
-def _bands(data: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    step = max(1, _BAND_BYTES // data[:1].nbytes)
-    return (data[top : top + step] for top in range(0, len(data), step))
 
 
 def _grey(path: Path, colour: Colour, rows: int, bands: Iterator[NDArray[Any]]) -> NDArray[Any]:
@@ -203,15 +192,12 @@ def _levels(path: Path, colour: Colour, data: NDArray[Any]) -> NDArray[Any]:
     red, green, blue = (data[..., channel] for channel in range(3))
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return red
-    if colour == "luminance":
-        return _luminance(data)
-    raise ContentError(
-        f"{path}: expected grey levels, but the picture is in colour; save it as grey, or take its "
-        'brightness (study.colour="luminance" in a recipe, --option colour=luminance to predict).'
-    )
-
-
-def _luminance(data: NDArray[Any]) -> NDArray[Any]:
+    if colour != "luminance":
+        raise ContentError(
+            f"{path}: expected grey levels, but the picture is in colour; save it as grey, or take "
+            'its brightness (study.colour="luminance" in a recipe, --option colour=luminance to '
+            "predict)."
+        )
     if data.dtype in (np.uint8, np.uint16):
         # The whole numbers of Pillow, 2**16 in sum; 65,535 times that still fits.
         weights, half = np.array([19595, 38470, 7471], np.uint32), np.uint32(1 << 15)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ LARGEST_PIXEL = 10_000.0
 print and screen settings (72 to 2,400 dots an inch, 353 to 10.6 µm) lie above, micrographs
 below."""
 
-_INCH, _CENTIMETRE = 25.4e6, 1e7  # nm
+INCH, _CENTIMETRE = 25.4e6, 1e7  # nm
 _UNITS = {
     **dict.fromkeys(("m", "meter", "metre"), 1e9),
     **dict.fromkeys(("cm", "centimeter"), _CENTIMETRE),
@@ -29,7 +29,7 @@ _UNITS = {
     **dict.fromkeys(("nm", "nanometer"), 1.0),
     **dict.fromkeys(("pm", "picometer"), 1e-3),
     **dict.fromkeys(("å", "angstrom"), 0.1),
-    **dict.fromkeys(("in", "inch"), _INCH),
+    **dict.fromkeys(("in", "inch"), INCH),
 }
 _IMAGEJ_MICRO = re.compile(r"\\u00[bB]5")
 
@@ -70,17 +70,13 @@ def tiff_size(tiff: Any, page: Any) -> Size | None:
     `tiff` is an open tifffile.TiffFile. Tags that make no sense are passed over.
     """
     for look in (_ome, _thermo, _zeiss, _imagej, _resolution):
-        size = _tried(look, tiff, page)
+        try:
+            size = look(tiff, page)
+        except Exception:  # noqa: BLE001 -- a damaged note about the picture is no reason to refuse it
+            continue
         if size is not None:
             return size
     return None
-
-
-def _tried(look: Callable[[Any, Any], Size | None], tiff: Any, page: Any) -> Size | None:
-    try:
-        return look(tiff, page)
-    except Exception:  # noqa: BLE001 -- a damaged note about the picture is no reason to refuse it
-        return None
 
 
 def _ome(tiff: Any, _: Any) -> Size | None:
@@ -128,7 +124,7 @@ def _imagej(tiff: Any, page: Any) -> Size | None:
 
 def _resolution(_: Any, page: Any) -> Size | None:
     unit = page.tags.get("ResolutionUnit")
-    scale = {2: _INCH, 3: _CENTIMETRE}.get(int(unit.value) if unit is not None else 2)
+    scale = {2: INCH, 3: _CENTIMETRE}.get(int(unit.value) if unit is not None else 2)
     if scale is None:
         return None
     return dots_size(page.tags["YResolution"].value, page.tags["XResolution"].value, scale)

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
-from encephalon.io.pixel_size import Size, dots_size
+from encephalon.io.pixel_size import INCH, Size, dots_size
 
 Pixels = NDArray[Any]
 Grey = Callable[[int, Iterator[Pixels]], Pixels]
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_INCH = 25.4e6  # nm
 _BAND_PIXELS = 1 << 22
 # Bytes of a JPEG beyond which none goes: of its pixels, and of notes, profiles and previews.
 _MOST_PER_PIXEL, _MOST_NOTES = 4, 1 << 26
@@ -94,7 +93,10 @@ def read_jpeg(
     if scans.passes > _MOST_SCANS:
         raise ValueError(f"it has {scans.passes:,} scans")
     plane, size = _jpeg_levels(content, grey)
-    if not np.array_equal(plane, _jpeg_levels(with_more_data(content, scans.end), grey)[0]):
+    # A decoder that has found all pixels never looks at data that mean nothing behind those of the
+    # last scan; one that would have filled the rest takes them, and the picture becomes another.
+    longer = content[: scans.end] + _MORE + content[scans.end :]
+    if not np.array_equal(plane, _jpeg_levels(longer, grey)[0]):
         raise EOFError("the file is cut, the last of its pixels are missing")
     return plane, size
 
@@ -115,7 +117,7 @@ def _allowed(picture: Any, allow: Callable[[int, int, int, Any], None], more: in
 
 def _size(picture: Any) -> Size | None:
     across, down = picture.info.get("dpi", (0, 0))
-    return dots_size(down, across, _INCH)
+    return dots_size(down, across, INCH)
 
 
 def _bands(picture: Any, last: int | None = None) -> Iterator[Pixels]:
@@ -213,25 +215,12 @@ def jpeg_scans(content: bytes) -> JpegScans:
             shape = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             missing = {body[6 + 3 * n]: [1] * 64 for n in range(body[5])}
         elif code == _START_OF_SCAN:
-            _take(body, missing)
             count += 1
+            # What the scan holds is missing no longer (T.81, section B.2.3).
+            parts = body[0]
+            first, last, bits = body[1 + 2 * parts : 4 + 2 * parts]
+            for n in range(parts):
+                missing[body[1 + 2 * n]][first : last + 1] = [bits & 15] * (last + 1 - first)
             following = _MARKER.search(content, at)
             at = end = following.start() if following else len(content)
     return JpegScans(bool(missing) and not any(map(any, missing.values())), end, shape, count)
-
-
-def _take(scan: bytes, missing: dict[int, list[int]]) -> None:
-    """Strike out of `missing` what a scan holds (T.81, section B.2.3)."""
-    count = scan[0]
-    first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
-    for n in range(count):
-        missing[scan[1 + 2 * n]][first : last + 1] = [bits & 15] * (last + 1 - first)
-
-
-def with_more_data(content: bytes, end: int) -> bytes:
-    """The same JPEG with data that mean nothing after those of its last scan.
-
-    A decoder that has found all pixels before never looks at them; one that has not, and would
-    have filled the rest, takes them, so that the picture becomes another.
-    """
-    return content[:end] + _MORE + content[end:]

@@ -24,6 +24,7 @@ from encephalon.errors import (
 )
 from encephalon.geometry.affine import Affine, checked
 from encephalon.io.atomic import atomic_path, refuse_existing
+from encephalon.io.dicom_series import is_dicom
 from encephalon.io.files import exists, is_folder
 from encephalon.io.image import (
     FORMATS,
@@ -159,9 +160,8 @@ def _decode(source: Any, affine: Affine | None, series: str | None) -> Image:
 def _module(path: Path) -> Any:
     suffix = image_suffix(path)
     if suffix is None or is_folder(path):
-        dicom = import_module("encephalon.io.dicom")
-        if is_folder(path) or dicom.is_dicom(path):
-            return dicom
+        if is_folder(path) or is_dicom(path):
+            return import_module("encephalon.io.dicom")
         if not exists(path):
             raise MissingFileError(f"{path}: there is no such file or folder; check the path.")
         raise UnreadableFileError(

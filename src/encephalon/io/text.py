@@ -22,19 +22,6 @@ from encephalon.errors import UnreadableFileError
 from encephalon.io.atomic import write_text
 from encephalon.io.files import opened
 
-__all__ = [
-    "csv_text",
-    "neutral",
-    "original",
-    "parse_json",
-    "parse_toml",
-    "read_json",
-    "read_lines",
-    "read_records",
-    "read_text",
-    "write_records",
-]
-
 LARGEST_TEXT = 16 * 1024**2
 """Bytes of a text that is read whole: a description of a model or dataset has some kilobytes."""
 
@@ -105,24 +92,22 @@ def parse_toml(text: str, source: object) -> dict[str, Any]:
 
 
 def _parsed(parse: Callable[[str], Any], text: str, source: object, kind: str) -> Any:
+    too_deep = UnreadableFileError(
+        f"{source}: the {kind} is nested more than {_DEEPEST} deep; correct it."
+    )
     try:
         content = parse(text)
     except ValueError as error:  # of both modules, and of too many digits
         reason = " ".join(str(error).split())
         raise UnreadableFileError(f"{source}: not valid {kind}: {reason}.") from error
     except RecursionError:
-        raise _too_deep(source, kind) from None
-    _refuse_extremes(content, source, kind)
-    return content
-
-
-def _refuse_extremes(content: Any, source: object, kind: str) -> None:
-    """Refuse what would break whoever walks through it, or makes a float of it, later."""
+        raise too_deep from None
+    # What would break whoever walks through it, or makes a float of it, later.
     level, depth = [content], 0
     while level:
         depth += 1
         if depth > _DEEPEST:
-            raise _too_deep(source, kind)
+            raise too_deep
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict):
@@ -134,12 +119,7 @@ def _refuse_extremes(content: Any, source: object, kind: str) -> None:
                     f"{source}: a number has more than {_MOST_DIGITS} digits; correct the {kind}."
                 )
         level = below
-
-
-def _too_deep(source: object, kind: str) -> UnreadableFileError:
-    return UnreadableFileError(
-        f"{source}: the {kind} is nested more than {_DEEPEST} deep; correct it."
-    )
+    return content
 
 
 def neutral(text: str) -> str:

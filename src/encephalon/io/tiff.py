@@ -173,19 +173,16 @@ def _brightness(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
         shift = 8 if page.colormap.max() > 255 else 0
         return np.asarray((page.colormap >> shift).astype(np.uint8).T[data.astype(np.intp)])
     if data.ndim == 2 and kind == _WHITE_IS_ZERO:
-        data = _inverted(data, page.bitspersample)
+        if data.dtype == np.bool_:
+            data = ~data
+        elif data.dtype.kind == "u" and page.bitspersample <= 16:
+            data = np.subtract((1 << page.bitspersample) - 1, data, dtype=data.dtype)
+        else:
+            # The white end of 32 bits is so far away that float32 would lose the picture.
+            data = np.asarray((data.max() - data) + data.min())
     if data.dtype.kind == "u" and page.bitspersample in _STRETCHED:
         return data * np.uint8(255 // ((1 << page.bitspersample) - 1))
     return data
-
-
-def _inverted(data: Pixels, bits: int) -> Pixels:
-    if data.dtype == np.bool_:
-        return ~data
-    if data.dtype.kind == "u" and bits <= 16:
-        return np.subtract((1 << bits) - 1, data, dtype=data.dtype)
-    # Of 32 bits the white end is so far away that float32 would hold nothing of the picture.
-    return np.asarray((data.max() - data) + data.min())
 
 
 def _colours(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:

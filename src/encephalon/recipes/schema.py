@@ -26,8 +26,6 @@ from encephalon.errors import RecipeError, UsageError
 from encephalon.recipes.validation import describe, full_stop
 from encephalon.tables.schema import Columns
 
-__all__ = ["OUTPUT", "OVERWRITE", "SEED", "SERIES", "Flag", "ask", "class_names", "listed"]
-
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
 Mode = Literal["default", "published"]
 Inputs = Literal["both", "image", "covariates"]

@@ -166,7 +166,7 @@ def series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
 
     Where it holds more than those that were named, the first of each series stands for its series.
     """
-    from encephalon.io.dicom import series_key
+    from encephalon.io.dicom_series import series_key
 
     named: dict[Path, list[Path]] = {}
     for path in paths:
@@ -186,14 +186,14 @@ def series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _dicom_files(folder: Path) -> set[Path]:
-    from encephalon.io.dicom import is_dicom
+    from encephalon.io.dicom_series import is_dicom
 
     return set(filter(is_dicom, folder.iterdir())) if folder.is_dir() else set()
 
 
 def is_dicom_folder(path: str | os.PathLike[str]) -> bool:
     """Whether a DICOM file is among the first files of a folder; of one that cannot be read, no."""
-    from encephalon.io.dicom import is_dicom
+    from encephalon.io.dicom_series import is_dicom
 
     try:
         inside = sorted(Path(path).iterdir())
@@ -205,7 +205,7 @@ def is_dicom_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def _is_slice(path: Path) -> bool:
-    from encephalon.io.dicom import is_dicom
+    from encephalon.io.dicom_series import is_dicom
     from encephalon.io.image import SLICE_SUFFIXES, image_suffix
     from encephalon.io.micrograph import is_picture
 
