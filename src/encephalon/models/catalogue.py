@@ -7,7 +7,6 @@ Quick: listing and naming read text files only, never weights.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
-
 _log = logging.getLogger(__name__)
 
 # A word that ends so is the path of a file, not the name of a model.
@@ -30,6 +28,9 @@ _FILE_SUFFIXES = {
     *(".h5", ".hdf5", ".zip", ".toml", ".keras", ".onnx", ".safetensors"),
     *(".pt", ".pth", ".ckpt", ".pkl", ".pickle"),
 }
+
+# What a summary repeats of a description.
+_TOLD = ("version", "study", "task", "mode", "licence")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,17 @@ class ModelSummary:
 
 def list_models() -> list[ModelSummary]:
     """Return every model that can be named: packaged, installed, and registered elsewhere."""
-    found = {summary.name: summary for summary in _local_summaries()}
-    for entry in registry_entries().values():
-        found.setdefault(entry.name, _entry_summary(entry))
+    roots, entries = list(files.model_roots()), registry_entries().values()
+    found = {entry.name: _summary(entry, "remote", entry.size) for entry in entries}
+    # Installed first, so that a packaged model of the same name replaces it in the listing.
+    for where, root in reversed(roots):
+        for folder in sorted(root.iterdir()) if is_folder(root) else ():
+            if is_file(folder / "model.toml") and not folder.name.startswith("."):
+                summary = _folder_summary(folder, where)
+                found[summary.name] = summary
+    for entry in entries if len(roots) > 1 else ():
+        if is_file(path := published_path(entry)):
+            found[entry.name] = _summary(entry, "installed", path.stat().st_size, path)
     return sorted(found.values(), key=lambda summary: summary.name)
 
 
@@ -71,22 +80,22 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
     from encephalon.models.published import open_published
 
     name = str(name_or_path)
-    if isinstance(name_or_path, Path) or not _is_name(name):
+    is_plain = Path(name).name == name and name not in {"", ".", ".."}
+    is_name = is_plain and Path(name).suffix.lower() not in _FILE_SUFFIXES
+    if isinstance(name_or_path, Path) or not is_name:
         return _find_path(expanded(name_or_path))
     folder = find_folder(name)
     if folder is not None:
         return open_model(folder)
-    entry = registry_entries().get(name)
-    if entry is not None and exists(published_path(entry)):
-        return open_published(published_path(entry), entry)
-    if entry is not None:
+    if (entry := registry_entries().get(name)) is not None:
+        if exists(published_path(entry)):
+            return open_published(published_path(entry), entry)
         raise ModelError(
             f"The model {name!r} is not on this machine: run  encephalon models get {name}"
         )
     if exists(Path(name)):
         return _find_path(Path(name))
-    names = [summary.name for summary in list_models()]
-    meant = did_you_mean(name, names, "known models:")
+    meant = did_you_mean(name, [one.name for one in list_models()], "known models:")
     raise ModelError(f"Unknown model {name!r}; {meant}")
 
 
@@ -96,11 +105,6 @@ def find_folder(name: str) -> Path | None:
         if is_file(root / name / "model.toml"):
             return root / name
     return None
-
-
-def _is_name(text: str) -> bool:
-    plain = Path(text).name == text and text not in {"", ".", ".."}
-    return plain and Path(text).suffix.lower() not in _FILE_SUFFIXES
 
 
 def _find_path(path: Path) -> ModelFolder | PublishedFile:
@@ -130,19 +134,6 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
     )
 
 
-def _local_summaries() -> Iterator[ModelSummary]:
-    # Installed first, so that a packaged model of the same name replaces it in the listing.
-    roots = list(files.model_roots())
-    for where, root in reversed(roots):
-        folders = sorted(root.iterdir()) if is_folder(root) else []
-        for folder in folders:
-            if is_file(folder / "model.toml") and not folder.name.startswith("."):
-                yield _folder_summary(folder, where)
-    for entry in registry_entries().values() if len(roots) > 1 else ():
-        if is_file(published_path(entry)):
-            yield _entry_summary(entry, published_path(entry))
-
-
 def _folder_summary(folder: Path, where: str) -> ModelSummary:
     from encephalon.models.folder import read_description
 
@@ -151,34 +142,17 @@ def _folder_summary(folder: Path, where: str) -> ModelSummary:
         about = read_description(folder)
     except EncephalonError as error:
         _log.warning("%s", error)
-        blank = dict.fromkeys(("version", "study", "task", "mode", "licence"), "unknown")
-        return ModelSummary(
-            name=folder.name, title=str(error), where="broken", size=size, path=folder, **blank
-        )
+        told = {"name": folder.name, **dict.fromkeys(_TOLD, UNKNOWN)}
+        return ModelSummary(**told, title=str(error), where="broken", size=size, path=folder)
     return _summary(about, where, size, folder)
 
 
-def _entry_summary(entry: RegistryEntry, path: Path | None = None) -> ModelSummary:
-    if path is None:
-        return _summary(entry, "remote", entry.size, None)
-    return _summary(entry, "installed", path.stat().st_size, path)
-
-
 def _summary(
-    about: ModelDescription | RegistryEntry, where: str, size: int, path: Path | None
+    about: ModelDescription | RegistryEntry, where: str, size: int, path: Path | None = None
 ) -> ModelSummary:
-    return ModelSummary(
-        name=about.name,
-        version=about.version,
-        title=about.title or about.name,
-        study=about.study,
-        task=about.task,
-        mode=about.mode,
-        licence=about.licence,
-        where=where,
-        size=size,
-        path=path,
-    )
+    told = {name: getattr(about, name) for name in ("name", *_TOLD)}
+    title = about.title or about.name
+    return ModelSummary(**told, title=title, where=where, size=size, path=path)
 
 
 def model_info(name_or_path: str | Path) -> dict[str, Any]:
@@ -193,15 +167,15 @@ def model_info(name_or_path: str | Path) -> dict[str, Any]:
     entry = registry_entries().get(name)
     folder = None if isinstance(name_or_path, Path) or "/" in name else find_folder(name)
     if folder is not None:
-        return _folder_info(read_description(folder), folder)
+        return _info(read_description(folder), folder)
     if entry is not None:
         path = published_path(entry)
-        return _entry_info(entry, path if exists(path) else None)
+        return _info(entry, path if exists(path) else None)
     model = find_model(name_or_path)
     if isinstance(model, ModelFolder):
-        return _folder_info(model.description, model.path)
+        return _info(model.description, model.path)
     if model.entry is not None:
-        return _entry_info(model.entry, model.path)
+        return _info(model.entry, model.path)
     return {**model.describe(), "path": model.path, "network": model.network}
 
 
@@ -211,7 +185,6 @@ def verify_model(name_or_path: str | Path) -> dict[str, str]:
     Hashes every file and reads the tensors. Raises ModelError or MissingFileError otherwise, and
     ModelError for published weights that are in no registry, as there is nothing to compare.
     """
-    from encephalon.errors import ModelError
     from encephalon.models.folder import ModelFolder
 
     model = find_model(name_or_path)
@@ -227,19 +200,8 @@ def verify_model(name_or_path: str | Path) -> dict[str, str]:
     return {model.path.name: model.sha256}
 
 
-def _folder_info(description: ModelDescription, path: Path) -> dict[str, Any]:
-    info = {item.name: _filled(getattr(description, item.name)) for item in fields(description)}
-    return {**info, "card": _sections(description.card), "path": path}
-
-
-def _entry_info(entry: RegistryEntry, path: Path | None) -> dict[str, Any]:
-    info = {item.name: _filled(getattr(entry, item.name)) for item in fields(entry)}
-    return {**info, "card": _sections(entry.card), "path": path}
-
-
-def _filled(value: Any) -> Any:
-    return UNKNOWN if value in ("", {}, None) else value
-
-
-def _sections(card: Any) -> dict[str, str]:
-    return {key: card.get(key, "").strip() or UNKNOWN for key in CARD_SECTIONS}
+def _info(about: ModelDescription | RegistryEntry, path: Path | None) -> dict[str, Any]:
+    told = {item.name: getattr(about, item.name) for item in fields(about)}
+    info = {key: UNKNOWN if value in ("", {}, None) else value for key, value in told.items()}
+    card = {key: about.card.get(key, "").strip() or UNKNOWN for key in CARD_SECTIONS}
+    return {**info, "card": card, "path": path}

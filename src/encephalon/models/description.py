@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -32,8 +33,9 @@ __all__ = [
 
 
 FORMAT_VERSION = 1
-
-
+FIRST_VERSION = "0.1.0"
+"""The version of a model fresh from training."""
+UNKNOWN = "unknown"
 MODES = ("default", "published")
 
 CARD_SECTIONS: Mapping[str, str] = {
@@ -46,32 +48,14 @@ CARD_SECTIONS: Mapping[str, str] = {
     "ethics": "Ethical considerations",
     "caveats": "Caveats and known failures",
 }
-
-
 """The prose of a card: key in the table `card`, and its heading."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
-
-
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
-
-
-FIRST_VERSION = "0.1.0"
-
-
-"""The version of a model fresh from training."""
-
-
-UNKNOWN = "unknown"
+_DETAILS = ("name", "version", "study", "task", "mode", "licence", "citation")
 _TABLES = {
     "labels": "Labels in the output",
     "preprocessing": "Preprocessing",
@@ -109,7 +93,26 @@ class ModelDescription:
     """File name to sha256, lower-case hexadecimal."""
 
     def __post_init__(self) -> None:
-        _check(self)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            kind = {"str": str, "int": int}.get(str(item.type), Mapping)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ModelError(f"{item.name!r} must be {_KINDS[kind]}, but got {value!r}.")
+        check_model_name(self.name)
+        if not _VERSION.fullmatch(self.version):
+            raise ModelError(f"'version' must look like '1.0.0', but got {self.version!r}.")
+        if self.format_version != FORMAT_VERSION:
+            raise ModelError(
+                f"'format_version' must be {FORMAT_VERSION}, not {self.format_version}."
+            )
+        if self.mode not in MODES:
+            raise ModelError(f"'mode' must be one of {MODES}, but got {self.mode!r}.")
+        for key, text in self.card.items():
+            if key not in CARD_SECTIONS or not isinstance(text, str):
+                raise ModelError(
+                    f"'card' holds text under {', '.join(CARD_SECTIONS)}, but got {key!r}."
+                )
+        _check_files(self.files)
 
 
 def parse_description(text: str, source: str) -> ModelDescription:
@@ -122,10 +125,27 @@ def parse_description(text: str, source: str) -> ModelDescription:
         content = parse_toml(text, source)
     except InputError as error:
         raise ModelError(f"{error} Get the model again.") from error
-    _check_keys(content, source)
+    version = content.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ModelError(
+            f"{source}: format {version} is newer than this program's {FORMAT_VERSION}: "
+            "update encephalon."
+        )
+    known = [item.name for item in fields(ModelDescription)]
+    for key in content:
+        if key not in known:
+            meant = did_you_mean(key, known, "known keys:")
+            raise ModelError(f"{source}: unknown key {key!r}; {meant}")
+    for key in ("format_version", "name", "version", "study", "task", "files"):
+        if key not in content:
+            raise ModelError(f"{source}: the key {key!r} is missing: get the model again.")
+    # Mode and recipe may be in the words of an earlier version.
+    today = in_todays_words({key: content[key] for key in ("mode",) if key in content})
+    if isinstance(content.get("recipe"), dict):
+        today["recipe"] = in_todays_words(content["recipe"])
     try:
         labels = {int(key): str(name) for key, name in dict(content.get("labels", {})).items()}
-        return ModelDescription(**{**content, **_todays_words(content), "labels": labels})
+        return ModelDescription(**{**content, **today, "labels": labels})
     except (TypeError, ValueError) as error:
         raise ModelError(f"{source}: {error}") from error
 
@@ -148,58 +168,6 @@ def check_model_name(name: str) -> str:
             f"{name!r}: choose another."
         )
     return name
-
-
-def _todays_words(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Mode and recipe of a model, which an earlier version may have written."""
-    found = in_todays_words({key: content[key] for key in ("mode",) if key in content})
-    if isinstance(content.get("recipe"), dict):
-        found["recipe"] = in_todays_words(content["recipe"])
-    return found
-
-
-def _check_keys(content: Mapping[str, Any], source: str) -> None:
-    version = content.get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ModelError(
-            f"{source}: format {version} is newer than this program's {FORMAT_VERSION}: "
-            "update encephalon."
-        )
-    known = [item.name for item in fields(ModelDescription)]
-    for key in content:
-        if key not in known:
-            meant = did_you_mean(key, known, "known keys:")
-            raise ModelError(f"{source}: unknown key {key!r}; {meant}")
-    for key in ("format_version", "name", "version", "study", "task", "files"):
-        if key not in content:
-            raise ModelError(f"{source}: the key {key!r} is missing: get the model again.")
-
-
-def _check(description: ModelDescription) -> None:
-    for item in fields(description):
-        value = getattr(description, item.name)
-        kind = {"str": str, "int": int}.get(str(item.type), Mapping)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ModelError(f"{item.name!r} must be {_KINDS[kind]}, but got {value!r}.")
-    check_model_name(description.name)
-    if not _VERSION.fullmatch(description.version):
-        raise ModelError(f"'version' must look like '1.0.0', but got {description.version!r}.")
-    if description.format_version != FORMAT_VERSION:
-        raise ModelError(
-            f"'format_version' must be {FORMAT_VERSION}, not {description.format_version}."
-        )
-    if description.mode not in MODES:
-        raise ModelError(f"'mode' must be one of {MODES}, but got {description.mode!r}.")
-    _check_card(description.card)
-    _check_files(description.files)
-
-
-def _check_card(card: Mapping[str, Any]) -> None:
-    for key, text in card.items():
-        if key not in CARD_SECTIONS or not isinstance(text, str):
-            raise ModelError(
-                f"'card' holds text under {', '.join(CARD_SECTIONS)}, but got {key!r}."
-            )
 
 
 def _check_files(files: Mapping[str, Any]) -> None:
@@ -230,14 +198,11 @@ def _plain(value: Any) -> Any:
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:
     """The version of each installed package, "unknown" for one that is not installed."""
-    return {name: _version(name) for name in names}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
+    found = dict.fromkeys(names, UNKNOWN)
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def render_card(description: ModelDescription) -> str:
@@ -247,25 +212,13 @@ def render_card(description: ModelDescription) -> str:
     takes silence for good news.
     """
     title = description.title or description.name
-    parts = [f"# {title}", _details(description)]
+    details = {key.title(): getattr(description, key) for key in _DETAILS}
+    parts = [f"# {title}", _table(details)]
     for key, heading in CARD_SECTIONS.items():
         parts.append(f"## {heading}\n\n{description.card.get(key, '').strip() or UNKNOWN}")
     for key, heading in _TABLES.items():
         parts.append(f"## {heading}\n\n{_table(getattr(description, key))}")
     return "\n\n".join(parts) + "\n"
-
-
-def _details(description: ModelDescription) -> str:
-    rows = {
-        "Name": description.name,
-        "Version": description.version,
-        "Study": description.study,
-        "Task": description.task,
-        "Mode": description.mode,
-        "Licence": description.licence,
-        "Citation": description.citation,
-    }
-    return _table(rows)
 
 
 def _table(values: Mapping[Any, Any]) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,20 @@ def get_model(
     Raises ModelError when the model is unknown, cannot be had, or is not what it should be.
     """
     entry = registry_entries().get(name)
+    offline = offline or os.environ.get(OFFLINE_VARIABLE, "0").strip() not in {"", "0"}
     # Looked at before locking, as a shared installation is often read-only.
     if entry is not None and not _is_there(entry):
-        place = _source(entry, offline or _offline_by_environment(), mirror)
-        with locked(files.installed_folder() / f".{entry.name}"):
-            if not _is_there(entry):
-                _fetch(entry, place)
+        place, home = _source(entry, offline, mirror), files.installed_folder()
+        with locked(home / f".{entry.name}"):
+            if _is_there(entry):
+                pass  # another process was quicker
+            elif isinstance(place, Path):
+                install_registered(place, entry)
+            else:
+                part = home / f".{entry.file}.part"
+                _download(place, part, entry)
+                install_registered(part, entry)
+                part.unlink(missing_ok=True)
     return find_model(name)
 
 
@@ -71,9 +80,13 @@ def _source(entry: RegistryEntry, offline: bool, mirror: str | None) -> Path | s
             f"it with: {entry.obtain} Fetch {entry.file} from there and give its path."
         )
     source = mirror or os.environ.get(MIRROR_VARIABLE, "").strip()
-    local = _local_source(source, entry)
-    if local is not None:
-        return local
+    if source and "://" not in source:
+        path = expanded(source) / entry.file
+        if not is_file(path):
+            raise ModelError(
+                f"The mirror {source} has no file {entry.file}: check the folder or the address."
+            )
+        return path
     if offline:
         raise ModelError(
             f"The model {entry.name!r} is not on this machine and the network is not to be used: "
@@ -88,20 +101,6 @@ def _source(entry: RegistryEntry, offline: bool, mirror: str | None) -> Path | s
     return address
 
 
-def _fetch(entry: RegistryEntry, place: Path | str) -> None:
-    if isinstance(place, Path):
-        install_registered(place, entry)
-        return
-    part = files.installed_folder() / f".{entry.file}.part"
-    _download(place, part, entry)
-    install_registered(part, entry)
-    part.unlink(missing_ok=True)
-
-
-def _offline_by_environment() -> bool:
-    return os.environ.get(OFFLINE_VARIABLE, "0").strip() not in {"", "0"}
-
-
 def _is_there(entry: RegistryEntry) -> bool:
     if find_folder(entry.name) is not None:
         return True
@@ -109,66 +108,37 @@ def _is_there(entry: RegistryEntry) -> bool:
     return is_file(path) and (not entry.sha256 or sha256(path) == entry.sha256)
 
 
-def _local_source(source: str, entry: RegistryEntry) -> Path | None:
-    """Return the file in a mirror that is a folder; None where the mirror is an address."""
-    if not source or "://" in source:
-        return None
-    path = expanded(source) / entry.file
-    if not is_file(path):
-        raise ModelError(
-            f"The mirror {source} has no file {entry.file}: check the folder or the address."
-        )
-    return path
-
-
 def _download(address: str, part: Path, entry: RegistryEntry) -> None:
     require_extra("pooch", "download", f"Downloading the model {entry.name!r}")
-    import pooch
-
-    if not address.startswith(("https://", "http://")):
-        raise ModelError(
-            f"{_public(address)}: expected an address that begins with https://, or a folder."
-        )
-    # pooch announces each download on its own; this program's log does so instead.
-    pooch.get_logger().setLevel(logging.WARNING)
-    _log.info("downloading %s (%.1f MB) from %s", entry.name, entry.size / 1e6, _public(address))
-    try:
-        with explained(part):
-            _retrieve(address, part, entry)
-    except EncephalonError:
-        raise
-    except ValueError as error:
-        raise ModelError(
-            f"{_public(address)}: what came has not the sha256 {entry.sha256} of {entry.file}, so "
-            "it was thrown away: try another mirror."
-        ) from error
-
-
-def _retrieve(address: str, part: Path, entry: RegistryEntry) -> None:
     import pooch
     import requests
     import urllib3
 
-    try:
-        pooch.retrieve(
-            address,
-            known_hash=f"sha256:{entry.sha256}",
-            fname=part.name,
-            path=part.parent,
-            downloader=_Resuming(part.with_suffix(".partial"), entry.size),
-        )
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise ModelError(
-            f"The model {entry.name!r} could not be downloaded from {_public(address)} "
-            f"({_public(str(error))}): check the network, or name a mirror; what has come is kept."
-        ) from error
-
-
-def _refuse_trickle(came: int, seconds: float) -> None:
-    import requests
-
-    if seconds > _GRACE and came < _SLOWEST * seconds:
-        raise requests.ConnectionError(f"only {came:,} bytes came in {seconds:.0f} seconds")
+    shown = _public(address)
+    if not address.startswith(("https://", "http://")):
+        raise ModelError(f"{shown}: expected an address that begins with https://, or a folder.")
+    # pooch announces each download on its own; this program's log does so instead.
+    pooch.get_logger().setLevel(logging.WARNING)
+    _log.info("downloading %s (%.1f MB) from %s", entry.name, entry.size / 1e6, shown)
+    downloader = partial(_resume, kept=part.with_suffix(".partial"), size=entry.size)
+    with explained(part):
+        try:
+            pooch.retrieve(
+                address, f"sha256:{entry.sha256}", part.name, part.parent, downloader=downloader
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise ModelError(
+                f"The model {entry.name!r} could not be downloaded from {shown} "
+                f"({_public(str(error))}): check the network, or name a mirror; what has come is "
+                "kept."
+            ) from error
+        except EncephalonError:
+            raise
+        except ValueError as error:
+            raise ModelError(
+                f"{shown}: what came has not the sha256 {entry.sha256} of {entry.file}, so "
+                "it was thrown away: try another mirror."
+            ) from error
 
 
 def _public(text: str) -> str:
@@ -176,49 +146,48 @@ def _public(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
-class _Resuming:
-    """A downloader for pooch that keeps what has come and asks only for the rest."""
+def _resume(url: str, output_file: str | Path, _pooch: Any, *, kept: Path, size: int) -> None:
+    """Download as pooch has it done, but keep what has come and ask only for the rest."""
+    have = kept.stat().st_size if exists(kept) else 0
+    if have != size:
+        _append(url, kept, size, have if have < size else 0)
+    # Complete or wrong, it is no longer partial: pooch compares the hash of what it gets.
+    kept.replace(output_file)
 
-    def __init__(self, partial: Path, size: int) -> None:
-        self.partial = partial
-        self.size = size
 
-    def __call__(self, url: str, output_file: str | Path, pooch: Any) -> None:  # noqa: ARG002
-        have = self.partial.stat().st_size if exists(self.partial) else 0
-        if have != self.size:
-            self._append(url, have if have < self.size else 0)
-        # Complete or wrong, it is no longer partial: pooch compares the hash of what it gets.
-        self.partial.replace(output_file)
+def _append(url: str, kept: Path, size: int, have: int) -> None:
+    import requests
 
-    def _append(self, url: str, have: int) -> None:
-        import requests
-
-        headers = {"Accept-Encoding": "identity"}
-        headers |= {"Range": f"bytes={have}-"} if have else {}
-        begun = time.monotonic()
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-            answer.raise_for_status()
-            # A server that knows no ranges answers 200 with the whole file.
-            goes_on = answer.status_code == requests.codes.partial_content
-            length = answer.headers.get("Content-Length")
-            if length is not None:
-                self._check_size(int(length) + (have if goes_on else 0), url)
-            with self.partial.open("ab" if goes_on else "wb") as file:
-                # What has come, however little: a piece may never be filled.
-                while piece := answer.raw.read1(_PIECE):
-                    file.write(piece)
-                    if file.tell() > self.size:
-                        break
-                    _refuse_trickle(file.tell() - have, time.monotonic() - begun)
-        if self.partial.stat().st_size < self.size:
-            raise requests.ConnectionError(
-                f"it broke off after {self.partial.stat().st_size:,} of {self.size:,} bytes"
-            )
-
-    def _check_size(self, offered: int, url: str) -> None:
+    headers = {"Accept-Encoding": "identity"}
+    headers |= {"Range": f"bytes={have}-"} if have else {}
+    begun = time.monotonic()
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        answer.raise_for_status()
+        # A server that knows no ranges answers 200 with the whole file.
+        goes_on = answer.status_code == requests.codes.partial_content
+        length = answer.headers.get("Content-Length")
+        offered = size if length is None else int(length) + (have if goes_on else 0)
         # A page that asks for a password or says sorry is far shorter than any model.
-        if offered != self.size:
+        if offered != size:
             raise ModelError(
-                f"{_public(url)}: expected {self.size:,} bytes, but the server offers {offered:,}: "
+                f"{_public(url)}: expected {size:,} bytes, but the server offers {offered:,}: "
                 "this is another file; try another mirror."
             )
+        with kept.open("ab" if goes_on else "wb") as file:
+            # What has come, however little: a piece may never be filled.
+            while piece := answer.raw.read1(_PIECE):
+                file.write(piece)
+                if file.tell() > size:
+                    break
+                _refuse_trickle(file.tell() - have, time.monotonic() - begun)
+    if kept.stat().st_size < size:
+        raise requests.ConnectionError(
+            f"it broke off after {kept.stat().st_size:,} of {size:,} bytes"
+        )
+
+
+def _refuse_trickle(came: int, seconds: float) -> None:
+    import requests
+
+    if seconds > _GRACE and came < _SLOWEST * seconds:
+        raise requests.ConnectionError(f"only {came:,} bytes came in {seconds:.0f} seconds")

@@ -23,7 +23,7 @@ from encephalon.models import files
 from encephalon.models.catalogue import find_model
 from encephalon.models.files import check_content, content
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
-from encephalon.models.registry import RegistryEntry, registry_entries
+from encephalon.models.registry import RegistryEntry, published_path, registry_entries
 
 if TYPE_CHECKING:
     from encephalon.models.published import PublishedFile
@@ -81,10 +81,13 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
     OutputExistsError, UsageError for another suffix, and the errors of `find_model`.
     """
     model = find_model(name_or_path)
-    suffix = ".zip" if isinstance(model, ModelFolder) else model.path.suffix
+    if isinstance(model, ModelFolder):
+        suffix, usual = ".zip", f"{model.name}-{model.description.version}.zip"
+    else:
+        suffix, usual = model.path.suffix, model.entry.file if model.entry else model.path.name
     final = Path(output)
     if is_folder(final) or not (final.suffix or exists(final)):
-        final = make_folder(final) / _usual_name(model)
+        final = make_folder(final) / usual
     if final.suffix.lower() != suffix:
         raise UsageError(
             f"{final}: expected a name that ends in {suffix} for the model {model.name!r}."
@@ -98,15 +101,8 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
     return final
 
 
-def _usual_name(model: ModelFolder | PublishedFile) -> str:
-    if isinstance(model, ModelFolder):
-        return f"{model.name}-{model.description.version}.zip"
-    return model.entry.file if model.entry else model.path.name
-
-
 def _import_published(path: Path, registered: RegistryEntry | None) -> PublishedFile:
     from encephalon.models.published import open_published
-    from encephalon.models.registry import published_path
 
     entry = open_published(path, registered).entry
     if entry is None:
@@ -137,8 +133,12 @@ def _import_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None)
 def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
     """Copy the listed files of a verified model folder to its place among the installed ones."""
     model = open_model(folder)
-    if entry is None or entry.name != model.name:
-        _refuse_reserved(model.name)
+    is_known = model.name in registry_entries() or (files.packaged_folder() / model.name).exists()
+    if is_known and (entry is None or entry.name != model.name):
+        raise ModelError(
+            f"The name {model.name!r} belongs to a model that Encephalon knows: change `name` in "
+            f"{DESCRIPTION}, or use the model by its path."
+        )
     final = files.installed_folder() / model.name
     with locked(final.with_name(f".{model.name}.import")):
         if is_file(final / DESCRIPTION) and sha256(final / DESCRIPTION) == model.sha256:
@@ -148,14 +148,6 @@ def _install(folder: Path, overwrite: bool, entry: RegistryEntry | None = None) 
                 _copy(folder / name, work / name)
             open_model(work)
     return open_model(final)
-
-
-def _refuse_reserved(name: str) -> None:
-    if name in registry_entries() or (files.packaged_folder() / name).exists():
-        raise ModelError(
-            f"The name {name!r} belongs to a model that Encephalon knows: change `name` in "
-            f"{DESCRIPTION}, or use the model by its path."
-        )
 
 
 def _unpack(path: Path, folder: Path) -> None:

@@ -69,27 +69,28 @@ class FittedState:
     def from_dict(cls, record: Mapping[str, Any], source: str) -> FittedState:
         """Read what `as_dict` gave; raises ModelError, naming `source`, for anything else."""
         try:
-            return cls._read(record)
+            calibration, light = record.get("calibration"), record.get("thresholds")
+            # An earlier version may have named the mode of the preprocessing.
+            mode, space, settings = str(record.get("key", "")).partition(" ")
+            score = record.get("score", "softmax")
+            if score not in ("softmax", "sigmoid_logit1"):
+                raise ValueError(f"the score is {score!r}")
+            return cls(
+                classes=tuple(str(name) for name in record["classes"]),
+                covariates=tuple(str(name) for name in record.get("covariates", ())),
+                scaling=_ranges(record.get("scaling", {})),
+                calibration=Calibration.from_dict(calibration) if calibration else None,
+                thresholds=(float(light["green"]), float(light["amber"])) if light else None,
+                score=score,
+                layer=str(record.get("layer", LAST_STAGE)),
+                ranges=_ranges(record.get("ranges", {})),
+                key=f"{EARLIER['mode'].get(mode, mode)}{space}{settings}",
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"{source}: its [preprocessing] is not that of a classifier "
                 f"({type(error).__name__}: {error}): train or get the model again."
             ) from error
-
-    @classmethod
-    def _read(cls, record: Mapping[str, Any]) -> FittedState:
-        calibration, light = record.get("calibration"), record.get("thresholds")
-        return cls(
-            classes=tuple(str(name) for name in record["classes"]),
-            covariates=tuple(str(name) for name in record.get("covariates", ())),
-            scaling=_ranges(record.get("scaling", {})),
-            calibration=Calibration.from_dict(calibration) if calibration else None,
-            thresholds=(float(light["green"]), float(light["amber"])) if light else None,
-            score=_score(record.get("score", "softmax")),
-            layer=str(record.get("layer", LAST_STAGE)),
-            ranges=_ranges(record.get("ranges", {})),
-            key=_key(str(record.get("key", ""))),
-        )
 
 
 def score_logits(
@@ -108,18 +109,6 @@ def score_logits(
         positive = expit(raw[:, 1])
         return np.stack([1.0 - positive, positive], axis=1)
     return (calibration or Calibration.identity(raw.shape[1])).apply(raw)
-
-
-def _key(text: str) -> str:
-    """The key of a preprocessing, whose mode an earlier version may have named."""
-    mode, space, settings = text.partition(" ")
-    return f"{EARLIER['mode'].get(mode, mode)}{space}{settings}"
-
-
-def _score(name: object) -> Score:
-    if name not in ("softmax", "sigmoid_logit1"):
-        raise ValueError(f"the score is {name!r}")
-    return name
 
 
 def _ranges(pairs: Mapping[str, Any]) -> dict[str, Range]:

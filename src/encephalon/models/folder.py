@@ -20,6 +20,7 @@ from encephalon.models.description import (
     ModelDescription,
     dump_description,
     parse_description,
+    render_card,
 )
 from encephalon.models.files import changed, digest, read_compared
 from encephalon.models.graph import Graph
@@ -91,15 +92,8 @@ class ModelFolder:
 
     def describe(self) -> dict[str, str]:
         """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
-        about = self.description
-        return {
-            "name": about.name,
-            "version": about.version,
-            "sha256": self.sha256,
-            "study": about.study,
-            "task": about.task,
-            "mode": about.mode,
-        }
+        known = {**vars(self.description), "sha256": self.sha256}
+        return {key: known[key] for key in ("name", "version", "sha256", "study", "task", "mode")}
 
 
 def open_model(path: str | Path) -> ModelFolder:
@@ -110,9 +104,17 @@ def open_model(path: str | Path) -> ModelFolder:
     """
     folder = Path(path)
     description = read_description(folder)
-    model = ModelFolder(folder, description, sha256(folder / DESCRIPTION))
-    _verify(model)
-    return model
+    if not {WEIGHTS, GRAPH} & set(description.files):
+        raise ModelError(f"{folder}: the model lists neither {WEIGHTS} nor {GRAPH}: get it again.")
+    for name, expected in description.files.items():
+        path = folder / name
+        if name == GRAPH:
+            Graph(path, expected).read()
+            continue
+        found = digest(path, f"the file {name!r} of the model {description.name!r}")
+        if found != expected:
+            raise ModelError(changed(path, expected, found))
+    return ModelFolder(folder, description, sha256(folder / DESCRIPTION))
 
 
 def read_description(folder: Path) -> ModelDescription:
@@ -127,23 +129,6 @@ def read_description(folder: Path) -> ModelDescription:
     except InputError as error:
         raise ModelError(f"{error} Get the model again.") from error
     return parse_description(text, str(path))
-
-
-def _verify(model: ModelFolder) -> None:
-    """Raise ModelError unless every listed file is there with its sha256."""
-    files = model.description.files
-    if not {WEIGHTS, GRAPH} & set(files):
-        raise ModelError(
-            f"{model.path}: the model lists neither {WEIGHTS} nor {GRAPH}: get it again."
-        )
-    for name, expected in files.items():
-        path = model.path / name
-        if name == GRAPH:
-            Graph(path, expected).read()
-            continue
-        found = digest(path, f"the file {name!r} of the model {model.name!r}")
-        if found != expected:
-            raise ModelError(changed(path, expected, found))
 
 
 def save_model(
@@ -163,8 +148,6 @@ def save_model(
     `overwrite` is not set, ModelError for weights that are not finite and for a graph that
     `Graph.read` refuses.
     """
-    from encephalon.models.description import render_card
-
     final = Path(folder)
     with atomic_folder(final, overwrite) as work:
         if state is not None:

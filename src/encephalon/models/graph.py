@@ -32,10 +32,7 @@ _INSIDE: dict[str, dict[int, str]] = {
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
-    "attribute": {
-        **{5: "tensor", 10: "tensor", 6: "graph", 11: "graph"},
-        **{22: "sparse", 23: "sparse"},
-    },
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
@@ -93,7 +90,10 @@ def _check(content: bytes, path: Path) -> None:
                 growing |= {content[first:last].hex() for key, first, last in found if key == 1}
         if kind == "tensor":
             if any(key in _EXTERNAL and any(content[first:last]) for key, first, last in found):
-                raise ModelError(_outside(path))
+                raise ModelError(
+                    f"{path}: the graph keeps tensors in another file, which nothing compares: "
+                    "save it in one file (onnx.save_model without save_as_external_data)."
+                )
             shapes[label or texts.get(8, b"").hex()] = _product(texts)
         label = label if kind in {"node", "attribute"} else ""
         inside = _INSIDE[kind]
@@ -117,13 +117,6 @@ def _product(fields: Mapping[int, bytes]) -> float:
                 value, place = _number(fields[7], place)
                 values.append(value)
     return math.prod(float(one) for one in values if one > 1)
-
-
-def _outside(path: Path) -> str:
-    return (
-        f"{path}: the graph keeps tensors in another file, which nothing compares: save it in one "
-        "file (onnx.save_model without save_as_external_data)."
-    )
 
 
 def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:

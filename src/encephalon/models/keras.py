@@ -17,12 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from encephalon.errors import ModelError, require_extra
 from encephalon.models.files import check_content, digest
 
 if TYPE_CHECKING:
     import h5py
-    import numpy as np
     from numpy.typing import NDArray
 
     KerasLayer = tuple[str, dict[str, NDArray[np.float32]]]
@@ -57,7 +58,13 @@ def read_keras_h5(
     if sha256 is not None:
         check_sha256(file_path, sha256)
     layers = _read_apart(file_path, expected_shapes)
-    _check_finite(file_path, layers)
+    for layer, arrays in layers:
+        for kind, values in arrays.items():
+            if not np.isfinite(values).all():
+                raise ModelError(
+                    f"{path}: layer {layer!r} has values that are not finite in its {kind}: the "
+                    "file is damaged or its training diverged; fetch it again."
+                )
     return layers
 
 
@@ -124,22 +131,15 @@ def _read_here(
     with _opened(place, path) as file:
         layers = _weighted_layers(file, path)
         _check_layers(layers, expected, path)
+        for name, arrays in layers:
+            for kind, data in arrays.items():
+                if data.dtype != np.dtype("<f4"):
+                    raise ModelError(
+                        f"{path}: layer {name!r} keeps its {kind} as {data.dtype}, not as float32."
+                    )
         return [
-            (name, {kind: _array(path, name, kind, data) for kind, data in arrays.items()})
-            for name, arrays in layers
+            (name, {kind: data[...] for kind, data in arrays.items()}) for name, arrays in layers
         ]
-
-
-def _check_finite(path: Path, layers: Sequence[KerasLayer]) -> None:
-    import numpy as np
-
-    for layer, arrays in layers:
-        for kind, values in arrays.items():
-            if not np.isfinite(values).all():
-                raise ModelError(
-                    f"{path}: layer {layer!r} has values that are not finite in its {kind}: the "
-                    "file is damaged or its training diverged; fetch it again."
-                )
 
 
 def check_sha256(path: Path, expected: str) -> None:
@@ -186,7 +186,10 @@ def _weighted_layers(file: h5py.File, path: Path) -> list[tuple[str, dict[str, h
     for name in names:
         group = _member(root, name, path)
         weights = _names(group, "weight_names") or []
-        found = {_kind(weight): _member(group, weight, path) for weight in weights}
+        # "kernel" for "conv3d_15/kernel:0".
+        kinds = [weight.rsplit("/", 1)[-1].partition(":")[0] for weight in weights]
+        members = [_member(group, weight, path) for weight in weights]
+        found = dict(zip(kinds, members, strict=True))
         if len(found) != len(weights):
             raise ModelError(f"{path}: layer {name!r} names one weight twice: {weights}.")
         if found:
@@ -226,11 +229,6 @@ def _member(group: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:
     return member
 
 
-def _kind(weight_name: str) -> str:
-    """Return "kernel" for "conv3d_15/kernel:0"."""
-    return weight_name.rsplit("/", 1)[-1].partition(":")[0]
-
-
 def _check_layers(
     layers: Sequence[tuple[str, Mapping[str, Any]]],
     expected: Sequence[Mapping[str, tuple[int, ...]]],
@@ -253,14 +251,3 @@ def _check_layers(
 
 def _shown(shapes: Mapping[str, tuple[int, ...] | None]) -> str:
     return ", ".join(f"{kind} {shape}" for kind, shape in sorted(shapes.items(), reverse=True))
-
-
-def _array(path: Path, layer: str, kind: str, data: h5py.Dataset) -> NDArray[np.float32]:
-    import numpy as np
-
-    if data.dtype != np.dtype("<f4"):
-        raise ModelError(
-            f"{path}: layer {layer!r} keeps its {kind} as {data.dtype}, not as float32."
-        )
-    values: NDArray[np.float32] = data[...]
-    return values

@@ -82,7 +82,12 @@ class PublishedFile:
     @cached_property
     def _about(self) -> RegistryEntry | _Layout:
         layout = _LAYOUTS.get(self.path.suffix.lower(), _KERAS)
-        return self.entry or (_marked(self.path) if layout is _TORCH else layout)
+        if self.entry or layout is not _TORCH:
+            return self.entry or layout
+        start = b""
+        with suppress(InputError), opened(self.path) as stream:
+            start = stream.read(_NAMES_WITHIN)
+        return next((layout for name, layout in _MARKED.items() if name in start), _TORCH)
 
     def layers(self, expected_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[KerasLayer]:
         """Return the weights, layer by layer; see `read_keras_h5` for shapes and errors."""
@@ -125,23 +130,10 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
     expected = entry or next((item for item in entries if item.file == file_path.name), None)
     found = digest(file_path, "a published weights file (.h5, .pt, .pth)")
     if expected is not None and expected.sha256 not in {"", found}:
-        raise ModelError(_mismatch(file_path, expected, found))
+        raise ModelError(
+            f"{path}: expected the published weights {expected.name!r} ({expected.size:,} bytes, "
+            f"sha256 {expected.sha256}), but it has {file_path.stat().st_size:,} bytes and sha256 "
+            f"{found}: fetch it again, or rename it if the weights are your own."
+        )
     listed = expected or next((item for item in entries if item.sha256 == found), None)
     return PublishedFile(file_path, found, listed)
-
-
-def _marked(path: Path) -> _Layout:
-    """The layout that the names of the weights in a state dictionary tell, unread otherwise."""
-    start = b""
-    with suppress(InputError), opened(path) as stream:
-        start = stream.read(_NAMES_WITHIN)
-    return next((layout for name, layout in _MARKED.items() if name in start), _TORCH)
-
-
-def _mismatch(path: Path, entry: RegistryEntry, found: str) -> str:
-    size = path.stat().st_size
-    return (
-        f"{path}: expected the published weights {entry.name!r} ({entry.size:,} bytes, sha256 "
-        f"{entry.sha256}), but it has {size:,} bytes and sha256 {found}: fetch it again, or "
-        "rename it if the weights are your own."
-    )

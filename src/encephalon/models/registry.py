@@ -8,13 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from encephalon.errors import ModelError
 from encephalon.models import files
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["RegistryEntry", "parse_registry", "published_path", "registry_entries"]
 
@@ -63,22 +60,20 @@ def registry_entries() -> Mapping[str, RegistryEntry]:
 
 def parse_registry(text: str, source: str) -> dict[str, RegistryEntry]:
     """Parse the text of a registry; raises ModelError for anything that it should not hold."""
+    known = {item.name for item in fields(RegistryEntry)}
+    entries: dict[str, RegistryEntry] = {}
     try:
-        models = tomllib.loads(text)["model"]
-        entries = [_entry(dict(model)) for model in models]
+        for values in map(dict, tomllib.loads(text)["model"]):
+            name, url = values.get("name"), values.get("url")
+            if unknown := set(values) - known:
+                raise ModelError(f"{name!r} has the unknown keys {sorted(unknown)}")
+            if url and not url.startswith("https://"):
+                raise ModelError(f"the address of {name!r} is not https")
+            labels = {int(key): label for key, label in values.get("labels", {}).items()}
+            entry = RegistryEntry(**{**values, "labels": labels})
+            entries[entry.name] = entry
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{source}: expected a registry of models ({error}): install encephalon again."
         ) from error
-    return {entry.name: entry for entry in entries}
-
-
-def _entry(values: dict[str, Any]) -> RegistryEntry:
-    name = values.get("name")
-    unknown = set(values) - {item.name for item in fields(RegistryEntry)}
-    if unknown:
-        raise ModelError(f"{name!r} has the unknown keys {sorted(unknown)}")
-    if values.get("url") and not values["url"].startswith("https://"):
-        raise ModelError(f"the address of {name!r} is not https")
-    labels = {int(key): name for key, name in values.get("labels", {}).items()}
-    return RegistryEntry(**{**values, "labels": labels})
+    return entries

@@ -19,7 +19,7 @@ from encephalon.errors import ModelError
 from encephalon.models.files import content
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 __all__ = ["read_state_dict"]
 
@@ -50,7 +50,10 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     tensors = (one for one in state.values() if isinstance(one, Tensor))
     if sum(one.numel() * one.element_size() for one in tensors) > _LARGEST:
         raise ModelError(f"{file_path}: its tensors have more than {_LARGEST:,} bytes in all.")
-    return {_name(file_path, name): _array(file_path, name, one) for name, one in state.items()}
+    # 1 and "1" would be one name, and one of their tensors lost.
+    if strange := [name for name in state if not isinstance(name, str)]:
+        raise ModelError(f"{path}: expected names of tensors, but {strange[0]!r} is none.")
+    return {name: _array(file_path, name, one) for name, one in state.items()}
 
 
 def _refuse_packed(path: Path, stream: BufferedReader) -> None:
@@ -81,14 +84,7 @@ def _loaded(path: Path, stream: BufferedReader) -> Any:
         ) from error
 
 
-def _name(path: Path, name: Any) -> str:
-    # 1 and "1" would be one name, and one of their tensors lost.
-    if not isinstance(name, str):
-        raise ModelError(f"{path}: expected names of tensors, but {name!r} is none.")
-    return name
-
-
-def _array(path: Path, name: Any, value: Any) -> NDArray[Any]:
+def _array(path: Path, name: str, value: Any) -> NDArray[Any]:
     import torch
 
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
@@ -97,25 +93,21 @@ def _array(path: Path, name: Any, value: Any) -> NDArray[Any]:
             "model.state_dict() by itself."
         )
     try:
-        return _plain(path, name, value)
+        # One stored number can be spread over any shape, and would fill the memory when it is used.
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise ModelError(
+                f"{path}: the file holds fewer values of {name!r} than its shape says."
+            )
+        if not value.isfinite().all():
+            raise ModelError(
+                f"{path}: the weights {name!r} are not finite: the file is damaged or its training "
+                "diverged; fetch it again."
+            )
+        plain = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
+        array: NDArray[Any] = plain.resolve_conj().resolve_neg().contiguous().numpy()
     except (NotImplementedError, RuntimeError, TypeError) as error:
-        kind = f"a {value.dtype} on the device {value.device}"
         raise ModelError(
-            f"{path}: {name!r} is {kind}, which cannot be used: save model.float().state_dict()."
+            f"{path}: {name!r} is a {value.dtype} on the device {value.device}, which cannot be "
+            "used: save model.float().state_dict()."
         ) from error
-
-
-def _plain(path: Path, name: str, value: Tensor) -> NDArray[Any]:
-    import torch
-
-    # One stored number can be spread over any shape, and would fill the memory when it is used.
-    if value.untyped_storage().nbytes() < value.numel() * value.element_size():
-        raise ModelError(f"{path}: the file holds fewer values of {name!r} than its shape says.")
-    if not value.isfinite().all():
-        raise ModelError(
-            f"{path}: the weights {name!r} are not finite: the file is damaged or its training "
-            "diverged; fetch it again."
-        )
-    plain = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
-    array: NDArray[Any] = plain.resolve_conj().resolve_neg().contiguous().numpy()
     return array
