@@ -16,13 +16,10 @@ from encephalon.errors import UsageError
 from encephalon.metrics.classification import (
     SCORES,
     balanced_accuracy,
-    brier,
     classification_metrics,
     classification_scores,
     confusion,
     confusion_matrix,
-    log_loss,
-    roc_auc,
 )
 
 
@@ -50,7 +47,9 @@ def test_two_classes_agree_with_scikit_learn(rng: np.random.Generator) -> None:
             "precision": metrics.precision_score(truth, called),
         }
     )
-    assert brier(truth, said) == pytest.approx(metrics.brier_score_loss(truth, said))
+    assert classification_metrics(truth, said)["brier"].value == pytest.approx(
+        metrics.brier_score_loss(truth, said)
+    )
 
 
 def test_three_classes_agree_with_scikit_learn(rng: np.random.Generator) -> None:
@@ -67,7 +66,9 @@ def test_three_classes_agree_with_scikit_learn(rng: np.random.Generator) -> None
     for name, score in (("f1", metrics.f1_score), ("precision", metrics.precision_score)):
         assert scores[name] == pytest.approx(score(truth, called, average="macro"))
     assert scores["sensitivity"] == pytest.approx(scores["balanced_accuracy"])
-    assert brier(truth, table) == pytest.approx(((table - rows) ** 2).sum(axis=1).mean())
+    assert classification_metrics(truth, table)["brier"].value == pytest.approx(
+        ((table - rows) ** 2).sum(axis=1).mean()
+    )
 
 
 def test_one_class_gives_nan_and_no_error() -> None:
@@ -102,7 +103,9 @@ def test_a_network_that_broke_down_scores_nan() -> None:
 
 def test_a_certain_error_has_a_finite_loss() -> None:
     """A probability of 0 for the truth costs the most that float64 can say."""
-    assert log_loss([1], [[1.0, 0.0]]) == pytest.approx(-math.log(np.finfo(float).eps))
+    assert classification_scores([1], [[1.0, 0.0]])["loss"] == pytest.approx(
+        -math.log(np.finfo(float).eps)
+    )
 
 
 def test_nothing_found_is_a_precision_of_zero() -> None:
@@ -132,7 +135,7 @@ def test_samples_without_a_class_are_refused() -> None:
     with pytest.raises(UsageError, match=r"0 to 1.*-1 to 1"):
         classification_scores([1, -1], [[0.5, 0.5], [0.5, 0.5]])
     with pytest.raises(UsageError, match=r"\(1,\), \(2,\)"):
-        roc_auc([1], [0.2, 0.3])
+        classification_scores([1], [0.2, 0.3])
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -167,8 +170,8 @@ def test_the_interval_is_that_of_the_slow_bootstrap(rng: np.random.Generator) ->
     slow = []
     for draw in rng.integers(20, size=(600, 20)):
         rows = np.concatenate([np.flatnonzero(groups == group) for group in draw])
-        slow.append(roc_auc(truth[rows], table[rows, 1]))
-    assert (fast.value, fast.units) == (roc_auc(truth, table[:, 1]), 20)
+        slow.append(classification_scores(truth[rows], table[rows, 1])["roc_auc"])
+    assert (fast.value, fast.units) == (classification_scores(truth, table)["roc_auc"], 20)
     assert (fast.low, fast.high) == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.015)
 
 
@@ -178,5 +181,7 @@ def test_the_area_is_the_share_of_pairs_in_order(samples: list[tuple[float, bool
     aged = [p for p, truth in samples if truth]
     young = [p for p, truth in samples if not truth]
     pairs = [(a > b) + (a == b) / 2 for a in aged for b in young]
-    area = roc_auc([truth for _, truth in samples], [p for p, _ in samples])
+    area = classification_scores([truth for _, truth in samples], [p for p, _ in samples])[
+        "roc_auc"
+    ]
     assert area == pytest.approx(np.mean(pairs) if pairs else math.nan, nan_ok=True)

@@ -26,10 +26,10 @@ def test_equal_scores_do_not_differ() -> None:
     assert (result.p_value, result.ties, result.mean_difference.value) == (1.0, 2, 0.0)
 
 
-def test_a_smaller_distance_is_better_when_told() -> None:
-    """For HD95 the smaller score wins; the difference keeps its sign."""
-    result = compare_paired([1.0, 2.0, 5.0], [3.0, 3.0, 4.0], larger_is_better=False)
-    assert (result.first_better, result.second_better) == (2, 1)
+def test_the_larger_score_is_better() -> None:
+    """The difference is first minus second."""
+    result = compare_paired([1.0, 2.0, 5.0], [3.0, 3.0, 4.0])
+    assert (result.first_better, result.second_better) == (1, 2)
     assert result.mean_difference.value == pytest.approx(-2 / 3)
 
 
@@ -73,5 +73,5 @@ def test_unpaired_scores_are_refused(first: list[float], second: list[float], wo
 
 def test_groups_must_match_the_pairs() -> None:
     """One group a pair."""
-    with pytest.raises(UsageError, match="one per pair"):
+    with pytest.raises(UsageError, match="1 groups for 2 samples"):
         compare_paired([1.0, 2.0], [1.0, 3.0], groups=["a"])

@@ -16,18 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import ModelError, UsageError
 from encephalon.statistics.intervals import Interval
-from encephalon.statistics.weighted_metric import (
-    WeightedMetric,
-    risk_area_metric,
-    share_interval,
-    shortfall_metric,
-)
+from encephalon.statistics.weighted_metric import risk_area_metric, share_interval
 
 __all__ = [
     "Calibration",
     "CoverageRisk",
     "ReliabilityBin",
-    "calibration_error_metric",
     "coverage_risk",
     "expected_calibration_error",
     "fit_calibration",
@@ -169,15 +163,13 @@ def reliability(
 
 def expected_calibration_error(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> float:
     """Mean over samples of |observed share - mean probability| of their bin, from 0 to 1."""
-    return calibration_error_metric(probabilities, hits, bins).value
-
-
-def calibration_error_metric(
-    probabilities: ArrayLike, hits: ArrayLike, bins: int = 10
-) -> WeightedMetric:
-    """The expected calibration error as a metric of weighted samples."""
     said, came = _pairs(probabilities, hits)
-    return shortfall_metric(came - said, _places(said, bins))
+    if not said.size:
+        return float("nan")
+    place = np.unique(_places(said, bins), return_inverse=True)[1]
+    excess = np.zeros((said.size, int(place.max()) + 1))
+    excess[np.arange(said.size), place] = came - said
+    return float(np.abs(np.ones((1, said.size)) @ excess).sum() / said.size)
 
 
 def _objective(

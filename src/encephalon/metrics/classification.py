@@ -30,13 +30,10 @@ __all__ = [
     "SCORES",
     "Confusion",
     "balanced_accuracy",
-    "brier",
     "classification_metrics",
     "classification_scores",
     "confusion",
     "confusion_matrix",
-    "log_loss",
-    "roc_auc",
 ]
 
 Values = NDArray[np.float64]
@@ -131,29 +128,11 @@ def balanced_accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
     return _balanced(known, called).value
 
 
-def roc_auc(truth: ArrayLike, probabilities: ArrayLike) -> float:
-    """Area under the receiver operating characteristic.
-
-    `probabilities` are (N, C), or (N,) of the positive class; so in all that follow.
-    """
-    return _value("roc_auc", truth, probabilities)
-
-
-def brier(truth: ArrayLike, probabilities: ArrayLike) -> float:
-    """Mean squared error of the positive probability; of more classes, summed over them."""
-    return _value("brier", truth, probabilities)
-
-
-def log_loss(truth: ArrayLike, probabilities: ArrayLike) -> float:
-    """Mean of minus the natural logarithm of the true class's probability."""
-    return _value("log_loss", truth, probabilities)
-
-
 def classification_scores(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
     """The metrics named in SCORES of true classes (N,) and probabilities (N, C).
 
-    "loss" is the log loss, unweighted. All are NaN where a probability is not finite.
-    Raises UsageError for different lengths or an unknown class.
+    Probabilities (N,) are of the positive class. "loss" is the log loss, unweighted. All are NaN
+    where a probability is not finite. Raises UsageError for different lengths or an unknown class.
     """
     if not np.isfinite(np.asarray(probabilities)).all():
         return dict.fromkeys(SCORES, float("nan"))
@@ -165,10 +144,13 @@ def classification_metrics(truth: ArrayLike, probabilities: ArrayLike) -> dict[s
     """Every metric by name, ready for intervals; arguments as in `classification_scores`.
 
     log_loss, brier, accuracy, balanced_accuracy, roc_auc, pr_auc, sensitivity, specificity,
-    precision, f1. The predicted class is the most likely one.
+    precision, f1. The predicted class is the most likely one. The Brier score is the mean squared
+    error of the positive probability; of more classes, summed over them.
     Raises UsageError for different lengths or an unknown class.
     """
-    table = _table(probabilities)
+    table = np.asarray(probabilities, dtype=np.float64)
+    if table.ndim == 1:
+        table = np.stack([1.0 - table, table], axis=1)
     known = _numbers(truth, table.shape[1])
     _check_lengths(known.shape, table.shape[:1])
     called = np.argmax(table, axis=1)
@@ -219,15 +201,6 @@ def _f1(is_it: Flags, said: Flags) -> WeightedMetric:
         return ratio(2 * right, there + found)
 
     return WeightedMetric(is_it.size, weigh)
-
-
-def _value(name: str, truth: ArrayLike, probabilities: ArrayLike) -> float:
-    return classification_metrics(truth, probabilities)[name].value
-
-
-def _table(probabilities: ArrayLike) -> Values:
-    table = np.asarray(probabilities, dtype=np.float64)
-    return np.stack([1.0 - table, table], axis=1) if table.ndim == 1 else table
 
 
 def _numbers(classes: ArrayLike, count: int) -> Classes:

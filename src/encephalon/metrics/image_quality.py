@@ -11,7 +11,7 @@ that it needs little memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, log10, nan, prod, sqrt
 from typing import Any
@@ -24,17 +24,12 @@ from encephalon.geometry.affine import bounding_box
 from encephalon.metrics.segmentation import same_shape
 
 __all__ = [
-    "WINDOW",
     "Similarity",
     "foreground",
     "foreground_similarities",
-    "mse",
     "nrmse",
-    "psnr",
     "published_similarity",
     "similarities",
-    "ssim",
-    "structural_means",
 ]
 
 Volume = NDArray[Any]
@@ -57,31 +52,20 @@ _SLAB = 2_000_000
 
 @dataclass(frozen=True)
 class Similarity:
-    """Four metrics of one pair of images; PSNR in dB, infinite for equal images, NaN for none."""
+    """Four metrics of one pair of images in [0, 1]; NaN where there is nothing to compare.
+
+    psnr   the peak signal-to-noise ratio, 10 log10(1 / MSE), dB; infinite for equal images
+    ssim   the structural similarity as scikit-image has it by default: cubes of 7 voxels, all of
+           one weight, sample covariances, K1 = 0.01, K2 = 0.03 (Wang et al. 2004), averaged over
+           the voxels whose cube lies within the image
+    nrmse  see `nrmse`
+    mse    the mean squared difference
+    """
 
     psnr: float
     ssim: float
     nrmse: float
     mse: float
-
-
-def mse(reference: Volume, image: Volume, mask: Mask | None = None) -> float:
-    """The mean squared difference of two images of one shape, where `mask` is true; NaN nowhere.
-
-    Raises GeometryError for different shapes.
-    """
-    _check(reference, image, mask)
-    return _powers(reference, image, mask)[0]
-
-
-def psnr(
-    reference: Volume, image: Volume, data_range: float = 1.0, mask: Mask | None = None
-) -> float:
-    """The peak signal-to-noise ratio, 10 log10(data_range² / MSE), dB; infinite for equal images.
-
-    Raises GeometryError for different shapes.
-    """
-    return _psnr(mse(reference, image, mask), data_range)
 
 
 def nrmse(reference: Volume, image: Volume, mask: Mask | None = None) -> float:
@@ -94,36 +78,33 @@ def nrmse(reference: Volume, image: Volume, mask: Mask | None = None) -> float:
     return _nrmse(*_powers(reference, image, mask))
 
 
-def ssim(
-    reference: Volume, image: Volume, data_range: float = 1.0, mask: Mask | None = None
-) -> float:
-    """The structural similarity of two images of any dimension, as scikit-image has it by default.
-
-    Cubes of 7 voxels, all of one weight, sample covariances, K1 = 0.01, K2 = 0.03 (Wang et al.
-    2004), averaged over the voxels whose cube lies within the image, or over those of them where
-    `mask` is true. Raises GeometryError for different shapes, or an edge shorter than 7 voxels.
-    """
-    _check(reference, image, mask)
-    return structural_means(reference, image, [mask], data_range)[0]
-
-
 def similarities(
-    reference: Volume,
-    image: Volume,
-    masks: Mapping[str, Mask | None],
-    data_range: float = 1.0,
+    reference: Volume, image: Volume, masks: Mapping[str, Mask | None]
 ) -> dict[str, Similarity]:
-    """All four metrics in each of several regions at once; None means all voxels.
+    """All four metrics of images of any dimension in each of several regions; None means all.
 
-    What an empty region would say is NaN. Raises GeometryError as `ssim` does.
+    What an empty region would say is NaN. Raises GeometryError for different shapes, or an edge
+    shorter than 7 voxels.
     """
     for mask in masks.values():
         _check(reference, image, mask)
-    structural = structural_means(reference, image, list(masks.values()), data_range)
+    if min(reference.shape) < WINDOW:
+        raise GeometryError(
+            f"Structural similarity compares cubes of {WINDOW} voxels, but the shape is "
+            f"{reference.shape}: give larger images."
+        )
+    sums, counts = dict.fromkeys(masks, 0.0), dict.fromkeys(masks, 0)
+    for inside, alike in _similarity_slabs(reference, image):
+        for name, mask in masks.items():
+            kept = alike if mask is None else alike[mask[inside]]
+            sums[name] += float(kept.sum())
+            counts[name] += kept.size
     found = {}
-    for (name, mask), alike in zip(masks.items(), structural, strict=True):
+    for name, mask in masks.items():
         error, power = _powers(reference, image, mask)
-        found[name] = Similarity(_psnr(error, data_range), alike, _nrmse(error, power), error)
+        psnr = inf if error == 0 else 10 * log10(1 / error)
+        ssim = sums[name] / counts[name] if counts[name] else nan
+        found[name] = Similarity(psnr, ssim, _nrmse(error, power), error)
     return found
 
 
@@ -197,12 +178,6 @@ def _powers(reference: Volume, image: Volume, mask: Mask | None) -> tuple[float,
     return (error / count, power / count) if count else (nan, nan)
 
 
-def _psnr(error: float, data_range: float) -> float:
-    if error == 0:
-        return inf
-    return 10 * log10(data_range**2 / error)
-
-
 def _nrmse(error: float, power: float) -> float:
     if power == 0:
         return 0.0 if error == 0 else inf
@@ -249,26 +224,8 @@ def _check(reference: Volume, image: Volume, mask: Mask | None) -> None:
         )
 
 
-def structural_means(
-    reference: Volume, image: Volume, masks: Sequence[Mask | None], data_range: float
-) -> list[float]:
-    """The mean structural similarity in each mask, NaN for an empty one."""
-    if min(reference.shape) < WINDOW:
-        raise GeometryError(
-            f"Structural similarity compares cubes of {WINDOW} voxels, but the shape is "
-            f"{reference.shape}: give larger images."
-        )
-    sums, counts = np.zeros(len(masks)), np.zeros(len(masks), np.int64)
-    for inside, alike in _similarity_slabs(reference, image, data_range):
-        for place, mask in enumerate(masks):
-            kept = alike if mask is None else alike[mask[inside]]
-            sums[place] += kept.sum()
-            counts[place] += kept.size
-    return [float(total / n) if n else nan for total, n in zip(sums, counts, strict=True)]
-
-
 def _similarity_slabs(
-    reference: Volume, image: Volume, data_range: float
+    reference: Volume, image: Volume
 ) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float64]]]:
     """Slab by slab where it lies and the local similarities of the voxels that have whole cubes."""
     rim = WINDOW // 2
@@ -278,13 +235,11 @@ def _similarity_slabs(
         stop = min(start + depth, len(reference) - rim)
         read = slice(start - rim, stop + rim)
         pair = [np.asarray(each[read], np.float64) for each in (reference, image)]
-        alike = _local_similarity(pair[0], pair[1], data_range)
+        alike = _local_similarity(pair[0], pair[1])
         yield (slice(start, stop), *inner), alike[(slice(rim, rim + stop - start), *inner)]
 
 
-def _local_similarity(
-    one: NDArray[np.float64], two: NDArray[np.float64], data_range: float
-) -> NDArray[np.float64]:
+def _local_similarity(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.ndimage import uniform_filter
 
     cube = WINDOW**one.ndim
@@ -294,6 +249,6 @@ def _local_similarity(
     squares = mean_one**2 + mean_two**2
     together = sample * (uniform_filter(one * two, WINDOW) - product)
     spread = sample * (uniform_filter(one**2 + two**2, WINDOW) - squares)
-    first, second = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    first, second = K1**2, K2**2
     above = (2 * product + first) * (2 * together + second)
     return np.asarray(above / ((squares + first) * (spread + second)))

@@ -27,9 +27,7 @@ __all__ = [
     "SurfaceDistances",
     "VolumeError",
     "as_mask",
-    "assd",
     "dice",
-    "hd95",
     "jaccard",
     "overlap",
     "same_shape",
@@ -153,24 +151,15 @@ class SurfaceDistances:
     @property
     def assd(self) -> float:
         """Average symmetric surface distance: the mean over the elements of both surfaces."""
-        if self._one_is_empty:
-            return self._without_surface
-        return float(np.concatenate([self.to_reference, self.to_prediction]).mean())
+        both = np.concatenate([self.to_reference, self.to_prediction])
+        return float(both.mean()) if both.size else 0.0
 
     def percentile(self, percent: float) -> float:
         """Percentile of each direction, the larger of the two."""
-        if self._one_is_empty:
-            return self._without_surface
         both = (self.to_reference, self.to_prediction)
+        if not all(distances.size for distances in both):
+            return float("inf") if any(distances.size for distances in both) else 0.0
         return max(float(np.percentile(distances, percent)) for distances in both)
-
-    @property
-    def _one_is_empty(self) -> bool:
-        return not (self.to_reference.size and self.to_prediction.size)
-
-    @property
-    def _without_surface(self) -> float:
-        return float("inf") if self.to_reference.size or self.to_prediction.size else 0.0
 
 
 def surface_distances(
@@ -186,20 +175,6 @@ def surface_distances(
     return SurfaceDistances(_nearest(first, second), _nearest(second, first))
 
 
-def hd95(
-    predicted: NDArray[Any], reference: NDArray[Any], spacing: ArrayLike | None = None
-) -> float:
-    """95th percentile Hausdorff distance in mm; see `SurfaceDistances.hd95`."""
-    return surface_distances(predicted, reference, spacing).hd95
-
-
-def assd(
-    predicted: NDArray[Any], reference: NDArray[Any], spacing: ArrayLike | None = None
-) -> float:
-    """Average symmetric surface distance in mm; see `SurfaceDistances.assd`."""
-    return surface_distances(predicted, reference, spacing).assd
-
-
 def surface_points(mask: NDArray[Any], spacing: ArrayLike | None = None) -> _Distances:
     """Return the centres (N, D) of the surface elements of a mask, scaled by the spacing (D,).
 
@@ -207,7 +182,15 @@ def surface_points(mask: NDArray[Any], spacing: ArrayLike | None = None) -> _Dis
     steps along them. Raises GeometryError for a spacing that is neither.
     """
     inside = as_mask(mask)
-    steps = _checked_spacing(inside.ndim, spacing)
+    dimensions = inside.ndim
+    steps = np.ones(dimensions) if spacing is None else np.asarray(spacing, dtype=np.float64)
+    if steps.shape != (dimensions, dimensions) or not np.linalg.det(steps):
+        if steps.shape != (dimensions,) or not bool(np.all((steps > 0) & np.isfinite(steps))):
+            raise GeometryError(
+                f"A spacing must be {dimensions} positive numbers, one per axis, but it is "
+                f"{steps.tolist()}."
+            )
+        steps = np.diag(steps)
     place = bounding_box(inside)
     box, corner = inside[place], np.array([part.start for part in place], dtype=np.int64)
     padded = np.pad(box, 1, constant_values=False)
@@ -227,19 +210,6 @@ def _nearest(points: _Distances, others: _Distances) -> _Distances:
 
     distances, _ = cKDTree(others, balanced_tree=False).query(points)
     return np.asarray(distances, dtype=np.float64)
-
-
-def _checked_spacing(dimensions: int, spacing: ArrayLike | None) -> _Distances:
-    """The steps along the axes as columns (D, D)."""
-    steps = np.ones(dimensions) if spacing is None else np.asarray(spacing, dtype=np.float64)
-    if steps.shape == (dimensions, dimensions) and np.linalg.det(steps):
-        return steps
-    if steps.shape != (dimensions,) or not bool(np.all((steps > 0) & np.isfinite(steps))):
-        raise GeometryError(
-            f"A spacing must be {dimensions} positive numbers, one per axis, but it is "
-            f"{steps.tolist()}."
-        )
-    return np.diag(steps)
 
 
 @dataclass(frozen=True)

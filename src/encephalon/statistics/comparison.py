@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
-from encephalon.statistics.intervals import Interval, bootstrap_weighted, mean_of, median_of
+from encephalon.statistics.intervals import (
+    Interval,
+    bootstrap_weighted,
+    mean_of,
+    median_of,
+    units_of,
+)
 
 __all__ = ["Comparison", "compare_correct", "compare_paired", "holm"]
 
@@ -38,21 +44,19 @@ class Comparison:
 
 
 def compare_paired(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    groups: Sequence[Any] | None = None,
-    larger_is_better: bool = True,
+    first: ArrayLike, second: ArrayLike, *, groups: Sequence[Any] | None = None
 ) -> Comparison:
     """Compare two scores (N,) of the same samples by Wilcoxon's test and bootstrap intervals.
 
-    Raises UsageError for different lengths, scores that are not finite, or no sample at all.
+    Larger is better. Raises UsageError for different lengths, scores that are not finite, or no
+    sample at all.
     """
-    differences = _by_group(_differences(first, second), groups)
-    sign = 1 if larger_is_better else -1
-    wins = int((sign * differences > 0).sum())
-    losses = int((sign * differences < 0).sum())
-    return _compared(differences, wins, losses, _wilcoxon(differences), "Wilcoxon signed rank")
+    from scipy.stats import wilcoxon
+
+    found = _differences(first, second)
+    differences = np.array([found[rows].mean() for rows in units_of(found.size, groups)])
+    p_value = float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+    return _compared(differences, p_value, "Wilcoxon signed rank")
 
 
 def compare_correct(first: ArrayLike, second: ArrayLike) -> Comparison:
@@ -61,9 +65,12 @@ def compare_correct(first: ArrayLike, second: ArrayLike) -> Comparison:
     The differences are those of the two accuracies.
     Raises UsageError for different lengths or no sample at all.
     """
+    from scipy.stats import binomtest
+
     differences = _differences(first, second)
-    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    return _compared(differences, wins, losses, _mcnemar(wins, losses), "McNemar exact")
+    wins, unlike = int((differences > 0).sum()), int(np.count_nonzero(differences))
+    p_value = float(binomtest(wins, unlike, 0.5).pvalue) if unlike else 1.0
+    return _compared(differences, p_value, "McNemar exact")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -76,10 +83,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _compared(
-    differences: NDArray[np.float64], wins: int, losses: int, p_value: float, test: str
-) -> Comparison:
+def _compared(differences: NDArray[np.float64], p_value: float, test: str) -> Comparison:
     mean, median = (bootstrap_weighted(differences, each) for each in (mean_of, median_of))
+    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     return Comparison(mean, median, wins, losses, differences.size - wins - losses, p_value, test)
 
 
@@ -95,34 +101,3 @@ def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
             "A paired comparison needs finite scores: leave out or fill in the others first."
         )
     return one - two
-
-
-def _by_group(
-    differences: NDArray[np.float64], groups: Sequence[Any] | None
-) -> NDArray[np.float64]:
-    if groups is None:
-        return differences
-    if len(groups) != differences.size:
-        raise UsageError(
-            f"There are {len(groups)} groups for {differences.size} pairs: give one per pair."
-        )
-    members: dict[Any, list[float]] = {}
-    for group, difference in zip(groups, differences, strict=True):
-        members.setdefault(group, []).append(float(difference))
-    return np.array([float(np.mean(values)) for values in members.values()])
-
-
-def _wilcoxon(differences: NDArray[np.float64]) -> float:
-    if not np.any(differences):
-        return 1.0
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(differences).pvalue)
-
-
-def _mcnemar(wins: int, losses: int) -> float:
-    if wins + losses == 0:
-        return 1.0
-    from scipy.stats import binomtest
-
-    return float(binomtest(wins, wins + losses, 0.5).pvalue)

@@ -25,18 +25,18 @@ __all__ = [
     "Interval",
     "WeightedStatistic",
     "bootstrap_weighted",
-    "check_level",
     "mean_of",
     "median_of",
     "percentile_ends",
     "proportion",
-    "resampled",
     "units_of",
 ]
 
 Values = NDArray[np.float64]
 #: From values (N,) and how often each was drawn (R, N) to one value a draw (R,).
 WeightedStatistic = Callable[[Values, NDArray[np.int64]], Values]
+#: The level of every interval.
+LEVEL = 0.95
 # Weights held at a time: 32 MB.
 _CHUNK = 4_000_000
 
@@ -56,42 +56,31 @@ class Interval:
     method: str
 
 
-def resampled(value: float, low: float, high: float, *, level: float, units: int) -> Interval:
-    """The interval of a bootstrap, which has no method where its ends are not known."""
-    method = "none" if isnan(low) or isnan(high) else "bootstrap"
-    return Interval(value, low, high, level, units, method)
-
-
 def proportion(
-    successes: int,
-    total: int,
-    *,
-    level: float = 0.95,
-    method: Literal["wilson", "exact"] = "wilson",
+    successes: int, total: int, *, method: Literal["wilson", "exact"] = "wilson"
 ) -> Interval:
     """Interval of a proportion of independent trials, by Wilson or by Clopper and Pearson.
 
-    Raises UsageError unless 0 <= successes <= total and 0 < level < 1.
+    Raises UsageError unless 0 <= successes <= total.
     """
-    check_level(level)
     if not 0 <= successes <= total:
         raise UsageError(
             f"A proportion needs 0 <= successes <= total, but got {successes} of {total}."
         )
     if total == 0:
-        return Interval(nan, nan, nan, level, 0, "none")
+        return Interval(nan, nan, nan, LEVEL, 0, "none")
     from scipy.stats import binomtest
 
-    ends = binomtest(successes, total).proportion_ci(level, method=method)
-    return Interval(successes / total, float(ends.low), float(ends.high), level, total, method)
+    ends = binomtest(successes, total).proportion_ci(LEVEL, method=method)
+    return Interval(successes / total, float(ends.low), float(ends.high), LEVEL, total, method)
 
 
-def percentile_ends(draws: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """The ends between which `level` of the draws lie; NaN when most draws are NaN."""
+def percentile_ends(draws: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends between which 95 % of the draws lie; NaN when most draws are NaN."""
     kept = draws[~np.isnan(draws)]
     if kept.size * 2 < draws.size:
         return nan, nan
-    tail = 50.0 * (1.0 - level)
+    tail = 50.0 * (1.0 - LEVEL)
     # Without interpolation, because a draw may be infinite.
     low, high = np.percentile(kept, [tail, 100.0 - tail], method="inverted_cdf")
     return float(low), float(high)
@@ -109,35 +98,24 @@ def units_of(size: int, groups: Sequence[Any] | None) -> list[NDArray[np.int64]]
     return [np.array(rows) for rows in members.values()]
 
 
-def check_level(level: float) -> None:
-    """Raise UsageError unless the level lies between 0 and 1."""
-    if not 0.0 < level < 1.0:
-        raise UsageError(
-            f"An interval's level must lie between 0 and 1, such as 0.95, but it is {level}."
-        )
-
-
 def bootstrap_weighted(
     values: ArrayLike,
     statistic: WeightedStatistic,
     *,
     groups: Sequence[Any] | None = None,
-    level: float = 0.95,
     repeats: int = 2000,
     seed: int = 0,
 ) -> Interval:
     """Percentile bootstrap of a weighted statistic of the values (N,).
 
     Draws for which the statistic is NaN (one class missing, say) are left out; if most are, the
-    ends are NaN.
-    Raises UsageError for a level outside (0, 1) or groups that do not match the values.
+    ends are NaN. Raises UsageError for groups that do not match the values.
     """
-    check_level(level)
     known = np.asarray(values, dtype=np.float64).ravel()
     units = units_of(known.size, groups)
     value = float(statistic(known, np.ones((1, known.size), np.int64))[0]) if known.size else nan
     if len(units) < 2 or np.isnan(value):
-        return resampled(value, nan, nan, level=level, units=len(units))
+        return Interval(value, nan, nan, LEVEL, len(units), "none")
     owner = np.empty(known.size, dtype=np.int64)
     for place, rows in enumerate(units):
         owner[rows] = place
@@ -147,8 +125,8 @@ def bootstrap_weighted(
     for start in range(0, repeats, step):
         counts = generator.multinomial(len(units), even, size=min(step, repeats - start))
         draws.append(statistic(known, counts[:, owner]))
-    low, high = percentile_ends(np.concatenate(draws), level)
-    return resampled(value, low, high, level=level, units=len(units))
+    low, high = percentile_ends(np.concatenate(draws))
+    return Interval(value, low, high, LEVEL, len(units), "none" if isnan(low) else "bootstrap")
 
 
 def mean_of(values: Values, weights: NDArray[np.int64]) -> Values:

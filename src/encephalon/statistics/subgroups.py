@@ -71,9 +71,11 @@ def subgroups(rows: Sequence[Row], *columns: str) -> list[Subgroup]:
         key = tuple(_text(row.get(name)) for name in columns)
         parts.setdefault(key, []).append(row)
     title = " × ".join(columns)
-    return [
-        Subgroup(title, " × ".join(key), tuple(parts[key])) for key in sorted(parts, key=_order)
-    ]
+
+    def order(key: tuple[str, ...]) -> list[tuple[bool, float, str]]:
+        return [(text == UNKNOWN, _leading_number(text), text) for text in key]
+
+    return [Subgroup(title, " × ".join(key), tuple(parts[key])) for key in sorted(parts, key=order)]
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,6 @@ def _text(value: Any) -> str:
     return UNKNOWN if empty else str(value)
 
 
-def _order(key: tuple[str, ...]) -> tuple[tuple[bool, float, str], ...]:
-    return tuple((text == UNKNOWN, _leading_number(text), text) for text in key)
-
-
 def _leading_number(text: str) -> float:
     if text.startswith("<"):
         return float("-inf")
@@ -153,14 +151,12 @@ class Aggregated:
     units          (U) names
     probabilities  (U, C)
     truth          (U,) class of each unit
-    n              (U,) samples of each unit
     first          (U,) place of each unit's first sample
     """
 
     units: tuple[str, ...]
     probabilities: NDArray[np.float64] = field(repr=False)
     truth: NDArray[np.int64] = field(repr=False)
-    n: NDArray[np.int64] = field(repr=False)
     first: NDArray[np.int64] = field(repr=False)
 
 
@@ -179,24 +175,14 @@ def aggregate(probabilities: ArrayLike, truth: ArrayLike, units: Sequence[str]) 
         )
     places: dict[str, int] = {}
     owner = np.array([places.setdefault(unit, len(places)) for unit in units], dtype=np.int64)
-    n = np.bincount(owner, minlength=len(places))
     first = np.unique(owner, return_index=True)[1]
-    _check_truth(known, owner, first, units)
-    total = np.zeros((len(places), table.shape[1]))
-    np.add.at(total, owner, np.log(np.clip(table, _SMALLEST, 1.0)))
-    mean = np.exp(total / n[:, None])
-    return Aggregated(tuple(places), mean / mean.sum(axis=1, keepdims=True), known[first], n, first)
-
-
-def _check_truth(
-    known: NDArray[np.int64],
-    owner: NDArray[np.int64],
-    first: NDArray[np.int64],
-    units: Sequence[str],
-) -> None:
     mixed = np.flatnonzero(known != known[first][owner])
     if mixed.size:
         raise TableError(
             f"{units[mixed[0]]!r} holds samples of more than one class, so it has no class of its "
             "own: score it by sample, or name another column."
         )
+    total = np.zeros((len(places), table.shape[1]))
+    np.add.at(total, owner, np.log(np.clip(table, _SMALLEST, 1.0)))
+    mean = np.exp(total / np.bincount(owner, minlength=len(places))[:, None])
+    return Aggregated(tuple(places), mean / mean.sum(axis=1, keepdims=True), known[first], first)

@@ -27,7 +27,6 @@ __all__ = [
     "roc_auc_metric",
     "share_interval",
     "share_metric",
-    "shortfall_metric",
 ]
 
 Values = NDArray[np.float64]
@@ -110,21 +109,6 @@ def share_interval(
         units = len(units_of(hit.size, owners))
         return proportion(round(units * float(hit.mean())) if units else 0, units)
     return mean_metric(hit).interval(owners, repeats=repeats, seed=seed)
-
-
-def shortfall_metric(excess: ArrayLike, bins: ArrayLike) -> WeightedMetric:
-    """The sum over bins of the absolute sum of `excess` (N,), per sample; `bins` (N,) says which.
-
-    With excess = hit - probability this is the expected calibration error.
-    """
-    place = np.unique(np.asarray(bins), return_inverse=True)[1]
-    table = np.zeros((place.size, int(place.max(initial=-1)) + 1))
-    table[np.arange(place.size), place] = np.asarray(excess, dtype=np.float64)
-
-    def weigh(weights: Values) -> Values:
-        return ratio(np.abs(weights @ table).sum(axis=1), weights.sum(axis=1))
-
-    return WeightedMetric(place.size, weigh)
 
 
 def roc_auc_metric(positive: ArrayLike, scores: ArrayLike) -> WeightedMetric:

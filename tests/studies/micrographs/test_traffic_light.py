@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from encephalon.errors import UsageError
 from encephalon.studies.micrographs.traffic_light import (
     LIGHTS,
-    assess_lights,
+    TrafficLight,
     best_pair,
     breakdown,
     colours,
@@ -147,7 +147,7 @@ def test_a_breakdown_of_something_else_is_refused() -> None:
 def test_lights_are_scored_without_amber() -> None:
     """Half are decided; of those one of two aged is red and both young are green."""
     lights = ["Green", "Green", "Green", "Red", "Amber", "Amber", "Amber", "Amber"]
-    figures = assess_lights(lights, [0, 0, 1, 1, 0, 0, 1, 1], list("abcdabcd"), repeats=50)
+    figures = TrafficLight().measure(lights, [0, 0, 1, 1, 0, 0, 1, 1], list("abcdabcd"), repeats=50)
     assert figures.counts == {"Green": 3, "Amber": 4, "Red": 1}
     assert (figures.n, figures.decided.value) == (4, 0.5)
     assert (figures.sensitivity.value, figures.specificity.value) == (0.5, 1.0)
@@ -156,7 +156,7 @@ def test_lights_are_scored_without_amber() -> None:
 
 def test_an_image_without_a_light_is_undecided_and_counted() -> None:
     """It is in no light, not decided, and in a column of its own where there is such an image."""
-    figures = assess_lights(["Green", "", "Red", "Amber"], [0, 1, 1, 0], repeats=50)
+    figures = TrafficLight().measure(["Green", "", "Red", "Amber"], [0, 1, 1, 0], repeats=50)
     assert figures.counts == {"Green": 1, "Amber": 1, "Red": 1}
     assert (figures.unlike, figures.n, figures.decided.value) == (1, 2, 0.5)
     assert figures.sensitivity.value == 1.0

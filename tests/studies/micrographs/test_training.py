@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from encephalon.errors import OutputError, RunError, TableError
 from encephalon.experiments.folds import Fold
-from encephalon.studies.micrographs import data as preparing
 from encephalon.studies.micrographs.data import ImageDataset, prepare_dataset
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import micrograph_settings
@@ -60,7 +59,7 @@ def dataset(images: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageData
 
 def make_task(dataset: ImageDataset, rows: int = 12, **changes: Any) -> MicrographTask:
     """A task on the first rows; `changes` are those of the augmentation, which is off otherwise."""
-    view = DatasetView(dataset, dataset.covariates(dataset.scaling(np.arange(rows))))
+    view = DatasetView(dataset, dataset.encoded(np.arange(rows)))
     augmentation = replace(micrograph_settings(RECIPE).augmentation, **{**STILL, **changes})
     nothing = np.array([], np.int64)
     return MicrographTask(view, np.arange(rows), nothing, RECIPE.training, augmentation, 2)
@@ -95,7 +94,7 @@ def test_images_are_prepared_once(
     """A second time nothing is preprocessed; a changed image makes another file."""
     table, preprocessing = table_of(RECIPE, images), Preprocessing(micrograph_settings(RECIPE))
     first = prepare_dataset(table, preprocessing, tmp_path, workers=2)
-    monkeypatch.setattr(preparing, "_Keep", None)
+    monkeypatch.setattr(Preprocessing, "read", None)
     again = prepare_dataset(table, preprocessing, tmp_path)
     assert again.pictures.path == first.pictures.path
     rows = np.arange(12)
@@ -122,11 +121,10 @@ def test_a_full_disk_is_no_fault_of_the_images(
     """The sentence names the cache, and what was written of it is gone."""
     path = write_images(tmp_path / "images", animals=2)
 
-    class Full(preparing._Keep):
-        def __call__(self, place: int, path: Path) -> dict[str, Any]:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(preparing, "_Keep", Full)
+    monkeypatch.setattr(Preprocessing, "read", full)
     table, preprocessing = table_of(RECIPE_ALONE, path), Preprocessing(SETTINGS_ALONE)
     with pytest.raises(OutputError, match=r"pictures-.*could not be written: the disk is full"):
         prepare_dataset(table, preprocessing, tmp_path / "cache")
@@ -190,7 +188,7 @@ def test_mixup_mixes_pictures_and_classes_alike(dataset: ImageDataset) -> None:
 def test_numbers_are_scaled_by_the_training_rows_alone(dataset: ImageDataset) -> None:
     """The mean and deviation of the first two animals, whatever the others are."""
     rows = np.arange(6)
-    values = dataset.covariates(dataset.scaling(rows))[:, 2]
+    values = dataset.encoded(rows)[:, 2]
     assert values[rows].mean() == pytest.approx(0, abs=1e-6)
     assert values[rows].std() == pytest.approx(1, abs=1e-6)
     assert values[-1] == pytest.approx((30 - 5) / 5)
@@ -219,7 +217,7 @@ def test_an_epoch_is_judged_by_its_validation_rows(dataset: ImageDataset) -> Non
     """The loss is the plain log loss of these rows; without rows nothing is judged."""
     task = make_task(dataset)
     assert task.validate(Brightness(), torch.device("cpu")) == {}
-    task.validation = np.array([1, 4, 8])
+    task = replace(task, validation=np.array([1, 4, 8]))
     scores = task.validate(Brightness(), torch.device("cpu"))
     logits = compute_logits(Brightness(), task.view, task.validation, torch.device("cpu"))
     truth = torch.from_numpy(dataset.truth[task.validation])

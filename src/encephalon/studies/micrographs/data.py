@@ -6,10 +6,11 @@ Memory holds what is asked for, and so does not grow with the number of images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from errno import EDQUOT, ENOSPC
 from hashlib import sha256 as sha256_of
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar, overload
@@ -32,11 +33,9 @@ from encephalon.tables.splits import SplitOptions
 from encephalon.training.dataset import in_threads
 from encephalon.transforms.resize import View
 
-__all__ = ["ImageDataset", "PreparedPictures", "Scaling", "picture_content", "prepare_dataset"]
+__all__ = ["ImageDataset", "PreparedPictures", "picture_content", "prepare_dataset"]
 
 Result = TypeVar("Result")
-Scaling = Mapping[str, tuple[float, float]]
-"""Mean and standard deviation of each covariate that is a number."""
 
 #: The published hold-out: a tenth of the rows, by class alone, seed 44 (3BTRON spec, section 3).
 #: Its validation part was not published: a tenth of the rest.
@@ -134,15 +133,11 @@ class ImageDataset:
 
     def scaling(self, rows: Rows) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of each number among the covariates of these rows."""
-        return fit_scaling(self.table.select([int(row) for row in rows]))
-
-    def covariates(self, scaling: Scaling) -> NDArray[np.float32]:
-        """The encoded covariates (N, W) of the whole table."""
-        return encode_covariates(self.cells(), self.table.columns, scaling)
+        return fit_scaling(self.table.select(rows.tolist()))
 
     def encoded(self, rows: Rows) -> NDArray[np.float32]:
         """The encoded covariates (N, W) of the whole table, standardised by these rows."""
-        return self.covariates(self.scaling(rows))
+        return encode_covariates(self.cells(), self.table.columns, self.scaling(rows))
 
     def cells(self) -> list[dict[str, Any]]:
         """The cells of every row, by the name of their column."""
@@ -168,29 +163,31 @@ def prepare_dataset(
     file = cache / f"pictures-{key}.bin"
 
     def make(temporary: Path) -> list[dict[str, Any]]:
-        return _of_each(table, column, paths, _Keep(preprocessing, temporary), workers)
+        temporary.touch()
+        lock = Lock()
+
+        def keep(place: int, path: Path) -> dict[str, Any]:
+            picture = preprocessing.read(path)
+            image = np.ascontiguousarray(picture.image, np.float32)
+            with lock, temporary.open("r+b") as stream:
+                stream.seek(place * image.nbytes)
+                stream.write(image.data)
+            return {"shape": image.shape, "view": asdict(picture.view), "facts": picture.facts}
+
+        return _of_each(table, column, paths, keep, workers)
 
     notes = cached_file(file, make)
-    views = [_view(note["view"]) for note in notes]
-    facts, rows = [_facts(note) for note in notes], np.arange(len(notes))
-    pictures = PreparedPictures(file, tuple(notes[0]["shape"]), views, facts, rows)
+    views, facts = [], []
+    for note in notes:
+        # JSON knows no tuples, and no NaN, which says here that a pixel size is unknown.
+        pairs = note["view"].items()
+        view: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pairs}
+        views.append(View(**view))
+        found = note["facts"].items()
+        facts.append({k: float("nan") if v is None else float(v) for k, v in found})
+    shape, rows = tuple(notes[0]["shape"]), np.arange(len(notes))
+    pictures = PreparedPictures(file, shape, views, facts, rows)
     return ImageDataset(table, encode_classes(table), pictures, preprocessing)
-
-
-class _Keep:
-    """Preprocesses an image, puts the picture in its place of the file, and returns the notes."""
-
-    def __init__(self, preprocessing: Preprocessing, file: Path) -> None:
-        self.preprocessing, self.file, self.lock = preprocessing, file, Lock()
-        file.touch()
-
-    def __call__(self, place: int, path: Path) -> dict[str, Any]:
-        picture = self.preprocessing.read(path)
-        image = np.ascontiguousarray(picture.image, np.float32)
-        with self.lock, self.file.open("r+b") as stream:
-            stream.seek(place * image.nbytes)
-            stream.write(image.data)
-        return {"shape": image.shape, "view": asdict(picture.view), "facts": dict(picture.facts)}
 
 
 def _of_each(
@@ -222,17 +219,6 @@ def picture_content(path: Path) -> str:
     return f"{sha256(path)} {sidecar_size(path, picture_stem(path))}"
 
 
-def _view(note: Mapping[str, Any]) -> View:
-    # JSON knows no tuples.
-    said: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in note.items()}
-    return View(**said)
-
-
-def _facts(note: Mapping[str, Any]) -> dict[str, float]:
-    # JSON has no NaN, which says here that a pixel size is unknown.
-    return {k: float("nan") if v is None else float(v) for k, v in note["facts"].items()}
-
-
 def texture_features(picture: NDArray[np.float32]) -> NDArray[np.float64]:
     """Local binary patterns, co-occurrence properties and grey levels of a picture (rows, columns).
 
@@ -240,35 +226,19 @@ def texture_features(picture: NDArray[np.float32]) -> NDArray[np.float64]:
     can tell where in the picture something lies. Raises MissingExtraError without scikit-image.
     """
     require_extra("skimage", "train", "The texture baseline")
+    feature: Any = import_module("skimage.feature")
     low, high = float(picture.min()), float(picture.max())
     stretched = (picture - low) / max(high - low, 1e-6)
     levels = np.round(255 * stretched).astype(np.uint8)
-    shares = np.histogram(stretched, BINS, (0, 1))[0] / stretched.size
-    quantiles = np.quantile(stretched, QUANTILES)
-    return np.concatenate([_patterns(levels), _co_occurrence(levels), shares, quantiles])
-
-
-def _patterns(levels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Histograms of rotation-invariant uniform local binary patterns at every radius."""
-    from skimage.feature import local_binary_pattern
-
-    histograms = []
+    # Histograms of rotation-invariant uniform local binary patterns at every radius.
+    patterns = []
     for radius in RADII:
         points = 8 * radius
-        codes = local_binary_pattern(  # type: ignore[no-untyped-call]
-            levels, points, radius, "uniform"
-        ).astype(int)
-        histograms.append(np.bincount(codes.ravel(), minlength=points + 2) / codes.size)
-    return np.concatenate(histograms)
-
-
-def _co_occurrence(levels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Properties of the co-occurrence matrices, at every distance and angle."""
-    from skimage.feature import graycomatrix, graycoprops
-
+        codes = feature.local_binary_pattern(levels, points, radius, "uniform").astype(int)
+        patterns.append(np.bincount(codes.ravel(), minlength=points + 2) / codes.size)
+    # Properties of the co-occurrence matrices, at every distance and angle.
     coarse = (levels.astype(np.uint16) * LEVELS // 256).astype(np.uint8)
-    matrices: Any = graycomatrix(  # type: ignore[no-untyped-call]
-        coarse, DISTANCES, ANGLES, LEVELS, symmetric=True, normed=True
-    )
-    properties = [graycoprops(matrices, name) for name in PROPERTIES]  # type: ignore[no-untyped-call]
-    return np.concatenate([each.ravel() for each in properties])
+    matrices = feature.graycomatrix(coarse, DISTANCES, ANGLES, LEVELS, symmetric=True, normed=True)
+    properties = [feature.graycoprops(matrices, name).ravel() for name in PROPERTIES]
+    shares = np.histogram(stretched, BINS, (0, 1))[0] / stretched.size
+    return np.concatenate([*patterns, *properties, shares, np.quantile(stretched, QUANTILES)])

@@ -141,7 +141,13 @@ class ClassEvaluation(Scorable[_Image, ClassSummary]):
             rule=TrafficLight(),
             decided=self._lights or None,
         )
-        return ClassSummary(assessment, self._compared(found, group))
+        comparison = None
+        if self._other is not None:  # its classes are those of this table
+            truth = dict(zip(found.ids, found.y_true.tolist(), strict=True))
+            known = [truth.get(name, UNKNOWN_CLASS) for name in self._other.ids]
+            other = replace(self._other, y_true=np.array(known, np.int64))
+            comparison = compare(found, other, group)
+        return ClassSummary(assessment, comparison)
 
     def lines(self, summary: ClassSummary) -> Iterator[str]:
         """The main metrics, what their intervals are, and of how many images."""
@@ -173,11 +179,3 @@ class ClassEvaluation(Scorable[_Image, ClassSummary]):
     def page(self, result: EvaluationResult[ClassSummary], failures: Sequence[Html]) -> Page:
         """The assessment, and the most and the least certain images."""
         return self._report.page(result.summary.assessment, result.summary.comparison, failures)
-
-    def _compared(self, found: Predictions, group: str | None) -> Mapping[str, Any] | None:
-        """The comparison with the other model, whose classes are those of this table."""
-        if self._other is None:
-            return None
-        truth = dict(zip(found.ids, found.y_true.tolist(), strict=True))
-        known = [truth.get(name, UNKNOWN_CLASS) for name in self._other.ids]
-        return compare(found, replace(self._other, y_true=np.array(known, np.int64)), group)

@@ -19,6 +19,8 @@ from encephalon.experiments.contamination import OVERLAP, Known, known_to, overl
 from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
 from encephalon.inference.runtimes import Runtime, resolve_threads
+from encephalon.io.cache import ArrayCache
+from encephalon.models.files import encephalon_home
 from encephalon.models.fitted import FittedState, score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.registry import build_network
@@ -26,7 +28,7 @@ from encephalon.networks.torch_runtime import load_network, open_network
 from encephalon.recipes.schema import Mode
 from encephalon.studies.base import OpenModel
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
-from encephalon.studies.micrographs.quality import check_quality, without_light
+from encephalon.studies.micrographs.quality import check_quality
 from encephalon.studies.micrographs.report import raw_thumbnail, thumbnail
 from encephalon.studies.micrographs.settings import (
     PredictOptions,
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from encephalon.io.cache import ArrayCache
     from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Recipe
     from encephalon.tables.sample import Sample
@@ -109,7 +110,9 @@ class MicrographPredictor:
         self.options, self.fitted = options, fitted
         self.settings = options.settings(micrograph_settings(recipe))
         self.mode: Mode = recipe.mode
-        self.columns = _columns_of_use(recipe.table, self.settings.inputs)
+        self.columns = recipe.table
+        if self.settings.inputs == "image":  # which needs no covariates in a table
+            self.columns = replace(recipe.table, covariates={})
         self.classes, self.layer = fitted.classes, fitted.layer
         self.score = options.scoring(fitted, model.name)
         self.calibration = fitted.calibration if self.score == "softmax" else None
@@ -117,9 +120,18 @@ class MicrographPredictor:
         self.readers = min(MOST_READERS, resolve_threads(threads))
         self.outputs: Mapping[str, OutputKind] = {}
         self.preprocessing = Preprocessing(self.settings, self.mode)
-        self._cache = picture_cache() if options.cache else None
+        self._cache: ArrayCache | None = None
+        if options.cache:
+            with suppress(ModelError):  # of a user without a home
+                self._cache = ArrayCache(encephalon_home() / "cache" / "pictures", CACHE_LIMIT)
         self._model, self._recipe, self._place = model, recipe, (device, threads)
-        _warn_of_another_key(fitted, Preprocessing(micrograph_settings(recipe), self.mode))
+        key = Preprocessing(micrograph_settings(recipe), self.mode).key
+        if fitted.key and fitted.key != key:
+            logger.warning(
+                "The model was trained on pictures that another version of Encephalon prepared in "
+                "another way: its probabilities may be off; train it again."
+            )
+            logger.info("prepared then: %s; now: %s", fitted.key, key)
 
     @property
     def name(self) -> str:
@@ -173,7 +185,10 @@ class MicrographPredictor:
         sample.require_faultless()
         if self.columns.covariates and not sample.row:
             raise InputError(f"{sample.id}: the model {self._table_wanted()}")
-        covariates = self._encoded(sample)
+        covariates = np.zeros((1, 0), np.float32)
+        if self.columns.covariates:
+            row = {self.columns.id: sample.id, **sample.row}
+            covariates = encode_covariates([row], self.columns, self.fitted.scaling)
         if self.settings.inputs == "covariates":
             return Loaded(sample, None, covariates)
         role = next(iter(self.columns.inputs))
@@ -183,9 +198,18 @@ class MicrographPredictor:
     def predict(self, loaded: Loaded) -> Prediction:
         """The probabilities of the classes, the most likely one, and how far to trust it."""
         probabilities, quality = self.probabilities(self.logits(loaded)), self.check_quality(loaded)
-        lights = self.lights(probabilities, [quality])
+        values: dict[str, Value] = {"predicted": self.classes[int(np.argmax(probabilities))]}
+        if lights := self.lights(probabilities, [quality]):
+            values["light"] = lights[0]
+        if len(self.classes) == 2:
+            values["likelihood"] = float(probabilities[0, 1])
+        shares = zip(self.classes, probabilities[0].tolist(), strict=True)
+        values |= {f"p_{name}": share for name, share in shares}
+        sample = loaded.sample
+        if self.known is not None:
+            values[OVERLAP] = self.known.overlap(sample.id, sample.row)
         return Prediction(
-            values=self._values(probabilities[0], lights, loaded.sample),
+            values=with_cells(values, sample.row, self.row_columns, RESERVED),
             quality=quality,
             pictures=None if loaded.picture is None else lambda: self.thumbnail(loaded),
         )
@@ -195,28 +219,21 @@ class MicrographPredictor:
         if loaded.picture is None:
             return None
         quality = check_quality(loaded.picture.facts, self.fitted.ranges)
-        unlike = quality is not None and quality.status != "ok"
-        return without_light(quality) if quality and unlike and self.has_light else quality
+        if quality is not None and quality.status != "ok" and self.has_light:
+            return replace(quality, reasons=(*quality.reasons, "unlike the training: no light"))
+        return quality
 
     def logits(self, loaded: Loaded) -> NDArray[np.float64]:
         """The network's answer (1, C), the mean over the views that the settings ask for.
 
         Raises ModelError where C is not the number of the model's classes.
         """
-        if loaded.picture is None:
-            image = np.zeros((1, 1, 1, 1), np.float32)
-        else:
-            image = loaded.picture.image[None]
-        if self.settings.repeats_of_image == 1 or loaded.picture is None:
-            return self._answer(image, loaded.covariates)
-        both = np.concatenate([image, image[..., ::-1]])
-        covariates = np.repeat(loaded.covariates, 2, axis=0)
-        answers = self._answer(both, covariates)
-        return (answers[:1] + answers[1:]) / 2
-
-    def _answer(
-        self, images: NDArray[np.float32], covariates: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
+        images, covariates = np.zeros((1, 1, 1, 1), np.float32), loaded.covariates
+        if loaded.picture is not None:
+            images = loaded.picture.image[None]
+            if self.settings.repeats_of_image == 2:
+                images = np.concatenate([images, images[..., ::-1]])
+                covariates = np.repeat(covariates, 2, axis=0)
         (given,) = self._runtime.run({"image": images, "covariates": covariates})
         answers, expected = np.asarray(given, np.float64), (len(images), len(self.classes))
         if not np.isfinite(answers).all():
@@ -227,7 +244,8 @@ class MicrographPredictor:
                 f"for each of {', '.join(self.classes)}, but gives {list(answers.shape)}: "
                 "network and model.toml are of two models, so get the model again."
             )
-        return answers
+        mean: NDArray[np.float64] = answers.mean(axis=0, keepdims=True)
+        return mean
 
     def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64]:
         """Probabilities (N, C) of logits (N, C), as the model's score and calibration say."""
@@ -271,10 +289,18 @@ class MicrographPredictor:
         Raises MissingExtraError without torch, ModelError for weights of another network.
         """
         name, options = self._recipe.network.name, network_options(self._recipe)
-        network = load_network(self._model, lambda: build_network(name, options))
-        if not isinstance(self._model, ModelFolder):
-            _require_same_head(self._model, network, self._recipe.name, options)
-        return network
+        network: Any = load_network(self._model, lambda: build_network(name, options))
+        if isinstance(self._model, ModelFolder):
+            return network  # type: ignore[no-any-return]
+        found = {"covariates": network.covariates, "classes": network.head[-1].out_features}
+        for key, words in (("covariates", "encoded covariates"), ("classes", "classes")):
+            if found[key] != options[key]:
+                raise ModelError(
+                    f"{self.source}: the network has {found[key]} {words}, and the recipe "
+                    f"{self._recipe.name!r} {options[key]}: only weights of the published question "
+                    "can be used without a recipe of their own."
+                )
+        return network  # type: ignore[no-any-return]
 
     @cached_property
     def _runtime(self) -> Runtime:
@@ -285,13 +311,6 @@ class MicrographPredictor:
         """The columns of the table that the model was trained on, those it does not see too."""
         return self._recipe.table
 
-    def _encoded(self, sample: Sample) -> NDArray[np.float32]:
-        """The covariates (1, W) of a sample; (1, 0) for a model that sees none."""
-        if not self.columns.covariates:
-            return np.zeros((1, 0), np.float32)
-        row = {self.columns.id: sample.id, **sample.row}
-        return encode_covariates([row], self.columns, self.fitted.scaling)
-
     def _table_wanted(self) -> str:
         names = [self.columns.id, *self.columns.inputs.values(), *self.columns.covariates]
         return (
@@ -299,21 +318,6 @@ class MicrographPredictor:
             f"table with the columns {', '.join(names)} instead of images "
             "(encephalon table images  makes one)."
         )
-
-    def _values(
-        self, probabilities: NDArray[np.float64], lights: list[str] | None, sample: Sample
-    ) -> dict[str, Value]:
-        values: dict[str, Value] = {"predicted": self.classes[int(np.argmax(probabilities))]}
-        if lights:
-            values["light"] = lights[0]
-        if len(self.classes) == 2:
-            values["likelihood"] = float(probabilities[1])
-        values |= {
-            f"p_{name}": float(p) for name, p in zip(self.classes, probabilities, strict=True)
-        }
-        if self.known is not None:
-            values[OVERLAP] = self.known.overlap(sample.id, sample.row)
-        return with_cells(values, sample.row, self.row_columns, RESERVED)
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
@@ -332,58 +336,16 @@ def make_micrograph_predictor(model: OpenModel) -> MicrographPredictor:
     if isinstance(files, ModelFolder):
         source = f"the model {model.name!r}"
         fitted = FittedState.from_dict(files.description.preprocessing, source)
-        _require_same_classes(files, recipe, fitted)
+        # The parts of model.toml may name other classes, or name them in another order.
+        labels = [name for _, name in sorted(files.description.labels.items())]
+        for place, names in (("labels", labels), ("recipe.table", recipe.table.target_kind)):
+            if list(names) != list(fitted.classes):
+                raise ModelError(
+                    f"{files.path}: model.toml names the classes {', '.join(fitted.classes)} in "
+                    f"[preprocessing], but {', '.join(names)} in [{place}]: get the model again."
+                )
     else:
         fitted = published_state(recipe)
     return MicrographPredictor(
         files, recipe, fitted, asked, device=model.device, threads=model.threads
     )
-
-
-def _require_same_classes(model: ModelFolder, recipe: Recipe, fitted: FittedState) -> None:
-    """Raise ModelError where the parts of model.toml name other classes, or in another order."""
-    labels = [name for _, name in sorted(model.description.labels.items())]
-    for place, names in (("labels", labels), ("recipe.table", recipe.table.target_kind)):
-        if list(names) != list(fitted.classes):
-            raise ModelError(
-                f"{model.path}: model.toml names the classes {', '.join(fitted.classes)} in "
-                f"[preprocessing], but {', '.join(names)} in [{place}]: get the model again."
-            )
-
-
-def _require_same_head(
-    model: PublishedFile, network: Any, recipe: str, wanted: Mapping[str, Any]
-) -> None:
-    """Raise ModelError for published weights of another question than that of the recipe."""
-    found = {"covariates": network.covariates, "classes": network.head[-1].out_features}
-    for name, words in (("covariates", "encoded covariates"), ("classes", "classes")):
-        if found[name] != wanted[name]:
-            raise ModelError(
-                f"{model.path}: the network has {found[name]} {words}, and the recipe {recipe!r} "
-                f"{wanted[name]}: only weights of the published question can be used without a "
-                "recipe of their own."
-            )
-
-
-def picture_cache() -> ArrayCache | None:
-    """The cache of preprocessed pictures of this user; None for one without a home."""
-    from encephalon.io.cache import ArrayCache
-    from encephalon.models.files import encephalon_home
-
-    with suppress(ModelError):
-        return ArrayCache(encephalon_home() / "cache" / "pictures", CACHE_LIMIT)
-    return None
-
-
-def _columns_of_use(columns: Columns, inputs: str) -> Columns:
-    """The columns that a table must have: a model of images alone needs no covariates."""
-    return replace(columns, covariates={}) if inputs == "image" else columns
-
-
-def _warn_of_another_key(fitted: FittedState, preprocessing: Preprocessing) -> None:
-    if fitted.key and fitted.key != preprocessing.key:
-        logger.warning(
-            "The model was trained on pictures that another version of Encephalon prepared in "
-            "another way: its probabilities may be off; train it again."
-        )
-        logger.info("prepared then: %s; now: %s", fitted.key, preprocessing.key)

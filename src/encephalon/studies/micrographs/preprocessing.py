@@ -86,11 +86,8 @@ class Preprocessing:
 
     def __call__(self, micrograph: Micrograph) -> Picture:
         """Preprocess one micrograph; ContentError when it is constant or not finite."""
-        return (
-            self._as_published(micrograph)
-            if self.mode == "published"
-            else self._by_default(micrograph)
-        )
+        make = self._as_published if self.mode == "published" else self._by_default
+        return make(micrograph)
 
     def read(self, path: str | os.PathLike[str], cache: ArrayCache | None = None) -> Picture:
         """Read the file `path` and preprocess it, or take what `cache` has of the same content.
@@ -136,7 +133,16 @@ class Preprocessing:
         square = self._square(micrograph, (top, bottom))
         image = _laid(data, square, top, (low, high))
         normalised = (image / np.float32(high - low) - CENTRE) / SPREAD
-        view = _view(micrograph.data.shape, square)
+        down, across = square
+        rows, columns = micrograph.data.shape
+        view = View(
+            (rows, columns),
+            (down.size, across.size),
+            (down.scale, across.scale),
+            (down.offset, across.offset),
+            (*down.seen, *across.seen),
+            even=False,
+        )
         return Picture(normalised[None], view, _facts(micrograph, data, grey))
 
     def _rows(self, micrograph: Micrograph) -> tuple[int, int]:
@@ -161,8 +167,17 @@ class Preprocessing:
         lines = rows, (0, micrograph.data.shape[1])
         pixel = known or (1.0, 1.0)
         if known and settings.pixel_size_nm:
-            step = settings.pixel_size_nm
-            _refuse_mismatch(micrograph, lines, step, settings.size)
+            step, size = settings.pixel_size_nm, settings.size
+            seen = [
+                min((high - low) / (step / each), high - low, size, size * (step / each))
+                for (low, high), each in zip(lines, known, strict=True)
+            ]
+            if min(seen) < FEWEST:  # picture and square have next to nothing in common
+                raise ContentError(
+                    f"{micrograph.path}: its pixels are {known[0]:g} x {known[1]:g} nm, too far "
+                    f"from the {step:g} nm that this model needs to see anything; check the pixel "
+                    "size."
+                )
         else:
             sides = [(high - low) * each for (low, high), each in zip(lines, pixel, strict=True)]
             step = max(sides) / settings.size
@@ -210,18 +225,6 @@ def _laid(
     return laid
 
 
-def _view(raw_shape: tuple[int, ...], square: tuple[AxisResize, AxisResize]) -> View:
-    down, across = square
-    return View(
-        (raw_shape[0], raw_shape[1]),
-        (down.size, across.size),
-        (down.scale, across.scale),
-        (down.offset, across.offset),
-        (*down.seen, *across.seen),
-        even=False,
-    )
-
-
 def _grey(data: NDArray[Any], micrograph: Micrograph) -> IntensityHistogram:
     """The grey levels of `data`; ContentError when there is only one, or one that is no number."""
     grey = IntensityHistogram(data)
@@ -236,23 +239,6 @@ def _grey(data: NDArray[Any], micrograph: Micrograph) -> IntensityHistogram:
             "check the file."
         )
     return grey
-
-
-def _refuse_mismatch(
-    micrograph: Micrograph, lines: tuple[tuple[int, int], ...], step: float, size: int
-) -> None:
-    """Refuse a pixel size at which picture and square have next to nothing in common."""
-    known = micrograph.pixel_size_nm or (step, step)
-    scales = [step / each for each in known]
-    seen = [
-        min((high - low) / scale, (high - low), size, size * scale)
-        for (low, high), scale in zip(lines, scales, strict=True)
-    ]
-    if min(seen) < FEWEST:
-        raise ContentError(
-            f"{micrograph.path}: its pixels are {known[0]:g} x {known[1]:g} nm, too far from the "
-            f"{step:g} nm that this model needs to see anything; check the pixel size."
-        )
 
 
 def _facts(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from encephalon.inference.predictor import Quality
 
-__all__ = ["ConfidenceBins", "check_quality", "without_light"]
+__all__ = ["ConfidenceBins", "check_quality"]
 
 Range = tuple[float, float]
 
@@ -52,14 +52,9 @@ def check_quality(facts: Mapping[str, float], ranges: Mapping[str, Range]) -> Qu
     known = {name: pair for name, pair in ranges.items() if all(map(isfinite, pair))}
     if not known:
         return None
-    reasons = [_reason(name, facts.get(name, float("nan")), *known[name]) for name in known]
+    reasons = (_reason(name, facts.get(name, float("nan")), *known[name]) for name in known)
     found = tuple(reason for reason in reasons if reason)
     return Quality("check" if found else "ok", found)
-
-
-def without_light(quality: Quality) -> Quality:
-    """The same, saying that there is no light because of its reasons."""
-    return replace(quality, reasons=(*quality.reasons, "unlike the training: no light"))
 
 
 def _reason(name: str, value: float, low: float, high: float) -> str:

@@ -67,11 +67,8 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
         hint="Images by certainty",
         order="the least certain first",
         rank=certainty_of,
-        stats=lambda rows: [
-            *_class_cards(rows, classes),
-            *_light_cards([light_of(row) for row in rows]),
-        ],
-        notes=lambda rows: [*_remarks(about), *_overlap(rows)],
+        stats=lambda rows: _cards(rows, classes, Counter(light_of(row) for row in rows)),
+        notes=lambda rows: _notes(rows, about),
     )
 
 
@@ -118,36 +115,33 @@ def _thumbnail(row: Row, shown: Callable[[], Any], folder: Path) -> list[Html]:
     return [drawn] if drawn else []
 
 
-def _class_cards(rows: Sequence[Row], classes: Sequence[str]) -> list[StatCard]:
+def _cards(
+    rows: Sequence[Row], classes: Sequence[str], lights: Counter[str | None]
+) -> list[StatCard]:
+    """How many images have each class, and how many are undecided or without a light."""
     said = Counter(str(row.get("predicted")) for row in rows)
-    return [StatCard(said[name], name) for name in classes]
-
-
-def _light_cards(found: Sequence[str | None]) -> list[StatCard]:
-    lights, shown = Counter(found), []
+    shown = [StatCard(said[name], name) for name in classes]
     if any(lights[light] for light in LIGHTS):
-        share = f"{format_share(lights['Amber'] / len(found))} of the images"
+        share = f"{format_share(lights['Amber'] / len(rows))} of the images"
         shown.append(StatCard(lights["Amber"], "amber: undecided", share))
     if lights[NO_LIGHT]:
         shown.append(StatCard(lights[NO_LIGHT], "no light", "unlike the training", "check"))
     return shown
 
 
-def _remarks(about: Mapping[str, Any]) -> list[Html]:
+def _notes(rows: Sequence[Row], about: Mapping[str, Any]) -> list[Html]:
+    notes = []
     if (about.get("model") or {}).get("mode") == "published":
         words = (
             "Published mode repeats the published steps, defects included: the network saw "
             "binary images of the foreground, and its likelihoods are not calibrated."
         )
-        return [note(words, "check")]
-    if not about.get("calibration"):
-        return [note("The probabilities of this model are not calibrated.", "check")]
-    return []
-
-
-def _overlap(rows: Sequence[Row]) -> list[Html]:
-    count = sum(bool(row.get(OVERLAP)) for row in rows)
-    return [note(overlap_warning(count, len(rows)), "fail")] if count else []
+        notes.append(note(words, "check"))
+    elif not about.get("calibration"):
+        notes.append(note("The probabilities of this model are not calibrated.", "check"))
+    if count := sum(bool(row.get(OVERLAP)) for row in rows):
+        notes.append(note(overlap_warning(count, len(rows)), "fail"))
+    return notes
 
 
 def certainty_of(row: Row) -> float:
@@ -155,31 +149,14 @@ def certainty_of(row: Row) -> float:
     return float(row.get(f"p_{row.get('predicted')}") or 0.0)
 
 
-def thumbnail(picture: Picture, side: int = SIDE) -> NDArray[np.uint8]:
+def thumbnail(picture: Picture) -> NDArray[np.uint8]:
     """Draw what a network in default mode sees of an image (rows, columns), less padding."""
     from PIL import Image
 
     from encephalon.reports.images import fitted_size
     from encephalon.studies.micrographs.preprocessing import CENTRE, SPREAD
 
-    plane = _inside(picture)
-    levels = np.clip(255.0 * (SPREAD * plane + CENTRE), 0, 255)
-    size = fitted_size(plane.shape, min(side, max(plane.shape)))
-    small = Image.fromarray(levels.astype(np.uint8)).resize(size, Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.uint8)
-
-
-def raw_thumbnail(path: Path, settings: MicrographSettings, side: int = SIDE) -> NDArray[np.uint8]:
-    """Read an image again and draw it small (rows, columns)."""
-    from encephalon.io.micrograph import read_micrograph
-    from encephalon.reports.heatmaps import make_heatmap
-
-    raw = read_micrograph(path, page=settings.page, colour=settings.colour)
-    return make_heatmap(raw.data, None, side).grey
-
-
-def _inside(picture: Picture) -> NDArray[np.float32]:
-    """The part of the network's picture (rows, columns) that lies in the raw one."""
+    # The part of the network's picture that lies in the raw one.
     view = picture.view
     top, bottom, left, right = view.seen
     corners = view.to_view(np.array([[top, left], [bottom - 1, right - 1]], dtype=np.float64))
@@ -188,5 +165,17 @@ def _inside(picture: Picture) -> NDArray[np.float32]:
         slice(max(0, low), min(size, high + 1))
         for low, high, size in zip(first, last, view.shape, strict=True)
     )
-    inside: NDArray[np.float32] = picture.image[0][rows, columns]
-    return inside
+    plane = picture.image[0][rows, columns]
+    levels = np.clip(255.0 * (SPREAD * plane + CENTRE), 0, 255)
+    size = fitted_size(plane.shape, min(SIDE, max(plane.shape)))
+    small = Image.fromarray(levels.astype(np.uint8)).resize(size, Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def raw_thumbnail(path: Path, settings: MicrographSettings) -> NDArray[np.uint8]:
+    """Read an image again and draw it small (rows, columns)."""
+    from encephalon.io.micrograph import read_micrograph
+    from encephalon.reports.heatmaps import make_heatmap
+
+    raw = read_micrograph(path, page=settings.page, colour=settings.colour)
+    return make_heatmap(raw.data, None, SIDE).grey

@@ -161,10 +161,8 @@ class PredictOptions(Section):
 
     def settings(self, trained: MicrographSettings) -> MicrographSettings:
         """The settings that a model was trained with, changed where the user asked for it."""
-        names = ("page", "colour", "score", "clip_16_bit", "silhouettes")
-        asked = {name: getattr(self, name) for name in names}
-        given = {name: value for name, value in asked.items() if value is not None}
-        return trained.model_copy(update=given)
+        names = {"page", "colour", "score", "clip_16_bit", "silhouettes"}
+        return trained.model_copy(update=self.model_dump(include=names, exclude_none=True))
 
     def scoring(self, fitted: FittedState, model: str) -> Score:
         """How logits become probabilities; raises UsageError where the classes do not allow it."""

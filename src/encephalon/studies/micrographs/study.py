@@ -148,9 +148,8 @@ def _training_data(cv: CrossValidation) -> dict[str, Any]:
     """How many images the network has seen, of how many groups, and of which classes."""
     splits, table, seen = cv.splits, cv.dataset.table, cv.seen
     counts = Counter(cv.dataset.truth[seen].tolist())
-    names = cv.classes
     data: dict[str, Any] = {"images": len(seen), "folds": len(splits.folds)}
-    data |= {f"images_{name}": counts[number] for number, name in enumerate(names)}
+    data |= {f"images_{name}": counts[number] for number, name in enumerate(cv.classes)}
     if table.columns.group:
         owners = table.texts(table.columns.group)
         data["groups"] = len({owners[row] for row in seen})
@@ -164,13 +163,12 @@ def _ranges(cv: CrossValidation) -> dict[str, tuple[float, float]]:
     from encephalon.studies.micrographs.preprocessing import FACTS
 
     ranges = {}
-    facts = cv.dataset.facts
     for name in FACTS:
-        values = np.array([facts[row][name] for row in cv.seen])
+        values = np.array([cv.dataset.facts[row][name] for row in cv.seen])
         known = values[np.isfinite(values)]
         if known.size:
-            low, high = np.percentile(known, USUAL)
-            ranges[name] = (float(low), float(high))
+            low, high = np.percentile(known, USUAL).tolist()
+            ranges[name] = (low, high)
     return ranges
 
 

@@ -30,12 +30,13 @@ from encephalon.networks.image_classifier import show_attention
 from encephalon.networks.registry import build_network
 from encephalon.recipes.loading import dump_recipe
 from encephalon.recipes.schema import Recipe, Training, class_names
-from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures, Scaling
+from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures
 from encephalon.studies.micrographs.settings import (
     MicrographSettings,
     micrograph_settings,
     network_options,
 )
+from encephalon.tables.encoding import Scaling
 from encephalon.tables.reading import table_text
 from encephalon.training.run import Expected, fit_network, round_to_half
 from encephalon.training.run import check_network as check_shapes
@@ -86,26 +87,21 @@ class DatasetView:
         return pictures.to(device), self.covariates[torch.from_numpy(rows)].to(device)
 
 
+@dataclass(frozen=True, eq=False)
 class MicrographTask:
     """Batches drawn from the seed and the batch number alone; every row once, then all anew.
 
     `validation` may be empty: then nothing is judged, and the last epoch is the result.
     """
 
-    def __init__(
-        self,
-        view: DatasetView,
-        train: Rows,
-        validation: Rows,
-        training: Training,
-        augmentation: PlanarRanges,
-        classes: int,
-        repeats: int = 1,
-        supervision: AttentionSupervision | None = None,
-    ) -> None:
-        self.view, self.train, self.validation = view, train, validation
-        self.training, self.augmentation = training, augmentation
-        self.classes, self.repeats, self.supervision = classes, repeats, supervision
+    view: DatasetView
+    train: Rows
+    validation: Rows
+    training: Training
+    augmentation: PlanarRanges
+    classes: int
+    repeats: int = 1
+    supervision: AttentionSupervision | None = None
 
     def batch(self, number: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Pictures (B, C, S, S) and covariates (B, W); shares of each class (B, classes).
@@ -190,21 +186,17 @@ class AttentionSupervision:
 
     def targets(self, rows: Rows, augmentations: Sequence[Augmentation]) -> Tensor:
         """The attention (B, grid * grid) asked for of pictures varied so; -1 if unknown."""
-        found = [
-            self._target(row, one) for row, one in zip(rows.tolist(), augmentations, strict=True)
-        ]
-        return torch.stack(found)
-
-    def _target(self, row: int, variation: Augmentation) -> Tensor:
-        box = self.boxes[row]
-        if box is None:
-            return torch.full((self.grid**2,), UNKNOWN)
-        cover = torch.from_numpy(box_cover((self.size, self.size), box))[None]
-        moved = move(cover, variation, "zeros")
-        # Cell i of padded convolutions is centred at pixel stride * i, not stride / 2 further on.
+        targets = torch.full((len(rows), self.grid**2), UNKNOWN)
         stride = stride_of(self.size, self.grid)
-        target = nnf.avg_pool2d(moved, stride, stride, padding=stride // 2)
-        return target[:, : self.grid, : self.grid].flatten()
+        for target, row, variation in zip(targets, rows.tolist(), augmentations, strict=True):
+            if (box := self.boxes[row]) is not None:
+                cover = torch.from_numpy(box_cover((self.size, self.size), box))[None]
+                moved = move(cover, variation, "zeros")
+                # Cell i of padded convolutions is centred at pixel stride * i, not stride / 2
+                # further on.
+                pooled = nnf.avg_pool2d(moved, stride, stride, padding=stride // 2)
+                target[:] = pooled[:, : self.grid, : self.grid].flatten()
+        return targets
 
 
 def make_attention_supervision(
@@ -303,14 +295,26 @@ def fit(
     settings, classes = micrograph_settings(recipe), class_names(recipe)
     table = table_text(with_fold(dataset.table, fold).frame)
     (run.reopen if context.resume else run.begin)(dump_recipe(recipe), table)
-    scaling = dataset.scaling(fold.train)
-    view = DatasetView(dataset, dataset.covariates(scaling))
-    training = _completed(recipe, dataset.truth[fold.train], len(classes))
+    view = DatasetView(dataset, dataset.encoded(fold.train))
+    # What the losses must know of the classes of the fold.
+    known: dict[str, dict[str, Any]] = {
+        name: {"columns": len(classes)} for name in (WEIGHED_LOSS, ATTENTION_LOSS)
+    }
+    if settings.balanced:
+        known[WEIGHED_LOSS]["weights"] = class_weights(dataset.truth[fold.train], len(classes))
+    losses = tuple(
+        loss.model_copy(update={"options": {**known.get(loss.name, {}), **loss.options}})
+        for loss in recipe.training.losses
+    )
+    training = recipe.training.model_copy(update={"losses": losses})
     torch.manual_seed(training.seed)
     network = build_network(recipe.network.name, network_options(recipe))
     layer = _layer(settings, network)
     if not run.checkpoint.exists():
-        _start(network, recipe)
+        if settings.encoder_weights:
+            load_encoder(network, expanded(settings.encoder_weights))
+        if recipe.training.start_from:
+            start_from(network, recipe.training.start_from)
     task = MicrographTask(
         view,
         fold.train,
@@ -323,7 +327,7 @@ def fit(
     )
     round_to_half(fit_network(network, task, training, run, context, settings.freeze_statistics))
     show_attention(network, False)
-    return FittedClassifier(recipe, network.eval(), view, scaling, layer)
+    return FittedClassifier(recipe, network.eval(), view, dataset.scaling(fold.train), layer)
 
 
 def check_network(recipe: Recipe) -> None:
@@ -344,21 +348,6 @@ def check_network(recipe: Recipe) -> None:
     _layer(settings, check_shapes(recipe, network, [expected]))
 
 
-def _completed(recipe: Recipe, truth: NDArray[np.int64], classes: int) -> Training:
-    """The settings, with what the losses must know of the classes `truth` (N,) of the fold."""
-    known: dict[str, dict[str, Any]] = {
-        WEIGHED_LOSS: {"columns": classes},
-        ATTENTION_LOSS: {"columns": classes},
-    }
-    if micrograph_settings(recipe).balanced:
-        known[WEIGHED_LOSS]["weights"] = class_weights(truth, classes)
-    losses = [
-        loss.model_copy(update={"options": {**known.get(loss.name, {}), **loss.options}})
-        for loss in recipe.training.losses
-    ]
-    return recipe.training.model_copy(update={"losses": tuple(losses)})
-
-
 def _layer(settings: MicrographSettings, network: nn.Module) -> str | None:
     """Where maps are taken from; raises UsageError for a layer that the network does not have."""
     if settings.inputs == "covariates":
@@ -368,11 +357,3 @@ def _layer(settings: MicrographSettings, network: nn.Module) -> str | None:
         return settings.explain_layer
     layer: str | None = getattr(network, "map_layer", LAST_STAGE)
     return layer if layer in dict(network.named_modules()) else None
-
-
-def _start(network: nn.Module, recipe: Recipe) -> None:
-    weights = micrograph_settings(recipe).encoder_weights
-    if weights:
-        load_encoder(network, expanded(weights))
-    if recipe.training.start_from:
-        start_from(network, recipe.training.start_from)

@@ -36,7 +36,6 @@ __all__ = [
     "FittedLight",
     "LightMetrics",
     "TrafficLight",
-    "assess_lights",
     "best_pair",
     "breakdown",
     "colours",
@@ -146,14 +145,31 @@ class TrafficLight:
     def measure(
         self,
         decided: Sequence[str],
-        y_true: NDArray[np.int64],
+        y_true: ArrayLike,
         groups: Sequence[Any] | None = None,
         *,
         repeats: int = 2000,
         seed: int = 0,
     ) -> LightMetrics:
-        """How often each light was shown, and how right green and red were."""
-        return assess_lights(decided, y_true, groups, repeats=repeats, seed=seed)
+        """How often each light (N) was shown, and how right green and red were.
+
+        Truth (N,) is 1 for positive, 0 for negative. Intervals are those of
+        `statistics.weighted_metric.share_interval`; `groups` are drawn whole.
+        """
+        shown, positive = np.asarray(decided), np.asarray(y_true) == 1
+        red, sure = shown == "Red", (shown == "Red") | (shown == "Green")
+
+        def share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
+            return share_interval(hits, among, groups, repeats=repeats, seed=seed)
+
+        return LightMetrics(
+            counts={light: int((shown == light).sum()) for light in LIGHTS},
+            n=int(sure.sum()),
+            decided=share(sure, np.ones_like(sure)),
+            sensitivity=share(red, positive & sure),
+            specificity=share(~red, ~positive & sure),
+            unlike=int((shown == NO_LIGHT).sum()),
+        )
 
 
 @dataclass(frozen=True)
@@ -184,14 +200,13 @@ class FittedLight:
         for row in (row for rows in self.trials for row in rows if _is_symmetric(row)):
             means.setdefault((row["green"], row["amber"]), []).append(row)
         names = (*METRICS, *RATIOS)
-        shown: list[dict[str, Any]] = [
-            {
-                "pair": _pair_name(key, key == (pair.green, pair.amber)),
-                "folds": len(found),
-                **{name: sum(row[name] for row in found) / len(found) for name in names},
-            }
-            for key, found in sorted(means.items())
-        ]
+        shown: list[dict[str, Any]] = []
+        for key, found in sorted(means.items()):
+            words: Html | str = f"{key[0]:.2f} / {key[1]:.2f}"
+            if key == (pair.green, pair.amber):
+                words = join(tag("strong", words), " ", badge("chosen"))
+            mean = {name: sum(row[name] for row in found) / len(found) for name in names}
+            shown.append({"pair": words, "folds": len(found), **mean})
         spread = {name: pair.sd[name] for name in names}
         shown.append({"pair": "SD of the chosen", "folds": pair.folds, **spread})
         labels = {name: name.replace("_", " ").replace("youden", "Youden J") for name in names}
@@ -246,8 +261,22 @@ def score_pairs(
     skipped (spec, section 5).
     """
     values, positive = np.asarray(likelihood, dtype=np.float64), np.asarray(truth) == 1
-    rows = (_score(values, positive, *pair, amber) for pair in threshold_grid(step))
-    return [row for row in rows if row]
+    rows = []
+    for low, high in threshold_grid(step):
+        undecided = (values > low) & (values <= high)
+        scored = ~undecided if amber == "excluded" else np.ones_like(undecided)
+        if np.unique(positive[scored]).size < 2:
+            continue
+        found = confusion(positive[scored], values[scored] > high)
+        row: Row = {"green": low, "amber": high}
+        row |= {name: getattr(found, name) for name in METRICS}
+        row |= {"n": found.n, **asdict(found)}
+        counted = Counter(colours(values, low, high))
+        for light in LIGHTS:
+            row[f"{light.lower()}_count"] = counted[light]
+            row[f"{light.lower()}_ratio"] = counted[light] / len(values)
+        rows.append(row)
+    return rows
 
 
 def best_pair(folds: Sequence[Sequence[Row]], widest: float = 0.5) -> BestPair | None:
@@ -264,10 +293,17 @@ def best_pair(folds: Sequence[Sequence[Row]], widest: float = 0.5) -> BestPair |
     common = {pair: rows for pair, rows in sorted(found.items()) if 2 * len(rows) > len(folds)}
     if not common:
         return None
-    pair = max(common, key=lambda each: round(_mean(common[each], "youden"), 12))
-    rows, names = common[pair], (*METRICS, *RATIOS)
-    mean = {name: _mean(rows, name) for name in names}
-    return BestPair(*pair, len(rows), mean, {name: _sd(rows, name) for name in names})
+    pair = max(
+        common, key=lambda each: round(float(np.mean([row["youden"] for row in common[each]])), 12)
+    )
+    rows = common[pair]
+    figures = {name: [row[name] for row in rows] for name in (*METRICS, *RATIOS)}
+    mean = {name: float(np.mean(each)) for name, each in figures.items()}
+    sd = {
+        name: float(np.std(each, ddof=1)) if len(rows) > 1 else float("nan")
+        for name, each in figures.items()
+    }
+    return BestPair(*pair, len(rows), mean, sd)
 
 
 def breakdown(
@@ -297,71 +333,8 @@ def breakdown(
     return parts
 
 
-def assess_lights(
-    lights: Sequence[str],
-    truth: ArrayLike,
-    groups: Sequence[Any] | None = None,
-    *,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> LightMetrics:
-    """Score the lights (N) against truth (N,), 1 positive, 0 negative; only green and red are.
-
-    Intervals are those of `statistics.weighted_metric.share_interval`; `groups` are drawn whole.
-    """
-    shown, positive = np.asarray(lights), np.asarray(truth) == 1
-    red, decided = shown == "Red", (shown == "Red") | (shown == "Green")
-
-    def share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
-        return share_interval(hits, among, groups, repeats=repeats, seed=seed)
-
-    return LightMetrics(
-        counts={light: int((shown == light).sum()) for light in LIGHTS},
-        n=int(decided.sum()),
-        decided=share(decided, np.ones_like(decided)),
-        sensitivity=share(red, positive & decided),
-        specificity=share(~red, ~positive & decided),
-        unlike=int((shown == NO_LIGHT).sum()),
-    )
-
-
-def _score(
-    values: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    green: float,
-    amber: float,
-    mode: Amber,
-) -> Row | None:
-    undecided = (values > green) & (values <= amber)
-    scored = ~undecided if mode == "excluded" else np.ones_like(undecided)
-    if np.unique(positive[scored]).size < 2:
-        return None
-    found = confusion(positive[scored], values[scored] > amber)
-    row: Row = {"green": green, "amber": amber}
-    row |= {name: getattr(found, name) for name in METRICS}
-    row |= {"n": found.n, **asdict(found)}
-    counted = Counter(colours(values, green, amber))
-    for light in LIGHTS:
-        row[f"{light.lower()}_count"] = counted[light]
-        row[f"{light.lower()}_ratio"] = counted[light] / len(values)
-    return row
-
-
 def _is_symmetric(row: Row) -> bool:
     return abs(row["green"] + row["amber"] - 1) < 1e-9
-
-
-def _pair_name(pair: tuple[float, float], chosen: bool) -> Html | str:
-    words = f"{pair[0]:.2f} / {pair[1]:.2f}"
-    return join(tag("strong", words), " ", badge("chosen")) if chosen else words
-
-
-def _mean(rows: Sequence[Row], name: str) -> float:
-    return float(np.mean([row[name] for row in rows]))
-
-
-def _sd(rows: Sequence[Row], name: str) -> float:
-    return float(np.std([row[name] for row in rows], ddof=1)) if len(rows) > 1 else float("nan")
 
 
 def light_badge(light: str) -> Html:

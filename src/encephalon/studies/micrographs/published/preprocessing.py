@@ -62,7 +62,9 @@ def foreground(
     is known. Sizes are rounded to even at halves, as scikit-image's `rescale` does.
     """
     white = levels > li_level(count_levels(levels) if counts is None else counts)
-    rows, columns = (gaussian_weights(size, _reduced(size)) for size in levels.shape)
+    rows, columns = (
+        gaussian_weights(size, max(round(size / REDUCTION), 1)) for size in levels.shape
+    )
     return np.clip(resample(white, rows, columns), 0, 1)
 
 
@@ -85,7 +87,12 @@ def network_input(
     )
     grey = resample(plane, rows, columns)
     mean, deviation = (np.asarray(part, np.float32)[:, None, None] for part in (MEAN, DEVIATION))
-    return (grey - mean) / deviation, _view(raw, sizes, skips)
+    scale = raw[0] / sizes[0], raw[1] / sizes[1]
+    edges = [(step * skip, step * (skip + SQUARE)) for step, skip in zip(scale, skips, strict=True)]
+    seen = [seen_pixels(pair, (0, size)) for pair, size in zip(edges, raw, strict=True)]
+    offset = edges[0][0] + (scale[0] - 1) / 2, edges[1][0] + (scale[1] - 1) / 2
+    view = View(raw, (SQUARE, SQUARE), scale, offset, (*seen[0], *seen[1]))
+    return (grey - mean) / deviation, view
 
 
 def equalised_levels(counts: Counts) -> NDArray[np.float32]:
@@ -141,15 +148,3 @@ def li_level(counts: Counts) -> int:
     equalised = equalised_levels(counts)
     threshold = np.float32(li_threshold(equalised, counts))
     return int(np.searchsorted(equalised, threshold, side="right")) - 1
-
-
-def _view(raw: tuple[int, int], sizes: tuple[int, ...], skips: tuple[int, ...]) -> View:
-    scale = raw[0] / sizes[0], raw[1] / sizes[1]
-    edges = [(step * skip, step * (skip + SQUARE)) for step, skip in zip(scale, skips, strict=True)]
-    seen = [seen_pixels(pair, (0, size)) for pair, size in zip(edges, raw, strict=True)]
-    offset = tuple(low + (step - 1) / 2 for (low, _), step in zip(edges, scale, strict=True))
-    return View(raw, (SQUARE, SQUARE), scale, (offset[0], offset[1]), (*seen[0], *seen[1]))
-
-
-def _reduced(size: int) -> int:
-    return max(round(size / REDUCTION), 1)
