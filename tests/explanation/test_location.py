@@ -55,7 +55,7 @@ def test_the_pointing_game_looks_at_the_highest_point() -> None:
 
 def test_the_centre_prior_falls_as_a_gaussian_does() -> None:
     """One sigma from the middle it is exp(-1/2) of its top, along either axis."""
-    prior = centre_prior((101, 41), sigma=0.25)
+    prior = centre_prior((101, 41))
     assert prior.max() == prior[50, 20] == 1
     row = 50 + 101 * 0.25
     at_sigma = np.interp(row, np.arange(101), prior[:, 20])

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from encephalon.explanation.gradcam import grad_cam
+from encephalon.explanation.gradcam import grad_cam, randomised_weights, rank_similarity
 from encephalon.explanation.location import box_cover, centre_prior, points_inside, share_inside
-from encephalon.explanation.sanity import randomised_weights, rank_similarity
 from tests.explanation.tiny import PATCH, SIZE, Patches, planted, trained
 
 LAYER = "body.7"

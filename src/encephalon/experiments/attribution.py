@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from encephalon.evaluation.comparison import units_of_images
 from encephalon.evaluation.operating_point import OperatingPoint
@@ -23,7 +22,7 @@ from encephalon.experiments.cross_validation import CrossValidation, FittedNetwo
 from encephalon.experiments.folds import Rows
 from encephalon.experiments.out_of_fold import RowPredictions
 from encephalon.explanation.gradcam import grad_cam, scale_map
-from encephalon.explanation.importance import HeadWatch, covariate_blocks, permutation_importance
+from encephalon.explanation.importance import HeadInputs, HeadWatch, covariate_importance
 from encephalon.explanation.location import Location, box_of, locate_maps
 from encephalon.models.fitted import score_logits
 from encephalon.reports.heatmaps import make_heatmap, overlay
@@ -61,7 +60,11 @@ class Attribution:
 
     def examples(self) -> tuple[Sequence[Example], Sequence[Example]]:
         """The most and the least certain images, with their maps."""
-        return examples(self.part.predictions, self.maps, self._views, self._raw)
+
+        def raw(place: int) -> NDArray[Any]:
+            return self.cv.dataset.raw(int(self.part.rows[place]))
+
+        return examples(self.part.predictions, self.maps, self._views, raw)
 
     def location(self) -> Location | None:
         """How much of the maps lies in the boxes of the table; None without boxes or maps."""
@@ -77,25 +80,18 @@ class Attribution:
         # Of a network of another kind nobody knows where the covariates come in.
         if not getattr(self.networks[0].network, "sees_covariates", False):
             return {}
-        blocks = covariate_blocks(self.cv.recipe.table)
-        width = self._covariates.shape[1]
-        parts = [(one, places, self._features(one, places)) for one, places in self._in_parts()]
-
-        def predict(values: NDArray[np.float32]) -> NDArray[np.float64]:
-            logits = np.empty((len(values), len(self.part.predictions.classes)))
-            for fitted, places, features in parts:
-                given = np.concatenate([features[:, :-width], values[places]], axis=1)
-                logits[places] = _apply(fitted.network.get_submodule("head"), given)
-            return score_logits(logits, point.score, point.calibration)
-
-        truth = self.part.predictions.y_true
-        return permutation_importance(predict, self._covariates, truth, blocks, groups=self._groups)
-
-    def _features(self, fitted: FittedNetwork, places: Rows) -> NDArray[np.float32]:
-        """What the head of a network is given (B, F + W) for these places of the part."""
-        with HeadWatch(fitted.network) as head, torch.no_grad():
-            fitted.network(*fitted.inputs(self.part.rows[places]))
-        return head.seen
+        parts = []
+        for fitted, places in self._in_parts():
+            with HeadWatch(fitted.network) as head, torch.no_grad():
+                fitted.network(*fitted.inputs(self.part.rows[places]))
+            parts.append(HeadInputs(fitted.network, places, head.seen))
+        return covariate_importance(
+            parts,
+            self.part.predictions.y_true,
+            self.cv.recipe.table,
+            lambda logits: score_logits(logits, point.score, point.calibration),
+            self._groups,
+        )
 
     def _in_parts(self) -> list[tuple[FittedNetwork, Rows]]:
         """Places in the part, as many at once as memory surely holds, with their network."""
@@ -107,12 +103,6 @@ class Attribution:
             parts += [(fitted, cut) for cut in np.split(places, cuts) if len(cut)]
         return parts
 
-    @cached_property
-    def _covariates(self) -> NDArray[np.float32]:
-        """(N, W) the covariates of the part, as the network of each image's fold takes them."""
-        rows = zip(self.part.rows, self.part.predictions.fold, strict=True)
-        return np.stack([self.networks[fold].covariates[row] for row, fold in rows])
-
     @property
     def _views(self) -> list[View]:
         return [self.cv.dataset.views[row] for row in self.part.rows]
@@ -120,17 +110,6 @@ class Attribution:
     @property
     def _groups(self) -> list[str] | None:
         return units_of_images(self.part.predictions, self.cv.recipe.table.group)
-
-    def _raw(self, place: int) -> NDArray[Any]:
-        """The image (rows, columns) of a place in the part, as it lies on disk."""
-        return self.cv.dataset.raw(int(self.part.rows[place]))
-
-
-def _apply(head: nn.Module, given: NDArray[np.float32]) -> NDArray[np.float32]:
-    device = next(head.parameters()).device
-    with torch.no_grad():
-        logits: torch.Tensor = head(torch.from_numpy(given).to(device))
-    return logits.float().cpu().numpy()
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,10 @@ class Explainer:
         # Copies: an array that is mapped from a file must not be shared.
         given = (picture.image[None], loaded.covariates)
         inputs = tuple(torch.tensor(values).to(place) for values in given)
-        target = self._class_of(prediction.values)
+        target = self._target
+        # As published, the class of the larger logit is explained.
+        if target is None and self.predictor.mode != "published":
+            target = self._index(str(prediction.values["predicted"]))
         with HeadWatch(self.network) as head:
             (values,) = grad_cam(self.network, inputs, self.layer, target)
         said = int(head.logits[0].argmax()) if target is None else target
@@ -106,12 +109,6 @@ class Explainer:
             head=head.seen[0],
             inputs=inputs,
         )
-
-    def _class_of(self, values: dict[str, Any]) -> int | None:
-        """The class to explain; None is that of the larger logit, as the published code takes."""
-        if self._target is not None or self.predictor.mode == "published":
-            return self._target
-        return self._index(str(values["predicted"]))
 
     def _index(self, name: str) -> int:
         classes = list(self.predictor.classes)

@@ -5,12 +5,18 @@ Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74. The graph of gradients begins a
 map is taken from, so that frozen parameters and further inputs (covariates) make no difference.
 MONAI's own takes one input and asks the parameters for gradients, which a frozen network refuses.
 Maps are brought to a common scale before they are looked at.
+
+They must depend on what the network has learnt. The sanity check randomises parameters from the
+last stage to the first, and compares the map with the true one each time (Adebayo et al. 2018,
+"Sanity checks for saliency maps", arXiv:1810.03292): a map that stays the same shows the image, not
+the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,9 +27,19 @@ from torch import Tensor, nn
 
 from encephalon.errors import UsageError
 
-__all__ = ["Target", "find_layer", "grad_cam", "scale_map"]
+__all__ = [
+    "Target",
+    "find_layer",
+    "grad_cam",
+    "randomised_weights",
+    "rank_similarity",
+    "scale_map",
+    "stages",
+]
 
 Target = int | Sequence[int] | None
+# How much of a dotted path names a stage: "encoder.layer4" of "encoder.layer4.1.conv2".
+_DEPTH = 2
 
 
 def grad_cam(
@@ -49,7 +65,13 @@ def grad_cam(
             logits: Tensor = network(*inputs)
         channels = _channels(seen, layer)
         score = logits.gather(1, _targets(logits, target)[:, None]).sum()
-        gradient = _gradient(score, channels, layer)
+        gradient: Tensor | None = None
+        if score.requires_grad:
+            (gradient,) = torch.autograd.grad(score, (channels,), allow_unused=True)
+    if gradient is None:
+        raise UsageError(
+            f"The logits do not depend on the layer {layer!r}: choose one on the way to them."
+        )
     weights = gradient.mean(dim=tuple(range(2, gradient.ndim)), keepdim=True)
     values = torch.relu((weights * channels.detach()).sum(dim=1))
     return values.float().cpu().numpy()
@@ -124,17 +146,6 @@ def _targets(logits: Tensor, target: Target) -> Tensor:
     return chosen
 
 
-def _gradient(score: Tensor, channels: Tensor, layer: str) -> Tensor:
-    found: tuple[Tensor | None, ...] = (None,)
-    if score.requires_grad:
-        found = torch.autograd.grad(score, (channels,), allow_unused=True)
-    if found[0] is None:
-        raise UsageError(
-            f"The logits do not depend on the layer {layer!r}: choose one on the way to them."
-        )
-    return found[0]
-
-
 def scale_map(values: NDArray[Any]) -> NDArray[np.float32]:
     """Return one map on a scale from 0, its minimum, to 1, its maximum; a constant one is all 0.
 
@@ -144,3 +155,55 @@ def scale_map(values: NDArray[Any]) -> NDArray[np.float32]:
     span = float(np.fmax.reduce(values, axis=None)) - low
     shifted = values - low
     return np.asarray(shifted / span if span > 0 else shifted, dtype=np.float32)
+
+
+def randomised_weights(
+    network: nn.Module,
+    inputs: tuple[Tensor, ...],
+    layer: str,
+    target: Target = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return the similarity of the maps to the true ones, by stage, as ever more is randomised.
+
+    The first entry has the last stage randomised, the next one the last two, and so on: the last
+    entry has nothing left that was learnt. Similarities are rank correlations (-1 to 1), mean over
+    the images. The class is that of `target`, or what the untouched network says. Randomised means
+    shuffled: each tensor keeps its values and loses their places, so that activations keep their
+    size. The network itself is left as it is. Raises what `grad_cam` raises.
+    """
+    with torch.no_grad():
+        chosen = network(*inputs).argmax(dim=1).tolist() if target is None else target
+    truth = grad_cam(network, inputs, layer, chosen)
+    shuffled = deepcopy(network)
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, tensors in reversed(stages(shuffled).items()):
+        for tensor in tensors:
+            order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+            tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+        maps = grad_cam(shuffled, inputs, layer, chosen)
+        found[name] = float(
+            np.mean([rank_similarity(*pair) for pair in zip(truth, maps, strict=True)])
+        )
+    return found
+
+
+def rank_similarity(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Return Spearman's rank correlation of two maps of one shape; 0 where one is constant."""
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values) for values in (first, second)]
+    if any(np.ptp(each) == 0 for each in ranks):
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def stages(network: nn.Module) -> dict[str, list[Tensor]]:
+    """Return the parameters and running statistics by stage, in the order of the network."""
+    found: dict[str, list[Tensor]] = {}
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        owner = name.rpartition(".")[0]
+        stage = ".".join(owner.split(".")[:_DEPTH]) or "network"
+        found.setdefault(stage, []).append(tensor.data)
+    return found

@@ -10,6 +10,7 @@ while its covariates are permuted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from encephalon.tables.schema import Columns
 
-__all__ = ["HeadWatch", "covariate_blocks", "covariate_importance", "permutation_importance"]
+__all__ = ["HeadInputs", "HeadWatch", "covariate_importance", "permutation_importance"]
 
 Values = NDArray[np.float64]
 # Probabilities below this count as this, so that one sure mistake does not make a loss infinite.
@@ -97,9 +98,21 @@ class HeadWatch:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class HeadInputs:
+    """What the head of a network was given of some of N images.
+
+    places  (B,) of the images among the N
+    seen    (B, F + W) from `HeadWatch`: features, then covariates
+    """
+
+    network: nn.Module
+    places: NDArray[np.int64]
+    seen: NDArray[np.float32]
+
+
 def covariate_importance(
-    network: nn.Module,
-    seen: NDArray[np.float32],
+    parts: Sequence[HeadInputs],
     truth: NDArray[np.int64],
     columns: Columns,
     probabilities: Probabilities,
@@ -107,7 +120,7 @@ def covariate_importance(
 ) -> dict[str, Interval]:
     """Return by how much the mean log loss (nats) grows when a covariate is permuted.
 
-    seen           (N, F + W) what the head is given for each image, from `HeadWatch`
+    parts          of N images, each with the network that judges it
     truth          (N,) index of the true class
     probabilities  from logits (N, C) to the probabilities (N, C) that the model reports
     groups         (N) the unit that intervals draw
@@ -116,26 +129,23 @@ def covariate_importance(
     """
     import torch
 
-    blocks = covariate_blocks(columns)
-    width = sum(map(len, blocks.values()))
-    features, covariates = np.split(seen, [seen.shape[1] - width], axis=1)
-    head: nn.Module = network.get_submodule("head")
-    device = next(head.parameters()).device
-
-    def predict(values: NDArray[np.float32]) -> NDArray[np.float64]:
-        given = torch.from_numpy(np.concatenate([features, values], axis=1)).to(device)
-        with torch.no_grad():
-            return probabilities(head(given).double().cpu().numpy())
-
-    head.eval()
-    return permutation_importance(predict, covariates, truth, blocks, groups=groups)
-
-
-def covariate_blocks(columns: Columns) -> Mapping[str, tuple[int, ...]]:
-    """The encoded columns of each covariate, in the order in which the network takes them."""
-    blocks, start = {}, 0
+    # The encoded columns of each covariate, in the order in which the network takes them.
+    blocks, width = {}, 0
     for name, kind in columns.covariates.items():
-        width = 1 if kind == "number" else len(kind)
-        blocks[name] = tuple(range(start, start + width))
-        start += width
-    return blocks
+        before, width = width, width + (1 if kind == "number" else len(kind))
+        blocks[name] = range(before, width)
+    order = np.argsort(np.concatenate([part.places for part in parts]))
+    covariates = np.concatenate([part.seen[:, part.seen.shape[1] - width :] for part in parts])
+
+    @torch.no_grad()
+    def predict(values: NDArray[np.float32]) -> NDArray[np.float64]:
+        found = []
+        for part in parts:
+            head = part.network.get_submodule("head").eval()
+            features = part.seen[:, : part.seen.shape[1] - width]
+            given = torch.from_numpy(np.concatenate([features, values[part.places]], axis=1))
+            logits = head(given.to(next(head.parameters()).device))
+            found.append(logits.double().cpu().numpy())
+        return probabilities(np.concatenate(found)[order])
+
+    return permutation_importance(predict, covariates[order], truth, blocks, groups=groups)

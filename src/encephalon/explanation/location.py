@@ -47,21 +47,23 @@ CENTRE_SIGMA = 0.25
 def box_cover(shape: tuple[int, int], box: Box) -> NDArray[np.float32]:
     """Return how much of each pixel of an image of `shape` (rows, columns) lies in the box."""
     x, y, width, height = box
-    down, across = (
-        _covered(size, centre - extent / 2, centre + extent / 2)
-        for size, centre, extent in zip(shape, (y, x), (height, width), strict=True)
-    )
-    return np.outer(down.astype(np.float32), across.astype(np.float32))
+    sides = []
+    for size, centre, extent in zip(shape, (y, x), (height, width), strict=True):
+        start, low, high = np.arange(size), centre - extent / 2, centre + extent / 2
+        covered = np.minimum(high * size, start + 1) - np.maximum(low * size, start)
+        sides.append(np.clip(covered, 0.0, 1.0).astype(np.float32))
+    return np.outer(*sides)
 
 
-def centre_prior(shape: tuple[int, int], sigma: float = 0.25) -> NDArray[np.float32]:
+def centre_prior(shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return a Gaussian (rows, columns) around the middle, 1 at its top.
 
-    `sigma` is a share of each side. It is what a map is worth that always says "the middle": the
+    It is what a map is worth that always says "the middle": the
     thing of interest is seldom at the edge of an image.
     """
     down, across = (
-        np.exp(-0.5 * (((np.arange(size) + 0.5) / size - 0.5) / sigma) ** 2) for size in shape
+        np.exp(-0.5 * (((np.arange(size) + 0.5) / size - 0.5) / CENTRE_SIGMA) ** 2)
+        for size in shape
     )
     return np.outer(down.astype(np.float32), across.astype(np.float32))
 
@@ -80,13 +82,6 @@ def points_inside(values: NDArray[Any], cover: NDArray[Any]) -> bool:
     """
     known = np.where(np.isnan(values), 0, values)
     return bool(known.max() > 0 and cover.flat[int(known.argmax())] >= 0.5)
-
-
-def _covered(size: int, low: float, high: float) -> NDArray[np.float64]:
-    """(size) the covered part of each pixel of an axis, from `low` to `high` as shares of it."""
-    start = np.arange(size)
-    covered = np.minimum(high * size, start + 1) - np.maximum(low * size, start)
-    return np.asarray(np.clip(covered, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -157,9 +152,9 @@ def locate_maps(
 
 def weigh(values: NDArray[np.float32], box: Box) -> Found:
     """Return how much of one map on the raw grid (rows, columns) lies inside the box."""
-    cover = box_cover(_shape(values), box)
-    seen = np.isfinite(values)
-    prior = centre_prior(_shape(values), CENTRE_SIGMA) * seen
+    rows, columns = values.shape
+    cover, seen = box_cover((rows, columns), box), np.isfinite(values)
+    prior = centre_prior((rows, columns)) * seen
     return Found(
         share=share_inside(values, cover),
         centre_prior=share_inside(prior, cover),
@@ -204,8 +199,3 @@ def box_of(row: Mapping[str, Any], columns: tuple[str, str, str, str] | None) ->
     except (KeyError, ValueError):
         return None
     return (x, y, width, height) if np.isfinite([x, y, width, height]).all() else None
-
-
-def _shape(values: NDArray[Any]) -> tuple[int, int]:
-    rows, columns = values.shape
-    return rows, columns

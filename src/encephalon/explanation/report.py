@@ -130,8 +130,12 @@ class ExplanationPage:
             [LEGEND],
         )
         page.add(stat_cards(_stat_cards(entries, result)))
-        for title, block in _checks(result):
-            page.section(title, *block)
+        if result.location is not None:
+            page.section("Is it where the answer lies?", *location_block(result.location))
+        if result.sanity:
+            page.section("Does it depend on what was learnt?", *sanity_block(result.sanity))
+        if result.importance:
+            page.section("What else decides?", *importance_block(result.importance))
         if result.failures:
             failed = [card(one.id, note(one.message, "fail")) for one in result.failures]
             page.section("Without an explanation", *failed)
@@ -167,7 +171,15 @@ def location_block(location: Location) -> list[Html]:
         'that always says "the middle": a Gaussian whose standard deviation is a quarter of each '
         "side."
     )
-    return [_verdict(location), table(columns, cells), paragraph(words)]
+    if location.beats_centre:
+        verdict = note("The maps lie in the box more than the middle of the image does.")
+    else:
+        verdict = note(
+            "The maps lie in the box no more than the middle of the image does, as far as is "
+            "known.",
+            "check",
+        )
+    return [verdict, table(columns, cells), paragraph(words)]
 
 
 def sanity_block(similarity: Mapping[str, float]) -> list[Html]:
@@ -200,17 +212,6 @@ def importance_block(importance: Mapping[str, Interval]) -> list[Html]:
     return [figure(dot_chart(groups, "growth of the log loss, nats")), paragraph(words)]
 
 
-def _checks(result: Explanations) -> list[tuple[str, list[Html]]]:
-    found = []
-    if result.location is not None:
-        found.append(("Is it where the answer lies?", location_block(result.location)))
-    if result.sanity:
-        found.append(("Does it depend on what was learnt?", sanity_block(result.sanity)))
-    if result.importance:
-        found.append(("What else decides?", importance_block(result.importance)))
-    return found
-
-
 def _stat_cards(entries: Sequence[tuple[float, Row, Any]], result: Explanations) -> list[StatCard]:
     certain = sum(str(row["certainty"]).startswith("certain") for _, row, _ in entries)
     shown = [StatCard(len(entries), "explained"), StatCard(certain, "certain")]
@@ -220,13 +221,6 @@ def _stat_cards(entries: Sequence[tuple[float, Row, Any]], result: Explanations)
     if result.failures:
         shown.append(StatCard(len(result.failures), "failed", status="fail"))
     return shown
-
-
-def _verdict(location: Location) -> Html:
-    if location.beats_centre:
-        return note("The maps lie in the box more than the middle of the image does.")
-    words = "The maps lie in the box no more than the middle of the image does, as far as is known."
-    return note(words, "check")
 
 
 def _card(row: Row, drawn: Html | None) -> Html:
@@ -283,32 +277,25 @@ class ExplanationImages:
         original = self.folder / ORIGINALS / f"{name}.png"
         panel = self.folder / place / f"{name}_panel.png"
         for path in (array, heat, original, panel):
-            self._allow(path)
-        self._drop_elsewhere(panel)
-        write_plane(one.map, array)
-        _write_png(heat, heatmaps.heat_image(heatmap))
-        _write_png(original, heatmap.grey)
-        _write_png(panel, heatmaps.panel(heatmap, _caption(name, one)))
-        return {"map": f"{MAPS}/{array.name}", "panel": f"{place}/{panel.name}"}
-
-    def _allow(self, path: Path) -> None:
-        refuse_existing(path, self._overwrite)
-        if path.resolve() in self._inputs:
-            raise OutputError(f"{path} is an input and would be replaced: choose another folder.")
-
-    def _drop_elsewhere(self, panel: Path) -> None:
-        """An image that has come to lie in another bin must not be in two folders."""
-        for name in self._bins:
-            stale = self.folder / name / panel.name
+            refuse_existing(path, self._overwrite)
+            if path.resolve() in self._inputs:
+                raise OutputError(
+                    f"{path} is an input and would be replaced: choose another folder."
+                )
+        # An image that has come to lie in another bin must not be in two folders.
+        for stale in (self.folder / one_bin / panel.name for one_bin in self._bins):
             if stale != panel:
                 with explained(stale):
                     stale.unlink(missing_ok=True)
-
-
-def _caption(name: str, one: Explained) -> str:
-    words = f"{name}: {one.name}, probability {one.probability:.2f}"
-    said = str(one.values.get("predicted", one.name))
-    return words if said == one.name else f"{words} (predicted: {said})"
+        caption = f"{name}: {one.name}, probability {one.probability:.2f}"
+        said = str(one.values.get("predicted", one.name))
+        if said != one.name:
+            caption += f" (predicted: {said})"
+        write_plane(one.map, array)
+        _write_png(heat, heatmaps.heat_image(heatmap))
+        _write_png(original, heatmap.grey)
+        _write_png(panel, heatmaps.panel(heatmap, caption))
+        return {"map": f"{MAPS}/{array.name}", "panel": f"{place}/{panel.name}"}
 
 
 def _write_png(path: Path, pixels: Bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -91,7 +92,8 @@ def explain(
     prove_writable(output)
     images = ExplanationImages(output, samples, bins.names, overwrite)
     page = ExplanationPage(model.predictor.describe(), explainer.layer)
-    work = _Work(explainer, model.columns, samples, bins, images, page)
+    result = Explanations(folder=output)
+    work = _Work(explainer, model.columns, samples, bins, images, page, result)
     with closing(work.steps()) as steps:
         for done, sample in enumerate(steps, start=1):
             if progress is not None:
@@ -99,115 +101,108 @@ def explain(
     return work.finish(overwrite)
 
 
+@dataclass(eq=False)
 class _Work:
-    """The state of one batch."""
+    """The state of one batch, with what the checks need: a few numbers an image, and the first few
+    images whole.
+    """
 
-    def __init__(
-        self,
-        explainer: Explainer,
-        columns: Any,
-        samples: Sequence[Sample],
-        bins: ConfidenceBins,
-        images: ExplanationImages,
-        page: ExplanationPage,
-    ) -> None:
-        self._explainer, self._columns, self._samples = explainer, columns, samples
-        self._bins, self._images, self._page = bins, images, page
-        self._result = Explanations(folder=images.folder)
-        self._first: list[Explained] = []
-        self._known: list[tuple[int, Any, NDArray[np.float32]]] = []
-        self._found: list[Any] = []
+    explainer: Explainer
+    columns: Any
+    samples: Sequence[Sample]
+    bins: ConfidenceBins
+    images: ExplanationImages
+    page: ExplanationPage
+    result: Explanations
+    first: list[Explained] = field(default_factory=list)
+    known: list[tuple[int, Any, NDArray[np.float32]]] = field(default_factory=list)
+    found: list[Any] = field(default_factory=list)
 
     def steps(self) -> Generator[Sample, None, None]:
         """Do one sample after another, and yield each."""
-        predictor = self._explainer.predictor
-        reading = prefetch(predictor.read, self._samples, lambda _: False, predictor.readers)
+        predictor = self.explainer.predictor
+        reading = prefetch(predictor.read, self.samples, lambda _: False, predictor.readers)
         with closing(reading):
             for sample, future in reading:
                 try:
                     assert future is not None
                     self._one(sample, future.result().content)
-                except Exception as error:  # noqa: BLE001  the others must be done
-                    self._fail(sample, error)
+                except Exception as error:  # the others must be done
+                    message = failure_sentence(sample, error)
+                    logger.debug("%s failed", sample.id, exc_info=error)
+                    row: Row = {"id": sample.id, "source": _source(sample), "error": message}
+                    self.result.rows.append(row)
+                    fault = without_traceback(error)
+                    self.result.failures.append(Failure(sample.id, message, fault))
                 yield sample
 
     def finish(self, overwrite: bool) -> Explanations:
         """Compute the checks over all images, and write table and report."""
         from encephalon.explanation.location import summarise
 
-        result = self._result
-        groups = [group for group, _ in self._found] if self._columns.group else None
-        result.location = summarise([found for _, found in self._found], groups)
+        result = self.result
+        groups = [group for group, _ in self.found] if self.columns.group else None
+        result.location = summarise([found for _, found in self.found], groups)
         result.sanity = self._sanity()
         result.importance = self._importance()
         write_records(result.rows, result.folder / TABLE)
-        self._page.write(result.folder / REPORT, result, overwrite=overwrite)
+        self.page.write(result.folder / REPORT, result, overwrite=overwrite)
         return result
 
     def _one(self, sample: Sample, loaded: Any) -> None:
         from encephalon.io.micrograph import read_micrograph
         from encephalon.reports.heatmaps import make_heatmap
 
-        self._images.check(sample)
-        one = self._explainer.explain(loaded, sample)
-        settings = self._explainer.predictor.settings
+        self.images.check(sample)
+        one = self.explainer.explain(loaded, sample)
+        settings = self.explainer.predictor.settings
         path = next(iter(sample.inputs.values()))
         raw = read_micrograph(path, page=settings.page, colour=settings.colour).data
         heatmap = make_heatmap(raw, one.map)
-        place = self._bins(one.values)
-        row = _row(sample, one, place) | self._images.write(sample, heatmap, one, place)
-        self._result.rows.append(row)
-        self._page.add(row, heatmap, one)
-        self._remember(sample, one)
-
-    def _remember(self, sample: Sample, one: Explained) -> None:
-        """Keep what the checks need: a few numbers an image, and the first few images whole."""
+        place = self.bins(one.values)
+        row = _row(sample, one, place) | self.images.write(sample, heatmap, one, place)
+        self.result.rows.append(row)
+        self.page.add(row, heatmap, one)
         # One without a group is a unit of its own.
-        group = sample.row.get(self._columns.group) or f"image {sample.id}"
-        if len(self._first) < _CHECKED:
-            self._first.append(one)
+        group = sample.row.get(self.columns.group) or f"image {sample.id}"
+        if len(self.first) < _CHECKED:
+            self.first.append(one)
         if one.found is not None:
-            self._found.append((group, one.found))
-        truth = sample.row.get(self._columns.target)
-        classes = self._explainer.predictor.classes
+            self.found.append((group, one.found))
+        truth = sample.row.get(self.columns.target)
+        classes = self.explainer.predictor.classes
         if truth in classes:
-            self._known.append((classes.index(truth), group, one.head))
+            self.known.append((classes.index(truth), group, one.head))
 
     def _sanity(self) -> dict[str, float]:
         import torch
 
-        from encephalon.explanation.sanity import randomised_weights
+        from encephalon.explanation.gradcam import randomised_weights
 
-        if not self._first:
+        if not self.first:
             return {}
         inputs = tuple(
-            torch.cat(parts) for parts in zip(*(one.inputs for one in self._first), strict=True)
+            torch.cat(parts) for parts in zip(*(one.inputs for one in self.first), strict=True)
         )
-        classes = list(self._explainer.predictor.classes)
-        targets = [classes.index(one.name) for one in self._first]
-        return randomised_weights(self._explainer.network, inputs, self._explainer.layer, targets)
+        classes = list(self.explainer.predictor.classes)
+        targets = [classes.index(one.name) for one in self.first]
+        return randomised_weights(self.explainer.network, inputs, self.explainer.layer, targets)
 
     def _importance(self) -> dict[str, Interval]:
-        from encephalon.explanation.importance import covariate_importance
+        from encephalon.explanation.importance import HeadInputs, covariate_importance
 
-        predictor = self._explainer.predictor
-        if len(self._known) < _FEWEST or predictor.settings.inputs == "image":
+        predictor = self.explainer.predictor
+        if len(self.known) < _FEWEST or predictor.settings.inputs == "image":
             return {}
-        truth, groups, seen = zip(*self._known, strict=True)
+        truth, groups, seen = zip(*self.known, strict=True)
+        inputs = HeadInputs(self.explainer.network, np.arange(len(seen)), np.stack(seen))
         return covariate_importance(
-            self._explainer.network,
-            np.stack(seen),
+            [inputs],
             np.array(truth, dtype=np.int64),
-            self._columns,
+            self.columns,
             predictor.probabilities,
-            groups if self._columns.group else None,
+            groups if self.columns.group else None,
         )
-
-    def _fail(self, sample: Sample, error: Exception) -> None:
-        message = failure_sentence(sample, error)
-        logger.debug("%s failed", sample.id, exc_info=error)
-        self._result.rows.append({"id": sample.id, "source": _source(sample), "error": message})
-        self._result.failures.append(Failure(sample.id, message, without_traceback(error)))
 
 
 def _row(sample: Sample, one: Explained, place: str) -> Row:
