@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import isfinite
@@ -130,20 +130,14 @@ def check_quality(metrics: QualityMetrics) -> Quality:
 
 def quality_checks(metrics: QualityMetrics) -> tuple[Quality, ...]:
     """One verdict with one reason for everything worth saying, the gravest first."""
-    found = [
-        _consistency(metrics),
-        *_registration(metrics),
-        _coverage(metrics),
-        _contrast(metrics),
-        _ratio(metrics),
-        _gap(metrics),
-        _uncertain(metrics),
-        _disagreement(metrics),
+    found = (
+        *_doubts_of_slices(metrics),
+        *_doubts_of_guide(metrics),
+        *_doubts_of_method(metrics),
         *(Quality("check", (_plain(warning),)) for warning in metrics.warnings),
         *(Quality("ok", (_plain(note),)) for note in metrics.notes),
-    ]
-    order = ("fail", "check", "ok")
-    return tuple(sorted((one for one in found if one), key=lambda one: order.index(one.status)))
+    )
+    return tuple(sorted(found, key=lambda one: ("fail", "check", "ok").index(one.status)))
 
 
 def values(metrics: QualityMetrics) -> dict[str, Value]:
@@ -166,90 +160,76 @@ def _plain(remark: str) -> str:
     return remark.rstrip(".").replace(";", ",")
 
 
-def _consistency(metrics: QualityMetrics) -> Quality | None:
+def _doubts_of_slices(metrics: QualityMetrics) -> Iterator[Quality]:
+    """Whether the result agrees with what was measured."""
     check, fail = CONSISTENCY if metrics.stacks == 1 else CONSISTENCY_OF_SEVERAL
     share = metrics.consistency
-    if share <= check:
-        return None
     if not isfinite(share):
         words = "the result has voxels that are not numbers: do not use it, and report the scan"
-        return Quality("fail", (words,))
-    apart = told_apart(share, check, 1, "%")
-    words = f"the result, sliced again, differs from the measured slices by {apart}"
-    if share <= fail:
-        return Quality("check", (f"{words} (at most {check:.0%} expected): look at the residual",))
-    advice = "do not use it, and check the thickness, the gap and the slice axis"
-    return Quality("fail", (f"{words} (at most {check:.0%} expected): {advice}",))
+        yield Quality("fail", (words,))
+    elif share > check:
+        words = (
+            "the result, sliced again, differs from the measured slices by "
+            f"{told_apart(share, check, 1, '%')} (at most {check:.0%} expected)"
+        )
+        if share <= fail:
+            yield Quality("check", (f"{words}: look at the residual",))
+        else:
+            advice = "do not use it, and check the thickness, the gap and the slice axis"
+            yield Quality("fail", (f"{words}: {advice}",))
 
 
-def _registration(metrics: QualityMetrics) -> list[Quality]:
+def _doubts_of_guide(metrics: QualityMetrics) -> Iterator[Quality]:
+    """Whether there is a T1w, of the same head and of another contrast."""
     if metrics.trusted is None:
         words = "no T1w was used, so what lies between slices rests on the T2w alone: add a T1w"
-        return [Quality("ok", (f"{words} of the same visit if there is one",))]
-    if metrics.trusted:
-        return []
-    why = ", ".join(map(_plain, metrics.reasons)) or "the two scans could not be aligned"
-    advice = "check that both scans show the same head"
-    return [Quality("check", (f"the T1w was left out ({why}): {advice}",))]
+        yield Quality("ok", (f"{words} of the same visit if there is one",))
+    elif not metrics.trusted:
+        why = ", ".join(map(_plain, metrics.reasons)) or "the two scans could not be aligned"
+        advice = "check that both scans show the same head"
+        yield Quality("check", (f"the T1w was left out ({why}): {advice}",))
+    share, correlation = metrics.coverage, metrics.correlation
+    if share is not None and share < COVERAGE[0]:
+        words = f"the T1w shows only {share:.0%} of the head: elsewhere the T2w stands alone"
+        yield Quality("check" if share < COVERAGE[1] else "ok", (words,))
+    if correlation is not None and correlation >= LARGEST_CORRELATION:
+        words = (
+            f"the T2w looks like the T1w (correlation "
+            f"{told_apart(correlation, LARGEST_CORRELATION)}, expected below "
+            f"{LARGEST_CORRELATION})"
+        )
+        yield Quality("check", (f"{words}: check that it is a T2w",))
 
 
-def _coverage(metrics: QualityMetrics) -> Quality | None:
-    share = metrics.coverage
-    if share is None or share >= COVERAGE[0]:
-        return None
-    words = f"the T1w shows only {share:.0%} of the head: elsewhere the T2w stands alone"
-    return Quality("check" if share < COVERAGE[1] else "ok", (words,))
-
-
-def _contrast(metrics: QualityMetrics) -> Quality | None:
-    if metrics.correlation is None or metrics.correlation < LARGEST_CORRELATION:
-        return None
-    words = (
-        f"the T2w looks like the T1w (correlation "
-        f"{told_apart(metrics.correlation, LARGEST_CORRELATION)}, expected below "
-        f"{LARGEST_CORRELATION})"
-    )
-    return Quality("check", (f"{words}: check that it is a T2w",))
-
-
-def _ratio(metrics: QualityMetrics) -> Quality | None:
+def _doubts_of_method(metrics: QualityMetrics) -> Iterator[Quality]:
+    """Whether the slices are such as a method can do, and what it says of its own result."""
     ratio, trained = metrics.ratio, metrics.trained
     # Half a percent is the rounding of headers.
-    if trained is None or 0.995 * trained[0] <= ratio <= 1.005 * trained[1]:
-        return None
-    words = f"the slices are {ratio:.1f} voxels apart, and the network learnt {trained[0]:g} to"
-    advice = "a coarser spacing or the guided method" if ratio > trained[1] else "a finer spacing"
-    return Quality("check", (f"{words} {trained[1]:g}: choose {advice}",))
-
-
-def _gap(metrics: QualityMetrics) -> Quality | None:
-    if metrics.gap <= LARGEST_GAP * metrics.thickness:
-        return None
-    missed = metrics.gap / metrics.distance
-    words = f"the gap of {metrics.gap:.1f} mm exceeds the thickness of {metrics.thickness:.1f} mm"
-    advice = "check the thickness in the header, or give the right one"
-    return Quality("check", (f"{words}, so {missed:.0%} of the head was never measured: {advice}",))
-
-
-def _uncertain(metrics: QualityMetrics) -> Quality | None:
+    if trained is not None and not 0.995 * trained[0] <= ratio <= 1.005 * trained[1]:
+        coarser = ratio > trained[1]
+        advice = "a coarser spacing or the guided method" if coarser else "a finer spacing"
+        words = f"the slices are {ratio:.1f} voxels apart, and the network learnt {trained[0]:g} to"
+        yield Quality("check", (f"{words} {trained[1]:g}: choose {advice}",))
+    if metrics.gap > LARGEST_GAP * metrics.thickness:
+        missed = f"{metrics.gap / metrics.distance:.0%} of the head was never measured"
+        words = (
+            f"the gap of {metrics.gap:.1f} mm exceeds the thickness of {metrics.thickness:.1f} mm"
+        )
+        advice = "check the thickness in the header, or give the right one"
+        yield Quality("check", (f"{words}, so {missed}: {advice}",))
     share = metrics.uncertain
-    if share is None or share <= UNCERTAIN:
-        return None
-    words = (
-        f"the uncertainty is large in {told_apart(share, UNCERTAIN, 0, '%')} of the head "
-        f"(at most {UNCERTAIN:.0%} expected)"
-    )
-    return Quality("check", (f"{words}: look at its map before using small detail",))
-
-
-def _disagreement(metrics: QualityMetrics) -> Quality | None:
-    share, limit = metrics.disagreement, DISAGREEMENT * metrics.ratio
-    if share is None or share <= limit:
-        return None
-    apart = told_apart(share, limit, 0, "%")
-    words = f"two methods of reconstruction differ by {apart} of the range of intensities"
-    advice = "compare with the result of the guided method"
-    return Quality("check", (f"{words} (at most {limit:.1%} expected here): {advice}",))
+    if share is not None and share > UNCERTAIN:
+        words = (
+            f"the uncertainty is large in {told_apart(share, UNCERTAIN, 0, '%')} of the head "
+            f"(at most {UNCERTAIN:.0%} expected)"
+        )
+        yield Quality("check", (f"{words}: look at its map before using small detail",))
+    share, limit = metrics.disagreement, DISAGREEMENT * ratio
+    if share is not None and share > limit:
+        apart = told_apart(share, limit, 0, "%")
+        words = f"two methods of reconstruction differ by {apart} of the range of intensities"
+        advice = "compare with the result of the guided method"
+        yield Quality("check", (f"{words} (at most {limit:.1%} expected here): {advice}",))
 
 
 def measure_quality(
@@ -274,10 +254,18 @@ def measure_quality(
     low, high = intensity_range(stack.slices)
     head = head_of(stack.slices)
     inside = head[..., stack.operator.nearest]
-    inside[..., missing_voxels(stack.operator)] = (
-        False  # the result is 0 there, whatever the method
-    )
-    width = max(high - low, 1e-6)
+    # The result is 0 there, whatever the method.
+    inside[..., missing_voxels(stack.operator)] = False
+    width, deviation = max(high - low, 1e-6), estimate.deviation
+    covered = uncertain = disagreement = None
+    if inside.any():
+        if trusted and problem.coverage is not None:
+            covered = float(problem.coverage[inside].mean())
+        if deviation is not None:
+            uncertain = float((deviation[inside] > LARGE_DEVIATION * width).mean())
+        if other is not None:
+            difference = np.asarray(estimate.image[inside] - other[inside], np.float64)
+            disagreement = float(np.sqrt(np.mean(difference**2))) / width
     return QualityMetrics(
         consistency=nrmse(stack.slices, stack.operator.slice(estimate.image)),
         ratio=stack.operator.ratio,
@@ -287,10 +275,10 @@ def measure_quality(
         stacks=len(problem.stacks),
         trusted=trusted,
         reasons=tuple(reasons),
-        coverage=_covered_share(problem, inside) if trusted else None,
+        coverage=covered,
         correlation=_correlation_with_guide(problem, head) if trusted else None,
-        uncertain=_uncertain_share(estimate, inside, width),
-        disagreement=_difference_to_other_method(estimate.image, other, inside, width),
+        uncertain=uncertain,
+        disagreement=disagreement,
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
@@ -303,33 +291,13 @@ def residual(problem: Problem, image: NDArray[Any]) -> Float:
 
 def intensity_range(slices: NDArray[Any]) -> tuple[float, float]:
     """The 1st and 99th percentile of what is above 0, or of everything if nothing is."""
-    return percentile_range(_sampled(slices))
+    step = max(1, round(slices.size / _SAMPLE))
+    return percentile_range(np.asarray(slices.ravel()[::step], np.float32))
 
 
 def head_of(slices: NDArray[Any]) -> Mask:
     """Where the slices (I, J, S) show a head."""
     return foreground(slices, _AIR)
-
-
-def _uncertain_share(estimate: Estimate, inside: Mask, width: float) -> float | None:
-    if estimate.deviation is None or not inside.any():
-        return None
-    return float((estimate.deviation[inside] > LARGE_DEVIATION * width).mean())
-
-
-def _difference_to_other_method(
-    image: Float, other: Float | None, inside: Mask, width: float
-) -> float | None:
-    if other is None or not inside.any():
-        return None
-    difference = np.asarray(image[inside] - other[inside], np.float64)
-    return float(np.sqrt(np.mean(difference**2))) / width
-
-
-def _covered_share(problem: Problem, inside: Mask) -> float | None:
-    if problem.coverage is None or not inside.any():
-        return None
-    return float(problem.coverage[inside].mean())
 
 
 def _correlation_with_guide(problem: Problem, head: Mask) -> float | None:
@@ -342,8 +310,3 @@ def _correlation_with_guide(problem: Problem, head: Mask) -> float | None:
     if np.count_nonzero(kept) < _ENOUGH or not first[kept].std() * second[kept].std() > 0:
         return None
     return float(np.corrcoef(first[kept], second[kept])[0, 1])
-
-
-def _sampled(values: NDArray[Any]) -> NDArray[np.float32]:
-    step = max(1, round(values.size / _SAMPLE))
-    return np.asarray(values.ravel()[::step], np.float32)

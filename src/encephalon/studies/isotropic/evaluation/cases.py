@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -139,7 +140,7 @@ class SimulatedCase:
 
 def mismatched_subject(case: Case, cases: Sequence[Case]) -> Case | None:
     """The next case of another person with a T1w; None where there is none."""
-    start = next(place for place, one in enumerate(cases) if one.name == case.name)
+    start = [one.name for one in cases].index(case.name)
     others = [*cases[start + 1 :], *cases[:start]]
     fits = (one for one in others if one.group != case.group and "t1w" in one.sample.inputs)
     return next(fits, None)
@@ -153,25 +154,16 @@ def case_variants(cases: Sequence[Case], options: EvaluationOptions) -> list[Cas
     """
     found: list[CaseVariant] = []
     for case in cases:
-        able = [one for one in options.conditions if _able(case, one, cases)]
+        able = {NORMAL, LESION}
+        if "t1w" in case.sample.inputs:
+            able |= {MISSING, MISALIGNED}
+            able |= {WRONG} if mismatched_subject(case, cases) else set()
+        cuts: Sequence[tuple[str, float]] = [*product(options.axes, options.thicknesses)]
         if case.reference is not None:
-            found += [CaseVariant(case, condition=one) for one in able if one in (NORMAL, MISSING)]
-            continue
-        found += [
-            CaseVariant(case, axis, thickness, condition)
-            for condition in able
-            for axis in options.axes
-            for thickness in options.thicknesses
-        ]
+            able, cuts = able & {NORMAL, MISSING}, [("", 0.0)]
+        for condition in (one for one in options.conditions if one in able):
+            found += [CaseVariant(case, *cut, condition) for cut in cuts]
     return found
-
-
-def _able(case: Case, condition: str, cases: Sequence[Case]) -> bool:
-    if condition in (NORMAL, LESION):
-        return True
-    if "t1w" not in case.sample.inputs:
-        return False
-    return condition != WRONG or mismatched_subject(case, cases) is not None
 
 
 class CaseSimulator:
@@ -198,8 +190,18 @@ class CaseSimulator:
         from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 
         scan, guide = self._scans
-        _require_isotropic(scan)
-        _require_thick(scan, variant)
+        edge = min(scan.spacing)
+        if max(scan.spacing) > ISOTROPIC * edge:
+            size = " x ".join(f"{each:g}" for each in scan.spacing)
+            raise ContentError(
+                f"{scan.name}: a T2w is its own truth when its voxels are isotropic, but they are "
+                f"{size} mm: give its isotropic truth in the column 'reference'."
+            )
+        if variant.thickness < THINNEST * edge:
+            raise ContentError(
+                f"{scan.name}: slices of {variant.thickness:g} mm are hardly thicker than its "
+                f"voxels of {edge:g} mm: leave them out of the option 'thicknesses'."
+            )
         lesion = draw_lesion(scan, self._seed) if variant.condition == LESION else None
         options = self._options
         profile = options.slice_profile(variant.thickness)
@@ -270,23 +272,6 @@ def _scale(problem: Problem, truth: Float, grid: Grid) -> tuple[float, float]:
         return 1.0, 0.0
     gain = float(np.cov(measured, known)[0, 1] / measured.var(ddof=1))
     return (gain, float(known.mean() - gain * measured.mean())) if gain > 0 else (1.0, 0.0)
-
-
-def _require_isotropic(scan: Image) -> None:
-    if max(scan.spacing) > ISOTROPIC * min(scan.spacing):
-        size = " x ".join(f"{edge:g}" for edge in scan.spacing)
-        raise ContentError(
-            f"{scan.name}: a T2w is its own truth when its voxels are isotropic, but they are "
-            f"{size} mm: give its isotropic truth in the column 'reference'."
-        )
-
-
-def _require_thick(scan: Image, variant: CaseVariant) -> None:
-    if variant.thickness < THINNEST * min(scan.spacing):
-        raise ContentError(
-            f"{scan.name}: slices of {variant.thickness:g} mm are hardly thicker than its voxels "
-            f"of {min(scan.spacing):g} mm: leave them out of the option 'thicknesses'."
-        )
 
 
 @dataclass(frozen=True)

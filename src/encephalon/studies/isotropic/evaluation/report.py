@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from encephalon.reports.format import (
     format_interval,
     format_number,
     format_p_value,
-    join,
 )
 from encephalon.reports.page import Page
 from encephalon.studies.isotropic.evaluation.scoring import CUBIC, GUIDED, NETWORK, T2W_ONLY
@@ -24,7 +23,6 @@ from encephalon.studies.isotropic.evaluation.summary import (
     ALL,
     OTHERS,
     SAME,
-    MethodSubgroup,
     MethodSummary,
     ReconstructionSummary,
     overall,
@@ -55,6 +53,7 @@ _METHODS = {
     "linear": "straight lines between the slices at their places",
     "zoom": "the published interpolation, which moves the slices",
 }
+_PLACE = {"axis": "Slices", "thickness": "Thickness, mm"}
 _FOREGROUND = {
     "units": "Persons",
     "n": "Cases",
@@ -108,8 +107,7 @@ def evaluation_page(
     failures: Sequence[Html],
 ) -> Page:
     """The page of an evaluation: `about` is the model, `pictures` are those of one scan."""
-    scans = len({row["id"] for row in result.rows})
-    persons = len({row["group"] for row in result.rows})
+    scans, persons = (len({row[name] for row in result.rows}) for name in ("id", "group"))
     page = Page(
         title="Isotropic scans against their truth",
         lead=f"{model_name(about)}. Scans: {scans}. Persons: {persons}.",
@@ -117,39 +115,45 @@ def evaluation_page(
     methods = result.summary.methods
     totals = overall(methods)
     page.add(stat_cards(_stat_cards(totals)), *failures)
+    what = facts({each.method: _METHODS.get(each.method) for each in totals})
+    page.section("Overall", *_method_tables(totals, {}), what, note(_how_sure(persons)), note(_HOW))
     normal = [each for each in methods if each.condition == NORMAL]
-    page.section(
-        "Overall", _method_table(totals, whole=False), note(_how_sure(persons)), note(_HOW)
-    )
-    charts = _charts(normal)
-    if charts:
-        page.section("PSNR by thickness", *charts)
-    page.section("Every axis and thickness", _grid_table(normal), _method_table(normal))
-    stressed = [each for each in methods if each.condition != NORMAL]
-    if stressed:
-        page.section("When something is wrong", _stress_table(stressed))
-    if result.summary.subgroups:
-        page.section("Subgroups", _subgroup_table(result.summary.subgroups))
-    if any(each.metrics["coverage_95"].n for each in totals):
-        page.section("Uncertainty", _uncertainty_table(totals))
+    if charts := _charts(normal):
+        page.section("PSNR by thickness", grid(*charts))
+    tables = _method_tables(normal, _PLACE)
+    page.section("Every axis and thickness", _psnr_table(normal), *tables)
+    # What each method loses in each condition, over all cases of it.
+    stresses = dict.fromkeys(each.condition for each in methods if each.condition != NORMAL)
+    if stressed := [each for one in stresses for each in overall(methods, one)]:
+        page.section("When something is wrong", table(_STRESS, _rows(stressed)))
+    if parts := result.summary.subgroups:
+        rows = [{**vars(each.of), "method": each.method, **_metrics(each.of)} for each in parts]
+        page.section("Subgroups", table(_SUBGROUP, rows))
+    # How well the deviations of those methods that have one tell their errors.
+    if told := [each for each in totals if each.metrics["coverage_95"].n]:
+        words = "Of errors that are normally distributed, 0.683 and 0.950 lie within."
+        page.section("Uncertainty", table(_UNCERTAINTY, _rows(told)), note(words))
     if pictures:
-        page.section("One case", note(_picture_words(totals[0].method)), *pictures)
-    return page.section("Model", model_facts(about), note(_simulation_words(options)))
+        first = totals[0].method
+        words = (
+            f"From the left: cubic, {first}, the truth, the error of {first}, and its deviation if "
+            f"it has one. The last two are white at {FULL_ERROR:.0%} of the white of the others."
+        )
+        page.section("One case", note(words), *pictures)
+    words = (
+        f"Simulated slices: profile {options.profile}, gap {options.gap:g} mm, noise "
+        f"{options.noise:g} of the range, seed {options.seed}."
+    )
+    return page.section("Model", model_facts(about), note(words))
 
 
 def _stat_cards(totals: Sequence[MethodSummary]) -> list[StatCard]:
     shown = []
     for each in totals[:4]:
         metric = each.metrics["psnr_foreground"]
-        shown.append(
-            StatCard(
-                f"{format_number(metric.mean, 4)} dB",
-                f"PSNR, {each.method}",
-                format_interval(metric.mean_interval, 4),
-            )
-        )
-    gain = totals[0].difference(CUBIC) if totals else None
-    if gain is not None:
+        value, detail = f"{format_number(metric.mean)} dB", format_interval(metric.mean_interval, 4)
+        shown.append(StatCard(value, f"PSNR, {each.method}", detail))
+    if totals and (gain := totals[0].difference(CUBIC)):
         mean = gain.comparison.mean_difference
         label = f"dB, {totals[0].method} over cubic"
         shown.append(StatCard(format_difference(mean.value), label, format_interval(mean, 4)))
@@ -173,89 +177,42 @@ def _how_sure(persons: int) -> str:
 
 
 def _charts(normal: Sequence[MethodSummary]) -> list[Html]:
+    """PSNR over thickness, a chart for each axis and a curve for each method."""
+    axes: dict[str, dict[str, dict[float, float]]] = {}
+    for each in normal:
+        if each.thickness != ALL:
+            curves = axes.setdefault(each.axis, {})
+            points = curves.setdefault(each.method, {})
+            points[float(each.thickness)] = each.metrics["psnr_foreground"].mean
     found = []
-    for axis in dict.fromkeys(each.axis for each in normal):
-        here = [each for each in normal if each.axis == axis and each.thickness != ALL]
-        series = [
-            Series(
-                method,
-                [float(each.thickness) for each in here if each.method == method],
-                [each.metrics["psnr_foreground"].mean for each in here if each.method == method],
-            )
-            for method in dict.fromkeys(each.method for each in here)
-        ]
-        if len({each.thickness for each in here}) > 1:
+    for axis, curves in axes.items():
+        if len(set().union(*curves.values())) > 1:
+            series = [Series(name, [*known], [*known.values()]) for name, known in curves.items()]
             chart = line_chart(series, "Thickness of the slices, mm", "PSNR, foreground, dB")
-            found.append(figure(chart, _axis_words(axis)))
-    return [grid(*found)] if found else []
+            found.append(
+                figure(chart, "All slices" if axis == ALL else f"{axis.capitalize()} slices")
+            )
+    return found
 
 
-def _picture_words(first: str) -> str:
-    return (
-        f"From the left: cubic, {first}, the truth, the error of {first}, and its deviation if it "
-        f"has one. The last two are white at {FULL_ERROR:.0%} of the white of the others."
-    )
-
-
-def _simulation_words(options: EvaluationOptions) -> str:
-    return (
-        f"Simulated slices: profile {options.profile}, gap {options.gap:g} mm, noise "
-        f"{options.noise:g} of the range, seed {options.seed}."
-    )
-
-
-def _axis_words(axis: str) -> str:
-    return "All slices" if axis == ALL else f"{axis.capitalize()} slices"
-
-
-def _grid_table(normal: Sequence[MethodSummary]) -> Html:
+def _psnr_table(normal: Sequence[MethodSummary]) -> Html:
     """PSNR at a glance: a row for each axis and thickness, a column for each method."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for each in normal:
-        row = rows.setdefault(
-            (each.axis, each.thickness), {"axis": each.axis, "thickness": each.thickness}
-        )
+        place = {"axis": each.axis, "thickness": each.thickness}
+        row = rows.setdefault((each.axis, each.thickness), place)
         row[each.method] = each.metrics["psnr_foreground"].mean
-    methods = {each.method: each.method for each in normal}
-    columns = {"axis": "Slices", "thickness": "Thickness, mm", **methods}
-    caption = "Mean PSNR of the foreground, dB"
-    return table(columns, list(rows.values()), caption=caption)
+    columns = _PLACE | {each.method: each.method for each in normal}
+    return table(columns, list(rows.values()), caption="Mean PSNR of the foreground, dB")
 
 
-def _method_table(methods: Sequence[MethodSummary], whole: bool = True) -> Html:
-    """Every method as a row of two tables, which are too wide for one.
-
-    Without `whole` axis and thickness are left out, and what each method is stands behind.
-    """
-    place = {"axis": "Slices", "thickness": "Thickness, mm"} if whole else {}
+def _method_tables(methods: Sequence[MethodSummary], place: Mapping[str, str]) -> list[Html]:
+    """Every method as a row of two tables, which are too wide for one, behind its `place`."""
     rows = _rows(methods)
-    parts = [
-        table({**place, "method": "Method", **columns}, rows) for columns in (_FOREGROUND, _FURTHER)
-    ]
-    what = {each.method: _METHODS.get(each.method) for each in methods}
-    return join(*parts, None if whole else facts(what))
+    return [table({**place, "method": "Method", **each}, rows) for each in (_FOREGROUND, _FURTHER)]
 
 
-def _stress_table(stressed: Sequence[MethodSummary]) -> Html:
-    """What each method loses in each condition, over all cases of it."""
-    conditions = dict.fromkeys(each.condition for each in stressed)
-    return table(_STRESS, _rows(each for one in conditions for each in overall(stressed, one)))
-
-
-def _subgroup_table(parts: Sequence[MethodSubgroup]) -> Html:
-    """PSNR by the columns of the table."""
-    rows = [{**vars(each.of), "method": each.method, **_metrics(each.of)} for each in parts]
-    return table(_SUBGROUP, rows)
-
-
-def _uncertainty_table(totals: Sequence[MethodSummary]) -> Html:
-    """How well the deviations of those methods that have one tell their errors."""
-    rows = _rows(each for each in totals if each.metrics["coverage_95"].n)
-    words = "Of errors that are normally distributed, 0.683 and 0.950 lie within."
-    return join(table(_UNCERTAINTY, rows), note(words))
-
-
-def _rows(methods: Iterable[MethodSummary]) -> list[dict[str, Any]]:
+def _rows(methods: Sequence[MethodSummary]) -> list[dict[str, Any]]:
     """All that tables show of a method: where it is, its metrics, and what it gains over others."""
     return [
         {**vars(each), **_metrics(each), **{other: _gain(each, other) for other in (*OTHERS, SAME)}}

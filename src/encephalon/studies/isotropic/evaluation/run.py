@@ -28,7 +28,6 @@ from encephalon.studies.isotropic.evaluation.cases import (
 )
 from encephalon.studies.isotropic.evaluation.scoring import (
     CUBIC,
-    ComparedMethod,
     compared_methods,
     regions,
     score,
@@ -56,8 +55,8 @@ Result = EvaluationResult[ReconstructionSummary]
 class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
     """A loaded model, the guided method and the baselines on a table of scans.
 
-    `model` has the `columns` of its recipe and a `predictor` with `describe()`, its `method` and,
-    as far as there are any, its `options` and what is asked of an `evaluation`. The column
+    `model` has the `columns` of its recipe and a `predictor` with `describe()`, its `method`, its
+    `options` and what is asked of an `evaluation`. The column
     `reference` names the isotropic truth of a T2w with thick slices. Of a table that was split only
     the part "test" is scored. Raises UsageError for a published model, which cannot be given native
     scans. `pictures` are those of each sample.
@@ -75,8 +74,8 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
             )
         self._table = read_cases(Path(table), columns, (REFERENCE,), required=False)
         self.about: Mapping[str, Any] = predictor.describe()
-        self.options = getattr(predictor, "evaluation", None) or EvaluationOptions()
-        self._asked = getattr(predictor, "options", None) or PredictOptions()
+        self.options: EvaluationOptions = predictor.evaluation
+        self._asked: PredictOptions = predictor.options
         self._methods = compared_methods(predictor)
         self._variants = case_variants(self._table.cases, self.options)
         names = [each.name for each in self._methods]
@@ -107,13 +106,29 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
             self._simulator = CaseSimulator(case.case, cases, self.options, self._asked)
         simulated = self._simulator.make(case)
         masks = regions(simulated)
-        rows, answers = [], dict[str, Estimate]()
+        rows, answers = list[Row](), dict[str, Estimate]()
         for compared in self._methods:
-            if compared.takes_part(simulated.problem, case.condition):
-                row, answer = _row(simulated, masks, compared)
-                rows.append(row)
-                if answer is not None and compared.name in {self._methods[0].name, CUBIC}:
-                    answers[compared.name] = answer
+            if not compared.takes_part(simulated.problem, case.condition):
+                continue
+            row: Row = {
+                "id": case.sample.id,
+                "group": case.case.group,
+                "condition": case.condition,
+                "axis": simulated.axis,
+                "thickness": simulated.thickness,
+                "method": compared.name,
+            }
+            rows.append(row)
+            begun = time.perf_counter()
+            try:
+                answer = compared.method(simulated.problem)
+            except STOPS as error:
+                row["error"] = failure_sentence(case.sample, error)
+                continue
+            row["seconds"] = round(time.perf_counter() - begun, 3)
+            row |= score(simulated, masks, answer)
+            if compared.name in {self._methods[0].name, CUBIC}:
+                answers[compared.name] = answer
         failed = tuple(f"{row['method']}: {row['error']}" for row in rows if "error" in row)
         return CaseResult(rows, failed, self._pictures(simulated, answers))
 
@@ -159,6 +174,7 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
     def record(self, result: Result) -> Mapping[str, Any]:
         """The model, how many scans were scored, what is known of each method, and what failed."""
         units = len({row["group"] for row in result.rows})
+        remark = "" if units > 1 else "All scans are of one person, so there are no intervals."
         found = self.told(result.summary)
         return {
             "model": self.about,
@@ -166,9 +182,7 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
             "rows": len(self._table.cases),
             "scored": len({row["id"] for row in result.rows if "psnr_foreground" in row}),
             "groups": units,
-            "remark": ""
-            if units > 1
-            else "All scans are of one person, so there are no intervals.",
+            "remark": remark,
             "level": 0.95,
             "compared_with": OTHERS,
             "overall": [each.plain() for each in overall(result.summary.methods)],
@@ -190,31 +204,9 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
         from encephalon.studies.isotropic.images import case_picture
 
         variant, own = case.variant, answers.get(self._methods[0].name)
-        thicknesses = sorted(self.options.thicknesses)
-        typical = thicknesses[len(thicknesses) // 2]
+        thicknesses = self.options.thicknesses
+        typical = sorted(thicknesses)[len(thicknesses) // 2]
         shown = variant.condition == NORMAL and (not variant.axis or variant.thickness == typical)
         if not shown or own is None or CUBIC not in answers:
             return ()
         return (figure(case_picture(case, answers[CUBIC], own), variant.name),)
-
-
-def _row(
-    case: SimulatedCase, masks: Mapping[str, Any], compared: ComparedMethod
-) -> tuple[Row, Estimate | None]:
-    """One method's answer to a case, and its scores or why there are none."""
-    variant = case.variant
-    row: Row = {
-        "id": variant.sample.id,
-        "group": variant.case.group,
-        "condition": variant.condition,
-        "axis": case.axis,
-        "thickness": case.thickness,
-        "method": compared.name,
-    }
-    begun = time.perf_counter()
-    try:
-        answer = compared.method(case.problem)
-    except STOPS as error:
-        return {**row, "error": failure_sentence(variant.sample, error)}, None
-    row["seconds"] = round(time.perf_counter() - begun, 3)
-    return row | score(case, dict(masks), answer), answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import nan
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from encephalon.metrics.image_quality import (
 from encephalon.studies.isotropic.evaluation.cases import LESION, RADIUS_MM, SimulatedCase
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
 from encephalon.studies.isotropic.settings import NORMAL
+
+if TYPE_CHECKING:
+    from encephalon.studies.isotropic.predictor import IsotropicPredictor
 
 __all__ = [
     "CUBIC",
@@ -76,38 +79,28 @@ class ComparedMethod:
         return self.guided or condition in (NORMAL, LESION)
 
 
-def compared_methods(predictor: Any) -> list[ComparedMethod]:
+def compared_methods(predictor: IsotropicPredictor) -> list[ComparedMethod]:
     """All methods of the evaluation of a predictor, the model's own first.
 
-    `predictor.method` is that of its network, and `predictor.reconstruct`, if there is one, the
-    same with further stacks; one whose option `method` is another is compared by that alone.
+    One whose option `method` is another than its network is compared by that alone.
     """
-    from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
-
-    own: Method = getattr(predictor, "reconstruct", predictor.method)
-    chosen = getattr(getattr(predictor, "options", None), "method", NETWORK)
-    found = []
-    if chosen == NETWORK:
-        found += [ComparedMethod(NETWORK, own, True), ComparedMethod(T2W_ONLY, without_guide(own))]
-    found.append(ComparedMethod(GUIDED, _guided, True))
-    return found + [ComparedMethod(name, method) for name, method in METHODS.items()]
-
-
-def without_guide(method: Method) -> Method:
-    """The same method, which does not see the T1w."""
-    return lambda problem: method(replace(problem, guide=None, coverage=None))
-
-
-def _guided(problem: Problem) -> Estimate:
-    """The guided method, with all stacks where there are several."""
     from encephalon.studies.isotropic.reconstruction.guided import guided
-
-    estimate = guided(problem)
-    if len(problem.stacks) == 1:
-        return estimate
+    from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
     from encephalon.studies.isotropic.reconstruction.multi_stack import fuse_stacks
 
-    return fuse_stacks(problem, estimate)
+    own = predictor.reconstruct
+
+    def without_guide(problem: Problem) -> Estimate:
+        return own(replace(problem, guide=None, coverage=None))
+
+    def guided_by_all(problem: Problem) -> Estimate:
+        return fuse_stacks(problem, guided(problem))
+
+    found = []
+    if predictor.options.method == NETWORK:
+        found += [ComparedMethod(NETWORK, own, True), ComparedMethod(T2W_ONLY, without_guide)]
+    found.append(ComparedMethod(GUIDED, guided_by_all, True))
+    return found + [ComparedMethod(name, method) for name, method in METHODS.items()]
 
 
 def regions(case: SimulatedCase) -> dict[str, Mask]:
@@ -149,28 +142,20 @@ def score(case: SimulatedCase, masks: dict[str, Mask], estimate: Estimate) -> di
     well the deviation tells the error.
     """
     image = case.compared(estimate.image)
-    found = _named("published", _published(case, image))
-    inner = foreground_similarities(case.truth, image, masks)
-    for name in REGIONS:
-        found |= _named(name, inner.get(name, Similarity(nan, nan, nan, nan)))
+    # Beyond what the scan reaches, truth and image are 0, like the padding around both.
+    reached = _reached(case)
+    similarities = {"published": published_similarity(case.truth * reached, image * reached)}
+    similarities |= dict.fromkeys(REGIONS, Similarity(nan, nan, nan, nan))
+    similarities |= foreground_similarities(case.truth, image, masks)
+    found = dict[str, float]()
+    for region, figures in similarities.items():
+        found |= {f"{name}_{region}": float(getattr(figures, name)) for name in FIGURES}
+        found[f"psnr_{region}"] = min(figures.psnr, HIGHEST_PSNR)
     stack = case.problem.stack
     found["consistency"] = nrmse(stack.slices, stack.operator.slice(estimate.image))
     lesion = case.lesion
     found["lesion_kept"] = lesion.kept(image, case.truth, case.grid) if lesion else nan
     return found | _uncertainty(case, masks["foreground"], image, estimate.deviation)
-
-
-def _named(region: str, figures: Similarity) -> dict[str, float]:
-    named = {f"{name}_{region}": float(getattr(figures, name)) for name in FIGURES}
-    return {**named, f"psnr_{region}": min(figures.psnr, HIGHEST_PSNR)}
-
-
-def _published(case: SimulatedCase, image: Float) -> Similarity:
-    """Beyond what the scan reaches, truth and image are 0, like the padding around both."""
-    if case.is_shared:
-        return published_similarity(case.truth, image)
-    reached = _reached(case)
-    return published_similarity(case.truth * reached, image * reached)
 
 
 def _reached(case: SimulatedCase) -> Mask:
@@ -185,23 +170,17 @@ def _uncertainty(
     case: SimulatedCase, inside: Mask, image: Float, deviation: Float | None
 ) -> dict[str, float]:
     """Rank correlation of deviation and error, and the shares of errors within the intervals."""
+    from scipy.stats import spearmanr
+
     found = {"deviation_correlation": nan, "coverage_68": nan, "coverage_95": nan}
     if deviation is None or not inside.any():
         return found
     spread = case.compared(deviation, difference=True)[inside].astype(np.float64)
     error = np.abs(image[inside] - case.truth[inside]).astype(np.float64)
-    return {
-        "deviation_correlation": _rank_correlation(spread, error),
-        "coverage_68": float(np.mean(error <= spread)),
-        "coverage_95": float(np.mean(error <= NORMAL_95 * spread)),
-    }
-
-
-def _rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
-    from scipy.stats import spearmanr
-
-    step = max(1, -(-first.size // _SAMPLE))
-    one, two = first[::step], second[::step]
-    if one.size < 2 or not np.ptp(one) > 0 or not np.ptp(two) > 0:
-        return nan
-    return float(spearmanr(one, two).statistic)
+    found["coverage_68"] = float(np.mean(error <= spread))
+    found["coverage_95"] = float(np.mean(error <= NORMAL_95 * spread))
+    step = max(1, -(-error.size // _SAMPLE))
+    one, two = spread[::step], error[::step]
+    if one.size > 1 and np.ptp(one) > 0 and np.ptp(two) > 0:
+        found["deviation_correlation"] = float(spearmanr(one, two).statistic)
+    return found

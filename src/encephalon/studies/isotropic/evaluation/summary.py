@@ -28,8 +28,6 @@ __all__ = [
     "MethodSubgroup",
     "MethodSummary",
     "ReconstructionSummary",
-    "differences",
-    "key_of",
     "overall",
     "summarise_methods",
     "summarise_subgroups",
@@ -99,25 +97,15 @@ class MethodSummary:
         """The comparison with that method; None where there are no pairs."""
         return next((d for d in self.differences if (d.other, d.metric) == (other, metric)), None)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is of one axis and one thickness, and not of several together."""
-        return ALL not in (self.axis, self.thickness)
-
     def plain(self) -> dict[str, Any]:
         """Plain data for summary.json."""
         return {**vars(self), "metrics": _plain(self.metrics)}
 
     def flat(self) -> dict[str, Any]:
         """A row of summary.csv."""
-        row: dict[str, Any] = {
-            "condition": self.condition,
-            "axis": self.axis,
-            "thickness": self.thickness,
-            "method": self.method,
-            "n": self.n,
-            "groups": self.units,
-        }
+        place = ("condition", "axis", "thickness", "method", "n")
+        row: dict[str, Any] = {name: getattr(self, name) for name in place}
+        row["groups"] = self.units
         for name, found in self.metrics.items():
             interval = found.mean_interval
             row |= {name: found.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -173,7 +161,7 @@ def summarise_methods(rows: Sequence[Row]) -> list[MethodSummary]:
     Intervals are 95 % bootstrap intervals that draw whole persons (column `group`).
     """
     scored = [row for row in rows if "psnr_foreground" in row]
-    known = {key_of(row, row["condition"], row["method"]): row for row in scored}
+    known = {_key(row, row["condition"], row["method"]): row for row in scored}
     # A total over a single axis or thickness would repeat it.
     all_axes, all_thicknesses = (
         [ALL] if len({row[name] for row in scored}) > 1 else [] for name in ("axis", "thickness")
@@ -184,20 +172,22 @@ def summarise_methods(rows: Sequence[Row]) -> list[MethodSummary]:
             for thickness in (f"{row['thickness']:g}", *all_thicknesses):
                 key = row["condition"], axis, thickness, row["method"]
                 parts.setdefault(key, []).append(row)
-    found = [_summary(key, part, known) for key, part in parts.items()]
+    found = []
+    for key, part in parts.items():
+        units = len({row["group"] for row in part})
+        metrics = summarise_rows(part, METRICS, group="group")
+        found.append(MethodSummary(*key, len(part), units, metrics, _differences(part, known)))
     _correct(found)
     return sorted(found, key=_order)
 
 
 def overall(found: Sequence[MethodSummary], condition: str = NORMAL) -> list[MethodSummary]:
     """The summary of each method on all cases of a condition."""
-    kept = [each for each in found if each.condition == condition]
-    widest: dict[str, MethodSummary] = {}
-    for each in kept:
-        known = widest.get(each.method)
-        if known is None or each.n > known.n:
-            widest[each.method] = each
-    return list(widest.values())
+    methods: dict[str, list[MethodSummary]] = {}
+    for each in found:
+        if each.condition == condition:
+            methods.setdefault(each.method, []).append(each)
+    return [max(parts, key=lambda each: each.n) for parts in methods.values()]
 
 
 def summarise_subgroups(rows: Sequence[Row], columns: Sequence[str]) -> list[MethodSubgroup]:
@@ -212,19 +202,12 @@ def summarise_subgroups(rows: Sequence[Row], columns: Sequence[str]) -> list[Met
     return found
 
 
-def _summary(
-    key: tuple[str, str, str, str], rows: Sequence[Row], known: Mapping[Any, Row]
-) -> MethodSummary:
-    units = len({row["group"] for row in rows})
-    metrics = summarise_rows(rows, METRICS, group="group")
-    return MethodSummary(*key, len(rows), units, metrics, differences(rows, known))
-
-
 def _correct(found: Sequence[MethodSummary]) -> None:
     """Correct p values over all conditions, axes and thicknesses of a method by Holm's rule."""
     families: dict[tuple[str, str, str], list[Difference]] = {}
     for summary in found:
-        for each in summary.differences if summary.is_whole else ():
+        is_whole = ALL not in (summary.axis, summary.thickness)
+        for each in summary.differences if is_whole else ():
             if not isnan(each.comparison.p_value):
                 key = summary.method, each.other, each.metric
                 families.setdefault(key, []).append(each)
@@ -235,72 +218,47 @@ def _correct(found: Sequence[MethodSummary]) -> None:
 
 
 def _order(each: MethodSummary) -> tuple[Any, ...]:
+    condition = each.condition != NORMAL, each.condition
+    axis = each.axis == ALL, each.axis
     thickness = float("inf") if each.thickness == ALL else float(each.thickness)
-    methods = (NETWORK, T2W_ONLY, GUIDED, CUBIC)
-    rank = methods.index(each.method) if each.method in methods else len(methods)
-    return (
-        each.condition != NORMAL,
-        each.condition,
-        each.axis == ALL,
-        each.axis,
-        thickness,
-        rank,
-        each.method,
-    )
+    methods = (NETWORK, T2W_ONLY, GUIDED, CUBIC, each.method)
+    return condition, axis, thickness, methods.index(each.method), each.method
 
 
-def differences(rows: Sequence[Row], known: Mapping[Any, Row]) -> list[Difference]:
+def _differences(rows: Sequence[Row], known: Mapping[Any, Row]) -> list[Difference]:
     """The rows of one method in one condition, compared with the others and itself.
 
-    `known` holds every row by its `key_of`.
+    `known` holds every row by its `_key`. What does not look at the T1w is not run again when the
+    T1w alone is made worse: then its row of the normal case is the one to compare with.
     """
     method, condition = str(rows[0]["method"]), str(rows[0]["condition"])
     others = [(name, name) for name in OTHERS if name != method]
     if condition != NORMAL:
         others.append((SAME, method))
-    pairs = ((label, _paired(rows, other, label, known)) for label, other in others)
-    return [
-        difference
-        for label, paired in pairs
-        for metric in COMPARED
-        if (difference := _difference(label, metric, paired)) is not None
-    ]
-
-
-def key_of(row: Row, condition: str, method: str) -> tuple[Any, ...]:
-    """What tells the row of a method on the same case, in that condition, from others."""
-    return row["id"], row["axis"], row["thickness"], condition, method
-
-
-def _paired(
-    rows: Sequence[Row], other: str, label: str, known: Mapping[Any, Row]
-) -> list[tuple[Row, Row]]:
-    """Each row with that of the other method on the same case.
-
-    What does not look at the T1w is not run again when the T1w alone is made worse: then its row of
-    the normal case is the one to compare with.
-    """
     found = []
-    for row in rows:
-        same = None if label == SAME else known.get(key_of(row, row["condition"], other))
-        match = same or (known.get(key_of(row, NORMAL, other)) if _may_borrow(row, label) else None)
-        if match is not None:
-            found.append((row, match))
+    for label, other in others:
+        # With a lesion the truth is another one, which only a comparison with itself may overlook.
+        borrows = label == SAME or (condition != LESION and label != GUIDED)
+        pairs = []
+        for row in rows:
+            match = None if label == SAME else known.get(_key(row, condition, other))
+            if match is None and borrows:
+                match = known.get(_key(row, NORMAL, other))
+            if match is not None:
+                pairs.append((row, match))
+        for metric in COMPARED:
+            values = [(one[metric], two[metric], one["group"]) for one, two in pairs]
+            values = [each for each in values if isfinite(each[0]) and isfinite(each[1])]
+            if not values:
+                continue
+            first, second, groups = zip(*values, strict=True)
+            comparison = compare_paired(first, second, groups=groups)
+            if comparison.mean_difference.units < 2:
+                comparison = replace(comparison, p_value=float("nan"))
+            found.append(Difference(label, metric, comparison))
     return found
 
 
-def _may_borrow(row: Row, label: str) -> bool:
-    # With a lesion the truth is another one, which only a comparison with itself may overlook.
-    return label == SAME or (row["condition"] != LESION and label != GUIDED)
-
-
-def _difference(label: str, metric: str, pairs: list[tuple[Row, Row]]) -> Difference | None:
-    values = [(one[metric], two[metric], one["group"]) for one, two in pairs]
-    values = [each for each in values if isfinite(each[0]) and isfinite(each[1])]
-    if not values:
-        return None
-    first, second, groups = zip(*values, strict=True)
-    found = compare_paired(first, second, groups=groups)
-    if found.mean_difference.units < 2:
-        found = replace(found, p_value=float("nan"))
-    return Difference(label, metric, found)
+def _key(row: Row, condition: str, method: str) -> tuple[Any, ...]:
+    """What tells the row of a method on the same case, in that condition, from others."""
+    return row["id"], row["axis"], row["thickness"], condition, method
