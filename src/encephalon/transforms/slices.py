@@ -189,7 +189,10 @@ class SliceOperator:
 
     @property
     def distance(self) -> float:
-        """Between the middles of neighbouring slices, mm; the thickness where there is one."""
+        """Between the middles of neighbouring slices, mm; the thickness where there is one.
+
+        The median, as some are twice as far apart, where a slice is missing.
+        """
         return float(np.median(np.diff(self.middles))) if len(self.middles) > 1 else self.thickness
 
     @property

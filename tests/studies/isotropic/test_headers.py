@@ -9,7 +9,7 @@ import pytest
 
 from encephalon.errors import UnreadableFileError
 from encephalon.io.dicom_header import read_header
-from encephalon.studies.isotropic.acquisition.headers import (
+from encephalon.studies.isotropic.acquisition.slices import (
     acquisition_metadata,
     subject_and_session,
 )

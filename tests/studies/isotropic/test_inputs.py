@@ -31,6 +31,7 @@ NONE = PredictOptions()
 # What the scan itself does not say.
 TOLD = PredictOptions(gap=0.0)
 STILL = Affine(np.eye(4))
+INPUTS = "encephalon.studies.isotropic.acquisition.inputs"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def raw(folder: Path, data: np.ndarray[Any, Any], *, placed: bool = True) -> Sam
 
 
 def registered(monkeypatch: pytest.MonkeyPatch, fit: Fit) -> None:
-    monkeypatch.setattr("encephalon.transforms.registration.register_rigid", lambda *_: fit)
+    monkeypatch.setattr(f"{INPUTS}.register_rigid", lambda *_: fit)
 
 
 def placing(monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
@@ -81,9 +82,7 @@ def placing(monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
             np.full(grid.shape, len(mode), np.float32), np.ones(grid.shape, bool), trusted
         )
 
-    monkeypatch.setattr(
-        "encephalon.studies.isotropic.acquisition.registration.register_t1w", register_t1w
-    )
+    monkeypatch.setattr(f"{INPUTS}.register_t1w", register_t1w)
 
 
 def test_a_case_has_its_scan_and_how_it_was_cut(tmp_path: Path) -> None:
@@ -263,7 +262,7 @@ def test_a_guide_is_used_if_its_place_is_trusted(
 
 def same_head(monkeypatch: pytest.MonkeyPatch, *, told: bool = True) -> None:
     """Whether scans show one head is as `told`."""
-    place = "encephalon.studies.isotropic.acquisition.registration.is_same_head"
+    place = f"{INPUTS}.is_same_head"
     monkeypatch.setattr(place, lambda *_: told)
 
 

@@ -15,7 +15,6 @@ from encephalon.errors import InputError
 from encephalon.inference.predictor import NetworkPredictor, OutputImage, OutputKind, Prediction
 from encephalon.io.image import Image
 from encephalon.studies.base import OpenModel
-from encephalon.studies.isotropic.acquisition.headers import sidecars
 from encephalon.studies.isotropic.acquisition.inputs import (
     Case,
     make_problem,
@@ -23,6 +22,7 @@ from encephalon.studies.isotropic.acquisition.inputs import (
     unused_stacks,
 )
 from encephalon.studies.isotropic.acquisition.registration import Registration, missing_voxels
+from encephalon.studies.isotropic.acquisition.slices import sidecars
 from encephalon.studies.isotropic.images import ScanFigures
 from encephalon.studies.isotropic.quality import check_quality, measure_quality, values
 from encephalon.studies.isotropic.reconstruction.guided import guided

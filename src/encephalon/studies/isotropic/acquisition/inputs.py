@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,16 +21,19 @@ from encephalon.geometry.conform import straightened
 from encephalon.io.bids import BidsFile, derivative_path, parse_name
 from encephalon.io.image import Image, image_stem, image_suffix
 from encephalon.io.reading import read_image
-from encephalon.studies.isotropic.acquisition.headers import (
-    acquisition_metadata,
-    subject_and_session,
+from encephalon.studies.isotropic.acquisition.registration import (
+    Registration,
+    is_same_head,
+    make_stack,
+    register_t1w,
 )
-from encephalon.studies.isotropic.acquisition.registration import make_stack
 from encephalon.studies.isotropic.acquisition.slices import (
     TOLERANCE,
     Acquisition,
+    acquisition_metadata,
     find_acquisition,
     output_spacing,
+    subject_and_session,
 )
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
@@ -39,11 +42,8 @@ from encephalon.tables.sample import Sample
 from encephalon.tables.samples import collect_samples
 from encephalon.tables.schema import Columns
 from encephalon.transforms.masks import require_head_size
+from encephalon.transforms.registration import register_rigid
 from encephalon.transforms.slices import make_profile
-
-if TYPE_CHECKING:
-    from encephalon.studies.isotropic.acquisition.registration import Registration
-    from encephalon.transforms.registration import RigidFit
 
 __all__ = [
     "Case",
@@ -111,33 +111,35 @@ def read_case(sample: Sample, options: PredictOptions) -> Case:
     A further scan or a T1w that is there but cannot be used is left out with a warning. Raises
     InputError, in one sentence, for a T2w that cannot be used and for a file that is not there.
     """
-    first, acquisition, diagnostics = _read_stack(sample.file(STACKS[0]), options)
+    first, acquisition = _read_stack(sample.file(STACKS[0]), options)
     images, acquisitions = [first], [acquisition]
-    notes, warnings = list(diagnostics[0]), [*diagnostics[1], *sample.absent.values()]
+    notes, warnings = [*acquisition.notes], [*acquisition.warnings, *sample.absent.values()]
     for role in (role for role in STACKS[1:] if role in sample.inputs):
         try:
-            image, found, diagnostics = _read_stack(
-                sample.inputs[role], _for_further(options), (acquisition, options)
-            )
+            image, found = _read_stack(sample.inputs[role], options, acquisition)
         except InputError as error:
             warnings.append(_left_out(error))
             continue
-        if any(_is_copy(image, other) for other in images):
+        if any(
+            np.allclose(image.affine.matrix, other.affine.matrix, atol=1e-3)
+            and np.array_equal(image.data, other.data)
+            for other in images
+        ):
             warnings.append(f"Left out: {image.name} holds the same slices as a scan before it.")
             continue
         images.append(image)
         acquisitions.append(found)
-        notes += diagnostics[0]
-        warnings += diagnostics[1]
+        notes += found.notes
+        warnings += found.warnings
     t1w = None
     if GUIDE in sample.inputs:
         try:
-            t1w, diagnostics = _read_guide(sample.inputs[GUIDE], first, acquisition)
+            t1w, noted, warned = _read_guide(sample.inputs[GUIDE], first, acquisition)
         except InputError as error:
             warnings.append(_left_out(error))
         else:
-            notes += diagnostics[0]
-            warnings += diagnostics[1]
+            notes += noted
+            warnings += warned
     warnings += _other_subjects(first, [*images[1:], *([t1w] if t1w is not None else [])])
     return Case(tuple(images), t1w, tuple(notes), tuple(warnings), tuple(acquisitions))
 
@@ -158,14 +160,12 @@ def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Registra
         for other, found in zip(case.images[1:], case.acquisitions[1:], strict=True)
     ]
     stacks = (first, *(stack for stack in others if stack is not None))
-    if case.t1w is None:
-        return Problem(stacks, acquisition.axis), None
-    from encephalon.studies.isotropic.acquisition.registration import register_t1w
-
-    registration = register_t1w(case.t1w, image, first.grid, options.registration)
-    if not registration.trusted:
-        return Problem(stacks, acquisition.axis), registration
-    problem = Problem(stacks, acquisition.axis, registration.guide, registration.coverage)
+    problem, registration = Problem(stacks, acquisition.axis), None
+    if case.t1w is not None:
+        registration = register_t1w(case.t1w, image, first.grid, options.registration)
+        if registration.trusted:
+            guide, coverage = registration.guide, registration.coverage
+            problem = replace(problem, guide=guide, coverage=coverage)
     return problem, registration
 
 
@@ -183,21 +183,24 @@ def unused_stacks(case: Case, problem: Problem) -> tuple[str, ...]:
 
 
 def _read_stack(
-    source: Any,
-    options: PredictOptions,
-    first: tuple[Acquisition, PredictOptions] | None = None,
-) -> tuple[Image, Acquisition, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """A scan, how it was cut, and its notes and warnings.
+    source: Any, options: PredictOptions, first: Acquisition | None = None
+) -> tuple[Image, Acquisition]:
+    """A scan and how it was cut, with notes on its voxels, too.
 
-    What was asked of the `first` one's thickness holds for one whose slices lie as far apart.
+    Of a scan beside the `first` one nothing is asked that only that one need have, but what was
+    asked of its thickness holds for one whose slices lie as far apart.
     """
-    image = straightened(require_head_size(read_image(source, series=options.series)))
+    asked = options
+    if first is not None:
+        only = dict.fromkeys(("axis", "thickness", "gap", "series"))
+        asked = options.model_copy(update=only)
+    image = straightened(require_head_size(read_image(source, series=asked.series)))
     notes = voxel_notes(image)
     facts = acquisition_metadata(image.source, image.header)
-    found = find_acquisition(image, options, facts)
-    if first is not None and abs(found.distance - first[0].distance) <= TOLERANCE * found.distance:
-        found = find_acquisition(image, first[1].model_copy(update={"axis": None}), facts)
-    return image, found, ((*notes, *found.notes), found.warnings)
+    found = find_acquisition(image, asked, facts)
+    if first is not None and abs(found.distance - first.distance) <= TOLERANCE * found.distance:
+        found = find_acquisition(image, options.model_copy(update={"axis": None}), facts)
+    return image, replace(found, notes=(*notes, *found.notes))
 
 
 def voxel_notes(image: Image) -> tuple[str, ...]:
@@ -213,14 +216,10 @@ def voxel_notes(image: Image) -> tuple[str, ...]:
     return ()
 
 
-def _for_further(options: PredictOptions) -> PredictOptions:
-    """What was asked of the first scan, without what only that one need have."""
-    return options.model_copy(update={"axis": None, "thickness": None, "gap": None, "series": None})
-
-
 def _read_guide(
     source: Any, first: Image, acquisition: Acquisition
-) -> tuple[Image, tuple[tuple[str, ...], tuple[str, ...]]]:
+) -> tuple[Image, tuple[str, ...], tuple[str, ...]]:
+    """The T1w, and its notes and warnings."""
     image = straightened(require_head_size(read_image(source)))
     notes, warnings = voxel_notes(image), image.warnings
     across = first.affine.direction[:, acquisition.axis]
@@ -232,7 +231,7 @@ def _read_guide(
             f"({length:.3g} and {acquisition.distance:.3g} mm), so that it adds little there."
         )
         warnings = (*warnings, told)
-    return image, (notes, warnings)
+    return image, notes, warnings
 
 
 def _left_out(error: InputError) -> str:
@@ -244,50 +243,34 @@ def _left_out(error: InputError) -> str:
 
 def _other_subjects(first: Image, others: Sequence[Image]) -> list[str]:
     """A sentence for each image whose name is that of another subject or session."""
-    told = []
-    mine = subject_and_session(first.source)
+    told, mine = [], subject_and_session(first.source)
     for image in others:
-        other = subject_and_session(image.source)
-        for one, another in zip(mine, other, strict=True):
-            if one and another and one != another:
+        for one, other in zip(mine, subject_and_session(image.source), strict=True):
+            if one and other and one != other:
                 told.append(
-                    f"{image.name} is of {another}, but {first.name} of {one}: make sure that they "
+                    f"{image.name} is of {other}, but {first.name} of {one}: make sure that they "
                     "show the same head."
                 )
                 break
     return told
 
 
-def _is_copy(image: Image, other: Image) -> bool:
-    same_place = np.allclose(image.affine.matrix, other.affine.matrix, atol=1e-3)
-    return same_place and np.array_equal(image.data, other.data)
-
-
-def _is_trusted(fit: RigidFit) -> bool:
-    return fit.relative_information >= ALIKE and fit.overlap >= OVERLAP
-
-
 def _register_stack(
     first: Image, image: Image, acquisition: Acquisition, spacing: float, options: PredictOptions
 ) -> Stack | None:
     """A further scan in the world of the first; None where its place cannot be trusted."""
-    profile = make_profile(options.profile, acquisition.thickness)
-    from encephalon.studies.isotropic.acquisition.registration import is_same_head
-
-    matrix = Affine(np.eye(4))
+    matrix, motion = Affine(np.eye(4)), None
     try:
         if options.registration == "rigid":
-            from encephalon.transforms.registration import register_rigid
-
             fit = register_rigid(first, image)
-            if not _is_trusted(fit):
+            if not (fit.relative_information >= ALIKE and fit.overlap >= OVERLAP):
                 return None
-            matrix = fit.matrix
+            matrix, motion = fit.matrix, fit.matrix.inverse
         if not is_same_head(first, image, matrix):
             return None
     except ContentError:  # no head in one of them
         return None
-    motion = matrix.inverse if options.registration == "rigid" else None
+    profile = make_profile(options.profile, acquisition.thickness)
     return make_stack(image, acquisition, spacing, profile, motion)
 
 
@@ -326,17 +309,20 @@ def find_scans(inputs: Sequence[str | os.PathLike[str]]) -> list[ScanFile]:
     A file that is not there, while others are, fails when it is read. Raises MissingFileError for
     an input that is not there, InputError for one without T2w images.
     """
-    samples = collect_samples(inputs, COLUMNS, role="t2w", keep_absent=True)
-    return [_scan(sample) for sample in samples]
-
-
-def _scan(sample: Sample) -> ScanFile:
-    path = sample.inputs.get("t2w") or next(iter(sample.inputs.values()), Path(sample.id))
-    t1w = sample.inputs.get("t1w")
-    if t1w is None and sample.bids is None and not sample.row and not sample.fault:
-        t1w = _beside(path)
-    bids = sample.bids or parse_name(path)
-    return ScanFile(sample.id, path, _group(path, bids), t1w, bids, sample.fault)
+    scans = []
+    for sample in collect_samples(inputs, COLUMNS, role="t2w", keep_absent=True):
+        path = sample.inputs.get("t2w") or next(iter(sample.inputs.values()), Path(sample.id))
+        t1w = sample.inputs.get("t1w")
+        if t1w is None and sample.bids is None and not sample.row and not sample.fault:
+            t1w = _beside(path)
+        bids = sample.bids or parse_name(path)
+        if bids is not None:
+            group = f"sub-{bids.entities['sub']}"
+        else:  # what the name says beside the kind of image
+            folder, *words = name_file(path, COLUMNS).owner
+            group = "_".join(filter(None, words)) or Path(folder).name or image_stem(path)
+        scans.append(ScanFile(sample.id, path, group, t1w, bids, sample.fault))
+    return scans
 
 
 def _beside(path: Path) -> Path | None:
@@ -346,11 +332,3 @@ def _beside(path: Path) -> Path | None:
     images = [one for one in sorted(path.parent.iterdir()) if image_suffix(one) and one.is_file()]
     together, _ = pair_images([name_file(one, COLUMNS) for one in images], COLUMNS)
     return next((one.inputs.get("t1w") for one in together if one.main.path == path), None)
-
-
-def _group(path: Path, bids: BidsFile | None) -> str:
-    """Whose scan it is: the subject, or what the name says beside the kind of image."""
-    if bids is not None:
-        return f"sub-{bids.entities['sub']}"
-    folder, *words = name_file(path, COLUMNS).owner
-    return "_".join(word for word in words if word) or Path(folder).name or image_stem(path)

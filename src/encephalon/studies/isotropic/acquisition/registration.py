@@ -95,34 +95,30 @@ def register_t1w(
     t2w: Image,
     grid: Grid,
     mode: Literal["rigid", "none"] = "rigid",
-    threads: int | None = None,
 ) -> Registration:
     """`t1w` on `grid`, which lies in the world of `t2w`, by one cubic interpolation.
 
     "rigid" registers, and keeps the headers where that would change less than it can tell; "none"
     believes the headers. Either way the T1w is compared with its own mirror image, so that another
-    person's, a mirrored and a misplaced one are noticed. `threads` as for `register_rigid`.
+    person's, a mirrored and a misplaced one are noticed.
 
     Raises ContentError when nothing stands out from the background of either scan.
     """
     matrix, fit = Affine(np.eye(4)), None
     if mode == "rigid":
-        fit = register_rigid(t2w, t1w, threads=threads)
+        fit = register_rigid(t2w, t1w)
         kept = fit.moved_mm < KEPT or fit.header_information >= fit.information
         matrix = matrix if kept else fit.matrix
     similarity, other = _similarities(t2w, t1w, matrix)
     guide, coverage = _resampled(t1w, Grid(grid.shape, matrix @ grid.affine))
     doubts = _doubts(similarity, other) + _uncovered(float(coverage.mean()), fit)
-    return Registration(
-        guide,
-        coverage,
-        matrix,
-        fit,
-        similarity,
-        other,
-        trusted=not doubts,
-        reasons=doubts + _apart(fit),
-    )
+    reasons = doubts
+    if fit is not None and fit.disagreement_mm > APART:
+        reasons += (
+            "Registrations of the T1w from the headers and from the middles of the heads ended "
+            f"{fit.disagreement_mm:.0f} mm apart; the best of several was used.",
+        )
+    return Registration(guide, coverage, matrix, fit, similarity, other, not doubts, reasons)
 
 
 def is_same_head(fixed: Image, moving: Image, matrix: Affine) -> bool:
@@ -131,46 +127,37 @@ def is_same_head(fixed: Image, moving: Image, matrix: Affine) -> bool:
     `matrix` maps fixed world RAS mm to moving world RAS mm. Raises ContentError when nothing stands
     out from the background of either.
     """
-    similarity, other = _similarities(fixed, moving, matrix)
-    return similarity >= SAME_HEAD and similarity >= SAME_PERSON * other
+    return not _doubts(*_similarities(fixed, moving, matrix))
 
 
 def _similarities(fixed: Image, moving: Image, matrix: Affine) -> tuple[float, float]:
     """The similarity of two scans, and that of the second one mirrored and registered anew."""
     mirror = mirrored(moving)
     refined = refine_rigid(fixed, mirror, matrix)
-    return (
-        image_similarity(fixed, moving, matrix),
-        image_similarity(fixed, mirror, refined),
-    )
+    return image_similarity(fixed, moving, matrix), image_similarity(fixed, mirror, refined)
 
 
 def _resampled(t1w: Image, target: Grid) -> tuple[Float, NDArray[np.bool_]]:
-    """`t1w` on `target` (I, J, K), filtered first where its voxels are finer, and its coverage."""
+    """`t1w` on `target` (I, J, K), filtered first where its voxels are finer, and its coverage.
+
+    The filter widens voxels to those of the target, both taken for Gaussian with the voxel as full
+    width at half maximum; a difference of less than a tenth is left alone.
+    """
     from scipy import ndimage
 
     data = np.asarray(t1w.data, np.float32)
     low, high = float(data.min()), float(data.max())
-    widths = _filter_widths(t1w.affine, target.affine)
-    if any(widths):
+    edges = np.asarray(t1w.spacing)
+    across = np.abs(t1w.affine.direction.T @ target.affine.direction)
+    wanted = np.sqrt((across**2 * np.asarray(target.affine.spacing) ** 2).sum(axis=1))
+    added = np.sqrt(np.maximum(wanted**2 - edges**2, 0))
+    widths = np.where(wanted > 1.1 * edges, SIGMA_PER_FWHM * added / edges, 0)
+    if widths.any():
         data = ndimage.gaussian_filter(data, widths, mode="nearest", truncate=3)
     values = resample(data, t1w.affine, target, order=3, outside=float("nan"))
     coverage = np.isfinite(values)
     # Splines overshoot at edges: beyond what was measured there is nothing.
     return np.where(coverage, np.clip(values, low, high), np.float32(0)), coverage
-
-
-def _filter_widths(source: Affine, target: Affine) -> list[float]:
-    """Standard deviations (3,), source voxels, that widen source voxels to target ones; 0: none.
-
-    Both are taken for Gaussian with the voxel as full width at half maximum; a difference of less
-    than a tenth is left alone.
-    """
-    edges = np.asarray(source.spacing)
-    across = np.abs(source.direction.T @ target.direction)
-    wanted = np.sqrt((across**2 * np.asarray(target.spacing) ** 2).sum(axis=1))
-    added = np.sqrt(np.maximum(wanted**2 - edges**2, 0))
-    return [float(w) for w in np.where(wanted > 1.1 * edges, SIGMA_PER_FWHM * added / edges, 0)]
 
 
 def _doubts(similarity: float, other: float) -> tuple[str, ...]:
@@ -196,16 +183,6 @@ def _uncovered(covered: float, fit: RigidFit | None) -> tuple[str, ...]:
     if share >= COVERED:
         return ()
     return (f"The T1w covers only {share:.0%} of what the T2w shows.",)
-
-
-def _apart(fit: RigidFit | None) -> tuple[str, ...]:
-    """What condemns nothing but should be known."""
-    if fit is None or fit.disagreement_mm <= APART:
-        return ()
-    return (
-        "Registrations of the T1w from the headers and from the middles of the heads ended "
-        f"{fit.disagreement_mm:.0f} mm apart; the best of several was used.",
-    )
 
 
 def make_stack(
@@ -260,13 +237,10 @@ def missing_voxels(operator: SliceOperator) -> NDArray[np.bool_]:
 
     Nothing but the slices next to them tells what they hold.
     """
-    places = operator.places
     # Half a voxel of grace: the outer faces of a scan need not fall between voxels.
-    steps = np.diff(operator.middles)  # some are twice as long, where a slice is missing
-    distance = float(np.median(steps)) if steps.size else operator.thickness
-    reach = max(distance, operator.thickness) / 2 + operator.voxel_size / 2
+    reach = max(operator.distance, operator.thickness) / 2 + operator.voxel_size / 2
     low, high = operator.middles.min() - reach, operator.middles.max() + reach
-    return np.asarray((places < low) | (places > high))
+    return np.asarray((operator.places < low) | (operator.places > high))
 
 
 def _planes(image: Image, grid: Grid, order: tuple[int, ...]) -> NDArray[np.float32]:

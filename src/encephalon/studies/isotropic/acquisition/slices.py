@@ -3,32 +3,41 @@
 
 The voxels of a file tell how far apart the middles of the slices lie, and not how thick they are:
 that is asked of the user, then of the BIDS sidecar or the DICOM header, and else taken as the
-distance, without gaps. Slices that were only filled up with zeros are told from acquired ones.
+distance, without gaps. Slices that were only filled up with zeros are told from acquired ones. What
+there is to warn of is gathered in `Diagnostics` while one image is read.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, InputError, listed
+from encephalon.io.dicom_header import DicomHeader
 from encephalon.io.image import Image
-from encephalon.studies.isotropic.acquisition.headers import Diagnostics
+from encephalon.io.text import read_json
 from encephalon.studies.isotropic.reconstruction.problem import VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.settings import PredictOptions
+from encephalon.tables.naming import file_stem
 
 __all__ = [
     "TOLERANCE",
     "Acquisition",
+    "Diagnostics",
     "acquired_slices",
+    "acquisition_metadata",
     "find_acquisition",
     "output_spacing",
+    "sidecars",
     "slice_thickness",
+    "subject_and_session",
 ]
 
 #: Slices that lie less than this many voxels apart leave nothing to reconstruct.
@@ -46,6 +55,12 @@ TOLERANCE = 0.05
 THICKEST = 4.0
 #: And at least this share: a header in metres must not turn slices into points.
 THINNEST = 0.05
+
+
+# What the DICOM header and BIDS call the same, mm.
+_NAMES = {"thickness": "SliceThickness", "spacing_between": "SpacingBetweenSlices"}
+# Folders above a file that may hold a sidecar for it: data type, session, subject, dataset.
+_LEVELS = 4
 
 
 @dataclass(frozen=True)
@@ -79,15 +94,6 @@ class Acquisition:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @property
-    def gap(self) -> float:
-        """Between the faces of neighbouring slices, mm; below 0 where they overlap."""
-        return self.distance - self.thickness
-
-    def ratio(self, spacing: float) -> float:
-        """Voxels of `spacing` mm from one slice to the next."""
-        return self.distance / spacing
-
 
 def find_acquisition(
     image: Image, options: PredictOptions, header: Mapping[str, Any] | None = None
@@ -108,17 +114,9 @@ def find_acquisition(
     measured = acquired_slices(image.data, axis, diagnostics)
     if max(in_plane) > (1 + TOLERANCE) * min(in_plane):
         diagnostics.note(f"the pixels of its slices are {in_plane[0]:.3g} x {in_plane[1]:.3g} mm")
-    warnings = (*image.warnings, *diagnostics.warnings)
-    return Acquisition(
-        axis,
-        distance,
-        thickness,
-        in_plane,
-        image.shape[axis],
-        measured,
-        tuple(diagnostics.notes),
-        warnings,
-    )
+    notes, warnings = tuple(diagnostics.notes), (*image.warnings, *diagnostics.warnings)
+    slices = image.shape[axis]
+    return Acquisition(axis, distance, thickness, in_plane, slices, measured, notes, warnings)
 
 
 def output_spacing(in_plane: tuple[float, float], options: PredictOptions) -> float:
@@ -229,35 +227,40 @@ def slice_thickness(
     What is asked for goes before the `header`, in the words of BIDS, and that before the distance.
     Raises InputError for sizes asked for that do not fit the distance.
     """
-    thickness = _chosen(distance, options, header, diagnostics)
+    told = _number(header.get("SliceThickness"))
+    if told is not None and not THINNEST * distance <= told <= THICKEST * distance:
+        diagnostics.warn(f"its SliceThickness of {told:g} mm cannot be true and is not used")
+        told = None
+    thickness = _asked_thickness(distance, options, diagnostics.name)
+    if thickness is None:
+        thickness = told
+    elif told is not None and not _same(told, thickness):
+        diagnostics.note(
+            f"its header says {told:.3g} mm thick, but {thickness:.3g} mm was asked for"
+        )
+    if thickness is None:
+        thickness = distance
+        diagnostics.warn(
+            f"nothing says how thick its slices are, so they were taken as {distance:.3g} mm "
+            "without a gap, and all of the result rests on that: give --thickness or --gap"
+        )
     between = _number(header.get("SpacingBetweenSlices"))
     if between is not None and not _same(between, distance):
         diagnostics.warn(
             f"its header says that slices lie {between:.3g} mm apart, but the voxels are "
             f"{distance:.3g} mm, which is used"
         )
-    _remark_sizes(diagnostics, thickness, distance)
+    gap = distance - thickness
+    if gap > thickness:
+        diagnostics.warn(
+            f"the gaps of {gap:.3g} mm are wider than the slices of {thickness:.3g} mm, so most of "
+            "the head was never measured"
+        )
+    elif -gap > TOLERANCE * distance:
+        diagnostics.note(f"its slices of {thickness:.3g} mm overlap, {distance:.3g} mm apart")
+    elif gap > TOLERANCE * distance:
+        diagnostics.note(f"its slices of {thickness:.3g} mm have gaps of {gap:.3g} mm between them")
     return thickness
-
-
-def _chosen(
-    distance: float, options: PredictOptions, header: Mapping[str, Any], diagnostics: Diagnostics
-) -> float:
-    told = _told(header, "SliceThickness", diagnostics, distance)
-    asked = _asked_thickness(distance, options, diagnostics.name)
-    if asked is not None:
-        if told is not None and not _same(told, asked):
-            diagnostics.note(
-                f"its header says {told:.3g} mm thick, but {asked:.3g} mm was asked for"
-            )
-        return asked
-    if told is not None:
-        return told
-    diagnostics.warn(
-        f"nothing says how thick its slices are, so they were taken as {distance:.3g} mm without a "
-        "gap, and all of the result rests on that: give --thickness or --gap"
-    )
-    return distance
 
 
 def _asked_thickness(distance: float, options: PredictOptions, name: str) -> float | None:
@@ -284,29 +287,6 @@ def _asked_thickness(distance: float, options: PredictOptions, name: str) -> flo
     return distance - gap
 
 
-def _told(
-    header: Mapping[str, Any], key: str, diagnostics: Diagnostics, distance: float
-) -> float | None:
-    value = _number(header.get(key))
-    if value is not None and not THINNEST * distance <= value <= THICKEST * distance:
-        diagnostics.warn(f"its {key} of {value:g} mm cannot be true and is not used")
-        return None
-    return value
-
-
-def _remark_sizes(diagnostics: Diagnostics, thickness: float, distance: float) -> None:
-    gap = distance - thickness
-    if gap > thickness:
-        diagnostics.warn(
-            f"the gaps of {gap:.3g} mm are wider than the slices of {thickness:.3g} mm, so most of "
-            "the head was never measured"
-        )
-    elif -gap > TOLERANCE * distance:
-        diagnostics.note(f"its slices of {thickness:.3g} mm overlap, {distance:.3g} mm apart")
-    elif gap > TOLERANCE * distance:
-        diagnostics.note(f"its slices of {thickness:.3g} mm have gaps of {gap:.3g} mm between them")
-
-
 def _number(value: Any) -> float | None:
     """A positive number, or None for what is none."""
     try:
@@ -318,3 +298,58 @@ def _number(value: Any) -> float | None:
 
 def _same(one: float, other: float) -> bool:
     return abs(one - other) <= TOLERANCE * other
+
+
+def acquisition_metadata(path: Path | None, header: Any = None) -> dict[str, Any]:
+    """What the JSON beside a NIfTI file, or the `header` of a DICOM series, says; {} for nothing.
+
+    In a BIDS dataset the sidecars of the folders above hold too, the nearest one first (BIDS 1.10,
+    "The Inheritance Principle"). Raises UnreadableFileError or MissingFileError for a sidecar that
+    is there and cannot be read, since what it would say of the slices drives the result.
+    """
+    if isinstance(header, DicomHeader):
+        return {word: header.text(name) for name, word in _NAMES.items() if header.text(name)}
+    if path is None or not path.is_file():
+        return {}
+    facts: dict[str, Any] = {}
+    for sidecar in sidecars(path):
+        content = read_json(sidecar) if os.path.lexists(sidecar) else {}
+        facts = {**(content if isinstance(content, dict) else {}), **facts}
+    return facts
+
+
+def subject_and_session(path: Path | None) -> tuple[str, str]:
+    """The labels "sub-01" and "ses-1" of a BIDS name; "" where the name has none."""
+    parts = file_stem(path).split("_") if path is not None else []
+    found = {part.partition("-")[0]: part for part in parts if "-" in part}
+    return found.get("sub", ""), found.get("ses", "")
+
+
+def sidecars(path: Path) -> Iterator[Path]:
+    """Files that may tell of `path`, the nearest one first."""
+    stem, folders = file_stem(path), list(path.parents)[:_LEVELS]
+    yield path.with_name(f"{stem}.json")
+    words = stem.split("_")
+    roots = [(folder / "dataset_description.json").is_file() for folder in folders]
+    for folder in folders[: roots.index(True) + 1] if any(roots) else []:
+        near = [one for one in folder.glob(f"*{words[-1]}.json") if one.stem != stem]
+        for file in sorted(near, key=lambda one: -len(one.stem.split("_"))):
+            if set(file.stem.split("_")) <= set(words):
+                yield file
+
+
+@dataclass
+class Diagnostics:
+    """Sentences about the image `name`: what is worth knowing, and what deserves a look first."""
+
+    name: str
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Add what is worth knowing; the name and the full stop come by themselves."""
+        self.notes.append(f"{self.name}: {text}.")
+
+    def warn(self, text: str) -> None:
+        """Add what deserves a look before the result is used."""
+        self.warnings.append(f"{self.name}: {text}.")
