@@ -27,6 +27,7 @@ from encephalon.reports.images import (
     Panel,
     Picture,
     draw,
+    enlarged,
     grey_levels,
     heat,
 )
@@ -140,17 +141,14 @@ class ScanFigures:
     registration: Mapping[str, Any] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Figure]:
-        """Every picture there is, in the order of reading."""
-        for each in (
-            self.before(),
-            self.interpolated(),
-            self.after(),
-            self.uncertainty(),
-            self.residual(),
-            self.guided(),
-        ):
-            if each is not None:
-                yield each
+        """Every picture there is, in the order of reading, drawn once."""
+        return iter(self._figures)
+
+    @cached_property
+    def _figures(self) -> list[Figure]:
+        slices = self.before(), self.interpolated(), self.after()
+        doubts = self.uncertainty(), self.residual(), self.guided()
+        return [*slices, *(each for each in doubts if each is not None)]
 
     def before(self) -> Figure:
         """The measured slices at their true proportions."""
@@ -161,9 +159,8 @@ class ScanFigures:
 
     def interpolated(self) -> Figure:
         """A cubic spline through the slices, at their right places."""
-        planes = interpolated_planes(
-            self._planes, cubic_weights(self.problem.stack.operator), self._slices
-        )
+        weights = cubic_weights(self.problem.stack.operator)
+        planes = interpolated_planes(self._planes, weights, self._slices)
         words = "What any viewer shows without a model: a spline through the slices, in place."
         return self._intensities("cubic", "Cubic interpolation", planes, words)
 
@@ -216,7 +213,9 @@ class ScanFigures:
         low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), WINDOW)
         grey = [grey_levels(plane, low, high) for plane in planes]
         base = draw([self._planes.panels(grey)], "").base
-        alpha = draw([self._planes.panels(self._edges(), letters=False)], "").base
+        panels = self._planes.panels(self._planes.of(self.estimate.image))
+        lines = [_lines(panel, _EDGE_MM * self._planes.scale) for panel in panels]
+        alpha = draw([self._planes.panels(lines, letters=False)], "").base
         layer = np.zeros((*alpha.shape, 4), np.uint8)
         layer[alpha > 0, :3] = AMBER
         layer[..., 3] = alpha
@@ -252,12 +251,6 @@ class ScanFigures:
         grey = [grey_levels(plane, *self._window) for plane in planes]
         return Figure(key, title, draw([self._planes.panels(grey)], f"{title}, {_SIDES}"), caption)
 
-    def _edges(self) -> list[Float]:
-        """Thin lines, 255 on black, along the edges of the result, as large as the panels."""
-        panels = self._planes.panels(self._planes.of(self.estimate.image))
-        scale = _EDGE_MM * self._planes.scale
-        return [_lines(panel.pixels, panel.size, scale) for panel in panels]
-
 
 def case_picture(case: SimulatedCase, before: Estimate, after: Estimate) -> Picture:
     """One plane across the slices: `before`, `after`, the truth, error and deviation of `after`.
@@ -287,20 +280,18 @@ def case_picture(case: SimulatedCase, before: Estimate, after: Estimate) -> Pict
 def _scale_bar(low: str, high: str) -> list[Panel]:
     """A bar from 0 to 255 between two numbers: the row below the planes."""
     dark, ramp = np.zeros((1, 1), np.float32), np.linspace(0, 255, 64, dtype=np.float32)[None]
-    words = [
-        Panel(dark, (), size, side)
-        for size, side in zip(_WORDS, (("", low), (high, "")), strict=True)
+    return [
+        Panel(dark, (), _WORDS[0], ("", low)),
+        Panel(ramp, (), _BAR),
+        Panel(dark, (), _WORDS[1], (high, "")),
     ]
-    return [words[0], Panel(ramp, (), _BAR), words[1]]
 
 
-def _lines(plane: Float, size: tuple[int, int], scale: float) -> Float:
-    """255 where the curvature of `plane` changes its sign on a steep slope, `size` pixels large."""
-    from PIL import Image
+def _lines(panel: Panel, scale: float) -> Float:
+    """255 where the curvature of a panel changes its sign on a steep slope, as large as it is."""
     from scipy import ndimage
 
-    image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
-    grown = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+    grown = enlarged(panel.pixels, panel.size)
     above = ndimage.gaussian_laplace(grown, scale) > 0
     steep = ndimage.gaussian_gradient_magnitude(grown, scale)
     crossing = above != ndimage.binary_erosion(above)

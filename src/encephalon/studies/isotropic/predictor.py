@@ -123,9 +123,7 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
 
     def reconstruct(self, problem: Problem) -> Estimate:
         """The estimate of the chosen method, from all stacks where there are several."""
-        estimate = self.method(problem)
-        if len(problem.stacks) > 1:
-            estimate = fuse_stacks(problem, estimate)
+        estimate = fuse_stacks(problem, self.method(problem))
         beyond = missing_voxels(problem.stack.operator)
         for volume in (estimate.image, estimate.deviation):
             if volume is not None:

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 
 from encephalon.geometry.affine import Affine
-from encephalon.reports.batch import BatchReport, Column, Row, file_name, model_facts, model_name
+from encephalon.reports.batch import (
+    BatchReport,
+    Column,
+    Row,
+    file_name,
+    model_facts,
+    model_name,
+    status_of,
+)
 from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
 from encephalon.reports.format import Html, format_decimals, format_sentence, tag
 from encephalon.reports.images import AMBER
@@ -40,11 +48,13 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
     """The page of a batch of reconstructions; `about` is `Predictor.describe()`."""
 
     def pictures(row: Row, shown: ScanFigures, folder: Path) -> list[Html]:
-        drawn = list(shown)
         place = folder / f"{row['id']}.html"
-        page = scan_page(about, row, shown, drawn)
-        page.write(place, overwrite=batch_of(place) is not None)
-        return [_framed(each) for each in drawn if each.key in _PICTURED]
+        scan_page(about, row, shown).write(place, overwrite=batch_of(place) is not None)
+        return [_framed(each) for each in shown if each.key in _PICTURED]
+
+    def guided(rows: Sequence[Row]) -> list[StatCard]:
+        count = sum(row.get("guide") == "used" for row in rows)
+        return [StatCard(count, "with a T1w", f"of {len(rows)}")] if rows else []
 
     return BatchReport(
         about,
@@ -55,7 +65,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
         hint="Three planes through the middle of the head, the left side of the body on the left. "
         "The page of each scan has interpolation, uncertainty, residual, T1w and all facts.",
         notice=GUESS,
-        stats=_guided_card,
+        stats=guided,
     )
 
 
@@ -69,37 +79,42 @@ _COLUMNS = (
 )
 
 
-def _guided_card(rows: Sequence[Row]) -> list[StatCard]:
-    guided = sum(row.get("guide") == "used" for row in rows)
-    return [StatCard(guided, "with a T1w", f"of {len(rows)}")] if rows else []
-
-
-def scan_page(
-    about: Mapping[str, Any], row: Row, scan: ScanFigures, drawn: Sequence[Figure] | None = None
-) -> Page:
+def scan_page(about: Mapping[str, Any], row: Row, scan: ScanFigures) -> Page:
     """The page of one scan, one HTML file by itself.
 
-    `about` is the predictor's own description, `row` the scan's row of predictions.csv, and `drawn`
-    its pictures where they have been drawn before.
+    `about` is the predictor's own description, and `row` the scan's row of predictions.csv.
     """
-    shown = {each.key: each for each in (scan if drawn is None else drawn)}
+    shown = {each.key: each for each in scan}
     legend = [Legend(EDGES, "Edges of the T2w", AMBER)] if "guide" in shown else []
+    operator, plane = scan.problem.stack.operator, plane_across(scan.problem.grid.affine, 2)
     page = Page(
         title=str(row.get("id") or "Scan"),
         kicker="Encephalon · isotropic T2w",
-        lead=_lead(about, scan.problem),
+        lead=f"{plane.capitalize()} slices {operator.distance:.3g} mm apart, reconstructed at "
+        f"{operator.voxel_size:.3g} mm by {model_name(about)}.",
         legend=legend,
         batch_of=str((about.get("model") or {}).get("name")),
     )
     page.add(stat_cards(_stat_cards(row, scan.metrics)), note(GUESS, "check"))
     if about.get("notice"):
         page.add(note(str(about["notice"]), "check"))
-    page.section("Findings", _findings(scan.metrics))
+    findings = [
+        {"status": badge(one.status), "finding": format_sentence(reason)}
+        for one in quality_checks(scan.metrics)
+        for reason in one.reasons
+    ]
+    none = note("Nothing was found that speaks against this reconstruction.")
+    columns = {"status": "Grade", "finding": "Finding"}
+    page.section("Findings", table(columns, findings) if findings else none)
     page.section("Before and after", _HINT, *_figures(shown, "before", "cubic", "after"))
     page.section("How far to trust it", *_figures(shown, "uncertainty", "residual"))
     page.section("T1w", *_figures(shown, "guide"), facts(_guide_facts(scan)))
     page.section("Acquisition", facts(acquisition_facts(scan.problem) | dict(scan.acquisition)))
-    return page.section("Origin", facts(_origin(row)), model_facts(about))
+    sources = filter(None, str(row.get("source") or "").split("; "))
+    names = ", ".join(Path(each).name for each in sources)
+    written = {label: file_name(row.get(key)) for key, label in _OUTPUTS.items()}
+    origin = {"Made from": tag("code", names) if names else None, **written}
+    return page.section("Origin", facts(origin), model_facts(about))
 
 
 _HINT = tag(
@@ -113,13 +128,14 @@ _HINT = tag(
 def acquisition_facts(problem: Problem) -> dict[str, Any]:
     """What the slices of the first scan are, in words: plane, distances, voxels."""
     operator, native = problem.stack.operator, problem.native_grid
-    gap = operator.distance - operator.thickness
+    between = operator.distance - operator.thickness
+    gap = f"{between:.3g} mm" if between > 0 else f"none, slices overlap by {-between:.3g} mm"
     many = len(problem.stacks)
     return {
         "Slices": f"{len(operator.middles)} {plane_of(problem.grid.affine)}",
         "Distance between slices": f"{operator.distance:.3g} mm",
         "Thickness": f"{operator.thickness:.3g} mm",
-        "Gap": _gap(gap),
+        "Gap": gap if abs(between) >= 0.01 else "none",
         "Ratio": f"{operator.ratio:.3g} voxels a slice",
         "Voxels of the result": f"{' × '.join(f'{step:.3g}' for step in native.affine.spacing)} mm",
         "Size of the result": " × ".join(map(str, native.shape)),
@@ -141,21 +157,14 @@ def _framed(shown: Figure) -> Html:
     return figure(tag("div", shown.picture.html, class_="frame"), caption)
 
 
-def _lead(about: Mapping[str, Any], problem: Problem) -> str:
-    operator = problem.stack.operator
-    plane = plane_of(problem.grid.affine).split(",", maxsplit=1)[0]
-    return (
-        f"{plane.capitalize()} slices {operator.distance:.3g} mm apart, reconstructed at "
-        f"{operator.voxel_size:.3g} mm by {model_name(about)}."
-    )
-
-
 def _stat_cards(row: Row, metrics: QualityMetrics) -> list[StatCard]:
-    status = str(row.get("quality") or "")
-    shown = [StatCard(status or "–", "quality", status=status or None)]
-    shown.append(StatCard(_GUIDES[metrics.guide], "T1w"))
-    shown.append(StatCard(f"{metrics.ratio:.3g}", "voxels a slice"))
-    shown.append(StatCard(f"{metrics.consistency:.2%}", "off the slices", "below 1% expected"))
+    status = status_of(row)
+    shown = [
+        StatCard(status or "–", "quality", status=status or None),
+        StatCard(_GUIDES[metrics.guide], "T1w"),
+        StatCard(f"{metrics.ratio:.3g}", "voxels a slice"),
+        StatCard(f"{metrics.consistency:.2%}", "off the slices", "below 1% expected"),
+    ]
     if metrics.uncertain is not None:
         detail = f"error above {LARGE_DEVIATION:.0%} of the range"
         shown.append(StatCard(f"{metrics.uncertain:.1%}", "of the head uncertain", detail))
@@ -164,43 +173,17 @@ def _stat_cards(row: Row, metrics: QualityMetrics) -> list[StatCard]:
     return shown
 
 
-def _findings(metrics: QualityMetrics) -> Html:
-    rows = [
-        {"status": badge(one.status), "finding": format_sentence(reason)}
-        for one in quality_checks(metrics)
-        for reason in one.reasons
-    ]
-    if not rows:
-        return note("Nothing was found that speaks against this reconstruction.")
-    return table({"status": "Grade", "finding": "Finding"}, rows)
-
-
 def _figures(shown: Mapping[str, Figure], *keys: str) -> list[Html]:
     return [_framed(shown[key]) for key in keys if key in shown]
 
 
 def _guide_facts(scan: ScanFigures) -> dict[str, Any]:
-    metrics = scan.metrics
-    covered, correlation = metrics.coverage, metrics.correlation
-    return {
-        "T1w": _GUIDES[metrics.guide],
-        "Why": format_sentence(", ".join(metrics.reasons)) if metrics.reasons else None,
-        **scan.registration,
-        "Covers": None if covered is None else f"{covered:.0%} of the head",
-        "Correlation with the T2w": None
-        if correlation is None
-        else format_decimals(correlation, 2),
-    }
-
-
-def _origin(row: Row) -> dict[str, Any]:
-    sources = [part for part in str(row.get("source") or "").split("; ") if part]
-    files = ", ".join(Path(part).name for part in sources)
-    written = {label: file_name(row.get(key)) for key, label in _OUTPUTS.items()}
-    return {"Made from": tag("code", files) if files else None, **written}
-
-
-def _gap(gap: float) -> str:
-    if abs(gap) < 0.01:
-        return "none"
-    return f"{gap:.3g} mm" if gap > 0 else f"none, slices overlap by {-gap:.3g} mm"
+    metrics, found = scan.metrics, {"T1w": _GUIDES[scan.metrics.guide]}
+    if metrics.reasons:
+        found["Why"] = format_sentence(", ".join(metrics.reasons))
+    found |= scan.registration
+    if metrics.coverage is not None:
+        found["Covers"] = f"{metrics.coverage:.0%} of the head"
+    if metrics.correlation is not None:
+        found["Correlation with the T2w"] = format_decimals(metrics.correlation, 2)
+    return found
