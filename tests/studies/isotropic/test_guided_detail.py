@@ -10,10 +10,10 @@ from encephalon.studies.isotropic.reconstruction.guided_terms import (
     Guide,
     ProblemContext,
     details,
-    interslice_weights,
     neighbour_mean,
     null_space_component,
 )
+from encephalon.studies.isotropic.reconstruction.interpolation import linear_weights
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.tissue_head import T1W, contrast
 
@@ -54,7 +54,7 @@ def test_fields_are_read_linearly_even_where_a_slice_is_missing() -> None:
     """Rows sum to 1; between distant middles the weights share as the distances say."""
     middles = np.array([1.5, 5.5, 13.5])
     operator = SliceOperator.of(SliceProfile("box"), 4.0, middles, 16, 1.0)
-    weights = interslice_weights(operator)
+    weights = linear_weights(operator)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     np.testing.assert_allclose(weights[8], [0, (13.5 - 8) / 8, (8 - 5.5) / 8])
     np.testing.assert_allclose(weights[15], [0, 0, 1])

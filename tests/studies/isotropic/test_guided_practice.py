@@ -48,7 +48,7 @@ def test_the_truth_is_the_scan_itself() -> None:
     found = self_supervised_examples(real, grid)
     assert [practice.axis for practice in found] == [0, 1]
     for practice in found:
-        np.testing.assert_array_equal(practice.back(practice.truth), real.slices)
+        np.testing.assert_array_equal(np.moveaxis(practice.truth, 2, practice.axis), real.slices)
         assert practice.context.guide is not None
         assert practice.context.guide.image.shape == practice.truth.shape
 
@@ -83,7 +83,7 @@ def test_the_error_is_larger_where_the_practice_was_worse() -> None:
     for practice in found:
         far = np.abs(practice.context.operator.place())[None, None]
         error = np.where(far > 0.2, 2.0, 1.0) * np.ones(practice.truth.shape)
-        practice.back(error)[:20] *= 5
+        np.moveaxis(error, 2, practice.axis)[:20] *= 5
         errors.append(error.astype(np.float32))
     spread = propagate_error(real.operator, found, errors)
     assert spread.shape == grid.shape

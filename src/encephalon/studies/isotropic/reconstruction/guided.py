@@ -13,7 +13,7 @@ aside. (Scans as their own teachers: Zhao 2020, SMORE; here a handful of weights
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,9 +24,9 @@ from encephalon.studies.isotropic.reconstruction.guided_terms import (
     Guide,
     ProblemContext,
     details,
-    interslice_weights,
     smoothing,
 )
+from encephalon.studies.isotropic.reconstruction.interpolation import linear_weights
 from encephalon.studies.isotropic.reconstruction.problem import (
     Estimate,
     Problem,
@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 Float = NDArray[np.float32]
-Terms = Callable[["Volume"], Sequence[Float]]
 
 #: Steps of smoothing: the second still brings 0.1 dB on real pairs, a third nothing.
 STEPS = 2
@@ -64,24 +63,6 @@ SHARPER = 1.25
 CLASSES = 6
 
 
-@dataclass
-class Volume:
-    """A reconstruction under way: what was measured, and the volume (.., .., N) so far."""
-
-    context: ProblemContext
-    image: Float = field(repr=False)
-
-    @classmethod
-    def start(cls, context: ProblemContext) -> Volume:
-        """The likeliest volume with the slices of `context`."""
-        return cls(context, context.operator.interpolate(context.slices))
-
-    def add(self, terms: Sequence[Float], weights: NDArray[np.float64]) -> None:
-        """Add the weighed sum of `terms`."""
-        for term, weight in zip(terms, weights, strict=True):
-            self.image += np.float32(weight) * term
-
-
 def guided(problem: Problem) -> Estimate:
     """The first stack of `problem` made isotropic, by its T1w if it has one.
 
@@ -90,8 +71,7 @@ def guided(problem: Problem) -> Estimate:
     case the image is the likeliest volume, unguided. Values that are not finite count as 0 in
     slices and as not acquired in the T1w.
     """
-    stack, operator = problem.stack, problem.stack.operator
-    slices = np.nan_to_num(stack.slices, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    operator, slices = problem.stack.operator, problem.stack.finite
     middle, scale = np.float32(slices.mean()), np.float32(max(float(slices.std()), 1e-12))
     guide = None
     if problem.guide is not None:
@@ -108,37 +88,28 @@ def guided(problem: Problem) -> Estimate:
 
 
 def _reconstructed(context: ProblemContext, problem: Problem) -> tuple[Float, Float | None]:
-    """Image and deviation (I, J, K) in the units of the scene."""
-    rounds = self_supervised_examples(context, problem.grid)
-    real = Volume.start(context)
-    if not rounds:
-        return real.image, None
-    tries = [Volume.start(practice.context) for practice in rounds]
-    truths = [practice.truth for practice in rounds]
-    for terms in (_details, *[_smoothing] * STEPS):
-        _improve(real, tries, truths, terms)
-    errors = [truth - attempt.image for truth, attempt in zip(truths, tries, strict=True)]
-    return real.image, propagate_error(context.operator, rounds, errors)
-
-
-def _improve(real: Volume, tries: list[Volume], truths: list[Float], terms: Terms) -> None:
-    """Add `terms` to all volumes, each as much as the examples (`tries`) gain by it."""
-    practised = [terms(attempt) for attempt in tries]
-    if not practised[0]:
-        return
-    missing = [truth - attempt.image for truth, attempt in zip(truths, tries, strict=True)]
-    weights = fit_weights(practised, missing)
-    for attempt, some in zip(tries, practised, strict=True):
-        attempt.add(some, weights)
-    real.add(terms(real), weights)
-
-
-def _details(volume: Volume) -> list[Float]:
-    return details(volume.context)
-
-
-def _smoothing(volume: Volume) -> list[Float]:
-    return [smoothing(volume.context, volume.image)]
+    """Image and deviation (I, J, K) in the units of `context`."""
+    examples = self_supervised_examples(context, problem.grid)
+    contexts = [context, *(example.context for example in examples)]
+    images = [each.operator.interpolate(each.slices) for each in contexts]
+    if not examples:
+        return images[0], None
+    truths = [example.truth for example in examples]
+    for step in range(1 + STEPS):
+        terms = [
+            [smoothing(each, image)] if step else details(each)
+            for each, image in zip(contexts, images, strict=True)
+        ]
+        if not terms[0]:
+            continue
+        # All gain by as much as the examples do.
+        missing = [truth - image for truth, image in zip(truths, images[1:], strict=True)]
+        weights = fit_weights(terms[1:], missing)
+        for image, some in zip(images, terms, strict=True):
+            for term, weight in zip(some, weights, strict=True):
+                np.add(image, np.float32(weight) * term, out=image)
+    errors = [truth - image for truth, image in zip(truths, images[1:], strict=True)]
+    return images[0], propagate_error(context.operator, examples, errors)
 
 
 @dataclass(frozen=True)
@@ -149,7 +120,7 @@ class SelfSupervisedExample:
     ----------
     axis
         Of the real slices, cut in the practice.
-    scene
+    context
         The real slices with that axis last, cut across it.
     truth
         The real slices, with that axis last.
@@ -159,10 +130,6 @@ class SelfSupervisedExample:
     context: ProblemContext
     truth: Float = field(repr=False)
 
-    def back(self, volume: Float) -> Float:
-        """A volume of the practice in the axis order of the real slices."""
-        return np.moveaxis(volume, 2, self.axis)
-
 
 def self_supervised_examples(context: ProblemContext, grid: Grid) -> list[SelfSupervisedExample]:
     """A practice for each in-plane axis of a real `context` that is long enough to be cut."""
@@ -171,14 +138,20 @@ def self_supervised_examples(context: ProblemContext, grid: Grid) -> list[SelfSu
         operator = _turned(context.operator, grid.shape[axis], grid.affine.spacing[axis])
         if operator is None:
             continue
-        truth = np.ascontiguousarray(np.moveaxis(context.slices, axis, 2))
-        guide = _sliced(context, axis)
-        found.append(
-            SelfSupervisedExample(
-                axis, ProblemContext(operator.slice(truth), operator, guide, (0,)), truth
-            )
-        )
+        guide, truth = context.guide, _moved_last(context.slices, axis)
+        if guide is not None:  # in slices as thick as those of the T2w
+            image = _moved_last(context.operator.slice(guide.image), axis)
+            weight = guide.weight
+            if weight is not None:
+                weight = _moved_last(context.operator.slice(weight), axis)
+            guide = replace(guide, image=image, weight=weight)
+        practice = ProblemContext(operator.slice(truth), operator, guide, (0,))
+        found.append(SelfSupervisedExample(axis, practice, truth))
     return found
+
+
+def _moved_last(volume: Float, axis: int) -> Float:
+    return np.ascontiguousarray(np.moveaxis(volume, axis, 2))
 
 
 def fit_weights(terms: Sequence[Sequence[Float]], missing: Sequence[Float]) -> Matrix:
@@ -206,12 +179,13 @@ def propagate_error(
     from scipy.ndimage import gaussian_filter
 
     squares = [
-        practice.back(np.square(error)) for practice, error in zip(done, errors, strict=True)
+        np.moveaxis(np.square(error), 2, practice.axis)
+        for practice, error in zip(done, errors, strict=True)
     ]
     local = np.ascontiguousarray(sum(squares[1:], squares[0])) / np.float32(len(squares))
     widths = (ERROR_WINDOW, ERROR_WINDOW, ERROR_WINDOW_SLICES)
     local = gaussian_filter(local, widths, mode="nearest", truncate=3)
-    variance = along(interslice_weights(operator), local)
+    variance = along(linear_weights(operator), local)
     variance *= _profile(operator, done, errors).astype(np.float32)
     np.maximum(variance, 0, out=variance)
     return np.asarray(np.float32(SHARPER) * np.sqrt(variance), np.float32)
@@ -223,7 +197,7 @@ def _profile(
     """How much larger than average the squared error of each voxel of a line is: (voxels,)."""
     places, squares = [], []
     for practice, error in zip(done, errors, strict=True):
-        places.append(_distances(practice.context.operator))
+        places.append(np.abs(practice.context.operator.place()))
         squares.append(np.square(error).mean(axis=(0, 1)))
     place, square = np.concatenate(places), np.concatenate(squares)
     # Voxels beyond the outermost slices are guessed in a practice as they are in the scan.
@@ -233,20 +207,14 @@ def _profile(
     height = [square[which == c].mean() for c in filled]
     centre = [place[which == c].mean() for c in filled]
     mean = max(float(square.mean()), 1e-30)
-    return np.interp(_distances(operator), centre, np.asarray(height) / mean)
-
-
-def _distances(operator: SliceOperator) -> Matrix:
-    """How far each voxel is from the nearest middle, in units of the distance of slices."""
-    return np.abs(operator.place())
+    ratio = np.interp(np.abs(operator.place()), centre, np.asarray(height) / mean)
+    return np.asarray(ratio)
 
 
 def _turned(operator: SliceOperator, voxels: int, size: float) -> SliceOperator | None:
     """The same slices along a line of `voxels` of `size` mm; None if too few fit."""
     first = float(operator.middles[0])
-    # The median: where a slice was not measured, the distance is twice as long.
-    steps = np.diff(operator.middles)
-    step = float(np.median(steps)) if len(steps) else operator.distance
+    step = operator.distance
     middles = np.asarray(np.arange(first % step, (voxels - 1) * size + 1e-6, step), np.float64)
     if len(middles) < FEWEST_SLICES or step < LEAST_RATIO * size:
         return None
@@ -259,16 +227,3 @@ def _turned(operator: SliceOperator, voxels: int, size: float) -> SliceOperator 
     below[:, 0], below[:, -1] = 0.0, 1.0
     matrix = np.diff(below, axis=1)
     return SliceOperator(matrix, middles, size, operator.thickness)
-
-
-def _sliced(context: ProblemContext, axis: int) -> Guide | None:
-    """The guide of a practice: the T1w in slices as thick as those of the T2w."""
-    guide = context.guide
-    if guide is None:
-        return None
-
-    def turned(volume: Float) -> Float:
-        return np.ascontiguousarray(np.moveaxis(context.operator.slice(volume), axis, 2))
-
-    weight = None if guide.weight is None else turned(guide.weight)
-    return replace(guide, image=turned(guide.image), weight=weight)

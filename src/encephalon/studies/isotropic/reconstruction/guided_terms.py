@@ -17,13 +17,13 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.studies.isotropic.reconstruction.interpolation import linear_weights
 from encephalon.transforms.slices import SliceOperator, along
 
 __all__ = [
     "Guide",
     "ProblemContext",
     "details",
-    "interslice_weights",
     "neighbour_mean",
     "null_space_component",
     "smoothing",
@@ -73,6 +73,8 @@ class Guide:
 
         Values that are not finite count as not acquired. None when nothing is left to guide.
         """
+        from scipy.ndimage import gaussian_filter
+
         known = np.isfinite(image) if coverage is None else np.isfinite(image) & coverage
         if not known.any():
             return None
@@ -87,7 +89,9 @@ class Guide:
         filled, weight = image.astype(np.float32), None
         if not known.all():
             filled[~known] = np.float32(inside.mean())
-            weight = _belief(known, reach)
+            # Rising from 0 to 1 over about two `reach` voxels inside.
+            share = gaussian_filter(known.astype(np.float32), reach, mode="nearest", truncate=2)
+            weight = np.asarray(np.clip(2 * share - 1, 0, 1), np.float32)
         return cls(filled, weight, tuple(float(level) for level in levels))
 
     def tissues(self) -> list[Float]:
@@ -159,20 +163,12 @@ def neighbour_mean(volume: Float, axes: Sequence[int]) -> Float:
     return total
 
 
-def _belief(known: NDArray[np.bool_], reach: float) -> Float:
-    """0 where nothing is known, rising to 1 over about two `reach` voxels inside."""
-    from scipy.ndimage import gaussian_filter
-
-    share = gaussian_filter(known.astype(np.float32), reach, mode="nearest", truncate=2)
-    return np.asarray(np.clip(2 * share - 1, 0, 1), np.float32)
-
-
 def _predicted_from_guide(context: ProblemContext, guide: Guide) -> Float:
     """The detail (I, J, K) that the local relation to the tissues makes of theirs."""
     tissues = guide.tissues()
     sliced = [context.operator.slice(tissue) for tissue in tissues]
     relation = _relation(context.slices, sliced, context.fine)
-    reading = interslice_weights(context.operator)
+    reading = linear_weights(context.operator)
     detail = np.zeros_like(guide.image)
     for tissue, measured, coefficient in zip(tissues, sliced, relation, strict=True):
         hidden = tissue - context.operator.interpolate(measured)
@@ -233,13 +229,6 @@ def _solved(matrix: dict[tuple[int, int], Float], values: list[Float]) -> list[F
     return values
 
 
-def interslice_weights(operator: SliceOperator) -> NDArray[np.float64]:
-    """Weights (voxels, slices) that read a field of the slices linearly between their middles."""
-    voxels = np.arange(operator.matrix.shape[1]) * operator.voxel_size
-    columns = [np.interp(voxels, operator.middles, line) for line in np.eye(len(operator.middles))]
-    return np.stack(columns, axis=1)
-
-
 def smoothing(context: ProblemContext, image: Float) -> Float:
     """Where each voxel of `image` (I, J, K) is drawn by its 26 neighbours, unseen by the slices.
 
@@ -251,8 +240,13 @@ def smoothing(context: ProblemContext, image: Float) -> Float:
     guide = context.guide
     apart_t2w = APART_T2W * max(float(image.std()), 1e-12)
     apart_t1w = APART_T1W * max(float(guide.image.std()), 1e-12) if guide is not None else 1.0
-    for offset in _offsets(context.fine):
-        here, there = _overlap(offset, image.shape)
+    steps = [(-1, 0, 1) if axis in (*context.fine, 2) else (0,) for axis in range(3)]
+    for offset in product(*steps):
+        if offset <= (0, 0, 0):  # half of the neighbours; the other half are these backwards
+            continue
+        sizes = list(zip(offset, image.shape, strict=True))
+        here = tuple(slice(max(0, -step), size + min(0, -step)) for step, size in sizes)
+        there = tuple(slice(max(0, step), size + min(0, step)) for step, size in sizes)
         difference = image[there] - image[here]
         close = 1 + np.square(difference / np.float32(apart_t2w))
         if guide is not None:
@@ -266,18 +260,3 @@ def smoothing(context: ProblemContext, image: Float) -> Float:
         pull[there] -= share
     pull /= weight
     return null_space_component(context.operator, pull)
-
-
-def _offsets(fine: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Steps to half of the neighbours; the other half are these backwards."""
-    steps = [(-1, 0, 1) if axis in (*fine, 2) else (0,) for axis in range(3)]
-    return [offset for offset in product(*steps) if offset > (0, 0, 0)]
-
-
-def _overlap(
-    offset: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """The voxels that have a neighbour at `offset`, and those neighbours."""
-    here = tuple(slice(max(0, -o), n + min(0, -o)) for o, n in zip(offset, shape, strict=True))
-    there = tuple(slice(max(0, o), n + min(0, o)) for o, n in zip(offset, shape, strict=True))
-    return here, there

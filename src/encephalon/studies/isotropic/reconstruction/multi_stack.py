@@ -63,7 +63,7 @@ def fuse_stacks(problem: Problem, first: Estimate) -> Estimate:
     of real scans were, but not less than the noise. The slices of the first stack remain theirs.
     """
     image = np.array(first.image, np.float32)
-    own = replace(problem.stack, slices=_finite(problem.stack.slices))
+    own = replace(problem.stack, slices=problem.stack.finite)
     extras = [extra for stack in problem.stacks[1:] if (extra := _further_stack(stack, own, image))]
     if not extras:
         return first
@@ -88,7 +88,7 @@ def _further_stack(stack: Stack, own: Stack, image: Float) -> _FurtherStack | No
     seen = (operator.slice(inside) > 1 - 1e-3) & np.isfinite(stack.slices)
     if np.count_nonzero(seen) < FEWEST:
         return None
-    slices = _finite(stack.slices)
+    slices = stack.finite
     expected = operator.slice(_moved(image, grid.affine, stack.grid))
     gain, offset = _intensities(slices[seen], expected[seen])
     slices = gain * slices + offset
@@ -112,11 +112,6 @@ def _correction(extra: _FurtherStack, grid: Grid, image: Float) -> Float:
     power = gaussian_filter(np.square(missing), WINDOW, mode="nearest", truncate=3)
     missing *= np.clip(1 - np.float32(extra.noise**2) / np.maximum(power, 1e-20), 0, 1)
     return _moved(stack.operator.interpolate(missing), stack.grid.affine, grid)
-
-
-def _finite(slices: Float) -> Float:
-    """`slices` with 0 for what is not a number."""
-    return np.nan_to_num(slices, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
 
 
 def _noise(slices: Float) -> float:
@@ -152,11 +147,7 @@ def _intensities(slices: Float, expected: Float) -> tuple[np.float32, np.float32
 
 def _moved(volume: Float, source: Affine, target: Grid) -> Float:
     """`volume` on another grid: exactly where the voxels are the same, else a cubic B-spline."""
-    same = is_aligned(source, target.affine) and _shared(source, target.affine)
+    mapping = (source.inverse @ target.affine).matrix[:3]
+    one_lattice = np.abs(mapping - np.round(mapping)).max() < 1e-3
+    same = is_aligned(source, target.affine) and one_lattice
     return np.asarray(resample(volume, source, target, order=1 if same else 3), np.float32)
-
-
-def _shared(source: Affine, target: Affine) -> bool:
-    """Whether the voxel centres of both are those of one lattice."""
-    mapping = (source.inverse @ target).matrix[:3]
-    return bool(np.abs(mapping - np.round(mapping)).max() < 1e-3)

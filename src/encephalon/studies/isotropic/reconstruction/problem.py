@@ -65,6 +65,11 @@ class Stack:
     grid: Grid
     operator: SliceOperator
 
+    @property
+    def finite(self) -> Float:
+        """The slices with 0 for what is not a number."""
+        return np.nan_to_num(self.slices, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Problem:
