@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.experiments.contamination import contamination
+from encephalon.experiments.folds import contamination
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table
 from tests.studies.micrographs.linear_model import open_linear, write_pictures

@@ -26,7 +26,7 @@ from encephalon.metrics.calibration import (
 )
 from encephalon.metrics.classification import classification_metrics, confusion_matrix
 from encephalon.statistics.intervals import Interval
-from encephalon.statistics.subgroups import UNKNOWN, Subgroup, aggregate, cut, subgroups
+from encephalon.statistics.subgroups import UNKNOWN, aggregate, cut, subgroups
 from encephalon.statistics.weighted_metric import share_interval
 
 if TYPE_CHECKING:
@@ -167,6 +167,8 @@ def assess(
     right = labelled.predicted == labelled.y_true
     cells = confusion_matrix(labelled.y_true, labelled.predicted, len(labelled.classes))
     figures = _figures(job, labelled.y_true, labelled.y_prob)
+    wholes = [name for name in dict.fromkeys(levels) if name != group]
+    wholes += [group] if group else []
     return Assessment(
         classes=labelled.classes,
         n=len(labelled),
@@ -179,17 +181,15 @@ def assess(
         reliability=tuple(reliability(said, came, groups=job.groups, **job.drawing)),
         coverage_risk=coverage_risk(labelled.y_prob.max(axis=1), right, job.groups, **job.drawing),
         levels=(
-            LevelMetrics("image", len(labelled), len(labelled), _named(figures, LEVEL_METRICS)),
-            *(_level(job, name, group) for name in _levels(levels, group)),
+            LevelMetrics(
+                "image", len(labelled), len(labelled), {n: figures[n] for n in LEVEL_METRICS}
+            ),
+            *(_level(job, name, group) for name in wholes),
         ),
         strata=tuple(_strata(job, strata)),
         decision=_decision(job),
         rule=rule,
     )
-
-
-def _levels(levels: Sequence[str], group: str | None) -> list[str]:
-    return [*(name for name in dict.fromkeys(levels) if name != group), *([group] if group else [])]
 
 
 def _figures(
@@ -211,10 +211,6 @@ def _figures(
         for name in names or figures
         if len(job.predictions.classes) == 2 or name not in {"sensitivity", "specificity"}
     }
-
-
-def _named(figures: Mapping[str, Interval], names: Sequence[str]) -> dict[str, Interval]:
-    return {name: figures[name] for name in names}
 
 
 def _reliable(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -246,8 +242,23 @@ def _level(job: _Job, name: str, group: str | None) -> LevelMetrics:
 
 def _strata(job: _Job, columns: Sequence[str]) -> list[SubgroupMetrics]:
     rows = [{**row, "": place} for place, row in enumerate(job.predictions.rows)]
-    parts = [each for name in columns for each in subgroups(_in_thirds(rows, name), name)]
-    return [_stratum(job, part) for part in parts]
+    found = []
+    for stratum in (each for name in columns for each in subgroups(_in_thirds(rows, name), name)):
+        part = job.select(np.array([row[""] for row in stratum.rows], dtype=np.int64))
+        predictions = part.predictions
+        counts = np.bincount(predictions.y_true, minlength=len(predictions.classes)).tolist()
+        found.append(
+            SubgroupMetrics(
+                column=stratum.column,
+                value=stratum.value,
+                n=len(predictions),
+                units=part.units,
+                classes=dict(zip(predictions.classes, counts, strict=True)),
+                figures=_figures(part, predictions.y_true, predictions.y_prob, SUBGROUP_METRICS),
+                decision=_decision(part),
+            )
+        )
+    return found
 
 
 def _in_thirds(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Mapping[str, Any]]:
@@ -262,21 +273,6 @@ def _in_thirds(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Mapping
         return rows
     edges = np.unique(np.quantile(numbers, [1 / 3, 2 / 3], method="higher"))
     return cut(rows, name, edges.tolist(), name)
-
-
-def _stratum(job: _Job, stratum: Subgroup) -> SubgroupMetrics:
-    part = job.select(np.array([row[""] for row in stratum.rows], dtype=np.int64))
-    predictions = part.predictions
-    counts = np.bincount(predictions.y_true, minlength=len(predictions.classes)).tolist()
-    return SubgroupMetrics(
-        column=stratum.column,
-        value=stratum.value,
-        n=len(predictions),
-        units=part.units,
-        classes=dict(zip(predictions.classes, counts, strict=True)),
-        figures=_figures(part, predictions.y_true, predictions.y_prob, SUBGROUP_METRICS),
-        decision=_decision(part),
-    )
 
 
 def _decision(job: _Job) -> DecisionMetrics | None:

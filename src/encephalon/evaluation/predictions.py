@@ -122,7 +122,8 @@ def prediction_rows(
         }
         row |= {column: cells[place] for column, cells in (decided or {}).items()}
         for key, values in (("p", predictions.y_prob), ("logit", predictions.logits)):
-            row |= _by_class(key, predictions.classes, values[place].tolist())
+            each = zip(predictions.classes, values[place].tolist(), strict=True)
+            row |= {f"{key}_{label}": value for label, value in each}
         rows.append(with_cells(row, predictions.rows[place], columns))
     return rows
 
@@ -157,9 +158,12 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
         ids = [row["id"] for row in rows]
     except (OSError, KeyError, ValueError, TypeError) as error:
         names = ", ".join(f"p_{name}" for name in classes)
+        lack = f"it cannot be read so ({error})"
+        if isinstance(error, KeyError):
+            lack = f"there is no column {error.args[0]!r}"
         raise TableError(
             f"{path}: expected predictions of the classes of this model, with the columns id, "
-            f"{names}, but {_lack(error)}: give the predictions.csv of such a model."
+            f"{names}, but {lack}: give the predictions.csv of such a model."
         ) from error
     name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
     if count > 1:
@@ -176,13 +180,3 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
         rows=rows,
         fold=np.zeros(len(ids), dtype=np.int64),
     )
-
-
-def _lack(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"there is no column {error.args[0]!r}"
-    return f"it cannot be read so ({error})"
-
-
-def _by_class(key: str, classes: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    return {f"{key}_{name}": value for name, value in zip(classes, values, strict=True)}

@@ -173,30 +173,19 @@ def _how_drawn(assessment: Assessment) -> str:
 
 
 def _scores(assessment: Assessment) -> list[Html]:
-    rows = [
-        {
-            "figure": label,
-            "value": value.value,
-            "interval": format_interval(value, named=False),
-            "method": interval_method(value),
-        }
-        for name, label in METRICS.items()
-        if (value := assessment.figures.get(name)) is not None
-    ]
-    rows.append(
-        {
-            "figure": "Expected calibration error",
-            "value": assessment.calibration_error,
-            "interval": None,
-            "method": "none: biased",
-        }
-    )
     columns = {
         "figure": "Figure",
         "value": "Value",
         "interval": "95 % interval",
         "method": "Its method",
     }
+    cells = [
+        (label, value.value, format_interval(value, named=False), interval_method(value))
+        for name, label in METRICS.items()
+        if (value := assessment.figures.get(name)) is not None
+    ]
+    cells.append(("Expected calibration error", assessment.calibration_error, None, "none: biased"))
+    rows = [dict(zip(columns, each, strict=True)) for each in cells]
     positive = (
         f"“{assessment.classes[1]}” is the positive class."
         if len(assessment.classes) == 2
@@ -304,15 +293,12 @@ def _strata(assessment: Assessment) -> list[Html]:
     return [table(columns, rows), figure(chart, words)]
 
 
-def _comparison_rows(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a table of paired comparisons: what `comparison.compare` returned, by name."""
-    return [
+def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | None) -> list[Html]:
+    """What `comparison.compare` says of this model and others on the same images, by their name."""
+    rows = [
         {
+            **each,
             "name": name,
-            "n": each["n"],
-            "units": each["units"],
-            "first": each["first"],
-            "second": each["second"],
             "difference": format_estimate(each["difference"]),
             "folds": f"{each['folds']} of {each['all_folds']}",
             "p": format_p_value(float(each["p_value"])),
@@ -321,10 +307,6 @@ def _comparison_rows(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[
         }
         for name, each in comparisons.items()
     ]
-
-
-def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | None) -> list[Html]:
-    """The paired comparisons of this model with others on the same images."""
     columns = {
         "name": "Beside",
         "folds": "Folds",
@@ -349,4 +331,4 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | 
     words += (
         f", corrected by Holm for {len(comparisons)} comparisons." if len(comparisons) > 1 else "."
     )
-    return [table(columns, _comparison_rows(comparisons), digits=3), note(words)]
+    return [table(columns, rows, digits=3), note(words)]

@@ -116,11 +116,10 @@ class Dataset(Protocol):
 class FittedNetwork(Protocol):
     """A network that has learnt the training rows of a fold.
 
-    recipe      that it was trained as
-    network     in evaluation mode
-    scaling     mean and standard deviation of each number among the covariates
-    layer       that maps are taken from; None for a network that has no map to give
-    covariates  (N, W) of the whole table, as the network takes them
+    recipe   that it was trained as
+    network  in evaluation mode
+    scaling  mean and standard deviation of each number among the covariates
+    layer    that maps are taken from; None for a network that has no map to give
     """
 
     @property
@@ -131,8 +130,6 @@ class FittedNetwork(Protocol):
     def scaling(self) -> Mapping[str, tuple[float, float]]: ...
     @property
     def layer(self) -> str | None: ...
-    @property
-    def covariates(self) -> NDArray[np.float32]: ...
 
     def inputs(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Images and covariates of these rows, where the network computes."""
@@ -199,12 +196,15 @@ class CrossValidation:
         if not self.settings.search.trials:
             return self.recipe
         folder = self._folder(fold).path / "search"
-        found = best_overrides(
-            self.settings.search,
-            self.recipe.training,
-            lambda *trial: self._try(fold, folder, *trial),
-            folder,
-        )
+
+        def attempt(number: int, overrides: Mapping[str, str]) -> float:
+            """Train for a few epochs; the best value of what is monitored."""
+            changes = {**overrides, "training.epochs": str(self.settings.search.epochs)}
+            recipe, run = self._changed(folder, changes), RunFolder(folder / str(number))
+            self.fit(recipe, self.dataset, fold, run, replace(self.context, report=None))
+            return best_row(read_history(run), recipe.training)[recipe.training.monitor]
+
+        found = best_overrides(self.settings.search, self.recipe.training, attempt, folder)
         return self._changed(folder, found)
 
     def final_recipe(self, results: Sequence[FoldResult]) -> Recipe:
@@ -247,7 +247,12 @@ class CrossValidation:
     def _result(self, recipe: Recipe, fold: Fold, asked: Rows) -> FoldResult:
         run, ids = self._folder(fold), self.dataset.table.ids
         if not is_finished(run):
-            context = replace(self.context, report=self._placed(fold))
+            training, count = self.recipe.training, len(self.splits.folds)
+            before = fold.number * training.epochs * training.steps_per_epoch
+            # As the folders are named, so that everything can be found again.
+            place = "final" if fold.number == count else f"folds/{fold.number}"
+            report = placed_report(self.context.report, before, place if count > 1 else "")
+            context = replace(self.context, report=report)
             fitted = self.fit(recipe, self.dataset, fold, run, context)
             write_fold_result(run, ids, fitted.logits(asked), self.classes)
         elif run.checkpoint.exists():
@@ -259,26 +264,9 @@ class CrossValidation:
         context = replace(self.context, resume=True, report=None)
         return self.fit(recipe, self.dataset, fold, self._folder(fold), context)
 
-    def _try(self, fold: Fold, folder: Path, number: int, overrides: Mapping[str, str]) -> float:
-        """Train `fold` with `overrides` for a few epochs; the best value of what is monitored."""
-        epochs = self.settings.search.epochs
-        changes = {**overrides, "training.epochs": str(epochs)}
-        recipe, run = self._changed(folder, changes), RunFolder(folder / str(number))
-        training = recipe.training
-        self.fit(recipe, self.dataset, fold, run, replace(self.context, report=None))
-        return best_row(read_history(run), training)[training.monitor]
-
     def _changed(self, folder: Path, overrides: Mapping[str, str]) -> Recipe:
         """The recipe with overrides, by way of a file in `folder`, where it is read again."""
         return load_recipe(write_text(folder / "recipe.toml", dump_recipe(self.recipe)), overrides)
-
-    def _placed(self, fold: Fold) -> Report | None:
-        """The report of one network as that of the whole run."""
-        training, count = self.recipe.training, len(self.splits.folds)
-        before = fold.number * training.epochs * training.steps_per_epoch
-        # As the folders are named, so that everything can be found again.
-        place = "final" if fold.number == count else f"folds/{fold.number}"
-        return placed_report(self.context.report, before, place if count > 1 else "")
 
 
 def placed_report(report: Report | None, before: int, place: str) -> Report | None:

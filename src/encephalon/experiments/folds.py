@@ -1,23 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rows of a table train, validate and test, and the audit of that."""
+"""Which rows of a table train, validate and test, the audit of that, and what was learnt of others.
+
+Of a finished model it can be told whether an image, or a table to score it on, was in its training.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import TableError, did_you_mean
+from encephalon.errors import EncephalonError, TableError, did_you_mean
+from encephalon.explanation.location import box_of
 from encephalon.recipes.schema import Classification, Recipe, class_names
 from encephalon.tables.encoding import encode_classes
 from encephalon.tables.leakage import LeakageReport, audit, require_clean
-from encephalon.tables.schema import Table
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Columns, Table
 from encephalon.tables.splits import FOLD, SplitOptions, fold_table, split_table, use_fold
+from encephalon.training.runs import RunFolder
 
-__all__ = ["Fold", "Rows", "Splits", "make_splits", "with_fold"]
+__all__ = [
+    "OVERLAP",
+    "Fold",
+    "Known",
+    "Rows",
+    "Splits",
+    "contamination",
+    "known_to",
+    "make_splits",
+    "overlap_warning",
+    "with_fold",
+]
 
+OVERLAP = "training_overlap"
+"""The column of predictions.csv that says what of an image the training knew."""
 Rows = NDArray[np.int64]
 """Positions of rows in the table, from 0."""
 
@@ -79,7 +100,6 @@ def make_splits(
     that is None, for a class that is missing where it is needed, too few groups, and, unless
     `study.allow_leakage`, for parts that know something of each other.
     """
-    _check_group(table)
     _check_columns(table, settings)
     _check_classes(table, class_names(recipe), np.arange(len(table)), "")
     if settings.folds:
@@ -95,7 +115,12 @@ def make_splits(
         known |= dict.fromkeys(held_out, "test")
     report = audit(_with_split(used, known))
     if not settings.allow_leakage:
-        _require_clean(used, report)
+        try:
+            require_clean(used, report)
+        except TableError as error:
+            raise TableError(
+                f"{error} Mend it, or set study.allow_leakage=true, which the report will repeat."
+            ) from error
     return Splits(used, folds, _array(held_out), _array(others), report)
 
 
@@ -135,7 +160,11 @@ def _single(table: Table, hold_out: SplitOptions | None) -> tuple[Table, tuple[F
                 f"{table.source} has no split and study.folds is 0: split the table, or set "
                 "study.folds to 5."
             )
-        table = _held_out(table, hold_out)
+        drawn_from = _labelled(table)
+        options = replace(hold_out, stratify=(str(table.columns.target),))
+        drawn = split_table(table.select(drawn_from), options)
+        cells = dict(zip(drawn_from, drawn.texts(str(drawn.columns.split)), strict=True))
+        table = _with_split(replace(table, columns=drawn.columns), cells)
     known = set(_labelled(table))
     train, validation, test = (
         _array([row for row in _rows(table, name) if row in known])
@@ -146,19 +175,10 @@ def _single(table: Table, hold_out: SplitOptions | None) -> tuple[Table, tuple[F
     return table, (Fold(0, train, validation, test),)
 
 
-def _held_out(table: Table, options: SplitOptions) -> Table:
-    rows = _labelled(table)
-    options = replace(options, stratify=(str(table.columns.target),))
-    drawn = split_table(table.select(rows), options)
-    column = str(drawn.columns.split)
-    cells: list[str | None] = [None] * len(table)
-    for row, part in zip(rows, drawn.texts(column), strict=True):
-        cells[row] = part
-    return replace(table.with_column(column, cells), columns=drawn.columns)
-
-
-def _check_group(table: Table) -> None:
-    """Raise TableError where the table lacks the group that the recipe names."""
+def _check_columns(table: Table, settings: Classification) -> None:
+    """Raise TableError where the table lacks the group that the recipe names, or where the report
+    would miss a column, or a box, after hours of training.
+    """
     group = table.columns.group
     if group is not None and not table.has(group):
         raise TableError(
@@ -166,10 +186,6 @@ def _check_group(table: Table) -> None:
             "not straddle a split: add it, or name another in table.group (the id where every "
             "image stands for itself)."
         )
-
-
-def _check_columns(table: Table, settings: Classification) -> None:
-    """Raise TableError where the report would miss a column after hours of training."""
     named = {"levels": settings.levels, "strata": settings.strata, "box": settings.box or ()}
     for key, columns in named.items():
         for column in columns:
@@ -179,27 +195,18 @@ def _check_columns(table: Table, settings: Classification) -> None:
                 raise TableError(
                     f"{table.source} has no column {column!r}, named in study.{key}: {meant}"
                 )
-    _check_boxes(table, settings.box or ())
-
-
-def _check_boxes(table: Table, columns: Sequence[str]) -> None:
-    """Raise TableError for a box in pixels, say: every figure about maps would be wrong."""
-    cells = [table.texts(column) for column in columns]
-    for place, box in enumerate(zip(*cells, strict=True)):
-        if any(box) and not _is_box(box):
+    named_box = settings.box or ()
+    for place, cells in enumerate(zip(*map(table.texts, named_box), strict=True)):
+        row = dict(zip(named_box, cells, strict=True))
+        x, y, width, height = box_of(row, settings.box) or (-1, -1, -1, -1)
+        inside = 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
+        # Of a box in pixels, say, every figure about maps would be wrong.
+        if any(cells) and not inside:
             raise TableError(
-                f"{table.source}, row {table.row(place)}: {', '.join(columns)} are "
-                f"{', '.join(box)}, which is no box in the image: give centre, width and "
+                f"{table.source}, row {table.row(place)}: {', '.join(named_box)} are "
+                f"{', '.join(cells)}, which is no box in the image: give centre, width and "
                 "height as shares from 0 to 1, or leave them empty."
             )
-
-
-def _is_box(cells: Sequence[str]) -> bool:
-    try:
-        x, y, width, height = map(float, cells)
-    except ValueError:
-        return False
-    return 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
 
 
 def _check_classes(table: Table, classes: Sequence[str], rows: Rows, where: str) -> None:
@@ -210,15 +217,6 @@ def _check_classes(table: Table, classes: Sequence[str], rows: Rows, where: str)
                 f"{table.source} has no row of the class {name!r}{where}: a classifier needs some "
                 f"of each of {', '.join(map(repr, classes))}."
             )
-
-
-def _require_clean(table: Table, report: LeakageReport) -> None:
-    try:
-        require_clean(table, report)
-    except TableError as error:
-        raise TableError(
-            f"{error} Mend it, or set study.allow_leakage=true, which the report will repeat."
-        ) from error
 
 
 def _labelled(table: Table) -> list[int]:
@@ -236,3 +234,68 @@ def _rows(table: Table, part: str) -> list[int]:
 
 def _array(rows: Sequence[int]) -> Rows:
     return np.array(rows, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a network was taught: ids of images, and the `group` column with its values."""
+
+    ids: frozenset[str]
+    group: str | None
+    groups: frozenset[str]
+
+    def overlap(self, name: str, row: Mapping[Any, Any]) -> str:
+        """ "image" for one that was learnt, the group's column for its sister, "" for neither.
+
+        The same id in a group that was not learnt is another image.
+        """
+        cell = str(row.get(self.group) or "") if self.group else ""
+        if cell and cell not in self.groups:
+            return ""
+        return "image" if name in self.ids else str(self.group) if cell else ""
+
+
+def known_to(model: Path, columns: Columns) -> Known | None:
+    """What a model in the folder of its run has learnt; None where nothing is known of that."""
+    path = RunFolder(model.parent).table
+    if not path.is_file():
+        return None
+    try:
+        used = read_table(path, replace(columns, split="split"))
+    except EncephalonError:
+        return None
+    if used.has(FOLD):
+        learnt = used.select([row for row, cell in enumerate(used.texts(FOLD)) if cell])
+    elif used.has("split"):
+        learnt = used.part("train")
+    else:
+        return None
+    group = columns.group if learnt.has(columns.group) else None
+    values = learnt.texts(group) if group else []
+    return Known(frozenset(learnt.ids), group, frozenset(value for value in values if value))
+
+
+def contamination(model: Path, table: Table) -> str:
+    """A sentence on the rows of `table` that the model was trained on, or share its groups.
+
+    Known where the model still lies in the folder of its run, beside the table as used; "" where
+    nothing is known, or nothing is shared.
+    """
+    known = known_to(model, table.columns)
+    rows = table.frame.to_dict(orient="records")
+    pairs = zip(table.ids, rows, strict=True)
+    count = sum(bool(known.overlap(name, row)) for name, row in pairs) if known else 0
+    if not count:
+        return ""
+    return (
+        f"{count} of {len(table)} images were part of the training, or share their group with it: "
+        "these scores flatter the model, so look at those of its run instead."
+    )
+
+
+def overlap_warning(count: int, total: int) -> str:
+    """A sentence on predictions of images that the model has learnt, or whose group it has."""
+    return (
+        f"{count} of {total} images were part of the training, or share their group with it: how "
+        "sure the model is of these says nothing of new ones."
+    )

@@ -118,7 +118,6 @@ def write_training_report(
     path: Path,
     result: CrossValidationResult,
     about: Mapping[str, Any] | None = None,
-    overwrite: bool = True,
 ) -> Path:
     """Write the page of a finished run to `path` and return that.
 
@@ -153,7 +152,7 @@ def write_training_report(
     audit = "info" if splits.audit.clean else "fail"
     page.section("Audit of the split", *(note(each, audit) for each in splits.audit.sentences()))
     page.section("Run", facts(_run_facts(result) | dict(about or {})))
-    return page.write(path, overwrite)
+    return page.write(path, overwrite=True)
 
 
 def _lead(result: CrossValidationResult) -> str:
@@ -218,20 +217,20 @@ def _verdict(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Html]:
     if lost:
         words = f"As far as these images can tell, the model does not beat {_named(lost)}"
         found.append(note(f"{words} (p ≥ 0.05 {_HOLM}, or an interval that reaches 0).", "check"))
-    return [*found, *(note(_of_some_folds(name, comparisons[name])) for name in part)]
+    for name in part:
+        each = comparisons[name]
+        first, second = (format_number(each[key], 3) for key in ("first", "second"))
+        words = (
+            f"Nothing is concluded from {_named([name])}, which ran on {each['folds']} of "
+            f"{each['all_folds']} folds and {each['n']} of {each['n'] + each['left_out']} images, "
+            f"in {each['units']} units: balanced accuracy {second}, where the model has {first}."
+        )
+        found.append(note(words))
+    return found
 
 
 def _named(names: Sequence[str]) -> str:
     return " and ".join(_BASELINES.get(name, name) for name in names)
-
-
-def _of_some_folds(name: str, each: Mapping[str, Any]) -> str:
-    first, second = (format_number(each[key], 3) for key in ("first", "second"))
-    return (
-        f"Nothing is concluded from {_BASELINES.get(name, name)}, which ran on {each['folds']} of "
-        f"{each['all_folds']} folds and {each['n']} of {each['n'] + each['left_out']} images, in "
-        f"{each['units']} units: balanced accuracy {second}, where the model has {first}."
-    )
 
 
 def _examples(most: Sequence[Example], least: Sequence[Example]) -> list[Html]:
@@ -240,19 +239,15 @@ def _examples(most: Sequence[Example], least: Sequence[Example]) -> list[Html]:
     )
     blocks = [tag("p", f"{hint}scale of its own.", class_="soft")]
     for title, shown in (("Most certain", most), ("Least certain", least)):
-        if shown:
-            blocks += [tag("h3", title), _wide_gallery(shown)]
+        figures = []
+        for example in shown:
+            words = f"{example.predicted}, {example.probability:.3f}"
+            if example.truth is not None and example.truth != example.predicted:
+                words += f"; true: {example.truth}"
+            figures.append(figure(example.picture, join(tag("strong", example.id), words)))
+        if figures:
+            blocks += [tag("h3", title), gallery(*figures, wide=True)]
     return blocks
-
-
-def _wide_gallery(shown: Sequence[Example]) -> Html:
-    figures = []
-    for example in shown:
-        words = f"{example.predicted}, {example.probability:.3f}"
-        if example.truth is not None and example.truth != example.predicted:
-            words += f"; true: {example.truth}"
-        figures.append(figure(example.picture, join(tag("strong", example.id), words)))
-    return gallery(*figures, wide=True)
 
 
 def _curves(histories: Mapping[str, History]) -> list[Html]:
@@ -295,11 +290,12 @@ def _data(result: CrossValidationResult) -> list[Html]:
     group, target = used.columns.group, str(used.columns.target)
     classes = used.texts(target)
     owners = used.texts(group) if group else used.ids
-    parts = _parts(result.splits)
-    rows = [
-        _part_row(name, [classes[row] for row in members], [owners[row] for row in members])
-        for name, members in parts.items()
-    ]
+    rows = []
+    for name, members in _parts(result.splits).items():
+        counts = Counter(classes[row] for row in members)
+        shown = {label: count for label, count in counts.items() if label}
+        groups = len({owners[row] for row in members})
+        rows.append({"part": name, "n": len(members), "groups": groups, **shown})
     found = [name for name in dict.fromkeys([*class_names(result.recipe), *classes]) if name]
     columns = {"part": "Part", "n": "Images"} | ({"groups": group.capitalize()} if group else {})
     columns |= {name: name for name in found}
@@ -324,11 +320,6 @@ def _parts(splits: Splits) -> dict[str, list[int]]:
         parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
     parts |= {"held out": splits.held_out, "only scored": splits.others}
     return {name: [int(row) for row in rows] for name, rows in parts.items() if len(rows)}
-
-
-def _part_row(name: str, classes: Sequence[str], owners: Sequence[str]) -> dict[str, Any]:
-    counts = {label: count for label, count in Counter(classes).items() if label}
-    return {"part": name, "n": len(classes), "groups": len(set(owners)), **counts}
 
 
 def _operating_point(point: OperatingPoint) -> list[Html]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from encephalon.evaluation.assessment import Assessment, assess, compare
@@ -11,7 +11,7 @@ from encephalon.evaluation.comparison import correct
 from encephalon.evaluation.predictions import Predictions, prediction_rows
 from encephalon.experiments.attribution import Attribution
 from encephalon.experiments.baselines import run_baselines
-from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork, FoldResult
+from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
 from encephalon.experiments.out_of_fold import OutOfFold, RowPredictions, out_of_fold
 from encephalon.experiments.report import CrossValidationResult, write_training_report
 from encephalon.io.atomic import write_json
@@ -30,15 +30,10 @@ def cross_validate(cv: CrossValidation) -> tuple[CrossValidationResult, FittedNe
     cv.run.finishing()
     found = out_of_fold(cv, folds, final)
     _write_predictions(cv, found)
-    result = _assessed(cv, found, _histories(cv, folds, final))
-    write_json(cv.run.evaluation / "summary.json", result.summary())
-    write_training_report(cv.run.report, result, cv.about)
-    return result, cv.shipped(folds)
-
-
-def _assessed(
-    cv: CrossValidation, found: OutOfFold, histories: Mapping[str, Sequence[Mapping[str, float]]]
-) -> CrossValidationResult:
+    histories = {"network": final.history}
+    if cv.splits.cross_validated:
+        histories = {f"fold {number}": one.history for number, one in enumerate(folds)}
+        histories["final"] = final.history
     part, held_out = found.assessed, found.held_out
     assessment = _assess(cv, part.predictions, part.decided)
     looked = Attribution(cv, cv.networks(), part)
@@ -46,7 +41,7 @@ def _assessed(
     baselines, group = run_baselines(cv), cv.recipe.table.group
     judged = _assess(cv, held_out.predictions, held_out.decided) if len(held_out.rows) else None
     compared = {name: compare(part.predictions, one, group) for name, one in baselines.items()}
-    return CrossValidationResult(
+    result = CrossValidationResult(
         recipe=cv.recipe,
         settings=cv.settings,
         splits=cv.splits,
@@ -60,6 +55,9 @@ def _assessed(
         location=location,
         importance=importance,
     )
+    write_json(cv.run.evaluation / "summary.json", result.summary())
+    write_training_report(cv.run.report, result, cv.about)
+    return result, cv.shipped(folds)
 
 
 def _assess(
@@ -109,13 +107,3 @@ def _records(cv: CrossValidation, name: str, part: RowPredictions) -> list[dict[
         {"id": row["id"], "part": name, "fold": fold} | row
         for row, fold in zip(rows, folds, strict=True)
     ]
-
-
-def _histories(
-    cv: CrossValidation, results: Sequence[FoldResult], final: FoldResult
-) -> dict[str, Sequence[Mapping[str, float]]]:
-    """The history of every network, by its name."""
-    if not cv.splits.cross_validated:
-        return {"network": final.history}
-    folds = {f"fold {number}": one.history for number, one in enumerate(results)}
-    return {**folds, "final": final.history}

@@ -41,16 +41,22 @@ def best_overrides(
     sampler = optuna.samplers.TPESampler(seed=training.seed)
     larger = training.monitor_mode == "max"
     study = optuna.create_study(sampler=sampler, direction="maximize" if larger else "minimize")
-    known = _read(folder)
+    ledger = folder / "trials.json"
+    # The values that are known; none where the ledger is no longer as it was written.
+    known: dict[str, float | None] = dict(read_checksummed(ledger) or {})
     for number in range(search.trials):
         trial = study.ask()
         overrides = {key: _draw(trial, key, space) for key, space in search.space.items()}
         if str(number) not in known:
-            known[str(number)] = _try(attempt, number, overrides)
-            write_checksummed(_ledger(folder), known)
+            try:
+                value: float | None = attempt(number, overrides)
+            except RunError as error:
+                logger.warning("trial %d failed: %s", number, error)
+                value = None
+            known[str(number)] = value if value is not None and math.isfinite(value) else None
+            write_checksummed(ledger, known)
         value = known[str(number)]
-        failed = optuna.trial.TrialState.FAIL
-        study.tell(trial, value, None if value is not None else failed)
+        study.tell(trial, value, optuna.trial.TrialState.FAIL if value is None else None)
     if all(value is None for value in known.values()):
         raise RunError(
             f"{folder}: training failed with every one of the {search.trials} sets of "
@@ -71,24 +77,6 @@ def _draw(trial: Trial, key: str, space: Any) -> str:
     return _word(trial.suggest_float(key, low, high, log=log))
 
 
-def _try(attempt: Attempt, number: int, overrides: Mapping[str, str]) -> float | None:
-    try:
-        value = attempt(number, overrides)
-    except RunError as error:
-        logger.warning("trial %d failed: %s", number, error)
-        return None
-    return value if math.isfinite(value) else None
-
-
 def _word(value: Any) -> str:
     """The value as TOML spells it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _ledger(folder: Path) -> Path:
-    return folder / "trials.json"
-
-
-def _read(folder: Path) -> dict[str, float | None]:
-    """The values that are known; none where the ledger is no longer as it was written."""
-    return dict(read_checksummed(_ledger(folder)) or {})

@@ -27,8 +27,7 @@ TALL = View((128, 64), (64, 64), (2.0, 2.0), (0.5, -31.5), (0, 128, 0, 64), even
 
 
 def _dataset(row: dict[str, str], view: View) -> Any:
-    pictures = SimpleNamespace(shape=(1, 64, 64), views=[view])
-    return SimpleNamespace(pictures=pictures, cells=lambda: [row])
+    return SimpleNamespace(shape=(1, 64, 64), views=[view], cells=lambda: [row])
 
 
 def _recipe(**changes: str) -> Any:

@@ -13,7 +13,7 @@ from hashlib import sha256 as sha256_of
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from encephalon.io.atomic import sha256
 from encephalon.io.cache import cached_file
 from encephalon.io.micrograph import picture_stem, read_micrograph
 from encephalon.io.pixel_size import sidecar_size
-from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
+from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.tables.checks import fault_message
 from encephalon.tables.encoding import encode_classes, encode_covariates, fit_scaling
 from encephalon.tables.samples import table_samples
@@ -33,7 +33,7 @@ from encephalon.tables.splits import SplitOptions
 from encephalon.training.dataset import in_threads
 from encephalon.transforms.resize import View
 
-__all__ = ["ImageDataset", "PreparedPictures", "picture_content", "prepare_dataset"]
+__all__ = ["ImageDataset", "picture_content", "prepare_dataset", "texture_features"]
 
 Result = TypeVar("Result")
 
@@ -52,74 +52,33 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedPictures(Sequence[Picture]):
-    """Pictures in a file, some or all of them: each is read when it is asked for, and not kept.
+class ImageDataset:
+    """A table of images with all that a network learns from.
 
-    path    the pictures, float32, one after another
-    shape   channels, rows and columns of each
-    views   where each picture of the file lies in its raw image
-    facts   what was measured on each raw image
-    rows    (N) the pictures that are meant
+    table    its rows
+    truth    (N,) index of the class, -1 where there is none that is learnt
+    path     what the network sees of the images, float32, one picture after another
+    shape    channels, rows and columns of each
+    views    (N) where each picture lies in its raw image
+    facts    (N) what was measured on each raw image
+    reading  how the pictures were made of the images
     """
 
+    table: Table
+    truth: NDArray[np.int64] = field(repr=False)
     path: Path
     shape: tuple[int, int, int]
     views: Sequence[View] = field(repr=False)
     facts: Sequence[dict[str, float]] = field(repr=False)
-    rows: Rows = field(repr=False)
+    reading: Preprocessing
 
-    def __len__(self) -> int:
-        """Number of pictures that are meant."""
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, place: int) -> Picture: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Picture]: ...
-    def __getitem__(self, place: int | slice) -> Picture | list[Picture]:
-        """One picture, or several."""
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        row = int(self.rows[place])
-        return Picture(self.read(np.array([row]))[0], self.views[row], self.facts[row])
-
-    def select(self, rows: Rows) -> PreparedPictures:
-        """Those of these rows of the table."""
-        return replace(self, rows=rows)
-
-    def read(self, rows: Rows) -> NDArray[np.float32]:
-        """The pictures (B, channels, rows, columns) of these rows of the table.
+    def pictures(self, rows: Rows) -> NDArray[np.float32]:
+        """The pictures (B, channels, rows, columns) of these rows, read anew and not kept.
 
         The file is mapped for this call alone: pages that stay mapped count as memory.
         """
         shape = (len(self.views), *self.shape)
         return np.array(np.memmap(self.path, np.float32, "r", shape=shape)[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class ImageDataset:
-    """A table of images with all that a network learns from.
-
-    table     its rows
-    truth     (N,) index of the class, -1 where there is none that is learnt
-    pictures  what the network sees of the images
-    reading   how it was made of them
-    """
-
-    table: Table
-    truth: NDArray[np.int64]
-    pictures: PreparedPictures
-    reading: Preprocessing
-
-    @property
-    def views(self) -> Sequence[View]:
-        """(N) where each picture lies in its raw image."""
-        return self.pictures.views
-
-    @property
-    def facts(self) -> Sequence[dict[str, float]]:
-        """(N) what was measured on each raw image."""
-        return self.pictures.facts
 
     def raw(self, row: int) -> NDArray[np.generic]:
         """The image (rows, columns) of a row, as it lies on disk."""
@@ -129,7 +88,7 @@ class ImageDataset:
 
     def texture(self, row: int) -> NDArray[np.float64]:
         """The classical features of a row, see `texture_features`."""
-        return texture_features(self.pictures.read(np.array([row]))[0, 0])
+        return texture_features(self.pictures(np.array([row]))[0, 0])
 
     def scaling(self, rows: Rows) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of each number among the covariates of these rows."""
@@ -185,9 +144,8 @@ def prepare_dataset(
         views.append(View(**view))
         found = note["facts"].items()
         facts.append({k: float("nan") if v is None else float(v) for k, v in found})
-    shape, rows = tuple(notes[0]["shape"]), np.arange(len(notes))
-    pictures = PreparedPictures(file, shape, views, facts, rows)
-    return ImageDataset(table, encode_classes(table), pictures, preprocessing)
+    shape = tuple(notes[0]["shape"])
+    return ImageDataset(table, encode_classes(table), file, shape, views, facts, preprocessing)
 
 
 def _of_each(

@@ -25,7 +25,7 @@ from encephalon.evaluation.predictions import (
 )
 from encephalon.evaluation.report import EvaluationReport
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
-from encephalon.experiments.contamination import contamination
+from encephalon.experiments.folds import contamination
 from encephalon.inference.batch import prefetch
 from encephalon.reports.format import format_estimate
 from encephalon.studies.micrographs.traffic_light import TrafficLight

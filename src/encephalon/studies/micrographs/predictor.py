@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import InputError, ModelError, UsageError
 from encephalon.evaluation.predictions import with_cells
-from encephalon.experiments.contamination import OVERLAP, Known, known_to, overlap_warning
+from encephalon.experiments.folds import OVERLAP, Known, known_to, overlap_warning
 from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
 from encephalon.inference.runtimes import Runtime, resolve_threads

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.experiments.contamination import OVERLAP, overlap_warning
+from encephalon.experiments.folds import OVERLAP, overlap_warning
 from encephalon.reports.batch import BatchReport, Column, Row
 from encephalon.reports.blocks import (
     ExamplesByConfidence,

@@ -30,7 +30,7 @@ from encephalon.networks.image_classifier import show_attention
 from encephalon.networks.registry import build_network
 from encephalon.recipes.loading import dump_recipe
 from encephalon.recipes.schema import Recipe, Training, class_names
-from encephalon.studies.micrographs.data import ImageDataset, PreparedPictures
+from encephalon.studies.micrographs.data import ImageDataset
 from encephalon.studies.micrographs.settings import (
     MicrographSettings,
     micrograph_settings,
@@ -73,17 +73,16 @@ ATTENTION_LOSS = "attention"
 UNKNOWN = -1.0
 
 
+@dataclass(frozen=True, eq=False)
 class DatasetView:
-    """What a network is shown of a dataset: pictures (N, ...), covariates (N, W), classes (N,)."""
+    """What a network is shown of a dataset: its pictures, and covariates (N, W)."""
 
-    def __init__(self, dataset: ImageDataset, covariates: NDArray[np.float32]) -> None:
-        self.pictures: PreparedPictures = dataset.pictures
-        self.covariates = torch.from_numpy(covariates)
-        self.truth = dataset.truth
+    dataset: ImageDataset
+    covariates: Tensor
 
     def inputs(self, rows: Rows, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Pictures (B, C, S, S) and covariates (B, W) of these rows."""
-        pictures = torch.from_numpy(self.pictures.read(rows))
+        pictures = torch.from_numpy(self.dataset.pictures(rows))
         return pictures.to(device), self.covariates[torch.from_numpy(rows)].to(device)
 
 
@@ -113,7 +112,7 @@ class MicrographTask:
         images, covariates = self.view.inputs(rows)
         augmentations = [draw_augmentation(rng, self.augmentation) for _ in rows]
         images = torch.stack([augment(*pair) for pair in zip(images, augmentations, strict=True)])
-        target = torch.eye(self.classes)[torch.from_numpy(self.view.truth[rows])]
+        target = torch.eye(self.classes)[torch.from_numpy(self.view.dataset.truth[rows])]
         if self.supervision is not None:
             target = torch.cat([target, self.supervision.targets(rows, augmentations)], dim=1)
         if self.augmentation.mixup == 0:
@@ -140,7 +139,7 @@ class MicrographTask:
         found = compute_logits(network, self.view, self.validation, device, self.repeats)
         logits = found[:, : self.classes]  # behind them stands the attention, if it is shown
         probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
-        return classification_scores(self.view.truth[self.validation], probabilities)
+        return classification_scores(self.view.dataset.truth[self.validation], probabilities)
 
 
 @torch.no_grad()
@@ -208,24 +207,20 @@ def make_attention_supervision(
     """
     if all(loss.name != ATTENTION_LOSS for loss in recipe.training.losses):
         return None
-    columns = micrograph_settings(recipe).box
-    fault = None
+    settings = micrograph_settings(recipe)
+    columns, fault = settings.box, None
     if columns is None:
         fault = "needs study.box, the columns that say where the answer lies"
-    elif micrograph_settings(recipe).augmentation.mixup:
+    elif settings.augmentation.mixup:
         fault = "cannot look at two mixed pictures: set study.augmentation.mixup to 0"
     elif not show_attention(network, True):
         fault = 'needs a network that attends: set network.options.pooling to "attention"'
     if fault or columns is None:
         raise RecipeError(f"{recipe.name}: the loss 'attention' {fault}.")
-    size = dataset.pictures.shape[-1]
-    places = _places(network, dataset.pictures.shape) - len(recipe.table.classes)
+    places = _places(network, dataset.shape) - len(recipe.table.classes)
     boxes = [box_of(row, columns) for row in dataset.cells()]
-    seen = [
-        box and _in_picture(box, view)
-        for box, view in zip(boxes, dataset.pictures.views, strict=True)
-    ]
-    return AttentionSupervision(seen, size, round(places**0.5))
+    seen = [box and _in_picture(box, view) for box, view in zip(boxes, dataset.views, strict=True)]
+    return AttentionSupervision(seen, dataset.shape[-1], round(places**0.5))
 
 
 @torch.no_grad()
@@ -267,11 +262,6 @@ class FittedClassifier:
         """Where the network computes."""
         return next(self.network.parameters()).device
 
-    @property
-    def covariates(self) -> NDArray[np.float32]:
-        """(N, W) of the whole table, as the network takes them."""
-        return self.view.covariates.numpy()
-
     def inputs(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Pictures (B, C, S, S) and covariates (B, W) of these rows, where the network computes."""
         return self.view.inputs(rows, self.device)
@@ -295,7 +285,7 @@ def fit(
     settings, classes = micrograph_settings(recipe), class_names(recipe)
     table = table_text(with_fold(dataset.table, fold).frame)
     (run.reopen if context.resume else run.begin)(dump_recipe(recipe), table)
-    view = DatasetView(dataset, dataset.encoded(fold.train))
+    view = DatasetView(dataset, torch.from_numpy(dataset.encoded(fold.train)))
     # What the losses must know of the classes of the fold.
     known: dict[str, dict[str, Any]] = {
         name: {"columns": len(classes)} for name in (WEIGHED_LOSS, ATTENTION_LOSS)
