@@ -108,13 +108,13 @@ def test_a_full_disk_is_one_sentence_about_the_file_the_user_knows(
 
     write, calls = nifti.write, 0
 
-    def full(path: Path, *rest: Any) -> None:
+    def full(path: Path, *rest: Any, **named: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 2:  # the brain of the first sample, after its mask
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, *rest)
+        write(path, *rest, **named)
 
     batch = samples("a", "b")
     monkeypatch.setattr(nifti, "write", full)

@@ -12,7 +12,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -197,14 +196,15 @@ class _Run:
             self._write(planned, prediction, row, todo, seconds)
             written = True
         except _OvertakenError as overtaken:
-            self._skip(planned, overtaken.skipped)
-            return self._done
+            skipped, prediction = overtaken.skipped, None
+            row, written = skipped.row, not skipped.in_table
         except Exception as error:  # noqa: BLE001  whatever one sample does, the rest must be done
             self._fail(planned, row, error)
             if reading is None or isinstance(error, OutputExistsError):
                 return self._done  # the table may hold the row of the result that exists
         self._keep(planned, row, written)
-        self._tell(planned.sample, row, prediction)
+        lost = "was done, but on_result failed"
+        _call(self._on_result, lost, planned.sample, row, prediction)
         return self._done
 
     def close(self) -> None:
@@ -243,7 +243,8 @@ class _Run:
         paths = {} if empty else images_of(planned, prediction)
         row |= {key: self._layout.relative(path) for key, path in paths.items()}
         row[MARK] = str(todo.fingerprint) if todo.fingerprint else None
-        self._show(planned.sample, row, prediction)
+        lost = "is missing from the report"
+        _call(self._on_prediction, lost, planned.sample, row, prediction)
         if empty:
             why = row.get("reasons") or f"the {empty[0]} is empty"
             raise ContentError(f"{row['source']}: nothing was found and nothing written ({why}).")
@@ -255,7 +256,14 @@ class _Run:
                 }
                 for key, kind in self._kinds.items()
             }
-            may_replace = partial(self._may_replace, planned, todo)
+
+            def may_replace(made: Mapping[str, str]) -> bool:
+                """Whether files of ours stand there that may go; raises what forbids it."""
+                found = self._earlier.decide(planned, todo.fingerprint, made)
+                if isinstance(found, Skipped):
+                    raise _OvertakenError(found)
+                return found.replace
+
             write_outputs(planned, prediction, records, may_replace, self._layout.alone)
         row |= {STATUS: "done", **({AGAIN: todo.again} if todo.again else {})}
         if row.get("quality") == "fail":
@@ -264,18 +272,6 @@ class _Run:
             message = f"{row['source']}: the quality check failed ({row['reasons']}); {advice}."
             row |= {STATUS: "failed", "error": message}
             self.result.failures.append(Failure(planned.sample.id, message))
-
-    def _may_replace(self, planned: PlannedOutput, todo: Todo, made: Mapping[str, str]) -> bool:
-        """Whether files of ours stand there that may go; raises what forbids it."""
-        found = self._earlier.decide(planned, todo.fingerprint, made)
-        if isinstance(found, Skipped):
-            raise _OvertakenError(found)
-        return found.replace
-
-    def _skip(self, planned: PlannedOutput, skipped: Skipped) -> None:
-        row = skipped.row
-        self._keep(planned, row, written=not skipped.in_table)
-        self._tell(planned.sample, row, None)
 
     def _fail(self, planned: PlannedOutput, row: Row, error: BaseException) -> None:
         message = failure_sentence(planned.sample, error)
@@ -300,19 +296,12 @@ class _Run:
             # Tried again after the next sample, and at the end, where it counts as a failure.
             logger.warning("%s", error)
 
-    def _show(self, sample: Sample, row: Row, prediction: Prediction) -> None:
-        if self._on_prediction is not None:
-            _call(self._on_prediction, "is missing from the report", sample, row, prediction)
 
-    def _tell(self, sample: Sample, row: Row, prediction: Prediction | None) -> None:
-        if self._on_result is not None:
-            _call(self._on_result, "was done, but on_result failed", sample, row, prediction)
-
-
-def _call(function: Callable[..., None], lost: str, sample: Sample, *about: Any) -> None:
+def _call(function: Callable[..., None] | None, lost: str, sample: Sample, *about: Any) -> None:
     """Call what a caller gave; what it raises is said with `lost` and must not cost the results."""
     try:
-        function(sample, *about)
+        if function is not None:
+            function(sample, *about)
     except Exception as error:
         logger.warning("%s %s: %s", sample.id, lost, error)
         logger.debug("%s failed", function, exc_info=error)
@@ -365,35 +354,27 @@ def prefetch(
     While the caller works on one item the next `readers` are read, and no more: at any time at most
     `readers` + 1 are in memory. An error of `read` is raised by the future's `result`.
     """
+
+    def start(item: Item) -> Future[Loaded] | None:
+        return None if skip(item) else pool.submit(timed, item)
+
+    def timed(item: Item) -> Loaded:
+        begun = time.perf_counter()
+        content = read(item)
+        return Loaded(content, time.perf_counter() - begun)
+
     pool = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="encephalon-read")
     ahead: deque[Future[Loaded] | None] = deque()
     coming = iter(items)
     try:
         for item in items:
             if not ahead:
-                ahead.append(_start(pool, read, next(coming), skip))
+                ahead.append(start(next(coming)))
             present = ahead.popleft()
             # Started only now: the caller has let go of the item before this one.
-            ahead.extend(
-                _start(pool, read, one, skip) for one in islice(coming, readers - len(ahead))
-            )
+            ahead.extend(map(start, islice(coming, readers - len(ahead))))
             yield item, present
             del present
     finally:
         # Not waited for: after Ctrl-C the process should end, not finish reading.
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _start(
-    pool: ThreadPoolExecutor,
-    read: Callable[[Item], Any],
-    item: Item,
-    skip: Callable[[Item], bool],
-) -> Future[Loaded] | None:
-    return None if skip(item) else pool.submit(_timed, read, item)
-
-
-def _timed(read: Callable[[Item], Any], item: Item) -> Loaded:
-    begun = time.perf_counter()
-    content = read(item)
-    return Loaded(content, time.perf_counter() - begun)

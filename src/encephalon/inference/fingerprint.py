@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError
 from encephalon.inference.predictor import model_facts
+from encephalon.io.dicom_series import is_dicom
 from encephalon.io.files import is_file, opened, place
+from encephalon.io.image import SLICE_SUFFIXES, image_suffix
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
@@ -82,15 +84,12 @@ class Fingerprints:
     def __init__(self, predictor: Predictor) -> None:
         about = predictor.describe()
         facts = model_facts(about)
+        chosen = {key: about[key] for key in _CHOOSING if about.get(key)}
+        passed = {*_NO_OPTIONS, *_CHOOSING}
+        options = {key: value for key, value in about.items() if key not in passed}
         self._predictor = predictor
         self._model = _digest([str(facts.get("sha256") or _plain(facts)).encode()])
-        chosen = {key: about[key] for key in _CHOOSING if about.get(key)}
         self._chosen = _plain(chosen).encode() if chosen else b""
-        options = {
-            key: value
-            for key, value in about.items()
-            if key not in _NO_OPTIONS and key not in _CHOOSING
-        }
         self._options = _digest([_plain(options).encode()])
 
     def of(self, sample: Sample) -> Fingerprint | None:
@@ -119,8 +118,18 @@ class Fingerprints:
 
 def _content(path: Path) -> Iterator[bytes]:
     """The bytes of a file; of a DICOM series, or one slice for all of it, the folder's files."""
-    folder = path if path.is_dir() else path.parent if _is_slice(path) else None
-    files = [] if folder is None else _slices(folder)
+    folder = path if path.is_dir() else None
+    if folder is None and _like_slice(path) and is_dicom(path):
+        folder = path.parent
+    files = sorted(
+        file
+        for file in (folder.iterdir() if folder is not None else ())
+        if file.is_file()
+        and not file.name.startswith(".")
+        and _like_slice(file)
+        and file.suffix not in _NO_SLICES
+        and file.stat().st_size
+    )
     for file in files if folder == path else [*files, path]:
         if folder is not None:
             yield f"\n{file.name}\n".encode("utf-8", "surrogateescape")
@@ -129,25 +138,8 @@ def _content(path: Path) -> Iterator[bytes]:
                 yield chunk
 
 
-def _is_slice(file: Path) -> bool:
-    from encephalon.io.dicom_series import is_dicom
-    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
-
-    return image_suffix(file) in (None, *SLICE_SUFFIXES) and is_dicom(file)
-
-
-def _slices(folder: Path) -> list[Path]:
-    from encephalon.io.image import SLICE_SUFFIXES, image_suffix
-
-    return sorted(
-        file
-        for file in folder.iterdir()
-        if file.is_file()
-        and not file.name.startswith(".")
-        and image_suffix(file) in (None, *SLICE_SUFFIXES)
-        and file.suffix not in _NO_SLICES
-        and file.stat().st_size
-    )
+def _like_slice(file: Path) -> bool:
+    return image_suffix(file) in (None, *SLICE_SUFFIXES)
 
 
 def _plain(facts: Mapping[Any, Any]) -> str:

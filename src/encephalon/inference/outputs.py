@@ -15,6 +15,7 @@ from encephalon.inference.predictor import OutputKind, model_facts
 from encephalon.io.atomic import locked, prove_writable, sweep
 from encephalon.io.bids import derivative_path, generated_by, write_dataset_description
 from encephalon.io.files import exists, expanded
+from encephalon.io.image import IMAGE_SUFFIXES, SLICE_SUFFIXES
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
@@ -154,8 +155,15 @@ def choose_layout(
             return OutputLayout(path.parent, table=path)
         if _image_suffix(path, kinds):
             return _single_file(path, samples, kinds)
-        if path.suffix.lower() in _FOREIGN or path.is_file():
-            raise UsageError(_not_writable(path, kinds))
+        if path.is_file():
+            raise UsageError(
+                f"The output {path} is a file: give a folder, or a new name for the image."
+            )
+        if path.suffix.lower() in _FOREIGN:
+            raise UsageError(
+                f"The output {path} cannot be written as {path.suffix}: give a folder, or a name "
+                f"that ends in one of {', '.join(_endings(kinds))}."
+            )
     bids = bool(samples) and all(sample.bids is not None for sample in samples)
     roots = {sample.bids.root for sample in samples if sample.bids is not None}
     for root in roots if bids else ():
@@ -203,20 +211,8 @@ def _single_file(
     return OutputLayout(path.parent, file=path)
 
 
-def _not_writable(path: Path, kinds: Mapping[str, OutputKind]) -> str:
-    if path.is_file():
-        return f"The output {path} is a file: give a folder, or a new name for the image."
-    endings = ", ".join(_endings(kinds))
-    return (
-        f"The output {path} cannot be written as {path.suffix}: give a folder, or a name that ends "
-        f"in one of {endings}."
-    )
-
-
 def _endings(kinds: Mapping[str, OutputKind]) -> list[str]:
     """Return the endings that images can be written with, longest first: .nii.gz before .gz."""
-    from encephalon.io.image import IMAGE_SUFFIXES, SLICE_SUFFIXES
-
     known = {*IMAGE_SUFFIXES, *(kind.extension for kind in kinds.values())} - set(SLICE_SUFFIXES)
     return sorted(known, key=lambda suffix: (-len(suffix), suffix))
 
@@ -235,8 +231,7 @@ def _sidecar(path: Path, kinds: Mapping[str, OutputKind]) -> Path:
 
 
 def _derivative(folder: Path, file: BidsFile, kind: OutputKind) -> Path:
-    desc = kind.desc or ""
-    suffix = kind.suffix or file.suffix
+    desc, suffix = kind.desc or "", kind.suffix or file.suffix
     return derivative_path(folder, file, desc=desc, suffix=suffix, ext=kind.extension)
 
 

@@ -127,7 +127,7 @@ class EarlierResults:
                 logger.warning(
                     "%s: changed after it was written, by hand perhaps, and kept so.", edited
                 )
-            if edited is not None or _quality(found)["Status"] != "fail":
+            if edited is not None or found.record["Quality"]["Status"] != "fail":
                 return self._skipped(planned, found)
         elif edited is not None:
             raise exists_already(edited, "was changed after it was written")
@@ -165,7 +165,8 @@ class EarlierResults:
 
     def _skipped(self, planned: PlannedOutput, found: ExistingOutputs) -> Skipped:
         """The row as it was, whether the table has it or not."""
-        record, quality = found.record, _quality(found)
+        record = found.record
+        quality: Mapping[str, Any] = record["Quality"]
         images = {key: self._layout.relative(path) for key, path in found.images.items()}
         known = self._earlier_row(planned)
         row = {
@@ -189,28 +190,20 @@ class EarlierResults:
         then, name = Fingerprint.parse(row.get(MARK)), planned.sample.id
         if then is not None and then == now:
             return Skipped({**typed(row), STATUS: "skipped"}, in_table=True)
-        is_other = then is None or (
+        came_from = "; ".join(sources(planned.sample))
+        if then is None or (
             now is not None
             and then.inputs != now.inputs
-            and (
-                now.lay_elsewhere(then)
-                or other_source(row["source"], "; ".join(sources(planned.sample)))
-            )
-        )
-        if is_other:
+            and (now.lay_elsewhere(then) or other_source(row["source"], came_from))
+        ):
             raise OutputExistsError(
                 f"{self._layout.table} has a row of {name!r} already, made from {row['source']}: "
                 "choose another folder, or replace it with --overwrite."
             )
-        return Todo(now, now.changed_since(then) if then and now else "")
+        return Todo(now, now.changed_since(then) if now else "")
 
     def _earlier_row(self, planned: PlannedOutput) -> Mapping[str, Any] | None:
         return self.table.earlier(planned.sample.id, self._model) if self.table else None
-
-
-def _quality(found: ExistingOutputs) -> Mapping[str, Any]:
-    quality: Mapping[str, Any] = found.record["Quality"]
-    return quality
 
 
 @dataclass(frozen=True)
@@ -300,13 +293,11 @@ def _record(path: Path) -> Record | None:
         record = read_json(path)
     except EncephalonError:
         return None
-    return record if isinstance(record, dict) and _is_ours(record) else None
-
-
-def _is_ours(record: Record) -> bool:
+    if not isinstance(record, dict):
+        return None
     makers, quality = record.get("GeneratedBy"), record.get("Quality")
     maker = makers[0] if isinstance(makers, list) and makers else None
-    return (
+    is_ours = (
         isinstance(maker, dict)
         and maker.get("Name") == MAKER
         and FINGERPRINT in record
@@ -316,3 +307,4 @@ def _is_ours(record: Record) -> bool:
         and isinstance(quality.get("Status"), str)
         and isinstance(quality.get("Reasons"), list)
     )
+    return record if is_ours else None

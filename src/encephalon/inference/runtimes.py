@@ -11,8 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,21 +34,13 @@ __all__ = [
 ]
 
 Float = NDArray[np.float32]
-
-
 Inputs = Float | Mapping[str, Float]
-
-
 """The only input of a graph, or its inputs by name."""
-
-PREFERRED = ("openvino", "onnxruntime")
-
-
-"""The order in which runtimes are tried on the CPU; other devices always use ONNX Runtime."""
 
 logger = logging.getLogger(__name__)
 
-
+PREFERRED = ("openvino", "onnxruntime")
+"""The order in which runtimes are tried on the CPU; other devices always use ONNX Runtime."""
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 _PATTERN = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 # Set by OpenMP users, then by SLURM and PBS, for the cores of one task.
@@ -93,7 +84,7 @@ def open_runtime(
     """
     file = graph if isinstance(graph, Graph) else Graph(Path(graph))
     path, content = file.path, file.read()
-    attempts = _attempts(device, _runtimes(prefer))
+    attempts = _attempts(device, prefer)
     count = resolve_threads(threads)
     refusals: list[str] = []
     for name, place in attempts:
@@ -107,21 +98,17 @@ def open_runtime(
     )
 
 
-def _runtimes(prefer: Sequence[str]) -> list[str]:
+def _attempts(device: str, prefer: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which runtime to try on which device, in order: the CPU is always the last resort."""
     unknown = [name for name in prefer if name not in _OPENERS]
     if unknown:
         raise UsageError(f"Unknown runtime {unknown[0]!r}: expected {' or '.join(_OPENERS)}.")
-    installed = [name for name in prefer if find_spec(name) is not None]
-    if not installed:
+    names = [name for name in prefer if find_spec(name) is not None]
+    if not names:
         raise MissingExtraError(
             f"Running a graph needs {' or '.join(prefer)}, but none is installed: "
             "run  pip install onnxruntime."
         )
-    return installed
-
-
-def _attempts(device: str, names: list[str]) -> list[tuple[str, str]]:
-    """Return which runtime to try on which device, in order: the CPU is always the last resort."""
     on_cpu = [(name, "cpu") for name in names]
     if check_device(device) == "cpu" or "onnxruntime" not in names:
         return on_cpu
@@ -129,7 +116,40 @@ def _attempts(device: str, names: list[str]) -> list[tuple[str, str]]:
     return on_cpu if resolved == "cpu" else [("onnxruntime", resolved), *on_cpu]
 
 
-class _OnnxRuntime:
+class _Opened:
+    """A graph that a runtime has opened, which has these inputs."""
+
+    def __init__(self, graph: Path, inputs: list[str], name: str, device: str) -> None:
+        self._graph, self._inputs = graph, inputs
+        self.name, self.device = name, device
+
+    def run(self, given: Inputs) -> list[Float]:
+        names = self._inputs
+        if not names:
+            raise ModelError(f"{self._graph}: the graph takes no input: get the model again.")
+        came = given if isinstance(given, Mapping) else {names[0]: given}
+        missing = [name for name in names if name not in came]
+        if missing:
+            raise ModelError(
+                f"{self._graph}: the graph takes the inputs {', '.join(names)}, but "
+                f"{', '.join(missing)} did not come: give all of them."
+            )
+        # Each in one piece of memory.
+        arrays = {name: np.ascontiguousarray(came[name]) for name in names}
+        try:
+            return self._outputs(arrays)
+        except Exception as error:
+            shapes = ", ".join(f"{one.shape} and type {one.dtype}" for one in arrays.values())
+            raise ModelError(
+                f"{self._graph}: the graph failed on an input of shape {shapes} "
+                f"({_first_line(error)}): give it the shape that the model card names."
+            ) from error
+
+    def _outputs(self, arrays: dict[str, Float]) -> list[Float]:
+        raise NotImplementedError
+
+
+class _OnnxRuntime(_Opened):
     def __init__(self, content: bytes, graph: Path, device: str, threads: int) -> None:
         import onnxruntime
 
@@ -142,22 +162,28 @@ class _OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Its own format would be told by its first bytes, and was not checked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
-        self._session = onnxruntime.InferenceSession(content, options, providers=_providers(device))
-        self._graph = graph
-        self._inputs = [given.name for given in self._session.get_inputs()]
-        self.name = f"onnxruntime {onnxruntime.__version__}"
-        self.device = device if len(self._session.get_providers()) > 1 else "cpu"
-        if self.device != device:
+        kind, _, number = device.partition(":")
+        # TF32 and autotuned algorithms would change the result from run to run.
+        settings = {"device_id": number or "0", "use_tf32": "0"}
+        special: dict[str, Any] = {
+            "cuda": ("CUDAExecutionProvider", settings),
+            "mps": "CoreMLExecutionProvider",
+        }
+        providers = [special[kind]] if kind in special else []
+        self._session = onnxruntime.InferenceSession(
+            content, options, providers=[*providers, "CPUExecutionProvider"]
+        )
+        used = device if len(self._session.get_providers()) > 1 else "cpu"
+        if used != device:
             logger.warning("ONNX Runtime could not start on %s; using the CPU.", device)
+        inputs = [given.name for given in self._session.get_inputs()]
+        super().__init__(graph, inputs, f"onnxruntime {onnxruntime.__version__}", used)
 
-    def run(self, given: Inputs) -> list[Float]:
-        arrays = _by_name(self._graph, self._inputs, given)
-        with _refusals(self._graph, arrays):
-            outputs = self._session.run(None, arrays)
-        return [np.asarray(output) for output in outputs]
+    def _outputs(self, arrays: dict[str, Float]) -> list[Float]:
+        return [np.asarray(output) for output in self._session.run(None, arrays)]
 
 
-class _OpenVino:
+class _OpenVino(_Opened):
     def __init__(self, content: bytes, graph: Path, _device: str, threads: int) -> None:
         openvino = _import_openvino()
         core = openvino.Core()
@@ -168,28 +194,15 @@ class _OpenVino:
             "INFERENCE_PRECISION_HINT": "f32",
         }
         self._compiled = core.compile_model(core.read_model(content, b""), "CPU", settings)
-        self._graph = graph
         # Its tensor may bear several names; the input itself has the one of the graph.
-        self._inputs = [port.node.friendly_name for port in self._compiled.inputs]
-        self.name = f"openvino {str(openvino.__version__).partition('-')[0]}"
-        self.device = "cpu"
+        inputs = [port.node.friendly_name for port in self._compiled.inputs]
+        name = f"openvino {str(openvino.__version__).partition('-')[0]}"
+        super().__init__(graph, inputs, name, "cpu")
 
-    def run(self, given: Inputs) -> list[Float]:
-        arrays = _by_name(self._graph, self._inputs, given)
-        with _refusals(self._graph, arrays):
-            # By position, as a tensor that is handed on at once may go by another name.
-            results = self._compiled(list(arrays.values()), share_inputs=True)
+    def _outputs(self, arrays: dict[str, Float]) -> list[Float]:
+        # By position, as a tensor that is handed on at once may go by another name.
+        results = self._compiled(list(arrays.values()), share_inputs=True)
         return [np.array(results[port]) for port in self._compiled.outputs]
-
-
-def _providers(device: str) -> list[Any]:
-    kind, _, number = device.partition(":")
-    cpu = "CPUExecutionProvider"
-    if kind == "cuda":
-        # TF32 and autotuned algorithms would change the result from run to run.
-        settings = {"device_id": number or "0", "use_tf32": "0"}
-        return [("CUDAExecutionProvider", settings), cpu]
-    return ["CoreMLExecutionProvider", cpu] if kind == "mps" else [cpu]
 
 
 def _import_openvino() -> Any:
@@ -205,32 +218,6 @@ def _import_openvino() -> Any:
     import openvino
 
     return openvino
-
-
-def _by_name(graph: Path, names: Sequence[str], given: Inputs) -> dict[str, Float]:
-    """The inputs of the graph, each in one piece of memory."""
-    if not names:
-        raise ModelError(f"{graph}: the graph takes no input: get the model again.")
-    arrays = given if isinstance(given, Mapping) else {names[0]: given}
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise ModelError(
-            f"{graph}: the graph takes the inputs {', '.join(names)}, but {', '.join(missing)} "
-            "did not come: give all of them."
-        )
-    return {name: np.ascontiguousarray(arrays[name]) for name in names}
-
-
-@contextmanager
-def _refusals(graph: Path, arrays: Mapping[str, Float]) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        came = ", ".join(f"{array.shape} and type {array.dtype}" for array in arrays.values())
-        raise ModelError(
-            f"{graph}: the graph failed on an input of shape {came} "
-            f"({_first_line(error)}): give it the shape that the model card names."
-        ) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -284,19 +271,16 @@ def resolve_threads(threads: int | None = None) -> int:
         if threads < 1:
             raise UsageError(f"The number of threads must be 1 or more, but it is {threads}.")
         return threads
-    available = _available_cores()
+    # A container or a batch system may allow fewer cores than the machine has.
+    if hasattr(os, "sched_getaffinity"):
+        available = max(1, len(os.sched_getaffinity(0)))
+    else:
+        available = os.cpu_count() or 1
     for variable in _THREAD_VARIABLES:
         text = os.environ.get(variable, "").split(",")[0]
         if text.isdigit() and int(text) > 0:
             return min(int(text), available)
     return available
-
-
-def _available_cores() -> int:
-    # A container or a batch system may allow fewer cores than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def _torch_devices() -> list[str]:

@@ -135,16 +135,13 @@ def _batches(
     for start in range(0, len(tiles), count):
         group = tiles[start : start + count]
         for slot, tile in zip(buffer, group, strict=False):
-            _fill(slot, volume, tile.read, pad)
+            pairs = zip(tile.read, volume.shape[1:], strict=True)
+            inside = tuple(slice(b.start, min(b.stop, n)) for b, n in pairs)
+            slot[...] = pad
+            slot[(slice(None), *(slice(0, b.stop - b.start) for b in inside))] = volume[
+                (slice(None), *inside)
+            ]
         yield group, buffer[: len(group)]
-
-
-def _fill(slot: Float, volume: Readable, box: Box, pad: float) -> None:
-    shape = volume.shape[1:]
-    inside = tuple(slice(b.start, min(b.stop, n)) for b, n in zip(box, shape, strict=True))
-    sizes = [b.stop - b.start for b in inside]
-    slot[...] = pad
-    slot[(slice(None), *(slice(0, n) for n in sizes))] = volume[(slice(None), *inside)]
 
 
 def _predicted(predict: Callable[[Float], Data], batch: Float, first: Tile) -> Data:
@@ -173,7 +170,17 @@ def _per_axis(value: int | Sequence[int], count: int, name: str) -> tuple[int, .
 
 def _cut_axis(size: int, tile: int, halo: int, multiple: int) -> list[tuple[slice, slice]]:
     """What each tile reads and writes of an axis of `size` voxels."""
-    _check(size, tile, halo, multiple)
+    if size < 1 or multiple < 1:
+        raise UsageError(f"An axis to tile needs at least one voxel, but it has {size}.")
+    if tile < multiple or tile % multiple:
+        raise UsageError(f"The tile must be a multiple of {multiple} voxels, but it is {tile}.")
+    # Rounding a start down to the grid may cost up to multiple - 1 voxels of each step.
+    largest = (tile - multiple) // 2
+    if not 0 <= halo <= largest:
+        raise UsageError(
+            f"The halo of a tile of {tile} voxels must be 0 to {largest}, but it is {halo}: "
+            "take a larger tile."
+        )
     padded = -(-size // multiple) * multiple
     if padded <= tile:
         return [(slice(0, padded), slice(0, size))]
@@ -186,17 +193,3 @@ def _cut_axis(size: int, tile: int, halo: int, multiple: int) -> list[tuple[slic
         starts.append(min(start, padded - tile))
     reads = [slice(start, start + tile) for start in starts]
     return list(zip(reads, map(slice, cuts, [*cuts[1:], size]), strict=True))
-
-
-def _check(size: int, tile: int, halo: int, multiple: int) -> None:
-    if size < 1 or multiple < 1:
-        raise UsageError(f"An axis to tile needs at least one voxel, but it has {size}.")
-    if tile < multiple or tile % multiple:
-        raise UsageError(f"The tile must be a multiple of {multiple} voxels, but it is {tile}.")
-    # Rounding a start down to the grid may cost up to multiple - 1 voxels of each step.
-    largest = (tile - multiple) // 2
-    if not 0 <= halo <= largest:
-        raise UsageError(
-            f"The halo of a tile of {tile} voxels must be 0 to {largest}, but it is {halo}: "
-            "take a larger tile."
-        )

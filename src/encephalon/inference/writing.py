@@ -26,6 +26,7 @@ from encephalon.io.atomic import (
     temporary_beside,
 )
 from encephalon.io.bids import generated_by
+from encephalon.io.reading import image_writer
 
 if TYPE_CHECKING:
     from encephalon.tables.sample import Sample
@@ -130,8 +131,6 @@ def _put_all(sidecars: list[Pair], images: list[Pair], *, replace: bool) -> None
 
 
 def _writer(image: OutputImage, final: Path) -> Callable[[Path], None]:
-    from encephalon.io.reading import image_writer
-
     if image.writer is not None:
         return partial(image.writer, image.data)
     if image.like is None:
@@ -158,14 +157,13 @@ def sidecar(
     if kind.content:
         record["Type"] = kind.content
     quality = prediction.quality
-    settings = {key: value for key, value in description.items() if key != "model"}
     if kind.skull_stripped is not None:
         record["SkullStripped"] = kind.skull_stripped
     if sample.bids is not None:  # the world that the coordinates are of: that of the scan
         record["SpatialReference"] = record["Sources"][0]
     record |= {
         "Model": model_facts(description),
-        "Settings": settings,
+        "Settings": {key: value for key, value in description.items() if key != "model"},
         "Values": dict(prediction.values),
         "Quality": {
             "Status": quality.status if quality else "unknown",
@@ -181,12 +179,10 @@ def sources(sample: Sample) -> list[str]:
     """The files that a sample was read from: BIDS addresses, or paths as they were given."""
     if sample.bids is None:
         return [Path(path).as_posix() for path in sample.inputs.values()]
-    subject = sample.bids.entities.get("sub", "")
-    return [_bids_address(Path(path), subject) for path in sample.inputs.values()]
-
-
-def _bids_address(path: Path, subject: str) -> str:
     # From the subject's folder on; the folders above it are nobody else's business.
-    parts = path.parts
-    first = max((n for n, part in enumerate(parts) if part == f"sub-{subject}"), default=-1)
-    return "bids:raw:" + "/".join(parts[first:])
+    subject, addresses = f"sub-{sample.bids.entities.get('sub', '')}", []
+    for path in sample.inputs.values():
+        parts = Path(path).parts
+        first = max((n for n, part in enumerate(parts) if part == subject), default=-1)
+        addresses.append("bids:raw:" + "/".join(parts[first:]))
+    return addresses
