@@ -73,17 +73,16 @@ class ReportPage:
     def _write(self, result: BatchResult, overwrite: bool) -> Path:
         earlier = read_rows(self._layout.table) if self._layout.table else []
         path = self._free({str(row["model"]) for row in earlier}, overwrite)
-        page, failed = self._make(), dict[str, str]()  # type: ignore[misc]
+        report, failed = self._make(), dict[str, str]()  # type: ignore[misc]
         for row in _shown([row for row in earlier if row["model"] == self._model], result.rows):
             if row.get("error") and row.get("quality") != "fail":
                 failed[str(row["id"])] = str(row["error"])
             else:
-                page.add(row, partial(self._load, row))
+                report.add(row, partial(self._load, row))
         drawn = {row["id"] for row in result.rows if row.get("quality") == "fail"}
         told = {one.id: one.message for one in result.failures if one.of_sample}
         failed |= {name: message for name, message in told.items() if name not in drawn}
-        page.write(path, list(failed.items()), overwrite=True)
-        return path
+        return report.page(list(failed.items()), self._pictures).write(path, overwrite=True)
 
     def _place(self, row: Row) -> Path:
         # Ids may be longer than the name of a file, and differ in what a file system does not see.

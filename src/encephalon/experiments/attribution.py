@@ -25,8 +25,7 @@ from encephalon.explanation.gradcam import grad_cam, scale_map
 from encephalon.explanation.importance import HeadInputs, HeadWatch, covariate_importance
 from encephalon.explanation.location import Location, box_of, locate_maps
 from encephalon.models.fitted import score_logits
-from encephalon.reports.heatmaps import make_heatmap, overlay
-from encephalon.reports.images import Picture
+from encephalon.reports.images import Heatmap, Picture
 from encephalon.statistics.intervals import Interval
 from encephalon.transforms.resize import View
 
@@ -151,7 +150,7 @@ def examples(
             predicted=predictions.classes[said],
             probability=float(predictions.y_prob[place, said]),
             truth=None if truth == UNKNOWN_CLASS else predictions.classes[truth],
-            picture=overlay(make_heatmap(read(place), values, SIDE), f"{name} with its map"),
+            picture=Heatmap.of(read(place), values, SIDE).overlay(f"{name} with its map"),
         )
 
     most, least = order[:half][:count], order[half:][::-1][:count]

@@ -17,7 +17,6 @@ from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputKind
 from encephalon.io.atomic import explained, refuse_existing, write_bytes
-from encephalon.reports import heatmaps
 from encephalon.reports.batch import PictureBudget, model_facts
 from encephalon.reports.blocks import (
     StatCard,
@@ -32,8 +31,7 @@ from encephalon.reports.blocks import (
 )
 from encephalon.reports.charts import DotGroup, dot_chart
 from encephalon.reports.format import Html, format_estimate
-from encephalon.reports.heatmaps import LAYER, Heatmap, overlay
-from encephalon.reports.images import AMBER
+from encephalon.reports.images import AMBER, MAP, Heatmap
 from encephalon.reports.page import Legend, Page
 from encephalon.statistics.intervals import Interval
 
@@ -59,7 +57,7 @@ __all__ = [
 ]
 
 TABLE, REPORT = "explanations.csv", "report.html"
-LEGEND = Legend(LAYER, "where the network looked", AMBER)
+LEGEND = Legend(MAP, "where the network looked", AMBER)
 _SIDE = 288  # longest side of a picture, pixels
 # A map that is still this much like the true one does not show what was learnt: our choice.
 _TOO_ALIKE = 0.5
@@ -116,7 +114,7 @@ class ExplanationPage:
     def add(self, row: Row, heatmap: Heatmap, one: Explained) -> None:
         """Add one image: its row of explanations.csv, and image and map at the size of a screen."""
         words = f"{row['id']} with the map of {one.name}"
-        drawn = self._budget.draw(lambda: [overlay(heatmap.resized(_SIDE), words).html])
+        drawn = self._budget.draw(lambda: [heatmap.resized(_SIDE).overlay(words).html])
         shares = [value for key, value in one.values.items() if key.startswith("p_")]
         self._entries.append((max(map(float, shares)), row, drawn[0] if drawn else None))
 
@@ -292,9 +290,9 @@ class ExplanationImages:
         if said != one.name:
             caption += f" (predicted: {said})"
         write_plane(one.map, array)
-        _write_png(heat, heatmaps.heat_image(heatmap))
+        _write_png(heat, heatmap.colours())
         _write_png(original, heatmap.grey)
-        _write_png(panel, heatmaps.panel(heatmap, caption))
+        _write_png(panel, heatmap.panel(caption))
         return {"map": f"{MAPS}/{array.name}", "panel": f"{place}/{panel.name}"}
 
 

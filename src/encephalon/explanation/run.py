@@ -151,14 +151,14 @@ class _Work:
 
     def _one(self, sample: Sample, loaded: Any) -> None:
         from encephalon.io.micrograph import read_micrograph
-        from encephalon.reports.heatmaps import make_heatmap
+        from encephalon.reports.images import Heatmap
 
         self.images.check(sample)
         one = self.explainer.explain(loaded, sample)
         settings = self.explainer.predictor.settings
         path = next(iter(sample.inputs.values()))
         raw = read_micrograph(path, page=settings.page, colour=settings.colour).data
-        heatmap = make_heatmap(raw, one.map)
+        heatmap = Heatmap.of(raw, one.map)
         place = self.bins(one.values)
         row = _row(sample, one, place) | self.images.write(sample, heatmap, one, place)
         self.result.rows.append(row)

@@ -198,24 +198,11 @@ class BatchReport:
             kept = self._budget.draw(drawn, needed=status_of(row) != "ok")
         self._entries.append((row, kept))
 
-    def render(
-        self, failures: Iterable[tuple[str, str]] = (), folder: Path = Path("report")
-    ) -> str:
-        """The page as text, with links to the pages of samples in `folder`."""
-        return self._page(list(failures), folder).render()
+    def page(self, failures: Sequence[tuple[str, str]] = (), folder: Path = Path("report")) -> Page:
+        """The page; `failures` are ids and messages of samples without a result.
 
-    def write(
-        self, path: str | Path, failures: Iterable[tuple[str, str]] = (), overwrite: bool = False
-    ) -> Path:
-        """Write the page; `failures` are ids and messages of samples without a result.
-
-        Links lead to the pages of samples in the folder `report` beside it. Raises
-        OutputExistsError for an existing file unless `overwrite`.
+        Links lead to the pages of samples in `folder`, which lies beside it.
         """
-        folder = Path(path).parent / "report"
-        return self._page(list(failures), folder).write(path, overwrite)
-
-    def _page(self, failures: Sequence[tuple[str, str]], folder: Path) -> Page:
         entries = sorted(
             self._entries, key=lambda one: (_ORDER.get(status_of(one[0]), 2), self.rank(one[0]))
         )

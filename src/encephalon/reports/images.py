@@ -2,7 +2,8 @@
 """Pictures for pages: panels on a black canvas, and layers that a reader can hide.
 
 A picture has a grey or coloured base; its layers are outlines of masks and maps of values, such as
-an attribution.
+an attribution. Colours of maps grow in lightness from black to pale yellow, so that a map can be
+read without colour vision and on paper; the published figures used a rainbow.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from encephalon.reports.format import Html, tag
 __all__ = [
     "AMBER",
     "GAP",
+    "MAP",
     "SKY",
     "WINDOW",
     "Bytes",
     "Colour",
+    "Heatmap",
     "Layer",
     "Panel",
     "Picture",
@@ -44,13 +47,19 @@ GAP = 10
 #: Percentiles that are black and white, unless noise or bright scalp ask for others.
 WINDOW = (0.5, 99.5)
 _LETTER_SIZE, _LETTER_GREY = 12, 150
+#: Name of a heat map among the layers of a picture.
+MAP = "map"
+# Of an image with its heat map: the longest side, pixels, and the brightness of what the network
+# did not see. Of their panel: black between, and below the height, size and margin of the caption.
+_SIDE, _UNSEEN = 512, 0.4
+_PANEL_GAP, _CAPTION, _LETTERS, _MARGIN = 8, 30, 15, 8
 
 Bytes = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 # Told apart by every kind of colour vision (after Okabe and Ito) and on any grey.
 AMBER: Colour = (255, 159, 28)
 SKY: Colour = (86, 190, 255)
-# Black, purple, red, orange, pale yellow: grows in lightness, so it also prints in grey.
+# Black, purple, red, orange, pale yellow.
 _HEAT = np.array(
     [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32
 )
@@ -250,6 +259,74 @@ class Picture:
             source = _data_uri(layer.rgba)
             images.append(tag("img", src=source, alt="", class_=f"layer layer-{layer.name}"))
         return tag("div", *images, class_="picture", style=f"max-width:{width}px")
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap:
+    """An image and its map at the size of a screen; what the network did not see is dark.
+
+    grey   (H, W) uint8
+    level  (H, W) the map in [0, 1], 0 where the network did not look; None for no map
+    seen   (H, W) 1 where it looked, 0 where it did not
+    """
+
+    grey: Bytes
+    level: NDArray[np.float32] | None = None
+    seen: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(
+        cls, data: NDArray[Any], values: NDArray[np.float32] | None = None, side: int = _SIDE
+    ) -> Heatmap:
+        """An image and its map with the longest side `side` pixels.
+
+        data    (rows, columns) the raw image, of any type; its grey levels are stretched
+        values  (rows, columns) the map in [0, 1] on the same grid, NaN where the network did not
+                look
+        """
+        size = fitted_size(data.shape, side)
+        levels = resize(data, size)
+        grey = np.rint(grey_levels(levels, *np.percentile(levels, WINDOW))).astype(np.uint8)
+        if values is None:
+            return cls(grey)
+        seen = np.isfinite(values)
+        return cls(grey, resize(np.where(seen, values, 0), size), resize(seen, size))
+
+    def resized(self, side: int) -> Heatmap:
+        """The same, its longest side `side` pixels."""
+        size = fitted_size(self.grey.shape, side)
+        grey = np.rint(resize(self.grey, size)).astype(np.uint8)
+        if self.level is None or self.seen is None:
+            return Heatmap(grey)
+        return Heatmap(grey, resize(self.level, size), resize(self.seen, size))
+
+    def colours(self) -> Bytes:
+        """The map in colours (H, W, 3); black where it is 0, and everywhere without one."""
+        level = np.zeros_like(self.grey) if self.level is None else self.level
+        colours: Bytes = heat(level, level.shape[::-1], MAP).rgba[..., :3]
+        return colours
+
+    def overlay(self, alt: str) -> Picture:
+        """The image with its map as a layer that a reader can switch off."""
+        if self.level is None or self.seen is None:
+            return Picture(self.grey, alt)
+        light = _UNSEEN + (1 - _UNSEEN) * self.seen
+        layer = heat(self.level, self.level.shape[::-1], MAP, 0.7)
+        return Picture(np.rint(self.grey * light).astype(np.uint8), alt, (layer,))
+
+    def panel(self, caption: str) -> Bytes:
+        """Image, heat map and overlay side by side (H, W, 3), with the caption below."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        image = np.repeat(self.grey[..., None], 3, axis=2)
+        rows, columns = self.grey.shape
+        sheet = np.full((rows + _CAPTION, 3 * columns + 2 * _PANEL_GAP, 3), 255, dtype=np.uint8)
+        for place, part in enumerate((image, self.colours(), self.overlay(caption).flat())):
+            left = place * (columns + _PANEL_GAP)
+            sheet[:rows, left : left + columns] = part
+        written, font = Image.fromarray(sheet), ImageFont.load_default(_LETTERS)
+        ImageDraw.Draw(written).text((_MARGIN, rows + _MARGIN), caption, fill=(0, 0, 0), font=font)
+        return np.asarray(written)
 
 
 def _png(pixels: Bytes) -> bytes:

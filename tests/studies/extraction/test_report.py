@@ -54,7 +54,7 @@ def test_what_to_look_at_comes_first(drawn: Callable[[], Sequence[Html]]) -> Non
     report = batch_report(ABOUT)
     for name, quality in (("a", "ok"), ("b", "check"), ("c", "fail")):
         report.add(row(name, quality), drawn)
-    page = report.render()
+    page = report.page().render()
     assert page.index(">c</h3>") < page.index(">b</h3>") < page.index(">a</h3>")
 
 
@@ -62,7 +62,7 @@ def test_a_scan_is_shown_with_all_that_is_known(drawn: Callable[[], Sequence[Htm
     """Pictures, volume, seconds, reasons, files, model and hash stand on the page."""
     report = batch_report(ABOUT)
     report.add(row("a", "check", reasons="touches the upper edge; two large pieces"), drawn)
-    page = report.render()
+    page = report.page().render()
     for words in (
         "1400.4 mL",
         "1.9 s",
@@ -80,7 +80,7 @@ def test_a_scan_is_shown_with_all_that_is_known(drawn: Callable[[], Sequence[Htm
 
 def test_scans_without_a_mask_are_named_with_their_reason() -> None:
     """A file that could not be read is on the page, and counts as failed."""
-    page = batch_report(ABOUT).render([("b", "b.nii.gz: the file is truncated.")])
+    page = batch_report(ABOUT).page([("b", "b.nii.gz: the file is truncated.")]).render()
     assert "b.nii.gz: the file is truncated." in page
     assert "1 scan, " in page
 
@@ -103,7 +103,7 @@ def test_a_large_batch_keeps_the_pictures_that_matter(
     report.add(row("a"), drawn)
     report.add(row("b"), drawn)
     report.add(row("c", "check"), drawn)
-    page = report.render()
+    page = report.page().render()
     assert page.count("layer layer-prediction") == 4
     assert page.count("left out to keep this page small") == 1
 
@@ -112,18 +112,18 @@ def test_a_research_notice_is_passed_on() -> None:
     """The notice of a model of tumours stands above its masks, which are called by their name."""
     report = batch_report({**ABOUT, "notice": "For research only: planted."})
     report.add(row("a"))
-    assert "For research only: planted." in report.render()
-    assert "Tumour masks" in report.render()
+    assert "For research only: planted." in report.page().render()
+    assert "Tumour masks" in report.page().render()
 
 
 def test_an_existing_page_is_kept(drawn: Callable[[], Sequence[Html]], tmp_path: Path) -> None:
     """The page is one file, and is not replaced unasked."""
     report = batch_report(ABOUT)
     report.add(row("a"), drawn)
-    path = report.write(tmp_path / "report.html")
+    path = report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
     assert path.read_text(encoding="utf-8").count("layer layer-prediction") == 2
     with pytest.raises(OutputExistsError):
-        report.write(path)
+        report.page(folder=tmp_path / "report").write(path)
 
 
 def test_models_are_named_whatever_they_say_of_themselves() -> None:

@@ -74,7 +74,7 @@ def test_every_scan_has_a_page_of_its_own(tmp_path: Path) -> None:
     report, shown = batch_report(ABOUT), scan()
     for name in ("a", "b 1#"):
         drawn(report, tmp_path, name, shown)
-    path = report.write(tmp_path / "report.html")
+    path = report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
     assert sorted(each.name for each in (tmp_path / "report").iterdir()) == ["a.html", "b 1#.html"]
     links = re.findall(r'href="([^"]+)"', path.read_text(encoding="utf-8"))
     assert {"report/a.html", "report/b%201%23.html"} == set(links)
@@ -84,7 +84,7 @@ def test_a_page_holds_everything_it_needs(tmp_path: Path) -> None:
     """No page loads anything, and each is small."""
     report, shown = batch_report(ABOUT), scan()
     drawn(report, tmp_path, "a", shown)
-    report.write(tmp_path / "report.html")
+    report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
     for path in tmp_path.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         assert all(source.startswith("data:") for source in re.findall(r'src="([^"]+)"', text))
@@ -139,7 +139,7 @@ def test_what_to_look_at_comes_first(tmp_path: Path) -> None:
     report, good, doubtful = batch_report(ABOUT), scan(), scan(trusted=False)
     drawn(report, tmp_path, "fine", good)
     drawn(report, tmp_path, "odd", doubtful, status="skipped")
-    page = report.render([("gone", "gone.nii.gz: the file is truncated.")])
+    page = report.page([("gone", "gone.nii.gz: the file is truncated.")]).render()
     assert page.index(">gone</td>") < page.index(">odd</h3>") < page.index(">fine</h3>")
     assert "the file is truncated." in page
     assert "3 scans, isotropic 1.0.0." in page
@@ -152,7 +152,7 @@ def test_rows_without_pictures_have_no_page(tmp_path: Path) -> None:
         {"model": {"name": "old", "mode": "published"}, "notice": "As published."}
     )
     report.add({"id": "a", "quality": None, "t2w": "a_t2w.nii.gz", "seconds": ""})
-    path = report.write(tmp_path / "report.html")
+    path = report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
     assert not (tmp_path / "report").exists()
     text = path.read_text(encoding="utf-8")
     assert "As published." in text
@@ -170,9 +170,9 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     assert earlier.read_text(encoding="utf-8") == "mine"
     drawn(report, tmp_path, "b", shown)
     drawn(report, tmp_path, "b", shown)
-    report.write(tmp_path / "report.html")
+    report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
     with pytest.raises(OutputExistsError, match=r"report\.html"):
-        report.write(tmp_path / "report.html")
+        report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
 
 
 def test_a_large_batch_keeps_the_pictures_that_matter(
@@ -183,7 +183,7 @@ def test_a_large_batch_keeps_the_pictures_that_matter(
     report, good, doubtful = batch_report(ABOUT), scan(), scan(trusted=False)
     for name, shown in (("a", good), ("b", good), ("c", doubtful)):
         drawn(report, tmp_path, name, shown)
-    page = report.render((), tmp_path / "report")
+    page = report.page((), tmp_path / "report").render()
     assert page.count("data:image/png") == 4
     assert page.count("on a page of their own") == 1
 
@@ -221,5 +221,5 @@ def test_the_pages_of_a_whole_scan_are_small(
     shown = ScanFigures(one, result, measure_quality(one, result, other=volume))
     report = batch_report(ABOUT)
     drawn(report, tmp_path, "sub-01", shown)
-    report.write(tmp_path / "report.html")
+    report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
     assert (tmp_path / "report" / "sub-01.html").stat().st_size < 1_500_000

@@ -71,7 +71,7 @@ def test_thousand_images_make_a_small_page_and_few_drawings() -> None:
     rng = np.random.default_rng(0)
     for number in range(1000):
         add(report, row(f"S{number}", float(rng.random())))
-    page = report.render()
+    page = report.page().render()
     assert page.count("data:image/png") == 2 * PICTURED
     assert len(page) < 2_000_000
     assert page.count('href="') == 0
@@ -88,7 +88,7 @@ def test_pictures_of_earlier_runs_are_shown_as_they_were_drawn(tmp_path: Path) -
         cells = {key: None if cell == "" else cell for key, cell in one.items()}
         again.add({**cells, "status": "skipped"}, lambda html=html: html)
     again.add(row("S2", 0.7), list)  # of which no picture was kept
-    page = again.render()
+    page = again.page().render()
     assert page.count("data:image/png") == 2
     assert page.index("S1</strong>") < page.index("S0</strong>")
     assert '<div class="stat-card"' not in page or ">skipped<" in page
@@ -112,7 +112,7 @@ def test_images_to_check_come_first_and_the_least_certain_before_the_rest() -> N
     add(report, row("sure", 0.99))
     add(report, row("unsure", 0.52))
     add(report, row("odd", 0.9, "check", reasons="the contrast is 0.1"))
-    page = report.render()
+    page = report.page().render()
     pictures = page[page.index("Images by certainty") :]
     assert pictures.index(">odd<") < pictures.index(">unsure<") < pictures.index(">sure<")
     listed = page[page.index("Images, the least certain first") :]
@@ -125,7 +125,7 @@ def test_lights_have_a_shape_beside_their_colour() -> None:
     report = batch_report(ABOUT)
     for name, aged in (("a", 0.1), ("b", 0.5), ("c", 0.9)):
         report.add(row(name, aged))
-    page = report.render()
+    page = report.page().render()
     for shape, word in (("●", "Green"), ("▲", "Amber"), ("■", "Red")):
         assert f'<span aria-hidden="true">{shape}</span>{word}' in page
 
@@ -134,7 +134,7 @@ def test_failures_are_named_with_their_reason_and_counted(monkeypatch: pytest.Mo
     """A file that could not be read is on the page; beyond a number they are only counted."""
     monkeypatch.setattr(batch, "LISTED", 2)
     failed = [(f"S{n}", f"S{n}.tif: <truncated>.") for n in range(5)]
-    page = batch_report(ABOUT).render(failed)
+    page = batch_report(ABOUT).page(failed).render()
     assert "S1.tif: &lt;truncated&gt;." in page
     assert "S2.tif" not in page
     assert "3 more" in page
@@ -144,9 +144,9 @@ def test_failures_are_named_with_their_reason_and_counted(monkeypatch: pytest.Mo
 def test_the_page_says_when_probabilities_are_not_what_they_say() -> None:
     """Published mode and a model without calibration carry a remark; a calibrated one none."""
     published = {**ABOUT, "model": {**ABOUT["model"], "mode": "published"}, "calibration": None}
-    assert "defects included" in batch_report(published).render()
-    assert "not calibrated" in batch_report({**ABOUT, "calibration": None}).render()
-    assert "note-check" not in batch_report(ABOUT).render().partition("<body>")[2]
+    assert "defects included" in batch_report(published).page().render()
+    assert "not calibrated" in batch_report({**ABOUT, "calibration": None}).page().render()
+    assert "note-check" not in batch_report(ABOUT).page().render().partition("<body>")[2]
 
 
 def test_a_batch_of_three_classes_needs_no_light() -> None:
@@ -154,7 +154,7 @@ def test_a_batch_of_three_classes_needs_no_light() -> None:
     about = {**ABOUT, "classes": ["a", "b", "c"], "thresholds": None}
     report = batch_report(about)
     report.add({"id": "x", "predicted": "b", "p_a": 0.1, "p_b": 0.7, "p_c": 0.2})
-    page = report.render()
+    page = report.page().render()
     assert "p(c)" in page
     assert "Light" not in page.partition("<body>")[2]
 
@@ -162,7 +162,7 @@ def test_a_batch_of_three_classes_needs_no_light() -> None:
 def test_a_page_replaces_nothing_unasked(tmp_path: Path) -> None:
     """Writing twice needs `overwrite`."""
     report = batch_report(ABOUT)
-    path = report.write(tmp_path / "report.html")
+    path = report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
     with pytest.raises(OutputExistsError):
-        report.write(path)
-    assert report.write(path, overwrite=True) == path
+        report.page(folder=tmp_path / "report").write(path)
+    assert report.page(folder=tmp_path / "report").write(path, overwrite=True) == path

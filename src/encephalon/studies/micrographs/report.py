@@ -175,7 +175,7 @@ def thumbnail(picture: Picture) -> NDArray[np.uint8]:
 def raw_thumbnail(path: Path, settings: MicrographSettings) -> NDArray[np.uint8]:
     """Read an image again and draw it small (rows, columns)."""
     from encephalon.io.micrograph import read_micrograph
-    from encephalon.reports.heatmaps import make_heatmap
+    from encephalon.reports.images import Heatmap
 
     raw = read_micrograph(path, page=settings.page, colour=settings.colour)
-    return make_heatmap(raw.data, None, SIDE).grey
+    return Heatmap.of(raw.data, None, SIDE).grey
