@@ -19,7 +19,7 @@ from encephalon.errors import ContentError, MissingFileError, OutputError, Usage
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.reports.page import Page
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.cli.conftest import Threshold
 from tests.studies.calls import plain_study
 

@@ -16,9 +16,8 @@ predicts never imports torch.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-from encephalon._lazy import lazy
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from encephalon.api import (
@@ -56,13 +55,11 @@ if TYPE_CHECKING:
     from encephalon.models.exchange import export_model, import_model
     from encephalon.recipes.loading import list_recipes, show_recipe
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables.checks import check_table
-    from encephalon.tables.labels import verify_labels
+    from encephalon.tables.checks import check_table, verify_labels
     from encephalon.tables.leakage import audit
     from encephalon.tables.make import bids_table, join_tables
     from encephalon.tables.reading import read_table, write_table
-    from encephalon.tables.sample import Sample
-    from encephalon.tables.samples import collect_samples
+    from encephalon.tables.samples import Sample, collect_samples
     from encephalon.tables.schema import Columns, Table
     from encephalon.tables.splits import SplitOptions, fold_table, split_table
 
@@ -131,77 +128,40 @@ __all__ = [
     "write_table",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "api": (
-            "Model",
-            "Predictions",
-            "evaluate",
-            "explain",
-            "load_model",
-            "load_recipe",
-            "predict",
-            "train",
-        ),
-        "errors": (
-            "ContentError",
-            "EncephalonError",
-            "GeometryError",
-            "InputError",
-            "MissingExtraError",
-            "MissingFileError",
-            "ModelError",
-            "OutputError",
-            "OutputExistsError",
-            "RecipeError",
-            "RunError",
-            "TableError",
-            "UnreadableFileError",
-            "UsageError",
-        ),
-        "geometry.affine": ("Affine", "Grid"),
-        "inference.predictor": ("OutputImage", "Prediction", "Quality"),
-        "io.image": ("Image",),
-        "io.reading": (
-            "read_image",
-            "read_labels",
-            "write_image",
-        ),
-        "models.catalogue": (
-            "find_model",
-            "list_models",
-            "model_info",
-            "verify_model",
-        ),
-        "models.download": ("get_model",),
-        "models.exchange": (
-            "export_model",
-            "import_model",
-        ),
-        "recipes.loading": ("list_recipes", "show_recipe"),
-        "recipes.schema": ("Recipe",),
-        "tables.checks": ("check_table",),
-        "tables.labels": ("verify_labels",),
-        "tables.leakage": ("audit",),
-        "tables.make": ("bids_table", "join_tables"),
-        "tables.reading": (
-            "read_table",
-            "write_table",
-        ),
-        "tables.sample": ("Sample",),
-        "tables.samples": ("collect_samples",),
-        "tables.schema": (
-            "Columns",
-            "Table",
-        ),
-        "tables.splits": (
-            "SplitOptions",
-            "fold_table",
-            "split_table",
-        ),
-    },
-)
+# Where each name is found when it is first used.
+_HOMES = {
+    "api": "Model Predictions evaluate explain load_model load_recipe predict train",
+    "errors": (
+        "ContentError EncephalonError GeometryError InputError MissingExtraError "
+        "MissingFileError ModelError OutputError OutputExistsError RecipeError RunError "
+        "TableError UnreadableFileError UsageError"
+    ),
+    "geometry.affine": "Affine Grid",
+    "inference.predictor": "OutputImage Prediction Quality",
+    "io.image": "Image",
+    "io.reading": "read_image read_labels write_image",
+    "models.catalogue": "find_model list_models model_info verify_model",
+    "models.download": "get_model",
+    "models.exchange": "export_model import_model",
+    "recipes.loading": "list_recipes show_recipe",
+    "recipes.schema": "Recipe",
+    "tables.checks": "check_table verify_labels",
+    "tables.leakage": "audit",
+    "tables.make": "bids_table join_tables",
+    "tables.reading": "read_table write_table",
+    "tables.samples": "Sample collect_samples",
+    "tables.schema": "Columns Table",
+    "tables.splits": "SplitOptions fold_table split_table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names.split():
+            value = getattr(import_module(f"encephalon.{module}"), name)
+            globals()[name] = value  # the next use needs no look-up
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from encephalon.cli.main import main
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from tests.studies.calls import plain_study
 

@@ -15,7 +15,7 @@ from encephalon import api
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run
 from tests.studies.calls import plain_study

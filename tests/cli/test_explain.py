@@ -15,7 +15,7 @@ import tifffile
 from encephalon import api
 from encephalon.explanation.report import Explanations
 from encephalon.inference.batch import Failure
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run, Threshold
 from tests.studies.calls import plain_study

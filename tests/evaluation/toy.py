@@ -11,7 +11,7 @@ from encephalon.evaluation.cases import Case
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.reports.format import Html
 from encephalon.reports.page import Page
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 
 
 class WordLengths(Scorable[Case, float]):

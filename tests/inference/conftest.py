@@ -26,7 +26,7 @@ from encephalon.inference.predictor import (
 )
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 
 SPACING = (1.0, 2.0, 1.5)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from encephalon.inference.outputs import OutputLayout
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import BrightVoxels, predict_all
 
 CALLS = ("link", "rename", "replace", "unlink")

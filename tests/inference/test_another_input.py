@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from encephalon.inference.batch import BatchResult
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 from tests.inference.test_running_again import Samples, layout, status, table
 

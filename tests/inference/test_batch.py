@@ -19,7 +19,7 @@ from encephalon.errors import InputError, OutputError, OutputExistsError
 from encephalon.inference.batch import prefetch
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 
 Samples = Callable[..., list[Sample]]

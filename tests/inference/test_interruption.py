@@ -27,7 +27,7 @@ from encephalon.geometry.affine import Affine
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction
 from encephalon.io.image import Image
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 
 out = Path(sys.argv[1])

@@ -14,8 +14,7 @@ from encephalon.errors import OutputError, UsageError
 from encephalon.inference.outputs import OutputLayout, choose_layout
 from encephalon.inference.predictor import OutputKind
 from encephalon.io.bids import index_bids
-from encephalon.tables.sample import Sample
-from encephalon.tables.samples import collect_samples
+from encephalon.tables.samples import Sample, collect_samples
 from tests.inference.conftest import predict_all
 
 KINDS = {"mask": OutputKind("mask", "brain"), "brain": OutputKind("T1w", "brain")}

@@ -21,7 +21,7 @@ import pytest
 from encephalon.inference.batch import BatchResult
 from encephalon.inference.fingerprint import Fingerprints
 from encephalon.inference.outputs import OutputLayout
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 
 Samples = Callable[..., list[Sample]]

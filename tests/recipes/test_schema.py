@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from encephalon.errors import RecipeError
-from encephalon.recipes.loading import make_recipe, make_settings
+from encephalon.recipes.loading import make_recipe
+from encephalon.recipes.validation import make_settings
 
 PLAIN: dict[str, Any] = {
     "name": "mine",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, RecipeError, TableError
-from encephalon.tables.labels import map_labels, verify_labels
+from encephalon.tables.checks import verify_labels
+from encephalon.tables.encoding import map_labels
 from encephalon.tables.schema import Columns, Table
 
 LABELS = np.array([[[0, 2, 3], [41, 42, 1035]]], dtype=np.int16)

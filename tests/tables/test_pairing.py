@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from encephalon.errors import InputError, MissingFileError, UsageError
 from encephalon.tables.pairing import add_companions, name_file, pair_images
-from encephalon.tables.sample import Sample
-from encephalon.tables.samples import collect_samples
+from encephalon.tables.samples import Sample, collect_samples
 from encephalon.tables.schema import Columns
 
 PAIR = Columns(

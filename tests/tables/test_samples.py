@@ -11,8 +11,7 @@ from encephalon.errors import InputError, MissingFileError, TableError
 from encephalon.io.reading import read_image
 from encephalon.tables.encoding import encode_covariates
 from encephalon.tables.naming import file_stem
-from encephalon.tables.sample import Sample
-from encephalon.tables.samples import collect_samples
+from encephalon.tables.samples import Sample, collect_samples
 from encephalon.tables.schema import Columns
 
 

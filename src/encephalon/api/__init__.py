@@ -83,7 +83,7 @@ def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Re
     """
     from encephalon.networks.registry import require_network
     from encephalon.recipes.loading import load_recipe as load
-    from encephalon.recipes.loading import make_settings
+    from encephalon.recipes.validation import make_settings
     from encephalon.studies.registry import load_study
 
     loaded = load(recipe, overrides)

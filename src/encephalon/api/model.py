@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from encephalon.studies.base import Study
     from encephalon.tables.image_files import Kind
     from encephalon.tables.pairing import Given
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns
 
 Place = str | os.PathLike[str]
@@ -74,7 +74,7 @@ class Model:
         covariates by the name of their column. The result lies on the grid of the input. Raises
         InputError for what cannot be read, UsageError for other inputs than the model takes.
         """
-        from encephalon.tables.sample import Sample
+        from encephalon.tables.samples import Sample
 
         roles, covariates = self.columns.inputs, self.columns.covariates
         first = next(iter(roles), "image")

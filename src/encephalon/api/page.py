@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from encephalon.inference.outputs import OutputLayout
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.studies.base import Study
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 REPORT = "report.html"
 Row = Mapping[str, Any]

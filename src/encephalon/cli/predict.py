@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from encephalon.api import Model, Predictions, Work
     from encephalon.inference.batch import Row
     from encephalon.inference.predictor import Prediction
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 LEVEL = "participant"
 _LABEL_FLAGS = ("--participant-label", "--session-label", "--session-id")

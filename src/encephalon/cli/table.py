@@ -222,7 +222,7 @@ def verify_labels(
     """Read every label image and its scan."""
     from encephalon.errors import TableError
     from encephalon.tables.checks import checked, fault_message
-    from encephalon.tables.labels import verify_labels as verify
+    from encephalon.tables.checks import verify_labels as verify
 
     table = checked(_read(file, recipe, id=id_, image=image, target=target))
     faults = verify(table)

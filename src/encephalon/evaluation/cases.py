@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from encephalon.errors import TableError
 
 if TYPE_CHECKING:
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns, Table
 
 __all__ = ["Case", "Cases", "labelled_table", "read_cases"]

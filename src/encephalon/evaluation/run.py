@@ -27,7 +27,7 @@ from encephalon.reports.page import Page
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = [
     "STOPS",

@@ -19,7 +19,7 @@ from encephalon.inference.runtimes import resolve_device, resolve_threads
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["Explained", "Explainer"]
 

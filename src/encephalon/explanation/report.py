@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from encephalon.explanation.location import Location
     from encephalon.inference.batch import Row
     from encephalon.reports.images import Bytes
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = [
     "LEGEND",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from encephalon.explanation.explainer import Explained, Explainer
     from encephalon.inference.batch import Progress, Row
     from encephalon.statistics.intervals import Interval
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["ConfidenceBins", "explain"]
 

@@ -31,7 +31,7 @@ from encephalon.inference.writing import (
 from encephalon.io.files import exists
 
 if TYPE_CHECKING:
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = [
     "BatchResult",

@@ -23,7 +23,7 @@ from encephalon.io.image import SLICE_SUFFIXES, image_suffix
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["Fingerprint", "Fingerprints"]
 

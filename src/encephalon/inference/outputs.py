@@ -19,7 +19,7 @@ from encephalon.io.image import IMAGE_SUFFIXES, SLICE_SUFFIXES
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["TABLE", "OutputLayout", "PlannedOutput", "Work", "choose_layout"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from encephalon.inference.runtimes import Runtime
     from encephalon.io.image import Image
     from encephalon.recipes.schema import Section
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = [
     "NetworkPredictor",

@@ -29,7 +29,7 @@ from encephalon.io.bids import generated_by
 from encephalon.io.reading import image_writer
 
 if TYPE_CHECKING:
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = [
     "BYTES",

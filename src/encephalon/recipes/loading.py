@@ -8,18 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import InputError, RecipeError, did_you_mean
 from encephalon.io.files import exists, expanded
 from encephalon.io.text import parse_toml, read_text
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from encephalon.recipes.schema import Recipe
-
-Settings = TypeVar("Settings", bound="BaseModel")
 
 _LARGEST = 1 << 20
 """Bytes; a recipe has some kilobytes."""
@@ -47,15 +43,19 @@ class RecipeSummary:
 
 def list_recipes() -> list[RecipeSummary]:
     """The built-in recipes, by name."""
-    return [_summary(path) for path in _built_in()]
+    summaries = []
+    for path in _built_in():
+        _, data = _read(path)
+        study = data.get("study", {}).get("name", "")
+        words = {key: str(data.get(key, "")) for key in ("title", "task", "description")}
+        mode = data.get("mode", "default")
+        summaries.append(RecipeSummary(name=path.stem, study=study, mode=mode, **words))
+    return summaries
 
 
 def show_recipe(name: str) -> str:
     """The TOML text of a built-in recipe or of a recipe file, comments included."""
-    path = find_recipe(name)
-    text = _read_text(path)
-    _parse(text, path)  # what is shown is a recipe, not whatever file was named
-    return text
+    return _read(find_recipe(name))[0]  # a recipe, not whatever file was named
 
 
 def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
@@ -85,7 +85,7 @@ def load_recipe(
     nearest known one) or a value out of range.
     """
     path = find_recipe(name_or_path)
-    data = _parse(_read_text(path), path)
+    _, data = _read(path)
     for key, value in (overrides or {}).items():
         _override(data, key, parse_value(value))
     return make_recipe(data, source=f"{path} with its overrides" if overrides else str(path))
@@ -93,33 +93,10 @@ def load_recipe(
 
 def make_recipe(data: Mapping[str, Any], source: str) -> Recipe:
     """A recipe from plain data; `source` says in an error where the data came from."""
-    from pydantic import ValidationError
-
     from encephalon.recipes.schema import Recipe
-    from encephalon.recipes.validation import describe, full_stop
+    from encephalon.recipes.validation import make_settings
 
-    try:
-        return Recipe.model_validate(in_todays_words(data))
-    except ValidationError as error:
-        raise RecipeError(full_stop(f"{source}: {describe(error, Recipe)}")) from error
-
-
-def make_settings(
-    schema: type[Settings], settings: Mapping[str, Any], source: str, section: str = "study"
-) -> Settings:
-    """A study's own settings from the free keys of its section, checked as strictly as the rest.
-
-    `schema` is the study's pydantic model; `source` and `section` say in an error where the
-    keys came from. Raises RecipeError.
-    """
-    from pydantic import ValidationError
-
-    from encephalon.recipes.validation import describe, full_stop
-
-    try:
-        return schema.model_validate(dict(settings))
-    except ValidationError as error:
-        raise RecipeError(full_stop(f"{source}: {describe(error, schema, section)}")) from error
+    return make_settings(Recipe, in_todays_words(data), source, section="")
 
 
 def recipe_data(recipe: Recipe) -> dict[str, Any]:
@@ -140,11 +117,11 @@ def dump_recipe(recipe: Recipe) -> str:
 def parse_value(text: str) -> Any:
     """The TOML value that `text` spells, or `text` itself where it spells none."""
     try:
-        parsed = _parse(f"value = {text}", f"The value {text[:_SHOWN]}")
-    except RecipeError as error:
-        if isinstance(error.__cause__ and error.__cause__.__cause__, tomllib.TOMLDecodeError):
+        parsed = parse_toml(f"value = {text}", f"The value {text[:_SHOWN]}")
+    except InputError as error:
+        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
             return text
-        raise
+        raise RecipeError(str(error)) from error
     return parsed["value"] if set(parsed) == {"value"} else text
 
 
@@ -170,23 +147,11 @@ def _built_in() -> list[Path]:
     return sorted(BUILT_IN.glob("*.toml"), key=lambda path: path.stem)
 
 
-def _summary(path: Path) -> RecipeSummary:
-    data = _parse(_read_text(path), path)
-    study = data.get("study", {}).get("name", "")
-    words = {key: str(data.get(key, "")) for key in ("title", "task", "description")}
-    return RecipeSummary(name=path.stem, study=study, mode=data.get("mode", "default"), **words)
-
-
-def _read_text(path: Path) -> str:
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a recipe, and what it says."""
     try:
-        return read_text(path, _LARGEST, "a recipe")
-    except InputError as error:
-        raise RecipeError(str(error)) from error
-
-
-def _parse(text: str, source: object) -> dict[str, Any]:
-    try:
-        return parse_toml(text, source)
+        text = read_text(path, _LARGEST, "a recipe")
+        return text, parse_toml(text, path)
     except InputError as error:
         raise RecipeError(str(error)) from error
 
@@ -196,19 +161,16 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     place: Any = data
     for part in parents:
-        place = place[_index(place, part, key)] if isinstance(place, list) else _table(place, part)
+        if isinstance(place, list):
+            place = place[_index(place, part, key)]
+        else:
+            place = place.setdefault(part, {}) if isinstance(place, dict) and part else None
     if isinstance(place, list):
         place[_index(place, last, key)] = value
     elif isinstance(place, dict) and last:
         place[last] = value
     else:
         raise RecipeError(f"The override {key!r} leads into a value that holds no keys.")
-
-
-def _table(place: Any, part: str) -> Any:
-    if not isinstance(place, dict) or not part:
-        return None
-    return place.setdefault(part, {})
 
 
 def _index(items: list[Any], part: str, key: str) -> int:

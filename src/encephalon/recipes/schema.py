@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from encephalon.errors import RecipeError, UsageError
-from encephalon.recipes.validation import describe, full_stop
+from encephalon.recipes.validation import make_settings
 from encephalon.tables.schema import Columns
 
 Task = Literal["segmentation", "classification", "regression", "reconstruction", "representation"]
@@ -287,11 +287,7 @@ Options = TypeVar("Options", bound=Section)
 
 def ask(schema: type[Options], given: Mapping[str, Any], whose: str) -> Options:
     """What the user asked, checked; raises UsageError for what `whose` options do not know."""
-    try:
-        return schema(**given)
-    except ValidationError as error:
-        message = f"Options of {whose}: {describe(error, schema)}"
-        raise UsageError(full_stop(message)) from error
+    return make_settings(schema, given, f"Options of {whose}", section="", fault=UsageError)
 
 
 def listed(value: Any) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Mode, Recipe, Section
     from encephalon.reports.batch import BatchReport
     from encephalon.tables.image_files import Kind
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.run import Learner
     from encephalon.training.runs import TrainingContext
@@ -157,7 +157,7 @@ class OpenModel:
 
     def settings(self, schema: type[Schema]) -> Schema:
         """What the recipe of the model says of its study, checked."""
-        from encephalon.recipes.loading import make_settings
+        from encephalon.recipes.validation import make_settings
 
         return make_settings(schema, self.recipe.study.settings, self._source)
 

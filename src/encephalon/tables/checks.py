@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check a table before any work starts; every fault names its row."""
+"""Check a table and its label images before any work starts; every fault names its row."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from encephalon.errors import TableError, did_you_mean
+from encephalon.errors import EncephalonError, TableError, did_you_mean
 from encephalon.io.files import exists
+from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import SPLITS, Fault, Table
+
+if TYPE_CHECKING:
+    pass
 
 Item = TypeVar("Item")
 
 _SHOWN = 20  # faults that an error repeats before it only counts
+
+
 _UNSAFE = set('/\\:*?"<>|')  # a file name with one of these is not portable
 
 
@@ -24,7 +30,19 @@ def check_table(table: Table) -> list[Fault]:
     Missing columns, missing files, empty cells, duplicate or unusable ids, numbers that are
     none, unknown categories, unknown splits, and groups that straddle splits.
     """
-    missing = list(_missing_columns(table))
+    columns, have = table.columns, list(map(str, table.frame.columns))
+    # Who predicts needs neither split nor group; training asks for its parts by itself.
+    spared = {columns.split, columns.group}
+    spared |= {columns.inputs.get(role, role) for role in columns.optional}
+    missing = [
+        Fault(
+            *(0, name),
+            "the recipe names this column but the table has none; "
+            f"{did_you_mean(name, have, 'it has')}",
+        )
+        for name in columns.needed()
+        if name not in have and name not in spared
+    ]
     if missing:
         return missing
     faults = [*_ids(table), *_files(table), *_values(table), *_split(table), *_group(table)]
@@ -46,22 +64,6 @@ def fault_message(table: Table, faults: Sequence[Fault]) -> str:
     if len(faults) > _SHOWN:
         lines.append(f"and {len(faults) - _SHOWN} more.")
     return "\n  ".join(lines)
-
-
-def _missing_columns(table: Table) -> Iterator[Fault]:
-    have = list(map(str, table.frame.columns))
-    for name in table.columns.needed():
-        if name in have or _may_be_absent(table, name):
-            continue
-        meant = did_you_mean(name, have, "it has")
-        yield Fault(0, name, f"the recipe names this column but the table has none; {meant}")
-
-
-def _may_be_absent(table: Table, name: str) -> bool:
-    # Who predicts needs neither split nor group; training asks for its parts by itself.
-    columns = table.columns
-    optional = {columns.inputs.get(role, role) for role in columns.optional}
-    return name in optional or name in {columns.split, columns.group}
 
 
 def _ids(table: Table) -> Iterator[Fault]:
@@ -101,23 +103,18 @@ def _values(table: Table) -> Iterator[Fault]:
         kinds[columns.target] = "number"
     for column, kind in kinds.items():
         if table.has(column):
-            optional = column in columns.optional
-            yield from _column(table, column, kind, optional)
-    if columns.classes and columns.target is not None and table.has(columns.target):
-        yield from _classes(table, columns.target)
-
-
-def _classes(table: Table, target: str) -> Iterator[Fault]:
+            yield from _column(table, column, kind, column in columns.optional)
+    if not columns.classes or columns.target is None or not table.has(columns.target):
+        return
     # A row without a class is no fault: nothing is learnt from it, and it is scored.
-    columns = table.columns
-    for row, cell in _numbered(table, table.texts(target)):
+    for row, cell in _numbered(table, table.texts(columns.target)):
         if cell and cell not in (*columns.classes, *columns.score_only):
             meant = did_you_mean(cell, columns.classes, "the classes are").rstrip(".")
             message = (
                 f"{cell!r} is none of the classes: {meant}; what is scored and never learnt "
                 "belongs into score_only of [table]."
             )
-            yield Fault(row, target, message)
+            yield Fault(row, columns.target, message)
 
 
 def _column(
@@ -128,7 +125,7 @@ def _column(
             if not optional:
                 yield Fault(row, column, "is empty, NaN, NA or n/a; give its value.")
         elif isinstance(kind, str):
-            if not _is_number(cell):
+            if math.isnan(as_number(cell)):
                 yield Fault(row, column, f"expected a number but got {cell!r}.")
         elif cell not in kind:
             yield Fault(row, column, f"expected {_one_of(kind)} but got {cell!r}.")
@@ -164,13 +161,63 @@ def _numbered(table: Table, items: Iterable[Item]) -> Iterator[tuple[int, Item]]
     return ((table.row(place), item) for place, item in enumerate(items))
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
-
-
 def _one_of(names: Sequence[str]) -> str:
     quoted = [repr(name) for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+
+_AFFINE_TOLERANCE = 1e-3
+
+
+"""mm, per entry: a label image on the same grid differs only by how its header was rounded."""
+
+
+def verify_labels(table: Table) -> list[Fault]:
+    """Read every image and label image of a table; say which labels cannot be learnt from.
+
+    A label image must be readable, hold integers >= 0, and lie on the grid (shape and affine)
+    of each input image of its row. Raises TableError if the table's target is no label image.
+    """
+    column = table.columns.target
+    if column is None or table.columns.target_kind != "labels":
+        raise TableError(
+            f"{table.source} has no label images to verify: name their column as target."
+        )
+    faults: list[Fault] = []
+    for row, cell in enumerate(table.texts(column)):
+        if cell:
+            faults += [Fault(table.row(row), column, text) for text in _row(table, row, cell)]
+        elif "target" not in table.columns.optional:
+            faults.append(Fault(table.row(row), column, "names no label image; give its path."))
+    return faults
+
+
+def _row(table: Table, row: int, cell: str) -> Iterator[str]:
+    """What is wrong with the label image that `cell` names, or with an image of its row."""
+    from encephalon.io.reading import read_image, read_labels
+
+    try:
+        labels = read_labels(table.path(cell))
+    except EncephalonError as error:
+        yield str(error)
+        return
+    for role, column in table.columns.inputs.items():
+        name = table.texts(column)[row] if table.has(column) else ""
+        if not name:
+            continue
+        try:
+            image = read_image(table.path(name))
+        except EncephalonError as error:
+            yield str(error)
+            continue
+        apart = float(abs(labels.affine.matrix - image.affine.matrix).max())
+        if labels.shape != image.shape:
+            yield (
+                f"the labels have the shape {labels.shape} but {role!r} has {image.shape}; "
+                "resample one to the other."
+            )
+        elif apart > _AFFINE_TOLERANCE:
+            yield (
+                f"the affine of the labels differs from that of {role!r} by up to {apart:.3g} mm; "
+                "resample one to the other, or copy the header if they are truly aligned."
+            )

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cells of a table as numbers for a network: covariates (N, W) and classes (N,)."""
+"""Numbers for a network: covariates (N, W), classes (N,) and label images (I, J, K)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from encephalon.errors import InputError, TableError
+from encephalon.errors import ContentError, InputError, RecipeError, TableError
 from encephalon.tables.reading import MISSING
 from encephalon.tables.schema import Columns, Table
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Scaling = Mapping[str, tuple[float, float]]
 """Mean and standard deviation of each covariate that is a number."""
+
+LabelRule = Literal["keep", "nonzero"] | Mapping[str, int]
 
 NO_CLASS = -1
 """The class of a row that nothing is learnt from."""
@@ -96,6 +98,62 @@ def encode_classes(table: Table) -> NDArray[np.int64]:
     return np.array([known[cell] for cell in cells], np.int64)
 
 
+def map_labels(labels: NDArray[Any], rule: LabelRule) -> NDArray[Any]:
+    """The labels (I, J, K) under a rule, in the smallest unsigned integer that holds them.
+
+    "keep" changes no value, "nonzero" gives 1 wherever there is a label, and a mapping gives
+    each label, written as text, its new value and every other label 0. Raises ContentError for
+    labels that are no integers >= 0, RecipeError for a mapping that is not of such integers.
+    """
+    import numpy as np
+
+    whole = _whole(labels)
+    top = int(whole.max(initial=0))
+    if isinstance(rule, str):
+        if rule == "nonzero":
+            return np.asarray(whole != 0, np.uint8)
+        if rule == "keep":
+            return whole.astype(np.min_scalar_type(top))
+        raise RecipeError(f"A label rule is 'keep', 'nonzero' or a mapping, not {rule!r}.")
+    try:
+        pairs = [(int(old), int(new)) for old, new in rule.items()]
+    except (TypeError, ValueError) as error:
+        raise RecipeError(
+            f"A label mapping goes from whole numbers to whole numbers: {error}."
+        ) from error
+    if any(min(pair) < 0 for pair in pairs):
+        raise RecipeError("A label mapping may not hold numbers below 0.")
+    highest = max((new for _, new in pairs), default=0)
+    table = np.zeros(top + 1, dtype=np.min_scalar_type(highest))
+    for old, new in pairs:
+        if old <= top:
+            table[old] = new
+    return np.take(table, whole)
+
+
+def as_number(text: str) -> float:
+    """The number that a cell says; NaN where it says none, or none that is finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _whole(labels: NDArray[Any]) -> NDArray[Any]:
+    """The same labels as integers, refused if they are none or below 0."""
+    import numpy as np
+
+    if not np.issubdtype(labels.dtype, np.integer):
+        if not np.isfinite(labels).all() or (labels != np.rint(labels)).any():
+            raise ContentError("Labels must be whole numbers, but these have fractions or NaN.")
+        labels = labels.astype(np.int64)
+    lowest = int(labels.min(initial=0))
+    if lowest < 0:
+        raise ContentError(f"Labels must be 0 or more, but the lowest is {lowest}.")
+    return labels
+
+
 def _encoded(row: Mapping[str, Any], columns: Columns, scaling: Scaling) -> Iterator[float]:
     for column, kind in columns.covariates.items():
         cell = row.get(column)
@@ -107,21 +165,14 @@ def _encoded(row: Mapping[str, Any], columns: Columns, scaling: Scaling) -> Iter
             yield from [0.0] * width
         elif isinstance(kind, str):
             mean, deviation = scaling.get(column, (0.0, 1.0))
-            yield (_number(row, columns, column, text) - mean) / deviation
+            number = as_number(text)
+            if math.isnan(number):
+                raise _unusable(row, columns, column, text)
+            yield (number - mean) / deviation
         else:
             if text not in kind:
                 raise _unusable(row, columns, column, text)
             yield from (float(text == one) for one in kind)
-
-
-def _number(row: Mapping[str, Any], columns: Columns, column: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise _unusable(row, columns, column, text)
-    return number
 
 
 def _unusable(row: Mapping[str, Any], columns: Columns, column: str, text: str) -> InputError:

@@ -51,7 +51,17 @@ def read_sheet(file: Path) -> dict[int, dict[int, str]]:
         raise TableError(
             f"{file} cannot be read as an Excel workbook: {reason}; save it again, or as CSV."
         ) from error
-    _refuse_uncomputed(file, values, formulas)
+    uncomputed = [
+        f"{letters(at)}{row}"
+        for row, line in formulas.items()
+        for at in line
+        if at not in values.get(row, {})
+    ]
+    if uncomputed:  # a formula without a value is not empty
+        raise TableError(
+            f"{file}: formulas whose values were never stored, in {quoted(uncomputed)}; open it in "
+            "a spreadsheet program and save it."
+        )
     texts = {row: {at: _text(cell) for at, cell in line.items()} for row, line in values.items()}
     return {row: {at: text for at, text in line.items() if text} for row, line in texts.items()}
 
@@ -117,23 +127,6 @@ def _refuse_zip_bomb(file: Path, stream: IO[bytes]) -> None:
         raise TableError(
             f"{file}: {packed:,} bytes that unpack to {size:,}, more than a workbook's; save "
             "what is needed of it again, or as CSV."
-        )
-
-
-def _refuse_uncomputed(
-    file: Path, values: dict[int, dict[int, Any]], formulas: dict[int, dict[int, Any]]
-) -> None:
-    """Raise TableError with the cells that hold a formula and no value: that is not empty."""
-    cells = [
-        f"{letters(at)}{row}"
-        for row, line in formulas.items()
-        for at in line
-        if at not in values.get(row, {})
-    ]
-    if cells:
-        raise TableError(
-            f"{file}: formulas whose values were never stored, in {quoted(cells)}; open it in a "
-            "spreadsheet program and save it."
         )
 
 

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import hashlib
+import gzip
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from encephalon.errors import TableError, listed
 from encephalon.io.files import is_file
 from encephalon.tables.schema import SPLITS, Table
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
-_CHUNK = 1 << 20  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -60,8 +56,13 @@ class LeakageReport:
             for part, (count, total) in self.exposed.items()
             if count
         ]
-        found += _listed(self.groups, f"values of {self.column!r} lie in more than one part")
-        found += _listed(self.contents, "files are identical in rows of different parts")
+        for straddles, what in (
+            (self.groups, f"values of {self.column!r} lie in more than one part"),
+            (self.contents, "files are identical in rows of different parts"),
+        ):
+            if straddles:
+                names = listed(straddle.name for straddle in straddles)
+                found.append(f"{len(straddles)} {what}: {names}.")
         if self.ids:
             found.append(f"{len(self.ids)} ids are not unique: {listed(self.ids)}.")
         return found
@@ -82,12 +83,18 @@ def audit(table: Table, *, group: str | None = None, contents: bool = True) -> L
     parts = table.texts(split)
     column = group or table.columns.group or ""
     labels = table.texts(column) if column else [""] * len(table)
+    pairs = list(zip(labels, parts, strict=True))
+    learnt = {label for label, part in pairs if part == "train"} - {""}
+    exposed: dict[str, tuple[int, int]] = {}
+    for name in SPLITS[1:]:
+        if own := [label for label, part in pairs if part == name]:
+            exposed[name] = (sum(label in learnt for label in own), len(own))
     return LeakageReport(
         column=column,
         groups=tuple(_straddling(labels, parts, table.ids)),
         contents=tuple(_same_contents(table, parts)) if contents else (),
         ids=tuple(name for name, count in Counter(table.ids).items() if count > 1),
-        exposed=_exposed(labels, parts),
+        exposed=exposed,
     )
 
 
@@ -100,24 +107,14 @@ def require_clean(table: Table, report: LeakageReport) -> None:
 
 def content_hash(path: Path) -> str:
     """SHA-256 of a file's content, decompressed if it is a gzip file."""
-    import gzip
-    import zlib
-
-    def digest(stream: BinaryIO) -> str:
-        total = hashlib.sha256()
-        while chunk := stream.read(_CHUNK):
-            total.update(chunk)
-        return total.hexdigest()
-
     with path.open("rb") as raw:
-        if path.suffix.lower() != ".gz":
-            return digest(raw)
-        try:
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                return digest(unpacked)  # type: ignore[arg-type]
-        except (OSError, EOFError, zlib.error):  # damaged, which is for its reader to say
-            raw.seek(0)
-            return digest(raw)
+        if path.suffix.lower() == ".gz":
+            try:
+                with gzip.GzipFile(fileobj=raw) as unpacked:
+                    return file_digest(unpacked, "sha256").hexdigest()
+            except (OSError, EOFError, zlib.error):  # damaged, which is for its reader to say
+                raw.seek(0)
+        return file_digest(raw, "sha256").hexdigest()
 
 
 def _straddling(
@@ -130,23 +127,8 @@ def _straddling(
     for label, places in rows.items():
         found = {parts[row] for row in places}
         if len(found) > 1:
-            order = tuple(sorted(found, key=_rank))
-            yield Straddle(label, order, tuple(ids[row] for row in places))
-
-
-def _rank(part: str) -> tuple[int, str]:
-    return (SPLITS.index(part) if part in SPLITS else len(SPLITS), part)
-
-
-def _exposed(labels: Sequence[str], parts: Sequence[str]) -> dict[str, tuple[int, int]]:
-    pairs = list(zip(labels, parts, strict=True))
-    seen = {label for label, part in pairs if part == "train"} - {""}
-    found: dict[str, tuple[int, int]] = {}
-    for name in SPLITS[1:]:
-        own = [label for label, part in pairs if part == name]
-        if own:
-            found[name] = (sum(label in seen for label in own), len(own))
-    return found
+            order = [part for part in SPLITS if part in found] + sorted(found - {*SPLITS})
+            yield Straddle(label, tuple(order), tuple(ids[row] for row in places))
 
 
 def _same_contents(table: Table, parts: Sequence[str]) -> Iterator[Straddle]:
@@ -161,24 +143,19 @@ def _same_contents(table: Table, parts: Sequence[str]) -> Iterator[Straddle]:
     alike: dict[tuple[str, bytes], list[Path]] = defaultdict(list)
     for path in files:
         alike[_fingerprint(path)].append(path)
+    ids = table.ids
     for paths in alike.values():
-        yield from _identical(paths, files, parts, table.ids)
-
-
-def _identical(
-    paths: list[Path], files: Mapping[Path, list[int]], parts: Sequence[str], ids: Sequence[str]
-) -> Iterator[Straddle]:
-    # The same path in two rows needs no hash.
-    hashes = {path: content_hash(path) if len(paths) > 1 else str(path) for path in paths}
-    rows = [(hashes[path], path, row) for path in paths for row in files[path]]
-    names = {code: path.name for code, path, _ in reversed(rows)}
-    found = _straddling(
-        [code for code, _, _ in rows],
-        [parts[row] for _, _, row in rows],
-        [ids[row] for _, _, row in rows],
-    )
-    for straddle in found:
-        yield Straddle(names[straddle.name], straddle.parts, straddle.ids)
+        # The same path in two rows needs no hash.
+        hashes = {path: content_hash(path) if len(paths) > 1 else str(path) for path in paths}
+        names = {hashes[path]: path.name for path in reversed(paths)}
+        rows = [(hashes[path], row) for path in paths for row in files[path]]
+        found = _straddling(
+            [code for code, _ in rows],
+            [parts[row] for _, row in rows],
+            [ids[row] for _, row in rows],
+        )
+        for straddle in found:
+            yield Straddle(names[straddle.name], straddle.parts, straddle.ids)
 
 
 def _fingerprint(path: Path) -> tuple[str, bytes]:
@@ -189,9 +166,3 @@ def _fingerprint(path: Path) -> tuple[str, bytes]:
     with path.open("rb") as stream:
         stream.seek(-8, 2)  # RFC 1952: CRC-32 and length of what is compressed
         return ("gzip", stream.read(8))
-
-
-def _listed(straddles: Sequence[Straddle], what: str) -> list[str]:
-    if not straddles:
-        return []
-    return [f"{len(straddles)} {what}: {listed(straddle.name for straddle in straddles)}."]

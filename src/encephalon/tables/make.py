@@ -59,7 +59,12 @@ def folder_table(
     base = None if relative_to is None else expanded(relative_to).resolve()
     files = _files(root, id_rule)
     rows: dict[str, dict[str, str | None]] = {}
-    faults = [_twice(root, name, found) for name, found in files.items() if len(found) > 1]
+    faults = [
+        f"{len(found)} images of {root} have the id {name!r}: "
+        f"{quoted(path.relative_to(root).as_posix() for path in found)}"
+        for name, found in files.items()
+        if len(found) > 1
+    ]
     if sheet is not None:
         rows, wrong = _rows(Path(sheet), id_column, id_rule, rename or {})
         _need_overlap(root, Path(sheet), files, list(rows), id_column)
@@ -141,7 +146,8 @@ def _need_overlap(
     if not rows or set(files) & set(rows):
         return
     name, (first, *_) = next(iter(files.items()))
-    helps = [rule for rule in ID_RULES if _matches(files, rows, rule)]
+    images = [path for paths in files.values() for path in paths]
+    helps = [rule for rule in ID_RULES if {file_id(path, rule) for path in images} & set(rows)]
     hint = (
         f"the id rule {helps[0]!r} would match them (--id-rule {helps[0]})"
         if helps
@@ -151,16 +157,6 @@ def _need_overlap(
         f"No image of {root} has a row in {sheet}: the first image, {first.name}, has the id "
         f"{name!r}, but the first row has {rows[0]!r} in {column!r}; {hint}."
     )
-
-
-def _matches(files: Mapping[str, Sequence[Path]], rows: Sequence[str], rule: str) -> bool:
-    known = set(rows)
-    return any(file_id(path, rule) in known for paths in files.values() for path in paths)
-
-
-def _twice(root: Path, name: str, found: Sequence[Path]) -> str:
-    paths = quoted(path.relative_to(root).as_posix() for path in found)
-    return f"{len(found)} images of {root} have the id {name!r}: {paths}"
 
 
 def _unmatched(
@@ -205,22 +201,24 @@ def bids_table(
     root = expanded(folder)
     files = find_images(root, bids_query(suffixes, participants, sessions))
     base = None if relative_to is None else expanded(relative_to).resolve()
-    rows = _wide(files, base) if wide else [_long(file, base) for file in files]
+    if wide:
+        rows = _wide(files, base)
+    else:
+        rows = [
+            {
+                "id": file.id,
+                "image": written_path(file.path, base),
+                "subject": file.entities.get("sub"),
+                "session": file.entities.get("ses"),
+                "suffix": file.suffix,
+            }
+            for file in files
+        ]
     people = _participants(root)
     for row in rows:
         extra = people.get(f"sub-{row['subject']}", {})
         row.update({name: cell for name, cell in extra.items() if name not in row})
     return pd.DataFrame(rows, dtype=object)
-
-
-def _long(file: BidsFile, base: Path | None) -> dict[str, str | None]:
-    return {
-        "id": file.id,
-        "image": written_path(file.path, base),
-        "subject": file.entities.get("sub"),
-        "session": file.entities.get("ses"),
-        "suffix": file.suffix,
-    }
 
 
 def _wide(files: Iterable[BidsFile], base: Path | None) -> list[dict[str, str | None]]:
@@ -248,12 +246,11 @@ def _participants(root: Path) -> dict[str, dict[str, str | None]]:
     frame = read_table(file).frame
     if "participant_id" not in frame.columns:
         raise TableError(f"{file} has no column 'participant_id', which BIDS requires.")
-    records = frame.to_dict(orient="records")
     return {
         str(row["participant_id"]): {
             str(key): cell for key, cell in row.items() if key != "participant_id"
         }
-        for row in records
+        for row in frame.to_dict(orient="records")
     }
 
 
@@ -267,12 +264,20 @@ def join_tables(left: Table, right: Table, *, remainder: bool = False) -> pd.Dat
     """
     _check_ids(left)
     _check_ids(right)
-    _check_matches(left, right, remainder)
-    key = right.columns.id
-    extra = right.frame.drop(columns=[key])
-    _check_names(left, right, list(map(str, extra.columns)))
-    places = {name: row for row, name in enumerate(right.ids)}
-    order = [places[name] for name in left.ids]
+    here, there = ({name: row for row, name in enumerate(one.ids)} for one in (left, right))
+    if unmatched := [name for name in here if name not in there]:
+        raise TableError(
+            f"{right.source} has no row for these ids of {left.source}: {quoted(unmatched)}."
+        )
+    spare = [name for name in there if name not in here]
+    if spare and not remainder:
+        raise TableError(
+            f"{left.source} has no row for these ids of {right.source}: {quoted(spare)}."
+        )
+    extra = right.frame.drop(columns=[right.columns.id])
+    if clash := [str(name) for name in extra.columns if name in left.frame.columns]:
+        raise TableError(f"{left.source} and {right.source} both have {quoted(clash)}: rename one.")
+    order = [there[name] for name in here]
     joined = left.frame.reset_index(drop=True).copy()
     for name in extra.columns:
         joined[name] = extra[name].iloc[order].to_list()
@@ -284,34 +289,8 @@ def _check_ids(table: Table) -> None:
     if "" in counts:
         row = table.row(table.ids.index(""))
         raise TableError(f"{table.source}, row {row}: {table.columns.id!r} is empty; fill it.")
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
+    if twice := [name for name, count in counts.items() if count > 1]:
         raise TableError(
             f"{table.source}: {table.columns.id!r} must be unique to join by it, but these ids "
             f"stand in several rows: {quoted(twice)}."
         )
-
-
-def _check_matches(left: Table, right: Table, remainder: bool) -> None:
-    here, there = left.ids, right.ids
-    unmatched = _without(here, there)
-    if unmatched:
-        raise TableError(
-            f"{right.source} has no row for these ids of {left.source}: {quoted(unmatched)}."
-        )
-    spare = _without(there, here)
-    if spare and not remainder:
-        raise TableError(
-            f"{left.source} has no row for these ids of {right.source}: {quoted(spare)}."
-        )
-
-
-def _check_names(left: Table, right: Table, extra: Sequence[str]) -> None:
-    clash = [name for name in extra if name in left.frame.columns]
-    if clash:
-        raise TableError(f"{left.source} and {right.source} both have {quoted(clash)}: rename one.")
-
-
-def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
-    known = set(others)
-    return [name for name in names if name not in known]

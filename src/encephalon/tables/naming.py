@@ -18,7 +18,6 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import IO
 
 from encephalon.errors import TableError
 
@@ -62,7 +61,7 @@ def file_id(path: str | os.PathLike[str], rule: str = "stem") -> str:
     if rule == "before-underscore":
         return name.partition("_")[0].partition(".")[0]
     check_id_rule(rule)
-    found = search(rule, name)
+    found = _searcher(rule)(name)
     if not found:
         raise TableError(
             f"The id rule {rule!r} finds no id in the file name {name!r}: mend the rule."
@@ -112,8 +111,29 @@ class _Searcher:
         self._process: subprocess.Popen[str] | None = None
 
     def __call__(self, name: str) -> str | None:
+        """The only group of the expression where it is first found in `name`, or None.
+
+        Raises TableError for an expression that takes longer than anybody waits.
+        """
+        answer = ""
         with self._lock:
-            answer = self._asked(name)
+            if self._process is None:
+                command = [sys.executable, "-I", "-S", "-c", _SEARCHER, json.dumps(self._rule)]
+                pipe = subprocess.PIPE
+                self._process = subprocess.Popen(
+                    command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+                )
+                self._end = weakref.finalize(self, _ended, self._process)
+            stdin, stdout = self._process.stdin, self._process.stdout
+            assert stdin is not None  # they are pipes
+            assert stdout is not None
+            with suppress(BrokenPipeError):
+                stdin.write(f"{json.dumps(name)}\n")
+                stdin.flush()
+                answer = stdout.readline()
+            if not answer:  # it has ended
+                self._end()
+                self._process = None
         if not answer:
             raise TableError(
                 f"The id rule {self._rule!r} takes too long on the file name {name!r}: repeat "
@@ -122,45 +142,10 @@ class _Searcher:
         found: str | None = json.loads(answer)
         return found
 
-    def _asked(self, name: str) -> str:
-        if self._process is None:
-            command = [sys.executable, "-I", "-S", "-c", _SEARCHER, json.dumps(self._rule)]
-            pipe = subprocess.PIPE
-            self._process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
-            )
-            self._end = weakref.finalize(self, _ended, self._process)
-        answer = _exchanged(self._process.stdin, self._process.stdout, json.dumps(name))
-        if not answer:
-            self._end()
-            self._process = None
-        return answer
-
-
-def _exchanged(stdin: IO[str] | None, stdout: IO[str] | None, line: str) -> str:
-    """What the other end answers; nothing where it has ended."""
-    if stdin is None or stdout is None:
-        return ""
-    with suppress(BrokenPipeError):
-        stdin.write(f"{line}\n")
-        stdin.flush()
-        return stdout.readline()
-    return ""
-
 
 def _ended(process: subprocess.Popen[str]) -> None:
     with suppress(BrokenPipeError):
         process.communicate()
 
 
-@lru_cache(maxsize=8)
-def _searcher(rule: str) -> _Searcher:
-    return _Searcher(rule)
-
-
-def search(rule: str, name: str) -> str | None:
-    """The only group of the expression where it is first found in `name`, or None.
-
-    Raises TableError for an expression that takes longer than anybody waits.
-    """
-    return _searcher(rule)(name)
+_searcher = lru_cache(maxsize=8)(_Searcher)

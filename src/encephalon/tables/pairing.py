@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from encephalon.tables.naming import file_stem
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns
 
 Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -78,14 +78,18 @@ def name_file(path: Path, columns: Columns) -> NamedImage:
     entities = {match[1]: match[2] for match in matches if match}
     subject, session = entities.pop("sub", None), entities.pop("ses", "")
     owner: tuple[str, ...] = (folder, subject or "", session)
+    kinds = _kinds(columns)
     words = [word for word in _WORDS.split(stem) if word]
     if subject is not None:
         # The values of entities are no kinds: acq-T1w_T2w is a T2w.
         words = [word for word in words if word not in entities.values()]
     else:
-        owner = (folder, *(word for word in words if word.lower() not in _kinds(columns)))
+        owner = (folder, *(word for word in words if word.lower() not in kinds))
         entities = {}
-    return NamedImage(path, owner, _role(words, columns), entities)
+    said = {kinds[word.lower()] for word in words if word.lower() in kinds}
+    # Of another kind, or of more than one, it fills no role.
+    role = "" if len(said) > 1 else next(iter(said), None)
+    return NamedImage(path, owner, role, entities)
 
 
 def name_bids(file: BidsFile, columns: Columns) -> NamedImage:
@@ -139,16 +143,12 @@ def add_companions(
     (sample,) = samples
     absent = {role: why for role, why in sample.absent.items() if role not in places}
     fault = sample.fault if sample.fault not in sample.absent.values() else ""
-    inputs = {**sample.inputs, **places}
-    return [replace(sample, inputs=inputs, absent=absent, fault=fault or _fault(absent, columns))]
+    fault = fault or missing_fault(absent, columns)
+    return [replace(sample, inputs={**sample.inputs, **places}, absent=absent, fault=fault)]
 
 
-def missing_fault(paired: ImagePair, columns: Columns) -> str:
+def missing_fault(absent: Mapping[str, str], columns: Columns) -> str:
     """Why a sample cannot be worked on: the first role it lacks that no row may leave empty."""
-    return _fault(paired.absent, columns)
-
-
-def _fault(absent: Mapping[str, str], columns: Columns) -> str:
     return next((why for role, why in absent.items() if role not in columns.optional), "")
 
 
@@ -180,16 +180,12 @@ def _paired(
         chosen = _same_scan(main, here)
         if len(chosen) == 1:
             inputs[role] = chosen[0].path
-        elif _is_missed(role, images, columns):
+        # Not worth saying where the role may be empty and none of its kind is anywhere.
+        elif role not in columns.optional or (
+            role in columns.suffixes and any(one.role == role for one in images)
+        ):
             absent[role] = _why_not(main, role, chosen or wanted, columns)
     return ImagePair(main, inputs, absent)
-
-
-def _is_missed(role: str, images: Iterable[NamedImage], columns: Columns) -> bool:
-    """Whether it is worth saying that a role is empty: not where none of its kind is anywhere."""
-    if role not in columns.optional:
-        return True
-    return role in columns.suffixes and any(one.role == role for one in images)
 
 
 def _same_scan(main: NamedImage, candidates: list[NamedImage]) -> list[NamedImage]:
@@ -230,12 +226,3 @@ def _kinds(columns: Columns) -> dict[str, str]:
     for role, kind in pairs:
         words |= {kind.lower(): role, kind.lower().removesuffix("w"): role}
     return words
-
-
-def _role(words: Sequence[str], columns: Columns) -> str | None:
-    """The role that a name means; "" where it means another kind, or more than one."""
-    kinds = _kinds(columns)
-    said = {kinds[word.lower()] for word in words if word.lower() in kinds}
-    if not said:
-        return None
-    return said.pop() if len(said) == 1 else ""

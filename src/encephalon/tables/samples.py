@@ -3,20 +3,25 @@
 
 A model works on volumes (NIfTI, DICOM ...) or on pictures (TIFF, PNG, JPEG), and only files of its
 kind are taken out of a folder.
+
+One thing to work on, and ids that no other has.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError
-from encephalon.io.files import exists, expanded, is_file, is_folder, need_file
+from encephalon.io.files import exists, expanded, is_file, is_folder, need_file, place
 from encephalon.tables.image_files import (
     Kind,
     bids_query,
@@ -40,13 +45,48 @@ from encephalon.tables.pairing import (
     name_file,
     pair_images,
 )
-from encephalon.tables.sample import Sample, with_unique_ids
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
+    from encephalon.io.bids import BidsFile
     from encephalon.tables.schema import Table
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to work on.
+
+    id      names the sample and every output made from it
+    inputs  role ("image" where there is only one) and file or DICOM folder
+    row     the cells of its row, for a sample from a table
+    bids    its entities, for a sample from a BIDS dataset
+    fault   why it cannot be worked on, while the others of its table can; "" for no reason
+    absent  why a role has no file although one was looked for: role and one sentence
+    """
+
+    id: str
+    inputs: dict[str, Path]
+    row: dict[str, Any] = field(default_factory=dict)
+    bids: BidsFile | None = None
+    fault: str = ""
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def require_faultless(self) -> None:
+        """Raise InputError with the fault, if there is one."""
+        if self.fault:
+            raise InputError(self.fault)
+
+    def file(self, role: str) -> Path:
+        """The file of that role; raises InputError for a fault, or where none is named."""
+        self.require_faultless()
+        if role not in self.inputs:
+            message = f"{self.id}: its row names no file for {role!r}; fill it in or drop the row."
+            if not self.row:
+                message = f"{self.id}: there is no file for {role!r}; give it, or use a table."
+            raise InputError(self.absent.get(role, message))
+        return self.inputs[role]
 
 
 def collect_samples(
@@ -224,7 +264,7 @@ class _Search:
         """What belongs together as a sample, at fault where it lacks what it must have."""
         path, bids = one.main.path, one.main.bids
         name = _series_id(path) if is_folder(path) else file_id(path, self.columns.id_rule)
-        fault = missing_fault(one, self.columns)
+        fault = missing_fault(one.absent, self.columns)
         return Sample(bids.id if bids else name, one.inputs, {}, bids, fault, one.absent)
 
 
@@ -267,3 +307,56 @@ def _from_table(table: Table) -> list[Sample]:
         else sample
         for place, sample in enumerate(samples)
     ]
+
+
+def with_unique_ids(samples: list[Sample]) -> list[Sample]:
+    """The same samples without repeated files, and with ids that no other sample has."""
+    seen: set[tuple[tuple[str, Path], ...]] = set()
+    kept = []
+    for sample in samples:
+        key = tuple((role, place(path)) for role, path in sorted(sample.inputs.items()))
+        if key not in seen or sample.row:
+            kept.append(sample)
+        seen.add(key)
+    # The ids of a table are checked already, and join its rows to the results.
+    names = [sample.id if sample.row else _safe(sample.id) for sample in kept]
+    depth, deepest = 1, max((len(_file(sample).parts) for sample in kept), default=0)
+    while (clashes := _clashes(names, kept)) and depth < deepest:
+        for index in clashes:
+            # With the names of the `depth` folders above the file before it.
+            folders = _file(kept[index]).parent.parts[1:][-depth:]
+            names[index] = _safe("_".join([*folders, kept[index].id]))
+        depth += 1
+    final = list(_numbered(names))
+    return [replace(sample, id=name) for sample, name in zip(kept, final, strict=True)]
+
+
+def _clashes(names: Sequence[str], samples: Sequence[Sample]) -> list[int]:
+    """The samples of one name that lie in several folders, whose names can tell them apart."""
+    # Some file systems take Scan and scan for the same name.
+    folded = [name.casefold() for name in names]
+    places = {(name, _file(one).parent) for name, one in zip(folded, samples, strict=True)}
+    counts = Counter(name for name, _ in places)
+    return [index for index, name in enumerate(folded) if counts[name] > 1]
+
+
+def _file(sample: Sample) -> Path:
+    return place(next(iter(sample.inputs.values()), Path()))
+
+
+def _numbered(names: Sequence[str]) -> Iterator[str]:
+    """The names, with -2, -3 ... after the second, third ... of a kind."""
+    used: set[str] = set()
+    for name in names:
+        unique, number = name, 1
+        while unique.casefold() in used:
+            number += 1
+            unique = f"{name}-{number}"
+        used.add(unique.casefold())
+        yield unique
+
+
+def _safe(name: str) -> str:
+    """The name with everything that is not safe in a file name replaced; accents stay."""
+    composed = unicodedata.normalize("NFC", name)  # macOS keeps ü as u and an accent of its own
+    return re.sub(r"[^\w.+-]+", "-", composed).lstrip(".-").rstrip("-") or "image"

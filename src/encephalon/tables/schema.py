@@ -212,8 +212,5 @@ class Fault:
     def __str__(self) -> str:
         """The fault as one line."""
         place = f"row {self.row}" if self.row else "the table"
-        return (
-            f"{place}, {self.column!r}: {self.message}"
-            if self.column
-            else (f"{place}: {self.message}")
-        )
+        place += f", {self.column!r}" if self.column else ""
+        return f"{place}: {self.message}"

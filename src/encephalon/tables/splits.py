@@ -12,7 +12,6 @@ from encephalon.errors import TableError, listed, require_extra
 from encephalon.tables.schema import Table
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _DRAWS = 200
@@ -60,7 +59,12 @@ def split_table(table: Table, options: SplitOptions | None = None) -> Table:
     """
     require_extra("sklearn", "train", "Splitting a table")
     options = options or SplitOptions()
-    _check_fractions(options)
+    wishes = (options.validation, options.test)
+    if not all(0 <= wish < 1 for wish in wishes) or not 0 < sum(wishes) < 1:
+        raise TableError(
+            "The validation and test fractions must be 0 or more and sum to more than 0 and "
+            f"less than 1, but are {options.validation} and {options.test}."
+        )
     groups, strata = _groups(table, options.grouped), _strata(table, options.stratify)
     parts = ["train"] * len(table)
     rest = list(range(len(table)))
@@ -88,12 +92,18 @@ def fold_table(
     require_extra("sklearn", "train", "Splitting a table")
     groups, strata = _groups(table, grouped), _strata(table, stratify)
     _check_units(table, folds, groups)
-    classes = _classes_to_share(table, stratify)
+    # The class of each row that every fold must have some of; "" where there is none.
+    target, known = table.columns.target, table.columns.classes
+    classes = [""] * len(table)
+    if target is not None and target in stratify and known:
+        classes = [cell if cell in known else "" for cell in table.texts(target)]
     _check_class_units(table, folds, groups, classes)
+    needed = [(fold, name) for fold in range(folds) for name in sorted({*classes} - {""})]
     lacking = ""
     for draw in range(_FOLD_DRAWS):
         numbers = _fold_numbers(folds, groups, strata, len(table), seed + draw)
-        lacking = _lacking(numbers, classes, folds)
+        have = set(zip(numbers, classes, strict=True))
+        lacking = next((name for fold, name in needed if (fold, name) not in have), "")
         if not lacking:
             return table.with_column(FOLD, [str(number) for number in numbers])
     raise TableError(
@@ -193,14 +203,6 @@ def _check_units(table: Table, folds: int, groups: list[str] | None) -> None:
         raise TableError(f"{table.source} has {units} {what}: folds must be 2 to {units}.")
 
 
-def _classes_to_share(table: Table, stratify: Sequence[str]) -> list[str]:
-    """The class of each row that every fold must have some of; "" where there is none."""
-    target, classes = table.columns.target, table.columns.classes
-    if target is None or target not in stratify or not classes:
-        return [""] * len(table)
-    return [cell if cell in classes else "" for cell in table.texts(target)]
-
-
 def _check_class_units(
     table: Table, folds: int, groups: list[str] | None, classes: list[str]
 ) -> None:
@@ -224,8 +226,14 @@ def _fold_numbers(
     """The fold of each of `count` rows."""
     import warnings
 
+    from sklearn import model_selection as ms
+
+    if groups is not None:
+        kind = ms.GroupKFold if strata is None else ms.StratifiedGroupKFold
+    else:
+        kind = ms.KFold if strata is None else ms.StratifiedKFold
+    splitter = kind(folds, shuffle=True, random_state=seed)
     numbers, rows = [0] * count, range(count)
-    splitter = _folder(folds, groups, strata, seed)
     try:
         with warnings.catch_warnings():
             # A stratum smaller than the folds is no fault: only classes must be everywhere.
@@ -238,24 +246,8 @@ def _fold_numbers(
     return numbers
 
 
-def _lacking(numbers: list[int], classes: list[str], folds: int) -> str:
-    """A class that some fold lacks; "" where every fold has them all."""
-    have = set(zip(numbers, classes, strict=True))
-    wanted = ((fold, name) for fold in range(folds) for name in sorted({*classes} - {""}))
-    return next((name for fold, name in wanted if (fold, name) not in have), "")
-
-
 def _named(table: Table, column: str) -> Table:
     return replace(table, columns=replace(table.columns, split=column))
-
-
-def _check_fractions(options: SplitOptions) -> None:
-    wishes = (options.validation, options.test)
-    if not all(0 <= wish < 1 for wish in wishes) or not 0 < sum(wishes) < 1:
-        raise TableError(
-            "The validation and test fractions must be 0 or more and sum to more than 0 and "
-            f"less than 1, but are {options.validation} and {options.test}."
-        )
 
 
 def _groups(table: Table, grouped: bool) -> list[str] | None:
@@ -270,45 +262,39 @@ def _groups(table: Table, grouped: bool) -> list[str] | None:
 
 def _strata(table: Table, columns: Sequence[str]) -> list[str] | None:
     """The stratum of each row: the cells of those columns, numbers in quantile bins."""
+    import pandas as pd
+
     if not columns:
         return None
     kinds = dict(table.columns.covariates)
     if table.columns.target is not None and table.columns.target_kind == "number":
         kinds[table.columns.target] = "number"
-    cells = [
-        _binned(table.numbers(column)) if kinds.get(column) == "number" else table.texts(column)
-        for column in columns
-    ]
+    cells = []
+    for column in columns:
+        if kinds.get(column) == "number":
+            bins = pd.qcut(table.numbers(column), _BINS, labels=False, duplicates="drop")
+            cells.append([str(number) for number in bins])
+        else:
+            cells.append(table.texts(column))
     return ["\n".join(row) for row in zip(*cells, strict=True)]
-
-
-def _binned(values: NDArray[np.float64]) -> list[str]:
-    import pandas as pd
-
-    bins = pd.qcut(values, _BINS, labels=False, duplicates="drop")
-    return [str(number) for number in bins]
 
 
 def _held_out(
     rows: list[int], share: float, groups: list[str] | None, strata: list[str] | None, seed: int
 ) -> list[int]:
     """The rows of the part that is held out of `rows`, about `share` of them."""
-    own_strata = None if strata is None else [strata[row] for row in rows]
+    from sklearn.model_selection import train_test_split
+
+    own = None if strata is None else [strata[row] for row in rows]
     try:
         if groups is None:
-            return _free(rows, share, own_strata, seed)
-        return _grouped(rows, share, [groups[row] for row in rows], own_strata, seed)
+            _, held = train_test_split(rows, test_size=share, random_state=seed, stratify=own)
+            return [int(row) for row in held]
+        return _grouped(rows, share, [groups[row] for row in rows], own, seed)
     except ValueError as error:
         if isinstance(error, TableError):
             raise
         raise TableError(f"{len(rows)} rows cannot be split so: {error}") from error
-
-
-def _free(rows: list[int], share: float, strata: list[str] | None, seed: int) -> list[int]:
-    from sklearn.model_selection import train_test_split
-
-    _, held = train_test_split(rows, test_size=share, random_state=seed, stratify=strata)
-    return [int(row) for row in held]
 
 
 def _grouped(
@@ -335,13 +321,3 @@ def _distance(codes: NDArray[Any], held: NDArray[Any], share: float) -> float:
     wished = share * np.bincount(codes)
     got = np.bincount(codes[held], minlength=len(wished))
     return float(np.abs(got - wished).sum() + abs(got.sum() - wished.sum()))
-
-
-def _folder(folds: int, groups: list[str] | None, strata: list[str] | None, seed: int) -> Any:
-    from sklearn import model_selection as ms
-
-    if groups is not None:
-        kind = ms.GroupKFold if strata is None else ms.StratifiedGroupKFold
-    else:
-        kind = ms.KFold if strata is None else ms.StratifiedKFold
-    return kind(folds, shuffle=True, random_state=seed)

@@ -14,13 +14,13 @@ from inspect import signature
 from typing import Annotated, Any, get_type_hints
 
 import torch
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import ConfigDict, Field, create_model
 from torch import Tensor
 from torch.nn import functional as nnf
 
 from encephalon.errors import RecipeError
 from encephalon.recipes.schema import Section, Training
-from encephalon.recipes.validation import describe, full_stop
+from encephalon.recipes.validation import make_settings
 
 #: Smoothing of the overlap losses, as in the published training of brainy (nobrainer spec 3.4).
 EPSILON = 1e-7
@@ -192,11 +192,7 @@ def _check_options(term: Term) -> None:
     hints, parameters = get_type_hints(loss, include_extras=True), signature(loss).parameters
     fields: Any = {name: (hints[name], parameters[name].default) for name in list(parameters)[2:]}
     schema = create_model("Options", __base__=_Options, **fields)
-    try:
-        schema(**term.options)
-    except ValidationError as error:
-        message = f"Options of the loss {term.name!r}: {describe(error, schema)}"
-        raise RecipeError(full_stop(message)) from error
+    make_settings(schema, term.options, f"Options of the loss {term.name!r}", section="")
 
 
 class WeightedLoss:

@@ -29,8 +29,9 @@ from encephalon.models.description import FIRST_VERSION, ModelDescription, packa
 from encephalon.models.folder import save_model
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.networks.registry import build_network, meta_network, output_shape
-from encephalon.recipes.loading import dump_recipe, make_settings, recipe_data
+from encephalon.recipes.loading import dump_recipe, recipe_data
 from encephalon.recipes.schema import Network, Recipe, Section, Training
+from encephalon.recipes.validation import make_settings
 from encephalon.reports.page import training_page
 from encephalon.tables.reading import table_text
 from encephalon.tables.schema import Table

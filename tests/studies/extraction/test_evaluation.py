@@ -22,7 +22,7 @@ from encephalon.io.reading import read_image, write_image
 from encephalon.statistics.subgroups import GroupedSummary
 from encephalon.studies.extraction.evaluation import MaskEvaluation, score_mask
 from encephalon.synthetic.head import head_phantom
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 
 EDGES = Affine.from_spacing((2.0, 1.5, 2.5))

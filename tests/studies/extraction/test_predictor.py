@@ -16,7 +16,7 @@ from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.predictor import probability
 from encephalon.studies.extraction.segmentation.boundary import predict_boundary
 from encephalon.studies.extraction.segmentation.localisation import network_of
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.io.dicom_writer import write_series
 from tests.studies.extraction.ball import BallRuntime, ball_image, ball_predictor, ball_volume
 

@@ -30,7 +30,7 @@ from encephalon.studies.extraction.published.predictor import (
     make_published_predictor,
 )
 from encephalon.studies.extraction.published.settings import PublishedOptions
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 from tests.studies.calls import FakeRuntime, opened
 

@@ -18,8 +18,9 @@ from encephalon.io.reading import read_image
 from encephalon.models.folder import open_model
 from encephalon.networks import build_network
 from encephalon.networks.keras_unet import KerasUNetLogOdds, log_odds
-from encephalon.recipes.loading import load_recipe, make_settings
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Training
+from encephalon.recipes.validation import make_settings
 from encephalon.studies.extraction.published.data import Pair, prepare_pairs
 from encephalon.studies.extraction.published.settings import Conformed, PublishedSettings
 from encephalon.studies.extraction.published.task import PublishedTask, cut, one_hot, overlap

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from encephalon.evaluation.cases import Case
 from encephalon.studies.isotropic.evaluation.cases import case_variants, mismatched_subject
 from encephalon.studies.isotropic.settings import EvaluationOptions
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 
 
 def made(name: str, group: str, *roles: str, truth: Path | None = None) -> Case:

@@ -24,7 +24,7 @@ from encephalon.studies.isotropic.acquisition.inputs import (
     unused_stacks,
 )
 from encephalon.studies.isotropic.settings import PredictOptions
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.studies.isotropic.scans import head, scan
 
 NONE = PredictOptions()

@@ -25,7 +25,7 @@ from encephalon.studies.isotropic.reconstruction.network import (
 )
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack, enforce_consistency
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.studies.isotropic.thick_head import problem, truth
 

@@ -33,7 +33,7 @@ from encephalon.studies.isotropic.published.predictor import (
     make_published_predictor,
 )
 from encephalon.studies.isotropic.published.settings import PublishedOptions, PublishedSettings
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 from tests.studies.calls import FakeRuntime, opened
 from tests.studies.isotropic.tiny_published import (

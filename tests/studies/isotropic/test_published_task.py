@@ -16,8 +16,9 @@ from encephalon.errors import ContentError, RecipeError, RunError, TableError
 from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
-from encephalon.recipes.loading import load_recipe, make_settings
+from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Training
+from encephalon.recipes.validation import make_settings
 from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.data import (
     Head,

@@ -21,7 +21,7 @@ from encephalon.studies.isotropic.evaluation.cases import (
 from encephalon.studies.isotropic.evaluation.scoring import acquired_voxels, regions, score
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
 VARIANT = CaseVariant(Case(Sample("a", {"t2w": Path("a.nii.gz")}), "p"), "axial", 4.0)

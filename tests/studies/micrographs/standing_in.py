@@ -17,7 +17,7 @@ from encephalon.errors import UsageError
 from encephalon.inference.predictor import Prediction, Quality
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import MicrographSettings
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 
 SIZE = 64

@@ -20,7 +20,7 @@ from encephalon.io.atomic import json_text
 from encephalon.studies.micrographs.quality import ConfidenceBins
 from encephalon.studies.micrographs.settings import MicrographSettings
 from encephalon.studies.micrographs.study import STUDY
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.studies.micrographs.standing_in import BOX, SIZE, model, write_samples
 
 

@@ -10,7 +10,7 @@ import pytest
 from encephalon.api import load_model
 from encephalon.errors import ModelError
 from encephalon.io.atomic import sha256
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.studies.micrographs.linear_model import graph, write_model, write_pictures
 
 

@@ -21,7 +21,7 @@ from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Predictor
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.quality import ConfidenceBins
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 from tests.studies.micrographs.linear_model import (
     CALIBRATION,

@@ -21,7 +21,7 @@ from encephalon.metrics.segmentation import dice
 from encephalon.recipes.schema import Flag, Recipe, Section
 from encephalon.reports.batch import BatchReport, Column
 from encephalon.studies.base import OpenModel, Study, Trainable
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 
 BRIGHT = Column("Bright", "voxels")
 

@@ -29,7 +29,7 @@ from encephalon.studies.extraction.segmentation.localisation import (
     first_and_last,
 )
 from encephalon.studies.extraction.settings import ExtractionSettings
-from encephalon.tables.labels import map_labels
+from encephalon.tables.encoding import map_labels
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import prepare
 from encephalon.transforms import masks

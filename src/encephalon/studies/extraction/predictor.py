@@ -42,7 +42,7 @@ from encephalon.studies.extraction.settings import (
     ExtractionSettings,
     PredictOptions,
 )
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 from encephalon.transforms.masks import fill_and_keep_largest, require_head_size
 
 Float = NDArray[np.float32]

@@ -34,7 +34,7 @@ from encephalon.studies.isotropic.settings import (
     IsotropicSettings,
     PredictOptions,
 )
-from encephalon.tables.sample import Sample
+from encephalon.tables.samples import Sample
 
 __all__ = ["RESEARCH_ONLY", "IsotropicPredictor", "make_isotropic_predictor"]
 

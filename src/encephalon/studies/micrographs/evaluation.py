@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from encephalon.reports.format import Html
     from encephalon.reports.page import Page
     from encephalon.studies.micrographs.predictor import MicrographPredictor
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["ClassEvaluation", "ClassSummary"]
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from encephalon.models.published import PublishedFile
     from encephalon.recipes.schema import Recipe
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["Loaded", "MicrographPredictor", "make_micrograph_predictor"]
 

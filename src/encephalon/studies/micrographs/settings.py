@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from encephalon.errors import RecipeError, UsageError
-from encephalon.recipes.loading import make_settings
 from encephalon.recipes.schema import Classification, Recipe, Score, Section, class_names
+from encephalon.recipes.validation import make_settings
 from encephalon.transforms.parameters import PlanarRanges
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encephalon.experiments.report import CrossValidationResult
     from encephalon.recipes.schema import Recipe
     from encephalon.statistics.intervals import Interval
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.run import ModelFacts
     from encephalon.training.runs import TrainingContext

@@ -18,7 +18,7 @@ from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.extraction.data import Row, table_rows
 from encephalon.studies.extraction.published.preprocessing import to_bytes
 from encephalon.studies.extraction.published.settings import Conformed
-from encephalon.tables.labels import LabelRule, map_labels
+from encephalon.tables.encoding import LabelRule, map_labels
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import prepare
 

@@ -39,7 +39,7 @@ from encephalon.transforms.masks import fill_holes, largest_piece
 if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["NOTICE", "PublishedPredictor", "make_published_predictor"]
 

@@ -38,8 +38,7 @@ from encephalon.studies.isotropic.acquisition.slices import (
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.tables.pairing import name_file, pair_images
-from encephalon.tables.sample import Sample
-from encephalon.tables.samples import collect_samples
+from encephalon.tables.samples import Sample, collect_samples
 from encephalon.tables.schema import Columns
 from encephalon.transforms.masks import require_head_size
 from encephalon.transforms.registration import register_rigid

@@ -36,7 +36,7 @@ from encephalon.studies.isotropic.settings import (
 )
 
 if TYPE_CHECKING:
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = [
     "REFERENCE",

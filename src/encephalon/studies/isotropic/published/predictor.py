@@ -47,7 +47,7 @@ from encephalon.studies.isotropic.published.settings import (
 from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
-    from encephalon.tables.sample import Sample
+    from encephalon.tables.samples import Sample
 
 __all__ = ["NOTICE", "PublishedCase", "PublishedPredictor", "make_published_predictor"]
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from encephalon.errors import RecipeError
-from encephalon.recipes.loading import make_settings
 from encephalon.recipes.schema import Recipe, Section
+from encephalon.recipes.validation import make_settings
 from encephalon.studies.isotropic.settings import Plane
 
 __all__ = ["NETWORK", "ROLES", "PublishedOptions", "PublishedSettings", "check_published_recipe"]
