@@ -171,35 +171,28 @@ def load_model(
     model that is not on this machine is downloaded unless `offline`. Raises ModelError for
     an unknown or damaged model, UsageError for an unknown option.
     """
-    from encephalon.studies.base import OpenModel
-    from encephalon.studies.registry import load_study
-
-    found = _found(model, offline)
-    study = load_study(found.study)
-    predictor = study.load(OpenModel(found, options, device, threads))
-    return Model(predictor, study, getattr(predictor, "columns", None) or _columns(found))
-
-
-def _found(model: Place, offline: bool) -> ModelFolder | PublishedFile:
-    """The model on this machine, fetched first when it is a registered name."""
     from encephalon.models.catalogue import find_model
     from encephalon.models.download import get_model
     from encephalon.models.registry import registry_entries
-
-    if isinstance(model, str) and model in registry_entries():
-        return get_model(model, offline=offline)
-    return find_model(model if isinstance(model, str) else Path(model))
-
-
-def _columns(model: ModelFolder | PublishedFile) -> Columns:
-    """What the model's recipe says of tables; the default columns for published weights."""
     from encephalon.recipes.loading import make_recipe
+    from encephalon.studies.base import OpenModel
+    from encephalon.studies.registry import load_study
     from encephalon.tables.schema import Columns
 
-    description = getattr(model, "description", None)
-    if description is None or not description.recipe:
-        return Columns()
-    return make_recipe(description.recipe, source=f"the model {model.name!r}").table
+    found: ModelFolder | PublishedFile
+    if isinstance(model, str) and model in registry_entries():
+        found = get_model(model, offline=offline)
+    else:
+        found = find_model(model if isinstance(model, str) else Path(model))
+    study = load_study(found.study)
+    predictor = study.load(OpenModel(found, options, device, threads))
+    columns = getattr(predictor, "columns", None)
+    if not columns:
+        # What the model's recipe says of tables; the default columns for published weights.
+        recipe = getattr(getattr(found, "description", None), "recipe", None)
+        source = f"the model {found.name!r}"
+        columns = make_recipe(recipe, source=source).table if recipe else Columns()
+    return Model(predictor, study, columns)
 
 
 def _samples(

@@ -33,18 +33,6 @@ from encephalon.io.files import exists
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
-__all__ = [
-    "BatchResult",
-    "Failure",
-    "Loaded",
-    "OnResult",
-    "Progress",
-    "Row",
-    "failure_sentence",
-    "prefetch",
-    "run_batch",
-    "without_traceback",
-]
 
 Row = dict[str, Any]
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
     from encephalon.tables.samples import Sample
 
-__all__ = ["Fingerprint", "Fingerprints"]
 
 _DIGITS = 16  # of each part: 64 bits, far more than chance needs
 # Of a description: where it was computed and what is said of it, not what was asked for.

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
     from encephalon.tables.samples import Sample
 
-__all__ = ["TABLE", "OutputLayout", "PlannedOutput", "Work", "choose_layout"]
 
 TABLE = "predictions.csv"
 

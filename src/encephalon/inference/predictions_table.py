@@ -19,19 +19,6 @@ from encephalon.errors import InputError, OutputExistsError
 from encephalon.io.atomic import locked, write_text
 from encephalon.io.text import csv_text, read_records
 
-__all__ = [
-    "AGAIN",
-    "FIRST",
-    "LAST",
-    "MARK",
-    "RESERVED",
-    "STATUS",
-    "PredictionsTable",
-    "merged",
-    "read_rows",
-    "typed",
-]
-
 Row = Mapping[str, Any]
 
 FIRST = ("id", "model", "source")

@@ -21,17 +21,6 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Section
     from encephalon.tables.samples import Sample
 
-__all__ = [
-    "NetworkPredictor",
-    "OutputImage",
-    "OutputKind",
-    "Prediction",
-    "Predictor",
-    "Quality",
-    "Value",
-    "model_facts",
-    "told_apart",
-]
 
 Options = TypeVar("Options", bound="Section")
 Status = Literal["ok", "check", "fail"]

@@ -29,15 +29,6 @@ if TYPE_CHECKING:
     from encephalon.inference.outputs import PlannedOutput, Work
     from encephalon.inference.predictor import Predictor
 
-__all__ = [
-    "EarlierResults",
-    "ExistingOutputs",
-    "Skipped",
-    "Todo",
-    "exists_already",
-    "find_existing",
-    "other_source",
-]
 
 Row = dict[str, Any]
 logger = logging.getLogger(__name__)

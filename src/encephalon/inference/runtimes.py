@@ -23,16 +23,6 @@ from numpy.typing import NDArray
 from encephalon.errors import MissingExtraError, ModelError, UsageError
 from encephalon.models.graph import Graph
 
-__all__ = [
-    "DEVICES",
-    "PREFERRED",
-    "Runtime",
-    "check_device",
-    "open_runtime",
-    "resolve_device",
-    "resolve_threads",
-]
-
 Float = NDArray[np.float32]
 Inputs = Float | Mapping[str, Float]
 """The only input of a graph, or its inputs by name."""

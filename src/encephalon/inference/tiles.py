@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, UsageError
 
-__all__ = ["Readable", "Tile", "plan_tiles", "run_tiled"]
-
 Data = NDArray[Any]
 Float = NDArray[np.float32]
 Box = tuple[slice, ...]

@@ -31,15 +31,6 @@ from encephalon.io.reading import image_writer
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
-__all__ = [
-    "BYTES",
-    "FINGERPRINT",
-    "empty_masks",
-    "images_of",
-    "sidecar",
-    "sources",
-    "write_outputs",
-]
 
 FINGERPRINT, BYTES = "Fingerprint", "Sha256"
 """What the result depends on, and the sha256 of the image: by these a later run knows its own."""

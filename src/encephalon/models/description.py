@@ -18,20 +18,6 @@ from encephalon.errors import InputError, ModelError, did_you_mean
 from encephalon.io.text import parse_toml
 from encephalon.recipes.loading import in_todays_words
 
-__all__ = [
-    "CARD_SECTIONS",
-    "FIRST_VERSION",
-    "FORMAT_VERSION",
-    "UNKNOWN",
-    "ModelDescription",
-    "check_model_name",
-    "dump_description",
-    "package_versions",
-    "parse_description",
-    "render_card",
-]
-
-
 FORMAT_VERSION = 1
 FIRST_VERSION = "0.1.0"
 """The version of a model fresh from training."""

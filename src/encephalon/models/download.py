@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
-__all__ = ["MIRROR_VARIABLE", "OFFLINE_VARIABLE", "get_model"]
 
 MIRROR_VARIABLE = "ENCEPHALON_MIRROR"
 OFFLINE_VARIABLE = "ENCEPHALON_OFFLINE"

@@ -28,7 +28,6 @@ from encephalon.models.registry import RegistryEntry, published_path, registry_e
 if TYPE_CHECKING:
     from encephalon.models.published import PublishedFile
 
-__all__ = ["export_model", "import_model", "install_registered"]
 
 _LARGEST_MODEL = 8 * 1024**3
 """Bytes that a zipped model may unpack to; above it, the file is a trap or a mistake."""

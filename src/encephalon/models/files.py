@@ -16,19 +16,6 @@ from pathlib import Path
 from encephalon.errors import InputError, MissingFileError, ModelError
 from encephalon.io.files import expanded, opened, stand_in
 
-__all__ = [
-    "HOME_VARIABLE",
-    "changed",
-    "check_content",
-    "content",
-    "digest",
-    "encephalon_home",
-    "installed_folder",
-    "model_roots",
-    "packaged_folder",
-    "read_compared",
-]
-
 HOME_VARIABLE = "ENCEPHALON_HOME"
 
 

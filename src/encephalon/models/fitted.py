@@ -15,8 +15,6 @@ from encephalon.metrics.calibration import Calibration
 from encephalon.recipes.loading import EARLIER
 from encephalon.recipes.schema import Score
 
-__all__ = ["LAST_STAGE", "FittedState", "score_logits"]
-
 LAST_STAGE = "encoder.layer4"
 """The layer that maps are taken from where nothing else is said."""
 

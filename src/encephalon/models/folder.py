@@ -28,18 +28,6 @@ from encephalon.models.graph import Graph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "CARD",
-    "DESCRIPTION",
-    "GRAPH",
-    "WEIGHTS",
-    "ModelFolder",
-    "check_state",
-    "open_model",
-    "read_description",
-    "read_tensors",
-    "save_model",
-]
 
 DESCRIPTION = "model.toml"
 WEIGHTS = "weights.safetensors"

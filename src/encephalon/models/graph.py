@@ -18,8 +18,6 @@ from pathlib import Path
 from encephalon.errors import ModelError
 from encephalon.models.files import read_compared
 
-__all__ = ["Graph"]
-
 _LARGEST = 1 << 30
 """Bytes; no reader of Protocol Buffers takes more than twice as many."""
 _MOST_NODES = 10_000

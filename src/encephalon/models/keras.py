@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     KerasLayer = tuple[str, dict[str, NDArray[np.float32]]]
 
-__all__ = ["check_sha256", "read_keras_h5"]
 
 _SECONDS = 60
 """Of processor time; the published weights of 19 MB take half of one."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from encephalon.models.keras import KerasLayer
 
-__all__ = ["PUBLISHED_SUFFIXES", "PublishedFile", "open_published"]
-
 
 @dataclass(frozen=True)
 class _Layout:

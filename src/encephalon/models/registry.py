@@ -13,8 +13,6 @@ from typing import Literal
 from encephalon.errors import ModelError
 from encephalon.models import files
 
-__all__ = ["RegistryEntry", "parse_registry", "published_path", "registry_entries"]
-
 
 def published_path(entry: RegistryEntry) -> Path:
     """Return where the downloaded file of a published model lies, whether it is there or not."""

@@ -21,7 +21,6 @@ from encephalon.models.files import content
 if TYPE_CHECKING:
     pass
 
-__all__ = ["read_state_dict"]
 
 _LARGEST = 800 * 1024**2
 """Bytes; the published ones have 5 to 350 MB."""
