@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -90,6 +89,8 @@ def sample_patch(
     ranges: ScannerRanges,
 ) -> Patch:
     """A patch of `size` voxels of `subject`; a wrong guide shows `other`."""
+    from scipy.ndimage import gaussian_filter1d
+
     shape = (size, size, size + 2 * MARGIN)
     wrong = rng.random() < ranges.wrong
     if subject.scans is None:
@@ -98,7 +99,13 @@ def sample_patch(
         truth, guide = _cut(rng, subject, shape, ranges)
         guide = _cut(rng, other, shape, ranges)[1] if wrong and other.scans is not None else guide
     if ranges.resampled and rng.random() < ranges.resampled:
-        truth, guide = (_resampled(rng, image) for image in (truth, guide))
+        # As blurred along the slice axis as slices of 2 to 5 voxels would leave them.
+        truth, guide = (
+            gaussian_filter1d(
+                image, float(rng.uniform(2, 5)) * SIGMA_PER_FWHM, axis=-1, mode="nearest"
+            )
+            for image in (truth, guide)
+        )
     gain, level = np.float32(np.exp(rng.normal(0, 0.12))), np.float32(rng.uniform(-0.06, 0.02))
     return _scanned(rng, truth * gain + level, guide, size, ranges, float(level))
 
@@ -114,14 +121,28 @@ def _synthesised(
     centre = _centre(rng, subject)
     placement = draw_placement(rng, centre, float(np.exp(rng.normal(0, 0.1))), PLACEMENT)
     points = sampling_points(placement, shape)
-    moved = points @ _turn(rng, ranges).T
-    moved = moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + _shift(rng, ranges)
+    moved = _misregistered(rng, points, ranges)
     guide = torch.as_tensor(shown.volume)
     if shown is not subject:
         moved = moved - moved.mean((0, 1, 2)) + torch.as_tensor(_centre(rng, shown))
     return synthesise_pair(
         rng, sample_nearest(labels, points), sample_nearest(guide, moved.float()), ranges.lesion
     )
+
+
+def _misregistered(rng: np.random.Generator, points: Tensor, ranges: ScannerRanges) -> Tensor:
+    """`points` (I, J, K, 3), turned about their middle and shifted.
+
+    Most guides are registered well, and a few badly.
+    """
+    from scipy.spatial.transform import Rotation
+
+    spread = ranges.rotation * (4.0 if rng.random() < 0.1 else 1.0)
+    matrix = Rotation.from_euler("xyz", rng.normal(0, spread, 3), degrees=True).as_matrix()
+    moved = points @ torch.as_tensor(matrix, dtype=torch.float32).T
+    spread = ranges.shift * (5.0 if rng.random() < 0.1 else 1.0)
+    shift = torch.as_tensor(rng.normal(0, spread, 3), dtype=torch.float32)
+    return moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + shift
 
 
 def _cut(
@@ -139,8 +160,7 @@ def _cut(
     points = grid + torch.as_tensor(low, dtype=torch.float32)
     scan = _values(subject.scans[0], low.astype(int), sizes)
     if rng.random() < 0.4:
-        moved = points @ _turn(rng, ranges).T
-        moved = moved - moved.mean((0, 1, 2)) + points.mean((0, 1, 2)) + _shift(rng, ranges)
+        moved = _misregistered(rng, points, ranges)
         volume = torch.as_tensor(subject.scans[1].astype(np.float32))
         guide = sample_linear(volume[None], moved.float(), 0.0)[0].numpy()
     else:
@@ -151,14 +171,6 @@ def _cut(
         guide = guide.max() - guide
     power = np.exp(rng.normal(0, 0.15, 2))
     return _powered(scan, power[0]), _powered(guide, power[1])
-
-
-def _resampled(rng: np.random.Generator, image: Float) -> Float:
-    """As blurred along the slice axis as slices of 2 to 5 voxels would leave it."""
-    from scipy.ndimage import gaussian_filter1d
-
-    width = float(rng.uniform(2, 5)) * SIGMA_PER_FWHM
-    return np.asarray(gaussian_filter1d(image, width, axis=-1, mode="nearest"), np.float32)
 
 
 def _powered(image: Float, power: float) -> Float:
@@ -186,20 +198,6 @@ def _centre(rng: np.random.Generator, subject: Subject) -> NDArray[np.float64]:
     return place.astype(np.float64)
 
 
-def _turn(rng: np.random.Generator, ranges: ScannerRanges) -> Tensor:
-    from scipy.spatial.transform import Rotation
-
-    # Most guides are registered well, and a few badly.
-    spread = ranges.rotation * (4.0 if rng.random() < 0.1 else 1.0)
-    matrix = Rotation.from_euler("xyz", rng.normal(0, spread, 3), degrees=True).as_matrix()
-    return torch.as_tensor(matrix, dtype=torch.float32)
-
-
-def _shift(rng: np.random.Generator, ranges: ScannerRanges) -> Tensor:
-    spread = ranges.shift * (5.0 if rng.random() < 0.1 else 1.0)
-    return torch.as_tensor(rng.normal(0, spread, 3), dtype=torch.float32)
-
-
 def _scanned(
     rng: np.random.Generator,
     truth: Float,
@@ -216,26 +214,21 @@ def _scanned(
     if rng.random() < ranges.cut:
         lines = coverage.swapaxes(0, int(rng.integers(3)))
         lines[: int(rng.integers(1, len(lines)))] = False
-    absent = rng.random() < ranges.missing
-    given = None if absent else _spoilt(rng, guide, ranges)
-    problem = make_problem(slices, operator, given, coverage)
+    given = None
+    if rng.random() >= ranges.missing:
+        image = torch.from_numpy(np.ascontiguousarray(guide))
+        image = bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
+        noise = float(rng.uniform(0, ranges.guide_noise))
+        image = image + noise * torch.as_tensor(rng.standard_normal(guide.shape, dtype=np.float32))
+        given = np.asarray(image.numpy() * np.exp(rng.normal(0, 0.12)), np.float32)
+    i, j, k = truth.shape
+    stack = Stack(slices, Grid((i, j, k), Affine.from_spacing(1.0)), operator)
+    problem = Problem((stack,), 2, given, None if given is None else coverage)
     features = make_features(problem, guided(problem), AS_IT_IS, AS_IT_IS)
     middle = slice(MARGIN, MARGIN + size)
     weight = np.where(truth > level + FOREGROUND, 1.0, BACKGROUND).astype(np.float32)
     target = np.stack([truth, weight])[..., middle]
     return Patch(features[..., middle], target)
-
-
-def make_problem(
-    slices: Float,
-    operator: SliceOperator,
-    guide: Float | None,
-    coverage: NDArray[np.bool_],
-) -> Problem:
-    """The problem of one patch, voxels of 1 mm."""
-    i, j = slices.shape[:2]
-    grid = Grid((i, j, operator.matrix.shape[1]), Affine.from_spacing(1.0))
-    return Problem((Stack(slices, grid, operator),), 2, guide, None if guide is None else coverage)
 
 
 def draw_operator(rng: np.random.Generator, voxels: int, ranges: ScannerRanges) -> SliceOperator:
@@ -249,14 +242,6 @@ def draw_operator(rng: np.random.Generator, voxels: int, ranges: ScannerRanges) 
     first = float(rng.uniform(-0.5, distance - 0.5))
     middles = np.arange(first, voxels - 0.5, distance)
     return SliceOperator.of(profile, thickness, middles, voxels, 1.0)
-
-
-def _spoilt(rng: np.random.Generator, guide: Float, ranges: ScannerRanges) -> Float:
-    image = torch.from_numpy(np.ascontiguousarray(guide))
-    image = bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
-    noise = float(rng.uniform(0, ranges.guide_noise))
-    image = image + noise * torch.as_tensor(rng.standard_normal(guide.shape, dtype=np.float32))
-    return np.asarray(image.numpy() * np.exp(rng.normal(0, 0.12)), np.float32)
 
 
 def load_subjects(table: Table, workers: int = 2) -> list[Subject]:
@@ -302,15 +287,13 @@ def _from_labels(path: Path, number: int) -> Subject:
 def _from_scans(scan: Image, guide: Image, number: int) -> Subject:
     _require_isotropic(scan, number)
     moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
-    images = [_prepared(image, f"Row {number}: {scan.name}") for image in (scan.data, moved)]
-    pair = [orient(image, scan.affine, "RAS")[0] for image in images]
+    pair = []
+    for data in (scan.data, moved):
+        values = np.asarray(data, np.float32)
+        values = np.maximum(Scale.of(values, f"Row {number}: {scan.name}").normalise(values), 0)
+        pair.append(orient(values, scan.affine, "RAS")[0])
     box = bounding_box(pair[0] > 0)
     return Subject(scans=np.stack([image[box] for image in pair]).astype(np.float16))
-
-
-def _prepared(data: NDArray[Any], name: str) -> NDArray[np.float32]:
-    values = np.asarray(data, np.float32)
-    return np.maximum(Scale.of(values, name).normalise(values), 0)
 
 
 def _require_isotropic(image: Image, number: int) -> None:

@@ -95,7 +95,8 @@ def head_pair(
     `detail` is that of `head_phantom`, which also says what is raised.
     """
     moved = Affine(np.eye(4)) if motion is None else motion
-    pose = _sized(SIZE)
+    # Of another size, and lower in the field of view.
+    pose = _about_centre(np.eye(3) * SIZE, np.asarray(LOWERED))
     kind = "infant-" if infant else ""
     t2w = head_phantom(
         shape, (spacing,) * 3, codes=codes, contrast=f"{kind}t2", seed=seed, noise=0.0,
@@ -153,11 +154,6 @@ def write_heads(
             progress(number, subjects, name)
     _describe(folder, names, infants)
     return write_text(table, csv_text(rows, COLUMNS))
-
-
-def _sized(scale: float) -> Affine:
-    """A head of another size, lower in the field of view."""
-    return _about_centre(np.eye(3) * scale, np.asarray(LOWERED))
 
 
 def _about_centre(matrix: NDArray[np.float64], shift: NDArray[np.float64]) -> Affine:

@@ -53,14 +53,15 @@ class IsotropicTask:
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Features (B, 9, N, N, N), and truths with their weights (B, 2, N, N, N)."""
         rng = np.random.default_rng([self.training.seed, TRAINING, number])
-        patches = [self._patch(rng) for _ in range(self.training.batch_size)]
-        return _stacked([one.features for one in patches]), _stacked(
-            [one.target for one in patches]
-        )
-
-    def _patch(self, rng: np.random.Generator) -> Patch:
-        subject, other = self.subjects.draw(rng, 2)
-        return sample_patch(rng, subject, other, self.settings.patch, self.settings.scanner)
+        patches = []
+        for _ in range(self.training.batch_size):
+            subject, other = self.subjects.draw(rng, 2)
+            patches.append(
+                sample_patch(rng, subject, other, self.settings.patch, self.settings.scanner)
+            )
+        features = np.stack([patch.features for patch in patches])
+        target = np.stack([patch.target for patch in patches])
+        return torch.from_numpy(features), torch.from_numpy(target)
 
     def validation_patches(self) -> Iterator[Patch]:
         """The patches that every epoch is judged by: the same ones each time."""
@@ -86,10 +87,6 @@ class IsotropicTask:
                 gains.append(scores[-1] + 10 * np.log10(max(base, 1e-12)))
         means = {"psnr": scores, "gain": gains, "loss": losses}
         return {name: float(np.mean(values or [0.0])) for name, values in means.items()}
-
-
-def _stacked(arrays: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(arrays))
 
 
 class IsotropicLearner(Learner[IsotropicSettings]):

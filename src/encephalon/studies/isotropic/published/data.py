@@ -59,12 +59,9 @@ class Decimated:
         different scales (spec section 7, number 10).
         """
         t1w, truth = (read_published(read_image(path)) for path in (self.head.t1w, self.head.t2w))
-        volumes = (t1w, decimate(truth, self.factor, self.axis), truth)
-        names = (self.head.t1w, self.head.t2w, self.head.t2w)
-        guide, given, wanted = (
-            normalise(pad(volume, padded), str(name))
-            for volume, name in zip(volumes, names, strict=True)
-        )
+        thick = decimate(truth, self.factor, self.axis)
+        guide = normalise(pad(t1w, padded), str(self.head.t1w))
+        given, wanted = (normalise(pad(one, padded), str(self.head.t2w)) for one in (thick, truth))
         return np.stack([guide, given]), wanted[None]
 
 

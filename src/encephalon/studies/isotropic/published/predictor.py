@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -95,12 +96,12 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
                 f"{sample.id}: BABY-AI needs a T1w and a T2w, both on its atlas grid, but got "
                 f"{', '.join(sample.inputs) or 'nothing'}: give both, or use the model 'isotropic'."
             )
-        return PublishedCase(**{role: self._read(sample.file(role)) for role in ROLES})
-
-    def _read(self, path: Path) -> Image:
-        image = read_image(path)
-        steps.check_atlas_grid(image.grid, self.settings.shape, image.name)
-        return replace(image, data=read_published(image))
+        images = {}
+        for role in ROLES:
+            image = read_image(sample.file(role))
+            steps.check_atlas_grid(image.grid, self.settings.shape, image.name)
+            images[role] = replace(image, data=read_published(image))
+        return PublishedCase(**images)
 
     def predict(self, loaded: PublishedCase) -> Prediction:
         """Return the T2w (192, 224, 192), float64, normalised, on the padded grid.
@@ -113,18 +114,25 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
             for image in (loaded.t1w, loaded.t2w)
         ]
         starts = steps.patch_starts(padded, settings.patch, settings.stride)
+        batch_size = self.options.batch_size
+
+        def tell(done: int, total: int) -> None:
+            # Of each tenth of a volume, which takes minutes without a GPU.
+            if 10 * done // total > 10 * (done - batch_size) // total:
+                logger.info("%s: %d of %d patches", loaded.t2w.name, done, total)
+
         result = steps.predict_patches(
             np.stack(pair),
             lambda batch: self.runtime.run(batch)[0],
             starts,
             patch=settings.patch,
-            batch_size=self.options.batch_size,
-            tell=_ProgressLogger(loaded.t2w.name),
+            batch_size=batch_size,
+            tell=tell,
         )
         before = [count for count, _ in steps.padding(settings.shape, padded)]
         place = loaded.t2w.affine.shifted([-count for count in before])
         like = Image(result, place, loaded.t2w.source)
-        image = OutputImage(result, like, "isotropic", "T2w", writer=_Writer(like))
+        image = OutputImage(result, like, "isotropic", "T2w", writer=partial(_write, like))
         return Prediction({"t2w": image}, {"patches": len(starts)}, _verdict(loaded))
 
 
@@ -163,32 +171,13 @@ def _verdict(case: PublishedCase) -> Quality | None:
     return Quality("check", tuple(reasons)) if reasons else None
 
 
-@dataclass
-class _ProgressLogger:
-    """Tells the log of each tenth of a volume, which takes minutes without a GPU."""
+def _write(like: Image, data: NDArray[Any], path: Path) -> None:
+    """Write double precision as NIfTI, as the published program did; single in other formats."""
+    from encephalon.io import nifti
+    from encephalon.io.image import image_suffix
+    from encephalon.io.reading import image_writer
 
-    name: str
-    told: int = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        tenth = 10 * done // total
-        if tenth > self.told:
-            self.told = tenth
-            logger.info("%s: %d of %d patches", self.name, done, total)
-
-
-@dataclass(frozen=True)
-class _Writer:
-    """Writes double precision as NIfTI, as the published program did; single in other formats."""
-
-    like: Image
-
-    def __call__(self, data: NDArray[Any], path: Path) -> None:
-        from encephalon.io import nifti
-        from encephalon.io.image import image_suffix
-        from encephalon.io.reading import image_writer
-
-        if image_suffix(path) in {".nii", ".nii.gz"}:
-            nifti.write(path, data, self.like)
-        else:
-            image_writer(data, path, self.like)(path)
+    if image_suffix(path) in {".nii", ".nii.gz"}:
+        nifti.write(path, data, like)
+    else:
+        image_writer(data, path, like)(path)

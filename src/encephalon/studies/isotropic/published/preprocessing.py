@@ -155,7 +155,17 @@ def predict_patches(
     for first in range(0, len(starts), batch_size):
         group = starts[first : first + batch_size]
         answers = network(cut_patches(volume, group, patch))
-        _check(answers, (len(group), 1, patch, patch, patch))
+        wanted = (len(group), 1, patch, patch, patch)
+        if answers.shape != wanted:
+            raise ModelError(
+                f"The network must answer patches with the shape {wanted}, but it gave "
+                f"{answers.shape}: use the weights of a published reconstruction."
+            )
+        if not np.isfinite(answers).all():
+            raise ModelError(
+                "The network's answer is not finite: get the weights again, or compute without "
+                "half precision."
+            )
         for box, answer in zip(_boxes(group, patch), answers, strict=True):
             total[box] += answer[0]
             counts[box] += 1
@@ -166,19 +176,6 @@ def predict_patches(
 
 def _boxes(starts: Starts, patch: int) -> Iterator[tuple[slice, ...]]:
     return (tuple(slice(first, first + patch) for first in start) for start in starts.tolist())
-
-
-def _check(answers: Float, wanted: tuple[int, ...]) -> None:
-    if answers.shape != wanted:
-        raise ModelError(
-            f"The network must answer patches with the shape {wanted}, but it gave "
-            f"{answers.shape}: use the weights of a published reconstruction."
-        )
-    if not np.isfinite(answers).all():
-        raise ModelError(
-            "The network's answer is not finite: get the weights again, or compute without half "
-            "precision."
-        )
 
 
 def decimate(data: NDArray[Any], factor: int, axis: int) -> Double:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -81,7 +81,9 @@ class PublishedOptions(Section):
 def check_published_recipe(recipe: Recipe) -> None:
     """Raise RecipeError unless `recipe` is one that the published training can follow."""
     settings = make_settings(PublishedSettings, recipe.study.settings, recipe.name)
-    multiple = 2 ** (_levels(recipe.network.options) - 1)
+    channels = recipe.network.options.get("channels")
+    levels = len(channels) if isinstance(channels, list | tuple) and channels else LEVELS
+    multiple = 2 ** (levels - 1)
     fault = None
     if recipe.network.name != NETWORK:
         fault = f"mode 'published' trains the network {NETWORK!r}, not {recipe.network.name!r}"
@@ -91,8 +93,3 @@ def check_published_recipe(recipe: Recipe) -> None:
         fault = f"study.patch is {settings.patch}, but the network needs multiples of {multiple}"
     if fault:
         raise RecipeError(f"{recipe.name}: {fault}: correct it.")
-
-
-def _levels(options: dict[str, Any]) -> int:
-    channels = options.get("channels")
-    return len(channels) if isinstance(channels, list | tuple) and channels else LEVELS

@@ -115,9 +115,8 @@ class PublishedTask:
         return held[1], held[2]
 
     def _cut(self, given: Float, wanted: Float, starts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        patch = self.settings.patch
-        cut = (cut_patches(volume, starts, patch) for volume in (given, wanted))
-        first, second = (torch.from_numpy(patches) for patches in cut)
+        patches = (cut_patches(volume, starts, self.settings.patch) for volume in (given, wanted))
+        first, second = map(torch.from_numpy, patches)
         return first, second
 
 
