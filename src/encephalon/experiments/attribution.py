@@ -22,7 +22,7 @@ from encephalon.experiments.cross_validation import CrossValidation, FittedNetwo
 from encephalon.experiments.folds import Rows
 from encephalon.experiments.out_of_fold import RowPredictions
 from encephalon.explanation.gradcam import grad_cam, scale_map
-from encephalon.explanation.importance import HeadInputs, HeadWatch, covariate_importance
+from encephalon.explanation.importance import HeadInputs, covariate_importance, watching_head
 from encephalon.explanation.location import Location, box_of, locate_maps
 from encephalon.models.fitted import score_logits
 from encephalon.reports.images import Heatmap, Picture
@@ -81,9 +81,9 @@ class Attribution:
             return {}
         parts = []
         for fitted, places in self._in_parts():
-            with HeadWatch(fitted.network) as head, torch.no_grad():
+            with watching_head(fitted.network) as head, torch.no_grad():
                 fitted.network(*fitted.inputs(self.part.rows[places]))
-            parts.append(HeadInputs(fitted.network, places, head.seen))
+            parts.append(HeadInputs(fitted.network, places, head["seen"]))
         return covariate_importance(
             parts,
             self.part.predictions.y_true,

@@ -137,14 +137,10 @@ def fit_linear(
         if score > best_score:
             best, best_score = model, float(score)
     assert best is not None
-    known = best.classes_
-    return _logs(best, validation[0], known, classes), _logs(best, wanted, known, classes)
-
-
-def _logs(
-    model: object, features: Features, known: NDArray[np.int64], classes: int
-) -> NDArray[np.float64]:
-    found = np.full((len(features), classes), 1e-6)
-    if len(features):
-        found[:, known] = model.predict_proba(features)  # type: ignore[attr-defined]
-    return np.asarray(np.log(np.clip(found, 1e-6, 1.0)))
+    logs = []
+    for features in (validation[0], wanted):
+        found = np.full((len(features), classes), 1e-6)
+        if len(features):
+            found[:, best.classes_] = best.predict_proba(features)
+        logs.append(np.log(np.clip(found, 1e-6, 1.0)))
+    return logs[0], logs[1]

@@ -107,12 +107,12 @@ def make_splits(
     else:
         used, folds = _single(table, hold_out)
     known = {row: part for fold in folds for row, part in fold.split().items()}
-    tested = set(_rows(used, "test")) & set(_labelled(table))
-    held_out = [row for row in sorted(tested) if row not in known]
-    others = [row for row in range(len(table)) if row not in known and row not in tested]
+    tested = np.intersect1d(_rows(used, "test"), _labelled(table))
+    held_out = np.setdiff1d(tested, [*known])
+    others = np.setdiff1d(np.arange(len(table)), [*known, *tested])
     if len(folds) > 1:
         known = {int(row): f"fold {fold.number}" for fold in folds for row in fold.test}
-        known |= dict.fromkeys(held_out, "test")
+        known |= dict.fromkeys(held_out.tolist(), "test")
     report = audit(_with_split(used, known))
     if not settings.allow_leakage:
         try:
@@ -121,7 +121,7 @@ def make_splits(
             raise TableError(
                 f"{error} Mend it, or set study.allow_leakage=true, which the report will repeat."
             ) from error
-    return Splits(used, folds, _array(held_out), _array(others), report)
+    return Splits(used, folds, held_out, others, report)
 
 
 def with_fold(table: Table, fold: Fold) -> Table:
@@ -138,8 +138,7 @@ def _with_split(table: Table, split: Mapping[int, str]) -> Table:
 
 def _cross_validated(table: Table, count: int, seed: int) -> tuple[Table, tuple[Fold, ...]]:
     """Every row with a class, unless its split is "test", is in one of the folds."""
-    kept = set(_rows(table, "test"))
-    rows = _array([row for row in _labelled(table) if row not in kept])
+    rows = np.setdiff1d(_labelled(table), _rows(table, "test"))
     strata = (str(table.columns.target),)
     numbered = fold_table(table.select(rows.tolist()), count, strata, seed=seed)
     folds = []
@@ -160,14 +159,13 @@ def _single(table: Table, hold_out: SplitOptions | None) -> tuple[Table, tuple[F
                 f"{table.source} has no split and study.folds is 0: split the table, or set "
                 "study.folds to 5."
             )
-        drawn_from = _labelled(table)
+        drawn_from = _labelled(table).tolist()
         options = replace(hold_out, stratify=(str(table.columns.target),))
         drawn = split_table(table.select(drawn_from), options)
         cells = dict(zip(drawn_from, drawn.texts(str(drawn.columns.split)), strict=True))
         table = _with_split(replace(table, columns=drawn.columns), cells)
-    known = set(_labelled(table))
     train, validation, test = (
-        _array([row for row in _rows(table, name) if row in known])
+        np.intersect1d(_rows(table, name), _labelled(table))
         for name in ("train", "validation", "test")
     )
     for name, rows in (("train", train), ("validation", validation)):
@@ -219,21 +217,15 @@ def _check_classes(table: Table, classes: Sequence[str], rows: Rows, where: str)
             )
 
 
-def _labelled(table: Table) -> list[int]:
+def _labelled(table: Table) -> Rows:
     """The rows with a class that is learnt."""
-    return [int(row) for row in np.flatnonzero(encode_classes(table) >= 0)]
+    return np.flatnonzero(encode_classes(table) >= 0)
 
 
-def _rows(table: Table, part: str) -> list[int]:
+def _rows(table: Table, part: str) -> Rows:
     """The rows whose split is `part`; none where the table has no split."""
-    if not table.has(table.columns.split):
-        return []
-    cells = table.texts(str(table.columns.split))
-    return [row for row, cell in enumerate(cells) if cell == part]
-
-
-def _array(rows: Sequence[int]) -> Rows:
-    return np.array(rows, dtype=np.int64)
+    cells = table.texts(str(table.columns.split)) if table.has(table.columns.split) else []
+    return np.array([row for row, cell in enumerate(cells) if cell == part], np.int64)
 
 
 @dataclass(frozen=True)

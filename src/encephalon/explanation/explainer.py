@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import UsageError, did_you_mean
 from encephalon.explanation.gradcam import find_layer, grad_cam, scale_map
-from encephalon.explanation.importance import HeadWatch
+from encephalon.explanation.importance import watching_head
 from encephalon.explanation.location import Found, box_of, weigh
 from encephalon.inference.runtimes import resolve_device, resolve_threads
 
@@ -91,9 +91,9 @@ class Explainer:
         # As published, the class of the larger logit is explained.
         if target is None and self.predictor.mode != "published":
             target = self._index(str(prediction.values["predicted"]))
-        with HeadWatch(self.network) as head:
+        with watching_head(self.network) as head:
             (values,) = grad_cam(self.network, inputs, self.layer, target)
-        said = int(head.logits[0].argmax()) if target is None else target
+        said = int(head["logits"][0].argmax()) if target is None else target
         raw = picture.view.to_raw(values)
         box = box_of(sample.row, self.predictor.settings.box)
         quality, name = prediction.quality, self.predictor.classes[said]
@@ -106,7 +106,7 @@ class Explainer:
             map=scale_map(raw),
             peak=float(values.max()),
             found=None if box is None else weigh(raw, box),
-            head=head.seen[0],
+            head=head["seen"][0],
             inputs=inputs,
         )
 

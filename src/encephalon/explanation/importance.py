@@ -9,7 +9,8 @@ while its covariates are permuted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from encephalon.tables.schema import Columns
 
-__all__ = ["HeadInputs", "HeadWatch", "covariate_importance", "permutation_importance"]
+__all__ = ["HeadInputs", "covariate_importance", "permutation_importance", "watching_head"]
 
 Values = NDArray[np.float64]
 # Probabilities below this count as this, so that one sure mistake does not make a loss infinite.
@@ -70,32 +71,25 @@ def _losses(probabilities: Values, truth: NDArray[np.int64]) -> Values:
     return np.asarray(-np.log(np.maximum(given, _SMALLEST)))
 
 
-class HeadWatch:
+@contextmanager
+def watching_head(network: nn.Module) -> Iterator[dict[str, NDArray[np.float32]]]:
     """While open, keeps what the head of a network was last given, and what it said.
 
-    with HeadWatch(network) as head:
+    with watching_head(network) as head:
         network(images, covariates)
-        head.seen, head.logits    # (B, F + W): features, then covariates; and (B, C)
+        head["seen"], head["logits"]    # (B, F + W): features, then covariates; and (B, C)
     """
+    found: dict[str, NDArray[np.float32]] = {}
 
-    def __init__(self, network: nn.Module) -> None:
-        self._head: nn.Module = network.get_submodule("head")
-        self.seen: NDArray[np.float32]
-        self.logits: NDArray[np.float32]
+    def keep(_module: nn.Module, given: tuple[Tensor, ...], logits: Tensor) -> None:
+        for name, values in (("seen", given[0]), ("logits", logits)):
+            found[name] = values.detach().float().cpu().numpy()
 
-    def __enter__(self) -> HeadWatch:
-        """Begin to watch."""
-        self._handle = self._head.register_forward_hook(self._keep)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop watching; no hook stays behind."""
-        self._handle.remove()
-
-    def _keep(self, _module: nn.Module, given: tuple[Tensor, ...], logits: Tensor) -> None:
-        self.seen, self.logits = (
-            values.detach().float().cpu().numpy() for values in (given[0], logits)
-        )
+    handle = network.get_submodule("head").register_forward_hook(keep)
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +97,7 @@ class HeadInputs:
     """What the head of a network was given of some of N images.
 
     places  (B,) of the images among the N
-    seen    (B, F + W) from `HeadWatch`: features, then covariates
+    seen    (B, F + W) from `watching_head`: features, then covariates
     """
 
     network: nn.Module

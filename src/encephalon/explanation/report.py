@@ -147,12 +147,6 @@ class ExplanationPage:
 
 def location_block(location: Location) -> list[Html]:
     """Show how much of the maps lies inside known boxes, beside a centre prior and chance."""
-    rows = [
-        ("Maps of the network", location.share, location.hits),
-        ("Centre prior", location.centre_prior, location.centre_hits),
-        ("Uniform map", location.uniform, None),
-        ("Maps minus centre prior", location.difference, None),
-    ]
     columns = {"what": "", "share": "Share inside the box", "hits": "Highest point inside"}
     cells = [
         {
@@ -160,7 +154,12 @@ def location_block(location: Location) -> list[Html]:
             "share": format_estimate(share, percent=True),
             "hits": format_estimate(hits, percent=True) if hits else None,
         }
-        for name, share, hits in rows
+        for name, share, hits in (
+            ("Maps of the network", location.share, location.hits),
+            ("Centre prior", location.centre_prior, location.centre_hits),
+            ("Uniform map", location.uniform, None),
+            ("Maps minus centre prior", location.difference, None),
+        )
     ]
     words = (
         f"{location.n} images have a box in which the answer lies; intervals are 95 % percentile "

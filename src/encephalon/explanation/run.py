@@ -8,7 +8,7 @@ maps when the weights are shuffled, and how much the covariates decide.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,9 +93,19 @@ def explain(
     images = ExplanationImages(output, samples, bins.names, overwrite)
     page = ExplanationPage(model.predictor.describe(), explainer.layer)
     result = Explanations(folder=output)
-    work = _Work(explainer, model.columns, samples, bins, images, page, result)
-    with closing(work.steps()) as steps:
-        for done, sample in enumerate(steps, start=1):
+    work = _Work(explainer, model.columns, bins, images, page, result)
+    predictor = model.predictor
+    reading = prefetch(predictor.read, samples, lambda _: False, predictor.readers)
+    with closing(reading):
+        for done, (sample, future) in enumerate(reading, start=1):
+            try:
+                assert future is not None
+                work.explain(sample, future.result().content)
+            except Exception as error:  # the others must be done
+                logger.debug("%s failed", sample.id, exc_info=error)
+                message = failure_sentence(sample, error)
+                result.rows.append({"id": sample.id, "source": _source(sample), "error": message})
+                result.failures.append(Failure(sample.id, message, without_traceback(error)))
             if progress is not None:
                 progress(done, len(samples), sample.id)
     return work.finish(overwrite)
@@ -109,7 +119,6 @@ class _Work:
 
     explainer: Explainer
     columns: Any
-    samples: Sequence[Sample]
     bins: ConfidenceBins
     images: ExplanationImages
     page: ExplanationPage
@@ -117,24 +126,6 @@ class _Work:
     first: list[Explained] = field(default_factory=list)
     known: list[tuple[int, Any, NDArray[np.float32]]] = field(default_factory=list)
     found: list[Any] = field(default_factory=list)
-
-    def steps(self) -> Generator[Sample, None, None]:
-        """Do one sample after another, and yield each."""
-        predictor = self.explainer.predictor
-        reading = prefetch(predictor.read, self.samples, lambda _: False, predictor.readers)
-        with closing(reading):
-            for sample, future in reading:
-                try:
-                    assert future is not None
-                    self._one(sample, future.result().content)
-                except Exception as error:  # the others must be done
-                    message = failure_sentence(sample, error)
-                    logger.debug("%s failed", sample.id, exc_info=error)
-                    row: Row = {"id": sample.id, "source": _source(sample), "error": message}
-                    self.result.rows.append(row)
-                    fault = without_traceback(error)
-                    self.result.failures.append(Failure(sample.id, message, fault))
-                yield sample
 
     def finish(self, overwrite: bool) -> Explanations:
         """Compute the checks over all images, and write table and report."""
@@ -149,7 +140,8 @@ class _Work:
         self.page.write(result.folder / REPORT, result, overwrite=overwrite)
         return result
 
-    def _one(self, sample: Sample, loaded: Any) -> None:
+    def explain(self, sample: Sample, loaded: Any) -> None:
+        """Explain what the predictor's `read` made of a sample, and write its files."""
         from encephalon.io.micrograph import read_micrograph
         from encephalon.reports.images import Heatmap
 

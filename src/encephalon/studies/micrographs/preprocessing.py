@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,25 +257,13 @@ def _facts(
 
 
 def _packed(picture: Picture) -> dict[str, NDArray[Any]]:
-    view = picture.view
-    numbers = (*view.raw_shape, *view.shape, *view.scale, *view.offset, *view.seen, view.even)
     facts = [picture.facts[name] for name in FACTS]
-    return {
-        "image": picture.image,
-        "view": np.asarray(numbers, np.float64),
-        "facts": np.asarray(facts, np.float64),
-    }
+    numbers = np.hstack(astuple(picture.view)).astype(np.float64)
+    return {"image": picture.image, "view": numbers, "facts": np.asarray(facts, np.float64)}
 
 
 def _unpacked(arrays: dict[str, NDArray[Any]]) -> Picture:
-    numbers = arrays["view"].tolist()
-    whole = [int(number) for number in (*numbers[:4], *numbers[8:])]
-    view = View(
-        (whole[0], whole[1]),
-        (whole[2], whole[3]),
-        (numbers[4], numbers[5]),
-        (numbers[6], numbers[7]),
-        (whole[4], whole[5], whole[6], whole[7]),
-        bool(whole[8]),
-    )
+    given: Any = tuple(arrays["view"].tolist())
+    whole: Any = tuple(map(int, given))
+    view = View(whole[:2], whole[2:4], given[4:6], given[6:8], whole[8:12], bool(whole[12]))
     return Picture(arrays["image"], view, dict(zip(FACTS, arrays["facts"].tolist(), strict=True)))

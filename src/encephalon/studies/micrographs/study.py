@@ -130,30 +130,26 @@ def _model_facts(
         ranges=_ranges(cv),
         key=Preprocessing(micrograph_settings(cv.recipe), cv.recipe.mode).key,
     )
-    findings = " ".join(splits.audit.sentences())
-    leak = f"The scores flatter the model, because its split leaks. {findings}"
-    return ModelFacts(
-        labels=dict(enumerate(cv.classes)),
-        preprocessing=state.as_dict(),
-        training_data=_training_data(cv),
-        scores={name: _metric(value) for name, value in result.assessment.figures.items()},
-        card={} if splits.audit.clean else {"caveats": leak},
-        example=tuple(each.cpu() for each in shipped.inputs(splits.learnt[:2])),
-        inputs=("image", "covariates"),
-        packages=("encephalon", "torch", "lightning", "monai", "numpy", "scipy", "onnx"),
-    )
-
-
-def _training_data(cv: CrossValidation) -> dict[str, Any]:
-    """How many images the network has seen, of how many groups, and of which classes."""
-    splits, table, seen = cv.splits, cv.dataset.table, cv.seen
+    # How many images the network has seen, of how many groups, and of which classes.
+    table, seen = cv.dataset.table, cv.seen
     counts = Counter(cv.dataset.truth[seen].tolist())
     data: dict[str, Any] = {"images": len(seen), "folds": len(splits.folds)}
     data |= {f"images_{name}": counts[number] for number, name in enumerate(cv.classes)}
     if table.columns.group:
         owners = table.texts(table.columns.group)
         data["groups"] = len({owners[row] for row in seen})
-    return data
+    findings = " ".join(splits.audit.sentences())
+    leak = f"The scores flatter the model, because its split leaks. {findings}"
+    return ModelFacts(
+        labels=dict(enumerate(cv.classes)),
+        preprocessing=state.as_dict(),
+        training_data=data,
+        scores={name: _metric(value) for name, value in result.assessment.figures.items()},
+        card={} if splits.audit.clean else {"caveats": leak},
+        example=tuple(each.cpu() for each in shipped.inputs(splits.learnt[:2])),
+        inputs=("image", "covariates"),
+        packages=("encephalon", "torch", "lightning", "monai", "numpy", "scipy", "onnx"),
+    )
 
 
 def _ranges(cv: CrossValidation) -> dict[str, tuple[float, float]]:

@@ -8,8 +8,6 @@ grains beside the vessel, whose place is known. No real tissue looks like this.
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from encephalon.io.atomic import atomic_path, refuse_existing, write_text
+from encephalon.io.atomic import atomic_path, refuse_existing
+from encephalon.io.text import write_records
 
 __all__ = ["Phantom", "phantom_micrograph", "write_phantoms"]
 
@@ -29,7 +28,6 @@ LUMEN, WALL, MEMBRANE, NEUROPIL, GRAIN = 0.85, 0.15, 0.55, 0.60, 0.15
 LUMEN_RADIUS, WALL_WIDTH, MEMBRANE_WIDTH = (0.10, 0.16), 0.035, 0.03
 #: Side of the square that holds the deposit, as a share of the image's side.
 DEPOSIT = 0.22
-HEADER = ("Image ID", "Class", "Sex", "Region", "Animal", "Vessel", *(f"Box {k}" for k in "xywh"))
 
 
 @dataclass(frozen=True)
@@ -89,24 +87,24 @@ def write_phantoms(
         refuse_existing(path, overwrite)
     rng = np.random.default_rng(seed)
     stainings = rng.uniform(0.8, 1.15, animals)
-    lines = []
+    rows = []
     for (animal, number), path in paths.items():
         aged = animal % 2 == 1
         phantom = phantom_micrograph(rng, aged=aged, size=size, staining=stainings[animal])
         name = f"S{animal + 1}V{number + 1}"
         with atomic_path(path, overwrite) as temporary:
             tifffile.imwrite(temporary, phantom.data)
-        words = (
-            "Aged" if aged else "Young",
-            "FM"[animal // 2 % 2],
-            ("CC", "HC", "PFC")[number % 3],
-        )
-        box = phantom.box or ("",) * 4
-        lines.append((name, *words, f"A{animal + 1}", f"A{animal + 1}-V{number // 2 + 1}", *box))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEADER, *lines])
-    write_text(sheet, text.getvalue())
-    return sheet
+        told = {
+            "Image ID": name,
+            "Class": "Aged" if aged else "Young",
+            "Sex": "FM"[animal // 2 % 2],
+            "Region": ("CC", "HC", "PFC")[number % 3],
+            "Animal": f"A{animal + 1}",
+            "Vessel": f"A{animal + 1}-V{number // 2 + 1}",
+        }
+        box = zip("xywh", phantom.box or (None,) * 4, strict=True)
+        rows.append(told | {f"Box {side}": share for side, share in box})
+    return write_records(rows, sheet)
 
 
 def _neuropil(rng: np.random.Generator, size: int) -> NDArray[np.float64]:

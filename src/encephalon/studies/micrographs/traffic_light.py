@@ -196,12 +196,9 @@ class FittedLight:
         if pair is None:
             why = "there are more than two classes" if self.classes > 2 else "no pair scores"
             return [note(f"There is no traffic light: {why}.")]
-        means: dict[tuple[float, float], list[Row]] = {}
-        for row in (row for rows in self.trials for row in rows if _is_symmetric(row)):
-            means.setdefault((row["green"], row["amber"]), []).append(row)
         names = (*METRICS, *RATIOS)
         shown: list[dict[str, Any]] = []
-        for key, found in sorted(means.items()):
+        for key, found in _symmetric_pairs(self.trials).items():
             words: Html | str = f"{key[0]:.2f} / {key[1]:.2f}"
             if key == (pair.green, pair.amber):
                 words = join(tag("strong", words), " ", badge("chosen"))
@@ -286,11 +283,11 @@ def best_pair(folds: Sequence[Sequence[Row]], widest: float = 0.5) -> BestPair |
     section 5), and of them those that more than half of the folds could score, lest one lucky
     fold decides. Of equals the first in the order of the grid wins, the most cautious.
     """
-    found: dict[tuple[float, float], list[Row]] = {}
-    for row in (row for rows in folds for row in rows):
-        if _is_symmetric(row) and abs(row["amber"] - row["green"]) <= widest + 1e-9:
-            found.setdefault((row["green"], row["amber"]), []).append(row)
-    common = {pair: rows for pair, rows in sorted(found.items()) if 2 * len(rows) > len(folds)}
+    common = {
+        (green, amber): rows
+        for (green, amber), rows in _symmetric_pairs(folds).items()
+        if amber - green <= widest + 1e-9 and 2 * len(rows) > len(folds)
+    }
     if not common:
         return None
     pair = max(
@@ -323,18 +320,25 @@ def breakdown(
             f"A breakdown needs one of {', '.join(LIGHTS)} for each of {len(rows)} rows, but there "
             f"are {len(lights)} lights{f' and one is {min(unknown)!r}' if unknown else ''}."
         )
-    keys = [tuple(str(row.get(name, "")) for name in columns) for row in rows]
-    counts = Counter(zip(keys, lights, strict=True))
-    parts = []
-    for key in sorted(set(keys)):
-        of_key = {light or "None": counts[key, light] for light in shown}
-        names = dict(zip(columns, key, strict=True))
-        parts.append({**names, **of_key, "n": sum(of_key.values())})
-    return parts
+    parts: dict[tuple[str, ...], Counter[str]] = {}
+    for row, light in zip(rows, lights, strict=True):
+        key = tuple(str(row.get(name, "")) for name in columns)
+        parts.setdefault(key, Counter())[light] += 1
+    return [
+        dict(zip(columns, key, strict=True))
+        | {light or "None": counts[light] for light in shown}
+        | {"n": counts.total()}
+        for key, counts in sorted(parts.items())
+    ]
 
 
-def _is_symmetric(row: Row) -> bool:
-    return abs(row["green"] + row["amber"] - 1) < 1e-9
+def _symmetric_pairs(folds: Sequence[Sequence[Row]]) -> dict[tuple[float, float], list[Row]]:
+    """The rows of each pair (green, 1 - green), of all folds, in the order of the grid."""
+    found: dict[tuple[float, float], list[Row]] = {}
+    for row in (row for rows in folds for row in rows):
+        if abs(row["green"] + row["amber"] - 1) < 1e-9:
+            found.setdefault((row["green"], row["amber"]), []).append(row)
+    return dict(sorted(found.items()))
 
 
 def light_badge(light: str) -> Html:

@@ -43,16 +43,14 @@ def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool
     count = len(images)
     classes = _classes(folder / LABELS, count, columns)
     covariates = _covariates(folder / FEATURES, count, columns)
-    names = [f"image{number:04d}" for number in range(count)]
-    rows = []
-    for name, image, label, cells in zip(names, images, classes, covariates, strict=True):
+    column, rows = next(iter(columns.inputs.values())), []
+    for number, (image, label, cells) in enumerate(zip(images, classes, covariates, strict=True)):
+        name = f"image{number:04d}"
         path = table.with_suffix("") / f"{name}.tif"
         write_plane(image, path)
-        place = path.relative_to(table.parent).as_posix()
         known = {columns.target: label} if columns.target and label else {}
-        rows.append(
-            {columns.id: name, next(iter(columns.inputs.values())): place, **known, **cells}
-        )
+        place = path.relative_to(table.parent).as_posix()
+        rows.append({columns.id: name, column: place, **known, **cells})
     return write_records(rows, table)
 
 
