@@ -68,19 +68,15 @@ Draw = Callable[[], NDArray[np.uint8] | None]
 class EvaluationReport:
     """Collects images while they are scored, and makes the page at the end.
 
-    `about` is the predictor's own description. Few pictures are kept, however many there are.
+    `about` is the predictor's own description; `warning`, which the log has too, says on top of the
+    page why the scores are not to be trusted. Few pictures are kept, however many there are.
     """
 
-    def __init__(self, about: Mapping[str, Any]) -> None:
-        self.about = dict(about)
+    def __init__(self, about: Mapping[str, Any], warning: str = "") -> None:
+        self.about, self._warning = about, warning
         self._right, self._wrong = ExamplesByConfidence(PICTURED), ExamplesByConfidence(PICTURED)
-        self._warning = ""
-
-    def warn(self, sentence: str) -> None:
-        """Say on top of the page, and in the log, why the scores are not to be trusted."""
-        self._warning = sentence
-        if sentence:
-            logger.warning(sentence)
+        if warning:
+            logger.warning(warning)
 
     def add(
         self, name: str, probabilities: NDArray[np.float64], truth: str | None, draw: Draw
@@ -142,15 +138,13 @@ def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") ->
 def assessment_cards(assessment: Assessment) -> Html:
     """The main figures of an assessment, large."""
     names = ["balanced_accuracy", "roc_auc", "sensitivity", "specificity", "log_loss"]
-    shown = [
-        StatCard(format_number(value.value, 3), METRICS[name].lower(), format_interval(value))
-        for name in names
-        if (value := assessment.figures.get(name)) is not None
-    ]
-    shown[1:2] = [StatCard(card.value, "ROC AUC", card.detail) for card in shown[1:2]]
-    what = "images scored"
+    shown = []
+    for name in names:
+        if (value := assessment.figures.get(name)) is not None:
+            label = METRICS[name] if name == "roc_auc" else METRICS[name].lower()
+            shown.append(StatCard(format_number(value.value, 3), label, format_interval(value)))
     units = f"{assessment.group}: {assessment.units}" if assessment.group else None
-    return stat_cards([*shown, StatCard(assessment.n, what, units)])
+    return stat_cards([*shown, StatCard(assessment.n, "images scored", units)])
 
 
 def _how_drawn(assessment: Assessment) -> str:
@@ -211,9 +205,8 @@ def _calibration(assessment: Assessment) -> list[Html]:
         if len(assessment.classes) == 2
         else "probability of the predicted class"
     )
-    points = [
-        Point(each.mean_probability, each.observed, each.n) for each in assessment.reliability
-    ]
+    bins = assessment.reliability
+    points = [Point(each.mean_probability, each.observed, each.n) for each in bins]
     curve = assessment.coverage_risk
     error = curve.risk[-1] if curve.risk else float("nan")
     series = [
@@ -242,9 +235,7 @@ def _calibration(assessment: Assessment) -> list[Html]:
 def _levels(assessment: Assessment) -> list[Html]:
     rows = [
         {
-            "level": level.level,
-            "n": level.n,
-            "images": level.images,
+            **vars(level),
             "note": level.note or None,
             **{name: format_estimate(value) for name, value in level.figures.items()},
         }
@@ -263,10 +254,7 @@ def _levels(assessment: Assessment) -> list[Html]:
 def _strata(assessment: Assessment) -> list[Html]:
     rows = [
         {
-            "column": part.column,
-            "value": part.value,
-            "n": part.n,
-            "units": part.units,
+            **vars(part),
             "classes": ", ".join(f"{count} {name}" for name, count in part.classes.items()),
             **{name: format_estimate(value) for name, value in part.figures.items()},
             "decision": part.decision and part.decision.cell(),
@@ -287,8 +275,7 @@ def _strata(assessment: Assessment) -> list[Html]:
         for part in assessment.strata
         if main in part.figures
     ]
-    everything = DotGroup("all", [], assessment.figures[main])
-    chart = dot_chart([everything, *groups], METRICS[main])
+    chart = dot_chart([DotGroup("all", [], assessment.figures[main]), *groups], METRICS[main])
     words = "Each part with its interval; wide intervals say that there are few units, no more."
     return [table(columns, rows), figure(chart, words)]
 

@@ -172,9 +172,7 @@ def _beside(result: CrossValidationResult) -> list[Html]:
             "name": name,
             "what": _BASELINES.get(name, "the network of this run"),
             "n": each.n,
-            **{
-                key: each.figures[key].value for key in ("balanced_accuracy", "roc_auc", "log_loss")
-            },
+            **{key: figure.value for key, figure in each.figures.items()},
             "interval": format_interval(each.figures["balanced_accuracy"]),
         }
         for name, each in named.items()

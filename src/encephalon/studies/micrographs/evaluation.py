@@ -77,8 +77,8 @@ class ClassEvaluation(Scorable[_Image, ClassSummary]):
         self._table = labelled_table(Path(table), self.predictor.table_columns)
         other = self.predictor.options.compare
         self._other = read_predictions(Path(other), self.predictor.classes) if other else None
-        self._report = EvaluationReport(self.predictor.describe())
-        self._report.warn(contamination(self.predictor.source, self._table))
+        warning = contamination(self.predictor.source, self._table)
+        self._report = EvaluationReport(self.predictor.describe(), warning)
         samples, truths = table_samples(self._table), encode_classes(self._table).tolist()
         self._images = [_Image(*pair) for pair in zip(samples, truths, strict=True)]
         reading = self.predictor.read, samples, lambda _: False, self.predictor.readers

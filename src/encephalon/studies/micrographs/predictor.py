@@ -21,11 +21,11 @@ from encephalon.inference.predictor import OutputKind, Prediction, Quality, Valu
 from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.cache import ArrayCache
 from encephalon.models.files import encephalon_home
-from encephalon.models.fitted import FittedState, score_logits
+from encephalon.models.fitted import LAST_STAGE, FittedState, score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import load_network, open_network
-from encephalon.recipes.schema import Mode
+from encephalon.recipes.schema import Mode, class_names
 from encephalon.studies.base import OpenModel
 from encephalon.studies.micrographs.preprocessing import Picture, Preprocessing
 from encephalon.studies.micrographs.quality import check_quality
@@ -34,11 +34,9 @@ from encephalon.studies.micrographs.settings import (
     PredictOptions,
     micrograph_settings,
     network_options,
-    published_state,
 )
 from encephalon.studies.micrographs.traffic_light import NO_LIGHT, colours
 from encephalon.tables.encoding import encode_covariates
-from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +51,8 @@ __all__ = ["Loaded", "MicrographPredictor", "make_micrograph_predictor"]
 
 CACHE_LIMIT = 2 << 30
 """Bytes of preprocessed pictures that are kept, about 3,500 of them: our choice."""
+PUBLISHED_THRESHOLDS = (0.25, 0.75)
+"""Green and amber threshold of the published model (3BTRON, spec section 5)."""
 MOST_READERS = 8
 """Threads that read at most: more would wait for the disk and only hold memory. Our choice."""
 
@@ -79,9 +79,13 @@ class MicrographPredictor:
 
     Attributes
     ----------
+    name, source
+        The model's name; its folder, or the published file.
     classes, columns, settings, mode
         Names in the order of the logits; the columns of a table; the settings of the recipe, with
         what the user asked for; "default" or "published".
+    table_columns
+        Those of the table that the model was trained on, also those that it does not see.
     thresholds, calibration
         Of the traffic light (green, amber), and of the probabilities; None where there is none.
     layer
@@ -107,10 +111,11 @@ class MicrographPredictor:
                 f"clip_16_bit and silhouettes are of mode 'published', and {model.name!r} is of "
                 "'default': drop them."
             )
+        self.name, self.source = model.name, model.path
         self.options, self.fitted = options, fitted
         self.settings = options.settings(micrograph_settings(recipe))
         self.mode: Mode = recipe.mode
-        self.columns = recipe.table
+        self.columns = self.table_columns = recipe.table
         if self.settings.inputs == "image":  # which needs no covariates in a table
             self.columns = replace(recipe.table, covariates={})
         self.classes, self.layer = fitted.classes, fitted.layer
@@ -132,16 +137,6 @@ class MicrographPredictor:
                 "another way: its probabilities may be off; train it again."
             )
             logger.info("prepared then: %s; now: %s", fitted.key, key)
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._model.name
-
-    @property
-    def source(self) -> Path:
-        """The model folder, or the published file."""
-        return self._model.path
 
     def describe(self) -> dict[str, Any]:
         """Model, runtime, device, and how logits become probabilities and lights."""
@@ -219,7 +214,7 @@ class MicrographPredictor:
         if loaded.picture is None:
             return None
         quality = check_quality(loaded.picture.facts, self.fitted.ranges)
-        if quality is not None and quality.status != "ok" and self.has_light:
+        if quality is not None and quality.status != "ok" and self.thresholds:
             return replace(quality, reasons=(*quality.reasons, "unlike the training: no light"))
         return quality
 
@@ -251,19 +246,14 @@ class MicrographPredictor:
         """Probabilities (N, C) of logits (N, C), as the model's score and calibration say."""
         return score_logits(logits, self.score, self.calibration)
 
-    @property
-    def has_light(self) -> bool:
-        """Whether there is a traffic light: of two classes, with thresholds."""
-        return self.thresholds is not None and len(self.classes) == 2
-
     def lights(
         self, probabilities: NDArray[np.float64], qualities: Sequence[Quality | None]
     ) -> list[str] | None:
         """The lights of probabilities (N, C), NO_LIGHT where the quality (N) is not "ok".
 
-        None where `has_light` says that there are none.
+        None without thresholds.
         """
-        if self.thresholds is None or not self.has_light:
+        if self.thresholds is None:
             return None
         shown = colours(probabilities[:, 1], *self.thresholds)
         return [
@@ -306,11 +296,6 @@ class MicrographPredictor:
     def _runtime(self) -> Runtime:
         return open_network(self._model, *self._place, self.torch_network)
 
-    @property
-    def table_columns(self) -> Columns:
-        """The columns of the table that the model was trained on, those it does not see too."""
-        return self._recipe.table
-
     def _table_wanted(self) -> str:
         names = [self.columns.id, *self.columns.inputs.values(), *self.columns.covariates]
         return (
@@ -345,7 +330,15 @@ def make_micrograph_predictor(model: OpenModel) -> MicrographPredictor:
                     f"[preprocessing], but {', '.join(names)} in [{place}]: get the model again."
                 )
     else:
-        fitted = published_state(recipe)
+        # What the published notebooks fix for the published weights, whose recipe this is.
+        settings = micrograph_settings(recipe)
+        fitted = FittedState(
+            classes=class_names(recipe),
+            covariates=tuple(recipe.table.covariates),
+            thresholds=PUBLISHED_THRESHOLDS,
+            score=settings.score,
+            layer=settings.explain_layer or LAST_STAGE,
+        )
     return MicrographPredictor(
         files, recipe, fitted, asked, device=model.device, threads=model.threads
     )

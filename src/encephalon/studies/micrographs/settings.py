@@ -27,14 +27,10 @@ __all__ = [
     "check_recipe",
     "micrograph_settings",
     "network_options",
-    "published_state",
 ]
 
 Range = tuple[float, float]
 Share = float | None
-
-PUBLISHED_THRESHOLDS = (0.25, 0.75)
-"""Green and amber threshold of the published model (3BTRON, spec section 5)."""
 
 
 class DataBar(Section):
@@ -175,11 +171,14 @@ class PredictOptions(Section):
     def thresholds(self, fitted: FittedState, model: str) -> tuple[float, float] | None:
         """The thresholds of the traffic light: those asked for, else those of the model.
 
-        Those that were chosen on calibrated probabilities mean nothing for another score.
-        Raises UsageError for more than two classes, one threshold alone, and a wrong order.
+        Those that were chosen on calibrated probabilities mean nothing for another score, and more
+        than two classes have no light. Raises UsageError for one asked of more than two classes,
+        one threshold alone, and a wrong order.
         """
         asked = (self.green, self.amber)
-        if asked != (None, None) and len(fitted.classes) != 2:
+        if len(fitted.classes) != 2:
+            if asked == (None, None):
+                return None
             raise UsageError(
                 f"The model {model!r} has {len(fitted.classes)} classes, and the traffic light is "
                 "for two: drop the options green and amber."
@@ -202,20 +201,6 @@ class PredictOptions(Section):
 def micrograph_settings(recipe: Recipe) -> MicrographSettings:
     """The checked settings in `recipe.study`; raises RecipeError for one that is not right."""
     return make_settings(MicrographSettings, recipe.study.settings, recipe.name)
-
-
-def published_state(recipe: Recipe) -> FittedState:
-    """What the published notebooks fix for the published weights, whose recipe this is."""
-    from encephalon.models.fitted import LAST_STAGE, FittedState
-
-    settings = micrograph_settings(recipe)
-    return FittedState(
-        classes=class_names(recipe),
-        covariates=tuple(recipe.table.covariates),
-        thresholds=PUBLISHED_THRESHOLDS,
-        score=settings.score,
-        layer=settings.explain_layer or LAST_STAGE,
-    )
 
 
 def network_options(recipe: Recipe) -> dict[str, Any]:

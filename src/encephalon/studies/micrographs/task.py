@@ -235,12 +235,11 @@ def _places(network: nn.Module, shape: tuple[int, int, int]) -> int:
 
 def _in_picture(box: Box, view: View) -> Box:
     """A box in shares of the raw image, in shares of the network's picture."""
-    raw, picture = np.array(view.raw_shape[::-1]), np.array(view.shape[::-1])
-    scale, offset = np.array(view.scale[::-1]), np.array(view.offset[::-1])
-    centre: NDArray[np.float64] = (np.array(box[:2]) * raw - 0.5 - offset) / scale + 0.5
-    x, y = centre / picture
-    width, height = np.array(box[2:]) * raw / scale / picture
-    return float(x), float(y), float(width), float(height)
+    (x, y, width, height), raw = box, np.array(view.raw_shape)
+    centre = view.to_view(np.array([y, x]) * raw - 0.5) + 0.5
+    extent = np.array([height, width]) * raw / view.scale
+    (y, x), (height, width) = ((each / view.shape).tolist() for each in (centre, extent))
+    return x, y, width, height
 
 
 @dataclass(frozen=True, eq=False)

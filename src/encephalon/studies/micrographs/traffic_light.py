@@ -89,21 +89,16 @@ class LightMetrics:
         row: dict[str, Any] = {
             name: f"{count} ({format_share(count / total)})" for name, count in self.counts.items()
         }
-        row |= {
-            "unlike": self.unlike,
-            "decided": format_estimate(self.decided),
-            "sensitivity": format_estimate(self.sensitivity),
-            "specificity": format_estimate(self.specificity),
-        }
-        columns = {
-            **{name: name for name in LIGHTS},
-            "unlike": "No light: unlike the training",
+        columns = dict(zip(LIGHTS, LIGHTS, strict=True))
+        if self.unlike:
+            row["unlike"], columns["unlike"] = self.unlike, "No light: unlike the training"
+        columns |= {
             "decided": "Decided",
             "sensitivity": "Sensitivity of the decided",
             "specificity": "Specificity of the decided",
         }
-        if not self.unlike:
-            del columns["unlike"]
+        figures = ("decided", "sensitivity", "specificity")
+        row |= {name: format_estimate(getattr(self, name)) for name in figures}
         words = (
             "Green and red are decided, amber is left to a person and in neither sensitivity nor "
             "specificity: read them together with the share that was decided."
