@@ -66,7 +66,11 @@ def read_cases(
     table = replace(read_table(path), columns=columns)
     reference = next((name for name in references if table.has(name)), None)
     if required and reference is None:
-        raise _no_references(table, references)
+        names = " or ".join(repr(name) for name in dict.fromkeys(references) if name is not None)
+        raise TableError(
+            f"{table.source} has no reference masks: add a column {names} with the path of each "
+            "scan's mask."
+        )
     group = next((name for name in (columns.group, *_GROUPS) if table.has(name)), None)
     rows = rows_with_scans(table, unseen_rows(table, columns.split))
     first = next(iter(columns.inputs), None)
@@ -94,8 +98,9 @@ def read_cases(
         )
         for sample, truth in zip(table_samples(table), truths, strict=True)
     ]
-    known_words = {group, columns.split, columns.target}
-    return Cases(cases, group, [n for n in kept if n not in known_words and _cuts(table, n)])
+    told = {group, columns.split, columns.target}
+    words = {name: len(set(table.texts(name))) for name in kept if name not in told}
+    return Cases(cases, group, [name for name, n in words.items() if 2 <= n <= _MOST_SUBGROUPS])
 
 
 def labelled_table(path: Path, columns: Columns) -> Table:
@@ -126,15 +131,3 @@ def _refuse_faults(table: Table, rows: Iterable[int], alone: Iterable[str]) -> N
     ]
     if faults:
         raise TableError(fault_message(table, faults))
-
-
-def _no_references(table: Table, references: Sequence[str | None]) -> TableError:
-    names = " or ".join(repr(name) for name in dict.fromkeys(references) if name is not None)
-    return TableError(
-        f"{table.source} has no reference masks: add a column {names} with the path of each "
-        "scan's mask."
-    )
-
-
-def _cuts(table: Table, column: str) -> bool:
-    return 2 <= len(set(table.texts(column))) <= _MOST_SUBGROUPS

@@ -241,15 +241,12 @@ class ResultCache:
 
 def fingerprint(about: Any, files: Sequence[Path]) -> str:
     """A hash of what a result depends on: this version, the settings, size and time of files."""
-    text = json_text(
-        {"version": __version__, "about": about, "files": [_stamp(path) for path in files]}
-    )
+    stamps = []
+    for path in files:
+        try:
+            known = path.stat()
+            stamps.append((str(path), known.st_size, known.st_mtime_ns))
+        except OSError:
+            stamps.append((str(path), -1, -1))
+    text = json_text({"version": __version__, "about": about, "files": stamps})
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        known = path.stat()
-    except OSError:
-        return str(path), -1, -1
-    return str(path), known.st_size, known.st_mtime_ns

@@ -47,16 +47,10 @@ _SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
 class OrthogonalSlices:
     """Where to cut a grid in a sagittal, a coronal and an axial plane, and how large to draw these.
 
-    Attributes
-    ----------
-    affine
-        Of the grid, whose voxel axes may have any order and direction.
-    at
-        The voxel that all three planes run through.
-    box
-        What is drawn of each voxel axis.
-    scale
-        Pixels per mm.
+    affine  of the grid, whose voxel axes may have any order and direction
+    at      the voxel that all three planes run through
+    box     what is drawn of each voxel axis
+    scale   pixels per mm
     """
 
     affine: Affine

@@ -119,18 +119,14 @@ class Figure:
 class ScanFigures:
     """One reconstruction, as a report draws it when it asks for the pictures and not before.
 
-    Attributes
-    ----------
-    problem, estimate
-        What was known, and what came of it.
-    evidence
-        What the verdict rests on.
-    guide
-        The T1w on the grid (I, J, K) where it was not used, to be judged by eye; that of the
-        problem by default.
-    acquisition, registration
-        Further facts by their names, as the page is to say them: of the slices (the profile, what
-        the header said) and of the T1w (how far it was moved, mutual information).
+    problem       what was known
+    estimate      what came of it
+    metrics       what the verdict rests on
+    guide         the T1w on the grid (I, J, K) where it was not used, to be judged by eye; that of
+                  the problem by default
+    acquisition   further facts of the slices by their names, as the page is to say them: the
+                  profile, what the header said
+    registration  those of the T1w: how far it was moved, mutual information
     """
 
     problem: Problem

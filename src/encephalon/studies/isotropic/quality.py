@@ -69,30 +69,21 @@ _ENOUGH = 500
 class QualityMetrics:
     """What a verdict rests on; None is "not known" or "does not apply".
 
-    Attributes
-    ----------
-    consistency
-        The result sliced again, minus the slices, as a share of them (NRMSE).
-    ratio
-        Output voxels from one slice to the next.
-    distance, thickness
-        Between the middles of slices, and of a slice, mm.
-    trained
-        The ratios that the network learnt; None for a method without weights.
-    stacks
-        Scans of thick slices that were combined.
-    trusted, reasons
-        Whether the T1w could be put onto the T2w, and why not; None without a T1w.
-    coverage
-        Share of the head in the T2w that the T1w shows.
-    correlation
-        Of T1w and T2w in the head.
-    uncertain
-        Share of the head where the deviation exceeds `LARGE_DEVIATION`.
-    disagreement
-        Root mean square difference to another method, as a share of the range of intensities.
-    warnings, notes
-        Remarks of the reading: those that deserve a look, and the others.
+    consistency   the result sliced again, minus the slices, as a share of them (NRMSE)
+    ratio         output voxels from one slice to the next
+    distance      between the middles of slices, mm
+    thickness     of a slice, mm
+    trained       the ratios that the network learnt; None for a method without weights
+    stacks        scans of thick slices that were combined
+    trusted       whether the T1w could be put onto the T2w, None without a T1w
+    reasons       why it could not
+    coverage      share of the head in the T2w that the T1w shows
+    correlation   of T1w and T2w in the head
+    uncertain     share of the head where the deviation exceeds `LARGE_DEVIATION`
+    disagreement  root mean square difference to another method, as a share of the range of
+                  intensities
+    warnings      remarks of the reading that deserve a look
+    notes         its other remarks
     """
 
     consistency: float

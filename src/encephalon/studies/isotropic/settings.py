@@ -43,26 +43,20 @@ CONDITIONS: dict[Stress, str] = {
 class PredictOptions(Section):
     """What the user may ask of a reconstruction.
 
-    Attributes
-    ----------
-    method
-        "network": the model's own; "guided": the model-based one, which needs no weights and knows
-        any contrast.
-    spacing
-        Of the result, mm. By default the in-plane spacing of the T2w, within 0.7 and 1.5 mm.
-    thickness, gap
-        Of the slices, mm, and between them, where the header says nothing or is wrong.
-    axis
-        The plane of the slices, where the voxel sizes do not tell, or a voxel axis (i, j or k).
-    profile
-        The sensitivity of a slice: "box", "gaussian", or a text file of two columns, offset in mm
-        and sensitivity.
-    registration
-        "rigid": the T1w is moved onto the T2w; "none": the headers of both are trusted.
-    series
-        Which DICOM series the T2w is, or which volume of one; see `encephalon.io.dicom.read`.
-    save
-        The images to write.
+    method        "network": the model's own; "guided": the model-based one, which needs no weights
+                  and knows any contrast
+    spacing       of the result, mm; by default the in-plane spacing of the T2w, within 0.7 and
+                  1.5 mm
+    thickness     of the slices, mm, where the header says nothing or is wrong
+    gap           between the slices, mm, likewise
+    axis          the plane of the slices, where the voxel sizes do not tell, or a voxel axis (i, j
+                  or k)
+    profile       the sensitivity of a slice: "box", "gaussian", or a text file of two columns,
+                  offset in mm and sensitivity
+    registration  "rigid": the T1w is moved onto the T2w; "none": the headers of both are trusted
+    series        which DICOM series the T2w is, or which volume of one; see
+                  `encephalon.io.dicom.read`
+    save          the images to write
     """
 
     method: Annotated[
@@ -110,22 +104,14 @@ class PredictOptions(Section):
 class IsotropicSettings(Section):
     """Everything that only this study understands.
 
-    Attributes
-    ----------
-    patch
-        Edge of the patches that the network learns from, voxels.
-    real_share
-        Share of samples drawn from rows with scans, when the table has both kinds.
-    scanner
-        How thick slices are made of the truth, and what is wrong with the T1w.
-    validation_samples
-        Cubes that every epoch is judged by.
-    trust
-        The share of the network's correction that is added to the guided estimate: what served
-        best on validation heads, which it was not trained on.
-    deviation_scale
-        What the network's standard deviation is multiplied by, so that errors on scans which it
-        was not trained on scatter as it says.
+    patch               edge of the patches that the network learns from, voxels
+    real_share          share of samples drawn from rows with scans, when the table has both kinds
+    scanner             how thick slices are made of the truth, and what is wrong with the T1w
+    validation_samples  cubes that every epoch is judged by
+    trust               the share of the network's correction that is added to the guided estimate:
+                        what served best on validation heads, which it was not trained on
+    deviation_scale     what the network's standard deviation is multiplied by, so that errors on
+                        scans which it was not trained on scatter as it says
     """
 
     patch: int = Field(default=32, ge=16, multiple_of=8)
@@ -139,20 +125,15 @@ class IsotropicSettings(Section):
 class EvaluationOptions(Section):
     """How a method is put to the test.
 
-    Attributes
-    ----------
-    axes, thicknesses
-        The planes of the slices, and their thicknesses in mm: every pair of them is simulated
-        (spec baby-ai, checklist 9 and 10).
-    gap, profile, noise
-        Between the slices, mm; their sensitivity ("box", "gaussian", a text file, or "point", which
-        is decimation, as published); and the standard deviation of the noise, as a share of the
-        truth's range.
-    stress
-        What is tested besides: "wrong" (the T1w of another person), "misaligned" (the T1w moved by
-        2 mm and turned by 2°), "missing" (none), "lesion" (in the T2w alone).
-    seed
-        Of noise, lesions and misalignments.
+    axes         the planes of the slices
+    thicknesses  theirs in mm: every pair of both is simulated (spec baby-ai, checklist 9 and 10)
+    gap          between the slices, mm
+    profile      their sensitivity: "box", "gaussian", a text file, or "point", which is decimation,
+                 as published
+    noise        its standard deviation, as a share of the truth's range
+    stress       what is tested besides: "wrong" (the T1w of another person), "misaligned" (the T1w
+                 moved by 2 mm and turned by 2°), "missing" (none), "lesion" (in the T2w alone)
+    seed         of noise, lesions and misalignments
     """
 
     axes: tuple[Plane, ...] = Field(default=("axial", "coronal", "sagittal"), min_length=1)

@@ -100,14 +100,9 @@ class CaseVariant:
 class SimulatedCase:
     """A problem and the truth (I, J, K) on `grid`, which is the problem's or the reference's.
 
-    Attributes
-    ----------
-    axis, thickness
-        The plane of the slices and their thickness, mm.
-    scale
-        Gain and level that bring the scan's intensities to those of the truth.
-    lesion
-        What was added to the T2w alone, or None.
+    axis, thickness  the plane of the slices and their thickness, mm
+    scale            gain and level that bring the scan's intensities to those of the truth
+    lesion           what was added to the T2w alone, or None
     """
 
     variant: CaseVariant

@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CUBIC",
-    "FIGURES",
     "GUIDED",
     "NETWORK",
-    "REGIONS",
     "T2W_ONLY",
-    "ComparedMethod",
     "acquired_voxels",
     "compared_methods",
     "regions",

@@ -20,12 +20,9 @@ from encephalon.studies.isotropic.settings import NORMAL
 
 __all__ = [
     "ALL",
-    "COMPARED",
     "METRICS",
     "OTHERS",
     "SAME",
-    "Difference",
-    "MethodSubgroup",
     "MethodSummary",
     "ReconstructionSummary",
     "overall",
@@ -38,26 +35,12 @@ Row = Mapping[str, Any]
 #: What stands for every axis, or every thickness, together.
 ALL = "all"
 METRICS = (
-    "psnr_foreground",
-    "ssim_foreground",
-    "nrmse_foreground",
-    "mse_foreground",
-    "psnr_acquired",
-    "psnr_missing",
-    "ssim_acquired",
-    "ssim_missing",
-    "psnr_lesion",
-    "lesion_kept",
-    "psnr_published",
-    "ssim_published",
-    "nrmse_published",
-    "mse_published",
-    "consistency",
-    "deviation_correlation",
-    "coverage_68",
-    "coverage_95",
-    "seconds",
-)
+    "psnr_foreground", "ssim_foreground", "nrmse_foreground", "mse_foreground",
+    "psnr_acquired", "psnr_missing", "ssim_acquired", "ssim_missing",
+    "psnr_lesion", "lesion_kept",
+    "psnr_published", "ssim_published", "nrmse_published", "mse_published",
+    "consistency", "deviation_correlation", "coverage_68", "coverage_95", "seconds",
+)  # fmt: skip
 #: The metrics of which differences are taken; larger is better in both.
 COMPARED = ("psnr_foreground", "ssim_foreground")
 #: The methods that every other one is compared with, case by case.
