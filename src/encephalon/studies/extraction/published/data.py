@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError
-from encephalon.geometry.conform import conform, conform_grid
+from encephalon.geometry.conform import conform_grid
 from encephalon.geometry.resample import resample
 from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.extraction.data import Row, table_rows
-from encephalon.studies.extraction.published.preprocessing import to_bytes
+from encephalon.studies.extraction.published.preprocessing import conformed
 from encephalon.studies.extraction.published.settings import Conformed
 from encephalon.tables.encoding import LabelRule, map_labels
 from encephalon.tables.schema import Table
@@ -58,9 +58,38 @@ class _Preparation:
 
     def __call__(self, row: Row, path: Path) -> None:
         """Write the pair of `row` to `path`."""
-        both = np.stack(_conformed_pair(self, row))
+        if row.scan is None:
+            raise TableError(
+                f"Row {row.number} has no scan, which a published recipe needs: name its file."
+            )
+        image = read_image(row.scan)
+        grid = conform_grid(image.grid, self.grid.shape, self.grid.spacing_mm)
+        data = conformed(image, "always", grid).data
+        if data.min() == data.max():
+            raise TableError(
+                f"Row {row.number}: {row.scan} is all {data.min():g} on the conformed grid: "
+                "check it."
+            )
+        labels = read_labels(row.target)
+        classes = self._classes(row, labels.data)
+        placed = resample(classes, labels.affine, grid, order=0, outside=0)
         with path.open("wb") as stream:
-            np.save(stream, both)
+            np.save(stream, np.stack([data.astype(np.uint8), placed.astype(np.uint8)]))
+
+    def _classes(self, row: Row, labels: NDArray[Any]) -> NDArray[Any]:
+        try:
+            mapped = map_labels(labels, self.rule)
+        except ContentError as error:
+            raise TableError(f"Row {row.number}: {row.target}: {error}") from error
+        if self.classes <= 2:
+            return (mapped > 0).astype(np.uint8)
+        highest = int(mapped.max(initial=0))
+        if highest >= self.classes:
+            raise TableError(
+                f"Row {row.number}: {row.target} has the label {highest}, but the network knows "
+                f"{self.classes} classes from 0: map the labels in [table]."
+            )
+        return mapped
 
 
 def prepare_pairs(
@@ -76,38 +105,3 @@ def prepare_pairs(
     how = _Preparation(grid, table.columns.labels, classes)
     paths = prepare(table_rows(table), how, cache, f"pair-{how.version}", ".npy", workers)
     return [Pair(path) for path in paths]
-
-
-def _conformed_pair(how: _Preparation, row: Row) -> tuple[Bytes, Bytes]:
-    if row.scan is None:
-        raise TableError(
-            f"Row {row.number} has no scan, which a published recipe needs: name its file."
-        )
-    image = read_image(row.scan)
-    grid = conform_grid(image.grid, how.grid.shape, how.grid.spacing_mm)
-    # FreeSurfer turns intensities to bytes before it resamples, and again after.
-    data = np.rint(conform(replace(image, data=to_bytes(image.data)), grid).data)
-    if data.min() == data.max():
-        raise TableError(
-            f"Row {row.number}: {row.scan} is all {data.min():g} on the conformed grid: check it."
-        )
-    labels = read_labels(row.target)
-    classes = _classes(how, row, labels.data)
-    placed = resample(classes, labels.affine, grid, order=0, outside=0)
-    return data.astype(np.uint8), placed.astype(np.uint8)
-
-
-def _classes(how: _Preparation, row: Row, labels: NDArray[Any]) -> NDArray[Any]:
-    try:
-        mapped = map_labels(labels, how.rule)
-    except ContentError as error:
-        raise TableError(f"Row {row.number}: {row.target}: {error}") from error
-    if how.classes <= 2:
-        return (mapped > 0).astype(np.uint8)
-    highest = int(mapped.max(initial=0))
-    if highest >= how.classes:
-        raise TableError(
-            f"Row {row.number}: {row.target} has the label {highest}, but the network knows "
-            f"{how.classes} classes from 0: map the labels in [table]."
-        )
-    return mapped

@@ -8,10 +8,9 @@ scan's own grid; on request the second, rotated pass and the largest piece of `n
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,6 @@ from encephalon.studies.extraction.settings import CONTENTS
 from encephalon.transforms.masks import fill_holes, largest_piece
 
 if TYPE_CHECKING:
-    from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
     from encephalon.tables.samples import Sample
 
@@ -88,22 +86,28 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
 
     def predict(self, loaded: Image) -> Prediction:
         """Return the mask, and what else was asked for, on the grid of `loaded`."""
-        work = self._conformed(loaded)
+        ask = self.options
+        work = steps.conformed(loaded, ask.conform)
         chance = self._probabilities(work)
-        mask = self._native_mask(chance > self.options.threshold, work, loaded)
-        values = {"volume_ml": round(float(mask.sum()) * loaded.volume_ml_per_voxel, 3)}
-        images = self._images(mask, chance, work, loaded)
+        mask = chance > ask.threshold
+        if work is not loaded:
+            mask = unconform(mask, work.grid, loaded.grid)
+        # In this order: the published program looked for the largest piece on the native grid.
+        if ask.largest and mask.any():
+            mask = largest_piece(mask)
+        if ask.fill:
+            mask = fill_holes(mask)
+        # The published programs had no check; what is certain is an empty mask, and doubts on the
+        # scan itself.
+        quality = Quality("check", loaded.doubts) if loaded.doubts else None
+        if not mask.any():
+            quality = Quality("fail", (f"no voxel exceeds the threshold {ask.threshold:g}",))
         return Prediction(
-            images,
-            values,
-            self._verdict(mask, loaded),
+            self._images(mask, chance, work, loaded),
+            {"volume_ml": round(float(mask.sum()) * loaded.volume_ml_per_voxel, 3)},
+            quality,
             partial(scan_pictures, loaded.data, loaded.affine, mask),
         )
-
-    def _conformed(self, image: Image) -> Image:
-        if self.options.conform == "never":
-            return image
-        return steps.conformed(image, force=self.options.conform == "always")
 
     def _probabilities(self, work: Image) -> NDArray[np.float32]:
         ask = self.options
@@ -124,16 +128,6 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
             )
         return answer
 
-    def _native_mask(
-        self, mask: NDArray[np.bool_], work: Image, native: Image
-    ) -> NDArray[np.bool_]:
-        if work is not native:
-            mask = unconform(mask, work.grid, native.grid)
-        # In this order: the published program looked for the largest piece on the native grid.
-        if self.options.largest and mask.any():
-            mask = largest_piece(mask)
-        return fill_holes(mask) if self.options.fill else mask
-
     def _images(
         self,
         mask: NDArray[np.bool_],
@@ -151,13 +145,6 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
             images["probability"] = OutputImage(chance, native, self.label, "probseg")
         return images
 
-    def _verdict(self, mask: NDArray[np.bool_], image: Image) -> Quality | None:
-        # The published programs had no check; what is certain is an empty mask, and doubts on the
-        # scan itself.
-        if mask.any():
-            return Quality("check", image.doubts) if image.doubts else None
-        return Quality("fail", (f"no voxel exceeds the threshold {self.options.threshold:g}",))
-
 
 def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     """Load a published weights file, or a model folder of mode "published".
@@ -165,27 +152,16 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit.
     """
     files = model.files
-    model = replace(model, options={**_recipe_defaults(files), **model.options})
-    asked = model.asked(PublishedOptions)
+    about = files.entry if isinstance(files, PublishedFile) else files.description
+    # What the recipe of a model folder fixed for its network.
+    study = {} if isinstance(files, PublishedFile) else files.description.recipe.get("study", {})
+    fixed = {key: study[key] for key in ("threshold", "block") if key in study}
+    if isinstance(fixed.get("block"), list | tuple):
+        fixed["block"] = int(max(fixed["block"]))
+    asked = replace(model, options={**fixed, **model.options}).asked(PublishedOptions)
     network = open_network(files, model.device, model.threads)
-    predictor = PublishedPredictor(files.describe(), network, asked, _label(files))
+    label = str(about.labels.get(1, "brain")) if about else "brain"
+    predictor = PublishedPredictor(files.describe(), network, asked, label)
     if predictor.notice:
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor
-
-
-def _recipe_defaults(model: ModelFolder | PublishedFile) -> dict[str, Any]:
-    """Return the options that the recipe of a model folder fixed for its network."""
-    description = getattr(model, "description", None)
-    study = dict(description.recipe.get("study", {})) if description is not None else {}
-    defaults = {key: study[key] for key in ("threshold", "block") if key in study}
-    if isinstance(defaults.get("block"), list | tuple):
-        defaults["block"] = int(max(defaults["block"]))
-    return defaults
-
-
-def _label(model: ModelFolder | PublishedFile) -> str:
-    """Return what the mask is of: the name of label 1, "brain" where none is known."""
-    about = getattr(model, "description", None) or getattr(model, "entry", None)
-    labels: Mapping[int, str] = getattr(about, "labels", None) or {}
-    return str(labels.get(1, "brain"))

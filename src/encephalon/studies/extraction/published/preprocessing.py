@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
+from encephalon.geometry.affine import Grid
 from encephalon.geometry.conform import conform
 from encephalon.inference.tiles import run_tiled
 from encephalon.io.image import Image
 from encephalon.networks.keras_layout import STRIDE
+from encephalon.studies.extraction.published.settings import Rule
 
 __all__ = [
     "CONFORMED",
@@ -50,16 +52,16 @@ _BINS = 1000
 _SATURATED = 0.001
 
 
-def conformed(image: Image, *, force: bool = False) -> Image:
+def conformed(image: Image, rule: Rule = "published", grid: Grid | None = None) -> Image:
     """Return the scan as the network wants it: 256 voxels of 1 mm a side, LIA, whole 0 to 255.
 
-    A scan that has 256 voxels a side is returned as it is, whatever its voxel size and
-    orientation, unless `force`: so did the published apps.
+    Or on another `grid`. By the rule "published" a scan that has 256 voxels a side is returned as
+    it is, whatever its voxel size and orientation: so did the published apps.
     """
-    if image.shape == CONFORMED and not force:
+    if rule == "never" or (rule == "published" and image.shape == CONFORMED):
         return image
     # FreeSurfer turns intensities to bytes before it resamples, and again after.
-    resampled = conform(replace(image, data=to_bytes(image.data)))
+    resampled = conform(replace(image, data=to_bytes(image.data)), grid)
     return replace(resampled, data=np.rint(resampled.data))
 
 

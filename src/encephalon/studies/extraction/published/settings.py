@@ -15,6 +15,7 @@ from encephalon.transforms.parameters import RigidRanges
 __all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
 
 Output = Literal["mask", "brain", "probability"]
+Rule = Literal["published", "always", "never"]
 
 
 class Conformed(Section):
@@ -101,7 +102,7 @@ class PublishedOptions(Section):
     ] = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
     halo: int = Field(default=0, ge=0, le=128)
     batch_size: int = Field(default=1, ge=1)
-    conform: Literal["published", "always", "never"] = "published"
+    conform: Rule = "published"
     rotate: Annotated[
         bool, Flag("--rotate/--no-rotate --rotate-and-predict", "Average over rotations.")
     ] = False

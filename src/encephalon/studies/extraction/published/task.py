@@ -89,8 +89,8 @@ class PublishedTask:
         for pair in self.validation:
             image, labels = pair.read()
             common, total = np.zeros((2, self.classes), np.int64)
-            blocks = zip(self._standardised(image, pair), self._blocks_of(labels), strict=True)
-            for block, classes in blocks:
+            truths = cut(labels, self.settings.block)
+            for block, classes in zip(self._cut(image, pair), truths, strict=True):
                 target = one_hot(classes, self.classes)
                 with torch.no_grad():
                     said = network(torch.from_numpy(block[None, None]).to(device)).float().cpu()
@@ -120,13 +120,11 @@ class PublishedTask:
         pair = self.train[int(order[place])]
         image, labels = transform_pair(*pair.read(), draw_rigid(rng, self.settings.augmentation))
         places = rng.permutation(self.blocks)
-        return self._standardised(image, pair)[places], self._blocks_of(labels)[places]
+        return self._cut(image, pair)[places], cut(labels, self.settings.block)[places]
 
-    def _standardised(self, image: NDArray[Any], pair: Pair) -> Float:
-        return self._blocks_of(z_score(image, str(pair.path)))
-
-    def _blocks_of(self, volume: NDArray[Any]) -> NDArray[Any]:
-        return cut(volume, self.settings.block)
+    def _cut(self, image: NDArray[Any], pair: Pair) -> Float:
+        """The blocks (N, I, J, K) of a volume, standardised as a whole."""
+        return cut(z_score(image, str(pair.path)), self.settings.block)
 
     def _mask(self, chance: Float) -> Mask:
         """Probabilities (C, I, J, K) as masks: one above the threshold, or the likeliest class."""
