@@ -25,7 +25,6 @@ import numpy as np
 from encephalon.cli.demo import Timing, time_prediction
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
-from encephalon.networks.keras_layout import keras_unet_shapes
 from encephalon.synthetic.head import head_phantom
 
 #: What keeps the published pipeline from making 256³ voxels of a small scan.
@@ -44,6 +43,8 @@ def write_scan(path: Path, small: bool = False) -> None:
 def write_published_weights(path: Path) -> None:
     """Random weights in the layout of the published Keras file."""
     import h5py
+
+    from encephalon.networks.keras_unet import keras_unet_shapes
 
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:

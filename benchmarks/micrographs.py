@@ -59,7 +59,7 @@ def write_images(folder: Path, count: int, size: int = SIZE) -> Path:
 def write_weights(path: Path) -> nn.Module:
     """Random weights in the published layout; returns the network that holds them."""
     from encephalon.networks import build_network
-    from encephalon.networks.published_classifier import to_published_names
+    from encephalon.networks.image_classifier import to_published_names
 
     torch.manual_seed(0)
     recipe = encephalon.load_recipe("micrographs-published")

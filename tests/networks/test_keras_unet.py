@@ -19,8 +19,12 @@ import torch
 
 from encephalon.errors import GeometryError, ModelError
 from encephalon.models.keras import read_keras_h5
-from encephalon.networks.keras_layout import keras_unet_shapes, state_of_layers
-from encephalon.networks.keras_unet import KerasUNet
+from encephalon.networks.keras_unet import (
+    LAYERS,
+    KerasUNet,
+    keras_unet_shapes,
+    state_of_layers,
+)
 from encephalon.networks.registry import fill_network
 
 TRANSPOSED = (8, 11, 14)
@@ -171,13 +175,14 @@ def test_the_network_has_4768289_parameters() -> None:
     assert sum(map(prod, shapes)) == 4_768_289
 
 
-def test_torch_layers_have_the_shapes_of_the_table() -> None:
-    """The torch-free table and the network agree for other widths and classes too."""
-    network = KerasUNet(n_classes=3, filters=4, in_channels=2)
-    shapes = keras_unet_shapes(n_classes=3, filters=4, in_channels=2)
-    for layer, expected in zip(network.keras_order(), shapes, strict=True):
-        kernel = np.empty(expected["kernel"]).transpose(4, 3, 0, 1, 2)
-        assert tuple(layer.weight.shape) == kernel.shape
+def test_the_shapes_are_those_of_the_keras_graph() -> None:
+    """Kernels end in (in, out), those of transposed layers in as many of both; any width."""
+    shapes = [layer["kernel"] for layer in keras_unet_shapes(3, filters=4, in_channels=2)]
+    channels = [(2, 4), (4, 8), (8, 8), (8, 16), (16, 16), (16, 32), (32, 32), (32, 64)]
+    channels += [(64, 64), (96, 32), (32, 32), (32, 32), (48, 16), (16, 16)]
+    channels += [(16, 16), (24, 8), (8, 8), (8, 3)]
+    sizes = [2 if place in TRANSPOSED else 3 for place in range(17)]
+    assert shapes == [(n, n, n, *pair) for n, pair in zip([*sizes, 1], channels, strict=True)]
 
 
 @pytest.mark.parametrize("size", [(8, 8, 8), (16, 8, 24)])
@@ -239,13 +244,13 @@ def test_a_wrong_layer_leaves_the_network_untouched(fault: str) -> None:
 
 def test_fresh_weights_are_drawn_as_keras_draws_them() -> None:
     """Kernels fill the Glorot interval, sqrt(6 / (fan in + fan out)), and biases are zero."""
-    for layer, shapes in zip(KerasUNet().keras_order(), keras_unet_shapes(), strict=True):
+    network = KerasUNet()
+    for name, shapes in zip(LAYERS, keras_unet_shapes(), strict=True):
         kernel = shapes["kernel"]
         bound = np.sqrt(6 / (np.prod(kernel[:3]) * (kernel[3] + kernel[4])))
-        largest = float(layer.weight.detach().abs().max())
+        largest = float(network.get_parameter(f"{name}.weight").detach().abs().max())
         assert 0.7 * bound < largest <= bound * 1.000001
-        assert layer.bias is not None
-        assert not bool(layer.bias.any())
+        assert not bool(network.get_parameter(f"{name}.bias").any())
 
 
 def test_no_size_below_one_is_built() -> None:

@@ -14,7 +14,7 @@ import torch
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.models.weights import read_state_dict
 from encephalon.networks import build_network
-from encephalon.networks.published_classifier import (
+from encephalon.networks.image_classifier import (
     build_published_classifier,
     from_published_names,
     to_published_names,

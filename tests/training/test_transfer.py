@@ -20,8 +20,8 @@ from encephalon.models import files
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
 from encephalon.networks import build_network
-from encephalon.networks.keras_layout import keras_unet_shapes
-from encephalon.networks.published_classifier import to_published_names
+from encephalon.networks.image_classifier import to_published_names
+from encephalon.networks.keras_unet import keras_unet_shapes
 from encephalon.training.transfer import load_encoder, start_from
 
 SMALL = {"channels": [2, 3, 4]}

@@ -69,14 +69,11 @@ class DistanceUNet(nn.Module):
         maps = [self.stem(image)]
         for down in self.down:
             maps.append(down(maps[-1]))
-        x = maps.pop()
+        raised = maps.pop()
         for up, skip in zip(reversed(self.up), reversed(maps), strict=True):
-            x = up(x, skip)
-        return _depth_to_space(self.head(x), self.borders)
-
-
-def _depth_to_space(x: Tensor, channels: int) -> Tensor:
-    """(B, 8 * C, I, J, K) to (B, C, 2 I, 2 J, 2 K): each group of eight is one 2 x 2 x 2 block."""
-    b, _, i, j, k = x.shape
-    blocks = x.view(b, channels, 2, 2, 2, i, j, k).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return blocks.reshape(b, channels, 2 * i, 2 * j, 2 * k)
+            raised = up(raised, skip)
+        x: Tensor = self.head(raised)
+        # (B, 8 * C, I, J, K) to (B, C, 2 I, 2 J, 2 K): a group of eight is one 2 x 2 x 2 block.
+        b, _, i, j, k = x.shape
+        blocks = x.view(b, self.borders, 2, 2, 2, i, j, k).permute(0, 1, 5, 2, 6, 3, 7, 4)
+        return blocks.reshape(b, self.borders, 2 * i, 2 * j, 2 * k)

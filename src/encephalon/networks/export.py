@@ -35,7 +35,12 @@ def export_graph(
     when the graph and the network differ.
     """
     network = network.cpu().eval()
-    inputs = _examples(example)
+    if isinstance(example, Tensor):
+        example = (example,)
+    inputs = tuple(one for one in example if isinstance(one, Tensor))
+    if not inputs:
+        generator = torch.Generator().manual_seed(0)
+        inputs = (torch.rand(*cast("Sequence[int]", example), generator=generator),)
     with torch.no_grad():
         output: Tensor = network(*inputs)
     tensors = dict(zip([*names, "output"], [*inputs, output], strict=True))
@@ -52,47 +57,30 @@ def export_graph(
             training=torch.onnx.TrainingMode.PRESERVE,
             input_names=list(names),
             output_names=["output"],
-            dynamic_axes={name: _free_axes(tensor) for name, tensor in tensors.items()},
+            # The batch and, where there are such, the sides may change.
+            dynamic_axes={
+                name: {axis: "BCIJK"[axis] for axis in range(tensor.dim()) if axis != 1}
+                for name, tensor in tensors.items()
+            },
         )
-    _drop_unused_inputs(path)
-    store_half(path)
+    _slim(path)
     _prove(path, tensors)
 
 
-def _examples(example: Sequence[int] | Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    if isinstance(example, Tensor):
-        return (example,)
-    tensors = tuple(one for one in example if isinstance(one, Tensor))
-    if tensors:
-        return tensors
-    generator = torch.Generator().manual_seed(0)
-    return (torch.rand(*cast("Sequence[int]", example), generator=generator),)
+def _slim(path: Path) -> None:
+    """Drop the inputs of a graph that it does not use, and keep its weights in half precision.
 
-
-def _free_axes(tensor: Tensor) -> dict[int, str]:
-    """Names of the axes whose size may change: the batch and, where there are such, the sides."""
-    return {axis: name for axis, name in enumerate("BCIJK"[: tensor.dim()]) if name != "C"}
-
-
-def _drop_unused_inputs(path: Path) -> None:
-    import onnx
-
-    model = onnx.load(str(path))
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [given for given in model.graph.input if given.name in used]
-    if len(kept) < len(model.graph.input):
-        del model.graph.input[:]
-        model.graph.input.extend(kept)
-        onnx.save(model, str(path))
-
-
-def store_half(path: Path) -> None:
-    """Keep the floating-point weights of a graph in half precision, cast up when it is loaded."""
+    Floating-point ones, which are cast up when it is loaded.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(str(path))
     graph, casts = model.graph, []
+    used = {name for node in graph.node for name in node.input}
+    kept = [given for given in graph.input if given.name in used]
+    del graph.input[:]
+    graph.input.extend(kept)
     for weight in graph.initializer:
         if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < 64:
             continue

@@ -2,20 +2,34 @@
 """A residual network over one image, joined by what else is known of the sample, into classes.
 
 Its last map is averaged, or pooled by attention, which says which places the answer rests on.
+
+The published network of 3BTRON is one. Its state dictionary has 322 tensors: `image_features_.*`,
+which are torchvision's `resnet50` without `fc`, and `combined_features_.0` and `.3`, the two layers
+of the head (spec 3btron, section 2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import gcd
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encephalon.errors import require_extra
+from encephalon.errors import ModelError, require_extra
+from encephalon.models.folder import check_state
+from encephalon.networks.registry import fill_network
 
-__all__ = ["AttentionPooling", "ImageClassifier", "show_attention"]
+__all__ = [
+    "AttentionPooling",
+    "ImageClassifier",
+    "build_published_classifier",
+    "from_published_names",
+    "show_attention",
+    "to_published_names",
+]
 
 #: Kernel size of the first convolution, and whether a pooling by two follows it.
 _STEMS = {"standard": (7, True), "small": (3, False)}
@@ -24,6 +38,17 @@ _GROUP_WIDTH = 16
 
 #: Log-odds of every place before training: most of an image is no answer. Our choice.
 START = -2.0
+
+_PUBLISHED = {
+    "block": "bottleneck",
+    "layers": (3, 4, 6, 3),
+    "widths": (64, 128, 256, 512),
+    "channels": 3,
+}
+"""The published network's image branch: a ResNet-50 of colour images."""
+_FEATURES = 2048
+"""What the image branch gives to the head."""
+_NAMES = {"image_features_.": "encoder.", "combined_features_.": "head."}
 
 
 class ImageClassifier(nn.Module):
@@ -191,14 +216,12 @@ def _set_norm(encoder: nn.Module, norm: str) -> None:
         return
     for name, module in list(encoder.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
+            channels = module.num_features
+            other: nn.Module = nn.InstanceNorm2d(channels, affine=True)
+            if norm == "group":
+                other = nn.GroupNorm(channels // gcd(channels, _GROUP_WIDTH), channels)
             parent, _, own = name.rpartition(".")
-            setattr(encoder.get_submodule(parent), own, _norm(norm, module.num_features))
-
-
-def _norm(kind: str, channels: int) -> nn.Module:
-    if kind == "instance":
-        return nn.InstanceNorm2d(channels, affine=True)
-    return nn.GroupNorm(channels // gcd(channels, _GROUP_WIDTH), channels)
+            setattr(encoder.get_submodule(parent), own, other)
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -232,3 +255,52 @@ class AttentionPooling(nn.Module):
         # Where hardly anything is attended to, the mean shrinks to nothing, and does not explode.
         pooled = total / (weights.sum(dim=(2, 3)) + 1e-3)
         return torch.cat([pooled, log_odds.flatten(1)], dim=1)
+
+
+def build_published_classifier(tensors: Mapping[str, NDArray[Any]], source: str) -> ImageClassifier:
+    """Return the published network with the weights `tensors`, which bear their published names.
+
+    The numbers of covariates, hidden units and classes are those of the weights, so that a file of
+    the user's own with this layout is as welcome. Raises ModelError, with `source` in it, for
+    missing, unexpected and mis-shaped weights.
+    """
+    first, last = (tensors.get(f"combined_features_.{layer}.weight") for layer in (0, 3))
+    if first is None or last is None or first.ndim != 2 or last.ndim != 2:
+        example = next(iter(tensors), "nothing")
+        raise ModelError(
+            f"{source}: expected the 322 weights of the published 3BTRON network, but there is no "
+            f"head 'combined_features_.0' and '.3' among these {len(tensors)} (the first is "
+            f"{example!r}): this is another architecture."
+        )
+    if first.shape[1] < _FEATURES:
+        raise ModelError(
+            f"{source}: expected a head of {_FEATURES} image features and more, but "
+            f"'combined_features_.0.weight' takes {first.shape[1]}: this is another architecture."
+        )
+    network = ImageClassifier(
+        classes=last.shape[0],
+        covariates=first.shape[1] - _FEATURES,
+        hidden=first.shape[0],
+        **_PUBLISHED,  # type: ignore[arg-type]
+    )
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    check_state(tensors, to_published_names(shapes), source)
+    return fill_network(network, from_published_names(tensors), source)
+
+
+def to_published_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename what is kept by the names of an `ImageClassifier`'s weights to the published names."""
+    return _renamed(values, {ours: theirs for theirs, ours in _NAMES.items()})
+
+
+def from_published_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename what is kept by published names; other names stay as they are."""
+    return _renamed(values, _NAMES)
+
+
+def _renamed(values: Mapping[str, Any], prefixes: Mapping[str, str]) -> dict[str, Any]:
+    renamed = {}
+    for name, value in values.items():
+        old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        renamed[prefixes.get(old, "") + name[len(old) :]] = value
+    return renamed

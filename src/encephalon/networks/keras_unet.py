@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The published Keras U-Net (brainy, ams) in torch, as it predicts and as it is trained.
 
+Source: the U-Net of Nobrainer up to 1.2 (`nobrainer/models/unet.py`), as used by `brainy` (brain
+mask) and `ams` (meningioma): 16 base filters, no batch normalisation, 4,768,289 parameters.
 Differences from a textbook U-Net that matter for the published weights: no normalisation; the
 transposed convolutions keep their channel count and have no activation; the skip is concatenated
 before the upsampled tensor. In training it gives log-odds, so that losses see no saturated sigmoid.
@@ -8,17 +10,24 @@ before the upsampled tensor. In training it gives log-odds, so that losses see n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool3d
 
-from encephalon.errors import GeometryError
-from encephalon.networks.keras_layout import STRIDE
+from encephalon.errors import GeometryError, ModelError
 
-__all__ = ["KerasUNet", "KerasUNetLogOdds", "log_odds"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["KerasUNet", "KerasUNetLogOdds", "keras_unet_shapes", "log_odds", "state_of_layers"]
+
+_UP = ("upsample.{}", "decoder.{}.0", "decoder.{}.2")
+LAYERS = [f"encoder.{level}.{place}" for level in range(4) for place in (0, 2)]
+LAYERS += [*(name.format(level) for level in range(3) for name in _UP), "head"]
+"""The 18 layers that carry weights as `KerasUNet` calls them, in the order of the Keras graph."""
 
 
 class KerasUNet(nn.Module):
@@ -34,6 +43,7 @@ class KerasUNet(nn.Module):
         if min(n_classes, filters, in_channels) < 1:
             raise ValueError("n_classes, filters and in_channels must be at least 1")
         f = filters
+        self.multiple = 8  # three poolings by two
         self.n_classes = n_classes
         self.in_channels = in_channels
         self.encoder = nn.ModuleList(
@@ -48,8 +58,10 @@ class KerasUNet(nn.Module):
         self.upsample = nn.ModuleList(nn.ConvTranspose3d(up, up, 2, 2) for _, up in skips)
         self.decoder = nn.ModuleList(_double(skip + up, skip, skip) for skip, up in skips)
         self.head = nn.Conv3d(2 * f, n_classes, 1)
-        for layer in self.keras_order():
-            _initialise_like_keras(layer)
+        # Keras's defaults, so that training from scratch starts where the published training did.
+        for name in LAYERS:
+            nn.init.xavier_uniform_(self.get_parameter(f"{name}.weight"))
+            nn.init.zeros_(self.get_parameter(f"{name}.bias"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return probabilities (B, n_classes, I, J, K) for `x` (B, in_channels, I, J, K)."""
@@ -58,7 +70,13 @@ class KerasUNet(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the head's output before its activation, (B, n_classes, I, J, K)."""
-        self._check_shape(x)
+        sides = tuple(x.shape[2:])
+        fits = len(sides) == 3 and x.shape[1] == self.in_channels
+        if not fits or any(side == 0 or side % self.multiple for side in sides):
+            raise GeometryError(
+                f"The Keras U-Net expects an input (batch, {self.in_channels}, I, J, K) with I, J "
+                f"and K multiples of {self.multiple}, but got {tuple(x.shape)}: pad it first."
+            )
         skips: list[Tensor] = []
         for block in self.encoder:
             x = block(x if not skips else max_pool3d(skips[-1], 2))
@@ -69,24 +87,6 @@ class KerasUNet(nn.Module):
         out: Tensor = self.head(x)
         return out
 
-    def keras_order(self) -> Iterator[nn.Conv3d | nn.ConvTranspose3d]:
-        """Yield the 18 layers that carry weights in the order of the Keras graph."""
-        for block in self.encoder:
-            yield from _convolutions(block)
-        for upsample, block in zip(self.upsample, self.decoder, strict=True):
-            yield from _convolutions(upsample)
-            yield from _convolutions(block)
-        yield self.head
-
-    def _check_shape(self, x: Tensor) -> None:
-        sides = tuple(x.shape[2:])
-        fits = len(sides) == 3 and x.shape[1] == self.in_channels
-        if not fits or any(side == 0 or side % STRIDE for side in sides):
-            raise GeometryError(
-                f"The Keras U-Net expects an input (batch, {self.in_channels}, I, J, K) with I, J "
-                f"and K multiples of {STRIDE}, but got {tuple(x.shape)}: pad it first."
-            )
-
 
 def _double(first: int, middle: int, last: int) -> nn.Sequential:
     return nn.Sequential(
@@ -95,22 +95,6 @@ def _double(first: int, middle: int, last: int) -> nn.Sequential:
         nn.Conv3d(middle, last, 3, padding=1),
         nn.ReLU(inplace=True),
     )
-
-
-def _convolutions(module: nn.Module) -> Iterator[nn.Conv3d | nn.ConvTranspose3d]:
-    for part in module.modules():
-        if isinstance(part, nn.Conv3d | nn.ConvTranspose3d):
-            yield part
-
-
-def _bias(layer: nn.Conv3d | nn.ConvTranspose3d) -> Tensor:
-    return cast("Tensor", layer.bias)  # every layer of this network has one
-
-
-def _initialise_like_keras(layer: nn.Conv3d | nn.ConvTranspose3d) -> None:
-    # Keras's defaults, so that training from scratch starts where the published training did.
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(_bias(layer))
 
 
 class KerasUNetLogOdds(KerasUNet):
@@ -135,3 +119,46 @@ def log_odds(logits: Tensor) -> Tensor:
         return logits
     others = [logits[:, [k for k in range(classes) if k != c]] for c in range(classes)]
     return logits - torch.stack([torch.logsumexp(rest, dim=1) for rest in others], dim=1)
+
+
+def keras_unet_shapes(
+    n_classes: int = 1, filters: int = 16, in_channels: int = 1
+) -> list[dict[str, tuple[int, ...]]]:
+    """The shapes of `kernel` and `bias` of each of the `LAYERS`, as Keras keeps them.
+
+    A convolution's kernel is (kd, kh, kw, in, out); a transposed one's is (kd, kh, kw, out, in).
+    """
+    with torch.device("meta"):
+        state = KerasUNet(n_classes, filters, in_channels).state_dict()
+    return [
+        {
+            "kernel": tuple(state[f"{name}.weight"].permute(2, 3, 4, 1, 0).shape),
+            "bias": tuple(state[f"{name}.bias"].shape),
+        }
+        for name in LAYERS
+    ]
+
+
+def state_of_layers(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, NDArray[Any]]:
+    """The weights of `KerasUNet` by their names, from Keras arrays.
+
+    `layers` are (name, {"kernel", "bias"}) in graph order, as `read_keras_h5` gives them. They are
+    matched by order, as Keras numbers its layers differently in every session. Raises ModelError
+    for a layer too many or too few, and one of another kind.
+    """
+    if len(layers) != len(LAYERS):
+        raise ModelError(
+            f"The network has {len(LAYERS)} layers with weights, but {len(layers)} were given: "
+            "use the weights of the published U-Net."
+        )
+    state = {}
+    for number, (ours, (name, arrays)) in enumerate(zip(LAYERS, layers, strict=True)):
+        if set(arrays) != {"kernel", "bias"}:
+            raise ModelError(
+                f"Layer {number} ({name!r}) must have kernel and bias, not {sorted(arrays)}."
+            )
+        # One transposition serves both kinds: Keras puts (in, out) last in a convolution and
+        # (out, in) last in a transposed one, torch (out, in) and (in, out) first. No flip.
+        state[f"{ours}.weight"] = arrays["kernel"].transpose(4, 3, 0, 1, 2)
+        state[f"{ours}.bias"] = arrays["bias"]
+    return state

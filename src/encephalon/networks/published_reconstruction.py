@@ -100,8 +100,10 @@ def build_published_reconstruction(
             "architecture."
         )
     layouts = [(CHANNELS, UNITS), *_found_layout(tensors)]
-    network = _empty(*min(layouts, key=lambda layout: _faults(tensors, weight_shapes(*layout))))
-    return fill_network(network, tensors, source)
+    found = {name: tuple(value.shape) for name, value in tensors.items()}.items()
+    # The layout with the fewest names that are in one of the two only, or have another shape there.
+    best = min(layouts, key=lambda layout: len(found ^ weight_shapes(*layout).items()))
+    return fill_network(_empty(*best), tensors, source)
 
 
 def _empty(channels: Sequence[int], units: int) -> PublishedReconstruction:
@@ -124,9 +126,3 @@ def _outputs(tensors: Mapping[str, NDArray[Any]], name: str) -> int:
     """How many channels a convolution makes; 0 where there is no such convolution."""
     kernels = tensors.get(name)
     return 0 if kernels is None or kernels.ndim != 5 else int(kernels.shape[0])
-
-
-def _faults(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """How many names are in one of the two only, or have another shape in the other."""
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    return len(set(found.items()) ^ set(shapes.items()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -88,13 +88,11 @@ def network_factory(name: str) -> Callable[..., Module]:
     if name in _registered:
         return _registered[name]
     require_extra("torch", "train", f"The network {name!r}")
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        factory: Callable[..., Module] = getattr(import_module(module), attribute)
-        return factory
-    require_network(name)
-    loaded: Callable[..., Module] = _entry_points()[name].load()
-    return loaded
+    if name not in _BUILT_IN:
+        require_network(name)
+    found = resolve_name(_BUILT_IN[name]) if name in _BUILT_IN else _entry_points()[name].load()
+    factory: Callable[..., Module] = found
+    return factory
 
 
 def build_network(name: str, options: Mapping[str, Any] | None = None) -> Module:
@@ -105,7 +103,12 @@ def build_network(name: str, options: Mapping[str, Any] | None = None) -> Module
     """
     factory = network_factory(name)
     given = dict(options or {})
-    _check_options(name, factory, given)
+    parameters = inspect.signature(factory).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for key in given:
+            if key not in parameters:
+                meant = did_you_mean(key, parameters, "it takes:")
+                raise RecipeError(f"Unknown option {key!r} of the network {name!r}; {meant}")
     try:
         return factory(**given)
     except EncephalonError:
@@ -167,17 +170,6 @@ def fill_network(network: Filled, tensors: Mapping[str, NDArray[Any]], source: s
     filled = {k: torch.from_numpy(np.asarray(v)).to(state[k].dtype) for k, v in tensors.items()}
     network.load_state_dict(filled, assign=any(value.is_meta for value in state.values()))
     return network
-
-
-def _check_options(name: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    signature = inspect.signature(factory)
-    kinds = {parameter.kind for parameter in signature.parameters.values()}
-    if inspect.Parameter.VAR_KEYWORD in kinds:
-        return
-    for key in given:
-        if key not in signature.parameters:
-            meant = did_you_mean(key, signature.parameters, "it takes:")
-            raise RecipeError(f"Unknown option {key!r} of the network {name!r}; {meant}")
 
 
 def _entry_points() -> dict[str, Any]:

@@ -84,34 +84,31 @@ def load_network(model: ModelFolder | PublishedFile, build: Make | None = None) 
     MissingExtraError without torch, and ModelError for weights that are not the network's.
     """
     require_extra("torch", "train", f"The model {model.name!r}")
-    if not isinstance(model, ModelFolder):
-        return _published_network(model).eval()
     from encephalon.networks.registry import build_network, fill_network
 
-    about = model.description.recipe.get("network", {})
-    network = build() if build else build_network(about.get("name", ""), about.get("options"))
-    return fill_network(network, model.tensors(), str(model.path)).eval()
+    source = str(model.path)
+    if isinstance(model, ModelFolder):
+        about = model.description.recipe.get("network", {})
+        network = build() if build else build_network(about.get("name", ""), about.get("options"))
+        return fill_network(network, model.tensors(), source).eval()
+    # A published file is for a network as large as its weights are.
+    if model.network == "image-classifier":
+        from encephalon.networks.image_classifier import build_published_classifier
+
+        return build_published_classifier(model.tensors(), source).eval()
+    if model.network == "published-reconstruction":
+        from encephalon.networks.published_reconstruction import build_published_reconstruction
+
+        return build_published_reconstruction(model.tensors(), source).eval()
+    return fill_network(build_network(model.network), published_state(model), source).eval()
 
 
 def published_state(model: PublishedFile) -> dict[str, NDArray[Any]]:
     """The weights of a published file by their names in the network of that file here."""
     if model.network == "keras-unet":
-        from encephalon.networks.keras_layout import keras_unet_shapes, state_of_layers
+        from encephalon.networks.keras_unet import keras_unet_shapes, state_of_layers
 
         return state_of_layers(model.layers(keras_unet_shapes()))
-    from encephalon.networks.published_classifier import from_published_names
+    from encephalon.networks.image_classifier import from_published_names
 
     return from_published_names(model.tensors())
-
-
-def _published_network(model: PublishedFile) -> nn.Module:
-    """The network that a published file was written for, as large as its weights are."""
-    from encephalon.networks import published_classifier, published_reconstruction
-    from encephalon.networks.registry import build_network, fill_network
-
-    source = str(model.path)
-    if model.network == "image-classifier":
-        return published_classifier.build_published_classifier(model.tensors(), source)
-    if model.network == "published-reconstruction":
-        return published_reconstruction.build_published_reconstruction(model.tensors(), source)
-    return fill_network(build_network(model.network), published_state(model), source)

@@ -23,7 +23,7 @@ from encephalon.models.files import check_content
 from encephalon.models.folder import read_tensors
 from encephalon.models.published import PublishedFile
 from encephalon.models.weights import read_state_dict
-from encephalon.networks.published_classifier import from_published_names
+from encephalon.networks.image_classifier import from_published_names
 from encephalon.networks.registry import fill_network, network_factory
 from encephalon.networks.torch_runtime import published_state
 

@@ -166,7 +166,7 @@ def test_options_that_were_never_published_are_usage_errors(
 @pytest.fixture(scope="module")
 def keras_layers() -> list[tuple[str, dict[str, Data]]]:
     """Weights of the published layout that keep activations of a useful size."""
-    from encephalon.networks.keras_layout import keras_unet_shapes
+    from encephalon.networks.keras_unet import keras_unet_shapes
 
     draw = np.random.default_rng(1)
     layers = []
@@ -201,8 +201,7 @@ def test_a_published_file_predicts_end_to_end(
 ) -> None:
     """File to mask: the probabilities of the network filled by hand, and a full description."""
     torch = pytest.importorskip("torch")
-    from encephalon.networks.keras_layout import state_of_layers
-    from encephalon.networks.keras_unet import KerasUNet
+    from encephalon.networks.keras_unet import KerasUNet, state_of_layers
     from encephalon.networks.registry import fill_network
 
     model = make_published_predictor(

@@ -367,7 +367,7 @@ def test_the_published_layout_predicts_in_published_mode(tmp_path: Path) -> None
     import torch
 
     from encephalon.explanation.gradcam import grad_cam
-    from encephalon.networks.published_classifier import to_published_names
+    from encephalon.networks.image_classifier import to_published_names
     from encephalon.networks.registry import build_network
     from encephalon.recipes.loading import load_recipe
     from encephalon.studies.micrographs.settings import network_options

@@ -27,6 +27,7 @@ from encephalon.inference.predictor import (
 )
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
+from encephalon.models.published import PublishedFile
 from encephalon.networks.torch_runtime import open_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
@@ -36,7 +37,6 @@ from encephalon.studies.extraction.settings import CONTENTS
 from encephalon.transforms.masks import fill_holes, largest_piece
 
 if TYPE_CHECKING:
-    from encephalon.models.published import PublishedFile
     from encephalon.tables.samples import Sample
 
 __all__ = ["NOTICE", "PublishedPredictor", "make_published_predictor"]

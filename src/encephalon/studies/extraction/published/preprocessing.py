@@ -20,8 +20,7 @@ from encephalon.geometry.affine import Grid
 from encephalon.geometry.conform import conform
 from encephalon.inference.tiles import run_tiled
 from encephalon.io.image import Image
-from encephalon.networks.keras_layout import STRIDE
-from encephalon.studies.extraction.published.settings import Rule
+from encephalon.studies.extraction.published.settings import STRIDE, Rule
 
 __all__ = [
     "CONFORMED",

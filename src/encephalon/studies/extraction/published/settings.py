@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from encephalon.networks.keras_layout import STRIDE
 from encephalon.recipes.schema import SERIES, Flag, Section
 from encephalon.studies.extraction.settings import Size
 from encephalon.transforms.parameters import RigidRanges
 
 __all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
+
+#: Voxels that a block has a multiple of, as `KerasUNet.multiple` says; told without torch.
+STRIDE = 8
 
 Output = Literal["mask", "brain", "probability"]
 Rule = Literal["published", "always", "never"]
