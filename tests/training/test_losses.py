@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from encephalon.errors import RecipeError
+from encephalon.recipes.schema import Loss
 from encephalon.training.losses import (
     LOSSES,
-    Term,
     WeightedLoss,
     class_cross_entropy,
     dice,
@@ -213,7 +213,7 @@ def test_an_option_that_a_loss_cannot_take_is_refused(
 ) -> None:
     """Before any training begins, with what it takes."""
     with pytest.raises(RecipeError, match=f"Options of the loss '{name}': .*{words}"):
-        WeightedLoss([Term(name, options=options)])
+        WeightedLoss([Loss(name=name, options=options)])
 
 
 @given(
@@ -231,7 +231,8 @@ def test_jaccard_and_dice_say_the_same(chances: list[float], mask: list[bool]) -
 def test_a_weighted_sum_reports_each_term_unweighted() -> None:
     """Weights and options of the recipe reach the losses."""
     predicted, target = logit(0.8, 0.5), truth(1, 0)
-    loss = WeightedLoss([Term("dice", 2.0), Term("focal", 0.5, {"gamma": 1.0})])
+    focal_term = Loss(name="focal", weight=0.5, options={"gamma": 1.0})
+    loss = WeightedLoss([Loss(name="dice", weight=2.0), focal_term])
     total, terms = loss(predicted, target)
     assert terms["focal"].item() == pytest.approx(focal(predicted, target, 1.0).item())
     assert total.item() == pytest.approx(2 * terms["dice"].item() + 0.5 * terms["focal"].item())
@@ -240,13 +241,13 @@ def test_a_weighted_sum_reports_each_term_unweighted() -> None:
 def test_an_unknown_loss_is_refused_with_the_known_ones() -> None:
     """Before any training begins."""
     with pytest.raises(RecipeError, match=r"'dize'.*dice"):
-        WeightedLoss([Term("dize")])
+        WeightedLoss([Loss(name="dize")])
 
 
 def test_shapes_that_differ_are_never_broadcast() -> None:
     """One border drawn where two are asked for is a fault of the recipe, not a smaller loss."""
     with pytest.raises(RecipeError, match=r"\(1, 1, 4\).*\(1, 2, 4\)"):
-        WeightedLoss([Term("distance")])(torch.zeros(1, 1, 4), torch.zeros(1, 2, 4))
+        WeightedLoss([Loss(name="distance")])(torch.zeros(1, 1, 4), torch.zeros(1, 2, 4))
 
 
 def test_smoothing_a_target_leaves_its_weight_alone() -> None:

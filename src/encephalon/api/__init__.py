@@ -108,9 +108,9 @@ def check_network(recipe: Recipe) -> None:
 
     if find_spec("torch") is None:
         return
-    from encephalon.training.losses import weighted_loss
+    from encephalon.training.losses import WeightedLoss
 
-    weighted_loss(recipe.training)
+    WeightedLoss(recipe.training.losses)
     _trainable(recipe).check_network(recipe)
 
 

@@ -8,7 +8,7 @@ the study and whose object is its `Study`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import RecipeError, did_you_mean
@@ -21,9 +21,9 @@ __all__ = ["ENTRY_POINTS", "list_studies", "load_study"]
 ENTRY_POINTS = "encephalon.studies"
 
 _BUILT_IN: Mapping[str, str] = {
-    "extraction": "encephalon.studies.extraction.study",
-    "isotropic": "encephalon.studies.isotropic.study",
-    "micrographs": "encephalon.studies.micrographs.study",
+    "extraction": "encephalon.studies.extraction.study:STUDY",
+    "isotropic": "encephalon.studies.isotropic.study:STUDY",
+    "micrographs": "encephalon.studies.micrographs.study:STUDY",
 }
 
 
@@ -34,13 +34,12 @@ def list_studies() -> tuple[str, ...]:
 
 def load_study(name: str) -> Study:
     """Import and return the study `name`; raises RecipeError for an unknown one."""
-    points = {} if name in _BUILT_IN else _entry_points()
-    if name in _BUILT_IN or name in points:
-        found = import_module(_BUILT_IN[name]).STUDY if name in _BUILT_IN else points[name].load()
-        study: Study = found
-        return study
-    meant = did_you_mean(name, list_studies(), "known studies:")
-    raise RecipeError(f"Unknown study {name!r}; {meant}")
+    if name not in _BUILT_IN and name not in _entry_points():
+        meant = did_you_mean(name, list_studies(), "known studies:")
+        raise RecipeError(f"Unknown study {name!r}; {meant}")
+    built_in = name in _BUILT_IN
+    study: Study = resolve_name(_BUILT_IN[name]) if built_in else _entry_points()[name].load()
+    return study
 
 
 def _entry_points() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ import numpy as np
 from encephalon.io.atomic import sha256
 from encephalon.io.cache import cached_file
 
-__all__ = ["TRAINING", "VALIDATION", "Mixture", "in_processes", "in_threads", "prepare"]
+__all__ = ["TRAINING", "VALIDATION", "Mixture", "in_threads", "prepare"]
 
 #: Stream numbers that keep training and validation draws apart for every seed.
 TRAINING, VALIDATION = 0, 1
@@ -51,7 +51,11 @@ def prepare(
     of each file of the row. Rows are prepared in `workers` processes; in this one for 1.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    return list(in_processes(partial(_prepare, function, cache / version, suffix), rows, workers))
+    prepare_one = partial(_prepare, function, cache / version, suffix)
+    if workers < 2:
+        return list(map(prepare_one, rows))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(prepare_one, rows))
 
 
 def _prepare(function: Callable[[Row, Path], None], place: Path, suffix: str, row: Row) -> Path:
@@ -59,17 +63,6 @@ def _prepare(function: Callable[[Row, Path], None], place: Path, suffix: str, ro
     kept = place.with_name(f"{place.name}-{content}{suffix}")
     cached_file(kept, partial(function, row))
     return kept
-
-
-def in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
-    """`function` of each item, in order, computed in `workers` processes; here for 1."""
-    if workers < 2:
-        yield from map(function, items)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(function, items)
 
 
 def in_threads(

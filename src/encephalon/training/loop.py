@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import lightning
 import torch
@@ -29,10 +29,9 @@ from encephalon.training.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from encephalon.training.losses import weighted_loss
+from encephalon.training.losses import WeightedLoss
 from encephalon.training.optimisers import (
     L2SP,
-    Scheduler,
     build_optimiser,
     build_scheduler,
     freeze,
@@ -92,7 +91,7 @@ class Loop:
         freeze(network, settings.freeze, settings.unfreeze)
         self.frozen_norms = frozen_norms(network) if freeze_statistics else []
         self.total_steps = settings.epochs * settings.steps_per_epoch
-        self.loss = weighted_loss(settings)
+        self.loss = WeightedLoss(settings.losses)
         self.to_start = L2SP(network, settings.l2_to_start)
         optimiser = build_optimiser(
             settings.optimiser,
@@ -119,7 +118,8 @@ class Loop:
         On several devices every process but the first ends here: what comes after training belongs
         to the first alone. Raises RunError where no epoch had a best.
         """
-        loader = _Prefetch(self._batch)
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        loader = _Prefetch(lambda step: self.task.batch(step * world + rank))
         try:
             while self.progress.step < self.total_steps and not self.progress.stopped:
                 losses = self._step(loader.get(self.progress.step))
@@ -137,7 +137,10 @@ class Loop:
                 f"{self.run.path}: {self.settings.monitor} was not a number in any epoch: lower "
                 "the learning rate, or monitor something else."
             )
-        _leave_to_first(self.fabric)
+        # The other processes run the same program and would do all of what comes after again.
+        self.fabric.barrier()
+        if not self.fabric.is_global_zero:
+            raise SystemExit(0)
         return self.best_state
 
     def _keep(self) -> None:
@@ -145,15 +148,16 @@ class Loop:
         self.save()
         self._keep_history()
         if self.fabric.is_global_zero:
-            _write_events(self.run, self.progress.history[-1])
+            from torch.utils.tensorboard import SummaryWriter
+
+            row = self.progress.history[-1]
+            with SummaryWriter(str(self.run.tensorboard)) as writer:
+                for name, value in row.items():
+                    writer.add_scalar(name, value, int(row["epoch"]))
 
     def _keep_history(self) -> None:
         if self.fabric.is_global_zero:
             write_history(self.run.history, self.progress.history)
-
-    def _batch(self, step: int) -> Batch:
-        number = step * self.fabric.world_size + self.fabric.global_rank
-        return self.task.batch(number)
 
     def _step(self, batch: Batch) -> dict[str, float]:
         given, target = cast(Batch, self.fabric.to_device(batch))
@@ -165,10 +169,22 @@ class Loop:
         if self.settings.l2_to_start > 0:
             total = total + self.to_start(self.network.module)
         # Before the weights are touched, and reduced first so that all processes stop together.
-        losses = self._reduce({"loss": total.detach(), **terms})
+        losses = {
+            name: float(cast(Tensor, self.fabric.all_reduce(value)))
+            for name, value in {"loss": total.detach(), **terms}.items()
+        }
         self._require_finite("loss", losses["loss"])
         self.fabric.backward(total)
-        self._clip_gradients()
+        if self.settings.gradient_clip is not None:
+            norm = self.fabric.clip_gradients(
+                self.network,
+                self.optimiser,
+                max_norm=self.settings.gradient_clip,
+                error_if_nonfinite=False,
+            )
+            # The scaler of half precision overflows now and then, and leaves such a step out.
+            if self.settings.precision != "16-mixed":
+                self._require_finite("gradient", float(cast(Tensor, norm)))
         self.optimiser.step()
         self.optimiser.zero_grad()
         if not isinstance(self.scheduler, ReduceLROnPlateau):
@@ -178,22 +194,6 @@ class Loop:
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
         self.progress.step += 1
         return losses
-
-    def _reduce(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
-        return {k: float(cast(Tensor, self.fabric.all_reduce(v))) for k, v in losses.items()}
-
-    def _clip_gradients(self) -> None:
-        if self.settings.gradient_clip is None:
-            return
-        norm = self.fabric.clip_gradients(
-            self.network,
-            self.optimiser,
-            max_norm=self.settings.gradient_clip,
-            error_if_nonfinite=False,
-        )
-        # The scaler of half precision overflows now and then, and leaves such a step out.
-        if self.settings.precision != "16-mixed":
-            self._require_finite("gradient", float(cast(Tensor, norm)))
 
     def _require_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
@@ -234,7 +234,12 @@ class Loop:
         """
         settings, progress, epoch = self.settings, self.progress, int(row["epoch"])
         sign = 1.0 if settings.monitor_mode == "max" else -1.0
-        value = self._monitored(row) if validated else -sign * row["train_loss"]
+        if validated and settings.monitor not in row:
+            raise RunError(
+                f"The recipe monitors {settings.monitor!r}, which an epoch does not have: "
+                f"monitor one of {', '.join(sorted(row))}."
+            )
+        value = row[settings.monitor] if validated else -sign * row["train_loss"]
 
         def gain(reference: float) -> float:
             if not math.isfinite(value):
@@ -254,15 +259,6 @@ class Loop:
         waited = epoch - progress.gained_epoch
         progress.stopped = settings.patience is not None and waited >= settings.patience
 
-    def _monitored(self, row: Mapping[str, float]) -> float:
-        if self.settings.monitor not in row:
-            known = ", ".join(sorted(row))
-            raise RunError(
-                f"The recipe monitors {self.settings.monitor!r}, which an epoch does not have: "
-                f"monitor one of {known}."
-            )
-        return row[self.settings.monitor]
-
     def save(self) -> None:
         """Write a checkpoint (the first process only)."""
         if not self.fabric.is_global_zero:
@@ -275,7 +271,12 @@ class Loop:
             "best": self.best_state,
             "start": self.to_start.start,
             "optimiser": self.optimiser.state_dict(),
-            "scheduler": _plain_state(self.scheduler.state_dict()),
+            # Without its functions, which the recipe builds again.
+            "scheduler": {
+                name: value
+                for name, value in self.scheduler.state_dict().items()
+                if name not in {"lr_lambdas", "mode_worse"}
+            },
             "precision": self.fabric.strategy.precision.state_dict(),
             "random": random_state(),
         }
@@ -287,24 +288,25 @@ class Loop:
             return
         state = load_own_checkpoint(self.run)
         try:
-            self._take(state)
+            self.network.module.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            scheduler = dict(state["scheduler"])
+            if not isinstance(self.scheduler, ReduceLROnPlateau):
+                # LambdaLR wants empty places for its functions.
+                scheduler["lr_lambdas"] = [None] * len(self.scheduler.lr_lambdas)
+            self.scheduler.load_state_dict(scheduler)
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            progress = Progress(**state["progress"])
+            self.progress = replace(progress, resumed=len(progress.history) + 1)
+            self.best_state = state["best"]
+            self.to_start.start = state["start"]
+            self.to_start.to(self.fabric.device)
+            restore_random_state(state["random"])
         except WRONG_STRUCTURE as error:
             raise RunError(
                 f"{self.run.checkpoint} does not fit this recipe ({error}): start anew."
             ) from error
-
-    def _take(self, state: Mapping[str, Any]) -> None:
-        self.network.module.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scheduler.load_state_dict(_with_places(self.scheduler, state["scheduler"]))
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        progress = Progress(**state["progress"])
-        self.progress = replace(progress, resumed=len(progress.history) + 1)
-        self.best_state = state["best"]
-        self.to_start.start = state["start"]
-        self.to_start.to(self.fabric.device)
-        restore_random_state(state["random"])
 
 
 class _Prefetch:
@@ -328,13 +330,6 @@ class _Prefetch:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _leave_to_first(fabric: lightning.Fabric) -> None:
-    """End every process but the first; they run the same program and would do all of it again."""
-    fabric.barrier()
-    if not fabric.is_global_zero:
-        raise SystemExit(0)
-
-
 def make_fabric(device: str, precision: str, devices: int = 1) -> lightning.Fabric:
     """Fabric for "cpu", "cuda", "cuda:N" or "mps"; several `devices` train with DDP."""
     kind, _, index = device.partition(":")
@@ -347,23 +342,3 @@ def make_fabric(device: str, precision: str, devices: int = 1) -> lightning.Fabr
     )
     fabric.launch()
     return fabric
-
-
-def _plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A scheduler's state without its functions, which the recipe builds again."""
-    return {k: v for k, v in state.items() if k not in {"lr_lambdas", "mode_worse"}}
-
-
-def _with_places(scheduler: Scheduler, state: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain state with the empty places that LambdaLR wants for its functions."""
-    if isinstance(scheduler, ReduceLROnPlateau):
-        return dict(state)
-    return {**state, "lr_lambdas": [None] * len(scheduler.lr_lambdas)}
-
-
-def _write_events(run: RunFolder, row: Mapping[str, float]) -> None:
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(run.tensorboard)) as writer:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))

@@ -9,7 +9,6 @@ positive inside. Each returns a scalar tensor.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from inspect import signature
 from typing import Annotated, Any, get_type_hints
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from encephalon.errors import RecipeError
-from encephalon.recipes.schema import Section, Training
+from encephalon.recipes.schema import Loss, Section
 from encephalon.recipes.validation import make_settings
 
 #: Smoothing of the overlap losses, as in the published training of brainy (nobrainer spec 3.4).
@@ -167,45 +166,31 @@ LOSSES: Mapping[str, Callable[..., Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class Term:
-    """One loss of a weighted sum."""
-
-    name: str
-    weight: float = 1.0
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
 class _Options(Section):
     """Options are given to a loss as they stand, so that "0.1" is no number."""
 
     model_config = ConfigDict(strict=True)
 
 
-def weighted_loss(training: Training) -> WeightedLoss:
-    """The sum of losses that a recipe asks for; raises RecipeError for what cannot be asked."""
-    return WeightedLoss([Term(loss.name, loss.weight, loss.options) for loss in training.losses])
-
-
-def _check_options(term: Term) -> None:
-    loss = LOSSES[term.name]
-    hints, parameters = get_type_hints(loss, include_extras=True), signature(loss).parameters
-    fields: Any = {name: (hints[name], parameters[name].default) for name in list(parameters)[2:]}
-    schema = create_model("Options", __base__=_Options, **fields)
-    make_settings(schema, term.options, f"Options of the loss {term.name!r}", section="")
-
-
 class WeightedLoss:
-    """The weighted sum of several losses, which also reports each of them."""
+    """The weighted sum of the losses that a recipe asks for, which also reports each of them.
 
-    def __init__(self, terms: Sequence[Term]) -> None:
+    Raises RecipeError for what cannot be asked.
+    """
+
+    def __init__(self, terms: Sequence[Loss]) -> None:
         for term in terms:
             if term.name not in LOSSES:
                 raise RecipeError(
                     f"The recipe asks for the loss {term.name!r}, which does not exist: "
                     f"choose from {', '.join(sorted(LOSSES))}."
                 )
-            _check_options(term)
+            loss = LOSSES[term.name]
+            hints = get_type_hints(loss, include_extras=True)
+            options = list(signature(loss).parameters.values())[2:]
+            fields: Any = {one.name: (hints[one.name], one.default) for one in options}
+            schema = create_model("Options", __base__=_Options, **fields)
+            make_settings(schema, term.options, f"Options of the loss {term.name!r}", section="")
         self.terms = tuple(terms)
 
     def __call__(self, predicted: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,7 +7,6 @@ import csv
 import io
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256 as sha256_of
 from pathlib import Path
@@ -18,6 +17,7 @@ from encephalon.errors import listed
 from encephalon.io.atomic import sha256
 from encephalon.io.cache import read_checksummed, write_checksummed
 from encephalon.recipes.loading import in_todays_words
+from encephalon.training.dataset import in_threads
 
 if TYPE_CHECKING:
     from encephalon.tables.schema import Table
@@ -86,9 +86,7 @@ def table_contents(
     """The content of every file that a table names, by its cell, hashed in `workers` threads."""
     columns = [name for name in table.columns.file_columns().values() if table.has(name)]
     cells = sorted({cell for name in columns for cell in table.texts(name) if cell})
-    with ThreadPoolExecutor(workers) as pool:
-        hashes = pool.map(content, map(table.path, cells))
-        return dict(zip(cells, hashes, strict=True))
+    return dict(zip(cells, in_threads(content, map(table.path, cells), workers), strict=True))
 
 
 def differences(kind: str, there: str, here: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -192,12 +192,13 @@ def train(learner: Learner[Any], table: Table, output: Path, context: TrainingCo
         run.finishing()
         fitted.network.cpu()
         best = best_row(fitted.history, recipe.training)
-        facts = learner.facts(table)
+        facts, parts = learner.facts(table), Counter(table.texts(str(table.columns.split)))
+        split = {f"split_{name or 'none'}": count for name, count in sorted(parts.items())}
         facts = replace(
             facts,
             study=learner.measure(fitted),
             scores={f"validation_{k[4:]}": round(v, 4) for k, v in best.items() if k[:4] == "val_"},
-            training_data={"samples": len(table), **facts.training_data, **_parts(table)},
+            training_data={"samples": len(table), **facts.training_data, **split},
         )
         # However a network lies in memory while it learns, its graph is the same.
         fitted.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -230,7 +231,14 @@ def open_run(
     named = {"training.start_from": recipe.training.start_from, **(models or {})}
 
     def contents() -> dict[str, str]:
-        return {**table_contents(table, context.workers, content), **_model_contents(named)}
+        found = table_contents(table, context.workers, content)
+        for name, source in named.items():
+            # A model that is gone is missed by whoever still needs it.
+            with suppress(MissingFileError, ModelError):
+                if source is not None:
+                    path = expanded(source)
+                    found[name] = content_of(path if path.is_file() else find_model(source).path)
+        return found
 
     with run.opened(
         dump_recipe(recipe),
@@ -240,20 +248,6 @@ def open_run(
         conditions={"threads": str(count), "device": place, "torch": torch.__version__},
     ):
         yield replace(context, device=place)
-
-
-def _model_contents(named: Mapping[str, str | None]) -> dict[str, str]:
-    """The content of each model; one that is gone is missed by whoever still needs it."""
-    found = {}
-    for name, source in named.items():
-        if source is None:
-            continue
-        path = expanded(source)
-        try:
-            found[name] = content_of(path if path.is_file() else find_model(source).path)
-        except (MissingFileError, ModelError):
-            continue
-    return found
 
 
 def fit(learner: Learner[Any], table: Table, run: RunFolder, context: TrainingContext) -> Fitted:
@@ -346,8 +340,3 @@ def write_model(
             export_graph(network, graph, facts.example, facts.inputs)
         save_model(folder, description, state, graph, None, overwrite=True)
     return folder
-
-
-def _parts(table: Table) -> dict[str, int]:
-    parts = Counter(table.texts(str(table.columns.split)))
-    return {f"split_{name or 'none'}": count for name, count in sorted(parts.items())}

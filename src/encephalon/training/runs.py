@@ -92,56 +92,31 @@ class TrainingContext:
     report: Report | None = None
 
 
+class _Inside:
+    """A file or folder of a run, by its path in the run's folder."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __get__(self, run: RunFolder, _: type) -> Path:
+        return run.path / self.path
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run, and the rules for opening it."""
+    """Paths of one run, and the rules for opening it; what they hold is told above."""
 
     path: Path
 
-    @property
-    def record(self) -> Path:
-        """What the run began with."""
-        return self.path / "run.json"
-
-    @property
-    def recipe(self) -> Path:
-        """The recipe as used."""
-        return self.path / "recipe.toml"
-
-    @property
-    def table(self) -> Path:
-        """The table as used, with its split."""
-        return self.path / "table.csv"
-
-    @property
-    def history(self) -> Path:
-        """One row an epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where `--resume` goes on."""
-        return self.path / "checkpoint" / "last.safetensors"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def cache(self) -> Path:
-        """Prepared inputs that can be made again."""
-        return self.path / "cache"
-
-    @property
-    def model(self) -> Path:
-        """The finished model folder."""
-        return self.path / "model"
-
-    @property
-    def report(self) -> Path:
-        """The page with the curves."""
-        return self.path / "report.html"
+    record = _Inside("run.json")
+    recipe = _Inside("recipe.toml")
+    table = _Inside("table.csv")
+    history = _Inside("history.csv")
+    checkpoint = _Inside("checkpoint/last.safetensors")
+    tensorboard = _Inside("tensorboard")
+    cache = _Inside("cache")
+    model = _Inside("model")
+    report = _Inside("report.html")
 
     @property
     def identity(self) -> str:
@@ -164,16 +139,24 @@ class RunFolder:
         Raises what `begin` and `reopen` raise, and OutputError where another process is at it. The
         further processes of a run on several devices join the one that the first has opened.
         """
-        open_run = self.reopen if resume else self.begin
-        if _is_further_process():
-            self._join(recipe_text, table_text)
+        record = RunRecord.read(self.record)
+        # Whether a launcher (Fabric's own, torchrun, srun) started this process beside a first.
+        ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+        if any(rank not in {"", "0"} for rank in ranks):
+            if record is not None:
+                _require_same(self.recipe, recipe_text, "recipe", record.recipe)
+                _require_same(self.table, table_text, "table", record.table)
             yield
             return
-        if not (resume and RunRecord.read(self.record)):
+        if not (resume and record):
             self._refuse_begun()  # before a lock is laid into somebody's folder
+        open_run = self.reopen if resume else self.begin
         with locked(self.path / ".run", timeout=0):
             open_run(recipe_text, table_text, contents, conditions)
-            self._sweep()
+            # What a process that was killed left half written, in the run's own folders.
+            own = [path for name in (*EARLY, *LATE) for path in (self.path / name).rglob("*")]
+            for folder in {self.path, *(path.parent for path in own)}:
+                sweep(folder)
             yield
 
     def begin(
@@ -219,9 +202,21 @@ class RunFolder:
         given = ((self.recipe, recipe_text, "recipe"), (self.table, table_text, "table"))
         for path, text, kind in given:
             _require_same(path, text, kind, getattr(record, kind))
-        self._require_contents(record, contents())
+        changed = [k for k, content in contents().items() if record.contents.get(k) != content]
+        if changed:
+            raise RunError(
+                f"{listed(changed, 1)}: the content is not what the run in {self.path} began with: "
+                "put it back as it was, or begin anew in another folder."
+            )
         self._refuse_foreign([] if record.finishing else LAST)
-        self._say_conditions(record, conditions or {})
+        for name, value in (conditions or {}).items():
+            before = record.conditions.get(name)
+            if before is not None and before != value:
+                logger.warning(
+                    "%s began with %s %s and goes on with %s: its last digits will differ from "
+                    "those of a run that was not broken off.",
+                    *(self.path, name, before, value),
+                )
         for path, text, _ in given:
             if not path.exists():
                 write_text(path, text)
@@ -244,12 +239,6 @@ class RunFolder:
         record, path = RunRecord.read(self.record), self.path / name
         known = record.trained.get(name) if record else None
         return known is not None and path.is_file() and sha256(path) == known
-
-    def _join(self, recipe_text: str, table_text: str) -> None:
-        record = RunRecord.read(self.record)
-        if record is not None:
-            _require_same(self.recipe, recipe_text, "recipe", record.recipe)
-            _require_same(self.table, table_text, "table", record.table)
 
     def _refuse_begun(self) -> None:
         record = RunRecord.read(self.record)
@@ -274,34 +263,9 @@ class RunFolder:
                     "and would be replaced: choose another folder, or move it away."
                 )
 
-    def _sweep(self) -> None:
-        """Remove what a process that was killed left half written, in the run's own folders."""
-        own = [path for name in (*EARLY, *LATE) for path in (self.path / name).rglob("*")]
-        for folder in {self.path, *(path.parent for path in own)}:
-            sweep(folder)
-
     def _has_checkpoint(self) -> bool:
         """Whether the run, or a network of it, has something to lose."""
         return any(self.path.rglob(self.checkpoint.name))
-
-    def _require_contents(self, record: RunRecord, contents: Mapping[str, str]) -> None:
-        known = record.contents
-        changed = [name for name, content in contents.items() if known.get(name) != content]
-        if changed:
-            raise RunError(
-                f"{listed(changed, 1)}: the content is not what the run in {self.path} began with: "
-                "put it back as it was, or begin anew in another folder."
-            )
-
-    def _say_conditions(self, record: RunRecord, now: Mapping[str, str]) -> None:
-        for name, value in now.items():
-            before = record.conditions.get(name)
-            if before is not None and before != value:
-                logger.warning(
-                    "%s began with %s %s and goes on with %s: its last digits will differ from "
-                    "those of a run that was not broken off.",
-                    *(self.path, name, before, value),
-                )
 
 
 def _require_same(path: Path, text: str, kind: str, known: str) -> None:
@@ -322,12 +286,6 @@ def _require_same(path: Path, text: str, kind: str, known: str) -> None:
         f"{path} differs from the {kind} given{where}: a run resumes only with the {kind} it "
         f"began with, so {advice}, or choose another folder."
     )
-
-
-def _is_further_process() -> bool:
-    """Whether a launcher (Fabric's own, torchrun, srun) started this process beside a first."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return any(rank not in {"", "0"} for rank in ranks)
 
 
 def best_row(history: Sequence[Mapping[str, float]], training: Training) -> dict[str, float]:

@@ -49,7 +49,15 @@ def start_from(network: nn.Module, source: str) -> list[str]:
     on this machine or does not fit, before a single weight is replaced.
     """
     model, state = find_model(source), network.state_dict()
-    found = _published(network, model) if isinstance(model, PublishedFile) else model.tensors()
+    if not isinstance(model, PublishedFile):
+        found = model.tensors()
+    elif isinstance(network, network_factory(model.network)):  # type: ignore[arg-type]
+        found = published_state(model)
+    else:
+        raise ModelError(
+            f"{model.path}: published weights belong to the network {model.network!r}, but the "
+            f"recipe builds {type(network).__name__}: start from a model folder of that network."
+        )
     head = [name for name in state if _in_head(name)]
     differs = any(name in found and found[name].shape != state[name].shape for name in head)
     fresh = head if differs else []
@@ -61,16 +69,6 @@ def start_from(network: nn.Module, source: str) -> list[str]:
     else:
         logger.info("started from %s, every weight", model.path)
     return fresh
-
-
-def _published(network: nn.Module, model: PublishedFile) -> dict[str, NDArray[Any]]:
-    """The weights of a published file; raises ModelError unless it is of this kind of network."""
-    if not isinstance(network, network_factory(model.network)):  # type: ignore[arg-type]
-        raise ModelError(
-            f"{model.path}: published weights belong to the network {model.network!r}, but the "
-            f"recipe builds {type(network).__name__}: start from a model folder of that network."
-        )
-    return published_state(model)
 
 
 def _in_head(name: str) -> bool:
@@ -103,25 +101,19 @@ def load_encoder(network: nn.Module, path: str | Path) -> None:
         )
     file_path = expanded(path)
     state = encoder.state_dict()
-    tensors = _encoder_tensors(file_path)
+    if file_path.suffix.lower() == ".safetensors":
+        check_content(file_path, "weights of an encoder (.safetensors)")
+        found = read_tensors(file_path)
+    else:
+        found = from_published_names(read_state_dict(file_path))
+    tensors = {k.removeprefix(_ENCODER): v for k, v in found.items() if k.startswith(_ENCODER)}
+    # A file of a backbone alone has torchvision's names.
+    tensors = tensors or {k: v for k, v in found.items() if not k.startswith(_CLASSES)}
     _match_stem(tensors, state, file_path)
     # Older files do not have these counters, which nothing depends on.
     counters = [name for name in state if name.endswith(_COUNTER) and name not in tensors]
     _fill(encoder, tensors, counters, f"{file_path}, as the encoder of this recipe's network")
     logger.info("started the encoder from %s", file_path)
-
-
-def _encoder_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The weights of the backbone in a file, under torchvision's names."""
-    if path.suffix.lower() == ".safetensors":
-        check_content(path, "weights of an encoder (.safetensors)")
-        tensors = read_tensors(path)
-    else:
-        tensors = from_published_names(read_state_dict(path))
-    inside = {k.removeprefix(_ENCODER): v for k, v in tensors.items() if k.startswith(_ENCODER)}
-    return inside or {
-        name: array for name, array in tensors.items() if not name.startswith(_CLASSES)
-    }
 
 
 def _match_stem(

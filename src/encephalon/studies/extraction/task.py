@@ -79,7 +79,11 @@ class ExtractionTask:
             image = synthesis.synthesise(rng, labels, distances[0], settings.synthesis)
         else:
             scan = sample_linear(torch.as_tensor(head.image)[None], points, 0.0)[0]
-            image = _vary(rng, scan)
+            # A real scan is changed mildly: bias field, noise, contrast.
+            image = synthesis.normalise_percentiles(scan)
+            image = synthesis.bias_field(rng, image, float(rng.uniform(0, 0.3)))
+            image = synthesis.rician_noise(rng, image, float(rng.uniform(0, 0.04)))
+            image = synthesis.normalise_percentiles(image) ** float(np.exp(rng.normal(0, 0.2)))
         return image[None], distances
 
     @torch.no_grad()
@@ -110,14 +114,6 @@ def _view(
     free = np.maximum(0, np.array(shape) * scale - size) / 2
     centre = head.box.mean(axis=1) + rng.uniform(-OFFSET, OFFSET, 3) * free
     return centre, scale
-
-
-def _vary(rng: np.random.Generator, scan: Tensor) -> Tensor:
-    """Change a real scan mildly: bias field, noise, contrast."""
-    image = synthesis.normalise_percentiles(scan)
-    image = synthesis.bias_field(rng, image, float(rng.uniform(0, 0.3)))
-    image = synthesis.rician_noise(rng, image, float(rng.uniform(0, 0.04)))
-    return synthesis.normalise_percentiles(image) ** float(np.exp(rng.normal(0, 0.2)))
 
 
 def _dice(predicted: Tensor, target: Tensor) -> float:

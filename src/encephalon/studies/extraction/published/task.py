@@ -82,9 +82,9 @@ class PublishedTask:
         """Loss over blocks, Dice and Jaccard over whole masks; means over still volumes."""
         import torch
 
-        from encephalon.training.losses import weighted_loss
+        from encephalon.training.losses import WeightedLoss
 
-        loss = weighted_loss(self.training)
+        loss = WeightedLoss(self.training.losses)
         scores: dict[str, list[float]] = {"loss": [], "dice": [], "jaccard": []}
         for pair in self.validation:
             image, labels = pair.read()

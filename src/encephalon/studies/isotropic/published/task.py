@@ -27,7 +27,7 @@ from encephalon.studies.isotropic.published.preprocessing import cut_patches, pa
 from encephalon.studies.isotropic.published.settings import PublishedSettings
 from encephalon.studies.isotropic.reconstruction.network import PERCENTILES
 from encephalon.tables.schema import Table
-from encephalon.training.losses import weighted_loss
+from encephalon.training.losses import WeightedLoss
 from encephalon.training.run import Learner, ModelFacts
 
 __all__ = ["PublishedLearner", "PublishedTask"]
@@ -96,7 +96,7 @@ class PublishedTask:
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """The loss, as the mean over all patches of all validation volumes."""
-        loss, size = weighted_loss(self.training), self.training.batch_size
+        loss, size = WeightedLoss(self.training.losses), self.training.batch_size
         total, count = 0.0, 0
         for volume in self.validation:
             pair = volume.read(self.settings.padded)
