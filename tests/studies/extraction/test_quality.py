@@ -4,25 +4,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from encephalon.inference.predictor import Quality
 from encephalon.metrics.segmentation import dice
-from encephalon.studies.extraction.quality import (
-    QualityMetrics,
-    check_quality,
-)
-from encephalon.studies.extraction.segmentation.boundary import slope_error
+from encephalon.studies.extraction.quality import check_quality
+from encephalon.studies.extraction.segmentation.boundary import Boundary, slope_error
+from encephalon.studies.extraction.segmentation.orientation import Orientation
 
-GOOD = QualityMetrics(1300.0, {}, 0.0, mirror=0.99, turn=0.97, slope_error=0.05)
+NOTHING: Any = None
+GOOD = Boundary(NOTHING, NOTHING, NOTHING, 0.99, 0.97, slope_error=0.05, second_piece=0.0)
+
+
+def verdict_on(
+    volume_ml: float = 1300.0, cut: Any = MappingProxyType({}), organ: bool = True, **change: Any
+) -> Quality:
+    """The verdict on a good mask with changes."""
+    return check_quality(replace(GOOD, **change), volume_ml, cut, organ=organ)
 
 
 def test_good_evidence_is_ok_without_reasons() -> None:
     """Nothing to say about a sound mask."""
-    assert check_quality(GOOD).status == "ok"
-    assert check_quality(GOOD).reasons == ()
+    assert verdict_on().status == "ok"
+    assert verdict_on().reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -43,12 +51,12 @@ def test_good_evidence_is_ok_without_reasons() -> None:
         ({"slope_error": 0.4}, "check", "blurred"),
         ({"slope_error": 0.9}, "fail", "blurred"),
         ({"bare": 0.99}, "check", "skull"),
-        ({"reoriented": True}, "check", "header"),
+        ({"orientation": Orientation((1, 0, 2))}, "check", "header"),
     ],
 )
 def test_each_kind_of_doubt_has_its_reason(change: dict[str, Any], status: str, word: str) -> None:
     """One bad number gives one reason, and the status that it deserves."""
-    verdict = check_quality(replace(GOOD, **change))
+    verdict = verdict_on(**change)
     assert verdict.status == status
     assert len(verdict.reasons) == 1
     assert word in verdict.reasons[0]
@@ -56,15 +64,14 @@ def test_each_kind_of_doubt_has_its_reason(change: dict[str, Any], status: str, 
 
 def test_the_worst_of_several_doubts_decides() -> None:
     """All reasons are kept."""
-    verdict = check_quality(replace(GOOD, mirror=0.95, volume_ml=50.0))
+    verdict = verdict_on(mirror=0.95, volume_ml=50.0)
     assert verdict.status == "fail"
     assert len(verdict.reasons) == 2
 
 
 def test_a_lesion_may_be_small_and_in_pieces() -> None:
     """What holds of whole brains is not asked of tumours."""
-    metrics = replace(GOOD, volume_ml=3.0, second_piece=0.8, turn=0.2)
-    assert check_quality(metrics, organ=False).status == "ok"
+    assert verdict_on(3.0, second_piece=0.8, turn=0.2, organ=False).status == "ok"
 
 
 def test_a_true_distance_has_no_slope_error_and_a_flat_map_has_one() -> None:

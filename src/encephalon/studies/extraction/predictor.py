@@ -23,7 +23,7 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.models.catalogue import find_model
 from encephalon.studies.base import OpenModel
-from encephalon.studies.extraction.quality import QualityMetrics, check_quality
+from encephalon.studies.extraction.quality import check_quality
 from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.segmentation.boundary import (
     predict_boundary,
@@ -35,7 +35,6 @@ from encephalon.studies.extraction.segmentation.localisation import (
     larger_areas,
     network_of,
 )
-from encephalon.studies.extraction.segmentation.orientation import STORED_ORIENTATION
 from encephalon.studies.extraction.settings import (
     CONTENTS,
     LOCATOR,
@@ -104,23 +103,15 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         )
         mask = resampled_mask(distance, borders.view.grid, loaded.grid, self.options.border)
         inside = mask.view(bool)
-        metrics = QualityMetrics(
-            volume_ml=int(np.count_nonzero(inside)) * loaded.volume_ml_per_voxel,
-            cut=larger_areas(areas_on_faces(inside, loaded.grid), borders.across),
-            second_piece=borders.second_piece,
-            mirror=borders.mirror,
-            turn=borders.turn,
-            slope_error=borders.slope_error,
-            bare=borders.bare,
-            reoriented=borders.orientation != STORED_ORIENTATION,
-        )
-        quality = check_quality(metrics, organ=self.settings.target == "brain")
+        volume = int(np.count_nonzero(inside)) * loaded.volume_ml_per_voxel
+        cut = larger_areas(areas_on_faces(inside, loaded.grid), borders.across)
+        quality = check_quality(borders, volume, cut, organ=self.settings.target == "brain")
         doubts = Quality("check" if loaded.doubts else "ok", loaded.doubts)
         values = {
-            "volume_ml": round(metrics.volume_ml, 3),
-            "agreement_mirror": round(metrics.mirror, 4),
-            "agreement_turn": round(metrics.turn, 4),
-            "slope_error": round(metrics.slope_error, 4),
+            "volume_ml": round(volume, 3),
+            "agreement_mirror": round(borders.mirror, 4),
+            "agreement_turn": round(borders.turn, 4),
+            "slope_error": round(borders.slope_error, 4),
         }
         images = self._images(loaded, mask, distance, borders.view.grid)
         return Prediction(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from encephalon.studies.extraction.segmentation.boundary import (
     PLAUSIBLE_ML,
     POSSIBLE_ML,
     SKULL_STRIPPED,
+    Boundary,
 )
 
 Mask = NDArray[np.bool_]
@@ -36,70 +36,43 @@ AGREEMENT_MIRROR, AGREEMENT_TURN = (0.965, 0.90), (0.90, 0.80)
 SLOPE = (0.30, 0.45)
 
 
-@dataclass(frozen=True)
-class QualityMetrics:
-    """What a verdict rests on.
+def check_quality(
+    borders: Boundary, volume: float, areas: Mapping[str, float], *, organ: bool = True
+) -> Quality:
+    """The verdict on a mask; `organ` False (a lesion) leaves out what holds of whole brains.
 
-    Attributes
-    ----------
-    volume_ml
-        Volume inside the border.
-    cut
-        Area (cm²) of brain on the faces of the field of view, by side; see
-        `encephalon.studies.extraction.segmentation.localisation`.
-    second_piece
-        Size of the second largest piece relative to the largest.
-    mirror, turn
-        Dice with the prediction for the mirrored scan, and for the scan turned by some degrees.
-    slope_error
-        Mean departure of the distance's slope from 1 near the border.
-    bare
-        Share of empty voxels around the brain, see `segmentation.boundary`.
-    reoriented
-        Whether the head lies otherwise than the header says.
+    It has the `volume` (mL), and of a brain that the field of view cuts `areas` (cm²) on its faces,
+    by side.
     """
-
-    volume_ml: float
-    cut: Mapping[str, float]
-    second_piece: float
-    mirror: float
-    turn: float
-    slope_error: float
-    bare: float = 0.0
-    reoriented: bool = False
-
-
-def check_quality(metrics: QualityMetrics, *, organ: bool = True) -> Quality:
-    """The verdict on a mask; `organ` False (a lesion) leaves out what holds of whole brains."""
-    if metrics.volume_ml <= 0:
+    if volume <= 0:
         return Quality("fail", ("the mask is empty",))
     found = [
-        _below("the prediction for the mirrored scan differs", metrics.mirror, AGREEMENT_MIRROR),
+        _below("the prediction for the mirrored scan differs", borders.mirror, AGREEMENT_MIRROR),
         _above(
             "the border is blurred, the scan may be unlike the training data",
-            metrics.slope_error,
+            borders.slope_error,
             SLOPE,
         ),
         (
-            _check(metrics.reoriented),
+            _check(borders.reoriented),
             "the head lies otherwise than the header says, left and right may be swapped",
         ),
     ]
     if organ:
-        volume, (low, high), (least, most) = metrics.volume_ml, PLAUSIBLE_ML, POSSIBLE_ML
+        (low, high), (least, most) = PLAUSIBLE_ML, POSSIBLE_ML
         size = _status(volume, high, most) if volume > high else _status(-volume, -low, -least)
         human = f"the human range of {low:.0f}-{high:.0f} mL"
-        cut = {side: area for side, area in metrics.cut.items() if area >= CUT_CM2}
+        cut = {side: area for side, area in areas.items() if area >= CUT_CM2}
         where = " and ".join(f"at the {side} ({area:.0f} cm²)" for side, area in cut.items())
         found += [
             (size, f"the volume of {volume:.0f} mL is outside {human}"),
             (_check(bool(cut)), f"the field of view cuts the brain {where}"),
             (
-                _check(metrics.bare > SKULL_STRIPPED),
+                _check(borders.bare > SKULL_STRIPPED),
                 "the skull was taken away before, so the mask is all that is left",
             ),
-            _above("the mask fell into several large pieces", metrics.second_piece, PIECES),
-            _below("the prediction for the turned scan differs", metrics.turn, AGREEMENT_TURN),
+            _above("the mask fell into several large pieces", borders.second_piece, PIECES),
+            _below("the prediction for the turned scan differs", borders.turn, AGREEMENT_TURN),
         ]
     quality = Quality("ok")
     for status, reason in found:

@@ -174,23 +174,18 @@ def _stat_cards(summary: Mapping[str, Summary], scored: int) -> list[StatCard]:
 def _summary_table(summary: Mapping[str, Summary]) -> Html:
     rows = [
         {
-            **vars(summary[name]),
-            "metric": heading,
-            "interval": format_interval(summary[name].median_interval),
+            "Metric": heading,
+            "Median": summary[name].median,
+            "95 % interval of the median": format_interval(summary[name].median_interval),
+            "Mean": summary[name].mean,
+            "SD": summary[name].sd,
+            "Lowest": summary[name].minimum,
+            "Highest": summary[name].maximum,
+            "n": summary[name].n,
         }
         for name, heading in HEADINGS.items()
     ]
-    columns = {
-        "metric": "Metric",
-        "median": "Median",
-        "interval": "95 % interval of the median",
-        "mean": "Mean",
-        "sd": "SD",
-        "minimum": "Lowest",
-        "maximum": "Highest",
-        "n": "n",
-    }
-    return table(columns, rows)
+    return table([*rows[0]], rows)
 
 
 def _how(dice: Summary) -> str:
@@ -222,29 +217,21 @@ def _charts(summary: GroupedSummary, scored: Sequence[Row]) -> Html:
 def _subgroup_table(parts: Sequence[SubgroupSummary]) -> Html:
     rows = [
         {
-            **vars(part),
-            "value": badge(part.value) if part.column == "quality" else part.value,
-            "dice": part.metrics["dice"].median,
-            "interval": format_interval(part.metrics["dice"].median_interval),
-            "lowest": part.metrics["dice"].minimum,
-            "hd95": part.metrics["hd95_mm"].median,
-            "volume": part.metrics["volume_error_percent"].median,
+            "By": part.column,
+            "Subgroup": badge(part.value) if part.column == "quality" else part.value,
+            "Scans": part.n,
+            "Groups": part.units,
+            "Median Dice": part.metrics["dice"].median,
+            "95 % interval": format_interval(part.metrics["dice"].median_interval),
+            "Lowest": part.metrics["dice"].minimum,
+            "Median HD95, mm": part.metrics["hd95_mm"].median,
+            "Median volume error, %": part.metrics["volume_error_percent"].median,
         }
         for part in parts
     ]
-    columns = {
-        "column": "By",
-        "value": "Subgroup",
-        "n": "Scans",
-        "units": "Groups",
-        "dice": "Median Dice",
-        "interval": "95 % interval",
-        "lowest": "Lowest",
-        "hd95": "Median HD95, mm",
-        "volume": "Median volume error, %",
-    }
-    if all(row["n"] == row["units"] for row in rows):
-        del columns["units"]
+    columns = [*rows[0]]
+    if all(row["Scans"] == row["Groups"] for row in rows):
+        columns.remove("Groups")
     return table(columns, rows)
 
 

@@ -76,8 +76,14 @@ class Boundary:
         The fine grid and what the network saw.
     distances
         (borders, I, J, K), mm, positive inside.
-    mirror, turn, slope_error, second_piece, bare
-        See `encephalon.studies.extraction.quality.QualityMetrics`.
+    mirror, turn
+        Dice with the prediction for the mirrored scan, and for the scan turned by some degrees.
+    slope_error
+        Mean departure of the distance's slope from 1 near the border.
+    second_piece
+        Size of the second largest piece relative to the largest.
+    bare
+        Share of empty voxels around the brain; see `stripped_share`.
     across
         Area (cm²) of brain across the faces of the field of view; not for a bare brain, which has
         nothing between it and its mirror image.
@@ -95,6 +101,11 @@ class Boundary:
     bare: float = 0.0
     across: Mapping[str, float] = field(default_factory=dict)
     orientation: Orientation = STORED_ORIENTATION
+
+    @property
+    def reoriented(self) -> bool:
+        """Whether the head lies otherwise than the header says."""
+        return self.orientation != STORED_ORIENTATION
 
     @property
     def plausible(self) -> bool:
