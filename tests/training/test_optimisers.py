@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from encephalon.errors import RecipeError
+from encephalon.recipes.schema import Training
 from encephalon.training.optimisers import (
     L2SP,
     build_optimiser,
@@ -22,7 +25,8 @@ from tests.training.tiny import TinyNetwork
 def test_every_optimiser_goes_downhill(name: str) -> None:
     """Ten steps on a parabola, with the rate and decay of the recipe in its groups."""
     weight = nn.Parameter(torch.tensor([2.0]))
-    optimiser = build_optimiser(name, [weight], 0.05, 0.01)
+    asked: dict[str, Any] = {"optimiser": name, "learning_rate": 0.05, "weight_decay": 0.01}
+    optimiser = build_optimiser(Training(**asked), [weight])
     assert optimiser.param_groups[0]["lr"] == 0.05
     assert optimiser.param_groups[0]["weight_decay"] == 0.01
     for _ in range(10):
@@ -33,8 +37,10 @@ def test_every_optimiser_goes_downhill(name: str) -> None:
 
 
 def rates(name: str, warmup: int, total: int) -> list[float]:
-    optimiser = build_optimiser("sgd", [nn.Parameter(torch.zeros(1))], 1.0, 0.0)
-    scheduler = build_scheduler(name, optimiser, warmup, total, "min")
+    asked: dict[str, Any] = {"schedule": name, "warmup_steps": warmup, "steps_per_epoch": total}
+    training = Training(optimiser="sgd", learning_rate=1.0, epochs=1, **asked)
+    optimiser = build_optimiser(training, [nn.Parameter(torch.zeros(1))])
+    scheduler = build_scheduler(training, optimiser)
     found = []
     for _ in range(total):
         found.append(optimiser.param_groups[0]["lr"])
@@ -59,8 +65,10 @@ def test_cosine_falls_to_a_hundredth() -> None:
 @pytest.mark.parametrize(("mode", "stuck"), [("min", 1.0), ("max", 0.0)])
 def test_a_plateau_lowers_the_rate_to_a_tenth(mode: str, stuck: float) -> None:
     """After more than five epochs without a better value, in the recipe's direction."""
-    optimiser = build_optimiser("sgd", [nn.Parameter(torch.zeros(1))], 1.0, 0.0)
-    scheduler = build_scheduler("plateau", optimiser, 0, 10, mode)
+    asked: dict[str, Any] = {"schedule": "plateau", "monitor_mode": mode}
+    training = Training(optimiser="sgd", learning_rate=1.0, **asked)
+    optimiser = build_optimiser(training, [nn.Parameter(torch.zeros(1))])
+    scheduler = build_scheduler(training, optimiser)
     for value in [0.5, *[stuck] * 5]:
         scheduler.step(value)  # type: ignore[arg-type]
     assert optimiser.param_groups[0]["lr"] == 1.0
@@ -141,7 +149,7 @@ def test_freezing_everything_is_an_error() -> None:
     network = TinyNetwork()
     freeze(network, ["down", "downsample", "head"])
     with pytest.raises(RecipeError, match="freezes every parameter"):
-        build_optimiser("adam", network.parameters(), 1e-3, 0.0)
+        build_optimiser(Training(), network.parameters())
 
 
 def test_the_distance_to_the_start_by_hand() -> None:

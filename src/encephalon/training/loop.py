@@ -93,19 +93,8 @@ class Loop:
         self.total_steps = settings.epochs * settings.steps_per_epoch
         self.loss = WeightedLoss(settings.losses)
         self.to_start = L2SP(network, settings.l2_to_start)
-        optimiser = build_optimiser(
-            settings.optimiser,
-            network.parameters(),
-            settings.learning_rate,
-            settings.weight_decay,
-        )
-        self.scheduler = build_scheduler(
-            settings.schedule,
-            optimiser,
-            settings.warmup_steps,
-            self.total_steps,
-            settings.monitor_mode,
-        )
+        optimiser = build_optimiser(settings, network.parameters())
+        self.scheduler = build_scheduler(settings, optimiser)
         self.average = copy.deepcopy(network).to(fabric.device)
         self.network, self.optimiser = fabric.setup(network, optimiser)
         self.to_start.to(fabric.device)

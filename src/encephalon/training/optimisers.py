@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,42 +14,38 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from encephalon.errors import RecipeError
+from encephalon.recipes.schema import Training
 
 Scheduler = LambdaLR | ReduceLROnPlateau
 
 
-def build_optimiser(
-    name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
-) -> Optimizer:
+def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """An Adam, AdamW or SGD (momentum 0.9, Nesterov) optimiser."""
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
         raise RecipeError("The recipe freezes every parameter: leave at least one layer to train.")
-    if name == "sgd":
-        return torch.optim.SGD(
-            trainable, learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay
-        )
-    kinds: dict[str, type[Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[name](trainable, lr=learning_rate, weight_decay=weight_decay)  # type: ignore[call-arg]
+    given: dict[str, Any] = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
+    if training.optimiser == "sgd":
+        return torch.optim.SGD(trainable, momentum=0.9, nesterov=True, **given)
+    kind = torch.optim.AdamW if training.optimiser == "adamw" else torch.optim.Adam
+    return kind(trainable, **given)
 
 
-def build_scheduler(
-    name: str, optimiser: Optimizer, warmup_steps: int, total_steps: int, monitor_mode: str
-) -> Scheduler:
+def build_scheduler(training: Training, optimiser: Optimizer) -> Scheduler:
     """A schedule: "constant" or "cosine" (to 1 %), both after a linear warm-up, or "plateau".
 
     The first two are stepped after every optimiser step, "plateau" after every epoch with the
     monitored value (a tenth after five epochs without progress).
     """
-    if name == "plateau":
-        mode: Literal["min", "max"] = "max" if monitor_mode == "max" else "min"
-        return ReduceLROnPlateau(optimiser, mode=mode, factor=0.1, patience=5)
+    if training.schedule == "plateau":
+        return ReduceLROnPlateau(optimiser, mode=training.monitor_mode, factor=0.1, patience=5)
+    warmup, total = training.warmup_steps, training.epochs * training.steps_per_epoch
 
     def factor(step: int) -> float:
-        warm = min(1.0, (step + 1) / max(1, warmup_steps))
-        if name == "constant":
+        warm = min(1.0, (step + 1) / max(1, warmup))
+        if training.schedule == "constant":
             return warm
-        done = max(0, step - warmup_steps) / max(1, total_steps - warmup_steps)
+        done = max(0, step - warmup) / max(1, total - warmup)
         return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
     return LambdaLR(optimiser, factor)

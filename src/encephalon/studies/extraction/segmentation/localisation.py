@@ -169,7 +169,7 @@ class BrainFinder:
 
         None when no brain is found.
         """
-        found = find_brain(straightened(image), self.grids, network_of(_runtime(self.graph)))
+        found = find_brain(straightened(image), self.grids, _network(self.graph))
         return box_on(found.mask, found.view.grid, grid) if found.mask.any() else None
 
 
@@ -196,19 +196,18 @@ def brain_finder(grids: Grids) -> BrainFinder:
 
 def box_on(mask: NDArray[np.bool_], source: Grid, target: Grid) -> NDArray[np.int64]:
     """The box (3, 2) in voxels of `target` that encloses `mask` (I, J, K) on the grid `source`."""
-    voxels = np.argwhere(mask)
-    ends = np.stack([voxels.min(axis=0) - 0.5, voxels.max(axis=0) + 0.5], axis=1)
-    reached = target.affine.inverse.apply(source.affine.apply(corners(ends)))
+    ends = corners(first_and_last(mask) + np.array([-0.5, 0.5]))
+    reached = target.affine.inverse.apply(source.affine.apply(ends))
     first, last = np.round(reached.min(axis=0) + 0.5), np.round(reached.max(axis=0) - 0.5)
     box: NDArray[np.int64] = np.stack([first, np.maximum(first, last)], axis=1).astype(np.int64)
     return box
 
 
 @lru_cache(maxsize=1)
-def _runtime(graph: Graph) -> Runtime:
+def _network(graph: Graph) -> Network:
     from encephalon.inference.runtimes import open_runtime
 
-    return open_runtime(graph, "cpu", threads=1)
+    return network_of(open_runtime(graph, "cpu", threads=1))
 
 
 def areas_across(found: BrainLocation, network: Network) -> dict[str, float]:
