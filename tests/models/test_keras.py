@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError
-from encephalon.io.atomic import sha256
 from encephalon.models import keras
 from encephalon.models.keras import read_keras_h5
 
@@ -83,13 +82,6 @@ def test_the_optimizer_is_ignored(path: Path, layers: Layers) -> None:
     with h5py.File(path, "a") as file:
         file["optimizer_weights/Adam/iterations:0"] = np.array(["no number"], dtype="S9")
     _assert_same(read_keras_h5(path, SHAPES), layers)
-
-
-def test_the_sha256_is_compared_when_it_is_known(path: Path) -> None:
-    """The right digest passes; with a wrong one nothing is read and both are named."""
-    assert len(read_keras_h5(path, SHAPES, sha256(path))) == 3
-    with pytest.raises(ModelError, match=f"expected the published file with sha256 {'0' * 64}"):
-        read_keras_h5(path, SHAPES, "0" * 64)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,24 +42,11 @@ class Tile:
         return tuple(slice(w.start - r.start, w.stop - r.start) for r, w in pairs)
 
 
-class Readable(Protocol):
-    """An array, or anything that is cut like one: a memory map, a Zarr or an HDF5 dataset."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(C, I, J, K), or with other spatial axes."""
-        ...
-
-    def __getitem__(self, box: Any, /) -> Any:
-        """The voxels of a box."""
-        ...
-
-
 def plan_tiles(
     shape: Sequence[int],
     tile: int | Sequence[int],
     halo: int | Sequence[int] = 0,
-    multiple: int | Sequence[int] = 8,
+    multiple: int = 8,
 ) -> list[Tile]:
     """Return the tiles that cover a volume of `shape` (voxels), in C order.
 
@@ -68,53 +55,38 @@ def plan_tiles(
     (the network's stride): a small volume is one tile. Raises UsageError for a tile that is no
     multiple of `multiple`, or a halo that leaves nothing of it.
     """
-    count = len(shape)
-    rows = zip(
-        shape,
-        _per_axis(tile, count, "tile"),
-        _per_axis(halo, count, "halo"),
-        _per_axis(multiple, count, "multiple"),
-        strict=True,
-    )
-    cuts = product(*(_cut_axis(*row) for row in rows))
+    tiles, halos = _per_axis(tile, len(shape), "tile"), _per_axis(halo, len(shape), "halo")
+    rows = zip(shape, tiles, halos, strict=True)
+    cuts = product(*(_cut_axis(*row, multiple) for row in rows))
     return [Tile(*map(tuple, zip(*boxes, strict=True))) for boxes in cuts]
 
 
 def run_tiled(
     predict: Callable[[Float], Data],
-    volume: Readable,
+    volume: Data,
     tile: int | Sequence[int],
     halo: int | Sequence[int] = 0,
-    out: Data | None = None,
     *,
     batch_size: int = 1,
-    multiple: int | Sequence[int] = 8,
-    pad: float = 0.0,
+    multiple: int = 8,
 ) -> Data:
     """Return what `predict` says of `volume` (C, I, J, K): (C_out, I, J, K).
 
     predict     maps float32 (B, C, *tile) to (B, C_out, *tile)
     tile, halo  as in `plan_tiles`, voxels; with a halo as wide as the network's reach the result
                 is that of the whole volume
-    out         where to write, for example a memory map; made after the first tile when None
     batch_size  tiles that the network sees at once
     multiple    the network's stride, voxels
-    pad         the value that lies beyond the end of the volume
 
-    Raises UsageError for settings that do not fit, and ModelError when the network's answer has not
-    the tile's shape.
+    Beyond the end of the volume lies 0. Raises UsageError for settings that do not fit, and
+    ModelError when the network's answer has not the tile's shape.
     """
-    shape = tuple(volume.shape[1:])
-    tiles = plan_tiles(shape, tile, halo, multiple)
-    for group, batch in _batches(volume, tiles, batch_size, pad):
+    tiles = plan_tiles(volume.shape[1:], tile, halo, multiple)
+    out: Data | None = None
+    for group, batch in _batches(volume, tiles, batch_size):
         for one, result in zip(group, _predicted(predict, batch, group[0]), strict=True):
-            wanted = (len(result), *shape)
             if out is None:
-                out = np.zeros(wanted, result.dtype)
-            if out.shape != wanted:
-                raise UsageError(
-                    f"out must have the shape {wanted} of the result, not {out.shape}."
-                )
+                out = np.zeros((len(result), *volume.shape[1:]), result.dtype)
             out[(slice(None), *one.write)] = result[(slice(None), *one.kept)]
     if out is None:
         raise ModelError("No tile was predicted.")
@@ -122,10 +94,7 @@ def run_tiled(
 
 
 def _batches(
-    volume: Readable,
-    tiles: Sequence[Tile],
-    batch_size: int,
-    pad: float,
+    volume: Data, tiles: Sequence[Tile], batch_size: int
 ) -> Iterator[tuple[Sequence[Tile], Float]]:
     count = max(1, min(batch_size, len(tiles)))
     size = [box.stop - box.start for box in tiles[0].read]
@@ -133,12 +102,9 @@ def _batches(
     for start in range(0, len(tiles), count):
         group = tiles[start : start + count]
         for slot, tile in zip(buffer, group, strict=False):
-            pairs = zip(tile.read, volume.shape[1:], strict=True)
-            inside = tuple(slice(b.start, min(b.stop, n)) for b, n in pairs)
-            slot[...] = pad
-            slot[(slice(None), *(slice(0, b.stop - b.start) for b in inside))] = volume[
-                (slice(None), *inside)
-            ]
+            inside = volume[(slice(None), *tile.read)]
+            slot[...] = 0
+            slot[tuple(map(slice, inside.shape))] = inside
         yield group, buffer[: len(group)]
 
 

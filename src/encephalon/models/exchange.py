@@ -21,7 +21,7 @@ from encephalon.io.atomic import (
 from encephalon.io.files import exists, expanded, is_file, is_folder, is_zip_bomb
 from encephalon.models import files
 from encephalon.models.catalogue import find_model
-from encephalon.models.files import check_content, content
+from encephalon.models.files import check_content, content, digest
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
 
@@ -63,9 +63,12 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
 
 def install_registered(file: Path, entry: RegistryEntry) -> ModelFolder | PublishedFile:
     """Put the file of `entry` in its place; raise ModelError unless it has the entry's sha256."""
-    from encephalon.models.keras import check_sha256
-
-    check_sha256(file, entry.sha256)
+    found = digest(file, "the published file")
+    if found != entry.sha256:
+        raise ModelError(
+            f"{file}: expected the published file with sha256 {entry.sha256}, but its sha256 is "
+            f"{found}: it is truncated or another file; fetch it again."
+        )
     if entry.kind == "published":
         return _import_published(file, entry)
     return _import_zip(file, overwrite=True, entry=entry)

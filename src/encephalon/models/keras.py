@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encephalon.errors import ModelError, require_extra
-from encephalon.models.files import check_content, digest
+from encephalon.models.files import check_content
 
 if TYPE_CHECKING:
     import h5py
@@ -39,23 +39,18 @@ _REFUSED = 3
 
 
 def read_keras_h5(
-    path: str | Path,
-    expected_shapes: Sequence[Mapping[str, tuple[int, ...]]],
-    sha256: str | None = None,
+    path: str | Path, expected_shapes: Sequence[Mapping[str, tuple[int, ...]]]
 ) -> list[KerasLayer]:
     """Return the layers with weights as (name, {"kernel", "bias"}) in graph order, float32.
 
     `expected_shapes` gives, for each layer in turn, the shapes of its arrays in Keras order:
     kernels (kd, kh, kw, in, out), or (kd, kh, kw, out, in) where transposed. Layers are matched by
     order, as their names change with the session that saved them; count, kinds and shapes must
-    agree exactly. With `sha256` the whole file is compared first.
-    Raises MissingFileError, or ModelError for anything but the expected weights.
+    agree exactly. Raises MissingFileError, or ModelError for anything but the expected weights.
     """
     require_extra("h5py", "train", "Reading published Keras weights")
     file_path = Path(path)
     check_content(file_path, "Keras weights (.h5)")
-    if sha256 is not None:
-        check_sha256(file_path, sha256)
     layers = _read_apart(file_path, expected_shapes)
     for layer, arrays in layers:
         for kind, values in arrays.items():
@@ -139,16 +134,6 @@ def _read_here(
         return [
             (name, {kind: data[...] for kind, data in arrays.items()}) for name, arrays in layers
         ]
-
-
-def check_sha256(path: Path, expected: str) -> None:
-    """Raise ModelError unless the sha256 of the file `path` is `expected`."""
-    found = digest(path, "the published file")
-    if found != expected:
-        raise ModelError(
-            f"{path}: expected the published file with sha256 {expected}, but its sha256 is "
-            f"{found}: it is truncated or another file; fetch it again."
-        )
 
 
 @contextmanager

@@ -112,9 +112,7 @@ def blocks(
     shrink; from 56 (`REACH`) on there are none. Any shape works: beyond it lies the mean, 0.
     """
     tile = block + 2 * halo
-    whole = run_tiled(
-        network, scored[None], tile, halo, batch_size=batch_size, multiple=STRIDE, pad=0.0
-    )
+    whole = run_tiled(network, scored[None], tile, halo, batch_size=batch_size, multiple=STRIDE)
     return np.asarray(whole[0], np.float32)
 
 
