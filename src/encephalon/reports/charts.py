@@ -217,10 +217,8 @@ class Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def axis_of(
-    values: Iterable[float], start: float, end: float, ticks: int = 5, *, whole: bool = False
-) -> Axis:
-    """Make an axis with about `ticks` round values that holds every finite value.
+def axis_of(values: Iterable[float], start: float, end: float, *, whole: bool = False) -> Axis:
+    """Make an axis with about five round values that holds every finite value.
 
     Without any it runs from 0 to 1. With a single one it has some room around it, but none beyond
     0, which most figures cannot cross. `whole` values, such as epochs, have whole ticks.
@@ -230,7 +228,7 @@ def axis_of(
     if high - low < 1e-9 * max(1.0, abs(low)):
         pad = 0.05 * abs(low)
         low, high = (low - pad, high + pad) if abs(low) > 1e-6 else (min(0.0, low), 1.0)
-    step = round_step((high - low) / ticks)
+    step = round_step((high - low) / 5)
     step = max(1.0, float(ceil(step))) if whole else step
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     values_at = tuple(round(place * step, 12) for place in range(first, last + 1))

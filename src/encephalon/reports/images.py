@@ -47,6 +47,8 @@ GAP = 10
 #: Percentiles that are black and white, unless noise or bright scalp ask for others.
 WINDOW = (0.5, 99.5)
 _LETTER_SIZE, _LETTER_GREY = 12, 150
+# Width of an outline, pixels.
+_LINE = 1.6
 #: Name of a heat map among the layers of a picture.
 MAP = "map"
 # Of an image with its heat map: the longest side, pixels, and the brightness of what the network
@@ -152,12 +154,10 @@ def _drawn(panel: Panel) -> Bytes:
     return np.asarray(image)
 
 
-def outline(
-    mask: NDArray[Any], size: tuple[int, int], name: str, colour: Colour, width: float = 1.6
-) -> Layer:
+def outline(mask: NDArray[Any], size: tuple[int, int], name: str, colour: Colour) -> Layer:
     """Draw the border of a mask (rows, columns) at `size` (width, height) pixels.
 
-    The line follows the middle between inside and outside elements and is `width` pixels wide.
+    The line follows the middle between inside and outside elements and is 1.6 pixels wide.
     """
     level = resize_mask(mask, size)
     # Across a single row or column nothing changes.
@@ -168,7 +168,7 @@ def outline(
     slope = np.hypot(*slopes)
     distance = np.full_like(level, np.inf)
     np.divide(np.abs(level - 0.5), slope, out=distance, where=slope > 1e-3)
-    alpha = np.clip(width / 2 + 0.5 - distance, 0.0, 1.0)
+    alpha = np.clip(_LINE / 2 + 0.5 - distance, 0.0, 1.0)
     rgba = np.empty((*level.shape, 4), dtype=np.uint8)
     rgba[..., :3] = colour
     rgba[..., 3] = np.rint(255.0 * alpha)
@@ -223,8 +223,8 @@ class Layer:
 class Picture:
     """A base (H, W) or (H, W, 3) uint8 with layers of the same size on top.
 
-    `alt` says in words what is to be seen. Pictures are made of numbers only and can be kept,
-    pickled or written as PNG; compression happens once, when first asked for.
+    `alt` says in words what is to be seen. Pictures are made of numbers only and can be kept or
+    pickled; compression happens once, when first asked for.
     """
 
     base: Bytes
@@ -244,10 +244,6 @@ class Picture:
             alpha = layer.rgba[..., 3:].astype(np.float32) / 255.0
             colours += alpha * (layer.rgba[..., :3] - colours)
         return np.rint(colours).astype(np.uint8)
-
-    def png(self) -> bytes:
-        """Return the flat picture as a PNG file."""
-        return _png(self.flat())
 
     @cached_property
     def html(self) -> Html:
@@ -329,8 +325,8 @@ class Heatmap:
         return np.asarray(written)
 
 
-def _png(pixels: Bytes) -> bytes:
-    """A PNG file; a layer, which has transparency, gets a palette."""
+def _data_uri(pixels: Bytes) -> str:
+    """A PNG file as an address; a layer, which has transparency, gets a palette."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -338,8 +334,4 @@ def _png(pixels: Bytes) -> bytes:
         image = image.quantize(_LAYER_COLOURS, method=Image.Quantize.FASTOCTREE)
     buffer = BytesIO()
     image.save(buffer, format="PNG", compress_level=_COMPRESSION)
-    return buffer.getvalue()
-
-
-def _data_uri(pixels: Bytes) -> str:
-    return "data:image/png;base64," + b64encode(_png(pixels)).decode("ascii")
+    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode("ascii")

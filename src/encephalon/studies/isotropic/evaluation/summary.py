@@ -76,9 +76,10 @@ class MethodSummary:
     metrics: dict[str, Summary]
     differences: list[Difference] = field(default_factory=list)
 
-    def difference(self, other: str, metric: str = COMPARED[0]) -> Difference | None:
-        """The comparison with that method; None where there are no pairs."""
-        return next((d for d in self.differences if (d.other, d.metric) == (other, metric)), None)
+    def difference(self, other: str) -> Difference | None:
+        """The comparison of PSNR with that method; None where there are no pairs."""
+        key = other, COMPARED[0]
+        return next((each for each in self.differences if (each.other, each.metric) == key), None)
 
     def plain(self) -> dict[str, Any]:
         """Plain data for summary.json."""
