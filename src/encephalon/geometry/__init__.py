@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voxels in the world: affines in RAS+ millimetres, orientation, resampling, conforming."""
+"""Voxels in the world: affines in RAS+ millimetres, orientation, resampling."""

@@ -182,7 +182,7 @@ def nearest_axes(direction: ArrayLike) -> tuple[tuple[int, int, int], tuple[int,
 def checked(matrix: Any, source: object = "array") -> tuple[Affine, list[str]]:
     """A usable affine from `matrix` (4, 4), and a sentence for each thing worth knowing of it.
 
-    Axes that are not at right angles stay as they are: see `encephalon.geometry.conform`.
+    Axes that are not at right angles stay as they are: see `encephalon.transforms.conform`.
 
     Raises GeometryError, naming `source`, when the matrix is not finite, has an edge of zero or
     absurd length or is singular.

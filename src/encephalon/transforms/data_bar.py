@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["picture_rows"]
-
 # All of these are our choice, made on synthetic strips and on pictures without any.
 #: The largest strip, as a share of the picture's rows.
 LARGEST = 0.25

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IntensityHistogram", "count_levels", "level_percentile", "sharpness"]
-
 # Float levels that percentiles are estimated from, and rows that sharpness is: more of them do not
 # change either visibly.
 _SAMPLE = 1 << 18

@@ -18,8 +18,6 @@ from torch.nn import functional as nnf
 
 from encephalon.transforms.parameters import PlanarRanges
 
-__all__ = ["Augmentation", "augment", "draw_augmentation", "move"]
-
 
 @dataclass(frozen=True, eq=False)
 class Augmentation:

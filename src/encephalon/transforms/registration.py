@@ -38,8 +38,6 @@ from encephalon.transforms.rigid_search import (
     mutual_information,
 )
 
-__all__ = ["RigidFit", "image_similarity", "mirrored", "moved", "refine_rigid", "register_rigid"]
-
 Points = NDArray[np.float64]
 
 #: Starts that end further apart than this, mm, have not all found the head.

@@ -18,20 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "AxisResize",
-    "InterpolationMatrix",
-    "View",
-    "area_weights",
-    "centred_resize",
-    "gaussian_weights",
-    "linear_weights",
-    "resample",
-    "seen_pixels",
-    "stride_of",
-    "triangle_weights",
-]
-
 Plane = NDArray[np.float32]
 
 # Results that are computed by one matrix product: more waste work outside the band, fewer waste
@@ -63,18 +49,18 @@ class InterpolationMatrix:
         return len(self.first)
 
     @cached_property
-    def blocks(self) -> tuple[tuple[slice, slice, Plane], ...]:
+    def blocks(self) -> list[tuple[slice, slice, Plane]]:
         """Results, the pixels that they are made of, and the matrix (results, pixels) between."""
-        return tuple(self._block(slice(at, at + _BLOCK)) for at in range(0, len(self), _BLOCK))
-
-    def _block(self, results: slice) -> tuple[slice, slice, Plane]:
-        first, taps = self.first[results], self.taps[results]
-        start = int(first.min())
-        matrix = np.zeros((len(first), int(first.max()) + taps.shape[1] - start), np.float32)
-        places = (first - start)[:, None] + np.arange(taps.shape[1])
-        np.put_along_axis(matrix, places, taps, axis=1)
-        pixels = slice(start, start + matrix.shape[1])
-        return slice(results.start, results.start + len(first)), pixels, matrix
+        found = []
+        for at in range(0, len(self), _BLOCK):
+            first, taps = self.first[at : at + _BLOCK], self.taps[at : at + _BLOCK]
+            start = int(first.min())
+            matrix = np.zeros((len(first), int(first.max()) + taps.shape[1] - start), np.float32)
+            places = (first - start)[:, None] + np.arange(taps.shape[1])
+            np.put_along_axis(matrix, places, taps, axis=1)
+            pixels = slice(start, start + matrix.shape[1])
+            found.append((slice(at, at + len(first)), pixels, matrix))
+        return found
 
 
 def resample(
@@ -165,18 +151,14 @@ def gaussian_weights(pixels: int, results: int, truncate: float = 4.0) -> Interp
     share = (at - left)[:, None]
     # The two neighbours of a position, each filtered: the kernel twice, one pixel apart.
     taps = np.pad(kernel, (0, 1)) * (1 - share) + np.pad(kernel, (1, 0)) * share
-    places = _mirrored((left - reach)[:, None] + np.arange(taps.shape[1]), pixels)
+    places = ((left - reach)[:, None] + np.arange(taps.shape[1])).astype(np.intp)
+    period = max(2 * (pixels - 1), 1)
+    places = np.minimum(places % period, period - places % period)
     width = min(taps.shape[1], pixels)
     first = np.clip(left - reach, 0, pixels - width)
     folded = np.zeros((results, width))
     np.add.at(folded, (np.arange(results)[:, None], places - first.astype(np.intp)[:, None]), taps)
     return _weights(first, folded)
-
-
-def _mirrored(places: NDArray[np.float64], pixels: int) -> NDArray[np.intp]:
-    period = max(2 * (pixels - 1), 1)
-    around = np.mod(places.astype(np.intp), period)
-    return np.asarray(np.minimum(around, period - around) if pixels > 1 else 0 * around)
 
 
 def _weights(first: NDArray[np.float64], taps: NDArray[np.float64]) -> InterpolationMatrix:

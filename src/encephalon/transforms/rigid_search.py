@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
 
-__all__ = ["COARSE", "FINE", "MIDDLE", "Level", "climb", "mutual_information"]
-
 #: From SimpleITK's world to ours, and back.
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 #: Bins of the joint histogram: as many as most work on T1w and T2w uses.

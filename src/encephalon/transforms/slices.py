@@ -23,23 +23,8 @@ from encephalon.errors import GeometryError, InputError, MissingFileError
 from encephalon.io.files import expanded
 from encephalon.io.text import read_text
 
-__all__ = [
-    "PROFILES",
-    "ProfileKind",
-    "SliceOperator",
-    "SliceProfile",
-    "along",
-    "make_profile",
-    "read_profile",
-    "slice_matrix",
-]
-
 Matrix = NDArray[np.float64]
-
-
 Float = NDArray[np.float32]
-
-
 ProfileKind = Literal["box", "gaussian", "measured", "point"]
 
 #: Standard deviations per full width at half maximum of a Gaussian.
@@ -50,8 +35,6 @@ PRIOR_RANGE = 3.0
 #: Variance of the measurement as a share of the prior's: below what any scanner can tell, so that
 #: the slices of a kriged line are the measured ones, and enough to keep the matrix regular.
 NUGGET = 1e-6
-
-
 #: More rows than any measurement has; a volume that is given by mistake is longer.
 _MOST_ROWS = 100_000
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError
 from encephalon.geometry.affine import Grid, bounding_box, orient
-from encephalon.geometry.conform import straight_grid
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
@@ -33,6 +32,7 @@ from encephalon.tables.encoding import map_labels
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import prepare
 from encephalon.transforms import masks
+from encephalon.transforms.conform import straight_grid
 from encephalon.transforms.masks import CSF, LABEL_COUNT, LARGEST_BRAIN_LABEL, SPINAL_CORD
 
 __all__ = ["Row", "count_scans", "millimetre_grid", "prepare_samples", "table_rows"]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry.affine import Grid
-from encephalon.geometry.conform import straightened
 from encephalon.inference.predictor import (
     NetworkPredictor,
     OutputImage,
@@ -42,6 +41,7 @@ from encephalon.studies.extraction.settings import (
     PredictOptions,
 )
 from encephalon.tables.samples import Sample
+from encephalon.transforms.conform import straightened
 from encephalon.transforms.masks import fill_and_keep_largest, require_head_size
 
 Float = NDArray[np.float32]

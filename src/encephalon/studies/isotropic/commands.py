@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
     from encephalon.studies.isotropic.simulate import SimulationConfig
 
-__all__ = ["SIMULATORS"]
-
 
 class SliceOptions(Section):
     """What may be asked of `encephalon simulate thick-slices`; see `simulate.SimulationConfig`."""

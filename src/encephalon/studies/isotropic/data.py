@@ -17,7 +17,6 @@ from torch import Tensor
 
 from encephalon.errors import TableError
 from encephalon.geometry.affine import Affine, Grid, bounding_box, orient
-from encephalon.geometry.conform import straightened
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
@@ -26,6 +25,7 @@ from encephalon.studies.isotropic.reconstruction.network import Scale, make_feat
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import in_threads
+from encephalon.transforms.conform import straightened
 from encephalon.transforms.masks import LABEL_COUNT, LARGEST_BRAIN_LABEL
 from encephalon.transforms.parameters import ScannerRanges, SpatialRanges
 from encephalon.transforms.slices import SIGMA_PER_FWHM, SliceOperator, SliceProfile
@@ -36,8 +36,6 @@ from encephalon.transforms.spatial import (
     sampling_points,
 )
 from encephalon.transforms.synthesis import bias_field, synthesise_pair
-
-__all__ = ["Patch", "Subject", "count_pairs", "load_subjects", "sample_patch"]
 
 Float = NDArray[np.float32]
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from encephalon.errors import EncephalonError, GeometryError, InputError, OutputError, UsageError
-from encephalon.geometry.conform import straightened
 from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.bids import generated_by, write_dataset_description
 from encephalon.io.image import Image, image_stem
@@ -28,16 +27,8 @@ from encephalon.studies.isotropic.published.preprocessing import (
 from encephalon.studies.isotropic.reconstruction.problem import AXES, VOXEL_AXES, slice_axis
 from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
 from encephalon.tables.naming import written_path
+from encephalon.transforms.conform import straightened
 from encephalon.transforms.slices import make_profile
-
-__all__ = [
-    "COLUMNS",
-    "TABLE",
-    "Progress",
-    "SimulationConfig",
-    "SimulationResult",
-    "write_thick_slices",
-]
 
 COLUMNS = ("id", "t2w", "reference", "t1w", "axis", "thickness", "group")
 TABLE = "table.csv"

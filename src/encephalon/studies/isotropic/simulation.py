@@ -20,14 +20,6 @@ from encephalon.io.image import Image
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack, permuted, slice_axis
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 
-__all__ = [
-    "SliceSettings",
-    "place_slices",
-    "simulate_problem",
-    "simulate_slices",
-    "simulate_stack",
-]
-
 Float = NDArray[np.float32]
 
 BOX = SliceProfile()

@@ -25,8 +25,6 @@ from encephalon.studies.isotropic.simulate import COLUMNS, TABLE
 from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
 from encephalon.synthetic.head import CENTRE, head_phantom
 
-__all__ = ["HeadPair", "draw_motion", "head_pair", "write_heads"]
-
 Progress = Callable[[int, int, str], None]
 Shape = tuple[int, int, int]
 

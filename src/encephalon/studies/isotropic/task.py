@@ -24,8 +24,6 @@ from encephalon.tables.schema import Table
 from encephalon.training.dataset import TRAINING, VALIDATION, Mixture
 from encephalon.training.run import Expected, Fitted, Learner, ModelFacts
 
-__all__ = ["IsotropicLearner", "IsotropicTask", "measure"]
-
 #: Largest share of a network's correction that is used. Synthetic heads ask for all of it, but a
 #: real scan that was itself resampled from thick slices became worse than the guided estimate with
 #: more than half of it, by 0.1 dB with all (patient07 of Lesjak et al. 2017, axial slices of 4 mm).

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError
-from encephalon.geometry.conform import conform_grid
 from encephalon.geometry.resample import resample
 from encephalon.io.reading import read_image, read_labels
 from encephalon.studies.extraction.data import Row, table_rows
@@ -21,6 +20,7 @@ from encephalon.studies.extraction.published.settings import Conformed
 from encephalon.tables.encoding import LabelRule, map_labels
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import prepare
+from encephalon.transforms.conform import conform_grid
 
 __all__ = ["Pair", "prepare_pairs"]
 

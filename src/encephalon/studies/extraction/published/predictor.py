@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError
-from encephalon.geometry.conform import unconform
 from encephalon.geometry.resample import resample
 from encephalon.inference.predictor import (
     NetworkPredictor,
@@ -91,7 +90,7 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
         chance = self._probabilities(work)
         mask = chance > ask.threshold
         if work is not loaded:
-            mask = unconform(mask, work.grid, loaded.grid)
+            mask = resample(mask, work.grid.affine, loaded.grid, order=0)
         # In this order: the published program looked for the largest piece on the native grid.
         if ask.largest and mask.any():
             mask = largest_piece(mask)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.geometry.affine import Grid
-from encephalon.geometry.conform import conform
 from encephalon.inference.tiles import run_tiled
 from encephalon.io.image import Image
 from encephalon.studies.extraction.published.settings import STRIDE, Rule
+from encephalon.transforms.conform import conform
 
 __all__ = [
     "CONFORMED",

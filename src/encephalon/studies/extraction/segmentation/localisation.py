@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ModelError, RunError
 from encephalon.geometry.affine import Affine, Grid, bounding_box, corners, orient
-from encephalon.geometry.conform import straightened
 from encephalon.geometry.resample import resample_aligned
 from encephalon.io.image import Image
 from encephalon.studies.extraction.settings import Grids, Size
+from encephalon.transforms.conform import straightened
 from encephalon.transforms.grey_levels import normalise_percentiles
 from encephalon.transforms.masks import largest_piece
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from encephalon.errors import ContentError, InputError, MissingFileError
 from encephalon.geometry.affine import Affine
-from encephalon.geometry.conform import straightened
 from encephalon.io.bids import BidsFile, derivative_path, parse_name
 from encephalon.io.image import Image, image_stem, image_suffix
 from encephalon.io.reading import read_image
@@ -40,19 +39,10 @@ from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.tables.pairing import name_file, pair_images
 from encephalon.tables.samples import Sample, collect_samples
 from encephalon.tables.schema import Columns
+from encephalon.transforms.conform import straightened
 from encephalon.transforms.masks import require_head_size
 from encephalon.transforms.registration import register_rigid
 from encephalon.transforms.slices import make_profile
-
-__all__ = [
-    "Case",
-    "ScanFile",
-    "find_scans",
-    "make_problem",
-    "read_case",
-    "unused_stacks",
-    "voxel_notes",
-]
 
 #: The roles of the scans of thick slices; the result lies on the grid of the first.
 STACKS = ("t2w", "stack2", "stack3")

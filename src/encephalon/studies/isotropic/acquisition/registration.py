@@ -27,15 +27,6 @@ from encephalon.transforms.registration import (
 )
 from encephalon.transforms.slices import SIGMA_PER_FWHM, SliceOperator, SliceProfile, along
 
-__all__ = [
-    "Registration",
-    "is_same_head",
-    "make_stack",
-    "missing_voxels",
-    "output_grid",
-    "register_t1w",
-]
-
 Float = NDArray[np.float32]
 
 #: Mean displacement, mm, up to which the headers are kept: registration is no truer than this.

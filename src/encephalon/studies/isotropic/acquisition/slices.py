@@ -27,19 +27,6 @@ from encephalon.studies.isotropic.reconstruction.problem import VOXEL_AXES, slic
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.tables.naming import file_stem
 
-__all__ = [
-    "TOLERANCE",
-    "Acquisition",
-    "Diagnostics",
-    "acquired_slices",
-    "acquisition_metadata",
-    "find_acquisition",
-    "output_spacing",
-    "sidecars",
-    "slice_thickness",
-    "subject_and_session",
-]
-
 #: Slices that lie less than this many voxels apart leave nothing to reconstruct.
 SMALLEST_RATIO = 1.2
 #: Spacing of the result where nothing is asked, mm: finer than the one no whole-head scan of thick

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError
 from encephalon.evaluation.cases import Case
 from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.conform import straightened
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
@@ -34,6 +33,7 @@ from encephalon.studies.isotropic.settings import (
     EvaluationOptions,
     PredictOptions,
 )
+from encephalon.transforms.conform import straightened
 
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample

@@ -26,8 +26,6 @@ from encephalon.studies.isotropic.reconstruction.problem import AXES
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import in_threads
 
-__all__ = ["Decimated", "Head", "decimated", "load_heads", "published_parts", "split_as_published"]
-
 #: Shares of the sorted files that train, and that train or validate (spec baby-ai, section 3).
 TRAIN_UNTIL, VALIDATION_UNTIL = 0.7, 0.85
 

@@ -50,8 +50,6 @@ from encephalon.tables.schema import Columns
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
-__all__ = ["NOTICE", "PublishedCase", "PublishedPredictor", "make_published_predictor"]
-
 NOTICE = (
     "For research only. As published, the result is padded and in normalised units between about 0 "
     "and 1, and the acquired slices are not kept."

@@ -31,25 +31,6 @@ from encephalon.io.image import image_stem, image_suffix
 if TYPE_CHECKING:
     from encephalon.io.image import Image
 
-__all__ = [
-    "ATLAS",
-    "FACTORS",
-    "Network",
-    "Tell",
-    "check_atlas_grid",
-    "cut_patches",
-    "decimate",
-    "decimated_path",
-    "normalise",
-    "pad",
-    "padding",
-    "patch_starts",
-    "predict_patches",
-    "read_published",
-    "write_published",
-]
-
-
 Float = NDArray[np.float32]
 Starts = NDArray[np.int64]
 

@@ -12,8 +12,6 @@ from encephalon.recipes.schema import Recipe, Section
 from encephalon.recipes.validation import make_settings
 from encephalon.studies.isotropic.settings import Plane
 
-__all__ = ["NETWORK", "ROLES", "PublishedOptions", "PublishedSettings", "check_published_recipe"]
-
 NETWORK = "published-reconstruction"
 """The registered name of the only network of published recipes."""
 ROLES = ("t1w", "t2w")

@@ -30,8 +30,6 @@ from encephalon.tables.schema import Table
 from encephalon.training.losses import WeightedLoss
 from encephalon.training.run import Learner, ModelFacts
 
-__all__ = ["PublishedLearner", "PublishedTask"]
-
 Float = NDArray[np.float32]
 logger = logging.getLogger(__name__)
 

@@ -34,14 +34,6 @@ from encephalon.studies.isotropic.reconstruction.problem import (
 )
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = [
-    "SelfSupervisedExample",
-    "fit_weights",
-    "guided",
-    "propagate_error",
-    "self_supervised_examples",
-]
-
 Float = NDArray[np.float32]
 
 #: Steps of smoothing: the second still brings 0.1 dB on real pairs, a third nothing.

@@ -20,15 +20,6 @@ from numpy.typing import NDArray
 from encephalon.studies.isotropic.reconstruction.interpolation import linear_weights
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = [
-    "Guide",
-    "ProblemContext",
-    "details",
-    "neighbour_mean",
-    "null_space_component",
-    "smoothing",
-]
-
 Float = NDArray[np.float32]
 
 #: Window of the local relation, standard deviation: voxels within a slice, and slices. Of 0.8 to 5

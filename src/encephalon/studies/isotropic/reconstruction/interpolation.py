@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Method, Problem
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = ["METHODS", "cubic_weights", "linear_weights", "zoom_weights"]
-
 Matrix = NDArray[np.float64]
 
 

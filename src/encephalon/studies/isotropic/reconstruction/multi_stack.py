@@ -22,8 +22,6 @@ from encephalon.studies.isotropic.reconstruction.problem import (
     enforce_consistency,
 )
 
-__all__ = ["fuse_stacks"]
-
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 

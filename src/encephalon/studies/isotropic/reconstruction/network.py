@@ -23,8 +23,6 @@ from encephalon.studies.isotropic.reconstruction.problem import (
 )
 from encephalon.transforms.grey_levels import percentile_range
 
-__all__ = ["CHANNELS", "NetworkMethod", "Scale", "make_features", "tile_sizes"]
-
 Float = NDArray[np.float32]
 
 #: Largest edge of a tile, voxels: 16 channels of a cube of it are 130 MB.

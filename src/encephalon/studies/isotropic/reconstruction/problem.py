@@ -20,19 +20,6 @@ from encephalon.geometry.affine import Affine, Grid, nearest_axes
 from encephalon.studies.isotropic.settings import Plane
 from encephalon.transforms.slices import SliceOperator, along
 
-__all__ = [
-    "AXES",
-    "VOXEL_AXES",
-    "Estimate",
-    "Method",
-    "Problem",
-    "Stack",
-    "enforce_consistency",
-    "permuted",
-    "plane_across",
-    "slice_axis",
-]
-
 Float = NDArray[np.float32]
 
 #: Names of the anatomical planes that slices lie in, and the world axis (R, A, S) across them.

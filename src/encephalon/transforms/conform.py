@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grids that work needs, and back: FreeSurfer's conform without FreeSurfer, and straight axes.
+"""Grids that work needs: FreeSurfer's conform without FreeSurfer, and straight axes.
 
 Conforming gives a cube of 1 mm along the world's axes. The affine of a scan whose voxel axes are
 not at right angles, as those of a tilted gantry, is true and stays as it is: what needs right
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from encephalon.errors import GeometryError
 from encephalon.geometry.affine import ROUNDING, Affine, Grid, corners, is_sheared, orient
 from encephalon.geometry.resample import resample
+from encephalon.io.image import Image
 
 # mri_convert --conform: COR geometry, https://surfer.nmr.mgh.harvard.edu/fswiki/mri_convert
 CONFORMED_SHAPE = (256, 256, 256)
@@ -29,57 +29,33 @@ CONFORMED_CODES = "LIA"
 MOST_LARGER = 8.0
 
 
-class _Placed(Protocol):
-    """A dataclass with voxels and a place; the Image of the floor above is one."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def data(self) -> NDArray[Any]: ...
-
-    @property
-    def affine(self) -> Affine: ...
-
-
-Placed = TypeVar("Placed", bound=_Placed)
-
-
 def conform_grid(
     grid: Grid,
     shape: Sequence[int] = CONFORMED_SHAPE,
     spacing: ArrayLike = CONFORMED_SPACING,
-    codes: str = CONFORMED_CODES,
 ) -> Grid:
-    """The grid of `shape` voxels of `spacing` mm, axes exactly along `codes`, around `grid`.
+    """The grid of `shape` voxels of `spacing` mm, axes exactly along LIA, around `grid`.
 
     As in FreeSurfer, voxel shape / 2 of both grids is the same point of the world (FreeSurfer's
     c_ras), which lies half a voxel beyond the middle of the volume.
     """
-    sizes = np.asarray(tuple(shape))
+    i, j, k = shape
     # Orienting one voxel of the identity gives the axes that the codes stand for.
-    _, axes = orient(np.empty((1, 1, 1)), Affine.from_spacing(1.0), codes)
+    _, axes = orient(np.empty((1, 1, 1)), Affine.from_spacing(1.0), CONFORMED_CODES)
     turned = Affine.from_parts(axes.direction, spacing, (0.0, 0.0, 0.0))
     anchor = grid.affine.apply(np.asarray(grid.shape) / 2)
-    origin = anchor - turned.apply(sizes / 2)
-    affine = Affine.from_parts(axes.direction, spacing, origin)
-    return Grid((int(sizes[0]), int(sizes[1]), int(sizes[2])), affine)
+    origin = anchor - turned.apply(np.asarray(shape) / 2)
+    return Grid((i, j, k), Affine.from_parts(axes.direction, spacing, origin))
 
 
-def conform(image: Placed, target: Grid | None = None, order: int = 1) -> Placed:
-    """`image` (with `data` (I, J, K) and `affine`) on its conformed grid, 0 outside, float32.
+def conform(image: Image, target: Grid | None = None) -> Image:
+    """`image` on its conformed grid, or `target`, 0 outside, float32.
 
     Trilinear point sampling as mri_convert does it, with no filter against aliasing.
     """
-    if target is None:
-        i, j, k = image.data.shape
-        target = conform_grid(Grid((i, j, k), image.affine))
-    data = resample(image.data, image.affine, target, order)
+    target = target or conform_grid(image.grid)
+    data = resample(image.data, image.affine, target)
     return replace(image, data=data, affine=target.affine)
-
-
-def unconform(mask: NDArray[Any], conformed: Grid, native: Grid) -> NDArray[Any]:
-    """A mask or label map (I, J, K) on `conformed`, back on the grid `native`: nearest voxel."""
-    return resample(mask, conformed.affine, native, order=0)
 
 
 def straight_grid(grid: Grid, source: object = "array") -> Grid:
@@ -111,17 +87,15 @@ def straight_grid(grid: Grid, source: object = "array") -> Grid:
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), straight.shifted(low[back]))
 
 
-def straightened(image: Placed, order: int = 1) -> Placed:
-    """`image` (with `data` (I, J, K) and `affine`) on its straight grid; as it is if that is its.
+def straightened(image: Image, order: int = 1) -> Image:
+    """`image` on its straight grid; as it is if that is its.
 
     Linear (or of the `order` that `resample` knows); what the scan does not reach gets its lowest
     value, which is air in any contrast.
     """
-    i, j, k = image.data.shape
-    grid = Grid((i, j, k), image.affine)
-    target = straight_grid(grid, getattr(image, "name", "array"))
-    if target is grid:
+    if not is_sheared(image.affine):
         return image
+    target = straight_grid(image.grid, image.name)
     data = resample(image.data, image.affine, target, order, outside=float(image.data.min()))
     return replace(image, data=data, affine=target.affine)
 
