@@ -114,6 +114,12 @@ def quoted(names: Iterable[str]) -> str:
     return listed(map(repr, names), 10)
 
 
+def either(words: Iterable[str]) -> str:
+    """The words as a choice: "a, b or c"."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     """What a message says after an unknown `word`: the nearest of `known`, or all of them.
 

@@ -157,7 +157,7 @@ def _voxels(path: Path, slices: Sequence[Slice]) -> NDArray[Any]:
 
 
 def _frames(path: Path, header: DicomHeader) -> NDArray[Any]:
-    """The images of one file, (frames, rows, columns), rescaled."""
+    """The images of one file, (frames, rows, columns), each rescaled as its own frame says."""
     sitk: Any = import_module("SimpleITK")  # when first needed (0.3 s), and untyped
 
     reader = sitk.ImageFileReader()
@@ -178,11 +178,7 @@ def _frames(path: Path, header: DicomHeader) -> NDArray[Any]:
             f"{path}: expected one grey value a voxel, but the slices are in colour."
         )
     values: NDArray[Any] = sitk.GetArrayFromImage(image)
-    return _rescaled(header, values.reshape(-1, *values.shape[-2:]))
-
-
-def _rescaled(header: DicomHeader, frames: NDArray[Any]) -> NDArray[Any]:
-    """`frames` (N, rows, columns), all scaled as the first one, each as its own frame says."""
+    frames = values.reshape(-1, *values.shape[-2:])  # all scaled as the first one
     slopes, intercepts = np.array(header.slopes), np.array(header.intercepts)
     if np.all(slopes == slopes[:1]) and np.all(intercepts == intercepts[:1]):
         return frames

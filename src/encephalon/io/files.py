@@ -65,7 +65,20 @@ def opened(
         # Without O_NONBLOCK the opening of a pipe that nobody writes to would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as stream:
-            _need_content(path, os.fstat(stream.fileno()), largest, expected)
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableFileError(
+                    f"{path}: expected a regular file; save the data to one first."
+                )
+            if status.st_size == 0:
+                raise UnreadableFileError(
+                    f"{path}: the file is empty (0 bytes); copy or download it again."
+                )
+            if largest is not None and status.st_size > largest:
+                raise UnreadableFileError(
+                    f"{path}: expected {expected} of at most {largest:,} bytes, but it has "
+                    f"{status.st_size:,}; check what the file is."
+                )
             yield stream
     except EncephalonError:
         raise
@@ -133,20 +146,6 @@ def _need_target(path: Path) -> None:
         raise UnreadableFileError(
             f"{path}: expected a regular file, but it is {kind}; give a file, or save the data "
             "to one first."
-        )
-
-
-def _need_content(path: Path, status: os.stat_result, largest: int | None, expected: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableFileError(f"{path}: expected a regular file; save the data to one first.")
-    if status.st_size == 0:
-        raise UnreadableFileError(
-            f"{path}: the file is empty (0 bytes); copy or download it again."
-        )
-    if largest is not None and status.st_size > largest:
-        raise UnreadableFileError(
-            f"{path}: expected {expected} of at most {largest:,} bytes, but it has "
-            f"{status.st_size:,}; check what the file is."
         )
 
 

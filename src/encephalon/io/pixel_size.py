@@ -67,7 +67,7 @@ def dots_size(down: Any, across: Any, nm_per_unit: float) -> Size | None:
 def tiff_size(tiff: Any, page: Any) -> Size | None:
     """What the tags of a page say: OME, FEI or Thermo, Zeiss, ImageJ, or the plain resolution.
 
-    `tiff` is an open tifffile.TiffFile. Tags that make no sense are passed over.
+    `tiff` is an open tifffile.TiffFile. Tags that are not there or make no sense are passed over.
     """
     for look in (_ome, _thermo, _zeiss, _imagej, _resolution):
         try:
@@ -116,17 +116,13 @@ def _imagej(tiff: Any, page: Any) -> Size | None:
     scale = nanometres(1.0, unit)
     if scale is None:
         return None
-    down, across = page.tags.get("YResolution"), page.tags.get("XResolution")
-    if down is None or across is None:
-        return None
-    return _pair(_inverse(down.value, scale), _inverse(across.value, scale))
+    down, across = page.tags["YResolution"].value, page.tags["XResolution"].value
+    return _pair(_inverse(down, scale), _inverse(across, scale))
 
 
 def _resolution(_: Any, page: Any) -> Size | None:
     unit = page.tags.get("ResolutionUnit")
-    scale = {2: INCH, 3: _CENTIMETRE}.get(int(unit.value) if unit is not None else 2)
-    if scale is None:
-        return None
+    scale = {2: INCH, 3: _CENTIMETRE}[int(unit.value) if unit is not None else 2]
     return dots_size(page.tags["YResolution"].value, page.tags["XResolution"].value, scale)
 
 

@@ -151,24 +151,21 @@ def _decode(source: Any, affine: Affine | None, series: str | None) -> Image:
             f"{type(source).__name__}; convert it."
         )
     path = Path(os.fsdecode(source))
-    module = _module(path)
-    chosen = {"series": series} if module.__name__.endswith("dicom") else {}
-    image: Image = module.read(path, **chosen)
-    return image
-
-
-def _module(path: Path) -> Any:
     suffix = image_suffix(path)
-    if suffix is None or is_folder(path):
-        if is_folder(path) or is_dicom(path):
-            return import_module("encephalon.io.dicom")
-        if not exists(path):
-            raise MissingFileError(f"{path}: there is no such file or folder; check the path.")
+    if suffix is not None and not is_folder(path):
+        name = FORMATS[suffix][0]
+    elif is_folder(path) or is_dicom(path):
+        name = "dicom"
+    elif exists(path):
         raise UnreadableFileError(
             f"{path}: expected an image named {', '.join(FORMATS)}, a DICOM file or a folder of "
             f"such, but the suffix is {path.suffix!r}; convert or rename it."
         )
-    return import_module(f"encephalon.io.{FORMATS[suffix][0]}")
+    else:
+        raise MissingFileError(f"{path}: there is no such file or folder; check the path.")
+    chosen = {"series": series} if name == "dicom" else {}
+    image: Image = import_module(f"encephalon.io.{name}").read(path, **chosen)
+    return image
 
 
 def with_finite_voxels(image: Image) -> Image:

@@ -167,7 +167,14 @@ def _brightness(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
     """Grey levels (rows, columns), white bright, or colours (rows, columns, 3)."""
     kind = int(page.photometric)
     if data.ndim == 3:
-        data = _colours(path, page, data)
+        # The first or the first three samples of a pixel; the others must be transparency.
+        count, extra = data.shape[-1], tuple(page.extrasamples)
+        if kind in {_RGB, _YCBCR} and count in {3, 4}:
+            data = data[..., :3]
+        elif count - len(extra) == 1 and set(map(int, extra)) <= _ALPHA:
+            data = data[..., 0]
+        else:
+            raise _foreign_colours(path, page)
     if kind == _PALETTE and data.ndim == 2 and page.colormap is not None:
         # 16 bits that repeat the 8 that count, or, of some writers, these alone.
         shift = 8 if page.colormap.max() > 255 else 0
@@ -183,16 +190,6 @@ def _brightness(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
     if data.dtype.kind == "u" and page.bitspersample in _STRETCHED:
         return data * np.uint8(255 // ((1 << page.bitspersample) - 1))
     return data
-
-
-def _colours(path: Path, page: tifffile.TiffPage, data: Pixels) -> Pixels:
-    """The first or the first three samples of a pixel; the others must be transparency."""
-    count, extra = data.shape[-1], tuple(page.extrasamples)
-    if int(page.photometric) in {_RGB, _YCBCR} and count in {3, 4}:
-        return data[..., :3]
-    if count - len(extra) == 1 and set(map(int, extra)) <= _ALPHA:
-        return data[..., 0]
-    raise _foreign_colours(path, page)
 
 
 def _name(code: int) -> str:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from encephalon.errors import EncephalonError, TableError, did_you_mean
+from encephalon.errors import EncephalonError, TableError, did_you_mean, either
 from encephalon.io.files import exists
 from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import SPLITS, Fault, Table
@@ -128,7 +128,7 @@ def _column(
             if math.isnan(as_number(cell)):
                 yield Fault(row, column, f"expected a number but got {cell!r}.")
         elif cell not in kind:
-            yield Fault(row, column, f"expected {_one_of(kind)} but got {cell!r}.")
+            yield Fault(row, column, f"expected {either(map(repr, kind))} but got {cell!r}.")
 
 
 def _split(table: Table) -> Iterator[Fault]:
@@ -137,7 +137,8 @@ def _split(table: Table) -> Iterator[Fault]:
         return
     for row, cell in _numbered(table, table.texts(column)):
         if cell and cell not in SPLITS:
-            yield Fault(row, column, f"expected {_one_of(SPLITS)} or nothing but got {cell!r}.")
+            wanted = either(map(repr, SPLITS))
+            yield Fault(row, column, f"expected {wanted} or nothing but got {cell!r}.")
 
 
 def _group(table: Table) -> Iterator[Fault]:
@@ -159,11 +160,6 @@ def _group(table: Table) -> Iterator[Fault]:
 def _numbered(table: Table, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
     """What a spreadsheet calls each row, and its item."""
     return ((table.row(place), item) for place, item in enumerate(items))
-
-
-def _one_of(names: Sequence[str]) -> str:
-    quoted = [repr(name) for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
 _AFFINE_TOLERANCE = 1e-3

@@ -166,7 +166,7 @@ def series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
 
     Where it holds more than those that were named, the first of each series stands for its series.
     """
-    from encephalon.io.dicom_series import series_key
+    from encephalon.io.dicom_series import is_dicom, series_key
 
     named: dict[Path, list[Path]] = {}
     for path in paths:
@@ -179,16 +179,11 @@ def series_as_folders(paths: Sequence[Path]) -> Iterator[Path]:
         series: dict[str, Path] = {}
         for path in slices:
             first[path] = series.setdefault(series_key(path), path)
-        if len(series) == 1 and _dicom_files(folder) <= set(slices):
+        inside = folder.iterdir() if folder.is_dir() else ()
+        if len(series) == 1 and set(filter(is_dicom, inside)) <= set(slices):
             first.update(dict.fromkeys(slices, folder))
     for path in paths:
         yield first.get(path, path)
-
-
-def _dicom_files(folder: Path) -> set[Path]:
-    from encephalon.io.dicom_series import is_dicom
-
-    return set(filter(is_dicom, folder.iterdir())) if folder.is_dir() else set()
 
 
 def is_dicom_folder(path: str | os.PathLike[str]) -> bool:

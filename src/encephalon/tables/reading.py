@@ -17,6 +17,7 @@ from encephalon.errors import (
     InputError,
     MissingFileError,
     TableError,
+    either,
     require_extra,
 )
 from encephalon.io.atomic import atomic_path, refuse_existing
@@ -54,7 +55,7 @@ def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> 
     """
     file = expanded(path)
     if not exists(file):
-        raise MissingFileError(f"There is no table {file}: give a {_named(SUFFIXES)} file.")
+        raise MissingFileError(f"There is no table {file}: give a {either(SUFFIXES)} file.")
     frame, numbers = _read_frame(file)
     if frame.empty:
         raise TableError(f"{file} has a header but no rows: add one row a sample.")
@@ -99,12 +100,8 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     if suffix not in known:
         what = "another spreadsheet" if suffix in _FOREIGN else "no table that can be used"
         what = "an old Excel file" if suffix == ".xls" else what
-        raise TableError(f"{path} is {what}: its name must end in {_named(known)}; save it as one.")
+        raise TableError(f"{path} is {what}: its name must end in {either(known)}; save it as one.")
     return suffix
-
-
-def _named(suffixes: tuple[str, ...]) -> str:
-    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
 
 
 def _read_frame(file: Path) -> tuple[pd.DataFrame, tuple[int, ...]]:

@@ -3,8 +3,6 @@
 
 A model works on volumes (NIfTI, DICOM ...) or on pictures (TIFF, PNG, JPEG), and only files of its
 kind are taken out of a folder.
-
-One thing to work on, and ids that no other has.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -327,7 +325,16 @@ def with_unique_ids(samples: list[Sample]) -> list[Sample]:
             folders = _file(kept[index]).parent.parts[1:][-depth:]
             names[index] = _safe("_".join([*folders, kept[index].id]))
         depth += 1
-    final = list(_numbered(names))
+    final: list[str] = []
+    used: set[str] = set()
+    for name in names:
+        # With -2, -3 ... after the second, third ... of a kind.
+        unique, number = name, 1
+        while unique.casefold() in used:
+            number += 1
+            unique = f"{name}-{number}"
+        used.add(unique.casefold())
+        final.append(unique)
     return [replace(sample, id=name) for sample, name in zip(kept, final, strict=True)]
 
 
@@ -342,18 +349,6 @@ def _clashes(names: Sequence[str], samples: Sequence[Sample]) -> list[int]:
 
 def _file(sample: Sample) -> Path:
     return place(next(iter(sample.inputs.values()), Path()))
-
-
-def _numbered(names: Sequence[str]) -> Iterator[str]:
-    """The names, with -2, -3 ... after the second, third ... of a kind."""
-    used: set[str] = set()
-    for name in names:
-        unique, number = name, 1
-        while unique.casefold() in used:
-            number += 1
-            unique = f"{name}-{number}"
-        used.add(unique.casefold())
-        yield unique
 
 
 def _safe(name: str) -> str:

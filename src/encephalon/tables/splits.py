@@ -76,8 +76,7 @@ def split_table(table: Table, options: SplitOptions | None = None) -> Table:
             for row in held:
                 parts[row] = name
             rest = [row for row in rest if parts[row] == "train"]
-    column = table.columns.split or "split"
-    return _named(table.with_column(column, parts), column)
+    return _with_parts(table, parts)
 
 
 def fold_table(
@@ -129,8 +128,7 @@ def use_fold(table: Table, fold: int, validation: int | None = None) -> Table:
             known = ", ".join(sorted(set(numbers), key=lambda text: (len(text), text)))
             raise TableError(f"{table.source} has no fold {number}; it has {known}.")
     parts = [named.get(number, "train") for number in numbers]
-    column = table.columns.split or "split"
-    return _named(table.with_column(column, parts), column)
+    return _with_parts(table, parts)
 
 
 def unseen_rows(table: Table, split: str | None) -> list[int]:
@@ -246,8 +244,9 @@ def _fold_numbers(
     return numbers
 
 
-def _named(table: Table, column: str) -> Table:
-    return replace(table, columns=replace(table.columns, split=column))
+def _with_parts(table: Table, parts: Sequence[str]) -> Table:
+    column = table.columns.split or "split"
+    return replace(table.with_column(column, parts), columns=replace(table.columns, split=column))
 
 
 def _groups(table: Table, grouped: bool) -> list[str] | None:
