@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from encephalon.errors import TableError, UsageError
 from encephalon.metrics.calibration import Calibration
-from encephalon.statistics.subgroups import aggregate, cut, subgroups
+from encephalon.statistics.summary import aggregate, cut, subgroups
 
 ROWS = [
     {"id": 1, "sex": "F", "region": "CC", "mouse": "a", "age": 4.0},

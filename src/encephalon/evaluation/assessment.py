@@ -26,7 +26,7 @@ from encephalon.metrics.calibration import (
 )
 from encephalon.metrics.classification import classification_metrics, confusion_matrix
 from encephalon.statistics.intervals import Interval
-from encephalon.statistics.subgroups import UNKNOWN, aggregate, cut, subgroups
+from encephalon.statistics.summary import UNKNOWN, aggregate, cut, subgroups
 from encephalon.statistics.weighted_metric import share_interval
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,15 +59,13 @@ def _texture(cv: CrossValidation) -> Predictions | None:
     features[known] = described
     if inputs == "image":
         return _linear(cv, lambda _: features)
-    return _linear(cv, lambda fold: np.hstack([features, _encoded(cv, fold)]))
+    return _linear(cv, lambda fold: np.hstack([features, cv.dataset.encoded(fold.train)]))
 
 
 def _covariates(cv: CrossValidation) -> Predictions | None:
-    return _linear(cv, partial(_encoded, cv)) if cv.recipe.table.covariates else None
-
-
-def _encoded(cv: CrossValidation, fold: Fold) -> Features:
-    return cv.dataset.encoded(fold.train).astype(np.float64)
+    if not cv.recipe.table.covariates:
+        return None
+    return _linear(cv, lambda fold: cv.dataset.encoded(fold.train).astype(np.float64))
 
 
 def _linear(cv: CrossValidation, describe: Callable[[Fold], Features]) -> Predictions:

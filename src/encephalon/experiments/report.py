@@ -284,12 +284,20 @@ def _run_facts(result: CrossValidationResult) -> dict[str, Any]:
 
 def _data(result: CrossValidationResult) -> list[Html]:
     """How many images, groups and classes each part of the table has."""
-    used = result.splits.table
+    splits, used = result.splits, result.splits.table
     group, target = used.columns.group, str(used.columns.target)
     classes = used.texts(target)
     owners = used.texts(group) if group else used.ids
+    if splits.cross_validated:
+        parts = {f"tested in fold {fold.number}": fold.test for fold in splits.folds}
+    else:
+        fold = splits.folds[0]
+        parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+    parts |= {"held out": splits.held_out, "only scored": splits.others}
     rows = []
-    for name, members in _parts(result.splits).items():
+    for name, members in parts.items():
+        if not len(members):
+            continue
         counts = Counter(classes[row] for row in members)
         shown = {label: count for label, count in counts.items() if label}
         groups = len({owners[row] for row in members})
@@ -307,17 +315,6 @@ def _data(result: CrossValidationResult) -> list[Html]:
     if covariates:
         blocks.append(table({"column": "Covariate", "value": "Value", "n": "Images"}, covariates))
     return blocks
-
-
-def _parts(splits: Splits) -> dict[str, list[int]]:
-    """Rows of the table by what they were used for."""
-    if splits.cross_validated:
-        parts = {f"tested in fold {fold.number}": fold.test for fold in splits.folds}
-    else:
-        fold = splits.folds[0]
-        parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
-    parts |= {"held out": splits.held_out, "only scored": splits.others}
-    return {name: [int(row) for row in rows] for name, rows in parts.items() if len(rows)}
 
 
 def _operating_point(point: OperatingPoint) -> list[Html]:

@@ -127,7 +127,13 @@ class ExplanationPage:
             f"{len(entries)} images, the most certain ones first.",
             [LEGEND],
         )
-        page.add(stat_cards(_stat_cards(entries, result)))
+        certain = sum(str(row["certainty"]).startswith("certain") for _, row, _ in entries)
+        shown = [StatCard(len(entries), "explained"), StatCard(certain, "certain")]
+        if empty := sum(row["peak"] == 0 for _, row, _ in entries):
+            shown.append(StatCard(empty, "empty maps", "nothing speaks for the class", "check"))
+        if result.failures:
+            shown.append(StatCard(len(result.failures), "failed", status="fail"))
+        page.add(stat_cards(shown))
         if result.location is not None:
             page.section("Is it where the answer lies?", *location_block(result.location))
         if result.sanity:
@@ -207,17 +213,6 @@ def importance_block(importance: Mapping[str, Interval]) -> list[Html]:
         f"Bars are 95 % percentile bootstrap intervals that draw {units} independent units."
     )
     return [figure(dot_chart(groups, "growth of the log loss, nats")), paragraph(words)]
-
-
-def _stat_cards(entries: Sequence[tuple[float, Row, Any]], result: Explanations) -> list[StatCard]:
-    certain = sum(str(row["certainty"]).startswith("certain") for _, row, _ in entries)
-    shown = [StatCard(len(entries), "explained"), StatCard(certain, "certain")]
-    empty = sum(row["peak"] == 0 for _, row, _ in entries)
-    if empty:
-        shown.append(StatCard(empty, "empty maps", "nothing speaks for the class", "check"))
-    if result.failures:
-        shown.append(StatCard(len(result.failures), "failed", status="fail"))
-    return shown
 
 
 def _card(row: Row, drawn: Html | None) -> Html:

@@ -33,7 +33,6 @@ from encephalon.io.text import write_records
 if TYPE_CHECKING:
     from encephalon.explanation.explainer import Explained, Explainer
     from encephalon.inference.batch import Progress, Row
-    from encephalon.statistics.intervals import Interval
     from encephalon.tables.samples import Sample
 
 __all__ = ["ConfidenceBins", "explain"]
@@ -129,13 +128,29 @@ class _Work:
 
     def finish(self, overwrite: bool) -> Explanations:
         """Compute the checks over all images, and write table and report."""
+        import torch
+
+        from encephalon.explanation.gradcam import randomised_weights
+        from encephalon.explanation.importance import HeadInputs, covariate_importance
         from encephalon.explanation.location import summarise
 
-        result = self.result
+        result, network, predictor = self.result, self.explainer.network, self.explainer.predictor
         groups = [group for group, _ in self.found] if self.columns.group else None
         result.location = summarise([found for _, found in self.found], groups)
-        result.sanity = self._sanity()
-        result.importance = self._importance()
+        if self.first:
+            parts = zip(*(one.inputs for one in self.first), strict=True)
+            inputs = tuple(torch.cat(part) for part in parts)
+            targets = [list(predictor.classes).index(one.name) for one in self.first]
+            result.sanity = randomised_weights(network, inputs, self.explainer.layer, targets)
+        if len(self.known) >= _FEWEST and predictor.settings.inputs != "image":
+            truth, owners, seen = zip(*self.known, strict=True)
+            result.importance = covariate_importance(
+                [HeadInputs(network, np.arange(len(seen)), np.stack(seen))],
+                np.array(truth, dtype=np.int64),
+                self.columns,
+                predictor.probabilities,
+                owners if self.columns.group else None,
+            )
         write_records(result.rows, result.folder / TABLE)
         self.page.write(result.folder / REPORT, result, overwrite=overwrite)
         return result
@@ -165,36 +180,6 @@ class _Work:
         classes = self.explainer.predictor.classes
         if truth in classes:
             self.known.append((classes.index(truth), group, one.head))
-
-    def _sanity(self) -> dict[str, float]:
-        import torch
-
-        from encephalon.explanation.gradcam import randomised_weights
-
-        if not self.first:
-            return {}
-        inputs = tuple(
-            torch.cat(parts) for parts in zip(*(one.inputs for one in self.first), strict=True)
-        )
-        classes = list(self.explainer.predictor.classes)
-        targets = [classes.index(one.name) for one in self.first]
-        return randomised_weights(self.explainer.network, inputs, self.explainer.layer, targets)
-
-    def _importance(self) -> dict[str, Interval]:
-        from encephalon.explanation.importance import HeadInputs, covariate_importance
-
-        predictor = self.explainer.predictor
-        if len(self.known) < _FEWEST or predictor.settings.inputs == "image":
-            return {}
-        truth, groups, seen = zip(*self.known, strict=True)
-        inputs = HeadInputs(self.explainer.network, np.arange(len(seen)), np.stack(seen))
-        return covariate_importance(
-            [inputs],
-            np.array(truth, dtype=np.int64),
-            self.columns,
-            predictor.probabilities,
-            groups if self.columns.group else None,
-        )
 
 
 def _row(sample: Sample, one: Explained, place: str) -> Row:

@@ -19,7 +19,7 @@ from encephalon.geometry.affine import Affine
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, Quality
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
-from encephalon.statistics.subgroups import GroupedSummary
+from encephalon.statistics.summary import GroupedSummary
 from encephalon.studies.extraction.evaluation import MaskEvaluation, score_mask
 from encephalon.synthetic.head import head_phantom
 from encephalon.tables.samples import Sample

@@ -24,8 +24,12 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_labels
 from encephalon.metrics.segmentation import overlap, surface_distances, volume_error
 from encephalon.reports.format import format_number
-from encephalon.statistics.subgroups import GroupedSummary, subgroups, summarise_subgroup
-from encephalon.statistics.summary import summarise_rows
+from encephalon.statistics.summary import (
+    GroupedSummary,
+    subgroups,
+    summarise_rows,
+    summarise_subgroup,
+)
 from encephalon.studies.extraction.report import HEADINGS, evaluation_page, scan_pictures
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ from encephalon.statistics.summary import Summary
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
-    from encephalon.statistics.subgroups import GroupedSummary, SubgroupSummary
+    from encephalon.statistics.summary import GroupedSummary, SubgroupSummary
 
 __all__ = [
     "HEADINGS",

@@ -32,7 +32,7 @@ from encephalon.studies.isotropic.settings import NORMAL, EvaluationOptions
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
-    from encephalon.statistics.subgroups import SubgroupSummary
+    from encephalon.statistics.summary import SubgroupSummary
 
 __all__ = ["evaluation_page"]
 

@@ -12,8 +12,14 @@ from math import isfinite, isnan
 from typing import Any
 
 from encephalon.statistics.comparison import Comparison, compare_paired, holm
-from encephalon.statistics.subgroups import Subgroup, SubgroupSummary, subgroups, summarise_subgroup
-from encephalon.statistics.summary import Summary, summarise_rows
+from encephalon.statistics.summary import (
+    Subgroup,
+    SubgroupSummary,
+    Summary,
+    subgroups,
+    summarise_rows,
+    summarise_subgroup,
+)
 from encephalon.studies.isotropic.evaluation.cases import LESION
 from encephalon.studies.isotropic.evaluation.scoring import CUBIC, GUIDED, NETWORK, T2W_ONLY
 from encephalon.studies.isotropic.settings import NORMAL

@@ -91,18 +91,17 @@ def _covariates(path: Path, count: int, columns: Columns) -> list[dict[str, str]
             f"{path}: expected ({count}, {width}), a column for each category of "
             f"{', '.join(kinds)}, but the array has the shape {features.shape}."
         )
-    return [_cells(path, row, kinds) for row in features]
-
-
-def _cells(path: Path, row: Arrays, kinds: dict[str, tuple[str, ...]]) -> dict[str, str]:
-    cells, start = {}, 0
-    for name, categories in kinds.items():
-        part = row[start : start + len(categories)]
-        start += len(categories)
-        if sorted(part.tolist()) != [0] * (len(categories) - 1) + [1]:
-            raise InputError(
-                f"{path}: expected one 1 and otherwise 0 for {name!r}, but got {part.tolist()}: "
-                "encode its categories one-hot."
-            )
-        cells[name] = categories[int(np.argmax(part))]
-    return cells
+    rows: list[dict[str, str]] = []
+    for row in features.tolist():
+        cells, start = {}, 0
+        for name, categories in kinds.items():
+            part = row[start : start + len(categories)]
+            start += len(categories)
+            if sorted(part) != [0] * (len(categories) - 1) + [1]:
+                raise InputError(
+                    f"{path}: expected one 1 and otherwise 0 for {name!r}, but got {part}: "
+                    "encode its categories one-hot."
+                )
+            cells[name] = categories[part.index(1)]
+        rows.append(cells)
+    return rows
