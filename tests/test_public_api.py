@@ -166,9 +166,10 @@ class _FakePage:
     def add(self, row: dict[str, object], drawn: Callable[[], list[str]]) -> None:
         self.shown.append(f"{row['id']} {row.get('status')} {''.join(drawn())}")
 
-    def write(self, path: Path, failures: list[tuple[str, str]], overwrite: bool) -> None:
+    def page(self, failures: list[tuple[str, str]], folder: Path) -> Page:
+        assert folder.is_dir()
         text = f"{self.shown} {[name for name, _ in failures]}"
-        Page("Fake", lead=text, batch_of=str(self.about["name"])).write(path, overwrite)
+        return Page("Fake", lead=text, batch_of=str(self.about["name"]))
 
 
 def _said(path: Path | None) -> str:
@@ -253,7 +254,7 @@ def test_a_report_that_cannot_be_written_costs_no_results(
 
     good = write_image(head.data, tmp_path / "good.nii.gz", head)
     model = _model(page=_FakePage)
-    monkeypatch.setattr(_FakePage, "write", full)
+    monkeypatch.setattr(_FakePage, "page", full)
     result = model.predict_batch([good, tmp_path / "absent.nii.gz"], tmp_path / "out")
     assert [row["id"] for row in result.rows] == ["good", "absent"]
     assert [failure.id for failure in result.failures] == ["absent", "report.html"]

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from encephalon.api.page import ReportPage
 from encephalon.errors import UsageError
-from encephalon.inference.batch import BatchResult
-from encephalon.inference.outputs import Work
+from encephalon.inference.batch import BatchResult, run_batch
+from encephalon.inference.outputs import Work, choose_layout
+from encephalon.inference.resume import EarlierResults
+from encephalon.models.catalogue import find_model
+from encephalon.models.download import get_model
+from encephalon.models.registry import registry_entries
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import OnResult, Progress
@@ -97,7 +101,6 @@ class Model:
         **chosen: Unpack[Chosen],
     ) -> Work:
         """What `predict_batch` would do with these arguments; no image is read or written."""
-        from encephalon.inference.outputs import choose_layout
         from encephalon.tables.pairing import add_companions
 
         companions = chosen.pop("companions", None)
@@ -128,8 +131,6 @@ class Model:
 
         Inputs are read for what earlier runs left of them, and nothing is predicted or written.
         """
-        from encephalon.inference.resume import EarlierResults
-
         earlier = EarlierResults(self.predictor, work)
         return [earlier.preview(one) for one in work.planned]
 
@@ -142,8 +143,6 @@ class Model:
         on_result: OnResult | None = None,
     ) -> Predictions:
         """Do what `plan` planned."""
-        from encephalon.inference.batch import run_batch
-
         page = ReportPage(self.study, self.predictor, work.layout) if report else None
         result = run_batch(
             self.predictor,
@@ -171,9 +170,6 @@ def load_model(
     model that is not on this machine is downloaded unless `offline`. Raises ModelError for
     an unknown or damaged model, UsageError for an unknown option.
     """
-    from encephalon.models.catalogue import find_model
-    from encephalon.models.download import get_model
-    from encephalon.models.registry import registry_entries
     from encephalon.recipes.loading import make_recipe
     from encephalon.studies.base import OpenModel
     from encephalon.studies.registry import load_study

@@ -7,7 +7,7 @@ any, so that the page shows what earlier runs and other processes did, and memor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -74,11 +74,20 @@ class ReportPage:
         earlier = read_rows(self._layout.table) if self._layout.table else []
         path = self._free({str(row["model"]) for row in earlier}, overwrite)
         report, failed = self._make(), dict[str, str]()  # type: ignore[misc]
-        for row in _shown([row for row in earlier if row["model"] == self._model], result.rows):
-            if row.get("error") and row.get("quality") != "fail":
-                failed[str(row["id"])] = str(row["error"])
+        # The rows of the table, with what became of each in this run, and those it does not have.
+        rows: dict[str, Row] = {
+            str(row["id"]): typed(row) for row in earlier if row["model"] == self._model
+        }
+        for row in result.rows:
+            kept = rows.get(str(row["id"]))
+            # What was tried in vain leaves the result that is there.
+            if kept is None or kept.get("error") or row.get(STATUS) != "failed":
+                rows[str(row["id"])] = row
+        for name, shown in rows.items():
+            if shown.get("error") and shown.get("quality") != "fail":
+                failed[name] = str(shown["error"])
             else:
-                report.add(row, partial(self._load, row))
+                report.add(shown, partial(self._load, shown))
         drawn = {row["id"] for row in result.rows if row.get("quality") == "fail"}
         told = {one.id: one.message for one in result.failures if one.of_sample}
         failed |= {name: message for name, message in told.items() if name not in drawn}
@@ -111,14 +120,3 @@ class ReportPage:
         if owner is None and not overwrite:
             raise exists_already(path, "exists already and is no report of predictions")
         return path
-
-
-def _shown(earlier: Sequence[Row], new: Sequence[Row]) -> list[Row]:
-    """The rows of the table, with what became of each in this run, and those it does not have."""
-    rows: dict[str, Row] = {str(row["id"]): typed(row) for row in earlier}
-    for row in new:
-        kept = rows.get(str(row["id"]))
-        # What was tried in vain leaves the result that is there.
-        if kept is None or kept.get("error") or row.get(STATUS) != "failed":
-            rows[str(row["id"])] = row
-    return list(rows.values())

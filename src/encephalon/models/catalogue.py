@@ -9,17 +9,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
 from encephalon.io.files import exists, expanded, is_file, is_folder
 from encephalon.models import files
 from encephalon.models.description import CARD_SECTIONS, UNKNOWN, ModelDescription
+from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
+from encephalon.models.published import PUBLISHED_SUFFIXES, PublishedFile, open_published
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
-
-if TYPE_CHECKING:
-    from encephalon.models.folder import ModelFolder
-    from encephalon.models.published import PublishedFile
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ def list_models() -> list[ModelSummary]:
     # Installed first, so that a packaged model of the same name replaces it in the listing.
     for where, root in reversed(roots):
         for folder in sorted(root.iterdir()) if is_folder(root) else ():
-            if is_file(folder / "model.toml") and not folder.name.startswith("."):
+            if is_file(folder / DESCRIPTION) and not folder.name.startswith("."):
                 summary = _folder_summary(folder, where)
                 found[summary.name] = summary
     for entry in entries if len(roots) > 1 else ():
@@ -76,9 +74,6 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
     Raises ModelError for an unknown name (with the nearest known one), a known one that is not
     on this machine, and a file of another kind; MissingFileError for a path to nothing.
     """
-    from encephalon.models.folder import open_model
-    from encephalon.models.published import open_published
-
     name = str(name_or_path)
     is_plain = Path(name).name == name and name not in {"", ".", ".."}
     is_name = is_plain and Path(name).suffix.lower() not in _FILE_SUFFIXES
@@ -102,15 +97,12 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
 def find_folder(name: str) -> Path | None:
     """Return the folder of the packaged or installed model `name`, packaged first."""
     for _, root in files.model_roots():
-        if is_file(root / name / "model.toml"):
+        if is_file(root / name / DESCRIPTION):
             return root / name
     return None
 
 
 def _find_path(path: Path) -> ModelFolder | PublishedFile:
-    from encephalon.models.folder import DESCRIPTION, open_model
-    from encephalon.models.published import PUBLISHED_SUFFIXES, open_published
-
     if path.name == DESCRIPTION:
         path = path.parent
     if is_folder(path):
@@ -135,8 +127,6 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
 
 
 def _folder_summary(folder: Path, where: str) -> ModelSummary:
-    from encephalon.models.folder import read_description
-
     size = sum(path.stat().st_size for path in folder.iterdir() if is_file(path))
     try:
         about = read_description(folder)
@@ -161,8 +151,6 @@ def model_info(name_or_path: str | Path) -> dict[str, Any]:
     Works for a model that is not on this machine, if it is registered. `path` is where the model
     lies, None when it has to be fetched. Files are not hashed: see `verify_model`.
     """
-    from encephalon.models.folder import ModelFolder, read_description
-
     name = str(name_or_path)
     entry = registry_entries().get(name)
     folder = None if isinstance(name_or_path, Path) or "/" in name else find_folder(name)
@@ -185,8 +173,6 @@ def verify_model(name_or_path: str | Path) -> dict[str, str]:
     Hashes every file and reads the tensors. Raises ModelError or MissingFileError otherwise, and
     ModelError for published weights that are in no registry, as there is nothing to compare.
     """
-    from encephalon.models.folder import ModelFolder
-
     model = find_model(name_or_path)
     if isinstance(model, ModelFolder):
         if model.weights is not None:

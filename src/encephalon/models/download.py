@@ -9,7 +9,7 @@ import re
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from encephalon.errors import EncephalonError, ModelError, require_extra
 from encephalon.io.atomic import explained, locked, sha256
@@ -17,12 +17,9 @@ from encephalon.io.files import exists, expanded, is_file
 from encephalon.models import files
 from encephalon.models.catalogue import find_folder, find_model
 from encephalon.models.exchange import install_registered
+from encephalon.models.folder import ModelFolder
+from encephalon.models.published import PublishedFile
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
-
-if TYPE_CHECKING:
-    from encephalon.models.folder import ModelFolder
-    from encephalon.models.published import PublishedFile
-
 
 MIRROR_VARIABLE = "ENCEPHALON_MIRROR"
 OFFLINE_VARIABLE = "ENCEPHALON_OFFLINE"

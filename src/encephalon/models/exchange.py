@@ -6,7 +6,7 @@ from __future__ import annotations
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from encephalon.errors import MissingFileError, ModelError, OutputError, UsageError
 from encephalon.io.atomic import (
@@ -23,11 +23,8 @@ from encephalon.models import files
 from encephalon.models.catalogue import find_model
 from encephalon.models.files import check_content, content, digest
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
+from encephalon.models.published import PUBLISHED_SUFFIXES, PublishedFile, open_published
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
-
-if TYPE_CHECKING:
-    from encephalon.models.published import PublishedFile
-
 
 _LARGEST_MODEL = 8 * 1024**3
 """Bytes that a zipped model may unpack to; above it, the file is a trap or a mistake."""
@@ -50,8 +47,6 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
     the name and `overwrite` is not set; ModelError when the name belongs to a model that ships or
     is registered, the zip would write outside its folder, or a file is not what it should be.
     """
-    from encephalon.models.published import PUBLISHED_SUFFIXES
-
     path = expanded(source)
     if path.suffix.lower() in PUBLISHED_SUFFIXES:
         return _import_published(path, None)
@@ -104,8 +99,6 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
 
 
 def _import_published(path: Path, registered: RegistryEntry | None) -> PublishedFile:
-    from encephalon.models.published import open_published
-
     entry = open_published(path, registered).entry
     if entry is None:
         raise ModelError(
