@@ -206,31 +206,20 @@ def sample_from_labels(labels: NDArray[np.int16]) -> TrainingSample:
     tissue = (labels > 0) & (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, CSF)
     _require_brain(tissue)
     brain = closing(tissue, (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, SPINAL_CORD))
-    return _brain_head(labels, None, brain, _solid(tissue))
+    return _sample([brain, _solid(tissue)], first_and_last(brain), labels=labels)
 
 
 def sample_from_mask(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> TrainingSample:
     """Prepare a RAS, 1 mm scan and its brain mask; the tissue border is unknown and set to it."""
-    return _brain_head(None, image, mask, mask)
+    _require_brain(mask)
+    return _sample([mask, mask], first_and_last(mask), image=image)
 
 
 def sample_from_lesion(
     image: NDArray[np.float32], mask: NDArray[np.bool_], box: NDArray[np.int64]
 ) -> TrainingSample:
     """Prepare a RAS, 1 mm scan, a lesion's mask, which may be empty, and the brain's `box`."""
-    # Two voxels of a window that is all far can be interpolated; one could not.
-    window = bounding_box(mask, MARGIN) if mask.any() else (slice(0, 2),) * 3
-    return _head(None, image, [mask], window, box)
-
-
-def _brain_head(
-    labels: NDArray[np.int16] | None,
-    image: NDArray[np.float32] | None,
-    brain: NDArray[np.bool_],
-    tissue: NDArray[np.bool_],
-) -> TrainingSample:
-    _require_brain(brain)
-    return _head(labels, image, [brain, tissue], bounding_box(brain, MARGIN), first_and_last(brain))
+    return _sample([mask], box, image=image)
 
 
 def _require_brain(mask: NDArray[np.bool_]) -> None:
@@ -238,13 +227,14 @@ def _require_brain(mask: NDArray[np.bool_]) -> None:
         raise ValueError("holds no brain voxel")
 
 
-def _head(
-    labels: NDArray[np.int16] | None,
-    image: NDArray[np.float32] | None,
+def _sample(
     masks: Sequence[NDArray[np.bool_]],
-    window: tuple[slice, ...],
     box: NDArray[np.int64],
+    labels: NDArray[np.int16] | None = None,
+    image: NDArray[np.float32] | None = None,
 ) -> TrainingSample:
+    # Two voxels of a window that is all far can be interpolated; one could not.
+    window = bounding_box(masks[0], MARGIN) if masks[0].any() else (slice(0, 2),) * 3
     corner = np.array([part.start for part in window], np.int64)
     borders = [signed_distance(mask[window]) for mask in masks]
     tenths = np.round(np.stack(borders) * 10).astype(np.int8)

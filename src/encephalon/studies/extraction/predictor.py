@@ -113,9 +113,8 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
             "agreement_turn": round(borders.turn, 4),
             "slope_error": round(borders.slope_error, 4),
         }
-        images = self._images(loaded, mask, distance, borders.view.grid)
         return Prediction(
-            images,
+            self._images(loaded, mask, distance, borders.view.grid),
             values,
             quality.worse_of(doubts),
             partial(scan_pictures, loaded.data, loaded.affine, mask),
