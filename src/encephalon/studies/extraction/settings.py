@@ -82,6 +82,8 @@ class ExtractionSettings(Section):
 
 
 Output = Literal["mask", "brain", "distance", "probability"]
+#: Of a model of either mode; one that is published has no distance.
+SAVE = Flag("--save", "Images to write: mask,brain,distance,probability.", "KINDS")
 
 
 class PredictOptions(Section):
@@ -106,10 +108,7 @@ class PredictOptions(Section):
         bool, Flag("--csf/--no-csf", "Keep the fluid around the brain, or leave it out.")
     ] = True
     series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
-    save: Annotated[
-        tuple[Output, ...],
-        Flag("--save", "Images to write: mask,brain,distance,probability.", "KINDS"),
-    ] = ("mask",)
+    save: Annotated[tuple[Output, ...], SAVE] = ("mask",)
 
     @field_validator("save", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from encephalon.recipes.schema import SERIES, Flag, Section
-from encephalon.studies.extraction.settings import Size
+from encephalon.studies.extraction.settings import SAVE, Size
 from encephalon.transforms.parameters import RigidRanges
 
 __all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
@@ -113,10 +113,7 @@ class PublishedOptions(Section):
     ] = False
     fill: Annotated[bool, Flag("--fill/--no-fill", "Fill holes in the mask.")] = False
     series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
-    save: Annotated[
-        tuple[Output, ...],
-        Flag("--save", "Images to write: mask,brain,distance,probability.", "KINDS"),
-    ] = ("mask",)
+    save: Annotated[tuple[Output, ...], SAVE] = ("mask",)
 
     @field_validator("halo")
     @classmethod

@@ -25,7 +25,9 @@ from encephalon.errors import ModelError, RunError
 from encephalon.geometry.affine import Affine, Grid, bounding_box, corners, orient
 from encephalon.geometry.resample import resample_aligned
 from encephalon.io.image import Image
-from encephalon.studies.extraction.settings import Grids, Size
+from encephalon.models.catalogue import find_model
+from encephalon.models.published import PublishedFile
+from encephalon.studies.extraction.settings import LOCATOR, Grids, Size
 from encephalon.transforms.conform import straightened
 from encephalon.transforms.grey_levels import normalise_percentiles
 from encephalon.transforms.masks import largest_piece
@@ -175,10 +177,6 @@ class BrainFinder:
 
 def brain_finder(grids: Grids) -> BrainFinder:
     """The finder of the shipped brain model; raises RunError when that is not installed."""
-    from encephalon.models.catalogue import find_model
-    from encephalon.models.published import PublishedFile
-    from encephalon.studies.extraction.settings import LOCATOR
-
     try:
         model = find_model(LOCATOR)
     except ModelError as error:
