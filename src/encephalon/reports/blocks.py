@@ -90,9 +90,10 @@ def table(
             value, places = row.get(key), decimals.get(key)
             if value is None or value == "":
                 value = "–"
+            elif isinstance(value, float) and places is not None:
+                value = format_decimals(value, places)
             elif isinstance(value, float):
-                numeral = format_number(value, digits)
-                value = numeral if places is None else format_decimals(value, places)
+                value = format_number(value, digits)
             cells.append(tag("td", value, class_=kind))
         body.append(tag("tr", *cells))
     title = tag("caption", caption) if caption else None

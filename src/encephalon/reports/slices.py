@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import GeometryError
-from encephalon.geometry.affine import Affine, nearest_axes, orient
+from encephalon.geometry.affine import Affine, bounding_box, nearest_axes, orient
 from encephalon.reports.images import (
     AMBER,
     GAP,
@@ -68,8 +68,11 @@ class OrthogonalSlices:
         size    width and height in pixels that the planes fill side by side, by default those of a
                 page; whichever they meet first
         """
-        margins = (round(_MARGIN / step) for step in affine.spacing)
-        i, j, k = (_bounds(shares, margin) for shares, margin in zip(filled, margins, strict=True))
+        heads = (shares > _FILLED for shares in filled)
+        i, j, k = (
+            bounding_box(head if head.any() else ~head, round(_MARGIN / step))[0]
+            for head, step in zip(heads, affine.spacing, strict=True)
+        )
         x, y, z = (_middle(shares) for shares in filled)
         view = cls(affine, (x, y, z), (i, j, k), 1.0)
         across, deep, high = (view.extent(axis) for axis in view.axes)
@@ -252,10 +255,3 @@ def _middle(shares: NDArray[np.float64]) -> int:
     if not shares.any():
         return len(shares) // 2
     return round(float(np.average(np.arange(len(shares)), weights=shares)))
-
-
-def _bounds(shares: NDArray[np.float64], margin: int) -> slice:
-    places = np.flatnonzero(shares > _FILLED)
-    if not places.size:
-        return slice(0, len(shares))
-    return slice(max(0, int(places[0]) - margin), min(len(shares), int(places[-1]) + 1 + margin))

@@ -36,13 +36,10 @@ from encephalon.studies.isotropic.settings import (
 )
 from encephalon.tables.samples import Sample
 
-__all__ = ["RESEARCH_ONLY", "IsotropicPredictor", "make_isotropic_predictor"]
+__all__ = ["IsotropicPredictor", "make_isotropic_predictor"]
 
 Float = NDArray[np.float32]
 
-RESEARCH_ONLY = (
-    "For research only: not for diagnosis or treatment. What lies between slices is an estimate."
-)
 #: Every image that can be written, by the word that asks for it.
 KINDS = {
     "t2w": OutputKind(
@@ -77,7 +74,10 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
     settings: IsotropicSettings
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
 
-    notice = RESEARCH_ONLY
+    notice = (
+        "For research only: not for diagnosis or treatment. "
+        "What lies between slices is an estimate."
+    )
     kinds = KINDS
 
     @cached_property
@@ -104,8 +104,8 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
             problem,
             estimate,
             trained=self.settings.scanner.ratio if self.options.method == "network" else None,
-            trusted=None if registration is None else registration.trusted,
-            reasons=() if registration is None else registration.reasons,
+            trusted=registration.trusted if registration else None,
+            reasons=registration.reasons if registration else (),
             other=problem.stack.operator.interpolate(problem.stack.slices),
             warnings=(*loaded.warnings, *unused_stacks(loaded, problem)),
             notes=loaded.notes,
@@ -114,11 +114,11 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
             problem,
             estimate,
             metrics,
-            guide=None if registration is None else registration.guide,
+            guide=registration.guide if registration else None,
             acquisition=loaded.facts(self.options),
-            registration={} if registration is None else _registration_facts(registration),
+            registration=_registration_facts(registration) if registration else {},
         )
-        images = self._images(loaded.images[0], problem, estimate, registration)
+        images = self._images(loaded.images[0], problem, estimate, pictures.guide)
         return Prediction(images, values(metrics), check_quality(metrics), pictures)
 
     def reconstruct(self, problem: Problem) -> Estimate:
@@ -131,18 +131,12 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
         return estimate
 
     def _images(
-        self, scan: Image, problem: Problem, estimate: Estimate, registration: Registration | None
+        self, scan: Image, problem: Problem, estimate: Estimate, guide: Float | None
     ) -> dict[str, OutputImage]:
-        place = problem.native_grid.affine
-        found: dict[str, Float | None] = {
-            "t2w": estimate.image,
-            "uncertainty": estimate.deviation,
-            "t1w": None if registration is None else registration.guide,
-        }
-        images = {}
+        place, images = problem.native_grid.affine, {}
+        found = {"t2w": estimate.image, "uncertainty": estimate.deviation, "t1w": guide}
         for key, kind in self.outputs.items():
-            volume = found[key]
-            if volume is not None:
+            if (volume := found[key]) is not None:
                 data = problem.native(volume)
                 like = Image(data, place, scan.source, scan.header)
                 images[key] = OutputImage(data, like, kind.desc, kind.suffix)
