@@ -6,22 +6,19 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from encephalon.errors import EncephalonError, TableError, did_you_mean, either
 from encephalon.io.files import exists
 from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import SPLITS, Fault, Table
 
-if TYPE_CHECKING:
-    pass
-
 Item = TypeVar("Item")
 
 _SHOWN = 20  # faults that an error repeats before it only counts
-
-
 _UNSAFE = set('/\\:*?"<>|')  # a file name with one of these is not portable
+_AFFINE_TOLERANCE = 1e-3
+"""mm, per entry: a label image on the same grid differs only by how its header was rounded."""
 
 
 def check_table(table: Table) -> list[Fault]:
@@ -34,15 +31,12 @@ def check_table(table: Table) -> list[Fault]:
     # Who predicts needs neither split nor group; training asks for its parts by itself.
     spared = {columns.split, columns.group}
     spared |= {columns.inputs.get(role, role) for role in columns.optional}
-    missing = [
-        Fault(
-            *(0, name),
-            "the recipe names this column but the table has none; "
-            f"{did_you_mean(name, have, 'it has')}",
-        )
-        for name in columns.needed()
-        if name not in have and name not in spared
-    ]
+    missing = []
+    for name in columns.needed():
+        if name not in have and name not in spared:
+            meant = did_you_mean(name, have, "it has")
+            message = f"the recipe names this column but the table has none; {meant}"
+            missing.append(Fault(0, name, message))
     if missing:
         return missing
     faults = [*_ids(table), *_files(table), *_values(table), *_split(table), *_group(table)]
@@ -160,12 +154,6 @@ def _group(table: Table) -> Iterator[Fault]:
 def _numbered(table: Table, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
     """What a spreadsheet calls each row, and its item."""
     return ((table.row(place), item) for place, item in enumerate(items))
-
-
-_AFFINE_TOLERANCE = 1e-3
-
-
-"""mm, per entry: a label image on the same grid differs only by how its header was rounded."""
 
 
 def verify_labels(table: Table) -> list[Fault]:
