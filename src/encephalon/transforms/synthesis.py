@@ -56,14 +56,11 @@ INFANT: dict[str, Tissues] = {
     "T2w": (0.75, 0.55, 0.95, 0.95),
 }
 
-
 TEXTURE = SynthesisRanges(texture=0.1)
 #: Tissue means of scan and guide; None for what is drawn at random.
 Contrasts = tuple[Tissues | None, Tissues | None]
 
-
 ADULT: Contrasts = (CONTRASTS["T2w"], CONTRASTS["T1w"])
-
 
 YOUNG: Contrasts = (INFANT["T2w"], INFANT["T1w"])
 
@@ -76,7 +73,14 @@ def synthesise(
     `brain` is the signed distance to the brain's border, voxels, positive inside; it decides what
     survives skull-stripping and where lesions grow.
     """
-    image = _paint(rng, labels, ranges)
+    means, spreads = (torch.as_tensor(values) for values in draw_tissue_table(rng, ranges))
+    image = means[labels]
+    if rng.random() < 0.7:
+        image = gaussian_blur(image, (float(rng.uniform(0.2, 0.6)),) * 3)
+    grain = torch.as_tensor(rng.standard_normal(labels.shape, dtype=np.float32))
+    smooth = smooth_field(rng, tuple(labels.shape), int(rng.integers(8, 20)))
+    mix = float(rng.uniform(0, 1))
+    image = (image + spreads[labels] * (mix * grain + (1 - mix) * smooth)).clamp_min(0)
     if rng.random() < ranges.lesion:
         # A smooth blob inside or at the edge of the brain is of another intensity.
         blob = _blob(rng, image.shape, 12, (1.2, 2.2)) * (brain > 0)
@@ -86,18 +90,6 @@ def synthesise(
     image = _scan(rng, image, ranges)
     inside = _field_of_view(rng, labels, brain, ranges)
     return normalise_percentiles(image, inside)
-
-
-def _paint(rng: np.random.Generator, labels: Tensor, ranges: SynthesisRanges) -> Tensor:
-    means, spreads = draw_tissue_table(rng, ranges)
-    image = torch.as_tensor(means)[labels]
-    if rng.random() < 0.7:
-        image = gaussian_blur(image, (float(rng.uniform(0.2, 0.6)),) * 3)
-    grain = torch.as_tensor(rng.standard_normal(labels.shape, dtype=np.float32))
-    smooth = smooth_field(rng, tuple(labels.shape), int(rng.integers(8, 20)))
-    mix = float(rng.uniform(0, 1))
-    texture = torch.as_tensor(spreads)[labels] * (mix * grain + (1 - mix) * smooth)
-    return (image + texture).clamp_min(0)
 
 
 def draw_tissue_table(
@@ -228,7 +220,12 @@ def synthesise_pair(
             image = image * ((labels > 0) & (labels < LARGEST_BRAIN_LABEL))
         images.append(image)
     if rng.random() < lesion:
-        images = _with_lesion(rng, images)
+        blob = _blob(rng, tuple(shape), 16, (0.8, 1.8))
+        shown = int(rng.integers(3))  # in the scan, in the guide, in both
+        for number, image in enumerate(images):
+            value = float(rng.uniform(0, 1.2))
+            visible = blob * (image > 0) if shown in (number, 2) else torch.zeros_like(blob)
+            images[number] = image * (1 - visible) + value * visible
     # As a 1 mm scanner blurs: voxels are not points.
     scan, guide = (
         gaussian_blur(image, (float(rng.uniform(0.3, 0.75)),) * 3).clamp_min(0).numpy()
@@ -249,17 +246,6 @@ def _textures(rng: np.random.Generator, shape: tuple[int, ...]) -> list[Tensor]:
     other = sign * (share * fine[0] + (1 - share**2) ** 0.5 * fine[1])
     mix = float(rng.uniform(0, 0.7))
     return [mix * fine[0] + (1 - mix) * broad, mix * other + (1 - mix) * sign * broad]
-
-
-def _with_lesion(rng: np.random.Generator, images: list[Tensor]) -> list[Tensor]:
-    blob = _blob(rng, images[0].shape, 16, (0.8, 1.8))
-    shown = int(rng.integers(3))  # in the scan, in the guide, in both
-    result = []
-    for number, image in enumerate(images):
-        value = float(rng.uniform(0, 1.2))
-        visible = blob * (image > 0) if shown in (number, 2) else torch.zeros_like(blob)
-        result.append(image * (1 - visible) + value * visible)
-    return result
 
 
 def gaussian_blur(image: Tensor, sigma: Sequence[float]) -> Tensor:

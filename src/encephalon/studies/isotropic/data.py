@@ -253,15 +253,25 @@ def load_subjects(table: Table, workers: int = 2) -> list[Subject]:
 
 
 def _load(table: Table, row: int) -> Subject:
-    labels, scan, guide = (_file(table, role, row) for role in ("labels", "t2w", "t1w"))
+    labels, t2w, t1w = (_file(table, role, row) for role in ("labels", "t2w", "t1w"))
+    number = table.row(row)
     if labels is not None:
-        return _from_labels(labels, table.row(row))
-    if scan is None or guide is None:
+        return _from_labels(labels, number)
+    if t2w is None or t1w is None:
         raise TableError(
-            f"{table.source}, row {table.row(row)}: expected a label map, or an isotropic T2w "
+            f"{table.source}, row {number}: expected a label map, or an isotropic T2w "
             "and its T1w, but the row names neither a label map nor both: fill it in or drop it."
         )
-    return _from_scans(straightened(read_image(scan)), read_image(guide), table.row(row))
+    scan, guide = straightened(read_image(t2w)), read_image(t1w)
+    _require_isotropic(scan, number)
+    moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
+    pair = []
+    for data in (scan.data, moved):
+        values = np.asarray(data, np.float32)
+        values = np.maximum(Scale.of(values, f"Row {number}: {scan.name}").normalise(values), 0)
+        pair.append(orient(values, scan.affine, "RAS")[0])
+    box = bounding_box(pair[0] > 0)
+    return Subject(scans=np.stack([image[box] for image in pair]).astype(np.float16))
 
 
 def _file(table: Table, role: str, row: int) -> Path | None:
@@ -280,18 +290,6 @@ def _from_labels(path: Path, number: int) -> Subject:
         )
     data, _ = orient(image.data, image.affine, "RAS")
     return Subject(labels=np.ascontiguousarray(data[bounding_box(data > 0)], dtype=np.int16))
-
-
-def _from_scans(scan: Image, guide: Image, number: int) -> Subject:
-    _require_isotropic(scan, number)
-    moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
-    pair = []
-    for data in (scan.data, moved):
-        values = np.asarray(data, np.float32)
-        values = np.maximum(Scale.of(values, f"Row {number}: {scan.name}").normalise(values), 0)
-        pair.append(orient(values, scan.affine, "RAS")[0])
-    box = bounding_box(pair[0] > 0)
-    return Subject(scans=np.stack([image[box] for image in pair]).astype(np.float16))
 
 
 def _require_isotropic(image: Image, number: int) -> None:

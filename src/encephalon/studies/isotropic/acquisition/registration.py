@@ -43,7 +43,6 @@ COVERED = 0.5
 #: Ends of the two starts further apart than this, mm, are said; alone they condemn nothing.
 APART = 2.0
 
-
 #: A plane whose voxels differ from what is asked for by less than this share is left as it is.
 UNTOUCHED = 0.005
 

@@ -43,7 +43,6 @@ THICKEST = 4.0
 #: And at least this share: a header in metres must not turn slices into points.
 THINNEST = 0.05
 
-
 # What the DICOM header and BIDS call the same, mm.
 _NAMES = {"thickness": "SliceThickness", "spacing_between": "SpacingBetweenSlices"}
 # Folders above a file that may hold a sidecar for it: data type, session, subject, dataset.
