@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from encephalon.errors import ModelError, UsageError
@@ -90,20 +89,6 @@ class Done:
     data: Mapping[str, Any]
     text: str | Sequence[Mapping[str, Any]]
     failures: Sequence[str] = ()
-
-
-def late(default: str, published: str | None = None) -> Callable[..., Any]:
-    """What calls the function or class at `default`, "module:name", and imports it no earlier.
-
-    With `published`, that one instead where the first argument, a model or a recipe, is of that
-    mode.
-    """
-
-    def call(*given: Any) -> Any:
-        of_mode = published if published and given[0].mode == "published" else default
-        return resolve_name(of_mode)(*given)
-
-    return call
 
 
 def able(ability: Ability | None, whose: str, cannot: str) -> Ability:

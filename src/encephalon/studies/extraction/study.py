@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.studies.base import Study, Trainable, late
+from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.extraction.published.settings import PublishedOptions, PublishedSettings
 from encephalon.studies.extraction.settings import ExtractionSettings, PredictOptions
 
 if TYPE_CHECKING:
+    from encephalon.api.model import Model
+    from encephalon.evaluation.run import Scorable
+    from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
+    from encephalon.reports.batch import BatchReport
     from encephalon.training.run import Learner
 
 __all__ = ["STUDY"]
@@ -24,15 +30,34 @@ class _Training(Trainable):
         return PublishedLearner(recipe) if recipe.mode == "published" else ExtractionLearner(recipe)
 
 
+def _load(model: OpenModel) -> Predictor:
+    if model.mode == "published":
+        from encephalon.studies.extraction.published.predictor import make_published_predictor
+
+        return make_published_predictor(model)
+    from encephalon.studies.extraction.predictor import make_extraction_predictor
+
+    return make_extraction_predictor(model)
+
+
+def _page(about: Mapping[str, Any]) -> BatchReport:
+    from encephalon.studies.extraction.report import batch_report
+
+    return batch_report(about)
+
+
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.extraction.evaluation import MaskEvaluation
+
+    return MaskEvaluation(model, table)
+
+
 STUDY = Study(
     name="extraction",
     settings={"default": ExtractionSettings, "published": PublishedSettings},
     options={"default": PredictOptions, "published": PublishedOptions},
-    load=late(
-        "encephalon.studies.extraction.predictor:make_extraction_predictor",
-        published="encephalon.studies.extraction.published.predictor:make_published_predictor",
-    ),
-    page=late("encephalon.studies.extraction.report:batch_report"),
+    load=_load,
+    page=_page,
     trainable=_Training(),
-    scorable=late("encephalon.studies.extraction.evaluation:MaskEvaluation"),
+    scorable=_scoring,
 )

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.studies.base import Study, Trainable, late
+from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.isotropic.commands import SIMULATORS
 from encephalon.studies.isotropic.published.settings import (
     PublishedOptions,
@@ -16,7 +17,11 @@ from encephalon.studies.isotropic.published.settings import (
 from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOptions
 
 if TYPE_CHECKING:
+    from encephalon.api.model import Model
+    from encephalon.evaluation.run import Scorable
+    from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
+    from encephalon.reports.batch import BatchReport
     from encephalon.training.run import Learner
 
 __all__ = ["STUDY"]
@@ -40,17 +45,36 @@ class _Training(Trainable):
         return PublishedLearner(recipe) if recipe.mode == "published" else IsotropicLearner(recipe)
 
 
+def _load(model: OpenModel) -> Predictor:
+    if model.mode == "published":
+        from encephalon.studies.isotropic.published.predictor import make_published_predictor
+
+        return make_published_predictor(model)
+    from encephalon.studies.isotropic.predictor import make_isotropic_predictor
+
+    return make_isotropic_predictor(model)
+
+
+def _page(about: Mapping[str, Any]) -> BatchReport:
+    from encephalon.studies.isotropic.report import batch_report
+
+    return batch_report(about)
+
+
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.isotropic.evaluation.run import ReconstructionEvaluation
+
+    return ReconstructionEvaluation(model, table)
+
+
 STUDY = Study(
     name="isotropic",
     settings={"default": IsotropicSettings, "published": PublishedSettings},
     options={"default": PredictOptions, "published": PublishedOptions},
-    load=late(
-        "encephalon.studies.isotropic.predictor:make_isotropic_predictor",
-        published="encephalon.studies.isotropic.published.predictor:make_published_predictor",
-    ),
-    page=late("encephalon.studies.isotropic.report:batch_report"),
+    load=_load,
+    page=_page,
     trainable=_Training(),
-    scorable=late("encephalon.studies.isotropic.evaluation.run:ReconstructionEvaluation"),
+    scorable=_scoring,
     simulators=SIMULATORS,
     demo=_demo,
 )

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import UsageError
-from encephalon.studies.base import Study, Trainable, late
+from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.micrographs.commands import SIMULATORS, TABLES
 from encephalon.studies.micrographs.settings import (
     MicrographSettings,
@@ -21,9 +21,12 @@ from encephalon.studies.micrographs.settings import (
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
+    from encephalon.evaluation.run import Scorable
     from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
     from encephalon.experiments.report import CrossValidationResult
+    from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
+    from encephalon.reports.batch import BatchReport
     from encephalon.statistics.intervals import Interval
     from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Table
@@ -185,15 +188,33 @@ class _Explaining:
         return explain(model, samples, output, bins, **how)
 
 
+def _load(model: OpenModel) -> Predictor:
+    from encephalon.studies.micrographs.predictor import make_micrograph_predictor
+
+    return make_micrograph_predictor(model)
+
+
+def _page(about: Mapping[str, Any]) -> BatchReport:
+    from encephalon.studies.micrographs.report import batch_report
+
+    return batch_report(about)
+
+
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.micrographs.evaluation import ClassEvaluation
+
+    return ClassEvaluation(model, table)
+
+
 STUDY = Study(
     name="micrographs",
     kind="picture",
     settings={"default": MicrographSettings, "published": MicrographSettings},
     options={"default": PredictOptions, "published": PredictOptions},
-    load=late("encephalon.studies.micrographs.predictor:make_micrograph_predictor"),
-    page=late("encephalon.studies.micrographs.report:batch_report"),
+    load=_load,
+    page=_page,
     trainable=_Training(),
-    scorable=late("encephalon.studies.micrographs.evaluation:ClassEvaluation"),
+    scorable=_scoring,
     explainable=_Explaining(),
     simulators=SIMULATORS,
     tables=TABLES,
