@@ -39,15 +39,9 @@ class DistanceUNet(nn.Module):
     the head writes the eight sub-voxels of each coarse voxel at once: a distance is smooth, so
     this loses nothing that a full-resolution decoder would have kept, at an eighth of its cost.
 
-    Parameters
-    ----------
-    channels
-        Width at strides 2, 4, 8, ... of the working grid.
-    borders
-        Number of output channels, one per border that is regressed.
+    channels  Width at strides 2, 4, 8, ... of the working grid.
+    borders   Number of output channels, one per border that is regressed.
 
-    Shapes
-    ------
     (B, 1, I, J, K) to (B, borders, I, J, K); I, J and K are multiples of `multiple`.
     """
 

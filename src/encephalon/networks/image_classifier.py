@@ -59,36 +59,26 @@ class ImageClassifier(nn.Module):
     bottleneck block, layers (3, 4, 6, 3), three channels, five covariates and two classes this is
     the network of 3BTRON: 322 tensors, 24,560,706 parameters (spec 3btron, section 2).
 
-    Parameters
-    ----------
-    classes
-        Number of classes: the logits that come out.
-    covariates
-        Number of encoded covariates, one-hot columns counted each.
-    inputs
-        "both"; "image", which ignores the covariates; or "covariates", which has no encoder.
+    classes               Number of classes: the logits that come out.
+    covariates            Number of encoded covariates, one-hot columns counted each.
+    inputs                "both"; "image", which ignores the covariates; or "covariates", which has
+                          no encoder.
     block, layers, widths
-        Residual block, number of blocks and base width of each of the four stages. A "bottleneck"
-        gives four times its base width.
-    channels
-        Channels of the image.
-    stem
-        "standard": a convolution of 7 x 7 pixels and a max pooling by two. "small": a convolution
-        of 3 x 3 pixels alone, for small or finely textured images.
-    stem_stride
-        Stride of the stem's convolution, 1 or 2.
-    strides
-        Stride of each stage; the first keeps its grid. (1, 2, 2, 1) makes the last map, and so the
-        maps of an explanation, twice as fine.
-    pooling
-        "mean" of the last map, or "attention", which the network learns to weigh it by.
-    norm
-        "batch", or "group" or "instance" for batches of a few images.
-    hidden, dropout
-        Width of the head's hidden layer, and the share of it that training leaves out.
+                          Residual block, number of blocks and base width of each of the four
+                          stages. A "bottleneck" gives four times its base width.
+    channels              Channels of the image.
+    stem                  "standard": a convolution of 7 x 7 pixels and a max pooling by two.
+                          "small": a convolution of 3 x 3 pixels alone, for small or finely textured
+                          images.
+    stem_stride           Stride of the stem's convolution, 1 or 2.
+    strides               Stride of each stage; the first keeps its grid. (1, 2, 2, 1) makes the
+                          last map, and so the maps of an explanation, twice as fine.
+    pooling               "mean" of the last map, or "attention", which the network learns to weigh
+                          it by.
+    norm                  "batch", or "group" or "instance" for batches of a few images.
+    hidden, dropout       Width of the head's hidden layer, and the share of it that training leaves
+                          out.
 
-    Shapes
-    ------
     (B, channels, rows, columns) and (B, covariates) to (B, classes); while `shows_attention`, to
     (B, classes + places), with the log-odds of attention at each place of the last map, row by row.
     Raises ValueError for options that make no network.
@@ -236,8 +226,6 @@ class AttentionPooling(nn.Module):
     sigmoid in place of the softmax, so that weights mean the same for maps of any size. `gated`
     passes on the weighted map: explanations are taken from there.
 
-    Shapes
-    ------
     (B, F, rows, columns) to (B, F + rows * columns): the features, then the log-odds of each place.
     """
 

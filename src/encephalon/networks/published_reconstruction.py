@@ -40,12 +40,8 @@ class PublishedReconstruction(nn.Module):
     Both are normalised to [0, 1], and the sides must be multiples of `multiple`. The first
     convolution already halves the grid.
 
-    Parameters
-    ----------
-    channels
-        Of each level, at least two; each level has half the grid of the one before.
-    units
-        Convolutions in each level on the way down, at least 1.
+    channels  Of each level, at least two; each level has half the grid of the one before.
+    units     Convolutions in each level on the way down, at least 1.
     """
 
     def __init__(self, channels: Sequence[int] = CHANNELS, units: int = UNITS) -> None:

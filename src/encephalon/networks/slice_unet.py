@@ -47,17 +47,11 @@ class SliceUNet(nn.Module):
     returns their sum. Skips inside are added, not concatenated, which makes a full-resolution
     decoder affordable on two CPU cores.
 
-    Parameters
-    ----------
-    inputs
-        Number of channels given.
-    channels
-        Width at full resolution, at strides 2, 4, ...
+    inputs    Number of channels given.
+    channels  Width at full resolution, at strides 2, 4, ...
 
-    Shapes
-    ------
-    (B, inputs, I, J, K) to (B, 2, I, J, K): image, and the logarithm of its mean absolute error;
-    I, J and K are multiples of `multiple`.
+    (B, inputs, I, J, K) to (B, 2, I, J, K): image, and the logarithm of its mean absolute error; I,
+    J and K are multiples of `multiple`.
     """
 
     def __init__(self, inputs: int = 9, channels: Sequence[int] = (16, 32, 64, 128)) -> None:

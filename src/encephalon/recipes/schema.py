@@ -131,16 +131,11 @@ class Training(Section):
 class Search(Section):
     """Hyper-parameters that are searched for inside each fold, with Optuna.
 
-    Attributes
-    ----------
-    trials
-        Trials a fold; 0 searches nothing.
-    space
-        Dotted recipe keys and what they may be: a list of choices, or
-        { low = 1e-5, high = 1e-3, log = true }, of whole numbers where both ends are. Keys lie in
-        training, network.options or study.augmentation: table and pictures are the same for all.
-    epochs
-        Epochs of one trial.
+    trials  Trials a fold; 0 searches nothing.
+    space   Dotted recipe keys and what they may be: a list of choices, or { low = 1e-5, high =
+            1e-3, log = true }, of whole numbers where both ends are. Keys lie in training,
+            network.options or study.augmentation: table and pictures are the same for all.
+    epochs  Epochs of one trial.
     """
 
     trials: int = Field(default=0, ge=0)
@@ -176,36 +171,24 @@ class Classification(Section):
 
     The settings of a study of classes have these beside its own.
 
-    Attributes
-    ----------
-    inputs
-        What the network sees: the image, the covariates, or both.
-    folds
-        Folds of the cross-validation: each is tested once, the one after it validates, the others
-        train. 0 uses the table's own split.
-    balanced
-        Weigh classes by the inverse of their frequency.
-    calibrate
-        Fit a calibration of the probabilities on validation predictions.
-    score
-        "softmax", or "sigmoid_logit1" as the published notebooks do.
-    baselines
-        What is trained beside the model: "texture" (classical features of the image) and
-        "covariates" on the same folds, "shuffled" (the label-permutation control) in the first
-        alone.
-    levels
-        Columns whose values are scored as a whole, such as "vessel"; the group is always one.
-    strata
-        Columns that the results are cut by; the covariates by default.
-    explain_layer
-        Layer of the network that maps are taken from; None is the last one with places.
-    box
-        Columns (centre x, centre y, width, height as shares of the image) of a box in which the
-        answer is known to lie: the report then says how much of each map lies inside it.
-    allow_leakage
-        Train on a split whose groups straddle its parts, and say so in the report.
-    search
-        See its class.
+    inputs         What the network sees: the image, the covariates, or both.
+    folds          Folds of the cross-validation: each is tested once, the one after it validates,
+                   the others train. 0 uses the table's own split.
+    balanced       Weigh classes by the inverse of their frequency.
+    calibrate      Fit a calibration of the probabilities on validation predictions.
+    score          "softmax", or "sigmoid_logit1" as the published notebooks do.
+    baselines      What is trained beside the model: "texture" (classical features of the image) and
+                   "covariates" on the same folds, "shuffled" (the label-permutation control) in the
+                   first alone.
+    levels         Columns whose values are scored as a whole, such as "vessel"; the group is always
+                   one.
+    strata         Columns that the results are cut by; the covariates by default.
+    explain_layer  Layer of the network that maps are taken from; None is the last one with places.
+    box            Columns (centre x, centre y, width, height as shares of the image) of a box in
+                   which the answer is known to lie: the report then says how much of each map lies
+                   inside it.
+    allow_leakage  Train on a split whose groups straddle its parts, and say so in the report.
+    search         See its class.
     """
 
     inputs: Inputs = "both"

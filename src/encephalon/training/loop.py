@@ -59,21 +59,14 @@ class Task(Protocol):
 class Loop:
     """One training run.
 
-    Parameters
-    ----------
-    task, network
-        What to learn, and with what.
-    settings
-        The `[training]` section of the recipe.
-    run
-        Where checkpoints and the history go.
-    fabric
-        Device, precision and processes; see `make_fabric`.
-    report
-        Called after every step with the progress and the step's losses, in the first process.
-    freeze_statistics
-        Batch normalisations that are frozen keep their means and variances too; without it every
-        training batch changes them, as in much published work.
+    task, network      What to learn, and with what.
+    settings           The `[training]` section of the recipe.
+    run                Where checkpoints and the history go.
+    fabric             Device, precision and processes; see `make_fabric`.
+    report             Called after every step with the progress and the step's losses, in the first
+                       process.
+    freeze_statistics  Batch normalisations that are frozen keep their means and variances too;
+                       without it every training batch changes them, as in much published work.
     """
 
     def __init__(

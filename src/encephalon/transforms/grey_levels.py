@@ -34,12 +34,8 @@ SAMPLE = 100_000
 class IntensityHistogram:
     """Figures of the grey levels of one plane (rows, columns), of any numbers.
 
-    Attributes
-    ----------
-    counts
-        Pixels of each level, of 8- and 16-bit planes; None of others.
-    darkest, brightest
-        The extreme levels.
+    counts              Pixels of each level, of 8- and 16-bit planes; None of others.
+    darkest, brightest  The extreme levels.
     """
 
     def __init__(self, data: NDArray[Any]) -> None:

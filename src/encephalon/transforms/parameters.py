@@ -21,20 +21,14 @@ class _Ranges:
 class SpatialRanges(_Ranges):
     """How far `encephalon.transforms.spatial.draw_placement` may go.
 
-    Attributes
-    ----------
-    rotation
-        Largest rotation about each axis, degrees.
-    scaling
-        Largest relative change of each axis on its own.
-    shear
-        Largest off-diagonal term.
-    warp
-        Largest standard deviation of the smooth displacement, in units of the image's voxels.
-    flip
-        Probability of a left-right mirror.
-    any_orientation
-        Probability of one of the 48 axis permutations and mirrors, for scans whose header lies.
+    rotation         Largest rotation about each axis, degrees.
+    scaling          Largest relative change of each axis on its own.
+    shear            Largest off-diagonal term.
+    warp             Largest standard deviation of the smooth displacement, in units of the image's
+                     voxels.
+    flip             Probability of a left-right mirror.
+    any_orientation  Probability of one of the 48 axis permutations and mirrors, for scans whose
+                     header lies.
     """
 
     rotation: float = 20.0
@@ -71,30 +65,20 @@ class SynthesisRanges(_Ranges):
 class PlanarRanges(_Ranges):
     """How a training picture is varied; each strength is drawn uniformly from its range.
 
-    Attributes
-    ----------
     flip_columns, flip_rows
-        Mirror left-right, and top-bottom, in half of the draws.
-    quarter_turns
-        Turn by a multiple of 90 degrees.
-    rotation
-        Largest turn, degrees.
-    scale
-        Range of magnification.
-    shift
-        Largest displacement, as a share of the image.
-    gamma, contrast
-        Largest change of each, as factors exp(±x).
-    brightness
-        Largest level added or taken away, in standard deviations of the image.
-    noise
-        Largest standard deviation of added Gaussian noise, in standard deviations of the image.
-    blur
-        Largest standard deviation of a Gaussian blur, pixels.
-    cutout
-        Largest side of an erased square, as a share of the image.
-    mixup
-        Parameter of the beta distribution that mixes pairs of images; 0 mixes none.
+                          Mirror left-right, and top-bottom, in half of the draws.
+    quarter_turns         Turn by a multiple of 90 degrees.
+    rotation              Largest turn, degrees.
+    scale                 Range of magnification.
+    shift                 Largest displacement, as a share of the image.
+    gamma, contrast       Largest change of each, as factors exp(±x).
+    brightness            Largest level added or taken away, in standard deviations of the image.
+    noise                 Largest standard deviation of added Gaussian noise, in standard deviations
+                          of the image.
+    blur                  Largest standard deviation of a Gaussian blur, pixels.
+    cutout                Largest side of an erased square, as a share of the image.
+    mixup                 Parameter of the beta distribution that mixes pairs of images; 0 mixes
+                          none.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
@@ -118,27 +102,20 @@ class PlanarRanges(_Ranges):
 class ScannerRanges(_Ranges):
     """How a training pair of a thick-slice scan and its guide is made; probabilities in [0, 1].
 
-    Attributes
-    ----------
-    ratio
-        Voxels from one slice to the next, drawn log-uniformly.
-    gap
-        Probability of a gap, of up to half the distance between slices.
-    gaussian
-        Probability of a Gaussian slice profile in place of a box.
-    noise, guide_noise
-        Largest standard deviation of the noise of either scan, in units of its bright tissue.
-    bias
-        Largest standard deviation of the logarithm of the guide's bias field.
-    rotation, shift
-        Standard deviation of the guide's misregistration: degrees about each axis, voxels.
-    missing, wrong, cut
-        Probability of no guide, of one that shows something else, of one that ends within the cube.
-    lesion
-        Probability of something that only one of the two scans shows.
-    resampled
-        Probability that both scans were acquired with thick slices, and resampled, before: then
-        there is no detail across the slices to bring back, and the guide shows that.
+    ratio                Voxels from one slice to the next, drawn log-uniformly.
+    gap                  Probability of a gap, of up to half the distance between slices.
+    gaussian             Probability of a Gaussian slice profile in place of a box.
+    noise, guide_noise   Largest standard deviation of the noise of either scan, in units of its
+                         bright tissue.
+    bias                 Largest standard deviation of the logarithm of the guide's bias field.
+    rotation, shift      Standard deviation of the guide's misregistration: degrees about each axis,
+                         voxels.
+    missing, wrong, cut  Probability of no guide, of one that shows something else, of one that ends
+                         within the cube.
+    lesion               Probability of something that only one of the two scans shows.
+    resampled            Probability that both scans were acquired with thick slices, and resampled,
+                         before: then there is no detail across the slices to bring back, and the
+                         guide shows that.
     """
 
     ratio: tuple[float, float] = (1.6, 6.5)
@@ -160,14 +137,10 @@ class ScannerRanges(_Ranges):
 class RigidRanges(_Ranges):
     """How often and how far pairs are moved; the defaults are the published ones.
 
-    Attributes
-    ----------
-    probability
-        Of moving a pair at all.
-    rotation_degrees
-        Largest rotation about each of the three axes, either way.
-    translation_fraction
-        Largest shift along each axis, either way, as a fraction of the volume's size.
+    probability           Of moving a pair at all.
+    rotation_degrees      Largest rotation about each of the three axes, either way.
+    translation_fraction  Largest shift along each axis, either way, as a fraction of the volume's
+                          size.
     """
 
     probability: float = 0.5

@@ -23,22 +23,16 @@ from encephalon.transforms.parameters import PlanarRanges
 class Augmentation:
     """What was drawn for one picture; the defaults change nothing.
 
-    Attributes
-    ----------
-    matrix
-        (2, 2): directions in the varied picture to directions in the original, (x, y).
-    shift
-        Where the middle of the varied picture lies in the original, shares of it, (x, y).
-    gamma, contrast
-        Exponent of the levels, and factor of their distance from the mean.
-    brightness, noise
-        Level added, and standard deviation of noise, in standard deviations of the picture.
-    seed
-        Of the noise.
-    blur
-        Standard deviation, pixels.
-    cutout
-        Centre (x, y) and side of an erased square, shares of the picture.
+    matrix             (2, 2): directions in the varied picture to directions in the original, (x,
+                       y).
+    shift              Where the middle of the varied picture lies in the original, shares of it,
+                       (x, y).
+    gamma, contrast    Exponent of the levels, and factor of their distance from the mean.
+    brightness, noise  Level added, and standard deviation of noise, in standard deviations of the
+                       picture.
+    seed               Of the noise.
+    blur               Standard deviation, pixels.
+    cutout             Centre (x, y) and side of an erased square, shares of the picture.
     """
 
     matrix: NDArray[np.float64]

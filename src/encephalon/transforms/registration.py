@@ -69,26 +69,19 @@ FLAT = 0.02
 class RigidFit:
     """A rigid map between the worlds of two scans, and how sure it is.
 
-    Attributes
-    ----------
-    matrix
-        From fixed world RAS mm to moving world RAS mm.
-    information
-        Mutual information at the fit, nats a sample, on voxels of 3 mm around the fixed head.
-    header_information
-        The same where the headers put the scans.
-    chance_information
-        The same 15 mm away from the fit, in six directions: what heads out of place have in common.
-    overlap
-        Share of the fixed foreground that lies in the moving field of view.
-    foreground_overlap
-        Dice coefficient of both foregrounds within the field of view that they share.
-    disagreement_mm
-        Mean distance over the fixed foreground between where the two first starts ended.
-    moved_mm
-        Mean distance over the fixed foreground between the fit and the headers.
-    seconds
-        How long it took.
+    matrix              From fixed world RAS mm to moving world RAS mm.
+    information         Mutual information at the fit, nats a sample, on voxels of 3 mm around the
+                        fixed head.
+    header_information  The same where the headers put the scans.
+    chance_information  The same 15 mm away from the fit, in six directions: what heads out of place
+                        have in common.
+    overlap             Share of the fixed foreground that lies in the moving field of view.
+    foreground_overlap  Dice coefficient of both foregrounds within the field of view that they
+                        share.
+    disagreement_mm     Mean distance over the fixed foreground between where the two first starts
+                        ended.
+    moved_mm            Mean distance over the fixed foreground between the fit and the headers.
+    seconds             How long it took.
     """
 
     matrix: Affine

@@ -34,12 +34,8 @@ _SLACK = 1e-9
 class InterpolationMatrix:
     """How each result along one axis is a weighted sum of neighbouring pixels.
 
-    Attributes
-    ----------
-    first
-        (results,): the first pixel that each result is made of.
-    taps
-        (results, width), float32: the weights of that pixel and the ones after it.
+    first  (results,): the first pixel that each result is made of.
+    taps   (results, width), float32: the weights of that pixel and the ones after it.
     """
 
     first: NDArray[np.intp]
@@ -170,21 +166,14 @@ def _weights(first: NDArray[np.float64], taps: NDArray[np.float64]) -> Interpola
 class View:
     """A straight map between two grids; pairs are (row, column), pixel centres lie at integers.
 
-    Attributes
-    ----------
-    raw_shape
-        Of the raw picture, pixels.
-    shape
-        Of the network's picture, pixels.
-    scale
-        Raw pixels per pixel of the network.
-    offset
-        Raw coordinates of the centre of the network's pixel (0, 0).
-    seen
-        First and past-last raw row, first and past-last raw column that the network saw.
-    even
-        Whether each cell of a map is drawn as an even share of the picture, as published. A padded
-        convolution of stride n centres its cell i at pixel n * i, half a cell further up and left.
+    raw_shape  Of the raw picture, pixels.
+    shape      Of the network's picture, pixels.
+    scale      Raw pixels per pixel of the network.
+    offset     Raw coordinates of the centre of the network's pixel (0, 0).
+    seen       First and past-last raw row, first and past-last raw column that the network saw.
+    even       Whether each cell of a map is drawn as an even share of the picture, as published. A
+               padded convolution of stride n centres its cell i at pixel n * i, half a cell further
+               up and left.
     """
 
     raw_shape: tuple[int, int]
@@ -227,18 +216,11 @@ def stride_of(size: int, cells: int) -> int:
 class AxisResize:
     """One axis of a square that is laid over a picture.
 
-    Attributes
-    ----------
-    edge
-        Where the square begins, raw pixels from the outer edge of the first raw pixel.
-    scale
-        Raw pixels per pixel of the square.
-    size
-        Pixels of the square.
-    inside
-        First and past-last pixel of the square that lie on the picture by half or more.
-    seen
-        First and past-last raw pixel that those show.
+    edge    Where the square begins, raw pixels from the outer edge of the first raw pixel.
+    scale   Raw pixels per pixel of the square.
+    size    Pixels of the square.
+    inside  First and past-last pixel of the square that lie on the picture by half or more.
+    seen    First and past-last raw pixel that those show.
     """
 
     edge: float

@@ -30,16 +30,10 @@ SEED = 7
 class Level:
     """One resolution.
 
-    Attributes
-    ----------
-    fixed, moving
-        Voxels that finer ones of either scan are averaged into, mm.
-    first, last
-        The first and the last step of the optimiser, mm.
-    samples
-        Places at which the scans are compared, at most.
-    steps
-        Steps of the optimiser, at most.
+    fixed, moving  Voxels that finer ones of either scan are averaged into, mm.
+    first, last    The first and the last step of the optimiser, mm.
+    samples        Places at which the scans are compared, at most.
+    steps          Steps of the optimiser, at most.
     """
 
     fixed: float

@@ -43,15 +43,13 @@ _MOST_ROWS = 100_000
 class SliceProfile:
     """How sensitive a slice is at each distance from its middle.
 
-    Attributes
-    ----------
-    kind
-        "box": equal over the thickness, as an ideal 2-D pulse; "gaussian": a bell whose full width
-        at half maximum is the thickness, as most real pulses nearly are; "measured": `offsets` and
-        `sensitivity`; "point": the middle alone, which no scanner does, but decimation.
-    offsets, sensitivity
-        Of a measured profile: positions in units of the thickness, rising, at least two, and how
-        sensitive the slice is there, never negative, linear in between and 0 beyond.
+    kind                  "box": equal over the thickness, as an ideal 2-D pulse; "gaussian": a bell
+                          whose full width at half maximum is the thickness, as most real pulses
+                          nearly are; "measured": `offsets` and `sensitivity`; "point": the middle
+                          alone, which no scanner does, but decimation.
+    offsets, sensitivity  Of a measured profile: positions in units of the thickness, rising, at
+                          least two, and how sensitive the slice is there, never negative, linear in
+                          between and 0 beyond.
     """
 
     # Recipes are read through pydantic, which finds here that unknown keys are refused.
@@ -134,16 +132,12 @@ def along(matrix: NDArray[Any], data: NDArray[Any]) -> Float:
 class SliceOperator:
     """Thick slices from voxels, and back, along the last axis of a volume.
 
-    Attributes
-    ----------
-    matrix
-        What the slices measure, A: (slices, voxels), rows of sum 1.
-    spread
-        The kriging weights, P: (voxels, slices); A P is the identity to within the nugget.
-    middles, voxel_size
-        Where the slices lie, mm, and the size of a voxel, mm, as `slice_matrix` takes them.
-    thickness
-        Of a slice, mm.
+    matrix               What the slices measure, A: (slices, voxels), rows of sum 1.
+    spread               The kriging weights, P: (voxels, slices); A P is the identity to within the
+                         nugget.
+    middles, voxel_size  Where the slices lie, mm, and the size of a voxel, mm, as `slice_matrix`
+                         takes them.
+    thickness            Of a slice, mm.
     """
 
     matrix: Matrix

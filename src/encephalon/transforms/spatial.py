@@ -118,12 +118,8 @@ def sample_nearest(volume: Tensor, points: Tensor) -> Tensor:
 class RigidTransform:
     """A rigid transform of a volume: what was drawn, independent of the volume's size.
 
-    Attributes
-    ----------
-    angles
-        Rotations about i, then j, then k, radians; (3,).
-    shift
-        Translation along i, j, k as a fraction of the volume's size; (3,).
+    angles  Rotations about i, then j, then k, radians; (3,).
+    shift   Translation along i, j, k as a fraction of the volume's size; (3,).
     """
 
     angles: tuple[float, float, float] = (0.0, 0.0, 0.0)

@@ -178,20 +178,13 @@ def millimetre_grid(image: Image) -> Grid:
 class TrainingSample:
     """A head ready for training: RAS axes, 1 mm voxels.
 
-    Attributes
-    ----------
-    distances
-        (borders, A, B, C) int8, signed distance to the brain and tissue borders, or to that of
-        the lesion, in tenths of a mm, positive inside, clipped at ±12.7 mm; a window of the
-        volume, beyond which all is far.
-    corner
-        Voxel of the volume at which the window of `distances` begins, (3,).
-    box
-        First and last brain voxel on each axis, (3, 2).
-    labels
-        (I, J, K) int16 label map, or None for a real scan.
-    image
-        (I, J, K) float32 intensities, or None for a label map.
+    distances  (borders, A, B, C) int8, signed distance to the brain and tissue borders, or to that
+               of the lesion, in tenths of a mm, positive inside, clipped at ±12.7 mm; a window of
+               the volume, beyond which all is far.
+    corner     Voxel of the volume at which the window of `distances` begins, (3,).
+    box        First and last brain voxel on each axis, (3, 2).
+    labels     (I, J, K) int16 label map, or None for a real scan.
+    image      (I, J, K) float32 intensities, or None for a label map.
     """
 
     distances: NDArray[np.int8]

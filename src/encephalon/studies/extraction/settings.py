@@ -36,31 +36,25 @@ class Grids(Section):
 class ExtractionSettings(Section):
     """Everything that only this study understands.
 
-    Attributes
-    ----------
-    grids
-        See `Grids`.
-    placement, synthesis
-        How heads lie in the grid and how scans are made up.
-    coarse_steps
-        Batches at the beginning that use the coarse grid alone, which is eight times as fast.
-    coarse_share
-        Share of coarse batches afterwards.
-    coarse_batch
-        Samples in a batch of the coarse grid; a batch of the fine grid has `batch_size`.
-    real_share
-        Share of samples drawn from rows with a scan, when the table has both kinds.
-    validation_samples
-        Samples of each grid that every epoch is judged by.
-    target
-        "brain": the target encloses the brain, which is what the grids are laid around; "lesion":
-        something inside it, so that the shipped brain model lays the grids.
-    rim
-        Millimetres outside the learnt border of the brain at which its mask ends. Masks that are
-        drawn voxel by voxel hold every voxel that the brain touches, which at 1 mm is half a mm.
-    border_spread
-        Millimetres of distance over which the odds of lying inside change by a factor of e: the
-        logistic fit to predicted distances and true masks of synthetic validation heads.
+    grids                 See `Grids`.
+    placement, synthesis  How heads lie in the grid and how scans are made up.
+    coarse_steps          Batches at the beginning that use the coarse grid alone, which is eight
+                          times as fast.
+    coarse_share          Share of coarse batches afterwards.
+    coarse_batch          Samples in a batch of the coarse grid; a batch of the fine grid has
+                          `batch_size`.
+    real_share            Share of samples drawn from rows with a scan, when the table has both
+                          kinds.
+    validation_samples    Samples of each grid that every epoch is judged by.
+    target                "brain": the target encloses the brain, which is what the grids are laid
+                          around; "lesion": something inside it, so that the shipped brain model
+                          lays the grids.
+    rim                   Millimetres outside the learnt border of the brain at which its mask ends.
+                          Masks that are drawn voxel by voxel hold every voxel that the brain
+                          touches, which at 1 mm is half a mm.
+    border_spread         Millimetres of distance over which the odds of lying inside change by a
+                          factor of e: the logistic fit to predicted distances and true masks of
+                          synthetic validation heads.
     """
 
     grids: Grids = Grids()
@@ -89,16 +83,10 @@ SAVE = Flag("--save", "Images to write: mask,brain,distance,probability.", "KIND
 class PredictOptions(Section):
     """What the user may ask of a prediction in default mode.
 
-    Attributes
-    ----------
-    border
-        Millimetres by which the border is moved outwards (inwards when negative).
-    csf
-        Whether the fluid around the brain belongs to it.
-    series
-        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
-    save
-        The images to write.
+    border  Millimetres by which the border is moved outwards (inwards when negative).
+    csf     Whether the fluid around the brain belongs to it.
+    series  Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
+    save    The images to write.
     """
 
     border: Annotated[

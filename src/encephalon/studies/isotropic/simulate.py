@@ -41,19 +41,12 @@ Row = dict[str, Any]
 class SimulationConfig:
     """Which slices are to be made of every scan: all axes by all thicknesses, or all factors.
 
-    Attributes
-    ----------
-    axes
-        Planes of the slices: axial, coronal, sagittal, or voxel axes i, j, k.
-    thicknesses, gap
-        Of the slices and between them, mm.
-    profile
-        "box", "gaussian" or a text file of offsets in mm and sensitivities.
-    noise, seed
-        Of the Rician noise, as a share of bright tissue; every file has its own.
-    factors
-        Of the published decimation (spec baby-ai, section 4), which knows nothing of the above but
-        the axes; physical slices are made without any.
+    axes              Planes of the slices: axial, coronal, sagittal, or voxel axes i, j, k.
+    thicknesses, gap  Of the slices and between them, mm.
+    profile           "box", "gaussian" or a text file of offsets in mm and sensitivities.
+    noise, seed       Of the Rician noise, as a share of bright tissue; every file has its own.
+    factors           Of the published decimation (spec baby-ai, section 4), which knows nothing of
+                      the above but the axes; physical slices are made without any.
     """
 
     axes: tuple[str, ...] = ("axial",)

@@ -34,17 +34,11 @@ BRIGHT = 99
 class SliceSettings:
     """How thick slices are cut out of a scan.
 
-    Attributes
-    ----------
-    axis
-        The plane of the slices, or the voxel axis across them, see `slice_axis`.
-    thickness, gap
-        Of a slice and between two, mm.
-    profile
-        The sensitivity of a slice.
-    noise, seed
-        Standard deviation of the Rician noise, as a share of the 99th percentile of what is above
-        0, and what draws it.
+    axis            The plane of the slices, or the voxel axis across them, see `slice_axis`.
+    thickness, gap  Of a slice and between two, mm.
+    profile         The sensitivity of a slice.
+    noise, seed     Standard deviation of the Rician noise, as a share of the 99th percentile of
+                    what is above 0, and what draws it.
     """
 
     axis: str | int

@@ -53,14 +53,9 @@ the world of the T2w to that of the T1w, RAS+ mm. table.csv names all of them.
 class HeadPair:
     """Two scans of one head.
 
-    Attributes
-    ----------
-    t2w, t1w
-        The scans, float32; the T2w is isotropic.
-    mask, labels
-        Of the T2w's voxels, uint8: 1 in the brain, and the `Tissue` they hold.
-    motion
-        Maps where tissue lies in the T2w's world to where it lies in the T1w's, RAS+ mm.
+    t2w, t1w      The scans, float32; the T2w is isotropic.
+    mask, labels  Of the T2w's voxels, uint8: 1 in the brain, and the `Tissue` they hold.
+    motion        Maps where tissue lies in the T2w's world to where it lies in the T1w's, RAS+ mm.
     """
 
     t2w: Image

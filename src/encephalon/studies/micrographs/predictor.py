@@ -77,23 +77,18 @@ class Loaded:
 class MicrographPredictor:
     """A classifier of micrographs as the batch runner sees it: rows and no images.
 
-    Attributes
-    ----------
-    name, source
-        The model's name; its folder, or the published file.
+    name, source          The model's name; its folder, or the published file.
     classes, columns, settings, mode
-        Names in the order of the logits; the columns of a table; the settings of the recipe, with
-        what the user asked for; "default" or "published".
-    table_columns
-        Those of the table that the model was trained on, also those that it does not see.
+                          Names in the order of the logits; the columns of a table; the settings of
+                          the recipe, with what the user asked for; "default" or "published".
+    table_columns         Those of the table that the model was trained on, also those that it does
+                          not see.
     thresholds, calibration
-        Of the traffic light (green, amber), and of the probabilities; None where there is none.
-    layer
-        Dotted path of the layer that maps are taken from.
-    readers
-        Samples that may be read at once.
-    options
-        What the user asked for.
+                          Of the traffic light (green, amber), and of the probabilities; None where
+                          there is none.
+    layer                 Dotted path of the layer that maps are taken from.
+    readers               Samples that may be read at once.
+    options               What the user asked for.
     """
 
     def __init__(

@@ -49,17 +49,12 @@ FEWEST = 8
 class Picture:
     """What the network sees of one micrograph.
 
-    Attributes
-    ----------
-    image
-        (channels, size, size), float32: one channel, or in published mode three of 224 x 224.
-    view
-        Where it lies in the raw picture.
-    facts
-        Measured on the raw picture without its data bar: `rows` and `columns` (pixels),
-        `pixel_size_nm` (NaN where unknown), `contrast` (0.5th to 99.5th percentile, as a share of
-        what the type can hold), `saturated` (share of pixels at the darkest or brightest level),
-        `sharpness` (how little neighbouring pixels agree: 0 blurred, 1 white noise).
+    image  (channels, size, size), float32: one channel, or in published mode three of 224 x 224.
+    view   Where it lies in the raw picture.
+    facts  Measured on the raw picture without its data bar: `rows` and `columns` (pixels),
+           `pixel_size_nm` (NaN where unknown), `contrast` (0.5th to 99.5th percentile, as a share
+           of what the type can hold), `saturated` (share of pixels at the darkest or brightest
+           level), `sharpness` (how little neighbouring pixels agree: 0 blurred, 1 white noise).
     """
 
     image: NDArray[np.float32]
@@ -70,10 +65,7 @@ class Picture:
 class Preprocessing:
     """Make pictures of micrographs; cheap to build and to pickle.
 
-    Attributes
-    ----------
-    key
-        Text that changes whenever the result would.
+    key  Text that changes whenever the result would.
     """
 
     def __init__(self, settings: MicrographSettings, mode: Mode = "default") -> None:

@@ -36,12 +36,8 @@ Share = float | None
 class DataBar(Section):
     """What becomes of the strip of text that a microscope writes under its image.
 
-    Attributes
-    ----------
-    mode
-        "crop" cuts it off, "keep" leaves it.
-    rows
-        Its height in pixels of the raw image; None looks for it.
+    mode  "crop" cuts it off, "keep" leaves it.
+    rows  Its height in pixels of the raw image; None looks for it.
     """
 
     mode: Literal["crop", "keep"] = "crop"
@@ -51,14 +47,9 @@ class DataBar(Section):
 class Thresholds(Section):
     """How the two thresholds of the traffic light are found on validation predictions.
 
-    Attributes
-    ----------
-    step
-        Step of the grid (3BTRON spec 5: 0.05, which gives 99 pairs).
-    amber
-        "excluded" scores green and red alone; "negative" counts amber as negative.
-    widest
-        Largest |amber - green| of the symmetric pairs that are chosen from.
+    step    Step of the grid (3BTRON spec 5: 0.05, which gives 99 pairs).
+    amber   "excluded" scores green and red alone; "negative" counts amber as negative.
+    widest  Largest |amber - green| of the symmetric pairs that are chosen from.
     """
 
     step: float = Field(default=0.05, gt=0, le=0.25)
@@ -69,31 +60,23 @@ class Thresholds(Section):
 class MicrographSettings(Classification):
     """What the study knows beside the settings of every classifier.
 
-    Attributes
-    ----------
-    size
-        Side of the square picture that the network sees, pixels.
-    pixel_size_nm
-        Pixel size that every image with a known one is brought to before the square is laid; None
-        fits the whole image into the square.
-    percentiles
-        Percentiles of the grey levels that become 0 and 1.
-    page
-        Page of files with several, counted from 1; None refuses them.
-    colour
-        "refuse" colour images, or take their "luminance".
-    clip_16_bit
-        Published mode: levels above 255 are cut, as published, and not scaled.
-    silhouettes
-        Published mode: the images went through the published steps 2 to 4 already.
+    size                  Side of the square picture that the network sees, pixels.
+    pixel_size_nm         Pixel size that every image with a known one is brought to before the
+                          square is laid; None fits the whole image into the square.
+    percentiles           Percentiles of the grey levels that become 0 and 1.
+    page                  Page of files with several, counted from 1; None refuses them.
+    colour                "refuse" colour images, or take their "luminance".
+    clip_16_bit           Published mode: levels above 255 are cut, as published, and not scaled.
+    silhouettes           Published mode: the images went through the published steps 2 to 4
+                          already.
     data_bar, augmentation, thresholds
-        See their classes.
-    repeats_of_image
-        Views of one image whose mean is its prediction: 1, or 2 with its mirror image.
-    freeze_statistics
-        Frozen normalisation layers keep their statistics (the published training changed them).
-    encoder_weights
-        File of backbone weights to start from (.safetensors, .pt, .pth); None starts at random.
+                          See their classes.
+    repeats_of_image      Views of one image whose mean is its prediction: 1, or 2 with its mirror
+                          image.
+    freeze_statistics     Frozen normalisation layers keep their statistics (the published training
+                          changed them).
+    encoder_weights       File of backbone weights to start from (.safetensors, .pt, .pth); None
+                          starts at random.
     """
 
     size: int = Field(default=384, ge=32, le=2048)
@@ -121,22 +104,14 @@ class MicrographSettings(Classification):
 class PredictOptions(Section):
     """What the user may ask; None leaves what the model says.
 
-    Attributes
-    ----------
-    score
-        "softmax" with the model's calibration, or "sigmoid_logit1" as published.
-    green, amber
-        Thresholds of the traffic light: green up to the one, amber up to the other, red above.
-    page, colour
-        Page of files with several, from 1; what becomes of colour images.
-    clip_16_bit
-        In published mode, cut 16-bit grey levels at 255 as the published code did.
-    silhouettes
-        In published mode, the images went through the published steps 2 to 4 already.
-    cache
-        Keep preprocessed pictures, by the content of their files, for the next time.
-    compare
-        For an evaluation: predictions.csv of another model on the same images.
+    score         "softmax" with the model's calibration, or "sigmoid_logit1" as published.
+    green, amber  Thresholds of the traffic light: green up to the one, amber up to the other, red
+                  above.
+    page, colour  Page of files with several, from 1; what becomes of colour images.
+    clip_16_bit   In published mode, cut 16-bit grey levels at 255 as the published code did.
+    silhouettes   In published mode, the images went through the published steps 2 to 4 already.
+    cache         Keep preprocessed pictures, by the content of their files, for the next time.
+    compare       For an evaluation: predictions.csv of another model on the same images.
     """
 
     score: Score | None = None

@@ -30,20 +30,14 @@ class Conformed(Section):
 class PublishedSettings(Section):
     """How the published networks were trained; the defaults are the published values.
 
-    Attributes
-    ----------
-    conform
-        The grid on which everything happens.
-    normalise
-        "z-score": over the whole volume, background included, after it was moved.
-    block
-        Voxels of the blocks that the volume is cut into, not overlapping; they fill its shape.
-    threshold
-        Probability above which a voxel belongs to the mask, when an epoch is judged and later.
-    augmentation
-        How pairs are moved; see `encephalon.transforms.spatial`.
-    target
-        What the mask is of: "brain", or "lesion" for something inside it.
+    conform       The grid on which everything happens.
+    normalise     "z-score": over the whole volume, background included, after it was moved.
+    block         Voxels of the blocks that the volume is cut into, not overlapping; they fill its
+                  shape.
+    threshold     Probability above which a voxel belongs to the mask, when an epoch is judged and
+                  later.
+    augmentation  How pairs are moved; see `encephalon.transforms.spatial`.
+    target        What the mask is of: "brain", or "lesion" for something inside it.
     """
 
     conform: Conformed = Conformed()
@@ -74,26 +68,17 @@ class PublishedSettings(Section):
 class PublishedOptions(Section):
     """What may be asked of a published model; the defaults are those of the published apps.
 
-    Attributes
-    ----------
-    threshold
-        Probability above which a voxel belongs to the mask.
-    block, halo
-        Voxels of a block, and of the overlap on each of its sides (none was published; from 56 on
-        the result is that of the whole volume).
-    batch_size
-        Blocks predicted at once.
-    conform
-        "published" leaves a scan of 256 voxels a side as it is, "always" does not, "never" takes
-        every scan for a conformed one.
-    rotate
-        Average with a second pass on the scan turned by 45 degrees about two axes.
-    largest, fill
-        Keep the largest 26-connected piece; fill the cavities of the mask.
-    series
-        Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
-    save
-        The images to write.
+    threshold      Probability above which a voxel belongs to the mask.
+    block, halo    Voxels of a block, and of the overlap on each of its sides (none was published;
+                   from 56 on the result is that of the whole volume).
+    batch_size     Blocks predicted at once.
+    conform        "published" leaves a scan of 256 voxels a side as it is, "always" does not,
+                   "never" takes every scan for a conformed one.
+    rotate         Average with a second pass on the scan turned by 45 degrees about two axes.
+    largest, fill  Keep the largest 26-connected piece; fill the cavities of the mask.
+    series         Which DICOM series of a folder, or which volume of one; see
+                   `encephalon.io.dicom.read`.
+    save           The images to write.
     """
 
     threshold: Annotated[

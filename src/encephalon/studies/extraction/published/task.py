@@ -45,14 +45,10 @@ Counts = NDArray[np.int64]
 class PublishedTask:
     """Batches of blocks of conformed pairs, and how an epoch is judged.
 
-    Parameters
-    ----------
-    train, validation
-        The pairs to learn from and to judge by.
-    settings, training
-        The `[study]` and `[training]` sections of the recipe.
-    classes
-        Output channels of the network: 1 for a mask, more for classes that exclude each other.
+    train, validation   The pairs to learn from and to judge by.
+    settings, training  The `[study]` and `[training]` sections of the recipe.
+    classes             Output channels of the network: 1 for a mask, more for classes that exclude
+                        each other.
     """
 
     def __init__(

@@ -68,27 +68,17 @@ BEYOND = -100.0
 class Boundary:
     """Distances (mm) on the fine grid, and the evidence that came with them.
 
-    Attributes
-    ----------
-    found
-        The brain on the coarse grid.
-    view
-        The fine grid and what the network saw.
-    distances
-        (borders, I, J, K), mm, positive inside.
-    mirror, turn
-        Dice with the prediction for the mirrored scan, and for the scan turned by some degrees.
-    slope_error
-        Mean departure of the distance's slope from 1 near the border.
-    second_piece
-        Size of the second largest piece relative to the largest.
-    bare
-        Share of empty voxels around the brain; see `stripped_share`.
-    across
-        Area (cm²) of brain across the faces of the field of view; not for a bare brain, which has
-        nothing between it and its mirror image.
-    orientation
-        How the head lies in the scan's axes, once these are sorted to RAS.
+    found         The brain on the coarse grid.
+    view          The fine grid and what the network saw.
+    distances     (borders, I, J, K), mm, positive inside.
+    mirror, turn  Dice with the prediction for the mirrored scan, and for the scan turned by some
+                  degrees.
+    slope_error   Mean departure of the distance's slope from 1 near the border.
+    second_piece  Size of the second largest piece relative to the largest.
+    bare          Share of empty voxels around the brain; see `stripped_share`.
+    across        Area (cm²) of brain across the faces of the field of view; not for a bare brain,
+                  which has nothing between it and its mirror image.
+    orientation   How the head lies in the scan's axes, once these are sorted to RAS.
     """
 
     found: BrainLocation

@@ -56,14 +56,9 @@ _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 class View:
     """A scan on a working grid.
 
-    Attributes
-    ----------
-    grid
-        Isotropic, with the scan's axes sorted to RAS.
-    image
-        (I, J, K) in [0, 1], zero outside the field of view.
-    inside
-        (I, J, K), which voxels the scan covers.
+    grid    Isotropic, with the scan's axes sorted to RAS.
+    image   (I, J, K) in [0, 1], zero outside the field of view.
+    inside  (I, J, K), which voxels the scan covers.
     """
 
     grid: Grid
@@ -147,14 +142,9 @@ def centred_grid(axes: Affine, centre: NDArray[np.float64], shape: Size, spacing
 class BrainFinder:
     """Finds brains with an exported graph; plain data, so that it can go to other processes.
 
-    Attributes
-    ----------
-    graph
-        The brain model's graph.
-    sha256
-        Of the model, which tells one brain model from another.
-    grids
-        The working grids that a prediction of the lesion will use.
+    graph   The brain model's graph.
+    sha256  Of the model, which tells one brain model from another.
+    grids   The working grids that a prediction of the lesion will use.
     """
 
     graph: Graph

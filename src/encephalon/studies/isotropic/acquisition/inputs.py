@@ -65,16 +65,11 @@ COLUMNS = Columns(
 class Case:
     """What was read for one reconstruction.
 
-    Attributes
-    ----------
-    images
-        The scans of thick slices, finite, the one whose grid the result lies on first.
-    t1w
-        The T1w as it was acquired, or None.
-    notes, warnings
-        What is worth knowing of all of them, and what deserves a look: a sentence each.
-    acquisitions
-        How each scan was cut.
+    images           The scans of thick slices, finite, the one whose grid the result lies on first.
+    t1w              The T1w as it was acquired, or None.
+    notes, warnings  What is worth knowing of all of them, and what deserves a look: a sentence
+                     each.
+    acquisitions     How each scan was cut.
     """
 
     images: tuple[Image, ...]

@@ -51,23 +51,17 @@ UNTOUCHED = 0.005
 class Registration:
     """A T1w on the grid of the result, and whether it may be used.
 
-    Attributes
-    ----------
-    guide
-        The T1w (I, J, K) in work order, in the units of its file; 0 where there is none.
-    coverage
-        True where the T1w was acquired (I, J, K).
-    matrix
-        What was used: T2w world RAS mm to T1w world RAS mm.
-    fit
-        What the registration found; None when none was asked for.
+    guide                 The T1w (I, J, K) in work order, in the units of its file; 0 where there
+                          is none.
+    coverage              True where the T1w was acquired (I, J, K).
+    matrix                What was used: T2w world RAS mm to T1w world RAS mm.
+    fit                   What the registration found; None when none was asked for.
     similarity, mirror_similarity
-        Share of local variance that T1w and T2w explain of each other, and the same of the T1w
-        mirrored and registered anew.
-    trusted
-        Whether the T1w shows the same head in the same place. If not, do without it.
-    reasons
-        Plain sentences: why not, and what else was noticed.
+                          Share of local variance that T1w and T2w explain of each other, and the
+                          same of the T1w mirrored and registered anew.
+    trusted               Whether the T1w shows the same head in the same place. If not, do without
+                          it.
+    reasons               Plain sentences: why not, and what else was noticed.
     """
 
     guide: Float = field(repr=False)

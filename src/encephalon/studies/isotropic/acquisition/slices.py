@@ -53,22 +53,14 @@ _LEVELS = 4
 class Acquisition:
     """How a scan was cut.
 
-    Attributes
-    ----------
-    axis
-        The voxel axis across the slices.
-    distance
-        Between the middles of neighbouring slices, mm.
-    thickness
-        Of a slice, mm.
-    in_plane
-        Voxel edges along the other two axes, in their order, mm.
-    slices
-        How many the file holds.
-    measured
-        Which of them, from 0, hold a measurement and not the zeros of one that is missing.
-    notes, warnings
-        What is worth knowing, and what deserves a look: a sentence each.
+    axis             The voxel axis across the slices.
+    distance         Between the middles of neighbouring slices, mm.
+    thickness        Of a slice, mm.
+    in_plane         Voxel edges along the other two axes, in their order, mm.
+    slices           How many the file holds.
+    measured         Which of them, from 0, hold a measurement and not the zeros of one that is
+                     missing.
+    notes, warnings  What is worth knowing, and what deserves a look: a sentence each.
     """
 
     axis: int

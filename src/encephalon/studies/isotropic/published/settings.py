@@ -27,16 +27,11 @@ class PublishedSettings(Section):
 
     Sources: spec baby-ai, section 3 for grid and patches, section 4 for the decimation.
 
-    Attributes
-    ----------
-    shape, padded
-        Voxels of the atlas grid, and of the volume that patches are cut from: zeros are added on
-        both sides.
-    patch, stride
-        Edge of the patches, voxels, and from one patch to the next along each axis.
-    factors, planes
-        Thick slices are made of the truth by keeping every k-th slice of these planes, for each
-        factor k: all of a plane's factors, plane by plane.
+    shape, padded    Voxels of the atlas grid, and of the volume that patches are cut from: zeros
+                     are added on both sides.
+    patch, stride    Edge of the patches, voxels, and from one patch to the next along each axis.
+    factors, planes  Thick slices are made of the truth by keeping every k-th slice of these planes,
+                     for each factor k: all of a plane's factors, plane by plane.
     """
 
     shape: Size = (182, 218, 182)
@@ -62,14 +57,10 @@ class PublishedSettings(Section):
 class PublishedOptions(Section):
     """What may be asked of a published model.
 
-    Attributes
-    ----------
-    batch_size
-        Patches that the network sees at once; the published program gave it one. The result is
-        the same within the rounding of the arithmetic.
-    half
-        Convolve in half precision (float16): for a GPU, as processors are slower at it. A small
-        network of this layout differs by less than 1e-3 of the range of the image.
+    batch_size  Patches that the network sees at once; the published program gave it one. The result
+                is the same within the rounding of the arithmetic.
+    half        Convolve in half precision (float16): for a GPU, as processors are slower at it. A
+                small network of this layout differs by less than 1e-3 of the range of the image.
     """
 
     batch_size: int = Field(default=8, ge=1)

@@ -41,17 +41,10 @@ class PublishedTask:
     first in raster order, all of the second, and so on, and from the beginning again. A batch is
     therefore full of neighbours, mostly of one volume (spec baby-ai, section 5).
 
-    Parameters
-    ----------
-    train, validation
-        The heads to learn from and to judge by.
-    settings, training
-        The `[study]` and `[training]` sections of the recipe.
+    train, validation   The heads to learn from and to judge by.
+    settings, training  The `[study]` and `[training]` sections of the recipe.
 
-    Attributes
-    ----------
-    steps
-        Batches that hold every patch once; the last of them may be smaller.
+    steps  Batches that hold every patch once; the last of them may be smaller.
     """
 
     def __init__(

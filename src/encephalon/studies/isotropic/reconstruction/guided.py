@@ -108,14 +108,9 @@ def _reconstructed(context: ProblemContext, problem: Problem) -> tuple[Float, Fl
 class SelfSupervisedExample:
     """A scene whose truth is known.
 
-    Attributes
-    ----------
-    axis
-        Of the real slices, cut in the practice.
-    context
-        The real slices with that axis last, cut across it.
-    truth
-        The real slices, with that axis last.
+    axis     Of the real slices, cut in the practice.
+    context  The real slices with that axis last, cut across it.
+    truth    The real slices, with that axis last.
     """
 
     axis: int

@@ -43,15 +43,10 @@ PER_STEP = 0.7
 class Guide:
     """A T1w on the grid of the result.
 
-    Attributes
-    ----------
-    image
-        Intensities (I, J, K), finite everywhere.
-    weight
-        How far they are to be believed (I, J, K): 0 where nothing was acquired, 1 well inside; None
-        where that is everywhere.
-    levels
-        The intensities at which one tissue begins to fade into the next: rising, any number.
+    image   Intensities (I, J, K), finite everywhere.
+    weight  How far they are to be believed (I, J, K): 0 where nothing was acquired, 1 well inside;
+            None where that is everywhere.
+    levels  The intensities at which one tissue begins to fade into the next: rising, any number.
     """
 
     image: Float = field(repr=False)
@@ -96,16 +91,11 @@ class Guide:
 class ProblemContext:
     """Slices that are to be made whole: the real ones, or those of a practice.
 
-    Attributes
-    ----------
-    slices
-        (I, J, S), mean 0 and standard deviation about 1 within the scan.
-    operator
-        What they measure of (I, J, K).
-    guide
-        The T1w, if there is one.
-    fine
-        Which of the first two axes are of full resolution; the other one is itself cut in slices.
+    slices    (I, J, S), mean 0 and standard deviation about 1 within the scan.
+    operator  What they measure of (I, J, K).
+    guide     The T1w, if there is one.
+    fine      Which of the first two axes are of full resolution; the other one is itself cut in
+              slices.
     """
 
     slices: Float = field(repr=False)

@@ -55,14 +55,11 @@ PERCENTILES = (1.0, 99.0)
 class NetworkMethod:
     """The trained network as a method of reconstruction.
 
-    Attributes
-    ----------
-    runtime
-        The opened graph: features (B, 9, I, J, K) to image and log error (B, 2, I, J, K).
+    runtime               The opened graph: features (B, 9, I, J, K) to image and log error (B, 2,
+                          I, J, K).
     trust, deviation_scale
-        See `IsotropicSettings`.
-    multiple
-        Voxels that the edges of a tile are multiples of.
+                          See `IsotropicSettings`.
+    multiple              Voxels that the edges of a tile are multiples of.
     """
 
     runtime: Runtime

@@ -37,15 +37,11 @@ LARGEST_RATIO = 10.0
 class Stack:
     """One scan of thick slices.
 
-    Attributes
-    ----------
-    slices
-        The measured slices (I, J, S) in the units of the file, on the in-plane grid of `grid`.
-    grid
-        The isotropic grid (I, J, K) that the slices cut, its last axis across them, placed in the
-        world of the first stack.
-    operator
-        What the slices measure of a volume on `grid`.
+    slices    The measured slices (I, J, S) in the units of the file, on the in-plane grid of
+              `grid`.
+    grid      The isotropic grid (I, J, K) that the slices cut, its last axis across them, placed in
+              the world of the first stack.
+    operator  What the slices measure of a volume on `grid`.
     """
 
     slices: Float = field(repr=False)
@@ -62,16 +58,10 @@ class Stack:
 class Problem:
     """A reconstruction to be made: one stack or several, and perhaps a T1w.
 
-    Attributes
-    ----------
-    stacks
-        The scans; the result lies on the grid of the first.
-    axis
-        The slice axis of the first scan as it is stored.
-    guide
-        The T1w (I, J, K) on that grid, registered, in units of its file; None without one.
-    coverage
-        True where the T1w was acquired (I, J, K); None without one.
+    stacks    The scans; the result lies on the grid of the first.
+    axis      The slice axis of the first scan as it is stored.
+    guide     The T1w (I, J, K) on that grid, registered, in units of its file; None without one.
+    coverage  True where the T1w was acquired (I, J, K); None without one.
     """
 
     stacks: tuple[Stack, ...]
