@@ -84,7 +84,7 @@ def test_an_unknown_key_of_a_loss_names_its_place_in_the_list() -> None:
         ({"epochs": 2.5}, "'epochs' in [training]"),
         ({"learning_rate": -1.0}, "greater than 0, but is -1.0"),
         ({"learning_rate": float("nan")}, "'learning_rate' in [training]"),
-        ({"optimiser": "lion"}, "should be 'adam', 'adamw' or 'sgd', but is 'lion'"),
+        ({"optimiser": "lion"}, "should be 'adam', 'adamw', 'lars' or 'sgd', but is 'lion'"),
         ({"precision": "8"}, "should be '32', 'bf16-mixed' or '16-mixed', but is '8'"),
         ({"losses": []}, "at least 1 item"),
         ({"batch_size": 10**8}, "less than or equal to 65536, but is 100000000"),

@@ -42,12 +42,18 @@ Filled = TypeVar("Filled", bound="Module")
 
 _BUILT_IN: Mapping[str, str] = {
     "distance-unet": "encephalon.networks.distance_unet:DistanceUNet",
+    "highresnet": "encephalon.networks.volume_networks:HighResNet",
     "image-classifier": "encephalon.networks.image_classifier:ImageClassifier",
     "keras-unet": "encephalon.networks.keras_unet:KerasUNet",
     "published-reconstruction": (
         "encephalon.networks.published_reconstruction:PublishedReconstruction"
     ),
+    "published-unet": "encephalon.networks.published_unet:PublishedUNet",
+    "self-supervised": "encephalon.networks.self_supervised:SelfSupervised",
     "slice-unet": "encephalon.networks.slice_unet:SliceUNet",
+    "tile-classifier": "encephalon.networks.tile_classifier:TileClassifier",
+    "tile-segmenter": "encephalon.networks.decoders:TileSegmenter",
+    "vnet-light": "encephalon.networks.volume_networks:VNetLight",
 }
 _registered: dict[str, Callable[..., Any]] = {}
 

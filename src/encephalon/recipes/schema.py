@@ -81,16 +81,23 @@ class Training(Section):
 
     `patience` epochs without a gain of more than `min_delta` in `monitor` end the training; the
     best epoch is the best one all the same. `freeze` names parts of the network, by whole path
-    elements, that are not trained, and `unfreeze` parts of those that are.
+    elements, that are not trained, and `unfreeze` parts of those that are. `momentum` is that of
+    "sgd" and "lars" (0.9), which is Nesterov's for "sgd" unless `nesterov` is false;
+    `exclude_bias_and_norm` spares vectors weight decay; "cosine" ends at the share `cosine_end` of
+    the rate (0.01).
     """
 
     epochs: int = Field(default=100, gt=0)
     steps_per_epoch: int = Field(default=250, gt=0)
     batch_size: int = Field(default=1, gt=0, le=LARGEST_BATCH)
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    optimiser: Literal["adam", "adamw", "lars", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    nesterov: bool | None = None
+    exclude_bias_and_norm: bool | None = None
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    cosine_end: float | None = Field(default=None, ge=0, le=1)
     warmup_steps: int = Field(default=0, ge=0)
     losses: tuple[Loss, ...] = Field(default=(Loss(name="dice"),), min_length=1)
     precision: Precision = "32"
@@ -126,6 +133,22 @@ class Training(Section):
         if value is not None and not value.strip():
             raise ValueError("names no model: give a model name or folder, or leave the key out")
         return value
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Training:
+        for key, given, having in (
+            ("momentum", self.momentum, self.optimiser in {"sgd", "lars"}),
+            ("nesterov", self.nesterov, self.optimiser == "sgd"),
+            ("cosine_end", self.cosine_end, self.schedule == "cosine"),
+        ):
+            if given is not None and not having:
+                raise ValueError(
+                    f"{key} means nothing to the optimiser {self.optimiser!r} and the schedule "
+                    f"{self.schedule!r}: leave it out"
+                )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
 
 class Search(Section):

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import lightning
 import torch
@@ -56,6 +56,23 @@ class Task(Protocol):
         """
 
 
+@runtime_checkable
+class OwnLoss(Protocol):
+    """What a task has beside, whose loss is more than a comparison of output and target.
+
+    The `losses` of the recipe are then not asked for.
+    """
+
+    def loss(self, network: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of `batch`, on the device of `network`, and its terms, which have no gradient.
+
+        `network` is to be called, not looked into: on several devices it is a wrapper.
+        """
+
+    def after_step(self, network: nn.Module, step: int) -> None:
+        """Change what no optimiser does, in the network itself, after the optimiser's step."""
+
+
 class Loop:
     """One training run.
 
@@ -80,6 +97,7 @@ class Loop:
         freeze_statistics: bool = True,
     ) -> None:
         self.task, self.settings, self.run, self.fabric = task, settings, run, fabric
+        self.own = task if isinstance(task, OwnLoss) else None
         self.report = report if report and fabric.is_global_zero else lambda *_: None
         freeze(network, settings.freeze, settings.unfreeze)
         self.frozen_norms = frozen_norms(network) if freeze_statistics else []
@@ -142,12 +160,10 @@ class Loop:
             write_history(self.run.history, self.progress.history)
 
     def _step(self, batch: Batch) -> dict[str, float]:
-        given, target = cast(Batch, self.fabric.to_device(batch))
-        inputs = given if isinstance(given, tuple) else (given,)
         self.network.train()
         for module in self.frozen_norms:
             module.eval()
-        total, terms = self.loss(self.network(*inputs).float(), target)
+        total, terms = self._judged(cast(Batch, self.fabric.to_device(batch)))
         if self.settings.l2_to_start > 0:
             total = total + self.to_start(self.network.module)
         # Before the weights are touched, and reduced first so that all processes stop together.
@@ -169,6 +185,8 @@ class Loop:
                 self._require_finite("gradient", float(cast(Tensor, norm)))
         self.optimiser.step()
         self.optimiser.zero_grad()
+        if self.own:
+            self.own.after_step(self.network.module, self.progress.step)
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
         self._average_weights()
@@ -176,6 +194,13 @@ class Loop:
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
         self.progress.step += 1
         return losses
+
+    def _judged(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.own:
+            return self.own.loss(self.network, batch, self.progress.step)
+        given, target = batch
+        inputs = given if isinstance(given, tuple) else (given,)
+        return self.loss(self.network(*inputs).float(), target)
 
     def _require_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):

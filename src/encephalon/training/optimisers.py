@@ -20,39 +20,98 @@ Scheduler = LambdaLR | ReduceLROnPlateau
 
 
 def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """An Adam, AdamW or SGD (momentum 0.9, Nesterov) optimiser."""
+    """An Adam, AdamW, SGD or LARS optimiser.
+
+    With `exclude_bias_and_norm` weights that are vectors neither decay nor, by LARS, have a rate of
+    their own.
+    """
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
         raise RecipeError("The recipe freezes every parameter: leave at least one layer to train.")
+    name, groups = training.optimiser, [{"params": trainable}]
+    if training.exclude_bias_and_norm:
+        spared: dict[str, Any] = {"params": [p for p in trainable if p.dim() < 2]}
+        spared |= {"weight_decay": 0.0, **({"eta": None} if name == "lars" else {})}
+        groups = [{"params": [p for p in trainable if p.dim() > 1]}, spared]
+        groups = [group for group in groups if group["params"]]
     given: dict[str, Any] = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
-    if training.optimiser == "sgd":
-        return torch.optim.SGD(trainable, momentum=0.9, nesterov=True, **given)
-    kind = torch.optim.AdamW if training.optimiser == "adamw" else torch.optim.Adam
-    return kind(trainable, **given)
+    if name in {"sgd", "lars"}:
+        given["momentum"] = 0.9 if training.momentum is None else training.momentum
+    if name == "sgd":
+        nesterov = training.nesterov
+        given["nesterov"] = given["momentum"] > 0 if nesterov is None else nesterov
+    kinds: dict[str, type[Optimizer]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "lars": LARS,
+        "sgd": torch.optim.SGD,
+    }
+    return kinds[name](groups, **given)
+
+
+class LARS(Optimizer):
+    """Momentum with a rate for each tensor, `eta` |w| / |g + decay w| (You et al. 2017).
+
+    It is arXiv:1708.03888 as self-supervision uses it. Where a norm is 0, or `eta` None, the rate
+    is the learning rate alone.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        eta: float | None = 0.001,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": eta}
+        super().__init__(parameters, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move every weight that has a gradient."""
+        del closure
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                change = weight.grad.add(weight, alpha=group["weight_decay"])
+                if group["eta"] is not None:
+                    ratio = group["eta"] * weight.norm() / change.norm()
+                    change *= torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                state["momentum"].mul_(group["momentum"]).add_(change)
+                weight.sub_(state["momentum"], alpha=group["lr"])
 
 
 def build_scheduler(training: Training, optimiser: Optimizer) -> Scheduler:
-    """A schedule: "constant" or "cosine" (to 1 %), both after a linear warm-up, or "plateau".
+    """A schedule: "constant" or "cosine", both after a linear warm-up, or "plateau".
 
     The first two are stepped after every optimiser step, "plateau" after every epoch with the
-    monitored value (a tenth after five epochs without progress).
+    monitored value (a tenth after five epochs without progress). "cosine" falls to the share
+    `cosine_end` of the rate, 1 % if not given.
     """
     if training.schedule == "plateau":
         return ReduceLROnPlateau(optimiser, mode=training.monitor_mode, factor=0.1, patience=5)
     warmup, total = training.warmup_steps, training.epochs * training.steps_per_epoch
+    end = 0.01 if training.cosine_end is None else training.cosine_end
 
     def factor(step: int) -> float:
         warm = min(1.0, (step + 1) / max(1, warmup))
         if training.schedule == "constant":
             return warm
         done = max(0, step - warmup) / max(1, total - warmup)
-        return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return warm * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
     return LambdaLR(optimiser, factor)
 
 
 def freeze(network: nn.Module, prefixes: Sequence[str], unfreeze: Sequence[str] = ()) -> list[str]:
     """Stop training every parameter whose module path starts with one of `prefixes`.
+
+    What the network itself does not train, as a target that follows other weights, stays so.
 
     A prefix matches whole path elements ("down" matches "down.0.weight", never "downsample").
     What lies under one of `unfreeze` is trained all the same. Returns the frozen names; raises
@@ -63,7 +122,7 @@ def freeze(network: nn.Module, prefixes: Sequence[str], unfreeze: Sequence[str] 
     freed = _select(frozen, unfreeze, "unfreezes")
     frozen = [name for name in frozen if name not in freed]
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name not in frozen)
+        parameter.requires_grad_(parameter.requires_grad and name not in frozen)
     return frozen
 
 
