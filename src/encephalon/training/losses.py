@@ -61,6 +61,7 @@ def class_cross_entropy(
     weights: Sequence[Least] | None = None,
     smoothing: Share = 0.0,
     columns: Annotated[int, Field(gt=0)] | None = None,
+    weighted_mean: bool = False,
 ) -> Tensor:
     """Cross-entropy of the softmax over C, for targets that are shares of each class.
 
@@ -68,21 +69,60 @@ def class_cross_entropy(
     which is not divided by the sum of the weights (3BTRON: spec section 4). `smoothing` moves that
     share of each target evenly to all classes (Szegedy et al. 2016), and leaves the weight alone.
     Only the first `columns` of C are looked at, where the others belong to another loss.
+    With `weighted_mean` the sum is divided by that of the weights, as torch's own loss does it;
+    what has no share of any class (`class_shares` of unknown labels) then counts for nothing.
     Raises RecipeError for another number of weights than of classes.
     """
     logits, target = logits[:, :columns], target[:, :columns]
     classes = logits.shape[1]
     soft = (1 - smoothing) * target + smoothing / classes
     losses = -(soft * logits.log_softmax(dim=1)).sum(dim=1)
-    if weights is None:
-        return losses.mean()
-    if len(weights) != classes:
+    if weights is not None and len(weights) != classes:
         raise RecipeError(
             f"The recipe gives {len(weights)} weights to the loss 'class-cross-entropy', but there "
             f"are {classes} classes: give one for each."
         )
+    if weights is None and not weighted_mean:
+        return losses.mean()
     shape = (1, classes, *[1] * (logits.dim() - 2))
-    return (losses * (target * logits.new_tensor(weights).view(shape)).sum(dim=1)).mean()
+    each = logits.new_tensor([1.0] * classes if weights is None else weights).view(shape)
+    weight = (target * each).sum(dim=1)
+    if weighted_mean:
+        return (losses * weight).sum() / weight.sum().clamp_min(EPSILON)
+    return (losses * weight).mean()
+
+
+def class_dice(
+    logits: Tensor, target: Tensor, background: bool = True, epsilon: Above = EPSILON
+) -> Tensor:
+    """1 - Dice of the softmax, a mean over the classes, whose overlaps are summed over the batch.
+
+    The first class is left out without `background`; what has no share of any class counts for
+    nothing.
+    """
+    known = target.sum(dim=1, keepdim=True)
+    axes = (0, *range(2, logits.dim()))
+    probability = logits.softmax(dim=1) * known
+    intersection = (probability * target).sum(axes)[not background :]
+    total = (probability + target).sum(axes)[not background :]
+    return (1 - (2 * intersection + epsilon) / (total + epsilon)).mean()
+
+
+def class_focal(logits: Tensor, target: Tensor, gamma: Least = 2.0) -> Tensor:
+    """Cross-entropy of the softmax weighted by (1 - p of the truth)^gamma (Lin et al. 2017).
+
+    What has no share of any class counts for nothing.
+    """
+    entropy = -(target * logits.log_softmax(dim=1)).sum(dim=1)
+    missed = (1 - torch.exp(-entropy)).clamp_min(1e-7)
+    return (missed**gamma * entropy).sum() / target.sum().clamp_min(EPSILON)
+
+
+def class_shares(labels: Tensor, classes: int, ignored: int = -1) -> Tensor:
+    """Labels (B, ...) as shares of each class (B, classes, ...); those `ignored` have none."""
+    known = labels != ignored
+    shares = nnf.one_hot(torch.where(known, labels, 0).long(), classes) * known[..., None]
+    return shares.movedim(-1, 1).float()
 
 
 def attention(
@@ -155,6 +195,8 @@ def _overlap(probability: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "attention": attention,
     "class-cross-entropy": class_cross_entropy,
+    "class-dice": class_dice,
+    "class-focal": class_focal,
     "cross-entropy": cross_entropy,
     "dice": dice,
     "distance": distance,

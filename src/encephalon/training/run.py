@@ -27,6 +27,7 @@ from encephalon.io.files import expanded
 from encephalon.models.catalogue import find_model
 from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
 from encephalon.models.folder import save_model
+from encephalon.networks.encoders import user_code
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.networks.registry import build_network, meta_network, output_shape
 from encephalon.recipes.loading import dump_recipe, recipe_data
@@ -141,7 +142,8 @@ class Learner(Generic[Settings]):
 
     def build(self) -> nn.Module:
         """The network as it is trained, drawn from the seed."""
-        return build_network(self.network.name, self.network.options)
+        with user_code():
+            return build_network(self.network.name, self.network.options)
 
     def prepare(self, part: Table, cache: Path, workers: int) -> Sequence[Any]:
         """The samples of a part of the table."""
@@ -163,7 +165,8 @@ class Learner(Generic[Settings]):
 
 def check_network(recipe: Recipe, network: Network, expected: Sequence[Expected]) -> nn.Module:
     """The network as shapes; raises RecipeError where it cannot be built or do what is expected."""
-    built = meta_network(network)
+    with user_code():
+        built = meta_network(network)
     multiple = getattr(built, "multiple", 1)
     for each in expected:
         if any(side % multiple for side in each.sides):
