@@ -21,7 +21,7 @@ from encephalon.training.optimisers import (
 from tests.training.tiny import TinyNetwork
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "lars", "sgd"])
 def test_every_optimiser_goes_downhill(name: str) -> None:
     """Ten steps on a parabola, with the rate and decay of the recipe in its groups."""
     weight = nn.Parameter(torch.tensor([2.0]))
@@ -34,6 +34,67 @@ def test_every_optimiser_goes_downhill(name: str) -> None:
         (weight**2).sum().backward()
         optimiser.step()
     assert weight.detach().abs().item() < 2.0
+
+
+def test_plain_gradient_descent_has_no_momentum() -> None:
+    """As the published supervised training: each step is the rate times the gradient."""
+    weight = nn.Parameter(torch.tensor([2.0]))
+    optimiser = build_optimiser("sgd", [weight], 0.01, 0.0, momentum=0.0)
+    assert optimiser.param_groups[0]["nesterov"] is False
+    for _ in range(2):
+        optimiser.zero_grad()
+        (3 * weight).sum().backward()
+        optimiser.step()
+    assert weight.item() == pytest.approx(2 - 2 * 0.03)
+
+
+def test_momentum_is_nesterovs_unless_it_is_said_not_to_be() -> None:
+    """0.9 if nothing is said."""
+    weight = [nn.Parameter(torch.zeros(1))]
+    plain = build_optimiser("sgd", weight, 0.1, 0.0).param_groups[0]
+    assert (plain["momentum"], plain["nesterov"]) == (0.9, True)
+    other = build_optimiser("sgd", weight, 0.1, 0.0, nesterov=False).param_groups[0]
+    assert (other["momentum"], other["nesterov"]) == (0.9, False)
+    assert build_optimiser("lars", weight, 0.1, 0.0).param_groups[0]["momentum"] == 0.9
+
+
+def test_lars_by_hand() -> None:
+    """Two steps of a matrix: eta |w| / |g + decay w| of each direction, gathered by momentum."""
+    start, slope = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.5, -1.0]])
+    weight = nn.Parameter(start.clone())
+    optimiser = build_optimiser("lars", [weight], 0.2, 0.1, momentum=0.9)
+    expected, gathered = start.clone(), torch.zeros(1, 2)
+    for _ in range(2):
+        optimiser.zero_grad()
+        (slope * weight).sum().backward()
+        optimiser.step()
+        change = slope + 0.1 * expected
+        gathered = 0.9 * gathered + 0.001 * expected.norm() / change.norm() * change
+        expected = expected - 0.2 * gathered
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_lars_moves_what_is_0_by_the_rate_alone() -> None:
+    """A norm of 0 has no ratio; what has no gradient stays."""
+    weight, idle = nn.Parameter(torch.zeros(1, 2)), nn.Parameter(torch.ones(2))
+    optimiser = build_optimiser("lars", [weight, idle], 0.5, 0.0, momentum=0.0)
+    weight.sum().backward()
+    optimiser.step()
+    assert weight.tolist() == [[-0.5, -0.5]]
+    assert idle.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "lars", "sgd"])
+def test_biases_and_norms_can_be_spared(name: str) -> None:
+    """They are the vectors; they do not decay, and LARS gives them no rate of their own."""
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    optimiser = build_optimiser(name, network.parameters(), 0.1, 0.01, exclude_bias_and_norm=True)
+    matrices, vectors = optimiser.param_groups
+    assert [tuple(p.shape) for p in matrices["params"]] == [(2, 3)]
+    assert [tuple(p.shape) for p in vectors["params"]] == [(2,)] * 3
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.01, 0.0)
+    if name == "lars":
+        assert (matrices["eta"], vectors["eta"]) == (0.001, None)
 
 
 def rates(name: str, warmup: int, total: int) -> list[float]:
@@ -62,6 +123,17 @@ def test_cosine_falls_to_a_hundredth() -> None:
     assert found[2:] == sorted(found[2:], reverse=True)
 
 
+def test_cosine_ends_where_it_is_told_to() -> None:
+    """At 0, or any share of the rate."""
+    for end in (0.0, 0.25):
+        optimiser = build_optimiser("sgd", [nn.Parameter(torch.zeros(1))], 1.0, 0.0)
+        scheduler = build_scheduler("cosine", optimiser, 4, 20, "min", cosine_end=end)
+        (factor,) = scheduler.lr_lambdas  # type: ignore[union-attr]
+        assert (factor(0), factor(3), factor(4)) == (0.25, 1.0, 1.0)
+        assert factor(12) == pytest.approx((1 + end) / 2)
+        assert factor(20) == pytest.approx(end)
+
+
 @pytest.mark.parametrize(("mode", "stuck"), [("min", 1.0), ("max", 0.0)])
 def test_a_plateau_lowers_the_rate_to_a_tenth(mode: str, stuck: float) -> None:
     """After more than five epochs without a better value, in the recipe's direction."""
@@ -87,6 +159,15 @@ def test_freezing_goes_by_path_not_by_letters() -> None:
 def test_a_single_weight_can_be_frozen() -> None:
     """A whole path matches as well."""
     assert freeze(TinyNetwork(), ["head.bias"]) == ["head.bias"]
+
+
+def test_what_the_network_itself_does_not_train_stays_so() -> None:
+    """As a target that follows other weights; it cannot be unfrozen by accident."""
+    network = TinyNetwork()
+    network.downsample.requires_grad_(False)
+    freeze(network, ["down"])
+    free = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert free == {"head.weight", "head.bias"}
 
 
 def test_a_frozen_part_that_does_not_exist_is_an_error() -> None:

@@ -298,3 +298,23 @@ def test_weights_for_an_encoder_that_is_not_there_are_a_fault(tmp_path: Path) ->
         (tmp_path / f"broken{suffix}").write_bytes(b"nothing of the kind")
         with pytest.raises(ModelError, match=r"broken\.(pt|safetensors).*cannot be read"):
             load_encoder(classifier(), tmp_path / f"broken{suffix}")
+
+
+@pytest.mark.parametrize("name", ["tile-classifier", "tile-segmenter", "self-supervised"])
+@pytest.mark.parametrize("trained", ["tile-segmenter", "self-supervised"])
+def test_an_encoder_goes_from_task_to_task(
+    trained: str, name: str, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whole where the networks are of one kind; else the encoder alone, and that is logged."""
+    options: dict[str, Any] = {"encoder_options": {"width": 2}}
+    small: dict[str, Any] = {"self-supervised": {"projection": 3, "hidden": 4}}
+    known = build_network(trained, options | small.get(trained, {}))
+    saved(home / "known", known)
+    network = build_network(name, options | small.get(name, {}))
+    drawn = {k: v.clone() for k, v in network.state_dict().items()}
+    with caplog.at_level(logging.INFO):
+        fresh = start_from(network, "known")
+    theirs, mine = known.state_dict(), network.state_dict()
+    assert fresh == ([] if name == trained else [k for k in mine if not k.startswith("encoder.")])
+    assert all(torch.equal(mine[k], drawn[k] if k in fresh else theirs[k]) for k in mine)
+    assert ("the encoder" in caplog.text) == (name != trained)

@@ -231,7 +231,7 @@ class _PyramidAttention(nn.Module):
 
     def __init__(self, dims: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.mean = nn.Sequential(_CONVOLUTIONS[dims](inputs, outputs, 1), nn.ReLU(inplace=True))
+        self.mean = _CONVOLUTIONS[dims](inputs, outputs, 1)
         self.middle = _layer(dims, inputs, outputs, kernel=1)
         kernels = (7, 5, 3)
         convolution = _CONVOLUTIONS[dims]
@@ -289,16 +289,31 @@ class _PSPNet(_Decoder):
         )
         self.join = _layer(dims, channels[-1] + len(self.bins) * inner, 2 * width)
         self.out_channels = 2 * width
-        self.pool = nnf.adaptive_avg_pool2d if dims == 2 else nnf.adaptive_avg_pool3d
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         x = maps[-1]
         pooled = [
-            _like(part(self.pool(x, bins)), x)
+            _like(part(_part_means(x, bins)), x)
             for bins, part in zip(self.bins, self.parts, strict=True)
         ]
         joined: Tensor = self.join(torch.cat([x, *pooled], dim=1))
         return joined
+
+
+def _part_means(image: Tensor, bins: int) -> Tensor:
+    """(B, C, ...) averaged over `bins` parts of each side, as adaptive pooling does it.
+
+    By sums of products, which a graph has for images of any size.
+    """
+    for axis in range(2, image.dim()):
+        side = image.shape[axis]
+        place = torch.arange(side, device=image.device)
+        number = torch.arange(bins, device=image.device)[:, None]
+        first, beyond = number * side // bins, ((number + 1) * side + bins - 1) // bins
+        inside = ((place >= first) & (place < beyond)).to(image.dtype)
+        weights = inside / inside.sum(dim=1, keepdim=True)
+        image = (image.transpose(axis, -1) @ weights.T).transpose(axis, -1)
+    return image
 
 
 class _LinkNet(_Decoder):

@@ -301,6 +301,7 @@ def feature_maps(encoder: nn.Module, image: Tensor) -> list[Tensor]:
 
 def _check_maps(encoder: nn.Module, image: Tensor, maps: Any) -> None:
     about, name = cast(Encoder, encoder), type(encoder).__name__
+    check_encoder(encoder, name)
     if not isinstance(maps, list) or not all(isinstance(one, Tensor) for one in maps):
         raise RecipeError(
             f"The encoder {name} must return a list of feature maps, not {type(maps).__name__}."

@@ -45,8 +45,10 @@ def start_from(network: nn.Module, source: str) -> list[str]:
 
     `source` is a model's name, a model folder, a run folder or a published weights file (.h5, .pt).
     Every weight must be there with its very shape; only the head, when its shape differs, is left
-    as it was drawn, whole. What stayed fresh is logged. Raises ModelError for a model that is not
-    on this machine or does not fit, before a single weight is replaced.
+    as it was drawn, whole. Of a network of another kind that has an encoder, as one that learnt
+    without labels or makes masks, the encoder alone is taken. What stayed fresh is logged. Raises
+    ModelError for a model that is not on this machine or does not fit, before a single weight is
+    replaced.
     """
     model, state = find_model(source), network.state_dict()
     if not isinstance(model, PublishedFile):
@@ -63,12 +65,24 @@ def start_from(network: nn.Module, source: str) -> list[str]:
     fresh = head if differs else []
     if fresh:
         found = {name: array for name, array in found.items() if not _in_head(name)}
+    shared = _share_encoder(state, found)
+    if shared:
+        found = {name: array for name, array in found.items() if name.startswith(_ENCODER)}
+        fresh = [name for name in state if not name.startswith(_ENCODER)]
     _fill(network, found, fresh, f"{model.path}, as the start of this recipe's network")
-    if fresh:
+    if shared:
+        logger.info("started the encoder from %s, and nothing else", model.path)
+    elif fresh:
         logger.info("started from %s with a new head: %s", model.path, ", ".join(fresh))
     else:
         logger.info("started from %s, every weight", model.path)
     return fresh
+
+
+def _share_encoder(mine: Iterable[str], theirs: Iterable[str]) -> bool:
+    """Whether both have an encoder, and beside it and the head nothing in common."""
+    both = [{name.partition(".")[0] for name in names} - {HEAD} for names in (mine, theirs)]
+    return both[0] != both[1] and "encoder" in both[0] & both[1]
 
 
 def _in_head(name: str) -> bool:

@@ -243,7 +243,8 @@ class Sharpen(_Levels):
 
     def change(self, image: Image, at: At) -> Array:
         smooth = ndimage.uniform_filter(image, (1, 1, 3, 3), mode="mirror")
-        return (image + np.float32(self.amount * at[0]) * (image - smooth)).clip(0, 1)
+        sharper: Array = image + np.float32(self.amount * at[0]) * (image - smooth)
+        return sharper.clip(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
