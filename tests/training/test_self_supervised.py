@@ -211,7 +211,7 @@ class TinyViews(SelfSupervision):
 
     def __init__(self, steps: int, mines: bool) -> None:
         super().__init__(steps, momentum=0.9, mined_weight=0.5, mined_warmup=2, mined_ramp=4)
-        object.__setattr__(self, "mines", mines)
+        self.mines = mines
 
     def batch(self, number: int) -> Any:
         rng = np.random.default_rng([5, number])
@@ -222,7 +222,7 @@ class TinyViews(SelfSupervision):
             noise = rng.normal(scale=0.1, size=chosen.shape)
             return torch.from_numpy(chosen + noise).float()
 
-        return tuple(view() for _ in range(3 if self.mines else 2)), torch.zeros(0)  # type: ignore[attr-defined]
+        return tuple(view() for _ in range(3 if self.mines else 2)), torch.zeros(0)
 
     def validate(self, net: nn.Module, device: torch.device) -> dict[str, float]:
         return {}

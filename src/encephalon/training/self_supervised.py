@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -18,9 +19,9 @@ from encephalon.training.loop import Batch
 __all__ = ["SelfSupervision", "mined_weight", "target_momentum"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SelfSupervision:
-    """Loss and target of a task that learns without labels; lengths are in optimiser steps.
+    """What a task inherits that learns without labels: loss and target; lengths are in steps.
 
     Attributes
     ----------
@@ -52,8 +53,8 @@ class SelfSupervision:
 
     def after_step(self, network: nn.Module, step: int) -> None:
         """Let the target follow the weights that the step has left."""
-        if isinstance(network, SelfSupervised):
-            network.follow(target_momentum(step, self.total_steps, self.momentum))
+        momentum = target_momentum(step, self.total_steps, self.momentum)
+        cast(SelfSupervised, network).follow(momentum)
 
 
 def target_momentum(step: int, total_steps: int, start: float = 0.996) -> float:
