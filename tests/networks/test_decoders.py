@@ -17,12 +17,8 @@ from encephalon.networks import build_network
 from encephalon.networks.decoders import DECODERS, TileSegmenter, _part_means
 from encephalon.networks.encoders import user_code
 from encephalon.networks.export import export_graph
-from encephalon.networks.published_unet import (
-    PublishedUNet,
-    build_published_unet,
-    middle,
-    pad_to_multiple,
-)
+from encephalon.networks.layers import middle, pad_to_multiple
+from encephalon.networks.published_unet import PublishedUNet, build_published_unet
 from tests.networks.test_encoders import USERS
 
 

@@ -17,13 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from encephalon.errors import RecipeError, did_you_mean
-from encephalon.networks.encoders import feature_maps, resize
+from encephalon.networks.encoders import feature_maps
+from encephalon.networks.layers import BATCH_NORMS, CONVOLUTIONS, POOLING, resize
 from encephalon.networks.tile_classifier import build_tile_encoder
-
-__all__ = ["DECODERS", "TileSegmenter"]
-
-_CONVOLUTIONS: Mapping[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-_NORMS: Mapping[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class TileSegmenter(nn.Module):
@@ -62,7 +58,7 @@ class TileSegmenter(nn.Module):
         self.encoder = build_tile_encoder(encoder, in_channels, spatial_dims, encoder_options)
         channels = cast(tuple[int, ...], self.encoder.channels)
         self.decoder = DECODERS[decoder](spatial_dims, channels, width)
-        self.head = _CONVOLUTIONS[spatial_dims](self.decoder.out_channels, classes, 1)
+        self.head = CONVOLUTIONS[spatial_dims](self.decoder.out_channels, classes, 1)
 
     def forward(self, tile: Tensor) -> Tensor:
         """(B, in_channels, [Z,] Y, X) to logits."""
@@ -74,10 +70,10 @@ def _layer(
 ) -> nn.Sequential:
     """A convolution that keeps the grid, batch normalisation and ReLU."""
     padding = dilation * (kernel // 2)
-    convolution = _CONVOLUTIONS[dims](
+    convolution = CONVOLUTIONS[dims](
         inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
     )
-    return nn.Sequential(convolution, _NORMS[dims](outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(convolution, BATCH_NORMS[dims](outputs), nn.ReLU(inplace=True))
 
 
 def _double(dims: int, inputs: int, outputs: int) -> nn.Sequential:
@@ -104,7 +100,7 @@ def _gate(dims: int, channels: int, reduced: int) -> nn.Sequential:
 
     Without normalisation: a single tile has a single mean, which has no variance.
     """
-    convolution = _CONVOLUTIONS[dims]
+    convolution = CONVOLUTIONS[dims]
     squeeze, excite = convolution(channels, reduced, 1), convolution(reduced, channels, 1)
     return nn.Sequential(squeeze, nn.ReLU(inplace=True), excite, nn.Sigmoid())
 
@@ -171,7 +167,7 @@ class _PositionAttention(nn.Module):
 
     def __init__(self, dims: int, channels: int, inner: int) -> None:
         super().__init__()
-        convolution = _CONVOLUTIONS[dims]
+        convolution = CONVOLUTIONS[dims]
         self.query, self.key = convolution(channels, inner, 1), convolution(channels, inner, 1)
         self.value = convolution(channels, channels, 3, padding=1)
         self.out = convolution(channels, channels, 3, padding=1)
@@ -215,7 +211,7 @@ class _FPN(_Decoder):
     def __init__(self, dims: int, channels: Sequence[int], width: int) -> None:
         super().__init__()
         inner = 2 * width
-        self.lateral = nn.ModuleList(_CONVOLUTIONS[dims](c, inner, 1) for c in channels)
+        self.lateral = nn.ModuleList(CONVOLUTIONS[dims](c, inner, 1) for c in channels)
         self.smooth = nn.ModuleList(_double(dims, inner, width) for _ in channels)
         self.out_channels = width
 
@@ -231,20 +227,17 @@ class _PyramidAttention(nn.Module):
 
     def __init__(self, dims: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.mean = _CONVOLUTIONS[dims](inputs, outputs, 1)
+        self.mean = CONVOLUTIONS[dims](inputs, outputs, 1)
         self.middle = _layer(dims, inputs, outputs, kernel=1)
         kernels = (7, 5, 3)
-        convolution = _CONVOLUTIONS[dims]
+        convolution = CONVOLUTIONS[dims]
         # Without normalisation, as a small tile has a single place at the bottom of the U.
         self.down = nn.ModuleList(
             nn.Sequential(convolution(n, 1, k, padding=k // 2), nn.LeakyReLU(0.1))
             for n, k in zip((inputs, 1, 1), kernels, strict=True)
         )
         self.side = nn.ModuleList(convolution(1, 1, k, padding=k // 2) for k in kernels)
-        self.pool: Callable[[Tensor], Tensor] = {
-            2: nn.MaxPool2d(2, ceil_mode=True),
-            3: nn.MaxPool3d(2, ceil_mode=True),
-        }[dims]
+        self.pool = POOLING[dims](2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
         down, levels = x, []
@@ -284,7 +277,7 @@ class _PSPNet(_Decoder):
         self.bins = (1, 2, 3, 6)
         # A single mean of a single tile has no variance to be normalised by.
         self.parts = nn.ModuleList(
-            nn.Sequential(_CONVOLUTIONS[dims](channels[-1], inner, 1), nn.ReLU(inplace=True))
+            nn.Sequential(CONVOLUTIONS[dims](channels[-1], inner, 1), nn.ReLU(inplace=True))
             for _ in self.bins
         )
         self.join = _layer(dims, channels[-1] + len(self.bins) * inner, 2 * width)
@@ -349,9 +342,7 @@ class _DeepLab(_Decoder):
     def __init__(self, dims: int, channels: Sequence[int], width: int) -> None:
         super().__init__()
         inner, rates = 4 * width, (12, 24, 36)
-        self.mean = nn.Sequential(
-            _CONVOLUTIONS[dims](channels[-1], inner, 1), nn.ReLU(inplace=True)
-        )
+        self.mean = nn.Sequential(CONVOLUTIONS[dims](channels[-1], inner, 1), nn.ReLU(inplace=True))
         self.near = _layer(dims, channels[-1], inner, kernel=1)
         self.far = nn.ModuleList(_separable(dims, channels[-1], inner, rate) for rate in rates)
         self.join = _layer(dims, (2 + len(rates)) * inner, inner, kernel=1)

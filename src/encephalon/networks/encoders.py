@@ -22,23 +22,9 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as nnf
 
 from encephalon.errors import EncephalonError, RecipeError, did_you_mean, require_extra
-
-__all__ = [
-    "ENTRY_POINTS",
-    "AdaptedEncoder",
-    "Encoder",
-    "ResNetEncoder",
-    "build_encoder",
-    "check_encoder",
-    "feature_maps",
-    "list_encoders",
-    "representation",
-    "resize",
-    "user_code",
-]
+from encephalon.networks.layers import resize
 
 ENTRY_POINTS = "encephalon.encoders"
 
@@ -327,11 +313,3 @@ def _check_maps(encoder: nn.Module, image: Tensor, maps: Any) -> None:
 def representation(maps: Sequence[Tensor]) -> Tensor:
     """The mean (B, channels) of the last map over its places."""
     return maps[-1].flatten(2).mean(dim=2)
-
-
-def resize(image: Tensor, sides: Sequence[int]) -> Tensor:
-    """(B, C, [Z,] Y, X) with other sides, linear between the centres of voxels."""
-    if list(image.shape[2:]) == list(sides):
-        return image
-    mode = "bilinear" if image.dim() == 4 else "trilinear"
-    return nnf.interpolate(image, size=tuple(sides), mode=mode, align_corners=False)

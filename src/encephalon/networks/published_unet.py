@@ -10,7 +10,7 @@ raised by a transposed convolution. It is kept, untrained, so that files fit eit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -20,21 +20,19 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from encephalon.errors import ModelError
-from encephalon.networks.encoders import resize
+from encephalon.networks.layers import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    INSTANCE_NORMS,
+    POOLING,
+    RAISING,
+    check_choice,
+    middle,
+    pad_to_multiple,
+    resize,
+)
 from encephalon.networks.registry import fill_network
 
-__all__ = ["PublishedUNet", "build_published_unet", "middle", "pad_to_multiple"]
-
-_CONVOLUTIONS: Mapping[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-_RAISING: Mapping[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
-_POOLING: Mapping[int, type[nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_NORMS: Mapping[str, Mapping[int, type[nn.Module]]] = {
-    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
-    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
-}
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": nnf.relu,
     "leaky": lambda x: nnf.leaky_relu(x, 0.1),
@@ -79,9 +77,9 @@ class PublishedUNet(nn.Module):
         up: Literal["transposed", "interpolation"] = "transposed",
     ) -> None:
         super().__init__()
-        _check_choice("activation", activation, tuple(_ACTIVATIONS))
-        _check_choice("padding", padding, ("same", "valid"))
-        _check_choice("up", up, ("transposed", "interpolation"))
+        check_choice("activation", activation, tuple(_ACTIVATIONS))
+        check_choice("padding", padding, ("same", "valid"))
+        check_choice("up", up, ("transposed", "interpolation"))
         self.padded, self.multiple = padding == "same", 2 ** (blocks - 1)
         widths = [width * 2**level for level in range(blocks)]
         same: Any = {"dims": spatial_dims, "activation": activation, "norm": norm}
@@ -92,10 +90,10 @@ class PublishedUNet(nn.Module):
         self.up_blocks = nn.ModuleList(
             _UpBlock(coarse, fine, up, **same) for coarse, fine in pairwise(reversed(widths))
         )
-        self.conv_final = _CONVOLUTIONS[spatial_dims](width, classes, 1)
-        self.pool = _POOLING[spatial_dims](2)
+        self.conv_final = CONVOLUTIONS[spatial_dims](width, classes, 1)
+        self.pool = POOLING[spatial_dims](2)
         for module in self.modules():
-            if isinstance(module, (*_CONVOLUTIONS.values(), *_RAISING.values())):
+            if isinstance(module, (*CONVOLUTIONS.values(), *RAISING.values())):
                 nn.init.xavier_uniform_(cast(Tensor, module.weight))
                 nn.init.zeros_(cast(Tensor, module.bias))
 
@@ -120,9 +118,9 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.act = _ACTIVATIONS[activation]
-        self.conv1 = _CONVOLUTIONS[dims](inputs, outputs, 3, padding=padding)
+        self.conv1 = CONVOLUTIONS[dims](inputs, outputs, 3, padding=padding)
         self.norm1 = _norm(norm, outputs, dims)
-        self.conv2 = _CONVOLUTIONS[dims](outputs, outputs, 3, padding=padding)
+        self.conv2 = CONVOLUTIONS[dims](outputs, outputs, 3, padding=padding)
         self.norm2 = _norm(norm, outputs, dims)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,8 +134,8 @@ class _UpBlock(_Block):
     def __init__(self, coarse: int, fine: int, up: str, **same: Any) -> None:
         super().__init__(2 * fine, fine, **same)
         dims: int = same["dims"]
-        self.up = _RAISING[dims](coarse, fine, 2, stride=2) if up == "transposed" else None
-        self.conv0 = _CONVOLUTIONS[dims](coarse, fine, 1)
+        self.up = RAISING[dims](coarse, fine, 2, stride=2) if up == "transposed" else None
+        self.conv0 = CONVOLUTIONS[dims](coarse, fine, 1)
         self.conv0.requires_grad_(self.up is None)
         self.norm0 = _norm(same["norm"], fine, dims)
 
@@ -154,29 +152,9 @@ def _norm(name: str, channels: int, dims: int) -> nn.Module:
     groups = name.removeprefix("group")
     if groups.isdigit():
         return nn.GroupNorm(int(groups), channels)
-    _check_choice("norm", name, ("batch", "instance", "none", "groupN"))
-    return _NORMS[name][dims](channels) if name in _NORMS else nn.Identity()
-
-
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-
-
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """(B, C, ...) with its edges repeated, as evenly as can be, to multiples of `multiple`."""
-    padding: list[int] = []
-    for side in reversed(image.shape[2:]):
-        missing = -side % multiple
-        padding += [missing // 2, missing - missing // 2]
-    return nnf.pad(image, padding, mode="replicate") if any(padding) else image
-
-
-def middle(image: Tensor, sides: Sequence[int]) -> Tensor:
-    """The middle of (B, C, ...) with these sides; what `pad_to_multiple` added is cut off."""
-    for axis, side in enumerate(sides, start=2):
-        image = image.narrow(axis, (image.shape[axis] - side) // 2, side)
-    return image
+    check_choice("norm", name, ("batch", "instance", "none", "groupN"))
+    kinds = {"batch": BATCH_NORMS, "instance": INSTANCE_NORMS}
+    return kinds[name][dims](channels) if name in kinds else nn.Identity()
 
 
 def build_published_unet(

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from encephalon.networks.encoders import feature_maps, representation
+from encephalon.networks.layers import check_choice
 from encephalon.networks.tile_classifier import build_tile_encoder
-
-__all__ = ["SelfSupervised", "mine", "prediction_error"]
 
 
 class SelfSupervised(nn.Module):
@@ -64,12 +63,8 @@ class SelfSupervised(nn.Module):
         encoder_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ("method", method, ("byol", "myow", "myow-merged")),
-            ("layout", layout, ("cascaded", "parallel")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        check_choice("method", method, ("byol", "myow", "myow-merged"))
+        check_choice("layout", layout, ("cascaded", "parallel"))
         if neighbours < 1:
             raise ValueError(f"neighbours must be 1 or more, not {neighbours}")
         self.merged, self.cascaded = method == "myow-merged", layout == "cascaded"

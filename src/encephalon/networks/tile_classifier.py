@@ -14,8 +14,6 @@ from encephalon.errors import ModelError
 from encephalon.networks.encoders import build_encoder, feature_maps, representation
 from encephalon.networks.registry import fill_network
 
-__all__ = ["TileClassifier", "build_published_tile_classifier", "from_published_encoder"]
-
 #: What an MTNeuro encoder calls the children of torchvision's ResNet that it keeps in a sequence.
 _SEQUENCE = {"0": "conv1", "1": "bn1", "3": "layer1", "4": "layer2", "5": "layer3", "6": "layer4"}
 

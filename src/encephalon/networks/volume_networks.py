@@ -12,9 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from encephalon.errors import require_extra
-from encephalon.networks.published_unet import middle, pad_to_multiple
-
-__all__ = ["HighResNet", "VNetLight"]
+from encephalon.networks.layers import middle, pad_to_multiple
 
 
 class VNetLight(nn.Module):

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from encephalon.networks.self_supervised import SelfSupervised
 from encephalon.training.loop import Batch
 
-__all__ = ["SelfSupervision", "mined_weight", "target_momentum"]
-
 
 @dataclass(eq=False)
 class SelfSupervision:

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-__all__ = ["AnyOperation", "Drawn", "Operation", "Tile", "apply", "draw"]
-
 Array = NDArray[Any]
 Image = NDArray[np.float32]
 At = NDArray[np.float64]
