@@ -28,7 +28,10 @@ from encephalon.networks.tile_classifier import (
     build_published_tile_classifier,
     from_published_encoder,
 )
+from encephalon.recipes.loading import make_recipe
+from encephalon.recipes.schema import Section
 from encephalon.testing import EncoderConformance
+from encephalon.training.run import Expected, Learner, check_network
 from tests.networks import encoders_of_users as users
 
 USERS = "tests.networks.encoders_of_users"
@@ -161,6 +164,30 @@ def test_code_is_imported_only_for_a_recipe_of_ones_own() -> None:
     with pytest.raises(RecipeError, match="is code, which only a recipe of your own may name"):
         build_network("tile-classifier", {"encoder": "antigravity:Encoder"})
     assert "antigravity" not in sys.modules
+
+
+def test_a_recipe_that_is_trained_may_name_code() -> None:
+    """It is checked as shapes, and then built; nothing is allowed after that."""
+
+    class Plain(Learner[Section]):
+        schema = Section
+
+    data = {
+        "name": "mine",
+        "title": "Mine",
+        "task": "classification",
+        "study": {"name": "toy"},
+        "network": {
+            "name": "tile-classifier",
+            "options": {"encoder": f"{USERS}:PlainEncoder"},
+        },
+    }
+    recipe = make_recipe(data, "mine.toml")
+    inputs, output = ((2, 1, 9, 9),), (2, 4)
+    check_network(recipe, recipe.network, [Expected(inputs, output, "tell 4 classes")])
+    assert isinstance(Plain(recipe).build().encoder, users.PlainEncoder)
+    with pytest.raises(RecipeError, match="only a recipe of your own"):
+        build_encoder(f"{USERS}:PlainEncoder")
 
 
 def test_encoders_of_installed_packages_are_known_by_name(

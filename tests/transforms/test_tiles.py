@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from encephalon.errors import RecipeError
-from encephalon.recipes.loading import make_settings
 from encephalon.recipes.schema import Section
+from encephalon.recipes.validation import make_settings
 from encephalon.transforms.tiles import (
     AnyOperation,
     CutMix,
