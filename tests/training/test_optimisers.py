@@ -39,7 +39,9 @@ def test_every_optimiser_goes_downhill(name: str) -> None:
 def test_plain_gradient_descent_has_no_momentum() -> None:
     """As the published supervised training: each step is the rate times the gradient."""
     weight = nn.Parameter(torch.tensor([2.0]))
-    optimiser = build_optimiser("sgd", [weight], 0.01, 0.0, momentum=0.0)
+    optimiser = build_optimiser(
+        Training(optimiser="sgd", learning_rate=0.01, momentum=0.0), [weight]
+    )
     assert optimiser.param_groups[0]["nesterov"] is False
     for _ in range(2):
         optimiser.zero_grad()
@@ -51,18 +53,23 @@ def test_plain_gradient_descent_has_no_momentum() -> None:
 def test_momentum_is_nesterovs_unless_it_is_said_not_to_be() -> None:
     """0.9 if nothing is said."""
     weight = [nn.Parameter(torch.zeros(1))]
-    plain = build_optimiser("sgd", weight, 0.1, 0.0).param_groups[0]
+
+    def group(**asked: Any) -> dict[str, Any]:
+        return build_optimiser(Training(**asked), weight).param_groups[0]
+
+    plain = group(optimiser="sgd")
     assert (plain["momentum"], plain["nesterov"]) == (0.9, True)
-    other = build_optimiser("sgd", weight, 0.1, 0.0, nesterov=False).param_groups[0]
+    other = group(optimiser="sgd", nesterov=False)
     assert (other["momentum"], other["nesterov"]) == (0.9, False)
-    assert build_optimiser("lars", weight, 0.1, 0.0).param_groups[0]["momentum"] == 0.9
+    assert group(optimiser="lars")["momentum"] == 0.9
 
 
 def test_lars_by_hand() -> None:
     """Two steps of a matrix: eta |w| / |g + decay w| of each direction, gathered by momentum."""
     start, slope = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.5, -1.0]])
     weight = nn.Parameter(start.clone())
-    optimiser = build_optimiser("lars", [weight], 0.2, 0.1, momentum=0.9)
+    training = Training(optimiser="lars", learning_rate=0.2, weight_decay=0.1, momentum=0.9)
+    optimiser = build_optimiser(training, [weight])
     expected, gathered = start.clone(), torch.zeros(1, 2)
     for _ in range(2):
         optimiser.zero_grad()
@@ -77,7 +84,8 @@ def test_lars_by_hand() -> None:
 def test_lars_moves_what_is_0_by_the_rate_alone() -> None:
     """A norm of 0 has no ratio; what has no gradient stays."""
     weight, idle = nn.Parameter(torch.zeros(1, 2)), nn.Parameter(torch.ones(2))
-    optimiser = build_optimiser("lars", [weight, idle], 0.5, 0.0, momentum=0.0)
+    training = Training(optimiser="lars", learning_rate=0.5, momentum=0.0)
+    optimiser = build_optimiser(training, [weight, idle])
     weight.sum().backward()
     optimiser.step()
     assert weight.tolist() == [[-0.5, -0.5]]
@@ -88,7 +96,9 @@ def test_lars_moves_what_is_0_by_the_rate_alone() -> None:
 def test_biases_and_norms_can_be_spared(name: str) -> None:
     """They are the vectors; they do not decay, and LARS gives them no rate of their own."""
     network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    optimiser = build_optimiser(name, network.parameters(), 0.1, 0.01, exclude_bias_and_norm=True)
+    asked: dict[str, Any] = {"optimiser": name, "weight_decay": 0.01}
+    training = Training(**asked, exclude_bias_and_norm=True)
+    optimiser = build_optimiser(training, network.parameters())
     matrices, vectors = optimiser.param_groups
     assert [tuple(p.shape) for p in matrices["params"]] == [(2, 3)]
     assert [tuple(p.shape) for p in vectors["params"]] == [(2,)] * 3
@@ -126,8 +136,10 @@ def test_cosine_falls_to_a_hundredth() -> None:
 def test_cosine_ends_where_it_is_told_to() -> None:
     """At 0, or any share of the rate."""
     for end in (0.0, 0.25):
-        optimiser = build_optimiser("sgd", [nn.Parameter(torch.zeros(1))], 1.0, 0.0)
-        scheduler = build_scheduler("cosine", optimiser, 4, 20, "min", cosine_end=end)
+        asked: dict[str, Any] = {"schedule": "cosine", "warmup_steps": 4, "cosine_end": end}
+        training = Training(**asked, epochs=2, steps_per_epoch=10)
+        optimiser = build_optimiser(training, [nn.Parameter(torch.zeros(1))])
+        scheduler = build_scheduler(training, optimiser)
         (factor,) = scheduler.lr_lambdas  # type: ignore[union-attr]
         assert (factor(0), factor(3), factor(4)) == (0.25, 1.0, 1.0)
         assert factor(12) == pytest.approx((1 + end) / 2)

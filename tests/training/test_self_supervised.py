@@ -75,8 +75,10 @@ def test_the_weight_of_neighbours_in_closed_form() -> None:
 def test_the_published_rate_in_closed_form() -> None:
     """0.03 / 256 x 8 = 9.375e-4 after the warm-up, a cosine of the rest, and 0 after the last."""
     rate = 0.03 / 256 * 8
-    optimiser = build_optimiser("sgd", [nn.Parameter(torch.zeros(1))], rate, 5e-4, 0.9, False)
-    schedule: Any = build_scheduler("cosine", optimiser, WARMUP, STEPS, "min", cosine_end=0.0)
+    asked: dict[str, Any] = {"schedule": "cosine", "cosine_end": 0.0, "warmup_steps": WARMUP}
+    training = Training(**asked, epochs=800, steps_per_epoch=134, learning_rate=rate)
+    optimiser = build_optimiser(training, [nn.Parameter(torch.zeros(1))])
+    schedule: Any = build_scheduler(training, optimiser)
     assert rate == pytest.approx(9.375e-4)
     (factor,) = schedule.lr_lambdas
     assert factor(0) == pytest.approx(1 / WARMUP)
