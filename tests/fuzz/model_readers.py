@@ -87,8 +87,8 @@ def _zips(folder: Path) -> Sequence[Seed]:
 
 
 def _imported(path: Path) -> Any:
+    from encephalon.io.home import HOME_VARIABLE
     from encephalon.models.exchange import import_model
-    from encephalon.models.files import HOME_VARIABLE
 
     with tempfile.TemporaryDirectory() as home:
         os.environ[HOME_VARIABLE] = home

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from encephalon.io.home import HOME_VARIABLE
 from encephalon.models import files
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import ModelFolder, save_model
@@ -26,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that holds installed models; no packaged ones, no settings from outside."""
     home = tmp_path / "home"
     packaged = tmp_path / "packaged"
-    monkeypatch.setenv(files.HOME_VARIABLE, str(home))
+    monkeypatch.setenv(HOME_VARIABLE, str(home))
     monkeypatch.setattr(files, "packaged_folder", lambda: packaged)
     for variable in ("ENCEPHALON_MIRROR", "ENCEPHALON_OFFLINE"):
         monkeypatch.delenv(variable, raising=False)

@@ -13,6 +13,7 @@ import torch
 
 from encephalon.errors import MissingFileError, ModelError
 from encephalon.io.atomic import sha256
+from encephalon.io.home import HOME_VARIABLE, encephalon_home
 from encephalon.models import files
 from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
 from encephalon.models.description import ModelDescription
@@ -293,11 +294,11 @@ def test_the_home_folder_follows_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """ENCEPHALON_HOME decides; without it the platform's cache folder does."""
-    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "x"))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "x"))
     assert files.installed_folder() == tmp_path / "x" / "models"
-    monkeypatch.delenv(files.HOME_VARIABLE)
+    monkeypatch.delenv(HOME_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert "encephalon" in files.encephalon_home().parts
+    assert "encephalon" in encephalon_home().parts
 
 
 def test_an_entry_is_plain_data() -> None:

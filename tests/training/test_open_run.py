@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from encephalon.errors import RunError
+from encephalon.io.home import HOME_VARIABLE
 from encephalon.models import files
 from encephalon.recipes.loading import dump_recipe, in_earlier_words
 from encephalon.recipes.schema import Recipe
@@ -47,7 +48,7 @@ def opened(
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs."""
-    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 

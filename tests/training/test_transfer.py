@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from encephalon.errors import MissingFileError, ModelError, RecipeError
+from encephalon.io.home import HOME_VARIABLE
 from encephalon.models import files
 from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
@@ -30,7 +31,7 @@ SMALL = {"channels": [2, 3, 4]}
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs."""
-    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,17 @@ def tiff_size(tiff: Any, page: Any) -> Size | None:
 
     `tiff` is an open tifffile.TiffFile. Tags that are not there or make no sense are passed over.
     """
-    for look in (_ome, _thermo, _zeiss, _imagej, _resolution):
+    return _first(tiff, page, (_ome, _thermo, _zeiss, _imagej, _resolution))
+
+
+def plane_height(tiff: Any) -> float | None:
+    """The distance of the planes of an open tifffile.TiffFile, nm: OME, or ImageJ."""
+    found = _first(tiff, None, (_ome_planes, _imagej_planes))
+    return None if found is None else found[0]
+
+
+def _first(tiff: Any, page: Any, looks: Iterable[Callable[[Any, Any], Size | None]]) -> Size | None:
+    for look in looks:
         try:
             size = look(tiff, page)
         except Exception:  # noqa: BLE001 -- a damaged note about the picture is no reason to refuse it
@@ -82,6 +92,17 @@ def tiff_size(tiff: Any, page: Any) -> Size | None:
 def _ome(tiff: Any, _: Any) -> Size | None:
     text = tiff.ome_metadata or ""
     return _pair(_ome_edge(text, "Y"), _ome_edge(text, "X"))
+
+
+def _ome_planes(tiff: Any, _: Any) -> Size | None:
+    edge = _ome_edge(tiff.ome_metadata or "", "Z")
+    return _pair(edge, edge)
+
+
+def _imagej_planes(tiff: Any, _: Any) -> Size | None:
+    found = tiff.imagej_metadata or {}
+    edge = nanometres(found.get("spacing"), found.get("unit"))
+    return _pair(edge, edge)
 
 
 def _ome_edge(text: str, axis: str) -> float | None:

@@ -8,16 +8,18 @@ white, black, palettes, transparency and orientation mean is decided here, once.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, UnreadableFileError
-from encephalon.io.pixel_size import Size, tiff_size
+from encephalon.io.pixel_size import Size, plane_height, tiff_size
 from encephalon.io.png_jpeg import jpeg_scans
 
 if TYPE_CHECKING:
@@ -213,3 +215,137 @@ def _foreign_colours(path: Path, page: tifffile.TiffPage) -> ContentError:
         f"{path}: expected one grey level a pixel, but the picture has {page.samplesperpixel} "
         f"channel(s) of the kind {_name(page.photometric)}; save the one that you want as grey."
     )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the directories of a TIFF say of the planes of a volume, which are all alike.
+
+    shape    planes, rows, columns
+    dtype    of a level
+    edges    height of a plane, height and width of a pixel, nm, each None where nothing says it
+    offsets  where each plane begins in the file, where its levels lie there as they are
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    edges: tuple[float | None, float | None, float | None]
+    offsets: tuple[int, ...] | None
+
+
+def read_tiff_stack(path: Path, stream: BufferedReader) -> Stack:
+    """What the pages of a TIFF are as the planes of one volume; no pixel is read.
+
+    Raises ContentError for pages that differ, colours, channels and times, EOFError for a file that
+    ends too early, and what damage makes of tifffile.
+    """
+    with _open(path, stream) as tiff:
+        pages = _planes(tiff)
+        count = _virtual_pages(tiff) if len(pages) == 1 else len(pages)
+        first = pages[0]
+        for page in pages:
+            _refuse_unlike(path, page, first)
+        _refuse_series(path, tiff)
+        kind = np.dtype(np.uint8 if first.bitspersample in _STRETCHED else first.dtype or np.uint8)
+        offsets = _offsets(path, pages, count)
+        size = tiff_size(tiff, first) or (None, None)
+        shape = count, int(first.imagelength), int(first.imagewidth)
+        return Stack(shape, kind, (plane_height(tiff), *size), offsets)
+
+
+def read_tiff_planes(
+    path: Path, stream: BufferedReader, stack: Stack, wanted: range
+) -> Iterator[Pixels]:
+    """The planes (rows, columns) of these numbers, from 0; white is bright."""
+    _, rows, columns = stack.shape
+    if stack.offsets is not None:
+        whole = np.memmap(path, np.uint8, "r")
+        for number in wanted:
+            kind = stack.dtype.newbyteorder(_byte_order(stream))
+            yield np.ndarray((rows, columns), kind, whole, stack.offsets[number])
+        return
+    with _open(path, stream, _LARGEST_READ) as tiff:
+        pages = _planes(tiff)
+        for number in wanted:
+            yield _brightness(path, pages[number], _plane(path, pages[number], 0))
+
+
+def _open(path: Path, stream: BufferedReader, most: int = _LARGEST_TAG) -> tifffile.TiffFile:
+    import tifffile
+
+    careful = _Careful(stream)
+    careful.most = most
+    return tifffile.TiffFile(careful, name=path.name)
+
+
+def _byte_order(stream: BufferedReader) -> Literal["<", ">"]:
+    stream.seek(0)
+    return "<" if stream.read(2) == b"II" else ">"
+
+
+def _planes(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    pages = [page for page in _pages(tiff) if not (page.is_reduced or page.is_mask)]
+    if not pages:
+        raise ValueError("it has no pages")
+    return pages
+
+
+def _refuse_unlike(path: Path, page: tifffile.TiffPage, first: tifffile.TiffPage) -> None:
+    _refuse_unread(path, page)
+    kind, alike = int(page.photometric), page.shape == first.shape and page.dtype == first.dtype
+    grey = page.samplesperpixel == 1 and kind in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}
+    if not grey or (kind == _WHITE_IS_ZERO and page.bitspersample > 16):
+        raise _foreign_colours(path, page)
+    if not alike:
+        raise ContentError(
+            f"{path}: expected planes of one volume, but page {page.index + 1} is {page.dtype} of "
+            f"{page.shape} and the first {first.dtype} of {first.shape}; save them alike."
+        )
+    if page.imagelength * page.imagewidth * max(1, page.bitspersample // 8) > _LARGEST_READ:
+        raise ContentError(f"{path}: a plane of {page.shape} is too large; save it as OME-Zarr.")
+
+
+def _refuse_series(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Raise ContentError where the pages are more than the planes of one volume.
+
+    Many programs write the planes of a stack as if they were its channels or its times.
+    """
+    said, text = tiff.imagej_metadata or {}, tiff.ome_metadata or ""
+    sizes = {
+        "planes": [said.get("slices", 1), *re.findall(r'\bSizeZ="(\d+)"', text)],
+        "channels": [said.get("channels", 1), *re.findall(r'\bSizeC="(\d+)"', text)],
+        "times": [said.get("frames", 1), *re.findall(r'\bSizeT="(\d+)"', text)],
+    }
+    several = [word for word, counts in sizes.items() if any(int(n) > 1 for n in counts)]
+    if len(several) > 1:
+        raise ContentError(
+            f"{path}: expected the planes of one volume, but the file has {' and '.join(several)}; "
+            "save the one volume that you want as a file of its own."
+        )
+
+
+def _offsets(path: Path, pages: list[tifffile.TiffPage], count: int) -> tuple[int, ...] | None:
+    """Where each plane begins; None unless all lie in the file as they are."""
+    first = pages[0]
+    plain = all(
+        page.is_contiguous
+        and int(page.compression) == 1
+        and int(page.predictor) == 1
+        and int(page.fillorder) == 1
+        and int(page.photometric) == _BLACK_IS_ZERO
+        and page.bitspersample in {8, 16, 32, 64}
+        for page in pages
+    )
+    if not plain:
+        if count > len(pages):
+            raise ValueError("planes without directories of their own must be uncompressed")
+        return None
+    size = first.imagelength * first.imagewidth * first.bitspersample // 8
+    if count > len(pages):
+        offsets = tuple(first.dataoffsets[0] + n * size for n in range(count))
+    else:
+        offsets = tuple(page.dataoffsets[0] for page in pages)
+    missing = max(offsets) + size - path.stat().st_size
+    if missing > 0:
+        raise EOFError(f"the file is truncated, {missing:,} bytes are missing at its end")
+    return offsets

@@ -14,6 +14,7 @@ from typing import Any
 from encephalon.errors import EncephalonError, ModelError, require_extra
 from encephalon.io.atomic import explained, locked, sha256
 from encephalon.io.files import exists, expanded, is_file
+from encephalon.io.home import offline_by_environment
 from encephalon.models import files
 from encephalon.models.catalogue import find_folder, find_model
 from encephalon.models.exchange import install_registered
@@ -22,7 +23,6 @@ from encephalon.models.published import PublishedFile
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
 
 MIRROR_VARIABLE = "ENCEPHALON_MIRROR"
-OFFLINE_VARIABLE = "ENCEPHALON_OFFLINE"
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def get_model(
     Raises ModelError when the model is unknown, cannot be had, or is not what it should be.
     """
     entry = registry_entries().get(name)
-    offline = offline or os.environ.get(OFFLINE_VARIABLE, "0").strip() not in {"", "0"}
+    offline = offline or offline_by_environment()
     # Looked at before locking, as a shared installation is often read-only.
     if entry is not None and not _is_there(entry):
         place, home = _source(entry, offline, mirror), files.installed_folder()

@@ -7,35 +7,14 @@ Models lie inside the package, and in `$ENCEPHALON_HOME` or the platform's cache
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
 from encephalon.errors import InputError, MissingFileError, ModelError
-from encephalon.io.files import expanded, opened, stand_in
-
-HOME_VARIABLE = "ENCEPHALON_HOME"
-
-
-def encephalon_home() -> Path:
-    """Return `$ENCEPHALON_HOME`, or the platform's cache folder for Encephalon.
-
-    Raises ModelError where neither is known: no HOME, and a user without an entry of its own, as in
-    some containers. What only looks for something should find nothing then.
-    """
-    given = os.environ.get(HOME_VARIABLE, "").strip()
-    if given:
-        return expanded(given).absolute()
-    from platformdirs import user_cache_path
-
-    try:
-        return user_cache_path("encephalon", appauthor=False)
-    except (RuntimeError, LookupError) as error:
-        raise ModelError(
-            f"There is no home folder to keep models in: set {HOME_VARIABLE} to a folder of yours."
-        ) from error
+from encephalon.io.files import opened, stand_in
+from encephalon.io.home import encephalon_home
 
 
 def installed_folder() -> Path:

@@ -10,6 +10,7 @@ import pytest
 
 from encephalon.errors import ContentError, RunError, TableError
 from encephalon.geometry.affine import Affine
+from encephalon.io.home import HOME_VARIABLE
 from encephalon.io.image import Image
 from encephalon.io.reading import read_labels
 from encephalon.models import files
@@ -33,7 +34,7 @@ LESION = ExtractionSettings(target="lesion", grids=Grids(coarse=(24, 24, 24), fi
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs."""
-    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.errors import ModelError, RunError
+from encephalon.io.home import HOME_VARIABLE
 from encephalon.models import files
 from encephalon.recipes.schema import Training
 from encephalon.studies.extraction.data import (
@@ -48,7 +49,7 @@ SETTINGS = ExtractionSettings(
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing installed but what a test installs; one thread, so that two never compete."""
     torch.set_num_threads(1)
-    monkeypatch.setenv(files.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     monkeypatch.setattr(files, "packaged_folder", lambda: tmp_path / "packaged")
     return tmp_path / "home" / "models"
 

@@ -20,7 +20,7 @@ from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
 from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.cache import ArrayCache
-from encephalon.models.files import encephalon_home
+from encephalon.io.home import encephalon_home
 from encephalon.models.fitted import LAST_STAGE, FittedState, score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.registry import build_network

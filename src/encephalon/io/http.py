@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers of a server, whole and within a bounded time, or the reason why there is none."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from encephalon.errors import UsageError, require_extra
+
+__all__ = [
+    "PATIENCE",
+    "PassingError",
+    "Patience",
+    "RefusedError",
+    "get",
+    "need_safe",
+    "public",
+    "tried",
+]
+
+_log = logging.getLogger(__name__)
+_PIECE = 1 << 16
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for, seconds.
+
+    attempts  how often a question is asked at most
+    pause     before the second time; each further one is twice as long
+    connect   until there is a connection
+    silence   between two pieces of an answer
+    answer    until an answer is whole, however slowly it comes
+    total     after which a question is not asked again
+    """
+
+    attempts: int = 5
+    pause: float = 1.0
+    connect: float = 10.0
+    silence: float = 60.0
+    answer: float = 300.0
+    total: float = 900.0
+
+
+PATIENCE = Patience()
+"""Our choice: a block of 2 MiB comes within the time at 7 kB/s, and a server may restart."""
+
+
+class RefusedError(Exception):
+    """A server that says no, or something that will not become right by asking again."""
+
+
+class PassingError(Exception):
+    """What may pass: a server too busy, an answer that broke off."""
+
+
+def get(
+    url: str, headers: Mapping[str, str], most: int, patience: Patience, token: str = ""
+) -> bytes:
+    """The body of the answer to one GET, of at most so many bytes; no redirection is followed.
+
+    `token` goes into the header Authorization, and into nothing else. Raises RefusedError and
+    PassingError, whose texts hold neither token nor password.
+    """
+    require_extra("requests", "volumes", f"Reading from {urlsplit(url).hostname}")
+    # In a thread that may be left: names, headers and proxies have no time limit of their own.
+    return _within(patience.answer, lambda: _asked(url, headers, most, patience, token))
+
+
+def tried(patience: Patience, attempt: Callable[[], _T]) -> _T:
+    """What `attempt` gives, asked again with longer and longer pauses while it raises PassingError.
+
+    Raises RefusedError with the last reason when the patience is used up.
+    """
+    begun = time.monotonic()
+    for number in range(1, patience.attempts + 1):
+        try:
+            return attempt()
+        except PassingError as error:
+            pause = patience.pause * 2 ** (number - 1)
+            over = time.monotonic() - begun + pause > patience.total
+            if number == patience.attempts or over:
+                raise RefusedError(f"{error}, {number} times") from error
+            _log.info("%s; asking again in %.1f s", error, pause)
+            time.sleep(pause)
+    raise RefusedError("it was never asked")
+
+
+def need_safe(url: str) -> None:
+    """Raise UsageError unless an address is https:// or http://; warn of http:// to elsewhere."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(f"{public(url)}: expected an address that begins with https://.")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        _log.warning("%s is not encrypted: others can read and change what comes.", public(url))
+
+
+def public(text: str) -> str:
+    """The text without the user and password, and without the query, of addresses in it."""
+    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"(?<=://)[^/@\s]*@", "", text))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _within(seconds: float, call: Callable[[], _T]) -> _T:
+    outcome: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((call(), None))
+        except Exception as error:  # noqa: BLE001 -- raised again where it is waited for
+            outcome.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise PassingError(f"no whole answer came within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    found: _T = result
+    return found
+
+
+def _asked(
+    url: str, headers: Mapping[str, str], most: int, patience: Patience, token: str
+) -> bytes:
+    import requests
+    import urllib3
+
+    def authorised(request: Any) -> Any:  # otherwise a .netrc would take the place of the token
+        if token:
+            request.headers["Authorization"] = f"Token {token}"
+        return request
+
+    timeout = (patience.connect, patience.silence)
+    headers = {"Accept-Encoding": "identity", **headers}
+    ends = time.monotonic() + patience.answer
+    try:
+        with requests.get(
+            url,
+            headers=headers,
+            auth=authorised,
+            stream=True,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as answer:
+            _refuse_status(answer)
+            return _body(answer, most, ends)
+    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
+        kind = "it was silent" if isinstance(error, requests.Timeout) else "the connection broke"
+        raise PassingError(f"{kind} ({type(error).__name__})") from error
+    except requests.RequestException as error:
+        raise RefusedError(
+            public(f"{type(error).__name__}: {error}").replace(token or "\0", "")
+        ) from (None)
+
+
+def _refuse_status(answer: Any) -> None:
+    code = answer.status_code
+    if code == 200:
+        return
+    if code == 429 or code >= 500:
+        raise PassingError(f"the server answered {code}")
+    reasons = {
+        401: "the server wants a token that may read this",
+        403: "the server wants a token that may read this",
+        404: "the server has no such thing",
+    }
+    raise RefusedError(f"{reasons.get(code, 'the server refused')} (HTTP {code})")
+
+
+def _body(answer: Any, most: int, ends: float) -> bytes:
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise RefusedError("the answer is packed in a way that was not asked for")
+    length = answer.headers.get("Content-Length", "")
+    content = bytearray()
+    while piece := answer.raw.read1(_PIECE):
+        content += piece
+        if len(content) > most:
+            raise RefusedError(f"the answer has more than {most:,} bytes")
+        if time.monotonic() > ends:
+            raise PassingError("the answer came too slowly")
+    if length.isdecimal() and len(content) != int(length):
+        raise PassingError(f"the answer broke off after {len(content):,} of {int(length):,} bytes")
+    return bytes(content)

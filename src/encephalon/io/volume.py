@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A volume of any size, read box by box: one type, wherever its voxels lie.
+
+Axes are z, y, x. A box is three half-open ranges in voxels, as microscopists and archives of
+volumes count them: absolute, so that the same numbers mean the same tissue in a volume and in a
+part that was cut out of it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, EncephalonError, InputError, UnreadableFileError
+
+__all__ = ["Box", "Size", "Source", "Spacing", "Volume", "box_size", "box_text", "shifted"]
+
+Size = tuple[int, int, int]
+"""Voxels along z, y and x."""
+Spacing = tuple[float, float, float]
+"""Edges of a voxel along z, y and x, µm."""
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""First voxel, and the one after the last, along z, y and x."""
+
+_KINDS = "buif"
+_WIDEST = 8  # bytes of a number: those of long doubles mean another thing on each processor
+
+
+class Source(Protocol):
+    """Where voxels come from; what it raises beyond errors of this package is said in a sentence.
+
+    It can be pickled and used by several threads, since workers read from it.
+    """
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """The voxels (z, y, x) of `box`, which counts from the first voxel, in a new array."""
+
+    def missing(self, box: Box) -> int:
+        """How many of the stored pieces that `box` touches are not there, and read as filling."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume whose voxels stay where they are until a box of them is read.
+
+    name     where it lies, without credentials, and which channel of it this is
+    shape    voxels along z, y, x
+    dtype    of the voxels: uint8 for truth values, otherwise as stored, in native byte order
+    source   what reads them
+    spacing  edges of a voxel along z, y, x, µm, or None where nothing says it
+    origin   absolute position of the first voxel along z, y, x, in voxels of this level
+    level    of resolution, 0 being the finest
+    levels   how many there are
+    """
+
+    name: str
+    shape: Size
+    dtype: np.dtype[Any]
+    source: Source = field(repr=False)
+    spacing: Spacing | None = None
+    origin: Size = (0, 0, 0)
+    level: int = 0
+    levels: int = 1
+
+    @property
+    def box(self) -> Box:
+        """The whole of it, in absolute voxels."""
+        z, y, x = zip(self.origin, map(operator.add, self.origin, self.shape), strict=True)
+        return z, y, x
+
+    def read(self, box: Box | None = None, *, complete: bool = False) -> NDArray[Any]:
+        """The voxels (z, y, x) of `box`, absolute and half-open, or all; the array is the caller's.
+
+        A piece that was never written reads as the filling that the file names, as Zarr and HDF5
+        have it; with `complete` that is an error. Raises InputError for a box that is empty or not
+        inside, UnreadableFileError for voxels that cannot be had, and ContentError for some that
+        are no number; each names the volume and the box.
+        """
+        inside = self._relative(self.box if box is None else box)
+        where = f"{self.name}, {box_text(shifted(inside, self.origin))}"
+        if complete and (count := self._asked(self.source.missing, inside, where)):
+            raise UnreadableFileError(
+                f"{where}: {count:,} of the stored pieces that this box touches are missing, and a "
+                "whole box was asked for; fetch or write the volume again."
+            )
+        found = self._asked(self.source.read, inside, where)
+        if found.dtype == np.bool_:
+            found = found.view(np.uint8)
+        data: NDArray[Any] = np.require(found, self.dtype, ["C", "W", "O"])
+        if data.shape != box_size(inside):
+            raise UnreadableFileError(
+                f"{where}: expected voxels of shape {box_size(inside)}, but {data.shape} came."
+            )
+        if data.dtype.kind == "f" and not np.isfinite(data).all():
+            count = data.size - int(np.count_nonzero(np.isfinite(data)))
+            raise ContentError(
+                f"{where}: {count:,} of {data.size:,} voxels are NaN or infinite, but finite "
+                "numbers are needed; set them to the background."
+            )
+        return data
+
+    def missing(self, box: Box | None = None) -> int:
+        """How many stored pieces (chunks, shards, blocks) that `box` touches were never written.
+
+        What a server fills in by itself cannot be known, and counts as there. The errors are those
+        of `read`.
+        """
+        inside = self._relative(self.box if box is None else box)
+        where = f"{self.name}, {box_text(shifted(inside, self.origin))}"
+        return int(self._asked(self.source.missing, inside, where))
+
+    def _relative(self, box: Box) -> Box:
+        """The same box counted from the first voxel; raises InputError unless it is inside."""
+        asked = _checked(box, self.name)
+        if any(
+            start < low or stop > high
+            for (start, stop), (low, high) in zip(asked, self.box, strict=True)
+        ):
+            raise InputError(
+                f"{self.name}: the box {box_text(asked)} is not inside the volume, which has "
+                f"{box_text(self.box)}; choose one that is."
+            )
+        z, y, x = self.origin
+        return shifted(asked, (-z, -y, -x))
+
+    def _asked(self, ask: Any, inside: Box, where: str) -> Any:
+        try:
+            return ask(inside)
+        except EncephalonError:
+            raise
+        except Exception as error:  # damage makes libraries raise dozens of classes
+            reason = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
+            raise UnreadableFileError(
+                f"{where}: the voxels could not be read ({reason}); copy or fetch the volume again."
+            ) from error
+
+
+def box_text(box: Box) -> str:
+    """A box as a message says it: "z 110:379, y 900:1156, x 4600:4856"."""
+    return ", ".join(
+        f"{axis} {start}:{stop}" for axis, (start, stop) in zip("zyx", box, strict=True)
+    )
+
+
+def box_size(box: Box) -> Size:
+    """Voxels of a box along z, y, x."""
+    z, y, x = (stop - start for start, stop in box)
+    return z, y, x
+
+
+def shifted(box: Box, by: Size) -> Box:
+    """The box moved `by` so many voxels along z, y, x."""
+    z, y, x = ((start + n, stop + n) for (start, stop), n in zip(box, by, strict=True))
+    return z, y, x
+
+
+def volume_size(shape: Any, name: str) -> Size:
+    """A shape (z, y, x) from a file, believed: three whole numbers above 0.
+
+    Raises ContentError naming the volume.
+    """
+    try:
+        z, y, x = (operator.index(n) for n in shape)
+    except (TypeError, ValueError):
+        raise ContentError(f"{name}: expected three axes z, y, x, but the shape is {shape}.") from (
+            None
+        )
+    if min(z, y, x) < 1 or z * y * x >= 1 << 62:
+        raise ContentError(
+            f"{name}: expected voxels along each axis, but the shape is {(z, y, x)}; check the "
+            "file."
+        )
+    return z, y, x
+
+
+def volume_dtype(kind: Any, name: str) -> np.dtype[Any]:
+    """The type that voxels stored as `kind` are read as.
+
+    Raises ContentError, naming the volume, for objects, texts, records, complex and long numbers.
+    """
+    found = np.dtype(kind)
+    if found.kind not in _KINDS or found.itemsize > _WIDEST or found.subdtype is not None:
+        raise ContentError(
+            f"{name}: expected one real number a voxel, but the voxels are of type {found}; "
+            "convert them."
+        )
+    return np.dtype(np.uint8) if found.kind == "b" else found.newbyteorder("=")
+
+
+def volume_spacing(edges: Any) -> Spacing | None:
+    """Three edges, µm, as a file says them; None unless each is a finite number above 0."""
+    try:
+        z, y, x = (float(edge) for edge in edges)
+    except (TypeError, ValueError):
+        return None
+    return (z, y, x) if all(math.isfinite(n) and n > 0 for n in (z, y, x)) else None
+
+
+def _checked(box: Any, name: str) -> Box:
+    try:
+        z, y, x = ((operator.index(start), operator.index(stop)) for start, stop in box)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name}: expected a box of three ranges (start, stop) along z, y, x, but it is {box}."
+        ) from None
+    if any(start >= stop for start, stop in (z, y, x)):
+        raise InputError(
+            f"{name}: the box {box_text((z, y, x))} is empty; let each range stop after its start."
+        )
+    return z, y, x

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open a volume of any kind by its address; the voxels stay where they are until they are read.
+
+What a file holds decides how it is read, not its name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from encephalon.errors import UnreadableFileError
+from encephalon.io.array_volumes import open_hdf5, open_npy, open_picture, open_tiff
+from encephalon.io.files import exists, expanded, is_file, is_folder, opened
+from encephalon.io.ome_zarr import open_zarr
+from encephalon.io.png_jpeg import JPEG, PNG
+from encephalon.io.remote_volumes import REMOTE, open_remote
+from encephalon.io.volume import Box, Size, Spacing, Volume, box_size, box_text
+
+__all__ = ["Box", "Size", "Spacing", "Volume", "box_size", "box_text", "open_volume"]
+
+_NPY = b"\x93NUMPY"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nwb", ".ims")
+
+
+def open_volume(
+    address: str | os.PathLike[str],
+    *,
+    level: int = 0,
+    channel: int | None = None,
+    time: int | None = None,
+    offline: bool = False,
+    token_file: str | os.PathLike[str] | None = None,
+) -> Volume:
+    """The volume at `address`, its axes z, y, x; no voxel is read yet.
+
+    FILE.npy, FILE.tif (its pages are planes), FILE.png, FILE.jpg
+    FILE.h5:/DATASET                  or FILE.h5 with one dataset of three axes
+    FOLDER.zarr                       a Zarr array (2, 3), or OME-Zarr (0.4, 0.5)
+    FOLDER.zarr/labels/NAME           labels of an OME-Zarr
+    bossdb://COLLECTION/EXPERIMENT/CHANNEL
+    precomputed://https://HOST/PATH   of Neuroglancer; also s3://, gs://, file://, and without the
+                                      first word https:// and s3://
+
+    `level` is the resolution, 0 the finest. `channel` and `time`, from 0, choose where there are
+    several. What comes from elsewhere is kept on this machine, and with `offline`, or
+    `$ENCEPHALON_OFFLINE`, nothing else is used. `token_file` holds the token for BossDB, before
+    `$ENCEPHALON_BOSS_TOKEN` and `$BOSS_TOKEN`.
+
+    Raises InputError (MissingFileError, UnreadableFileError, ContentError) naming the volume, and
+    MissingExtraError where a package is needed that is not installed.
+    """
+    text = os.fspath(address)
+    if text.startswith(REMOTE):
+        return open_remote(text, level, channel, offline=offline, token_file=token_file)
+    path = expanded(text)
+    if is_folder(path):
+        return open_zarr(path, level, channel, time)
+    file, _, dataset = text.rpartition(":/")
+    if file and not is_file(path) and expanded(file).suffix.lower() in _HDF5_SUFFIXES:
+        path = expanded(file)
+    else:
+        dataset = ""
+    if not exists(path) and _in_zarr(path):
+        return open_zarr(path, level, channel, time)
+    return _in_file(path, dataset, level, channel, time)
+
+
+def _in_file(path: Path, dataset: str, level: int, channel: int | None, time: int | None) -> Volume:
+    with opened(path) as stream:
+        start = stream.read(8)
+    if level:
+        raise UnreadableFileError(
+            f"{path}: level {level} was asked for, but such a file has one resolution, level 0."
+        )
+    if start.startswith(_NPY):
+        return open_npy(path, channel, time)
+    if start[:4] in _TIFF:
+        return open_tiff(path, channel, time)
+    if start.startswith((PNG, JPEG)):
+        return open_picture(path, channel, time)
+    if start == _HDF5 or path.suffix.lower() in _HDF5_SUFFIXES:
+        return open_hdf5(path, dataset, channel, time)
+    raise UnreadableFileError(
+        f"{path}: expected a volume as NumPy (.npy), TIFF, HDF5, Zarr, PNG or JPEG, but its "
+        "content is none of them; convert it."
+    )
+
+
+def _in_zarr(path: Path) -> bool:
+    """Whether a path that is not there would lie in a Zarr group, which knows what it has."""
+    return any(parent.suffix.lower() == ".zarr" and is_folder(parent) for parent in path.parents)
