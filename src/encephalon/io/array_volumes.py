@@ -59,21 +59,29 @@ class _Opens(Protocol):
     def __call__(self) -> AbstractContextManager[Any]: ...
 
 
+class _Looks(Protocol):
+    def __call__(self, array: Any, slices: tuple[slice, ...], /) -> int | None: ...
+
+
 @dataclass(frozen=True)
 class ArraySource:
     """A part of an array: `opens` gives it, `lead` is its position along the axes before z.
 
-    `absent`, given the opened array and a slice along each of its axes, counts what is not stored.
+    `absent`, given the opened array and a slice along each of its axes, counts what is not stored,
+    and `verify` raises where that is damaged.
     """
 
     opens: _Opens = field(repr=False)
     lead: tuple[int, ...] = ()
     plane: bool = False
-    absent: Any = None
+    absent: _Looks | None = None
+    verify: _Looks | None = None
 
     def read(self, box: Box) -> NDArray[Any]:
         """The voxels (z, y, x) of `box`."""
         with self.opens() as array:
+            if self.verify is not None:
+                self.verify(array, self._slices(box))
             return np.array(array[self._slices(box)]).reshape(box_size(box))
 
     def missing(self, box: Box) -> int:
@@ -81,7 +89,7 @@ class ArraySource:
         if self.absent is None:
             return 0
         with self.opens() as array:
-            return int(self.absent(array, self._slices(box)))
+            return self.absent(array, self._slices(box)) or 0
 
     def _slices(self, box: Box) -> tuple[slice, ...]:
         lead = tuple(slice(n, n + 1) for n in self.lead)

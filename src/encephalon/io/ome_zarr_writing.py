@@ -74,8 +74,8 @@ def create_ome_zarr(
     holds all. `labels` are label images beside the image, on its grid; a volume that is itself one
     has `kind` "labels", and `values` says what they stand for. What is not written is 0.
 
-    Raises OutputExistsError for a path that is there, unless `overwrite`, OutputError where the disk
-    does not take it, and ContentError for a shape or type of no volume.
+    Raises OutputExistsError for a path that is there, unless `overwrite`, OutputError where the
+    disk does not take it, and ContentError for a shape or type of no volume.
     """
     require_extra("zarr", "volumes", f"Writing the OME-Zarr {path}")
     path = Path(path)
@@ -301,9 +301,8 @@ def halved(data: NDArray[Any], factors: Sequence[int], kind: Kind) -> NDArray[An
     groups = groups.reshape(*groups.shape[: data.ndim], -1)
     if kind == "labels":
         return _most_frequent(groups)
-    if data.dtype.kind == "f":
-        return groups.mean(axis=-1, dtype=np.float64).astype(data.dtype)
-    return np.rint(groups.mean(axis=-1, dtype=np.float64)).astype(data.dtype)
+    means: NDArray[Any] = groups.mean(axis=-1, dtype=np.float64)
+    return (means if data.dtype.kind == "f" else np.rint(means)).astype(data.dtype)
 
 
 def _most_frequent(groups: NDArray[Any]) -> NDArray[Any]:

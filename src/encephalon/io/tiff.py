@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -241,6 +242,7 @@ def read_tiff_stack(path: Path, stream: BufferedReader) -> Stack:
     """
     with _open(path, stream) as tiff:
         pages = _planes(tiff)
+        _refuse_cut_chain(tiff)
         count = _virtual_pages(tiff) if len(pages) == 1 else len(pages)
         first = pages[0]
         for page in pages:
@@ -288,6 +290,18 @@ def _planes(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     if not pages:
         raise ValueError("it has no pages")
     return pages
+
+
+def _refuse_cut_chain(tiff: tifffile.TiffFile) -> None:
+    """Raise EOFError unless the last directory says that it is; tifffile lets the rest go."""
+    form, stream = tiff.tiff, tiff.filehandle
+    last = tiff.pages[len(tiff.pages) - 1]
+    stream.seek(last.offset)
+    count = int(struct.unpack(form.tagnoformat, stream.read(form.tagnosize))[0])
+    stream.seek(last.offset + form.tagnosize + count * form.tagsize)
+    content = stream.read(form.offsetsize)
+    if len(content) < form.offsetsize or int(struct.unpack(form.offsetformat, content)[0]):
+        raise EOFError("the file is truncated, some of its pages are missing")
 
 
 def _refuse_unlike(path: Path, page: tifffile.TiffPage, first: tifffile.TiffPage) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from encephalon.errors import UnreadableFileError
 from encephalon.io.array_volumes import open_hdf5, open_npy, open_picture, open_tiff
-from encephalon.io.files import exists, expanded, is_file, is_folder, opened
+from encephalon.io.files import exists, expanded, is_file, is_folder, opened, refuse_foreign
 from encephalon.io.ome_zarr import open_zarr
 from encephalon.io.png_jpeg import JPEG, PNG
 from encephalon.io.remote_volumes import REMOTE, open_remote
@@ -83,6 +83,7 @@ def _in_file(path: Path, dataset: str, level: int, channel: int | None, time: in
         return open_picture(path, channel, time)
     if start == _HDF5 or path.suffix.lower() in _HDF5_SUFFIXES:
         return open_hdf5(path, dataset, channel, time)
+    refuse_foreign(path)
     raise UnreadableFileError(
         f"{path}: expected a volume as NumPy (.npy), TIFF, HDF5, Zarr, PNG or JPEG, but its "
         "content is none of them; convert it."

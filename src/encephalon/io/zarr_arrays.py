@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -46,17 +46,21 @@ class ZarrArray:
     shape  of all its axes
     dtype  that its numbers are read as
     array  of the package zarr
+    blosc  whether its chunks end as blosc
     """
 
     folder: Path
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     array: Any = field(repr=False)
+    blosc: bool = False
 
     def source(self, lead: tuple[int, ...]) -> ArraySource:
         """What reads the volume at position `lead` of the axes before z, or the plane."""
+        verify = partial(_refuse_cut, self.folder) if self.blosc else None
+        absent = partial(_absent, self.folder)
         return ArraySource(
-            partial(_same, self.array), lead, len(self.shape) == 2, partial(_absent, self.folder)
+            partial(nullcontext, self.array), lead, len(self.shape) == 2, absent, verify
         )
 
 
@@ -113,7 +117,7 @@ def open_zarr_array(folder: Path) -> ZarrArray:
         array = zarr.open_array(store=str(folder), mode="r", zarr_format=version)
         if tuple(array.shape) != shape:
             raise ValueError(f"its shape is {shape} and {array.shape}")
-    return ZarrArray(folder, shape, dtype, array)
+    return ZarrArray(folder, shape, dtype, array, _outermost(record, version) == "blosc")
 
 
 def _record(file: Path) -> dict[str, Any]:
@@ -143,6 +147,16 @@ def _codecs(record: dict[str, Any], version: int) -> Iterator[str]:
             yield from _codecs({"codecs": inner.get(key, [])}, 3)
 
 
+def _outermost(record: dict[str, Any], version: int) -> str:
+    """The codec that a chunk was packed with last."""
+    if version == 2:
+        return str((record.get("compressor") or {"id": ""})["id"])
+    last = record["codecs"][-1]
+    if last["name"] == "sharding_indexed":
+        return _outermost(last["configuration"], version)
+    return str(last["name"])
+
+
 def _chunk(record: dict[str, Any], version: int) -> tuple[int, ...]:
     if version == 2:
         return tuple(operator.index(n) for n in record["chunks"])
@@ -165,36 +179,58 @@ def _refuse_size(
         )
 
 
-def _same(array: Any) -> AbstractContextManager[Any]:
-    return nullcontext(array)
-
-
 def _absent(folder: Path, array: Any, slices: tuple[slice, ...]) -> int:
     """How many chunks that the slices touch are not stored, in shards or as files."""
+    return sum(
+        inner if index is None else int(np.count_nonzero(_is_absent(index)))
+        for _, inner, index in _pieces(folder, array, slices)
+    )
+
+
+def _refuse_cut(folder: Path, array: Any, slices: tuple[slice, ...]) -> None:
+    """Raise ValueError where a chunk of blosc is shorter than it says, which no decoder notices."""
+    for file, _, index in _pieces(folder, array, slices):
+        if index is None:
+            continue
+        with file.open("rb") as stream:
+            for offset, size in index[~_is_absent(index)].reshape(-1, 2).tolist():
+                stream.seek(offset)
+                head = stream.read(16)
+                unpacked, packed = (int.from_bytes(head[n : n + 4], "little") for n in (4, 12))
+                if len(head) < 16 or packed != size or unpacked > _LARGEST_CHUNK:
+                    raise ValueError(f"the chunk in {file.name} has {size:,} bytes of {packed:,}")
+
+
+def _pieces(folder: Path, array: Any, slices: tuple[slice, ...]) -> Iterator[tuple[Path, int, Any]]:
+    """File of each stored piece, how many of its chunks are touched, and where these lie in it.
+
+    The latter (..., 2) are offset and length, or None where there is no file.
+    """
     stored = array.shards or array.chunks
-    count = 0
     for place in product(*(_touched(one, n) for one, n in zip(slices, stored, strict=True))):
         file = folder / array.metadata.encode_chunk_key(place)
-        start = [at * n for at, n in zip(place, stored, strict=True)]
         within = [
-            slice(max(one.start - at, 0), min(one.stop - at, n))
-            for one, at, n in zip(slices, start, stored, strict=True)
+            slice(max(one.start - at * n, 0), min(one.stop - at * n, n))
+            for one, at, n in zip(slices, place, stored, strict=True)
         ]
-        inner = [_touched(one, n) for one, n in zip(within, array.chunks, strict=True)]
-        if not is_file(file):
-            count += math.prod(map(len, inner))
-        elif array.shards is not None:
-            held = _held(file, array)
-            count += int(np.count_nonzero(~held[np.ix_(*map(list, inner))]))
-    return count
+        inner = [list(_touched(one, n)) for one, n in zip(within, array.chunks, strict=True)]
+        index = None
+        if is_file(file):
+            whole = np.array([0, file.stat().st_size], np.uint64)
+            index = whole if array.shards is None else _shard_index(file, array)[np.ix_(*inner)]
+        yield file, math.prod(map(len, inner)), index
+
+
+def _is_absent(index: Any) -> Any:
+    return (index == _ABSENT).all(axis=-1)
 
 
 def _touched(one: slice, size: int) -> range:
     return range(one.start // size, -(-one.stop // size))
 
 
-def _held(file: Path, array: Any) -> Any:
-    """Which chunks of a shard are there (Zarr 3, "sharding-indexed": offset and length of each)."""
+def _shard_index(file: Path, array: Any) -> Any:
+    """Offset and length of each chunk of a shard (Zarr 3, "sharding-indexed")."""
     codec = next(one for one in array.metadata.codecs if type(one).__name__ == "ShardingCodec")
     grid = tuple(n // size for n, size in zip(array.shards, array.chunks, strict=True))
     names = [type(one).__name__ for one in codec.index_codecs]
@@ -204,6 +240,8 @@ def _held(file: Path, array: Any) -> Any:
     behind = 4 * (len(names) - 1)
     with file.open("rb") as stream:
         if codec.index_location.value == "end":
-            stream.seek(-size - behind, 2)
-        index = np.frombuffer(stream.read(size), "<u8").reshape(*grid, 2)
-    return ~(index == _ABSENT).all(axis=-1)
+            stream.seek(max(0, file.stat().st_size - size - behind))
+        content = stream.read(size)
+    if len(content) < size:
+        raise ValueError(f"the shard {file.name} is cut")
+    return np.frombuffer(content, "<u8").reshape(*grid, 2)
