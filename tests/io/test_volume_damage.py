@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,14 @@ SHAPE = (6, 8, 10)
 VOXELS = np.random.default_rng(3).integers(1, 250, SHAPE).astype(np.uint8)
 
 
-class _WholeError(Exception):
-    """Raised where nothing was wrong after all."""
+def refusal(read: Callable[[], Any]) -> str | None:
+    """The sentence with which `read` refuses; None where it gives the voxels."""
+    try:
+        found = read()
+    except InputError as error:
+        return str(error)
+    np.testing.assert_array_equal(found, VOXELS)
+    return None
 
 
 def sentence(caught: pytest.ExceptionInfo[BaseException]) -> str:
@@ -56,10 +63,8 @@ def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, kind: str) -> N
     content = path.read_bytes()
     for length in [*range(0, len(content), max(1, len(content) // 60)), len(content) - 1]:
         path.write_bytes(content[:length])
-        with pytest.raises((InputError, _WholeError)) as caught:
-            np.testing.assert_array_equal(open_volume(path).read(), VOXELS)
-            raise _WholeError(f"{path.name} was read.")
-        assert path.name in sentence(caught)
+        said = refusal(lambda: open_volume(path).read())
+        assert said is None or (path.name in said and "\n" not in said)
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "blosc", "none", "shards"])
@@ -82,11 +87,8 @@ def test_a_damaged_chunk_is_an_error_and_no_filling(
     volume = open_volume(tmp_path / "a.zarr")
     np.testing.assert_array_equal(volume.read(((4, 6), (4, 8), (4, 10))), VOXELS[4:6, 4:, 4:])
     assert volume.missing(((4, 6), (4, 8), (4, 10))) == 0
-    with pytest.raises((UnreadableFileError, _WholeError), match=r"a\.zarr, z 0:2") as caught:
-        np.testing.assert_array_equal(volume.read(((0, 2), (0, 3), (0, 1))), VOXELS[:2, :3, :1])
-        raise _WholeError("a.zarr, z 0:2 was read.")
-    assert damage == "long" or caught.type is UnreadableFileError
-    sentence(caught)
+    said = refusal(volume.read)
+    assert damage == "long" if said is None else "a.zarr, z 0:6, y 0:8, x 0:10: the voxels" in said
 
 
 def make_zarr(place: Path, version: int, codec: str) -> None:

@@ -176,7 +176,8 @@ def _load(path: Path, size: Size) -> Fetched | None:
 def _smallest(data: NDArray[Any]) -> np.dtype[Any]:
     if data.dtype.kind not in "iu":
         return data.dtype
-    return np.result_type(np.min_scalar_type(data.min()), np.min_scalar_type(data.max()))
+    low, high = int(data.min()), int(data.max())
+    return np.min_scalar_type(high) if low >= 0 else np.min_scalar_type(min(low, -high - 1))
 
 
 def _blocks(asked: Box, facts: Facts) -> Iterator[tuple[Size, Box]]:

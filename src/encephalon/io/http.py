@@ -163,7 +163,8 @@ def _asked(
             _refuse_status(answer)
             return _body(answer, most, ends)
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        kind = "it was silent" if isinstance(error, requests.Timeout) else "the connection broke"
+        late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError)
+        kind = "the server was silent" if late else "the connection broke"
         raise PassingError(f"{kind} ({type(error).__name__})") from error
     except requests.RequestException as error:
         raise RefusedError(
@@ -189,6 +190,8 @@ def _body(answer: Any, most: int, ends: float) -> bytes:
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise RefusedError("the answer is packed in a way that was not asked for")
     length = answer.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > most:
+        raise RefusedError(f"the answer has {int(length):,} bytes, more than {most:,}")
     content = bytearray()
     while piece := answer.raw.read1(_PIECE):
         content += piece

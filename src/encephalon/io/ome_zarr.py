@@ -202,11 +202,14 @@ def _dataset(folder: Path, path: str, axes: str) -> ZarrArray:
 
 
 def _refuse_unlike(folder: Path, image: _Image, level: int, array: ZarrArray) -> None:
-    """Raise ContentError unless a resolution covers what the finest does, to less than a voxel."""
+    """Raise ContentError unless a level has the voxels that its scale makes of the finest."""
     finest = _dataset(folder, image.paths[0], image.axes)
     ratios = zip(image.scales[level], image.scales[0], strict=True)
     expected = [n * fine / coarse for n, (coarse, fine) in zip(finest.shape, ratios, strict=True)]
-    if any(abs(n - want) >= 1 + 1e-6 * n for n, want in zip(array.shape, expected, strict=True)):
+    if not all(
+        math.floor(want * (1 + 1e-6)) <= n <= math.ceil(want * (1 - 1e-6))
+        for n, want in zip(array.shape, expected, strict=True)
+    ):
         raise ContentError(
             f"{folder}: by its scales level {level} should have the shape "
             f"({', '.join(f'{n:g}' for n in expected)}), but it is {array.shape}; write it again."

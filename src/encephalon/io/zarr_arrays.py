@@ -57,7 +57,8 @@ class ZarrArray:
 
     def source(self, lead: tuple[int, ...]) -> ArraySource:
         """What reads the volume at position `lead` of the axes before z, or the plane."""
-        verify = partial(_refuse_cut, self.folder) if self.blosc else None
+        looked_at = self.blosc or self.array.shards is not None
+        verify = partial(_refuse_cut, self.folder, self.blosc) if looked_at else None
         absent = partial(_absent, self.folder)
         return ArraySource(
             partial(nullcontext, self.array), lead, len(self.shape) == 2, absent, verify
@@ -187,18 +188,21 @@ def _absent(folder: Path, array: Any, slices: tuple[slice, ...]) -> int:
     )
 
 
-def _refuse_cut(folder: Path, array: Any, slices: tuple[slice, ...]) -> None:
-    """Raise ValueError where a chunk of blosc is shorter than it says, which no decoder notices."""
+def _refuse_cut(folder: Path, blosc: bool, array: Any, slices: tuple[slice, ...]) -> None:
+    """Raise ValueError for what no decoder notices: blosc, and shards, shorter than they say."""
     for file, _, index in _pieces(folder, array, slices):
         if index is None:
             continue
+        end = file.stat().st_size
         with file.open("rb") as stream:
             for offset, size in index[~_is_absent(index)].reshape(-1, 2).tolist():
+                if offset + size > end:
+                    raise ValueError(f"the shard in {file.name} is cut")
                 stream.seek(offset)
                 head = stream.read(16)
                 unpacked, packed = (int.from_bytes(head[n : n + 4], "little") for n in (4, 12))
-                if len(head) < 16 or packed != size or unpacked > _LARGEST_CHUNK:
-                    raise ValueError(f"the chunk in {file.name} has {size:,} bytes of {packed:,}")
+                if blosc and (len(head) < 16 or packed != size or unpacked > _LARGEST_CHUNK):
+                    raise ValueError(f"a chunk in {file.name} has {size:,} bytes of {packed:,}")
 
 
 def _pieces(folder: Path, array: Any, slices: tuple[slice, ...]) -> Iterator[tuple[Path, int, Any]]:
