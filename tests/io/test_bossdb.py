@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from encephalon.errors import (
     ContentError,
+    EncephalonError,
     InputError,
     MissingFileError,
     UnreadableFileError,
@@ -254,6 +255,19 @@ def test_without_a_token_what_is_not_public_is_refused(boss: Boss) -> None:
     with pytest.raises(UnreadableFileError, match=r"wants a token.*\$ENCEPHALON_BOSS_TOKEN"):
         volume()
     assert len(boss.asked) == 1
+
+
+@pytest.mark.parametrize("text", ['{"token": ', '{"token": ""}', "[1]two words", "a\x00b", "ü"])
+def test_a_token_file_without_a_token_is_refused(boss: Boss, tmp_path: Path, text: str) -> None:
+    """Without a request, and without its content in the sentence."""
+    (tmp_path / "token").write_text(text)
+    with pytest.raises(EncephalonError) as caught:
+        volume(token_file=tmp_path / "token")
+    assert "\n" not in str(caught.value)
+    assert text not in str(caught.value)
+    with pytest.raises(MissingFileError):
+        volume(token_file=tmp_path / "nothing")
+    assert boss.asked == []
 
 
 def test_credentials_in_an_address_are_not_said(

@@ -66,12 +66,14 @@ SAVERS: dict[str, Callable[[Path, np.ndarray], str]] = {
     "npy": save_npy,
     "npy, Fortran order, big endian": save_fortran,
     "TIFF": tiff_saver("a.tif"),
+    "TIFF, big endian": tiff_saver("g.tif", byteorder=">"),
+    "TIFF, one directory for all planes": tiff_saver("h.tif", truncate=True),
     "BigTIFF, deflate": tiff_saver("b.tif", bigtiff=True, compression="zlib"),
     "TIFF, big endian, LZW, predictor": tiff_saver(
         "c.tif", byteorder=">", compression="lzw", predictor=True
     ),
     "BigTIFF, tiles, zstd": tiff_saver("d.tif", bigtiff=True, compression="zstd", tile=(16, 16)),
-    "TIFF of ImageJ, one directory": tiff_saver("e.tif", imagej=True, metadata={"axes": "ZYX"}),
+    "TIFF of ImageJ": tiff_saver("e.tif", imagej=True, metadata={"axes": "ZYX"}),
     "OME-TIFF": tiff_saver("f.ome.tif", metadata={"axes": "ZYX"}),
     "HDF5": hdf5_saver("a.h5"),
     "HDF5, chunks, gzip": hdf5_saver("b.hdf5", chunks=(2, 4, 5), compression="gzip"),

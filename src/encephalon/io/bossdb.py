@@ -8,7 +8,6 @@ in an address are x, y, z; the voxels come back as blosc, in C order of z, y, x.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 
 from encephalon.errors import InputError, UnreadableFileError, UsageError
 from encephalon.io.block_cache import Facts, Fetched
+from encephalon.io.files import expanded
 from encephalon.io.http import (
     PATIENCE,
     PassingError,
@@ -202,8 +202,8 @@ def boss_channel(
     given = (os.environ.get(name, "").strip() for name in TOKEN_VARIABLES)
     token = next(filter(None, given), _ANONYMOUS)
     if token_file is not None:
-        token = _token(Path(token_file))
-    if not token.isascii() or not token.isprintable() or " " in token:
+        token = _token(expanded(token_file))
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError("The token for BossDB is expected to be one word; correct it.")
     collection, experiment, channel = parts
     return BossChannel((collection, experiment, channel), level, server, token, patience)
@@ -213,6 +213,7 @@ def _token(path: Path) -> str:
     """The token in a file: its text, or `token` of a JSON or INI file as `intern` keeps it."""
     text = read_text(path, 1 << 16, "a token").strip()
     if text.startswith("{"):
-        return str(json.loads(text).get("token", "")).strip()
+        record = parse_json(text, path)
+        return str(record.get("token", "")).strip() if isinstance(record, dict) else ""
     found = re.search(r"^\s*token\s*=\s*(\S+)\s*$", text, re.MULTILINE)
     return found[1] if found else text

@@ -7,6 +7,7 @@ means of an image, the most frequent value of labels.
 
 from __future__ import annotations
 
+import colorsys
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,7 +46,10 @@ _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 @dataclass(frozen=True)
 class Labels:
-    """A label image to be written: its type, and what its values stand for."""
+    """A label image to be written: its type, and what its values stand for.
+
+    Values without a colour get one, since the format has no value without.
+    """
 
     dtype: DTypeLike = np.uint8
     values: Mapping[int, Label] = field(default_factory=dict)
@@ -270,18 +274,17 @@ class _Pyramid:
 
     def _image_label(self) -> dict[str, Any]:
         found: dict[str, Any] = {} if self.grid.version == "0.5" else {"version": "0.4"}
-        colours = [
-            {"label-value": value, "rgba": [*one.colour, 255]}
-            for value, one in sorted(self.values.items())
-            if one.colour is not None
-        ]
-        names = [
-            {"label-value": value, "name": one.name}
-            for value, one in sorted(self.values.items())
-            if one.name
-        ]
-        found |= {"colors": colours} if colours else {}
-        found |= {"properties": names} if names else {}
+        # Both lists have every value, as validators ask for, whatever is known of it.
+        known = sorted(self.values.items())
+        if known:
+            found["colors"] = [
+                {"label-value": value, "rgba": [*(one.colour or _colour(value)), 255]}
+                for value, one in known
+            ]
+            found["properties"] = [
+                {"label-value": value, **({"name": one.name} if one.name else {})}
+                for value, one in known
+            ]
         beside = self.folder.parent.name == "labels"
         return found | ({"source": {"image": "../../"}} if beside else {})
 
@@ -303,6 +306,12 @@ def halved(data: NDArray[Any], factors: Sequence[int], kind: Kind) -> NDArray[An
         return _most_frequent(groups)
     means: NDArray[Any] = groups.mean(axis=-1, dtype=np.float64)
     return (means if data.dtype.kind == "f" else np.rint(means)).astype(data.dtype)
+
+
+def _colour(value: int) -> tuple[int, int, int]:
+    """A colour for a value that has none; those of values that follow each other lie far apart."""
+    red, green, blue = colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.75, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _most_frequent(groups: NDArray[Any]) -> NDArray[Any]:
