@@ -18,7 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encephalon.errors import ContentError, InputError, OutputError, OutputExistsError
+from encephalon.errors import (
+    ContentError,
+    InputError,
+    OutputError,
+    OutputExistsError,
+    UnreadableFileError,
+)
 from encephalon.io.ome_zarr import Label, label_names, labels_of
 from encephalon.io.ome_zarr_writing import Labels, create_ome_zarr, halved
 from encephalon.io.volumes import open_volume
@@ -150,6 +156,20 @@ def test_the_metadata_are_those_of_the_specification(tmp_path: Path, version: An
         assert json.loads((path / "0/zarr.json").read_text())["dimension_names"] == list("zyx")
     else:
         assert json.loads((path / "0/.zarray").read_text())["dimension_separator"] == "/"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_chunk_that_changed_on_the_disk_is_refused(tmp_path: Path, version: Any) -> None:
+    """Whichever of its bytes it was: chunks have a checksum."""
+    path = tmp_path / "a.zarr"
+    with create_ome_zarr(path, SHAPE, np.uint8, version=version) as new:
+        new.write(IMAGE)
+    chunk = path / ("0/0/0/0" if version == "0.4" else "0/c/0/0/0")
+    content = chunk.read_bytes()
+    for at in range(0, len(content), 61):
+        chunk.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        with pytest.raises(UnreadableFileError, match=r"a\.zarr, z 0:9, y 0:14, x 0:11"):
+            open_volume(path).read()
 
 
 def test_channels_and_times_come_before_z(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -138,6 +137,8 @@ class CachedSource:
         return found
 
     def _make(self, path: Path, block: Box) -> dict[str, Any]:
+        import imagecodecs
+
         fetched = self.fetch(block)
         if fetched.data.shape != box_size(block):
             raise UnreadableFileError(
@@ -160,6 +161,8 @@ def _facts(found: Any) -> Facts | None:
 
 def _load(path: Path, size: Size) -> Fetched | None:
     """What is kept of a block; None where it is not there, or not as it was written."""
+    import imagecodecs
+
     notes = read_checksummed(path.with_suffix(".json"))
     try:
         content = path.read_bytes()

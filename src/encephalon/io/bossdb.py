@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import imagecodecs
 import numpy as np
 
 from encephalon.errors import InputError, UnreadableFileError, UsageError
@@ -120,6 +119,8 @@ class BossChannel:
 
     def _blosc(self, where: str, headers: dict[str, str], needed: int) -> bytes:
         """The unpacked bytes of a cut-out, which must be as many as needed."""
+        import imagecodecs
+
         # What does not shrink grows by a header and the places of its blocks.
         most = needed + needed // 16 + 4096
         packed = get(f"{self.server}/v1/{where}", headers, most, self.patience, self.token)

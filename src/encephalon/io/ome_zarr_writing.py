@@ -41,6 +41,9 @@ Kind = Literal["image", "labels"]
 CHUNKS: Size = (64, 128, 128)
 """Voxels of a chunk along z, y, x: 1 MiB of 8 bits, as the viewers of OME-Zarr like them."""
 _MOST_LEVELS = 10
+# With a checksum, so that a chunk that changed on the disk is no other chunk.
+_ZSTD: Any = {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
+_ZSTD_2: Any = {"id": "zstd", "level": 3, "checksum": True}
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
@@ -218,6 +221,7 @@ class _Pyramid:
             dtype=self.dtype,
             zarr_format=3 if new else 2,
             fill_value=0,
+            compressors=_ZSTD if new else _ZSTD_2,
             dimension_names=list(self.axes) if new else None,
             chunk_key_encoding={"name": "default" if new else "v2", "separator": "/"},
             # Chunks of zeros as well, so that a chunk that is not there is one that was lost.
