@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from encephalon.errors import InputError, MissingExtraError, MissingFileError, UsageError
 from encephalon.io.http import Patience
+from encephalon.io.ome_zarr_writing import create_ome_zarr
 from encephalon.io.precomputed import precomputed
 from encephalon.io.remote_volumes import open_remote
 from encephalon.io.volumes import open_volume
@@ -211,6 +212,21 @@ def test_buckets_are_read_as_anybody_may() -> None:
     for address in ("https://host/a.zarr", "precomputed://nonsense", "precomputed://"):
         with pytest.raises(UsageError):
             precomputed(address, 0, None)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_ome_zarr_that_was_written_here_is_read_by_tensorstore(
+    tmp_path: Path, version: Any
+) -> None:
+    """It knows fewer codecs than the package zarr, and refuses settings that it does not know."""
+    with create_ome_zarr(tmp_path / "a.zarr", VOXELS.shape, np.uint8, version=version) as new:
+        new.write(VOXELS)
+    spec = {
+        "driver": "zarr" if version == "0.4" else "zarr3",
+        "kvstore": {"driver": "file", "path": f"{tmp_path}/a.zarr/0/"},
+    }
+    found = tensorstore.open(spec, read=True).result().read().result()
+    np.testing.assert_array_equal(found, VOXELS)
 
 
 def test_without_tensorstore_the_extra_is_named(

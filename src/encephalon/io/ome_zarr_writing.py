@@ -41,9 +41,10 @@ Kind = Literal["image", "labels"]
 CHUNKS: Size = (64, 128, 128)
 """Voxels of a chunk along z, y, x: 1 MiB of 8 bits, as the viewers of OME-Zarr like them."""
 _MOST_LEVELS = 10
-# With a checksum, so that a chunk that changed on the disk is no other chunk.
+# With a checksum, so that a chunk that changed on the disk is no other chunk. Of the codecs of
+# Zarr 2 that every reader has, only gzip keeps one.
 _ZSTD: Any = {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
-_ZSTD_2: Any = {"id": "zstd", "level": 3, "checksum": True}
+_GZIP: Any = {"id": "gzip", "level": 1}
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
@@ -221,7 +222,7 @@ class _Pyramid:
             dtype=self.dtype,
             zarr_format=3 if new else 2,
             fill_value=0,
-            compressors=_ZSTD if new else _ZSTD_2,
+            compressors=_ZSTD if new else _GZIP,
             dimension_names=list(self.axes) if new else None,
             chunk_key_encoding={"name": "default" if new else "v2", "separator": "/"},
             # Chunks of zeros as well, so that a chunk that is not there is one that was lost.
