@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import OutputError, OutputExistsError, RunError
-from encephalon.io.atomic import locked
+from encephalon.io.atomic import content_of, locked
 from encephalon.recipes.schema import Training
-from encephalon.training.record import RunRecord, content_of, differences, table_contents
+from encephalon.training.record import RunRecord, differences, table_contents
 from encephalon.training.runs import EARLY, LATE, RunFolder, best_row, write_history
 
 RECIPE = """name = "toy"

@@ -155,6 +155,15 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def content_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes or, of a folder, of the names and bytes of its files."""
+    if not path.is_dir():
+        return sha256(path)
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    lines = [f"{one.relative_to(path).as_posix()} {sha256(one)}" for one in files]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
+
+
 @contextmanager
 def locked(path: str | Path, timeout: float = 600.0) -> Iterator[None]:
     """Hold the lock file `path`.lock, waiting up to `timeout` seconds for its present holder.

@@ -52,6 +52,8 @@ _BUILT_IN: Mapping[str, str] = {
     "self-supervised": "encephalon.networks.self_supervised:SelfSupervised",
     "slice-unet": "encephalon.networks.slice_unet:SliceUNet",
     "tile-classifier": "encephalon.networks.tile_classifier:TileClassifier",
+    "tile-encoder": "encephalon.networks.tile_encoder:TileEncoder",
+    "tile-factors": "encephalon.networks.tile_encoder:TileFactors",
     "tile-segmenter": "encephalon.networks.decoders:TileSegmenter",
     "vnet-light": "encephalon.networks.volume_networks:VNetLight",
 }

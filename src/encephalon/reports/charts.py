@@ -53,11 +53,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: a name and its points; points that are not finite break nothing."""
+    """One curve: a name and its points; points that are not finite break nothing.
+
+    With `names` it is a cloud: a dot for each point, which shows its name when pointed at.
+    """
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
+    names: Sequence[str] = ()
 
 
 def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
@@ -89,6 +93,8 @@ def line_chart(
 ) -> Html:
     """Show curves, such as losses over epochs, each named in its own colour above the plot.
 
+    Clouds, such as an embedding, are shown the same way.
+
     A curve of one point is a dot; `whole` gives the axis across whole ticks.
     """
     up = axis_of([value for each in series for value in each.y], _PLOT_HEIGHT, 34.0)
@@ -100,11 +106,17 @@ def line_chart(
         colour = f"series-{place % _COLOURS}"
         names.append(tag("text", each.label, x=_px(at), y=16, class_=colour))
         at += 22.0 + _LETTER * len(each.label)
-        points = [
-            f"{_px(across.at(x))},{_px(up.at(y))}"
+        places = [
+            (_px(across.at(x)), _px(up.at(y)))
             for x, y in zip(each.x, each.y, strict=True)
             if isfinite(x) and isfinite(y)
         ]
+        if each.names:
+            dots = {"class_": f"cloud {colour}", "r": 2.5}
+            for (x, y), name in zip(places, each.names, strict=True):
+                curves.append(tag("circle", tag("title", name), cx=x, cy=y, **dots))
+            continue
+        points = [",".join(place) for place in places]
         # Two equal points are drawn, one is not.
         kind, points = ("dot", points * 2) if len(points) == 1 else ("curve", points)
         curves.append(tag("polyline", class_=f"{kind} {colour}", points=" ".join(points)))

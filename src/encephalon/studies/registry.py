@@ -24,6 +24,7 @@ _BUILT_IN: Mapping[str, str] = {
     "extraction": "encephalon.studies.extraction.study:STUDY",
     "isotropic": "encephalon.studies.isotropic.study:STUDY",
     "micrographs": "encephalon.studies.micrographs.study:STUDY",
+    "microtomography": "encephalon.studies.microtomography.study:STUDY",
 }
 
 

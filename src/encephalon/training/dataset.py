@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from encephalon.io.atomic import sha256
+from encephalon.io.atomic import content_of
 from encephalon.io.cache import cached_file
 
 __all__ = ["TRAINING", "VALIDATION", "Mixture", "in_threads", "prepare"]
@@ -59,7 +59,7 @@ def prepare(
 
 
 def _prepare(function: Callable[[Row, Path], None], place: Path, suffix: str, row: Row) -> Path:
-    content = "-".join(sha256(path)[:16] for path in row.files)
+    content = "-".join(content_of(path)[:16] for path in row.files)
     kept = place.with_name(f"{place.name}-{content}{suffix}")
     cached_file(kept, partial(function, row))
     return kept

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from encephalon.errors import listed
-from encephalon.io.atomic import sha256
+from encephalon.io.atomic import content_of
 from encephalon.io.cache import read_checksummed, write_checksummed
 from encephalon.recipes.loading import in_todays_words
 from encephalon.training.dataset import in_threads
@@ -22,7 +22,7 @@ from encephalon.training.dataset import in_threads
 if TYPE_CHECKING:
     from encephalon.tables.schema import Table
 
-__all__ = ["RunRecord", "content_of", "differences", "table_contents", "text_hash"]
+__all__ = ["RunRecord", "differences", "table_contents", "text_hash"]
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,6 @@ def text_hash(text: str | bytes) -> str:
     """The SHA-256 of a text as it is written to a file."""
     content = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
     return sha256_of(content).hexdigest()
-
-
-def content_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes or, of a folder, of the names and bytes of its files."""
-    if not path.is_dir():
-        return sha256(path)
-    files = sorted(one for one in path.rglob("*") if one.is_file())
-    lines = [f"{one.relative_to(path).as_posix()} {sha256(one)}" for one in files]
-    return text_hash("\n".join(lines))
 
 
 def table_contents(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from encephalon.errors import MissingFileError, ModelError, RecipeError, RunError
 from encephalon.inference.runtimes import resolve_device, resolve_threads
+from encephalon.io.atomic import content_of
 from encephalon.io.files import expanded
 from encephalon.models.catalogue import find_model
 from encephalon.models.description import FIRST_VERSION, ModelDescription, package_versions
@@ -37,7 +38,7 @@ from encephalon.reports.page import training_page
 from encephalon.tables.reading import table_text
 from encephalon.tables.schema import Table
 from encephalon.training.loop import Loop, Task, make_fabric
-from encephalon.training.record import content_of, table_contents
+from encephalon.training.record import table_contents
 from encephalon.training.runs import RunFolder, TrainingContext, best_row
 from encephalon.training.transfer import start_from
 
@@ -145,13 +146,21 @@ class Learner(Generic[Settings]):
         with user_code():
             return build_network(self.network.name, self.network.options)
 
-    def prepare(self, part: Table, cache: Path, workers: int) -> Sequence[Any]:
+    def prepare(self, part: Table, cache: Path, workers: int) -> Any:
         """The samples of a part of the table."""
         raise NotImplementedError
 
-    def task(self, train: Sequence[Any], validation: Sequence[Any]) -> Task:
+    def task(self, train: Any, validation: Any) -> Task:
         """Batches of the samples, and how an epoch is judged."""
         raise NotImplementedError
+
+    def kept(self, state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The weights of a trained network that its model has."""
+        return state
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        """What of a trained network the graph is."""
+        return network
 
     def measure(self, fitted: Fitted) -> Mapping[str, Any]:
         """What the recipe's [study] of the model says beside, of a network on the CPU."""
@@ -193,23 +202,30 @@ def train(learner: Learner[Any], table: Table, output: Path, context: TrainingCo
     with open_run(run, recipe, table, context, models=learner.models) as placed:
         fitted = fit(learner, table, run, placed)
         run.finishing()
-        fitted.network.cpu()
-        best = best_row(fitted.history, recipe.training)
-        facts, parts = learner.facts(table), Counter(table.texts(str(table.columns.split)))
-        split = {f"split_{name or 'none'}": count for name, count in sorted(parts.items())}
-        facts = replace(
-            facts,
-            study=learner.measure(fitted),
-            scores={f"validation_{k[4:]}": round(v, 4) for k, v in best.items() if k[:4] == "val_"},
-            training_data={"samples": len(table), **facts.training_data, **split},
-        )
-        # However a network lies in memory while it learns, its graph is the same.
-        fitted.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        write_model(run.model, recipe, facts, fitted.network, round_to_half(fitted))
-        about = {"Recipe": recipe.name, "Mode": recipe.mode, "Seed": recipe.training.seed}
-        page = training_page(fitted.history, recipe.title, best=best, about=about)
-        page.write(run.report, overwrite=True)
-        return run.model
+        return write_fitted(learner, table, run, fitted)
+
+
+def write_fitted(learner: Learner[Any], table: Table, run: RunFolder, fitted: Fitted) -> Path:
+    """Write the model folder and the page of a run whose training is over; returns the folder."""
+    recipe = learner.recipe
+    fitted.network.cpu()
+    best = best_row(fitted.history, recipe.training)
+    facts, parts = learner.facts(table), Counter(table.texts(str(table.columns.split)))
+    split = {f"split_{name or 'none'}": count for name, count in sorted(parts.items())}
+    facts = replace(
+        facts,
+        study=learner.measure(fitted),
+        scores={f"validation_{k[4:]}": round(v, 4) for k, v in best.items() if k[:4] == "val_"},
+        training_data={"samples": len(table), **facts.training_data, **split},
+    )
+    # However a network lies in memory while it learns, its graph is the same.
+    fitted.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    state = learner.kept(round_to_half(fitted))
+    write_model(run.model, recipe, facts, learner.exported(fitted.network), state)
+    about = {"Recipe": recipe.name, "Mode": recipe.mode, "Seed": recipe.training.seed}
+    page = training_page(fitted.history, recipe.title, best=best, about=about)
+    page.write(run.report, overwrite=True)
+    return run.model
 
 
 @contextmanager

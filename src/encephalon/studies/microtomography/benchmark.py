@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A benchmark as plain data: channels, boxes, splits, tiles, and what label ids mean.
+
+A benchmark is a TOML file; the published ones ship (`list_benchmarks`). Boxes are half-open, in
+voxels of the volume, and every size and position is in the order z, y, x. A file may begin with
+`extends = NAME`, and then says only what differs. Nothing is evaluated, unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from encephalon.errors import InputError, RecipeError, did_you_mean
+from encephalon.io.files import exists, expanded
+from encephalon.io.text import parse_toml, read_text
+from encephalon.recipes.schema import Mode, Section
+from encephalon.recipes.validation import make_settings
+from encephalon.tables.schema import SPLITS
+
+__all__ = [
+    "Benchmark",
+    "Box",
+    "LabelMap",
+    "Tile",
+    "find_benchmark",
+    "list_benchmarks",
+    "load_benchmark",
+]
+
+SHIPPED = Path(__file__).parent / "benchmarks"
+LARGEST = 1 << 20
+"""Bytes; a benchmark has some kilobytes."""
+
+Range = tuple[int, int]
+Size = tuple[int, int, int]
+#: The address of a channel or, of labels, that of the mask of each class.
+Channel = str | dict[str, str]
+
+
+class Box(Section):
+    """A named cut-out of a volume, half-open, in voxels; `channels` are files of its own."""
+
+    z: Range
+    y: Range
+    x: Range
+    channels: dict[str, Channel] = Field(default_factory=dict)
+
+    @field_validator("z", "y", "x")
+    @classmethod
+    def _filled(cls, ends: Range) -> Range:
+        if not 0 <= ends[0] < ends[1]:
+            raise ValueError("should be a first voxel, from 0, and the one after the last")
+        return ends
+
+    @property
+    def ranges(self) -> tuple[Range, Range, Range]:
+        """First voxel, and the one after the last, of each axis."""
+        return self.z, self.y, self.x
+
+
+class Part(Section):
+    """Boxes of one part of a split, all of them by default, and how much of each along z."""
+
+    boxes: tuple[str, ...] = ()
+    z: Range | None = None
+
+
+class Splits(Section):
+    """The parts of a split, and how many voxels along z must lie between two parts of one box."""
+
+    train: tuple[Part, ...] = ()
+    validation: tuple[Part, ...] = ()
+    test: tuple[Part, ...] = ()
+    gap: int = Field(default=0, ge=0)
+
+
+class Tiling(Section):
+    """How boxes are cut: size and step of a tile, and what becomes of a rest at the far end.
+
+    "drop" leaves the rest out, "overlap" moves the last tile back until it fits, "pad" lets it
+    reach past the end, where it is filled. With "stack" the boxes of a part are one stack along z:
+    a tile goes on in the next box, and the last one has fewer slices, as in the original code
+    (MTNeuro `bossdbdataset.py`).
+
+    Slices are no independent samples: `block` of them (about the width of a cell) are one group.
+    """
+
+    size: Size = (1, 256, 256)
+    step: Size | None = None
+    rest: Literal["drop", "overlap", "pad", "stack"] = "drop"
+    block: int = Field(default=10, ge=1)
+
+    @field_validator("size", "step")
+    @classmethod
+    def _positive(cls, size: Size | None) -> Size | None:
+        if size is not None and min(size) < 1:
+            raise ValueError("should be three numbers of voxels, z, y and x, each 1 or more")
+        return size
+
+
+class LabelMap(Section):
+    """What the ids of a label channel mean: the classes in order, and the ids of each.
+
+    unlabelled  ids that mean that nobody looked: of a tile's most frequent id, that it has no
+                class; of a voxel, that it is neither learnt nor scored
+    boxes       the boxes that have such labels; all by default
+    """
+
+    classes: dict[str, tuple[int, ...]] = Field(min_length=2)
+    unlabelled: tuple[int, ...] = ()
+    boxes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        seen: dict[int, str] = dict.fromkeys(self.unlabelled, "unlabelled")
+        for name, ids in self.classes.items():
+            for one in ids:
+                if seen.setdefault(one, name) != name:
+                    raise ValueError(f"gives the id {one} to both {seen[one]!r} and {name!r}")
+        return self
+
+    @property
+    def index(self) -> dict[int, int]:
+        """The number of the class of each id; -1 for those that nobody looked at."""
+        known = {one: n for n, ids in enumerate(self.classes.values()) for one in ids}
+        return known | dict.fromkeys(self.unlabelled, -1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One sample: where it lies in which box, and the part that it belongs to.
+
+    start, size  voxels, z, y, x; a tile may reach past its box, see `Tiling`
+    group        what no split may part: neighbouring slices of one part of one box
+    """
+
+    box: str
+    split: str
+    start: Size
+    size: Size
+    group: str
+
+    @property
+    def id(self) -> str:
+        """Its box and first voxel, as a name."""
+        z, y, x = self.start
+        return f"{self.box}-z{z:04d}-y{y:04d}-x{x:04d}"
+
+
+class Benchmark(Section):
+    """A whole benchmark; make it with `load_benchmark`.
+
+    Attributes
+    ----------
+    mode
+        "published" for the published rules, with their defects (MTNeuro spec, section 7).
+    spacing
+        Edges of a voxel, micrometres.
+    channels
+        Addresses by name: "image", and "regions" and "structures" where there are such labels.
+        Paths are relative to the file. Several masks make one channel: {"axon": "a.png", ...}.
+    regions, structures
+        What the ids of the two label channels mean.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    title: str = ""
+    description: str = ""
+    citation: str = ""
+    licence: str = ""
+    mode: Mode = "default"
+    spacing: tuple[float, float, float] | None = None
+    channels: dict[str, Channel] = Field(default_factory=dict)
+    boxes: dict[str, Box] = Field(min_length=1)
+    splits: Splits
+    tiles: Tiling = Tiling()
+    regions: LabelMap | None = None
+    structures: LabelMap | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        asked = [name for part in self._parts() for name in part[1].boxes]
+        for labels in (self.regions, self.structures):
+            asked += labels.boxes if labels else ()
+        for name in asked:
+            if name not in self.boxes:
+                raise ValueError(f"has no box {name!r}; {did_you_mean(name, self.boxes, 'it has')}")
+        self._refuse_straddling()
+        return self
+
+    def slabs(self) -> list[tuple[str, str, Box]]:
+        """Part, box and its cut-out for every box of every part, in the order of the file."""
+        found = []
+        for split, part in self._parts():
+            for name in part.boxes or self.boxes:
+                box = self.boxes[name]
+                if part.z is not None:
+                    first, stop = part.z
+                    if not box.z[0] <= first < stop <= box.z[1]:
+                        raise ValueError(
+                            f"takes slices {first} to {stop} of the box {name!r} for {split}, but "
+                            f"it has {box.z[0]} to {box.z[1]}"
+                        )
+                    box = box.model_copy(update={"z": part.z})
+                found.append((split, name, box))
+        return found
+
+    def tiles_of(self) -> list[Tile]:
+        """Every tile of every part: boxes in order, in each along z, then y, then x."""
+        size, rest = self.tiles.size, self.tiles.rest
+        step = self.tiles.step or size
+        found = []
+        for split, name, box in self.slabs():
+            starts = [
+                list(_starts(ends, n, by, rest))
+                for ends, n, by in zip(box.ranges, size, step, strict=True)
+            ]
+            for z, y, x in product(*starts):
+                block = (z - box.z[0]) // self.tiles.block * self.tiles.block + box.z[0]
+                found.append(Tile(name, split, (z, y, x), size, f"{name}-z{block:04d}"))
+        return found
+
+    def channel(self, name: str, box: str) -> Channel | None:
+        """The address of a channel in a box; None where it has none."""
+        return self.boxes[box].channels.get(name, self.channels.get(name))
+
+    def _parts(self) -> Iterator[tuple[str, Part]]:
+        for split in SPLITS:
+            for part in getattr(self.splits, split):
+                yield split, part
+
+    def _refuse_straddling(self) -> None:
+        """Two parts of the split may not share voxels, nor lie nearer along z than the gap."""
+        for (one, name, box), (other, its_name, its_box) in combinations(self.slabs(), 2):
+            if one == other or not _meet(box.y, its_box.y) or not _meet(box.x, its_box.x):
+                continue
+            if box.channels != its_box.channels:
+                continue  # pictures of their own
+            between = max(box.z[0] - its_box.z[1], its_box.z[0] - box.z[1])
+            if between < self.splits.gap:
+                how = f"only {between} slices apart" if between >= 0 else "not disjoint"
+                raise ValueError(
+                    f"has {name!r} z {box.z[0]} to {box.z[1]} in {one} and {its_name!r} z "
+                    f"{its_box.z[0]} to {its_box.z[1]} in {other}, which are {how}: "
+                    f"{self.splits.gap} slices must lie between them"
+                )
+
+
+def load_benchmark(name_or_path: str | Path) -> Benchmark:
+    """The checked benchmark of a shipped name or of a file.
+
+    Raises RecipeError, with the nearest name or key, for what is neither, or is not in order.
+    """
+    path = find_benchmark(str(name_or_path))
+    return make_settings(Benchmark, _data(path, ()), str(path), "")
+
+
+def list_benchmarks() -> list[str]:
+    """The names of the benchmarks that ship."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def find_benchmark(text: str) -> Path:
+    shipped = SHIPPED / f"{text}.toml"
+    if Path(text).name == text and exists(shipped):
+        return shipped
+    path = expanded(text)
+    if exists(path):
+        return path
+    meant = did_you_mean(text, list_benchmarks(), "the ones that ship are")
+    raise RecipeError(f"There is no benchmark and no file called {text!r}; {meant}")
+
+
+def _data(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """What a file says, and below that what the one says that it extends."""
+    if path in seen:
+        raise RecipeError(f"{path}: it extends itself, by way of {len(seen)} files.")
+    try:
+        data = parse_toml(read_text(path, LARGEST, "a benchmark"), path)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    beside = path.parent / f"{parent}.toml"
+    return _merged(
+        _data(beside if exists(beside) else find_benchmark(str(parent)), (*seen, path)), data
+    )
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        # Classes, and what a box says, are replaced as a whole: their order is their meaning.
+        found[key] = _merged(found[key], value) if both and key != "classes" else value
+    return found
+
+
+def _starts(ends: Range, size: int, step: int, rest: str) -> Iterator[int]:
+    """Where tiles begin along one axis."""
+    first, stop = ends
+    for start in range(first, stop, step):
+        if start + size <= stop:
+            yield start
+        elif rest == "overlap" and stop - size >= first:
+            yield stop - size
+            return
+        elif rest in {"pad", "stack"}:
+            yield start
+        else:
+            return
+
+
+def _meet(one: Range, other: Range) -> bool:
+    return one[0] < other[1] and other[0] < one[1]

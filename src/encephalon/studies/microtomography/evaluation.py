@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score a model on a table of tiles: regions, structures, and what can be read out of features.
+
+A model of regions is scored by its own classes on the part "test". It and a representation are also
+asked what a linear model reads out of their frozen features: regions by probes, and every semantic
+feature that the table has. The features of all tiles are written beside the scores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import TableError, UsageError
+from encephalon.evaluation.cases import Case
+from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
+from encephalon.io.atomic import atomic_path, sha256
+from encephalon.metrics.classification import classification_metrics, confusion_matrix
+from encephalon.metrics.label_maps import METRICS, ClassCounts, count_classes
+from encephalon.reports.format import format_estimate, format_number
+from encephalon.statistics.intervals import Interval
+from encephalon.studies.microtomography.predictor import TilePredictor, read_structures
+from encephalon.studies.microtomography.readout import PROBES, Parts, ReadOut, probe, read_out
+from encephalon.studies.microtomography.report import evaluation_page, label_picture
+from encephalon.studies.microtomography.semantics import FEATURES
+from encephalon.studies.microtomography.tiles import IGNORED
+from encephalon.tables.checks import checked
+from encephalon.tables.reading import read_table
+from encephalon.tables.samples import table_samples
+
+if TYPE_CHECKING:
+    from encephalon.reports.format import Html
+    from encephalon.reports.images import Picture
+    from encephalon.reports.page import Page
+
+__all__ = ["ClassScores", "TileEvaluation", "TileSummary"]
+
+Row = dict[str, Any]
+Values = NDArray[np.float64]
+#: Tiles whose pictures a page shows.
+PICTURED = 8
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How well classes of tiles were told on the part "test".
+
+    how       "its own classes", or the probe
+    metrics   accuracy, balanced accuracy and f1, each with its interval over groups of slices
+    matrix    true class down, predicted class across
+    """
+
+    how: str
+    metrics: Mapping[str, Interval]
+    matrix: list[list[int]]
+
+
+@dataclass(frozen=True)
+class TileSummary:
+    """What all scores say.
+
+    tiles      how many were scored, and how many had no region and were not
+    regions    scores of the model's own classes, and of each probe
+    readouts   of each semantic feature that the table has
+    structures for each class its metrics, pooled over voxels and as means over tiles
+    pooled     means of these over classes; "balanced_accuracy" without the background
+    """
+
+    tiles: int
+    without_region: int = 0
+    regions: list[ClassScores] = field(default_factory=list)
+    readouts: list[ReadOut] = field(default_factory=list)
+    structures: dict[str, dict[str, float]] = field(default_factory=dict)
+    pooled: dict[str, float] = field(default_factory=dict)
+
+
+class TileEvaluation(Scorable[Case, TileSummary]):
+    """A loaded model on a table of tiles, as `encephalon table tiles` makes it."""
+
+    def __init__(self, model: Any, table: str | Path) -> None:
+        self.predictor: TilePredictor = model.predictor
+        self.classes, self.target = self.predictor.classes, self.predictor.settings.target
+        self.table = checked(read_table(Path(table), model.columns))
+        self.path, self.begun = Path(table), time.perf_counter()
+        self.features: dict[str, Values] = {}
+        self.pictures: list[tuple[str, Picture]] = []
+        self.regions: list[str] = []
+        split = str(self.table.columns.split)
+        self.split = np.array(self.table.texts(split) if self.table.has(split) else [""])
+        if not (self.split == "test").any():
+            raise TableError(
+                f"{self.table.source} has no tile whose {split!r} is 'test', and nothing else is "
+                "scored: make the table of a benchmark with that part."
+            )
+
+    def cases(self) -> Sequence[Case]:
+        """The tiles that test; all of them where features are read out."""
+        group, parts = str(self.table.columns.group), self.split
+        groups = self.table.texts(group) if self.table.has(group) else self.table.ids
+        return [
+            Case(sample, groups[row])
+            for row, sample in enumerate(table_samples(self.table))
+            if parts[row] == "test" or (self.target != "structure" and parts[row])
+        ]
+
+    def score(self, case: Case) -> CaseResult:
+        """The class of a tile, or the counts of its voxels; features are kept for the read-out."""
+        loaded = self.predictor.read(case.sample)
+        about = case.sample.row
+        row: Row = {"id": case.name, "box": about.get("box"), "group": case.group}
+        row["split"] = about.get(str(self.table.columns.split))
+        if self.target == "structure":
+            truth = read_structures(self.table, case.sample)
+            found = self.predictor.label_map(loaded)
+            if len(self.pictures) < 2 * PICTURED:
+                for title, labels in (
+                    ("truth", np.where(truth == IGNORED, 0, truth)),
+                    ("model", found),
+                ):
+                    shown = label_picture(loaded.voxels, labels, f"{case.name}, {title}")
+                    self.pictures.append((f"{case.name}: {title}", shown))
+            counts = count_classes(found, truth, len(self.classes), truth != IGNORED)
+            for number, name in enumerate(self.classes):
+                row |= {f"{k}_{name}": int(v[0, number]) for k, v in vars(counts).items()}
+            return CaseResult([row])
+        features, logits = self.predictor.output(loaded)
+        self.features[case.name] = features.astype(np.float64)
+        if self.classes:
+            row["region"] = about.get(str(self.table.columns.target))
+            shares = np.exp(logits - logits.max())
+            row["predicted"] = self.classes[int(np.argmax(logits))]
+            row |= dict(zip((f"p_{n}" for n in self.classes), shares / shares.sum(), strict=True))
+        return CaseResult([row])
+
+    def summarise(self, rows: list[Row]) -> TileSummary | None:
+        """Scores of the tiles that test."""
+        if not rows:
+            return None
+        if self.target == "structure":
+            return self._structures(rows)
+        parts = self._parts(rows)
+        regions = [self._own(rows)] if self.classes else []
+        names = self.regions = self._regions(rows)
+        if any(names) and parts.complete:
+            regions += [self._probed(parts, kind, names) for kind in PROBES]
+        known = [name for name in FEATURES if self.table.has(name)]
+        order = [self.table.ids.index(row["id"]) for row in rows]
+        readouts = []
+        for name in known:
+            values = self.table.numbers(name)[order]
+            if np.unique(values[np.isfinite(values)]).size > 1:
+                readouts.append(read_out(parts, name, values))
+        tested = [n for n, row in enumerate(rows) if row["split"] == "test"]
+        nowhere = sum(any(names) and not names[n] for n in tested)
+        return TileSummary(len(tested), nowhere, regions, readouts)
+
+    def _structures(self, rows: Sequence[Row]) -> TileSummary:
+        names = ("tp", "fp", "fn", "tn")
+        table = {k: np.array([[r[f"{k}_{c}"] for c in self.classes] for r in rows]) for k in names}
+        counts = ClassCounts(**table)
+        pooled, means = counts.pooled, {m: counts.per_image(m) for m in METRICS}
+        structures = {
+            name: {
+                **{metric: float(pooled.metric(metric)[0, n]) for metric in METRICS},
+                **{f"{metric}_per_tile": float(means[metric][n]) for metric in METRICS},
+            }
+            for n, name in enumerate(self.classes)
+        }
+        over = {m: float(np.nanmean(pooled.metric(m)[0])) for m in METRICS}
+        over |= {f"{m}_per_tile": float(np.nanmean(means[m])) for m in METRICS}
+        over["balanced_accuracy"] = counts.balanced_accuracy()
+        return TileSummary(len(rows), structures=structures, pooled=over)
+
+    def _parts(self, rows: Sequence[Row]) -> Parts:
+        return Parts(
+            np.stack([self.features[row["id"]] for row in rows]),
+            np.array([row["split"] for row in rows]),
+            [row["group"] for row in rows],
+        )
+
+    def _regions(self, rows: Sequence[Row]) -> list[str]:
+        """The true region of each row, "" where nobody knows."""
+        column = self.table.columns.target if self.classes else "region"
+        if not self.table.has(column):
+            return [""] * len(rows)
+        known = dict(zip(self.table.ids, self.table.texts(str(column)), strict=True))
+        return [known[row["id"]] for row in rows]
+
+    def _own(self, rows: Sequence[Row]) -> ClassScores:
+        kept = [row for row in rows if row["split"] == "test" and row["region"]]
+        if not kept:
+            raise UsageError("No tile of the part 'test' has a region: there is nothing to score.")
+        truth = np.array([self.classes.index(row["region"]) for row in kept])
+        shares = np.array([[row[f"p_{name}"] for name in self.classes] for row in kept])
+        return _class_scores("its own classes", truth, shares, [row["group"] for row in kept])
+
+    def _probed(self, parts: Parts, kind: Any, names: Sequence[str]) -> ClassScores:
+        classes = list(self.classes) or sorted({name for name in names if name})
+        truth = np.array([classes.index(name) if name else -1 for name in names])
+        found = probe(parts, kind, truth).predicted
+        kept = (parts.split == "test") & (truth >= 0)
+        groups = [group for group, keep in zip(parts.groups, kept, strict=True) if keep]
+        return _class_scores(kind, truth[kept], np.eye(len(classes))[found[kept]], groups)
+
+    def lines(self, summary: TileSummary) -> Iterable[str]:
+        """Accuracies, F1 of each structure, and R2 of each feature."""
+        for each in summary.regions:
+            yield f"accuracy ({each.how}) {format_estimate(each.metrics['accuracy'])}"
+        for name, metrics in summary.structures.items():
+            yield f"{name}: F1 {format_number(metrics['f1'])}, IoU {format_number(metrics['iou'])}"
+        for read in summary.readouts:
+            yield f"R2 of {read.target} {format_estimate(read.r2)}"
+
+    def told(self, summary: TileSummary) -> Mapping[str, Any]:
+        """All scores, as plain data."""
+        return asdict(summary)
+
+    def record(self, result: EvaluationResult[TileSummary]) -> Mapping[str, Any]:
+        """The model, the data by its hash, the time it took, and the scores."""
+        self._write_features(result.folder)
+        return {
+            "model": self.predictor.describe(),
+            **self.predictor.trained,
+            "target": self.target,
+            "mode": self.predictor.model.get("mode"),
+            "table": {"file": self.path.name, "sha256": sha256(self.path)},
+            "seconds": round(time.perf_counter() - self.begun, 1),
+            **result.told,
+            "failures": result.failures,
+        }
+
+    def _write_features(self, folder: Path) -> None:
+        """The features of every tile with the cells of its row, as features.npz."""
+        if not self.features:
+            return
+        ids = [name for name in self.table.ids if name in self.features]
+        rows = [self.table.ids.index(name) for name in ids]
+        cells = {
+            str(name): np.array([self.table.texts(str(name))[row] for row in rows])
+            for name in self.table.frame.columns
+        }
+        with atomic_path(folder / "features.npz") as temporary, temporary.open("wb") as stream:
+            features = np.stack([self.features[name] for name in ids]).astype(np.float32)
+            np.savez_compressed(stream, allow_pickle=False, features=features, **cells)
+
+    def page(self, result: EvaluationResult[TileSummary], failures: Sequence[Html]) -> Page:
+        """Main metrics, confusion, read-outs, structures, and the embedding."""
+        return evaluation_page(self, result, failures)
+
+
+def _class_scores(
+    how: str, truth: NDArray[np.int64], shares: Values, groups: Sequence[str]
+) -> ClassScores:
+    metrics = classification_metrics(truth, shares)
+    kept = ("accuracy", "balanced_accuracy", "f1")
+    found = confusion_matrix(truth, shares.argmax(axis=1), shares.shape[1])
+    return ClassScores(how, {k: metrics[k].interval(groups) for k in kept}, found.tolist())

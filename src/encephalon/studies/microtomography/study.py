@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The microtomography study: what representations know about brain structure, one `STUDY`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.microtomography.commands import SIMULATORS, TABLES, write_demo
+from encephalon.studies.microtomography.settings import (
+    SELF_SUPERVISED,
+    MicrotomographySettings,
+    PredictOptions,
+)
+
+if TYPE_CHECKING:
+    from encephalon.api.model import Model
+    from encephalon.evaluation.run import Scorable
+    from encephalon.inference.predictor import Predictor
+    from encephalon.recipes.schema import Recipe
+    from encephalon.reports.batch import BatchReport
+    from encephalon.tables.schema import Table
+    from encephalon.training.run import Learner
+    from encephalon.training.runs import TrainingContext
+
+__all__ = ["STUDY"]
+
+
+def _load(model: OpenModel) -> Predictor:
+    from encephalon.studies.microtomography.predictor import make_tile_predictor
+
+    return make_tile_predictor(model)
+
+
+def _page(about: Mapping[str, Any]) -> BatchReport:
+    from encephalon.studies.microtomography.report import batch_report
+
+    return batch_report(about)
+
+
+class _Training(Trainable):
+    def learner(self, recipe: Recipe) -> Learner[Any]:
+        from encephalon.studies.microtomography.task import TileLearner
+
+        return TileLearner(recipe)
+
+    def train(self, recipe: Recipe, table: Table, output: Path, context: TrainingContext) -> Path:
+        from encephalon.studies.microtomography.factors import train_without_gradient
+        from encephalon.studies.microtomography.task import TileLearner
+        from encephalon.training.run import train
+
+        learner = TileLearner(recipe)
+        if learner.settings.method in {"supervised", *SELF_SUPERVISED}:
+            return train(learner, table, output, context)
+        return train_without_gradient(learner, table, output, context)
+
+
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.microtomography.evaluation import TileEvaluation
+
+    return TileEvaluation(model, table)
+
+
+STUDY = Study(
+    name="microtomography",
+    settings={"default": MicrotomographySettings, "published": MicrotomographySettings},
+    options={"default": PredictOptions, "published": PredictOptions},
+    load=_load,
+    page=_page,
+    kind="picture",
+    trainable=_Training(),
+    scorable=_scoring,
+    simulators=SIMULATORS,
+    tables=TABLES,
+    demo=write_demo,
+)

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learn regions, structures or representations from tiles: batches, and how an epoch is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from encephalon.errors import RecipeError, TableError
+from encephalon.metrics.classification import classification_scores
+from encephalon.metrics.label_maps import ClassCounts, count_classes
+from encephalon.models.catalogue import find_model
+from encephalon.models.folder import WEIGHTS
+from encephalon.recipes.schema import Network, Training, class_names
+from encephalon.studies.microtomography.data import (
+    TileDataset,
+    measure_intensity,
+    normalised,
+    prepare_tiles,
+    scaled,
+)
+from encephalon.studies.microtomography.settings import (
+    SELF_SUPERVISED,
+    MicrotomographySettings,
+)
+from encephalon.studies.microtomography.tiles import IGNORED
+from encephalon.tables.schema import Table
+from encephalon.training.dataset import TRAINING
+from encephalon.training.loop import Batch
+from encephalon.training.losses import class_shares
+from encephalon.training.run import PACKAGES, Expected, Fitted, Learner, ModelFacts
+from encephalon.training.self_supervised import SelfSupervision
+from encephalon.training.transfer import load_encoder
+from encephalon.transforms.tiles import Tile, apply, draw
+
+__all__ = ["TileLearner", "TileTask", "ViewsTask"]
+
+#: Stream numbers that keep the order of the tiles and their variation apart for every seed.
+ORDER, POOL = 10, 11
+#: Side of a tile, voxels, that a network is tried with before the table is known.
+TRIED = 64
+
+
+class TileTask:
+    """Batches drawn from the seed and the batch number alone; every tile once, then all anew."""
+
+    def __init__(
+        self,
+        train: TileDataset,
+        validation: TileDataset,
+        settings: MicrotomographySettings,
+        training: Training,
+        classes: int,
+    ) -> None:
+        self.train, self.validation, self.classes = train, validation, classes
+        self.settings, self.training = settings, training
+        self.operations: Sequence[Any] = settings.augmentation
+        self.intensity = measure_intensity(train, settings.intensity)
+
+    def batch(self, number: int) -> Batch:
+        """Tiles (B, 1, [Z,] Y, X), and shares of each class (B, classes) or (B, classes, ...)."""
+        rng = np.random.default_rng([self.training.seed, TRAINING, number])
+        tiles = self.varied(rng, [self.tile(self.train, row) for row in self.rows(number)])
+        image = self.stacked(tiles)
+        if self.settings.target == "region":
+            return image, torch.from_numpy(np.stack([np.asarray(tile.shares) for tile in tiles]))
+        masks = torch.from_numpy(np.stack([np.asarray(tile.mask) for tile in tiles]))
+        masks = masks[:, 0] if image.dim() == 4 else masks
+        return image, class_shares(masks, self.classes, IGNORED)
+
+    def rows(self, number: int, stream: int = ORDER) -> list[int]:
+        """The tiles of a batch: the stream is one permutation of all tiles after another."""
+        size, count = self.training.batch_size, len(self.train)
+        places = np.arange(number * size, (number + 1) * size)
+        orders = {
+            cycle: np.random.default_rng([self.training.seed, stream, cycle]).permutation(count)
+            for cycle in np.unique(places // count).tolist()
+        }
+        return [int(orders[place // count][place % count]) for place in places.tolist()]
+
+    def tile(self, dataset: TileDataset, row: int) -> Tile:
+        """One tile, its levels between 0 and 1."""
+        image = scaled(dataset.raw(row), self.intensity, dataset.volume(row))[None]
+        if self.settings.target == "structure":
+            return Tile(image, dataset.labels(row))
+        if self.settings.target == "region":
+            return Tile(image, shares=np.eye(self.classes, dtype=np.float32)[dataset.truth[row]])
+        return Tile(image)
+
+    def varied(self, rng: np.random.Generator, tiles: Sequence[Tile]) -> list[Tile]:
+        """The tiles with the recipe's operations."""
+        return apply(tiles, self.operations, draw(rng, self.operations, len(tiles)))
+
+    def stacked(self, tiles: Sequence[Tile]) -> Tensor:
+        """What the network sees of tiles: (B, 1, Z, Y, X), or (B, 1, Y, X) of single slices."""
+        sizes = {tile.image.shape for tile in tiles}
+        if len(sizes) > 1:
+            raise TableError(
+                f"The tiles of a batch have the sizes {sorted(sizes)}, and must have one: set "
+                "training.batch_size to 1, or cut tiles of one size."
+            )
+        images = torch.from_numpy(np.stack([normalised(t.image, self.intensity) for t in tiles]))
+        return images[:, :, 0] if images.shape[2] == 1 else images
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Scores of the validation tiles, whole and as they are."""
+        if not len(self.validation):
+            return {}
+        region = self.settings.target == "region"
+        rows = np.flatnonzero(self.validation.truth >= 0) if region else range(len(self.validation))
+        logits: list[Tensor] = []
+        counts, losses = list[ClassCounts](), list[float]()
+        for row in map(int, rows):
+            tile = self.tile(self.validation, row)
+            found = network(self.stacked([tile]).to(device)).float().cpu()
+            logits.append(found) if region else self._judge(found, tile, counts, losses)
+        if region:
+            probabilities = torch.cat(logits).double().softmax(dim=1).numpy()
+            return classification_scores(self.validation.truth[rows], probabilities)
+        pooled = ClassCounts.stacked(counts).pooled
+        means = {name: float(np.nanmean(pooled.metric(name)[0, 1:])) for name in ("f1", "iou")}
+        return {"loss": float(np.mean(losses)), **means}
+
+    def _judge(
+        self, found: Tensor, tile: Tile, counts: list[ClassCounts], losses: list[float]
+    ) -> None:
+        """Count the voxels of one tile, and note its cross-entropy."""
+        mask = np.asarray(tile.mask).reshape(found.shape[2:])
+        known = mask != IGNORED
+        if known.any():
+            truth = torch.from_numpy(mask)[None].long()
+            losses.append(float(nnf.cross_entropy(found, truth, ignore_index=IGNORED)))
+        counts.append(count_classes(found[0].argmax(0), mask, self.classes, known))
+
+
+class FeaturesAndLogits(nn.Module):
+    """A classifier of tiles whose output (B, channels + classes) has its representation too."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network
+
+    def forward(self, tile: Tensor) -> Tensor:
+        """Representation, then logits."""
+        features = self.network.features(tile)
+        return torch.cat([features, self.network.head(features)], dim=1)
+
+
+class ViewsTask(SelfSupervision, TileTask):
+    """Two views of each tile, and a pool of other tiles; nothing is judged until the last epoch."""
+
+    def __init__(
+        self,
+        train: TileDataset,
+        validation: TileDataset,
+        settings: MicrotomographySettings,
+        training: Training,
+    ) -> None:
+        TileTask.__init__(self, train, validation, settings, training, 0)
+        asked, steps = settings.self_supervision, training.steps_per_epoch
+        SelfSupervision.__init__(
+            self,
+            training.epochs * steps,
+            asked.momentum,
+            asked.mined_weight,
+            mined_ramp=asked.ramp_epochs * steps,
+        )
+
+    def batch(self, number: int) -> Batch:
+        """Views (B, 1, [Z,] Y, X) twice and, of a method that mines, of the pool; no target."""
+        rng = np.random.default_rng([self.training.seed, TRAINING, number])
+        tiles = [self.tile(self.train, row) for row in self.rows(number)]
+        views = [tiles, tiles]
+        if self.settings.method != "byol":
+            rows = rng.choice(len(self.train), self.settings.self_supervision.pool)
+            views.append([self.tile(self.train, int(row)) for row in rows])
+        return tuple(self.stacked(self.varied(rng, each)) for each in views), torch.zeros(1)
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Nothing: a representation has no truth to be judged by."""
+        del network, device
+        return {}
+
+
+class TileLearner(Learner[MicrotomographySettings]):
+    """Trains a network on tiles, by a recipe of either mode."""
+
+    schema = MicrotomographySettings
+
+    @property
+    def network(self) -> Network:
+        """Its outputs are the classes; its method is that of the study."""
+        settings, network = self.settings, self.recipe.network
+        if settings.method in SELF_SUPERVISED:
+            known: dict[str, Any] = {"method": settings.method}
+        else:
+            known = {"classes": len(self.classes)} if self.classes else {}
+        return network.model_copy(update={"options": {**network.options, **known}})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of tiles or voxels, in order."""
+        if self.settings.target == "region":
+            return class_names(self.recipe)
+        return self.settings.structures
+
+    @property
+    def expected(self) -> list[Expected]:
+        """Logits of each class, of a tile or of its voxels."""
+        if self.settings.target == "representation":
+            return []
+        dims = self.recipe.network.options.get("spatial_dims", 2)
+        sides = (16, TRIED, TRIED)[-dims:]
+        whole = sides if self.settings.target == "structure" else ()
+        said = f"tell the {len(self.classes)} classes {', '.join(self.classes)}"
+        return [Expected(((1, 1, *sides),), (1, len(self.classes), *whole), said)]
+
+    def build(self) -> nn.Module:
+        """The network, its encoder perhaps that of another model."""
+        network = super().build()
+        if self.settings.encoder_from is not None:
+            encoder = getattr(network, "encoder", None)
+            if encoder is None:
+                raise RecipeError(
+                    f"{self.recipe.name}: the network {self.network.name!r} has no encoder, which "
+                    "study.encoder_from would fill: use a tile network, or training.start_from."
+                )
+            model = find_model(self.settings.encoder_from)
+            load_encoder(network, model.path / WEIGHTS)
+        return network
+
+    @property
+    def models(self) -> dict[str, str | None]:
+        """The model whose encoder is taken."""
+        return {"study.encoder_from": self.settings.encoder_from}
+
+    def prepare(self, part: Table, cache: Path, workers: int) -> TileDataset:
+        """The tiles of a part; those without a region are left out where regions are learnt."""
+        if self.settings.target == "region":
+            target = str(part.columns.target)
+            part = part.select([n for n, cell in enumerate(part.texts(target)) if cell])
+        return prepare_tiles(part, cache, workers, self.settings.target == "structure")
+
+    def task(self, train: TileDataset, validation: TileDataset) -> TileTask:
+        """Batches of tiles."""
+        if self.settings.method in SELF_SUPERVISED:
+            return ViewsTask(train, validation, self.settings, self.recipe.training)
+        count = len(self.classes)
+        return TileTask(train, validation, self.settings, self.recipe.training, count)
+
+    def kept(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Of a self-supervised network the encoder alone."""
+        if self.settings.method not in SELF_SUPERVISED:
+            return state
+        return {name: value for name, value in state.items() if name.startswith("encoder.")}
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        """A classifier gives its representation before its logits."""
+        return FeaturesAndLogits(network) if self.settings.target == "region" else network
+
+    def measure(self, fitted: Fitted) -> dict[str, Any]:
+        """How tiles are normalised."""
+        task: Any = fitted.task
+        return {"intensity": task.intensity.model_dump(mode="json", exclude_none=True)}
+
+    def facts(self, table: Table) -> ModelFacts:
+        """The classes, and what tiles look like."""
+        sides = [int(table.numbers(f"size_{axis}")[0]) for axis in "zyx"]
+        volume = self.recipe.network.options.get("spatial_dims", 2) == 3
+        boxes = sorted(set(table.texts("box"))) if table.has("box") else []
+        return ModelFacts(
+            labels=dict(enumerate(self.classes)),
+            preprocessing={"axes": "z, y, x", "tile": sides, "classes": list(self.classes)},
+            training_data={"boxes": boxes},
+            example=(1, 1, *(sides if volume else sides[1:])),
+            packages=(*PACKAGES, "monai"),
+        )

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read-outs and probes: what is there is found, what is not there is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from encephalon.errors import UsageError
+from encephalon.studies.microtomography.readout import PROBES, Parts, probe, r2_metric, read_out
+
+SPLIT = np.repeat(np.array(["train", "validation", "test"]), [200, 60, 80])
+
+
+def parts(seed: int, width: int = 40) -> Parts:
+    """Representations of noise, in groups of ten tiles."""
+    features = np.random.default_rng(seed).normal(size=(len(SPLIT), width))
+    return Parts(features, SPLIT, [f"g{n // 10}" for n in range(len(SPLIT))])
+
+
+def test_what_is_linear_in_the_representation_is_read_out_of_tiles_never_fitted() -> None:
+    known = parts(0)
+    found = read_out(known, "vessels", known.features @ np.arange(40.0) + 1e6)
+    assert found.r2.value > 0.999
+    assert found.r2.low <= found.r2.value <= found.r2.high
+    assert found.r2.units == 8
+    assert found.floor < 0.1
+
+
+def test_noise_is_read_out_in_the_sample_and_nowhere_else() -> None:
+    known = parts(1, width=100)
+    found = read_out(known, "noise", np.random.default_rng(2).normal(size=len(SPLIT)))
+    # F features of N tiles explain about F / N of anything.
+    assert found.in_sample == pytest.approx(100 / 340, abs=0.08)
+    assert found.in_sample_floor == pytest.approx(100 / 340, abs=0.08)
+    assert found.r2.value < 0.1
+
+
+def test_tiles_that_lack_the_feature_are_left_out() -> None:
+    known = parts(3)
+    values = known.features[:, 0].copy()
+    values[-10:] = np.nan
+    assert read_out(known, "cell_size", values).tiles == 70
+    values[SPLIT == "validation"] = np.nan
+    alone = read_out(known, "cell_size", values)
+    assert np.isnan(alone.r2.value)
+    assert alone.in_sample > 0.99
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_probes_tell_apart_what_is_apart_and_shuffled_classes_by_chance(kind: str) -> None:
+    known = parts(4, width=8)
+    truth = (known.features[:, 0] > 0).astype(np.int64) + 2 * (known.features[:, 1] > 0)
+    apart = Parts(
+        known.features + 20 * np.eye(8)[truth], SPLIT, known.groups
+    )  # each class around a corner of its own
+    test = SPLIT == "test"
+    found = probe(apart, kind, truth)  # type: ignore[arg-type]
+    assert (found.predicted == truth)[test].mean() == 1
+    shuffled = np.random.default_rng(5).permutation(truth)
+    assert (probe(apart, kind, shuffled).predicted == shuffled)[test].mean() < 0.5  # type: ignore[arg-type]
+
+
+def test_tiles_without_a_class_are_not_learnt() -> None:
+    known = parts(6)
+    truth = (known.features[:, 0] > 0).astype(np.int64)
+    hidden = np.where(np.arange(len(truth)) % 2, -1, truth)
+    assert set(probe(known, "linear", hidden).predicted) == {0, 1}
+
+
+def test_a_representation_that_is_no_number_is_refused_with_its_tile() -> None:
+    features = np.zeros((len(SPLIT), 3))
+    features[7, 1] = np.nan
+    with pytest.raises(UsageError, match="tile 7 holds NaN"):
+        Parts(features, SPLIT, ["g"] * len(SPLIT))
+
+
+def test_r2_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import r2_score
+
+    generator = np.random.default_rng(7)
+    truth = generator.normal(1e5, 1, 50)
+    predicted = truth + generator.normal(0, 0.5, 50)
+    assert r2_metric(truth, predicted).value == pytest.approx(r2_score(truth, predicted))
+    assert np.isnan(r2_metric(np.ones(4), np.zeros(4)).value)
