@@ -25,19 +25,13 @@ from encephalon.networks.tile_classifier import build_tile_encoder
 class TileSegmenter(nn.Module):
     """Logits of each class at each voxel of a tile of any size.
 
-    Parameters
-    ----------
-    classes
-        Number of logits.
+    classes               Number of logits.
     encoder, encoder_options
-        Name of an encoder, and what else it is built with.
-    decoder, width
-        Name of a decoder, and the channels of its finest map.
+                          Name of an encoder, and what else it is built with.
+    decoder, width        Name of a decoder, and the channels of its finest map.
     in_channels, spatial_dims
-        Channels of the tile, and 2 or 3.
+                          Channels of the tile, and 2 or 3.
 
-    Shapes
-    ------
     (B, in_channels, [Z,] Y, X) to (B, classes, [Z,] Y, X).
     """
 

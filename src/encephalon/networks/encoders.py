@@ -48,14 +48,11 @@ class ResNetEncoder(nn.Module):
     As published for MTNeuro the first convolution has 3 x 3 pixels and stride 1, and no pooling
     follows it, so that the maps have strides 1, 2, 4 and 8. Weights bear torchvision's names.
 
-    Parameters
-    ----------
-    block, layers
-        "basic" or "bottleneck", and the number of blocks of each stage.
+    block, layers         "basic" or "bottleneck", and the number of blocks of each stage.
     in_channels, spatial_dims
-        Channels of the image; 2, or 3 with kernels of 3 x 3 x 3.
-    width
-        Channels of the first stage before a bottleneck's factor of four; doubled by each stage.
+                          Channels of the image; 2, or 3 with kernels of 3 x 3 x 3.
+    width                 Channels of the first stage before a bottleneck's factor of four; doubled
+                          by each stage.
     """
 
     def __init__(
@@ -109,20 +106,14 @@ class AdaptedEncoder(nn.Module):
             network = timm.create_model("vit_small_patch14_dinov2.lvd142m", dynamic_img_size=True)
             return AdaptedEncoder(network, (384,), (14,), call="forward_features", multiple=14)
 
-    Parameters
-    ----------
-    network
-        Takes (B, 3, Y, X); gives one map or a list of them, tokens (B, N, channels) of which the
-        last ones are the patches row by row, or an object or mapping that holds either under
-        `last_hidden_state`, `x_norm_patchtokens` or `feature_maps`.
-    channels, strides
-        Of the maps, fine to coarse.
-    call
-        The method of `network` to call in place of itself.
-    multiple
-        Images are resized to the next multiple of this.
-    mean, std
-        Of each colour in images between 0 and 1, which are normalised by them.
+    network            Takes (B, 3, Y, X); gives one map or a list of them, tokens (B, N, channels)
+                       of which the last ones are the patches row by row, or an object or mapping
+                       that holds either under `last_hidden_state`, `x_norm_patchtokens` or
+                       `feature_maps`.
+    channels, strides  Of the maps, fine to coarse.
+    call               The method of `network` to call in place of itself.
+    multiple           Images are resized to the next multiple of this.
+    mean, std          Of each colour in images between 0 and 1, which are normalised by them.
     """
 
     def __init__(

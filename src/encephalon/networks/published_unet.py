@@ -43,24 +43,16 @@ _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 class PublishedUNet(nn.Module):
     """Logits of each class at each voxel.
 
-    Parameters
-    ----------
     classes, in_channels, spatial_dims
-        Channels out and in; 2 or 3.
-    blocks, width
-        Levels, each of half the grid of the one before, and the channels of the first; doubled by
-        each level.
-    activation
-        "relu", "leaky" (0.1) or "elu".
-    norm
-        "batch", "instance", "groupN" with N groups, or "none".
-    padding
-        "same"; or "valid", which gives only the middle that was seen whole.
-    up
-        "transposed" convolution, or "interpolation", linear, and a convolution of one voxel.
+                          Channels out and in; 2 or 3.
+    blocks, width         Levels, each of half the grid of the one before, and the channels of the
+                          first; doubled by each level.
+    activation            "relu", "leaky" (0.1) or "elu".
+    norm                  "batch", "instance", "groupN" with N groups, or "none".
+    padding               "same"; or "valid", which gives only the middle that was seen whole.
+    up                    "transposed" convolution, or "interpolation", linear, and a convolution of
+                          one voxel.
 
-    Shapes
-    ------
     (B, in_channels, [Z,] Y, X) to (B, classes, [Z,] Y, X); smaller sides with "valid".
     """
 

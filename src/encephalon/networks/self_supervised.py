@@ -24,27 +24,21 @@ from encephalon.networks.tile_classifier import build_tile_encoder
 class SelfSupervised(nn.Module):
     """A representation of one image; the losses of two views, and of a pool to mine from.
 
-    Parameters
-    ----------
-    method
-        "byol"; "myow", where a sample predicts its neighbour through heads of their own; or
-        "myow-merged", where it is a third view, through the heads that there are, both ways.
+    method                "byol"; "myow", where a sample predicts its neighbour through heads of
+                          their own; or "myow-merged", where it is a third view, through the heads
+                          that there are, both ways.
     encoder, encoder_options, in_channels, spatial_dims
-        As of a `TileClassifier`.
-    projection, hidden
-        Widths of what is predicted, and of the one hidden layer of each head.
+                          As of a `TileClassifier`.
+    projection, hidden    Widths of what is predicted, and of the one hidden layer of each head.
     mined_projection, mined_hidden, layout
-        The same for neighbours in "myow", whose projector sees what the first one gives
-        ("cascaded"), or what that sees ("parallel").
-    neighbours
-        The neighbour is drawn among so many nearest of the pool, by cosine distance.
-    threshold
-        Neighbours farther than this, between 0 and 2, do not count.
+                          The same for neighbours in "myow", whose projector sees what the first one
+                          gives ("cascaded"), or what that sees ("parallel").
+    neighbours            The neighbour is drawn among so many nearest of the pool, by cosine
+                          distance.
+    threshold             Neighbours farther than this, between 0 and 2, do not count.
 
-    Shapes
-    ------
-    (B, in_channels, [Z,] Y, X) to (B, channels). Two views of this shape to (1,), the loss of
-    BYOL; with a pool (P, in_channels, [Z,] Y, X) to (2,), that and the loss of neighbours.
+    (B, in_channels, [Z,] Y, X) to (B, channels). Two views of this shape to (1,), the loss of BYOL;
+    with a pool (P, in_channels, [Z,] Y, X) to (2,), that and the loss of neighbours.
     """
 
     def __init__(

@@ -21,17 +21,12 @@ _SEQUENCE = {"0": "conv1", "1": "bn1", "3": "layer1", "4": "layer2", "5": "layer
 class TileClassifier(nn.Module):
     """Logits of each class of a tile.
 
-    Parameters
-    ----------
-    classes
-        Number of logits.
+    classes               Number of logits.
     encoder, encoder_options
-        Name of an encoder, and what else it is built with.
+                          Name of an encoder, and what else it is built with.
     in_channels, spatial_dims
-        Channels of the tile, and 2 or 3.
+                          Channels of the tile, and 2 or 3.
 
-    Shapes
-    ------
     (B, in_channels, [Z,] Y, X) to (B, classes).
     """
 

@@ -21,15 +21,9 @@ class VNetLight(nn.Module):
     Three levels are left, so that a volume of 8 slices is seen; others are padded to a multiple of
     8 by repeating their edges, and the logits cut to their size.
 
-    Parameters
-    ----------
-    classes, in_channels
-        Channels out and in.
-    dropout
-        Share of the features of the coarse levels that training leaves out.
+    classes, in_channels  Channels out and in.
+    dropout               Share of the features of the coarse levels that training leaves out.
 
-    Shapes
-    ------
     (B, in_channels, Z, Y, X) to (B, classes, Z, Y, X).
     """
 
@@ -73,18 +67,11 @@ class VNetLight(nn.Module):
 class HighResNet(nn.Module):
     """Residual blocks of growing dilation on the full grid (Li et al. 2017, arXiv:1707.01992).
 
-    Parameters
-    ----------
-    classes, in_channels
-        Channels out and in.
-    widths
-        Channels of the first convolution, of the three stages of three blocks each with dilations
-        1, 2 and 4, and of the layer before the logits.
-    dropout
-        Share of the last features that training leaves out.
+    classes, in_channels  Channels out and in.
+    widths                Channels of the first convolution, of the three stages of three blocks
+                          each with dilations 1, 2 and 4, and of the layer before the logits.
+    dropout               Share of the last features that training leaves out.
 
-    Shapes
-    ------
     (B, in_channels, Z, Y, X) to (B, classes, Z, Y, X), of any size.
     """
 

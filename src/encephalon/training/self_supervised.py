@@ -21,16 +21,11 @@ from encephalon.training.loop import Batch
 class SelfSupervision:
     """What a task inherits that learns without labels: loss and target; lengths are in steps.
 
-    Attributes
-    ----------
-    total_steps
-        Of the run, over which the target comes to a rest.
-    momentum
-        Of the target at the first step; 1 at the last.
-    mined_weight
-        Weight of mined neighbours beside that of views, which is 1.
+    total_steps           Of the run, over which the target comes to a rest.
+    momentum              Of the target at the first step; 1 at the last.
+    mined_weight          Weight of mined neighbours beside that of views, which is 1.
     mined_warmup, mined_ramp
-        Steps without neighbours, and then steps until they have their weight.
+                          Steps without neighbours, and then steps until they have their weight.
     """
 
     total_steps: int

@@ -156,17 +156,13 @@ class Tile:
 class Benchmark(Section):
     """A whole benchmark; make it with `load_benchmark`.
 
-    Attributes
-    ----------
-    mode
-        "published" for the published rules, with their defects (MTNeuro spec, section 7).
-    spacing
-        Edges of a voxel, micrometres.
-    channels
-        Addresses by name: "image", and "regions" and "structures" where there are such labels.
-        Paths are relative to the file. Several masks make one channel: {"axon": "a.png", ...}.
-    regions, structures
-        What the ids of the two label channels mean.
+    mode                 "published" for the published rules, with their defects (MTNeuro spec,
+                         section 7).
+    spacing              Edges of a voxel, micrometres.
+    channels             Addresses by name: "image", and "regions" and "structures" where there are
+                         such labels. Paths are relative to the file. Several masks make one
+                         channel: {"axon": "a.png", ...}.
+    regions, structures  What the ids of the two label channels mean.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")

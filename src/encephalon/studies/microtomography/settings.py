@@ -33,14 +33,10 @@ class Intensity(Section):
 class SelfSupervision(Section):
     """How a representation is learnt without labels (MTNeuro spec, section 3).
 
-    Attributes
-    ----------
-    momentum
-        Of the averaged target network at the start; it rises to 1 by a cosine.
-    pool
-        Other tiles, among which neighbours are sought.
+    momentum              Of the averaged target network at the start; it rises to 1 by a cosine.
+    pool                  Other tiles, among which neighbours are sought.
     mined_weight, ramp_epochs
-        Weight of the neighbours, reached after so many epochs.
+                          Weight of the neighbours, reached after so many epochs.
     """
 
     momentum: float = Field(default=0.996, ge=0, lt=1)
@@ -52,23 +48,15 @@ class SelfSupervision(Section):
 class MicrotomographySettings(Section):
     """What `[study]` says.
 
-    Attributes
-    ----------
-    target
-        "region" tells the class of a tile, "structure" that of each voxel, "representation" tells
-        tiles apart without either.
-    method
-        How a representation is learnt; "supervised" for the other two targets. "frozen" takes an
-        encoder as it is, for one from elsewhere.
-    structures
-        The classes of voxels in order, as the labels of the table have them.
-    augmentation
-        What is done to tiles in training, in this order: { name = "flip-rows", ... }, see
-        `encephalon.transforms.tiles`.
-    encoder_from
-        A model of tiles whose encoder is taken as the start.
-    components
-        Of PCA and NMF.
+    target        "region" tells the class of a tile, "structure" that of each voxel,
+                  "representation" tells tiles apart without either.
+    method        How a representation is learnt; "supervised" for the other two targets. "frozen"
+                  takes an encoder as it is, for one from elsewhere.
+    structures    The classes of voxels in order, as the labels of the table have them.
+    augmentation  What is done to tiles in training, in this order: { name = "flip-rows", ... }, see
+                  `encephalon.transforms.tiles`.
+    encoder_from  A model of tiles whose encoder is taken as the start.
+    components    Of PCA and NMF.
     """
 
     target: Literal["region", "structure", "representation"] = "region"
