@@ -28,6 +28,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Above = Annotated[float, Field(gt=0)]
 Side = Annotated[int, Field(gt=0)]
 Magnification = Annotated[float, Field(ge=1, le=10)]
+Factor = Annotated[float, Field(ge=0.1, le=10)]
+Amount = Annotated[float, Field(ge=0, le=10)]
 Half = Annotated[float, Field(ge=0, le=0.5)]
 
 
@@ -109,18 +111,23 @@ class Zoom(_Moving):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotate(_Moving):
-    """Turn each slice by up to `degrees`, and keep the middle of `size`, or all; edges reflect."""
+    """Turn each slice by up to `degrees`, and keep the middle of `size`, or all; edges reflect.
+
+    It may also be magnified by a factor within `scale`, or made smaller.
+    """
 
     name: Literal["rotate"] = "rotate"
     degrees: Annotated[float, Field(ge=0, le=180)] = 45.0
     size: tuple[Side, Side] | None = None
+    scale: tuple[Factor, Factor] = (1.0, 1.0)
 
     def move(self, array: Array, at: At) -> Array:
         angle = math.radians(_between((-self.degrees, self.degrees), at[0]))
         cosine, sine = math.cos(angle), math.sin(angle)
         whole = array.shape[-2:]
         size = [min(pair) for pair in zip(self.size or whole, whole, strict=True)]
-        return _sampled(array, np.array([[cosine, -sine], [sine, cosine]]), size)
+        turn = np.array([[cosine, -sine], [sine, cosine]])
+        return _sampled(array, turn / math.exp(_between(np.log(self.scale), at[1])), size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +253,36 @@ class Sharpen(_Levels):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Levels(_Levels):
+    """Change levels in [0, 1] by up to so much, as microscopes and stains do.
+
+    gamma       exponent e^±gamma
+    contrast    factor e^±contrast of the difference to the mean
+    brightness  what is added, ±
+    blur        standard deviation within a slice, pixels
+    noise       standard deviation
+    """
+
+    name: Literal["levels"] = "levels"
+    gamma: Amount = 0.3
+    contrast: Amount = 0.3
+    brightness: Share = 0.1
+    blur: Amount = 0.0
+    noise: Share = 0.05
+
+    def change(self, image: Image, at: At) -> Array:
+        levels = image.clip(0, 1) ** np.float32(math.exp(self.gamma * (2 * at[0] - 1)))
+        mean = levels.mean()
+        levels = (levels - mean) * np.float32(math.exp(self.contrast * (2 * at[1] - 1))) + mean
+        blur = self.blur * at[3]
+        levels = ndimage.gaussian_filter(levels, (0, 0, blur, blur)) if blur > 0.1 else levels
+        rng = np.random.default_rng(int(at[5] * 2**53))
+        noise = self.noise * at[4] * rng.standard_normal(levels.shape, np.float32)
+        changed: Array = levels + self.brightness * (2 * at[2] - 1) + noise
+        return changed.clip(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Erase(_Levels):
     """Set a rectangle of the share `area` of each slice to 0, or to the mean of its channel.
 
@@ -283,7 +320,7 @@ class Normalise(_Levels):
 
 _Geometry = Zoom | Rotate | Flip | RandomCrop | SliceCrop | LocalCutMix
 _Mixture = MixUp | CutMix
-_Grey = Solarise | Sharpen | Erase | Normalise
+_Grey = Solarise | Sharpen | Levels | Erase | Normalise
 AnyOperation = Annotated[_Geometry | _Mixture | _Grey, Field(discriminator="name")]
 """What a recipe may list."""
 
@@ -313,7 +350,7 @@ def apply(
     return [tile.each(np.ascontiguousarray) for tile in made]
 
 
-def _between(ends: tuple[float, float], share: float) -> float:
+def _between(ends: Sequence[float] | NDArray[np.float64], share: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * share
 
 

@@ -84,16 +84,16 @@ class Tiling(Section):
     """How boxes are cut: size and step of a tile, and what becomes of a rest at the far end.
 
     "drop" leaves the rest out, "overlap" moves the last tile back until it fits, "pad" lets it
-    reach past the end, where it is filled. With "stack" the boxes of a part are one stack along z:
-    a tile goes on in the next box, and the last one has fewer slices, as in the original code
-    (MTNeuro `bossdbdataset.py`).
+    reach past the end, where it is filled, "clip" ends it with the box. With "stack" the boxes of a
+    part are one stack along z: a tile goes on in the next box, and the last one has fewer slices,
+    as in the original code (MTNeuro `bossdbdataset.py`).
 
     Slices are no independent samples: `block` of them (about the width of a cell) are one group.
     """
 
     size: Size = (1, 256, 256)
     step: Size | None = None
-    rest: Literal["drop", "overlap", "pad", "stack"] = "drop"
+    rest: Literal["drop", "overlap", "pad", "clip", "stack"] = "drop"
     block: int = Field(default=10, ge=1)
 
     @field_validator("size", "step")
@@ -308,7 +308,7 @@ def _starts(ends: Range, size: int, step: int, rest: str) -> Iterator[int]:
         elif rest == "overlap" and stop - size >= first:
             yield stop - size
             return
-        elif rest in {"pad", "stack"}:
+        elif rest in {"pad", "clip", "stack"}:
             yield start
         else:
             return

@@ -38,6 +38,10 @@ class TileOptions(Section):
 
     benchmark: Annotated[str, Flag("", "A benchmark file, or the name of one that ships.", "FILE")]
     output: Annotated[Path, Flag("-o --output", "Folder of tiles.csv and its boxes.", "FOLDER")]
+    data: Annotated[
+        Path | None,
+        Flag("--data", "Folder that its paths start from; that of the benchmark file.", "FOLDER"),
+    ] = None
     offline: Annotated[
         bool, Flag("--offline", "Use what was fetched before, and nothing else.")
     ] = False
@@ -80,7 +84,7 @@ def _tiles(asked: TileOptions, progress: Progress) -> Done:
     rows = write_tiles(
         benchmark,
         folder,
-        find_benchmark(asked.benchmark).parent,
+        expanded(asked.data) if asked.data else find_benchmark(asked.benchmark).parent,
         overwrite=asked.overwrite,
         progress=progress,
         offline=asked.offline,

@@ -8,6 +8,7 @@ semantic features. Whatever volume a benchmark names, remote or local, trains an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,10 +39,13 @@ __all__ = ["IGNORED", "TABLE", "write_tiles"]
 TABLE = "tiles.csv"
 #: The label of voxels that nobody looked at.
 IGNORED = 255
+#: The id of voxels that several masks claim.
+NOWHERE = -1
 #: Slices, rows and columns of a chunk of the boxes that are written.
 CHUNK = (16, 128, 128)
 
 Numbers = NDArray[np.uint8]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +134,29 @@ def _slab(
     images, structures, regions = zip(
         *(_read(benchmark, box, cut, beside, reading) for box, cut in whole), strict=True
     )
-    return Slab(
-        *(name, origin, starts, np.concatenate(images)), _joined(structures), _joined(regions)
+    arrays: list[Any] = [np.concatenate(images), _joined(structures), _joined(regions)]
+    if benchmark.tiles.rest == "pad":
+        arrays = _padded(benchmark, arrays)
+    return Slab(name, origin, starts, *arrays)
+
+
+def _padded(benchmark: Benchmark, arrays: Sequence[Any]) -> list[Any]:
+    """Image, structures and regions out to whole tiles: mirrored, ignored, and as at the edge."""
+    size = benchmark.tiles.size
+    step = benchmark.tiles.step or size
+    whole = [
+        (0, -(-max(0, n - s) // by) * by + s - n)
+        for n, s, by in zip(arrays[0].shape, size, step, strict=True)
+    ]
+    ways: tuple[dict[str, Any], ...] = (
+        {"mode": "symmetric"},
+        {"mode": "constant", "constant_values": IGNORED},
+        {"mode": "edge"},
     )
+    return [
+        None if array is None else np.pad(array, whole, **way)
+        for array, way in zip(arrays, ways, strict=True)
+    ]
 
 
 def _first(cut: Cut) -> tuple[int, int, int]:
@@ -179,26 +203,33 @@ def _ids(
     beside: Path,
     reading: Mapping[str, Any],
 ) -> NDArray[Any]:
-    """The ids (z, y, x) of a label channel; of several masks, the first id of each one's class."""
+    """The ids (z, y, x) of a label channel; of several masks, the first id of each one's class.
+
+    What lies in no mask has the first id of the first class, what lies in two is NOWHERE.
+    """
     if isinstance(channel, str):
         return open_volume(_address(channel, beside), **reading).read(cut)
+    known = labels.classes
     found: NDArray[Any] | None = None
+    twice = np.zeros((), bool)
     for name, address in channel.items():
-        if name not in labels.classes:
+        if name not in known:
             raise InputError(
-                f"The box {box!r} has a mask of {name!r}, but the classes are "
-                f"{quoted(labels.classes)}: name one of them."
+                f"The box {box!r} has a mask of {name!r}, but the classes are {quoted(known)}: "
+                "name one of them."
             )
         mask = open_volume(_address(address, beside), **reading).read(cut) > 0
-        found = np.zeros(mask.shape, np.uint8) if found is None else found
-        if (found[mask] > 0).any():
-            raise InputError(
-                f"{address}: its mask of {name!r} overlaps with another mask of the box {box!r} at "
-                f"{int((found[mask] > 0).sum()):,} voxels: a voxel has one class."
-            )
-        found[mask] = labels.classes[name][0]
+        found = np.full(mask.shape, NOWHERE, np.int64) if found is None else found
+        twice = twice | (mask & (found != NOWHERE))
+        found[mask] = known[name][0]
     if found is None:
         raise InputError(f"The box {box!r} names no mask: give one for each class.")
+    rest = next(iter(known.values()))[0]
+    found = np.where(found == NOWHERE, rest, found)
+    if twice.any():
+        count = int(twice.sum())
+        _log.warning("%s: %d voxels lie in two masks and are not learnt or scored.", box, count)
+        found[twice] = NOWHERE
     return found
 
 
@@ -210,7 +241,7 @@ def _address(address: Channel, beside: Path) -> str:
 
 def _mapped(ids: NDArray[Any], labels: LabelMap, where: str) -> Numbers:
     """The number of the class of each voxel; raises InputError for ids that mean nothing."""
-    known = labels.index
+    known = labels.index | {NOWHERE: -1}
     there, places = np.unique(ids, return_inverse=True)
     strange = [int(one) for one in there if int(one) not in known]
     if strange:
