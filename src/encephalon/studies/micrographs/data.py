@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from errno import EDQUOT, ENOSPC
-from hashlib import sha256 as sha256_of
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -20,11 +20,9 @@ from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, TableError, require_extra
 from encephalon.experiments.folds import Rows
-from encephalon.io.atomic import sha256
 from encephalon.io.cache import cached_file
-from encephalon.io.micrograph import picture_stem, read_micrograph
-from encephalon.io.pixel_size import sidecar_size
-from encephalon.studies.micrographs.preprocessing import Preprocessing
+from encephalon.io.micrograph import read_micrograph
+from encephalon.studies.micrographs.preprocessing import Preprocessing, picture_content
 from encephalon.tables.checks import fault_message
 from encephalon.tables.encoding import encode_classes, encode_covariates, fit_scaling
 from encephalon.tables.samples import table_samples
@@ -33,7 +31,7 @@ from encephalon.tables.splits import SplitOptions
 from encephalon.training.dataset import in_threads
 from encephalon.transforms.resize import View
 
-__all__ = ["ImageDataset", "picture_content", "prepare_dataset", "texture_features"]
+__all__ = ["ImageDataset", "prepare_dataset", "texture_features"]
 
 Result = TypeVar("Result")
 
@@ -115,10 +113,8 @@ def prepare_dataset(
     The file is named by the contents of the images and the preprocessing, so it is made again only
     when one of these changes. Raises TableError, which names every image that cannot be used.
     """
-    column = next(iter(table.columns.inputs.values()))
-    paths = [table.path(cell) for cell in table.texts(column)]
-    contents = _of_each(table, column, paths, lambda _, path: picture_content(path), workers)
-    key = sha256_of("\n".join([preprocessing.key, *contents]).encode()).hexdigest()[:20]
+    contents = _of_each(table, lambda _, path: picture_content(path), workers)
+    key = sha256("\n".join([preprocessing.key, *contents]).encode()).hexdigest()[:20]
     file = cache / f"pictures-{key}.bin"
 
     def make(temporary: Path) -> list[dict[str, Any]]:
@@ -133,7 +129,7 @@ def prepare_dataset(
                 stream.write(image.data)
             return {"shape": image.shape, "view": asdict(picture.view), "facts": picture.facts}
 
-        return _of_each(table, column, paths, keep, workers)
+        return _of_each(table, keep, workers)
 
     notes = cached_file(file, make)
     views, facts = [], []
@@ -148,14 +144,10 @@ def prepare_dataset(
     return ImageDataset(table, encode_classes(table), file, shape, views, facts, preprocessing)
 
 
-def _of_each(
-    table: Table,
-    column: str,
-    paths: Sequence[Path],
-    function: Callable[[int, Path], Result],
-    workers: int,
-) -> list[Result]:
+def _of_each(table: Table, function: Callable[[int, Path], Result], workers: int) -> list[Result]:
     """`function` of the place and path of each image; one TableError for all that fail."""
+    column = next(iter(table.columns.inputs.values()))
+    paths = [table.path(cell) for cell in table.texts(column)]
 
     def attempt(place: int, path: Path) -> Result | Fault:
         try:
@@ -170,11 +162,6 @@ def _of_each(
     if faults:
         raise TableError(fault_message(table, faults))
     return [result for result in results if not isinstance(result, Fault)]
-
-
-def picture_content(path: Path) -> str:
-    """What a picture depends on: the bytes of the file, and the pixel size beside it."""
-    return f"{sha256(path)} {sidecar_size(path, picture_stem(path))}"
 
 
 def texture_features(picture: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.io.atomic import sha256
+from encephalon.io.micrograph import picture_stem, read_micrograph
+from encephalon.io.pixel_size import sidecar_size
 from encephalon.studies.micrographs.published.preprocessing import (
     as_levels,
     foreground,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Mode
     from encephalon.studies.micrographs.settings import MicrographSettings
 
-__all__ = ["CENTRE", "FACTS", "SPREAD", "Picture", "Preprocessing"]
+__all__ = ["CENTRE", "FACTS", "SPREAD", "Picture", "Preprocessing", "picture_content"]
 
 #: Subtracted from grey levels in [0, 1], and what they are divided by then: about the mean and
 #: standard deviation of micrographs that fill their range. Our choice.
@@ -86,8 +88,6 @@ class Preprocessing:
 
         Raises what `read_micrograph` raises.
         """
-        from encephalon.io.micrograph import picture_stem, read_micrograph
-        from encephalon.io.pixel_size import sidecar_size
 
         def make() -> Picture:
             settings = self.settings
@@ -96,12 +96,10 @@ class Preprocessing:
         if cache is None:
             return make()
         try:
-            content = sha256(Path(path))
+            content = picture_content(Path(path))
         except OSError:
             return make()  # which says in its own words what is there instead
-        # The pixel size may stand beside the file, where its hash does not see it.
-        beside = sidecar_size(Path(path), picture_stem(path))
-        return _unpacked(cache.get(f"{content} {beside} {self.key}", lambda: _packed(make())))
+        return _unpacked(cache.get(f"{content} {self.key}", lambda: _packed(make())))
 
     def _as_published(self, micrograph: Micrograph) -> Picture:
         data = micrograph.data
@@ -178,6 +176,11 @@ class Preprocessing:
             for line, each in zip(lines, pixel, strict=True)
         )
         return down, across
+
+
+def picture_content(path: Path) -> str:
+    """What a picture depends on: the bytes of the file, and the pixel size beside it."""
+    return f"{sha256(path)} {sidecar_size(path, picture_stem(path))}"
 
 
 def _laid(

@@ -71,12 +71,8 @@ class _Training(Trainable):
         from encephalon.experiments.folds import make_splits
         from encephalon.experiments.run import cross_validate
         from encephalon.networks.export import half_precision
-        from encephalon.studies.micrographs.data import (
-            PUBLISHED_SPLIT,
-            picture_content,
-            prepare_dataset,
-        )
-        from encephalon.studies.micrographs.preprocessing import Preprocessing
+        from encephalon.studies.micrographs.data import PUBLISHED_SPLIT, prepare_dataset
+        from encephalon.studies.micrographs.preprocessing import Preprocessing, picture_content
         from encephalon.studies.micrographs.task import fit
         from encephalon.studies.micrographs.traffic_light import TrafficLight
         from encephalon.training.run import open_run, write_model
