@@ -16,6 +16,7 @@ from tests.studies.contract import StudyContract
 from tests.studies.extraction import tiny_heads
 from tests.studies.isotropic import tiny_isotropic, tiny_published
 from tests.studies.micrographs import tiny
+from tests.studies.microtomography import tiny_tiles
 
 pytest.importorskip("lightning")
 
@@ -110,3 +111,33 @@ class TestMicrographs(StudyContract):
         return tiny.write_images(folder)
 
     scored = learnt
+
+
+class TestRegions(StudyContract):
+    """Regions of tiles."""
+
+    recipe = "region-supervised"
+    changes = tiny_tiles.QUICK
+
+    @classmethod
+    def learnt(cls, folder: Path) -> Path:
+        return tiny_tiles.write_table(folder)
+
+    scored = learnt
+
+
+class TestRepresentations(TestRegions):
+    """Representations of tiles, learnt from views and neighbours."""
+
+    recipe = "myow"
+    changes = tiny_tiles.QUICK | tiny_tiles.CROPS | {"network.options.hidden": "16"}
+    processes = None
+    validated = False
+
+
+class TestStructures(TestRegions):
+    """Structures of the pixels of tiles."""
+
+    recipe = "microstructure"
+    changes = tiny_tiles.QUICK | {"network.options.width": "4"}
+    processes = None

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from encephalon.recipes.schema import Flag, Section, listed
+from encephalon.recipes.schema import Section
 from encephalon.transforms.tiles import AnyOperation
 
 __all__ = ["Intensity", "MicrotomographySettings", "PredictOptions", "SelfSupervision"]
@@ -81,11 +81,4 @@ class MicrotomographySettings(Section):
 
 
 class PredictOptions(Section):
-    """What may be asked of a model of tiles."""
-
-    save: Annotated[
-        tuple[Literal["features"], ...],
-        Flag("--save", "Beside its class: features, the representation of each tile.", "KINDS"),
-    ] = ()
-
-    _listed = field_validator("save", mode="before")(listed)
+    """What may be asked of a model of tiles: nothing beyond what every model can be asked."""
