@@ -137,5 +137,6 @@ def normalise_percentiles(
     low, high = np.percentile(values[::step], NORMALISING_PERCENTILES)
     # Relative to the values themselves: some maps are in tiny units (diffusivity in m²/s).
     span = np.float32(high - low) if high > low else np.float32(1)
-    scaled = np.clip((image - np.float32(low)) / span, 0, 1)
+    with np.errstate(over="ignore"):  # of a span near 0, infinity is clipped to 1
+        scaled = np.clip((image - np.float32(low)) / span, 0, 1)
     return scaled if inside is None else scaled * inside
