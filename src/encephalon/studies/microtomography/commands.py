@@ -14,10 +14,7 @@ from encephalon.studies.base import Command, Done
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
 
-__all__ = ["SIMULATORS", "TABLES", "write_demo"]
-
-#: Tiles of the demo.
-SHOWN = 12
+__all__ = ["SIMULATORS", "TABLES"]
 
 
 class VolumeOptions(Section):
@@ -124,19 +121,6 @@ def _leaderboard(asked: LeaderboardOptions, progress: Progress) -> Done:
     entries = leaderboard(folders, asked.output, asked.overwrite)
     written = asked.output / "leaderboard.html"
     return Done({"page": written, "scores": len(entries)}, f"{written}: {len(entries)} scores")
-
-
-def write_demo(folder: Path, overwrite: bool) -> None:
-    """Write a small volume, the boxes of its tiles, and table.csv with some of those that test."""
-    from encephalon.io.text import write_records
-    from encephalon.studies.microtomography.benchmark import load_benchmark
-    from encephalon.studies.microtomography.synthetic import write_volume
-    from encephalon.studies.microtomography.tiles import write_tiles
-
-    path = write_volume(folder / "volume", 48, 64, 64, 1, seed=0, overwrite=overwrite)
-    rows = write_tiles(load_benchmark(path), folder, path.parent, overwrite=overwrite)
-    tested = [row for row in rows if row["split"] == "test"]
-    write_records(tested[:: max(1, len(tested) // SHOWN)], folder / "table.csv")
 
 
 SIMULATORS = {"microtomography": Command(VolumeOptions, _volume)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.studies.base import OpenModel, Study, Trainable
-from encephalon.studies.microtomography.commands import SIMULATORS, TABLES, write_demo
+from encephalon.studies.microtomography.commands import SIMULATORS, TABLES
 from encephalon.studies.microtomography.settings import (
     SELF_SUPERVISED,
     MicrotomographySettings,
@@ -74,5 +74,4 @@ STUDY = Study(
     scorable=_scoring,
     simulators=SIMULATORS,
     tables=TABLES,
-    demo=write_demo,
 )
