@@ -11,7 +11,7 @@ import pytest
 
 from encephalon.errors import InputError, OutputExistsError
 from encephalon.io.text import read_records
-from encephalon.io.volumes import open_volume
+from encephalon.io.volumes.opening import open_volume
 from encephalon.studies.microtomography.benchmark import Benchmark
 from encephalon.studies.microtomography.tiles import IGNORED, write_tiles
 

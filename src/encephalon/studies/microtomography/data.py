@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError
-from encephalon.io.volumes import open_volume
+from encephalon.io.volumes.opening import open_volume
 from encephalon.studies.microtomography.settings import Intensity
 from encephalon.tables.encoding import encode_classes
 from encephalon.tables.schema import Table

@@ -24,7 +24,8 @@ from encephalon.inference.predictor import (
     Value,
 )
 from encephalon.inference.tiles import run_tiled
-from encephalon.io.volumes import Volume, open_volume
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.volume import Volume
 from encephalon.studies.base import OpenModel
 from encephalon.studies.microtomography.data import normalised, scaled
 from encephalon.studies.microtomography.report import label_picture

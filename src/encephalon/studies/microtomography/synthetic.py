@@ -18,8 +18,8 @@ from scipy import ndimage
 
 from encephalon.io.atomic import refuse_existing, write_text
 from encephalon.io.files import expanded
-from encephalon.io.ome_zarr import Label
-from encephalon.io.ome_zarr_writing import Labels, create_ome_zarr
+from encephalon.io.volumes.ome_zarr import Label
+from encephalon.io.volumes.writing import Labels, create_ome_zarr
 
 __all__ = ["REGIONS", "STRUCTURES", "Region", "SyntheticVolume", "make_volume", "write_volume"]
 

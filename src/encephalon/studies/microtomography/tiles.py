@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from encephalon.errors import InputError, quoted
 from encephalon.io.atomic import make_folder, refuse_existing
-from encephalon.io.ome_zarr import Label
-from encephalon.io.ome_zarr_writing import Labels, create_ome_zarr
 from encephalon.io.text import write_records
-from encephalon.io.volume import Box as Cut
-from encephalon.io.volumes import open_volume
+from encephalon.io.volumes.ome_zarr import Label
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.volume import Box as Cut
+from encephalon.io.volumes.writing import Labels, create_ome_zarr
 from encephalon.studies.microtomography.benchmark import Benchmark, Channel, LabelMap, Tile
 from encephalon.studies.microtomography.semantics import (
     CellMap,

@@ -30,7 +30,7 @@ from encephalon.errors import (
 from encephalon.io.files import opened, refuse_foreign
 from encephalon.io.micrograph import read_micrograph
 from encephalon.io.tiff import Stack, read_tiff_planes, read_tiff_stack
-from encephalon.io.volume import (
+from encephalon.io.volumes.volume import (
     Box,
     Volume,
     box_size,

@@ -22,8 +22,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from encephalon.errors import InputError, OutputError, require_extra
 from encephalon.io.atomic import atomic_folder, explained, make_folder, write_json
-from encephalon.io.ome_zarr import Label
-from encephalon.io.volume import (
+from encephalon.io.volumes.ome_zarr import Label
+from encephalon.io.volumes.volume import (
     Box,
     Size,
     Spacing,

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from encephalon.errors import ContentError, MissingFileError, UnreadableFileError, quoted
-from encephalon.io.array_volumes import array_axes
 from encephalon.io.pixel_size import nanometres
-from encephalon.io.volume import Size, Spacing, Volume, volume_spacing
-from encephalon.io.zarr_arrays import (
+from encephalon.io.volumes.arrays import array_axes
+from encephalon.io.volumes.volume import Size, Spacing, Volume, volume_spacing
+from encephalon.io.volumes.zarr import (
     ZarrArray,
     attributes,
     is_zarr,

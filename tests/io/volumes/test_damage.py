@@ -18,7 +18,7 @@ import zarr
 from PIL import Image as Picture
 
 from encephalon.errors import ContentError, InputError, UnreadableFileError
-from encephalon.io.volumes import open_volume
+from encephalon.io.volumes.opening import open_volume
 
 SHAPE = (6, 8, 10)
 VOXELS = np.random.default_rng(3).integers(1, 250, SHAPE).astype(np.uint8)

@@ -24,7 +24,7 @@ from encephalon.errors import MissingFileError, UnreadableFileError, listed
 from encephalon.io.atomic import locked
 from encephalon.io.cache import cached_file, read_checksummed, write_checksummed
 from encephalon.io.files import is_file
-from encephalon.io.volume import Box, Size, Spacing, box_size, box_text, shifted
+from encephalon.io.volumes.volume import Box, Size, Spacing, box_size, box_text, shifted
 
 __all__ = ["BLOCK", "CachedSource", "Facts", "Fetched", "cached_facts"]
 

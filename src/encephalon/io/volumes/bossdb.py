@@ -18,9 +18,11 @@ from urllib.parse import quote
 import numpy as np
 
 from encephalon.errors import InputError, UnreadableFileError, UsageError
-from encephalon.io.block_cache import Facts, Fetched
 from encephalon.io.files import expanded
-from encephalon.io.http import (
+from encephalon.io.pixel_size import nanometres
+from encephalon.io.text import parse_json, read_text
+from encephalon.io.volumes.cache import Facts, Fetched
+from encephalon.io.volumes.http import (
     PATIENCE,
     PassingError,
     Patience,
@@ -30,9 +32,7 @@ from encephalon.io.http import (
     public,
     tried,
 )
-from encephalon.io.pixel_size import nanometres
-from encephalon.io.text import parse_json, read_text
-from encephalon.io.volume import Box, Size, box_size, box_text, volume_size, volume_spacing
+from encephalon.io.volumes.volume import Box, Size, box_size, box_text, volume_size, volume_spacing
 
 __all__ = ["SCHEME", "BossChannel", "boss_channel"]
 

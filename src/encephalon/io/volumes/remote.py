@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, MissingFileError
-from encephalon.io import bossdb
-from encephalon.io import precomputed as neuroglancer
-from encephalon.io.block_cache import CachedSource, Facts, Fetched, cached_facts
 from encephalon.io.home import encephalon_home, offline_by_environment
-from encephalon.io.http import PATIENCE, Patience
-from encephalon.io.volume import Box, Source, Volume, shifted
+from encephalon.io.volumes import bossdb
+from encephalon.io.volumes import precomputed as neuroglancer
+from encephalon.io.volumes.cache import CachedSource, Facts, Fetched, cached_facts
+from encephalon.io.volumes.http import PATIENCE, Patience
+from encephalon.io.volumes.volume import Box, Source, Volume, shifted
 
 __all__ = ["REMOTE", "kept_in", "open_remote"]
 

@@ -23,11 +23,12 @@ from encephalon.errors import (
     UnreadableFileError,
     UsageError,
 )
-from encephalon.io.bossdb import boss_channel
-from encephalon.io.http import Patience, public
-from encephalon.io.remote_volumes import open_remote
-from encephalon.io.volumes import Volume, open_volume
-from tests.io.boss_server import Boss, body, hang_up, packed, serving, slow, status
+from encephalon.io.volumes.bossdb import boss_channel
+from encephalon.io.volumes.http import Patience, public
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.remote import open_remote
+from encephalon.io.volumes.volume import Volume
+from tests.io.volumes.boss_server import Boss, body, hang_up, packed, serving, slow, status
 
 ADDRESS = "bossdb://col/exp/chan"
 FAST = Patience(attempts=4, pause=0.01, connect=2.0, silence=2.0, answer=5.0, total=20.0)

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from encephalon.errors import ContentError, UnreadableFileError, require_extra
-from encephalon.io.array_volumes import ArraySource, said
 from encephalon.io.files import is_file
 from encephalon.io.text import read_json
-from encephalon.io.volume import volume_dtype
+from encephalon.io.volumes.arrays import ArraySource, said
+from encephalon.io.volumes.volume import volume_dtype
 
 __all__ = ["ZarrArray", "attributes", "is_zarr", "is_zarr_array", "open_zarr_array"]
 

@@ -25,9 +25,9 @@ from encephalon.errors import (
     OutputExistsError,
     UnreadableFileError,
 )
-from encephalon.io.ome_zarr import Label, label_names, labels_of
-from encephalon.io.ome_zarr_writing import Labels, create_ome_zarr, halved
-from encephalon.io.volumes import open_volume
+from encephalon.io.volumes.ome_zarr import Label, label_names, labels_of
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.writing import Labels, create_ome_zarr, halved
 
 SHAPE = (9, 14, 11)
 IMAGE = np.random.default_rng(11).integers(0, 255, SHAPE).astype(np.uint8)
@@ -226,7 +226,7 @@ def test_a_killed_writer_leaves_no_volume(tmp_path: Path) -> None:
     """Nothing has the name, and what has another has no metadata of an image."""
     code = (
         "import os, signal, numpy as np\n"
-        "from encephalon.io.ome_zarr_writing import create_ome_zarr\n"
+        "from encephalon.io.volumes.writing import create_ome_zarr\n"
         f"with create_ome_zarr({str(tmp_path / 'a.zarr')!r}, (8, 8, 8), 'u1') as new:\n"
         "    new.write(np.ones((8, 8, 8), 'u1'))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -21,10 +21,17 @@ from encephalon.errors import (
     UsageError,
     require_extra,
 )
-from encephalon.io.block_cache import Facts, Fetched
-from encephalon.io.http import PATIENCE, Patience, need_safe, public
 from encephalon.io.text import parse_json
-from encephalon.io.volume import Box, Size, box_text, volume_dtype, volume_size, volume_spacing
+from encephalon.io.volumes.cache import Facts, Fetched
+from encephalon.io.volumes.http import PATIENCE, Patience, need_safe, public
+from encephalon.io.volumes.volume import (
+    Box,
+    Size,
+    box_text,
+    volume_dtype,
+    volume_size,
+    volume_spacing,
+)
 
 __all__ = ["SCHEME", "Precomputed", "precomputed"]
 

@@ -10,14 +10,14 @@ import os
 from pathlib import Path
 
 from encephalon.errors import UnreadableFileError
-from encephalon.io.array_volumes import open_hdf5, open_npy, open_picture, open_tiff
 from encephalon.io.files import exists, expanded, is_file, is_folder, opened, refuse_foreign
-from encephalon.io.ome_zarr import open_zarr
 from encephalon.io.png_jpeg import JPEG, PNG
-from encephalon.io.remote_volumes import REMOTE, open_remote
-from encephalon.io.volume import Box, Size, Spacing, Volume, box_size, box_text
+from encephalon.io.volumes.arrays import open_hdf5, open_npy, open_picture, open_tiff
+from encephalon.io.volumes.ome_zarr import open_zarr
+from encephalon.io.volumes.remote import REMOTE, open_remote
+from encephalon.io.volumes.volume import Volume
 
-__all__ = ["Box", "Size", "Spacing", "Volume", "box_size", "box_text", "open_volume"]
+__all__ = ["open_volume"]
 
 _NPY = b"\x93NUMPY"
 _HDF5 = b"\x89HDF\r\n\x1a\n"

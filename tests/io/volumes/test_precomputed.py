@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import InputError, MissingExtraError, MissingFileError, UsageError
-from encephalon.io.http import Patience
-from encephalon.io.ome_zarr_writing import create_ome_zarr
-from encephalon.io.precomputed import precomputed
-from encephalon.io.remote_volumes import open_remote
-from encephalon.io.volumes import open_volume
+from encephalon.io.volumes.http import Patience
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.precomputed import precomputed
+from encephalon.io.volumes.remote import open_remote
+from encephalon.io.volumes.writing import create_ome_zarr
 
 tensorstore = pytest.importorskip("tensorstore", reason="needs  pip install tensorstore")
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import MissingFileError, OutputError, UnreadableFileError
-from encephalon.io import block_cache
-from encephalon.io.block_cache import CachedSource, Facts, Fetched, cached_facts
-from encephalon.io.volume import Box
+from encephalon.io.volumes import cache
+from encephalon.io.volumes.cache import CachedSource, Facts, Fetched, cached_facts
+from encephalon.io.volumes.volume import Box
 
 SHAPE, ORIGIN = (20, 30, 50), (-7, 90, 4000)
 VOXELS = np.random.default_rng(2).integers(0, 200, SHAPE).astype(np.uint64)
@@ -31,7 +31,7 @@ WHOLE = tuple((0, n) for n in SHAPE)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of few voxels, so that boxes touch several."""
-    monkeypatch.setattr(block_cache, "BLOCK", (8, 16, 32))
+    monkeypatch.setattr(cache, "BLOCK", (8, 16, 32))
 
 
 class Archive:
@@ -205,7 +205,7 @@ def test_threads_fetch_each_block_once(tmp_path: Path) -> None:
 
 
 def in_process(folder: str) -> None:
-    block_cache.BLOCK = (8, 16, 32)
+    cache.BLOCK = (8, 16, 32)
     archive = Archive(Path(folder) / "asked.txt")
     np.testing.assert_array_equal(source(Path(folder), archive).read(WHOLE), VOXELS)
 
@@ -227,8 +227,8 @@ def test_a_folder_that_cannot_be_written_to_is_read(
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("nothing needs to be written")
 
-    monkeypatch.setattr(block_cache, "locked", refuse)
-    monkeypatch.setattr(block_cache, "cached_file", refuse)
+    monkeypatch.setattr(cache, "locked", refuse)
+    monkeypatch.setattr(cache, "cached_file", refuse)
     np.testing.assert_array_equal(source(tmp_path, Archive()).read(WHOLE), VOXELS)
 
 

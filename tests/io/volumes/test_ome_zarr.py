@@ -12,8 +12,8 @@ import pytest
 import zarr
 
 from encephalon.errors import ContentError, InputError, MissingFileError, UnreadableFileError
-from encephalon.io.ome_zarr import Label, label_names, labels_of
-from encephalon.io.volumes import open_volume
+from encephalon.io.volumes.ome_zarr import Label, label_names, labels_of
+from encephalon.io.volumes.opening import open_volume
 
 VOXELS = np.random.default_rng(5).integers(0, 255, (8, 10, 12)).astype(np.uint8)
 AXES = [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]

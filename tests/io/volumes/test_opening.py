@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 
 from encephalon.errors import ContentError, InputError, MissingFileError, UnreadableFileError
-from encephalon.io.volumes import Box, Volume, box_text, open_volume
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.volume import Box, Volume, box_text
 
 SHAPE = (7, 9, 11)
 VOXELS = np.random.default_rng(7).integers(0, 60_000, SHAPE).astype(np.uint16)
