@@ -110,11 +110,20 @@ class LabelMap(Section):
     unlabelled  ids that mean that nobody looked: of a tile's most frequent id, that it has no
                 class; of a voxel, that it is neither learnt nor scored
     boxes       the boxes that have such labels; all by default
+    objects     the class of voxels whose pieces are counted and measured: "cell", where there is
+                such a class, by default
     """
 
     classes: dict[str, tuple[int, ...]] = Field(min_length=2)
     unlabelled: tuple[int, ...] = ()
     boxes: tuple[str, ...] = ()
+    objects: str | None = None
+
+    @property
+    def counted(self) -> str:
+        """The class whose pieces are counted; "" for none."""
+        default = "cell" if "cell" in self.classes else ""
+        return default if self.objects is None else self.objects
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

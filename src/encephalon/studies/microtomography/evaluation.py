@@ -28,7 +28,7 @@ from encephalon.statistics.intervals import Interval
 from encephalon.studies.microtomography.predictor import TilePredictor, read_structures
 from encephalon.studies.microtomography.readout import PROBES, Parts, ReadOut, probe, read_out
 from encephalon.studies.microtomography.report import evaluation_page, label_picture
-from encephalon.studies.microtomography.semantics import FEATURES
+from encephalon.studies.microtomography.semantics import is_feature
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.checks import checked
 from encephalon.tables.reading import read_table
@@ -149,7 +149,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         names = self.regions = self._regions(rows)
         if any(names) and parts.complete:
             regions += [self._probed(parts, kind, names) for kind in PROBES]
-        known = [name for name in FEATURES if self.table.has(name)]
+        known = [name for name in map(str, self.table.frame.columns) if is_feature(name)]
         order = [self.table.ids.index(row["id"]) for row in rows]
         readouts = []
         for name in known:

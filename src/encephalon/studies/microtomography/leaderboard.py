@@ -36,7 +36,7 @@ TITLES = {
 MEASURES = {
     "region": ("accuracy", "balanced_accuracy"),
     "structure": ("f1", "iou", "f1_per_tile", "iou_per_tile", "balanced_accuracy"),
-    "readout": ("vessels", "axons", "cells", "cell_size", "nearest_cell"),
+    "readout": ("percent_vessel", "percent_axon", "cell_count", "cell_size", "cell_nearest"),
 }
 
 

@@ -35,16 +35,6 @@ __all__ = ["batch_report", "evaluation_page", "label_picture"]
 COLOURS = ((0, 0, 0), (213, 94, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167))
 #: Side of a picture, pixels, and tiles that the picture of an embedding shows.
 SIDE, SHOWN = 320, 1500
-#: Features as tables head them.
-HEADINGS = {
-    "vessels": "Vessels",
-    "axons": "Axons",
-    "cell_area": "Cell area",
-    "cells": "Cell count",
-    "cell_size": "Cell size",
-    "nearest_cell": "Nearest cell",
-    "third_cell": "Third nearest cell",
-}
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
@@ -139,6 +129,13 @@ _HOW_READOUT = (
 )
 
 
+def _heading(feature: str) -> str:
+    """ "percent_vessel" as "Vessel, %", "cell_third_nearest" as "Cell third nearest"."""
+    if feature.startswith("percent_"):
+        return f"{feature.removeprefix('percent_').capitalize()}, %"
+    return feature.replace("_", " ").capitalize()
+
+
 def _stat_cards(summary: TileSummary) -> list[StatCard]:
     cards = [StatCard(summary.tiles, "tiles")]
     for each in summary.regions[:2]:
@@ -149,7 +146,7 @@ def _stat_cards(summary: TileSummary) -> list[StatCard]:
         cards.append(StatCard(format_number(summary.pooled["f1"], 3), "mean F1, pooled"))
         cards.append(StatCard(format_number(summary.pooled["iou"], 3), "mean IoU, pooled"))
     for read in summary.readouts[:3]:
-        value, label = format_number(read.r2.value, 3), f"R2, {HEADINGS[read.target]}"
+        value, label = format_number(read.r2.value, 3), f"R2, {_heading(read.target)}"
         cards.append(StatCard(value, label, format_interval(read.r2)))
     return cards
 
@@ -181,7 +178,7 @@ def _readout_table(summary: TileSummary) -> Html:
     rows = [
         {
             **vars(read),
-            "target": HEADINGS.get(read.target, read.target),
+            "target": _heading(read.target),
             "r2": format_estimate(read.r2) if np.isfinite(read.r2.value) else None,
         }
         for read in summary.readouts

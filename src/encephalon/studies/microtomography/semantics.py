@@ -1,120 +1,112 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Semantic features of tiles: how much vessel and axon, how many cells, how large, how far apart.
+"""Semantic features of tiles: shares of structures; how many objects, how large, how far apart.
 
 They are read from dense labels of a box, and are what a read-out asks of a representation
-(MTNeuro spec, section 5). Cells are the components of the class "cell" in three dimensions that
-touch by their faces; they never join across two boxes, which the published code lets them.
+(MTNeuro spec, section 5). Objects are the components of one class, such as "cell", in three
+dimensions that touch by their faces; they never join across two boxes, which the published code
+lets them.
 
-Lengths are in pixels of the tile, areas in its pixels; x and y are taken as equally spaced.
+percent_CLASS         share of the voxels of a class, percent; not of the first, the background
+OBJECT_count          distinct objects that show in the tile
+OBJECT_size           area of an object, mean over objects and slices, px; NaN without any
+OBJECT_nearest        distance from an object's centre to the nearest other one's, mean over the
+                      objects of the tile, px; NaN for fewer than two
+OBJECT_third_nearest  the same to the third nearest other one; NaN for fewer than four
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import UsageError
 
-__all__ = ["FEATURES", "CellMap", "SemanticFeatures", "published_features", "semantic_features"]
+__all__ = ["ObjectMap", "is_feature", "published_features", "semantic_features"]
 
 Labels = NDArray[np.integer]
 Values = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
+Features = dict[str, float]
 
 #: What the published code says of a tile with fewer than two cells (px).
 PUBLISHED_FAR = 64.0
+_FEATURE = re.compile(r"percent_.+|.+_(count|size|nearest|third_nearest)")
 
 
-@dataclass(frozen=True)
-class SemanticFeatures:
-    """What there is in one tile; NaN where it is not defined.
-
-    vessels, axons   share of the voxels, percent
-    cell_area        share of the voxels that are cell, percent
-    cells            distinct cells that show in the tile
-    cell_size        area of a cell, mean over cells and slices, px; NaN without a cell
-    nearest_cell     distance from a cell's centre to the nearest other one's, mean over the cells
-                     of the tile, px; NaN for fewer than two cells
-    third_cell       the same to the third nearest other one; NaN for fewer than four cells
-    """
-
-    vessels: float
-    axons: float
-    cell_area: float
-    cells: float
-    cell_size: float
-    nearest_cell: float
-    third_cell: float
-
-
-FEATURES = tuple(field.name for field in fields(SemanticFeatures))
+def is_feature(column: str) -> bool:
+    """Whether a column of a table of tiles is a semantic feature, by its name."""
+    return _FEATURE.fullmatch(column) is not None
 
 
 @dataclass(frozen=True, eq=False)
-class CellMap:
-    """The dense labels of a box with its cells told apart.
+class ObjectMap:
+    """The dense labels of a box with its objects told apart.
 
     labels   (z, y, x) number of the class of each voxel
-    cells    (z, y, x) number of the cell of each voxel, 0 for none
-    classes  the number of each class by its name
+    numbers  (z, y, x) number of the object of each voxel, 0 for none
+    classes  names of the classes in order
+    objects  the class whose components are objects; "" for none
     """
 
     labels: Labels
-    cells: NDArray[np.int32]
-    classes: Mapping[str, int]
+    numbers: NDArray[np.int32]
+    classes: Sequence[str]
+    objects: str
 
     @classmethod
-    def of(cls, labels: Labels, classes: Sequence[str]) -> CellMap:
-        """Tell the cells of one box (z, y, x) apart; raises UsageError without a class "cell"."""
+    def of(cls, labels: Labels, classes: Sequence[str], objects: str) -> ObjectMap:
+        """Tell the objects of one box (z, y, x) apart; raises UsageError for an unknown class."""
         from scipy import ndimage
 
-        if "cell" not in classes:
+        if not objects:
+            return cls(labels, np.zeros(labels.shape, np.int32), classes, "")
+        if objects not in classes:
             raise UsageError(
-                f"Semantic features need a class 'cell' among the structures, which are "
-                f"{', '.join(map(repr, classes))}: name it so in the benchmark."
+                f"There is no class {objects!r} among the structures, which are "
+                f"{', '.join(map(repr, classes))}: name one of them as structures.objects."
             )
-        numbers = {name: number for number, name in enumerate(classes)}
-        cells, _ = ndimage.label(labels == numbers["cell"], output=np.int32)
-        return cls(labels, cells, numbers)
-
-    def share(self, name: str, box: Box) -> float:
-        """Percent of the voxels of a tile that are of a class; NaN for a class there is not."""
-        if name not in self.classes:
-            return float("nan")
-        return 100.0 * float(np.mean(self.labels[box] == self.classes[name]))
+        inside = labels == list(classes).index(objects)
+        return cls(labels, ndimage.label(inside, output=np.int32)[0], classes, objects)
 
 
-def semantic_features(cells: CellMap, box: Box) -> SemanticFeatures:
+def semantic_features(objects: ObjectMap, box: Box) -> Features:
     """The features of one tile, `box` in voxels of the map.
 
     >>> labels = np.zeros((1, 8, 64), np.uint8)
-    >>> labels[0, 4, 10:12] = labels[0, 4, 40:42] = 2
-    >>> cells = CellMap.of(labels, ("background", "vessel", "cell", "axon"))
+    >>> labels[0, 4, 10:12] = labels[0, 4, 40:42] = 1
+    >>> cells = ObjectMap.of(labels, ("background", "cell"), "cell")
     >>> found = semantic_features(cells, np.s_[0:1, 0:8, 0:64])
-    >>> found.cells, found.cell_size, found.nearest_cell
+    >>> found["cell_count"], found["cell_size"], found["cell_nearest"]
     (2.0, 2.0, 30.0)
     """
-    there, centres, areas = _cells_of(cells.cells[box])
-    return SemanticFeatures(
-        vessels=cells.share("vessel", box),
-        axons=cells.share("axon", box),
-        cell_area=cells.share("cell", box),
-        cells=float(there),
-        cell_size=float(np.mean(areas)) if areas.size else float("nan"),
-        nearest_cell=_distance(centres, 1),
-        third_cell=_distance(centres, 3),
-    )
+    labels = objects.labels[box]
+    found = {
+        f"percent_{name}": 100.0 * float(np.mean(labels == number))
+        for number, name in enumerate(objects.classes)
+        if number
+    }
+    if objects.objects:
+        count, centres, areas = _measured(objects.numbers[box])
+        measured = {
+            "count": float(count),
+            "size": float(np.mean(areas)) if areas.size else float("nan"),
+            "nearest": _distance(centres, 1),
+            "third_nearest": _distance(centres, 3),
+        }
+        found |= {f"{objects.objects}_{name}": value for name, value in measured.items()}
+    return found
 
 
-def _cells_of(cells: NDArray[np.int32]) -> tuple[int, Values, Values]:
-    """How many cells a tile shows, their centres (N, 3), and the area of each in each slice."""
-    numbers = np.flatnonzero(np.bincount(cells.ravel()))
+def _measured(objects: NDArray[np.int32]) -> tuple[int, Values, Values]:
+    """How many objects a tile shows, their centres (N, 3), and the area of each in each slice."""
+    numbers = np.flatnonzero(np.bincount(objects.ravel()))
     numbers = numbers[numbers > 0]
-    z, y, x = np.nonzero(cells)
-    which = np.searchsorted(numbers, cells[z, y, x])
+    z, y, x = np.nonzero(objects)
+    which = np.searchsorted(numbers, objects[z, y, x])
     count = np.bincount(which, minlength=len(numbers))[:, None]
     sums = [np.bincount(which, weights=axis, minlength=len(numbers)) for axis in (z, y, x)]
     per_slice = np.bincount(z * max(1, len(numbers)) + which)
@@ -133,21 +125,20 @@ def _distance(centres: Values, neighbour: int) -> float:
     return float(np.mean(distances))
 
 
-def published_features(cells: CellMap, boxes: Iterable[Box]) -> Iterator[SemanticFeatures]:
+def published_features(objects: ObjectMap, boxes: Iterable[Box]) -> Iterator[Features]:
     """The features as the published code computes them (MTNeuro `annots/features.py`).
 
-    `cells` is the map of all boxes stacked along z, so that cells join across their borders. Areas
-    are summed over a cell and divided by the number of cells; the distance includes each cell
+    `objects` is the map of all boxes stacked along z, so that cells join across their borders.
+    Areas are summed over a cell and divided by the number of cells; the distance includes each cell
     itself and is so half the true one; fewer than two cells have no size, and are 64 px apart.
     A tile without a vessel stops the published code: here it has 0.
     """
+    name = objects.objects
     for box in boxes:
-        found = semantic_features(cells, box)
-        many = found.cells >= 2
-        area = float(np.count_nonzero(cells.cells[box]))
-        yield replace(
-            found,
-            cell_size=area / found.cells if many else 0.0,
-            nearest_cell=found.nearest_cell / 2 if many else PUBLISHED_FAR,
-            third_cell=float("nan"),
-        )
+        found = semantic_features(objects, box)
+        count, half = found[f"{name}_count"], found[f"{name}_nearest"] / 2
+        area = float(np.count_nonzero(objects.numbers[box]))
+        found[f"{name}_size"] = area / count if count >= 2 else 0.0
+        found[f"{name}_nearest"] = half if count >= 2 else PUBLISHED_FAR
+        found[f"{name}_third_nearest"] = float("nan")
+        yield found

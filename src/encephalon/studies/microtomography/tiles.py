@@ -9,8 +9,8 @@ semantic features. Whatever volume a benchmark names, remote or local, trains an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from encephalon.io.volumes.volume import Box as Cut
 from encephalon.io.volumes.writing import Labels, create_ome_zarr
 from encephalon.studies.microtomography.benchmark import Benchmark, Channel, LabelMap, Tile
 from encephalon.studies.microtomography.semantics import (
-    CellMap,
+    ObjectMap,
     published_features,
     semantic_features,
 )
@@ -297,19 +297,19 @@ def _region(benchmark: Benchmark, ids: NDArray[Any]) -> str | None:
 def _features(
     benchmark: Benchmark, slab: Slab, tiles: Sequence[Tile]
 ) -> Iterator[dict[str, float | None]]:
-    """The semantic features of each tile, None where undefined; nothing without a class "cell"."""
+    """The semantic features of each tile, None where undefined; nothing without structures."""
     labels = benchmark.structures
-    if slab.structures is None or labels is None or "cell" not in labels.classes:
+    if slab.structures is None or labels is None:
         yield from ({} for _ in tiles)
         return
-    cells = CellMap.of(slab.structures, list(labels.classes))
+    objects = ObjectMap.of(slab.structures, list(labels.classes), labels.counted)
     places = [slab.place(tile) for tile in tiles]
     if benchmark.mode == "published":
-        found = list(published_features(cells, places))
+        found: Iterable[dict[str, float]] = published_features(objects, places)
     else:
-        found = [semantic_features(cells, place) for place in places]
+        found = (semantic_features(objects, place) for place in places)
     for each in found:
-        yield {name: None if np.isnan(v) else v for name, v in asdict(each).items()}
+        yield {name: None if np.isnan(value) else value for name, value in each.items()}
 
 
 def _write(benchmark: Benchmark, slab: Slab, folder: Path, overwrite: bool) -> None:
