@@ -47,7 +47,7 @@ class Archive:
             with self.log.open("a") as stream:
                 stream.write(f"{box}\n")
         place = tuple(slice(a - n, b - n) for (a, b), n in zip(box, ORIGIN, strict=True))
-        return Fetched(VOXELS[place], self.missing)
+        return VOXELS[place], self.missing
 
 
 def source(folder: Path, fetch: Callable[[Box], Fetched], **options: Any) -> CachedSource:
@@ -108,7 +108,7 @@ def test_the_smallest_type_holds_every_value(tmp_path: Path, values: Any, kind: 
     wide = np.float32 if kind == "<f4" else (np.uint64 if max(values) > 2**62 else np.int64)
     data = np.array(values, wide).reshape(1, 1, 2)
     facts = Facts((1, 1, 2), str(data.dtype), None, (0, 0, 0), 1)
-    kept = CachedSource("n", tmp_path, facts, lambda _: Fetched(data))
+    kept = CachedSource("n", tmp_path, facts, lambda _: (data, False))
     for _ in range(2):
         np.testing.assert_array_equal(kept.read(((0, 1), (0, 1), (0, 2))), data)
     (notes,) = tmp_path.rglob("*.json")
@@ -169,14 +169,14 @@ def test_what_fails_keeps_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match="closed"):
         source(tmp_path, broken).read(WHOLE)
     with pytest.raises(UnreadableFileError, match=r"expected voxels of shape \(7, 6, 32\)"):
-        source(tmp_path, lambda _: Fetched(np.zeros((2, 2, 2)))).read(WHOLE)
+        source(tmp_path, lambda _: (np.zeros((2, 2, 2)), False)).read(WHOLE)
     assert [path for path in tmp_path.rglob("*") if path.suffix in {".zst", ".json"}] == []
 
 
 def test_a_full_disk_is_said_and_a_rerun_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was kept before stays, and only the rest is fetched."""
+    """What was kept before stays, only the rest is fetched, and volume and box are named."""
     room = [3]
     write = Path.write_bytes
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_said_and_a_rerun_goes_on(
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", bounded)
-    with pytest.raises(OutputError, match="the disk is full"):
+    with pytest.raises(OutputError, match=r"name of it, z \d+:\d+, y .*: .*: the disk is full"):
         source(tmp_path, Archive()).read(WHOLE)
     room[0] = 1000
     archive = Archive()

@@ -8,22 +8,20 @@ hold paths and open them for each box, so that worker processes of any kind can 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import (
     ContentError,
-    EncephalonError,
-    UnreadableFileError,
     quoted,
     require_extra,
 )
@@ -34,33 +32,15 @@ from encephalon.io.volumes.volume import (
     Box,
     Volume,
     box_size,
+    said,
     volume_dtype,
     volume_size,
     volume_spacing,
 )
 
-__all__ = [
-    "ArraySource",
-    "array_axes",
-    "open_hdf5",
-    "open_npy",
-    "open_picture",
-    "open_tiff",
-    "said",
-]
-
 _AXES = "tczyx"
-_WORDS = {"t": "time", "c": "channel"}
 _LARGEST_CHUNK = 1 << 31  # bytes of a piece that is unpacked whole
 _LARGEST_HEADER = 10_000  # characters of the header of a NumPy file, as NumPy itself has it
-
-
-class _Opens(Protocol):
-    def __call__(self) -> AbstractContextManager[Any]: ...
-
-
-class _Looks(Protocol):
-    def __call__(self, array: Any, slices: tuple[slice, ...], /) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -71,11 +51,11 @@ class ArraySource:
     and `verify` raises where that is damaged.
     """
 
-    opens: _Opens = field(repr=False)
+    opens: Callable[[], AbstractContextManager[Any]] = field(repr=False)
     lead: tuple[int, ...] = ()
     plane: bool = False
-    absent: _Looks | None = None
-    verify: _Looks | None = None
+    absent: Callable[[Any, tuple[slice, ...]], int] | None = None
+    verify: Callable[[Any, tuple[slice, ...]], None] | None = None
 
     def read(self, box: Box) -> NDArray[Any]:
         """The voxels (z, y, x) of `box`."""
@@ -89,7 +69,7 @@ class ArraySource:
         if self.absent is None:
             return 0
         with self.opens() as array:
-            return self.absent(array, self._slices(box)) or 0
+            return self.absent(array, self._slices(box))
 
     def _slices(self, box: Box) -> tuple[slice, ...]:
         lead = tuple(slice(n, n + 1) for n in self.lead)
@@ -113,13 +93,24 @@ def array_axes(
     sizes = dict(zip(axes, shape, strict=True))
     volume_size([1, 1, *shape][-3:], name)
     lead = []
-    for axis, given in (("t", time), ("c", channel)):
-        if axis in sizes:
-            lead.append(_chosen(name, _WORDS[axis], sizes[axis], given))
-        elif given:
+    for word, given in (("time", time), ("channel", channel)):
+        index, count = operator.index(given or 0), sizes.get(word[0])
+        if count is None:
+            if given:
+                raise ContentError(
+                    f"{name}: {word} {given} was asked for, but there is no such axis."
+                )
+            continue
+        if given is None and count != 1:
             raise ContentError(
-                f"{name}: {_WORDS[axis]} {given} was asked for, but there is no such axis."
+                f"{name}: expected one {word}, but there are {count}; choose one of 0 to "
+                f"{count - 1}."
             )
+        if not 0 <= index < count:
+            raise ContentError(
+                f"{name}: {word} {index} was asked for, but there are {count}, from 0."
+            )
+        lead.append(index)
     if channel is not None or len(lead) > 1:
         name = f"{name} (channel {lead[-1] if 'c' in sizes else 0})"
     return tuple(lead), volume_size((sizes.get("z", 1), sizes["y"], sizes["x"]), name), name
@@ -128,13 +119,11 @@ def array_axes(
 def open_npy(path: Path, channel: int | None, time: int | None) -> Volume:
     """The array of a NumPy file, mapped into memory, never unpickled."""
     refuse_foreign(path)
-    name = str(path)
-    with said(path, "NumPy file"):
-        array = _mapped(path)
-    dtype = volume_dtype(array.dtype, name)
-    lead, shape, name = array_axes(array.shape, name, channel, time)
-    source = ArraySource(partial(_npy, path), lead, array.ndim == 2)
-    return Volume(name, shape, dtype, source)
+    with said(f"{path}: the NumPy file", "write it again"), _npy(path) as array:
+        kind, shape = array.dtype, array.shape
+    dtype = volume_dtype(kind, str(path))
+    lead, size, name = array_axes(shape, str(path), channel, time)
+    return Volume(name, size, dtype, ArraySource(partial(_npy, path), lead, len(shape) == 2))
 
 
 def open_hdf5(path: Path, dataset: str, channel: int | None, time: int | None) -> Volume:
@@ -144,23 +133,22 @@ def open_hdf5(path: Path, dataset: str, channel: int | None, time: int | None) -
     """
     refuse_foreign(path)
     require_extra("h5py", "volumes", f"The HDF5 file {path}")
-    with said(path, "HDF5 file"), _hdf5(path, None) as file:
-        dataset = dataset or _only_dataset(path, file)
-        name = f"{path}:/{dataset.strip('/')}"
-        found = _found(file, dataset, name)
+    with said(f"{path}: the HDF5 file", "write it again"), _hdf5(path, "/") as file:
+        found = _dataset(path, file, dataset)
+        name = f"{path}:{found.name}"
         dtype = volume_dtype(found.dtype, name)
         chunk = np.prod(found.chunks or (1,), dtype=float) * found.dtype.itemsize
         if chunk > _LARGEST_CHUNK:
             raise ContentError(f"{name}: its chunks have {chunk:,.0f} bytes; save it in smaller.")
         spacing = volume_spacing(found.attrs.get("element_size_um", ()))
         lead, shape, name = array_axes(found.shape, name, channel, time)
-        source = ArraySource(partial(_hdf5, path, dataset), lead, found.ndim == 2, _absent)
+        source = ArraySource(partial(_hdf5, path, found.name), lead, found.ndim == 2, _absent)
     return Volume(name, shape, dtype, source, spacing)
 
 
 def open_tiff(path: Path, channel: int | None, time: int | None) -> Volume:
     """A TIFF whose pages are the planes of a volume, of one grey level a voxel."""
-    with opened(path) as stream, said(path, "TIFF"):
+    with opened(path) as stream, said(f"{path}: the TIFF", "write it again"):
         stack = read_tiff_stack(path, stream)
     _, shape, name = array_axes(stack.shape, str(path), channel, time)
     dtype = volume_dtype(stack.dtype, name)
@@ -192,81 +180,46 @@ class _TiffSource:
 
 
 @contextmanager
-def said(path: Path, kind: str) -> Iterator[None]:
-    """Say in one sentence what damage of a file does to the library that opens it."""
-    try:
-        yield
-    except (EncephalonError, MemoryError):
-        raise
-    except Exception as error:  # damage makes the libraries raise a dozen classes
-        reason = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
-        raise UnreadableFileError(
-            f"{path}: the {kind} could not be read ({reason}); write it again."
-        ) from error
-
-
-def _chosen(name: str, word: str, count: int, given: int | None) -> int:
-    if given is None and count != 1:
-        raise ContentError(
-            f"{name}: expected one {word}, but there are {count}; choose one of 0 to {count - 1}."
-        )
-    index = operator.index(given or 0)
-    if not 0 <= index < count:
-        raise ContentError(f"{name}: {word} {index} was asked for, but there are {count}, from 0.")
-    return index
-
-
-def _mapped(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(
-        path, mmap_mode="r", allow_pickle=False, max_header_size=_LARGEST_HEADER
-    )
-    return array
-
-
-def _npy(path: Path) -> AbstractContextManager[NDArray[Any]]:
-    return nullcontext(_mapped(path))
+def _npy(path: Path) -> Iterator[NDArray[Any]]:
+    yield np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=_LARGEST_HEADER)
 
 
 @contextmanager
-def _hdf5(path: Path, dataset: str | None) -> Iterator[Any]:
-    """An HDF5 file, or a dataset of it, open."""
+def _hdf5(path: Path, dataset: str) -> Iterator[Any]:
+    """A group or dataset of an HDF5 file, open."""
     h5py: Any = import_module("h5py")
     # Readers need no locks, which network file systems often refuse.
     with h5py.File(path, "r", locking=False) as file:
-        yield file if dataset is None else file[dataset]
+        yield file[dataset]
 
 
-def _only_dataset(path: Path, file: Any) -> str:
+def _dataset(path: Path, root: Any, wanted: str) -> Any:
+    """The dataset of a name, or the only one of three axes; raises ContentError."""
     h5py: Any = import_module("h5py")
-    found: list[str] = []
-    file.visititems(
-        lambda name, item: (
-            found.append(name)
-            if isinstance(item, h5py.Dataset) and item.ndim == 3 and item.dtype.kind in "buif"
-            else None
-        )
-    )
-    if len(found) != 1:
-        said = f"it has {quoted(sorted(found))}" if found else "it has none"
-        raise ContentError(
-            f"{path}: expected one dataset of three axes, but {said}; name one, as in "
-            f"{path.name}:/image."
-        )
-    return found[0]
+    if not wanted:
+        found: list[str] = []
 
+        def look(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and item.ndim == 3 and item.dtype.kind in "buif":
+                found.append(name)
 
-def _found(file: Any, dataset: str, name: str) -> Any:
-    h5py: Any = import_module("h5py")
-    kind = file.get(dataset, getclass=True, getlink=False) if dataset in file else None
-    if kind is not h5py.Dataset:
+        root.visititems(look)
+        if len(found) != 1:
+            raise ContentError(
+                f"{path}: expected one dataset of three axes, but it has "
+                f"{quoted(sorted(found)) or 'none'}; name one, as in {path.name}:/image."
+            )
+        wanted = found[0]
+    name = f"{path}:/{wanted.strip('/')}"
+    if wanted not in root or root.get(wanted, getclass=True) is not h5py.Dataset:
         raise ContentError(f"{name}: there is no such dataset in the file; check its name.")
-    found = file[dataset]
+    dataset = root[wanted]
     # What lies in other files may be missing unnoticed, and is nothing that the user has named.
-    if found.is_virtual or found.external or found.file.filename != file.filename:
+    if dataset.is_virtual or dataset.external or dataset.file.filename != root.file.filename:
         raise ContentError(f"{name}: its voxels lie in other files; copy them into one.")
-    if found.shape is None:
+    if dataset.shape is None:
         raise ContentError(f"{name}: the dataset is empty.")
-    return found
+    return dataset
 
 
 def _absent(dataset: Any, slices: tuple[slice, ...]) -> int:
@@ -274,9 +227,6 @@ def _absent(dataset: Any, slices: tuple[slice, ...]) -> int:
     chunks = dataset.chunks
     if chunks is None:
         return int(dataset.id.get_storage_size() == 0)
-    count = 0
-    for place in product(
-        *(range(one.start // n * n, one.stop, n) for one, n in zip(slices, chunks, strict=True))
-    ):
-        count += dataset.id.get_chunk_info_by_coord(place).byte_offset is None
-    return count
+    starts = [range(one.start // n * n, one.stop, n) for one, n in zip(slices, chunks, strict=True)]
+    look = dataset.id.get_chunk_info_by_coord
+    return sum(look(place).byte_offset is None for place in product(*starts))

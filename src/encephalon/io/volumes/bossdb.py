@@ -8,18 +8,20 @@ in an address are x, y, z; the voxels come back as blosc, in C order of z, y, x.
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
 
 from encephalon.errors import InputError, UnreadableFileError, UsageError
 from encephalon.io.files import expanded
-from encephalon.io.pixel_size import nanometres
 from encephalon.io.text import parse_json, read_text
 from encephalon.io.volumes.cache import Facts, Fetched
 from encephalon.io.volumes.http import (
@@ -29,12 +31,16 @@ from encephalon.io.volumes.http import (
     RefusedError,
     get,
     need_safe,
-    public,
-    tried,
 )
-from encephalon.io.volumes.volume import Box, Size, box_size, box_text, volume_size, volume_spacing
-
-__all__ = ["SCHEME", "BossChannel", "boss_channel"]
+from encephalon.io.volumes.volume import (
+    Box,
+    box_size,
+    box_text,
+    micrometres,
+    public,
+    volume_size,
+    volume_spacing,
+)
 
 SCHEME = "bossdb://"
 SERVER = "https://api.bossdb.io"
@@ -60,6 +66,7 @@ class BossChannel:
     server: str = SERVER
     token: str = field(default=_ANONYMOUS, repr=False)
     patience: Patience = PATIENCE
+    local: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -76,20 +83,23 @@ class BossChannel:
 
         Raises UnreadableFileError, naming the channel, where it does not answer or makes no sense.
         """
-        collection, experiment, channel = self.parts
-        above = f"collection/{quote(collection, '')}/experiment/{quote(experiment, '')}/"
-        said = self._json(f"{above}channel/{quote(channel, '')}/")
-        study = self._json(above)
+        collection, experiment, channel = self._quoted
+        study = f"collection/{collection}/experiment/{experiment}/"
+        said, around = self._json(f"{study}channel/{channel}/"), self._json(study)
         try:
-            frame = self._json(f"coord/{quote(str(study['coord_frame']), '')}/")
+            frame = self._json(f"coord/{quote(str(around['coord_frame']), '')}/")
             coarser = said.get("downsample_status") == "DOWNSAMPLED"
-            levels = int(study["num_hierarchy_levels"]) if coarser else 1
+            levels = int(around["num_hierarchy_levels"]) if coarser else 1
             if said["datatype"] not in _TYPES:
                 raise ValueError(f"its type is {said['datatype']!r}")
+            if not 0 <= self.level < levels:
+                raise ValueError(
+                    f"level {self.level} was asked for, and there are {levels}, from 0"
+                )
             return self._placed(frame, str(said["datatype"]), levels)
+        except InputError:
+            raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
             raise UnreadableFileError(
                 f"{self.name}: what the server says of it makes no sense ({error}); check the "
                 "address."
@@ -102,50 +112,31 @@ class BossChannel:
         channel and the box, when they cannot be had.
         """
         ranges = "/".join(f"{start}:{stop}" for start, stop in reversed(box))
-        path = "/".join(quote(part, "") for part in self.parts)
-        where = f"cutout/{path}/{self.level}/{ranges}/"
         kind = np.dtype(facts.dtype).newbyteorder("<")
-        size = box_size(box)
-        needed = int(np.prod(size)) * kind.itemsize
-        headers = {"Accept": "application/blosc", "Content-Type": "application/blosc"}
+        needed = math.prod(box_size(box)) * kind.itemsize
+        # What does not shrink grows by a header and the places of its blocks.
+        most = needed + needed // 16 + 4096
+        where = f"cutout/{'/'.join(self._quoted)}/{self.level}/{ranges}/"
         try:
-            content = tried(self.patience, lambda: self._blosc(where, headers, needed))
+            content = self._asked(where, "application/blosc", most, partial(_unpacked, needed))
         except RefusedError as error:
             raise UnreadableFileError(
                 f"{self.name}, {box_text(box)}: the voxels could not be fetched ({error}); check "
                 "the network and the channel, and run it again."
             ) from error
-        return Fetched(np.frombuffer(content, kind).reshape(size))
+        return np.frombuffer(content, kind).reshape(box_size(box)), False
 
-    def _blosc(self, where: str, headers: dict[str, str], needed: int) -> bytes:
-        """The unpacked bytes of a cut-out, which must be as many as needed."""
-        import imagecodecs
+    @property
+    def _quoted(self) -> list[str]:
+        return [quote(part, "") for part in self.parts]
 
-        # What does not shrink grows by a header and the places of its blocks.
-        most = needed + needed // 16 + 4096
-        packed = get(f"{self.server}/v1/{where}", headers, most, self.patience, self.token)
-        if len(packed) < _HEADER:
-            raise PassingError(f"the answer has {len(packed)} bytes")
-        unpacked = int.from_bytes(packed[4:8], "little")
-        if int.from_bytes(packed[12:16], "little") != len(packed):
-            raise PassingError("the answer is cut, or no blosc")
-        if unpacked != needed:
-            raise RefusedError(f"{unpacked:,} bytes came instead of {needed:,}")
-        try:
-            content = bytes(imagecodecs.blosc_decode(packed))
-        except Exception as error:  # its own class, and others for headers that lie
-            raise PassingError(f"the answer is damaged ({error})") from error
-        if len(content) != needed:
-            raise PassingError("the answer is damaged")
-        return content
+    def _asked(self, path: str, kind: str, most: int, use: Callable[[bytes], bytes]) -> bytes:
+        headers = {"Accept": kind, "Content-Type": kind}
+        return get(f"{self.server}/v1/{path}", headers, most, self.patience, self.token, use)
 
     def _json(self, path: str) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        url = f"{self.server}/v1/{path}"
         try:
-            content = tried(
-                self.patience, lambda: get(url, headers, _MOST_JSON, self.patience, self.token)
-            )
+            content = self._asked(path, "application/json", _MOST_JSON, bytes)
         except RefusedError as error:
             raise UnreadableFileError(
                 f"{self.name}: the server {public(self.server)} could not be asked about it "
@@ -159,24 +150,39 @@ class BossChannel:
 
     def _placed(self, frame: dict[str, Any], dtype: str, levels: int) -> Facts:
         """What the coordinate frame says, and of a coarser level the record of its making."""
-        start = [int(frame[f"{axis}_start"]) for axis in "zyx"]
+        start: Any = tuple(int(frame[f"{axis}_start"]) for axis in "zyx")
         stop = [int(frame[f"{axis}_stop"]) for axis in "zyx"]
         edges = [float(frame[f"{axis}_voxel_size"]) for axis in "zyx"]
-        if not 0 <= self.level < levels:
-            raise ValueError(f"level {self.level} was asked for, and there are {levels}, from 0")
         if self.level:
-            made = self._json("downsample/" + "/".join(quote(part, "") for part in self.parts))
+            made = self._json(f"downsample/{'/'.join(self._quoted)}")
             coarse = [float(n) for n in reversed(made["voxel_size"][str(self.level)])]
             stop = [int(n) for n in reversed(made["extent"][str(self.level)])]
-            start = [round(n * a / b) for n, a, b in zip(start, edges, coarse, strict=True)]
+            start = tuple(round(n * a / b) for n, a, b in zip(start, edges, coarse, strict=True))
             edges = coarse
         shape = volume_size([b - a for a, b in zip(start, stop, strict=True)], self.name)
         unit = str(frame.get("voxel_unit", "")).removesuffix("s")
-        sizes = [nanometres(edge, unit) for edge in edges]
-        spacing = volume_spacing(None if size is None else size / 1000 for size in sizes)
-        z, y, x = start
-        origin: Size = (z, y, x)
-        return Facts(shape, dtype, spacing, origin, levels)
+        spacing = volume_spacing(micrometres(edge, unit) for edge in edges)
+        return Facts(shape, dtype, spacing, start, levels)
+
+
+def _unpacked(needed: int, packed: bytes) -> bytes:
+    """The bytes of a cut-out that came as blosc, which must be as many as needed."""
+    import imagecodecs
+
+    if len(packed) < _HEADER:
+        raise PassingError(f"the answer has {len(packed)} bytes")
+    unpacked = int.from_bytes(packed[4:8], "little")
+    if int.from_bytes(packed[12:16], "little") != len(packed):
+        raise PassingError("the answer is cut, or no blosc")
+    if unpacked != needed:
+        raise RefusedError(f"{unpacked:,} bytes came instead of {needed:,}")
+    try:
+        content = bytes(imagecodecs.blosc_decode(packed))
+    except Exception as error:  # its own class, and others for headers that lie
+        raise PassingError(f"the answer is damaged ({error})") from error
+    if len(content) != needed:
+        raise PassingError("the answer is damaged")
+    return content
 
 
 def boss_channel(

@@ -3,32 +3,26 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from encephalon.errors import UsageError, require_extra
-
-__all__ = [
-    "PATIENCE",
-    "PassingError",
-    "Patience",
-    "RefusedError",
-    "get",
-    "need_safe",
-    "public",
-    "tried",
-]
+from encephalon.io.volumes.volume import public
 
 _log = logging.getLogger(__name__)
 _PIECE = 1 << 16
+_REFUSALS = {
+    401: "the server wants a token that may read this",
+    403: "the server wants a token that may read this",
+    404: "the server has no such thing",
+}
 _T = TypeVar("_T")
 
 
@@ -65,35 +59,31 @@ class PassingError(Exception):
 
 
 def get(
-    url: str, headers: Mapping[str, str], most: int, patience: Patience, token: str = ""
-) -> bytes:
-    """The body of the answer to one GET, of at most so many bytes; no redirection is followed.
+    url: str,
+    headers: Mapping[str, str],
+    most: int,
+    patience: Patience,
+    token: str,
+    use: Callable[[bytes], _T],
+) -> _T:
+    """What `use` makes of the body of the answer to a GET, asked again while PassingError comes.
 
-    `token` goes into the header Authorization, and into nothing else. Raises RefusedError and
-    PassingError, whose texts hold neither token nor password.
+    The body has at most `most` bytes; no redirection is followed. `token` goes into the header
+    Authorization, and into nothing else. Raises RefusedError, with the last reason when the
+    patience is used up, whose text holds neither token nor password.
     """
     require_extra("requests", "volumes", f"Reading from {urlsplit(url).hostname}")
-    # In a thread that may be left: names, headers and proxies have no time limit of their own.
-    return _within(patience.answer, lambda: _asked(url, headers, most, patience, token))
-
-
-def tried(patience: Patience, attempt: Callable[[], _T]) -> _T:
-    """What `attempt` gives, asked again with longer and longer pauses while it raises PassingError.
-
-    Raises RefusedError with the last reason when the patience is used up.
-    """
-    begun = time.monotonic()
-    for number in range(1, patience.attempts + 1):
+    begun, pause, number = time.monotonic(), patience.pause, 0
+    while True:
+        number += 1
         try:
-            return attempt()
+            return use(_within(patience.answer, lambda: _body(url, headers, most, patience, token)))
         except PassingError as error:
-            pause = patience.pause * 2 ** (number - 1)
-            over = time.monotonic() - begun + pause > patience.total
-            if number == patience.attempts or over:
+            if number == patience.attempts or time.monotonic() - begun + pause > patience.total:
                 raise RefusedError(f"{error}, {number} times") from error
             _log.info("%s; asking again in %.1f s", error, pause)
             time.sleep(pause)
-    raise RefusedError("it was never asked")
+            pause *= 2
 
 
 def need_safe(url: str) -> None:
@@ -101,45 +91,29 @@ def need_safe(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"{public(url)}: expected an address that begins with https://.")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    here = re.fullmatch(r"localhost|127(\.\d+){3}|::1", parts.hostname)
+    if parts.scheme == "http" and not here:
         _log.warning("%s is not encrypted: others can read and change what comes.", public(url))
 
 
-def public(text: str) -> str:
-    """The text without the user and password, and without the query, of addresses in it."""
-    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"(?<=://)[^/@\s]*@", "", text))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _within(seconds: float, call: Callable[[], _T]) -> _T:
-    outcome: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+    """What `call` gives, in a thread that may be left: names and proxies have no time limit."""
+    outcome: Future[_T] = Future()
 
     def run() -> None:
         try:
-            outcome.put((call(), None))
+            outcome.set_result(call())
         except Exception as error:  # noqa: BLE001 -- raised again where it is waited for
-            outcome.put((None, error))
+            outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        result, error = outcome.get(timeout=seconds)
-    except queue.Empty:
+        return outcome.result(seconds)
+    except TimeoutError:
         raise PassingError(f"no whole answer came within {seconds:g} s") from None
-    if error is not None:
-        raise error
-    found: _T = result
-    return found
 
 
-def _asked(
-    url: str, headers: Mapping[str, str], most: int, patience: Patience, token: str
-) -> bytes:
+def _body(url: str, headers: Mapping[str, str], most: int, patience: Patience, token: str) -> bytes:
     import requests
     import urllib3
 
@@ -148,45 +122,32 @@ def _asked(
             request.headers["Authorization"] = f"Token {token}"
         return request
 
-    timeout = (patience.connect, patience.silence)
-    headers = {"Accept-Encoding": "identity", **headers}
     ends = time.monotonic() + patience.answer
     try:
         with requests.get(
             url,
-            headers=headers,
+            headers={"Accept-Encoding": "identity", **headers},
             auth=authorised,
             stream=True,
-            timeout=timeout,
+            timeout=(patience.connect, patience.silence),
             allow_redirects=False,
         ) as answer:
-            _refuse_status(answer)
-            return _body(answer, most, ends)
+            code = answer.status_code
+            if code == 429 or code >= 500:
+                raise PassingError(f"the server answered {code}")
+            if code != 200:
+                raise RefusedError(f"{_REFUSALS.get(code, 'the server refused')} (HTTP {code})")
+            return _whole(answer, most, ends)
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
         late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError)
         kind = "the server was silent" if late else "the connection broke"
         raise PassingError(f"{kind} ({type(error).__name__})") from error
     except requests.RequestException as error:
-        raise RefusedError(
-            public(f"{type(error).__name__}: {error}").replace(token or "\0", "")
-        ) from (None)
+        said = public(f"{type(error).__name__}: {error}").replace(token or "\0", "")
+        raise RefusedError(said) from None
 
 
-def _refuse_status(answer: Any) -> None:
-    code = answer.status_code
-    if code == 200:
-        return
-    if code == 429 or code >= 500:
-        raise PassingError(f"the server answered {code}")
-    reasons = {
-        401: "the server wants a token that may read this",
-        403: "the server wants a token that may read this",
-        404: "the server has no such thing",
-    }
-    raise RefusedError(f"{reasons.get(code, 'the server refused')} (HTTP {code})")
-
-
-def _body(answer: Any, most: int, ends: float) -> bytes:
+def _whole(answer: Any, most: int, ends: float) -> bytes:
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise RefusedError("the answer is packed in a way that was not asked for")
     length = answer.headers.get("Content-Length", "")

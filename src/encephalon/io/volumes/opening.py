@@ -17,8 +17,6 @@ from encephalon.io.volumes.ome_zarr import open_zarr
 from encephalon.io.volumes.remote import REMOTE, open_remote
 from encephalon.io.volumes.volume import Volume
 
-__all__ = ["open_volume"]
-
 _NPY = b"\x93NUMPY"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -23,17 +23,16 @@ from encephalon.errors import (
 )
 from encephalon.io.text import parse_json
 from encephalon.io.volumes.cache import Facts, Fetched
-from encephalon.io.volumes.http import PATIENCE, Patience, need_safe, public
+from encephalon.io.volumes.http import PATIENCE, Patience, need_safe
 from encephalon.io.volumes.volume import (
     Box,
-    Size,
     box_text,
+    public,
+    reason,
     volume_dtype,
     volume_size,
     volume_spacing,
 )
-
-__all__ = ["SCHEME", "Precomputed", "precomputed"]
 
 SCHEME = "precomputed://"
 _BUCKETS = {"s3": "https://{0}.s3.amazonaws.com", "gs": "https://storage.googleapis.com/{0}"}
@@ -80,7 +79,7 @@ class Precomputed:
             scale = scales[self.level]
             shape = volume_size(scale["size"][::-1], self.name)
             spacing = volume_spacing(float(n) / 1000 for n in scale["resolution"][::-1])
-            z, y, x = (int(n) for n in scale.get("voxel_offset", [0, 0, 0])[::-1])
+            origin: Any = tuple(int(n) for n in scale.get("voxel_offset", [0, 0, 0])[::-1])
             dtype = volume_dtype(str(info["data_type"]).lower(), self.name)
         except EncephalonError:
             raise
@@ -88,59 +87,46 @@ class Precomputed:
             raise UnreadableFileError(
                 f"{self.name}: its info makes no sense ({error}); check the address."
             ) from error
-        origin: Size = (z, y, x)
         return Facts(shape, dtype.str.lstrip("<>|="), spacing, origin, len(scales))
 
-    def fetch(self, facts: Facts, box: Box) -> Fetched:  # noqa: ARG002 -- as other archives have it
+    def fetch(self, facts: Facts, box: Box, fill: bool = False) -> Fetched:
         """The voxels (z, y, x) of `box`, absolute; missing chunks are 0, and that is told.
 
         Raises UnreadableFileError, naming the volume and the box.
         """
-        try:
-            return Fetched(self._voxels(box, fill=False))
-        except Exception as error:  # TensorStore has no classes of its own
-            if "missing" not in str(error):
-                raise self._failed(box, error) from error
-        try:
-            return Fetched(self._voxels(box, fill=True), True)
-        except Exception as error:
-            raise self._failed(box, error) from error
-
-    def _failed(self, box: Box, error: Exception) -> UnreadableFileError:
-        reason = public(" ".join(str(error).split()).rstrip("."))[:300] or type(error).__name__
-        return UnreadableFileError(
-            f"{self.name}, {box_text(box)}: the voxels could not be fetched ({reason}); check the "
-            "network, and run it again."
-        )
-
-    def _voxels(self, box: Box, fill: bool) -> np.ndarray[Any, Any]:
         tensorstore: Any = import_module("tensorstore")
         spec = {
             "driver": "neuroglancer_precomputed",
-            "kvstore": self._place(),
+            "kvstore": self._place,
             "scale_index": self.level,
             "fill_missing_data_reads": fill,
-            "context": self._context(),
+            "context": self._context,
         }
         wait = self.patience.answer
-        store = tensorstore.open(spec, read=True, open=True).result(timeout=wait)
         z, y, x = (slice(*span) for span in box)
-        found = store[x, y, z, self.channel or 0].read().result(timeout=wait)
-        return np.ascontiguousarray(np.asarray(found).T)
+        try:
+            store = tensorstore.open(spec, read=True, open=True).result(timeout=wait)
+            found = store[x, y, z, self.channel or 0].read().result(timeout=wait)
+        except Exception as error:  # TensorStore has no classes of its own
+            if not fill and "missing" in str(error):
+                return self.fetch(facts, box, fill=True)
+            raise UnreadableFileError(
+                f"{self.name}, {box_text(box)}: the voxels could not be fetched ({reason(error)}); "
+                "check the network, and run it again."
+            ) from error
+        return np.ascontiguousarray(np.asarray(found).T), fill
 
     def _info(self) -> str:
         require_extra("tensorstore", "precomputed", f"The volume {self.name}")
         tensorstore: Any = import_module("tensorstore")
-        context = tensorstore.Context(self._context())
+        context, wait = tensorstore.Context(self._context), self.patience.answer
         try:
-            opened = tensorstore.KvStore.open(self._place(), context=context)
-            found = opened.result(timeout=self.patience.answer).read("info")
-            answer = found.result(timeout=self.patience.answer)
+            opened = tensorstore.KvStore.open(self._place, context=context).result(timeout=wait)
+            answer = opened.read("info").result(timeout=wait)
         except Exception as error:
-            reason = public(" ".join(str(error).split()).rstrip("."))[:300] or type(error).__name__
             raise UnreadableFileError(
-                f"{self.name}: its info could not be read ({reason}); check the address and the "
-                "network."
+                f"{self.name}: its info could not be read ({reason(error)}); check the address and "
+                "the network."
             ) from error
         if answer.state != "value":
             raise MissingFileError(
@@ -149,12 +135,14 @@ class Precomputed:
             )
         return bytes(answer.value).decode("utf-8", "replace")
 
+    @property
     def _place(self) -> dict[str, Any]:
         if self.local:
             path = unquote(self.address.removeprefix("file://"))
             return {"driver": "file", "path": path.rstrip("/") + "/"}
         return {"driver": "http", "base_url": self.address.rstrip("/") + "/"}
 
+    @property
     def _context(self) -> dict[str, Any]:
         retries = {
             "max_retries": self.patience.attempts - 1,

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,12 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, MissingFileError
 from encephalon.io.home import encephalon_home, offline_by_environment
-from encephalon.io.volumes import bossdb
-from encephalon.io.volumes import precomputed as neuroglancer
+from encephalon.io.volumes import bossdb, precomputed
 from encephalon.io.volumes.cache import CachedSource, Facts, Fetched, cached_facts
 from encephalon.io.volumes.http import PATIENCE, Patience
 from encephalon.io.volumes.volume import Box, Source, Volume, shifted
 
-__all__ = ["REMOTE", "kept_in", "open_remote"]
-
-REMOTE = (bossdb.SCHEME, neuroglancer.SCHEME, "https://", "http://", "s3://", "gs://")
+REMOTE = (bossdb.SCHEME, precomputed.SCHEME, "https://", "http://", "s3://", "gs://")
 """How the addresses of volumes elsewhere begin."""
 
 
@@ -46,27 +42,34 @@ def open_remote(
     Raises MissingFileError where offline and nothing is kept of it, UsageError for an address that
     is none, and what its server makes of it as UnreadableFileError.
     """
-    place: bossdb.BossChannel | neuroglancer.Precomputed
+    place: bossdb.BossChannel | precomputed.Precomputed
     if address.startswith(bossdb.SCHEME):
         if channel:
             raise ContentError(f"{address}: the channel is a part of the address; choose it there.")
         place = bossdb.boss_channel(address, level, token_file, patience)
     else:
-        place = neuroglancer.precomputed(address, level, channel, patience)
-        if place.local:
-            facts = place.facts()
-            return _volume(place.name, place.level, facts, _Direct(facts, _bound(place, facts)))
-    offline = offline or offline_by_environment()
-    folder = kept_in(place.key, place.level)
-    facts = cached_facts(folder, partial(_refuse, place.name) if offline else place.facts)
-    source = CachedSource(place.name, folder, facts, _bound(place, facts), offline)
-    return _volume(place.name, place.level, facts, source)
+        place = precomputed.precomputed(address, level, channel, patience)
+    name, offline = place.name, offline or offline_by_environment()
 
+    def ask() -> Facts:
+        if offline:
+            raise MissingFileError(
+                f"{name}: nothing of it is on this machine, and the network is not to be used; "
+                "fetch it once with it."
+            )
+        return place.facts()
 
-def kept_in(key: str, level: int) -> Path:
-    """The folder for what is kept of a volume."""
-    digest = hashlib.sha256(f"{key}\n{level}".encode("utf-8", "surrogateescape")).hexdigest()
-    return encephalon_home() / "volumes" / digest[:32]
+    source: Source
+    if place.local:
+        facts = place.facts()
+        source = _Direct(facts, partial(place.fetch, facts))
+    else:
+        key = f"{place.key}\n{place.level}".encode("utf-8", "surrogateescape")
+        folder = encephalon_home() / "volumes" / hashlib.sha256(key).hexdigest()[:32]
+        facts = cached_facts(folder, ask)
+        source = CachedSource(name, folder, facts, partial(place.fetch, facts), offline)
+    kind, edges, origin = np.dtype(facts.dtype), facts.spacing, facts.origin
+    return Volume(name, facts.shape, kind, source, edges, origin, place.level, facts.levels)
 
 
 @dataclass(frozen=True)
@@ -77,25 +80,7 @@ class _Direct:
     fetch: Callable[[Box], Fetched] = field(repr=False)
 
     def read(self, box: Box) -> NDArray[Any]:
-        return self.fetch(shifted(box, self.facts.origin)).data
+        return self.fetch(shifted(box, self.facts.origin))[0]
 
     def missing(self, box: Box) -> int:
-        return int(self.fetch(shifted(box, self.facts.origin)).missing)
-
-
-def _bound(place: Any, facts: Facts) -> Callable[[Box], Fetched]:
-    return partial(place.fetch, facts)
-
-
-def _refuse(name: str) -> Facts:
-    raise MissingFileError(
-        f"{name}: nothing of it is on this machine, and the network is not to be used; fetch it "
-        "once with it."
-    )
-
-
-def _volume(name: str, level: int, facts: Facts, source: Source) -> Volume:
-    dtype = np.dtype(facts.dtype)
-    return Volume(
-        name, facts.shape, dtype, source, facts.spacing, facts.origin, level, facts.levels
-    )
+        return int(self.fetch(shifted(box, self.facts.origin))[1])

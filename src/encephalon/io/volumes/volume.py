@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import math
 import operator
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, EncephalonError, InputError, UnreadableFileError
-
-__all__ = ["Box", "Size", "Source", "Spacing", "Volume", "box_size", "box_text", "shifted"]
+from encephalon.io.pixel_size import nanometres
 
 Size = tuple[int, int, int]
 """Voxels along z, y and x."""
@@ -81,14 +83,14 @@ class Volume:
         inside, UnreadableFileError for voxels that cannot be had, and ContentError for some that
         are no number; each names the volume and the box.
         """
-        inside = self._relative(self.box if box is None else box)
-        where = f"{self.name}, {box_text(shifted(inside, self.origin))}"
-        if complete and (count := self._asked(self.source.missing, inside, where)):
+        inside, where = self._relative(self.box if box is None else box)
+        if complete and (count := self.missing(box)):
             raise UnreadableFileError(
                 f"{where}: {count:,} of the stored pieces that this box touches are missing, and a "
                 "whole box was asked for; fetch or write the volume again."
             )
-        found = self._asked(self.source.read, inside, where)
+        with said(f"{where}: the voxels", "copy or fetch the volume again"):
+            found = self.source.read(inside)
         if found.dtype == np.bool_:
             found = found.view(np.uint8)
         data: NDArray[Any] = np.require(found, self.dtype, ["C", "W", "O"])
@@ -110,37 +112,59 @@ class Volume:
         What a server fills in by itself cannot be known, and counts as there. The errors are those
         of `read`.
         """
-        inside = self._relative(self.box if box is None else box)
-        where = f"{self.name}, {box_text(shifted(inside, self.origin))}"
-        return int(self._asked(self.source.missing, inside, where))
+        inside, where = self._relative(self.box if box is None else box)
+        with said(f"{where}: the voxels", "copy or fetch the volume again"):
+            return self.source.missing(inside)
 
-    def _relative(self, box: Box) -> Box:
-        """The same box counted from the first voxel; raises InputError unless it is inside."""
-        asked = _checked(box, self.name)
-        if any(
-            start < low or stop > high
-            for (start, stop), (low, high) in zip(asked, self.box, strict=True)
-        ):
+    def _relative(self, box: Any) -> tuple[Box, str]:
+        """The box counted from the first voxel, and what an error says of it: volume and box.
+
+        Raises InputError unless it is inside.
+        """
+        try:
+            z, y, x = asked = tuple((operator.index(a), operator.index(b)) for a, b in box)
+        except (TypeError, ValueError):
             raise InputError(
-                f"{self.name}: the box {box_text(asked)} is not inside the volume, which has "
+                f"{self.name}: expected a box of three ranges (start, stop) along z, y, x, but it "
+                f"is {box}."
+            ) from None
+        text = box_text(asked)
+        if any(start >= stop for start, stop in asked):
+            raise InputError(
+                f"{self.name}: the box {text} is empty; let each range stop after its start."
+            )
+        if any(a < low or b > high for (a, b), (low, high) in zip(asked, self.box, strict=True)):
+            raise InputError(
+                f"{self.name}: the box {text} is not inside the volume, which has "
                 f"{box_text(self.box)}; choose one that is."
             )
-        z, y, x = self.origin
-        return shifted(asked, (-z, -y, -x))
-
-    def _asked(self, ask: Any, inside: Box, where: str) -> Any:
-        try:
-            return ask(inside)
-        except EncephalonError:
-            raise
-        except Exception as error:  # damage makes libraries raise dozens of classes
-            reason = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
-            raise UnreadableFileError(
-                f"{where}: the voxels could not be read ({reason}); copy or fetch the volume again."
-            ) from error
+        return shifted((z, y, x), [-n for n in self.origin]), f"{self.name}, {text}"
 
 
-def box_text(box: Box) -> str:
+@contextmanager
+def said(what: str, action: str) -> Iterator[None]:
+    """Say in one sentence what damage does to the library that reads: WHAT could not be read."""
+    try:
+        yield
+    except EncephalonError:
+        raise
+    except Exception as error:  # damage makes libraries raise dozens of classes
+        raise UnreadableFileError(
+            f"{what} could not be read ({reason(error)}); {action}."
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """What a library says of an error, in one line and without credentials."""
+    return public(" ".join(str(error).split()).rstrip("."))[:300] or type(error).__name__
+
+
+def public(text: str) -> str:
+    """The text without the user and password, and without the query, of addresses in it."""
+    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"(?<=://)[^/@\s]*@", "", text))
+
+
+def box_text(box: Iterable[tuple[int, int]]) -> str:
     """A box as a message says it: "z 110:379, y 900:1156, x 4600:4856"."""
     return ", ".join(
         f"{axis} {start}:{stop}" for axis, (start, stop) in zip("zyx", box, strict=True)
@@ -153,7 +177,7 @@ def box_size(box: Box) -> Size:
     return z, y, x
 
 
-def shifted(box: Box, by: Size) -> Box:
+def shifted(box: Iterable[tuple[int, int]], by: Iterable[int]) -> Box:
     """The box moved `by` so many voxels along z, y, x."""
     z, y, x = ((start + n, stop + n) for (start, stop), n in zip(box, by, strict=True))
     return z, y, x
@@ -192,6 +216,12 @@ def volume_dtype(kind: Any, name: str) -> np.dtype[Any]:
     return np.dtype(np.uint8) if found.kind == "b" else found.newbyteorder("=")
 
 
+def micrometres(edge: Any, unit: Any) -> float | None:
+    """An edge in µm; None for a unit of no length."""
+    size = nanometres(edge, unit)
+    return None if size is None else size / 1000
+
+
 def volume_spacing(edges: Any) -> Spacing | None:
     """Three edges, µm, as a file says them; None unless each is a finite number above 0."""
     try:
@@ -199,17 +229,3 @@ def volume_spacing(edges: Any) -> Spacing | None:
     except (TypeError, ValueError):
         return None
     return (z, y, x) if all(math.isfinite(n) and n > 0 for n in (z, y, x)) else None
-
-
-def _checked(box: Any, name: str) -> Box:
-    try:
-        z, y, x = ((operator.index(start), operator.index(stop)) for start, stop in box)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{name}: expected a box of three ranges (start, stop) along z, y, x, but it is {box}."
-        ) from None
-    if any(start >= stop for start, stop in (z, y, x)):
-        raise InputError(
-            f"{name}: the box {box_text((z, y, x))} is empty; let each range stop after its start."
-        )
-    return z, y, x

@@ -23,8 +23,8 @@ import numpy as np
 from encephalon.errors import ContentError, UnreadableFileError, require_extra
 from encephalon.io.files import is_file
 from encephalon.io.text import read_json
-from encephalon.io.volumes.arrays import ArraySource, said
-from encephalon.io.volumes.volume import volume_dtype
+from encephalon.io.volumes.arrays import ArraySource
+from encephalon.io.volumes.volume import said, volume_dtype
 
 __all__ = ["ZarrArray", "attributes", "is_zarr", "is_zarr_array", "open_zarr_array"]
 
@@ -102,7 +102,7 @@ def open_zarr_array(folder: Path) -> ZarrArray:
     require_extra("zarr", "volumes", f"The Zarr array {folder}")
     version = 3 if is_file(folder / "zarr.json") else 2
     record = _record(folder / ("zarr.json" if version == 3 else ".zarray"))
-    with said(folder, "Zarr array"):
+    with said(f"{folder}: the Zarr array", "write it again"):
         kind = record["data_type"] if version == 3 else record["dtype"]
         dtype = volume_dtype(_named(kind), str(folder))
         shape = tuple(operator.index(n) for n in record["shape"])
