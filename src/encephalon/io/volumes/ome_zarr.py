@@ -13,18 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from encephalon.errors import ContentError, MissingFileError, UnreadableFileError, quoted
-from encephalon.io.pixel_size import nanometres
 from encephalon.io.volumes.arrays import array_axes
-from encephalon.io.volumes.volume import Size, Spacing, Volume, volume_spacing
-from encephalon.io.volumes.zarr import (
-    ZarrArray,
-    attributes,
-    is_zarr,
-    is_zarr_array,
-    open_zarr_array,
+from encephalon.io.volumes.volume import (
+    Size,
+    Spacing,
+    Volume,
+    micrometres,
+    volume_dtype,
+    volume_spacing,
 )
-
-__all__ = ["Label", "label_names", "labels_of", "open_zarr"]
+from encephalon.io.volumes.zarr import array_source, attributes, is_zarr, is_zarr_array, open_array
 
 _ORDERS = {"".join(lead) + space for lead in ("", "t", "c", "tc") for space in ("yx", "zyx")}
 
@@ -45,22 +43,39 @@ def open_zarr(folder: Path, level: int, channel: int | None, time: int | None) -
     there, ContentError for metadata that contradict the arrays and another order of axes, and
     UnreadableFileError for damage.
     """
+    name, shown = str(folder), "check the path."
     if not is_zarr(folder):
-        raise MissingFileError(f"{folder}: there is no Zarr array or group; {_beside(folder)}")
-    name = str(folder)
+        if folder.parent.name == "labels" and is_zarr(folder.parent):
+            shown = f"the labels are {quoted(label_names(folder.parent.parent)) or 'none'}."
+        raise MissingFileError(f"{name}: there is no Zarr array or group; {shown}")
     ome = _ome(folder)
-    if "multiscales" not in ome:
-        return _plain(folder, level, channel, time)
-    image = _image(ome["multiscales"], name)
-    levels = len(image.paths)
-    if not 0 <= level < levels:
-        raise ContentError(f"{name}: level {level} was asked for, but there are {levels}, from 0.")
-    array = _dataset(folder, image.paths[level], image.axes)
-    if level:
-        _refuse_unlike(folder, image, level, array)
-    lead, shape, name = array_axes(array.shape, name, channel, time, image.axes)
-    spacing, origin = _placed(image, level)
-    return Volume(name, shape, array.dtype, array.source(lead), spacing, origin, level, levels)
+    axes, place, levels = None, folder, 1
+    spacing: Spacing | None = None
+    origin: Size = (0, 0, 0)
+    if "multiscales" in ome:
+        image = _image(ome["multiscales"], name)
+        axes, levels = image.axes, len(image.levels)
+        if not 0 <= level < levels:
+            raise ContentError(
+                f"{name}: level {level} was asked for, but there are {levels}, from 0."
+            )
+        place = folder / image.levels[level].path
+        array = _dataset(folder, image, level)
+        spacing, origin = _placed(image, level)
+    elif not is_zarr_array(folder):
+        inner = sorted(one.name for one in folder.iterdir() if one.is_dir() and is_zarr(one))
+        raise ContentError(
+            f"{name}: expected an array or the resolutions of an image (multiscales), but it is a "
+            f"group of {quoted(inner) or 'nothing'}; give the path of one."
+        )
+    elif level:
+        raise ContentError(f"{name}: level {level} was asked for, but it is one array.")
+    else:
+        array = open_array(folder)
+    lead, shape, name = array_axes(array.shape, name, channel, time, axes)
+    source = array_source(place, array, lead)
+    dtype = volume_dtype(array.dtype, name)
+    return Volume(name, shape, dtype, source, spacing, origin, level, levels)
 
 
 def label_names(folder: Path) -> list[str]:
@@ -100,25 +115,13 @@ def _ome(folder: Path) -> dict[str, Any]:
     return ome
 
 
-def _beside(folder: Path) -> str:
-    """What to say where nothing is: the labels or groups that are there."""
-    if folder.parent.name == "labels" and is_zarr(folder.parent):
-        return f"the labels are {quoted(label_names(folder.parent.parent)) or 'none'}."
-    return "check the path."
+@dataclass(frozen=True)
+class _Level:
+    """A resolution: its path, and scale and translation along each axis."""
 
-
-def _plain(folder: Path, level: int, channel: int | None, time: int | None) -> Volume:
-    if not is_zarr_array(folder):
-        inner = sorted(one.name for one in folder.iterdir() if one.is_dir() and is_zarr(one))
-        raise ContentError(
-            f"{folder}: expected an array or the resolutions of an image (multiscales), but it is "
-            f"a group of {quoted(inner) or 'nothing'}; give the path of one."
-        )
-    if level:
-        raise ContentError(f"{folder}: level {level} was asked for, but it is one array.")
-    array = open_zarr_array(folder)
-    lead, shape, name = array_axes(array.shape, str(folder), channel, time)
-    return Volume(name, shape, array.dtype, array.source(lead))
+    path: str
+    scale: list[float]
+    translation: list[float]
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,7 @@ class _Image:
 
     axes: str
     units: list[Any]
-    paths: list[str]
-    scales: list[list[float]]
-    translations: list[list[float]]
+    levels: list[_Level]
 
 
 def _image(multiscales: Any, name: str) -> _Image:
@@ -138,12 +139,12 @@ def _image(multiscales: Any, name: str) -> _Image:
         first = multiscales[0]
         given = [one if isinstance(one, dict) else {"name": one} for one in first["axes"]]
         axes = "".join(str(one["name"]) for one in given)
-        datasets = list(first["datasets"])
-        paths = [str(one["path"]) for one in datasets]
         common = first.get("coordinateTransformations") or []
-        steps = [[one["coordinateTransformations"], common] for one in datasets]
-        placed = [_transformed(one, len(axes)) for one in steps]
-        if not paths:
+        levels = []
+        for one in list(first["datasets"]):
+            steps = [*one["coordinateTransformations"], *common]
+            levels.append(_Level(str(one["path"]), *_transformed(steps, len(axes))))
+        if not levels:
             raise ValueError("there are no datasets")
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -155,14 +156,13 @@ def _image(multiscales: Any, name: str) -> _Image:
             f"{name}: expected the axes ([t,] [c,] z, y, x), but they are {', '.join(axes)}; write "
             "it in that order."
         )
-    scales, translations = [one for one, _ in placed], [one for _, one in placed]
-    return _Image(axes, [one.get("unit") for one in given], paths, scales, translations)
+    return _Image(axes, [one.get("unit") for one in given], levels)
 
 
-def _transformed(steps: list[list[Any]], count: int) -> tuple[list[float], list[float]]:
+def _transformed(steps: list[Any], count: int) -> tuple[list[float], list[float]]:
     """Scale and translation along each axis, of a resolution and then of all of them."""
     scale, translation, scaled = [1.0] * count, [0.0] * count, False
-    for step in (one for part in steps for one in part):
+    for step in steps:
         kind = step["type"]
         if kind == "identity":
             continue
@@ -184,36 +184,34 @@ def _transformed(steps: list[list[Any]], count: int) -> tuple[list[float], list[
     return scale, translation
 
 
-def _dataset(folder: Path, path: str, axes: str) -> ZarrArray:
-    """The array of a resolution, which lies in the group and has its axes."""
+def _dataset(folder: Path, image: _Image, level: int) -> Any:
+    """The array of a resolution, which lies in the group, has its axes, and fits its scale."""
+    path, axes, scale = image.levels[level].path, image.axes, image.levels[level].scale
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or not is_zarr_array(folder / parts):
         raise UnreadableFileError(
             f"{folder}: its metadata name the resolution {path!r}, but there is no such array in "
             "it; fetch or write it again."
         )
-    array = open_zarr_array(folder / parts)
-    if len(array.shape) != len(axes):
+    array = open_array(folder / parts)
+    if array.ndim != len(axes):
         raise ContentError(
             f"{folder}: its metadata say {len(axes)} axes ({', '.join(axes)}), but the array "
             f"{path!r} has the shape {array.shape}; write it again."
         )
+    if level:
+        ratios = zip(_dataset(folder, image, 0).shape, image.levels[0].scale, scale, strict=True)
+        expected = [n * fine / coarse for n, fine, coarse in ratios]
+        if not all(
+            math.floor(want * (1 + 1e-6)) <= n <= math.ceil(want * (1 - 1e-6))
+            for n, want in zip(array.shape, expected, strict=True)
+        ):
+            raise ContentError(
+                f"{folder}: by its scales level {level} should have the shape "
+                f"({', '.join(f'{n:g}' for n in expected)}), but it is {array.shape}; write it "
+                "again."
+            )
     return array
-
-
-def _refuse_unlike(folder: Path, image: _Image, level: int, array: ZarrArray) -> None:
-    """Raise ContentError unless a level has the voxels that its scale makes of the finest."""
-    finest = _dataset(folder, image.paths[0], image.axes)
-    ratios = zip(image.scales[level], image.scales[0], strict=True)
-    expected = [n * fine / coarse for n, (coarse, fine) in zip(finest.shape, ratios, strict=True)]
-    if not all(
-        math.floor(want * (1 + 1e-6)) <= n <= math.ceil(want * (1 - 1e-6))
-        for n, want in zip(array.shape, expected, strict=True)
-    ):
-        raise ContentError(
-            f"{folder}: by its scales level {level} should have the shape "
-            f"({', '.join(f'{n:g}' for n in expected)}), but it is {array.shape}; write it again."
-        )
 
 
 def _placed(image: _Image, level: int) -> tuple[Spacing | None, Size]:
@@ -221,17 +219,17 @@ def _placed(image: _Image, level: int) -> tuple[Spacing | None, Size]:
 
     A coarser voxel lies in the middle of those that it was made of: of 2, half a fine one further.
     """
-    spatial = [image.axes.find(axis) for axis in "zyx"]
+    chosen, finest = image.levels[level], image.levels[0]
     edges: list[float | None] = []
     origin: list[int] = []
-    for at in spatial:
+    for at in map(image.axes.find, "zyx"):
         if at < 0:  # a plane: its thickness is not said
             edges.append(None)
             origin.append(0)
             continue
-        scale, fine = image.scales[level][at], image.scales[0][at]
-        size = nanometres(scale, image.units[at])
-        edges.append(None if size is None else size / 1000)
-        origin.append(round((image.translations[level][at] - (scale - fine) / 2) / scale))
+        scale = chosen.scale[at]
+        edges.append(micrometres(scale, image.units[at]))
+        middle = (scale - finest.scale[at]) / 2
+        origin.append(round((chosen.translation[at] - middle) / scale))
     z, y, x = origin
     return volume_spacing(edges), (z, y, x)

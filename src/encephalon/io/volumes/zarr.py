@@ -8,10 +8,8 @@ chunk that is there and damaged is an error.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from itertools import product
@@ -26,8 +24,6 @@ from encephalon.io.text import read_json
 from encephalon.io.volumes.arrays import ArraySource
 from encephalon.io.volumes.volume import said, volume_dtype
 
-__all__ = ["ZarrArray", "attributes", "is_zarr", "is_zarr_array", "open_zarr_array"]
-
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 _LARGEST_CHUNK = 1 << 31  # bytes of a chunk, which is unpacked whole
 # Codecs that give back numbers. Others are no use for voxels, and one of them unpickles.
@@ -37,32 +33,6 @@ _CODECS = {
     *("fixedscaleoffset", "astype", "quantize", "bitround", "fletcher32"),
 }
 _ABSENT = np.uint64(2**64 - 1)  # offset and length of a chunk that a shard does not hold
-
-
-@dataclass(frozen=True)
-class ZarrArray:
-    """An array in a folder, open for reading.
-
-    shape  of all its axes
-    dtype  that its numbers are read as
-    array  of the package zarr
-    blosc  whether its chunks end as blosc
-    """
-
-    folder: Path
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    array: Any = field(repr=False)
-    blosc: bool = False
-
-    def source(self, lead: tuple[int, ...]) -> ArraySource:
-        """What reads the volume at position `lead` of the axes before z, or the plane."""
-        looked_at = self.blosc or self.array.shards is not None
-        verify = partial(_refuse_cut, self.folder, self.blosc) if looked_at else None
-        absent = partial(_absent, self.folder)
-        return ArraySource(
-            partial(nullcontext, self.array), lead, len(self.shape) == 2, absent, verify
-        )
 
 
 def is_zarr(folder: Path) -> bool:
@@ -93,32 +63,51 @@ def attributes(folder: Path) -> dict[str, Any]:
     return found
 
 
-def open_zarr_array(folder: Path) -> ZarrArray:
-    """The array in `folder`; no chunk is read.
+def open_array(folder: Path) -> Any:
+    """The array in `folder`, of the package zarr; no chunk is read.
 
     Raises ContentError for types that are no numbers and pieces too large to unpack, and
     UnreadableFileError for metadata that cannot be understood and codecs that are not read.
     """
     require_extra("zarr", "volumes", f"The Zarr array {folder}")
-    version = 3 if is_file(folder / "zarr.json") else 2
-    record = _record(folder / ("zarr.json" if version == 3 else ".zarray"))
+    new = is_file(folder / "zarr.json")
+    record = _record(folder / ("zarr.json" if new else ".zarray"))
     with said(f"{folder}: the Zarr array", "write it again"):
-        kind = record["data_type"] if version == 3 else record["dtype"]
-        dtype = volume_dtype(_named(kind), str(folder))
-        shape = tuple(operator.index(n) for n in record["shape"])
-        codecs = list(_codecs(record, version))
-        foreign = sorted({name for name in codecs if name not in _CODECS})
-        if foreign:
+        kind = record["data_type" if new else "dtype"]
+        if not isinstance(kind, str) or kind in {"string", "bytes", "variable_length_bytes"}:
+            kind = object  # NumPy has other names for them
+        dtype = volume_dtype(kind, str(folder))
+        packers = [record.get("compressor"), *(record.get("filters") or [])]
+        codecs = _codecs(record["codecs"] if new else packers, "name" if new else "id")
+        if foreign := sorted(set(codecs) - _CODECS):
             raise UnreadableFileError(
                 f"{folder}: the array is packed with {', '.join(foreign)}, which is not read; "
                 "write it with zstd, blosc or gzip."
             )
-        _refuse_size(folder, shape, _chunk(record, version), dtype)
+        grid: Any = record["chunk_grid"] if new else {"name": "regular"}
+        if grid["name"] != "regular":
+            raise ValueError(f"its chunks lie on a grid of the kind {grid['name']!r}")
+        shape = record["shape"]
+        chunk = grid["configuration"]["chunk_shape"] if new else record["chunks"]
+        if len(chunk) != len(shape) or min(chunk, default=0) < 1:
+            raise ValueError(f"its shape is {tuple(shape)} and that of its chunks {tuple(chunk)}")
+        needed = math.prod(chunk) * dtype.itemsize
+        if needed > _LARGEST_CHUNK:
+            raise ContentError(
+                f"{folder}: its chunks of {tuple(chunk)} take {needed:,} bytes to unpack; write it "
+                "in smaller chunks."
+            )
         zarr: Any = import_module("zarr")
-        array = zarr.open_array(store=str(folder), mode="r", zarr_format=version)
-        if tuple(array.shape) != shape:
-            raise ValueError(f"its shape is {shape} and {array.shape}")
-    return ZarrArray(folder, shape, dtype, array, _outermost(record, version) == "blosc")
+        return zarr.open_array(store=str(folder), mode="r", zarr_format=3 if new else 2)
+
+
+def array_source(folder: Path, array: Any, lead: tuple[int, ...]) -> ArraySource:
+    """What reads the volume at position `lead` of the axes before z, or the plane."""
+    blosc = any(type(one).__name__ in {"Blosc", "BloscCodec"} for one in array.compressors[-1:])
+    checked = blosc or array.shards is not None
+    verify = partial(_refuse_cut, folder, blosc) if checked else None
+    opens, absent = partial(nullcontext, array), partial(_absent, folder)
+    return ArraySource(opens, lead, array.ndim == 2, absent, verify)
 
 
 def _record(file: Path) -> dict[str, Any]:
@@ -128,74 +117,28 @@ def _record(file: Path) -> dict[str, Any]:
     return found
 
 
-def _named(kind: Any) -> Any:
-    """A data type by the name that NumPy has for it."""
-    if not isinstance(kind, str):
-        return np.dtype(object)
-    return kind if kind not in {"string", "bytes", "variable_length_bytes"} else np.dtype(object)
-
-
-def _codecs(record: dict[str, Any], version: int) -> Iterator[str]:
-    if version == 2:
-        for one in [record.get("compressor"), *(record.get("filters") or [])]:
-            if one is not None:
-                yield str(one["id"])
-        return
-    for one in record["codecs"]:
-        yield str(one["name"]).removeprefix("numcodecs.")
-        inner = one.get("configuration") or {}
-        for key in ("codecs", "index_codecs"):
-            yield from _codecs({"codecs": inner.get(key, [])}, 3)
-
-
-def _outermost(record: dict[str, Any], version: int) -> str:
-    """The codec that a chunk was packed with last."""
-    if version == 2:
-        return str((record.get("compressor") or {"id": ""})["id"])
-    last = record["codecs"][-1]
-    if last["name"] == "sharding_indexed":
-        return _outermost(last["configuration"], version)
-    return str(last["name"])
-
-
-def _chunk(record: dict[str, Any], version: int) -> tuple[int, ...]:
-    if version == 2:
-        return tuple(operator.index(n) for n in record["chunks"])
-    grid = record["chunk_grid"]
-    if grid["name"] != "regular":
-        raise ValueError(f"its chunks lie on a grid of the kind {grid['name']!r}")
-    return tuple(operator.index(n) for n in grid["configuration"]["chunk_shape"])
-
-
-def _refuse_size(
-    folder: Path, shape: Sequence[int], chunk: Sequence[int], dtype: np.dtype[Any]
-) -> None:
-    if len(chunk) != len(shape) or min(chunk, default=0) < 1:
-        raise ValueError(f"its shape is {tuple(shape)} and that of its chunks {tuple(chunk)}")
-    needed = math.prod(chunk) * dtype.itemsize
-    if needed > _LARGEST_CHUNK:
-        raise ContentError(
-            f"{folder}: its chunks of {tuple(chunk)} take {needed:,} bytes to unpack; write it in "
-            "smaller chunks."
-        )
+def _codecs(entries: Iterable[Any], key: str) -> Iterator[str]:
+    """The names of codecs, and of those within shards."""
+    for one in filter(None, entries):
+        yield str(one[key]).removeprefix("numcodecs.")
+        if key == "name":
+            inner = one.get("configuration") or {}
+            yield from _codecs([*inner.get("codecs", []), *inner.get("index_codecs", [])], key)
 
 
 def _absent(folder: Path, array: Any, slices: tuple[slice, ...]) -> int:
     """How many chunks that the slices touch are not stored, in shards or as files."""
-    return sum(
-        inner if index is None else int(np.count_nonzero(_is_absent(index)))
-        for _, inner, index in _pieces(folder, array, slices)
-    )
+    return sum(count - len(found) for _, count, found in _pieces(folder, array, slices))
 
 
 def _refuse_cut(folder: Path, blosc: bool, array: Any, slices: tuple[slice, ...]) -> None:
     """Raise ValueError for what no decoder notices: blosc, and shards, shorter than they say."""
-    for file, _, index in _pieces(folder, array, slices):
-        if index is None:
+    for file, _, found in _pieces(folder, array, slices):
+        if not found:
             continue
         end = file.stat().st_size
         with file.open("rb") as stream:
-            for offset, size in index[~_is_absent(index)].reshape(-1, 2).tolist():
+            for offset, size in found:
                 if offset + size > end:
                     raise ValueError(f"the shard in {file.name} is cut")
                 stream.seek(offset)
@@ -205,32 +148,32 @@ def _refuse_cut(folder: Path, blosc: bool, array: Any, slices: tuple[slice, ...]
                     raise ValueError(f"a chunk in {file.name} has {size:,} bytes of {packed:,}")
 
 
-def _pieces(folder: Path, array: Any, slices: tuple[slice, ...]) -> Iterator[tuple[Path, int, Any]]:
-    """File of each stored piece, how many of its chunks are touched, and where these lie in it.
+def _pieces(
+    folder: Path, array: Any, slices: tuple[slice, ...]
+) -> Iterator[tuple[Path, int, list[list[int]]]]:
+    """File of each piece, how many of its chunks are touched, and where those that are there lie.
 
-    The latter (..., 2) are offset and length, or None where there is no file.
+    The last are offset and length of each.
     """
+
+    def touched(start: int, stop: int, size: int) -> range:
+        return range(start // size, -(-stop // size))
+
     stored = array.shards or array.chunks
-    for place in product(*(_touched(one, n) for one, n in zip(slices, stored, strict=True))):
+    grid = [touched(one.start, one.stop, n) for one, n in zip(slices, stored, strict=True)]
+    for place in product(*grid):
         file = folder / array.metadata.encode_chunk_key(place)
-        within = [
-            slice(max(one.start - at * n, 0), min(one.stop - at * n, n))
-            for one, at, n in zip(slices, place, stored, strict=True)
+        inner = [
+            touched(max(one.start - at * n, 0), min(one.stop - at * n, n), size)
+            for one, at, n, size in zip(slices, place, stored, array.chunks, strict=True)
         ]
-        inner = [list(_touched(one, n)) for one, n in zip(within, array.chunks, strict=True)]
-        index = None
+        found = []
         if is_file(file):
-            whole = np.array([0, file.stat().st_size], np.uint64)
-            index = whole if array.shards is None else _shard_index(file, array)[np.ix_(*inner)]
-        yield file, math.prod(map(len, inner)), index
-
-
-def _is_absent(index: Any) -> Any:
-    return (index == _ABSENT).all(axis=-1)
-
-
-def _touched(one: slice, size: int) -> range:
-    return range(one.start // size, -(-one.stop // size))
+            found = [[0, file.stat().st_size]]
+            if array.shards is not None:
+                index = _shard_index(file, array)[np.ix_(*inner)].reshape(-1, 2)
+                found = index[(index != _ABSENT).any(axis=-1)].tolist()
+        yield file, math.prod(map(len, inner)), found
 
 
 def _shard_index(file: Path, array: Any) -> Any:
