@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +50,7 @@ def train_without_gradient(
 def _fitted(learner: TileLearner, task: TileTask, tiles: TileDataset) -> TileFactors:
     require_extra("sklearn", "train", "Fitting factors")
     from sklearn.decomposition import NMF, PCA
+    from sklearn.exceptions import ConvergenceWarning
 
     components = learner.settings.components
     method: Literal["pca", "nmf"] = "nmf" if learner.settings.method == "nmf" else "pca"
@@ -66,7 +68,10 @@ def _fitted(learner: TileLearner, task: TileTask, tiles: TileDataset) -> TileFac
         found: Any = PCA(components, svd_solver="randomized", random_state=seed).fit(pixels)
         network.mean.copy_(torch.from_numpy(found.mean_))
     else:
-        found = NMF(components, init="nndsvda", max_iter=400, random_state=seed).fit(pixels)
+        with warnings.catch_warnings():
+            # That it still moves a little after so many updates says nothing of the read-out.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = NMF(components, init="nndsvda", max_iter=400, random_state=seed).fit(pixels)
     network.factors.copy_(torch.from_numpy(found.components_))
     return network
 

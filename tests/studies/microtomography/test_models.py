@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models of tiles from end to end: what they learn, say, share and refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encephalon import api
+from encephalon.errors import EncephalonError, RecipeError, TableError
+from encephalon.io.text import read_json, read_records
+from encephalon.models.folder import open_model
+from encephalon.studies.microtomography.leaderboard import leaderboard, published_scores
+from encephalon.tables.reading import read_table
+from tests.studies.microtomography.tiny_tiles import CROPS, QUICK, write_table
+
+torch = pytest.importorskip("torch")
+
+USER = '''
+from torch import nn
+
+
+class Stripes(nn.Module):
+    """Two feature maps of two convolutions."""
+
+    def __init__(self, in_channels=1, width=4):
+        super().__init__()
+        self.first = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.second = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.channels, self.strides = (width, 2 * width), (1, 2)
+
+    def forward(self, image):
+        fine = self.first(image).relu()
+        return [fine, self.second(fine).relu()]
+
+
+class Liar(Stripes):
+    """Says that it has more channels than it has."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.channels = (4, 99)
+'''
+
+
+def train(recipe: str, table: Path, run: Path, changes: Mapping[str, str] = QUICK) -> Path:
+    """A quick model on the CPU."""
+    return api.train(
+        recipe, table, run, overrides=dict(changes), device="cpu", workers=1, threads=1
+    )
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table of tiles."""
+    return write_table(tmp_path_factory.mktemp("tiles"))
+
+
+@pytest.fixture(scope="module")
+def region(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of regions."""
+    return train("region-supervised", table, tmp_path_factory.mktemp("region") / "run")
+
+
+@pytest.fixture(scope="module")
+def pca(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight principal components."""
+    run = tmp_path_factory.mktemp("pca") / "run"
+    return train("pca", table, run, {"study.components": "8"})
+
+
+def scored(model: Path, table: Path, output: Path) -> dict[str, Any]:
+    """The summary of an evaluation."""
+    api.evaluate(model, table, output, device="cpu")
+    found: dict[str, Any] = read_json(output / "summary.json", 1 << 26)
+    return found
+
+
+def test_a_model_knows_how_its_tiles_were_normalised(region: Path, table: Path) -> None:
+    intensity = open_model(region).description.recipe["study"]["intensity"]
+    assert intensity["window"] == [0.0, 255.0]
+    assert 0.3 < intensity["mean"] < 0.6
+    predictor = api.load_model(region, device="cpu").predictor
+    assert predictor.settings.intensity.mean == intensity["mean"]
+
+
+def test_features_of_the_graph_are_those_of_the_network_and_change_nothing_in_it(
+    region: Path, table: Path
+) -> None:
+    """Weights and buffers of a frozen encoder are bit-identical afterwards."""
+    from encephalon.networks.torch_runtime import load_network
+    from encephalon.tables.samples import table_samples
+
+    model: Any = api.load_model(region, device="cpu", threads=1)
+    before = (region / "weights.safetensors").read_bytes()
+    network: Any = load_network(open_model(region)).eval()
+    samples = table_samples(read_table(table, model.columns))[:3]
+    for sample in samples:
+        loaded = model.predictor.read(sample)
+        features, logits = model.predictor.output(loaded)
+        with torch.no_grad():
+            wanted = network.features(torch.from_numpy(loaded.image))
+        assert np.allclose(features, wanted[0].numpy(), atol=1e-3)
+        assert np.allclose(logits, network.head(wanted)[0].detach().numpy(), atol=1e-3)
+    assert (region / "weights.safetensors").read_bytes() == before
+
+
+def test_an_evaluation_says_region_probes_and_read_out(
+    region: Path, table: Path, tmp_path: Path
+) -> None:
+    summary = scored(region, table, tmp_path / "out")
+    assert [one["how"] for one in summary["regions"]] == [
+        "its own classes",
+        "linear",
+        "knn",
+        "ridge",
+    ]
+    for one in summary["regions"]:
+        value = one["metrics"]["accuracy"]
+        assert value["low"] <= value["value"] <= value["high"]
+        assert sum(map(sum, one["matrix"])) == summary["tiles"] - summary["without_region"]
+    targets = [one["target"] for one in summary["readouts"]]
+    assert "percent_vessel" in targets
+    assert "cell_count" in targets
+    assert summary["seed"] == 0
+    assert len(summary["table"]["sha256"]) == 64
+    with np.load(tmp_path / "out" / "features.npz") as kept:
+        assert len(kept["features"]) == len(kept["id"]) == len(read_records(table)[1])
+        assert set(kept["split"]) == {"train", "validation", "test"}
+
+
+def test_factors_are_fitted_on_the_tiles_that_train_alone(
+    pca: Path, table: Path, tmp_path: Path
+) -> None:
+    changed = write_table(tmp_path / "tiles")
+    rows = read_records(changed)[1]
+    kept = [row for row in rows if row["split"] != "test"]
+    from encephalon.io.text import write_records
+
+    write_records(kept, changed)
+    again = train("pca", changed, tmp_path / "run", {"study.components": "8"})
+    one, other = ((path / "weights.safetensors").read_bytes() for path in (pca, again))
+    assert one == other
+
+
+@pytest.mark.parametrize("recipe", ["nmf", "frozen", "region-mixup", "byol", "myow-merged"])
+def test_each_method_trains_and_is_scored(recipe: str, table: Path, tmp_path: Path) -> None:
+    changes = {
+        "nmf": {"study.components": "8"},
+        "frozen": {"network.options.encoder_options.width": "4"},
+        "region-mixup": QUICK,
+    }.get(recipe, QUICK | CROPS | {"network.options.hidden": "16"})
+    model = train(recipe, table, tmp_path / "run", changes)
+    summary = scored(model, table, tmp_path / "out")
+    assert summary["method"] == {"region-mixup": "supervised"}.get(recipe, recipe)
+    assert summary["readouts"]
+    names = {name.split(".")[0] for name in open_model(model).tensors()}
+    assert not names & {"target", "projector", "predictor"}
+
+
+def test_what_one_task_trained_the_next_starts_from(
+    region: Path, table: Path, tmp_path: Path
+) -> None:
+    """From regions to structures: the encoder is taken, and a changed start is noticed."""
+    changes = QUICK | {
+        "network.options.width": "4",
+        "study.encoder_from": str(region),
+        "training.epochs": "1",
+        "training.steps_per_epoch": "1",
+        "training.learning_rate": "1e-12",
+    }
+    model = train("microstructure", table, tmp_path / "run", changes)
+    start, found = open_model(region).tensors(), open_model(model).tensors()
+    weights = [name for name in start if name.endswith("conv1.weight")]
+    assert weights
+    for name in weights:
+        assert np.allclose(start[name], found[name], atol=1e-3)
+
+
+def test_tiles_of_several_slices_train_networks_of_volumes(tmp_path: Path) -> None:
+    from encephalon.studies.microtomography.benchmark import load_benchmark
+    from encephalon.studies.microtomography.synthetic import write_volume
+    from encephalon.studies.microtomography.tiles import write_tiles
+
+    path = write_volume(tmp_path / "volume", depth=48, side=16, tile=16, cubes=1, seed=2)
+    benchmark = load_benchmark(path)
+    deep = benchmark.model_copy(
+        update={"tiles": benchmark.tiles.model_copy(update={"size": (8, 16, 16)})}
+    )
+    write_tiles(deep, tmp_path / "tiles", path.parent)
+    table = tmp_path / "tiles" / "tiles.csv"
+    changes = {k: v for k, v in QUICK.items() if "encoder" not in k} | {
+        "network.options.width": "4",
+        "network.options.blocks": "2",
+        "training.batch_size": "1",
+    }
+    model = train("microstructure-3d", table, tmp_path / "run", changes)
+    summary = scored(model, table, tmp_path / "out")
+    assert set(summary["structures"]) == {"background", "vessel", "cell", "axon"}
+    assert summary["network"] == "published-unet"
+
+
+def test_a_users_encoder_of_twenty_lines_serves(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stripes.py").write_text(USER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for recipe, more in (
+        ("region-supervised", {}),
+        ("microstructure", {"network.options.width": "4"}),
+    ):
+        changes = QUICK | {"network.options.encoder": "stripes:Stripes", **more}
+        model = train(recipe, table, tmp_path / recipe, changes)
+        assert scored(model, table, tmp_path / f"{recipe}-out")["tiles"]
+    with pytest.raises(RecipeError, match="99"):
+        train(
+            "region-supervised",
+            table,
+            tmp_path / "liar",
+            QUICK | {"network.options.encoder": "stripes:Liar"},
+        )
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("first_z", "900", "has only"),
+        ("size_x", "1.5", "whole number"),
+        ("region", "hippocampus", "hippocampus"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused_by_its_number(
+    column: str, cell: str, words: str, tmp_path: Path
+) -> None:
+    path = write_table(tmp_path / "tiles")
+    names, rows = read_records(path)
+    rows[3][column] = cell
+    from encephalon.io.text import write_records
+
+    write_records(rows, path)
+    with pytest.raises(TableError, match=f"row 5.*{words}"):
+        train("region-supervised", path, tmp_path / "run")
+    assert names
+
+
+def test_a_table_that_is_not_one_of_tiles_says_how_to_make_one(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "tiles")
+    _, rows = read_records(path)
+    from encephalon.io.text import write_records
+
+    write_records([{k: v for k, v in row.items() if k != "size_z"} for row in rows], path)
+    with pytest.raises(EncephalonError, match="encephalon table tiles"):
+        train("region-supervised", path, tmp_path / "run")
+
+
+def test_more_components_than_tiles_are_refused(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="components to"):
+        train("pca", table, tmp_path / "run", {"study.components": "4000"})
+
+
+def test_a_leaderboard_has_means_over_seeds_and_published_numbers_only_beside_published(
+    pca: Path, table: Path, tmp_path: Path
+) -> None:
+    other = train("pca", table, tmp_path / "run", {"study.components": "8", "training.seed": "1"})
+    folders = []
+    for place, model in enumerate((pca, other)):
+        scored(model, table, tmp_path / f"out{place}")
+        folders.append(tmp_path / f"out{place}")
+    entries = leaderboard(folders, tmp_path / "board")
+    assert {entry.seeds for entry in entries} == {2}
+    assert {entry.mode for entry in entries} == {"default"}
+    assert not any(entry.published for entry in entries)
+    text = (tmp_path / "board" / "leaderboard.md").read_text()
+    assert "pca, in-sample" in text
+    for ending in ("csv", "html"):
+        assert (tmp_path / "board" / f"leaderboard.{ending}").is_file()
+    with pytest.raises(EncephalonError, match=r"no summary\.json"):
+        leaderboard([tmp_path / "nowhere"], tmp_path / "other")
+
+
+def test_the_published_scores_are_those_of_the_paper() -> None:
+    known = published_scores()
+    assert known["region", "accuracy", "myow-merged"].startswith("ROI-C1 0.94 ± 0.020")
+    assert known["readout", "percent_vessel", "pca"] == "as C1 0.75; as C3 0.75"
+    assert known["structure", "f1", "unet"].startswith("3 classes 0.87")
