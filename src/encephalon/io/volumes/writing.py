@@ -29,11 +29,10 @@ from encephalon.io.volumes.volume import (
     Spacing,
     box_size,
     box_text,
+    shifted,
     volume_dtype,
     volume_size,
 )
-
-__all__ = ["Labels", "OmeZarrWriter", "create_ome_zarr", "halved"]
 
 Version = Literal["0.4", "0.5"]
 Kind = Literal["image", "labels"]
@@ -90,27 +89,24 @@ def create_ome_zarr(
     if not 3 <= len(shape) <= len(_TYPES):
         raise OutputError(f"{path}: expected the axes ([t,] [c,] z, y, x), found {tuple(shape)}.")
     size = volume_size(shape[-3:], str(path))
+    for name in labels or ():
+        if not name or name in {".", ".."} or "/" in name or name.startswith(("__", ".z")):
+            raise OutputError(f"{path}: {name!r} is no name for labels; choose a plain word.")
+    ratio = max(n / c for n, c in zip(size, chunks, strict=True))
+    levels = levels or min(_MOST_LEVELS, 1 + max(0, math.ceil(math.log2(ratio))))
     with atomic_folder(path, overwrite) as folder:
-        grid = _Grid(chunks, spacing, origin, version, levels or _level_count(size, chunks))
-        image = _Pyramid(path, folder, tuple(shape), np.dtype(dtype), grid, kind, values or {})
-        beside = {
-            name: _Pyramid(
-                path,
-                folder / "labels" / _checked(path, name),
-                size,
-                np.dtype(one.dtype),
-                grid,
-                "labels",
-                one.values,
-            )
-            for name, one in (labels or {}).items()
-        }
-        yield OmeZarrWriter(path, folder, image, beside)
+        grid = (chunks, spacing, origin, version, levels)
+        image = _Pyramid(path, folder, tuple(shape), dtype, kind, values or {}, *grid)
+        images: dict[str | None, _Pyramid] = {None: image}
+        for name, one in (labels or {}).items():
+            place = folder / "labels" / name
+            images[name] = _Pyramid(path, place, size, one.dtype, "labels", one.values, *grid)
+        yield OmeZarrWriter(path, folder, images)
         with explained(path):
-            for one in (image, *beside.values()):
-                one.finish()
-            if beside:
-                _write_group(folder / "labels", {"labels": list(beside)}, version)
+            for pyramid in images.values():
+                pyramid.finish()
+            if labels:
+                _write_group(folder / "labels", {"labels": list(labels)}, version)
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,7 @@ class OmeZarrWriter:
 
     path: Path
     folder: Path
-    _image: _Pyramid = field(repr=False)
-    _labels: Mapping[str, _Pyramid] = field(repr=False)
+    _images: Mapping[str | None, _Pyramid] = field(repr=False)
 
     def write(
         self,
@@ -137,88 +132,86 @@ class OmeZarrWriter:
         InputError for a box that is not inside or has another shape, and for values that the type
         does not hold.
         """
-        if label is not None and label not in self._labels:
+        if label not in self._images:
             raise InputError(
                 f"{self.path}: there are no labels {label!r} to write to; name them at the start."
             )
-        pyramid = self._image if label is None else self._labels[label]
-        pyramid.write(np.asarray(data), box, {"t": time, "c": channel})
+        self._images[label].write(np.asarray(data), box, {"t": time, "c": channel})
 
 
-@dataclass(frozen=True)
-class _Grid:
+@dataclass
+class _Pyramid:
+    """One multiscale image; the finest resolution is written, the others are made at the end."""
+
+    path: Path
+    folder: Path
+    shape: tuple[int, ...]
+    dtype: Any
+    kind: Kind
+    values: Mapping[int, Label]
     chunks: Size
     spacing: Spacing | None
     origin: Size
     version: Version
     levels: int
 
-
-class _Pyramid:
-    """One multiscale image; the finest resolution is written, the others are made at the end."""
-
-    def __init__(
-        self,
-        path: Path,
-        folder: Path,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        grid: _Grid,
-        kind: Kind,
-        values: Mapping[int, Label],
-    ) -> None:
-        self.path, self.folder, self.shape, self.grid = path, folder, shape, grid
-        self.dtype, self.kind, self.values = volume_dtype(dtype, str(path)), kind, values
-        self.axes = "".join(_TYPES)[-len(shape) :]
-        with explained(path):
-            make_folder(folder)
-            self.arrays = [self._array(0)]
+    def __post_init__(self) -> None:
+        self.dtype = volume_dtype(self.dtype, str(self.path))
+        self.axes = "".join(_TYPES)[-len(self.shape) :]
+        with explained(self.path):
+            make_folder(self.folder)
+            self.finest = self._array(0)
 
     def write(self, data: NDArray[Any], box: Box | None, lead: Mapping[str, int]) -> None:
-        size = self.shape[-3:]
-        z, y, x = ((n, n + count) for n, count in zip(self.grid.origin, size, strict=True))
-        box = box or (z, y, x)
-        inside = all(
-            low <= a < b <= high for (a, b), (low, high) in zip(box, (z, y, x), strict=True)
-        )
+        whole = shifted(((0, n) for n in self.shape[-3:]), self.origin)
+        box = box or whole
+        inside = all(low <= a < b <= high for (a, b), (low, high) in zip(box, whole, strict=True))
         if not inside or data.shape != box_size(box):
             raise InputError(
                 f"{self.path}, {box_text(box)}: expected voxels of that box inside of "
-                f"{box_text((z, y, x))}, but their shape is {data.shape}."
+                f"{box_text(whole)}, but their shape is {data.shape}."
             )
-        self._refuse_values(data, box)
+        fits = np.can_cast(data.dtype, self.dtype)
+        fits |= data.dtype.kind in "uif" and self.dtype.kind == "f"
+        if not fits and data.dtype.kind in "ui" and self.dtype.kind in "ui":
+            limits = np.iinfo(self.dtype)
+            fits = int(data.min()) >= limits.min and int(data.max()) <= limits.max
+        if not fits:
+            raise InputError(
+                f"{self.path}, {box_text(box)}: values of type {data.dtype} do not fit into "
+                f"{self.dtype}; choose a wider type."
+            )
         place = [slice(lead[axis], lead[axis] + 1) for axis in self.axes[:-3]]
-        spans = [slice(a - n, b - n) for (a, b), n in zip(box, self.grid.origin, strict=True)]
-        whole = data.astype(self.dtype, copy=False)[(None,) * len(place)]
+        spans = [slice(*span) for span in shifted(box, [-n for n in self.origin])]
         with explained(self.path):
-            self.arrays[0][(*place, *spans)] = whole
+            self.finest[(*place, *spans)] = data.astype(self.dtype, copy=False)[
+                (None,) * len(place)
+            ]
 
     def finish(self) -> None:
         """Make the coarser resolutions, and last the metadata without which it is no image."""
-        for level in range(1, self.grid.levels):
-            fine, coarse = self.arrays[-1], self._array(level)
-            for box in _chunks(coarse.shape, coarse.chunks):
+        fine, factors = self.finest, (1,) * (len(self.shape) - 3) + (2, 2, 2)
+        for level in range(1, self.levels):
+            coarse = self._array(level)
+            steps = zip(coarse.shape, coarse.chunks, strict=True)
+            for starts in product(*(range(0, n, c) for n, c in steps)):
+                # What reaches beyond the end is left out by the arrays themselves.
+                box = tuple(slice(at, at + c) for at, c in zip(starts, coarse.chunks, strict=True))
                 source = tuple(
-                    slice(one.start * f, min(one.stop * f, n))
-                    for one, f, n in zip(box, self._factors(), fine.shape, strict=True)
+                    slice(one.start * f, one.stop * f) for one, f in zip(box, factors, strict=True)
                 )
-                coarse[box] = halved(np.asarray(fine[source]), self._factors(), self.kind)
-            self.arrays.append(coarse)
-        _write_group(self.folder, self._metadata(), self.grid.version)
-
-    def _factors(self) -> tuple[int, ...]:
-        return (1,) * (len(self.shape) - 3) + (2, 2, 2)
+                coarse[box] = halved(np.asarray(fine[source]), factors, self.kind)
+            fine = coarse
+        _write_group(self.folder, self._metadata(), self.version)
 
     def _array(self, level: int) -> Any:
         zarr: Any = import_module("zarr")
-        spatial = [_coarser(n, level) for n in self.shape[-3:]]
-        lead = self.shape[:-3]
-        chunks = [min(n, c) for n, c in zip(spatial, self.grid.chunks, strict=True)]
-        new = self.grid.version == "0.5"
+        spatial = [-(-n // 2**level) for n in self.shape[-3:]]
+        lead, new = self.shape[:-3], self.version == "0.5"
         return zarr.create_array(
             store=str(self.folder / str(level)),
             shape=(*lead, *spatial),
-            chunks=(*(1 for _ in lead), *chunks),
+            chunks=(*(1 for _ in lead), *map(min, spatial, self.chunks)),
             dtype=self.dtype,
             zarr_format=3 if new else 2,
             fill_value=0,
@@ -229,69 +222,49 @@ class _Pyramid:
             config={"write_empty_chunks": True},
         )
 
-    def _refuse_values(self, data: NDArray[Any], box: Box) -> None:
-        if np.can_cast(data.dtype, self.dtype):
-            return
-        fits = data.dtype.kind in "uif" and self.dtype.kind == "f"
-        if data.dtype.kind in "ui" and self.dtype.kind in "ui":
-            limits = np.iinfo(self.dtype)
-            fits = int(data.min()) >= limits.min and int(data.max()) <= limits.max
-        if not fits:
-            raise InputError(
-                f"{self.path}, {box_text(box)}: values of type {data.dtype} do not fit into "
-                f"{self.dtype}; choose a wider type."
-            )
-
     def _metadata(self) -> dict[str, Any]:
-        known = {} if self.grid.spacing is None else {"unit": "micrometer"}
+        known = {} if self.spacing is None else {"unit": "micrometer"}
         axes = [
             {"name": axis, "type": _TYPES[axis], **(known if axis in "zyx" else {})}
             for axis in self.axes
         ]
-        image: dict[str, Any] = {
-            "name": self.folder.name if self.folder.parent.name == "labels" else self.path.stem,
+        old = {"version": "0.4"} if self.version == "0.4" else {}
+        beside = self.folder.parent.name == "labels"
+        image = {
+            "name": self.folder.name if beside else self.path.stem,
             "axes": axes,
-            "datasets": [self._dataset(level) for level in range(self.grid.levels)],
+            "datasets": [self._dataset(level) for level in range(self.levels)],
             "type": "mean" if self.kind == "image" else "mode",
+            **old,
         }
-        found: dict[str, Any] = {"multiscales": [image]}
-        if self.kind == "labels":
-            found["image-label"] = self._image_label()
-        if self.grid.version == "0.4":
-            image["version"] = "0.4"
-        return found
+        if self.kind == "image":
+            return {"multiscales": [image]}
+        said: dict[str, Any] = dict(old)
+        if self.values:
+            # Both lists have every value, as validators ask for, whatever is known of it.
+            said["colors"], said["properties"] = [], []
+            for value, one in sorted(self.values.items()):
+                rgba = [*(one.colour or _colour(value)), 255]
+                named = {"name": one.name} if one.name else {}
+                said["colors"].append({"label-value": value, "rgba": rgba})
+                said["properties"].append({"label-value": value, **named})
+        if beside:
+            said["source"] = {"image": "../../"}
+        return {"multiscales": [image], "image-label": said}
 
     def _dataset(self, level: int) -> dict[str, Any]:
         """A coarse voxel lies in the middle of the fine ones that it was made of."""
-        spacing, lead = self.grid.spacing or (1.0, 1.0, 1.0), [1.0] * (len(self.shape) - 3)
-        scale = [edge * 2**level for edge in spacing]
-        start = [
-            edge * (at + (2**level - 1) / 2)
-            for edge, at in zip(spacing, self.grid.origin, strict=True)
-        ]
+        spacing, lead = self.spacing or (1.0, 1.0, 1.0), len(self.shape) - 3
+        middle = (2**level - 1) / 2
+        start = [edge * (at + middle) for edge, at in zip(spacing, self.origin, strict=True)]
+        scale = [1.0] * lead + [edge * 2**level for edge in spacing]
         return {
             "path": str(level),
             "coordinateTransformations": [
-                {"type": "scale", "scale": lead + scale},
-                {"type": "translation", "translation": [0.0] * len(lead) + start},
+                {"type": "scale", "scale": scale},
+                {"type": "translation", "translation": [0.0] * lead + start},
             ],
         }
-
-    def _image_label(self) -> dict[str, Any]:
-        found: dict[str, Any] = {} if self.grid.version == "0.5" else {"version": "0.4"}
-        # Both lists have every value, as validators ask for, whatever is known of it.
-        known = sorted(self.values.items())
-        if known:
-            found["colors"] = [
-                {"label-value": value, "rgba": [*(one.colour or _colour(value)), 255]}
-                for value, one in known
-            ]
-            found["properties"] = [
-                {"label-value": value, **({"name": one.name} if one.name else {})}
-                for value, one in known
-            ]
-        beside = self.folder.parent.name == "labels"
-        return found | ({"source": {"image": "../../"}} if beside else {})
 
 
 def halved(data: NDArray[Any], factors: Sequence[int], kind: Kind) -> NDArray[Any]:
@@ -308,7 +281,12 @@ def halved(data: NDArray[Any], factors: Sequence[int], kind: Kind) -> NDArray[An
     groups = even.reshape(split).transpose(behind)
     groups = groups.reshape(*groups.shape[: data.ndim], -1)
     if kind == "labels":
-        return _most_frequent(groups)
+        ordered = np.sort(groups, axis=-1)
+        votes = np.zeros(ordered.shape, np.uint8)
+        for n in range(ordered.shape[-1]):
+            votes += ordered == ordered[..., n : n + 1]
+        chosen = votes.argmax(axis=-1)[..., None]
+        return np.take_along_axis(ordered, chosen, axis=-1)[..., 0]
     means: NDArray[Any] = groups.mean(axis=-1, dtype=np.float64)
     return (means if data.dtype.kind == "f" else np.rint(means)).astype(data.dtype)
 
@@ -317,40 +295,6 @@ def _colour(value: int) -> tuple[int, int, int]:
     """A colour for a value that has none; those of values that follow each other lie far apart."""
     red, green, blue = colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.75, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def _most_frequent(groups: NDArray[Any]) -> NDArray[Any]:
-    ordered = np.sort(groups, axis=-1)
-    votes = np.zeros(ordered.shape, np.uint8)
-    for n in range(ordered.shape[-1]):
-        votes += ordered == ordered[..., n : n + 1]
-    chosen = votes.argmax(axis=-1)[..., None]
-    return np.take_along_axis(ordered, chosen, axis=-1)[..., 0]
-
-
-def _coarser(count: int, level: int) -> int:
-    for _ in range(level):
-        count = -(-count // 2)
-    return count
-
-
-def _level_count(size: Size, chunks: Size) -> int:
-    ratio = max(n / c for n, c in zip(size, chunks, strict=True))
-    return min(_MOST_LEVELS, 1 + max(0, math.ceil(math.log2(ratio))))
-
-
-def _chunks(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    starts = [range(0, n, c) for n, c in zip(shape, chunks, strict=True)]
-    for place in product(*starts):
-        yield tuple(
-            slice(at, min(at + c, n)) for at, c, n in zip(place, chunks, shape, strict=True)
-        )
-
-
-def _checked(path: Path, name: str) -> str:
-    if not name or name in {".", ".."} or "/" in name or name.startswith(("__", ".z")):
-        raise OutputError(f"{path}: {name!r} is no name for labels; choose a plain word.")
-    return name
 
 
 def _write_group(folder: Path, content: dict[str, Any], version: Version) -> None:
