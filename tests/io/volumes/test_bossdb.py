@@ -25,8 +25,7 @@ from encephalon.errors import (
 )
 from encephalon.io.volumes.bossdb import boss_channel
 from encephalon.io.volumes.http import Patience
-from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.remote import open_remote
+from encephalon.io.volumes.opening import open_remote, open_volume
 from encephalon.io.volumes.volume import Volume, public
 from tests.io.volumes.boss_server import Boss, body, hang_up, packed, serving, slow, status
 

@@ -1,22 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open a volume of any kind by its address; the voxels stay where they are until they are read.
 
-What a file holds decides how it is read, not its name.
+What a file holds decides how it is read, not its name. Volumes on servers are read through what is
+kept of them in `$ENCEPHALON_HOME/volumes`, and that is used for ever; delete its folder to fetch a
+volume anew. Several processes may fetch at once: each block is fetched once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from encephalon.errors import UnreadableFileError
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, MissingFileError, UnreadableFileError
 from encephalon.io.files import exists, expanded, is_file, is_folder, opened, refuse_foreign
+from encephalon.io.home import encephalon_home, offline_by_environment
 from encephalon.io.png_jpeg import JPEG, PNG
+from encephalon.io.volumes import bossdb, precomputed
 from encephalon.io.volumes.arrays import open_hdf5, open_npy, open_picture, open_tiff
+from encephalon.io.volumes.cache import CachedSource, Facts, Fetched, cached_facts
+from encephalon.io.volumes.http import PATIENCE, Patience
 from encephalon.io.volumes.ome_zarr import open_zarr
-from encephalon.io.volumes.remote import REMOTE, open_remote
-from encephalon.io.volumes.volume import Volume
+from encephalon.io.volumes.volume import Box, Source, Volume, shifted
 
+_REMOTE = (bossdb.SCHEME, precomputed.SCHEME, "https://", "http://", "s3://", "gs://")
+"""How the addresses of volumes elsewhere begin."""
 _NPY = b"\x93NUMPY"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -51,7 +66,7 @@ def open_volume(
     MissingExtraError where a package is needed that is not installed.
     """
     text = os.fspath(address)
-    if text.startswith(REMOTE):
+    if text.startswith(_REMOTE):
         return open_remote(text, level, channel, offline=offline, token_file=token_file)
     path = expanded(text)
     if is_folder(path):
@@ -61,7 +76,9 @@ def open_volume(
         path = expanded(file)
     else:
         dataset = ""
-    if not exists(path) and _in_zarr(path):
+    # Below a Zarr group, which knows what it has.
+    within = (one for one in path.parents if one.suffix.lower() == ".zarr" and is_folder(one))
+    if not exists(path) and any(within):
         return open_zarr(path, level, channel, time)
     return _in_file(path, dataset, level, channel, time)
 
@@ -88,6 +105,59 @@ def _in_file(path: Path, dataset: str, level: int, channel: int | None, time: in
     )
 
 
-def _in_zarr(path: Path) -> bool:
-    """Whether a path that is not there would lie in a Zarr group, which knows what it has."""
-    return any(parent.suffix.lower() == ".zarr" and is_folder(parent) for parent in path.parents)
+def open_remote(
+    address: str,
+    level: int = 0,
+    channel: int | None = None,
+    *,
+    offline: bool = False,
+    token_file: str | os.PathLike[str] | None = None,
+    patience: Patience = PATIENCE,
+) -> Volume:
+    """The volume at an address of BossDB, or of a precomputed volume; see `open_volume`.
+
+    Raises MissingFileError where offline and nothing is kept of it, UsageError for an address that
+    is none, and what its server makes of it as UnreadableFileError.
+    """
+    place: bossdb.BossChannel | precomputed.Precomputed
+    if address.startswith(bossdb.SCHEME):
+        if channel:
+            raise ContentError(f"{address}: the channel is a part of the address; choose it there.")
+        place = bossdb.boss_channel(address, level, token_file, patience)
+    else:
+        place = precomputed.precomputed(address, level, channel, patience)
+    name, offline = place.name, offline or offline_by_environment()
+
+    def ask() -> Facts:
+        if offline:
+            raise MissingFileError(
+                f"{name}: nothing of it is on this machine, and the network is not to be used; "
+                "fetch it once with it."
+            )
+        return place.facts()
+
+    source: Source
+    if place.local:
+        facts = place.facts()
+        source = _Direct(facts, partial(place.fetch, facts))
+    else:
+        key = f"{place.key}\n{place.level}".encode("utf-8", "surrogateescape")
+        folder = encephalon_home() / "volumes" / hashlib.sha256(key).hexdigest()[:32]
+        facts = cached_facts(folder, ask)
+        source = CachedSource(name, folder, facts, partial(place.fetch, facts), offline)
+    kind, edges, origin = np.dtype(facts.dtype), facts.spacing, facts.origin
+    return Volume(name, facts.shape, kind, source, edges, origin, place.level, facts.levels)
+
+
+@dataclass(frozen=True)
+class _Direct:
+    """Reads what lies on this machine, and keeps nothing."""
+
+    facts: Facts
+    fetch: Callable[[Box], Fetched] = field(repr=False)
+
+    def read(self, box: Box) -> NDArray[Any]:
+        return self.fetch(shifted(box, self.facts.origin))[0]
+
+    def missing(self, box: Box) -> int:
+        return int(self.fetch(shifted(box, self.facts.origin))[1])
