@@ -39,7 +39,7 @@ from encephalon.io.volumes.volume import (
 )
 
 _AXES = "tczyx"
-_LARGEST_CHUNK = 1 << 31  # bytes of a piece that is unpacked whole
+LARGEST_CHUNK = 1 << 31  # bytes of a piece that is unpacked whole
 _LARGEST_HEADER = 10_000  # characters of the header of a NumPy file, as NumPy itself has it
 
 
@@ -138,7 +138,7 @@ def open_hdf5(path: Path, dataset: str, channel: int | None, time: int | None) -
         name = f"{path}:{found.name}"
         dtype = volume_dtype(found.dtype, name)
         chunk = np.prod(found.chunks or (1,), dtype=float) * found.dtype.itemsize
-        if chunk > _LARGEST_CHUNK:
+        if chunk > LARGEST_CHUNK:
             raise ContentError(f"{name}: its chunks have {chunk:,.0f} bytes; save it in smaller.")
         spacing = volume_spacing(found.attrs.get("element_size_um", ()))
         lead, shape, name = array_axes(found.shape, name, channel, time)

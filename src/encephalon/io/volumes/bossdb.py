@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -209,18 +208,15 @@ def boss_channel(
     given = (os.environ.get(name, "").strip() for name in TOKEN_VARIABLES)
     token = next(filter(None, given), _ANONYMOUS)
     if token_file is not None:
-        token = _token(expanded(token_file))
+        path = expanded(token_file)
+        token = read_text(path, 1 << 16, "a token").strip()
+        # The file may also be JSON, or INI as `intern` keeps it.
+        if token.startswith("{"):
+            record = parse_json(token, path)
+            token = str(record.get("token", "")).strip() if isinstance(record, dict) else ""
+        elif found := re.search(r"^\s*token\s*=\s*(\S+)\s*$", token, re.MULTILINE):
+            token = found[1]
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError("The token for BossDB is expected to be one word; correct it.")
     collection, experiment, channel = parts
     return BossChannel((collection, experiment, channel), level, server, token, patience)
-
-
-def _token(path: Path) -> str:
-    """The token in a file: its text, or `token` of a JSON or INI file as `intern` keeps it."""
-    text = read_text(path, 1 << 16, "a token").strip()
-    if text.startswith("{"):
-        record = parse_json(text, path)
-        return str(record.get("token", "")).strip() if isinstance(record, dict) else ""
-    found = re.search(r"^\s*token\s*=\s*(\S+)\s*$", text, re.MULTILINE)
-    return found[1] if found else text

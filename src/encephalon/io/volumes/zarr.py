@@ -21,11 +21,10 @@ import numpy as np
 from encephalon.errors import ContentError, UnreadableFileError, require_extra
 from encephalon.io.files import is_file
 from encephalon.io.text import read_json
-from encephalon.io.volumes.arrays import ArraySource
+from encephalon.io.volumes.arrays import LARGEST_CHUNK, ArraySource
 from encephalon.io.volumes.volume import said, volume_dtype
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-_LARGEST_CHUNK = 1 << 31  # bytes of a chunk, which is unpacked whole
 # Codecs that give back numbers. Others are no use for voxels, and one of them unpickles.
 _CODECS = {
     *("blosc", "zstd", "gzip", "zlib", "bz2", "lzma", "lz4", "crc32c", "crc32", "adler32"),
@@ -92,7 +91,7 @@ def open_array(folder: Path) -> Any:
         if len(chunk) != len(shape) or min(chunk, default=0) < 1:
             raise ValueError(f"its shape is {tuple(shape)} and that of its chunks {tuple(chunk)}")
         needed = math.prod(chunk) * dtype.itemsize
-        if needed > _LARGEST_CHUNK:
+        if needed > LARGEST_CHUNK:
             raise ContentError(
                 f"{folder}: its chunks of {tuple(chunk)} take {needed:,} bytes to unpack; write it "
                 "in smaller chunks."
@@ -144,7 +143,7 @@ def _refuse_cut(folder: Path, blosc: bool, array: Any, slices: tuple[slice, ...]
                 stream.seek(offset)
                 head = stream.read(16)
                 unpacked, packed = (int.from_bytes(head[n : n + 4], "little") for n in (4, 12))
-                if blosc and (len(head) < 16 or packed != size or unpacked > _LARGEST_CHUNK):
+                if blosc and (len(head) < 16 or packed != size or unpacked > LARGEST_CHUNK):
                     raise ValueError(f"a chunk in {file.name} has {size:,} bytes of {packed:,}")
 
 
