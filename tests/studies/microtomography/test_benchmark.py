@@ -150,6 +150,12 @@ def test_what_is_wrong_is_said_with_box_and_key(
         load_benchmark(written(tmp_path, SMALL.replace(old, new, 1)))
 
 
+def test_a_box_without_a_tile_is_refused(tmp_path: Path) -> None:
+    benchmark = load_benchmark(written(tmp_path, SMALL.replace("[1, 5, 5]", "[1, 11, 5]")))
+    with pytest.raises(RecipeError, match="into the box 'a'"):
+        benchmark.tiles_of()
+
+
 def test_an_id_of_two_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="gives the id 1 to both"):
         LabelMap(classes={"a": (0, 1), "b": (1,)})

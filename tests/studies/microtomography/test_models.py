@@ -12,7 +12,7 @@ import pytest
 
 from encephalon import api
 from encephalon.errors import EncephalonError, RecipeError, TableError
-from encephalon.io.text import read_json, read_records
+from encephalon.io.text import read_json, read_records, write_records
 from encephalon.models.folder import open_model
 from encephalon.studies.microtomography.leaderboard import leaderboard, published_scores
 from encephalon.tables.reading import read_table
@@ -139,8 +139,6 @@ def test_factors_are_fitted_on_the_tiles_that_train_alone(
     changed = write_table(tmp_path / "tiles")
     rows = read_records(changed)[1]
     kept = [row for row in rows if row["split"] != "test"]
-    from encephalon.io.text import write_records
-
     write_records(kept, changed)
     again = train("pca", changed, tmp_path / "run", {"study.components": "8"})
     one, other = ((path / "weights.safetensors").read_bytes() for path in (pca, again))
@@ -239,8 +237,6 @@ def test_a_row_that_cannot_be_is_refused_by_its_number(
     path = write_table(tmp_path / "tiles")
     names, rows = read_records(path)
     rows[3][column] = cell
-    from encephalon.io.text import write_records
-
     write_records(rows, path)
     with pytest.raises(TableError, match=f"row 5.*{words}"):
         train("region-supervised", path, tmp_path / "run")
@@ -250,8 +246,6 @@ def test_a_row_that_cannot_be_is_refused_by_its_number(
 def test_a_table_that_is_not_one_of_tiles_says_how_to_make_one(tmp_path: Path) -> None:
     path = write_table(tmp_path / "tiles")
     _, rows = read_records(path)
-    from encephalon.io.text import write_records
-
     write_records([{k: v for k, v in row.items() if k != "size_z"} for row in rows], path)
     with pytest.raises(EncephalonError, match="encephalon table tiles"):
         train("region-supervised", path, tmp_path / "run")
@@ -287,3 +281,24 @@ def test_the_published_scores_are_those_of_the_paper() -> None:
     assert known["region", "accuracy", "myow-merged"].startswith("ROI-C1 0.94 ± 0.020")
     assert known["readout", "percent_vessel", "pca"] == "as C1 0.75; as C3 0.75"
     assert known["structure", "f1", "unet"].startswith("3 classes 0.87")
+
+
+def test_a_method_asks_for_its_network(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="'tile-factors', not 'self-supervised'"):
+        train("byol", table, tmp_path / "run", {"study.method": "pca"})
+
+
+def test_structures_of_other_classes_are_neither_learnt_nor_scored(
+    table: Path, tmp_path: Path
+) -> None:
+    changes = QUICK | {"study.structures": '["background", "axon", "myelin"]'}
+    with pytest.raises(EncephalonError, match="background, vessel, cell or axon"):
+        train("microstructure", table, tmp_path / "run", changes)
+
+
+def test_regions_are_learnt_from_tiles_that_have_some(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "tiles")
+    rows = [{**row, "region": ""} for row in read_records(path)[1]]
+    write_records(rows, path)
+    with pytest.raises(TableError, match="has a 'region'"):
+        train("region-supervised", path, tmp_path / "run")

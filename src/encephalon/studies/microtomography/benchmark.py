@@ -217,7 +217,10 @@ class Benchmark(Section):
         return found
 
     def tiles_of(self) -> list[Tile]:
-        """Every tile of every part: boxes in order, in each along z, then y, then x."""
+        """Every tile of every part: boxes in order, in each along z, then y, then x.
+
+        Raises RecipeError for a box without any.
+        """
         size, rest = self.tiles.size, self.tiles.rest
         step = self.tiles.step or size
         found = []
@@ -229,6 +232,14 @@ class Benchmark(Section):
             for z, y, x in product(*starts):
                 block = (z - box.z[0]) // self.tiles.block * self.tiles.block + box.z[0]
                 found.append(Tile(name, split, (z, y, x), size, f"{name}-z{block:04d}"))
+        for split, name, box in self.slabs():
+            if not any((tile.split, tile.box) == (split, name) for tile in found):
+                shape = [stop - first for first, stop in box.ranges]
+                raise RecipeError(
+                    f"The benchmark {self.name!r}: no tile of {list(size)} voxels fits into the "
+                    f"box {name!r}, of which {split} has {shape}: cut smaller tiles, or let "
+                    'tiles.rest be "pad" or "clip".'
+                )
         return found
 
     def channel(self, name: str, box: str) -> Channel | None:

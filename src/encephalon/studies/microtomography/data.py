@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError, TableError
+from encephalon.errors import ContentError, TableError, either
+from encephalon.io.volumes.ome_zarr import labels_of
 from encephalon.io.volumes.opening import open_volume
 from encephalon.studies.microtomography.settings import Intensity
+from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.encoding import encode_classes
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import prepare
@@ -121,15 +123,20 @@ class TileDataset:
         return np.array(self._arrays[place.cell][place.box])
 
 
-def prepare_tiles(table: Table, cache: Path, workers: int, labelled: bool = False) -> TileDataset:
+def prepare_tiles(
+    table: Table, cache: Path, workers: int, classes: Sequence[str] = ()
+) -> TileDataset:
     """The tiles of a table; each box that it names is read once, in `workers` processes.
 
-    `labelled` asks for structures. Raises TableError naming the row of a tile that does not lie in
-    its box, and the errors of `open_volume` for a box that cannot be read.
+    With `classes` it has structures, whose labels must be of these. Raises TableError naming the
+    row of a tile that does not lie in its box, and the errors of `open_volume` for a box that
+    cannot be read.
     """
     image = next(iter(table.columns.inputs.values()))
     places = tile_places(table, image)
-    structures = tile_places(table, _structures(table)) if labelled else []
+    structures = tile_places(table, _structures(table)) if classes else []
+    for cell in dict.fromkeys(place.cell for place in structures):
+        require_classes(table.path(cell), classes)
     cells = list(dict.fromkeys(place.cell for place in (*places, *structures)))
     kept = prepare(
         [_Box(table.path(cell)) for cell in cells], _keep, cache, PREPARATION, ".npy", workers
@@ -147,6 +154,16 @@ def prepare_tiles(table: Table, cache: Path, workers: int, labelled: bool = Fals
             )
     truth = encode_classes(table) if table.columns.classes else np.full(len(table), -1)
     return TileDataset(table, places, structures, truth, files)
+
+
+def require_classes(labels: Path, classes: Sequence[str]) -> None:
+    """Raise ContentError where the labels of an OME-Zarr have other names than `classes`."""
+    named = {n: one.name for n, one in labels_of(labels).items() if one.name and n != IGNORED}
+    if named and named != dict(enumerate(classes)):
+        raise ContentError(
+            f"{labels}: its labels are {either(named.values())}, but the model tells "
+            f"{either(classes)}: choose another recipe or table, or set study.structures."
+        )
 
 
 def _keep(box: _Box, path: Path) -> None:

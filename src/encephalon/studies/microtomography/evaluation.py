@@ -25,6 +25,7 @@ from encephalon.metrics.classification import classification_metrics, confusion_
 from encephalon.metrics.label_maps import METRICS, ClassCounts, count_classes
 from encephalon.reports.format import format_estimate, format_number
 from encephalon.statistics.intervals import Interval
+from encephalon.studies.microtomography.data import require_classes
 from encephalon.studies.microtomography.predictor import TilePredictor, read_structures
 from encephalon.studies.microtomography.readout import PROBES, Parts, ReadOut, probe, read_out
 from encephalon.studies.microtomography.report import evaluation_page, label_picture
@@ -88,6 +89,9 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         self.classes, self.target = self.predictor.classes, self.predictor.settings.target
         self.table = checked(read_table(Path(table), model.columns))
         self.path, self.begun = Path(table), time.perf_counter()
+        if self.target == "structure":
+            for cell in dict.fromkeys(self.table.texts(str(self.table.columns.target))):
+                require_classes(self.table.path(cell), self.classes)
         self.features: dict[str, Values] = {}
         self.pictures: list[tuple[str, Picture]] = []
         self.regions: list[str] = []

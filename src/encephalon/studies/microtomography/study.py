@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encephalon.errors import RecipeError
+from encephalon.recipes.validation import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.microtomography.commands import SIMULATORS, TABLES
 from encephalon.studies.microtomography.settings import (
@@ -40,7 +42,22 @@ def _page(about: Mapping[str, Any]) -> BatchReport:
     return batch_report(about)
 
 
+#: The network that each method without supervision makes.
+NETWORKS = {"pca": "tile-factors", "nmf": "tile-factors", "frozen": "tile-encoder"}
+
+
 class _Training(Trainable):
+    def check_recipe(self, recipe: Recipe) -> None:
+        settings = make_settings(MicrotomographySettings, recipe.study.settings, recipe.name)
+        if settings.method == "supervised":
+            return
+        wanted = NETWORKS.get(settings.method, "self-supervised")
+        if recipe.network.name != wanted:
+            raise RecipeError(
+                f"{recipe.name}: the method {settings.method!r} makes the network {wanted!r}, not "
+                f"{recipe.network.name!r}: set network.name to that, or choose another method."
+            )
+
     def learner(self, recipe: Recipe) -> Learner[Any]:
         from encephalon.studies.microtomography.task import TileLearner
 

@@ -245,8 +245,14 @@ class TileLearner(Learner[MicrotomographySettings]):
         """The tiles of a part; those without a region are left out where regions are learnt."""
         if self.settings.target == "region":
             target = str(part.columns.target)
-            part = part.select([n for n, cell in enumerate(part.texts(target)) if cell])
-        return prepare_tiles(part, cache, workers, self.settings.target == "structure")
+            kept = [n for n, cell in enumerate(part.texts(target)) if cell]
+            if not kept:
+                raise TableError(
+                    f"{part.source}: no tile to learn from has a {target!r}: give the benchmark "
+                    "labels of regions, or choose a recipe that needs none."
+                )
+            part = part.select(kept)
+        return prepare_tiles(part, cache, workers, self.settings.structures)
 
     def task(self, train: TileDataset, validation: TileDataset) -> TileTask:
         """Batches of tiles."""
