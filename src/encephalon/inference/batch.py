@@ -180,7 +180,7 @@ class _Run:
             if isinstance(loaded.content, Skipped):
                 raise _OvertakenError(loaded.content)
             todo, content = loaded.content
-            prediction, seconds = self._predict(content, loaded.seconds, row)
+            prediction, seconds = self._predict(planned, content, loaded.seconds, row)
             self._write(planned, prediction, row, todo, seconds)
             written = True
         except _OvertakenError as overtaken:
@@ -208,9 +208,12 @@ class _Run:
             failure = Failure("predictions.csv", str(error), without_traceback(error), False)
             self.result.failures.append(failure)
 
-    def _predict(self, content: Any, read_for: float, row: Row) -> tuple[Prediction, float]:
+    def _predict(
+        self, planned: PlannedOutput, content: Any, read_for: float, row: Row
+    ) -> tuple[Prediction, float]:
         begun = time.perf_counter()
-        prediction = self._predictor.predict(content)
+        to: Callable[..., Prediction] | None = getattr(self._predictor, "predict_to", None)
+        prediction = to(content, planned.images) if to else self._predictor.predict(content)
         seconds = read_for + time.perf_counter() - begun
         reserved = {*RESERVED, *self._kinds} & set(prediction.values)
         if reserved:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError
-from encephalon.inference.predictor import model_facts
+from encephalon.inference.predictor import kinds_of, model_facts
+from encephalon.io.atomic import content_of
 from encephalon.io.dicom_series import is_dicom
 from encephalon.io.files import is_file, opened, place
 from encephalon.io.image import SLICE_SUFFIXES, image_suffix
@@ -111,12 +112,18 @@ class Fingerprints:
             if is_file(path):
                 yield b"\nbeside\n"
                 yield from _content(path)
-        if sample.row and not self._predictor.outputs:
+        if sample.row and not kinds_of(self._predictor.outputs, sample):
             yield _plain(sample.row).encode()
 
 
 def _content(path: Path) -> Iterator[bytes]:
-    """The bytes of a file; of a DICOM series, or one slice for all of it, the folder's files."""
+    """The bytes of a file; of a DICOM series, or one slice for all of it, the folder's files.
+
+    Of a volume in a folder what its files hold, in a few digits.
+    """
+    if path.suffix.lower() == ".zarr" and path.is_dir():
+        yield content_of(path).encode()
+        return
     folder = path if path.is_dir() else None
     if folder is None and _like_slice(path) and is_dicom(path):
         folder = path.parent

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import OutputError, UsageError
-from encephalon.inference.predictor import OutputKind, model_facts
+from encephalon.inference.predictor import OutputKind, kinds_of, model_facts
 from encephalon.io.atomic import locked, prove_writable, sweep
 from encephalon.io.bids import derivative_path, generated_by, write_dataset_description
 from encephalon.io.files import exists, expanded
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 TABLE = "predictions.csv"
+ZARR = ".zarr"
+"""The ending of an image that is a folder."""
 
 # Endings that are surely meant as a file, although no image of ours is written so.
 _FOREIGN = (
@@ -79,8 +81,9 @@ class OutputLayout:
         planned = []
         for sample in samples:
             problem = _bad_id(sample.id)
-            images = {} if problem else self._paths(sample, kinds)
-            sidecars = {key: _sidecar(path, kinds) for key, path in images.items()}
+            own = kinds_of(kinds, sample)
+            images = {} if problem else self._paths(sample, own)
+            sidecars = {key: _sidecar(path, own) for key, path in images.items()}
             for path in (*images.values(), *sidecars.values()):
                 problem = problem or _clash(path, sample, inputs, taken)
             planned.append(PlannedOutput(sample, images, sidecars, problem))
@@ -149,7 +152,10 @@ def choose_layout(
     and OutputError for derivatives inside of their raw dataset.
     """
     path = _full_path(output)
-    if not path.is_dir():
+    kinds = {key: kind for one in samples for key, kind in kinds_of(kinds, one).items()} or {
+        key: kind for key, kind in kinds.items() if kind.extension_of is None
+    }
+    if not path.is_dir() or path.suffix.lower() == ZARR:
         if not kinds and path.suffix.lower() == ".csv":
             return OutputLayout(path.parent, table=path)
         if _image_suffix(path, kinds):

@@ -9,7 +9,7 @@ rows only (a classifier) names no images; one of 2-D images brings its own write
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -61,6 +61,7 @@ class OutputKind:
     skull_stripped  of an image that still looks like a scan: whether the rest of the head is gone;
                  None for masks, maps and whatever else is no scan
     content      of a mask, what BIDS calls what lies in it ("Type"), such as "Brain"; "" for none
+    extension_of  the ending where it depends on the sample, "" where that gets no such image
     """
 
     suffix: str
@@ -69,6 +70,18 @@ class OutputKind:
     description: str = ""
     skull_stripped: bool | None = None
     content: str = ""
+    extension_of: Callable[[Sample], str] | None = field(default=None, compare=False)
+
+
+def kinds_of(kinds: Mapping[str, OutputKind], sample: Sample) -> dict[str, OutputKind]:
+    """The images that a sample will have, with the endings of their files."""
+    found = {
+        key: kind
+        if kind.extension_of is None
+        else replace(kind, extension=kind.extension_of(sample))
+        for key, kind in kinds.items()
+    }
+    return {key: kind for key, kind in found.items() if kind.extension}
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,8 @@ class OutputImage:
     save          False keeps it out of the output folder (a report may still show it)
     may_be_empty  an all-zero mask is a failure unless this says that it is an answer
     writer        writes `data` to a path by itself: for images that are not on a grid in mm
+    made          a finished folder that becomes the image, instead of `data`; it lies in a working
+                  folder of its own, which goes once the image has its place
     """
 
     data: NDArray[Any] = field(repr=False)
@@ -90,6 +105,7 @@ class OutputImage:
     save: bool = True
     may_be_empty: bool = False
     writer: Callable[[NDArray[Any], Path], None] | None = None
+    made: Path | None = None
 
     @property
     def is_empty_mask(self) -> bool:
@@ -122,8 +138,10 @@ class Predictor(Protocol):
 
     A predictor may offer more: `readers`, the number of samples that may be read at once, each in a
     thread of its own (1 where it does not say); `check(samples)`, which raises what forbids a whole
-    batch before any of it is done; and `also_reads(sample)`, the paths of files that its result
-    depends on beside those of the sample, whether they are there or not.
+    batch before any of it is done; `also_reads(sample)`, the paths of files that its result
+    depends on beside those of the sample, whether they are there or not; and `predict_to(loaded,
+    places)`, which is asked instead of `predict` and told where each image will go, so that one
+    larger than memory can be made beside its place.
     """
 
     @property

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, OutputExistsError
 from encephalon.inference.fingerprint import Fingerprint, Fingerprints
+from encephalon.inference.outputs import ZARR
 from encephalon.inference.predictions_table import MARK, RESERVED, STATUS, PredictionsTable, typed
 from encephalon.inference.writing import BYTES, FINGERPRINT, sources
-from encephalon.io.atomic import sha256
+from encephalon.io.atomic import content_of
 from encephalon.io.bids import MAKER
 from encephalon.io.text import read_json
 
@@ -136,7 +137,7 @@ class EarlierResults:
         row = self._earlier_row(planned)
         known = bool(found.records) or (row is not None and bool(row.get(MARK)))
         for key, path in found.unrecorded.items():
-            if not known or (made is not None and sha256(path) != made.get(key)):
+            if not known or (made is not None and content_of(path) != made.get(key)):
                 raise exists_already(path)
 
     def _changes(self, planned: PlannedOutput, found: ExistingOutputs, now: Fingerprint) -> str:
@@ -221,7 +222,7 @@ class ExistingOutputs:
     def edited(self) -> Path | None:
         """An image that is no longer what was written, as after a correction by hand."""
         for key, record in self.records.items():
-            if key in self.images and sha256(self.images[key]) != record[BYTES]:
+            if key in self.images and content_of(self.images[key]) != record[BYTES]:
                 return self.images[key]
         return None
 
@@ -246,7 +247,7 @@ def find_existing(planned: PlannedOutput) -> ExistingOutputs:
                 records[key] = record
         if os.path.lexists(path):
             images[key] = path
-            foreign += [] if path.is_file() else [path]
+            foreign += [] if path.is_file() or path.suffix == ZARR else [path]
     unrecorded = {key: path for key, path in images.items() if key not in records}
     whole = len(records) == len(images) == len(planned.images)
     return ExistingOutputs(records, images, unrecorded, whole, foreign[0] if foreign else None)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from encephalon.inference.outputs import PlannedOutput
 from encephalon.inference.predictor import OutputImage, OutputKind, Prediction, model_facts
 from encephalon.io.atomic import (
+    content_of,
     explained,
     flush,
     flush_folder,
     json_text,
     make_folder,
     put,
-    sha256,
+    remove,
     temporary_beside,
 )
 from encephalon.io.bids import generated_by
@@ -80,13 +81,19 @@ def write_outputs(
     with ExitStack() as stack:
         images, sidecars, made = list[Pair](), list[Pair](), dict[str, str]()
         for key, final in images_of(planned, prediction).items():
-            write = _writer(prediction.images[key], final)
-            images.append(_written(stack, final, write))
-            made[key] = sha256(images[-1][0])
+            image = prediction.images[key]
+            if image.made is None:
+                images.append(_written(stack, final, _writer(image, final)))
+            else:
+                images.append((image.made, final))
+            made[key] = content_of(images[-1][0])
             text = partial(_write_text, json_text({**records[key], BYTES: made[key]}))
             sidecars.append(_written(stack, planned.sidecars[key], text))
         with alone():
             _put_all(sidecars, images, replace=may_replace(made))
+        for image in prediction.images.values():
+            if image.made is not None:
+                remove(image.made.parent)
         for folder in {final.parent for _, final in images}:
             flush_folder(folder)
 
@@ -109,7 +116,7 @@ def _put_all(sidecars: list[Pair], images: list[Pair], *, replace: bool) -> None
     try:
         for _, final in images if replace else ():
             with explained(final):
-                final.unlink(missing_ok=True)
+                remove(final)
         for temporary, final in [*sidecars, *images]:
             with explained(final):
                 put(temporary, final, replace)
@@ -117,7 +124,7 @@ def _put_all(sidecars: list[Pair], images: list[Pair], *, replace: bool) -> None
     except BaseException:
         for final in placed:
             with suppress(OSError):
-                final.unlink(missing_ok=True)
+                remove(final)
         raise
 
 

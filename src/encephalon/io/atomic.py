@@ -300,7 +300,7 @@ def temporary_beside(final: Path, *, folder: bool = False) -> Iterator[Path]:
     try:
         yield path
     finally:
-        _remove(path)
+        remove(path)
         os.close(descriptor)
 
 
@@ -338,13 +338,14 @@ def _remove_if_left(path: Path, made_here: bool) -> None:
             free = _lock(descriptor)
             untouched = time.time() - os.fstat(descriptor).st_mtime > _UNTOUCHED
             if (free is True and made_here) or (free is not False and untouched):
-                _remove(path)
+                remove(path)
         finally:
             os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-Kind = Literal["volume", "picture"]
+Kind = Literal["volume", "picture", "microscopy"]
 
 KINDS: dict[Kind, str] = {
     "volume": "volumes: NIfTI, MGZ or DICOM",
     "picture": "pictures: TIFF, PNG or JPEG",
+    "microscopy": "pictures or volumes of microscopy: TIFF, PNG, JPEG, Zarr, HDF5 or NumPy",
 }
+# Of volumes of microscopy that are no pictures; those of Zarr are folders.
+_MICROSCOPY = (".zarr", ".h5", ".hdf5", ".npy")
 
 # Results of other programs beside the scans that they were made from: scan_mask.nii.gz.
 _MASK = re.compile(r"(?:^|[_.-])(?:brain)?_?mask$", re.IGNORECASE)
+_OTHER: dict[Kind, Kind] = {"volume": "picture", "picture": "volume", "microscopy": "volume"}
 # Names of images that other programs read; of those in two files, the one with the voxels.
 _UNREAD: dict[str, tuple[str, ...]] = {
     "volume": (
@@ -40,20 +44,21 @@ _UNREAD: dict[str, tuple[str, ...]] = {
         *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
     ),
 }
+_UNREAD["microscopy"] = _UNREAD["picture"]
 # Files of a folder that are opened to see whether it holds a DICOM series.
 _PEEKED = 16
 
 
 def no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
     """Why a folder has nothing for a model of that kind."""
-    wanted, other = KINDS[kind], next(name for name in KINDS if name != kind)
+    wanted, other = KINDS[kind], _OTHER[kind]
     strange = next((item.name for item in visible if is_kind(item, other)), None)
     if strange is not None:
         return (
             f"The folder {path} holds {other}s such as {strange}, but this model takes {wanted}: "
             "choose another model or folder."
         )
-    if kind == "picture":
+    if kind != "volume":
         return (
             f"The folder {path} holds no pictures ({wanted}): give the folder that holds them "
             "directly, or make a table of all below it with  encephalon table images."
@@ -93,17 +98,19 @@ def without_masks(folder: Path, images: Sequence[Path]) -> list[Path]:
 
 def is_image(path: Path) -> bool:
     """Whether the name of that file is that of a picture or of a whole volume."""
-    return any(is_kind(path, kind) for kind in KINDS)
+    return is_kind(path, "picture") or is_kind(path, "volume")
 
 
 def is_kind(path: Path, kind: Kind) -> bool:
     from encephalon.io.image import SLICE_SUFFIXES, image_suffix
     from encephalon.io.micrograph import is_picture
 
+    if kind == "microscopy" and path.name.lower().endswith(_MICROSCOPY):
+        return True
     # Not is_file: a link to nothing, as in a dataset not fetched yet, must fail aloud.
     if is_folder(path):
         return False
-    if kind == "picture":
+    if kind != "volume":
         return is_picture(path)
     return image_suffix(path) not in (None, *SLICE_SUFFIXES)
 

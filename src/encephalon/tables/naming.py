@@ -44,6 +44,8 @@ def file_stem(path: str | os.PathLike[str]) -> str:
     from encephalon.io.micrograph import picture_stem
 
     path = Path(path)
+    if path.suffix.lower() == ".zarr":
+        return path.stem.removesuffix(".ome")
     return image_stem(path) if image_suffix(path) else picture_stem(path)
 
 

@@ -103,7 +103,8 @@ def collect_samples(
     An input is an image file, a folder of images, a DICOM series (a folder, a folder of such
     folders, or all its files), a table, whose columns `columns` explains, or a BIDS dataset,
     whose images are chosen by `suffixes` such as "T1w", `participants` and `sessions`, all by
-    default. With `kind` "picture" the images are TIFF, PNG and JPEG, of BIDS those in micr/.
+    default. With `kind` "picture" the images are TIFF, PNG and JPEG, of BIDS those in micr/;
+    with "microscopy" also volumes as Zarr (a folder), HDF5 and NumPy.
     The names of files become ids by `columns.id_rule`. A file named twice is one sample; two files
     of one name get the names of their folders too. With several roles and `columns.suffixes`, files
     are put together as `tables.companions` says, and `suffixes` choose those of the first role.
@@ -182,10 +183,12 @@ class _Search:
             return [self.one(path)]
         if not is_folder(path):
             need_file(path)  # which says that it is a pipe or a device
+        if self.kind == "microscopy" and is_kind(path, self.kind):
+            return [self.one(path)]
         if is_bids(path):
             if is_grouped(self.columns):
                 return self.sessions(path)
-            datatype: Any = "micr" if self.kind == "picture" else "anat"
+            datatype: Any = "anat" if self.kind == "volume" else "micr"
             files = find_images(path, self.query, datatype=datatype)
             return [Sample(file.id, {self.role: file.path}, bids=file) for file in files]
         return self.folder(path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import errno
 import json
+import pickle
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from encephalon.errors import (
 )
 from encephalon.io.volumes.ome_zarr import Label, label_names, labels_of
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.writing import Labels, create_ome_zarr, halved
+from encephalon.io.volumes.writing import Labels, create_ome_zarr, fill_ome_zarr, halved
 
 SHAPE = (9, 14, 11)
 IMAGE = np.random.default_rng(11).integers(0, 255, SHAPE).astype(np.uint8)
@@ -303,3 +305,28 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     ):
         new.write(np.ones((2, 2, 2), np.uint8))
     assert [one.name for one in tmp_path.iterdir()] == ["warm.zarr"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_was_begun_in_a_folder_goes_on_where_it_stopped(tmp_path: Path, version: Any) -> None:
+    """Also in another process; and chunks of zeros are written by whoever goes on, too."""
+    begin = partial(fill_ome_zarr, tmp_path / "a.zarr", (8, 8, 8), "u1", chunks=(4, 8, 8))
+    begin(version=version).write(np.ones((4, 8, 8), "u1"), ((0, 4), (0, 8), (0, 8)))
+    writer = pickle.loads(pickle.dumps(begin(version=version)))
+    writer.write(np.zeros((4, 8, 8), "u1"), ((4, 8), (0, 8), (0, 8)))
+    begin(version=version).finish()
+    begin(version=version).finish()
+    found = open_volume(tmp_path / "a.zarr").read(complete=True)
+    assert found[:4].all()
+    assert not found[4:].any()
+
+
+def test_a_coarse_grid_lies_in_the_middle_of_what_it_stands_for(tmp_path: Path) -> None:
+    writer = fill_ome_zarr(
+        tmp_path / "a.zarr", (2, 2, 2), "u1", spacing=(8.0, 8.0, 8.0), offset=(0.4375,) * 3
+    )
+    writer.finish()
+    said = json.loads((tmp_path / "a.zarr/zarr.json").read_text())["attributes"]["ome"]
+    _, translation = said["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert translation["translation"] == [3.5] * 3
+    assert open_volume(tmp_path / "a.zarr").origin == (0, 0, 0)

@@ -44,6 +44,8 @@ _MOST_LEVELS = 10
 # Zarr 2 that every reader has, only gzip keeps one.
 _ZSTD: Any = {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
 _GZIP: Any = {"id": "gzip", "level": 1}
+# Chunks of zeros as well, so that a chunk that is not there is one that was lost.
+_ZEROS: Any = {"write_empty_chunks": True}
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
@@ -84,8 +86,50 @@ def create_ome_zarr(
     Raises OutputExistsError for a path that is there, unless `overwrite`, OutputError where the
     disk does not take it, and ContentError for a shape or type of no volume.
     """
-    require_extra("zarr", "volumes", f"Writing the OME-Zarr {path}")
     path = Path(path)
+    with atomic_folder(path, overwrite) as folder:
+        writer = fill_ome_zarr(
+            folder,
+            shape,
+            dtype,
+            path=path,
+            chunks=chunks,
+            spacing=spacing,
+            origin=origin,
+            version=version,
+            levels=levels,
+            kind=kind,
+            values=values,
+            labels=labels,
+        )
+        yield writer
+        writer.finish()
+
+
+def fill_ome_zarr(
+    folder: Path,
+    shape: Sequence[int],
+    dtype: DTypeLike,
+    *,
+    path: Path | None = None,
+    chunks: Size = CHUNKS,
+    spacing: Spacing | None = None,
+    origin: Size = (0, 0, 0),
+    offset: Spacing = (0.0, 0.0, 0.0),
+    version: Version = "0.5",
+    levels: int | None = None,
+    kind: Kind = "image",
+    values: Mapping[int, Label] | None = None,
+    labels: Mapping[str, Labels] | None = None,
+) -> OmeZarrWriter:
+    """Begin an OME-Zarr in `folder`, or go on with one that was begun there and not finished.
+
+    As `create_ome_zarr`, but it is where it is, and no image until the writer's `finish`. `path` is
+    what errors call it, and `offset` how far, in voxels, the first one lies beyond `origin`: that
+    of a coarse grid is in the middle of what it stands for. A writer may go to other processes.
+    """
+    path = folder if path is None else path
+    require_extra("zarr", "volumes", f"Writing the OME-Zarr {path}")
     if not 3 <= len(shape) <= len(_TYPES):
         raise OutputError(f"{path}: expected the axes ([t,] [c,] z, y, x), found {tuple(shape)}.")
     size = volume_size(shape[-3:], str(path))
@@ -94,19 +138,13 @@ def create_ome_zarr(
             raise OutputError(f"{path}: {name!r} is no name for labels; choose a plain word.")
     ratio = max(n / c for n, c in zip(size, chunks, strict=True))
     levels = levels or min(_MOST_LEVELS, 1 + max(0, math.ceil(math.log2(ratio))))
-    with atomic_folder(path, overwrite) as folder:
-        grid = (chunks, spacing, origin, version, levels)
-        image = _Pyramid(path, folder, tuple(shape), dtype, kind, values or {}, *grid)
-        images: dict[str | None, _Pyramid] = {None: image}
-        for name, one in (labels or {}).items():
-            place = folder / "labels" / name
-            images[name] = _Pyramid(path, place, size, one.dtype, "labels", one.values, *grid)
-        yield OmeZarrWriter(path, folder, images)
-        with explained(path):
-            for pyramid in images.values():
-                pyramid.finish()
-            if labels:
-                _write_group(folder / "labels", {"labels": list(labels)}, version)
+    grid = (chunks, spacing, origin, offset, version, levels)
+    image = _Pyramid(path, folder, tuple(shape), dtype, kind, values or {}, *grid)
+    images: dict[str | None, _Pyramid] = {None: image}
+    for name, one in (labels or {}).items():
+        place = folder / "labels" / name
+        images[name] = _Pyramid(path, place, size, one.dtype, "labels", one.values, *grid)
+    return OmeZarrWriter(path, folder, images)
 
 
 @dataclass(frozen=True)
@@ -138,6 +176,16 @@ class OmeZarrWriter:
             )
         self._images[label].write(np.asarray(data), box, {"t": time, "c": channel})
 
+    def finish(self) -> None:
+        """Make the coarser resolutions and the metadata: the last thing that is done to it."""
+        with explained(self.path):
+            for one in self._images.values():
+                one.finish()
+            labels = [name for name in self._images if name is not None]
+            if labels:
+                version = self._images[None].version
+                _write_group(self.folder / "labels", {"labels": labels}, version)
+
 
 @dataclass
 class _Pyramid:
@@ -152,6 +200,7 @@ class _Pyramid:
     chunks: Size
     spacing: Spacing | None
     origin: Size
+    offset: Spacing
     version: Version
     levels: int
 
@@ -206,10 +255,16 @@ class _Pyramid:
 
     def _array(self, level: int) -> Any:
         zarr: Any = import_module("zarr")
+        store = self.folder / str(level)
+        if level == 0 and ((store / "zarr.json").exists() or (store / ".zarray").exists()):
+            # An array that is opened takes the setting from nowhere else.
+            with zarr.config.set({f"array.{name}": value for name, value in _ZEROS.items()}):
+                return zarr.open_array(store=str(store), mode="r+")
         spatial = [-(-n // 2**level) for n in self.shape[-3:]]
         lead, new = self.shape[:-3], self.version == "0.5"
         return zarr.create_array(
-            store=str(self.folder / str(level)),
+            store=str(store),
+            overwrite=True,
             shape=(*lead, *spatial),
             chunks=(*(1 for _ in lead), *map(min, spatial, self.chunks)),
             dtype=self.dtype,
@@ -218,8 +273,7 @@ class _Pyramid:
             compressors=_ZSTD if new else _GZIP,
             dimension_names=list(self.axes) if new else None,
             chunk_key_encoding={"name": "default" if new else "v2", "separator": "/"},
-            # Chunks of zeros as well, so that a chunk that is not there is one that was lost.
-            config={"write_empty_chunks": True},
+            config=_ZEROS,
         )
 
     def _metadata(self) -> dict[str, Any]:
@@ -256,7 +310,8 @@ class _Pyramid:
         """A coarse voxel lies in the middle of the fine ones that it was made of."""
         spacing, lead = self.spacing or (1.0, 1.0, 1.0), len(self.shape) - 3
         middle = (2**level - 1) / 2
-        start = [edge * (at + middle) for edge, at in zip(spacing, self.origin, strict=True)]
+        placed = zip(spacing, self.origin, self.offset, strict=True)
+        start = [edge * (at + more + middle) for edge, at, more in placed]
         scale = [1.0] * lead + [edge * 2**level for edge in spacing]
         return {
             "path": str(level),

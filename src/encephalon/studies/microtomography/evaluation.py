@@ -115,7 +115,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
 
     def score(self, case: Case) -> CaseResult:
         """The class of a tile, or the counts of its voxels; features are kept for the read-out."""
-        loaded = self.predictor.read(case.sample)
+        loaded = self.predictor.read_tile(case.sample)
         about = case.sample.row
         row: Row = {"id": case.name, "box": about.get("box"), "group": case.group}
         row["split"] = about.get(str(self.table.columns.split))

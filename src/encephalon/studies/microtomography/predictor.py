@@ -6,8 +6,8 @@ A sample is a row of a table of tiles, or a picture or volume by itself, taken w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError
+from encephalon.errors import EncephalonError, InputError
+from encephalon.inference.blocks import read_box
 from encephalon.inference.predictor import (
     NetworkPredictor,
     OutputImage,
@@ -23,13 +24,23 @@ from encephalon.inference.predictor import (
     Prediction,
     Value,
 )
-from encephalon.inference.tiles import run_tiled
+from encephalon.inference.runtimes import resolve_threads
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Volume
+from encephalon.io.volumes.volume import Box, Size, Volume
 from encephalon.studies.base import OpenModel
 from encephalon.studies.microtomography.data import normalised, scaled
 from encephalon.studies.microtomography.report import label_picture
-from encephalon.studies.microtomography.settings import MicrotomographySettings, PredictOptions
+from encephalon.studies.microtomography.settings import (
+    Intensity,
+    MicrotomographySettings,
+    PredictOptions,
+)
+from encephalon.studies.microtomography.whole import (
+    label_volume,
+    logits_of,
+    make_grid,
+    with_window,
+)
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Table
 
@@ -37,11 +48,10 @@ __all__ = ["LoadedTile", "TilePredictor", "make_tile_predictor", "read_structure
 
 Float = NDArray[np.float32]
 
-#: Side and margin of the pieces, pixels, in which a larger picture is shown to the network: the
-#: margin is what a U-Net of four levels sees around a pixel.
-PIECE, MARGIN = 512, 64
 #: Voxels of one sample that are read whole; larger volumes are worked on block by block.
 LARGEST = 512 * 1024**2
+#: Side of the largest picture of a volume on a page, voxels.
+SHOWN = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +63,16 @@ class LoadedTile:
     image: Float
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedVolume:
+    """A volume to be labelled block by block, and how its voxels become numbers."""
+
+    sample: Sample
+    path: Path
+    volume: Volume
+    intensity: Intensity
+
+
 @dataclass(frozen=True)
 class TilePredictor(NetworkPredictor[PredictOptions]):
     """A model of tiles.
@@ -61,27 +81,65 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     classes   of tiles or voxels, in order; none for a representation
     flat      whether its network sees single slices
     trained   how it was trained: its network, the method and the seed
+    again     opens it once more, for a worker of its own
     """
 
     settings: MicrotomographySettings
     classes: tuple[str, ...]
     flat: bool
     trained: Mapping[str, Any]
+    again: Callable[[], TilePredictor] = field(repr=False)
 
     @property
     def kinds(self) -> Mapping[str, OutputKind]:
-        """A label map, of a model of structures."""
-        if self.settings.target != "structure":
+        """A label map: of structures, or of a whole volume the region of each tile."""
+        if not self.classes:
             return {}
-        return {"structures": OutputKind("dseg", None, ".png", "The class of each pixel.")}
+        about = "The class of each voxel." if self._structural else "The region of each tile."
+        return {self._key: OutputKind("dseg", None, ".png", about, extension_of=self._ending)}
+
+    @property
+    def _structural(self) -> bool:
+        return self.settings.target == "structure"
+
+    @property
+    def _key(self) -> str:
+        return "structures" if self._structural else "regions"
+
+    def _ending(self, sample: Sample) -> str:
+        if "size_z" in sample.row:
+            deep = str(sample.row["size_z"]) != "1"
+            return "" if not self._structural else ".ome.zarr" if deep else ".png"
+        if self._is_volume(sample):
+            return ".ome.zarr"
+        return ".png" if self._structural else ""
+
+    def _is_volume(self, sample: Sample) -> bool:
+        """Whether a sample is labelled block by block: all that is no tile and no plane."""
+        if not self.classes or "size_z" in sample.row:
+            return False
+        try:
+            return _opened(sample.file(next(iter(sample.inputs)))).shape[0] > 1
+        except EncephalonError:  # said when it is read
+            return False
 
     def describe(self) -> dict[str, Any]:
         """Beside what every predictor says: what is told, and the classes."""
         about = {"target": self.settings.target, "classes": list(self.classes)}
-        return super().describe() | about | dict(self.trained)
+        said = super().describe() | about | dict(self.trained)
+        # Where it is computed has no say in what comes out.
+        return {key: value for key, value in said.items() if key not in {"workers", "scheduler"}}
 
-    def read(self, sample: Sample) -> LoadedTile:
-        """The voxels of a tile, a picture or a small volume; raises InputError."""
+    def read(self, sample: Sample) -> LoadedTile | LoadedVolume:
+        """The voxels of a tile or a picture, or a volume as it lies; raises InputError."""
+        if self._is_volume(sample):
+            path = sample.file(next(iter(sample.inputs)))
+            volume = _opened(path)
+            return LoadedVolume(sample, path, volume, with_window(self.settings.intensity, volume))
+        return self.read_tile(sample)
+
+    def read_tile(self, sample: Sample) -> LoadedTile:
+        """The voxels of a tile or a picture; raises InputError."""
         path = sample.file(next(iter(sample.inputs)))
         volume = _opened(path)
         voxels = volume.read(_box_of(sample, volume), complete=True)
@@ -95,8 +153,37 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         image = normalised(scaled(voxels, self.settings.intensity, whole), self.settings.intensity)
         return LoadedTile(sample, voxels, image[None] if self.flat else image[None, None])
 
-    def predict(self, loaded: LoadedTile) -> Prediction:
+    def predict_to(
+        self, loaded: LoadedTile | LoadedVolume, places: Mapping[str, Path]
+    ) -> Prediction:
+        """The same, with a volume labelled beside the place of its labels."""
+        if isinstance(loaded, LoadedTile):
+            return self.predict(loaded)
+        volume = loaded.volume
+        found = label_volume(
+            self.again,
+            self,
+            volume,
+            loaded.path,
+            loaded.intensity,
+            {k: v for k, v in self.describe().items() if k not in {"runtime", "device"}},
+            places[self._key],
+            self._structural,
+        )
+        values: dict[str, Value] = {f"percent_{k}": share for k, share in found.percent.items()}
+        image = OutputImage(np.empty(0), None, suffix="dseg", made=found.folder)
+        box = _middle(volume)
+        labels = open_volume(found.folder).read(box) if self._structural else None
+        shown = partial(label_picture, volume.read(box), labels, loaded.sample.id)
+        return Prediction({self._key: image}, values, pictures=shown)
+
+    def predict(self, loaded: LoadedTile | LoadedVolume) -> Prediction:
         """The class and its probability, the share of each structure, or nothing but features."""
+        if isinstance(loaded, LoadedVolume):
+            raise InputError(
+                f"{loaded.path}: a volume is labelled block by block, into a folder: give one with "
+                "encephalon predict -o FOLDER."
+            )
         if self.settings.target == "structure":
             return self._structures(loaded)
         features, logits = self.output(loaded)
@@ -112,23 +199,21 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
 
     def output(self, loaded: LoadedTile) -> tuple[Float, Float]:
         """The representation (F,) of a tile and the logits of its classes, if there are any."""
-        found = self.runtime.run(loaded.image)[0][0]
+        found = self.tell(loaded.image)[0]
         count = len(self.classes)
         return found[: len(found) - count], found[len(found) - count :]
 
+    def tell(self, tiles: Float) -> Float:
+        """What the network says of tiles (B, 1, [Z,] Y, X)."""
+        return self.runtime.run(tiles)[0]
+
     def label_map(self, loaded: LoadedTile) -> NDArray[np.uint8]:
         """The number of the class of each voxel (z, y, x)."""
-        image = loaded.image[0]
-        count = len(image.shape) - 1
-        logits = run_tiled(
-            lambda piece: self.runtime.run(piece)[0],
-            image,
-            (PIECE,) * count if count == 2 else (16, PIECE // 4, PIECE // 4),
-            (MARGIN,) * count if count == 2 else (4, MARGIN // 2, MARGIN // 2),
-            multiple=8,
-        )
-        labels: NDArray[np.uint8] = logits.argmax(axis=0).astype(np.uint8)
-        return labels.reshape(loaded.voxels.shape)
+        image = loaded.image.reshape(loaded.voxels.shape)
+        grid = make_grid(loaded.voxels.shape, self.flat, self.options.blend)
+        read = partial(_inside, image)
+        _, label = read_box(read, np.asarray, partial(logits_of, self), grid, _all(grid.shape))
+        return label()
 
     def _structures(self, loaded: LoadedTile) -> Prediction:
         labels = self.label_map(loaded)
@@ -159,7 +244,14 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
             "method": settings.method,
             "seed": recipe.training.seed,
         },
+        partial(make_tile_predictor, _of_worker(model)),
     )
+
+
+def _of_worker(model: OpenModel) -> OpenModel:
+    """The same model with its share of the threads."""
+    workers = model.asked(PredictOptions).workers
+    return replace(model, threads=max(1, resolve_threads(model.threads) // workers))
 
 
 def read_structures(table: Table, sample: Sample) -> NDArray[np.uint8]:
@@ -203,6 +295,25 @@ def _box_of(sample: Sample, volume: Volume) -> Any:
 
 def _whole(volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels if voxels.shape == volume.shape else volume.read()
+
+
+def _all(shape: Size) -> Box:
+    z, y, x = ((0, n) for n in shape)
+    return z, y, x
+
+
+def _inside(image: Float, box: Box) -> Float:
+    return image[tuple(slice(*span) for span in box)]
+
+
+def _middle(volume: Volume) -> Box:
+    """The middle of the middle slice, as large as a page may show."""
+    size = (1, *(min(n, SHOWN) for n in volume.shape[1:]))
+    z, y, x = (
+        (origin + (n - side) // 2, origin + (n - side) // 2 + side)
+        for origin, n, side in zip(volume.origin, volume.shape, size, strict=True)
+    )
+    return z, y, x
 
 
 def _write_labels(labels: NDArray[Any], path: Path) -> None:

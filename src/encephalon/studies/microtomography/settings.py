@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from encephalon.recipes.schema import Section
+from encephalon.recipes.schema import Flag, Section
 from encephalon.transforms.tiles import AnyOperation
 
 __all__ = ["Intensity", "MicrotomographySettings", "PredictOptions", "SelfSupervision"]
@@ -81,4 +81,22 @@ class MicrotomographySettings(Section):
 
 
 class PredictOptions(Section):
-    """What may be asked of a model of tiles: nothing beyond what every model can be asked."""
+    """What may be asked of a model of tiles, for volumes that are worked on block by block."""
+
+    tile: Annotated[
+        int, Flag("--tile", "Side of the tiles of a volume whose regions are told, voxels.")
+    ] = Field(default=64, ge=8)
+    blend: Annotated[
+        bool, Flag("--blend", "Let the tiles of a volume fade into each other, instead of ending.")
+    ] = False
+    workers: Annotated[
+        int, Flag("--workers", "Workers of this machine on one volume, each with its own network.")
+    ] = Field(default=1, ge=1)
+    scheduler: Annotated[
+        str | None,
+        Flag(
+            "--scheduler",
+            "What the workers are: threads, processes, or those of a Dask scheduler at tcp://….",
+            "WHERE",
+        ),
+    ] = None

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole volumes of any size: the structure of each voxel, or the region of each tile."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import InputError
+from encephalon.inference.blocks import Labeller, TileGrid, digest, label_blocks, read_box
+from encephalon.io.atomic import json_text
+from encephalon.io.volumes.ome_zarr import Label
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.volume import Box, Size, Volume, box_size, shifted
+from encephalon.io.volumes.writing import CHUNKS, OmeZarrWriter, fill_ome_zarr
+from encephalon.studies.microtomography.data import normalised, scaled, window_of
+from encephalon.studies.microtomography.report import COLOURS
+from encephalon.studies.microtomography.settings import Intensity, PredictOptions
+
+__all__ = ["Labelled", "Teller", "label_volume", "make_grid", "with_window"]
+
+Float = NDArray[np.float32]
+
+#: Voxels along z, y, x whose structures one pass through a network decides, and its margin: 64 is
+#: what a U-Net of four levels sees around a pixel. Of networks of slices, and of volumes.
+TILES: Mapping[bool, tuple[Size, Size, Size]] = {
+    True: ((1, 640, 640), (0, 64, 64), (1, 32, 32)),
+    False: ((32, 128, 128), (8, 16, 16), (8, 16, 16)),
+}
+#: Voxels that are worked on at once: whole tiles, and whole chunks of what is written.
+BLOCKS: Mapping[bool, Size] = {True: (64, 640, 640), False: (64, 128, 128)}
+#: Tiles of a model of regions that are worked on at once.
+REGION_BLOCKS: Mapping[bool, Size] = {True: (64, 8, 8), False: (4, 4, 4)}
+#: Boxes along each axis, and voxels of each, by which the window of a large volume is measured.
+LOOKS, LOOK = 4, (16, 64, 64)
+
+
+class Teller(Protocol):
+    """What of a model of tiles is needed to label a volume."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of tiles or voxels."""
+        ...
+
+    @property
+    def flat(self) -> bool:
+        """Whether it sees single slices."""
+        ...
+
+    @property
+    def options(self) -> PredictOptions:
+        """What was asked of it."""
+        ...
+
+    def tell(self, tiles: Float) -> Float:
+        """The logits of tiles (B, 1, [Z,] Y, X)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A volume that was labelled: the finished OME-Zarr, and the percent of each class."""
+
+    folder: Path
+    percent: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """How a volume is labelled: the grid of the output, and what it stands for."""
+
+    shape: Size
+    block: Size
+    chunks: Size
+    scale: Size
+    labels: Mapping[int, Label]
+
+
+def make_grid(shape: Size, flat: bool, blend: bool = False) -> TileGrid:
+    """The tiles in which a network is shown a volume."""
+    tile, halo, multiple = TILES[flat]
+    return TileGrid(shape, tile, halo, multiple, blend)
+
+
+def with_window(intensity: Intensity, volume: Volume) -> Intensity:
+    """The intensity with its window, measured where the model has none of its own.
+
+    By evenly spaced boxes, so that neither memory nor the blocks have a say in it.
+    """
+    if intensity.window is not None:
+        return intensity
+    sizes = [min(n, look) for n, look in zip(volume.shape, LOOK, strict=True)]
+    starts = [
+        sorted({round(at) for at in np.linspace(0, n - size, LOOKS)})
+        for n, size in zip(volume.shape, sizes, strict=True)
+    ]
+    seen = []
+    for z in starts[0]:
+        for y in starts[1]:
+            for x in starts[2]:
+                z_, y_, x_ = ((a, a + n) for a, n in zip((z, y, x), sizes, strict=True))
+                seen.append(volume.read(shifted((z_, y_, x_), volume.origin), complete=True))
+    return intensity.model_copy(update={"window": window_of(np.concatenate(seen))})
+
+
+def label_volume(
+    again: Callable[[], Teller],
+    teller: Teller,
+    volume: Volume,
+    address: Path,
+    intensity: Intensity,
+    about: Mapping[str, Any],
+    final: Path,
+    structures: bool,
+) -> Labelled:
+    """Label a volume in a folder beside `final`, where it continues if it was begun there.
+
+    `about` is what beside the volume the result depends on; `again` opens the model in each worker.
+    """
+    options, whole = teller.options, _plan(teller, volume, structures)
+    facts = {**about, "shape": volume.shape, "type": str(volume.dtype), "origin": volume.origin}
+    facts["intensity"] = intensity.model_dump()
+    key = hashlib.sha256(json_text(facts).encode()).hexdigest()[:16]
+    folder = final.parent / f".{final.name}-{key}.unfinished"
+    made = folder / "labels.ome.zarr"
+    alone = options.workers == 1 and options.scheduler is None
+    start = partial(
+        _start, (lambda: teller) if alone else again, str(address), intensity, structures
+    )
+    writer = _writer(made, final, whole, volume)
+    counts = label_blocks(
+        start,
+        writer,
+        folder,
+        key,
+        shape=whole.shape,
+        block=whole.block,
+        classes=max(whole.labels) + 1,
+        origin=_coarse(volume.origin, whole.scale),
+        workers=options.workers,
+        scheduler=options.scheduler,
+    )
+    writer.finish()
+    percent = {
+        label.name: round(100 * counts[number] / math.prod(whole.shape), 3)
+        for number, label in whole.labels.items()
+    }
+    return Labelled(made, percent)
+
+
+def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
+    flat, side = teller.flat, teller.options.tile
+    if structures:
+        labels = {
+            n: Label(name, COLOURS[n % len(COLOURS)]) for n, name in enumerate(teller.classes)
+        }
+        return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), labels)
+    scale = (1 if flat else side, side, side)
+    z, y, x = (n // size for n, size in zip(volume.shape, scale, strict=True))
+    if min(z, y, x) < 1:
+        raise InputError(
+            f"{volume.name}: {volume.shape} voxels hold no tile of {scale}: give a larger volume, "
+            "or a smaller --tile."
+        )
+    # 0 is left for what lies in no tile, as viewers do not draw it.
+    labels = {n: Label(name) for n, name in enumerate(teller.classes, 1)}
+    return _Whole((z, y, x), REGION_BLOCKS[flat], REGION_BLOCKS[flat], scale, labels)
+
+
+def _writer(made: Path, final: Path, whole: _Whole, volume: Volume) -> OmeZarrWriter:
+    spacing, origin = volume.spacing, _coarse(volume.origin, whole.scale)
+    z, y, x = (
+        (at + (size - 1) / 2) / size - first
+        for at, size, first in zip(volume.origin, whole.scale, origin, strict=True)
+    )
+    if spacing is not None:
+        spacing = (
+            spacing[0] * whole.scale[0],
+            spacing[1] * whole.scale[1],
+            spacing[2] * whole.scale[2],
+        )
+    return fill_ome_zarr(
+        made,
+        whole.shape,
+        np.uint8,
+        path=final,
+        chunks=whole.chunks,
+        spacing=spacing,
+        origin=origin,
+        offset=(z, y, x),
+        kind="labels",
+        values=whole.labels,
+    )
+
+
+def _coarse(origin: Size, scale: Size) -> Size:
+    z, y, x = (at // size for at, size in zip(origin, scale, strict=True))
+    return z, y, x
+
+
+def _start(
+    again: Callable[[], Teller], address: str, intensity: Intensity, structures: bool
+) -> Labeller:
+    """What labels boxes, in one worker."""
+    teller, volume = again(), open_volume(address)
+
+    def read(box: Box) -> NDArray[Any]:
+        return volume.read(shifted(box, volume.origin), complete=True)
+
+    def prepare(voxels: NDArray[Any]) -> Float:
+        return normalised(scaled(voxels, intensity, voxels), intensity)
+
+    if structures:
+        grid = make_grid(volume.shape, teller.flat, teller.options.blend)
+        return partial(read_box, read, prepare, partial(logits_of, teller), grid)
+    return partial(_regions, teller, read, prepare)
+
+
+def logits_of(teller: Teller, tile: Float) -> Float:
+    """The logits (C, z, y, x) of a tile (z, y, x)."""
+    told = teller.tell(tile[None] if teller.flat else tile[None, None])[0]
+    logits: Float = told[:, None] if teller.flat else told
+    return logits
+
+
+def _regions(
+    teller: Teller, read: Callable[[Box], NDArray[Any]], prepare: Callable[[Any], Float], box: Box
+) -> tuple[str, Callable[[], NDArray[np.uint8]]]:
+    """As `read_box`, of tiles that are one voxel of the output each."""
+    side = teller.options.tile
+    scale = (1 if teller.flat else side, side, side)
+    z, y, x = ((a * n, b * n) for (a, b), n in zip(box, scale, strict=True))
+    voxels = read((z, y, x))
+
+    def label() -> NDArray[np.uint8]:
+        labels = np.zeros(box_size(box), np.uint8)
+        for place in np.ndindex(labels.shape):
+            spans = (slice(at * n, (at + 1) * n) for at, n in zip(place, scale, strict=True))
+            tile = prepare(voxels[tuple(spans)])
+            found = teller.tell(tile[None] if teller.flat else tile[None, None])[0]
+            labels[place] = 1 + found[len(found) - len(teller.classes) :].argmax()
+        return labels
+
+    return digest(voxels), label

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole volumes: what a model says of them lies on their grid, and a killed run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError
+from encephalon.inference.batch import run_batch
+from encephalon.inference.outputs import Work, choose_layout
+from encephalon.io.volumes.ome_zarr import labels_of
+from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.writing import create_ome_zarr
+from encephalon.studies.microtomography import whole
+from encephalon.studies.microtomography.predictor import TilePredictor
+from encephalon.studies.microtomography.settings import (
+    Intensity,
+    MicrotomographySettings,
+    PredictOptions,
+)
+from encephalon.tables.samples import collect_samples
+
+pytest.importorskip("zarr")
+
+SHAPE = (5, 45, 70)
+VOXELS = np.random.default_rng(5).integers(0, 255, SHAPE, np.uint8)
+WINDOW = Intensity(window=(0.0, 255.0), mean=0.0, std=1.0)
+
+
+class Runtime:
+    """Says of a voxel that it is of the class that its level falls into, of a tile the mean's."""
+
+    name, device = "tiny", "cpu"
+    shown = 0
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def run(self, given: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        Runtime.shown += 1
+        levels = given[:, 0]
+        if self.target == "region":
+            levels = levels.mean(axis=tuple(range(1, levels.ndim)))
+        return [np.stack([1 - levels, levels], axis=1)]
+
+
+def predictor(target: Any, *, name: str = "tiny", **asked: Any) -> TilePredictor:
+    classes = ("dark", "bright")
+    structures = classes if target == "structure" else ()
+    settings = MicrotomographySettings(target=target, structures=structures, intensity=WINDOW)
+    again = partial(predictor, target, name=name, **asked)
+    options = PredictOptions(**asked)
+    model = {"name": name, "sha256": name}
+    return TilePredictor(model, Runtime(target), options, settings, classes, True, {}, again)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "TILES", {True: ((1, 16, 16), (0, 4, 4), (1, 2, 2))})
+    monkeypatch.setattr(whole, "BLOCKS", {True: (2, 32, 32)})
+    monkeypatch.setattr(whole, "CHUNKS", (2, 16, 16))
+    monkeypatch.setattr(whole, "REGION_BLOCKS", {True: (2, 2, 2)})
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    path = tmp_path / "in/scan.ome.zarr"
+    options: Mapping[str, Any] = {"spacing": (2.0, 1.0, 0.5), "origin": (3, 16, 32)}
+    with create_ome_zarr(path, SHAPE, np.uint8, chunks=(2, 16, 16), **options) as new:
+        new.write(VOXELS)
+    return path
+
+
+def predict(model: TilePredictor, source: Path, output: Path) -> Any:
+    samples = collect_samples([source], kind="microscopy")
+    layout = choose_layout(output, samples, model.outputs)
+    return run_batch(model, Work(layout, layout.plan(samples, model.outputs)))
+
+
+@pytest.mark.parametrize("asked", [{}, {"workers": 2}, {"blend": True}], ids=str)
+def test_structures_lie_on_the_grid_of_their_volume(
+    volume: Path, tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    if "workers" in asked:
+        pytest.importorskip("dask")
+    result = predict(predictor("structure", **asked), volume, tmp_path / "out")
+    assert not result.failures
+    folder = tmp_path / "out/scan_structures.ome.zarr"
+    found = open_volume(folder)
+    bright = VOXELS > 127
+    assert np.array_equal(found.read(complete=True), bright)
+    assert (found.spacing, found.origin) == ((2.0, 1.0, 0.5), (3, 16, 32))
+    assert found.levels > 1
+    assert [label.name for label in labels_of(folder).values()] == ["dark", "bright"]
+    assert result.rows[0]["percent_bright"] == pytest.approx(100 * bright.mean(), abs=1e-3)
+    assert {one.name for one in (tmp_path / "out").iterdir()} == {
+        "scan_structures.ome.zarr",
+        "scan_structures.json",
+        "predictions.csv",
+        ".predictions.csv.lock",
+    }
+    again = predict(predictor("structure", **asked), volume, tmp_path / "out")
+    assert [row["status"] for row in again.rows] == ["skipped"]
+
+
+def test_regions_are_a_voxel_for_each_tile(volume: Path, tmp_path: Path) -> None:
+    result = predict(predictor("region", tile=16), volume, tmp_path / "out")
+    assert not result.failures
+    folder = tmp_path / "out/scan_regions.ome.zarr"
+    found = open_volume(folder)
+    tiles = VOXELS[:, :32, :64].reshape(5, 2, 16, 4, 16).mean(axis=(2, 4))
+    assert np.array_equal(found.read(complete=True), 1 + (tiles / 255 > 0.5))
+    assert (found.spacing, found.origin) == ((2.0, 16.0, 8.0), (3, 1, 2))
+    assert labels_of(folder)[2].name == "bright"
+
+
+def test_what_a_volume_lies_in_does_not_matter(volume: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "in/array.npy", VOXELS)
+    result = predict(predictor("structure"), tmp_path / "in", tmp_path / "out")
+    assert [row["structures"] for row in result.rows] == [
+        "array_structures.ome.zarr",
+        "scan_structures.ome.zarr",
+    ]
+    first, second = (open_volume(tmp_path / "out" / row["structures"]) for row in result.rows)
+    assert np.array_equal(first.read(), second.read())
+
+
+def test_the_blocks_that_are_done_stay_when_a_mended_volume_is_given(
+    volume: Path, tmp_path: Path
+) -> None:
+    chunk = volume / "0/c/0/0/0"
+    whole_chunk = chunk.read_bytes()
+    chunk.write_bytes(whole_chunk[:-9])
+    result = predict(predictor("structure"), volume, tmp_path / "out")
+    assert isinstance(result.failures[0].error, ContentError)
+    assert "z 3:5, y 16:52, x 32:68" in result.failures[0].message
+    chunk.write_bytes(whole_chunk)
+    Runtime.shown = 0
+    predict(predictor("structure", name="other"), volume, tmp_path / "elsewhere")
+    everything, Runtime.shown = Runtime.shown, 0
+    assert not predict(predictor("structure"), volume, tmp_path / "out").failures
+    assert Runtime.shown == 2 * 2 * 2  # the slices and tiles of one block
+    assert everything > Runtime.shown
+    labels = open_volume(tmp_path / "out/scan_structures.ome.zarr").read()
+    assert np.array_equal(labels, VOXELS > 127)
+
+
+def test_another_model_does_not_continue(volume: Path, tmp_path: Path) -> None:
+    chunk = volume / "0/c/0/0/0"
+    content = chunk.read_bytes()
+    chunk.unlink()
+    predict(predictor("structure"), volume, tmp_path / "out")
+    chunk.write_bytes(content)
+    Runtime.shown = 0
+    predict(predictor("structure", name="other"), volume, tmp_path / "out")
+    assert Runtime.shown == 5 * 3 * 5
+
+
+def test_a_name_of_one_volume_may_be_given(volume: Path, tmp_path: Path) -> None:
+    place = tmp_path / "labels.ome.zarr"
+    assert not predict(predictor("structure"), volume, place).failures
+    assert np.array_equal(open_volume(place).read(), VOXELS > 127)
+
+
+def test_how_large_a_block_is_changes_nothing(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = predict(predictor("structure"), volume, tmp_path / "a")
+    monkeypatch.setattr(whole, "BLOCKS", {True: (4, 16, 48)})
+    second = predict(predictor("structure"), volume, tmp_path / "b")
+    one, other = (
+        open_volume(tmp_path / place / "scan_structures.ome.zarr").read() for place in "ab"
+    )
+    assert np.array_equal(one, other)
+    assert replace(first, rows=[]).failures == second.failures == []
