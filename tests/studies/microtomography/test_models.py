@@ -200,6 +200,9 @@ def test_tiles_of_several_slices_train_networks_of_volumes(tmp_path: Path) -> No
     summary = scored(model, table, tmp_path / "out")
     assert set(summary["structures"]) == {"background", "vessel", "cell", "axon"}
     assert summary["network"] == "published-unet"
+    rows = api.load_model(model, device="cpu").predict_batch([table], tmp_path / "predicted").rows
+    assert {row["status"] for row in rows} == {"done"}
+    assert all("percent_axon" in row and "structures" not in row for row in rows)
 
 
 def test_a_users_encoder_of_twenty_lines_serves(

@@ -108,8 +108,8 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
 
     def _ending(self, sample: Sample) -> str:
         if "size_z" in sample.row:
-            deep = str(sample.row["size_z"]) != "1"
-            return "" if not self._structural else ".ome.zarr" if deep else ".png"
+            # A tile of several slices is no picture: its volume gets labels, block by block.
+            return ".png" if self._structural and str(sample.row["size_z"]) == "1" else ""
         if self._is_volume(sample):
             return ".ome.zarr"
         return ".png" if self._structural else ""
@@ -222,8 +222,10 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
             f"percent_{name}": round(100 * float(share), 3)
             for name, share in zip(self.classes, shares, strict=True)
         }
-        image = OutputImage(labels, None, suffix="dseg", writer=_write_labels)
         shown = partial(label_picture, loaded.voxels, labels, loaded.sample.id)
+        if len(labels) > 1:
+            return Prediction(values=values, pictures=shown)
+        image = OutputImage(labels, None, suffix="dseg", writer=_write_labels)
         return Prediction({"structures": image}, values, pictures=shown)
 
 
