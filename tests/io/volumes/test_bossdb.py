@@ -260,7 +260,7 @@ def test_without_a_token_what_is_not_public_is_refused(boss: Boss) -> None:
 @pytest.mark.parametrize("text", ['{"token": ', '{"token": ""}', "[1]two words", "a\x00b", "ü"])
 def test_a_token_file_without_a_token_is_refused(boss: Boss, tmp_path: Path, text: str) -> None:
     """Without a request, and without its content in the sentence."""
-    (tmp_path / "token").write_text(text)
+    (tmp_path / "token").write_text(text, encoding="utf-8")
     with pytest.raises(EncephalonError) as caught:
         volume(token_file=tmp_path / "token")
     assert "\n" not in str(caught.value)
