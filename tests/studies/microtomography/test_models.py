@@ -271,7 +271,7 @@ def test_a_leaderboard_has_means_over_seeds_and_published_numbers_only_beside_pu
     assert {entry.seeds for entry in entries} == {2}
     assert {entry.mode for entry in entries} == {"default"}
     assert not any(entry.published for entry in entries)
-    text = (tmp_path / "board" / "leaderboard.md").read_text()
+    text = (tmp_path / "board" / "leaderboard.md").read_text(encoding="utf-8")
     assert "pca, in-sample" in text
     for ending in ("csv", "html"):
         assert (tmp_path / "board" / f"leaderboard.{ending}").is_file()
