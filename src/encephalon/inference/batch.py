@@ -38,21 +38,15 @@ Row = dict[str, Any]
 
 
 Progress = Callable[[int, int, str], None]
-
-
 """Called after each sample with the number done, the number in all, and the sample's id."""
 
 
 OnResult = Callable[["Sample", Row, Prediction | None], None]
-
-
 """Called after each sample with its row and what was predicted; None where it failed before, and
 where it was skipped (the row's "status" says so)."""
 
 
 OnPrediction = Callable[["Sample", Row, Prediction], None]
-
-
 """Called with each prediction and its row before anything of it is written."""
 
 logger = logging.getLogger(__name__)

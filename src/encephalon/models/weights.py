@@ -11,16 +11,12 @@ import zipfile
 from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError
 from encephalon.models.files import content
-
-if TYPE_CHECKING:
-    pass
-
 
 _LARGEST = 800 * 1024**2
 """Bytes; the published ones have 5 to 350 MB."""

@@ -238,6 +238,8 @@ def test_published_files_are_named_and_filled_as_published(tmp_path: Path) -> No
         ),
         ({"thicknesses": (4.0,), "noise": -0.1}, r"noise must be 0 or more, .* is -0\.1"),
         ({"factors": (1,)}, "factor must be 2 or more, but 1"),
+        ({"factors": (2,), "gap": -1.0}, "gap between slices must be 0 mm or more"),
+        ({"factors": (2,), "noise": -1.0}, "noise must be 0 or more"),
     ],
 )
 def test_a_wish_that_cannot_be_is_refused(config: dict[str, object], said: str) -> None:

@@ -70,8 +70,10 @@ class SimulationConfig:
             raise UsageError(
                 f"Say how thick slices are in mm, or by which factors, such as {factors}."
             )
-        for thickness in self.thicknesses:
+        # Gap and noise are refused beside factors too.
+        for thickness in self.thicknesses or (1.0,):
             SliceSettings(self.axes[0], thickness, self.gap, noise=self.noise)
+        for thickness in self.thicknesses:
             make_profile(self.profile, thickness)
         if self.factors and min(self.factors) < 2:
             raise UsageError(

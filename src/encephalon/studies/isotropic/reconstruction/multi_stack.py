@@ -60,6 +60,8 @@ def fuse_stacks(problem: Problem, first: Estimate) -> Estimate:
     not overlap it changes nothing. Where N stacks overlap, the deviation is an N-th, as the errors
     of real scans were, but not less than the noise. The slices of the first stack remain theirs.
     """
+    if len(problem.stacks) == 1:
+        return first
     image = np.array(first.image, np.float32)
     own = replace(problem.stack, slices=problem.stack.finite)
     extras = [extra for stack in problem.stacks[1:] if (extra := _further_stack(stack, own, image))]
