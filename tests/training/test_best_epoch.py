@@ -9,6 +9,7 @@ import pytest
 
 from encephalon.errors import RunError
 from encephalon.training.checkpoint import load_checkpoint
+from encephalon.training.runs import best_row
 from tests.training.test_loop import same
 from tests.training.tiny import TinyTask, make_loop, training
 
@@ -29,6 +30,14 @@ def test_the_best_epoch_by_validation_is_returned(tmp_path: Path) -> None:
     best = make_loop(tmp_path, task=task).fit()
     assert same(best, task.seen[1])
     assert not same(best, task.seen[3])
+
+
+def test_the_last_epoch_is_returned_where_the_recipe_keeps_it(tmp_path: Path) -> None:
+    """As published codes do that never look back; the figures are those of that epoch too."""
+    task = TinyTask(planned=(0.5, 0.2, 0.3, 0.4))
+    loop = make_loop(tmp_path, training(keep="last"), task)
+    assert same(loop.fit(), task.seen[3])
+    assert best_row(loop.progress.history, loop.settings)["val_loss"] == 0.4
 
 
 def test_a_monitor_to_be_raised_keeps_the_highest(tmp_path: Path) -> None:

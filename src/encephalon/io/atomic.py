@@ -116,7 +116,7 @@ def atomic_folder(final: str | Path, overwrite: bool = False) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file():
                     flush(file)
-            _swap(temporary, final)
+            swap(temporary, final)
             flush_folder(final.parent)
 
 
@@ -242,7 +242,8 @@ def flush_folder(folder: Path) -> None:
         flush(folder)
 
 
-def _swap(temporary: Path, final: Path) -> None:
+def swap(temporary: Path, final: Path) -> None:
+    """Give a finished folder its final name, and that of the temporary one to what was there."""
     aside = final.with_name(f".{final.name[:64]}-{uuid4().hex[:12]}.old")
     replaced = os.path.lexists(final)
     if replaced:

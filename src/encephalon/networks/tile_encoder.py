@@ -43,6 +43,7 @@ class TileFactors(nn.Module):
     A tile (B, 1, [Z,] Y, X) is averaged over its slices, and over squares of `pool` x `pool`
     pixels, which leaves `sides` (Y, X). PCA projects what differs from the mean on the
     factors; NMF finds the weights, none negative, that make up the tile best by least squares.
+    `spatial_dims` tells only which tiles it is given.
     """
 
     factors: Tensor
@@ -54,8 +55,10 @@ class TileFactors(nn.Module):
         components: int = 256,
         sides: tuple[int, int] = (64, 64),
         pool: int = 1,
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
+        del spatial_dims
         self.method, self.pool = method, pool
         self.register_buffer("factors", torch.zeros(components, sides[0] * sides[1]))
         self.register_buffer("mean", torch.zeros(sides[0] * sides[1]))

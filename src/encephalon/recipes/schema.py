@@ -80,10 +80,11 @@ class Training(Section):
     """How the network is trained. Lengths of time are in optimiser steps unless named epochs.
 
     `patience` epochs without a gain of more than `min_delta` in `monitor` end the training; the
-    best epoch is the best one all the same. `freeze` names parts of the network, by whole path
-    elements, that are not trained, and `unfreeze` parts of those that are. `momentum` is that of
-    "sgd" and "lars" (0.9), which is Nesterov's for "sgd" unless `nesterov` is false;
-    `exclude_bias_and_norm` spares vectors weight decay; "cosine" ends at the share `cosine_end` of
+    best epoch is the best one all the same, unless `keep` is "last". `freeze` names parts of the
+    network, by whole path elements, that are not trained, and `unfreeze` parts of those that are.
+    `momentum` is that of "sgd" and "lars" (0.9), which is Nesterov's for "sgd" unless `nesterov` is
+    false; `exclude_bias_and_norm` spares vectors weight decay; "cosine" ends at the share
+    `cosine_end` of
     the rate (0.01).
     """
 
@@ -106,6 +107,7 @@ class Training(Section):
     min_delta: float = Field(default=0.0, ge=0)
     monitor: str = "val_loss"
     monitor_mode: Literal["min", "max"] = "min"
+    keep: Literal["last"] | None = None
     checkpoint_every: int = Field(default=250, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
     start_from: str | None = None

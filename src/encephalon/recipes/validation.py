@@ -70,12 +70,16 @@ def _sentence(fault: Any, schema: type[BaseModel], section: str) -> str:
         return f"a value is missing{where}: there are only {key}"
     if fault["type"] in _MISSING:
         return f"the key {key!r} is missing{where}"
-    shown = repr(fault["input"])
-    shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
     # pydantic's words for Python types in the words of TOML.
     message = re.sub("^(Value error, |Input |String |Tuple )", "", fault["msg"])
     message = re.sub(r"dictionary or instance of \w+", "section", message)
     message = message.replace("valid tuple", "list").replace("valid dictionary", "section")
+    if fault["type"] == "value_error" and isinstance(fault["input"], Mapping):
+        # Of a whole section: what is wrong with it is said, and it is too long to be repeated.
+        what = f"{key!r}{where}" if path else f"[{section}]" if section else "it"
+        return f"{what} {message}"
+    shown = repr(fault["input"])
+    shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
     return f"{key!r}{where} {message}, but is {shown}"
 
 

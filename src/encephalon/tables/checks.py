@@ -105,8 +105,8 @@ def _values(table: Table) -> Iterator[Fault]:
         if cell and cell not in (*columns.classes, *columns.score_only):
             meant = did_you_mean(cell, columns.classes, "the classes are").rstrip(".")
             message = (
-                f"{cell!r} is none of the classes: {meant}; what is scored and never learnt "
-                "belongs into score_only of [table]."
+                f"{cell!r} is none of the classes: {meant}; name others in table.target_kind, and "
+                "what is scored and never learnt in table.score_only."
             )
             yield Fault(row, columns.target, message)
 

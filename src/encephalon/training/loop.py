@@ -231,13 +231,13 @@ class Loop:
         row |= {f"val_{name}": value for name, value in metrics.items()}
         progress.sums = {}
         progress.history.append(row)
-        self._judge(row, validated=bool(metrics))
+        self._judge(row, validated=bool(metrics) and self.settings.keep is None)
 
     def _judge(self, row: Mapping[str, float], validated: bool) -> None:
         """Keep the best weights; stop when `patience` epochs brought nothing better.
 
-        What is not a finite number is never better. Without validation the last weights are the
-        ones to keep, and a plateau is one of the training loss.
+        What is not a finite number is never better. Without validation, or where the recipe keeps
+        the last weights, those are the best, and a plateau is one of the training loss.
         """
         settings, progress, epoch = self.settings, self.progress, int(row["epoch"])
         sign = 1.0 if settings.monitor_mode == "max" else -1.0

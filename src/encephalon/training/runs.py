@@ -289,7 +289,12 @@ def _require_same(path: Path, text: str, kind: str, known: str) -> None:
 
 
 def best_row(history: Sequence[Mapping[str, float]], training: Training) -> dict[str, float]:
-    """The first of the best epochs by what is monitored; {} where that was never a number."""
+    """The epoch that is kept: the first of the best by what is monitored, or the last.
+
+    {} where that was never a number.
+    """
+    if training.keep == "last":
+        return dict(history[-1]) if history else {}
     name, sign = training.monitor, 1 if training.monitor_mode == "max" else -1
     known = [row for row in history if math.isfinite(row.get(name, math.nan))]
     return dict(max(known, key=lambda row: sign * row[name], default={}))

@@ -44,11 +44,11 @@ def start_from(network: nn.Module, source: str) -> list[str]:
     """Fill `network` from the model `source` and return the names of the weights that stay fresh.
 
     `source` is a model's name, a model folder, a run folder or a published weights file (.h5, .pt).
-    Every weight must be there with its very shape; only the head, when its shape differs, is left
-    as it was drawn, whole. Of a network of another kind that has an encoder, as one that learnt
-    without labels or makes masks, the encoder alone is taken. What stayed fresh is logged. Raises
-    ModelError for a model that is not on this machine or does not fit, before a single weight is
-    replaced.
+    Every weight must be there with its very shape; only the head, when its shape differs or the
+    model has none, is left as it was drawn, whole. Of a network of another kind that has an
+    encoder, as one that learnt without labels or makes masks, the encoder alone is taken. What
+    stayed fresh is logged. Raises ModelError for a model that is not on this machine or does not
+    fit, before a single weight is replaced.
     """
     model, state = find_model(source), network.state_dict()
     if not isinstance(model, PublishedFile):
@@ -62,7 +62,7 @@ def start_from(network: nn.Module, source: str) -> list[str]:
         )
     head = [name for name in state if _in_head(name)]
     differs = any(name in found and found[name].shape != state[name].shape for name in head)
-    fresh = head if differs else []
+    fresh = head if differs or not any(map(_in_head, found)) else []
     if fresh:
         found = {name: array for name, array in found.items() if not _in_head(name)}
     shared = _share_encoder(state, found)

@@ -133,7 +133,7 @@ def test_ids_of_tiles_are_unique_and_groups_never_straddle_parts() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("[10, 20] }]", "[9, 20] }]", "only 1 slices apart"),
+        ("[10, 20] }]", "[9, 20] }]", "toml: it has 'a' z .*only 1 slices apart: 2 slices must"),
         ("[10, 20] }]", "[7, 20] }]", "not disjoint"),
         ("[10, 20] }]", "[10, 21] }]", "takes slices 10 to 21 of the box 'a'"),
         ("z = [0, 8]", 'boxes = ["c"]', "has no box 'c'"),

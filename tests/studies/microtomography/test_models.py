@@ -4,18 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from encephalon import api
-from encephalon.errors import EncephalonError, RecipeError, TableError
+from encephalon.errors import EncephalonError, ModelError, RecipeError, TableError
 from encephalon.io.text import read_json, read_records, write_records
 from encephalon.models.folder import open_model
+from encephalon.recipes.loading import load_recipe
+from encephalon.studies.microtomography.benchmark import load_benchmark
+from encephalon.studies.microtomography.data import window_of
 from encephalon.studies.microtomography.leaderboard import leaderboard, published_scores
 from encephalon.tables.reading import read_table
+from encephalon.tables.samples import table_samples
 from tests.studies.microtomography.tiny_tiles import CROPS, QUICK, write_table
 
 torch = pytest.importorskip("torch")
@@ -93,7 +99,6 @@ def test_features_of_the_graph_are_those_of_the_network_and_change_nothing_in_it
 ) -> None:
     """Weights and buffers of a frozen encoder are bit-identical afterwards."""
     from encephalon.networks.torch_runtime import load_network
-    from encephalon.tables.samples import table_samples
 
     model: Any = api.load_model(region, device="cpu", threads=1)
     before = (region / "weights.safetensors").read_bytes()
@@ -179,30 +184,80 @@ def test_what_one_task_trained_the_next_starts_from(
         assert np.allclose(start[name], found[name], atol=1e-3)
 
 
-def test_tiles_of_several_slices_train_networks_of_volumes(tmp_path: Path) -> None:
-    from encephalon.studies.microtomography.benchmark import load_benchmark
-    from encephalon.studies.microtomography.synthetic import write_volume
-    from encephalon.studies.microtomography.tiles import write_tiles
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of tiles of eight slices."""
+    return write_table(tmp_path_factory.mktemp("deep"), (8, 16, 16))
 
-    path = write_volume(tmp_path / "volume", depth=48, side=16, tile=16, cubes=1, seed=2)
-    benchmark = load_benchmark(path)
-    deep = benchmark.model_copy(
-        update={"tiles": benchmark.tiles.model_copy(update={"size": (8, 16, 16)})}
-    )
-    write_tiles(deep, tmp_path / "tiles", path.parent)
-    table = tmp_path / "tiles" / "tiles.csv"
-    changes = {k: v for k, v in QUICK.items() if "encoder" not in k} | {
-        "network.options.width": "4",
-        "network.options.blocks": "2",
-        "training.batch_size": "1",
-    }
-    model = train("microstructure-3d", table, tmp_path / "run", changes)
-    summary = scored(model, table, tmp_path / "out")
-    assert set(summary["structures"]) == {"background", "vessel", "cell", "axon"}
-    assert summary["network"] == "published-unet"
-    rows = api.load_model(model, device="cpu").predict_batch([table], tmp_path / "predicted").rows
+
+DEEP = {"network.options.spatial_dims": "3"}
+SLOW = {k: v for k, v in QUICK.items() if "encoder" not in k} | {"training.batch_size": "1"}
+UNET = {"network.options.width": "4", "network.options.blocks": "2"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "network"),
+    [
+        ("region-supervised", QUICK | DEEP, "tile-classifier"),
+        ("pca", {"study.components": "8"} | DEEP, "tile-factors"),
+        ("microstructure-3d", SLOW | UNET, "published-unet"),
+        ("microstructure-3d", SLOW | {"network": '{ name = "vnet-light" }'}, "vnet-light"),
+    ],
+)
+def test_tiles_of_several_slices_train_networks_of_volumes(
+    recipe: str, changes: dict[str, str], network: str, deep: Path, tmp_path: Path
+) -> None:
+    model = train(recipe, deep, tmp_path / "run", changes)
+    summary = scored(model, deep, tmp_path / "out")
+    assert summary["network"] == network
+    told = summary["structures"] or [one["how"] for one in summary["regions"]]
+    assert set(told) >= ({"axon", "cell"} if "micro" in recipe else {"linear", "knn", "ridge"})
+    rows = api.load_model(model, device="cpu").predict_batch([deep], tmp_path / "predicted").rows
     assert {row["status"] for row in rows} == {"done"}
-    assert all("percent_axon" in row and "structures" not in row for row in rows)
+    wanted = {"pca": "features", "region-supervised": "class"}.get(recipe, "percent_axon")
+    assert all(wanted in row and "structures" not in row for row in rows)
+
+
+def test_a_network_of_slices_is_not_shown_several(deep: Path, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"8 slices.*spatial_dims to 3"):
+        train("region-supervised", deep, tmp_path / "run")
+
+
+def test_an_answer_that_is_no_number_is_refused(
+    region: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = api.load_model(region, device="cpu", threads=1)
+    sample = table_samples(read_table(table, model.columns))[0]
+    runtime = SimpleNamespace(run=lambda tiles: [np.full((len(tiles), 36), np.nan, np.float32)])
+    with pytest.raises(ModelError, match="not finite"):
+        replace(model.predictor, runtime=runtime).predict(model.predictor.read(sample))
+
+
+def test_the_window_is_that_of_all_boxes() -> None:
+    """Percentiles of every box that trains, however different they are."""
+    boxes = np.zeros((2, 4, 8, 8), np.float32)
+    boxes[1] = 100 + np.arange(256).reshape(4, 8, 8)
+    low, high = window_of(*boxes)
+    assert low == 0
+    assert 350 < high < 356
+
+
+def test_an_encoder_starts_from_one_place(region: Path, table: Path, tmp_path: Path) -> None:
+    twice = {"study.encoder_from": str(region), "training.start_from": str(region)}
+    with pytest.raises(RecipeError, match="leave one of them out"):
+        train("region-supervised", table, tmp_path / "run", QUICK | twice)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "recipe"),
+    [("mtneuro", "region-supervised"), ("mtneuro-regions-published", "region-published")],
+)
+def test_regions_of_a_benchmark_that_ships_are_those_of_its_recipe(
+    benchmark: str, recipe: str
+) -> None:
+    regions = load_benchmark(benchmark).regions
+    assert regions is not None
+    assert tuple(regions.classes) == load_recipe(recipe).table.classes
 
 
 def test_a_users_encoder_of_twenty_lines_serves(

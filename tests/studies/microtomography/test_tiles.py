@@ -12,8 +12,10 @@ import pytest
 from encephalon.errors import InputError, OutputExistsError
 from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.writing import create_ome_zarr
 from encephalon.studies.microtomography.benchmark import Benchmark
 from encephalon.studies.microtomography.tiles import IGNORED, write_tiles
+from tests.io.volumes.boss_server import Boss, serving, status
 
 BOXES = {
     "a": {"z": [2, 8], "y": [0, 4], "x": [0, 8]},
@@ -119,11 +121,21 @@ def test_ids_that_nobody_looked_at_are_ignored_voxels(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"boxes": {**BOXES, "b": {"z": [2, 8], "y": [4, 9], "x": [8, 16]}}}, "is not inside"),
+        (
+            {"boxes": {**BOXES, "b": {"z": [2, 8], "y": [4, 9], "x": [8, 16]}}},
+            "The box 'b', channel 'image': .*z 2:8, y 4:9, x 8:16 is not inside",
+        ),
         ({"structures": {"classes": {"background": [0], "cell": [1]}}}, "4 voxels of the ids|'2'"),
-        ({"regions": {"classes": {"CTX": [1], "STR": [2]}, "unlabelled": [0]}}, "the id 8"),
+        (
+            {"regions": {"classes": {"CTX": [1], "STR": [2]}, "unlabelled": [0]}},
+            "tile 'b-z0002.*region 8",
+        ),
         ({"channels": {"regions": "r.npy", "structures": "s.npy"}}, "no channel 'image'"),
         ({"channels": {"image": "x.npy"}, "regions": None, "structures": None}, "x.npy"),
+        (
+            {"channels": {"image": "i.npy", "structures": {"axon": "s.npy"}}, "regions": None},
+            "'a' has masks of 'axon', but the classes are 'background', 'vessel', 'cell'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_with_box_and_channel(
@@ -132,6 +144,59 @@ def test_what_does_not_fit_is_said_with_box_and_channel(
     with pytest.raises(InputError, match=words):
         write_tiles(benchmark(**changes), folder / "tiles", folder)
     assert not (folder / "tiles" / "tiles.csv").exists()
+
+
+def zeros(path: Path, edge: float = 1.17) -> None:
+    """An OME-Zarr of two chunks."""
+    cubes = (edge, edge, edge)
+    with create_ome_zarr(path, (10, 8, 16), np.uint8, chunks=(10, 8, 8), spacing=cubes) as made:
+        made.write(np.zeros((10, 8, 16), np.uint8))
+
+
+def test_labels_on_another_grid_than_the_image_are_refused(folder: Path) -> None:
+    np.save(folder / "s.npy", np.zeros((10, 8, 20), np.uint8))
+    with pytest.raises(InputError, match=r"channel 'structures'.*\(10, 8, 20\).*\(10, 8, 16\)"):
+        write_tiles(benchmark(), folder / "tiles", folder)
+    zeros(folder / "i.zarr", 1.0)
+    zeros(folder / "s.zarr", 2.0)
+    channels = {"image": "i.zarr", "structures": "s.zarr"}
+    with pytest.raises(InputError, match=r"edges of \(2\.0.*image.*\(1\.0"):
+        write_tiles(benchmark(channels=channels, regions=None), folder / "tiles", folder)
+
+
+def test_a_lost_chunk_of_the_image_is_an_error_and_one_of_labels_is_said(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    zeros(folder / "i.zarr")
+    zeros(folder / "s.zarr")
+    channels = {"image": "i.zarr", "structures": "s.zarr"}
+    boxed = benchmark(channels=channels, regions=None)
+    (folder / "s.zarr" / "0" / "c" / "0" / "0" / "1").unlink()
+    write_tiles(boxed, folder / "tiles", folder)
+    assert "b, structures: 1 pieces are missing" in caplog.text
+    (folder / "i.zarr" / "0" / "c" / "0" / "0" / "1").unlink()
+    with pytest.raises(InputError, match=r"box 'b', channel 'image': .*1 of the stored pieces"):
+        write_tiles(boxed, folder / "other", folder)
+
+
+def test_what_failed_is_done_again_by_the_same_command(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stops in the middle: what it gave is kept, and nothing half done is left."""
+    monkeypatch.setenv("ENCEPHALON_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("encephalon.io.volumes.http.time.sleep", lambda _: None)
+    channels = {"image": "bossdb://col/exp/chan"}
+    far = {"a": BOXES["a"], "b": {"z": [2, 8], "y": [4, 8], "x": [256, 264]}}
+    asked = benchmark(channels=channels, boxes=far, regions=None, structures=None)
+    with serving(Boss(np.ones((10, 8, 264), np.uint8))) as boss:
+        monkeypatch.setenv("ENCEPHALON_BOSS_SERVER", boss.url)
+        boss.trouble = [lambda _: False] * 4 + [status(500)] * 5
+        with pytest.raises(InputError, match=r"'b', channel 'image': .*x 256:264.*answered 500"):
+            write_tiles(asked, folder / "tiles", folder)
+        assert not list((folder / "tiles").iterdir())
+        before = len(boss.paths())
+        assert len(write_tiles(asked, folder / "tiles", folder)) == 20
+        assert len(boss.paths()) == before + 1
 
 
 def test_a_table_that_is_there_is_left_alone(folder: Path) -> None:

@@ -24,15 +24,17 @@ QUICK = {
 CROPS = {"study.augmentation": '[{ name = "random-crop", size = [24, 24] }]'}
 
 
-def write_table(folder: Path) -> Path:
+def write_table(folder: Path, size: tuple[int, int, int] = (1, 32, 32)) -> Path:
     """A folder of tiles of four regions, 32 pixels wide; its table."""
-    copytree(_made(), folder, dirs_exist_ok=True)
+    copytree(_made(size), folder, dirs_exist_ok=True)
     return folder / TABLE
 
 
 @cache
-def _made() -> Path:
+def _made(size: tuple[int, int, int]) -> Path:
     place = Path(mkdtemp())
-    path = write_volume(place / "volume", depth=32, side=32, tile=32, cubes=1, seed=1)
-    write_tiles(load_benchmark(path), place / "tiles", path.parent)
+    path = write_volume(place / "volume", depth=48, side=32, tile=32, cubes=1, seed=1)
+    made = load_benchmark(path)
+    tiles = made.tiles.model_copy(update={"size": size})
+    write_tiles(made.model_copy(update={"tiles": tiles}), place / "tiles", path.parent)
     return place / "tiles"

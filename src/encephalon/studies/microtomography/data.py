@@ -37,9 +37,9 @@ __all__ = [
 
 #: How boxes are kept; another number makes them anew.
 PREPARATION = "box-1"
-#: Percentiles of the voxels of a box that become 0 and 1 where its type says nothing of its range.
+#: Percentiles of the voxels of all boxes that become 0 and 1 where their type tells no range.
 PERCENTILES = (0.1, 99.9)
-#: Voxels of a box that are looked at to find these, evenly spaced.
+#: Voxels that are looked at to find these, evenly spaced.
 LOOKED_AT = 1_000_000
 
 Raw = NDArray[Any]
@@ -104,6 +104,11 @@ class TileDataset:
     def volume(self, tile: int) -> Raw:
         """The whole box (z, y, x) that a tile lies in."""
         return self._arrays[self.places[tile].cell]
+
+    @property
+    def boxes(self) -> list[Raw]:
+        """Each box that tiles lie in."""
+        return [self._arrays[cell] for cell in dict.fromkeys(place.cell for place in self.places)]
 
     def select(self, rows: Sequence[int]) -> TileDataset:
         """The tiles of these rows."""
@@ -210,10 +215,11 @@ def tile_places(table: Table, column: str) -> list[Place]:
     return [Place(*one) for one in zip(cells, map(tuple, starts), map(tuple, sizes), strict=True)]
 
 
-def window_of(voxels: Raw) -> tuple[float, float]:
-    """The values that become 0 and 1: percentiles 0.1 and 99.9 of a box."""
-    step = max(1, round((voxels.size / LOOKED_AT) ** (1 / 3)))
-    low, high = np.percentile(voxels[::step, ::step, ::step], PERCENTILES)
+def window_of(*boxes: Raw) -> tuple[float, float]:
+    """The values that become 0 and 1: percentiles 0.1 and 99.9 of the voxels of boxes."""
+    step = max(1, round((sum(each.size for each in boxes) / LOOKED_AT) ** (1 / 3)))
+    seen = np.concatenate([each[::step, ::step, ::step].ravel() for each in boxes])
+    low, high = np.percentile(seen, PERCENTILES)
     if not high > low:
         raise ContentError(
             f"The voxels of a box lie between {low:g} and {high:g}: there is nothing to see."
@@ -225,8 +231,9 @@ def measure_intensity(dataset: TileDataset, asked: Intensity) -> Intensity:
     """What the recipe leaves open of how tiles are normalised, measured on these tiles."""
     window = asked.window
     if window is None and not asked.each_box:
-        whole = dataset.volume(0)
-        window = (0.0, 255.0) if whole.dtype == np.uint8 else window_of(whole)
+        boxes = dataset.boxes
+        bytes_alone = all(box.dtype == np.uint8 for box in boxes)
+        window = (0.0, 255.0) if bytes_alone else window_of(*boxes)
     found = asked.model_copy(update={"window": window})
     if asked.mean is not None and asked.std is not None:
         return found

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import EncephalonError, InputError
+from encephalon.errors import EncephalonError, InputError, ModelError
 from encephalon.inference.blocks import read_box
 from encephalon.inference.predictor import (
     NetworkPredictor,
@@ -34,6 +34,7 @@ from encephalon.studies.microtomography.settings import (
     Intensity,
     MicrotomographySettings,
     PredictOptions,
+    sees_volumes,
 )
 from encephalon.studies.microtomography.whole import (
     label_volume,
@@ -204,8 +205,11 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         return found[: len(found) - count], found[len(found) - count :]
 
     def tell(self, tiles: Float) -> Float:
-        """What the network says of tiles (B, 1, [Z,] Y, X)."""
-        return self.runtime.run(tiles)[0]
+        """What the network says of tiles (B, 1, [Z,] Y, X); ModelError unless it is numbers."""
+        found = self.runtime.run(tiles)[0]
+        if not np.isfinite(found).all():
+            raise ModelError("The network's answer is not finite: train or get the model again.")
+        return found
 
     def label_map(self, loaded: LoadedTile) -> NDArray[np.uint8]:
         """The number of the class of each voxel (z, y, x)."""
@@ -240,7 +244,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
         model.asked(PredictOptions),
         settings,
         recipe.table.classes if region else settings.structures,
-        network.options.get("spatial_dims", 2) == 2,
+        not sees_volumes(network),
         {
             "network": str(network.options.get("decoder", network.name)),
             "method": settings.method,

@@ -7,14 +7,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from encephalon.recipes.schema import Flag, Section
+from encephalon.recipes.schema import Flag, Network, Section
 from encephalon.transforms.tiles import AnyOperation
 
-__all__ = ["Intensity", "MicrotomographySettings", "PredictOptions", "SelfSupervision"]
+__all__ = [
+    "Intensity",
+    "MicrotomographySettings",
+    "PredictOptions",
+    "SelfSupervision",
+    "sees_volumes",
+]
 
 Method = Literal["supervised", "byol", "myow", "myow-merged", "pca", "nmf", "frozen"]
 SELF_SUPERVISED = ("byol", "myow", "myow-merged")
-FACTORED = ("pca", "nmf")
+#: Networks of three dimensions alone; all others have the option `spatial_dims`.
+VOLUME_NETWORKS = ("vnet-light", "highresnet")
+
+
+def sees_volumes(network: Network) -> bool:
+    """Whether a network is given (B, 1, Z, Y, X), and not the single slices (B, 1, Y, X)."""
+    return network.name in VOLUME_NETWORKS or network.options.get("spatial_dims", 2) == 3
 
 
 class Intensity(Section):

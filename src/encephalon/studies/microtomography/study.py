@@ -49,6 +49,11 @@ NETWORKS = {"pca": "tile-factors", "nmf": "tile-factors", "frozen": "tile-encode
 class _Training(Trainable):
     def check_recipe(self, recipe: Recipe) -> None:
         settings = make_settings(MicrotomographySettings, recipe.study.settings, recipe.name)
+        if settings.encoder_from is not None and recipe.training.start_from is not None:
+            raise RecipeError(
+                f"{recipe.name}: study.encoder_from and training.start_from both say where the "
+                "encoder starts: leave one of them out."
+            )
         if settings.method == "supervised":
             return
         wanted = NETWORKS.get(settings.method, "self-supervised")

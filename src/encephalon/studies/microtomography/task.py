@@ -28,6 +28,7 @@ from encephalon.studies.microtomography.data import (
 from encephalon.studies.microtomography.settings import (
     SELF_SUPERVISED,
     MicrotomographySettings,
+    sees_volumes,
 )
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.schema import Table
@@ -41,8 +42,8 @@ from encephalon.transforms.tiles import Tile, apply, draw
 
 __all__ = ["TileLearner", "TileTask", "ViewsTask"]
 
-#: Stream numbers that keep the order of the tiles and their variation apart for every seed.
-ORDER, POOL = 10, 11
+#: Stream number that keeps the order of the tiles and their variation apart for every seed.
+ORDER = 10
 #: Side of a tile, voxels, that a network is tried with before the table is known.
 TRIED = 64
 
@@ -57,8 +58,9 @@ class TileTask:
         settings: MicrotomographySettings,
         training: Training,
         classes: int,
+        flat: bool,
     ) -> None:
-        self.train, self.validation, self.classes = train, validation, classes
+        self.train, self.validation, self.classes, self.flat = train, validation, classes, flat
         self.settings, self.training = settings, training
         self.operations: Sequence[Any] = settings.augmentation
         self.intensity = measure_intensity(train, settings.intensity)
@@ -71,15 +73,15 @@ class TileTask:
         if self.settings.target == "region":
             return image, torch.from_numpy(np.stack([np.asarray(tile.shares) for tile in tiles]))
         masks = torch.from_numpy(np.stack([np.asarray(tile.mask) for tile in tiles]))
-        masks = masks[:, 0] if image.dim() == 4 else masks
+        masks = masks[:, 0] if self.flat else masks
         return image, class_shares(masks, self.classes, IGNORED)
 
-    def rows(self, number: int, stream: int = ORDER) -> list[int]:
+    def rows(self, number: int) -> list[int]:
         """The tiles of a batch: the stream is one permutation of all tiles after another."""
         size, count = self.training.batch_size, len(self.train)
         places = np.arange(number * size, (number + 1) * size)
         orders = {
-            cycle: np.random.default_rng([self.training.seed, stream, cycle]).permutation(count)
+            cycle: np.random.default_rng([self.training.seed, ORDER, cycle]).permutation(count)
             for cycle in np.unique(places // count).tolist()
         }
         return [int(orders[place // count][place % count]) for place in places.tolist()]
@@ -98,7 +100,7 @@ class TileTask:
         return apply(tiles, self.operations, draw(rng, self.operations, len(tiles)))
 
     def stacked(self, tiles: Sequence[Tile]) -> Tensor:
-        """What the network sees of tiles: (B, 1, Z, Y, X), or (B, 1, Y, X) of single slices."""
+        """What the network sees of tiles: (B, 1, Z, Y, X), or single slices (B, 1, Y, X)."""
         sizes = {tile.image.shape for tile in tiles}
         if len(sizes) > 1:
             raise TableError(
@@ -106,7 +108,7 @@ class TileTask:
                 "training.batch_size to 1, or cut tiles of one size."
             )
         images = torch.from_numpy(np.stack([normalised(t.image, self.intensity) for t in tiles]))
-        return images[:, :, 0] if images.shape[2] == 1 else images
+        return images[:, :, 0] if self.flat else images
 
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
@@ -162,8 +164,9 @@ class ViewsTask(SelfSupervision, TileTask):
         validation: TileDataset,
         settings: MicrotomographySettings,
         training: Training,
+        flat: bool,
     ) -> None:
-        TileTask.__init__(self, train, validation, settings, training, 0)
+        TileTask.__init__(self, train, validation, settings, training, 0, flat)
         asked, steps = settings.self_supervision, training.steps_per_epoch
         SelfSupervision.__init__(
             self,
@@ -205,6 +208,11 @@ class TileLearner(Learner[MicrotomographySettings]):
         return network.model_copy(update={"options": {**network.options, **known}})
 
     @property
+    def flat(self) -> bool:
+        """Whether the network sees single slices."""
+        return not sees_volumes(self.recipe.network)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes of tiles or voxels, in order."""
         if self.settings.target == "region":
@@ -216,8 +224,7 @@ class TileLearner(Learner[MicrotomographySettings]):
         """Logits of each class, of a tile or of its voxels."""
         if self.settings.target == "representation":
             return []
-        dims = self.recipe.network.options.get("spatial_dims", 2)
-        sides = (16, TRIED, TRIED)[-dims:]
+        sides = (TRIED, TRIED) if self.flat else (16, TRIED, TRIED)
         whole = sides if self.settings.target == "structure" else ()
         said = f"tell the {len(self.classes)} classes {', '.join(self.classes)}"
         return [Expected(((1, 1, *sides),), (1, len(self.classes), *whole), said)]
@@ -252,14 +259,22 @@ class TileLearner(Learner[MicrotomographySettings]):
                     "labels of regions, or choose a recipe that needs none."
                 )
             part = part.select(kept)
-        return prepare_tiles(part, cache, workers, self.settings.structures)
+        tiles = prepare_tiles(part, cache, workers, self.settings.structures)
+        deep = [row for row, place in enumerate(tiles.places) if place.size[0] > 1]
+        if self.flat and deep:
+            raise TableError(
+                f"{part.source}, row {part.row(deep[0])}: the tile has "
+                f"{tiles.places[deep[0]].size[0]} slices, and the network sees one at a time: set "
+                "network.options.spatial_dims to 3, or cut tiles of one slice."
+            )
+        return tiles
 
     def task(self, train: TileDataset, validation: TileDataset) -> TileTask:
         """Batches of tiles."""
         if self.settings.method in SELF_SUPERVISED:
-            return ViewsTask(train, validation, self.settings, self.recipe.training)
+            return ViewsTask(train, validation, self.settings, self.recipe.training, self.flat)
         count = len(self.classes)
-        return TileTask(train, validation, self.settings, self.recipe.training, count)
+        return TileTask(train, validation, self.settings, self.recipe.training, count, self.flat)
 
     def kept(self, state: dict[str, Any]) -> dict[str, Any]:
         """Of a self-supervised network the encoder alone."""
@@ -279,12 +294,11 @@ class TileLearner(Learner[MicrotomographySettings]):
     def facts(self, table: Table) -> ModelFacts:
         """The classes, and what tiles look like."""
         sides = [int(table.numbers(f"size_{axis}")[0]) for axis in "zyx"]
-        volume = self.recipe.network.options.get("spatial_dims", 2) == 3
         boxes = sorted(set(table.texts("box"))) if table.has("box") else []
         return ModelFacts(
             labels=dict(enumerate(self.classes)),
             preprocessing={"axes": "z, y, x", "tile": sides, "classes": list(self.classes)},
             training_data={"boxes": boxes},
-            example=(1, 1, *(sides if volume else sides[1:])),
+            example=(1, 1, *(sides[1:] if self.flat else sides)),
             packages=(*PACKAGES, "monai"),
         )

@@ -18,11 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import InputError, quoted
-from encephalon.io.atomic import make_folder, refuse_existing
+from encephalon.io.atomic import (
+    explained,
+    prove_writable,
+    refuse_existing,
+    swap,
+    temporary_beside,
+)
 from encephalon.io.text import write_records
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box as Cut
+from encephalon.io.volumes.volume import Volume
 from encephalon.io.volumes.writing import Labels, create_ome_zarr
 from encephalon.studies.microtomography.benchmark import Benchmark, Channel, LabelMap, Tile
 from encephalon.studies.microtomography.semantics import (
@@ -87,25 +94,34 @@ def write_tiles(
     """Write the boxes and the table of a benchmark into `folder`; returns the rows of the table.
 
     Relative paths of the benchmark start from `beside`; `reading` is handed to `open_volume`.
+    Nothing is left of what fails, so that it is simply done again; what a server gave is kept.
     Raises InputError naming box and channel for what cannot be read or does not fit, and
     OutputExistsError for a table or box that is there, unless `overwrite`.
     """
-    refuse_existing(folder / TABLE, overwrite)
-    make_folder(folder)
     tiles = benchmark.tiles_of()
     stacked = benchmark.tiles.rest == "stack"
     names = list(dict.fromkeys(tile.split if stacked else tile.box for tile in tiles))
+    for file in (TABLE, *map(_file, names)):
+        refuse_existing(folder / file, overwrite)
     rows: dict[str, dict[str, Any]] = {}
-    for done, name in enumerate(names, start=1):
-        mine = [tile for tile in tiles if name == (tile.split if stacked else tile.box)]
-        slab = _slab(benchmark, name, stacked, beside, reading)
-        _write(benchmark, slab, folder, overwrite)
-        rows |= {row["id"]: row for row in _rows(benchmark, slab, mine)}
-        if progress is not None:
-            progress(done, len(names), name)
-    table = [rows[tile.id] for tile in tiles]
-    write_records(table, folder / TABLE)
+    prove_writable(folder)
+    with explained(folder), temporary_beside(folder / "boxes", folder=True) as work:
+        for done, name in enumerate(names, start=1):
+            mine = [tile for tile in tiles if name == (tile.split if stacked else tile.box)]
+            slab = _slab(benchmark, name, stacked, beside, reading)
+            _write(benchmark, slab, work)
+            rows |= {row["id"]: row for row in _rows(benchmark, slab, mine)}
+            if progress is not None:
+                progress(done, len(names), name)
+        for file in map(_file, names):
+            swap(work / file, folder / file)
+        table = [rows[tile.id] for tile in tiles]
+        write_records(table, folder / TABLE)
     return table
+
+
+def _file(name: str) -> str:
+    return f"{name}.ome.zarr"
 
 
 def _slab(
@@ -173,6 +189,19 @@ def _read(
     benchmark: Benchmark, box: str, cut: Cut, beside: Path, reading: Mapping[str, Any]
 ) -> tuple[NDArray[Any], Numbers | None, NDArray[Any] | None]:
     """Image, structures as numbers of classes, and ids of regions (z, y, x) of a box."""
+    opened: list[Volume] = []
+
+    def voxels(name: str, address: str) -> NDArray[Any]:
+        try:
+            path = address if "://" in address else str(beside / address)
+            volume = open_volume(path, **reading)
+            opened.append(volume)
+            _refuse_another_grid(opened[0], volume)
+            if name != "image" and (lost := volume.missing(cut)):
+                _log.warning("%s, %s: %d pieces are missing, and count as empty.", box, name, lost)
+            return volume.read(cut, complete=name == "image")
+        except InputError as error:
+            raise type(error)(f"The box {box!r}, channel {name!r}: {error}") from error
 
     def channel(name: str) -> Channel:
         found = benchmark.channel(name, box)
@@ -186,57 +215,57 @@ def _read(
     def ids(name: str, labels: LabelMap | None) -> NDArray[Any] | None:
         if labels is None or (labels.boxes and box not in labels.boxes):
             return None
-        return _ids(channel(name), labels, box, cut, beside, reading)
+        found = channel(name)
+        if isinstance(found, str):
+            return voxels(name, found)
+        masks = {key: voxels(f"{name}.{key}", address) > 0 for key, address in found.items()}
+        return _joined_masks(masks, labels, box)
 
-    image = open_volume(_address(channel("image"), beside), **reading).read(cut)
+    image = voxels("image", str(channel("image")))
     structures = ids("structures", benchmark.structures)
     if structures is not None and benchmark.structures is not None:
         structures = _mapped(structures, benchmark.structures, f"the box {box!r}, 'structures'")
     return image, structures, ids("regions", benchmark.regions)
 
 
-def _ids(
-    channel: Channel,
-    labels: LabelMap,
-    box: str,
-    cut: Cut,
-    beside: Path,
-    reading: Mapping[str, Any],
+def _refuse_another_grid(image: Volume, labels: Volume) -> None:
+    """Raise InputError where voxels of the same place are not those of the same tissue."""
+    known = image.spacing is not None and labels.spacing is not None
+    if known and not np.allclose(image.spacing, labels.spacing, rtol=1e-3):  # type: ignore[arg-type]
+        kind, theirs, ours = "edges of", labels.spacing, image.spacing
+    elif image.origin == labels.origin and image.shape != labels.shape and "://" not in labels.name:
+        # On a server a frame says where each lies, however far it reaches.
+        kind, theirs, ours = "the shape", labels.shape, image.shape
+    else:
+        return
+    raise InputError(
+        f"{labels.name}: its voxels have {kind} {theirs} (z, y, x), but those of the image "
+        f"{image.name} {ours}: give labels on the grid of the image."
+    )
+
+
+def _joined_masks(
+    masks: Mapping[str, NDArray[np.bool_]], labels: LabelMap, box: str
 ) -> NDArray[Any]:
-    """The ids (z, y, x) of a label channel; of several masks, the first id of each one's class.
+    """The first id of the class of each mask (z, y, x); in two masks NOWHERE.
 
-    What lies in no mask has the first id of the first class, what lies in two is NOWHERE.
+    What lies in no mask has the first id of the first class.
     """
-    if isinstance(channel, str):
-        return open_volume(_address(channel, beside), **reading).read(cut)
     known = labels.classes
-    found: NDArray[Any] | None = None
-    twice = np.zeros((), bool)
-    for name, address in channel.items():
-        if name not in known:
-            raise InputError(
-                f"The box {box!r} has a mask of {name!r}, but the classes are {quoted(known)}: "
-                "name one of them."
-            )
-        mask = open_volume(_address(address, beside), **reading).read(cut) > 0
-        found = np.full(mask.shape, NOWHERE, np.int64) if found is None else found
-        twice = twice | (mask & (found != NOWHERE))
-        found[mask] = known[name][0]
-    if found is None:
-        raise InputError(f"The box {box!r} names no mask: give one for each class.")
+    if not masks or not set(masks) <= set(known):
+        raise InputError(
+            f"The box {box!r} has masks of {quoted(masks) or 'nothing'}, but the classes are "
+            f"{quoted(known)}: give one for each class that is drawn."
+        )
     rest = next(iter(known.values()))[0]
-    found = np.where(found == NOWHERE, rest, found)
-    if twice.any():
-        count = int(twice.sum())
-        _log.warning("%s: %d voxels lie in two masks and are not learnt or scored.", box, count)
-        found[twice] = NOWHERE
+    within = sum(masks.values(), np.zeros((), np.int64))
+    found = np.full(within.shape, rest, np.int64)
+    for name, mask in masks.items():
+        found[mask] = known[name][0]
+    if twice := int((within > 1).sum()):
+        _log.warning("%s: %d voxels lie in two masks and are not learnt or scored.", box, twice)
+        found[within > 1] = NOWHERE
     return found
-
-
-def _address(address: Channel, beside: Path) -> str:
-    """An address, a path of which starts from the folder `beside`."""
-    text = str(address)
-    return text if "://" in text else str(beside / text)
 
 
 def _mapped(ids: NDArray[Any], labels: LabelMap, where: str) -> Numbers:
@@ -256,7 +285,7 @@ def _mapped(ids: NDArray[Any], labels: LabelMap, where: str) -> Numbers:
 
 def _rows(benchmark: Benchmark, slab: Slab, tiles: Sequence[Tile]) -> Iterator[dict[str, Any]]:
     """What the table says of each tile of a slab."""
-    file = f"{slab.name}.ome.zarr"
+    file = _file(slab.name)
     features = list(_features(benchmark, slab, tiles))
     for tile, known in zip(tiles, features, strict=True):
         place = slab.place(tile)
@@ -273,12 +302,14 @@ def _rows(benchmark: Benchmark, slab: Slab, tiles: Sequence[Tile]) -> Iterator[d
                 f"size_{axis}": each.stop - each.start
                 for axis, each in zip("zyx", place, strict=True)
             },
-            "region": None if slab.regions is None else _region(benchmark, slab.regions[place]),
+            "region": None
+            if slab.regions is None
+            else _region(benchmark, tile, slab.regions[place]),
             **known,
         }
 
 
-def _region(benchmark: Benchmark, ids: NDArray[Any]) -> str | None:
+def _region(benchmark: Benchmark, tile: Tile, ids: NDArray[Any]) -> str | None:
     """The class of the most frequent id of a tile (the least of several); None if it has none."""
     labels = benchmark.regions
     if labels is None:
@@ -287,8 +318,8 @@ def _region(benchmark: Benchmark, ids: NDArray[Any]) -> str | None:
     modal = int(there[np.argmax(counts)])
     if modal not in labels.index:
         raise InputError(
-            f"The regions of the benchmark {benchmark.name!r} have the id {modal}, which its label "
-            "map does not know: say what it means."
+            f"The tile {tile.id!r} lies in the region {modal}, an id that the benchmark does not "
+            "know: say in its label map what it means."
         )
     number = labels.index[modal]
     return list(labels.classes)[number] if number >= 0 else None
@@ -312,20 +343,19 @@ def _features(
         yield {name: None if np.isnan(value) else value for name, value in each.items()}
 
 
-def _write(benchmark: Benchmark, slab: Slab, folder: Path, overwrite: bool) -> None:
+def _write(benchmark: Benchmark, slab: Slab, folder: Path) -> None:
     labels = {}
     if slab.structures is not None and benchmark.structures is not None:
         values = {n: Label(name) for n, name in enumerate(benchmark.structures.classes)}
         labels["structures"] = Labels(np.uint8, {**values, IGNORED: Label("ignored")})
     with create_ome_zarr(
-        folder / f"{slab.name}.ome.zarr",
+        folder / _file(slab.name),
         slab.image.shape,
         slab.image.dtype,
         chunks=CHUNK,
         spacing=benchmark.spacing,
         origin=slab.origin,
         labels=labels,
-        overwrite=overwrite,
     ) as writer:
         writer.write(slab.image)
         if slab.structures is not None:
