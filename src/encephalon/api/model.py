@@ -170,10 +170,8 @@ def load_model(
     model that is not on this machine is downloaded unless `offline`. Raises ModelError for
     an unknown or damaged model, UsageError for an unknown option.
     """
-    from encephalon.recipes.loading import make_recipe
     from encephalon.studies.base import OpenModel
     from encephalon.studies.registry import load_study
-    from encephalon.tables.schema import Columns
 
     found: ModelFolder | PublishedFile
     if isinstance(model, str) and model in registry_entries():
@@ -181,13 +179,9 @@ def load_model(
     else:
         found = find_model(model if isinstance(model, str) else Path(model))
     study = load_study(found.study)
-    predictor = study.load(OpenModel(found, options, device, threads))
-    columns = getattr(predictor, "columns", None)
-    if not columns:
-        # What the model's recipe says of tables; the default columns for published weights.
-        recipe = getattr(getattr(found, "description", None), "recipe", None)
-        source = f"the model {found.name!r}"
-        columns = make_recipe(recipe, source=source).table if recipe else Columns()
+    opened = OpenModel(found, options, device, threads)
+    predictor = study.load(opened)
+    columns = getattr(predictor, "columns", None) or opened.columns
     return Model(predictor, study, columns)
 
 

@@ -40,8 +40,17 @@ _MARKED = {
     b"model.0.conv.unit0.conv.weight": _Layout(
         "isotropic", "reconstruction", "published-reconstruction", "isotropic-published"
     ),
+    b"online_encoder.": _Layout(
+        "microtomography", "representation", "tile-encoder", "byol-published"
+    ),
+    b"down_blocks.0.conv1.weight": _Layout(
+        "microtomography", "segmentation", "published-unet", "microstructure-2d-published"
+    ),
+    b"classifier.weight": _Layout(
+        "microtomography", "classification", "tile-classifier", "region-published"
+    ),
 }
-"""What a state dictionary with a weight of that name belongs to (spec baby-ai, section 2)."""
+"""What a state dictionary with weights named so belongs to (specs baby-ai 2, mtneuro 3 and 4)."""
 _NAMES_WITHIN = 2**18
 """Bytes: torch writes all names before the first number, and 221 of them are 30,000 bytes."""
 

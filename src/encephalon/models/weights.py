@@ -25,7 +25,8 @@ _LARGEST = 800 * 1024**2
 def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     """Return the tensors of a state dictionary (.pt, .pth) as arrays, by name.
 
-    torch's own reader for tensors alone is used, which refuses whatever could run code. Raises
+    torch's own reader for tensors alone is used, which refuses whatever could run code. Of a
+    checkpoint it is the dictionary under "model". Raises
     MissingFileError, or ModelError for a pointer to data elsewhere, a damaged file, and anything
     but a flat dictionary of tensors whose values are in the file and finite.
     """
@@ -35,6 +36,8 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     with content(file_path, "weights that torch.save wrote (.pt, .pth)", _LARGEST) as stream:
         _refuse_packed(file_path, stream)
         state = _loaded(file_path, stream)
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        state = state["model"]  # of a checkpoint, which has the optimiser beside it
     if not isinstance(state, Mapping) or not state:
         raise ModelError(
             f"{file_path}: expected a dictionary of tensors, but it holds {type(state).__name__} "

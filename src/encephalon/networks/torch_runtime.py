@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["TorchRuntime", "load_network", "open_network", "published_state"]
 
 Make = Callable[[], "nn.Module"]
+
+#: What builds a network of the weights of a published file, which bear their published names.
+_ROOM = "encephalon.networks."
+_PUBLISHED = {
+    "image-classifier": _ROOM + "image_classifier:build_published_classifier",
+    "published-reconstruction": _ROOM + "published_reconstruction:build_published_reconstruction",
+    "published-unet": _ROOM + "published_unet:build_published_unet",
+    "tile-classifier": _ROOM + "published_encoder:build_published_encoder",
+    "tile-encoder": _ROOM + "published_encoder:build_published_encoder",
+}
 
 
 class TorchRuntime:
@@ -91,15 +102,10 @@ def load_network(model: ModelFolder | PublishedFile, build: Make | None = None) 
         about = model.description.recipe.get("network", {})
         network = build() if build else build_network(about.get("name", ""), about.get("options"))
         return fill_network(network, model.tensors(), source).eval()
-    # A published file is for a network as large as its weights are.
-    if model.network == "image-classifier":
-        from encephalon.networks.image_classifier import build_published_classifier
-
-        return build_published_classifier(model.tensors(), source).eval()
-    if model.network == "published-reconstruction":
-        from encephalon.networks.published_reconstruction import build_published_reconstruction
-
-        return build_published_reconstruction(model.tensors(), source).eval()
+    if model.network in _PUBLISHED:
+        # The network is as large as the weights are.
+        build_published: Callable[..., nn.Module] = resolve_name(_PUBLISHED[model.network])
+        return build_published(model.tensors(), source).eval()
     return fill_network(build_network(model.network), published_state(model), source).eval()
 
 
@@ -110,5 +116,7 @@ def published_state(model: PublishedFile) -> dict[str, NDArray[Any]]:
 
         return state_of_layers(model.layers(keras_unet_shapes()))
     from encephalon.networks.image_classifier import from_published_names
+    from encephalon.networks.published_encoder import from_published_encoder
 
-    return from_published_names(model.tensors())
+    tiles = model.network in {"tile-classifier", "tile-encoder"}
+    return (from_published_encoder if tiles else from_published_names)(model.tensors())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from encephalon.reports.batch import BatchReport
     from encephalon.tables.image_files import Kind
     from encephalon.tables.samples import Sample
-    from encephalon.tables.schema import Table
+    from encephalon.tables.schema import Columns, Table
     from encephalon.training.run import Learner
     from encephalon.training.runs import TrainingContext
 
@@ -128,6 +128,16 @@ class OpenModel:
         if isinstance(self.files, ModelFolder):
             return make_recipe(self.files.description.recipe, source=self._source)
         return load_recipe(self.files.recipe)
+
+    @property
+    def columns(self) -> Columns:
+        """What its recipe says of tables; the default columns where it has none."""
+        from encephalon.models.folder import ModelFolder
+        from encephalon.tables.schema import Columns
+
+        files = self.files
+        known = files.description.recipe if isinstance(files, ModelFolder) else files.recipe
+        return self.recipe.table if known else Columns()
 
     def runtime(self) -> Runtime:
         """The opened graph, which predicts without torch; raises ModelError for none."""

@@ -21,9 +21,7 @@ from encephalon.io.files import expanded
 from encephalon.models.catalogue import find_model
 from encephalon.models.files import check_content
 from encephalon.models.folder import read_tensors
-from encephalon.models.published import PublishedFile
-from encephalon.models.weights import read_state_dict
-from encephalon.networks.image_classifier import from_published_names
+from encephalon.models.published import PublishedFile, open_published
 from encephalon.networks.registry import fill_network, network_factory
 from encephalon.networks.torch_runtime import published_state
 
@@ -51,15 +49,17 @@ def start_from(network: nn.Module, source: str) -> list[str]:
     fit, before a single weight is replaced.
     """
     model, state = find_model(source), network.state_dict()
-    if not isinstance(model, PublishedFile):
-        found = model.tensors()
-    elif isinstance(network, network_factory(model.network)):  # type: ignore[arg-type]
+    if isinstance(model, PublishedFile):
         found = published_state(model)
+        own = isinstance(network, network_factory(model.network))  # type: ignore[arg-type]
+        if not own and "encoder" not in _parts(state) & _parts(found):
+            raise ModelError(
+                f"{model.path}: published weights belong to the network {model.network!r}, but the "
+                f"recipe builds {type(network).__name__}: start from a model folder of that "
+                "network."
+            )
     else:
-        raise ModelError(
-            f"{model.path}: published weights belong to the network {model.network!r}, but the "
-            f"recipe builds {type(network).__name__}: start from a model folder of that network."
-        )
+        found = model.tensors()
     head = [name for name in state if _in_head(name)]
     differs = any(name in found and found[name].shape != state[name].shape for name in head)
     fresh = head if differs or not any(map(_in_head, found)) else []
@@ -81,8 +81,13 @@ def start_from(network: nn.Module, source: str) -> list[str]:
 
 def _share_encoder(mine: Iterable[str], theirs: Iterable[str]) -> bool:
     """Whether both have an encoder, and beside it and the head nothing in common."""
-    both = [{name.partition(".")[0] for name in names} - {HEAD} for names in (mine, theirs)]
-    return both[0] != both[1] and "encoder" in both[0] & both[1]
+    one, other = _parts(mine) - {HEAD}, _parts(theirs) - {HEAD}
+    return one != other and "encoder" in one & other
+
+
+def _parts(names: Iterable[str]) -> set[str]:
+    """What a network is made of, by the names of its weights."""
+    return {name.partition(".")[0] for name in names}
 
 
 def _in_head(name: str) -> bool:
@@ -119,7 +124,7 @@ def load_encoder(network: nn.Module, path: str | Path) -> None:
         check_content(file_path, "weights of an encoder (.safetensors)")
         found = read_tensors(file_path)
     else:
-        found = from_published_names(read_state_dict(file_path))
+        found = published_state(open_published(file_path))
     tensors = {k.removeprefix(_ENCODER): v for k, v in found.items() if k.startswith(_ENCODER)}
     # A file of a backbone alone has torchvision's names.
     tensors = tensors or {k: v for k, v in found.items() if not k.startswith(_CLASSES)}

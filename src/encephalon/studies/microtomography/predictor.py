@@ -6,7 +6,7 @@ A sample is a row of a table of tiles, or a picture or volume by itself, taken w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import EncephalonError, InputError, ModelError
+from encephalon.errors import EncephalonError, InputError, ModelError, either
 from encephalon.inference.blocks import read_box
 from encephalon.inference.predictor import (
     NetworkPredictor,
@@ -24,9 +24,11 @@ from encephalon.inference.predictor import (
     Prediction,
     Value,
 )
-from encephalon.inference.runtimes import resolve_threads
+from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box, Size, Volume
+from encephalon.models.folder import ModelFolder
+from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.microtomography.data import normalised, scaled
 from encephalon.studies.microtomography.report import label_picture
@@ -234,24 +236,47 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
 
 
 def make_tile_predictor(model: OpenModel) -> TilePredictor:
-    """Open the graph of a model folder."""
-    settings = model.settings(MicrotomographySettings)
-    recipe = model.recipe
-    network, region = recipe.network, settings.target == "region"
+    """Open the graph of a model folder, or published weights."""
+    settings, recipe = model.settings(MicrotomographySettings), model.recipe
+    network, flat = recipe.network, not sees_volumes(recipe.network)
+    classes = recipe.table.classes if settings.target == "region" else settings.structures
+    if own := isinstance(model.files, ModelFolder):
+        runtime = model.runtime()
+    else:
+        runtime, classes, flat = _published(model, classes)
     return TilePredictor(
         model.files.describe(),
-        model.runtime(),
+        runtime,
         model.asked(PredictOptions),
         settings,
-        recipe.table.classes if region else settings.structures,
-        not sees_volumes(network),
+        classes,
+        flat,
         {
             "network": str(network.options.get("decoder", network.name)),
-            "method": settings.method,
+            # Weights alone do not say by which method they were learnt.
+            "method": settings.method if own else model.name,
             "seed": recipe.training.seed,
         },
         partial(make_tile_predictor, _of_worker(model)),
     )
+
+
+def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple[str, ...], bool]:
+    """What runs published weights, the classes that they tell, and whether they see slices."""
+    network: Any = load_network(model.files)
+    first, *_, last = network.parameters()
+    if not hasattr(network, "head") and len(classes) == len(last) + 1:
+        classes = classes[:-1]  # with axons in the background, as in half of the published tasks
+    if classes and len(classes) != len(last):
+        raise ModelError(
+            f"{model.files.path}: its weights tell {len(last)} classes, but the published ones "
+            f"{either(classes)}: train a model by a recipe that names the classes."
+        )
+    if hasattr(network, "head"):
+        from encephalon.networks.tile_classifier import FeaturesAndLogits
+
+        network = FeaturesAndLogits(network)
+    return TorchRuntime(network, model.device, model.threads), tuple(classes), first.dim() == 4
 
 
 def _of_worker(model: OpenModel) -> OpenModel:

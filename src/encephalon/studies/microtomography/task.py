@@ -17,6 +17,7 @@ from encephalon.metrics.classification import classification_scores
 from encephalon.metrics.label_maps import ClassCounts, count_classes
 from encephalon.models.catalogue import find_model
 from encephalon.models.folder import WEIGHTS
+from encephalon.networks.tile_classifier import FeaturesAndLogits
 from encephalon.recipes.schema import Network, Training, class_names
 from encephalon.studies.microtomography.data import (
     TileDataset,
@@ -142,19 +143,6 @@ class TileTask:
         counts.append(count_classes(found[0].argmax(0), mask, self.classes, known))
 
 
-class FeaturesAndLogits(nn.Module):
-    """A classifier of tiles whose output (B, channels + classes) has its representation too."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network: Any = network
-
-    def forward(self, tile: Tensor) -> Tensor:
-        """Representation, then logits."""
-        features = self.network.features(tile)
-        return torch.cat([features, self.network.head(features)], dim=1)
-
-
 class ViewsTask(SelfSupervision, TileTask):
     """Two views of each tile, and a pool of other tiles; nothing is judged until the last epoch."""
 
@@ -239,8 +227,8 @@ class TileLearner(Learner[MicrotomographySettings]):
                     f"{self.recipe.name}: the network {self.network.name!r} has no encoder, which "
                     "study.encoder_from would fill: use a tile network, or training.start_from."
                 )
-            model = find_model(self.settings.encoder_from)
-            load_encoder(network, model.path / WEIGHTS)
+            path = find_model(self.settings.encoder_from).path
+            load_encoder(network, path / WEIGHTS if path.is_dir() else path)
         return network
 
     @property
@@ -284,7 +272,8 @@ class TileLearner(Learner[MicrotomographySettings]):
 
     def exported(self, network: nn.Module) -> nn.Module:
         """A classifier gives its representation before its logits."""
-        return FeaturesAndLogits(network) if self.settings.target == "region" else network
+        classifier: Any = network
+        return FeaturesAndLogits(classifier) if self.settings.target == "region" else network
 
     def measure(self, fitted: Fitted) -> dict[str, Any]:
         """How tiles are normalised."""

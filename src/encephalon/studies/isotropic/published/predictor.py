@@ -45,7 +45,6 @@ from encephalon.studies.isotropic.published.settings import (
     PublishedOptions,
     PublishedSettings,
 )
-from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
@@ -69,12 +68,8 @@ class PublishedCase:
 
 @dataclass(frozen=True)
 class PublishedPredictor(NetworkPredictor[PublishedOptions]):
-    """A published model, loaded: `predict` repeats the published program on one pair of volumes.
+    """A published model, loaded: `predict` repeats the published program on one pair of volumes."""
 
-    columns  what the columns of a table mean to it
-    """
-
-    columns: Columns
     settings: PublishedSettings
 
     notice = NOTICE
@@ -152,7 +147,7 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
         )
     runtime = TorchRuntime(network, model.device, model.threads, asked.half)
     logger.warning("%s: %s", model.name, NOTICE)
-    return PublishedPredictor(model.files.describe(), runtime, asked, recipe.table, settings)
+    return PublishedPredictor(model.files.describe(), runtime, asked, settings)
 
 
 def _verdict(case: PublishedCase) -> Quality | None:

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of weights of MTNeuro are models: they predict, are scored, and others start from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encephalon import api
+from encephalon.errors import ModelError
+from encephalon.io.text import read_json, read_records, write_records
+from tests.studies.microtomography.tiny_tiles import QUICK, write_table
+
+torch = pytest.importorskip("torch")
+
+from encephalon.models.folder import open_model  # noqa: E402
+from encephalon.models.published import open_published  # noqa: E402
+from encephalon.networks.torch_runtime import load_network  # noqa: E402
+from tests.studies.microtomography import mtneuro_files as files  # noqa: E402
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Tiles whose regions have their published names; a few of each part."""
+    path = write_table(tmp_path / "tiles")
+    names = dict(zip(("cortex", "striatum", "thalamus"), ("CTX", "STR", "VP"), strict=True))
+    rows = read_records(path)[1]
+    for row in rows:
+        row["region"] = row["region"] and names.get(row["region"], "ZI")
+    write_records(rows[::3], path)
+    return path
+
+
+def scored(model: Path, table: Path) -> dict[str, Any]:
+    """The summary of an evaluation."""
+    api.evaluate(model, table, table.parent / "out", device="cpu")
+    found: dict[str, Any] = read_json(table.parent / "out" / "summary.json", 1 << 26)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shapes", "study", "network", "weights"),
+    [
+        (files.classifier(), "classification", "TileClassifier", 11_169_732),
+        (files.self_supervised(), "representation", "TileEncoder", 11_167_680),
+        (files.u_net(), "segmentation", "PublishedUNet", 1_971_620),
+        (files.u_net(3, 3), "segmentation", "PublishedUNet", 5_646_275),
+    ],
+)
+def test_a_file_of_the_published_size_is_known_by_its_names(
+    shapes: Any, study: str, network: str, weights: int, tmp_path: Path
+) -> None:
+    found = open_published(files.save(shapes, tmp_path / "own.pt", epoch=5))
+    assert (found.study, found.describe()["task"]) == ("microtomography", study)
+    built = load_network(found)
+    assert type(built).__name__ == network
+    assert sum(value.numel() for value in built.parameters()) == weights
+
+
+def test_a_classifier_tells_regions_and_is_scored(table: Path, tmp_path: Path) -> None:
+    model = files.save(files.classifier(4), tmp_path / "supervised.pt")
+    summary = scored(model, table)
+    assert summary["regions"][0]["how"] == "its own classes"
+    assert (summary["mode"], summary["method"]) == ("published", "supervised")
+    rows = api.predict(model, table, tmp_path / "predicted", device="cpu").rows
+    assert {row["class"] for row in rows} <= {"CTX", "STR", "VP", "ZI"}
+
+
+def test_an_encoder_of_a_checkpoint_is_probed(table: Path, tmp_path: Path) -> None:
+    model = files.save(files.self_supervised(4), tmp_path / "myow.pt", optimizer={"state": {}})
+    summary = scored(model, table)
+    assert [one["how"] for one in summary["regions"]] == ["linear", "knn", "ridge"]
+    assert summary["method"] == "myow"
+
+
+@pytest.mark.parametrize(("dims", "size"), [(2, (1, 32, 32)), (3, (8, 16, 16))])
+def test_a_u_net_tells_structures(dims: int, size: tuple[int, int, int], tmp_path: Path) -> None:
+    tiles = write_table(tmp_path / "tiles", size)
+    model = files.save(files.u_net(dims, 4, width=2), tmp_path / "four.pt")
+    assert set(scored(model, tiles)["structures"]) == {"background", "vessel", "cell", "axon"}
+    model = files.save(files.u_net(dims, 3, width=2), tmp_path / "three.pth")
+    rows = api.predict(model, tiles, tmp_path / "predicted", device="cpu").rows
+    assert {"percent_background", "percent_vessel", "percent_cell"} <= set(rows[0])
+    assert "percent_axon" not in rows[0]
+
+
+def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:
+    for shapes in (files.classifier(2, classes=3), files.u_net(classes=7, width=2)):
+        model = files.save(shapes, tmp_path / "own.pt")
+        with pytest.raises(ModelError, match=r"own\.pt: its weights tell [37] classes"):
+            api.load_model(model, device="cpu")
+
+
+def test_models_start_from_published_weights(table: Path, tmp_path: Path) -> None:
+    """Structures from a supervised encoder, regions from one that learnt without labels."""
+    slow = QUICK | {"training.epochs": "1", "training.steps_per_epoch": "1"}
+    slow |= {"training.learning_rate": "1e-12"}
+    for recipe, shapes, key, more in (
+        ("microstructure", files.classifier(4), "study.encoder_from", "network.options.width"),
+        ("region-published", files.self_supervised(4), "training.start_from", "training.seed"),
+    ):
+        start = files.save(shapes, tmp_path / f"{recipe}.pt")
+        model = api.train(
+            recipe,
+            table,
+            tmp_path / recipe,
+            overrides=slow | {key: str(start), more: "4"} | ({"training.warmup_steps": "0"}),
+            device="cpu",
+            workers=1,
+            threads=1,
+        )
+        theirs: Any = torch.load(start, weights_only=True)
+        first = next(value for name, value in theirs.items() if name.endswith("f.0.weight"))
+        mine = open_model(model).tensors()["encoder.conv1.weight"]
+        torch.testing.assert_close(torch.from_numpy(mine).float(), first, atol=1e-3, rtol=0)
