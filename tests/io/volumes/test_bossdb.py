@@ -8,6 +8,7 @@ import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,20 @@ def test_what_was_read_once_is_never_asked_for_again(boss: Boss) -> None:
     other = ((101, 127), (51, 200), (11, 12))
     np.testing.assert_array_equal(volume().read(other), expected(other))
     assert len(boss.asked) == asked
+
+
+def test_what_is_kept_is_found_by_name_and_fetched_anew_once_it_is_deleted(
+    boss: Boss, tmp_path: Path
+) -> None:
+    """A folder a volume and level, whose size and name anybody can read."""
+    volume().read(BOX)
+    volume(level=1)
+    names = sorted(path.name for path in (tmp_path / "home" / "volumes").iterdir())
+    assert [name[:-16] for name in names] == ["bossdb-col-exp-chan-0-", "bossdb-col-exp-chan-1-"]
+    asked = len(boss.paths())
+    rmtree(tmp_path / "home" / "volumes" / names[0])
+    volume().read(BOX)
+    assert len(boss.paths()) == asked + 1
 
 
 def test_offline_nothing_is_asked_and_what_is_missing_is_named(
@@ -247,6 +262,12 @@ def test_a_token_goes_to_the_server_and_nowhere_else(
     seen += [str(path) for path in home.rglob("*")]
     assert not any(secret in text for text in seen)
     assert not any(secret.encode() in p.read_bytes() for p in home.rglob("*") if p.is_file())
+
+
+def test_without_a_token_the_server_is_asked_as_anybody_may(boss: Boss) -> None:
+    """The word "public" stands in its place, as for those whom BossDB's own client knows not."""
+    volume().read(BOX)
+    assert {headers["Authorization"] for _, headers in boss.asked} == {"Token public"}
 
 
 def test_without_a_token_what_is_not_public_is_refused(boss: Boss) -> None:

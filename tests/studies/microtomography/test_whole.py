@@ -153,15 +153,19 @@ def test_the_blocks_that_are_done_stay_when_a_mended_volume_is_given(
     assert np.array_equal(labels, VOXELS > 127)
 
 
-def test_another_model_does_not_continue(volume: Path, tmp_path: Path) -> None:
+def test_another_model_does_not_continue_and_what_was_begun_goes_when_it_is_done(
+    volume: Path, tmp_path: Path
+) -> None:
     chunk = volume / "0/c/0/0/0"
     content = chunk.read_bytes()
     chunk.unlink()
     predict(predictor("structure"), volume, tmp_path / "out")
     chunk.write_bytes(content)
     Runtime.shown = 0
+    assert len(list((tmp_path / "out").glob(".*.unfinished"))) == 1
     predict(predictor("structure", name="other"), volume, tmp_path / "out")
     assert Runtime.shown == 5 * 3 * 5
+    assert not list((tmp_path / "out").glob(".*.unfinished"))
 
 
 def test_a_name_of_one_volume_may_be_given(volume: Path, tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 """Open a volume of any kind by its address; the voxels stay where they are until they are read.
 
 What a file holds decides how it is read, not its name. Volumes on servers are read through what is
-kept of them in `$ENCEPHALON_HOME/volumes`, and that is used for ever; delete its folder to fetch a
-volume anew. Several processes may fetch at once: each block is fetched once.
+kept of them in `$ENCEPHALON_HOME/volumes`, in a folder that bears the volume's name, and that is
+used for ever; delete it to fetch the volume anew. Several processes may fetch at once: each block
+is fetched once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -142,7 +144,9 @@ def open_remote(
         source = _Direct(facts, partial(place.fetch, facts))
     else:
         key = f"{place.key}\n{place.level}".encode("utf-8", "surrogateescape")
-        folder = encephalon_home() / "volumes" / hashlib.sha256(key).hexdigest()[:32]
+        words = re.sub("[^A-Za-z0-9]+", "-", name).strip("-")[-80:]
+        kept = f"{words}-{place.level}-{hashlib.sha256(key).hexdigest()[:16]}"
+        folder = encephalon_home() / "volumes" / kept
         facts = cached_facts(folder, ask)
         source = CachedSource(name, folder, facts, partial(place.fetch, facts), offline)
     kind, edges, origin = np.dtype(facts.dtype), facts.spacing, facts.origin

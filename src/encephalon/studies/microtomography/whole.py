@@ -6,17 +6,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError
+from encephalon.errors import InputError, OutputError
 from encephalon.inference.blocks import Labeller, TileGrid, digest, label_blocks, read_box
-from encephalon.io.atomic import json_text
+from encephalon.io.atomic import json_text, locked, remove
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box, Size, Volume, box_size, shifted
@@ -125,6 +127,7 @@ def label_volume(
     """Label a volume in a folder beside `final`, where it continues if it was begun there.
 
     `about` is what beside the volume the result depends on; `again` opens the model in each worker.
+    What another model or option had begun for the same place is removed once it is finished.
     """
     options, whole = teller.options, _plan(teller, volume, structures)
     facts = {**about, "shape": volume.shape, "type": str(volume.dtype), "origin": volume.origin}
@@ -150,6 +153,10 @@ def label_volume(
         scheduler=options.scheduler,
     )
     writer.finish()
+    for other in final.parent.glob(f".{escape(final.name)}-*.unfinished"):
+        with suppress(OutputError), locked(other / "run", timeout=0):
+            if other != folder:
+                remove(other)
     percent = {
         label.name: round(100 * counts[number] / math.prod(whole.shape), 3)
         for number, label in whole.labels.items()
