@@ -130,13 +130,12 @@ def test_what_was_read_once_is_never_asked_for_again(boss: Boss) -> None:
 def test_what_is_kept_is_found_by_name_and_fetched_anew_once_it_is_deleted(
     boss: Boss, tmp_path: Path
 ) -> None:
-    """A folder a volume and level, whose size and name anybody can read."""
+    """A folder for each volume and level, whose name and size anybody can read."""
     volume().read(BOX)
-    volume(level=1)
-    names = sorted(path.name for path in (tmp_path / "home" / "volumes").iterdir())
-    assert [name[:-16] for name in names] == ["bossdb-col-exp-chan-0-", "bossdb-col-exp-chan-1-"]
+    (kept,) = (tmp_path / "home" / "volumes").iterdir()
+    assert kept.name.startswith("bossdb-col-exp-chan-0-")
     asked = len(boss.paths())
-    rmtree(tmp_path / "home" / "volumes" / names[0])
+    rmtree(kept)
     volume().read(BOX)
     assert len(boss.paths()) == asked + 1
 
