@@ -13,6 +13,7 @@ import pytest
 import tifffile
 
 from encephalon import api
+from encephalon.explanation import run as run_module
 from encephalon.explanation.report import Explanations
 from encephalon.inference.batch import Failure
 from encephalon.tables.samples import Sample
@@ -27,8 +28,9 @@ class Explainer:
     failures: tuple[Failure, ...] = ()
 
     def explain(
-        self, model: Any, samples: Sequence[Sample], output: Path, **asked: Any
+        self, model: object, samples: Sequence[Sample], output: Path, **asked: Any
     ) -> Explanations:
+        assert model == "explainable"
         self.samples, self.output, self.asked = samples, output, asked
         rows = [{"id": sample.id, "class": "Aged"} for sample in samples]
         return Explanations(rows, list(self.failures), output)
@@ -41,10 +43,11 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Explainer:
 
     def load(model: str, **arguments: Any) -> api.Model:
         made.loading = {"model": model, **arguments}
-        study = plain_study(kind="picture", explainable=made)
+        study = plain_study(kind="picture", explainable=lambda _: "explainable")
         return api.Model(Threshold(outputs={}), study, Columns())
 
     monkeypatch.setattr(api, "load_model", load)
+    monkeypatch.setattr(run_module, "explain", made.explain)
     return made
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from encephalon.explanation.gradcam import grad_cam, randomised_weights, rank_similarity
@@ -19,6 +20,11 @@ LAYER = "body.7"
 def network() -> Patches:
     """A network that has learnt to see the patch."""
     return trained(np.random.default_rng(0))
+
+
+def each(images: NDArray[np.float32]) -> list[tuple[torch.Tensor]]:
+    """What a network takes of each of these images (N, 1, rows, columns)."""
+    return [(torch.tensor(image[None]),) for image in images]
 
 
 def test_the_map_lies_where_the_patch_was_planted(network: Patches) -> None:
@@ -39,9 +45,9 @@ def test_the_map_lies_where_the_patch_was_planted(network: Patches) -> None:
 def test_randomised_weights_destroy_the_map(network: Patches) -> None:
     """From the last stage to the first the map loses its likeness; the network keeps its own."""
     images, _, _ = planted(np.random.default_rng(2), 16)
-    inputs = (torch.tensor(images[1::2]),)
+    samples = each(images[1::2])
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    found = randomised_weights(network, inputs, LAYER, 1)
+    found = randomised_weights(network, samples, LAYER, [1] * 8)
     assert list(found) == ["head", "body.6", "body.4", "body.3", "body.1", "body.0"]
     assert abs(found["body.0"]) < 0.4 < found["head"]
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
@@ -61,15 +67,15 @@ def test_a_map_that_ignores_the_weights_is_caught() -> None:
             return torch.cat([means, means + 0 * self.scale(means)], dim=1)
 
     images, _, _ = planted(np.random.default_rng(3), 4)
-    found = randomised_weights(Stubborn(), (torch.tensor(images),), "channels", 1)
+    found = randomised_weights(Stubborn(), each(images), "channels", [1] * 4)
     assert found == {"scale": pytest.approx(1.0)}
 
 
 def test_the_same_seed_shuffles_alike(network: Patches) -> None:
     """The figure in a report can be made again."""
     images, _, _ = planted(np.random.default_rng(4), 4)
-    inputs = (torch.tensor(images),)
-    first, again = (randomised_weights(network, inputs, LAYER, 1, seed=3) for _ in range(2))
+    runs = (randomised_weights(network, each(images), LAYER, [1] * 4, seed=3) for _ in range(2))
+    first, again = runs
     assert first == again
 
 

@@ -15,6 +15,7 @@ from encephalon.studies.base import able
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
+    from encephalon.explanation.report import Explanations
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
     from encephalon.studies.base import Trainable
@@ -207,22 +208,25 @@ def explain(
     offline: bool = False,
     progress: Progress | None = None,
     **options: Any,
-) -> Any:
+) -> Explanations:
     """Show where a classifier looked in every image, and write maps, panels, table and report.
 
     target_class  name of the class that maps are of; the predicted one by default
     layer         dotted path of the layer that they are taken from; the model's own by default
 
-    The result has `rows`, `failures` and what is known of how far the maps can be trusted. Raises
-    what `predict` raises, and UsageError for a model whose study explains nothing.
+    Classifiers are models of micrographs, of slices, and of the regions of microtomography. The
+    result has `rows`, `failures` and what is known of how far the maps can be trusted. Raises what
+    `predict` raises, and UsageError for a model that has nothing to explain.
     """
+    from encephalon.explanation.run import explain as show
+
     loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
     nothing = "has nothing to explain: it is no classifier"
-    explainable = able(loaded.study.explainable, f"The model {loaded.name!r}", nothing)
+    explainable = able(loaded.study.explainable, f"The model {loaded.name!r}", nothing)(loaded)
     places = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     samples = loaded.plan(places, output).samples
-    return explainable.explain(
-        loaded,
+    return show(
+        explainable,
         samples,
         Path(output),
         target_class=target_class,

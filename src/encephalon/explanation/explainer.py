@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +11,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encephalon.errors import UsageError, did_you_mean
+from encephalon.errors import InputError, UsageError, did_you_mean
 from encephalon.explanation.gradcam import find_layer, grad_cam, scale_map
 from encephalon.explanation.importance import watching_head
-from encephalon.explanation.location import Found, box_of, weigh
+from encephalon.explanation.location import Found, weigh
 from encephalon.inference.runtimes import resolve_device, resolve_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from encephalon.explanation.explainable import Explainable, Look
     from encephalon.tables.samples import Sample
 
-__all__ = ["Explained", "Explainer"]
+__all__ = ["LARGEST", "Explained", "Explainer"]
+
+#: Pixels or voxels of one image that a network is shown: each of its layers keeps some gigabytes of
+#: more. Our choice, the largest picture of a micrograph.
+LARGEST = 2048**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +38,8 @@ class Explained:
     probability  of that class
     values       what the model predicts, as in predictions.csv
     quality      "ok", "check" or None, and `reasons` why
-    map          (rows, columns) in [0, 1] on the raw grid, NaN where the network did not look
+    map          (rows, columns) or (z, y, x) in [0, 1] on the raw grid, NaN where the network did
+                 not look
     peak         the largest value of the map before it was scaled: 0 where it is empty
     found        how much of it lies inside the box that the table names, if it names one
     head         (F + W) what the head of the network was given
@@ -50,9 +57,17 @@ class Explained:
     head: NDArray[np.float32] = field(repr=False)
     inputs: tuple[Tensor, ...] = field(repr=False)
 
+    @property
+    def slice(self) -> int | None:
+        """The z of the map's maximum, the middle one of an empty map; None for a picture."""
+        if self.map.ndim < 3:
+            return None
+        highest = int(np.nanargmax(self.map.max(axis=(1, 2))))
+        return highest if self.peak > 0 else len(self.map) // 2
+
 
 class Explainer:
-    """The network of a loaded model, ready to explain one image after another.
+    """The network of a classifier, ready to explain one image after another.
 
     target_class  name of the class that maps are of; None is the predicted one
     layer         dotted path in the network; None is the one that the model names
@@ -62,57 +77,57 @@ class Explainer:
 
     def __init__(
         self,
-        predictor: Any,
+        model: Explainable,
         target_class: str | None = None,
         layer: str | None = None,
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        if predictor.settings.inputs == "covariates":
-            raise UsageError(
-                f"The model {predictor.name!r} sees covariates alone: there is no image to explain."
-            )
-        self.predictor = predictor
+        self.model = model
         self._target = None if target_class is None else self._index(target_class)
         torch.set_num_threads(resolve_threads(threads))
-        self.network = predictor.torch_network().to(resolve_device(device, needs_torch=True))
-        self.layer = layer or predictor.layer
+        self.network = model.network().to(resolve_device(device, needs_torch=True))
+        self.layer = layer or model.layer
         find_layer(self.network, self.layer)
 
-    def explain(self, loaded: Any, sample: Sample) -> Explained:
-        """Return the explanation of what the predictor's `read` made of a sample."""
-        prediction = self.predictor.predict(loaded)
-        picture = loaded.picture
+    def explain(self, look: Look, sample: Sample) -> Explained:
+        """Return the explanation of a sample; raises InputError for one that is too large."""
+        model, image = self.model, look.inputs[0]
+        if math.prod(image.shape[2:]) > LARGEST:
+            sides = " x ".join(map(str, image.shape[2:]))
+            raise InputError(
+                f"{sample.id}: an image of {sides} is too large to be explained at once (at most "
+                f"{LARGEST:,} pixels or voxels): cut tiles out of it."
+            )
+        prediction = model.predictor.predict(look.loaded)
+        said_of_it: dict[str, Any] = dict(prediction.values)
         place = next(self.network.parameters()).device
         # Copies: an array that is mapped from a file must not be shared.
-        given = (picture.image[None], loaded.covariates)
-        inputs = tuple(torch.tensor(values).to(place) for values in given)
+        inputs = tuple(torch.tensor(values).to(place) for values in look.inputs)
         target = self._target
-        # As published, the class of the larger logit is explained.
-        if target is None and self.predictor.mode != "published":
-            target = self._index(str(prediction.values["predicted"]))
+        if target is None and not model.by_logit:
+            target = self._index(said_of_it["predicted"])
         with watching_head(self.network) as head:
             (values,) = grad_cam(self.network, inputs, self.layer, target)
         said = int(head["logits"][0].argmax()) if target is None else target
-        raw = picture.view.to_raw(values)
-        box = box_of(sample.row, self.predictor.settings.box)
-        quality, name = prediction.quality, self.predictor.classes[said]
+        raw = look.to_raw(values)
+        quality, name = prediction.quality, model.classes[said]
         return Explained(
             name=name,
-            probability=float(prediction.values[f"p_{name}"]),
-            values=dict(prediction.values),
+            probability=float(said_of_it[f"p_{name}"]),
+            values=said_of_it,
             quality=quality.status if quality else None,
             reasons=quality.reasons if quality else (),
             map=scale_map(raw),
             peak=float(values.max()),
-            found=None if box is None else weigh(raw, box),
+            found=None if look.box is None else weigh(raw, look.box),
             head=head["seen"][0],
             inputs=inputs,
         )
 
     def _index(self, name: str) -> int:
-        classes = list(self.predictor.classes)
+        classes = list(self.model.classes)
         if name in classes:
             return classes.index(name)
         meant = did_you_mean(name, classes, "known classes:")
-        raise UsageError(f"The model {self.predictor.name!r} has no class {name!r}; {meant}")
+        raise UsageError(f"The model {self.model.predictor.name!r} has no class {name!r}; {meant}")

@@ -52,8 +52,9 @@ def grad_cam(
 
     network  called as network(*inputs), in evaluation mode for the time; returns logits (B, C)
     inputs   what the network takes, each with B samples first
-    layer    dotted path of the module whose output (B, K, ...) is explained; of a module that is
-             called several times, the last call
+    layer    dotted path of the module whose output (B, K, ...) is explained; of one that gives a
+             list of them, as an encoder does, the last; of one that is called several times, the
+             last call
     target   index of the class, for all or one each; None is the most likely class of each
 
     Raises UsageError for an unknown layer, one whose output is no stack of channels or has no way
@@ -108,11 +109,14 @@ def _watching(module: nn.Module) -> Iterator[list[Any]]:
     seen: list[Any] = []
 
     def cut(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor):
+        several = isinstance(output, list) and bool(output)
+        explained = output[-1] if several else output
+        if not isinstance(explained, Tensor):
             seen.append(output)
             return output
-        seen.append(output.detach().requires_grad_())
-        return seen[-1].clone()  # layers that work in place must not change what is explained
+        seen.append(explained.detach().requires_grad_())
+        passed_on = seen[-1].clone()  # what works in place must not change what is explained
+        return [*output[:-1], passed_on] if several else passed_on
 
     handle = module.register_forward_hook(cut)
     try:
@@ -159,22 +163,28 @@ def scale_map(values: NDArray[Any]) -> NDArray[np.float32]:
 
 def randomised_weights(
     network: nn.Module,
-    inputs: tuple[Tensor, ...],
+    samples: Sequence[tuple[Tensor, ...]],
     layer: str,
-    target: Target = None,
+    targets: Sequence[int],
     seed: int = 0,
 ) -> dict[str, float]:
     """Return the similarity of the maps to the true ones, by stage, as ever more is randomised.
 
     The first entry has the last stage randomised, the next one the last two, and so on: the last
     entry has nothing left that was learnt. Similarities are rank correlations (-1 to 1), mean over
-    the images. The class is that of `target`, or what the untouched network says. Randomised means
-    shuffled: each tensor keeps its values and loses their places, so that activations keep their
-    size. The network itself is left as it is. Raises what `grad_cam` raises.
+    the samples, which need not have one size. Randomised means shuffled: each tensor keeps its
+    values and loses their places, so that activations keep their size. The network itself is left
+    as it is. Raises what `grad_cam` raises.
+
+    samples  what the network takes, each with one sample first
+    targets  index of the class of each
     """
-    with torch.no_grad():
-        chosen = network(*inputs).argmax(dim=1).tolist() if target is None else target
-    truth = grad_cam(network, inputs, layer, chosen)
+
+    def maps(of: nn.Module) -> list[NDArray[np.float32]]:
+        pairs = zip(samples, targets, strict=True)
+        return [grad_cam(of, given, layer, target)[0] for given, target in pairs]
+
+    truth = maps(network)
     shuffled = deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     found = {}
@@ -182,10 +192,8 @@ def randomised_weights(
         for tensor in tensors:
             order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
             tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
-        maps = grad_cam(shuffled, inputs, layer, chosen)
-        found[name] = float(
-            np.mean([rank_similarity(*pair) for pair in zip(truth, maps, strict=True)])
-        )
+        pairs = zip(truth, maps(shuffled), strict=True)
+        found[name] = float(np.mean([rank_similarity(*pair) for pair in pairs]))
     return found
 
 

@@ -66,6 +66,7 @@ _HINT = (
     "The lighter the colour, the more the place speaks for the class. Each map has a scale of its "
     "own: its lightest place is its maximum, however small. Dark margins were not seen."
 )
+_SLICE_HINT = " Of a volume the slice with that place is shown; the file has all."
 #: Folders of the published notebook (3BTRON, spec section 6), which left them empty.
 ORIGINALS, MAPS = "original_images", "cam_images"
 
@@ -145,7 +146,8 @@ class ExplanationPage:
             page.section("Without an explanation", *failed)
         cards = [_card(*entry[1:]) for entry in entries]
         if cards:
-            page.section("Images", paragraph(_HINT), grid(*cards))
+            volumes = any("slice" in row for _, row, _ in entries)
+            page.section("Images", paragraph(_HINT + _SLICE_HINT * volumes), grid(*cards))
         how = {"Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
         page.section("Model", model_facts(self._about, how))
         return page.write(path, overwrite)
@@ -222,6 +224,7 @@ def _card(row: Row, drawn: Html | None) -> Html:
         "Class": f"{row['class']}, {row['probability']:.3f}",
         "Predicted": other,
         "Certainty": str(row["certainty"]).replace("_", " "),
+        "Slice": f"{row['slice']}, from 0" if "slice" in row else None,
         "Inside the box": None if inside is None else f"{100 * inside:.0f} %",
     }
     reasons = [note(row["reasons"], "check")] if row.get("reasons") else []
@@ -236,6 +239,8 @@ class ExplanationImages:
     cam_images/<id>_cam.tif        the map, float32, on the raw grid, NaN where nobody looked
     cam_images/<id>_cam.png        the same in colours
     original_images/<id>.png       the image
+
+    Pictures of a volume are of the slice with the map's maximum; the map has all slices as pages.
     """
 
     def __init__(
@@ -283,6 +288,8 @@ class ExplanationImages:
         said = str(one.values.get("predicted", one.name))
         if said != one.name:
             caption += f" (predicted: {said})"
+        if one.slice is not None:
+            caption += f", slice {one.slice}"
         write_plane(one.map, array)
         _write_png(heat, heatmap.colours())
         _write_png(original, heatmap.grey)

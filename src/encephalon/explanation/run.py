@@ -8,11 +8,11 @@ maps when the weights are shuffled, and how much the covariates decide.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,12 @@ from encephalon.io.atomic import prove_writable, refuse_existing
 from encephalon.io.text import write_records
 
 if TYPE_CHECKING:
+    from encephalon.explanation.explainable import Explainable, Look
     from encephalon.explanation.explainer import Explained, Explainer
     from encephalon.inference.batch import Progress, Row
     from encephalon.tables.samples import Sample
 
-__all__ = ["ConfidenceBins", "explain"]
+__all__ = ["explain"]
 
 #: Images that the sanity check looks at: our choice, enough for a mean and quick.
 _CHECKED = 8
@@ -43,25 +44,13 @@ _CHECKED = 8
 _FEWEST = 20
 
 
-class ConfidenceBins(Protocol):
-    """The folders of a batch: a study's images by how certain its model is of them."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    def __call__(self, values: Mapping[str, Any]) -> str:
-        """The bin of an image by its values in predictions.csv."""
-        ...
-
-
 logger = logging.getLogger(__name__)
 
 
 def explain(
-    model: Any,
+    model: Explainable,
     samples: Sequence[Sample],
     output: Path,
-    bins: ConfidenceBins,
     *,
     target_class: str | None = None,
     layer: str | None = None,
@@ -70,10 +59,8 @@ def explain(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Explanations:
-    """Explain every sample of a loaded model and write maps, panels, a table and a report.
+    """Explain every sample and write maps, panels, a table and a report.
 
-    model         has the `predictor` and the `columns` of its recipe
-    bins          tell the folder of an image from its values in predictions.csv
     target_class  name of the class that maps are of; None is the predicted one
     layer         dotted path of the layer that they are taken from; None is the model's own
 
@@ -86,15 +73,16 @@ def explain(
 
     for name in (TABLE, REPORT):
         refuse_existing(output / name, overwrite)
-    model.predictor.check(samples)
-    explainer = Explainer(model.predictor, target_class, layer, device, threads)
-    prove_writable(output)
-    images = ExplanationImages(output, samples, bins.names, overwrite)
-    page = ExplanationPage(model.predictor.describe(), explainer.layer)
-    result = Explanations(folder=output)
-    work = _Work(explainer, model.columns, bins, images, page, result)
     predictor = model.predictor
-    reading = prefetch(predictor.read, samples, lambda _: False, predictor.readers)
+    getattr(predictor, "check", lambda _: None)(samples)
+    explainer = Explainer(model, target_class, layer, device, threads)
+    prove_writable(output)
+    images = ExplanationImages(output, samples, model.bins.names, overwrite)
+    page = ExplanationPage(predictor.describe(), explainer.layer)
+    result = Explanations(folder=output)
+    work = _Work(explainer, images, page, result)
+    readers = getattr(predictor, "readers", 1)
+    reading = prefetch(model.look, samples, lambda _: False, readers)
     with closing(reading):
         for done, (sample, future) in enumerate(reading, start=1):
             try:
@@ -117,8 +105,6 @@ class _Work:
     """
 
     explainer: Explainer
-    columns: Any
-    bins: ConfidenceBins
     images: ExplanationImages
     page: ExplanationPage
     result: Explanations
@@ -128,58 +114,54 @@ class _Work:
 
     def finish(self, overwrite: bool) -> Explanations:
         """Compute the checks over all images, and write table and report."""
-        import torch
-
         from encephalon.explanation.gradcam import randomised_weights
         from encephalon.explanation.importance import HeadInputs, covariate_importance
         from encephalon.explanation.location import summarise
 
-        result, network, predictor = self.result, self.explainer.network, self.explainer.predictor
-        groups = [group for group, _ in self.found] if self.columns.group else None
+        result, network, model = self.result, self.explainer.network, self.explainer.model
+        columns = model.columns
+        groups = [group for group, _ in self.found] if columns.group else None
         result.location = summarise([found for _, found in self.found], groups)
         if self.first:
-            parts = zip(*(one.inputs for one in self.first), strict=True)
-            inputs = tuple(torch.cat(part) for part in parts)
-            targets = [list(predictor.classes).index(one.name) for one in self.first]
-            result.sanity = randomised_weights(network, inputs, self.explainer.layer, targets)
-        if len(self.known) >= _FEWEST and predictor.settings.inputs != "image":
-            truth, owners, seen = zip(*self.known, strict=True)
+            seen = [one.inputs for one in self.first]
+            targets = [list(model.classes).index(one.name) for one in self.first]
+            result.sanity = randomised_weights(network, seen, self.explainer.layer, targets)
+        if len(self.known) >= _FEWEST and model.probabilities and columns.covariates:
+            truth, owners, heads = zip(*self.known, strict=True)
             result.importance = covariate_importance(
-                [HeadInputs(network, np.arange(len(seen)), np.stack(seen))],
+                [HeadInputs(network, np.arange(len(heads)), np.stack(heads))],
                 np.array(truth, dtype=np.int64),
-                self.columns,
-                predictor.probabilities,
-                owners if self.columns.group else None,
+                columns,
+                model.probabilities,
+                owners if columns.group else None,
             )
         write_records(result.rows, result.folder / TABLE)
         self.page.write(result.folder / REPORT, result, overwrite=overwrite)
         return result
 
-    def explain(self, sample: Sample, loaded: Any) -> None:
-        """Explain what the predictor's `read` made of a sample, and write its files."""
-        from encephalon.io.micrograph import read_micrograph
+    def explain(self, sample: Sample, look: Look) -> None:
+        """Explain a sample, and write its files."""
         from encephalon.reports.images import Heatmap
 
         self.images.check(sample)
-        one = self.explainer.explain(loaded, sample)
-        settings = self.explainer.predictor.settings
-        path = next(iter(sample.inputs.values()))
-        raw = read_micrograph(path, page=settings.page, colour=settings.colour).data
-        heatmap = Heatmap.of(raw, one.map)
-        place = self.bins(one.values)
+        one, model = self.explainer.explain(look, sample), self.explainer.model
+        raw, values = look.raw(), one.map
+        if one.slice is not None:
+            raw, values = raw[one.slice], values[one.slice]
+        heatmap = Heatmap.of(raw, values)
+        place = model.bins(one.values)
         row = _row(sample, one, place) | self.images.write(sample, heatmap, one, place)
         self.result.rows.append(row)
         self.page.add(row, heatmap, one)
         # One without a group is a unit of its own.
-        group = sample.row.get(self.columns.group) or f"image {sample.id}"
+        group = sample.row.get(model.columns.group or "") or f"image {sample.id}"
         if len(self.first) < _CHECKED:
             self.first.append(one)
         if one.found is not None:
             self.found.append((group, one.found))
-        truth = sample.row.get(self.columns.target)
-        classes = self.explainer.predictor.classes
-        if truth in classes:
-            self.known.append((classes.index(truth), group, one.head))
+        truth = sample.row.get(model.columns.target or "")
+        if truth in model.classes:
+            self.known.append((model.classes.index(str(truth)), group, one.head))
 
 
 def _row(sample: Sample, one: Explained, place: str) -> Row:
@@ -189,6 +171,8 @@ def _row(sample: Sample, one: Explained, place: str) -> Row:
         row["likelihood"] = one.values["likelihood"]
     row |= {"certainty": place, "quality": one.quality, "reasons": "; ".join(one.reasons)}
     row["peak"] = one.peak
+    if one.slice is not None:
+        row["slice"] = one.slice
     if one.found is not None:
         row |= {"inside_box": one.found.share, "points_inside_box": one.found.hit}
     return row

@@ -105,17 +105,18 @@ def read_micrograph(
 def write_plane(data: NDArray[Any], path: str | Path) -> None:
     """Write `data` (rows, columns) atomically as a float32 TIFF, deflated, that Fiji opens.
 
-    NaN is allowed. Raises OutputError where the place cannot be written.
+    Of (z, y, x) each plane is a page. NaN is allowed. Raises OutputError where the place cannot be
+    written.
     """
     import tifffile
 
-    plane = np.asarray(data, np.float32)
-    if plane.ndim != 2:
-        raise ValueError(f"a plane has rows and columns, but the shape is {plane.shape}")
+    planes = np.asarray(data, np.float32)
+    if planes.ndim not in {2, 3}:
+        raise ValueError(f"a plane has rows and columns, but the shape is {planes.shape}")
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            plane,
+            planes,
             compression="zlib",
             photometric="minisblack",
             metadata=None,

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from encephalon.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.explanation.explainable import Explainable
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
     from encephalon.inference.runtimes import Runtime
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Mode, Recipe, Section
     from encephalon.reports.batch import BatchReport
     from encephalon.tables.image_files import Kind
-    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns, Table
     from encephalon.training.run import Learner
     from encephalon.training.runs import TrainingContext
@@ -49,7 +49,8 @@ class Study:
     page         the page of a batch, given `Predictor.describe()`; None for none
     trainable    how models of the study are trained
     scorable     an evaluation of such a model on a table with known answers
-    explainable  how they show where they looked: classifiers only
+    explainable  how such a model shows where it looked: classifiers only; raises UsageError for
+                 one that cannot
     simulators   what makes samples whose answer is known, by the verb of `encephalon simulate`
     tables       what makes or reads tables of its own, by the verb of `encephalon table`
     demo         writes samples to `encephalon demo` with, and at last their table.csv, into a
@@ -64,7 +65,7 @@ class Study:
     kind: Kind = "volume"
     trainable: Trainable | None = None
     scorable: Callable[[Model, Path], Scorable[Any, Any]] | None = None
-    explainable: Explainable | None = None
+    explainable: Callable[[Model], Explainable] | None = None
     simulators: Mapping[str, Command] = field(default_factory=dict)
     tables: Mapping[str, Command] = field(default_factory=dict)
     demo: Callable[[Path, bool], object] | None = None
@@ -202,11 +203,3 @@ class Trainable:
         from encephalon.training.run import train
 
         return train(self.learner(recipe), table, output, context)
-
-
-class Explainable(Protocol):
-    """How a classifier shows where it looked."""
-
-    def explain(self, model: Model, samples: Sequence[Sample], output: Path, **how: Any) -> Any:
-        """Write maps, panels, a table and a report; `how` as in `api.explain`."""
-        ...

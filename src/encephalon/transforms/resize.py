@@ -10,7 +10,7 @@ network sees lies in the raw picture, and leads back.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -70,14 +70,33 @@ def resample(
     `prepare` changes grey levels, pixel by pixel, before they are averaged; it is given some rows
     at a time, as float32.
     """
-    strips = np.empty((len(rows), plane.shape[1]), np.float32)
-    for results, pixels, matrix in rows.blocks:
-        part = plane[pixels].astype(np.float32)
-        np.matmul(matrix, part if prepare is None else prepare(part), out=strips[results])
+    strips = _along_first(plane, rows, prepare)
     result = np.empty((len(rows), len(columns)), np.float32)
     for results, pixels, matrix in columns.blocks:
         result[:, results] = strips[:, pixels] @ matrix.T
     return result
+
+
+def _along_first(
+    plane: NDArray[Any],
+    weights: InterpolationMatrix,
+    prepare: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+) -> Plane:
+    """`plane` (pixels, others), prepared, with the results of the weights: (results, others)."""
+    strips = np.empty((len(weights), plane.shape[1]), np.float32)
+    for results, pixels, matrix in weights.blocks:
+        part = plane[pixels].astype(np.float32)
+        np.matmul(matrix, part if prepare is None else prepare(part), out=strips[results])
+    return strips
+
+
+def _resample_axes(values: NDArray[Any], weights: Sequence[InterpolationMatrix]) -> Plane:
+    """As `resample`, of two axes or more."""
+    if values.ndim == 2:
+        return resample(values, weights[0], weights[1])
+    planes = np.stack([_resample_axes(each, weights[1:]) for each in values])
+    found = _along_first(planes.reshape(len(planes), -1), weights[0])
+    return found.reshape(-1, *planes.shape[1:])
 
 
 @lru_cache(_KEPT)
@@ -166,6 +185,8 @@ def _weights(first: NDArray[np.float64], taps: NDArray[np.float64]) -> Interpola
 class View:
     """A straight map between two grids; pairs are (row, column), pixel centres lie at integers.
 
+    Of volumes they are (z, y, x).
+
     raw_shape  Of the raw picture, pixels.
     shape      Of the network's picture, pixels.
     scale      Raw pixels per pixel of the network.
@@ -176,23 +197,31 @@ class View:
                up and left.
     """
 
-    raw_shape: tuple[int, int]
-    shape: tuple[int, int]
-    scale: tuple[float, float]
-    offset: tuple[float, float]
-    seen: tuple[int, int, int, int]
+    raw_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    seen: tuple[int, ...]
     even: bool = True
 
+    @classmethod
+    def whole(cls, shape: tuple[int, ...], even: bool = True) -> View:
+        """Of a picture or volume that a network sees as it is."""
+        seen = tuple(edge for size in shape for edge in (0, size))
+        return cls(shape, shape, (1.0,) * len(shape), (0.0,) * len(shape), seen, even)
+
     def to_raw(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """A map (h, w) of the network's whole picture, on the raw grid.
+        """A map (h, w) or (d, h, w) of the network's whole picture, on the raw grid.
 
         Finite values only; they are interpolated linearly. What the network did not see is NaN.
         """
-        top, bottom, left, right = self.seen
+        spans = list(zip(self.seen[::2], self.seen[1::2], strict=True))
+        weights = [
+            self._weights(axis, cells, *span)
+            for axis, (cells, span) in enumerate(zip(values.shape, spans, strict=True))
+        ]
         raw = np.full(self.raw_shape, np.nan, np.float32)
-        rows = self._weights(0, values.shape[0], top, bottom)
-        columns = self._weights(1, values.shape[1], left, right)
-        raw[top:bottom, left:right] = resample(values, rows, columns)
+        raw[tuple(slice(*span) for span in spans)] = _resample_axes(values, weights)
         return raw
 
     def to_view(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -208,8 +237,13 @@ class View:
 
 
 def stride_of(size: int, cells: int) -> int:
-    """The stride, a power of two, of convolutions that make `cells` of `size` pixels."""
-    return int(2 ** round(math.log2(size / cells)))
+    """The stride, a power of two if possible, of convolutions that make `cells` of `size` pixels.
+
+    They are padded, so that the cells are `size` / stride, rounded up.
+    """
+    near = range(math.floor(math.log2(max(1, size / cells))), math.ceil(math.log2(size)) + 1)
+    powers = (2**power for power in near if -(-size // 2**power) == cells)
+    return next(powers, max(1, round(size / cells)))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.errors import UsageError
+from encephalon.explanation.explainable import Look
 from encephalon.inference.predictor import Prediction, Quality
+from encephalon.studies.micrographs.predictor import MicrographPredictor
 from encephalon.studies.micrographs.preprocessing import Preprocessing
 from encephalon.studies.micrographs.settings import MicrographSettings
 from encephalon.tables.samples import Sample
@@ -81,6 +83,10 @@ class StandIn:
         male = np.float32(sample.row.get("sex") == "M")
         covariates = np.array([[1 - male, male]])
         return SimpleNamespace(sample=sample, picture=picture, covariates=covariates)
+
+    def look(self, sample: Sample) -> Look:
+        standing_in: Any = self
+        return MicrographPredictor.look(standing_in, sample)
 
     def probabilities(self, logits: Any) -> Any:
         return torch.from_numpy(logits).softmax(dim=1).numpy()

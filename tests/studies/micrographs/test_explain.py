@@ -17,7 +17,7 @@ from encephalon.errors import OutputExistsError, UsageError
 from encephalon.explanation import run as explain_module
 from encephalon.explanation.report import Explanations
 from encephalon.io.atomic import json_text
-from encephalon.studies.micrographs.quality import ConfidenceBins
+from encephalon.studies.micrographs.quality import confidence_bins
 from encephalon.studies.micrographs.settings import MicrographSettings
 from encephalon.studies.micrographs.study import STUDY
 from encephalon.tables.samples import Sample
@@ -27,8 +27,7 @@ from tests.studies.micrographs.standing_in import BOX, SIZE, model, write_sample
 def explain(model: Any, samples: list[Sample], output: Path, **how: Any) -> Explanations:
     """As the study explains."""
     assert STUDY.explainable is not None
-    found: Explanations = STUDY.explainable.explain(model, samples, output, **how)
-    return found
+    return explain_module.explain(STUDY.explainable(model), samples, output, **how)
 
 
 @pytest.fixture
@@ -152,17 +151,18 @@ def test_published_folders_and_the_class_of_the_larger_logit(
 def test_published_folders_have_the_published_edges(likelihood: float, folder: str) -> None:
     """p > 0.75, p <= 0.25, (0.25-0.5] and (0.5-0.75] (3BTRON, spec section 6)."""
     values = {"likelihood": likelihood, "predicted": "Aged", "p_Aged": likelihood}
-    assert ConfidenceBins(("Young", "Aged"), "published")(values) == folder
+    assert confidence_bins(("Young", "Aged"), "published")(values) == folder
 
 
 def test_sound_folders_follow_the_light_or_the_probability() -> None:
     """Amber is uncertain; without a light, so is a probability up to 0.75; names are safe."""
     classes = ("a/b", "c")
     amber = {"predicted": "c", "light": "Amber", "p_c": 0.9}
-    assert ConfidenceBins(classes, "default")(amber) == "uncertain_c"
+    assert confidence_bins(classes, "default")(amber) == "uncertain_c"
     for p, word in ((0.75, "uncertain"), (0.76, "certain")):
-        assert ConfidenceBins(classes, "default")({"predicted": "a/b", "p_a/b": p}) == f"{word}_a-b"
-    assert len(ConfidenceBins(classes, "default").names) == 4
+        values = {"predicted": "a/b", "p_a/b": p}
+        assert confidence_bins(classes, "default")(values) == f"{word}_a-b"
+    assert len(confidence_bins(classes, "default").names) == 4
 
 
 def test_a_bad_file_fails_alone(samples: list[Sample], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Predictor
 from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.studies.micrographs.quality import ConfidenceBins
+from encephalon.studies.micrographs.quality import confidence_bins
 from encephalon.tables.samples import Sample
 from tests.inference.conftest import predict_all
 from tests.studies.micrographs.linear_model import (
@@ -190,9 +190,9 @@ def test_an_image_unlike_the_training_is_never_filed_as_certain() -> None:
     """An empty light is no certainty, whatever the probability."""
     classes = ("Young", "Aged")
     values = {"predicted": "Aged", "p_Aged": 1.0, "likelihood": 1.0}
-    assert ConfidenceBins(classes, "default")({**values, "light": "Red"}) == "certain_Aged"
-    assert ConfidenceBins(classes, "default")({**values, "light": ""}) == "uncertain_Aged"
-    assert ConfidenceBins(classes, "default")(values) == "certain_Aged"
+    assert confidence_bins(classes, "default")({**values, "light": "Red"}) == "certain_Aged"
+    assert confidence_bins(classes, "default")({**values, "light": ""}) == "uncertain_Aged"
+    assert confidence_bins(classes, "default")(values) == "certain_Aged"
 
 
 def test_one_threshold_alone_is_not_enough_without_the_others(tmp_path: Path) -> None:

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from encephalon.errors import InputError, ModelError, UsageError
 from encephalon.evaluation.predictions import with_cells
 from encephalon.experiments.folds import OVERLAP, Known, known_to, overlap_warning
+from encephalon.explanation.explainable import Look
+from encephalon.explanation.location import box_of
 from encephalon.inference.predictions_table import RESERVED
 from encephalon.inference.predictor import OutputKind, Prediction, Quality, Value
 from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.cache import ArrayCache
 from encephalon.io.home import encephalon_home
+from encephalon.io.micrograph import read_micrograph
 from encephalon.models.fitted import LAST_STAGE, FittedState, score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.registry import build_network
@@ -267,6 +270,19 @@ class MicrographPredictor:
             return thumbnail(loaded.picture)
         path = loaded.sample.inputs[next(iter(self.columns.inputs))]
         return raw_thumbnail(path, self.settings)
+
+    def look(self, sample: Sample) -> Look:
+        """What the network is shown of a sample, for maps of where it looked."""
+        loaded, settings = self.read(sample), self.settings
+        assert loaded.picture is not None
+        path = next(iter(sample.inputs.values()))
+        return Look(
+            loaded,
+            inputs=(loaded.picture.image[None], loaded.covariates),
+            raw=lambda: read_micrograph(path, page=settings.page, colour=settings.colour).data,
+            to_raw=loaded.picture.view.to_raw,
+            box=box_of(sample.row, settings.box),
+        )
 
     def torch_network(self) -> nn.Module:
         """The network with its weights, on the CPU and in evaluation mode.

@@ -6,15 +6,14 @@ What is measured on an image is compared with the training images; certainty put
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from encephalon.explanation.explainable import CERTAIN, ConfidenceBins
 from encephalon.inference.predictor import Quality
 
-__all__ = ["ConfidenceBins", "check_quality"]
+__all__ = ["PublishedBins", "check_quality", "confidence_bins"]
 
 Range = tuple[float, float]
 
@@ -32,8 +31,6 @@ _WORDS = {
     "saturated": "share of saturated pixels",
 }
 
-#: A probability above this is certain where the model has no thresholds (3BTRON, spec section 6).
-CERTAIN = 0.75
 # Upper ends of the published bins, by the likelihood of the positive class (spec section 6).
 _PUBLISHED = (
     (0.25, "certain_negative"),
@@ -70,45 +67,21 @@ def _reason(name: str, value: float, low: float, high: float) -> str:
     return f"the {words} is {value:.4g}, and was {span} in training" if outside else ""
 
 
-@dataclass(frozen=True)
-class ConfidenceBins:
-    """Images by how certain a model of `classes` is of them; a bin names a folder.
-
-    mode  "published" has the four published bins, by the likelihood of the second class. Otherwise
-          they are "certain_<class>" and "uncertain_<class>" of the predicted class: uncertain is
-          what the traffic light calls Amber or, without thresholds, a probability up to 0.75. An
-          image unlike those of the training, which has an empty light, is never certain.
-    """
-
-    classes: Sequence[str]
-    mode: str
+class PublishedBins(ConfidenceBins):
+    """The four published bins, by the likelihood of the second of two classes."""
 
     @property
     def names(self) -> list[str]:
-        """All bins that there may be."""
-        if self._published:
-            return [name for _, name in _PUBLISHED]
-        return [_named(word, name) for name in self.classes for word in ("certain", "uncertain")]
+        """All four."""
+        return [name for _, name in _PUBLISHED]
 
     def __call__(self, values: Mapping[str, Any]) -> str:
-        """The bin of a prediction.
-
-        `values` are those of predictions.csv: `predicted`, `p_<class>`, and for two classes
-        `likelihood` and `light`.
-        """
-        if self._published:
-            likelihood = float(values["likelihood"])
-            return next(name for end, name in _PUBLISHED if likelihood <= end)
-        said, light = str(values["predicted"]), values.get("light")
-        certain = (
-            light in {"Green", "Red"} if light is not None else float(values[f"p_{said}"]) > CERTAIN
-        )
-        return _named("certain" if certain else "uncertain", said)
-
-    @property
-    def _published(self) -> bool:
-        return self.mode == "published" and len(self.classes) == 2
+        """The bin of a prediction by its `likelihood`."""
+        likelihood = float(values["likelihood"])
+        return next(name for end, name in _PUBLISHED if likelihood <= end)
 
 
-def _named(word: str, name: str) -> str:
-    return f"{word}_{re.sub(r'[^0-9A-Za-z._+-]+', '-', name)}"
+def confidence_bins(classes: Sequence[str], mode: str) -> ConfidenceBins:
+    """The bins of a model of `classes` in a mode: "published" has those that were published."""
+    published = mode == "published" and len(classes) == 2
+    return PublishedBins(classes) if published else ConfidenceBins(classes)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from encephalon.evaluation.run import Scorable
     from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
     from encephalon.experiments.report import CrossValidationResult
+    from encephalon.explanation.explainable import Explainable
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
     from encephalon.statistics.intervals import Interval
-    from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Table
     from encephalon.training.run import ModelFacts
     from encephalon.training.runs import TrainingContext
@@ -174,16 +174,6 @@ def _metric(value: Interval) -> dict[str, float | str]:
     return {**figures, "interval": value.method}
 
 
-class _Explaining:
-    def explain(self, model: Model, samples: Sequence[Sample], output: Path, **how: Any) -> Any:
-        from encephalon.explanation.run import explain
-        from encephalon.studies.micrographs.quality import ConfidenceBins
-
-        predictor: Any = model.predictor
-        bins = ConfidenceBins(predictor.classes, predictor.mode)
-        return explain(model, samples, output, bins, **how)
-
-
 def _load(model: OpenModel) -> Predictor:
     from encephalon.studies.micrographs.predictor import make_micrograph_predictor
 
@@ -202,6 +192,28 @@ def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
     return ClassEvaluation(model, table)
 
 
+def _explaining(model: Model) -> Explainable:
+    from encephalon.explanation.explainable import Explainable
+    from encephalon.studies.micrographs.quality import confidence_bins
+
+    predictor: Any = model.predictor
+    if predictor.settings.inputs == "covariates":
+        raise UsageError(
+            f"The model {model.name!r} sees covariates alone: there is no image to explain."
+        )
+    return Explainable(
+        predictor,
+        predictor.classes,
+        model.columns,
+        look=predictor.look,
+        network=predictor.torch_network,
+        layer=predictor.layer,
+        bins=confidence_bins(predictor.classes, predictor.mode),
+        by_logit=predictor.mode == "published",
+        probabilities=predictor.probabilities,
+    )
+
+
 STUDY = Study(
     name="micrographs",
     kind="picture",
@@ -211,7 +223,7 @@ STUDY = Study(
     page=_page,
     trainable=_Training(),
     scorable=_scoring,
-    explainable=_Explaining(),
+    explainable=_explaining,
     simulators=SIMULATORS,
     tables=TABLES,
 )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, InputError, ModelError, either
+from encephalon.explanation.explainable import Look
 from encephalon.inference.blocks import read_box
 from encephalon.inference.predictor import (
     NetworkPredictor,
@@ -27,6 +28,7 @@ from encephalon.inference.predictor import (
 from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box, Size, Volume
+from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel
@@ -46,6 +48,7 @@ from encephalon.studies.microtomography.whole import (
 )
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Table
+from encephalon.transforms.resize import View
 
 __all__ = ["LoadedTile", "TilePredictor", "make_tile_predictor", "read_structures"]
 
@@ -85,6 +88,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     flat      whether its network sees single slices
     trained   how it was trained: its network, the method and the seed
     again     opens it once more, for a worker of its own
+    network   opens its torch network
     """
 
     settings: MicrotomographySettings
@@ -92,6 +96,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     flat: bool
     trained: Mapping[str, Any]
     again: Callable[[], TilePredictor] = field(repr=False)
+    network: Callable[[], Any] = field(repr=False)
 
     @property
     def kinds(self) -> Mapping[str, OutputKind]:
@@ -156,6 +161,13 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         image = normalised(scaled(voxels, self.settings.intensity, whole), self.settings.intensity)
         return LoadedTile(sample, voxels, image[None] if self.flat else image[None, None])
 
+    def look(self, sample: Sample, even: bool) -> Look:
+        """What the network is shown of a tile or a picture; `even` as of a `View`."""
+        tile = self.read_tile(sample)
+        shape = tile.image.shape[2:]
+        view = View.whole(shape, even)
+        return Look(tile, (tile.image,), lambda: tile.voxels.reshape(shape), view.to_raw)
+
     def predict_to(
         self, loaded: LoadedTile | LoadedVolume, places: Mapping[str, Path]
     ) -> Prediction:
@@ -193,10 +205,8 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         shown = partial(label_picture, loaded.voxels, None, loaded.sample.id)
         if not self.classes:
             return Prediction(values={"features": len(features)}, pictures=shown)
-        shifted = np.exp(logits - logits.max())
-        shares = shifted / shifted.sum()
-        best = int(np.argmax(shares))
-        values: dict[str, Value] = {"class": self.classes[best]}
+        shares = score_logits(logits[None], "softmax", None)[0]
+        values: dict[str, Value] = {"predicted": self.classes[int(np.argmax(shares))]}
         values |= {f"p_{n}": round(float(p), 4) for n, p in zip(self.classes, shares, strict=True)}
         return Prediction(values=values, pictures=shown)
 
@@ -258,6 +268,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
             "seed": recipe.training.seed,
         },
         partial(make_tile_predictor, _of_worker(model)),
+        partial(load_network, model.files),
     )
 
 

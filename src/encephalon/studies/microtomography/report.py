@@ -44,7 +44,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
     prefix, factor = ("percent_", 1.0) if structure else ("p_", 100.0)
     columns = [Column(name, f"{prefix}{name}", "%", 1, factor) for name in classes]
     if not structure and classes:
-        columns.insert(0, Column("Region", lambda row: row.get("class")))
+        columns.insert(0, Column("Region", lambda row: row.get("predicted")))
     return BatchReport(
         about,
         title="Structures" if structure else "Regions" if classes else "Representations",

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import RecipeError
+from encephalon.errors import RecipeError, UsageError
 from encephalon.recipes.validation import make_settings
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.microtomography.commands import SIMULATORS, TABLES
@@ -20,6 +21,7 @@ from encephalon.studies.microtomography.settings import (
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.explanation.explainable import Explainable
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
@@ -85,6 +87,36 @@ def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
     return TileEvaluation(model, table)
 
 
+#: Why a model has no class of a tile to explain.
+UNEXPLAINED = {
+    "structure": "labels each voxel, which shows by itself what it found where",
+    "representation": "tells no classes that could be explained",
+}
+
+
+def _explaining(model: Model) -> Explainable:
+    from encephalon.explanation.explainable import ConfidenceBins, Explainable
+
+    predictor: Any = model.predictor
+    if predictor.settings.target in UNEXPLAINED:
+        raise UsageError(
+            f"The model {model.name!r} {UNEXPLAINED[predictor.settings.target]}: give a model of "
+            "regions, as  encephalon train region-supervised  makes them."
+        )
+    network = predictor.network()
+    # Patches share a tile evenly, and convolutions are padded.
+    even = getattr(network.encoder, "multiple", 1) > 1
+    return Explainable(
+        predictor,
+        predictor.classes,
+        model.columns,
+        look=partial(predictor.look, even=even),
+        network=lambda: network,
+        layer="encoder",
+        bins=ConfidenceBins(predictor.classes),
+    )
+
+
 STUDY = Study(
     name="microtomography",
     settings={"default": MicrotomographySettings, "published": MicrotomographySettings},
@@ -94,6 +126,7 @@ STUDY = Study(
     kind="microscopy",
     trainable=_Training(),
     scorable=_scoring,
+    explainable=_explaining,
     simulators=SIMULATORS,
     tables=TABLES,
 )
