@@ -376,7 +376,7 @@ def test_a_written_plane_is_read_back_by_others(tmp_path: Path) -> None:
     with Image.open(tmp_path / "b.tif") as picture:  # a reader of its own, through libtiff
         np.testing.assert_array_equal(np.asarray(picture), plane)
     with pytest.raises(ValueError, match="rows and columns"):
-        write_plane(np.zeros((2, 3, 4)), tmp_path / "c.tif")
+        write_plane(np.zeros((1, 2, 3, 4)), tmp_path / "c.tif")
 
 
 def test_names_of_pictures(tmp_path: Path) -> None:

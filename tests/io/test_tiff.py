@@ -15,7 +15,8 @@ import tifffile
 from PIL import Image
 
 from encephalon.errors import ContentError, UnreadableFileError
-from encephalon.io.micrograph import read_micrograph
+from encephalon.io.micrograph import read_micrograph, write_plane
+from encephalon.io.volumes.opening import open_volume
 from tests.io.tiff_writer import COMPRESSIONS, write_tiff
 
 PACKED = sorted(COMPRESSIONS)
@@ -264,3 +265,13 @@ def test_white_is_zero_keeps_the_picture_of_many_bits(tmp_path: Path, kind: type
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="miniswhite")
     levels = read_micrograph(tmp_path / "a.tif").data
     np.testing.assert_array_equal(levels, 599.0 - data)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (1, 6, 7), (3, 6, 7), (5, 6, 3), (4, 3, 4)])
+def test_a_written_stack_has_a_page_for_each_plane(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Whatever its sides, no axis is taken for colours."""
+    planes = np.random.default_rng(0).random(shape, np.float32)
+    write_plane(planes, tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert [page.shape for page in file.pages] == [shape[1:]] * shape[0]
+    np.testing.assert_array_equal(open_volume(tmp_path / "a.tif").read(), planes)

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns
 
-__all__ = ["CERTAIN", "ConfidenceBins", "Explainable", "Look"]
+__all__ = ["CERTAIN", "MOST_SHOWN", "ConfidenceBins", "Explainable", "Look"]
 
 #: A probability above this is certain where the model has no thresholds (3BTRON, spec section 6).
 CERTAIN = 0.75
+#: Pixels or voxels of a sample that a network should be shown for a map: torch keeps some gigabytes
+#: for a layer of more. Our choice, as large as pictures of micrographs may be.
+MOST_SHOWN = 2048**2
 
 
 @dataclass(frozen=True, eq=False)

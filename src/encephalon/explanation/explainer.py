@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError, UsageError, did_you_mean
+from encephalon.errors import UsageError, did_you_mean
 from encephalon.explanation.gradcam import find_layer, grad_cam, scale_map
 from encephalon.explanation.importance import watching_head
 from encephalon.explanation.location import Found, weigh
@@ -21,13 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from encephalon.explanation.explainable import Explainable, Look
-    from encephalon.tables.samples import Sample
 
-__all__ = ["LARGEST", "Explained", "Explainer"]
-
-#: Pixels or voxels of one image that a network is shown: each of its layers keeps some gigabytes of
-#: more. Our choice, the largest picture of a micrograph.
-LARGEST = 2048**2
+__all__ = ["Explained", "Explainer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +84,9 @@ class Explainer:
         self.layer = layer or model.layer
         find_layer(self.network, self.layer)
 
-    def explain(self, look: Look, sample: Sample) -> Explained:
-        """Return the explanation of a sample; raises InputError for one that is too large."""
-        model, image = self.model, look.inputs[0]
-        if math.prod(image.shape[2:]) > LARGEST:
-            sides = " x ".join(map(str, image.shape[2:]))
-            raise InputError(
-                f"{sample.id}: an image of {sides} is too large to be explained at once (at most "
-                f"{LARGEST:,} pixels or voxels): cut tiles out of it."
-            )
+    def explain(self, look: Look) -> Explained:
+        """Return the explanation of what a network is shown of one sample."""
+        model = self.model
         prediction = model.predictor.predict(look.loaded)
         said_of_it: dict[str, Any] = dict(prediction.values)
         place = next(self.network.parameters()).device

@@ -144,7 +144,7 @@ class _Work:
         from encephalon.reports.images import Heatmap
 
         self.images.check(sample)
-        one, model = self.explainer.explain(look, sample), self.explainer.model
+        one, model = self.explainer.explain(look), self.explainer.model
         raw, values = look.raw(), one.map
         if one.slice is not None:
             raw, values = raw[one.slice], values[one.slice]

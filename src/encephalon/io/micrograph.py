@@ -112,7 +112,9 @@ def write_plane(data: NDArray[Any], path: str | Path) -> None:
 
     planes = np.asarray(data, np.float32)
     if planes.ndim not in {2, 3}:
-        raise ValueError(f"a plane has rows and columns, but the shape is {planes.shape}")
+        raise ValueError(
+            f"a plane has rows and columns, and a stack planes, but the shape is {planes.shape}"
+        )
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,

@@ -6,6 +6,7 @@ A sample is a row of a table of tiles, or a picture or volume by itself, taken w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import EncephalonError, InputError, ModelError, either
-from encephalon.explanation.explainable import Look
+from encephalon.explanation.explainable import MOST_SHOWN, Look
 from encephalon.inference.blocks import read_box
 from encephalon.inference.predictor import (
     NetworkPredictor,
@@ -27,7 +28,7 @@ from encephalon.inference.predictor import (
 )
 from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Size, Volume
+from encephalon.io.volumes.volume import Box, Volume, box_size
 from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
@@ -146,11 +147,11 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
             return LoadedVolume(sample, path, volume, with_window(self.settings.intensity, volume))
         return self.read_tile(sample)
 
-    def read_tile(self, sample: Sample) -> LoadedTile:
-        """The voxels of a tile or a picture; raises InputError."""
+    def read_tile(self, sample: Sample, most: int = LARGEST) -> LoadedTile:
+        """The voxels of a tile or a picture, `most` of them at most; raises InputError."""
         path = sample.file(next(iter(sample.inputs)))
         volume = _opened(path)
-        voxels = volume.read(_box_of(sample, volume), complete=True)
+        voxels = volume.read(_box_of(sample, volume, most), complete=True)
         if self.flat and len(voxels) > 1:
             raise InputError(
                 f"{path}: it has {len(voxels)} slices, and the model {self.name!r} sees one at a "
@@ -163,10 +164,10 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
 
     def look(self, sample: Sample, even: bool) -> Look:
         """What the network is shown of a tile or a picture; `even` as of a `View`."""
-        tile = self.read_tile(sample)
+        tile = self.read_tile(sample, MOST_SHOWN)
         shape = tile.image.shape[2:]
-        view = View.whole(shape, even)
-        return Look(tile, (tile.image,), lambda: tile.voxels.reshape(shape), view.to_raw)
+        whole = View.whole(shape, even)
+        return Look(tile, (tile.image,), lambda: tile.voxels.reshape(shape), whole.to_raw)
 
     def predict_to(
         self, loaded: LoadedTile | LoadedVolume, places: Mapping[str, Path]
@@ -227,8 +228,14 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         """The number of the class of each voxel (z, y, x)."""
         image = loaded.image.reshape(loaded.voxels.shape)
         grid = make_grid(loaded.voxels.shape, self.flat, self.options.blend)
-        read = partial(_inside, image)
-        _, label = read_box(read, np.asarray, partial(logits_of, self), grid, _all(grid.shape))
+        z, y, x = grid.shape
+        _, label = read_box(
+            lambda box: image[tuple(slice(*span) for span in box)],
+            np.asarray,
+            partial(logits_of, self),
+            grid,
+            ((0, z), (0, y), (0, x)),
+        )
         return label()
 
     def _structures(self, loaded: LoadedTile) -> Prediction:
@@ -312,49 +319,36 @@ def _opened(path: Path) -> Volume:
     return open_volume(path)
 
 
-def _box_of(sample: Sample, volume: Volume) -> Any:
-    """Where a sample lies in its volume: its tile, or all of it."""
-    row = sample.row
-    if not {"first_z", "size_z"} <= set(row):
-        if np.prod([float(n) for n in volume.shape]) > LARGEST:
+def _box_of(sample: Sample, volume: Volume, most: int = LARGEST) -> Box:
+    """Where a sample lies in its volume: its tile, or all of it; InputError for too many voxels."""
+    row, box = sample.row, volume.box
+    if {"first_z", "size_z"} <= set(row):
+        try:
+            tile = [(int(row[f"first_{axis}"]), int(row[f"size_{axis}"])) for axis in "zyx"]
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{volume.name}: {volume.shape} voxels are too many to be read at once: cut tiles "
-                "out of it with  encephalon table tiles."
-            )
-        return volume.box
-    try:
-        firsts = [int(row[f"first_{axis}"]) for axis in "zyx"]
-        sizes = [int(row[f"size_{axis}"]) for axis in "zyx"]
-    except (KeyError, TypeError, ValueError) as error:
+                f"{sample.id}: first_z to size_x of its row must be whole numbers of voxels: make "
+                "the table with  encephalon table tiles."
+            ) from error
+        starts = zip(volume.origin, tile, strict=True)
+        z, y, x = ((origin + first, origin + first + n) for origin, (first, n) in starts)
+        box = z, y, x
+    if math.prod(box_size(box)) > most:
         raise InputError(
-            f"{sample.id}: first_z to size_x of its row must be whole numbers of voxels: make the "
-            "table with  encephalon table tiles."
-        ) from error
-    starts = [first + origin for first, origin in zip(firsts, volume.origin, strict=True)]
-    z, y, x = ((a, a + n) for a, n in zip(starts, sizes, strict=True))
-    return z, y, x
+            f"{volume.name}: {box_size(box)} voxels are too many at once (at most {most:,}): cut "
+            "tiles out of it with  encephalon table tiles."
+        )
+    return box
 
 
 def _whole(volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels if voxels.shape == volume.shape else volume.read()
 
 
-def _all(shape: Size) -> Box:
-    z, y, x = ((0, n) for n in shape)
-    return z, y, x
-
-
-def _inside(image: Float, box: Box) -> Float:
-    return image[tuple(slice(*span) for span in box)]
-
-
 def _middle(volume: Volume) -> Box:
     """The middle of the middle slice, as large as a page may show."""
-    size = (1, *(min(n, SHOWN) for n in volume.shape[1:]))
-    z, y, x = (
-        (origin + (n - side) // 2, origin + (n - side) // 2 + side)
-        for origin, n, side in zip(volume.origin, volume.shape, size, strict=True)
-    )
+    sides = zip(volume.origin, volume.shape, (1, SHOWN, SHOWN), strict=True)
+    z, y, x = ((a + (n - min(n, s)) // 2, a + (n + min(n, s)) // 2) for a, n, s in sides)
     return z, y, x
 
 

@@ -87,21 +87,14 @@ def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
     return TileEvaluation(model, table)
 
 
-#: Why a model has no class of a tile to explain.
-UNEXPLAINED = {
-    "structure": "labels each voxel, which shows by itself what it found where",
-    "representation": "tells no classes that could be explained",
-}
-
-
 def _explaining(model: Model) -> Explainable:
     from encephalon.explanation.explainable import ConfidenceBins, Explainable
 
     predictor: Any = model.predictor
-    if predictor.settings.target in UNEXPLAINED:
+    if predictor.settings.target != "region":
         raise UsageError(
-            f"The model {model.name!r} {UNEXPLAINED[predictor.settings.target]}: give a model of "
-            "regions, as  encephalon train region-supervised  makes them."
+            f"The model {model.name!r} tells no region of a tile that could be explained: give one "
+            "that does, as  encephalon train region-supervised  makes it."
         )
     network = predictor.network()
     # Patches share a tile evenly, and convolutions are padded.
