@@ -214,7 +214,7 @@ def test_tiles_of_several_slices_train_networks_of_volumes(
     assert set(told) >= ({"axon", "cell"} if "micro" in recipe else {"linear", "knn", "ridge"})
     rows = api.load_model(model, device="cpu").predict_batch([deep], tmp_path / "predicted").rows
     assert {row["status"] for row in rows} == {"done"}
-    wanted = {"pca": "features", "region-supervised": "class"}.get(recipe, "percent_axon")
+    wanted = {"pca": "features", "region-supervised": "predicted"}.get(recipe, "percent_axon")
     assert all(wanted in row and "structures" not in row for row in rows)
 
 

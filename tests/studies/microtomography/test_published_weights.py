@@ -65,7 +65,7 @@ def test_a_classifier_tells_regions_and_is_scored(table: Path, tmp_path: Path) -
     assert summary["regions"][0]["how"] == "its own classes"
     assert (summary["mode"], summary["method"]) == ("published", "supervised")
     rows = api.predict(model, table, tmp_path / "predicted", device="cpu").rows
-    assert {row["class"] for row in rows} <= {"CTX", "STR", "VP", "ZI"}
+    assert {row["predicted"] for row in rows} <= {"CTX", "STR", "VP", "ZI"}
 
 
 def test_an_encoder_of_a_checkpoint_is_probed(table: Path, tmp_path: Path) -> None:
