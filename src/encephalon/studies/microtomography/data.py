@@ -39,6 +39,9 @@ __all__ = [
 PREPARATION = "box-1"
 #: Percentiles of the voxels of all boxes that become 0 and 1 where their type tells no range.
 PERCENTILES = (0.1, 99.9)
+#: Standard deviations from the mean that do. In the pictures of rats 1 to 3 of axon-sem, myelin then
+#: lies at 0.71 to 0.77, and by percentiles at 0.50 to 0.73.
+DEVIATIONS = (-2.0, 2.0)
 #: Voxels that are looked at to find these, evenly spaced.
 LOOKED_AT = 1_000_000
 
@@ -215,11 +218,14 @@ def tile_places(table: Table, column: str) -> list[Place]:
     return [Place(*one) for one in zip(cells, map(tuple, starts), map(tuple, sizes), strict=True)]
 
 
-def window_of(*boxes: Raw) -> tuple[float, float]:
-    """The values that become 0 and 1: percentiles 0.1 and 99.9 of the voxels of boxes."""
+def window_of(*boxes: Raw, how: str | None = None) -> tuple[float, float]:
+    """The values that become 0 and 1 in boxes: see `Intensity.each_box`; None is percentiles."""
     step = max(1, round((sum(each.size for each in boxes) / LOOKED_AT) ** (1 / 3)))
     seen = np.concatenate([each[::step, ::step, ::step].ravel() for each in boxes])
-    low, high = np.percentile(seen, PERCENTILES)
+    if how == "deviations":
+        low, high = seen.mean() + np.multiply(DEVIATIONS, seen.std())
+    else:
+        low, high = np.percentile(seen, PERCENTILES)
     if not high > low:
         raise ContentError(
             f"The voxels of a box lie between {low:g} and {high:g}: there is nothing to see."
@@ -248,7 +254,7 @@ def measure_intensity(dataset: TileDataset, asked: Intensity) -> Intensity:
 
 def scaled(voxels: Raw, intensity: Intensity, whole: Raw) -> Float:
     """Voxels (z, y, x) with their window at 0 and 1; `whole` is the box that they are from."""
-    low, high = intensity.window or window_of(whole)
+    low, high = intensity.window or window_of(whole, how=intensity.each_box)
     levels: Float = (voxels.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     return levels.clip(0, 1)
 

@@ -33,13 +33,15 @@ class Intensity(Section):
     """How voxels become numbers: (v - low) / (high - low), then less the mean, over the spread.
 
     What is left out is measured on the tiles that train, and written into the model. A model of
-    images that differ in brightness has `each_box`: the window is then that of each box.
+    images that differ in brightness has `each_box`, which measures the window of each box anew:
+    its percentiles 0.1 and 99.9, or two standard deviations around its mean, which bright specks
+    move less.
     """
 
     window: tuple[float, float] | None = None
     mean: float | None = None
     std: float | None = Field(default=None, gt=0)
-    each_box: bool = False
+    each_box: Literal["percentiles", "deviations"] | None = None
 
 
 class SelfSupervision(Section):

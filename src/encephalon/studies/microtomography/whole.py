@@ -111,7 +111,7 @@ def with_window(intensity: Intensity, volume: Volume) -> Intensity:
             for x in starts[2]:
                 z_, y_, x_ = ((a, a + n) for a, n in zip((z, y, x), sizes, strict=True))
                 seen.append(volume.read(shifted((z_, y_, x_), volume.origin), complete=True))
-    return intensity.model_copy(update={"window": window_of(np.concatenate(seen))})
+    return intensity.model_copy(update={"window": window_of(*seen, how=intensity.each_box)})
 
 
 def label_volume(
