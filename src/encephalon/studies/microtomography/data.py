@@ -39,7 +39,7 @@ __all__ = [
 PREPARATION = "box-1"
 #: Percentiles of the voxels of all boxes that become 0 and 1 where their type tells no range.
 PERCENTILES = (0.1, 99.9)
-#: Standard deviations from the mean that do. In the pictures of rats 1 to 3 of axon-sem, myelin then
+#: Standard deviations from the mean that do. In pictures of rats 1 to 3 of axon-sem, myelin then
 #: lies at 0.71 to 0.77, and by percentiles at 0.50 to 0.73.
 DEVIATIONS = (-2.0, 2.0)
 #: Voxels that are looked at to find these, evenly spaced.
