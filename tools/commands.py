@@ -54,6 +54,7 @@ SHORTER = (
     (r"encephalon simulate micrographs ", "--animals 10 --images 2 --size 64"),
     (r"encephalon train (micrographs|mine.toml -t (trial/)?table.csv)", f"{_EPOCH} {_IMAGES}"),
     (r"encephalon simulate microtomography ", "--depth 34 --side 32 --tile 32"),
+    (r"encephalon grid run microtomography-tiny ", _EPOCH),
     (r"encephalon train pca ", "--set study.components=8"),
     (r"encephalon train region", f"{_EPOCH} --set network.options.encoder_options.width=4"),
     (r"encephalon train (isotropic|mine.toml -t pairs.csv)", f"{_EPOCH} --set study.patch=16"),

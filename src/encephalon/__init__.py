@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         predict,
         train,
     )
+    from encephalon.api.grid import grid_status, plan_grid, report_grid, run_grid
     from encephalon.errors import (
         ContentError,
         EncephalonError,
@@ -108,6 +109,7 @@ __all__ = [
     "find_model",
     "fold_table",
     "get_model",
+    "grid_status",
     "import_model",
     "join_tables",
     "list_models",
@@ -115,10 +117,13 @@ __all__ = [
     "load_model",
     "load_recipe",
     "model_info",
+    "plan_grid",
     "predict",
     "read_image",
     "read_labels",
     "read_table",
+    "report_grid",
+    "run_grid",
     "show_recipe",
     "split_table",
     "train",
@@ -131,6 +136,7 @@ __all__ = [
 # Where each name is found when it is first used.
 _HOMES = {
     "api": "Model Predictions evaluate explain load_model load_recipe predict train",
+    "api.grid": "grid_status plan_grid report_grid run_grid",
     "errors": (
         "ContentError EncephalonError GeometryError InputError MissingExtraError "
         "MissingFileError ModelError OutputError OutputExistsError RecipeError RunError "

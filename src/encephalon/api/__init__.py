@@ -77,27 +77,32 @@ def predict(
     )
 
 
-def load_recipe(recipe: Place, overrides: Mapping[str, str] | None = None) -> Recipe:
-    """A built-in recipe by name, or a TOML file, checked down to the settings of its study.
+def load_recipe(recipe: Place | Recipe, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """A recipe by its name, its file or as it is, checked down to the settings of its study.
 
     `overrides` maps dotted keys to values, such as {"training.epochs": "5"}. Raises RecipeError.
     """
-    from encephalon.networks.registry import require_network
     from encephalon.recipes.loading import load_recipe as load
+
+    return check_recipe(load(recipe, overrides))
+
+
+def check_recipe(recipe: Recipe) -> Recipe:
+    """The recipe itself, checked down to the settings of its study; raises RecipeError."""
+    from encephalon.networks.registry import require_network
     from encephalon.recipes.validation import make_settings
     from encephalon.studies.registry import load_study
 
-    loaded = load(recipe, overrides)
-    require_network(loaded.network.name)
-    trainable, schemas = _trainable(loaded), load_study(loaded.study.name).settings
-    if loaded.mode not in schemas:
+    require_network(recipe.network.name)
+    trainable, schemas = _trainable(recipe), load_study(recipe.study.name).settings
+    if recipe.mode not in schemas:
         raise RecipeError(
-            f"{loaded.name}: the study {loaded.study.name!r} has no mode {loaded.mode!r}: set mode "
+            f"{recipe.name}: the study {recipe.study.name!r} has no mode {recipe.mode!r}: set mode "
             f"to {' or '.join(map(repr, schemas))}."
         )
-    make_settings(schemas[loaded.mode], loaded.study.settings, loaded.name)
-    trainable.check_recipe(loaded)
-    return loaded
+    make_settings(schemas[recipe.mode], recipe.study.settings, recipe.name)
+    trainable.check_recipe(recipe)
+    return recipe
 
 
 def check_network(recipe: Recipe) -> None:
@@ -138,7 +143,7 @@ def _trainable(recipe: Recipe) -> Trainable:
 
 
 def train(
-    recipe: Place,
+    recipe: Place | Recipe,
     table: Place,
     output: Place,
     *,

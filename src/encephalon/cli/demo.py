@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`encephalon demo` and `encephalon bench MODEL`: the main job, on a head made by the package.
+"""`encephalon demo` and `encephalon bench MODEL`: the main job, on images made by the package.
 
 `demo` shows what comes of it, `bench` times whole processes, as a user starts them.
 """
@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console, table
-from encephalon.errors import RunError
+from encephalon.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from encephalon.studies.base import Demo
 
 PREDICT = ["-m", "encephalon", "predict"]
-PHANTOM, SAMPLES, TABLE = "phantom.nii.gz", "samples", "table.csv"
+PHANTOM, SAMPLES, GRID = "phantom.nii.gz", "samples", "grid"
 
 
 def demo(
@@ -30,31 +33,41 @@ def demo(
         Path | None,
         typer.Option("--image", help="Your own scan in the phantom's place.", metavar="FILE"),
     ] = None,
-    model: flags.ModelOption = "brain-extraction",
+    model: Annotated[
+        str,
+        typer.Option(
+            "-m",
+            "--model",
+            help="brain-extraction, isotropic, another model's name or folder, or a study without "
+            "a model of its own: microtomography.",
+            metavar="MODEL",
+        ),
+    ] = "brain-extraction",
     device: flags.Device = "auto",
     threads: flags.Threads = None,
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Writes the result (a mask), its JSON sidecar and a report with pictures, and says where.
+    """Of a model: writes its results, their JSON sidecars and a report with pictures, and says
+    where. Of a study: trains every method of it shortly, and compares them. What is there from the
+    last time is used again.
 
     \b
     Example:
         encephalon demo --image scan.nii.gz
         encephalon demo --model isotropic
+        encephalon demo --model microtomography
     """
     from encephalon.api import load_model
     from encephalon.cli.predict import do
 
+    shown = _study_of_that_name(model)
+    if shown is not None:
+        if image is not None:
+            raise UsageError(f"{model} is a study, which makes its own images: drop --image.")
+        _run_grid(console, shown, output, overwrite, {"device": device, "threads": threads})
+        return
     loaded = load_model(model, device=device, threads=threads, offline=True)
-    simulate, scan = loaded.study.demo, image
-    if scan is None:
-        # Samples as the model's study makes them, or a head phantom; those of the last time stay.
-        scan = output / (SAMPLES if simulate else PHANTOM)
-        if overwrite or not (scan / TABLE if simulate else scan).exists():
-            if simulate:
-                simulate(scan, overwrite)
-            else:
-                write_phantom(scan, overwrite=overwrite)
+    scan = image or _samples(loaded.study.demo, output, overwrite)
     console.say(f"scan: {scan}")
     work = loaded.plan([scan], output, overwrite=overwrite)
     result = do(console, loaded, work)
@@ -64,6 +77,38 @@ def demo(
                 console.say(f"{kind}: {path}")
                 console.say(f"sidecar: {one.sidecars[kind]}")
     raise typer.Exit(result.exit_code)
+
+
+def _study_of_that_name(name: str) -> Demo | None:
+    """The demonstration of a study that trains its models first; None where `name` is a model."""
+    from encephalon.studies.registry import list_studies, load_study
+
+    found = load_study(name).demo if name in list_studies() else None
+    return found if found and found.grid else None
+
+
+def _run_grid(
+    console: Console, shown: Demo, output: Path, overwrite: bool, how: dict[str, Any]
+) -> None:
+    """Train what a study is demonstrated with, and say where its comparison is."""
+    from encephalon.api.grid import run_grid
+    from encephalon.cli.grid import say_status
+
+    table = shown.samples(output / SAMPLES, overwrite)
+    console.say(f"samples: {table}")
+    with console.progress(None, "training") as advance:
+        found = run_grid(shown.grid, table, output / GRID, progress=advance, **how)
+    say_status(console, found)
+
+
+def _samples(shown: Demo | None, output: Path, overwrite: bool) -> Path:
+    """Samples as the study makes them, or a head phantom; those of the last time stay."""
+    if shown is not None:
+        return shown.samples(output / SAMPLES, overwrite)
+    scan = output / PHANTOM
+    if overwrite or not scan.exists():
+        write_phantom(scan, overwrite=overwrite)
+    return scan
 
 
 def write_phantom(

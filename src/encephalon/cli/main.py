@@ -33,13 +33,14 @@ VERBS = {
     "predict-bids": "Predict as a BIDS-App: BIDS_DIR OUT participant.",
     "train": "Train a model from a recipe and a table.",
     "evaluate": "Score a model on a table with known answers.",
+    "grid": "Train, evaluate and compare many models by one file.",
     "explain": "Show where a classifier looked in each image.",
     "table": "Make, check and split tables of samples.",
     "recipes": "List, show and check recipes.",
     "models": "List, inspect, fetch and verify models.",
     "simulate": "Make images whose answer is known.",
     "bench": "Time a model on this machine, whole process and memory.",
-    "demo": "Mask the brain of a phantom, or of your own scan.",
+    "demo": "Show a model, or the models of a study, on made-up images.",
 }
 
 EPILOG = """\b

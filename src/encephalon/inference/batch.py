@@ -294,9 +294,13 @@ def _call(function: Callable[..., None] | None, lost: str, sample: Sample, *abou
 
 def failure_sentence(sample: Sample, error: BaseException) -> str:
     """One sentence on `error`, with the files of the sample where it does not name them itself."""
+    return sentence_on(error, "; ".join(sources(sample)))
+
+
+def sentence_on(error: BaseException, source: str) -> str:
+    """One sentence on any error, with what it came of where it does not say that itself."""
     if isinstance(error, EncephalonError):
         return str(error)
-    source = "; ".join(sources(sample))
     if isinstance(error, MemoryError):
         return f"{source}: there is not enough memory ({error}); use a smaller block or image."
     if isinstance(error, OSError):
@@ -304,8 +308,8 @@ def failure_sentence(sample: Sample, error: BaseException) -> str:
         return (
             f"{source}: {error.strerror or error}{place}; check the file, its folder and the disk."
         )
-    kind = type(error).__name__
-    return f"{source}: unexpected {kind} ({error}); run it again with -vv and report the details."
+    kind, reason = type(error).__name__, " ".join(str(error).split())
+    return f"{source}: unexpected {kind} ({reason}); run it again with -vv and report the details."
 
 
 def without_traceback(error: BaseException) -> BaseException:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def list_recipes() -> list[RecipeSummary]:
     """The built-in recipes, by name."""
     summaries = []
     for path in _built_in():
-        _, data = _read(path)
+        _, data = read_named(path, "recipe")
         study = data.get("study", {}).get("name", "")
         words = {key: str(data.get(key, "")) for key in ("title", "task", "description")}
         mode = data.get("mode", "default")
@@ -55,7 +56,7 @@ def list_recipes() -> list[RecipeSummary]:
 
 def show_recipe(name: str) -> str:
     """The TOML text of a built-in recipe or of a recipe file, comments included."""
-    return _read(find_recipe(name))[0]  # a recipe, not whatever file was named
+    return read_named(find_recipe(name), "recipe")[0]  # a recipe, not whatever file was named
 
 
 def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
@@ -64,31 +65,59 @@ def find_recipe(name_or_path: str | os.PathLike[str]) -> Path:
     Raises RecipeError, with the nearest name or the names there are, if there is neither.
     """
     text = os.fspath(name_or_path)
-    built_in = BUILT_IN / f"{EARLIER['name'].get(text, text)}.toml"
-    if Path(text).name == text and exists(built_in):
-        return built_in
-    path = expanded(text)
+    return find_named(EARLIER["name"].get(text, text), _built_in(), "recipe")
+
+
+def find_named(text: str, built_in: Iterable[Path], what: str) -> Path:
+    """The file of `built_in` that has that name, or else the user's own at that path.
+
+    `what` is "recipe", "grid" or the like. Raises RecipeError, with the nearest name or the names
+    there are, if there is neither.
+    """
+    known = {path.stem: path for path in built_in}
+    path = known.get(text, expanded(text))
     if exists(path):
         return path
-    meant = did_you_mean(text, [path.stem for path in _built_in()], "the built-in ones are")
-    raise RecipeError(f"There is no recipe and no file called {text!r}; {meant}")
+    meant = did_you_mean(text, known, "the built-in ones are")
+    raise RecipeError(f"There is no {what} and no file called {text!r}; {meant}")
+
+
+def read_named(path: Path, what: str) -> tuple[str, dict[str, Any]]:
+    """The text of a recipe or another such file, and what it says; raises RecipeError."""
+    try:
+        text = read_text(path, _LARGEST, f"a {what}")
+        return text, parse_toml(text, path)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
 
 
 def load_recipe(
-    name_or_path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None
+    recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, str] | None = None
 ) -> Recipe:
-    """The checked, frozen recipe of that name or file.
+    """The checked, frozen recipe of that name or file, or one that is loaded, with changes.
 
     `overrides` maps dotted keys to values in TOML spelling ("training.epochs": "5",
     "training.losses.0.weight": "0.5"); a value that is no TOML is taken as text. Nothing is
     evaluated. Raises RecipeError for a missing or malformed file, an unknown key (with the
     nearest known one) or a value out of range.
     """
-    path = find_recipe(name_or_path)
-    _, data = _read(path)
-    for key, value in (overrides or {}).items():
-        _override(data, key, parse_value(value))
-    return make_recipe(data, source=f"{path} with its overrides" if overrides else str(path))
+    if isinstance(recipe, str | os.PathLike):
+        path = find_recipe(recipe)
+        (_, data), source = read_named(path, "recipe"), str(path)
+    else:
+        data, source = recipe_data(recipe), recipe.name
+    if overrides:
+        data = changed(data, {key: parse_value(value) for key, value in overrides.items()})
+        source += " with its overrides"
+    return make_recipe(data, source)
+
+
+def changed(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the data of a recipe with `values` at their dotted keys; raises RecipeError."""
+    copied = copy.deepcopy(dict(data))
+    for key, value in values.items():
+        _override(copied, key, value)
+    return copied
 
 
 def make_recipe(data: Mapping[str, Any], source: str) -> Recipe:
@@ -145,15 +174,6 @@ def in_earlier_words(text: str) -> str:
 
 def _built_in() -> list[Path]:
     return sorted(BUILT_IN.glob("*.toml"), key=lambda path: path.stem)
-
-
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    """The text of a recipe, and what it says."""
-    try:
-        text = read_text(path, _LARGEST, "a recipe")
-        return text, parse_toml(text, path)
-    except InputError as error:
-        raise RecipeError(str(error)) from error
 
 
 def _override(data: dict[str, Any], key: str, value: Any) -> None:

@@ -19,6 +19,7 @@ from encephalon.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.grid_folder import CellState
     from encephalon.explanation.explainable import Explainable
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
@@ -53,8 +54,10 @@ class Study:
                  one that cannot
     simulators   what makes samples whose answer is known, by the verb of `encephalon simulate`
     tables       what makes or reads tables of its own, by the verb of `encephalon table`
-    demo         writes samples to `encephalon demo` with, and at last their table.csv, into a
-                 folder, and may replace what is there; None where any head will do
+    demo         what `encephalon demo` shows; None where any head will do
+    compare      writes a comparison of the finished cells of a grid into a folder, and returns its
+                 page; None for a row of numbers each
+    grids        the folder of the grids that ship
     """
 
     name: str
@@ -68,7 +71,22 @@ class Study:
     explainable: Callable[[Model], Explainable] | None = None
     simulators: Mapping[str, Command] = field(default_factory=dict)
     tables: Mapping[str, Command] = field(default_factory=dict)
-    demo: Callable[[Path, bool], object] | None = None
+    demo: Demo | None = None
+    compare: Callable[[Sequence[CellState], Path], Path] | None = None
+    grids: Path | None = None
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What `encephalon demo` shows of a study, without a scan of the user's.
+
+    samples  makes what a model is shown with in a folder, or finds it there (replaces it, if it is
+             told to), and returns what is predicted on: the folder, or a table
+    grid     the built-in grid that is run on them where the study is named in place of a model
+    """
+
+    samples: Callable[[Path, bool], Path]
+    grid: str = ""
 
 
 @dataclass(frozen=True)

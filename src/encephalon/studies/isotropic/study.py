@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.base import Demo, OpenModel, Study, Trainable
 from encephalon.studies.isotropic.commands import SIMULATORS
 from encephalon.studies.isotropic.published.settings import (
     PublishedOptions,
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 
-def _demo(folder: Path, overwrite: bool) -> None:
+def _head(folder: Path, overwrite: bool) -> Path:
     from encephalon.studies.isotropic.synthetic import write_heads
 
-    write_heads(folder, subjects=1, overwrite=overwrite)
+    if overwrite or not (folder / "table.csv").exists():  # which is written last
+        write_heads(folder, subjects=1, overwrite=overwrite)
+    return folder
 
 
 class _Training(Trainable):
@@ -76,5 +78,5 @@ STUDY = Study(
     trainable=_Training(),
     scorable=_scoring,
     simulators=SIMULATORS,
-    demo=_demo,
+    demo=Demo(_head),
 )

@@ -16,9 +16,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from encephalon.errors import InputError, RecipeError, did_you_mean
-from encephalon.io.files import exists, expanded
-from encephalon.io.text import parse_toml, read_text
+from encephalon.errors import RecipeError, did_you_mean
+from encephalon.io.files import exists
+from encephalon.recipes.loading import find_named, read_named
 from encephalon.recipes.schema import Mode, Section
 from encephalon.recipes.validation import make_settings
 from encephalon.tables.schema import SPLITS
@@ -34,8 +34,6 @@ __all__ = [
 ]
 
 SHIPPED = Path(__file__).parent / "benchmarks"
-LARGEST = 1 << 20
-"""Bytes; a benchmark has some kilobytes."""
 
 Range = tuple[int, int]
 Size = tuple[int, int, int]
@@ -283,24 +281,14 @@ def list_benchmarks() -> list[str]:
 
 
 def find_benchmark(text: str) -> Path:
-    shipped = SHIPPED / f"{text}.toml"
-    if Path(text).name == text and exists(shipped):
-        return shipped
-    path = expanded(text)
-    if exists(path):
-        return path
-    meant = did_you_mean(text, list_benchmarks(), "the ones that ship are")
-    raise RecipeError(f"There is no benchmark and no file called {text!r}; {meant}")
+    return find_named(text, SHIPPED.glob("*.toml"), "benchmark")
 
 
 def _data(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """What a file says, and below that what the one says that it extends."""
     if path in seen:
         raise RecipeError(f"{path}: it extends itself, by way of {len(seen)} files.")
-    try:
-        data = parse_toml(read_text(path, LARGEST, "a benchmark"), path)
-    except InputError as error:
-        raise RecipeError(str(error)) from error
+    data = read_named(path, "benchmark")[1]
     parent = data.pop("extends", None)
     if parent is None:
         return data

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -63,15 +64,18 @@ class Entry:
     published: str = ""
 
 
-def leaderboard(folders: Sequence[Path], output: Path, overwrite: bool = False) -> list[Entry]:
+def leaderboard(
+    folders: Sequence[Path], output: Path, overwrite: bool = False, words: Sequence[str] = ()
+) -> list[Entry]:
     """Write leaderboard.csv, .md and .html of evaluations into a folder; returns its entries.
 
-    Raises InputError for a folder that holds no evaluation of this study, and OutputExistsError.
+    `words` say of each evaluation what, beside its seed, it was trained with. Raises InputError
+    for a folder that holds no evaluation of this study, and OutputExistsError.
     """
     output = expanded(output)
     for ending in ("csv", "md", "html"):
         refuse_existing(output / f"leaderboard.{ending}", overwrite)
-    entries = read_entries(folders)
+    entries = read_entries(folders, words)
     make_folder(output)
     write_records([asdict(entry) for entry in entries], output / "leaderboard.csv")
     write_text(output / "leaderboard.md", "\n".join(_markdown(entries)) + "\n")
@@ -79,20 +83,23 @@ def leaderboard(folders: Sequence[Path], output: Path, overwrite: bool = False) 
     return entries
 
 
-def read_entries(folders: Sequence[Path]) -> list[Entry]:
+def read_entries(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Entry]:
     """The scores of evaluations, those that differ in nothing but the seed together."""
-    scores: dict[Key, list[float]] = {}
-    for folder in folders:
-        for key, value in _scores(_summary(folder)):
-            scores.setdefault(key, []).append(value)
+    scores: dict[Key, dict[str, list[float]]] = {}
+    for folder, said in zip_longest(folders, words, fillvalue=""):
+        for key, value in _scores(_summary(Path(folder))):
+            scores.setdefault(key, {}).setdefault(said, []).append(value)
     known = published_scores()
     found = []
-    for (task, measure, method, data, mode), values in sorted(scores.items()):
-        spread = stdev(values) if len(values) > 1 else None
-        # The published R2 of a read-out is in-sample, and that of a region by the classes or probe.
-        said = known.get((task, measure, method.split(",")[0]), "") if mode == "published" else ""
-        entry = Entry(task, measure, method, data, mode, mean(values), spread, len(values), said)
-        found.append(entry)
+    for (task, measure, method, data, mode), trained in sorted(scores.items()):
+        for said, values in trained.items():
+            name = f"{method}, {said}" if len(trained) > 1 else method
+            spread = stdev(values) if len(values) > 1 else None
+            # The published R2 of a read-out is in-sample, that of a region by classes or probe.
+            paper = known.get((task, measure, method.split(",")[0]), "")
+            paper = paper if mode == "published" else ""
+            entry = Entry(task, measure, name, data, mode, mean(values), spread, len(values), paper)
+            found.append(entry)
     return found
 
 

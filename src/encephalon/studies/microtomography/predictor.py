@@ -271,7 +271,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
         {
             "network": str(network.options.get("decoder", network.name)),
             # Weights alone do not say by which method they were learnt.
-            "method": settings.method if own else model.name,
+            "method": _method(settings) if own else model.name,
             "seed": recipe.training.seed,
         },
         partial(make_tile_predictor, _of_worker(model)),
@@ -295,6 +295,12 @@ def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple
 
         network = FeaturesAndLogits(network)
     return TorchRuntime(network, model.device, model.threads), tuple(classes), first.dim() == 4
+
+
+def _method(settings: MicrotomographySettings) -> str:
+    """How a model was learnt, in the words of the published scores."""
+    mixed = any(each.name == "mix-up" for each in settings.augmentation)
+    return "mix-up" if mixed else settings.method
 
 
 def _of_worker(model: OpenModel) -> OpenModel:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import RecipeError, UsageError
 from encephalon.recipes.validation import make_settings
-from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.base import Demo, OpenModel, Study, Trainable
 from encephalon.studies.microtomography.commands import SIMULATORS, TABLES
 from encephalon.studies.microtomography.settings import (
     SELF_SUPERVISED,
@@ -21,6 +21,7 @@ from encephalon.studies.microtomography.settings import (
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.grid_folder import CellState
     from encephalon.explanation.explainable import Explainable
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
@@ -44,6 +45,8 @@ def _page(about: Mapping[str, Any]) -> BatchReport:
     return batch_report(about)
 
 
+#: The volume of a demonstration.
+DEMO = {"depth": 40, "side": 64, "tile": 64, "cubes": 2}
 #: The network that each method without supervision makes.
 NETWORKS = {"pca": "tile-factors", "nmf": "tile-factors", "frozen": "tile-encoder"}
 
@@ -79,6 +82,27 @@ class _Training(Trainable):
         if learner.settings.method in {"supervised", *SELF_SUPERVISED}:
             return train(learner, table, output, context)
         return train_without_gradient(learner, table, output, context)
+
+
+def _tiles(folder: Path, overwrite: bool) -> Path:
+    from encephalon.studies.microtomography.benchmark import load_benchmark
+    from encephalon.studies.microtomography.synthetic import write_volume
+    from encephalon.studies.microtomography.tiles import TABLE, write_tiles
+
+    if overwrite or not (folder / TABLE).exists():  # which is written last
+        file = folder / "volume" / "benchmark.toml"
+        if overwrite or not file.exists():
+            write_volume(file.parent, **DEMO, seed=0, overwrite=overwrite)
+        write_tiles(load_benchmark(file), folder, file.parent, overwrite=overwrite)
+    return folder / TABLE
+
+
+def _compare(cells: Sequence[CellState], output: Path) -> Path:
+    from encephalon.studies.microtomography.leaderboard import leaderboard
+
+    words = [", ".join(cell.words) for cell in cells]
+    leaderboard([cell.evaluation for cell in cells], output, overwrite=True, words=words)
+    return output / "leaderboard.html"
 
 
 def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
@@ -122,4 +146,7 @@ STUDY = Study(
     explainable=_explaining,
     simulators=SIMULATORS,
     tables=TABLES,
+    demo=Demo(_tiles, "microtomography-tiny"),
+    compare=_compare,
+    grids=Path(__file__).parent / "grids",
 )

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon grid list | show | plan | run | status | report`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from encephalon.cli import flags
+from encephalon.cli.console import Console, error, table
+
+if TYPE_CHECKING:
+    from encephalon.api.grid import GridPlan
+    from encephalon.experiments.grid_folder import GridStatus
+
+GridFile = Annotated[
+    str, typer.Argument(metavar="GRID", help="A built-in grid's name, or a TOML file.")
+]
+Done = Annotated[
+    Path, typer.Argument(metavar="OUT", help="A folder that `encephalon grid run` wrote.")
+]
+
+
+def list_(as_json: flags.AsJson = False) -> None:
+    """List the built-in grids."""
+    from encephalon.api.grid import list_grids
+
+    found = [asdict(grid) for grid in list_grids()]
+    Console(as_json=as_json).result(found, lambda: table(found, ["name", "study", "title"]))
+
+
+def show(grid: GridFile) -> None:
+    """Print a grid as TOML: `encephalon grid show NAME > mine.toml` starts your own."""
+    from encephalon.api.grid import show_grid
+
+    Console().result(None, show_grid(grid).rstrip("\n"))
+
+
+def plan(console: Console, grid: GridFile, samples: flags.Table, changes: flags.Set = None) -> None:
+    """List the cells of a grid: its recipes and the table are checked, and nothing is trained.
+
+    \b
+    Example:
+        encephalon grid plan microtomography-tiny -t tiles/tiles.csv
+    """
+    from encephalon.api.grid import plan_grid
+
+    _say_plan(console, plan_grid(grid, samples, overrides=flags.settings(changes)))
+
+
+def run(
+    console: Console,
+    grid: GridFile,
+    samples: flags.Table,
+    output: flags.Output,
+    changes: flags.Set = None,
+    device: flags.Device = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", help="Processes that prepare samples.", min=1)
+    ] = 1,
+    threads: flags.Threads = None,
+    dry_run: flags.DryRun = False,
+) -> None:
+    """Train and evaluate every cell of a grid, and compare them in OUT/report.
+
+    The same command again does what is left; --set changes every cell but its axes. A cell that
+    fails is named at the end, the others are done, and the exit code is 1.
+
+    \b
+    Example:
+        encephalon grid run microtomography-tiny -t tiles/tiles.csv -o grid
+    """
+    from encephalon.api.grid import plan_grid, run_grid
+
+    overrides = flags.settings(changes)
+    if dry_run:
+        _say_plan(console, plan_grid(grid, samples, overrides=overrides))
+        return
+    with console.progress(None, "cells") as advance:
+        found = run_grid(
+            grid,
+            samples,
+            output,
+            overrides=overrides,
+            device=device,
+            workers=workers,
+            threads=threads,
+            progress=advance,
+        )
+    say_status(console, found)
+
+
+def status(console: Console, output: Done) -> None:
+    """Say what of a grid is done, failed and left, how long it took, and what it may take yet."""
+    from encephalon.api.grid import grid_status
+
+    say_status(console, grid_status(output))
+
+
+def report(console: Console, output: Done) -> None:
+    """Write the comparison of all cells that are done."""
+    from encephalon.api.grid import report_grid
+
+    page = report_grid(output)
+    console.result({"report": page}, f"{page}")
+
+
+def say_status(console: Console, found: GridStatus) -> None:
+    """Say where a grid is; the exit code is 1 where a cell failed."""
+    failed, counts = found.of("failed"), Counter(cell.state for cell in found.cells)
+    for cell in failed:
+        error(f"{cell.name}: {cell.message}")
+    data: dict[str, Any] = asdict(found)
+    data |= {name: counts[name] for name in ("done", "failed", "left")}
+    data |= {"seconds": round(found.seconds, 1), "seconds_left": found.seconds_left}
+    console.result(data, lambda: "\n".join(_lines(found, counts)))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _lines(found: GridStatus, counts: Counter[Any]) -> list[str]:
+    words = ", ".join(f"{counts[name]} {name}" for name in ("done", "failed", "left"))
+    lines = [f"{found.grid}: {len(found.cells)} cells, {words}; {_time(found.seconds)} spent"]
+    if found.seconds_left:
+        lines[0] += f", about {_time(found.seconds_left)} left"
+    lines += [f"belongs to no cell: {folder}" for folder in found.foreign]
+    return [*lines, f"report: {found.report}"] if found.report else lines
+
+
+def _time(seconds: float) -> str:
+    """Seconds in the units of a person."""
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _say_plan(console: Console, found: GridPlan) -> None:
+    rows = [
+        {"key": cell.folder.partition("-")[0], **dict(cell.values), "name": cell.name}
+        for cell in found.cells
+    ]
+    columns = ["key", *dict.fromkeys(axis for cell in found.cells for axis in cell.values)]
+    data = {"grid": found.grid.name, "cells": rows}
+    count = f"{len(rows)} cells, recipes and table in order"
+    console.result(data, lambda: f"{table(rows, columns)}\n{count}")
+
+
+grid = (list_, show, plan, run, status, report)

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a grid: its cells, what became of each, and how long it took.
+
+    grid.json     the grid as it was last run: its cells, and the table
+    cells/KEY-name/
+        run/          the training, see `training.runs`
+        evaluation/   put there whole when the cell is done, with its record cell.json
+        failed.json   why the last attempt failed
+    report/       the comparison of all cells that are done
+
+What is done stays done: a cell whose recipe or table is another has another key.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any, Literal, Protocol
+
+from encephalon.errors import MissingFileError, OutputExistsError, RunError, listed
+from encephalon.experiments.grid import RECIPE, SEED, Cell, Grid, axis_words
+from encephalon.inference.batch import Progress, sentence_on
+from encephalon.io.atomic import atomic_folder, locked, remove, sha256, sweep
+from encephalon.io.cache import read_checksummed, write_checksummed
+from encephalon.recipes.schema import Recipe
+from encephalon.training.runs import RunFolder
+
+__all__ = ["CellState", "GridFolder", "GridStatus", "Steps", "finish_cell", "run_cells"]
+
+GRID, CELLS, REPORT = "grid.json", "cells", "report"
+EVALUATION, RECORD, FAILED = "evaluation", "cell.json", "failed.json"
+logger = logging.getLogger(__name__)
+
+
+class Steps(Protocol):
+    """What a cell is made of; both raise what stops it."""
+
+    def train(self, recipe: Recipe, table: Path, run: Path) -> object:
+        """Train in the folder of a run, or go on there."""
+        ...
+
+    def evaluate(self, run: Path, table: Path, output: Path) -> Sequence[Mapping[str, str]]:
+        """Score the model of the run into an empty folder; returns what failed of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class CellState:
+    """What became of a cell.
+
+    folder   its folder
+    values   of the axes
+    seconds  that it took, over all attempts that ended
+    message  why it failed
+    """
+
+    name: str
+    folder: Path
+    values: Mapping[str, Any]
+    state: Literal["done", "failed", "left"]
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def evaluation(self) -> Path:
+        """The folder of its evaluation."""
+        return self.folder / EVALUATION
+
+    @property
+    def words(self) -> list[str]:
+        """The values of the axes but the seed: what is told of cells that share them."""
+        return axis_words({axis: one for axis, one in self.values.items() if axis != SEED})
+
+
+@dataclass(frozen=True)
+class GridStatus:
+    """Where a grid is.
+
+    cells    in the order of the grid
+    foreign  folders beside them that belong to none: of another table, or of an earlier grid
+    report   the page that compares those that are done, if it was written
+    """
+
+    grid: str
+    title: str
+    study: str
+    cells: tuple[CellState, ...]
+    foreign: tuple[Path, ...] = ()
+    report: Path | None = field(default=None)
+
+    def of(self, state: str) -> list[CellState]:
+        """The cells that are "done", "failed" or "left"."""
+        return [cell for cell in self.cells if cell.state == state]
+
+    @property
+    def seconds(self) -> float:
+        """What all attempts that ended took together."""
+        return sum(cell.seconds for cell in self.cells)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What is not done will take about so long, as the others did; None where none is done."""
+        known = defaultdict[Any, list[float]](list)
+        for cell in self.of("done"):
+            known[cell.values.get(RECIPE)].append(cell.seconds)
+        if not known:
+            return None
+        usual = mean(map(mean, known.values()))
+        left = [cell for cell in self.cells if cell.state != "done"]
+        return sum(
+            mean(known[recipe]) if (recipe := cell.values.get(RECIPE)) in known else usual
+            for cell in left
+        )
+
+
+class GridFolder:
+    """The folder of a grid, or one that is to become it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def report(self) -> Path:
+        """The folder of the comparison."""
+        return self.path / REPORT
+
+    def place(self, cell: Cell) -> Path:
+        """The folder of a cell."""
+        return self.path / CELLS / cell.folder
+
+    @contextmanager
+    def opened(self, grid: Grid, cells: Sequence[Cell]) -> Iterator[None]:
+        """Record what is run now, and keep every other process out of the folder meanwhile.
+
+        Raises OutputExistsError for a folder that holds something else, and OutputError where
+        another process is at it.
+        """
+        self._refuse_foreign()  # before a lock is laid into somebody's folder
+        with locked(self.path / ".grid", timeout=0):
+            sweep(self.path)
+            about = {
+                "grid": grid.name,
+                "title": grid.title,
+                "study": cells[0].recipe.study.name,
+                "table": cells[0].table,
+                "sha256": cells[0].digest,
+                "cells": [
+                    {"folder": one.folder, "name": one.name, "values": one.values} for one in cells
+                ],
+            }
+            write_checksummed(self.path / GRID, about)
+            yield
+
+    def status(self) -> GridStatus:
+        """Where the grid is that was last run here; raises MissingFileError where none was."""
+        known = read_checksummed(self.path / GRID)
+        if known is None:
+            raise MissingFileError(
+                f"{self.path} is not the folder of a grid, or its {GRID} is not as it was written: "
+                "give one that  encephalon grid run  wrote, or run the grid there again."
+            )
+        cells = [
+            cell_state(self.path / CELLS / one["folder"], one["name"], one["values"])
+            for one in known["cells"]
+        ]
+        folders = {cell.folder for cell in cells}
+        there = sorted((self.path / CELLS).glob("[!.]*"))
+        foreign = tuple(path for path in there if path not in folders)
+        return GridStatus(known["grid"], known["title"], known["study"], tuple(cells), foreign)
+
+    def _refuse_foreign(self) -> None:
+        record = self.path / GRID
+        if not self.path.is_dir() or read_checksummed(record):
+            return
+        ours = () if record.exists() else (CELLS, REPORT)
+        found = sorted(path.name for path in self.path.glob("[!.]*") if path.name not in ours)
+        if found:
+            raise OutputExistsError(
+                f"{self.path} holds something else than a grid ({listed(found, 3)}): choose "
+                "another folder, or move that away."
+            )
+
+
+def cell_state(folder: Path, name: str, values: Mapping[str, Any]) -> CellState:
+    """What became of the cell in `folder`.
+
+    An evaluation that is no longer as it was put there does not count, and that is logged.
+    """
+    evaluation = folder / EVALUATION
+    if evaluation.is_dir():
+        record, summary = read_checksummed(evaluation / RECORD), evaluation / "summary.json"
+        if record and summary.is_file() and sha256(summary) == record["summary"]:
+            return CellState(name, folder, values, "done", record["seconds"])
+        logger.warning("%s is not as it was written: it is made again.", evaluation)
+    failed = read_checksummed(folder / FAILED)
+    if failed:
+        return CellState(name, folder, values, "failed", failed["seconds"], failed["message"])
+    return CellState(name, folder, values, "left")
+
+
+def finish_cell(cell: Cell, folder: Path, steps: Steps) -> CellState:
+    """Do of a cell what is not done, in its folder; what stops it is kept there, in a sentence.
+
+    It needs nothing else, so that cells may be done in any order, and anywhere. Raises OutputError
+    where not even that can be kept.
+    """
+    before = cell_state(folder, cell.name, cell.values)
+    if before.state == "done":
+        return before
+    begun = time.perf_counter()
+
+    def spent() -> float:
+        return round(before.seconds + time.perf_counter() - begun, 1)
+
+    sweep(folder)
+    try:
+        _do(cell, folder, steps, spent)
+    except Exception as error:  # noqa: BLE001  whatever one cell does, the others must be done
+        message = sentence_on(error, cell.name)
+        write_checksummed(folder / FAILED, {"message": message, "seconds": spent()})
+    else:
+        (folder / FAILED).unlink(missing_ok=True)
+    return cell_state(folder, cell.name, cell.values)
+
+
+def _do(cell: Cell, folder: Path, steps: Steps, spent: Any) -> None:
+    run = RunFolder(folder / "run")
+    if not cell.table.is_file() or sha256(cell.table) != cell.digest:
+        raise RunError(f"{cell.table} changed while its grid was run: run the grid again.")
+    # The page is what a run writes last, but for the model of some.
+    if not (run.model.is_dir() and run.report.is_file()):
+        steps.train(cell.recipe, cell.table, run.path)
+    with atomic_folder(folder / EVALUATION, overwrite=True) as part:
+        failures = steps.evaluate(run.path, cell.table, part)
+        if failures:
+            raise RunError(
+                f"{len(failures)} of its samples could not be scored; first: "
+                f"{failures[0]['message']}"
+            )
+        done = {"summary": sha256(part / "summary.json"), "seconds": spent()}
+        write_checksummed(part / RECORD, done)
+    remove(run.cache)  # the same images once more in every cell
+
+
+def run_cells(
+    folder: GridFolder, cells: Sequence[Cell], steps: Steps, progress: Progress | None = None
+) -> None:
+    """Do one cell after the other; those that are done are passed over."""
+    for number, cell in enumerate(cells):
+        if progress is not None:
+            progress(number, len(cells), cell.name)
+        finish_cell(cell, folder.place(cell), steps)
+    if progress is not None:
+        progress(len(cells), len(cells), "")
