@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ import pytest
 
 from encephalon import api
 from encephalon.errors import EncephalonError, ModelError, RecipeError, TableError
-from encephalon.io.text import read_json, read_records, write_records
+from encephalon.io.text import read_records, write_records
 from encephalon.models.folder import open_model
 from encephalon.recipes.loading import load_recipe
 from encephalon.studies.microtomography.benchmark import load_benchmark
@@ -22,12 +21,15 @@ from encephalon.studies.microtomography.data import window_of
 from encephalon.studies.microtomography.leaderboard import leaderboard, published_scores
 from encephalon.tables.reading import read_table
 from encephalon.tables.samples import table_samples
-from tests.studies.microtomography.tiny_tiles import CROPS, QUICK, write_table
+from tests.studies.microtomography.tiny_tiles import CROPS, QUICK, scored, train, write_table
 
 torch = pytest.importorskip("torch")
 
 USER = '''
+import torch
 from torch import nn
+
+from encephalon.networks.encoders import AdaptedEncoder
 
 
 class Stripes(nn.Module):
@@ -50,14 +52,25 @@ class Liar(Stripes):
     def __init__(self, **options):
         super().__init__(**options)
         self.channels = (4, 99)
+
+
+class Foundation(nn.Module):
+    """Tokens of patches of 8 x 8 pixels in colour, as models of Hugging Face have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 8, stride=8)
+
+    def forward(self, pixel_values):
+        tokens = self.patches(pixel_values).flatten(2).transpose(1, 2)
+        first = tokens.mean(dim=1, keepdim=True)
+        return {"last_hidden_state": torch.cat([first, tokens], dim=1)}
+
+
+def foundation(in_channels=1):
+    """A frozen encoder from elsewhere."""
+    return AdaptedEncoder(Foundation(), (6,), (8,), multiple=8)
 '''
-
-
-def train(recipe: str, table: Path, run: Path, changes: Mapping[str, str] = QUICK) -> Path:
-    """A quick model on the CPU."""
-    return api.train(
-        recipe, table, run, overrides=dict(changes), device="cpu", workers=1, threads=1
-    )
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +90,6 @@ def pca(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight principal components."""
     run = tmp_path_factory.mktemp("pca") / "run"
     return train("pca", table, run, {"study.components": "8"})
-
-
-def scored(model: Path, table: Path, output: Path) -> dict[str, Any]:
-    """The summary of an evaluation."""
-    api.evaluate(model, table, output, device="cpu")
-    found: dict[str, Any] = read_json(output / "summary.json", 1 << 26)
-    return found
 
 
 def test_a_model_knows_how_its_tiles_were_normalised(region: Path, table: Path) -> None:
@@ -136,6 +142,7 @@ def test_an_evaluation_says_region_probes_and_read_out(
     with np.load(tmp_path / "out" / "features.npz") as kept:
         assert len(kept["features"]) == len(kept["id"]) == len(read_records(table)[1])
         assert set(kept["split"]) == {"train", "validation", "test"}
+        assert {"box", "z", "y", "x", "region"} <= set(kept)
 
 
 def test_factors_are_fitted_on_the_tiles_that_train_alone(
@@ -159,7 +166,7 @@ def test_each_method_trains_and_is_scored(recipe: str, table: Path, tmp_path: Pa
     }.get(recipe, QUICK | CROPS | {"network.options.hidden": "16"})
     model = train(recipe, table, tmp_path / "run", changes)
     summary = scored(model, table, tmp_path / "out")
-    assert summary["method"] == {"region-mixup": "supervised"}.get(recipe, recipe)
+    assert summary["method"] == {"region-mixup": "mix-up"}.get(recipe, recipe)
     assert summary["readouts"]
     names = {name.split(".")[0] for name in open_model(model).tensors()}
     assert not names & {"target", "projector", "predictor"}
@@ -182,45 +189,6 @@ def test_what_one_task_trained_the_next_starts_from(
     assert weights
     for name in weights:
         assert np.allclose(start[name], found[name], atol=1e-3)
-
-
-@pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of tiles of eight slices."""
-    return write_table(tmp_path_factory.mktemp("deep"), (8, 16, 16))
-
-
-DEEP = {"network.options.spatial_dims": "3"}
-SLOW = {k: v for k, v in QUICK.items() if "encoder" not in k} | {"training.batch_size": "1"}
-UNET = {"network.options.width": "4", "network.options.blocks": "2"}
-
-
-@pytest.mark.parametrize(
-    ("recipe", "changes", "network"),
-    [
-        ("region-supervised", QUICK | DEEP, "tile-classifier"),
-        ("pca", {"study.components": "8"} | DEEP, "tile-factors"),
-        ("microstructure-3d", SLOW | UNET, "published-unet"),
-        ("microstructure-3d", SLOW | {"network": '{ name = "vnet-light" }'}, "vnet-light"),
-    ],
-)
-def test_tiles_of_several_slices_train_networks_of_volumes(
-    recipe: str, changes: dict[str, str], network: str, deep: Path, tmp_path: Path
-) -> None:
-    model = train(recipe, deep, tmp_path / "run", changes)
-    summary = scored(model, deep, tmp_path / "out")
-    assert summary["network"] == network
-    told = summary["structures"] or [one["how"] for one in summary["regions"]]
-    assert set(told) >= ({"axon", "cell"} if "micro" in recipe else {"linear", "knn", "ridge"})
-    rows = api.load_model(model, device="cpu").predict_batch([deep], tmp_path / "predicted").rows
-    assert {row["status"] for row in rows} == {"done"}
-    wanted = {"pca": "features", "region-supervised": "predicted"}.get(recipe, "percent_axon")
-    assert all(wanted in row and "structures" not in row for row in rows)
-
-
-def test_a_network_of_slices_is_not_shown_several(deep: Path, tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"8 slices.*spatial_dims to 3"):
-        train("region-supervised", deep, tmp_path / "run")
 
 
 def test_an_answer_that_is_no_number_is_refused(
@@ -265,11 +233,12 @@ def test_a_users_encoder_of_twenty_lines_serves(
 ) -> None:
     (tmp_path / "stripes.py").write_text(USER)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for recipe, more in (
-        ("region-supervised", {}),
-        ("microstructure", {"network.options.width": "4"}),
+    for recipe, encoder, more in (
+        ("region-supervised", "Stripes", QUICK),
+        ("microstructure", "Stripes", QUICK | {"network.options.width": "4"}),
+        ("frozen", "foundation", {}),
     ):
-        changes = QUICK | {"network.options.encoder": "stripes:Stripes", **more}
+        changes = {"network.options.encoder": f"stripes:{encoder}", **more}
         model = train(recipe, table, tmp_path / recipe, changes)
         assert scored(model, table, tmp_path / f"{recipe}-out")["tiles"]
     with pytest.raises(RecipeError, match="99"):
@@ -279,6 +248,14 @@ def test_a_users_encoder_of_twenty_lines_serves(
             tmp_path / "liar",
             QUICK | {"network.options.encoder": "stripes:Liar"},
         )
+
+
+def test_a_model_is_scored_on_the_corners_of_its_tiles(region: Path, tmp_path: Path) -> None:
+    """A table of tiles of half the side is what the published code calls corners."""
+    corners = write_table(tmp_path / "corners", (1, 16, 16))
+    summary = scored(region, corners, tmp_path / "out")
+    whole = read_records(write_table(tmp_path / "tiles"))[1]
+    assert summary["tiles"] == 4 * sum(row["split"] == "test" for row in whole)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from encephalon import api
 from encephalon.errors import ModelError
-from encephalon.io.text import read_json, read_records, write_records
-from tests.studies.microtomography.tiny_tiles import QUICK, write_table
+from encephalon.io.text import read_records, write_records
+from tests.studies.microtomography.tiny_tiles import QUICK, scored, train, write_table
 
 torch = pytest.importorskip("torch")
 
@@ -31,13 +31,6 @@ def table(tmp_path: Path) -> Path:
         row["region"] = row["region"] and names.get(row["region"], "ZI")
     write_records(rows[::3], path)
     return path
-
-
-def scored(model: Path, table: Path) -> dict[str, Any]:
-    """The summary of an evaluation."""
-    api.evaluate(model, table, table.parent / "out", device="cpu")
-    found: dict[str, Any] = read_json(table.parent / "out" / "summary.json", 1 << 26)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -61,7 +54,7 @@ def test_a_file_of_the_published_size_is_known_by_its_names(
 
 def test_a_classifier_tells_regions_and_is_scored(table: Path, tmp_path: Path) -> None:
     model = files.save(files.classifier(4), tmp_path / "supervised.pt")
-    summary = scored(model, table)
+    summary = scored(model, table, tmp_path / "out")
     assert summary["regions"][0]["how"] == "its own classes"
     assert (summary["mode"], summary["method"]) == ("published", "supervised")
     rows = api.predict(model, table, tmp_path / "predicted", device="cpu").rows
@@ -70,7 +63,7 @@ def test_a_classifier_tells_regions_and_is_scored(table: Path, tmp_path: Path) -
 
 def test_an_encoder_of_a_checkpoint_is_probed(table: Path, tmp_path: Path) -> None:
     model = files.save(files.self_supervised(4), tmp_path / "myow.pt", optimizer={"state": {}})
-    summary = scored(model, table)
+    summary = scored(model, table, tmp_path / "out")
     assert [one["how"] for one in summary["regions"]] == ["linear", "knn", "ridge"]
     assert summary["method"] == "myow"
 
@@ -79,7 +72,12 @@ def test_an_encoder_of_a_checkpoint_is_probed(table: Path, tmp_path: Path) -> No
 def test_a_u_net_tells_structures(dims: int, size: tuple[int, int, int], tmp_path: Path) -> None:
     tiles = write_table(tmp_path / "tiles", size)
     model = files.save(files.u_net(dims, 4, width=2), tmp_path / "four.pt")
-    assert set(scored(model, tiles)["structures"]) == {"background", "vessel", "cell", "axon"}
+    assert set(scored(model, tiles, tmp_path / "out")["structures"]) == {
+        "background",
+        "vessel",
+        "cell",
+        "axon",
+    }
     model = files.save(files.u_net(dims, 3, width=2), tmp_path / "three.pth")
     rows = api.predict(model, tiles, tmp_path / "predicted", device="cpu").rows
     assert {"percent_background", "percent_vessel", "percent_cell"} <= set(rows[0])
@@ -102,15 +100,8 @@ def test_models_start_from_published_weights(table: Path, tmp_path: Path) -> Non
         ("region-published", files.self_supervised(4), "training.start_from", "training.seed"),
     ):
         start = files.save(shapes, tmp_path / f"{recipe}.pt")
-        model = api.train(
-            recipe,
-            table,
-            tmp_path / recipe,
-            overrides=slow | {key: str(start), more: "4"} | ({"training.warmup_steps": "0"}),
-            device="cpu",
-            workers=1,
-            threads=1,
-        )
+        changes = slow | {key: str(start), more: "4", "training.warmup_steps": "0"}
+        model = train(recipe, table, tmp_path / recipe, changes)
         theirs: Any = torch.load(start, weights_only=True)
         first = next(value for name, value in theirs.items() if name.endswith("f.0.weight"))
         mine = open_model(model).tensors()["encoder.conv1.weight"]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,23 @@ def test_probes_tell_apart_what_is_apart_and_shuffled_classes_by_chance(kind: st
     assert (found.predicted == truth)[test].mean() == 1
     shuffled = np.random.default_rng(5).permutation(truth)
     assert (probe(apart, kind, shuffled).predicted == shuffled)[test].mean() < 0.5  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_the_hyper_parameter_is_chosen_without_the_tiles_that_test(kind: Any) -> None:
+    """Whatever these look like, and whatever they are: choice and fit stay what they are."""
+    known, test = parts(8, width=8), SPLIT == "test"
+    noise = np.random.default_rng(9).normal(size=len(SPLIT))
+    truth = (known.features[:, 0] + noise > 0).astype(np.int64)
+    found = probe(known, kind, truth)
+    moved = np.where(test[:, None], -3 * known.features, known.features)
+    other = probe(Parts(moved, SPLIT, known.groups), kind, np.where(test, 1 - truth, truth))
+    assert other.chosen == found.chosen
+    assert np.array_equal(other.predicted[~test], found.predicted[~test])
+    values = known.features[:, 0] + noise
+    one, two = (read_out(known, "x", np.where(test, sign * values, values)) for sign in (1, -1))
+    assert one.penalty == two.penalty
+    assert one.r2.value > two.r2.value
 
 
 def test_tiles_without_a_class_are_not_learnt() -> None:

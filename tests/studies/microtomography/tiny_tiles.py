@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from shutil import copytree
 from tempfile import mkdtemp
+from typing import Any
 
-from encephalon.studies.microtomography.benchmark import load_benchmark
+from encephalon import api
+from encephalon.io.text import read_json
+from encephalon.studies.microtomography.benchmark import LabelMap, load_benchmark
 from encephalon.studies.microtomography.synthetic import write_volume
 from encephalon.studies.microtomography.tiles import TABLE, write_tiles
 
@@ -24,8 +28,12 @@ QUICK = {
 CROPS = {"study.augmentation": '[{ name = "random-crop", size = [24, 24] }]'}
 
 
-def write_table(folder: Path, size: tuple[int, int, int] = (1, 32, 32)) -> Path:
+def write_table(
+    folder: Path, size: tuple[int, int, int] = (1, 32, 32), structures: LabelMap | None = None
+) -> Path:
     """A folder of tiles of four regions, 32 pixels wide; its table."""
+    if structures is not None:
+        return _cut(folder, size, structures)
     copytree(_made(size), folder, dirs_exist_ok=True)
     return folder / TABLE
 
@@ -33,8 +41,35 @@ def write_table(folder: Path, size: tuple[int, int, int] = (1, 32, 32)) -> Path:
 @cache
 def _made(size: tuple[int, int, int]) -> Path:
     place = Path(mkdtemp())
-    path = write_volume(place / "volume", depth=48, side=32, tile=32, cubes=1, seed=1)
+    return _cut(place, size, None).parent
+
+
+def _cut(folder: Path, size: tuple[int, int, int], structures: LabelMap | None) -> Path:
+    path = _volume()
     made = load_benchmark(path)
-    tiles = made.tiles.model_copy(update={"size": size})
-    write_tiles(made.model_copy(update={"tiles": tiles}), place / "tiles", path.parent)
-    return place / "tiles"
+    changes = {
+        "tiles": made.tiles.model_copy(update={"size": size}),
+        "structures": structures or made.structures,
+    }
+    write_tiles(made.model_copy(update=changes), folder, path.parent)
+    return folder / TABLE
+
+
+@cache
+def _volume() -> Path:
+    place = Path(mkdtemp())
+    return write_volume(place, depth=48, side=32, tile=32, cubes=1, seed=1)
+
+
+def train(recipe: str, table: Path, run: Path, changes: Mapping[str, str] = QUICK) -> Path:
+    """A quick model on the CPU."""
+    return api.train(
+        recipe, table, run, overrides=dict(changes), device="cpu", workers=1, threads=1
+    )
+
+
+def scored(model: Path, table: Path, output: Path) -> dict[str, Any]:
+    """The summary of an evaluation."""
+    api.evaluate(model, table, output, device="cpu")
+    found: dict[str, Any] = read_json(output / "summary.json", 1 << 26)
+    return found

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -39,6 +39,8 @@ Range = tuple[int, int]
 Size = tuple[int, int, int]
 #: The address of a channel or, of labels, that of the mask of each class.
 Channel = str | dict[str, str]
+#: Of a box: what can be the name of a file on any system.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Box(Section):
@@ -180,7 +182,7 @@ class Benchmark(Section):
     mode: Mode = "default"
     spacing: tuple[float, float, float] | None = None
     channels: dict[str, Channel] = Field(default_factory=dict)
-    boxes: dict[str, Box] = Field(min_length=1)
+    boxes: dict[Name, Box] = Field(min_length=1)
     splits: Splits
     tiles: Tiling = Tiling()
     regions: LabelMap | None = None

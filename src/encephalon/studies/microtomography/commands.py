@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +49,9 @@ class TileOptions(Section):
     token_file: Annotated[
         Path | None, Flag("--token-file", "A file with a token for BossDB.", "FILE")
     ] = None
+    dry_run: Annotated[
+        bool, Flag("--dry-run", "Say how many tiles there would be, and do nothing.")
+    ] = False
     overwrite: Annotated[bool, OVERWRITE] = False
 
 
@@ -81,6 +85,12 @@ def _tiles(asked: TileOptions, progress: Progress) -> Done:
 
     benchmark = load_benchmark(asked.benchmark)
     folder = expanded(asked.output)
+    if asked.dry_run:
+        counts = Counter(tile.split for tile in benchmark.tiles_of())
+        told = ", ".join(f"{count} {split}" for split, count in counts.items())
+        return Done(
+            counts, f"would cut tiles of {len(benchmark.boxes)} boxes into {folder}: {told}"
+        )
     rows = write_tiles(
         benchmark,
         folder,
