@@ -19,7 +19,7 @@ from encephalon.evaluation.report import (
 from encephalon.explanation.report import LEGEND, importance_block, location_block
 from encephalon.recipes.schema import class_names
 from encephalon.reports.blocks import facts, figure, gallery, grid, note, paragraph, table
-from encephalon.reports.charts import DotGroup, Series, dot_chart, line_chart
+from encephalon.reports.charts import DotGroup, dot_chart
 from encephalon.reports.format import (
     Html,
     format_difference,
@@ -28,7 +28,7 @@ from encephalon.reports.format import (
     join,
     tag,
 )
-from encephalon.reports.page import Page
+from encephalon.reports.page import Page, curve_charts
 
 if TYPE_CHECKING:
     from encephalon.evaluation.assessment import Assessment
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["CrossValidationResult", "write_training_report"]
 
 History = Sequence[Mapping[str, float]]
-
-#: Curves that can be told apart by their colours; more have one.
-_NAMED_CURVES = 6
 
 _CURVES = {
     "val_loss": "validation loss",
@@ -249,21 +246,7 @@ def _examples(most: Sequence[Example], least: Sequence[Example]) -> list[Html]:
 
 
 def _curves(histories: Mapping[str, History]) -> list[Html]:
-    charts = []
-    for column, title in _CURVES.items():
-        series = [
-            Series(
-                name if len(histories) <= _NAMED_CURVES else "",
-                [row.get("epoch", place) for place, row in enumerate(rows, start=1)],
-                [row.get(column, float("nan")) for row in rows],
-            )
-            for name, rows in histories.items()
-            if any(column in row for row in rows)
-        ]
-        if series:
-            charts.append(
-                figure(line_chart(series, "epoch", title, whole=True), title[0].upper() + title[1:])
-            )
+    charts = curve_charts(list(histories.items()), _CURVES)
     return [grid(*charts)] if charts else [paragraph("No epoch was recorded.")]
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "StatCard",
     "badge",
     "card",
+    "colour_key",
     "details",
     "facts",
     "figure",
@@ -27,6 +28,8 @@ __all__ = [
     "grid",
     "matrix",
     "note",
+    "panel",
+    "panels",
     "paragraph",
     "stat_cards",
     "table",
@@ -156,6 +159,26 @@ def gallery(*figures: Html, wide: bool = False) -> Html:
     return tag("div", *figures, class_="gallery wide" if wide else "gallery")
 
 
+def panels(*figures: Html) -> Html:
+    """Put pictures of one thing side by side; one that is clicked is as wide as the page."""
+    return tag("div", *figures, class_="panels")
+
+
+def panel(picture: Picture, caption: str | Html) -> Html:
+    """A picture for `panels`."""
+    button = tag("input", type="checkbox", aria_label=f"enlarge the {picture.alt}")
+    return figure(tag("label", button, picture.html), caption)
+
+
+def colour_key(entries: Sequence[tuple[str, str]]) -> Html:
+    """Say what colours mean: names and colours as a style sheet writes them."""
+    named = [
+        tag("span", tag("span", class_="dot", style=f"background:{colour}"), name)
+        for name, colour in entries
+    ]
+    return tag("div", *named, class_="key")
+
+
 def matrix(names: Sequence[str], counts: Sequence[Sequence[int]], down: str, across: str) -> Html:
     """Show square counts, such as a confusion matrix, each with its share of its row.
 
@@ -208,6 +231,11 @@ class ExamplesByConfidence:
         insort(self._kept, _Kept(certainty, self._offered, html))
         if full:
             del self._kept[self._count]
+
+    def rising(self) -> list[Html]:
+        """The least certain ones and, if that makes it all that were offered, the others too."""
+        more = reversed(self.most_confident()) if self.complete else ()
+        return [*self.hardest(), *more]
 
     @property
     def complete(self) -> bool:

@@ -21,9 +21,11 @@ __all__ = [
     "axis_of",
     "dot_chart",
     "line_chart",
+    "plot_frame",
     "point_chart",
     "round_step",
     "scatter_chart",
+    "svg_chart",
 ]
 
 # Pixels: of a chart, a row of dots, a plot, what stands below it, and, about, a letter.
@@ -53,20 +55,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: a name and its points; points that are not finite break nothing.
-
-    With `names` it is a cloud: a dot for each point, which shows its name when pointed at.
-    """
+    """One curve: a name and its points; points that are not finite break nothing."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
-    names: Sequence[str] = ()
 
 
 def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
     """Show every value of every group as a dot, with the interval's value and ends as bars."""
-    left = min(200.0, 20.0 + _LETTER * max((len(group.label) for group in groups), default=0))
+    left = min(280.0, 20.0 + _LETTER * max((len(group.label) for group in groups), default=0))
     values = [value for group in groups for value in group.values]
     values += [end for group in groups for end in _ends(group.interval)]
     axis = axis_of(values, left, _WIDTH - 28.0)
@@ -85,43 +83,56 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
         if ends:
             down = {"x1": ends[0], "x2": ends[0], "y1": _px(level - 5), "y2": _px(level + 5)}
             drawn.append(tag("line", class_="middle", **down))
-    return _chart(join(*drawn), bottom + _BOTTOM, title)
+    return svg_chart(join(*drawn), bottom + _BOTTOM, title)
 
 
 def line_chart(
     series: Sequence[Series], x_title: str, y_title: str, *, whole: bool = False
 ) -> Html:
-    """Show curves, such as losses over epochs, each named in its own colour above the plot.
+    """Show curves, such as losses over epochs, each named beside its colour above the plot.
 
-    Clouds, such as an embedding, are shown the same way.
-
-    A curve of one point is a dot; `whole` gives the axis across whole ticks.
+    Curves of one name, such as those of several seeds, share its colour. A curve of one point is a
+    dot; `whole` gives the axis across whole ticks.
     """
-    up = axis_of([value for each in series for value in each.y], _PLOT_HEIGHT, 34.0)
+    labels = list(dict.fromkeys(each.label for each in series))
+    names, top = _legend(labels)
+    up = axis_of([value for each in series for value in each.y], top + _PLOT_HEIGHT - 34.0, top)
     left = max(52.0, 18.0 + _LETTER * max(len(up.label(tick)) for tick in up.ticks))
     known = [value for each in series for value in each.x]
     across = axis_of(known, left, _WIDTH - 16.0, whole=whole)
-    names, curves, at = [], [], 52.0
-    for place, each in enumerate(series):
-        colour = f"series-{place % _COLOURS}"
-        names.append(tag("text", each.label, x=_px(at), y=16, class_=colour))
-        at += 22.0 + _LETTER * len(each.label)
-        places = [
-            (_px(across.at(x)), _px(up.at(y)))
+    curves = []
+    for each in series:
+        points = [
+            f"{_px(across.at(x))},{_px(up.at(y))}"
             for x, y in zip(each.x, each.y, strict=True)
             if isfinite(x) and isfinite(y)
         ]
-        if each.names:
-            dots = {"class_": f"cloud {colour}", "r": 2.5}
-            for (x, y), name in zip(places, each.names, strict=True):
-                curves.append(tag("circle", tag("title", name), cx=x, cy=y, **dots))
-            continue
-        points = [",".join(place) for place in places]
         # Two equal points are drawn, one is not.
         kind, points = ("dot", points * 2) if len(points) == 1 else ("curve", points)
-        curves.append(tag("polyline", class_=f"{kind} {colour}", points=" ".join(points)))
-    drawn = join(_frame(across, up, x_title), *names, *curves)
-    return _chart(drawn, _PLOT_HEIGHT + _BOTTOM, y_title)
+        colour = f"{kind} {_colour(labels.index(each.label))}"
+        title = tag("title", each.label)
+        curves.append(tag("polyline", title, class_=colour, points=" ".join(points)))
+    drawn = join(plot_frame(across, up, x_title), *names, *curves)
+    return svg_chart(drawn, up.start + _BOTTOM, y_title)
+
+
+def _legend(labels: Sequence[str]) -> tuple[list[Html], float]:
+    """Names beside their colours in as many lines as they take, and where the plot begins."""
+    drawn, x, y = [], 52.0, 16.0
+    for place, label in enumerate(labels):
+        width = 42.0 + _LETTER * len(label)
+        if x + width > _WIDTH and x > 52.0:
+            x, y = 52.0, y + 18.0
+        ends = {"x1": _px(x), "x2": _px(x + 16.0), "y1": _px(y - 4.0), "y2": _px(y - 4.0)}
+        drawn.append(tag("line", class_=f"curve {_colour(place)}", **ends))
+        drawn.append(tag("text", label, x=_px(x + 22.0), y=_px(y)))
+        x += width
+    return drawn, y + 18.0
+
+
+def _colour(place: int) -> str:
+    """The classes of a curve: from the seventh on, the same colours are dashed."""
+    return f"series-{place % _COLOURS}" + (" dashed" if place // _COLOURS % 2 else "")
 
 
 def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str) -> Html:
@@ -132,7 +143,7 @@ def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title:
         for a, b in zip(x, y, strict=True)
         if isfinite(a) and isfinite(b)
     ]
-    return _chart(join(plot, *marks), up.start + _BOTTOM, y_title)
+    return svg_chart(join(plot, *marks), up.start + _BOTTOM, y_title)
 
 
 def point_chart(points: Sequence[Point], x_title: str, y_title: str) -> Html:
@@ -151,7 +162,7 @@ def point_chart(points: Sequence[Point], x_title: str, y_title: str) -> Html:
             marks.append(tag("line", class_="span", x1=x, x2=x, y1=ends[1], y2=ends[2]))
         radius = f"{2.5 + 4.5 * (point.n / most) ** 0.5:.1f}"
         marks.append(tag("circle", class_="mark", cx=x, cy=ends[0], r=radius))
-    return _chart(join(plot, *marks), up.start + _BOTTOM, y_title)
+    return svg_chart(join(plot, *marks), up.start + _BOTTOM, y_title)
 
 
 def _square(values: Sequence[float], x_title: str, y_title: str) -> tuple[Axis, Axis, Html]:
@@ -160,10 +171,11 @@ def _square(values: Sequence[float], x_title: str, y_title: str) -> tuple[Axis, 
     up = axis_of(values, _PLOT_HEIGHT + 24.0, 24.0)
     ends = {"x1": _px(across.start), "y1": _px(up.start), "x2": _px(across.end), "y2": _px(up.end)}
     name, line = tag("text", y_title, x=0, y=12), tag("line", class_="guide", **ends)
-    return across, up, join(_frame(across, up, x_title), name, line)
+    return across, up, join(plot_frame(across, up, x_title), name, line)
 
 
-def _frame(across: Axis, up: Axis, x_title: str) -> Html:
+def plot_frame(across: Axis, up: Axis, x_title: str) -> Html:
+    """The axes of a plot, each tick with its value, and what is across."""
     lines = []
     for value in up.ticks:
         y = up.at(value)
@@ -198,7 +210,8 @@ def _ends(interval: Interval | None) -> list[float]:
     return [interval.value, interval.low, interval.high]
 
 
-def _chart(content: Html, height: float, title: str) -> Html:
+def svg_chart(content: Html, height: float, title: str) -> Html:
+    """The drawing as an image of that height, pixels, which its title describes."""
     box = f"0 0 {_WIDTH:g} {height:g}"
     return tag("svg", content, class_="chart", viewBox=box, role="img", aria_label=title)
 

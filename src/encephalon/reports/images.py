@@ -38,6 +38,7 @@ __all__ = [
     "grey_levels",
     "heat",
     "outline",
+    "png_bytes",
     "resize",
     "resize_mask",
 ]
@@ -325,8 +326,8 @@ class Heatmap:
         return np.asarray(written)
 
 
-def _data_uri(pixels: Bytes) -> str:
-    """A PNG file as an address; a layer, which has transparency, gets a palette."""
+def png_bytes(pixels: Bytes) -> bytes:
+    """A PNG file of (H, W), (H, W, 3) or (H, W, 4); one with transparency gets a palette."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -334,4 +335,8 @@ def _data_uri(pixels: Bytes) -> str:
         image = image.quantize(_LAYER_COLOURS, method=Image.Quantize.FASTOCTREE)
     buffer = BytesIO()
     image.save(buffer, format="PNG", compress_level=_COMPRESSION)
-    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
+
+
+def _data_uri(pixels: Bytes) -> str:
+    return "data:image/png;base64," + b64encode(png_bytes(pixels)).decode("ascii")

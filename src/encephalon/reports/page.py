@@ -25,7 +25,7 @@ from encephalon.reports.charts import Series, line_chart
 from encephalon.reports.format import Html, tag
 from encephalon.reports.images import Colour
 
-__all__ = ["Legend", "Page", "batch_of", "training_page"]
+__all__ = ["Legend", "Page", "batch_of", "curve_charts", "training_page"]
 
 # Name of the mark that says of which model's predictions a page is; it is in the first bytes.
 _OF_BATCH, _HEAD = "encephalon-batch", 4096
@@ -148,6 +148,31 @@ def training_page(
         last = [{**row, "epoch": int(row["epoch"])} for row in rows[-10:]]
         page.section("Last epochs", table(columns, last))
     return page.section("Run", facts(about)) if about else page
+
+
+def curve_charts(
+    histories: Sequence[tuple[str, Sequence[Mapping[str, float]]]], columns: Mapping[str, str]
+) -> list[Html]:
+    """A chart of each column that some history has, with a curve for each run that has it.
+
+    histories  of each run its name and its rows, one an epoch; runs of one name share a colour
+    columns    what is drawn, key to title
+    """
+    charts = []
+    for column, title in columns.items():
+        series = [
+            Series(
+                name,
+                [row.get("epoch", place) for place, row in enumerate(rows, start=1)],
+                [row.get(column, float("nan")) for row in rows],
+            )
+            for name, rows in histories
+            if any(column in row for row in rows)
+        ]
+        if series:
+            chart = line_chart(series, "epoch", title, whole=True)
+            charts.append(figure(chart, title[0].upper() + title[1:]))
+    return charts
 
 
 def _charts(history: Sequence[Mapping[str, float]]) -> list[Html]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,26 @@ from numpy.typing import NDArray
 from encephalon.errors import TableError, UsageError
 from encephalon.evaluation.cases import Case
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
-from encephalon.io.atomic import atomic_path, sha256
+from encephalon.io.atomic import atomic_path, sha256, write_bytes
 from encephalon.metrics.classification import classification_metrics, confusion_matrix
 from encephalon.metrics.label_maps import METRICS, ClassCounts, count_classes
+from encephalon.reports.blocks import ExamplesByConfidence
 from encephalon.reports.format import format_estimate, format_number
+from encephalon.reports.images import png_bytes
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.microtomography.data import require_classes
-from encephalon.studies.microtomography.predictor import TilePredictor, read_structures
+from encephalon.studies.microtomography.embedding import EMBEDDING, embed
+from encephalon.studies.microtomography.predictor import (
+    LoadedTile,
+    TilePredictor,
+    read_structures,
+)
 from encephalon.studies.microtomography.readout import PROBES, Parts, ReadOut, probe, read_out
-from encephalon.studies.microtomography.report import evaluation_page, label_picture
+from encephalon.studies.microtomography.report import (
+    evaluation_page,
+    tile_figure,
+    tile_pictures,
+)
 from encephalon.studies.microtomography.semantics import is_feature
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.checks import checked
@@ -44,8 +56,10 @@ __all__ = ["ClassScores", "TileEvaluation", "TileSummary"]
 
 Row = dict[str, Any]
 Values = NDArray[np.float64]
-#: Tiles whose pictures a page shows.
-PICTURED = 8
+#: Tiles that a page shows, the worst ones, and those whose pictures every evaluation writes.
+WORST, PICTURED = 6, 4
+#: Folder of those pictures: ID_image.png, ID_truth.png and ID_prediction.png.
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,8 @@ class TileSummary:
     readouts   of each semantic feature that the table has
     structures for each class its metrics, pooled over voxels and as means over tiles
     pooled     means of these over classes; "balanced_accuracy" without the background
+    classes    regions or structures, in the order of the matrices
+    confusion  voxels: true structure down, predicted structure across
     """
 
     tiles: int
@@ -79,6 +95,8 @@ class TileSummary:
     readouts: list[ReadOut] = field(default_factory=list)
     structures: dict[str, dict[str, float]] = field(default_factory=dict)
     pooled: dict[str, float] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
 
 
 class TileEvaluation(Scorable[Case, TileSummary]):
@@ -92,9 +110,14 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         if self.target == "structure":
             for cell in dict.fromkeys(self.table.texts(str(self.table.columns.target))):
                 require_classes(self.table.path(cell), self.classes)
+        if self.target != "structure":
+            self.tables = ("scores.csv", EMBEDDING)
         self.features: dict[str, Values] = {}
-        self.pictures: list[tuple[str, Picture]] = []
-        self.regions: list[str] = []
+        self.embedding: list[Row] = []
+        self.worst = ExamplesByConfidence(WORST)
+        self.chosen: set[str] = set()
+        self.pictured: dict[str, Mapping[str, Picture]] = {}
+        self.confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)
         split = str(self.table.columns.split)
         self.split = np.array(self.table.texts(split) if self.table.has(split) else [""])
         if not (self.split == "test").any():
@@ -107,11 +130,15 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         """The tiles that test; all of them where features are read out."""
         group, parts = str(self.table.columns.group), self.split
         groups = self.table.texts(group) if self.table.has(group) else self.table.ids
-        return [
+        cases = [
             Case(sample, groups[row])
             for row, sample in enumerate(table_samples(self.table))
             if parts[row] == "test" or (self.target != "structure" and parts[row])
         ]
+        if self.target == "structure":  # the same ones of every model, spread over the boxes
+            step = -(-len(cases) // PICTURED)
+            self.chosen = {case.name for case in cases[step // 2 :: step]}
+        return cases
 
     def score(self, case: Case) -> CaseResult:
         """The class of a tile, or the counts of its voxels; features are kept for the read-out."""
@@ -120,19 +147,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         row: Row = {"id": case.name, "box": about.get("box"), "group": case.group}
         row["split"] = about.get(str(self.table.columns.split))
         if self.target == "structure":
-            truth = read_structures(self.table, case.sample)
-            found = self.predictor.label_map(loaded)
-            if len(self.pictures) < 2 * PICTURED:
-                for title, labels in (
-                    ("truth", np.where(truth == IGNORED, 0, truth)),
-                    ("model", found),
-                ):
-                    shown = label_picture(loaded.voxels, labels, f"{case.name}, {title}")
-                    self.pictures.append((f"{case.name}: {title}", shown))
-            counts = count_classes(found, truth, len(self.classes), truth != IGNORED)
-            for number, name in enumerate(self.classes):
-                row |= {f"{k}_{name}": int(v[0, number]) for k, v in vars(counts).items()}
-            return CaseResult([row])
+            return CaseResult([row | self._counted(case, loaded)])
         features, logits = self.predictor.output(loaded)
         self.features[case.name] = features.astype(np.float64)
         if self.classes:
@@ -142,27 +157,57 @@ class TileEvaluation(Scorable[Case, TileSummary]):
             row |= dict(zip((f"p_{n}" for n in self.classes), shares / shares.sum(), strict=True))
         return CaseResult([row])
 
+    def _counted(self, case: Case, loaded: LoadedTile) -> Row:
+        """The counts of the voxels of a tile and its mean F1; its pictures are kept if asked."""
+        truth, found = read_structures(self.table, case.sample), self.predictor.label_map(loaded)
+        counts = count_classes(found, truth, len(self.classes), truth != IGNORED)
+        self.confusion += confusion_matrix(
+            truth[truth != IGNORED], found[truth != IGNORED], len(self.classes)
+        )
+        each = dict(zip(self.classes[1:], counts.metric("f1")[0, 1:], strict=True))
+        known = {name: float(value) for name, value in each.items() if np.isfinite(value)}
+        # Where there is nothing, and nothing was found, all is right.
+        f1 = float(np.mean(list(known.values()))) if known else 1.0
+        words = ", ".join(f"{name} {format_number(value, 3)}" for name, value in known.items())
+        words = f"F1 {format_number(f1, 3)}" + (f" ({words})" if words else "")
+        draw = cache(partial(tile_pictures, loaded.voxels, truth, found))
+        self.worst.offer(f1, lambda: tile_figure(case.name, words, draw()))
+        if case.name in self.chosen:
+            self.pictured[case.name] = draw()
+        row: Row = {"f1": f1}
+        for number, name in enumerate(self.classes):
+            row |= {f"{k}_{name}": int(v[0, number]) for k, v in vars(counts).items()}
+        return row
+
     def summarise(self, rows: list[Row]) -> TileSummary | None:
         """Scores of the tiles that test."""
         if not rows:
             return None
         if self.target == "structure":
             return self._structures(rows)
-        parts = self._parts(rows)
+        parts, names = self._parts(rows), self._regions(rows)
+        classes = list(self.classes) or sorted({name for name in names if name})
         regions = [self._own(rows)] if self.classes else []
-        names = self.regions = self._regions(rows)
         if any(names) and parts.complete:
-            regions += [self._probed(parts, kind, names) for kind in PROBES]
-        known = [name for name in map(str, self.table.frame.columns) if is_feature(name)]
+            regions += [self._probed(parts, kind, names, classes) for kind in PROBES]
         order = [self.table.ids.index(row["id"]) for row in rows]
-        readouts = []
-        for name in known:
-            values = self.table.numbers(name)[order]
-            if np.unique(values[np.isfinite(values)]).size > 1:
-                readouts.append(read_out(parts, name, values))
+        features = {
+            name: self.table.numbers(name)[order]
+            for name in map(str, self.table.frame.columns)
+            if is_feature(name)
+        }
+        readouts = [
+            read_out(parts, name, values)
+            for name, values in features.items()
+            if np.unique(values[np.isfinite(values)]).size > 1
+        ]
+        known = [{**row, "region": name} for row, name in zip(rows, names, strict=True)]
+        for number, row in enumerate(known):
+            row |= {name: float(values[number]) for name, values in features.items()}
+        self.embedding = embed(parts.features, known)
         tested = [n for n, row in enumerate(rows) if row["split"] == "test"]
         nowhere = sum(any(names) and not names[n] for n in tested)
-        return TileSummary(len(tested), nowhere, regions, readouts)
+        return TileSummary(len(tested), nowhere, regions, readouts, classes=classes)
 
     def _structures(self, rows: Sequence[Row]) -> TileSummary:
         names = ("tp", "fp", "fn", "tn")
@@ -179,7 +224,13 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         over = {m: float(np.nanmean(pooled.metric(m)[0])) for m in METRICS}
         over |= {f"{m}_per_tile": float(np.nanmean(means[m])) for m in METRICS}
         over["balanced_accuracy"] = counts.balanced_accuracy()
-        return TileSummary(len(rows), structures=structures, pooled=over)
+        return TileSummary(
+            len(rows),
+            structures=structures,
+            pooled=over,
+            classes=list(self.classes),
+            confusion=self.confusion.tolist(),
+        )
 
     def _parts(self, rows: Sequence[Row]) -> Parts:
         return Parts(
@@ -204,8 +255,9 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         shares = np.array([[row[f"p_{name}"] for name in self.classes] for row in kept])
         return _class_scores("its own classes", truth, shares, [row["group"] for row in kept])
 
-    def _probed(self, parts: Parts, kind: Any, names: Sequence[str]) -> ClassScores:
-        classes = list(self.classes) or sorted({name for name in names if name})
+    def _probed(
+        self, parts: Parts, kind: Any, names: Sequence[str], classes: Sequence[str]
+    ) -> ClassScores:
         truth = np.array([classes.index(name) if name else -1 for name in names])
         found = probe(parts, kind, truth).predicted
         kept = (parts.split == "test") & (truth >= 0)
@@ -225,9 +277,17 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         """All scores, as plain data."""
         return asdict(summary)
 
+    def rows(self, result: EvaluationResult[TileSummary]) -> Mapping[str, Sequence[Row]]:
+        """The scores, and the embedding of what has features."""
+        return dict(zip(self.tables, (result.rows, self.embedding), strict=False))
+
     def record(self, result: EvaluationResult[TileSummary]) -> Mapping[str, Any]:
-        """The model, the data by its hash, the time it took, and the scores."""
+        """The model and how it learnt, the data by its hash, the time it took, and the scores."""
         self._write_features(result.folder)
+        for name, pictures in self.pictured.items():
+            for part, picture in pictures.items():
+                path = result.folder / PICTURES / f"{name}_{part}.png"
+                write_bytes(path, png_bytes(picture.flat() if picture.layers else picture.base))
         return {
             "model": self.predictor.describe(),
             **self.predictor.trained,
@@ -235,6 +295,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
             "mode": self.predictor.model.get("mode"),
             "table": {"file": self.path.name, "sha256": sha256(self.path)},
             "seconds": round(time.perf_counter() - self.begun, 1),
+            "history": self.predictor.history(),
             **result.told,
             "failures": result.failures,
         }

@@ -27,6 +27,8 @@ from encephalon.inference.predictor import (
     Value,
 )
 from encephalon.inference.runtimes import Runtime, resolve_threads
+from encephalon.io.files import is_file
+from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box, Volume, box_size
 from encephalon.models.fitted import score_logits
@@ -50,6 +52,7 @@ from encephalon.studies.microtomography.whole import (
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Table
 from encephalon.transforms.resize import View
+from encephalon.training.runs import RunFolder
 
 __all__ = ["LoadedTile", "TilePredictor", "make_tile_predictor", "read_structures"]
 
@@ -90,6 +93,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     trained   how it was trained: its network, the method and the seed
     again     opens it once more, for a worker of its own
     network   opens its torch network
+    path      its folder, if it has one
     """
 
     settings: MicrotomographySettings
@@ -98,6 +102,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     trained: Mapping[str, Any]
     again: Callable[[], TilePredictor] = field(repr=False)
     network: Callable[[], Any] = field(repr=False)
+    path: Path | None = None
 
     @property
     def kinds(self) -> Mapping[str, OutputKind]:
@@ -138,6 +143,14 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         said = super().describe() | about | dict(self.trained)
         # Where it is computed has no say in what comes out.
         return {key: value for key, value in said.items() if key not in {"workers", "scheduler"}}
+
+    def history(self) -> list[dict[str, float]]:
+        """The epochs of the run that the model lies in; [] where it has none, or was moved."""
+        run = None if self.path is None else RunFolder(self.path.parent)
+        if run is None or not (is_file(run.record) and is_file(run.history)):
+            return []
+        _, rows = read_records(run.history)
+        return [{k: float(v) for k, v in row.items() if v} for row in rows]
 
     def read(self, sample: Sample) -> LoadedTile | LoadedVolume:
         """The voxels of a tile or a picture, or a volume as it lies; raises InputError."""
@@ -276,6 +289,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
         },
         partial(make_tile_predictor, _of_worker(model)),
         partial(load_network, model.files),
+        model.files.path,
     )
 
 

@@ -13,28 +13,54 @@ from encephalon.reports.batch import BatchReport, Column, Row, model_facts, mode
 from encephalon.reports.blocks import (
     StatCard,
     figure,
-    gallery,
     grid,
     matrix,
     note,
+    panel,
+    panels,
     stat_cards,
     table,
 )
-from encephalon.reports.charts import Series, line_chart
-from encephalon.reports.format import Html, format_estimate, format_interval, format_number, tag
-from encephalon.reports.images import Layer, Picture, fitted_size, resize
-from encephalon.reports.page import Page
+from encephalon.reports.clouds import cloud_charts
+from encephalon.reports.format import (
+    Html,
+    format_estimate,
+    format_interval,
+    format_number,
+    join,
+    tag,
+)
+from encephalon.reports.images import (
+    WINDOW,
+    Colour,
+    Layer,
+    Picture,
+    fitted_size,
+    grey_levels,
+    resize,
+)
+from encephalon.reports.page import Legend, Page
+from encephalon.studies.microtomography.embedding import PLANES, cloud_of, colours_of
+from encephalon.studies.microtomography.semantics import feature_heading
+from encephalon.studies.microtomography.tiles import IGNORED
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
     from encephalon.studies.microtomography.evaluation import TileEvaluation, TileSummary
 
-__all__ = ["batch_report", "evaluation_page", "label_picture"]
+__all__ = [
+    "batch_report",
+    "evaluation_page",
+    "label_picture",
+    "structure_legend",
+    "tile_figure",
+    "tile_pictures",
+]
 
-#: Colours of structures, the first of which is not drawn (Okabe & Ito).
-COLOURS = ((0, 0, 0), (213, 94, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167))
-#: Side of a picture, pixels, and tiles that the picture of an embedding shows.
-SIDE, SHOWN = 320, 1500
+#: Colours of structures, told apart by every kind of colour vision (Okabe & Ito).
+COLOURS = ((213, 94, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167))
+#: Longest side of a picture, pixels: those of a micrograph of 771 x 822 are all seen.
+SMALLEST, LARGEST = 480, 960
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
@@ -52,27 +78,67 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
         pictures=lambda _row, shown, _folder: [figure(shown())],
         unit="tile",
         files={"source": "Image", "structures": "Structures"},
-        hint="Colours are structures." if structure else "",
+        legend=structure_legend(classes) if structure else (),
     )
+
+
+def structure_legend(classes: Sequence[str]) -> list[Legend]:
+    """What the colours of structures mean; the first class, the background, has none."""
+    return [Legend(_layer(n), name, _colour(n)) for n, name in enumerate(classes) if n]
 
 
 def label_picture(voxels: NDArray[Any], labels: NDArray[np.uint8] | None, alt: str) -> Picture:
     """The middle slice of a tile (z, y, x), its structures in colour where they are known."""
     plane = np.asarray(voxels[len(voxels) // 2], np.float32)
-    low, high = np.percentile(plane, (0.5, 99.5))
-    size = fitted_size(plane.shape, SIDE)
-    grey = np.clip((resize(plane, size) - low) * 255 / max(high - low, 1e-6), 0, 255)
+    size = _size(plane)
+    levels = resize(plane, size)
+    grey = np.rint(grey_levels(levels, *np.percentile(levels, WINDOW))).astype(np.uint8)
+    return Picture(grey, alt, () if labels is None else _layers(labels, size, 150))
+
+
+def tile_pictures(
+    voxels: NDArray[Any], truth: NDArray[np.uint8], found: NDArray[np.uint8]
+) -> dict[str, Picture]:
+    """The middle slice of a tile (z, y, x): its image, its structures, and those found."""
+    size = _size(voxels[0])
+    black = np.zeros(size[::-1], np.uint8)
+    return {
+        "image": label_picture(voxels, None, "image"),
+        "truth": Picture(black, "truth", _layers(truth, size, 255)),
+        "prediction": Picture(black, "prediction", _layers(found, size, 255)),
+    }
+
+
+def tile_figure(name: str, words: str, pictures: Mapping[str, Picture]) -> Html:
+    """Pictures of one tile side by side, each under its name."""
+    shown = [panel(picture, title.capitalize()) for title, picture in pictures.items()]
+    return join(tag("h3", name, " ", tag("span", words, class_="soft")), panels(*shown))
+
+
+def _size(plane: NDArray[Any]) -> tuple[int, int]:
+    """Width and height of a picture: every pixel of a plane, unless there are few or very many."""
+    return fitted_size(plane.shape, min(max(SMALLEST, *plane.shape), LARGEST))
+
+
+def _layers(labels: NDArray[np.uint8], size: tuple[int, int], opacity: int) -> tuple[Layer, ...]:
+    """The structures of the middle slice, each a layer that a reader may switch off."""
+    middle = labels[len(labels) // 2]
+    rows, columns = (np.arange(n) * m // n for n, m in zip(size[::-1], middle.shape, strict=True))
+    shown = middle[np.ix_(rows, columns)]
     layers = []
-    if labels is not None:
-        middle = labels[len(labels) // 2]
-        rows = np.minimum(np.arange(size[1]) * middle.shape[0] // size[1], middle.shape[0] - 1)
-        columns = np.minimum(np.arange(size[0]) * middle.shape[1] // size[0], middle.shape[1] - 1)
-        shown = middle[np.ix_(rows, columns)]
+    for number in np.unique(shown[(shown > 0) & (shown != IGNORED)]).tolist():
         rgba = np.zeros((*shown.shape, 4), np.uint8)
-        for number in range(1, int(shown.max(initial=0)) + 1):
-            rgba[shown == number] = (*COLOURS[1 + (number - 1) % (len(COLOURS) - 1)], 150)
-        layers.append(Layer("structures", rgba))
-    return Picture(grey.astype(np.uint8), alt, tuple(layers))
+        rgba[shown == number] = (*_colour(number), opacity)
+        layers.append(Layer(_layer(number), rgba))
+    return tuple(layers)
+
+
+def _layer(number: int) -> str:
+    return f"structure-{number}"
+
+
+def _colour(number: int) -> Colour:
+    return COLOURS[(number - 1) % len(COLOURS)]
 
 
 def evaluation_page(
@@ -85,6 +151,7 @@ def evaluation_page(
     page = Page(
         title="Tiles against the truth",
         lead=f"{model_name(about)} on {summary.tiles} tiles of {evaluation.path.name}.",
+        legend=structure_legend(summary.classes) if summary.structures else (),
     )
     page.add(stat_cards(_stat_cards(summary)), *failures)
     if summary.without_region:
@@ -100,27 +167,34 @@ def evaluation_page(
             "balanced_accuracy": "Balanced accuracy",
             "f1": "F1",
         }
-        names = evaluation.classes or sorted({name for name in evaluation.regions if name})
         confusions = [
-            figure(matrix(names, each.matrix, "true", "predicted"), each.how)
+            figure(matrix(summary.classes, each.matrix, "true", "predicted"), each.how)
             for each in summary.regions
         ]
         page.section("Regions", table(columns, rows), grid(*confusions))
     if summary.structures:
+        confusion = matrix(summary.classes, summary.confusion, "true", "predicted")
         page.section("Structures", _structure_table(summary), note(_HOW_STRUCTURES))
+        page.section("Confusion", figure(confusion, "Voxels of all tiles that test."))
+        page.section("Image, truth and prediction", note(_HOW_TILES), *evaluation.worst.rising())
     if summary.readouts:
         page.section("Read-out", _readout_table(summary), note(_HOW_READOUT))
-    if evaluation.features:
-        page.section("Embedding", grid(*_embedding(evaluation, result.rows)))
-    if evaluation.pictures:
-        shown = [figure(one.html, tag("strong", name)) for name, one in evaluation.pictures]
-        page.section("Truth beside prediction", gallery(*shown, wide=True))
+    if evaluation.embedding:
+        page.section("Embedding", note(_HOW_EMBEDDING), _embedding(evaluation.embedding))
     return page.section("Model", model_facts(about))
 
 
 _HOW_STRUCTURES = (
     "Pooled metrics come from the voxels of all tiles together; per tile they are means over the "
     "tiles that have the class, in truth or prediction."
+)
+_HOW_TILES = (
+    "Tiles with the lowest F1 come first: its mean over the structures that truth or prediction "
+    "have there. Click a picture to see it larger."
+)
+_HOW_EMBEDDING = (
+    "Each dot is a tile: point at it to see which. Nearness in t-SNE means likeness, distance "
+    "means little. The points are in embedding.csv, the features themselves in features.npz."
 )
 _HOW_READOUT = (
     "Ridge regression on frozen features, fitted on the tiles that train, its penalty chosen on "
@@ -129,11 +203,15 @@ _HOW_READOUT = (
 )
 
 
-def _heading(feature: str) -> str:
-    """ "percent_vessel" as "Vessel, %", "cell_third_nearest" as "Cell third nearest"."""
-    if feature.startswith("percent_"):
-        return f"{feature.removeprefix('percent_').capitalize()}, %"
-    return feature.replace("_", " ").capitalize()
+def _embedding(rows: Sequence[Row]) -> Html:
+    """Both planes of an embedding, coloured alike."""
+    known = [dict(row) for row in rows]
+    clouds = [
+        cloud_of(known, plane, f"{len(rows)} tiles by {title} of their features.")
+        for plane, (title, *_) in PLANES.items()
+        if np.isfinite([row[f"{plane}_1"] for row in rows]).any()
+    ]
+    return cloud_charts(clouds, colours_of(known), "embedding")
 
 
 def _stat_cards(summary: TileSummary) -> list[StatCard]:
@@ -146,7 +224,7 @@ def _stat_cards(summary: TileSummary) -> list[StatCard]:
         cards.append(StatCard(format_number(summary.pooled["f1"], 3), "mean F1, pooled"))
         cards.append(StatCard(format_number(summary.pooled["iou"], 3), "mean IoU, pooled"))
     for read in summary.readouts[:3]:
-        value, label = format_number(read.r2.value, 3), f"R2, {_heading(read.target)}"
+        value, label = format_number(read.r2.value, 3), f"R2, {feature_heading(read.target)}"
         cards.append(StatCard(value, label, format_interval(read.r2)))
     return cards
 
@@ -178,28 +256,9 @@ def _readout_table(summary: TileSummary) -> Html:
     rows = [
         {
             **vars(read),
-            "target": _heading(read.target),
+            "target": feature_heading(read.target),
             "r2": format_estimate(read.r2) if np.isfinite(read.r2.value) else None,
         }
         for read in summary.readouts
     ]
     return table(columns, rows, digits=3)
-
-
-def _embedding(evaluation: TileEvaluation, rows: Sequence[Row]) -> list[Html]:
-    """The first two principal components of the features, coloured by box, region and feature."""
-    chosen = rows[:: max(1, len(rows) // SHOWN)]
-    features = np.stack([evaluation.features[row["id"]] for row in chosen])
-    spread = features.std(axis=0)
-    centred = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    places = left[:, :2] * singular[:2]
-    by: dict[str, list[int]] = {}
-    for number, row in enumerate(chosen):
-        by.setdefault(str(row.get("region") or row.get("box")), []).append(number)
-    clouds = [
-        Series(name, places[members, 0], places[members, 1], [chosen[n]["id"] for n in members])
-        for name, members in sorted(by.items())
-    ]
-    chart = line_chart(clouds, "First component", "Second component")
-    return [figure(chart, f"{len(chosen)} tiles by the principal components of their features.")]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import UsageError
 
-__all__ = ["ObjectMap", "is_feature", "published_features", "semantic_features"]
+__all__ = ["ObjectMap", "feature_heading", "is_feature", "published_features", "semantic_features"]
 
 Labels = NDArray[np.integer]
 Values = NDArray[np.float64]
@@ -40,6 +40,13 @@ _FEATURE = re.compile(r"percent_.+|.+_(count|size|nearest|third_nearest)")
 def is_feature(column: str) -> bool:
     """Whether a column of a table of tiles is a semantic feature, by its name."""
     return _FEATURE.fullmatch(column) is not None
+
+
+def feature_heading(column: str) -> str:
+    """ "percent_vessel" as "Vessel, %", "cell_third_nearest" as "Cell third nearest"."""
+    if column.startswith("percent_"):
+        return f"{column.removeprefix('percent_').capitalize()}, %"
+    return column.replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True, eq=False)
