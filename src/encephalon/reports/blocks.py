@@ -164,10 +164,11 @@ def panels(*figures: Html) -> Html:
     return tag("div", *figures, class_="panels")
 
 
-def panel(picture: Picture, caption: str | Html) -> Html:
+def panel(content: Picture | Html, caption: str) -> Html:
     """A picture for `panels`."""
-    button = tag("input", type="checkbox", aria_label=f"enlarge the {picture.alt}")
-    return figure(tag("label", button, picture.html), caption)
+    inner = content.html if isinstance(content, Picture) else content
+    button = tag("input", type="checkbox", aria_label=f"{caption}, larger")
+    return figure(tag("label", button, inner), caption)
 
 
 def colour_key(entries: Sequence[tuple[str, str]]) -> Html:

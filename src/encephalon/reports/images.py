@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.errors import UnreadableFileError
+from encephalon.io.files import opened
 from encephalon.reports.format import Html, tag
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "Panel",
     "Picture",
     "draw",
+    "embedded",
     "enlarged",
     "fitted_size",
     "grey_levels",
@@ -70,6 +74,8 @@ _HEAT = np.array(
 _GREY_STEP = 4
 # Above 4 the file hardly shrinks and takes ten times as long.
 _COMPRESSION = 4
+# Bytes of a picture that is taken as it is.
+_LARGEST = 1 << 24
 # Colours of a palette picture with transparency; an outline needs about 20.
 _LAYER_COLOURS = 64
 
@@ -250,10 +256,10 @@ class Picture:
     def html(self) -> Html:
         """The picture for a page: one embedded PNG per layer, stacked."""
         width, height = self.size
-        base = _data_uri(self.base - self.base % _GREY_STEP)
+        base = _address(png_bytes(self.base - self.base % _GREY_STEP))
         images = [tag("img", src=base, alt=self.alt, width=width, height=height)]
         for layer in self.layers:
-            source = _data_uri(layer.rgba)
+            source = _address(png_bytes(layer.rgba))
             images.append(tag("img", src=source, alt="", class_=f"layer layer-{layer.name}"))
         return tag("div", *images, class_="picture", style=f"max-width:{width}px")
 
@@ -326,6 +332,17 @@ class Heatmap:
         return np.asarray(written)
 
 
+def embedded(path: Path, alt: str) -> Html:
+    """A PNG file for a page, as it is; raises UnreadableFileError for another file."""
+    with opened(path, _LARGEST, "a picture") as stream:
+        content = stream.read()
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
+        raise UnreadableFileError(f"{path}: expected a PNG file; make it again.")
+    width = int.from_bytes(content[16:20])
+    image = tag("img", src=_address(content), alt=alt)
+    return tag("div", image, class_="picture", style=f"max-width:{width}px")
+
+
 def png_bytes(pixels: Bytes) -> bytes:
     """A PNG file of (H, W), (H, W, 3) or (H, W, 4); one with transparency gets a palette."""
     from PIL import Image
@@ -338,5 +355,5 @@ def png_bytes(pixels: Bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _data_uri(pixels: Bytes) -> str:
-    return "data:image/png;base64," + b64encode(png_bytes(pixels)).decode("ascii")
+def _address(png: bytes) -> str:
+    return "data:image/png;base64," + b64encode(png).decode("ascii")

@@ -27,6 +27,7 @@ from encephalon.metrics.label_maps import METRICS, ClassCounts, count_classes
 from encephalon.reports.blocks import ExamplesByConfidence
 from encephalon.reports.format import format_estimate, format_number
 from encephalon.reports.images import png_bytes
+from encephalon.reports.label_maps import beside, label_pictures
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.microtomography.data import require_classes
 from encephalon.studies.microtomography.embedding import EMBEDDING, embed
@@ -38,8 +39,6 @@ from encephalon.studies.microtomography.predictor import (
 from encephalon.studies.microtomography.readout import PROBES, Parts, ReadOut, probe, read_out
 from encephalon.studies.microtomography.report import (
     evaluation_page,
-    tile_figure,
-    tile_pictures,
 )
 from encephalon.studies.microtomography.semantics import is_feature
 from encephalon.studies.microtomography.tiles import IGNORED
@@ -170,8 +169,9 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         f1 = float(np.mean(list(known.values()))) if known else 1.0
         words = ", ".join(f"{name} {format_number(value, 3)}" for name, value in known.items())
         words = f"F1 {format_number(f1, 3)}" + (f" ({words})" if words else "")
-        draw = cache(partial(tile_pictures, loaded.voxels, truth, found))
-        self.worst.offer(f1, lambda: tile_figure(case.name, words, draw()))
+        shown = np.where(truth == IGNORED, 0, truth)
+        draw = cache(partial(label_pictures, loaded.voxels, truth=shown, prediction=found))
+        self.worst.offer(f1, lambda: beside(case.name, words, draw()))
         if case.name in self.chosen:
             self.pictured[case.name] = draw()
         row: Row = {"f1": f1}
@@ -293,6 +293,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
             **self.predictor.trained,
             "target": self.target,
             "mode": self.predictor.model.get("mode"),
+            "spatial_dims": 2 if self.predictor.flat else 3,
             "table": {"file": self.path.name, "sha256": sha256(self.path)},
             "seconds": round(time.perf_counter() - self.begun, 1),
             "history": self.predictor.history(),

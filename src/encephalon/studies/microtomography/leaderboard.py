@@ -7,61 +7,90 @@ the published numbers stand beside it. Nor are tables of other tiles: each has i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from encephalon.errors import InputError, MissingFileError
 from encephalon.io.atomic import make_folder, refuse_existing, write_text
 from encephalon.io.files import expanded, is_file
 from encephalon.io.text import read_json, read_records, write_records
-from encephalon.reports.blocks import note, table
-from encephalon.reports.page import Page
+from encephalon.reports.score_tables import Score, ScoreTable
+from encephalon.studies.microtomography.leaderboard_page import leaderboard_page
+from encephalon.studies.microtomography.semantics import feature_heading, is_feature
 
-__all__ = ["Entry", "leaderboard", "published_scores", "read_entries"]
+__all__ = [
+    "Entry",
+    "Run",
+    "entries_of",
+    "leaderboard",
+    "published_scores",
+    "read_runs",
+    "score_tables",
+]
 
-#: Task, measure, method, data and mode of an entry.
-Key = tuple[str, str, str, str, str]
+#: Mode, task and data of a table.
+Place = tuple[str, str, str]
 #: Bytes; a summary of an evaluation has some kilobytes.
 LARGEST = 64 << 20
 TITLES = {
     "region": "Task 1: regions",
     "structure": "Task 2: structures",
     "readout": "Task 3: read-out",
+    "in-sample": "Task 3: read-out, in-sample",
 }
+READOUTS = ("percent_vessel", "percent_axon", "cell_count", "cell_size", "cell_nearest")
 #: Measures of each task that a leaderboard shows, the main one first.
 MEASURES = {
     "region": ("accuracy", "balanced_accuracy"),
     "structure": ("f1", "iou", "f1_per_tile", "iou_per_tile", "balanced_accuracy"),
-    "readout": ("percent_vessel", "percent_axon", "cell_count", "cell_size", "cell_nearest"),
+    "readout": READOUTS,
+    "in-sample": READOUTS,
 }
+_COLUMNS = ("task", "measure", "method", "data", "mode", "value", "sd", "seeds", "published")
+HEADINGS = {"f1": "F1", "iou": "IoU", "f1_per_tile": "F1 per tile", "iou_per_tile": "IoU per tile"}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One score of one method: the mean over seeds.
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One evaluation: its folder, its summary, and what its method is called."""
 
-    task, measure  what was measured; a read-out's measure is the feature, and its value R2
-    method         how the model was trained, and for probes how it was read
-    data           the table of tiles, by the first digits of its SHA-256
-    mode           "default" or "published"
-    sd             standard deviation over `seeds`; None for one
-    published      mean and sd of the paper, where there is one, as text
+    folder: Path
+    summary: Mapping[str, Any]
+    method: str
+
+    @property
+    def data(self) -> str:
+        """The table of tiles, by the first digits of its SHA-256."""
+        return str(self.summary["table"]["sha256"])[:8]
+
+    @property
+    def mode(self) -> str:
+        """ "default" or "published"."""
+        return str(self.summary["mode"])
+
+    @property
+    def seed(self) -> int:
+        """The seed of its training."""
+        return int(self.summary.get("seed") or 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Score):
+    """One score of one method over its seeds.
+
+    task     what was measured; a read-out's measure is the feature, and its value R2
+    data     the table of tiles, by the first digits of its SHA-256
+    mode     "default" or "published"
     """
 
     task: str
-    measure: str
-    method: str
     data: str
     mode: str
-    value: float
-    sd: float | None
-    seeds: int
-    published: str = ""
 
 
 def leaderboard(
@@ -75,31 +104,59 @@ def leaderboard(
     output = expanded(output)
     for ending in ("csv", "md", "html"):
         refuse_existing(output / f"leaderboard.{ending}", overwrite)
-    entries = read_entries(folders, words)
+    runs = read_runs(folders, words)
+    entries = entries_of(runs)
+    tables = score_tables(entries)
+    page = leaderboard_page(tables, runs)
     make_folder(output)
-    write_records([asdict(entry) for entry in entries], output / "leaderboard.csv")
-    write_text(output / "leaderboard.md", "\n".join(_markdown(entries)) + "\n")
-    _page(entries, len(folders)).write(output / "leaderboard.html", overwrite)
+    rows = [{name: getattr(entry, name) for name in _COLUMNS} for entry in entries]
+    write_records(rows, output / "leaderboard.csv")
+    lines = (line for each in tables.values() for line in each.markdown())
+    write_text(output / "leaderboard.md", "\n".join(lines) + "\n")
+    page.write(output / "leaderboard.html", overwrite)
     return entries
 
 
-def read_entries(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Entry]:
-    """The scores of evaluations, those that differ in nothing but the seed together."""
-    scores: dict[Key, dict[str, list[float]]] = {}
-    for folder, said in zip_longest(folders, words, fillvalue=""):
-        for key, value in _scores(_summary(Path(folder))):
-            scores.setdefault(key, {}).setdefault(said, []).append(value)
+def read_runs(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Run]:
+    """The evaluations in these folders; `words` as in `leaderboard`.
+
+    Those of one method that differ in nothing but the seed have its name, others their words behind
+    it. Where a seed comes twice they differ in more, and have their folders too.
+    """
+    found = [(expanded(folder), _summary(Path(folder))) for folder in folders]
+    kinds = [
+        (_method(each), each["target"], each["mode"], each["table"]["sha256"]) for _, each in found
+    ]
+    told = [*zip_longest(kinds, words, fillvalue="")]
+    several = Counter(kind for kind, _ in set(told))
+    seeds = Counter((one, each["seed"]) for one, (_, each) in zip(told, found, strict=True))
+    twice = {one for (one, _), count in seeds.items() if count > 1}
+    places = Counter(folder.name for folder, _ in found)
+    runs = []
+    for one, (folder, each) in zip(told, found, strict=True):
+        kind, said = one
+        name = f"{kind[0]}, {said}" if said and several[kind] > 1 else str(kind[0])
+        if one in twice:
+            name += f" ({folder.name if places[folder.name] == 1 else folder})"
+        runs.append(Run(folder, each, name))
+    return runs
+
+
+def entries_of(runs: Iterable[Run]) -> list[Entry]:
+    """The scores of evaluations, those of one method together."""
+    scores: dict[tuple[str, ...], list[float]] = {}
+    for run in runs:
+        for task, measure, method, as_published, value in _scores(run):
+            if value is not None:
+                key = (task, measure, method, run.data, run.mode, as_published)
+                scores.setdefault(key, []).append(float(value))
     known = published_scores()
     found = []
-    for (task, measure, method, data, mode), trained in sorted(scores.items()):
-        for said, values in trained.items():
-            name = f"{method}, {said}" if len(trained) > 1 else method
-            spread = stdev(values) if len(values) > 1 else None
-            # The published R2 of a read-out is in-sample, that of a region by classes or probe.
-            paper = known.get((task, measure, method.split(",")[0]), "")
-            paper = paper if mode == "published" else ""
-            entry = Entry(task, measure, name, data, mode, mean(values), spread, len(values), paper)
-            found.append(entry)
+    for (task, measure, method, data, mode, named), values in sorted(scores.items()):
+        asked = ("readout" if task == "in-sample" else task, measure, named)
+        said = known.get(asked, "") if mode == "published" else ""
+        place = {"task": task, "measure": measure, "method": method, "data": data, "mode": mode}
+        found.append(Entry(**place, values=tuple(values), published=said))
     return found
 
 
@@ -126,69 +183,48 @@ def _summary(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def _scores(summary: Mapping[str, Any]) -> Iterator[tuple[Key, float]]:
-    """Task, measure, method, data and mode of each score, and its value."""
-    data, mode = str(summary["table"]["sha256"])[:8], str(summary["mode"])
-    name = str(summary["method"])
+def _method(summary: Mapping[str, Any]) -> str:
+    return str(summary["network" if summary["target"] == "structure" else "method"])
+
+
+def _scores(run: Run) -> Iterator[tuple[str, str, str, str, float | None]]:
+    """Task, measure and method of each score, what the paper calls that method, and the value.
+
+    The paper reads regions out of representations by a linear probe, and R2 in-sample.
+    """
+    summary, name, known_as = run.summary, run.method, _method(run.summary)
     if summary["target"] == "structure":
-        name = str(summary["network"])
+        if known_as == "published-unet":
+            known_as = "unet-3d" if summary.get("spatial_dims") == 3 else "unet"
         for measure in MEASURES["structure"]:
-            yield ("structure", measure, name, data, mode), float(summary["pooled"][measure])
+            yield "structure", measure, name, known_as, summary["pooled"][measure]
     for each in summary["regions"]:
-        method = name if each["how"] == "its own classes" else f"{name}, {each['how']} probe"
+        own = each["how"] == "its own classes"
+        in_paper = own or (each["how"] == "linear" and summary["target"] == "representation")
+        method = name if own else f"{name}, {each['how']} probe"
         for measure in MEASURES["region"]:
-            yield ("region", measure, method, data, mode), float(each["metrics"][measure]["value"])
+            value = each["metrics"][measure]["value"]
+            yield "region", measure, method, known_as if in_paper else "", value
     for each in summary["readouts"]:
-        held_out = each["r2"]["value"]
-        if held_out is not None:
-            yield ("readout", each["target"], name, data, mode), float(held_out)
-        method = f"{name}, in-sample"
-        yield ("readout", each["target"], method, data, mode), float(each["in_sample"])
+        yield "readout", each["target"], name, "", each["r2"]["value"]
+        yield "in-sample", each["target"], name, known_as, each["in_sample"]
 
 
-def _blocks(entries: Sequence[Entry]) -> Iterator[tuple[str, list[str], list[dict[str, Any]]]]:
-    """A title, columns and rows for each mode, task and table of tiles."""
-    keys = sorted({(each.mode, list(TITLES).index(each.task), each.data) for each in entries})
-    for mode, number, data in keys:
-        task = list(TITLES)[number]
-        mine = [each for each in entries if (each.mode, each.task, each.data) == (mode, task, data)]
-        measures = [name for name in MEASURES[task] if any(each.measure == name for each in mine)]
-        rows = []
-        for method in sorted({each.method for each in mine}):
-            found = {each.measure: each for each in mine if each.method == method}
-            row: dict[str, Any] = {"method": method}
-            row |= {name: _words(found[name]) for name in measures if name in found}
-            row["seeds"] = max(each.seeds for each in found.values())
-            known = {name: found[name].published for name in measures if name in found}
-            row["published"] = "; ".join(f"{name}: {said}" for name, said in known.items() if said)
-            rows.append(row)
-        columns = ["method", *measures, "seeds"]
-        columns += ["published"] if any(row["published"] for row in rows) else []
-        yield f"{TITLES[task]} ({mode}, tiles {data})", columns, rows
+def score_tables(entries: Iterable[Entry]) -> dict[Place, ScoreTable]:
+    """A table for each mode, task and table of tiles."""
+    places: dict[Place, list[Entry]] = {}
+    for each in entries:
+        places.setdefault((each.mode, each.task, each.data), []).append(each)
+    order = sorted(places, key=lambda place: (place[0], list(TITLES).index(place[1]), place[2]))
+    tables = {}
+    for mode, task, data in order:
+        title = f"{TITLES[task]} ({mode}, tiles {data})"
+        headings = {name: _heading(name) for name in MEASURES[task]}
+        tables[mode, task, data] = ScoreTable(title, headings, places[mode, task, data])
+    return tables
 
 
-def _words(entry: Entry) -> str:
-    spread = "" if entry.sd is None else f" ± {entry.sd:.3f}"
-    return f"{entry.value:.3f}{spread}"
-
-
-def _markdown(entries: Sequence[Entry]) -> Iterable[str]:
-    for title, columns, rows in _blocks(entries):
-        yield f"## {title}\n"
-        yield f"| {' | '.join(columns)} |"
-        yield f"|{'---|' * len(columns)}"
-        for row in rows:
-            yield f"| {' | '.join(str(row.get(name, '')) for name in columns)} |"
-        yield ""
-
-
-def _page(entries: Sequence[Entry], count: int) -> Page:
-    page = Page("Leaderboard", lead=f"{count} evaluations; mean and standard deviation over seeds.")
-    for title, columns, rows in _blocks(entries):
-        page.section(title, table(columns, rows))
-    return page.add(
-        note(
-            "A read-out is R2 on tiles that were never fitted; in-sample R2, as published, is "
-            "called so. Modes are never mixed."
-        )
-    )
+def _heading(measure: str) -> str:
+    if is_feature(measure):
+        return f"R2, {feature_heading(measure).replace(', %', '')}"
+    return HEADINGS.get(measure) or measure.replace("_", " ").capitalize()

@@ -34,9 +34,9 @@ from encephalon.io.volumes.volume import Box, Volume, box_size
 from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
+from encephalon.reports.label_maps import label_picture
 from encephalon.studies.base import OpenModel
 from encephalon.studies.microtomography.data import normalised, scaled
-from encephalon.studies.microtomography.report import label_picture
 from encephalon.studies.microtomography.settings import (
     Intensity,
     MicrotomographySettings,
@@ -51,8 +51,8 @@ from encephalon.studies.microtomography.whole import (
 )
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Table
-from encephalon.transforms.resize import View
 from encephalon.training.runs import RunFolder
+from encephalon.transforms.resize import View
 
 __all__ = ["LoadedTile", "TilePredictor", "make_tile_predictor", "read_structures"]
 

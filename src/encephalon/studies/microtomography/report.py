@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encephalon.reports.batch import BatchReport, Column, Row, model_facts, model_name
 from encephalon.reports.blocks import (
@@ -16,8 +15,6 @@ from encephalon.reports.blocks import (
     grid,
     matrix,
     note,
-    panel,
-    panels,
     stat_cards,
     table,
 )
@@ -27,40 +24,17 @@ from encephalon.reports.format import (
     format_estimate,
     format_interval,
     format_number,
-    join,
-    tag,
 )
-from encephalon.reports.images import (
-    WINDOW,
-    Colour,
-    Layer,
-    Picture,
-    fitted_size,
-    grey_levels,
-    resize,
-)
-from encephalon.reports.page import Legend, Page
+from encephalon.reports.label_maps import label_legend
+from encephalon.reports.page import Page
 from encephalon.studies.microtomography.embedding import PLANES, cloud_of, colours_of
 from encephalon.studies.microtomography.semantics import feature_heading
-from encephalon.studies.microtomography.tiles import IGNORED
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
     from encephalon.studies.microtomography.evaluation import TileEvaluation, TileSummary
 
-__all__ = [
-    "batch_report",
-    "evaluation_page",
-    "label_picture",
-    "structure_legend",
-    "tile_figure",
-    "tile_pictures",
-]
-
-#: Colours of structures, told apart by every kind of colour vision (Okabe & Ito).
-COLOURS = ((213, 94, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167))
-#: Longest side of a picture, pixels: those of a micrograph of 771 x 822 are all seen.
-SMALLEST, LARGEST = 480, 960
+__all__ = ["batch_report", "evaluation_page"]
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
@@ -78,67 +52,8 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
         pictures=lambda _row, shown, _folder: [figure(shown())],
         unit="tile",
         files={"source": "Image", "structures": "Structures"},
-        legend=structure_legend(classes) if structure else (),
+        legend=label_legend(classes) if structure else (),
     )
-
-
-def structure_legend(classes: Sequence[str]) -> list[Legend]:
-    """What the colours of structures mean; the first class, the background, has none."""
-    return [Legend(_layer(n), name, _colour(n)) for n, name in enumerate(classes) if n]
-
-
-def label_picture(voxels: NDArray[Any], labels: NDArray[np.uint8] | None, alt: str) -> Picture:
-    """The middle slice of a tile (z, y, x), its structures in colour where they are known."""
-    plane = np.asarray(voxels[len(voxels) // 2], np.float32)
-    size = _size(plane)
-    levels = resize(plane, size)
-    grey = np.rint(grey_levels(levels, *np.percentile(levels, WINDOW))).astype(np.uint8)
-    return Picture(grey, alt, () if labels is None else _layers(labels, size, 150))
-
-
-def tile_pictures(
-    voxels: NDArray[Any], truth: NDArray[np.uint8], found: NDArray[np.uint8]
-) -> dict[str, Picture]:
-    """The middle slice of a tile (z, y, x): its image, its structures, and those found."""
-    size = _size(voxels[0])
-    black = np.zeros(size[::-1], np.uint8)
-    return {
-        "image": label_picture(voxels, None, "image"),
-        "truth": Picture(black, "truth", _layers(truth, size, 255)),
-        "prediction": Picture(black, "prediction", _layers(found, size, 255)),
-    }
-
-
-def tile_figure(name: str, words: str, pictures: Mapping[str, Picture]) -> Html:
-    """Pictures of one tile side by side, each under its name."""
-    shown = [panel(picture, title.capitalize()) for title, picture in pictures.items()]
-    return join(tag("h3", name, " ", tag("span", words, class_="soft")), panels(*shown))
-
-
-def _size(plane: NDArray[Any]) -> tuple[int, int]:
-    """Width and height of a picture: every pixel of a plane, unless there are few or very many."""
-    return fitted_size(plane.shape, min(max(SMALLEST, *plane.shape), LARGEST))
-
-
-def _layers(labels: NDArray[np.uint8], size: tuple[int, int], opacity: int) -> tuple[Layer, ...]:
-    """The structures of the middle slice, each a layer that a reader may switch off."""
-    middle = labels[len(labels) // 2]
-    rows, columns = (np.arange(n) * m // n for n, m in zip(size[::-1], middle.shape, strict=True))
-    shown = middle[np.ix_(rows, columns)]
-    layers = []
-    for number in np.unique(shown[(shown > 0) & (shown != IGNORED)]).tolist():
-        rgba = np.zeros((*shown.shape, 4), np.uint8)
-        rgba[shown == number] = (*_colour(number), opacity)
-        layers.append(Layer(_layer(number), rgba))
-    return tuple(layers)
-
-
-def _layer(number: int) -> str:
-    return f"structure-{number}"
-
-
-def _colour(number: int) -> Colour:
-    return COLOURS[(number - 1) % len(COLOURS)]
 
 
 def evaluation_page(
@@ -151,7 +66,7 @@ def evaluation_page(
     page = Page(
         title="Tiles against the truth",
         lead=f"{model_name(about)} on {summary.tiles} tiles of {evaluation.path.name}.",
-        legend=structure_legend(summary.classes) if summary.structures else (),
+        legend=label_legend(summary.classes) if summary.structures else (),
     )
     page.add(stat_cards(_stat_cards(summary)), *failures)
     if summary.without_region:

@@ -23,8 +23,8 @@ from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box, Size, Volume, box_size, shifted
 from encephalon.io.volumes.writing import CHUNKS, OmeZarrWriter, fill_ome_zarr
+from encephalon.reports.label_maps import class_colour
 from encephalon.studies.microtomography.data import normalised, scaled, window_of
-from encephalon.studies.microtomography.report import COLOURS
 from encephalon.studies.microtomography.settings import Intensity, PredictOptions
 
 __all__ = ["Labelled", "Teller", "label_volume", "make_grid", "with_window"]
@@ -167,9 +167,7 @@ def label_volume(
 def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
     flat, side = teller.flat, teller.options.tile
     if structures:
-        labels = {
-            n: Label(name, COLOURS[n % len(COLOURS)]) for n, name in enumerate(teller.classes)
-        }
+        labels = {n: Label(name, class_colour(n)) for n, name in enumerate(teller.classes)}
         return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), labels)
     scale = (1 if flat else side, side, side)
     z, y, x = (n // size for n, size in zip(volume.shape, scale, strict=True))

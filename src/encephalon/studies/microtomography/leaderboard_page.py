@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a leaderboard: tables, and what made the scores, to look at.
+
+Of each method it shows its scores over seeds, its confusion, its predictions beside the truth, the
+embedding of its features and how it learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encephalon.io.files import is_file
+from encephalon.reports.blocks import colour_key, figure, grid, matrix, note
+from encephalon.reports.clouds import cloud_charts
+from encephalon.reports.format import Html, join, tag
+from encephalon.reports.images import embedded
+from encephalon.reports.label_maps import beside, class_colour
+from encephalon.reports.page import Page, curve_charts
+from encephalon.studies.microtomography.embedding import cloud_of, colours_of, read_embedding
+from encephalon.studies.microtomography.evaluation import PICTURES
+
+if TYPE_CHECKING:
+    from encephalon.reports.score_tables import ScoreTable
+    from encephalon.studies.microtomography.leaderboard import Place, Run
+
+__all__ = ["leaderboard_page"]
+
+#: Dots of one embedding at the most, so that a page with many opens at once.
+DOTS = 500
+#: Tasks that have a confusion.
+CONFUSED = {"region", "structure"}
+#: What models learn, whose losses are not each other's.
+TARGETS = {"region": "Regions", "representation": "Representations", "structure": "Structures"}
+CURVES = {
+    "train_loss": "training loss",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+    "val_f1": "validation F1",
+}
+
+
+def leaderboard_page(tables: Mapping[Place, ScoreTable], runs: Sequence[Run]) -> Page:
+    """The page of these tables, and of the evaluations that they were made of."""
+    lead = f"{len(runs)} evaluations; mean and standard deviation over seeds, the best in bold."
+    page = Page("Leaderboard", lead=lead)
+    for (mode, task, data), table in tables.items():
+        mine = [run for run in runs if (run.mode, run.data) == (mode, data)]
+        # Features that are read out are equals; of all else the first measure is the main one.
+        measures = table.measures[: 1 if task in CONFUSED else None]
+        shown = [table.html(), grid(*map(table.chart, measures))]
+        if task in CONFUSED:
+            shown += _confusions(task, mine)
+        if task == "structure":
+            shown += _overlays(mine)
+        page.section(table.title, *shown)
+    for data in dict.fromkeys(run.data for run in runs):
+        clouds = _embeddings([run for run in runs if run.data == data], f"embedding-{data}")
+        if clouds:
+            page.section(f"Embeddings (tiles {data})", note(_HOW_EMBEDDING), clouds)
+    return page.section("Learning curves", *_curves(runs)).add(note(_HOW))
+
+
+_HOW = (
+    "A read-out is R2 on tiles that were never fitted; in-sample R2, as published, has a table of "
+    "its own. Modes are never mixed, nor tables of other tiles."
+)
+_HOW_EMBEDDING = (
+    "Each dot is a tile: point at it to see which. Nearness means likeness, distance means little."
+)
+
+
+def _confusions(task: str, runs: Sequence[Run]) -> Iterator[Html]:
+    """The counts of each method over all its seeds, by its own classes or else a linear probe."""
+    sums: dict[tuple[str, ...], Any] = {}
+    for run in runs:
+        classes = run.summary.get("classes", [])
+        found: Any = {"matrix": run.summary.get("confusion"), "how": "its own classes"}
+        if task == "region":
+            found = next(iter(run.summary["regions"]), {})
+        if found.get("matrix") and len(found["matrix"]) == len(classes):
+            probe = "" if found["how"] == "its own classes" else f", {found['how']} probe"
+            key = (f"{run.method}{probe}", *classes)
+            sums[key] = sums.get(key, 0) + np.array(found["matrix"], np.int64)
+    if sums:
+        shown = (
+            matrix(names, counts.tolist(), "true", "predicted")
+            for (_, *names), counts in sums.items()
+        )
+        yield tag("h3", "Confusion, summed over seeds")
+        yield grid(*map(figure, shown, (name for name, *_ in sums)))
+
+
+def _overlays(runs: Sequence[Run]) -> Iterator[Html]:
+    """The tiles that evaluations of structures have pictures of, with what each method found."""
+    first = _first([run for run in runs if run.summary["target"] == "structure"])
+    classes: list[str] = next(iter(run.summary.get("classes", []) for run in first), [])
+    folders = {run.method: run.folder / PICTURES for run in first}
+    names = [
+        path.name.removesuffix("_image.png")
+        for folder in list(folders.values())[:1]
+        for path in sorted(folder.glob("*_image.png"))
+    ]
+    if names:
+        yield tag("h3", "Image, truth and predictions")
+        yield colour_key([(c, f"rgb{class_colour(n)}") for n, c in enumerate(classes) if n])
+    for name in names:
+        one = next(iter(folders.values()))
+        paths = {part: one / f"{name}_{part}.png" for part in ("image", "truth")}
+        paths |= {method: folder / f"{name}_prediction.png" for method, folder in folders.items()}
+        shown = {title: embedded(path, title) for title, path in paths.items() if is_file(path)}
+        yield beside(name, "", shown)
+
+
+def _embeddings(runs: Sequence[Run], name: str) -> Html | None:
+    clouds, columns = [], dict[str, str]()
+    for run in _first(runs):
+        rows = read_embedding(run.folder)
+        rows = rows[:: -(-len(rows) // DOTS) or 1]
+        if rows:
+            near = np.isfinite([row["tsne_1"] for row in rows]).any()
+            words = "t-SNE" if near else "principal components"
+            clouds.append(cloud_of(rows, "tsne" if near else "pca", f"{run.method}, {words}"))
+            columns |= colours_of(rows)
+    return cloud_charts(clouds, columns, name) if clouds else None
+
+
+def _curves(runs: Sequence[Run]) -> Iterator[Html]:
+    learnt = [run for run in runs if run.summary.get("history")]
+    for target, title in TARGETS.items():
+        known = [run for run in learnt if run.summary["target"] == target]
+        if known:
+            histories = [(run.method, run.summary["history"]) for run in known]
+            yield join(tag("h3", title), grid(*curve_charts(histories, CURVES)))
+    missing = sorted({run.method for run in runs} - {run.method for run in learnt})
+    if missing:
+        yield note(
+            f"Without a curve: {', '.join(missing)}. Factors are fitted at once, and a model has "
+            "the curves of its run only where it was evaluated in the folder of that run."
+        )
+
+
+def _first(runs: Sequence[Run]) -> list[Run]:
+    """One run of each method, that of its lowest seed."""
+    ordered = sorted(runs, key=lambda run: (run.method, run.seed))
+    return list({run.method: run for run in reversed(ordered)}.values())[::-1]
