@@ -182,3 +182,31 @@ def test_a_run_that_has_not_begun_has_a_page() -> None:
     """No epoch, or none that was better than another, is no error."""
     assert "0 epochs." in training_page([], "run", best={}).render()
     assert "1 epochs." in training_page([{"train_loss": 1.0}], "run", best={}).render()
+
+
+def test_a_legend_takes_as_many_lines_as_it_needs() -> None:
+    """No name is cut off, and the plot begins below the last one."""
+    names = [f"method number {n}" for n in range(9)]
+    chart = ElementTree.fromstring(
+        line_chart([Series(name, [1, 2], [0.0, 1.0]) for name in names], "epoch", "loss")
+    )
+    texts = [text for text in chart.iter("text") if text.text in names]
+    assert [text.text for text in texts] == names
+    heights = [float(text.attrib["y"]) for text in texts]
+    assert len(set(heights)) > 1
+    assert all(float(t.attrib["x"]) + 6.5 * len(t.text or "") <= 520 for t in texts)
+    highest = min(
+        float(tick.attrib["y1"]) for tick in chart.iter("line") if "axis" in str(tick.attrib)
+    )
+    assert highest > max(heights)
+
+
+def test_curves_of_one_name_share_a_colour_and_one_entry_of_the_legend() -> None:
+    """Three seeds of two methods have two colours; the seventh name is dashed."""
+    curves = [Series(name, [1, 2], [0.0, 1.0]) for name in ("a", "a", "b", "a")]
+    chart = line_chart(curves, "epoch", "loss")
+    kinds = [line.attrib["class"] for line in ElementTree.fromstring(chart).iter("polyline")]
+    assert kinds == [f"curve series-{n}" for n in (0, 0, 1, 0)]
+    assert chart.count(">a</text>") == 1
+    seven = line_chart([Series(str(n), [1, 2], [0, 1]) for n in range(7)], "epoch", "loss")
+    assert seven.count('polyline class="curve series-0 dashed"') == 1

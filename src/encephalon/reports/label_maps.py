@@ -63,10 +63,10 @@ def label_picture(voxels: NDArray[Any], labels: Labels | None, alt: str) -> Pict
 
 
 def label_pictures(voxels: NDArray[Any], **labels: Labels) -> dict[str, Picture]:
-    """The middle slice of an image (z, y, x), and of each label map, which is named by its word."""
+    """The middle slice of an image (z, y, x), "Image", and of label maps by their names."""
     size = _size(voxels.shape[1:])
     black = np.zeros(size[::-1], np.uint8)
-    pictures = {"image": label_picture(voxels, None, "image")}
+    pictures = {"Image": label_picture(voxels, None, "Image")}
     for name, each in labels.items():
         pictures[name] = Picture(black, name, _layers(each, size, _WHOLE))
     return pictures
@@ -74,7 +74,7 @@ def label_pictures(voxels: NDArray[Any], **labels: Labels) -> dict[str, Picture]
 
 def beside(title: str, words: str, pictures: Mapping[str, Picture | Html]) -> Html:
     """Pictures of one thing side by side, each over its name, with what is said of them all."""
-    shown = [panel(picture, name[:1].upper() + name[1:]) for name, picture in pictures.items()]
+    shown = [panel(picture, name) for name, picture in pictures.items()]
     said = tag("span", words, class_="soft") if words else None
     return join(tag("h3", title, " ", said), panels(*shown))
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -304,7 +305,8 @@ def test_a_leaderboard_has_means_over_seeds_and_published_numbers_only_beside_pu
     assert {entry.mode for entry in entries} == {"default"}
     assert not any(entry.published for entry in entries)
     text = (tmp_path / "board" / "leaderboard.md").read_text(encoding="utf-8")
-    assert "pca, in-sample" in text
+    assert "in-sample (default" in text
+    assert re.search(r"\| pca \| −?\d\.\d{3} ± \d\.\d{3} \|", text)
     for ending in ("csv", "html"):
         assert (tmp_path / "board" / f"leaderboard.{ending}").is_file()
     with pytest.raises(EncephalonError, match=r"no summary\.json"):

@@ -170,7 +170,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         words = ", ".join(f"{name} {format_number(value, 3)}" for name, value in known.items())
         words = f"F1 {format_number(f1, 3)}" + (f" ({words})" if words else "")
         shown = np.where(truth == IGNORED, 0, truth)
-        draw = cache(partial(label_pictures, loaded.voxels, truth=shown, prediction=found))
+        draw = cache(partial(label_pictures, loaded.voxels, Truth=shown, Prediction=found))
         self.worst.offer(f1, lambda: beside(case.name, words, draw()))
         if case.name in self.chosen:
             self.pictured[case.name] = draw()
@@ -286,7 +286,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         self._write_features(result.folder)
         for name, pictures in self.pictured.items():
             for part, picture in pictures.items():
-                path = result.folder / PICTURES / f"{name}_{part}.png"
+                path = result.folder / PICTURES / f"{name}_{part.lower()}.png"
                 write_bytes(path, png_bytes(picture.flat() if picture.layers else picture.base))
         return {
             "model": self.predictor.describe(),

@@ -65,7 +65,8 @@ def leaderboard_page(tables: Mapping[Place, ScoreTable], runs: Sequence[Run]) ->
 
 _HOW = (
     "A read-out is R2 on tiles that were never fitted; in-sample R2, as published, has a table of "
-    "its own. Modes are never mixed, nor tables of other tiles."
+    "its own. Modes are never mixed, nor tables of tiles, which go by the first digits of their "
+    "SHA-256."
 )
 _HOW_EMBEDDING = (
     "Each dot is a tile: point at it to see which. Nearness means likeness, distance means little."
@@ -108,7 +109,7 @@ def _overlays(runs: Sequence[Run]) -> Iterator[Html]:
         yield colour_key([(c, f"rgb{class_colour(n)}") for n, c in enumerate(classes) if n])
     for name in names:
         one = next(iter(folders.values()))
-        paths = {part: one / f"{name}_{part}.png" for part in ("image", "truth")}
+        paths = {part: one / f"{name}_{part.lower()}.png" for part in ("Image", "Truth")}
         paths |= {method: folder / f"{name}_prediction.png" for method, folder in folders.items()}
         shown = {title: embedded(path, title) for title, path in paths.items() if is_file(path)}
         yield beside(name, "", shown)
