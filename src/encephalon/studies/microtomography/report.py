@@ -63,9 +63,10 @@ def evaluation_page(
 ) -> Page:
     """What a model of tiles reached."""
     summary, about = result.summary, evaluation.predictor.describe()
+    tiles = "tile" if summary.tiles == 1 else "tiles"
     page = Page(
         title="Tiles against the truth",
-        lead=f"{model_name(about)} on {summary.tiles} tiles of {evaluation.path.name}.",
+        lead=f"{model_name(about)} on {summary.tiles} {tiles} of {evaluation.path.name}.",
         legend=label_legend(summary.classes) if summary.structures else (),
     )
     page.add(stat_cards(_stat_cards(summary)), *failures)
