@@ -28,8 +28,8 @@ from skimage.segmentation import watershed
 from encephalon import load_model
 from encephalon.io.atomic import make_folder, write_json
 from encephalon.metrics.label_maps import ClassCounts, count_classes
+from encephalon.reports.label_maps import label_picture
 from encephalon.studies.microtomography.predictor import read_structures
-from encephalon.studies.microtomography.report import label_picture
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.reading import read_table
 from encephalon.tables.samples import table_samples

@@ -146,6 +146,10 @@ def test_seeds_are_averaged_and_models_that_differ_in_more_are_not(
     assert found.sd == pytest.approx((1 - f1) / 2**0.5)
     apart = leaderboard([structures, again], tmp_path / "apart")
     assert {entry.method for entry in apart} == {"unet (out)", "unet (wider)"}
+    words = ["width 4", "width 8", "width 8"]
+    named = leaderboard([structures, again, other], tmp_path / "named", words=words)
+    seeds = {entry.method: entry.seeds for entry in named}
+    assert seeds == {"unet, width 4": 1, "unet, width 8": 2}
 
 
 def test_published_numbers_stand_beside_what_was_scored_as_published(
