@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`encephalon grid`: what it prints, and its exit codes, with a stand-in for what takes long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from encephalon.api.grid import Here
+from encephalon.errors import RunError
+from encephalon.recipes.schema import Recipe
+from encephalon.studies.microtomography.study import STUDY
+from tests.cli.conftest import Run
+from tests.experiments.test_grid import Steps
+from tests.studies.microtomography.tiny_tiles import write_table
+
+GRID = 'name = "mine"\ntitle = "Mine"\n[axes]\nrecipe = ["pca", "nmf"]\ntraining.seed = [0, 1]\n'
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    """A grid of four cells, beside the table that they are for."""
+    write_table(tmp_path / "tiles")
+    path = tmp_path / "mine.toml"
+    path.write_text(GRID, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """Stands in for training and evaluation, and for the leaderboard."""
+    pytest.importorskip("torch")
+    made = Steps()
+
+    def train(_: Here, recipe: Recipe, table: Path, run: Path) -> None:
+        made.train(recipe, table, run)
+
+    def evaluate(_: Here, run: Path, table: Path, output: Path) -> Sequence[Mapping[str, str]]:
+        return made.evaluate(run, table, output)
+
+    monkeypatch.setattr(Here, "train", train)
+    monkeypatch.setattr(Here, "evaluate", evaluate)
+    monkeypatch.setattr(
+        "encephalon.studies.registry.load_study", lambda _: replace(STUDY, compare=None)
+    )
+    return made
+
+
+def test_built_in_grids_are_listed_and_shown(run: Run) -> None:
+    """As recipes are; an unknown one is answered with the nearest."""
+    assert "microtomography-tiny" in run("grid", "list").out
+    assert 'name = "microtomography-tiny"' in run("grid", "show", "microtomography-tiny").out
+    result = run("grid", "show", "microtomography-tinny")
+    assert (result.code, "'microtomography-tiny'" in result.err) == (1, True)
+
+
+def test_a_plan_lists_the_cells_and_writes_nothing(run: Run, grid: Path, tmp_path: Path) -> None:
+    """As `grid plan`, and as `grid run --dry-run`."""
+    table, out = tmp_path / "tiles" / "tiles.csv", tmp_path / "out"
+    words = (grid, "-t", table, "--set", "study.components=8")
+    said = json.loads(run("grid", "plan", *words, "--json").out)
+    assert said["cells"][0]["name"] == "pca seed=0"
+    assert len({cell["key"] for cell in said["cells"]}) == 4
+    dry = run("grid", "run", *words, "-o", out, "--dry-run")
+    assert "4 cells" in dry.out
+    assert not out.exists()
+
+
+def test_a_plan_of_a_table_that_is_not_in_order_fails(run: Run, grid: Path, tmp_path: Path) -> None:
+    """Before anything is trained, with the fault."""
+    table = tmp_path / "tiles" / "tiles.csv"
+    table.write_text("id,image\na,nowhere.zarr\n", encoding="utf-8")
+    result = run("grid", "plan", grid, "-t", table)
+    assert result.code == 1
+    assert "nowhere.zarr" in result.err
+    missing = run("grid", "plan", grid, "-t", tmp_path / "none.csv")
+    assert (missing.code, "none.csv" in missing.err) == (1, True)
+    assert run("grid", "plan", grid).code == 2
+
+
+def test_a_grid_runs_and_says_where_it_is(
+    run: Run, grid: Path, tmp_path: Path, steps: Steps
+) -> None:
+    """Exit code 1 with a sentence a cell that fails; the others are done and compared."""
+
+    def fails(recipe: Recipe) -> RunError | None:
+        return (
+            RunError("It diverged.") if (recipe.name, recipe.training.seed) == ("nmf", 1) else None
+        )
+
+    steps.fails = fails
+    table, out = tmp_path / "tiles" / "tiles.csv", tmp_path / "out"
+    words = ("grid", "run", grid, "-t", table, "-o", out)
+    result = run(*words)
+    assert result.code == 1
+    assert "error: nmf seed=1: It diverged." in result.err
+    assert "mine: 4 cells, 3 done, 1 failed, 0 left" in result.out
+    assert (out / "report" / "comparison.html").is_file()
+    assert run("grid", "status", out).code == 1
+    steps.fails = lambda _: None
+    assert run(*words).code == 0
+    status = json.loads(run("grid", "status", out, "--json").out)
+    assert (status["done"], status["failed"], status["left"]) == (4, 0, 0)
+    assert run("grid", "report", out).out == f"{out / 'report' / 'comparison.html'}\n"
+
+
+def test_there_is_nothing_to_compare_before_a_cell_is_done(
+    run: Run, grid: Path, tmp_path: Path, steps: Steps
+) -> None:
+    """And nothing at all in a folder without a grid."""
+    steps.fails = lambda _: RunError("It diverged.")
+    run("grid", "run", grid, "-t", tmp_path / "tiles" / "tiles.csv", "-o", tmp_path / "out")
+    result = run("grid", "report", tmp_path / "out")
+    assert (result.code, "no cell is done" in result.err) == (1, True)
+    assert "not the folder of a grid" in run("grid", "report", tmp_path).err
