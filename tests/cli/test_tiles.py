@@ -33,3 +33,11 @@ def test_a_failure_is_one_sentence_with_box_and_channel(run: Run, tmp_path: Path
     assert "The box 'cortex', channel 'image': " in said.err
     (tmp_path / "elsewhere").rename(image)
     assert run(*words).code == 0
+
+
+def test_tiles_larger_than_the_regions_of_a_volume_are_refused(run: Run, tmp_path: Path) -> None:
+    """Before anything is made that no tile would fit into."""
+    said = run("simulate", "microtomography", "-o", tmp_path / "volume", "--side", 32)
+    assert said.code == 2
+    assert "--tile 64 above --side 32" in said.err
+    assert not (tmp_path / "volume").exists()

@@ -25,7 +25,7 @@ from encephalon.models.description import ModelDescription
 from encephalon.models.folder import save_model
 from encephalon.networks.published_reconstruction import PublishedReconstruction
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
-from encephalon.recipes.loading import load_recipe, recipe_data
+from encephalon.recipes.loading import recipe_data
 from encephalon.studies.isotropic.published import preprocessing as steps
 from encephalon.studies.isotropic.published.predictor import (
     NOTICE,
@@ -54,8 +54,8 @@ def t2w_of(batch: NDArray[Any]) -> NDArray[Any]:
 
 
 def predictor(network: Any = t2w_of, settings: PublishedSettings = SETTINGS) -> PublishedPredictor:
-    columns, asked = load_recipe("isotropic-published").table, PublishedOptions(batch_size=5)
-    return PublishedPredictor(MODEL, FakeRuntime(network), asked, columns, settings)
+    asked = PublishedOptions(batch_size=5)
+    return PublishedPredictor(MODEL, FakeRuntime(network), asked, settings)
 
 
 def sample(paths: dict[str, Path]) -> Sample:
@@ -170,10 +170,11 @@ def test_progress_is_told_by_tenths(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_a_published_file_is_loaded_with_the_published_settings(weights: Path) -> None:
     """Grid, patches and columns of the built-in recipe; sidecars know the file's sha256."""
     model = find_model(weights)
-    made = make_published_predictor(opened(model, batch_size="3"))
+    open_model = opened(model, batch_size="3")
+    made = make_published_predictor(open_model)
     assert made.settings == PublishedSettings()
     assert made.options == PublishedOptions(batch_size=3)
-    assert made.columns.inputs == {"t2w": "t2w", "t1w": "t1w"}
+    assert open_model.columns.inputs == {"t2w": "t2w", "t1w": "t1w"}
     about = made.describe()
     assert (about["model"]["name"], about["model"]["mode"]) == ("own", "published")
     assert about["model"]["sha256"] == model.sha256

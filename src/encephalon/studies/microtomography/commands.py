@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from encephalon.recipes.schema import OUTPUT, OVERWRITE, SEED, Flag, Section
 from encephalon.studies.base import Command, Done
@@ -32,6 +32,12 @@ class VolumeOptions(Section):
     )
     seed: Annotated[int, SEED] = Field(default=0, ge=0, lt=2**32)
     overwrite: Annotated[bool, OVERWRITE] = False
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.tile > self.side:
+            raise ValueError(f"has --tile {self.tile} above --side {self.side}: no tile would fit")
+        return self
 
 
 class TileOptions(Section):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError, quoted
+from encephalon.errors import InputError, OutputError, quoted
 from encephalon.io.atomic import (
     explained,
     prove_writable,
@@ -200,7 +200,7 @@ def _read(
             if name != "image" and (lost := volume.missing(cut)):
                 _log.warning("%s, %s: %d pieces are missing, and count as empty.", box, name, lost)
             return volume.read(cut, complete=name == "image")
-        except InputError as error:
+        except (InputError, OutputError) as error:
             raise type(error)(f"The box {box!r}, channel {name!r}: {error}") from error
 
     def channel(name: str) -> Channel:
