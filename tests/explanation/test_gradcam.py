@@ -74,6 +74,28 @@ def test_volumes_have_maps_too() -> None:
     assert values.shape == (2, 4, 3, 2)
 
 
+def test_of_a_layer_with_several_maps_the_last_is_explained() -> None:
+    """An encoder gives a list; what else uses the maps before is left as it was."""
+
+    class Encoder(nn.Module):
+        def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+            return [image, torch.cat([image, -image], dim=1).relu_()]
+
+    class Network(TwoInputs):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = Encoder()
+
+        def forward(self, image: torch.Tensor, covariates: torch.Tensor) -> torch.Tensor:
+            fine, last = self.encoder(image)
+            assert fine is image
+            logits: torch.Tensor = self.head(torch.cat([last.mean(dim=(2, 3)), covariates], dim=1))
+            return logits
+
+    found = grad_cam(Network(), (IMAGE, COVARIATES), "encoder", 1)
+    np.testing.assert_array_equal(found, grad_cam(TwoInputs(), (IMAGE, COVARIATES), "rectify", 1))
+
+
 def test_no_hook_stays_behind_even_after_an_error() -> None:
     """The network is as it was before, whatever happened."""
     network = TwoInputs()

@@ -21,6 +21,7 @@ from encephalon.transforms.resize import (
     gaussian_weights,
     linear_weights,
     resample,
+    stride_of,
     triangle_weights,
 )
 
@@ -182,6 +183,25 @@ def test_cells_of_padded_convolutions_lie_at_multiples_of_the_stride() -> None:
     even = View((64, 64), (64, 64), **whole).to_raw(cells)
     rows, columns = np.nonzero(even == even.max())
     assert (rows.mean(), columns.mean()) == (27.5, 43.5)
+
+
+def test_a_map_of_a_volume_is_interpolated_along_each_of_its_axes() -> None:
+    """As a linear function of the place, between the cells; the cells themselves are met."""
+    cells = np.add.outer(100 * np.arange(3.0), np.add.outer(10 * np.arange(4.0), np.arange(5.0)))
+    raw = View.whole((24, 32, 40), even=False).to_raw(cells)
+    assert raw.shape == (24, 32, 40)
+    np.testing.assert_array_equal(raw[::8, ::8, ::8], cells)
+    assert raw[4, 12, 18] == pytest.approx(50 + 15 + 2.25)
+    np.testing.assert_allclose(raw[8], 100 + View.whole((32, 40), even=False).to_raw(cells[0]))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5, 8, 32])
+@pytest.mark.parametrize("cells", [4, 7, 12])
+def test_a_stride_is_known_from_the_cells_that_it_makes(stride: int, cells: int) -> None:
+    """Padded convolutions make a cell of a last part as well."""
+    assert stride_of(stride * cells, cells) == stride
+    if stride & (stride - 1) == 0:
+        assert stride_of(stride * (cells - 1) + 1, cells) == stride
 
 
 def test_that_is_where_a_padded_network_looks() -> None:

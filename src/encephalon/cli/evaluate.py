@@ -45,7 +45,7 @@ def explain(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="Image files, a folder of them, a table, or a BIDS dataset.",
+            help="Image files, a folder of them, a table of images or tiles, or a BIDS dataset.",
             readable=False,  # one that is not fails alone, like every other bad file
         ),
     ],
@@ -61,13 +61,15 @@ def explain(
         typer.Option("--layer", help="Layer that maps are taken from, such as encoder.layer4."),
     ] = None,
 ) -> None:
-    """For every image a map (float32 TIFF on the pixels of the raw image) and a panel (PNG), sorted
-    into folders by certainty, with explanations.csv and report.html. A file that fails is named at
-    the end, the others are done, and the exit code is 1.
+    """Serves models of classes: those of micrographs, of slices, and of the regions of
+    microtomography. For every image a map (float32 TIFF on the pixels of the raw image) and a panel
+    (PNG), sorted into folders by certainty, with explanations.csv and report.html. A file that
+    fails is named at the end, the others are done, and the exit code is 1.
 
     \b
     Example:
         encephalon explain run vessels.csv -o maps --class Aged
+        encephalon explain run tiles/tiles.csv -o maps
     """
     from encephalon import api
 

@@ -224,7 +224,7 @@ def _card(row: Row, drawn: Html | None) -> Html:
         "Class": f"{row['class']}, {row['probability']:.3f}",
         "Predicted": other,
         "Certainty": str(row["certainty"]).replace("_", " "),
-        "Slice": f"{row['slice']}, from 0" if "slice" in row else None,
+        "Slice, from 0": row.get("slice"),
         "Inside the box": None if inside is None else f"{100 * inside:.0f} %",
     }
     reasons = [note(row["reasons"], "check")] if row.get("reasons") else []

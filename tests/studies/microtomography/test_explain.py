@@ -150,7 +150,7 @@ def test_pictures_of_a_volume_are_of_the_slice_where_its_map_is_highest(tmp_path
     assert pixels[int(MIDDLE[1] * scale), int(MIDDLE[2] * scale)] == 255
     assert pixels[int(20 * scale), int(4 * scale)] == 0
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert f"{MIDDLE[0]}, from 0" in page
+    assert f"<dt>Slice, from 0</dt><dd>{MIDDLE[0]}</dd>" in page
     assert "Of a volume the slice with that place is shown" in page
 
 
