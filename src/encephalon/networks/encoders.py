@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from encephalon.errors import EncephalonError, RecipeError, did_you_mean, require_extra
-from encephalon.networks.layers import resize
+from encephalon.networks.layers import channels_last, resize
 
 ENTRY_POINTS = "encephalon.encoders"
 
@@ -85,6 +85,7 @@ class ResNetEncoder(nn.Module):
         self.layer3, self.layer4 = whole.layer3, whole.layer4
         self.channels = tuple(w * (4 if block == "bottleneck" else 1) for w in widths)
         self.strides = (1, 2, 4, 8)
+        channels_last(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, in_channels, [Z,] Y, X) to four maps."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from encephalon.networks.layers import channels_last
 from encephalon.recipes.schema import Network, Training
 from encephalon.studies.isotropic.data import (
     Patch,
@@ -114,9 +115,9 @@ class IsotropicLearner(Learner[IsotropicSettings]):
         ]
 
     def build(self) -> nn.Module:
-        """The network; convolutions of few channels are half as fast in the other memory order."""
+        """The network, its channels last in memory."""
         network = super().build()
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        channels_last(network)
         return network
 
     def prepare(self, part: Table, cache: Path, workers: int) -> list[Subject]:
