@@ -127,7 +127,7 @@ def read_box(
 
     The latter gives the number of the class of each voxel (z, y, x). `read` gives the voxels of a
     box, `prepare` what the network sees of them, and `predict` the classes (C, z, y, x) of one tile
-    (z, y, x). Beyond the end of the volume lies 0. Memory holds the box with its margin as it is
+    (z, y, x). Beyond the end its last voxels repeat. Memory holds the box with its margin as it is
     read, and one tile; where tiles are blended, its classes too.
     """
     tiles = list(grid.tiles(box))
@@ -159,8 +159,9 @@ def _labels(
     sums: Float | None = None
     for tile, weight in tiles:
         inside = voxels[_moved(tile.read, where)]
-        seen = np.zeros([one.stop - one.start for one in tile.read], np.float32)
-        seen[tuple(map(slice, inside.shape))] = prepare(inside)
+        sizes = (one.stop - one.start for one in tile.read)
+        beyond = [(0, size - n) for size, n in zip(sizes, inside.shape, strict=True)]
+        seen = np.pad(prepare(inside), beyond, mode="edge")
         found = predict(seen)[(slice(None), *tile.kept)]
         here = _moved(tile.write, box)
         if not grid.blend:

@@ -53,7 +53,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
         missing = -side % multiple
         padding += [missing // 2, missing - missing // 2]
     # A graph is for images of any size, not for that one alone which it is traced with.
-    padded = torch.jit.is_tracing() or any(padding)
+    padded = torch.onnx.is_in_onnx_export() or any(padding)
     return nnf.pad(image, padding, mode="replicate") if padded else image
 
 

@@ -92,7 +92,7 @@ def model(dims: int) -> Any:
         options=PredictOptions(),
         settings=MicrotomographySettings(intensity=intensity),
         classes=("dark", "bright"),
-        flat=dims == 2,
+        depth=0 if dims == 2 else 8,
         trained={},
         again=lambda: predictor,
         network=lambda: network,

@@ -59,12 +59,12 @@ def predictor(target: Any, *, name: str = "tiny", **asked: Any) -> TilePredictor
     again = partial(predictor, target, name=name, **asked)
     options = PredictOptions(**asked)
     model = {"name": name, "sha256": name}
-    return TilePredictor(model, Runtime(target), options, settings, classes, True, {}, again)
+    return TilePredictor(model, Runtime(target), options, settings, classes, 0, {}, again, again)
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "TILES", {True: ((1, 16, 16), (0, 4, 4), (1, 2, 2))})
+    monkeypatch.setattr(whole, "TILES", {True: (16, 4, 2)})
     monkeypatch.setattr(whole, "BLOCKS", {True: (2, 32, 32)})
     monkeypatch.setattr(whole, "CHUNKS", (2, 16, 16))
     monkeypatch.setattr(whole, "REGION_BLOCKS", {True: (2, 2, 2)})

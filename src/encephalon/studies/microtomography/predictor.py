@@ -60,6 +60,8 @@ Float = NDArray[np.float32]
 
 #: Voxels of one sample that are read whole; larger volumes are worked on block by block.
 LARGEST = 512 * 1024**2
+#: Slices that the published networks of volumes learnt from (spec mtneuro, section 2).
+PUBLISHED_DEPTH = 8
 #: Side of the largest picture of a volume on a page, voxels.
 SHOWN = 1024
 
@@ -89,7 +91,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
 
     settings  what its recipe says, with what was measured in training
     classes   of tiles or voxels, in order; none for a representation
-    flat      whether its network sees single slices
+    depth     slices that its network learnt from at once; 0 if it sees single ones
     trained   how it was trained: its network, the method and the seed
     again     opens it once more, for a worker of its own
     network   opens its torch network
@@ -98,7 +100,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
 
     settings: MicrotomographySettings
     classes: tuple[str, ...]
-    flat: bool
+    depth: int
     trained: Mapping[str, Any]
     again: Callable[[], TilePredictor] = field(repr=False)
     network: Callable[[], Any] = field(repr=False)
@@ -165,7 +167,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         path = sample.file(next(iter(sample.inputs)))
         volume = _opened(path)
         voxels = volume.read(_box_of(sample, volume, most), complete=True)
-        if self.flat and len(voxels) > 1:
+        if not self.depth and len(voxels) > 1:
             raise InputError(
                 f"{path}: it has {len(voxels)} slices, and the model {self.name!r} sees one at a "
                 "time: give a picture, or a table of tiles."
@@ -173,7 +175,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         # Percentiles of a whole box are those of the box that a tile is from.
         whole = voxels if self.settings.intensity.window else _whole(volume, voxels)
         image = normalised(scaled(voxels, self.settings.intensity, whole), self.settings.intensity)
-        return LoadedTile(sample, voxels, image[None] if self.flat else image[None, None])
+        return LoadedTile(sample, voxels, image[None, None] if self.depth else image[None])
 
     def look(self, sample: Sample, even: bool) -> Look:
         """What the network is shown of a tile or a picture; `even` as of a `View`."""
@@ -240,7 +242,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     def label_map(self, loaded: LoadedTile) -> NDArray[np.uint8]:
         """The number of the class of each voxel (z, y, x)."""
         image = loaded.image.reshape(loaded.voxels.shape)
-        grid = make_grid(loaded.voxels.shape, self.flat, self.options.blend)
+        grid = make_grid(loaded.voxels.shape, self.depth, self.options.blend)
         z, y, x = grid.shape
         _, label = read_box(
             lambda box: image[tuple(slice(*span) for span in box)],
@@ -280,7 +282,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
         model.asked(PredictOptions),
         settings,
         classes,
-        flat,
+        0 if flat else _depth(model, settings),
         {
             "network": str(network.options.get("decoder", network.name)),
             # Weights alone do not say by which method they were learnt.
@@ -291,6 +293,15 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
         partial(load_network, model.files),
         model.files.path,
     )
+
+
+def _depth(model: OpenModel, settings: MicrotomographySettings) -> int:
+    """Slices of what a network of volumes learnt from."""
+    files, tile = model.files, [PUBLISHED_DEPTH]
+    if isinstance(files, ModelFolder):
+        tile = files.description.preprocessing["tile"]
+    crops = [one.depth for one in settings.augmentation if one.name == "slice-crop"]
+    return min([int(tile[0]), *crops])
 
 
 def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple[str, ...], bool]:

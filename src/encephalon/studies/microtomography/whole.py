@@ -31,12 +31,9 @@ __all__ = ["Labelled", "Teller", "label_volume", "make_grid", "with_window"]
 
 Float = NDArray[np.float32]
 
-#: Voxels along z, y, x whose structures one pass through a network decides, and its margin: 64 is
-#: what a U-Net of four levels sees around a pixel. Of networks of slices, and of volumes.
-TILES: Mapping[bool, tuple[Size, Size, Size]] = {
-    True: ((1, 640, 640), (0, 64, 64), (1, 32, 32)),
-    False: ((32, 128, 128), (8, 16, 16), (8, 16, 16)),
-}
+#: Voxels along y and x whose structures one pass through a network decides, its margin, and the
+#: stride: 64 is what a U-Net of four levels sees around a pixel. Of networks of slices, of volumes.
+TILES: Mapping[bool, tuple[int, int, int]] = {True: (640, 64, 32), False: (128, 16, 16)}
 #: Voxels that are worked on at once: whole tiles, and whole chunks of what is written.
 BLOCKS: Mapping[bool, Size] = {True: (64, 640, 640), False: (64, 128, 128)}
 #: Tiles of a model of regions that are worked on at once.
@@ -54,8 +51,8 @@ class Teller(Protocol):
         ...
 
     @property
-    def flat(self) -> bool:
-        """Whether it sees single slices."""
+    def depth(self) -> int:
+        """Slices that it learnt from at once; 0 if it sees single ones."""
         ...
 
     @property
@@ -87,10 +84,22 @@ class _Whole:
     labels: Mapping[int, Label]
 
 
-def make_grid(shape: Size, flat: bool, blend: bool = False) -> TileGrid:
-    """The tiles in which a network is shown a volume."""
-    tile, halo, multiple = TILES[flat]
-    return TileGrid(shape, tile, halo, multiple, blend)
+def make_grid(shape: Size, depth: int, blend: bool = False) -> TileGrid:
+    """The tiles in which a network that learnt from `depth` slices at once is shown a volume.
+
+    It sees as many, of which the middle half counts. Of eight slices a U-Net of four levels leaves
+    one, so that its deepest kernels have never met a neighbour, and of more slices make nonsense.
+    """
+    tile, halo, multiple = TILES[depth == 0]
+    seen = max(1, depth)
+    margin = seen // 4 if seen < shape[0] else 0
+    return TileGrid(
+        shape,
+        (seen - 2 * margin, tile, tile),
+        (margin, halo, halo),
+        (1 if margin else seen, multiple, multiple),
+        blend,
+    )
 
 
 def with_window(intensity: Intensity, volume: Volume) -> Intensity:
@@ -165,11 +174,11 @@ def label_volume(
 
 
 def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
-    flat, side = teller.flat, teller.options.tile
+    flat = teller.depth == 0
     if structures:
         labels = {n: Label(name, class_colour(n)) for n, name in enumerate(teller.classes)}
         return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), labels)
-    scale = (1 if flat else side, side, side)
+    scale = _scale(teller)
     z, y, x = (n // size for n, size in zip(volume.shape, scale, strict=True))
     if min(z, y, x) < 1:
         raise InputError(
@@ -179,6 +188,12 @@ def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
     # 0 is left for what lies in no tile, as viewers do not draw it.
     labels = {n: Label(name) for n, name in enumerate(teller.classes, 1)}
     return _Whole((z, y, x), REGION_BLOCKS[flat], REGION_BLOCKS[flat], scale, labels)
+
+
+def _scale(teller: Teller) -> Size:
+    """Voxels of a tile whose region is told: as deep as those that were learnt from."""
+    side = teller.options.tile
+    return max(1, teller.depth), side, side
 
 
 def _writer(made: Path, final: Path, whole: _Whole, volume: Volume) -> OmeZarrWriter:
@@ -225,15 +240,16 @@ def _start(
         return normalised(scaled(voxels, intensity, voxels), intensity)
 
     if structures:
-        grid = make_grid(volume.shape, teller.flat, teller.options.blend)
+        grid = make_grid(volume.shape, teller.depth, teller.options.blend)
         return partial(read_box, read, prepare, partial(logits_of, teller), grid)
     return partial(_regions, teller, read, prepare)
 
 
 def logits_of(teller: Teller, tile: Float) -> Float:
     """The logits (C, z, y, x) of a tile (z, y, x)."""
-    told = teller.tell(tile[None] if teller.flat else tile[None, None])[0]
-    logits: Float = told[:, None] if teller.flat else told
+    flat = teller.depth == 0
+    told = teller.tell(tile[None] if flat else tile[None, None])[0]
+    logits: Float = told[:, None] if flat else told
     return logits
 
 
@@ -241,8 +257,7 @@ def _regions(
     teller: Teller, read: Callable[[Box], NDArray[Any]], prepare: Callable[[Any], Float], box: Box
 ) -> tuple[str, Callable[[], NDArray[np.uint8]]]:
     """As `read_box`, of tiles that are one voxel of the output each."""
-    side = teller.options.tile
-    scale = (1 if teller.flat else side, side, side)
+    scale = _scale(teller)
     z, y, x = ((a * n, b * n) for (a, b), n in zip(box, scale, strict=True))
     voxels = read((z, y, x))
 
@@ -251,7 +266,7 @@ def _regions(
         for place in np.ndindex(labels.shape):
             spans = (slice(at * n, (at + 1) * n) for at, n in zip(place, scale, strict=True))
             tile = prepare(voxels[tuple(spans)])
-            found = teller.tell(tile[None] if teller.flat else tile[None, None])[0]
+            found = teller.tell(tile[None, None] if teller.depth else tile[None])[0]
             labels[place] = 1 + found[len(found) - len(teller.classes) :].argmax()
         return labels
 
