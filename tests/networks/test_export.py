@@ -43,6 +43,21 @@ def test_the_graph_says_what_the_network_says_at_any_size(
     np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
 
 
+def test_a_graph_that_pads_takes_sizes_that_it_was_not_traced_with(tmp_path: Path) -> None:
+    """Nothing had to be padded of the example."""
+    torch.manual_seed(0)
+    made = build_network("published-unet", {"spatial_dims": 3, "width": 2, "blocks": 3})
+    rounded = half_precision(made.state_dict())
+    made.load_state_dict({name: torch.from_numpy(value) for name, value in rounded.items()})
+    graph = tmp_path / "graph.onnx"
+    export_graph(made.eval(), graph, (1, 1, 4, 8, 8))
+    image = np.random.default_rng(0).random((1, 1, 5, 10, 7), dtype=np.float32)
+    with torch.no_grad():
+        expected = made(torch.from_numpy(image)).numpy()
+    (found,) = open_runtime(graph, "cpu", threads=1).run(image)
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
 CLASSIFIER = {"layers": (1, 1, 1, 1), "widths": (4, 8, 8, 16), "hidden": 80, "covariates": 3}
 
 

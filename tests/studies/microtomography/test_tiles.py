@@ -13,7 +13,7 @@ from encephalon.errors import InputError, OutputExistsError
 from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.writing import create_ome_zarr
-from encephalon.studies.microtomography.benchmark import Benchmark
+from encephalon.studies.microtomography.benchmark import Benchmark, load_benchmark
 from encephalon.studies.microtomography.tiles import IGNORED, write_tiles
 from tests.io.volumes.boss_server import Boss, serving, status
 
@@ -204,3 +204,19 @@ def test_a_table_that_is_there_is_left_alone(folder: Path) -> None:
     with pytest.raises(OutputExistsError):
         write_tiles(benchmark(), folder / "tiles", folder)
     write_tiles(benchmark(), folder / "tiles", folder, overwrite=True)
+
+
+@pytest.mark.data
+def test_neurons_of_electron_microscopy_are_a_benchmark_by_a_file_alone(
+    data: Path, tmp_path: Path
+) -> None:
+    """Tiles of eight slices of 50 x 100 x 200 voxels, in which every neuron has an id."""
+    rows = write_tiles(load_benchmark("gala-fibsem"), tmp_path, data / "em" / "gala-fibsem")
+    splits = [row["split"] for row in rows]
+    counts = {part: splits.count(part) for part in splits}
+    assert counts == {"train": 6, "validation": 2, "test": 2}
+    assert {tuple(row[f"size_{axis}"] for axis in "zyx") for row in rows} == {(8, 100, 100)}
+    assert open_volume(tmp_path / "block.ome.zarr").shape == (50, 100, 200)
+    labels = open_volume(tmp_path / "block.ome.zarr/labels/structures").read()
+    assert labels.mean() == pytest.approx(0.067, abs=0.001)  # the share of membrane
+    assert all(19 <= row["neuron_count"] <= 32 for row in rows)

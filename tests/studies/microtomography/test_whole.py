@@ -29,6 +29,7 @@ from encephalon.studies.microtomography.settings import (
 from encephalon.tables.samples import collect_samples
 
 pytest.importorskip("zarr")
+torch = pytest.importorskip("torch")
 
 SHAPE = (5, 45, 70)
 VOXELS = np.random.default_rng(5).integers(0, 255, SHAPE, np.uint8)
@@ -64,10 +65,10 @@ def predictor(target: Any, *, name: str = "tiny", **asked: Any) -> TilePredictor
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "TILES", {True: (16, 4, 2)})
-    monkeypatch.setattr(whole, "BLOCKS", {True: (2, 32, 32)})
+    monkeypatch.setattr(whole, "TILES", {True: (16, 4, 2), False: (16, 8, 8)})
+    monkeypatch.setattr(whole, "BLOCKS", {True: (2, 32, 32), False: (8, 16, 16)})
     monkeypatch.setattr(whole, "CHUNKS", (2, 16, 16))
-    monkeypatch.setattr(whole, "REGION_BLOCKS", {True: (2, 2, 2)})
+    monkeypatch.setattr(whole, "REGION_BLOCKS", {True: (2, 2, 2), False: (1, 2, 2)})
 
 
 @pytest.fixture
@@ -185,3 +186,95 @@ def test_how_large_a_block_is_changes_nothing(
     )
     assert np.array_equal(one, other)
     assert replace(first, rows=[]).failures == second.failures == []
+
+
+class Network:
+    """A real network as a runtime, which notes what it is shown and may be stopped."""
+
+    name, device = "torch", "cpu"
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        from encephalon.networks.registry import build_network
+        from encephalon.networks.torch_runtime import TorchRuntime
+
+        torch.manual_seed(0)
+        self.network = build_network(name, {"classes": 2, **options})
+        self.runtime = TorchRuntime(self.network, "cpu", 1)
+        tile = np.random.default_rng(0).random((1, 1, 8, 16, 16), np.float32)
+        logits = self.runtime.run(tile)[0]
+        # Without training one class may be the answer everywhere.
+        self.middle = logits.mean(axis=(0, *range(2, logits.ndim)), keepdims=True)
+        self.shown: list[tuple[int, ...]] = []
+        self.most = 10**6
+
+    def run(self, given: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        if len(self.shown) == self.most:
+            raise KeyboardInterrupt
+        self.shown.append(given.shape[2:])
+        return [self.runtime.run(given)[0] - self.middle]
+
+
+def predictor_of(network: Network, target: Any = "structure", **asked: Any) -> TilePredictor:
+    """A model that learnt from eight slices at once."""
+    one = replace(predictor(target, **asked), runtime=network, depth=8)
+    return replace(one, again=lambda: one)
+
+
+def depth_of(folder: Path, depth: int) -> Path:
+    """A volume of so many slices."""
+    voxels = np.random.default_rng(depth).integers(0, 255, (depth, 20, 28), np.uint8)
+    folder.mkdir()
+    np.save(folder / "scan.npy", voxels)
+    return folder / "scan.npy"
+
+
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "published-unet": {"spatial_dims": 3, "width": 2},
+    "vnet-light": {},
+    "highresnet": {"widths": (2, 2, 2, 2, 2)},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("depth", [5, 13])
+def test_a_network_of_volumes_labels_any_depth_whatever_the_blocks_and_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, depth: int
+) -> None:
+    """It sees eight slices at once, as in training, and is stopped in between and goes on."""
+    pytest.importorskip("dask")
+    scan, network = depth_of(tmp_path / "in", depth), Network(name, NETWORKS[name])
+    found = []
+    for number, (block, asked) in enumerate(
+        [((64, 64, 64), {}), ((4, 16, 16), {"workers": 2}), ((8, 16, 16), {})]
+    ):
+        monkeypatch.setattr(whole, "BLOCKS", {False: block})
+        model, out = predictor_of(network, **asked), tmp_path / str(number)
+        if number == 2:
+            network.most = len(network.shown) + 3
+            with pytest.raises(KeyboardInterrupt):
+                predict(model, scan, out)
+            network.most = 10**6
+        assert not predict(model, scan, out).failures
+        found.append(open_volume(out / "scan_structures.ome.zarr").read(complete=True))
+    assert {shape[0] for shape in network.shown} == {8}
+    assert len(np.unique(found[0])) == 2
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+def test_a_region_model_of_volumes_is_asked_of_tiles_as_deep_as_those_it_learnt_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = depth_of(tmp_path / "in", 19)
+    network = Network("tile-classifier", {"spatial_dims": 3, "encoder_options": {"width": 2}})
+    model = predictor_of(network, "region", tile=10)
+    assert not predict(model, scan, tmp_path / "out").failures
+    assert set(network.shown) == {(8, 10, 10)}
+    voxels = (np.load(scan) / np.float32(255)).astype(np.float32)
+    tiles = voxels[:16, :, :20].reshape(2, 8, 2, 10, 2, 10).transpose(0, 2, 4, 1, 3, 5)
+    logits = network.run(tiles.reshape(8, 1, 8, 10, 10))[0]
+    labels = open_volume(tmp_path / "out/scan_regions.ome.zarr")
+    assert np.array_equal(labels.read(), 1 + logits.argmax(axis=1).reshape(2, 2, 2))
+    monkeypatch.setattr(whole, "REGION_BLOCKS", {False: (2, 2, 1)})
+    assert not predict(model, scan, tmp_path / "other").failures
+    other = open_volume(tmp_path / "other/scan_regions.ome.zarr").read()
+    assert np.array_equal(labels.read(), other)
