@@ -293,7 +293,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
             **self.predictor.trained,
             "target": self.target,
             "mode": self.predictor.model.get("mode"),
-            "spatial_dims": 2 if self.predictor.flat else 3,
+            "spatial_dims": 3 if self.predictor.depth else 2,
             "table": {"file": self.path.name, "sha256": sha256(self.path)},
             "seconds": round(time.perf_counter() - self.begun, 1),
             "history": self.predictor.history(),
