@@ -290,7 +290,7 @@ def pass_through(model: Model, volume: Path) -> None:
     predictor: Any = model.predictor
     shape = open_volume(volume).shape
     z, y, x = ((0, n) for n in shape)
-    for tile, _ in make_grid(shape, predictor.flat).tiles((z, y, x)):
+    for tile, _ in make_grid(shape, predictor.depth).tiles((z, y, x)):
         size = [one.stop - one.start for one in tile.read[1:]]
         predictor.tell(np.zeros((1, 1, *size), np.float32))
 
