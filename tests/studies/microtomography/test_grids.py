@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from encephalon.api.grid import list_grids, plan_grid, show_grid
-from encephalon.io.text import read_records
+from encephalon.api.grid import Here, list_grids, plan_grid, show_grid
+from encephalon.experiments.grid_folder import finish_cell
 from encephalon.studies.microtomography import study
 from tests.cli.conftest import Run, run
 from tests.studies.microtomography.tiny_tiles import write_table
@@ -53,23 +54,45 @@ def test_the_full_grid_trains_as_the_recipes_say(tmp_path: Path) -> None:
         assert recipe_data(cell.recipe) == recipe_data(shipped)
 
 
-def test_the_demonstration_trains_every_method_and_compares_them(
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the table of the smallest grid, and its cells."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_table(folder / "tiles")
+    return folder
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_every_cell_of_the_smallest_grid_is_trained_and_scored(place: Path, number: int) -> None:
+    """On the CPU, one after the other."""
+    pytest.importorskip("torch")
+    cell = plan_grid("microtomography-tiny", place / "tiles" / "tiles.csv").cells[number]
+    state = finish_cell(cell, place / cell.folder, Here("cpu", threads=2))
+    assert (state.state, state.message) == ("done", "")
+
+
+def test_the_demonstration_makes_tiles_and_a_leaderboard(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a made-up volume to a leaderboard; the second time all of it is there."""
+    """The second time all of it is there; a model of the grid is shown with the same tiles."""
     pytest.importorskip("torch")
+    grid = tmp_path / "factors.toml"
+    text = '[axes]\nrecipe = ["pca"]\n[settings]\n"study.components" = 4\n'
+    grid.write_text(f'name = "factors"\ntitle = "Factors"\n{text}', encoding="utf-8")
+    assert study.STUDY.demo is not None
+    assert study.STUDY.demo.grid == "microtomography-tiny"
+    shown = replace(study.STUDY, demo=replace(study.STUDY.demo, grid=str(grid)))
+    monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _: shown)
     monkeypatch.setattr(study, "DEMO", TINY)
     words = ("demo", "--model", "microtomography", "-o", tmp_path, "--device", "cpu", "--json")
-    result = run(*words, "--threads", 2)
+    result = run(*words)
     assert result.code == 0, result.err
     said = json.loads(result.out)
-    assert (said["done"], said["failed"], said["left"]) == (10, 0, 0)
-    assert Path(said["report"]).name == "leaderboard.html"
-    _, rows = read_records(Path(said["report"]).with_suffix(".csv"))
-    methods = {row["method"].split(",")[0] for row in rows}
-    expected = {"supervised", "mix-up", "byol", "myow", "myow-merged", "pca", "nmf", "frozen"}
-    assert methods == {*expected, "unet", "fpn"}
-    assert {row["seeds"] for row in rows} == {"1"}
-    again = json.loads(run(*words).out)
-    assert again["cells"] == said["cells"]
+    assert (said["done"], said["failed"], said["left"]) == (1, 0, 0)
+    assert Path(said["report"]) == tmp_path / "grid" / "report" / "leaderboard.html"
+    assert json.loads(run(*words).out)["cells"] == said["cells"]
+    own = Path(said["cells"][0]["folder"]) / "run"
+    alone = run("demo", "--model", own, "-o", tmp_path)
+    assert alone.code == 0, alone.err
+    assert f"scan: {tmp_path / 'samples' / 'tiles.csv'}" in alone.out
     assert run("demo", "--model", "microtomography", "--image", "scan.nii.gz").code == 2
