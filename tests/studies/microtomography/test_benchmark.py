@@ -113,6 +113,19 @@ def test_a_rest_is_dropped_overlapped_or_padded_as_asked(
     assert [t.start[0] - 10 for t in tiles if t.split == "test" and t.box == "a"] == starts
 
 
+def test_a_clipped_tile_ends_with_its_part(tmp_path: Path) -> None:
+    text = SMALL.replace("size = [1, 5, 5]", 'size = [5, 5, 5]\nrest = "clip"')
+    tiles = load_benchmark(written(tmp_path, text)).tiles_of()
+    ends = {(tile.split, tile.start[0] + tile.size[0]) for tile in tiles}
+    assert ends == {("train", 5), ("train", 8), ("test", 15), ("test", 20)}
+
+
+def test_a_tile_is_not_padded_with_slices_of_another_part(tmp_path: Path) -> None:
+    text = SMALL.replace("size = [1, 5, 5]", 'size = [5, 5, 5]\nrest = "pad"')
+    with pytest.raises(RecipeError, match=r"'a' in train.*slices from 8 on.*another part"):
+        load_benchmark(written(tmp_path, text)).tiles_of()
+
+
 def test_other_boxes_train_than_test(tmp_path: Path) -> None:
     text = SMALL.replace("z = [0, 8]", 'boxes = ["a"]').replace("z = [10, 20]", 'boxes = ["b"]')
     tiles = load_benchmark(written(tmp_path, text)).tiles_of()
@@ -141,6 +154,10 @@ def test_ids_of_tiles_are_unique_and_groups_never_straddle_parts() -> None:
         ("a = { z = [0, 20]", "a = { z = [20, 20]", "the one after the last"),
         ("gap = 2", "gap = 2\nspare = 1", "unknown key 'spare'"),
         ('name = "small"', "", "the key 'name' is missing"),
+        ("[{ z = [0, 8] }]", "[{ z = [0, 8] }, { z = [4, 8] }]", "not disjoint: name each once"),
+        ("train = [{ z = [0, 8] }]\ntest = [{ z = [10, 20] }]", "", "has no part in [splits]"),
+        ("[channels]", "spacing = [0, 1, 1]\n[channels]", "greater than 0"),
+        ("[tiles]", "[regions]\nclasses = { a = [1], b = [] }\n[tiles]", "at least 1 item"),
     ],
 )
 def test_what_is_wrong_is_said_with_box_and_key(

@@ -39,6 +39,10 @@ Range = tuple[int, int]
 Size = tuple[int, int, int]
 #: The address of a channel or, of labels, that of the mask of each class.
 Channel = str | dict[str, str]
+#: Micrometres.
+Edge = Annotated[float, Field(gt=0)]
+#: One at least, or a class could never come up.
+Ids = Annotated[tuple[int, ...], Field(min_length=1)]
 #: Of a box: what can be the name of a file on any system.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -84,7 +88,7 @@ class Tiling(Section):
     """How boxes are cut: size and step of a tile, and what becomes of a rest at the far end.
 
     "drop" leaves the rest out, "overlap" moves the last tile back until it fits, "pad" lets it
-    reach past the end, where it is filled, "clip" ends it with the box. With "stack" the boxes of a
+    reach past the end, where it is filled, "clip" ends it with the box, or its part of the box. With "stack" the boxes of a
     part are one stack along z: a tile goes on in the next box, and the last one has fewer slices,
     as in the original code (MTNeuro `bossdbdataset.py`).
 
@@ -114,7 +118,8 @@ class LabelMap(Section):
                 such a class, by default
     """
 
-    classes: dict[str, tuple[int, ...]] = Field(min_length=2)
+    # Numbers of classes are bytes, of which 255 means that nobody looked.
+    classes: dict[str, Ids] = Field(min_length=2, max_length=255)
     unlabelled: tuple[int, ...] = ()
     boxes: tuple[str, ...] = ()
     objects: str | None = None
@@ -167,7 +172,7 @@ class Benchmark(Section):
 
     mode                 "published" for the published rules, with their defects (MTNeuro spec,
                          section 7).
-    spacing              Edges of a voxel, micrometres.
+    spacing              Edges of a voxel, micrometres; as the volume of an image says by default.
     channels             Addresses by name: "image", and "regions" and "structures" where there are
                          such labels. Paths are relative to the file. Several masks make one
                          channel: {"axon": "a.png", ...}.
@@ -180,7 +185,7 @@ class Benchmark(Section):
     citation: str = ""
     licence: str = ""
     mode: Mode = "default"
-    spacing: tuple[float, float, float] | None = None
+    spacing: tuple[Edge, Edge, Edge] | None = None
     channels: dict[str, Channel] = Field(default_factory=dict)
     boxes: dict[Name, Box] = Field(min_length=1)
     splits: Splits
@@ -190,12 +195,15 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        asked = [name for part in self._parts() for name in part[1].boxes]
+        asked_parts = list(self._parts())
+        asked = [name for _, part in asked_parts for name in part.boxes]
         for labels in (self.regions, self.structures):
             asked += labels.boxes if labels else ()
         for name in asked:
             if name not in self.boxes:
                 raise ValueError(f"has no box {name!r}; {did_you_mean(name, self.boxes, 'it has')}")
+        if not asked_parts:
+            raise ValueError("has no part in [splits]: say which slices train, validate and test")
         self._refuse_straddling()
         return self
 
@@ -219,7 +227,7 @@ class Benchmark(Section):
     def tiles_of(self) -> list[Tile]:
         """Every tile of every part: boxes in order, in each along z, then y, then x.
 
-        Raises RecipeError for a box without any.
+        Raises RecipeError for a box without any, and for one that would be padded by other parts.
         """
         size, rest = self.tiles.size, self.tiles.rest
         step = self.tiles.step or size
@@ -229,9 +237,17 @@ class Benchmark(Section):
                 list(_starts(ends, n, by, rest))
                 for ends, n, by in zip(box.ranges, size, step, strict=True)
             ]
+            behind = max(its_box.z[1] for _, its, its_box in self.slabs() if its == name)
+            if rest == "pad" and starts[0][-1] + size[0] > box.z[1] < behind:
+                raise RecipeError(
+                    f"The benchmark {self.name!r}: the last tile of the box {name!r} in {split} "
+                    f"would be filled with slices from {box.z[1]} on, which are of another part: "
+                    f'let the part end where a tile of {size[0]} does, or tiles.rest be "clip".'
+                )
             for z, y, x in product(*starts):
                 block = (z - box.z[0]) // self.tiles.block * self.tiles.block + box.z[0]
-                found.append(Tile(name, split, (z, y, x), size, f"{name}-z{block:04d}"))
+                start, group = (z, y, x), f"{name}-z{block:04d}"
+                found.append(Tile(name, split, start, self._cut(box, start), group))
         for split, name, box in self.slabs():
             if not any((tile.split, tile.box) == (split, name) for tile in found):
                 shape = [stop - first for first, stop in box.ranges]
@@ -246,25 +262,39 @@ class Benchmark(Section):
         """The address of a channel in a box; None where it has none."""
         return self.boxes[box].channels.get(name, self.channels.get(name))
 
+    def _cut(self, box: Box, start: Size) -> Size:
+        """The size of a tile, which "clip" ends with its part of the box."""
+        if self.tiles.rest != "clip":
+            return self.tiles.size
+        ends = zip(self.tiles.size, start, box.ranges, strict=True)
+        z, y, x = (min(n, stop - at) for n, at, (_, stop) in ends)
+        return z, y, x
+
     def _parts(self) -> Iterator[tuple[str, Part]]:
         for split in SPLITS:
             for part in getattr(self.splits, split):
                 yield split, part
 
     def _refuse_straddling(self) -> None:
-        """Two parts of the split may not share voxels, nor lie nearer along z than the gap."""
+        """Two parts of the split may not share voxels, nor lie nearer along z than the gap.
+
+        Nor may one part take the same slices of a box twice.
+        """
         for (one, name, box), (other, its_name, its_box) in combinations(self.slabs(), 2):
-            if one == other or not _meet(box.y, its_box.y) or not _meet(box.x, its_box.x):
+            if not _meet(box.y, its_box.y) or not _meet(box.x, its_box.x):
+                continue
+            if one == other and name != its_name:
                 continue
             if box.channels != its_box.channels:
                 continue  # pictures of their own
             between = max(box.z[0] - its_box.z[1], its_box.z[0] - box.z[1])
-            if between < self.splits.gap:
+            gap = self.splits.gap if one != other else 0
+            if between < gap:
                 how = f"only {between} slices apart" if between >= 0 else "not disjoint"
                 raise ValueError(
                     f"has {name!r} z {box.z[0]} to {box.z[1]} in {one} and {its_name!r} z "
                     f"{its_box.z[0]} to {its_box.z[1]} in {other}, which are {how}: "
-                    f"{self.splits.gap} slices must lie between them"
+                    + (f"{gap} slices must lie between them" if one != other else "name each once")
                 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
+from encephalon.errors import UsageError
 from encephalon.recipes.schema import OUTPUT, OVERWRITE, SEED, Flag, Section
 from encephalon.studies.base import Command, Done
 
@@ -134,6 +135,8 @@ def _leaderboard(asked: LeaderboardOptions, progress: Progress) -> Done:
 
     del progress
     folders = [Path(name.strip()) for name in asked.evaluations.split(",") if name.strip()]
+    if not folders:
+        raise UsageError("No folder of an evaluation is given: name one, or several with commas.")
     entries = leaderboard(folders, asked.output, asked.overwrite)
     written = asked.output / "leaderboard.html"
     return Done({"page": written, "scores": len(entries)}, f"{written}: {len(entries)} scores")

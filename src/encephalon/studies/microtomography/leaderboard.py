@@ -76,7 +76,7 @@ class Run:
     @property
     def seed(self) -> int:
         """The seed of its training."""
-        return int(self.summary.get("seed") or 0)
+        return int(self.summary["seed"] or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,9 @@ def read_runs(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Run]:
     it. Where a seed comes twice they differ in more, and have their folders too.
     """
     found = [(expanded(folder), _summary(Path(folder))) for folder in folders]
+    given = Counter(folder.resolve() for folder, _ in found)
+    if again := [folder for folder, count in given.items() if count > 1]:
+        raise InputError(f"{again[0]} is given twice, and would count as two seeds: name it once.")
     kinds = [
         (_method(each), each["target"], each["mode"], each["table"]["sha256"]) for _, each in found
     ]
@@ -178,9 +181,15 @@ def _summary(folder: Path) -> Mapping[str, Any]:
             f"{folder}: there is no summary.json: give folders that  encephalon evaluate  wrote."
         )
     found: Any = read_json(path, LARGEST)
-    if not isinstance(found, dict) or not {"method", "target", "regions", "table"} <= set(found):
-        raise InputError(f"{path}: this is no evaluation of a model of tiles: leave it out.")
-    return found
+    try:
+        run = Run(folder, found, "")
+        _ = run.data, run.mode, run.seed, list(_scores(run))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: this is no evaluation of a model of tiles, or it was changed: leave it out, "
+            "or evaluate the model again."
+        ) from error
+    return run.summary
 
 
 def _method(summary: Mapping[str, Any]) -> str:

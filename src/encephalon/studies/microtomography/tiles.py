@@ -25,11 +25,12 @@ from encephalon.io.atomic import (
     swap,
     temporary_beside,
 )
+from encephalon.io.files import place
 from encephalon.io.text import write_records
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box as Cut
-from encephalon.io.volumes.volume import Volume
+from encephalon.io.volumes.volume import Spacing, Volume
 from encephalon.io.volumes.writing import Labels, create_ome_zarr
 from encephalon.studies.microtomography.benchmark import Benchmark, Channel, LabelMap, Tile
 from encephalon.studies.microtomography.semantics import (
@@ -46,8 +47,8 @@ __all__ = ["IGNORED", "TABLE", "write_tiles"]
 TABLE = "tiles.csv"
 #: The label of voxels that nobody looked at.
 IGNORED = 255
-#: The id of voxels that several masks claim.
-NOWHERE = -1
+#: The id of voxels that several masks claim, which is nobody's own.
+NOWHERE = np.iinfo(np.int64).min
 #: Slices, rows and columns of a chunk of the boxes that are written.
 CHUNK = (16, 128, 128)
 
@@ -62,11 +63,13 @@ class Slab:
     name    of the file that it is kept in
     origin  absolute position of its first voxel
     starts  of each part and box in it: its first voxel, and the slice here that this lies in
+    spacing edges of a voxel, µm
     """
 
     name: str
     origin: tuple[int, int, int]
     starts: Mapping[tuple[str, str], tuple[tuple[int, int, int], int]]
+    spacing: Spacing | None
     image: NDArray[Any]
     structures: Numbers | None
     regions: NDArray[Any] | None
@@ -103,6 +106,7 @@ def write_tiles(
     names = list(dict.fromkeys(tile.split if stacked else tile.box for tile in tiles))
     for file in (TABLE, *map(_file, names)):
         refuse_existing(folder / file, overwrite)
+    _refuse_own_input(benchmark, [folder / _file(name) for name in names], beside)
     rows: dict[str, dict[str, Any]] = {}
     prove_writable(folder)
     with explained(folder), temporary_beside(folder / "boxes", folder=True) as work:
@@ -118,6 +122,22 @@ def write_tiles(
         table = [rows[tile.id] for tile in tiles]
         write_records(table, folder / TABLE)
     return table
+
+
+def _refuse_own_input(benchmark: Benchmark, made: Iterable[Path], beside: Path) -> None:
+    """Raise OutputError where a box would take the place of the volume that it is cut out of."""
+    given = [channel for box in benchmark.boxes.values() for channel in box.channels.values()]
+    files: set[Path] = set()
+    for channel in (*given, *benchmark.channels.values()):
+        for address in [channel] if isinstance(channel, str) else channel.values():
+            file = place(beside / address)
+            files |= {file, *file.parents}
+    for path in made:
+        if place(path) in files:
+            raise OutputError(
+                f"{path} is an input and would be replaced: choose another folder or name the box "
+                "otherwise."
+            )
 
 
 def _file(name: str) -> str:
@@ -147,13 +167,13 @@ def _slab(
         whole = [(name, (z, y, x))]
         origin = _first((z, y, x))
         starts = {(split, box): (origin, 0) for split, box, _ in cuts}
-    images, structures, regions = zip(
+    spacings, images, structures, regions = zip(
         *(_read(benchmark, box, cut, beside, reading) for box, cut in whole), strict=True
     )
     arrays: list[Any] = [np.concatenate(images), _joined(structures), _joined(regions)]
     if benchmark.tiles.rest == "pad":
         arrays = _padded(benchmark, arrays)
-    return Slab(name, origin, starts, *arrays)
+    return Slab(name, origin, starts, spacings[0], *arrays)
 
 
 def _padded(benchmark: Benchmark, arrays: Sequence[Any]) -> list[Any]:
@@ -187,8 +207,8 @@ def _joined(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
 
 def _read(
     benchmark: Benchmark, box: str, cut: Cut, beside: Path, reading: Mapping[str, Any]
-) -> tuple[NDArray[Any], Numbers | None, NDArray[Any] | None]:
-    """Image, structures as numbers of classes, and ids of regions (z, y, x) of a box."""
+) -> tuple[Spacing | None, NDArray[Any], Numbers | None, NDArray[Any] | None]:
+    """Spacing, image, structures as numbers of classes, and ids of regions (z, y, x) of a box."""
     opened: list[Volume] = []
 
     def voxels(name: str, address: str) -> NDArray[Any]:
@@ -199,7 +219,8 @@ def _read(
             _refuse_another_grid(opened[0], volume)
             if name != "image" and (lost := volume.missing(cut)):
                 _log.warning("%s, %s: %d pieces are missing, and count as empty.", box, name, lost)
-            return volume.read(cut, complete=name == "image")
+            found = volume.read(cut, complete=name == "image")
+            return found if name == "image" else _ids(found, volume.name)
         except (InputError, OutputError) as error:
             raise type(error)(f"The box {box!r}, channel {name!r}: {error}") from error
 
@@ -225,7 +246,19 @@ def _read(
     structures = ids("structures", benchmark.structures)
     if structures is not None and benchmark.structures is not None:
         structures = _mapped(structures, benchmark.structures, f"the box {box!r}, 'structures'")
-    return image, structures, ids("regions", benchmark.regions)
+    spacing = _spacing(benchmark, opened[0], box)
+    return spacing, image, structures, ids("regions", benchmark.regions)
+
+
+def _spacing(benchmark: Benchmark, image: Volume, box: str) -> Spacing | None:
+    """The edges of a voxel, µm: as the benchmark says, or else the volume."""
+    said, found = benchmark.spacing, image.spacing
+    if said is not None and found is not None and not np.allclose(said, found, rtol=0.01):
+        _log.warning(
+            "%s: the benchmark says voxels of %s µm, and is believed, but %s of %s µm (z, y, x).",
+            *(box, said, image.name, found),
+        )
+    return said or found
 
 
 def _refuse_another_grid(image: Volume, labels: Volume) -> None:
@@ -242,6 +275,19 @@ def _refuse_another_grid(image: Volume, labels: Volume) -> None:
         f"{labels.name}: its voxels have {kind} {theirs} (z, y, x), but those of the image "
         f"{image.name} {ours}: give labels on the grid of the image."
     )
+
+
+def _ids(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Labels as whole numbers; raises InputError for values between two, which are no id."""
+    if values.dtype.kind != "f":
+        return values
+    ids = values.astype(np.int64)
+    if between := int((ids != values).sum()):
+        raise InputError(
+            f"{name}: {between:,} of {ids.size:,} labels are no whole numbers, and cannot be ids: "
+            "give labels that were resampled by nearest neighbour, if at all."
+        )
+    return ids
 
 
 def _joined_masks(
@@ -353,7 +399,7 @@ def _write(benchmark: Benchmark, slab: Slab, folder: Path) -> None:
         slab.image.shape,
         slab.image.dtype,
         chunks=CHUNK,
-        spacing=benchmark.spacing,
+        spacing=slab.spacing,
         origin=slab.origin,
         labels=labels,
     ) as writer:
