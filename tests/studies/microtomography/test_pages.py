@@ -187,3 +187,19 @@ def test_files_that_were_spoilt_are_named(pca: Path, structures: Path, tmp_path:
     with pytest.raises(EncephalonError, match=r"tile_image\.png: expected a PNG"):
         leaderboard([folder], tmp_path / "board")
     assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"table": "x"}, {"seed": "none"}, {"pooled": {}}, {"regions": 1}]
+)
+def test_a_summary_that_was_changed_is_named(
+    structures: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    folder = copied(structures, tmp_path / "a", **changes)
+    with pytest.raises(InputError, match=r"summary\.json: this is no evaluation.*it was changed"):
+        leaderboard([folder], tmp_path / "board")
+
+
+def test_an_evaluation_that_is_given_twice_is_no_second_seed(pca: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="given twice"):
+        leaderboard([pca, pca / ".." / pca.name], tmp_path / "board")

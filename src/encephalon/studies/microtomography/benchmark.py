@@ -88,9 +88,9 @@ class Tiling(Section):
     """How boxes are cut: size and step of a tile, and what becomes of a rest at the far end.
 
     "drop" leaves the rest out, "overlap" moves the last tile back until it fits, "pad" lets it
-    reach past the end, where it is filled, "clip" ends it with the box, or its part of the box. With "stack" the boxes of a
-    part are one stack along z: a tile goes on in the next box, and the last one has fewer slices,
-    as in the original code (MTNeuro `bossdbdataset.py`).
+    reach past the end, where it is filled, "clip" ends it with the box, or its part of the box.
+    With "stack" the boxes of a part are one stack along z: a tile goes on in the next box, and the
+    last one has fewer slices, as in the original code (MTNeuro `bossdbdataset.py`).
 
     Slices are no independent samples: `block` of them (about the width of a cell) are one group.
     """

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError, OutputError, quoted
+from encephalon.errors import InputError, OutputError
 from encephalon.io.atomic import (
     explained,
     prove_writable,
@@ -33,6 +33,7 @@ from encephalon.io.volumes.volume import Box as Cut
 from encephalon.io.volumes.volume import Spacing, Volume
 from encephalon.io.volumes.writing import Labels, create_ome_zarr
 from encephalon.studies.microtomography.benchmark import Benchmark, Channel, LabelMap, Tile
+from encephalon.studies.microtomography.labels import class_numbers, ids_of_masks, whole_ids
 from encephalon.studies.microtomography.semantics import (
     ObjectMap,
     published_features,
@@ -47,8 +48,6 @@ __all__ = ["IGNORED", "TABLE", "write_tiles"]
 TABLE = "tiles.csv"
 #: The label of voxels that nobody looked at.
 IGNORED = 255
-#: The id of voxels that several masks claim, which is nobody's own.
-NOWHERE = np.iinfo(np.int64).min
 #: Slices, rows and columns of a chunk of the boxes that are written.
 CHUNK = (16, 128, 128)
 
@@ -220,7 +219,7 @@ def _read(
             if name != "image" and (lost := volume.missing(cut)):
                 _log.warning("%s, %s: %d pieces are missing, and count as empty.", box, name, lost)
             found = volume.read(cut, complete=name == "image")
-            return found if name == "image" else _ids(found, volume.name)
+            return found if name == "image" else whole_ids(found, volume.name)
         except (InputError, OutputError) as error:
             raise type(error)(f"The box {box!r}, channel {name!r}: {error}") from error
 
@@ -240,12 +239,14 @@ def _read(
         if isinstance(found, str):
             return voxels(name, found)
         masks = {key: voxels(f"{name}.{key}", address) > 0 for key, address in found.items()}
-        return _joined_masks(masks, labels, box)
+        return ids_of_masks(masks, labels, box)
 
     image = voxels("image", str(channel("image")))
     structures = ids("structures", benchmark.structures)
     if structures is not None and benchmark.structures is not None:
-        structures = _mapped(structures, benchmark.structures, f"the box {box!r}, 'structures'")
+        structures = class_numbers(
+            structures, benchmark.structures, f"the box {box!r}, 'structures'"
+        )
     spacing = _spacing(benchmark, opened[0], box)
     return spacing, image, structures, ids("regions", benchmark.regions)
 
@@ -275,58 +276,6 @@ def _refuse_another_grid(image: Volume, labels: Volume) -> None:
         f"{labels.name}: its voxels have {kind} {theirs} (z, y, x), but those of the image "
         f"{image.name} {ours}: give labels on the grid of the image."
     )
-
-
-def _ids(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Labels as whole numbers; raises InputError for values between two, which are no id."""
-    if values.dtype.kind != "f":
-        return values
-    ids = values.astype(np.int64)
-    if between := int((ids != values).sum()):
-        raise InputError(
-            f"{name}: {between:,} of {ids.size:,} labels are no whole numbers, and cannot be ids: "
-            "give labels that were resampled by nearest neighbour, if at all."
-        )
-    return ids
-
-
-def _joined_masks(
-    masks: Mapping[str, NDArray[np.bool_]], labels: LabelMap, box: str
-) -> NDArray[Any]:
-    """The first id of the class of each mask (z, y, x); in two masks NOWHERE.
-
-    What lies in no mask has the first id of the first class.
-    """
-    known = labels.classes
-    if not masks or not set(masks) <= set(known):
-        raise InputError(
-            f"The box {box!r} has masks of {quoted(masks) or 'nothing'}, but the classes are "
-            f"{quoted(known)}: give one for each class that is drawn."
-        )
-    rest = next(iter(known.values()))[0]
-    within = sum(masks.values(), np.zeros((), np.int64))
-    found = np.full(within.shape, rest, np.int64)
-    for name, mask in masks.items():
-        found[mask] = known[name][0]
-    if twice := int((within > 1).sum()):
-        _log.warning("%s: %d voxels lie in two masks and are not learnt or scored.", box, twice)
-        found[within > 1] = NOWHERE
-    return found
-
-
-def _mapped(ids: NDArray[Any], labels: LabelMap, where: str) -> Numbers:
-    """The number of the class of each voxel; raises InputError for ids that mean nothing."""
-    known = labels.index | {NOWHERE: -1}
-    there, places = np.unique(ids, return_inverse=True)
-    strange = [int(one) for one in there if int(one) not in known]
-    if strange:
-        count = int(np.isin(ids, strange).sum())
-        raise InputError(
-            f"The labels of {where} have {count:,} voxels of the ids {quoted(map(str, strange))}, "
-            "which the benchmark does not know: say in its label map what they mean."
-        )
-    numbers = np.array([known[int(one)] % 256 for one in there], np.uint8)
-    return numbers[places].reshape(ids.shape)
 
 
 def _rows(benchmark: Benchmark, slab: Slab, tiles: Sequence[Tile]) -> Iterator[dict[str, Any]]:
