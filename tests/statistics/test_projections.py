@@ -47,3 +47,6 @@ def test_few_points_have_no_neighbourhoods() -> None:
 def test_a_dimension_without_spread_says_nothing() -> None:
     scaled = standardised(np.array([[1.0, 5.0], [3.0, 5.0]]))
     assert scaled.tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+    assert standardised(np.array([[4.0, 6.0]]), np.array([[1.0, 5.0], [3.0, 5.0]])).tolist() == [
+        [2.0, 1.0]
+    ]

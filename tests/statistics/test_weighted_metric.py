@@ -16,6 +16,7 @@ from encephalon.statistics.weighted_metric import (
     average_precision_metric,
     macro,
     mean_metric,
+    r2_metric,
     roc_auc_metric,
     share_interval,
     share_metric,
@@ -94,3 +95,13 @@ def test_each_interval_bears_its_name() -> None:
     # Every animal has one image right and one wrong: all draws agree, and none says how sure.
     assert share_interval([1, 0] * 3, everything, owners).method == "none"
     assert share_interval([1], [0]).method == "none"
+
+
+def test_r2_is_that_of_scikit_learn() -> None:
+    r2_score = pytest.importorskip("sklearn.metrics").r2_score
+
+    generator = np.random.default_rng(7)
+    truth = generator.normal(1e5, 1, 50)
+    predicted = truth + generator.normal(0, 0.5, 50)
+    assert r2_metric(truth, predicted).value == pytest.approx(r2_score(truth, predicted))
+    assert np.isnan(r2_metric(np.ones(4), np.zeros(4)).value)

@@ -18,10 +18,14 @@ FEWEST = 10
 _PERPLEXITY, _SEED = 30.0, 42
 
 
-def standardised(points: Values) -> Values:
-    """Points (N, F) with mean 0 and deviation 1 in each dimension; one without spread is 0."""
-    spread = points.std(axis=0)
-    scaled: Values = (points - points.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+def standardised(points: Values, by: Values | None = None) -> Values:
+    """Points (N, F) with mean 0 and deviation 1 in each dimension; one without spread is 0.
+
+    With `by` they are those of these other points (M, F).
+    """
+    known = points if by is None else by
+    spread = known.std(axis=0)
+    scaled: Values = (points - known.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     return scaled
 
 

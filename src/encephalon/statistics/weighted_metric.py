@@ -22,6 +22,7 @@ __all__ = [
     "average_precision_metric",
     "macro",
     "mean_metric",
+    "r2_metric",
     "ratio",
     "risk_area_metric",
     "roc_auc_metric",
@@ -149,6 +150,21 @@ def risk_area_metric(correct: ArrayLike, confidence: ArrayLike) -> WeightedMetri
         return ratio((np.diff(kept, axis=1, prepend=0.0) * risk).sum(axis=1), kept[:, -1])
 
     return WeightedMetric(ranked.size, weigh)
+
+
+def r2_metric(truth: ArrayLike, predicted: ArrayLike) -> WeightedMetric:
+    """The coefficient of determination of predictions (N,); NaN for answers that are all alike."""
+    known = np.asarray(truth, dtype=np.float64)
+    error = (known - np.asarray(predicted)) ** 2
+    known = known - known.mean()  # large answers would lose their digits in the squares
+
+    def weigh(weights: Values) -> Values:
+        total = np.maximum(weights.sum(axis=1), 1e-12)
+        mean = weights @ known / total
+        spread = weights @ known**2 / total - mean**2
+        return 1.0 - np.where(spread > 0, ratio(weights @ error / total, spread), np.nan)
+
+    return WeightedMetric(known.size, weigh)
 
 
 def macro(metrics: Sequence[WeightedMetric]) -> WeightedMetric:

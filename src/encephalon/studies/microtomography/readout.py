@@ -18,20 +18,21 @@ from numpy.typing import NDArray
 
 from encephalon.errors import UsageError, require_extra
 from encephalon.statistics.intervals import Interval
-from encephalon.statistics.weighted_metric import WeightedMetric, ratio
+from encephalon.statistics.projections import standardised
+from encephalon.statistics.weighted_metric import r2_metric
 
-__all__ = ["PROBES", "Parts", "Probe", "ReadOut", "probe", "r2_metric", "read_out"]
+__all__ = ["PROBES", "Parts", "Probe", "ReadOut", "probe", "read_out"]
 
 Values = NDArray[np.float64]
 Kind = Literal["linear", "knn", "ridge"]
 PROBES: tuple[Kind, ...] = ("linear", "knn", "ridge")
 
 PARTS = ("train", "validation", "test")
-#: Strengths that are tried: of the ridge penalty, relative to the number of tiles, and of the
-#: inverse penalty of the logistic regression; and numbers of neighbours.
-PENALTIES = tuple(10.0**power for power in range(-5, 3))
+#: What is tried, the simplest first: ridge penalties, relative to the number of tiles, inverse
+#: penalties of the logistic regression, and numbers of neighbours.
+PENALTIES = tuple(10.0**power for power in range(2, -6, -1))
 INVERSE_PENALTIES = tuple(10.0**power for power in range(-4, 3))
-NEIGHBOURS = (1, 3, 5, 10, 20, 50)
+NEIGHBOURS = (50, 20, 10, 5, 3, 1)
 #: Shufflings whose mean R2 is the floor.
 SHUFFLES = 10
 
@@ -61,9 +62,7 @@ class Parts:
     def scaled(self) -> Values:
         """The representations, each number standardised by the tiles that train."""
         known = self.features[self.split == "train"] if self.complete else self.features
-        spread = known.std(axis=0)
-        scaled: Values = (self.features - known.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-        return scaled
+        return standardised(self.features, known)
 
 
 @dataclass(frozen=True)
@@ -93,19 +92,20 @@ def read_out(parts: Parts, target: str, values: Values, seed: int = 0) -> ReadOu
     R2 on the tiles that test is NaN where a part has fewer than two tiles with the feature: then
     there is the in-sample R2 alone.
     """
+    require_extra("sklearn", "train", "A read-out")
     known = np.isfinite(values)
     features, answers, split = parts.scaled[known], values[known], parts.split[known]
     generator = np.random.default_rng(seed)
-    apart = Interval(np.nan, np.nan, np.nan, 0.95, 0, "none"), np.nan, np.nan
+    held_out = Interval(np.nan, np.nan, np.nan, 0.95, 0, "none"), np.nan, np.nan
     if all((split == part).sum() > 1 for part in PARTS):
         groups = np.array(parts.groups)[known][split == "test"]
-        apart = _held_out(features, answers, split, groups.tolist(), generator, seed)
+        held_out = _held_out(features, answers, split, groups.tolist(), generator, seed)
     return ReadOut(
         target,
-        *apart[:2],
+        *held_out[:2],
         _in_sample(features, answers),
         float(np.mean([_in_sample(features, generator.permutation(answers)) for _ in range(3)])),
-        apart[2],
+        held_out[2],
         int((split == "test").sum()),
     )
 
@@ -119,25 +119,22 @@ def _held_out(
     seed: int,
 ) -> tuple[Interval, float, float]:
     """R2 on the tiles that test, that of shuffled answers, and the penalty."""
+    from sklearn.linear_model import Ridge
+
     train, validation, test = (split == part for part in PARTS)
-    fit = _Ridge(features[train])
-
-    def predicted(known: Values) -> tuple[Values, float]:
-        right = [
-            _r2(answers[validation], fit.predict(known, features[validation], penalty))
-            for penalty in PENALTIES
-        ]
-        # Of several that are as good, the stronger penalty.
-        best = PENALTIES[len(right) - 1 - int(np.argmax(right[::-1]))]
-        return fit.predict(known, features[test], best), best
-
-    found, penalty = predicted(answers[train])
-    shuffled = [
-        _r2(answers[test], predicted(generator.permutation(answers[train]))[0])
-        for _ in range(SHUFFLES)
+    # The answers and the shuffled ones are fitted at once, each with the penalty that suits it.
+    shuffled = [generator.permutation(answers[train]) for _ in range(SHUFFLES)]
+    columns = np.column_stack([answers[train], *shuffled])
+    fits = [Ridge(penalty * len(columns)).fit(features[train], columns) for penalty in PENALTIES]
+    right = [
+        [_r2(answers[validation], each) for each in fit.predict(features[validation]).T]
+        for fit in fits
     ]
-    metric = r2_metric(answers[test], found)
-    return metric.interval(groups, seed=seed), float(np.mean(shuffled)), penalty
+    best = np.argmax(right, axis=0).tolist()
+    found, *floors = (fits[n].predict(features[test])[:, k] for k, n in enumerate(best))
+    interval = r2_metric(answers[test], found).interval(groups, seed=seed)
+    floor = float(np.mean([_r2(answers[test], each) for each in floors]))
+    return interval, floor, PENALTIES[best[0]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +145,6 @@ class Probe:
     predicted  (N,) number of the class of each tile, of whatever part
     """
 
-    kind: Kind
     chosen: float
     predicted: NDArray[np.int64]
 
@@ -170,7 +166,7 @@ def probe(parts: Parts, kind: Kind, truth: NDArray[np.int64]) -> Probe:
     value, model = max(
         fitted, key=lambda one: one[1].score(features[validation], truth[validation])
     )
-    return Probe(kind, value, model.predict(features).astype(np.int64))
+    return Probe(value, model.predict(features).astype(np.int64))
 
 
 def _family(kind: Kind, tiles: int) -> tuple[Callable[[float], Any], Sequence[float]]:
@@ -181,23 +177,9 @@ def _family(kind: Kind, tiles: int) -> tuple[Callable[[float], Any], Sequence[fl
     if kind == "linear":
         return lambda inverse: LogisticRegression(C=inverse, max_iter=2000), INVERSE_PENALTIES
     if kind == "ridge":
-        return lambda penalty: RidgeClassifier(alpha=penalty * tiles), PENALTIES[::-1]
-    counts = [count for count in reversed(NEIGHBOURS) if count <= tiles]
+        return lambda penalty: RidgeClassifier(alpha=penalty * tiles), PENALTIES
+    counts = [count for count in NEIGHBOURS if count <= tiles]
     return lambda count: KNeighborsClassifier(int(count), metric="cosine"), counts
-
-
-def r2_metric(truth: Values, predicted: Values) -> WeightedMetric:
-    """The coefficient of determination of predictions (N,); NaN for answers that are all alike."""
-    error = (truth - predicted) ** 2
-    truth = truth - truth.mean()  # large answers would lose their digits in the squares
-
-    def weigh(weights: Values) -> Values:
-        total = np.maximum(weights.sum(axis=1), 1e-12)
-        mean = weights @ truth / total
-        spread = weights @ truth**2 / total - mean**2
-        return 1.0 - np.where(spread > 0, ratio(weights @ error / total, spread), np.nan)
-
-    return WeightedMetric(len(truth), weigh)
 
 
 def _r2(truth: Values, predicted: Values) -> float:
@@ -209,18 +191,3 @@ def _in_sample(features: Values, answers: Values) -> float:
     design = np.column_stack([features, np.ones(len(features))])
     solved = np.linalg.lstsq(design, answers, rcond=None)[0]
     return r2_metric(answers, design @ solved).value
-
-
-class _Ridge:
-    """Ridge regressions on the same features (N, F), decomposed once for all penalties."""
-
-    def __init__(self, features: Values) -> None:
-        self.left, self.singular, self.right = np.linalg.svd(features, full_matrices=False)
-
-    def predict(self, answers: Values, features: Values, penalty: float) -> Values:
-        """What a regression fitted to `answers` says of other `features`."""
-        mean = answers.mean()
-        shrunk = self.singular / (self.singular**2 + penalty * len(answers))
-        weights = self.right.T @ (shrunk * (self.left.T @ (answers - mean)))
-        predicted: Values = features @ weights + mean
-        return predicted
