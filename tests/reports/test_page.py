@@ -15,12 +15,12 @@ from encephalon.reports.blocks import (
     StatCard,
     badge,
     card,
+    confusion_table,
     details,
     facts,
     figure,
     gallery,
     grid,
-    matrix,
     note,
     paragraph,
     stat_cards,
@@ -68,7 +68,7 @@ def page() -> Page:
     page.section(HOSTILE, paragraph(HOSTILE), note(HOSTILE, "check"))
     page.section("Table", table(["id", "dice"], [{"id": HOSTILE, "dice": 0.5}], caption=HOSTILE))
     page.section("Card", card(HOSTILE, facts({HOSTILE: HOSTILE}), details(HOSTILE), status="ok"))
-    page.section("Counts", matrix([HOSTILE, "b"], [[1, 2], [3, 4]], HOSTILE, HOSTILE))
+    page.section("Counts", confusion_table([HOSTILE, "b"], [[1, 2], [3, 4]]))
     page.add(gallery(figure(tag("svg"), HOSTILE), wide=True))
     return page.add(grid(figure(tag("svg"), HOSTILE)), badge("ok"))
 
@@ -125,7 +125,7 @@ def test_a_page_replaces_nothing_unasked(page: Page, tmp_path: Path) -> None:
 
 def test_counts_have_their_share_of_their_row() -> None:
     """Each cell says how much of its row it is, and a row without any is no error."""
-    rendered = matrix(["a", "b"], [[3, 1], [0, 0]], "true", "predicted")
+    rendered = confusion_table(["a", "b"], [[3, 1], [0, 0]])
     assert re.findall(r'class="share">(\d+) %', rendered) == ["75", "25", "0", "0"]
     assert re.findall(r'<td class="number">(\d+)</td>', rendered) == ["4", "0"]
 

@@ -14,9 +14,9 @@ from encephalon.reports.batch import model_facts, model_name
 from encephalon.reports.blocks import (
     ExamplesByConfidence,
     StatCard,
+    confusion_table,
     figure,
     grid,
-    matrix,
     note,
     stat_cards,
     table,
@@ -191,7 +191,7 @@ def _scores(assessment: Assessment) -> list[Html]:
         grid(
             table(columns, rows, digits=3),
             figure(
-                matrix(assessment.classes, assessment.confusion, "true", "predicted"),
+                confusion_table(assessment.classes, assessment.confusion),
                 "Confusion matrix: images, and their share of the true class.",
             ),
         ),

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from encephalon import __version__
-from encephalon.errors import EncephalonError, TableError
+from encephalon.errors import EncephalonError, MissingFileError, TableError
 from encephalon.inference.batch import failure_sentence
 from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
-from encephalon.io.text import write_records
+from encephalon.io.files import expanded, is_file
+from encephalon.io.text import read_json, write_records
 from encephalon.reports.blocks import note, table
 from encephalon.reports.format import Html, format_number
 from encephalon.reports.page import Page
@@ -37,12 +38,15 @@ __all__ = [
     "ResultCache",
     "Scorable",
     "evaluate",
+    "read_summary",
 ]
 
 Row = dict[str, Any]
 
 #: What stops one case, or one method of it, and not the evaluation.
 STOPS = (EncephalonError, OSError, MemoryError)
+#: Bytes of a summary, which has some kilobytes.
+LARGEST = 64 << 20
 
 
 class Named(Protocol):
@@ -184,6 +188,16 @@ def evaluate(
     notes = [note(f"{each['id']}: {each['message']}", "fail") for each in failures]
     study.page(result, notes).write(folder / "report.html", overwrite)
     return result
+
+
+def read_summary(folder: Path) -> Any:
+    """What summary.json in the folder of an evaluation says; MissingFileError for none."""
+    path = expanded(folder) / "summary.json"
+    if not is_file(path):
+        raise MissingFileError(
+            f"{folder}: there is no summary.json: give folders that  encephalon evaluate  wrote."
+        )
+    return read_json(path, LARGEST)
 
 
 def _scored(

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from encephalon.evaluation.run import read_summary
 from encephalon.experiments.grid_folder import CellState
-from encephalon.io.text import read_json, write_records
+from encephalon.io.text import write_records
 from encephalon.reports.blocks import table
 from encephalon.reports.page import Page
 
 __all__ = ["compare_summaries"]
 
-LARGEST = 64 << 20
-"""Bytes; a summary of an evaluation has some kilobytes."""
 SHOWN = 10
 """Numbers on the page, which all lie in the CSV."""
 DETAILS = {"low", "high", "level", "minimum", "maximum", "model", "n", "seconds", "sd", "units"}
@@ -27,9 +26,7 @@ def compare_summaries(cells: Sequence[CellState], output: Path) -> Path:
 
     The columns are the axes, and every number that all summaries have, by its keys.
     """
-    numbers = [
-        dict(_numbers(read_json(cell.evaluation / "summary.json", LARGEST))) for cell in cells
-    ]
+    numbers = [dict(_numbers(read_summary(cell.evaluation))) for cell in cells]
     shared = [name for name in numbers[0] if all(name in each for each in numbers)]
     axes = list(dict.fromkeys(axis for cell in cells for axis in cell.values))
     rows = [

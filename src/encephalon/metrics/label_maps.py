@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
+from encephalon.metrics.classification import confusion_matrix
 from encephalon.metrics.segmentation import same_shape
 
 __all__ = ["METRICS", "ClassCounts", "count_classes"]
@@ -37,6 +38,13 @@ class ClassCounts:
     fp: Counts
     fn: Counts
     tn: Counts
+
+    @classmethod
+    def of(cls, confusion: Counts) -> ClassCounts:
+        """The counts of one image by its confusion matrix: true class down, predicted across."""
+        tp = np.diag(confusion)[None]
+        fp, fn = confusion.sum(axis=0)[None] - tp, confusion.sum(axis=1)[None] - tp
+        return cls(tp, fp, fn, confusion.sum() - tp - fp - fn)
 
     @classmethod
     def stacked(cls, counts: Sequence[ClassCounts]) -> ClassCounts:
@@ -101,14 +109,4 @@ def count_classes(
     if known is not None:
         kept = np.asarray(known, dtype=bool)
         found, truth = found[kept], truth[kept]
-    numbers = [each.ravel().astype(np.int64) for each in (found, truth)]
-    for each in numbers:
-        if each.size and not 0 <= each.min() <= each.max() < classes:
-            raise UsageError(
-                f"Labels must be 0 to {classes - 1}, but they are {each.min()} to {each.max()}."
-            )
-    cells = np.bincount(numbers[1] * classes + numbers[0], minlength=classes**2)
-    table = cells.reshape(classes, classes)
-    tp = np.diag(table)[None]
-    fp, fn = table.sum(axis=0)[None] - tp, table.sum(axis=1)[None] - tp
-    return ClassCounts(tp, fp, fn, table.sum() - tp - fp - fn)
+    return ClassCounts.of(confusion_matrix(truth.ravel(), found.ravel(), classes))

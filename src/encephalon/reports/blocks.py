@@ -21,12 +21,12 @@ __all__ = [
     "badge",
     "card",
     "colour_key",
+    "confusion_table",
     "details",
     "facts",
     "figure",
     "gallery",
     "grid",
-    "matrix",
     "note",
     "panel",
     "panels",
@@ -180,12 +180,12 @@ def colour_key(entries: Sequence[tuple[str, str]]) -> Html:
     return tag("div", *named, class_="key")
 
 
-def matrix(names: Sequence[str], counts: Sequence[Sequence[int]], down: str, across: str) -> Html:
-    """Show square counts, such as a confusion matrix, each with its share of its row.
+def confusion_table(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Html:
+    """Show a confusion matrix: true class down, predicted class across, each count with its share.
 
-    `down` and `across` say what rows and columns are; the larger the share, the darker the cell.
+    It is that of the row; the larger it is, the darker the cell.
     """
-    head = [tag("th", f"{down} ↓ {across} →", scope="col")]
+    head = [tag("th", "true ↓ predicted →", scope="col")]
     head += [tag("th", name, scope="col", class_="number") for name in (*names, "all")]
     body = []
     for name, row in zip(names, counts, strict=True):

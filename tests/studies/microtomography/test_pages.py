@@ -14,7 +14,8 @@ import pytest
 
 from encephalon import api
 from encephalon.errors import EncephalonError, InputError
-from encephalon.io.text import read_json, read_records
+from encephalon.evaluation.run import read_summary as summary
+from encephalon.io.text import read_records
 from encephalon.studies.microtomography.embedding import read_embedding
 from encephalon.studies.microtomography.leaderboard import leaderboard
 from tests.studies.microtomography.tiny_tiles import QUICK, write_table
@@ -49,12 +50,6 @@ def structures(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pca(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The evaluation of eight principal components."""
     return evaluated("pca", table, tmp_path_factory.mktemp("pca"), {"study.components": "8"})
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    """What an evaluation says."""
-    found: dict[str, Any] = read_json(folder / "summary.json", 1 << 26)
-    return found
 
 
 def test_the_worst_tile_comes_first_with_its_f1(structures: Path) -> None:

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from encephalon import api
-from encephalon.io.text import read_json
+from encephalon.evaluation.run import read_summary
 from encephalon.studies.microtomography.benchmark import LabelMap, load_benchmark
 from encephalon.studies.microtomography.synthetic import write_volume
 from encephalon.studies.microtomography.tiles import TABLE, write_tiles
@@ -71,5 +71,5 @@ def train(recipe: str, table: Path, run: Path, changes: Mapping[str, str] = QUIC
 def scored(model: Path, table: Path, output: Path) -> dict[str, Any]:
     """The summary of an evaluation."""
     api.evaluate(model, table, output, device="cpu")
-    found: dict[str, Any] = read_json(output / "summary.json", 1 << 26)
+    found: dict[str, Any] = read_summary(output)
     return found

@@ -17,9 +17,9 @@ from encephalon.reports.clouds import Cloud
 from encephalon.statistics.projections import neighbour_plane, principal_plane, standardised
 from encephalon.studies.microtomography.semantics import feature_heading, is_feature
 
-__all__ = ["EMBEDDING", "cloud_of", "colours_of", "embed", "read_embedding"]
+__all__ = ["EMBEDDING", "HOW", "cloud_of", "colours_of", "embed", "planes_of", "read_embedding"]
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 EMBEDDING = "embedding.csv"
 #: Tiles of an embedding at the most: t-SNE of a thousand takes some ten seconds.
 EMBEDDED = 1000
@@ -30,9 +30,13 @@ PLANES = {
     "pca": ("principal components", "First component", "Second component"),
     "tsne": ("t-SNE", "First axis", "Second axis"),
 }
+HOW = (
+    "Each dot is a tile: point at it to see which. Nearness in t-SNE means likeness, distance "
+    "means little."
+)
 
 
-def embed(features: NDArray[np.float64], rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+def embed(features: NDArray[np.float64], rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What is known of tiles, and their places in each plane: pca_1, pca_2, tsne_1 and tsne_2.
 
     Of more than `EMBEDDED` tiles, evenly spaced ones; the features (N, F) are standardised first.
@@ -49,13 +53,13 @@ def embed(features: NDArray[np.float64], rows: Sequence[Mapping[str, Any]]) -> l
     return found
 
 
-def read_embedding(folder: Path) -> list[Row]:
+def read_embedding(folder: Path) -> list[dict[str, Any]]:
     """The rows of the embedding in the folder of an evaluation; [] for none, InputError if bad."""
     path = folder / EMBEDDING
     if not is_file(path):
         return []
     names, read = read_records(path)
-    rows: list[Row] = [dict(row) for row in read]
+    rows: list[dict[str, Any]] = [dict(row) for row in read]
     try:
         for row in rows:
             row |= {k: float(row[k] or "nan") for k in names if k != "id" and k not in KNOWN}
@@ -71,6 +75,12 @@ def colours_of(rows: Sequence[Row]) -> dict[str, str]:
     """What may colour the tiles of embeddings, key to heading."""
     names = dict.fromkeys(name for row in rows for name in row if is_feature(name))
     return {**KNOWN, **{name: feature_heading(name) for name in names}}
+
+
+def planes_of(rows: Sequence[Row]) -> dict[str, str]:
+    """The planes in which these tiles have places, and their titles, the more telling last."""
+    known = {plane: np.isfinite([row[f"{plane}_1"] for row in rows]).any() for plane in PLANES}
+    return {plane: title for plane, (title, *_) in PLANES.items() if known[plane]}
 
 
 def cloud_of(rows: Sequence[Row], plane: str, caption: str) -> Cloud:

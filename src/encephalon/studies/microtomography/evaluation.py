@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,9 @@ from encephalon.evaluation.cases import Case
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.io.atomic import atomic_path, sha256, write_bytes
 from encephalon.metrics.classification import classification_metrics, confusion_matrix
-from encephalon.metrics.label_maps import METRICS, ClassCounts, count_classes
+from encephalon.metrics.label_maps import METRICS, ClassCounts
+from encephalon.metrics.segmentation import same_shape
+from encephalon.models.fitted import score_logits
 from encephalon.reports.blocks import ExamplesByConfidence
 from encephalon.reports.format import format_estimate, format_number
 from encephalon.reports.images import png_bytes
@@ -37,9 +39,7 @@ from encephalon.studies.microtomography.predictor import (
     read_structures,
 )
 from encephalon.studies.microtomography.readout import PROBES, Parts, ReadOut, probe, read_out
-from encephalon.studies.microtomography.report import (
-    evaluation_page,
-)
+from encephalon.studies.microtomography.report import evaluation_page
 from encephalon.studies.microtomography.semantics import is_feature
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.checks import checked
@@ -57,6 +57,8 @@ Row = dict[str, Any]
 Values = NDArray[np.float64]
 #: Tiles that a page shows, the worst ones, and those whose pictures every evaluation writes.
 WORST, PICTURED = 6, 4
+#: How classes are told, if not by a probe.
+OWN = "its own classes"
 #: Folder of those pictures: ID_image.png, ID_truth.png and ID_prediction.png.
 PICTURES = "pictures"
 
@@ -65,7 +67,7 @@ PICTURES = "pictures"
 class ClassScores:
     """How well classes of tiles were told on the part "test".
 
-    how       "its own classes", or the probe
+    how       `OWN`, or the probe
     metrics   accuracy, balanced accuracy and f1, each with its interval over groups of slices
     matrix    true class down, predicted class across
     """
@@ -109,7 +111,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         if self.target == "structure":
             for cell in dict.fromkeys(self.table.texts(str(self.table.columns.target))):
                 require_classes(self.table.path(cell), self.classes)
-        if self.target != "structure":
+        else:
             self.tables = ("scores.csv", EMBEDDING)
         self.features: dict[str, Values] = {}
         self.embedding: list[Row] = []
@@ -151,25 +153,26 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         self.features[case.name] = features.astype(np.float64)
         if self.classes:
             row["region"] = about.get(str(self.table.columns.target))
-            shares = np.exp(logits - logits.max())
+            shares = score_logits(logits[None], "softmax")[0]
             row["predicted"] = self.classes[int(np.argmax(logits))]
-            row |= dict(zip((f"p_{n}" for n in self.classes), shares / shares.sum(), strict=True))
+            row |= dict(zip((f"p_{n}" for n in self.classes), shares, strict=True))
         return CaseResult([row])
 
     def _counted(self, case: Case, loaded: LoadedTile) -> Row:
         """The counts of the voxels of a tile and its mean F1; its pictures are kept if asked."""
         truth, found = read_structures(self.table, case.sample), self.predictor.label_map(loaded)
-        counts = count_classes(found, truth, len(self.classes), truth != IGNORED)
-        self.confusion += confusion_matrix(
-            truth[truth != IGNORED], found[truth != IGNORED], len(self.classes)
-        )
+        same_shape(found, truth)
+        known = truth != IGNORED
+        confusion = confusion_matrix(truth[known], found[known], len(self.classes))
+        self.confusion += confusion
+        counts = ClassCounts.of(confusion)
         each = dict(zip(self.classes[1:], counts.metric("f1")[0, 1:], strict=True))
-        known = {name: float(value) for name, value in each.items() if np.isfinite(value)}
+        defined = {name: float(value) for name, value in each.items() if np.isfinite(value)}
         # Where there is nothing, and nothing was found, all is right.
-        f1 = float(np.mean(list(known.values()))) if known else 1.0
-        words = ", ".join(f"{name} {format_number(value, 3)}" for name, value in known.items())
+        f1 = float(np.mean(list(defined.values()))) if defined else 1.0
+        words = ", ".join(f"{name} {format_number(value, 3)}" for name, value in defined.items())
         words = f"F1 {format_number(f1, 3)}" + (f" ({words})" if words else "")
-        shown = np.where(truth == IGNORED, 0, truth)
+        shown = np.where(known, truth, 0)
         draw = cache(partial(label_pictures, loaded.voxels, Truth=shown, Prediction=found))
         self.worst.offer(f1, lambda: beside(case.name, words, draw()))
         if case.name in self.chosen:
@@ -253,7 +256,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
             raise UsageError("No tile of the part 'test' has a region: there is nothing to score.")
         truth = np.array([self.classes.index(row["region"]) for row in kept])
         shares = np.array([[row[f"p_{name}"] for name in self.classes] for row in kept])
-        return _class_scores("its own classes", truth, shares, [row["group"] for row in kept])
+        return _class_scores(OWN, truth, shares, [row["group"] for row in kept])
 
     def _probed(
         self, parts: Parts, kind: Any, names: Sequence[str], classes: Sequence[str]
@@ -272,10 +275,6 @@ class TileEvaluation(Scorable[Case, TileSummary]):
             yield f"{name}: F1 {format_number(metrics['f1'])}, IoU {format_number(metrics['iou'])}"
         for read in summary.readouts:
             yield f"R2 of {read.target} {format_estimate(read.r2)}"
-
-    def told(self, summary: TileSummary) -> Mapping[str, Any]:
-        """All scores, as plain data."""
-        return asdict(summary)
 
     def rows(self, result: EvaluationResult[TileSummary]) -> Mapping[str, Sequence[Row]]:
         """The scores, and the embedding of what has features."""

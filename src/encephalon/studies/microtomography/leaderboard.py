@@ -15,11 +15,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from encephalon.errors import InputError, MissingFileError
+from encephalon.errors import InputError
+from encephalon.evaluation.run import read_summary
 from encephalon.io.atomic import make_folder, refuse_existing, write_text
-from encephalon.io.files import expanded, is_file
-from encephalon.io.text import read_json, read_records, write_records
+from encephalon.io.files import expanded
+from encephalon.io.text import read_records, write_records
 from encephalon.reports.score_tables import Score, ScoreTable
+from encephalon.studies.microtomography.evaluation import OWN
 from encephalon.studies.microtomography.leaderboard_page import leaderboard_page
 from encephalon.studies.microtomography.semantics import feature_heading, is_feature
 
@@ -35,8 +37,6 @@ __all__ = [
 
 #: Mode, task and data of a table.
 Place = tuple[str, str, str]
-#: Bytes; a summary of an evaluation has some kilobytes.
-LARGEST = 64 << 20
 TITLES = {
     "region": "Task 1: regions",
     "structure": "Task 2: structures",
@@ -77,6 +77,10 @@ class Run:
     def seed(self) -> int:
         """The seed of its training."""
         return int(self.summary["seed"] or 0)
+
+    def by(self, how: str) -> str:
+        """The method, with the probe that told the regions, if it did not tell them itself."""
+        return self.method if how == OWN else f"{self.method}, {how} probe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +127,7 @@ def read_runs(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Run]:
     Those of one method that differ in nothing but the seed have its name, others their words behind
     it. Where a seed comes twice they differ in more, and have their folders too.
     """
-    found = [(expanded(folder), _summary(Path(folder))) for folder in folders]
+    found = [(expanded(folder), _summary(folder)) for folder in folders]
     given = Counter(folder.resolve() for folder, _ in found)
     if again := [folder for folder, count in given.items() if count > 1]:
         raise InputError(f"{again[0]} is given twice, and would count as two seeds: name it once.")
@@ -175,18 +179,12 @@ def published_scores() -> dict[tuple[str, str, str], str]:
 
 
 def _summary(folder: Path) -> Mapping[str, Any]:
-    path = expanded(folder) / "summary.json"
-    if not is_file(path):
-        raise MissingFileError(
-            f"{folder}: there is no summary.json: give folders that  encephalon evaluate  wrote."
-        )
-    found: Any = read_json(path, LARGEST)
+    run = Run(folder, read_summary(folder), "")
     try:
-        run = Run(folder, found, "")
         _ = run.data, run.mode, run.seed, list(_scores(run))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: this is no evaluation of a model of tiles, or it was changed: leave it out, "
+            f"{folder}: this is no evaluation of a model of tiles, or it was changed: leave it out, "
             "or evaluate the model again."
         ) from error
     return run.summary
@@ -201,22 +199,21 @@ def _scores(run: Run) -> Iterator[tuple[str, str, str, str, float | None]]:
 
     The paper reads regions out of representations by a linear probe, and R2 in-sample.
     """
-    summary, name, known_as = run.summary, run.method, _method(run.summary)
+    summary, known_as = run.summary, _method(run.summary)
     if summary["target"] == "structure":
         if known_as == "published-unet":
             known_as = "unet-3d" if summary.get("spatial_dims") == 3 else "unet"
         for measure in MEASURES["structure"]:
-            yield "structure", measure, name, known_as, summary["pooled"][measure]
+            yield "structure", measure, run.method, known_as, summary["pooled"][measure]
     for each in summary["regions"]:
-        own = each["how"] == "its own classes"
-        in_paper = own or (each["how"] == "linear" and summary["target"] == "representation")
-        method = name if own else f"{name}, {each['how']} probe"
+        how, learnt = each["how"], summary["target"] == "representation"
+        in_paper = how == OWN or (how == "linear" and learnt)
         for measure in MEASURES["region"]:
             value = each["metrics"][measure]["value"]
-            yield "region", measure, method, known_as if in_paper else "", value
+            yield "region", measure, run.by(how), known_as if in_paper else "", value
     for each in summary["readouts"]:
-        yield "readout", each["target"], name, "", each["r2"]["value"]
-        yield "in-sample", each["target"], name, known_as, each["in_sample"]
+        yield "readout", each["target"], run.method, "", each["r2"]["value"]
+        yield "in-sample", each["target"], run.method, known_as, each["in_sample"]
 
 
 def score_tables(entries: Iterable[Entry]) -> dict[Place, ScoreTable]:

@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encephalon.io.files import is_file
-from encephalon.reports.blocks import colour_key, figure, grid, matrix, note
+from encephalon.reports.blocks import colour_key, confusion_table, figure, grid, note
 from encephalon.reports.clouds import cloud_charts
 from encephalon.reports.format import Html, join, tag
 from encephalon.reports.images import embedded
 from encephalon.reports.label_maps import beside, class_colour
 from encephalon.reports.page import Page, curve_charts
-from encephalon.studies.microtomography.embedding import cloud_of, colours_of, read_embedding
-from encephalon.studies.microtomography.evaluation import PICTURES
+from encephalon.studies.microtomography.embedding import (
+    HOW,
+    cloud_of,
+    colours_of,
+    planes_of,
+    read_embedding,
+)
+from encephalon.studies.microtomography.evaluation import OWN, PICTURES
 
 if TYPE_CHECKING:
     from encephalon.reports.score_tables import ScoreTable
@@ -59,17 +65,14 @@ def leaderboard_page(tables: Mapping[Place, ScoreTable], runs: Sequence[Run]) ->
     for data in dict.fromkeys(run.data for run in runs):
         clouds = _embeddings([run for run in runs if run.data == data], f"embedding-{data}")
         if clouds:
-            page.section(f"Embeddings (tiles {data})", note(_HOW_EMBEDDING), clouds)
-    return page.section("Learning curves", *_curves(runs)).add(note(_HOW))
+            page.section(f"Embeddings (tiles {data})", note(HOW), clouds)
+    return page.section("Learning curves", *_curves(runs)).add(note(_HOW_TABLES))
 
 
-_HOW = (
+_HOW_TABLES = (
     "A read-out is R2 on tiles that were never fitted; in-sample R2, as published, has a table of "
     "its own. Modes are never mixed, nor tables of tiles, which go by the first digits of their "
     "SHA-256."
-)
-_HOW_EMBEDDING = (
-    "Each dot is a tile: point at it to see which. Nearness means likeness, distance means little."
 )
 
 
@@ -77,19 +80,16 @@ def _confusions(task: str, runs: Sequence[Run]) -> Iterator[Html]:
     """The counts of each method over all its seeds, by its own classes or else a linear probe."""
     sums: dict[tuple[str, ...], Any] = {}
     for run in runs:
-        classes = run.summary.get("classes", [])
-        found: Any = {"matrix": run.summary.get("confusion"), "how": "its own classes"}
+        classes, name = run.summary.get("classes", []), run.method
+        counts = run.summary.get("confusion")
         if task == "region":
-            found = next(iter(run.summary["regions"]), {})
-        if found.get("matrix") and len(found["matrix"]) == len(classes):
-            probe = "" if found["how"] == "its own classes" else f", {found['how']} probe"
-            key = (f"{run.method}{probe}", *classes)
-            sums[key] = sums.get(key, 0) + np.array(found["matrix"], np.int64)
+            first: Mapping[str, Any] = next(iter(run.summary["regions"]), {})
+            counts, name = first.get("matrix"), run.by(first.get("how", OWN))
+        if counts and len(counts) == len(classes):
+            key = (name, *classes)
+            sums[key] = sums.get(key, 0) + np.array(counts, np.int64)
     if sums:
-        shown = (
-            matrix(names, counts.tolist(), "true", "predicted")
-            for (_, *names), counts in sums.items()
-        )
+        shown = (confusion_table(names, each.tolist()) for (_, *names), each in sums.items())
         yield tag("h3", "Confusion, summed over seeds")
         yield grid(*map(figure, shown, (name for name, *_ in sums)))
 
@@ -121,9 +121,8 @@ def _embeddings(runs: Sequence[Run], name: str) -> Html | None:
         rows = read_embedding(run.folder)
         rows = rows[:: -(-len(rows) // DOTS) or 1]
         if rows:
-            near = np.isfinite([row["tsne_1"] for row in rows]).any()
-            words = "t-SNE" if near else "principal components"
-            clouds.append(cloud_of(rows, "tsne" if near else "pca", f"{run.method}, {words}"))
+            plane, title = list(planes_of(rows).items())[-1]
+            clouds.append(cloud_of(rows, plane, f"{run.method}, {title}"))
             columns |= colours_of(rows)
     return cloud_charts(clouds, columns, name) if clouds else None
 

@@ -11,23 +11,18 @@ import numpy as np
 from encephalon.reports.batch import BatchReport, Column, Row, model_facts, model_name
 from encephalon.reports.blocks import (
     StatCard,
+    confusion_table,
     figure,
     grid,
-    matrix,
     note,
     stat_cards,
     table,
 )
 from encephalon.reports.clouds import cloud_charts
-from encephalon.reports.format import (
-    Html,
-    format_estimate,
-    format_interval,
-    format_number,
-)
+from encephalon.reports.format import Html, format_estimate, format_interval, format_number
 from encephalon.reports.label_maps import label_legend
 from encephalon.reports.page import Page
-from encephalon.studies.microtomography.embedding import PLANES, cloud_of, colours_of
+from encephalon.studies.microtomography.embedding import HOW, cloud_of, colours_of, planes_of
 from encephalon.studies.microtomography.semantics import feature_heading
 
 if TYPE_CHECKING:
@@ -84,19 +79,19 @@ def evaluation_page(
             "f1": "F1",
         }
         confusions = [
-            figure(matrix(summary.classes, each.matrix, "true", "predicted"), each.how)
+            figure(confusion_table(summary.classes, each.matrix), each.how)
             for each in summary.regions
         ]
         page.section("Regions", table(columns, rows), grid(*confusions))
     if summary.structures:
-        confusion = matrix(summary.classes, summary.confusion, "true", "predicted")
+        confusion = confusion_table(summary.classes, summary.confusion)
         page.section("Structures", _structure_table(summary), note(_HOW_STRUCTURES))
         page.section("Confusion", figure(confusion, "Voxels of all tiles that test."))
         page.section("Image, truth and prediction", note(_HOW_TILES), *evaluation.worst.rising())
     if summary.readouts:
         page.section("Read-out", _readout_table(summary), note(_HOW_READOUT))
     if evaluation.embedding:
-        page.section("Embedding", note(_HOW_EMBEDDING), _embedding(evaluation.embedding))
+        page.section("Embedding", note(f"{HOW} {_FILES}"), _embedding(evaluation.embedding))
     return page.section("Model", model_facts(about))
 
 
@@ -108,10 +103,7 @@ _HOW_TILES = (
     "Tiles with the lowest F1 come first: its mean over the structures that truth or prediction "
     "have there. Click a picture to see it larger."
 )
-_HOW_EMBEDDING = (
-    "Each dot is a tile: point at it to see which. Nearness in t-SNE means likeness, distance "
-    "means little. The points are in embedding.csv, the features themselves in features.npz."
-)
+_FILES = "The points are in embedding.csv, the features themselves in features.npz."
 _HOW_READOUT = (
     "Ridge regression on frozen features, fitted on the tiles that train, its penalty chosen on "
     "those that validate. The floor is what shuffled answers reach. In-sample R2 is least squares "
@@ -121,13 +113,11 @@ _HOW_READOUT = (
 
 def _embedding(rows: Sequence[Row]) -> Html:
     """Both planes of an embedding, coloured alike."""
-    known = [dict(row) for row in rows]
     clouds = [
-        cloud_of(known, plane, f"{len(rows)} tiles by {title} of their features.")
-        for plane, (title, *_) in PLANES.items()
-        if np.isfinite([row[f"{plane}_1"] for row in rows]).any()
+        cloud_of(rows, plane, f"{len(rows)} tiles by {title} of their features.")
+        for plane, title in planes_of(rows).items()
     ]
-    return cloud_charts(clouds, colours_of(known), "embedding")
+    return cloud_charts(clouds, colours_of(rows), "embedding")
 
 
 def _stat_cards(summary: TileSummary) -> list[StatCard]:
