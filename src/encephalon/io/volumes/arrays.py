@@ -20,11 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import (
-    ContentError,
-    quoted,
-    require_extra,
-)
+from encephalon.errors import ContentError, quoted, require_extra
 from encephalon.io.files import opened, refuse_foreign
 from encephalon.io.micrograph import read_micrograph
 from encephalon.io.tiff import Stack, read_tiff_planes, read_tiff_stack
@@ -32,6 +28,7 @@ from encephalon.io.volumes.volume import (
     Box,
     Volume,
     box_size,
+    box_slices,
     said,
     volume_dtype,
     volume_size,
@@ -73,7 +70,7 @@ class ArraySource:
 
     def _slices(self, box: Box) -> tuple[slice, ...]:
         lead = tuple(slice(n, n + 1) for n in self.lead)
-        return lead + tuple(slice(start, stop) for start, stop in box[1 if self.plane else 0 :])
+        return lead + box_slices(box[1 if self.plane else 0 :])
 
 
 def array_axes(
@@ -170,10 +167,9 @@ class _TiffSource:
     stack: Stack = field(repr=False)
 
     def read(self, box: Box) -> NDArray[Any]:
-        rows, columns = (slice(*span) for span in box[1:])
         with opened(self.path) as stream:
             planes = read_tiff_planes(self.path, stream, self.stack, range(*box[0]))
-            return np.stack([np.array(plane[rows, columns]) for plane in planes])
+            return np.stack([np.array(plane[box_slices(box[1:])]) for plane in planes])
 
     def missing(self, box: Box) -> int:  # noqa: ARG002 -- a plane is there, or cannot be read
         return 0

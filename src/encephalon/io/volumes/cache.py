@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -23,7 +24,16 @@ from encephalon.errors import MissingFileError, OutputError, UnreadableFileError
 from encephalon.io.atomic import locked
 from encephalon.io.cache import cached_file, read_checksummed, write_checksummed
 from encephalon.io.files import is_file
-from encephalon.io.volumes.volume import Box, Size, Spacing, box_size, box_text, shifted
+from encephalon.io.volumes.volume import (
+    Box,
+    Size,
+    Spacing,
+    box_at,
+    box_size,
+    box_slices,
+    box_text,
+    shifted,
+)
 
 BLOCK: Size = (32, 256, 256)
 """Voxels of a block along z, y, x; 2 MiB of an image of 8 bits. Our choice: a request for each
@@ -77,7 +87,7 @@ class CachedSource:
         data = np.empty(box_size(box), np.dtype(self.facts.dtype))
         for path, block in self._blocks(asked):
             part = _overlap(asked, block)
-            data[_slices(part, asked)] = self._block(path, block)[0][_slices(part, block)]
+            data[_within(asked, part)] = self._block(path, block)[0][_within(block, part)]
         return data
 
     def missing(self, box: Box) -> int:
@@ -89,11 +99,11 @@ class CachedSource:
         # Another type, shape or position is another volume, of which nothing kept is of use.
         said = json.dumps([asdict(self.facts), BLOCK], sort_keys=True)
         folder = self.folder / hashlib.sha256(said.encode()).hexdigest()[:16]
-        whole = shifted(((0, n) for n in self.facts.shape), self.facts.origin)
+        whole = box_at(self.facts.origin, self.facts.shape)
         ranges = [range(a // n, -(-b // n)) for (a, b), n in zip(asked, BLOCK, strict=True)]
         blocks = []
         for z, y, x in product(*ranges):
-            cell = [(at * n, (at + 1) * n) for at, n in zip((z, y, x), BLOCK, strict=True)]
+            cell = box_at(map(operator.mul, (z, y, x), BLOCK), BLOCK)
             blocks.append((folder / f"z{z}_y{y}_x{x}.zst", _overlap(cell, whole)))
         absent = [box for path, box in blocks if self.offline and not is_file(path)]
         if absent:
@@ -166,5 +176,6 @@ def _overlap(one: Iterable[tuple[int, int]], other: Iterable[tuple[int, int]]) -
     return z, y, x
 
 
-def _slices(part: Box, whole: Box) -> tuple[slice, ...]:
-    return tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, whole, strict=True))
+def _within(whole: Box, part: Box) -> tuple[slice, ...]:
+    """Where a part lies in the array of a box."""
+    return box_slices(shifted(part, [-start for start, _ in whole]))

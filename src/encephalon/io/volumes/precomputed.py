@@ -26,6 +26,7 @@ from encephalon.io.volumes.cache import Facts, Fetched
 from encephalon.io.volumes.http import PATIENCE, Patience, need_safe
 from encephalon.io.volumes.volume import (
     Box,
+    box_slices,
     box_text,
     public,
     reason,
@@ -103,7 +104,7 @@ class Precomputed:
             "context": self._context,
         }
         wait = self.patience.answer
-        z, y, x = (slice(*span) for span in box)
+        z, y, x = box_slices(box)
         try:
             store = tensorstore.open(spec, read=True, open=True).result(timeout=wait)
             found = store[x, y, z, self.channel or 0].read().result(timeout=wait)

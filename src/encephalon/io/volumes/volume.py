@@ -72,8 +72,7 @@ class Volume:
     @property
     def box(self) -> Box:
         """The whole of it, in absolute voxels."""
-        z, y, x = zip(self.origin, map(operator.add, self.origin, self.shape), strict=True)
-        return z, y, x
+        return box_at(self.origin, self.shape)
 
     def read(self, box: Box | None = None, *, complete: bool = False) -> NDArray[Any]:
         """The voxels (z, y, x) of `box`, absolute and half-open, or all; the array is the caller's.
@@ -169,6 +168,17 @@ def box_text(box: Iterable[tuple[int, int]]) -> str:
     return ", ".join(
         f"{axis} {start}:{stop}" for axis, (start, stop) in zip("zyx", box, strict=True)
     )
+
+
+def box_at(start: Iterable[int], size: Iterable[int]) -> Box:
+    """The box of so many voxels whose first one is `start`, both along z, y, x."""
+    z, y, x = ((first, first + n) for first, n in zip(start, size, strict=True))
+    return z, y, x
+
+
+def box_slices(box: Iterable[tuple[int, int]]) -> tuple[slice, ...]:
+    """The box as an index of an array; also of some of its axes alone."""
+    return tuple(slice(start, stop) for start, stop in box)
 
 
 def box_size(box: Box) -> Size:

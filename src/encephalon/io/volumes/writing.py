@@ -27,7 +27,9 @@ from encephalon.io.volumes.volume import (
     Box,
     Size,
     Spacing,
+    box_at,
     box_size,
+    box_slices,
     box_text,
     shifted,
     volume_dtype,
@@ -212,7 +214,7 @@ class _Pyramid:
             self.finest = self._array(0)
 
     def write(self, data: NDArray[Any], box: Box | None, lead: Mapping[str, int]) -> None:
-        whole = shifted(((0, n) for n in self.shape[-3:]), self.origin)
+        whole = box_at(self.origin, self.shape[-3:])
         box = box or whole
         inside = all(low <= a < b <= high for (a, b), (low, high) in zip(box, whole, strict=True))
         if not inside or data.shape != box_size(box):
@@ -231,7 +233,7 @@ class _Pyramid:
                 f"{self.dtype}; choose a wider type."
             )
         place = [slice(lead[axis], lead[axis] + 1) for axis in self.axes[:-3]]
-        spans = [slice(*span) for span in shifted(box, [-n for n in self.origin])]
+        spans = box_slices(shifted(box, [-n for n in self.origin]))
         with explained(self.path):
             self.finest[(*place, *spans)] = data.astype(self.dtype, copy=False)[
                 (None,) * len(place)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, TableError, either
 from encephalon.io.volumes.ome_zarr import labels_of
 from encephalon.io.volumes.opening import open_volume
+from encephalon.io.volumes.volume import box_at, box_slices
 from encephalon.studies.microtomography.settings import Intensity
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.encoding import encode_classes
@@ -58,10 +59,9 @@ class Place:
     size: tuple[int, int, int]
 
     @property
-    def box(self) -> tuple[slice, slice, slice]:
-        """The slices of it."""
-        z, y, x = (slice(a, a + n) for a, n in zip(self.start, self.size, strict=True))
-        return z, y, x
+    def slices(self) -> tuple[slice, ...]:
+        """It as an index of the array of its volume."""
+        return box_slices(box_at(self.start, self.size))
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class TileDataset:
         return {cell: np.load(path, mmap_mode="r") for cell, path in self.files.items()}
 
     def _read(self, place: Place) -> Raw:
-        return np.array(self._arrays[place.cell][place.box])
+        return np.array(self._arrays[place.cell][place.slices])
 
 
 def prepare_tiles(

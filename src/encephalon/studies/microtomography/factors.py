@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from encephalon.errors import TableError, require_extra
 from encephalon.networks.tile_encoder import TileFactors
@@ -62,7 +61,8 @@ def _fitted(learner: TileLearner, task: TileTask, tiles: TileDataset) -> TileFac
     *_, rows, columns = tiles.raw(0).shape
     pool = max(1, round(max(rows, columns) / SIDE))
     network = TileFactors(method, components, (rows // pool, columns // pool), pool)
-    pixels = np.concatenate([_pixels(network, task, tiles, row) for row in range(len(tiles))])
+    shown = (task.stacked([task.tile(tiles, row)]) for row in range(len(tiles)))
+    pixels = np.concatenate([network.pixels(tile).numpy() for tile in shown])
     seed = learner.recipe.training.seed
     if method == "pca":
         found: Any = PCA(components, svd_solver="randomized", random_state=seed).fit(pixels)
@@ -74,10 +74,3 @@ def _fitted(learner: TileLearner, task: TileTask, tiles: TileDataset) -> TileFac
             found = NMF(components, init="nndsvda", max_iter=400, random_state=seed).fit(pixels)
     network.factors.copy_(torch.from_numpy(found.components_))
     return network
-
-
-def _pixels(
-    network: TileFactors, task: TileTask, tiles: TileDataset, row: int
-) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = network.pixels(task.stacked([task.tile(tiles, row)])).numpy()
-    return found

@@ -30,7 +30,7 @@ from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.files import is_file
 from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Volume, box_size
+from encephalon.io.volumes.volume import Box, Volume, box_at, box_size, box_slices, shifted
 from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
@@ -245,7 +245,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         grid = make_grid(loaded.voxels.shape, self.depth, self.options.blend)
         z, y, x = grid.shape
         _, label = read_box(
-            lambda box: image[tuple(slice(*span) for span in box)],
+            lambda box: image[box_slices(box)],
             np.asarray,
             partial(logits_of, self),
             grid,
@@ -361,9 +361,7 @@ def _box_of(sample: Sample, volume: Volume, most: int = LARGEST) -> Box:
                 f"{sample.id}: first_z to size_x of its row must be whole numbers of voxels: make "
                 "the table with  encephalon table tiles."
             ) from error
-        starts = zip(volume.origin, tile, strict=True)
-        z, y, x = ((origin + first, origin + first + n) for origin, (first, n) in starts)
-        box = z, y, x
+        box = shifted(box_at(*zip(*tile, strict=True)), volume.origin)
     if math.prod(box_size(box)) > most:
         raise InputError(
             f"{volume.name}: {box_size(box)} voxels are too many at once (at most {most:,}): cut "
@@ -378,9 +376,9 @@ def _whole(volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
 
 def _middle(volume: Volume) -> Box:
     """The middle of the middle slice, as large as a page may show."""
-    sides = zip(volume.origin, volume.shape, (1, SHOWN, SHOWN), strict=True)
-    z, y, x = ((a + (n - min(n, s)) // 2, a + (n + min(n, s)) // 2) for a, n, s in sides)
-    return z, y, x
+    size = [min(pair) for pair in zip(volume.shape, (1, SHOWN, SHOWN), strict=True)]
+    start = [(n - shown) // 2 for n, shown in zip(volume.shape, size, strict=True)]
+    return shifted(box_at(start, size), volume.origin)
 
 
 def _write_labels(labels: NDArray[Any], path: Path) -> None:

@@ -29,7 +29,7 @@ __all__ = ["ObjectMap", "feature_heading", "is_feature", "published_features", "
 
 Labels = NDArray[np.integer]
 Values = NDArray[np.float64]
-Box = tuple[slice, slice, slice]
+Slices = tuple[slice, ...]
 Features = dict[str, float]
 
 #: What the published code says of a tile with fewer than two cells (px).
@@ -80,8 +80,8 @@ class ObjectMap:
         return cls(labels, ndimage.label(inside, output=np.int32)[0], classes, objects)
 
 
-def semantic_features(objects: ObjectMap, box: Box) -> Features:
-    """The features of one tile, `box` in voxels of the map.
+def semantic_features(objects: ObjectMap, place: Slices) -> Features:
+    """The features of one tile, `place` being its slices of the map.
 
     >>> labels = np.zeros((1, 8, 64), np.uint8)
     >>> labels[0, 4, 10:12] = labels[0, 4, 40:42] = 1
@@ -90,14 +90,14 @@ def semantic_features(objects: ObjectMap, box: Box) -> Features:
     >>> found["cell_count"], found["cell_size"], found["cell_nearest"]
     (2.0, 2.0, 30.0)
     """
-    labels = objects.labels[box]
+    labels = objects.labels[place]
     found = {
         f"percent_{name}": 100.0 * float(np.mean(labels == number))
         for number, name in enumerate(objects.classes)
         if number
     }
     if objects.objects:
-        count, centres, areas = _measured(objects.numbers[box])
+        count, centres, areas = _measured(objects.numbers[place])
         measured = {
             "count": float(count),
             "size": float(np.mean(areas)) if areas.size else float("nan"),
@@ -132,7 +132,7 @@ def _distance(centres: Values, neighbour: int) -> float:
     return float(np.mean(distances))
 
 
-def published_features(objects: ObjectMap, boxes: Iterable[Box]) -> Iterator[Features]:
+def published_features(objects: ObjectMap, places: Iterable[Slices]) -> Iterator[Features]:
     """The features as the published code computes them (MTNeuro `annots/features.py`).
 
     `objects` is the map of all boxes stacked along z, so that cells join across their borders.
@@ -141,10 +141,10 @@ def published_features(objects: ObjectMap, boxes: Iterable[Box]) -> Iterator[Fea
     A tile without a vessel stops the published code: here it has 0.
     """
     name = objects.objects
-    for box in boxes:
-        found = semantic_features(objects, box)
+    for place in places:
+        found = semantic_features(objects, place)
         count, half = found[f"{name}_count"], found[f"{name}_nearest"] / 2
-        area = float(np.count_nonzero(objects.numbers[box]))
+        area = float(np.count_nonzero(objects.numbers[place]))
         found[f"{name}_size"] = area / count if count >= 2 else 0.0
         found[f"{name}_nearest"] = half if count >= 2 else PUBLISHED_FAR
         found[f"{name}_third_nearest"] = float("nan")

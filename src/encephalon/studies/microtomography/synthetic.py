@@ -196,7 +196,8 @@ def write_volume(
     for name in ("volume.ome.zarr", "benchmark.toml"):
         refuse_existing(folder / name, overwrite)
     made = make_volume(seed, depth, side, cubes)
-    names = {"structures": dict(enumerate(STRUCTURES)), "regions": _region_names()}
+    regions = {number: region.name for region in REGIONS for number in region.ids}
+    names = {"structures": dict(enumerate(STRUCTURES)), "regions": regions}
     with create_ome_zarr(
         folder / "volume.ome.zarr",
         made.image.shape,
@@ -214,18 +215,14 @@ def write_volume(
     return write_text(folder / "benchmark.toml", _benchmark(made, depth, tile, seed))
 
 
-def _region_names() -> dict[int, str]:
-    return {number: region.name for region in REGIONS for number in region.ids}
-
-
 def _benchmark(made: SyntheticVolume, depth: int, tile: int, seed: int) -> str:
     """The benchmark of a synthetic volume, as TOML."""
     import tomlkit
 
     gap = min(10, depth // 16)
     train, validation = round(depth * 0.5), round(depth * 0.72)
-    others = [name for name in made.boxes if name not in {region.name for region in REGIONS}]
     first = [region.name for region in REGIONS]
+    others = [name for name in made.boxes if name not in first]
     test = [{"boxes": first, "z": [validation + gap, depth]}]
     if others:
         test.append({"boxes": others})

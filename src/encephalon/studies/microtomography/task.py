@@ -116,31 +116,30 @@ class TileTask:
         """Scores of the validation tiles, whole and as they are."""
         if not len(self.validation):
             return {}
-        region = self.settings.target == "region"
-        rows = np.flatnonzero(self.validation.truth >= 0) if region else range(len(self.validation))
-        logits: list[Tensor] = []
-        counts, losses = list[ClassCounts](), list[float]()
-        for row in map(int, rows):
-            tile = self.tile(self.validation, row)
-            found = network(self.stacked([tile]).to(device)).float().cpu()
-            logits.append(found) if region else self._judge(found, tile, counts, losses)
-        if region:
-            probabilities = torch.cat(logits).double().softmax(dim=1).numpy()
-            return classification_scores(self.validation.truth[rows], probabilities)
-        pooled = ClassCounts.stacked(counts).pooled
-        means = {name: float(np.nanmean(pooled.metric(name)[0, 1:])) for name in ("f1", "iou")}
-        return {"loss": float(np.mean(losses)), **means}
 
-    def _judge(
-        self, found: Tensor, tile: Tile, counts: list[ClassCounts], losses: list[float]
-    ) -> None:
-        """Count the voxels of one tile, and note its cross-entropy."""
-        mask = np.asarray(tile.mask).reshape(found.shape[2:])
+        def told(tile: Tile) -> Tensor:
+            logits: Tensor = network(self.stacked([tile]).to(device)).float().cpu()
+            return logits
+
+        if self.settings.target == "region":
+            rows = np.flatnonzero(self.validation.truth >= 0).tolist()
+            logits = torch.cat([told(self.tile(self.validation, row)) for row in rows])
+            probabilities = logits.double().softmax(dim=1).numpy()
+            return classification_scores(self.validation.truth[rows], probabilities)
+        tiles = (self.tile(self.validation, row) for row in range(len(self.validation)))
+        judged = [self._judged(told(tile), tile) for tile in tiles]
+        pooled = ClassCounts.stacked([counts for counts, _ in judged]).pooled
+        means = {name: float(np.nanmean(pooled.metric(name)[0, 1:])) for name in ("f1", "iou")}
+        return {"loss": float(np.mean([loss for _, losses in judged for loss in losses])), **means}
+
+    def _judged(self, logits: Tensor, tile: Tile) -> tuple[ClassCounts, list[float]]:
+        """The counts of the voxels of one tile, and its cross-entropy if any voxel is known."""
+        mask = np.asarray(tile.mask).reshape(logits.shape[2:])
         known = mask != IGNORED
-        if known.any():
-            truth = torch.from_numpy(mask)[None].long()
-            losses.append(float(nnf.cross_entropy(found, truth, ignore_index=IGNORED)))
-        counts.append(count_classes(found[0].argmax(0), mask, self.classes, known))
+        counts = count_classes(logits[0].argmax(0), mask, self.classes, known)
+        truth = torch.from_numpy(mask)[None].long()
+        loss = nnf.cross_entropy(logits, truth, ignore_index=IGNORED)
+        return counts, [float(loss)] if known.any() else []
 
 
 class ViewsTask(SelfSupervision, TileTask):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from glob import escape
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from encephalon.inference.blocks import Labeller, TileGrid, digest, label_blocks
 from encephalon.io.atomic import json_text, locked, remove
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Size, Volume, box_size, shifted
+from encephalon.io.volumes.volume import Box, Size, Volume, box_at, box_size, shifted
 from encephalon.io.volumes.writing import CHUNKS, OmeZarrWriter, fill_ome_zarr
 from encephalon.reports.label_maps import class_colour
 from encephalon.studies.microtomography.data import normalised, scaled, window_of
@@ -114,12 +115,8 @@ def with_window(intensity: Intensity, volume: Volume) -> Intensity:
         sorted({round(at) for at in np.linspace(0, n - size, LOOKS)})
         for n, size in zip(volume.shape, sizes, strict=True)
     ]
-    seen = []
-    for z in starts[0]:
-        for y in starts[1]:
-            for x in starts[2]:
-                z_, y_, x_ = ((a, a + n) for a, n in zip((z, y, x), sizes, strict=True))
-                seen.append(volume.read(shifted((z_, y_, x_), volume.origin), complete=True))
+    boxes = (shifted(box_at(start, sizes), volume.origin) for start in product(*starts))
+    seen = [volume.read(box, complete=True) for box in boxes]
     return intensity.model_copy(update={"window": window_of(*seen, how=intensity.each_box)})
 
 
@@ -179,15 +176,15 @@ def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
         labels = {n: Label(name, class_colour(n)) for n, name in enumerate(teller.classes)}
         return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), labels)
     scale = _scale(teller)
-    z, y, x = (n // size for n, size in zip(volume.shape, scale, strict=True))
-    if min(z, y, x) < 1:
+    shape = _coarse(volume.shape, scale)
+    if min(shape) < 1:
         raise InputError(
             f"{volume.name}: {volume.shape} voxels hold no tile of {scale}: give a larger volume, "
             "or a smaller --tile."
         )
     # 0 is left for what lies in no tile, as viewers do not draw it.
     labels = {n: Label(name) for n, name in enumerate(teller.classes, 1)}
-    return _Whole((z, y, x), REGION_BLOCKS[flat], REGION_BLOCKS[flat], scale, labels)
+    return _Whole(shape, REGION_BLOCKS[flat], REGION_BLOCKS[flat], scale, labels)
 
 
 def _scale(teller: Teller) -> Size:
@@ -222,8 +219,8 @@ def _writer(made: Path, final: Path, whole: _Whole, volume: Volume) -> OmeZarrWr
     )
 
 
-def _coarse(origin: Size, scale: Size) -> Size:
-    z, y, x = (at // size for at, size in zip(origin, scale, strict=True))
+def _coarse(voxels: Size, scale: Size) -> Size:
+    z, y, x = (n // size for n, size in zip(voxels, scale, strict=True))
     return z, y, x
 
 
@@ -247,10 +244,13 @@ def _start(
 
 def logits_of(teller: Teller, tile: Float) -> Float:
     """The logits (C, z, y, x) of a tile (z, y, x)."""
-    flat = teller.depth == 0
-    told = teller.tell(tile[None] if flat else tile[None, None])[0]
-    logits: Float = told[:, None] if flat else told
-    return logits
+    told = _told(teller, tile)
+    return told if teller.depth else told[:, None]
+
+
+def _told(teller: Teller, tile: Float) -> Float:
+    told: Float = teller.tell(tile[None, None] if teller.depth else tile[None])[0]
+    return told
 
 
 def _regions(
@@ -265,8 +265,7 @@ def _regions(
         labels = np.zeros(box_size(box), np.uint8)
         for place in np.ndindex(labels.shape):
             spans = (slice(at * n, (at + 1) * n) for at, n in zip(place, scale, strict=True))
-            tile = prepare(voxels[tuple(spans)])
-            found = teller.tell(tile[None, None] if teller.depth else tile[None])[0]
+            found = _told(teller, prepare(voxels[tuple(spans)]))
             labels[place] = 1 + found[len(found) - len(teller.classes) :].argmax()
         return labels
 
