@@ -113,6 +113,15 @@ def test_a_rest_is_dropped_overlapped_or_padded_as_asked(
     assert [t.start[0] - 10 for t in tiles if t.split == "test" and t.box == "a"] == starts
 
 
+def test_a_part_that_no_tile_fits_into_is_refused_beside_others_of_its_box(tmp_path: Path) -> None:
+    text = SMALL.replace("train = [", 'train = [{ boxes = ["a"], z = [12, 20] }, ')
+    text = text.replace("test = [{ z = [10, 20] }]", 'test = [{ boxes = ["b"], z = [10, 20] }]')
+    thin = text.replace("z = [0, 8]", 'boxes = ["a"], z = [0, 3]')
+    thin = thin.replace("size = [1, 5, 5]", "size = [4, 5, 5]")
+    with pytest.raises(RecipeError, match=r"\[4, 5, 5\].*'a', of which train has \[3, 10, 10\]"):
+        load_benchmark(written(tmp_path, thin)).tiles_of()
+
+
 def test_a_clipped_tile_ends_with_its_part(tmp_path: Path) -> None:
     text = SMALL.replace("size = [1, 5, 5]", 'size = [5, 5, 5]\nrest = "clip"')
     tiles = load_benchmark(written(tmp_path, text)).tiles_of()

@@ -227,7 +227,7 @@ class Benchmark(Section):
     def tiles_of(self) -> list[Tile]:
         """Every tile of every part: boxes in order, in each along z, then y, then x.
 
-        Raises RecipeError for a box without any, and for one that would be padded by other parts.
+        Raises RecipeError for a part of a box without any, and for one that others would pad.
         """
         size, rest = self.tiles.size, self.tiles.rest
         step = self.tiles.step or size
@@ -237,6 +237,13 @@ class Benchmark(Section):
                 list(_starts(ends, n, by, rest))
                 for ends, n, by in zip(box.ranges, size, step, strict=True)
             ]
+            if not all(starts):
+                shape = [stop - first for first, stop in box.ranges]
+                raise RecipeError(
+                    f"The benchmark {self.name!r}: no tile of {list(size)} voxels fits into the "
+                    f"box {name!r}, of which {split} has {shape}: cut smaller tiles, or let "
+                    'tiles.rest be "pad" or "clip".'
+                )
             behind = max(its_box.z[1] for _, its, its_box in self.slabs() if its == name)
             if rest == "pad" and starts[0][-1] + size[0] > box.z[1] < behind:
                 raise RecipeError(
@@ -248,14 +255,6 @@ class Benchmark(Section):
                 block = (z - box.z[0]) // self.tiles.block * self.tiles.block + box.z[0]
                 start, group = (z, y, x), f"{name}-z{block:04d}"
                 found.append(Tile(name, split, start, self._cut(box, start), group))
-        for split, name, box in self.slabs():
-            if not any((tile.split, tile.box) == (split, name) for tile in found):
-                shape = [stop - first for first, stop in box.ranges]
-                raise RecipeError(
-                    f"The benchmark {self.name!r}: no tile of {list(size)} voxels fits into the "
-                    f"box {name!r}, of which {split} has {shape}: cut smaller tiles, or let "
-                    'tiles.rest be "pad" or "clip".'
-                )
         return found
 
     def channel(self, name: str, box: str) -> Channel | None:

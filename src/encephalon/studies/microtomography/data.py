@@ -196,7 +196,7 @@ def tile_places(table: Table, column: str) -> list[Place]:
 
     Raises TableError for a table that is not one of tiles.
     """
-    numbers = {}
+    numbers = []
     for name in (f"{word}_{axis}" for word in ("first", "size") for axis in "zyx"):
         if not table.has(name):
             raise TableError(
@@ -211,11 +211,11 @@ def tile_places(table: Table, column: str) -> list[Place]:
                 f"{table.source}, row {table.row(row)}: {name!r} must be a whole number of voxels, "
                 f"but is {table.texts(name)[row]!r}."
             )
-        numbers[name] = values.astype(int)
-    starts = np.stack([numbers[f"first_{axis}"] for axis in "zyx"], 1).tolist()
-    sizes = np.stack([numbers[f"size_{axis}"] for axis in "zyx"], 1).tolist()
-    cells = table.texts(column)
-    return [Place(*one) for one in zip(cells, map(tuple, starts), map(tuple, sizes), strict=True)]
+        numbers.append(values.astype(int))
+    rows = zip(table.texts(column), *np.stack(numbers).tolist(), strict=True)
+    return [
+        Place(cell, (z, y, x), (depth, high, wide)) for cell, z, y, x, depth, high, wide in rows
+    ]
 
 
 def window_of(*boxes: Raw, how: str | None = None) -> tuple[float, float]:

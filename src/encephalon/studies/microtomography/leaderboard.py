@@ -184,8 +184,8 @@ def _summary(folder: Path) -> Mapping[str, Any]:
         _ = run.data, run.mode, run.seed, list(_scores(run))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder / 'summary.json'}: this is no evaluation of a model of tiles, or it was changed: leave it out, "
-            "or evaluate the model again."
+            f"{folder / 'summary.json'}: this is no evaluation of a model of tiles, or it was "
+            "changed: leave it out, or evaluate the model again."
         ) from error
     return run.summary
 

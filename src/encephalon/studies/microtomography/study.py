@@ -12,11 +12,7 @@ from encephalon.errors import RecipeError, UsageError
 from encephalon.recipes.validation import make_settings
 from encephalon.studies.base import Demo, OpenModel, Study, Trainable
 from encephalon.studies.microtomography.commands import SIMULATORS, TABLES
-from encephalon.studies.microtomography.settings import (
-    SELF_SUPERVISED,
-    MicrotomographySettings,
-    PredictOptions,
-)
+from encephalon.studies.microtomography.settings import MicrotomographySettings, PredictOptions
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
@@ -47,7 +43,7 @@ def _page(about: Mapping[str, Any]) -> BatchReport:
 
 #: The volume of a demonstration.
 DEMO = {"depth": 40, "side": 64, "tile": 64, "cubes": 2}
-#: The network that each method without supervision makes.
+#: The network that each method without a gradient makes.
 NETWORKS = {"pca": "tile-factors", "nmf": "tile-factors", "frozen": "tile-encoder"}
 
 
@@ -79,9 +75,8 @@ class _Training(Trainable):
         from encephalon.training.run import train
 
         learner = TileLearner(recipe)
-        if learner.settings.method in {"supervised", *SELF_SUPERVISED}:
-            return train(learner, table, output, context)
-        return train_without_gradient(learner, table, output, context)
+        fit = train_without_gradient if learner.settings.method in NETWORKS else train
+        return fit(learner, table, output, context)
 
 
 def _tiles(folder: Path, overwrite: bool) -> Path:

@@ -30,7 +30,7 @@ from encephalon.io.text import write_records
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box as Cut
-from encephalon.io.volumes.volume import Spacing, Volume
+from encephalon.io.volumes.volume import Spacing, Volume, box_at, box_slices
 from encephalon.io.volumes.writing import Labels, create_ome_zarr
 from encephalon.studies.microtomography.benchmark import Benchmark, Channel, LabelMap, Tile
 from encephalon.studies.microtomography.labels import class_numbers, ids_of_masks, whole_ids
@@ -73,15 +73,12 @@ class Slab:
     structures: Numbers | None
     regions: NDArray[Any] | None
 
-    def place(self, tile: Tile) -> tuple[slice, slice, slice]:
+    def place(self, tile: Tile) -> tuple[slice, ...]:
         """Where a tile lies in the arrays; one at the end of a stack may have fewer slices."""
         first, here = self.starts[tile.split, tile.box]
         z, y, x = (start - at for start, at in zip(tile.start, first, strict=True))
-        starts = z + here, y, x
-        ends = (start + size for start, size in zip(starts, tile.size, strict=True))
-        shape = self.image.shape
-        one, two, three = (slice(a, min(b, n)) for a, b, n in zip(starts, ends, shape, strict=True))
-        return one, two, three
+        box = zip(box_at((z + here, y, x), tile.size), self.image.shape, strict=True)
+        return box_slices((start, min(stop, end)) for (start, stop), end in box)
 
 
 def write_tiles(
@@ -102,21 +99,22 @@ def write_tiles(
     """
     tiles = benchmark.tiles_of()
     stacked = benchmark.tiles.rest == "stack"
-    names = list(dict.fromkeys(tile.split if stacked else tile.box for tile in tiles))
-    for file in (TABLE, *map(_file, names)):
+    files: dict[str, list[Tile]] = {}
+    for tile in tiles:
+        files.setdefault(tile.split if stacked else tile.box, []).append(tile)
+    for file in (TABLE, *map(_file, files)):
         refuse_existing(folder / file, overwrite)
-    _refuse_own_input(benchmark, [folder / _file(name) for name in names], beside)
+    _refuse_own_input(benchmark, [folder / _file(name) for name in files], beside)
     rows: dict[str, dict[str, Any]] = {}
     prove_writable(folder)
     with explained(folder), temporary_beside(folder / "boxes", folder=True) as work:
-        for done, name in enumerate(names, start=1):
-            mine = [tile for tile in tiles if name == (tile.split if stacked else tile.box)]
+        for done, (name, mine) in enumerate(files.items(), start=1):
             slab = _slab(benchmark, name, stacked, beside, reading)
             _write(benchmark, slab, work)
             rows |= {row["id"]: row for row in _rows(benchmark, slab, mine)}
             if progress is not None:
-                progress(done, len(names), name)
-        for file in map(_file, names):
+                progress(done, len(files), name)
+        for file in map(_file, files):
             swap(work / file, folder / file)
         table = [rows[tile.id] for tile in tiles]
         write_records(table, folder / TABLE)
@@ -293,23 +291,18 @@ def _rows(benchmark: Benchmark, slab: Slab, tiles: Sequence[Tile]) -> Iterator[d
             "box": tile.box,
             **dict(zip("zyx", tile.start, strict=True)),
             **{f"first_{axis}": each.start for axis, each in zip("zyx", place, strict=True)},
-            **{
-                f"size_{axis}": each.stop - each.start
-                for axis, each in zip("zyx", place, strict=True)
-            },
-            "region": None
-            if slab.regions is None
-            else _region(benchmark, tile, slab.regions[place]),
+            **{f"size_{a}": each.stop - each.start for a, each in zip("zyx", place, strict=True)},
+            "region": _region(benchmark, slab, tile),
             **known,
         }
 
 
-def _region(benchmark: Benchmark, tile: Tile, ids: NDArray[Any]) -> str | None:
+def _region(benchmark: Benchmark, slab: Slab, tile: Tile) -> str | None:
     """The class of the most frequent id of a tile (the least of several); None if it has none."""
     labels = benchmark.regions
-    if labels is None:
+    if labels is None or slab.regions is None:
         return None
-    there, counts = np.unique(ids, return_counts=True)
+    there, counts = np.unique(slab.regions[slab.place(tile)], return_counts=True)
     modal = int(there[np.argmax(counts)])
     if modal not in labels.index:
         raise InputError(
