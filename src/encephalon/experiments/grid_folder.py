@@ -16,9 +16,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal, Protocol
@@ -92,7 +92,7 @@ class GridStatus:
     study: str
     cells: tuple[CellState, ...]
     foreign: tuple[Path, ...] = ()
-    report: Path | None = field(default=None)
+    report: Path | None = None
 
     def of(self, state: str) -> list[CellState]:
         """The cells that are "done", "failed" or "left"."""
@@ -229,7 +229,7 @@ def finish_cell(cell: Cell, folder: Path, steps: Steps) -> CellState:
     return cell_state(folder, cell.name, cell.values)
 
 
-def _do(cell: Cell, folder: Path, steps: Steps, spent: Any) -> None:
+def _do(cell: Cell, folder: Path, steps: Steps, spent: Callable[[], float]) -> None:
     run = RunFolder(folder / "run")
     if not cell.table.is_file() or sha256(cell.table) != cell.digest:
         raise RunError(f"{cell.table} changed while its grid was run: run the grid again.")

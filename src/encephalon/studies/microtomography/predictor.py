@@ -215,7 +215,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
                 f"{loaded.path}: a volume is labelled block by block, into a folder: give one with "
                 "encephalon predict -o FOLDER."
             )
-        if self.settings.target == "structure":
+        if self._structural:
             return self._structures(loaded)
         features, logits = self.output(loaded)
         shown = partial(label_picture, loaded.voxels, None, loaded.sample.id)
@@ -264,7 +264,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         if len(labels) > 1:
             return Prediction(values=values, pictures=shown)
         image = OutputImage(labels, None, suffix="dseg", writer=_write_labels)
-        return Prediction({"structures": image}, values, pictures=shown)
+        return Prediction({self._key: image}, values, pictures=shown)
 
 
 def make_tile_predictor(model: OpenModel) -> TilePredictor:
@@ -355,13 +355,13 @@ def _box_of(sample: Sample, volume: Volume, most: int = LARGEST) -> Box:
     row, box = sample.row, volume.box
     if {"first_z", "size_z"} <= set(row):
         try:
-            tile = [(int(row[f"first_{axis}"]), int(row[f"size_{axis}"])) for axis in "zyx"]
+            first, size = ([int(row[f"{k}_{axis}"]) for axis in "zyx"] for k in ("first", "size"))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{sample.id}: first_z to size_x of its row must be whole numbers of voxels: make "
                 "the table with  encephalon table tiles."
             ) from error
-        box = shifted(box_at(*zip(*tile, strict=True)), volume.origin)
+        box = shifted(box_at(first, size), volume.origin)
     if math.prod(box_size(box)) > most:
         raise InputError(
             f"{volume.name}: {box_size(box)} voxels are too many at once (at most {most:,}): cut "
