@@ -97,20 +97,17 @@ def _confusions(task: str, runs: Sequence[Run]) -> Iterator[Html]:
 def _overlays(runs: Sequence[Run]) -> Iterator[Html]:
     """The tiles that evaluations of structures have pictures of, with what each method found."""
     first = _first([run for run in runs if run.summary["target"] == "structure"])
-    classes: list[str] = next(iter(run.summary.get("classes", []) for run in first), [])
-    folders = {run.method: run.folder / PICTURES for run in first}
-    names = [
-        path.name.removesuffix("_image.png")
-        for folder in list(folders.values())[:1]
-        for path in sorted(folder.glob("*_image.png"))
-    ]
+    if not first:
+        return
+    one, classes = first[0].folder / PICTURES, first[0].summary.get("classes", [])
+    names = [path.name.removesuffix("_image.png") for path in sorted(one.glob("*_image.png"))]
     if names:
         yield tag("h3", "Image, truth and predictions")
         yield colour_key([(c, f"rgb{class_colour(n)}") for n, c in enumerate(classes) if n])
     for name in names:
-        one = next(iter(folders.values()))
         paths = {part: one / f"{name}_{part.lower()}.png" for part in ("Image", "Truth")}
-        paths |= {method: folder / f"{name}_prediction.png" for method, folder in folders.items()}
+        for run in first:
+            paths[run.method] = run.folder / PICTURES / f"{name}_prediction.png"
         shown = {title: embedded(path, title) for title, path in paths.items() if is_file(path)}
         yield beside(name, "", shown)
 
@@ -120,8 +117,7 @@ def _embeddings(runs: Sequence[Run], name: str) -> Html | None:
     for run in _first(runs):
         rows = read_embedding(run.folder)
         rows = rows[:: -(-len(rows) // DOTS) or 1]
-        if rows:
-            plane, title = list(planes_of(rows).items())[-1]
+        for plane, title in list(planes_of(rows).items())[-1:]:
             clouds.append(cloud_of(rows, plane, f"{run.method}, {title}"))
             columns |= colours_of(rows)
     return cloud_charts(clouds, columns, name) if clouds else None
@@ -144,5 +140,7 @@ def _curves(runs: Sequence[Run]) -> Iterator[Html]:
 
 def _first(runs: Sequence[Run]) -> list[Run]:
     """One run of each method, that of its lowest seed."""
-    ordered = sorted(runs, key=lambda run: (run.method, run.seed))
-    return list({run.method: run for run in reversed(ordered)}.values())[::-1]
+    first: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: (run.method, run.seed)):
+        first.setdefault(run.method, run)
+    return list(first.values())
