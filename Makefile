@@ -8,6 +8,7 @@
 # commands every command of the pages, run in its order in a scratch folder (some minutes)
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
 # weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder of test scans
+# axon-weights  axon-myelin's weights again: DATA=folder of data_axondeepseg_sem
 # isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS=folder of T1w and T2w pairs
 
 VENV ?= .venv
@@ -27,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test fuzz check docs commands slices weights isotropic-weights clean
+.PHONY: demo install test fuzz check docs commands slices weights isotropic-weights axon-weights clean
 
 demo: $(VENV)/.base
 	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
@@ -85,6 +86,15 @@ isotropic-weights: $(VENV)/.dev
 	  --base runs/isotropic-base --final runs/isotropic -o runs/isotropic-accuracy
 	$(BIN)/python tools/package_model.py runs/isotropic --card tools/cards/isotropic.toml \
 	  --scores runs/isotropic-accuracy/scores.json
+
+axon-weights: $(VENV)/.dev
+	$(BIN)/encephalon table tiles axon-sem --data "$(DATA)" -o runs/axon-tiles --overwrite
+	$(BIN)/encephalon train axon-myelin -t runs/axon-tiles/tiles.csv -o runs/axon-myelin \
+	  --resume --threads 2
+	$(BIN)/python benchmarks/axon_myelin.py runs/axon-tiles/tiles.csv --model runs/axon-myelin \
+	  -o runs/axon-scores
+	$(BIN)/python tools/package_model.py runs/axon-myelin --card tools/cards/axon-myelin.toml \
+	  --scores runs/axon-scores/results.json
 
 clean:
 	rm -rf build dist docs/_build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

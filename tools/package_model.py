@@ -20,7 +20,7 @@ from encephalon.models.files import packaged_folder
 from encephalon.models.folder import open_model, save_model
 
 #: What of a metric's summary goes into the card.
-SHOWN = ("n", "median", "mean", "minimum", "maximum")
+SHOWN = ("n", "median", "mean", "minimum", "maximum", "f1", "low", "high", "iou")
 
 
 def main() -> None:
