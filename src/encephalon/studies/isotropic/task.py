@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encephalon.networks.layers import channels_last
 from encephalon.recipes.schema import Network, Training
 from encephalon.studies.isotropic.data import (
     Patch,
@@ -115,9 +114,9 @@ class IsotropicLearner(Learner[IsotropicSettings]):
         ]
 
     def build(self) -> nn.Module:
-        """The network, its channels last in memory."""
+        """The network; convolutions of few channels are half as fast in the other memory order."""
         network = super().build()
-        channels_last(network)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return network
 
     def prepare(self, part: Table, cache: Path, workers: int) -> list[Subject]:
