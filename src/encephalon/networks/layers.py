@@ -18,6 +18,7 @@ POOLING: Mapping[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: 
 BATCH_NORMS: Mapping[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORMS: Mapping[int, type[nn.Module]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
+
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     """Raise ValueError unless the option `name` is one of those known."""
     if value not in set(known):

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from encephalon.api import load_model, predict
+from encephalon.api import predict
 from encephalon.io.text import read_records
-from encephalon.models.folder import open_model
+from encephalon.models.catalogue import find_model
 from encephalon.studies.microtomography.benchmark import find_benchmark, load_benchmark
 from encephalon.studies.microtomography.tiles import TABLE, write_tiles
 
@@ -44,9 +43,7 @@ def test_rat_4_alone_tests(
 
 def test_percentages_are_those_of_the_manual_masks(data: Path, tmp_path: Path) -> None:
     """Of the whole picture of rat 4."""
-    row = next(
-        row for row in rows_of("axon-sem", data, tmp_path / "tiles") if row["box"] == "rat4"
-    )
+    row = next(row for row in rows_of("axon-sem", data, tmp_path / "tiles") if row["box"] == "rat4")
     folder = data / "em" / "axon-sem" / "derivatives" / "labels" / "sub-rat4" / "micr"
     for name in ("axon", "myelin"):
         mask = np.asarray(Image.open(folder / f"sub-rat4_sample-data12_SEM_seg-{name}-manual.png"))
@@ -74,8 +71,7 @@ def test_the_model_that_ships_finds_axons_and_myelin_of_rat_4(data: Path, tmp_pa
 
 def test_what_ships_is_small_and_says_what_it_is() -> None:
     """At most 10 MB with its graph, and a card with data, scores and failures."""
-    model: Any = load_model("axon-myelin", device="cpu")
-    files = open_model(model.files.path)
+    files = find_model("axon-myelin")
     assert sum(path.stat().st_size for path in files.path.iterdir()) <= 10e6
     assert {"evaluation_data", "training_data", "caveats"} <= set(files.description.card)
     assert files.description.labels == {0: "background", 1: "axon", 2: "myelin"}
