@@ -83,7 +83,7 @@ class ResNetEncoder(nn.Module):
         self.conv1, self.bn1, self.act = whole.conv1, whole.bn1, whole.act
         self.layer1, self.layer2 = whole.layer1, whole.layer2
         self.layer3, self.layer4 = whole.layer3, whole.layer4
-        # Channels last in memory would be a fifth faster, but torch 2.13 then damages memory on CPUs,
+        # Channels last in memory would be a fifth faster, but torch 2.13 damages memory then (CPU),
         # in the gradient of a convolution of 8 channels by 1 x 1 with a stride of 2.
         self.channels = tuple(w * (4 if block == "bottleneck" else 1) for w in widths)
         self.strides = (1, 2, 4, 8)
