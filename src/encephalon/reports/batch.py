@@ -238,9 +238,12 @@ class BatchReport:
     def _stats(self, rows: Sequence[Row], failed: int) -> list[StatCard]:
         counts = Counter(status_of(row) for row in rows)
         counts["fail"] += failed
+        # A study without verdicts counts what is done.
+        judged = not rows or any(map(status_of, rows))
+        titles = _COUNTED if judged else {"": "done", "fail": _COUNTED["fail"]}
         shown = [
-            StatCard(counts[status], label, status=status if counts[status] else None)
-            for status, label in _COUNTED.items()
+            StatCard(counts[status], label, status=status if status and counts[status] else None)
+            for status, label in titles.items()
         ]
         shown += self.stats(rows)
         if skipped := sum(row.get("status") == "skipped" for row in rows):
