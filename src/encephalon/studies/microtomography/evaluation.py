@@ -193,7 +193,8 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         regions = [self._own(rows)] if self.classes else []
         if any(names) and parts.complete:
             regions += [self._probed(parts, kind, names, classes) for kind in PROBES]
-        order = [self.table.ids.index(row["id"]) for row in rows]
+        places = {name: place for place, name in enumerate(self.table.ids)}
+        order = [places[row["id"]] for row in rows]
         features = {
             name: self.table.numbers(name)[order]
             for name in map(str, self.table.frame.columns)
@@ -304,14 +305,11 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         """The features of every tile with the cells of its row, as features.npz."""
         if not self.features:
             return
-        ids = [name for name in self.table.ids if name in self.features]
-        rows = [self.table.ids.index(name) for name in ids]
-        cells = {
-            str(name): np.array([self.table.texts(str(name))[row] for row in rows])
-            for name in self.table.frame.columns
-        }
+        kept = [place for place, name in enumerate(self.table.ids) if name in self.features]
+        table = self.table.select(kept)
+        cells = {str(name): np.array(table.texts(str(name))) for name in table.frame.columns}
         with atomic_path(folder / "features.npz") as temporary, temporary.open("wb") as stream:
-            features = np.stack([self.features[name] for name in ids]).astype(np.float32)
+            features = np.stack([self.features[name] for name in table.ids]).astype(np.float32)
             np.savez_compressed(stream, allow_pickle=False, features=features, **cells)
 
     def page(self, result: EvaluationResult[TileSummary], failures: Sequence[Html]) -> Page:
