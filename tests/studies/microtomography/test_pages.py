@@ -89,6 +89,14 @@ def test_an_evaluation_tells_how_its_model_learnt(structures: Path, pca: Path) -
     assert summary(pca)["history"] == []
 
 
+def test_features_are_written_with_the_rows_of_their_tiles(pca: Path, table: Path) -> None:
+    tiles = {row["id"]: row for row in read_records(table)[1]}
+    with np.load(pca / "features.npz") as kept:
+        assert set(kept["id"].tolist()) == set(tiles)
+        for name in ("region", "box", "split", "z"):
+            assert kept[name].tolist() == [tiles[one][name] for one in kept["id"].tolist()]
+
+
 def test_an_embedding_has_a_place_and_all_that_is_known_of_each_tile(
     pca: Path, table: Path
 ) -> None:

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 #: Mode, task and data of a table.
-Place = tuple[str, str, str]
+TableKey = tuple[str, str, str]
 TITLES = {
     "region": "Task 1: regions",
     "structure": "Task 2: structures",
@@ -216,17 +216,17 @@ def _scores(run: Run) -> Iterator[tuple[str, str, str, str, float | None]]:
         yield "in-sample", each["target"], run.method, known_as, each["in_sample"]
 
 
-def score_tables(entries: Iterable[Entry]) -> dict[Place, ScoreTable]:
+def score_tables(entries: Iterable[Entry]) -> dict[TableKey, ScoreTable]:
     """A table for each mode, task and table of tiles."""
-    places: dict[Place, list[Entry]] = {}
+    groups: dict[TableKey, list[Entry]] = {}
     for each in entries:
-        places.setdefault((each.mode, each.task, each.data), []).append(each)
-    order = sorted(places, key=lambda place: (place[0], list(TITLES).index(place[1]), place[2]))
+        groups.setdefault((each.mode, each.task, each.data), []).append(each)
+    order = sorted(groups, key=lambda key: (key[0], list(TITLES).index(key[1]), key[2]))
     tables = {}
     for mode, task, data in order:
         title = f"{TITLES[task]} ({mode}, tiles {data})"
         headings = {name: _heading(name) for name in MEASURES[task]}
-        tables[mode, task, data] = ScoreTable(title, headings, places[mode, task, data])
+        tables[mode, task, data] = ScoreTable(title, headings, groups[mode, task, data])
     return tables
 
 

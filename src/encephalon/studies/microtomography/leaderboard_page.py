@@ -30,7 +30,7 @@ from encephalon.studies.microtomography.evaluation import OWN, PICTURES
 
 if TYPE_CHECKING:
     from encephalon.reports.score_tables import ScoreTable
-    from encephalon.studies.microtomography.leaderboard import Place, Run
+    from encephalon.studies.microtomography.leaderboard import Run, TableKey
 
 __all__ = ["leaderboard_page"]
 
@@ -48,7 +48,7 @@ CURVES = {
 }
 
 
-def leaderboard_page(tables: Mapping[Place, ScoreTable], runs: Sequence[Run]) -> Page:
+def leaderboard_page(tables: Mapping[TableKey, ScoreTable], runs: Sequence[Run]) -> Page:
     """The page of these tables, and of the evaluations that they were made of."""
     lead = f"{len(runs)} evaluations; mean and standard deviation over seeds, the best in bold."
     page = Page("Leaderboard", lead=lead)
