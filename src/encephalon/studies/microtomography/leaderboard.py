@@ -25,15 +25,7 @@ from encephalon.studies.microtomography.evaluation import OWN
 from encephalon.studies.microtomography.leaderboard_page import leaderboard_page
 from encephalon.studies.microtomography.semantics import feature_heading, is_feature
 
-__all__ = [
-    "Entry",
-    "Run",
-    "entries_of",
-    "leaderboard",
-    "published_scores",
-    "read_runs",
-    "score_tables",
-]
+__all__ = ["Entry", "Run", "leaderboard", "published_scores"]
 
 #: Mode, task and data of a table.
 TableKey = tuple[str, str, str]
@@ -108,9 +100,9 @@ def leaderboard(
     output = expanded(output)
     for ending in ("csv", "md", "html"):
         refuse_existing(output / f"leaderboard.{ending}", overwrite)
-    runs = read_runs(folders, words)
-    entries = entries_of(runs)
-    tables = score_tables(entries)
+    runs = _read_runs(folders, words)
+    entries = _entries_of(runs)
+    tables = _score_tables(entries)
     page = leaderboard_page(tables, runs)
     make_folder(output)
     rows = [{name: getattr(entry, name) for name in _COLUMNS} for entry in entries]
@@ -121,7 +113,7 @@ def leaderboard(
     return entries
 
 
-def read_runs(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Run]:
+def _read_runs(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Run]:
     """The evaluations in these folders; `words` as in `leaderboard`.
 
     Those of one method that differ in nothing but the seed have its name, others their words behind
@@ -149,7 +141,7 @@ def read_runs(folders: Sequence[Path], words: Sequence[str] = ()) -> list[Run]:
     return runs
 
 
-def entries_of(runs: Iterable[Run]) -> list[Entry]:
+def _entries_of(runs: Iterable[Run]) -> list[Entry]:
     """The scores of evaluations, those of one method together."""
     scores: dict[tuple[str, ...], list[float]] = {}
     for run in runs:
@@ -216,7 +208,7 @@ def _scores(run: Run) -> Iterator[tuple[str, str, str, str, float | None]]:
         yield "in-sample", each["target"], run.method, known_as, each["in_sample"]
 
 
-def score_tables(entries: Iterable[Entry]) -> dict[TableKey, ScoreTable]:
+def _score_tables(entries: Iterable[Entry]) -> dict[TableKey, ScoreTable]:
     """A table for each mode, task and table of tiles."""
     groups: dict[TableKey, list[Entry]] = {}
     for each in entries:
