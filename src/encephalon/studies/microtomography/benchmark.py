@@ -312,6 +312,7 @@ def list_benchmarks() -> list[str]:
 
 
 def find_benchmark(text: str) -> Path:
+    """The file of a shipped name or of a path; RecipeError, with the nearest name, for neither."""
     return find_named(text, SHIPPED.glob("*.toml"), "benchmark")
 
 
