@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import TableError, UsageError
+from encephalon.errors import TableError
 from encephalon.evaluation.cases import Case
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.io.atomic import atomic_path, sha256, write_bytes
@@ -254,7 +254,10 @@ class TileEvaluation(Scorable[Case, TileSummary]):
     def _own(self, rows: Sequence[Row]) -> ClassScores:
         kept = [row for row in rows if row["split"] == "test" and row["region"]]
         if not kept:
-            raise UsageError("No tile of the part 'test' has a region: there is nothing to score.")
+            raise TableError(
+                f"{self.table.source}: no tile of the part 'test' has a region, and nothing else "
+                "is scored: give the benchmark labels of regions there."
+            )
         truth = np.array([self.classes.index(row["region"]) for row in kept])
         shares = np.array([[row[f"p_{name}"] for name in self.classes] for row in kept])
         return _class_scores(OWN, truth, shares, [row["group"] for row in kept])

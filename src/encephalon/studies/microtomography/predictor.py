@@ -30,7 +30,7 @@ from encephalon.inference.runtimes import Runtime, resolve_threads
 from encephalon.io.files import is_file
 from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Volume, box_at, box_size, box_slices, shifted
+from encephalon.io.volumes.volume import Box, Spacing, Volume, box_at, box_size, box_slices, shifted
 from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
@@ -47,6 +47,8 @@ from encephalon.studies.microtomography.whole import (
     label_volume,
     logits_of,
     make_grid,
+    middle,
+    warn_of_another_kind,
     with_window,
 )
 from encephalon.tables.samples import Sample
@@ -62,8 +64,6 @@ Float = NDArray[np.float32]
 LARGEST = 512 * 1024**2
 #: Slices that the published networks of volumes learnt from (spec mtneuro, section 2).
 PUBLISHED_DEPTH = 8
-#: Side of the largest picture of a volume on a page, voxels.
-SHOWN = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,8 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     again     opens it once more, for a worker of its own
     network   opens its torch network
     path      its folder, if it has one
+    spacing   edges of the voxels that it learnt from, µm
+    sides     of the only tiles that it can be shown, y and x; None if any will do
     """
 
     settings: MicrotomographySettings
@@ -105,6 +107,8 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     again: Callable[[], TilePredictor] = field(repr=False)
     network: Callable[[], Any] = field(repr=False)
     path: Path | None = None
+    spacing: Spacing | None = None
+    sides: tuple[int, int] | None = None
 
     @property
     def kinds(self) -> Mapping[str, OutputKind]:
@@ -159,6 +163,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         if self._is_volume(sample):
             path = sample.file(next(iter(sample.inputs)))
             volume = _opened(path)
+            warn_of_another_kind(path, self.settings.intensity, self.spacing)
             return LoadedVolume(sample, path, volume, with_window(self.settings.intensity, volume))
         return self.read_tile(sample)
 
@@ -172,6 +177,12 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
                 f"{path}: it has {len(voxels)} slices, and the model {self.name!r} sees one at a "
                 "time: give a picture, or a table of tiles."
             )
+        if self.sides is not None and self.sides != voxels.shape[1:]:
+            raise InputError(
+                f"{path}: the tile has {voxels.shape[1:]} pixels (y, x), but the model "
+                f"{self.name!r} knows only {self.sides}: cut tiles of that size."
+            )
+        warn_of_another_kind(path, self.settings.intensity, self.spacing)
         # Percentiles of a whole box are those of the box that a tile is from.
         whole = voxels if self.settings.intensity.window else _whole(volume, voxels)
         image = normalised(scaled(voxels, self.settings.intensity, whole), self.settings.intensity)
@@ -203,7 +214,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         )
         values: dict[str, Value] = {f"percent_{k}": share for k, share in found.percent.items()}
         image = OutputImage(np.empty(0), None, suffix="dseg", made=found.folder)
-        box = _middle(volume)
+        box = middle(volume)
         labels = open_volume(found.folder).read(box) if self._structural else None
         shown = partial(label_picture, volume.read(box), labels, loaded.sample.id)
         return Prediction({self._key: image}, values, pictures=shown)
@@ -272,36 +283,42 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
     settings, recipe = model.settings(MicrotomographySettings), model.recipe
     network, flat = recipe.network, not sees_volumes(recipe.network)
     classes = recipe.table.classes if settings.target == "region" else settings.structures
+    learnt, asked = _learnt(model, settings), model.asked(PredictOptions)
+    if asked.tile is None:
+        asked = asked.model_copy(update={"tile": min(learnt["tile"][1:], default=None)})
     if own := isinstance(model.files, ModelFolder):
         runtime = model.runtime()
     else:
         runtime, classes, flat = _published(model, classes)
+    mixed = any(each.name == "mix-up" for each in settings.augmentation)  # as the paper calls it
     return TilePredictor(
         model.files.describe(),
         runtime,
-        model.asked(PredictOptions),
+        asked,
         settings,
         classes,
-        0 if flat else _depth(model, settings),
+        0 if flat else learnt["depth"],
         {
             "network": str(network.options.get("decoder", network.name)),
             # Weights alone do not say by which method they were learnt.
-            "method": _method(settings) if own else model.name,
+            "method": ("mix-up" if mixed else settings.method) if own else model.name,
             "seed": recipe.training.seed,
         },
         partial(make_tile_predictor, _of_worker(model)),
         partial(load_network, model.files),
         model.files.path,
+        learnt["spacing"] and tuple(learnt["spacing"]),
+        tuple(learnt["tile"][1:]) if network.name == "tile-factors" else None,
     )
 
 
-def _depth(model: OpenModel, settings: MicrotomographySettings) -> int:
-    """Slices of what a network of volumes learnt from."""
-    files, tile = model.files, [PUBLISHED_DEPTH]
-    if isinstance(files, ModelFolder):
-        tile = files.description.preprocessing["tile"]
+def _learnt(model: OpenModel, settings: MicrotomographySettings) -> dict[str, Any]:
+    """The "tile" (z, y, x), "spacing" and "depth" (slices) of what a model learnt from."""
+    files = model.files
+    known = files.description.preprocessing if isinstance(files, ModelFolder) else {}
+    tile = known.get("tile", [PUBLISHED_DEPTH])
     crops = [one.depth for one in settings.augmentation if one.name == "slice-crop"]
-    return min([int(tile[0]), *crops])
+    return {"spacing": None, **known, "tile": tile, "depth": min([int(tile[0]), *crops])}
 
 
 def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple[str, ...], bool]:
@@ -320,12 +337,6 @@ def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple
 
         network = FeaturesAndLogits(network)
     return TorchRuntime(network, model.device, model.threads), tuple(classes), first.dim() == 4
-
-
-def _method(settings: MicrotomographySettings) -> str:
-    """How a model was learnt, in the words of the published scores."""
-    mixed = any(each.name == "mix-up" for each in settings.augmentation)
-    return "mix-up" if mixed else settings.method
 
 
 def _of_worker(model: OpenModel) -> OpenModel:
@@ -372,13 +383,6 @@ def _box_of(sample: Sample, volume: Volume, most: int = LARGEST) -> Box:
 
 def _whole(volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels if voxels.shape == volume.shape else volume.read()
-
-
-def _middle(volume: Volume) -> Box:
-    """The middle of the middle slice, as large as a page may show."""
-    size = [min(pair) for pair in zip(volume.shape, (1, SHOWN, SHOWN), strict=True)]
-    start = [(n - shown) // 2 for n, shown in zip(volume.shape, size, strict=True)]
-    return shifted(box_at(start, size), volume.origin)
 
 
 def _write_labels(labels: NDArray[Any], path: Path) -> None:

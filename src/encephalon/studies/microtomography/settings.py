@@ -98,8 +98,9 @@ class PredictOptions(Section):
     """What may be asked of a model of tiles, for volumes that are worked on block by block."""
 
     tile: Annotated[
-        int, Flag("--tile", "Side of the tiles of a volume whose regions are told, voxels.")
-    ] = Field(default=64, ge=8)
+        int | None,
+        Flag("--tile", "Side of the tiles whose regions are told, voxels; as it learnt from."),
+    ] = Field(default=None, ge=8)
     blend: Annotated[
         bool, Flag("--blend", "Let the tiles of a volume fade into each other, instead of ending.")
     ] = False

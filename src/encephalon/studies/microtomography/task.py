@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from encephalon.errors import RecipeError, TableError
+from encephalon.io.volumes.opening import open_volume
 from encephalon.metrics.classification import classification_scores
 from encephalon.metrics.label_maps import ClassCounts, count_classes
 from encephalon.models.catalogue import find_model
@@ -282,10 +283,17 @@ class TileLearner(Learner[MicrotomographySettings]):
     def facts(self, table: Table) -> ModelFacts:
         """The classes, and what tiles look like."""
         sides = [int(table.numbers(f"size_{axis}")[0]) for axis in "zyx"]
+        image = next(iter(table.columns.inputs.values()))
+        spacing = open_volume(table.path(table.texts(image)[0])).spacing
         boxes = sorted(set(table.texts("box"))) if table.has("box") else []
         return ModelFacts(
             labels=dict(enumerate(self.classes)),
-            preprocessing={"axes": "z, y, x", "tile": sides, "classes": list(self.classes)},
+            preprocessing={
+                "axes": "z, y, x",
+                "tile": sides,
+                "spacing": spacing,
+                "classes": list(self.classes),
+            },
             training_data={"boxes": boxes},
             example=(1, 1, *(sides[1:] if self.flat else sides)),
             packages=(*PACKAGES, "monai"),

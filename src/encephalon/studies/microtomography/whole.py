@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from glob import escape
 from itertools import product
 from pathlib import Path
@@ -22,15 +23,24 @@ from encephalon.inference.blocks import Labeller, TileGrid, digest, label_blocks
 from encephalon.io.atomic import json_text, locked, remove
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Size, Volume, box_at, box_size, shifted
+from encephalon.io.volumes.volume import Box, Size, Spacing, Volume, box_at, box_size, shifted
 from encephalon.io.volumes.writing import CHUNKS, OmeZarrWriter, fill_ome_zarr
 from encephalon.reports.label_maps import class_colour
 from encephalon.studies.microtomography.data import normalised, scaled, window_of
 from encephalon.studies.microtomography.settings import Intensity, PredictOptions
 
-__all__ = ["Labelled", "Teller", "label_volume", "make_grid", "with_window"]
+__all__ = [
+    "Labelled",
+    "Teller",
+    "label_volume",
+    "make_grid",
+    "middle",
+    "warn_of_another_kind",
+    "with_window",
+]
 
 Float = NDArray[np.float32]
+_log = logging.getLogger(__name__)
 
 #: Voxels along y and x whose structures one pass through a network decides, its margin, and the
 #: stride: 64 is what a U-Net of four levels sees around a pixel. Of networks of slices, of volumes.
@@ -39,8 +49,17 @@ TILES: Mapping[bool, tuple[int, int, int]] = {True: (640, 64, 32), False: (128, 
 BLOCKS: Mapping[bool, Size] = {True: (64, 640, 640), False: (64, 128, 128)}
 #: Tiles of a model of regions that are worked on at once.
 REGION_BLOCKS: Mapping[bool, Size] = {True: (64, 8, 8), False: (4, 4, 4)}
+#: Side of a tile whose region is told where nothing says how large those were that were learnt.
+SIDE = 64
 #: Boxes along each axis, and voxels of each, by which the window of a large volume is measured.
 LOOKS, LOOK = 4, (16, 64, 64)
+#: Side of the largest picture of a volume on a page, voxels.
+SHOWN = 1024
+#: Edges of voxels that differ by no more are the same size.
+SAME_SIZE = 0.1
+#: A volume is too dark or too bright for a model where its levels vary by less than this share of
+#: what they varied in training, or where more than this share of them is white.
+FLAT, FULL = 0.1, 0.5
 
 
 class Teller(Protocol):
@@ -110,14 +129,44 @@ def with_window(intensity: Intensity, volume: Volume) -> Intensity:
     """
     if intensity.window is not None:
         return intensity
+    return intensity.model_copy(
+        update={"window": window_of(*_looked_at(volume), how=intensity.each_box)}
+    )
+
+
+def _looked_at(volume: Volume) -> Iterator[NDArray[Any]]:
     sizes = [min(n, look) for n, look in zip(volume.shape, LOOK, strict=True)]
-    starts = [
+    starts = (
         sorted({round(at) for at in np.linspace(0, n - size, LOOKS)})
         for n, size in zip(volume.shape, sizes, strict=True)
-    ]
-    boxes = (shifted(box_at(start, sizes), volume.origin) for start in product(*starts))
-    seen = [volume.read(box, complete=True) for box in boxes]
-    return intensity.model_copy(update={"window": window_of(*seen, how=intensity.each_box)})
+    )
+    for start in product(*starts):
+        yield volume.read(shifted(box_at(start, sizes), volume.origin), complete=True)
+
+
+@lru_cache(maxsize=64)
+def warn_of_another_kind(path: Path, intensity: Intensity, spacing: Spacing | None) -> None:
+    """Say, once a volume, that its voxels have another size or brightness than a model's."""
+    volume = open_volume(path)
+    known = spacing is not None and volume.spacing is not None
+    if known and not np.allclose(volume.spacing, spacing, rtol=SAME_SIZE):  # type: ignore[arg-type]
+        _log.warning(
+            "%s: its voxels have edges of %s µm (z, y, x), but the model learnt from %s: resample "
+            "it to these.",
+            *(path, volume.spacing, spacing),
+        )
+    if intensity.window is None:
+        return
+    with suppress(InputError):  # which is said where it is read
+        levels = np.concatenate(
+            [scaled(each, intensity, each).ravel() for each in _looked_at(volume)]
+        )
+        if levels.std() < FLAT * (intensity.std or 0) or (levels == 1).mean() > FULL:
+            _log.warning(
+                "%s: the model sees little in it, for it learnt from voxels between %g and %g, but "
+                "these are of the type %s: scale them as those that it learnt from.",
+                *(path, *intensity.window, volume.dtype),
+            )
 
 
 def label_volume(
@@ -170,6 +219,13 @@ def label_volume(
     return Labelled(made, percent)
 
 
+def middle(volume: Volume) -> Box:
+    """The middle of the middle slice, as large as a page may show."""
+    size = [min(pair) for pair in zip(volume.shape, (1, SHOWN, SHOWN), strict=True)]
+    start = [(n - shown) // 2 for n, shown in zip(volume.shape, size, strict=True)]
+    return shifted(box_at(start, size), volume.origin)
+
+
 def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
     flat = teller.depth == 0
     if structures:
@@ -189,7 +245,7 @@ def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
 
 def _scale(teller: Teller) -> Size:
     """Voxels of a tile whose region is told: as deep as those that were learnt from."""
-    side = teller.options.tile
+    side = teller.options.tile or SIDE
     return max(1, teller.depth), side, side
 
 
