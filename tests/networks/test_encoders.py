@@ -287,3 +287,12 @@ def test_published_weights_of_another_kind_are_refused() -> None:
         build_published_encoder(tensors, "own.pt")
     with pytest.raises(ModelError, match=r"the first is 'x'\): this is another architecture"):
         build_published_encoder({"x": TOKENS.numpy()}, "own.pt")
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_a_narrow_encoder_is_trained_to_its_end(width: int) -> None:
+    """Of channels last in memory, kernels of few channels corrupt the memory of the process."""
+    network = build_encoder("resnet18", width=width)
+    for _ in range(6):
+        network(torch.rand(8, 1, 64, 64))[-1].mean().backward()
+    assert all(bool(torch.isfinite(w.grad).all()) for w in network.parameters())
