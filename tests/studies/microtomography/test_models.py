@@ -134,7 +134,9 @@ def test_an_evaluation_says_region_probes_and_read_out(
     for one in summary["regions"]:
         value = one["metrics"]["accuracy"]
         assert value["low"] <= value["value"] <= value["high"]
-        assert sum(map(sum, one["matrix"])) == summary["tiles"] - summary["without_region"]
+        matrix = np.array(one["matrix"])
+        assert matrix.sum() == summary["tiles"] - summary["without_region"]
+        assert one["per_class"]["sensitivity"] == pytest.approx(np.diag(matrix) / matrix.sum(1))
     targets = [one["target"] for one in summary["readouts"]]
     assert "percent_vessel" in targets
     assert "cell_count" in targets

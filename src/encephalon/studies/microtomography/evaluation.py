@@ -69,11 +69,13 @@ class ClassScores:
 
     how       `OWN`, or the probe
     metrics   accuracy, balanced accuracy and f1, each with its interval over groups of slices
+    per_class sensitivity, precision and f1 of each class; NaN where nothing is counted
     matrix    true class down, predicted class across
     """
 
     how: str
     metrics: Mapping[str, Interval]
+    per_class: Mapping[str, list[float]]
     matrix: list[list[int]]
 
 
@@ -326,4 +328,10 @@ def _class_scores(
     metrics = classification_metrics(truth, shares)
     kept = ("accuracy", "balanced_accuracy", "f1")
     found = confusion_matrix(truth, shares.argmax(axis=1), shares.shape[1])
-    return ClassScores(how, {k: metrics[k].interval(groups) for k in kept}, found.tolist())
+    counts = ClassCounts.of(found)
+    return ClassScores(
+        how,
+        {name: metrics[name].interval(groups) for name in kept},
+        {name: counts.metric(name)[0].tolist() for name in ("sensitivity", "precision", "f1")},
+        found.tolist(),
+    )

@@ -82,7 +82,8 @@ def evaluation_page(
             figure(confusion_table(summary.classes, each.matrix), each.how)
             for each in summary.regions
         ]
-        page.section("Regions", table(columns, rows), grid(*confusions))
+        classes = _class_table(summary)
+        page.section("Regions", table(columns, rows), classes, grid(*confusions))
     if summary.structures:
         confusion = confusion_table(summary.classes, summary.confusion)
         page.section("Structures", _structure_table(summary), note(_HOW_STRUCTURES))
@@ -133,6 +134,22 @@ def _stat_cards(summary: TileSummary) -> list[StatCard]:
         value, label = format_number(read.r2.value, 3), f"R2, {feature_heading(read.target)}"
         cards.append(StatCard(value, label, format_interval(read.r2)))
     return cards
+
+
+def _class_table(summary: TileSummary) -> Html:
+    columns = {
+        "how": "Classes by",
+        "name": "Region",
+        "sensitivity": "Sensitivity",
+        "precision": "Precision",
+        "f1": "F1",
+    }
+    rows: list[Row] = [
+        {"how": each.how, "name": name, **{k: of[n] for k, of in each.per_class.items()}}
+        for each in summary.regions
+        for n, name in enumerate(summary.classes)
+    ]
+    return table(columns, rows, digits=3)
 
 
 def _structure_table(summary: TileSummary) -> Html:
