@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from encephalon import api
+from encephalon.errors import TableError
+from encephalon.io.text import read_records, write_records
 from encephalon.io.volumes.writing import create_ome_zarr
 from tests.studies.microtomography.test_whole import SHAPE, VOXELS, predict, predictor
 from tests.studies.microtomography.tiny_tiles import train, write_table
@@ -72,3 +74,11 @@ def test_a_model_knows_the_voxels_and_the_tiles_that_it_learnt_from(tmp_path: Pa
     assert model.spacing == LEARNT
     assert model.sides == (32, 32)
     assert model.options.tile == 32
+
+
+def test_a_tile_without_voxels_is_named_before_anything_is_learnt(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "tiles")
+    rows = [row | {"size_y": "0"} for row in read_records(table)[1]]
+    write_records(rows, table)
+    with pytest.raises(TableError, match=r"row 2: 'size_y' must be .* 1 or more, but is '0'"):
+        train("region-supervised", table, tmp_path / "run")

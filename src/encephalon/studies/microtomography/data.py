@@ -204,12 +204,13 @@ def tile_places(table: Table, column: str) -> list[Place]:
                 "encephalon table tiles."
             )
         values = table.numbers(name)
-        bad = np.flatnonzero(~np.isfinite(values) | (values < 0) | (values % 1 != 0))
+        least = int(name.startswith("size"))
+        bad = np.flatnonzero(~np.isfinite(values) | (values < least) | (values % 1 != 0))
         if bad.size:
             row = int(bad[0])
             raise TableError(
                 f"{table.source}, row {table.row(row)}: {name!r} must be a whole number of voxels, "
-                f"but is {table.texts(name)[row]!r}."
+                f"{least} or more, but is {table.texts(name)[row]!r}."
             )
         numbers.append(values.astype(int))
     rows = zip(table.texts(column), *np.stack(numbers).tolist(), strict=True)
