@@ -341,3 +341,23 @@ def test_regions_are_learnt_from_tiles_that_have_some(tmp_path: Path) -> None:
     write_records(rows, path)
     with pytest.raises(TableError, match="has a 'region'"):
         train("region-supervised", path, tmp_path / "run")
+
+
+def test_one_region_alone_is_nothing_to_learn(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "tiles")
+    rows = read_records(path)[1]
+    kept = [row for row in rows if row["split"] != "train" or row["region"] == "cortex"]
+    write_records(kept, path)
+    with pytest.raises(TableError, match=r"all .* are of the region 'cortex', so there is nothing"):
+        train("region-supervised", path, tmp_path / "run")
+
+
+def test_text_where_a_feature_should_be_is_named_by_its_row(
+    region: Path, table: Path, tmp_path: Path
+) -> None:
+    path = write_table(tmp_path / "tiles")
+    rows = [dict(row) for row in read_records(path)[1]]
+    rows[4]["percent_axon"] = "many"
+    write_records(rows, path)
+    with pytest.raises(TableError, match=r"row 6: the feature 'percent_axon' .* is 'many'"):
+        scored(region, path, tmp_path / "out")

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from encephalon.reports.format import Html
     from encephalon.reports.images import Picture
     from encephalon.reports.page import Page
+    from encephalon.tables.schema import Table
 
 __all__ = ["ClassScores", "TileEvaluation", "TileSummary"]
 
@@ -198,7 +199,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         places = {name: place for place, name in enumerate(self.table.ids)}
         order = [places[row["id"]] for row in rows]
         features = {
-            name: self.table.numbers(name)[order]
+            name: _feature(self.table, name)[order]
             for name in map(str, self.table.frame.columns)
             if is_feature(name)
         }
@@ -320,6 +321,18 @@ class TileEvaluation(Scorable[Case, TileSummary]):
     def page(self, result: EvaluationResult[TileSummary], failures: Sequence[Html]) -> Page:
         """Main metrics, confusion, read-outs, structures, and the embedding."""
         return evaluation_page(self, result, failures)
+
+
+def _feature(table: Table, name: str) -> Values:
+    """The semantic feature of each tile, NaN where its cell is empty."""
+    values, cells = table.numbers(name), table.texts(name)
+    for row in np.flatnonzero(np.isnan(values)).tolist():
+        if cell := cells[row]:
+            raise TableError(
+                f"{table.source}, row {table.row(row)}: the feature {name!r} must be a number or "
+                f"empty, but is {cell!r}: correct it, or give the column another name."
+            )
+    return values
 
 
 def _class_scores(

@@ -258,7 +258,14 @@ class TileLearner(Learner[MicrotomographySettings]):
         return tiles
 
     def task(self, train: TileDataset, validation: TileDataset) -> TileTask:
-        """Batches of tiles."""
+        """Batches of tiles; raises TableError where all that train are of one region."""
+        if self.settings.target == "region" and len(set(train.truth.tolist())) == 1:
+            only = self.classes[int(train.truth[0])]
+            raise TableError(
+                f"{train.table.source}: all {len(train)} tiles that train are of the region "
+                f"{only!r}, so there is nothing to tell apart: add tiles of another one, or choose "
+                "a recipe that needs no regions, such as byol."
+            )
         if self.settings.method in SELF_SUPERVISED:
             return ViewsTask(train, validation, self.settings, self.recipe.training, self.flat)
         count = len(self.classes)
