@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from encephalon.studies.microtomography.data import scaled, window_of
+from encephalon.recipes.loading import load_recipe
+from encephalon.studies.microtomography.data import prepare_tiles, scaled, window_of
 from encephalon.studies.microtomography.settings import Intensity
+from encephalon.tables.reading import read_table
+from tests.studies.microtomography.tiny_tiles import write_table
 
 
 def picture() -> np.ndarray:
@@ -42,3 +47,14 @@ def test_bright_specks_move_deviations_less_than_percentiles() -> None:
 
     assert width(specks, "percentiles") > 8 * width(clean, "percentiles")
     assert width(specks, "deviations") < 3 * width(clean, "deviations")
+
+
+def test_a_tile_has_the_window_of_its_box(tmp_path: Path) -> None:
+    """However often it is asked for, and whatever the other boxes are like."""
+    table = read_table(write_table(tmp_path), load_recipe("axon-myelin").table)
+    structures = ("background", "vessel", "cell", "axon")
+    tiles = prepare_tiles(table, tmp_path / "cache", 1, structures)
+    intensity = Intensity(each_box="deviations")
+    for tile in (0, len(tiles) - 1, 0):
+        wanted = scaled(tiles.raw(tile), intensity, tiles.volume(tile))
+        assert np.array_equal(tiles.levels(tile, intensity), wanted)

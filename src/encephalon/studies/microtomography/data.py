@@ -113,6 +113,15 @@ class TileDataset:
         """Each box that tiles lie in."""
         return [self._arrays[cell] for cell in dict.fromkeys(place.cell for place in self.places)]
 
+    def levels(self, tile: int, intensity: Intensity) -> Float:
+        """The voxels (z, y, x) of a tile with their window at 0 and 1; that of a box is kept."""
+        if intensity.window is None:
+            key = self.places[tile].cell, intensity.each_box
+            if key not in self._windows:
+                self._windows[key] = window_of(self.volume(tile), how=intensity.each_box)
+            intensity = intensity.model_copy(update={"window": self._windows[key]})
+        return scaled(self.raw(tile), intensity, self.volume(tile))
+
     def select(self, rows: Sequence[int]) -> TileDataset:
         """The tiles of these rows."""
         return replace(
@@ -122,6 +131,10 @@ class TileDataset:
             structures=[self.structures[row] for row in rows] if self.structures else [],
             truth=self.truth[list(rows)],
         )
+
+    @cached_property
+    def _windows(self) -> dict[tuple[str, str | None], tuple[float, float]]:
+        return {}
 
     @cached_property
     def _arrays(self) -> dict[str, Raw]:
@@ -246,7 +259,7 @@ def measure_intensity(dataset: TileDataset, asked: Intensity) -> Intensity:
         return found
     sums = np.zeros(3)
     for tile in range(len(dataset)):
-        levels = scaled(dataset.raw(tile), found, dataset.volume(tile)).astype(np.float64)
+        levels = dataset.levels(tile, found).astype(np.float64)
         sums += levels.size, levels.sum(), (levels**2).sum()
     mean = float(sums[1] / sums[0])
     spread = float(np.sqrt(max(0.0, sums[2] / sums[0] - mean**2)))

@@ -25,7 +25,6 @@ from encephalon.studies.microtomography.data import (
     measure_intensity,
     normalised,
     prepare_tiles,
-    scaled,
 )
 from encephalon.studies.microtomography.settings import (
     SELF_SUPERVISED,
@@ -90,7 +89,7 @@ class TileTask:
 
     def tile(self, dataset: TileDataset, row: int) -> Tile:
         """One tile, its levels between 0 and 1."""
-        image = scaled(dataset.raw(row), self.intensity, dataset.volume(row))[None]
+        image = dataset.levels(row, self.intensity)[None]
         if self.settings.target == "structure":
             return Tile(image, dataset.labels(row))
         if self.settings.target == "region":
