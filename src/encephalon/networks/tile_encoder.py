@@ -42,7 +42,8 @@ class TileFactors(nn.Module):
 
     A tile (B, 1, [Z,] Y, X) is averaged over its slices, and over squares of `pool` x `pool`
     pixels, which leaves `sides` (Y, X). PCA projects what differs from the mean on the
-    factors; NMF finds the weights, none negative, that make up the tile best by least squares.
+    factors; NMF finds the weights, none negative, that make up the tile best by least squares,
+    of factors of length 1.
     `spatial_dims` tells only which tiles it is given.
     """
 
@@ -73,8 +74,8 @@ class TileFactors(nn.Module):
         pixels = self.pixels(tile)
         if self.method == "pca":
             return (pixels - self.mean) @ self.factors.T
-        wanted, gram = pixels.clamp_min(0) @ self.factors.T, self.factors @ self.factors.T
-        weights = wanted / self.factors.square().sum(dim=1).clamp_min(1e-9)
+        weights = wanted = pixels.clamp_min(0) @ self.factors.T
         for _ in range(UPDATES):
-            weights = weights * wanted / (weights @ gram).clamp_min(1e-9)
+            # Not by the products of the factors, which a graph would keep, in half precision.
+            weights = weights * wanted / (weights @ self.factors @ self.factors.T).clamp_min(1e-9)
         return weights

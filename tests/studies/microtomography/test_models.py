@@ -361,3 +361,11 @@ def test_text_where_a_feature_should_be_is_named_by_its_row(
     write_records(rows, path)
     with pytest.raises(TableError, match=r"row 6: the feature 'percent_axon' .* is 'many'"):
         scored(region, path, tmp_path / "out")
+
+
+def test_factors_have_a_length_that_half_precision_holds(table: Path, tmp_path: Path) -> None:
+    """Those that NMF finds may have a length of millions, of which a graph would keep nothing."""
+    model = open_model(train("nmf", table, tmp_path / "run", {"study.components": "8"}))
+    factors = model.tensors()["factors"].astype(np.float64)
+    assert factors.shape[0] == 8
+    assert np.linalg.norm(factors, axis=1) == pytest.approx(np.ones(8), abs=1e-2)

@@ -72,5 +72,7 @@ def _fitted(learner: TileLearner, task: TileTask, tiles: TileDataset) -> TileFac
             # That it still moves a little after so many updates says nothing of the read-out.
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = NMF(components, init="nndsvda", max_iter=400, random_state=seed).fit(pixels)
-    network.factors.copy_(torch.from_numpy(found.components_))
+    # Of length 1, so that half precision holds them: those of NMF may have any.
+    lengths = np.linalg.norm(found.components_, axis=1, keepdims=True)
+    network.factors.copy_(torch.from_numpy(found.components_ / np.maximum(lengths, 1e-30)))
     return network
