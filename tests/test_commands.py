@@ -38,7 +38,14 @@ def test_a_page_is_read_line_by_line(commands: Any, page: Path) -> None:
     first, second, third = commands.steps(page)
     assert first.command.startswith("encephalon bench brain-extraction --threads 2 --repeat 1")
     assert (first.reason, second.reason, third.reason) == ("", "needs a network", "")
-    assert (third.kind, third.command) == ("python", "print(1)\n")
+    assert (third.kind, third.command) == ("python", "print(1)")
+
+
+def test_a_block_of_python_may_need_something_too(commands: Any, page: Path) -> None:
+    """Its last line says what, and it is not run."""
+    page.write_text("```python\nimport umap\numap.UMAP()  # needs umap-learn\n```\n", "utf-8")
+    (step,) = commands.steps(page)
+    assert (step.kind, step.reason) == ("python", "needs umap-learn")
 
 
 def test_options_go_before_a_redirection(commands: Any) -> None:

@@ -112,11 +112,9 @@ def steps(page: Path) -> Iterator[Step]:
     name = str(page.relative_to(ROOT))
     yield from (Step(name, "sh", words) for words in BEFORE.get(name, ()))
     for kind, block in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if kind == "python":
-            yield Step(name, kind, block)
-            continue
-        for line in re.sub(r"\s*\\\n\s*", " ", block).splitlines():
-            if line.strip() and not line.startswith("#"):
+        lines = [block] if kind == "python" else re.sub(r"\s*\\\n\s*", " ", block).splitlines()
+        for line in lines:
+            if line.strip() and (kind == "python" or not line.startswith("#")):
                 found = NOT_RUN.search(line)
                 yield Step(name, kind, line.strip(), found[1].strip() if found else "")
 
