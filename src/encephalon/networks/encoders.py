@@ -180,6 +180,7 @@ def _resnet(block: str, *layers: int) -> _Factory:
 
 
 _BUILT_IN: Mapping[str, _Factory] = {
+    "resnet10": _resnet("basic", 1, 1, 1, 1),
     "resnet18": _resnet("basic", 2, 2, 2, 2),
     "resnet50": _resnet("bottleneck", 3, 4, 6, 3),
 }

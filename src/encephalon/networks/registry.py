@@ -45,6 +45,8 @@ _BUILT_IN: Mapping[str, str] = {
     "highresnet": "encephalon.networks.volume_networks:HighResNet",
     "image-classifier": "encephalon.networks.image_classifier:ImageClassifier",
     "keras-unet": "encephalon.networks.keras_unet:KerasUNet",
+    "masked-fusion": "encephalon.networks.fusion:MaskedFusion",
+    "published-legibility": "encephalon.networks.published_legibility:PublishedLegibility",
     "published-reconstruction": (
         "encephalon.networks.published_reconstruction:PublishedReconstruction"
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import torch
 from pydantic import ConfigDict, Field, create_model
@@ -28,6 +28,7 @@ EPSILON = 1e-7
 Above = Annotated[float, Field(gt=0)]
 Least = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Kind = Literal["binary", "continuous", "multiclass", "ordinal"]
 
 
 def dice(logits: Tensor, target: Tensor, epsilon: Least = EPSILON) -> Tensor:
@@ -125,6 +126,54 @@ def class_shares(labels: Tensor, classes: int, ignored: int = -1) -> Tensor:
     return shares.movedim(-1, 1).float()
 
 
+def targets(
+    predicted: Tensor,
+    target: Tensor,
+    kinds: Sequence[Kind] = (),
+    columns: Sequence[Annotated[int, Field(gt=0)]] = (),
+) -> Tensor:
+    """A mean over several targets of their losses, each a mean over those whose target is known.
+
+    Both tensors are (B, C, ...), where C is the `columns` of each target, one after another, as
+    `target_columns` makes them. By its kind in `kinds` a target's loss is cross-entropy, of two
+    classes, of the softmax, or summed over an ordinal target's thresholds, or squared error. What
+    is not a number is not known; a target that nobody's is known of counts as no loss. Raises
+    RecipeError for other columns than there are.
+    """
+    if len(kinds) != len(columns) or sum(columns) != predicted.shape[1]:
+        raise RecipeError(
+            f"The recipe gives the loss 'targets' {len(kinds)} kinds and the columns "
+            f"{list(columns)}, but the network has {predicted.shape[1]} columns: give a kind and a "
+            "number of columns for each target."
+        )
+    parts = []
+    each = (one.split_with_sizes(list(columns), dim=1) for one in (predicted, target))
+    for kind, given, wanted in zip(kinds, *each, strict=True):
+        known = wanted.isfinite().all(dim=1)
+        truth = torch.where(known[:, None], wanted, 0.0)
+        if kind == "multiclass":
+            losses = -(truth * given.log_softmax(dim=1)).sum(dim=1)
+        elif kind == "continuous":
+            losses = (given - truth).square().sum(dim=1)
+        else:
+            losses = nnf.binary_cross_entropy_with_logits(given, truth, reduction="none").sum(dim=1)
+        parts.append(torch.where(known, losses, 0.0).sum() / known.sum().clamp_min(1))
+    return torch.stack(parts).mean()
+
+
+def target_columns(values: Tensor, kind: Kind, classes: int = 2) -> Tensor:
+    """The values (B,) of a target as `targets` wants them, (B, columns); NaN stays NaN.
+
+    Classes count from 0. An ordinal target is, of each class but the last, whether it is above it.
+    """
+    values = values.float()[:, None]
+    if kind in {"binary", "continuous"}:
+        return values
+    each = torch.arange(classes, device=values.device)
+    found = values == each if kind == "multiclass" else values > each[:-1]
+    return torch.where(values.isnan(), values, found.float())
+
+
 def attention(
     log_odds: Tensor,
     target: Tensor,
@@ -205,6 +254,7 @@ LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "jaccard": jaccard,
     "mse": mse,
     "reconstruction": reconstruction,
+    "targets": targets,
 }
 
 
