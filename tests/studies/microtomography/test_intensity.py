@@ -11,6 +11,7 @@ import pytest
 from encephalon.recipes.loading import load_recipe
 from encephalon.studies.microtomography.data import prepare_tiles, scaled, window_of
 from encephalon.studies.microtomography.settings import Intensity
+from encephalon.studies.microtomography.whole import warn_of_another_kind
 from encephalon.tables.reading import read_table
 from tests.studies.microtomography.tiny_tiles import write_table
 
@@ -58,3 +59,18 @@ def test_a_tile_has_the_window_of_its_box(tmp_path: Path) -> None:
     for tile in (0, len(tiles) - 1, 0):
         wanted = scaled(tiles.raw(tile), intensity, tiles.volume(tile))
         assert np.array_equal(tiles.levels(tile, intensity), wanted)
+
+
+@pytest.mark.parametrize(
+    ("factor", "std", "said"),
+    [(1.0, 0.12, False), (0.5, 1.0, False), (0.02, 0.12, True), (0.02, None, False)],
+)
+def test_a_volume_is_called_too_dark_by_what_was_measured_in_training(
+    factor: float, std: float | None, said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """NMF leaves levels as they are: its spread of 1 is no measure, and no tile is warned of."""
+    path = tmp_path / "box.npy"
+    np.save(path, (picture() * factor).astype(np.uint8))
+    intensity = Intensity(window=(0, 255), mean=0, std=std)
+    warn_of_another_kind(path, intensity, None)
+    assert ("sees little" in caplog.text) is said

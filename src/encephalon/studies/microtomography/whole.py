@@ -161,7 +161,9 @@ def warn_of_another_kind(path: Path, intensity: Intensity, spacing: Spacing | No
         levels = np.concatenate(
             [scaled(each, intensity, each).ravel() for each in _looked_at(volume)]
         )
-        if levels.std() < FLAT * (intensity.std or 0) or (levels == 1).mean() > FULL:
+        # More than 0.5 was not measured on levels in [0, 1]: NMF leaves them as they are, by 1.
+        usual = spread if (spread := intensity.std or 0) <= 0.5 else 0
+        if levels.std() < FLAT * usual or (levels == 1).mean() > FULL:
             _log.warning(
                 "%s: the model sees little in it, for it learnt from voxels between %g and %g, but "
                 "these are of the type %s: scale them as those that it learnt from.",
