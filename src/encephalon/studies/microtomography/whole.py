@@ -57,9 +57,9 @@ LOOKS, LOOK = 4, (16, 64, 64)
 SHOWN = 1024
 #: Edges of voxels that differ by no more are the same size.
 SAME_SIZE = 0.1
-#: A volume is too dark or too bright for a model where its levels vary by less than this share of
-#: what they varied in training, or where more than this share of them is white.
-FLAT, FULL = 0.1, 0.5
+#: A volume is too dark or too bright for a model where its levels in [0, 1] have a deviation
+#: below this (tiles of brains have 0.05 to 0.25), or where more than this share of them is white.
+FLAT, FULL = 0.01, 0.5
 
 
 class Teller(Protocol):
@@ -161,9 +161,7 @@ def warn_of_another_kind(path: Path, intensity: Intensity, spacing: Spacing | No
         levels = np.concatenate(
             [scaled(each, intensity, each).ravel() for each in _looked_at(volume)]
         )
-        # More than 0.5 was not measured on levels in [0, 1]: NMF leaves them as they are, by 1.
-        usual = spread if (spread := intensity.std or 0) <= 0.5 else 0
-        if levels.std() < FLAT * usual or (levels == 1).mean() > FULL:
+        if levels.std() < FLAT or (levels == 1).mean() > FULL:
             _log.warning(
                 "%s: the model sees little in it, for it learnt from voxels between %g and %g, but "
                 "these are of the type %s: scale them as those that it learnt from.",
