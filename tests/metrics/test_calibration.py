@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ModelError, UsageError
 from encephalon.metrics.calibration import (
     Calibration,
+    calibration_error_metric,
     coverage_risk,
     expected_calibration_error,
     fit_calibration,
@@ -262,3 +263,19 @@ def test_the_curve_ends_at_the_error_rate(samples: list[tuple[float, bool]]) -> 
     assert curve.coverage[-1] == 1.0
     assert curve.risk[-1] == pytest.approx(np.mean([not right for _, right in samples]))
     assert 0.0 <= curve.area.value <= 1.0
+
+
+def test_the_calibration_error_of_a_draw_is_that_of_the_drawn_samples(
+    rng: np.random.Generator,
+) -> None:
+    """And so it has an interval, of whole groups where they are given."""
+    said, weights = rng.random(40), rng.integers(0, 4, (3, 40))
+    came = rng.random(40) < said**2
+    metric = calibration_error_metric(said, came)
+    repeated = [
+        expected_calibration_error(np.repeat(said, row), np.repeat(came, row)) for row in weights
+    ]
+    assert metric.weigh(weights.astype(float)) == pytest.approx(repeated)
+    found = metric.interval([place % 8 for place in range(40)])
+    assert (found.units, found.value) == (8, expected_calibration_error(said, came))
+    assert found.low < found.high

@@ -20,6 +20,7 @@ from encephalon.metrics.classification import (
     classification_scores,
     confusion,
     confusion_matrix,
+    decision_metrics,
 )
 
 
@@ -185,3 +186,38 @@ def test_the_area_is_the_share_of_pairs_in_order(samples: list[tuple[float, bool
         "roc_auc"
     ]
     assert area == pytest.approx(np.mean(pairs) if pairs else math.nan, nan_ok=True)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_decisions_agree_with_scikit_learn_for_any_weights(
+    rng: np.random.Generator, classes: int
+) -> None:
+    """Macro precision, recall and F1, and the correlation of Matthews."""
+    truth, table = drawn(rng, 120, classes)
+    called = table.argmax(axis=1)
+    weights = np.stack([np.ones(120), rng.random(120)])
+    found = decision_metrics(truth, called, classes)
+    for place, row in enumerate(weights):
+        known = {
+            "macro_precision": metrics.precision_score,
+            "macro_recall": metrics.recall_score,
+            "macro_f1": metrics.f1_score,
+        }
+        expected = {
+            name: score(truth, called, average="macro", sample_weight=row)
+            for name, score in known.items()
+        } | {"mcc": metrics.matthews_corrcoef(truth, called, sample_weight=row)}
+        assert {name: each.weigh(weights)[place] for name, each in found.items()} == (
+            pytest.approx(expected)
+        )
+
+
+def test_one_answer_for_all_correlates_with_nothing() -> None:
+    """Its Matthews correlation is 0; that of a single true class does not exist."""
+    same = decision_metrics([0, 1, 1], [1, 1, 1], 2)
+    assert same["mcc"].value == 0.0
+    assert same["macro_precision"].value == pytest.approx((0 + 2 / 3) / 2)
+    alone = decision_metrics([1, 1], [1, 0], 2)
+    assert math.isnan(alone["mcc"].value)
+    assert math.isnan(alone["macro_recall"].value)
+    assert all(math.isnan(each.value) for each in decision_metrics([], [], 2).values())

@@ -16,12 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import ModelError, UsageError
 from encephalon.statistics.intervals import Interval
-from encephalon.statistics.weighted_metric import risk_area_metric, share_interval
+from encephalon.statistics.weighted_metric import (
+    WeightedMetric,
+    ratio,
+    risk_area_metric,
+    share_interval,
+)
 
 __all__ = [
     "Calibration",
     "CoverageRisk",
     "ReliabilityBin",
+    "calibration_error_metric",
     "coverage_risk",
     "expected_calibration_error",
     "fit_calibration",
@@ -163,13 +169,23 @@ def reliability(
 
 def expected_calibration_error(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> float:
     """Mean over samples of |observed share - mean probability| of their bin, from 0 to 1."""
+    return calibration_error_metric(probabilities, hits, bins).value
+
+
+def calibration_error_metric(
+    probabilities: ArrayLike, hits: ArrayLike, bins: int = 10
+) -> WeightedMetric:
+    """The same error, ready for its interval; of few samples it is too large, as in every draw.
+
+    Raises UsageError for different lengths.
+    """
     said, came = _pairs(probabilities, hits)
-    if not said.size:
-        return float("nan")
-    place = np.unique(_places(said, bins), return_inverse=True)[1]
-    excess = np.zeros((said.size, int(place.max()) + 1))
-    excess[np.arange(said.size), place] = came - said
-    return float(np.abs(np.ones((1, said.size)) @ excess).sum() / said.size)
+    excess = np.zeros((said.size, bins))
+    excess[np.arange(said.size), _places(said, bins)] = came - said
+    return WeightedMetric(
+        said.size,
+        lambda weights: ratio(np.abs(weights @ excess).sum(axis=1), weights.sum(axis=1)),
+    )
 
 
 def _objective(

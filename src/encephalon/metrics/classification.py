@@ -34,6 +34,7 @@ __all__ = [
     "classification_scores",
     "confusion",
     "confusion_matrix",
+    "decision_metrics",
 ]
 
 Values = NDArray[np.float64]
@@ -176,6 +177,27 @@ def classification_metrics(truth: ArrayLike, probabilities: ArrayLike) -> dict[s
     }
 
 
+def decision_metrics(
+    truth: ArrayLike, predicted: ArrayLike, classes: int
+) -> dict[str, WeightedMetric]:
+    """Metrics that hold all classes for equals, of true and predicted classes (N,) each.
+
+    macro_precision, macro_recall, macro_f1 (means over the classes that occur, two or more) and
+    mcc, the correlation of Matthews after Gorodkin 2004 (doi:10.1016/j.compbiolchem.2004.09.006).
+    One class predicted for all has an mcc of 0, as in scikit-learn; one true class has none, NaN.
+    Raises UsageError for different lengths or an unknown class.
+    """
+    known, called = _numbers(truth, classes), _numbers(predicted, classes)
+    _check_lengths(known.shape, called.shape)
+    each = [(known == k, called == k) for k in np.unique(known)]
+    return {
+        "macro_precision": macro([_precision(*pair) for pair in each]),
+        "macro_recall": _balanced(known, called),
+        "macro_f1": macro([_f1(*pair) for pair in each]),
+        "mcc": _matthews(known, called, classes),
+    }
+
+
 def _balanced(known: Classes, called: Classes) -> WeightedMetric:
     present = np.unique(known)
     if present.size < 2:
@@ -201,6 +223,21 @@ def _f1(is_it: Flags, said: Flags) -> WeightedMetric:
         return ratio(2 * right, there + found)
 
     return WeightedMetric(is_it.size, weigh)
+
+
+def _matthews(known: Classes, called: Classes, classes: int) -> WeightedMetric:
+    there, found = np.eye(classes)[known], np.eye(classes)[called]
+    right = (known == called).astype(np.float64)
+
+    def weigh(weights: Values) -> Values:
+        total, agreed = weights.sum(axis=1), weights @ right
+        true, said = weights @ there, weights @ found
+        of_true, of_said = (total**2 - (each**2).sum(axis=1) for each in (true, said))
+        both = total * agreed - (true * said).sum(axis=1)
+        value = ratio(both, np.sqrt(of_true * of_said))
+        return np.where((of_true > 0) & (of_said <= 0), 0.0, value)
+
+    return WeightedMetric(known.size, weigh)
 
 
 def _numbers(classes: ArrayLike, count: int) -> Classes:

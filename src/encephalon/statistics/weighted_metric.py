@@ -22,6 +22,7 @@ __all__ = [
     "average_precision_metric",
     "macro",
     "mean_metric",
+    "pearson_metric",
     "r2_metric",
     "ratio",
     "risk_area_metric",
@@ -155,16 +156,26 @@ def risk_area_metric(correct: ArrayLike, confidence: ArrayLike) -> WeightedMetri
 def r2_metric(truth: ArrayLike, predicted: ArrayLike) -> WeightedMetric:
     """The coefficient of determination of predictions (N,); NaN for answers that are all alike."""
     known = np.asarray(truth, dtype=np.float64)
-    error = (known - np.asarray(predicted)) ** 2
-    known = known - known.mean()  # large answers would lose their digits in the squares
+    error, known = (known - np.asarray(predicted)) ** 2, _centred(known)
+    return WeightedMetric(
+        known.size,
+        lambda weights: (
+            1.0 - ratio(weights @ error, weights.sum(axis=1) * _variance(weights, known))
+        ),
+    )
+
+
+def pearson_metric(first: ArrayLike, second: ArrayLike) -> WeightedMetric:
+    """Pearson's correlation of values (N,) and (N,); NaN where one of them is constant."""
+    one, two = (_centred(np.asarray(each, dtype=np.float64)) for each in (first, second))
 
     def weigh(weights: Values) -> Values:
         total = np.maximum(weights.sum(axis=1), 1e-12)
-        mean = weights @ known / total
-        spread = weights @ known**2 / total - mean**2
-        return 1.0 - np.where(spread > 0, ratio(weights @ error / total, spread), np.nan)
+        shared = weights @ (one * two) / total - (weights @ one / total) * (weights @ two / total)
+        spread = np.sqrt(_variance(weights, one)) * np.sqrt(_variance(weights, two))
+        return np.clip(ratio(shared, spread), -1.0, 1.0)
 
-    return WeightedMetric(known.size, weigh)
+    return WeightedMetric(one.size, weigh)
 
 
 def macro(metrics: Sequence[WeightedMetric]) -> WeightedMetric:
@@ -180,6 +191,22 @@ def ratio(above: Values, below: Values) -> Values:
     quotients = np.full(len(above), np.nan)
     np.divide(above, below, out=quotients, where=below > 0)
     return quotients
+
+
+def _centred(known: Values) -> Values:
+    """Values less their median, without which large ones would lose their digits in the squares.
+
+    The median of equal values is their own, so they become exactly 0; their mean may be rounded.
+    """
+    return known - np.median(known) if known.size else known
+
+
+def _variance(weights: Values, known: Values) -> Values:
+    """Variances (R,) of values (N,); what rounding leaves of a draw of equal values counts as 0."""
+    total = np.maximum(weights.sum(axis=1), 1e-12)
+    square = weights @ known**2 / total
+    spread = square - (weights @ known / total) ** 2
+    return np.where(spread > 1e-12 * square, spread, 0.0)
 
 
 @dataclass(frozen=True)
