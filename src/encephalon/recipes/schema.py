@@ -191,14 +191,32 @@ class Search(Section):
         return self
 
 
-class Classification(Section):
-    """What `[study]` says of every classifier: how it is cross-validated, read, and reported.
+class Validated(Section):
+    """What `[study]` says of how models are cross-validated.
+
+    folds          Folds of the cross-validation: each is tested once, the one after it validates,
+                   the others train. 0 uses the table's own split.
+    allow_leakage  Train on a split whose groups straddle its parts, and say so in the report.
+    search         See its class.
+    """
+
+    folds: int = Field(default=5, ge=0, le=100)
+    allow_leakage: bool = False
+    search: Search = Search()
+
+    @model_validator(mode="after")
+    def _enough_folds(self) -> Self:
+        if self.folds in {1, 2}:
+            raise ValueError("folds must be 0, or 3 and more: one tests, one validates")
+        return self
+
+
+class Classification(Validated):
+    """What `[study]` says of every classifier, beside its validation: how it is read and reported.
 
     The settings of a study of classes have these beside its own.
 
     inputs         What the network sees: the image, the covariates, or both.
-    folds          Folds of the cross-validation: each is tested once, the one after it validates,
-                   the others train. 0 uses the table's own split.
     balanced       Weigh classes by the inverse of their frequency.
     calibrate      Fit a calibration of the probabilities on validation predictions.
     score          "softmax", or "sigmoid_logit1" as the published notebooks do.
@@ -212,12 +230,9 @@ class Classification(Section):
     box            Columns (centre x, centre y, width, height as shares of the image) of a box in
                    which the answer is known to lie: the report then says how much of each map lies
                    inside it.
-    allow_leakage  Train on a split whose groups straddle its parts, and say so in the report.
-    search         See its class.
     """
 
     inputs: Inputs = "both"
-    folds: int = Field(default=5, ge=0, le=100)
     balanced: bool = True
     calibrate: bool = True
     score: Score = "softmax"
@@ -226,14 +241,6 @@ class Classification(Section):
     strata: tuple[str, ...] = ()
     explain_layer: str | None = None
     box: tuple[str, str, str, str] | None = None
-    allow_leakage: bool = False
-    search: Search = Search()
-
-    @model_validator(mode="after")
-    def _enough_folds(self) -> Self:
-        if self.folds in {1, 2}:
-            raise ValueError("folds must be 0, or 3 and more: one tests, one validates")
-        return self
 
 
 class Recipe(Section):

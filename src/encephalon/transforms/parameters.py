@@ -146,3 +146,34 @@ class RigidRanges(_Ranges):
     probability: float = 0.5
     rotation_degrees: float = 180.0
     translation_fraction: float = 0.05
+
+
+@dataclass(frozen=True)
+class VolumeRanges(_Ranges):
+    """How training images of a whole brain are varied; defaults are those of the legibility study.
+
+    Its spec (section 3) gives them; each effect is drawn with `probability` on its own.
+
+    probability     Of each effect.
+    control_points  Least and greatest number of points of the grey-level curve that is bent.
+    elastic         Least and greatest displacement of an elastic deformation, voxels.
+    smoothness      Least and greatest standard deviation of its smoothing, voxels.
+    scale           Largest relative change of size.
+    shift           Largest displacement, voxels.
+    shear, rotation Largest of each, degrees.
+    crop            Least share of each side that is kept, the rest being cut off.
+    inflation       Largest relative change of size around a random point.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.05
+    control_points: tuple[int, int] = (3, 6)
+    elastic: tuple[float, float] = (3.0, 5.0)
+    smoothness: tuple[float, float] = (1.0, 3.0)
+    scale: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    shift: Annotated[float, Field(ge=0, le=20)] = 2.0
+    shear: Annotated[float, Field(ge=0, le=30)] = 2.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 2.0
+    crop: Annotated[float, Field(gt=0.5, le=1)] = 0.99
+    inflation: Annotated[float, Field(ge=0, le=0.5)] = 0.05

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be read of a person from which images, connectivity and tables."""
