@@ -37,7 +37,7 @@ def cells(folder: Path, text: str, table: str = "id\n1\n") -> list[Cell]:
     (folder / "grid.toml").write_text(HEAD + text, encoding="utf-8")
     path = folder / "table.csv"
     path.write_text(table, encoding="utf-8")
-    return cells_of(grid(folder), folder, path, sha256(path), lambda _: None)
+    return cells_of(grid(folder), folder, path, sha256(path), lambda recipe: recipe)
 
 
 def grid(folder: Path) -> Grid:
@@ -110,7 +110,7 @@ def test_settings_of_the_command_line_stand_above_the_rules(tmp_path: Path) -> N
     text = f"{AXES}[[rules]]\nwhen.recipe = ['pca']\nset.training.epochs = 3\n"
     made = cells(tmp_path, text)[0]
     above = grid(tmp_path).with_settings({"training.epochs": 4, "training.seed": 7})
-    found = cells_of(above, tmp_path, made.table, made.digest, lambda _: None)
+    found = cells_of(above, tmp_path, made.table, made.digest, lambda recipe: recipe)
     assert [cell.recipe.training.seed for cell in found] == [0, 1, 0, 1]
     assert {cell.recipe.training.epochs for cell in found} == {4}
 

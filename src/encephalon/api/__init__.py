@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.api.model import Model, Place, Predictions, load_model
 from encephalon.errors import RecipeError
 from encephalon.inference.outputs import Work
+from encephalon.io.files import expanded
 from encephalon.studies.base import able
 
 if TYPE_CHECKING:
@@ -77,18 +78,22 @@ def predict(
     )
 
 
-def load_recipe(recipe: Place | Recipe, overrides: Mapping[str, str] | None = None) -> Recipe:
+def load_recipe(
+    recipe: Place | Recipe, overrides: Mapping[str, str] | None = None, table: Place | None = None
+) -> Recipe:
     """A recipe by its name, its file or as it is, checked down to the settings of its study.
 
-    `overrides` maps dotted keys to values, such as {"training.epochs": "5"}. Raises RecipeError.
+    `overrides` maps dotted keys to values, such as {"training.epochs": "5"}; `table` is that of the
+    samples, whose study may take more of the recipe from what lies beside it. Raises RecipeError,
+    and what reading the table raises where its study does.
     """
     from encephalon.recipes.loading import load_recipe as load
 
-    return check_recipe(load(recipe, overrides))
+    return check_recipe(load(recipe, overrides), table)
 
 
-def check_recipe(recipe: Recipe) -> Recipe:
-    """The recipe itself, checked down to the settings of its study; raises RecipeError."""
+def check_recipe(recipe: Recipe, table: Place | None = None) -> Recipe:
+    """The recipe, checked down to the settings of its study and completed; see `load_recipe`."""
     from encephalon.networks.registry import require_network
     from encephalon.recipes.validation import make_settings
     from encephalon.studies.registry import load_study
@@ -102,7 +107,7 @@ def check_recipe(recipe: Recipe) -> Recipe:
         )
     make_settings(schemas[recipe.mode], recipe.study.settings, recipe.name)
     trainable.check_recipe(recipe)
-    return recipe
+    return recipe if table is None else trainable.complete(recipe, expanded(table))
 
 
 def check_network(recipe: Recipe) -> None:
@@ -168,7 +173,7 @@ def train(
 
     require_extra("torch", "train", "Training")
     require_extra("lightning", "train", "Training")
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides, table)
     check_network(loaded)
     samples = load_samples(loaded, table)
     context = TrainingContext(resume, device, devices, workers, threads, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,8 @@ def plan_grid(grid: Place, table: Place, *, overrides: Mapping[str, str] | None 
     settings = {key: parse_value(value) for key, value in (overrides or {}).items()}
     loaded = load_grid(path).with_settings(settings)
     need_file(samples)
-    cells = cells_of(loaded, path.parent, samples, sha256(samples), check_recipe)
+    check = partial(check_recipe, table=samples)
+    cells = cells_of(loaded, path.parent, samples, sha256(samples), check)
     # Most recipes read a table in the same way, which is looked at once.
     for recipe in {repr(cell.recipe.table): cell.recipe for cell in cells}.values():
         load_samples(recipe, samples)

@@ -241,11 +241,11 @@ def _read(file: Path, recipe: str | None, **named: str | None) -> Table:
     """
     from dataclasses import replace
 
-    from encephalon.recipes.loading import load_recipe
+    from encephalon.api import load_recipe
     from encephalon.tables.reading import read_table
     from encephalon.tables.schema import Columns
 
-    columns = Columns() if recipe is None else load_recipe(recipe).table
+    columns = Columns() if recipe is None else load_recipe(recipe, table=file).table
     changes = flags.given(**named)
     if "image" in changes:
         changes["inputs"] = {"image": changes.pop("image")}

@@ -49,7 +49,7 @@ def train(
     overrides = flags.settings(changes)
     if seed is not None:
         overrides["training.seed"] = str(seed)
-    loaded = api.load_recipe(recipe, overrides)
+    loaded = api.load_recipe(recipe, overrides, table)
     if dry_run:
         _say_plan(console, loaded, table, output)
         return

@@ -205,9 +205,9 @@ def load_grid(path: Path) -> Grid:
 
 
 def cells_of(
-    grid: Grid, beside: Path, table: Path, digest: str, check: Callable[[Recipe], object]
+    grid: Grid, beside: Path, table: Path, digest: str, check: Callable[[Recipe], Recipe]
 ) -> list[Cell]:
-    """Every cell of `grid` on a table, in order, its recipe checked by `check` too.
+    """Every cell of `grid` on a table, in order, its recipe as `check` returns it.
 
     Recipe files are looked for in the folder `beside`, of the grid, and then from here. Raises
     RecipeError, with the cell, for a recipe that is not in order, for two cells that are the same,
@@ -244,13 +244,12 @@ def _cell(
     data: Mapping[str, Any],
     table: Path,
     digest: str,
-    check: Callable[[Recipe], object],
+    check: Callable[[Recipe], Recipe],
 ) -> Cell:
     said = ", ".join(f"{axis} = {_word(value)}" for axis, value in values.items())
     source = f"The grid {grid.name!r}, {said}"
     try:
-        recipe = make_recipe(changed(data, grid.settings_of(values)), source)
-        check(recipe)
+        recipe = check(make_recipe(changed(data, grid.settings_of(values)), source))
     except EncephalonError as error:
         said = str(error)
         raise RecipeError(said if said.startswith(source) else f"{source}: {said}") from error

@@ -195,6 +195,14 @@ class Trainable:
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise RecipeError for what the schema of the study's settings cannot tell by itself."""
 
+    def complete(self, recipe: Recipe, table: Path) -> Recipe:  # noqa: ARG002
+        """The recipe with what `table`, and files beside it, say of it: all that training needs.
+
+        Called whenever a recipe meets a table, also with a recipe that it was called with before.
+        Raises RecipeError, or what reading the table raises.
+        """
+        return recipe
+
     def learner(self, recipe: Recipe) -> Learner[Any]:
         """What trains the network of `recipe`, where a run trains one; needs torch."""
         raise NotImplementedError
