@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.experiments.folds import Splits, make_splits
+from encephalon.experiments.classifiers import class_splits
+from encephalon.experiments.folds import Splits
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.micrographs.data import PUBLISHED_SPLIT
 from encephalon.studies.micrographs.settings import micrograph_settings
@@ -44,7 +45,7 @@ def splits_of(path: Path, name: str = "micrographs", **changes: str) -> Splits:
 def splits_from(recipe: Recipe, table: Table) -> Splits:
     """As the study of micrographs makes them."""
     hold_out = PUBLISHED_SPLIT if recipe.mode == "published" else None
-    return make_splits(recipe, micrograph_settings(recipe), table, hold_out)
+    return class_splits(recipe, micrograph_settings(recipe), table, hold_out)
 
 
 def test_every_image_is_tested_once_and_validated_once(tmp_path: Path) -> None:

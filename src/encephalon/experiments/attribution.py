@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from encephalon.evaluation.comparison import units_of_images
 from encephalon.evaluation.operating_point import OperatingPoint
 from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
-from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
+from encephalon.experiments.classifiers import ClassNetwork, ClassValidation
 from encephalon.experiments.folds import Rows
 from encephalon.experiments.out_of_fold import RowPredictions
 from encephalon.explanation.gradcam import grad_cam, scale_map
@@ -41,8 +41,8 @@ AT_ONCE = 32
 class Attribution:
     """The rows of `part`, each with the network in `networks` that its fold names."""
 
-    cv: CrossValidation
-    networks: Sequence[FittedNetwork]
+    cv: ClassValidation
+    networks: Sequence[ClassNetwork]
     part: RowPredictions
 
     @cached_property
@@ -92,7 +92,7 @@ class Attribution:
             self._groups,
         )
 
-    def _in_parts(self) -> list[tuple[FittedNetwork, Rows]]:
+    def _in_parts(self) -> list[tuple[ClassNetwork, Rows]]:
         """Places in the part, as many at once as memory surely holds, with their network."""
         folds = self.part.predictions.fold
         parts = []

@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 
 from encephalon.errors import require_extra
 from encephalon.evaluation.predictions import Predictions
-from encephalon.experiments.cross_validation import (
-    CrossValidation,
-    CrossValidationRun,
-    FoldResult,
-    placed_report,
-)
+from encephalon.experiments.classifiers import ClassValidation
+from encephalon.experiments.cross_validation import CrossValidationRun, FoldResult, placed_report
 from encephalon.experiments.folds import Fold
 from encephalon.experiments.out_of_fold import out_of_fold
 
@@ -29,7 +25,7 @@ Features = NDArray[np.float64]
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 
 
-def run_baselines(cv: CrossValidation) -> dict[str, Predictions]:
+def run_baselines(cv: ClassValidation) -> dict[str, Predictions]:
     """Train what `settings.baselines` names on the folds of `cv`; their predictions, by name.
 
     "texture" (classical features) and "covariates" are logistic regressions, whose penalty the
@@ -38,7 +34,7 @@ def run_baselines(cv: CrossValidation) -> dict[str, Predictions]:
     score has found a leak. A baseline that nothing can be learnt from is left out: texture where
     there are no images to see, covariates where there are none.
     """
-    makers: Mapping[str, Callable[[CrossValidation], Predictions | None]] = {
+    makers: Mapping[str, Callable[[ClassValidation], Predictions | None]] = {
         "texture": _texture,
         "covariates": _covariates,
         "shuffled": _shuffled,
@@ -47,7 +43,7 @@ def run_baselines(cv: CrossValidation) -> dict[str, Predictions]:
     return {name: predictions for name, predictions in found.items() if predictions is not None}
 
 
-def _texture(cv: CrossValidation) -> Predictions | None:
+def _texture(cv: ClassValidation) -> Predictions | None:
     """On classical features, and on the covariates too where the network sees both."""
     inputs, describe = cv.settings.inputs, cv.classical_features
     if inputs == "covariates" or describe is None:
@@ -62,13 +58,13 @@ def _texture(cv: CrossValidation) -> Predictions | None:
     return _linear(cv, lambda fold: np.hstack([features, cv.dataset.encoded(fold.train)]))
 
 
-def _covariates(cv: CrossValidation) -> Predictions | None:
+def _covariates(cv: ClassValidation) -> Predictions | None:
     if not cv.recipe.table.covariates:
         return None
     return _linear(cv, lambda fold: cv.dataset.encoded(fold.train).astype(np.float64))
 
 
-def _linear(cv: CrossValidation, describe: Callable[[Fold], Features]) -> Predictions:
+def _linear(cv: ClassValidation, describe: Callable[[Fold], Features]) -> Predictions:
     """The predictions of a logistic regression, gathered and read as the network's are.
 
     `describe` gives the features (N, F) of every row, as the training rows of a fold see them.
@@ -87,7 +83,7 @@ def _linear(cv: CrossValidation, describe: Callable[[Fold], Features]) -> Predic
     return out_of_fold(cv, results).assessed.predictions
 
 
-def _shuffled(cv: CrossValidation) -> Predictions:
+def _shuffled(cv: ClassValidation) -> Predictions:
     """The network of the first fold, taught classes that were permuted among its rows."""
     fold, dataset = cv.splits.folds[0], cv.dataset
     truth = dataset.truth.copy()

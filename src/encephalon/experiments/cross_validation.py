@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median_low
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,14 @@ from encephalon.experiments.search import best_overrides
 from encephalon.io.atomic import write_text
 from encephalon.io.text import csv_text, read_records
 from encephalon.recipes.loading import dump_recipe, load_recipe
-from encephalon.recipes.schema import Classification, Recipe, Training, class_names
+from encephalon.recipes.schema import Recipe, Training, Validated
 from encephalon.training.checkpoint import load_own_checkpoint
 from encephalon.training.runs import Progress, Report, RunFolder, TrainingContext, best_row
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from encephalon.evaluation.operating_point import DecisionRule
     from encephalon.tables.schema import Table
-    from encephalon.transforms.resize import View
 
 __all__ = [
     "CrossValidation",
@@ -82,35 +80,10 @@ class Dataset(Protocol):
     """The samples of a table as a study prepared them.
 
     table  its rows
-    truth  (N,) index of the class, -1 where there is none that is learnt
-    views  (N) where what the network sees of an image lies in the raw one
-    facts  (N) what was measured on each raw image
     """
 
     @property
     def table(self) -> Table: ...
-    @property
-    def truth(self) -> NDArray[np.int64]: ...
-    @property
-    def views(self) -> Sequence[View]: ...
-    @property
-    def facts(self) -> Sequence[Mapping[str, float]]: ...
-
-    def cells(self) -> list[dict[str, Any]]:
-        """The cells of every row, by the name of their column."""
-        ...
-
-    def encoded(self, rows: Rows) -> NDArray[np.float32]:
-        """The covariates (N, W) of the whole table, numbers standardised by these rows."""
-        ...
-
-    def raw(self, row: int) -> NDArray[Any]:
-        """The image (rows, columns) of a row, as it lies on disk."""
-        ...
-
-    def with_truth(self, truth: NDArray[np.int64]) -> Self:
-        """The same images with other classes (N,)."""
-        ...
 
 
 class FittedNetwork(Protocol):
@@ -118,60 +91,42 @@ class FittedNetwork(Protocol):
 
     recipe   that it was trained as
     network  in evaluation mode
-    scaling  mean and standard deviation of each number among the covariates
-    layer    that maps are taken from; None for a network that has no map to give
     """
 
     @property
     def recipe(self) -> Recipe: ...
     @property
     def network(self) -> nn.Module: ...
-    @property
-    def scaling(self) -> Mapping[str, tuple[float, float]]: ...
-    @property
-    def layer(self) -> str | None: ...
 
-    def inputs(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Images and covariates of these rows, where the network computes."""
-        ...
-
-    def logits(self, rows: Rows) -> Mapping[int, NDArray[np.float32]]:
-        """The logits (classes) of each of these rows."""
+    def answers(self, rows: Rows) -> Mapping[int, NDArray[np.float32]]:
+        """What it answers (outputs) to each of these rows."""
         ...
 
 
-Fit = Callable[[Recipe, Any, Fold, RunFolder, TrainingContext], FittedNetwork]
-"""Train a network as a recipe says on a dataset and a fold of it, in a folder; or go on there."""
+Samples = TypeVar("Samples", bound=Dataset)
+Fitted = TypeVar("Fitted", bound=FittedNetwork)
 
 
 @dataclass(frozen=True, eq=False)
-class CrossValidation:
+class CrossValidation(Generic[Samples, Fitted]):
     """Networks for the folds of a dataset and the one that ships: all that their training needs.
 
-    recipe, settings    how they are trained, and what their study says of classifiers
-    splits, dataset     which rows are for what, and what is learnt of them
-    run, context          where, and with what
-    fit                 trains one network
-    rule                what is decided of an image beside its most likely class
-    classical_features  (F) what a classical baseline is given of a row; None for no such baseline
-    about               further facts of the run, for its page: name and value
+    recipe, settings  how they are trained, and what their study says of their validation
+    splits, dataset   which rows are for what, and what is learnt of them
+    run, context      where, and with what
+    fit               trains a network as a recipe says on a dataset and a fold of it, in a folder;
+                      or goes on there
+    outputs           names of what a network answers to a row, in its order
     """
 
     recipe: Recipe
-    settings: Classification
+    settings: Validated
     splits: Splits
-    dataset: Dataset
+    dataset: Samples
     run: CrossValidationRun
     context: TrainingContext
-    fit: Fit
-    rule: DecisionRule | None = None
-    classical_features: Callable[[int], NDArray[np.float64]] | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """In the order of the logits."""
-        return class_names(self.recipe)
+    fit: Callable[[Recipe, Any, Fold, RunFolder, TrainingContext], Fitted]
+    outputs: Sequence[str]
 
     def train_folds(self) -> list[FoldResult]:
         """Train every fold that is not finished; what each says of the rows it did not learn."""
@@ -219,11 +174,11 @@ class CrossValidation:
         changed = recipe.training.model_copy(update={"epochs": epochs, "patience": None})
         return recipe.model_copy(update={"training": changed})
 
-    def networks(self) -> list[FittedNetwork]:
+    def networks(self) -> list[Fitted]:
         """The network of every finished fold, from its checkpoint."""
         return [self._again(self.recipe_of(fold), fold) for fold in self.splits.folds]
 
-    def shipped(self, results: Sequence[FoldResult]) -> FittedNetwork:
+    def shipped(self, results: Sequence[FoldResult]) -> Fitted:
         """The network that ships, from its checkpoint, when it is finished."""
         if not self.splits.cross_validated:
             return self.networks()[0]
@@ -254,13 +209,13 @@ class CrossValidation:
             report = placed_report(self.context.report, before, place if count > 1 else "")
             context = replace(self.context, report=report)
             fitted = self.fit(recipe, self.dataset, fold, run, context)
-            write_fold_result(run, ids, fitted.logits(asked), self.classes)
+            write_fold_result(run, ids, fitted.answers(asked), self.outputs)
         elif run.checkpoint.exists():
             load_own_checkpoint(run)  # which is needed again at the end: a fault is told now
         # Read back even when just written, so that a run that was killed sees the same digits.
         return read_fold_result(run, ids)
 
-    def _again(self, recipe: Recipe, fold: Fold) -> FittedNetwork:
+    def _again(self, recipe: Recipe, fold: Fold) -> Fitted:
         context = replace(self.context, resume=True, report=None)
         return self.fit(recipe, self.dataset, fold, self._folder(fold), context)
 
@@ -284,18 +239,18 @@ def placed_report(report: Report | None, before: int, place: str) -> Report | No
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What is kept of a network.
+    """What is kept of a network; NaN is what it does not answer.
 
     history  one row an epoch
-    logits   (classes) of the rows that it was asked about, by their number in the table
+    answers  (outputs) to the rows that it was asked about, by their number in the table
     """
 
     history: list[Row]
-    logits: Mapping[int, NDArray[np.float64]] = field(repr=False)
+    answers: Mapping[int, NDArray[np.float64]] = field(repr=False)
 
-    def of(self, rows: Rows, classes: int) -> NDArray[np.float64]:
-        """The logits (B, classes) of these rows."""
-        return np.array([self.logits[int(row)] for row in rows]).reshape(len(rows), classes)
+    def of(self, rows: Rows, outputs: int) -> NDArray[np.float64]:
+        """The answers (B, outputs) to these rows."""
+        return np.array([self.answers[int(row)] for row in rows]).reshape(len(rows), outputs)
 
     def best_epoch(self, training: Training) -> int:
         """The epoch, from 1, whose weights were kept."""
@@ -321,27 +276,26 @@ def is_finished(run: RunFolder) -> bool:
 def write_fold_result(
     run: RunFolder,
     ids: Sequence[str],
-    logits: Mapping[int, NDArray[np.float32]],
-    classes: Sequence[str],
+    answers: Mapping[int, NDArray[np.float32]],
+    outputs: Sequence[str],
 ) -> None:
-    """Keep the logits (classes) of each row; `ids` are those of the whole table."""
-    names = [f"logit_{name}" for name in classes]
+    """Keep the answers, named by `outputs`, to each row; `ids` are those of the whole table."""
     records = [
-        {"id": ids[row], **dict(zip(names, map(float, values), strict=True))}
-        for row, values in logits.items()
+        {"id": ids[row], **dict(zip(outputs, map(float, values), strict=True))}
+        for row, values in answers.items()
     ]
-    write_text(run.path / SCORES, csv_text(records, ["id", *names]))
+    write_text(run.path / SCORES, csv_text(records, ["id", *outputs]))
     run.record_trained(SCORES, run.history.name)
 
 
 def read_fold_result(run: RunFolder, ids: Sequence[str]) -> FoldResult:
     """What `write_fold_result` kept in `run`, with the history of the training."""
     place = {name: row for row, name in enumerate(ids)}
-    logits = {
-        place[row.pop("id")]: np.array([float(value) for value in row.values()])
+    answers = {
+        place[row.pop("id")]: np.array([float(value or "nan") for value in row.values()])
         for row in read_records(run.path / SCORES)[1]
     }
-    return FoldResult(read_history(run), logits)
+    return FoldResult(read_history(run), answers)
 
 
 def read_history(run: RunFolder) -> list[Row]:

@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import EncephalonError, TableError, did_you_mean
-from encephalon.explanation.location import box_of
-from encephalon.recipes.schema import Classification, Recipe, class_names
-from encephalon.tables.encoding import encode_classes
+from encephalon.errors import EncephalonError, TableError
+from encephalon.recipes.schema import Validated
 from encephalon.tables.leakage import LeakageReport, audit, require_clean
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table
-from encephalon.tables.splits import FOLD, SplitOptions, fold_table, split_table, use_fold
+from encephalon.tables.splits import (
+    FOLD,
+    SplitOptions,
+    Targets,
+    fold_table,
+    split_table,
+    use_fold,
+)
 from encephalon.training.runs import RunFolder
 
 __all__ = [
@@ -68,7 +73,7 @@ class Splits:
 
     table      the table as used: with its split, or its folds
     folds      one or, in a cross-validation, several
-    held_out   rows with a class that no fold knows: the final model is tested on them
+    held_out   rows with a known target that no fold knows: the final model is tested on them
     others     rows that nothing is learnt from or tested on: they are scored
     audit      what the parts know of each other
     """
@@ -92,31 +97,50 @@ class Splits:
 
 
 def make_splits(
-    recipe: Recipe, settings: Classification, table: Table, hold_out: SplitOptions | None = None
+    table: Table,
+    settings: Validated,
+    targets: Targets,
+    *,
+    stratify: Sequence[str],
+    seed: int,
+    sites: str | None = None,
+    hold_out: SplitOptions | None = None,
 ) -> Splits:
     """Draw the folds that `settings` ask for, or take the split of the table, and audit them.
 
-    Without folds, a table that has no split is split as `hold_out` says. Raises TableError where
-    that is None, for a class that is missing where it is needed, too few groups, and, unless
-    `study.allow_leakage`, for parts that know something of each other.
+    targets   columns that are learnt, and their kinds: a row in which none is known is of no fold
+    stratify  columns whose mixture the folds share
+    seed      of the folds
+    sites     a column: no fold learns from a site that it is judged by
+    hold_out  how a table without a split is split where there are no folds
+
+    Raises TableError where there is no split and that is None, for a class that is missing where it
+    is needed, too few groups, and, unless `study.allow_leakage`, for parts that know something of
+    each other: rows of a group, one file, or rows of a site.
     """
-    _check_columns(table, settings)
-    _check_classes(table, class_names(recipe), np.arange(len(table)), "")
+    _check_group(table)
+    _check_targets(table, targets, np.arange(len(table)), "")
+    known = _known(table, targets)
     if settings.folds:
-        used, folds = _cross_validated(table, settings.folds, recipe.training.seed)
+        drawn_by = replace(table, columns=replace(table.columns, group=sites)) if sites else table
+        cells, folds = _cross_validated(drawn_by, known, settings.folds, targets, stratify, seed)
+        used = table.with_column(FOLD, cells)
     else:
-        used, folds = _single(table, hold_out)
-    known = {row: part for fold in folds for row, part in fold.split().items()}
-    tested = np.intersect1d(_rows(used, "test"), _labelled(table))
-    held_out = np.setdiff1d(tested, [*known])
-    others = np.setdiff1d(np.arange(len(table)), [*known, *tested])
+        used, folds = _single(table, known, targets, stratify, hold_out)
+    taught = {row: part for fold in folds for row, part in fold.split().items()}
+    tested = np.intersect1d(_rows(used, "test"), known)
+    held_out = np.setdiff1d(tested, [*taught])
+    others = np.setdiff1d(np.arange(len(table)), [*taught, *tested])
     if len(folds) > 1:
-        known = {int(row): f"fold {fold.number}" for fold in folds for row in fold.test}
-        known |= dict.fromkeys(held_out.tolist(), "test")
-    report = audit(_with_split(used, known))
+        taught = {int(row): f"fold {fold.number}" for fold in folds for row in fold.test}
+        taught |= dict.fromkeys(held_out.tolist(), "test")
+    audited = _with_split(used, taught)
+    report = audit(audited)
+    found = [report, audit(audited, group=sites, contents=False)] if sites else [report]
     if not settings.allow_leakage:
         try:
-            require_clean(used, report)
+            for each in found:
+                require_clean(used, each)
         except TableError as error:
             raise TableError(
                 f"{error} Mend it, or set study.allow_leakage=true, which the report will repeat."
@@ -136,22 +160,28 @@ def _with_split(table: Table, split: Mapping[int, str]) -> Table:
     return replace(table.with_column(column, cells), columns=columns)
 
 
-def _cross_validated(table: Table, count: int, seed: int) -> tuple[Table, tuple[Fold, ...]]:
-    """Every row with a class, unless its split is "test", is in one of the folds."""
-    rows = np.setdiff1d(_labelled(table), _rows(table, "test"))
-    strata = (str(table.columns.target),)
-    numbered = fold_table(table.select(rows.tolist()), count, strata, seed=seed)
+def _cross_validated(
+    table: Table, known: Rows, count: int, targets: Targets, stratify: Sequence[str], seed: int
+) -> tuple[list[str | None], tuple[Fold, ...]]:
+    """Every known row, unless its split is "test", is in one of the folds: its cell says which."""
+    rows = np.setdiff1d(known, _rows(table, "test"))
+    numbered = fold_table(table.select(rows.tolist()), count, stratify, seed=seed, targets=targets)
     folds = []
     for number in range(count):
         used = use_fold(numbered, number, validation=(number + 1) % count)
         parts = [rows[_rows(used, name)] for name in ("train", "validation", "test")]
         folds.append(Fold(number, *parts))
     tested_in = {int(row): str(fold.number) for fold in folds for row in fold.test}
-    cells = [tested_in.get(row) for row in range(len(table))]
-    return table.with_column(FOLD, cells), tuple(folds)
+    return [tested_in.get(row) for row in range(len(table))], tuple(folds)
 
 
-def _single(table: Table, hold_out: SplitOptions | None) -> tuple[Table, tuple[Fold, ...]]:
+def _single(
+    table: Table,
+    known: Rows,
+    targets: Targets,
+    stratify: Sequence[str],
+    hold_out: SplitOptions | None,
+) -> tuple[Table, tuple[Fold, ...]]:
     """One fold: the table's own split, or `hold_out`."""
     if not table.has(table.columns.split):
         if hold_out is None:
@@ -159,24 +189,21 @@ def _single(table: Table, hold_out: SplitOptions | None) -> tuple[Table, tuple[F
                 f"{table.source} has no split and study.folds is 0: split the table, or set "
                 "study.folds to 5."
             )
-        drawn_from = _labelled(table).tolist()
-        options = replace(hold_out, stratify=(str(table.columns.target),))
-        drawn = split_table(table.select(drawn_from), options)
-        cells = dict(zip(drawn_from, drawn.texts(str(drawn.columns.split)), strict=True))
+        options = replace(hold_out, stratify=tuple(stratify))
+        drawn = split_table(table.select(known.tolist()), options)
+        parts = drawn.texts(str(drawn.columns.split))
+        cells = dict(zip(known.tolist(), parts, strict=True))
         table = _with_split(replace(table, columns=drawn.columns), cells)
     train, validation, test = (
-        np.intersect1d(_rows(table, name), _labelled(table))
-        for name in ("train", "validation", "test")
+        np.intersect1d(_rows(table, name), known) for name in ("train", "validation", "test")
     )
     for name, rows in (("train", train), ("validation", validation)):
-        _check_classes(table, table.columns.target_kind, rows, f" in its part {name!r}")
+        _check_targets(table, targets, rows, f" in its part {name!r}")
     return table, (Fold(0, train, validation, test),)
 
 
-def _check_columns(table: Table, settings: Classification) -> None:
-    """Raise TableError where the table lacks the group that the recipe names, or where the report
-    would miss a column, or a box, after hours of training.
-    """
+def _check_group(table: Table) -> None:
+    """Raise TableError where the table lacks the group that the recipe names."""
     group = table.columns.group
     if group is not None and not table.has(group):
         raise TableError(
@@ -184,42 +211,37 @@ def _check_columns(table: Table, settings: Classification) -> None:
             "not straddle a split: add it, or name another in table.group (the id where every "
             "image stands for itself)."
         )
-    named = {"levels": settings.levels, "strata": settings.strata, "box": settings.box or ()}
-    for key, columns in named.items():
-        for column in columns:
-            if not table.has(column):
-                have = list(map(str, table.frame.columns))
-                meant = did_you_mean(column, have, "it has")
+
+
+def _check_targets(table: Table, targets: Targets, rows: Rows, where: str) -> None:
+    """Raise TableError for a class that none of these rows has, and a number that never varies."""
+    for column, kind in targets.items():
+        if kind == "number":
+            values = table.numbers(column)[rows]
+            if len(np.unique(values[np.isfinite(values)])) < 2:
                 raise TableError(
-                    f"{table.source} has no column {column!r}, named in study.{key}: {meant}"
+                    f"{table.source} has no two different numbers in {column!r}{where}: nothing "
+                    "can be learnt of it; leave it out, or give rows whose value is known."
                 )
-    named_box = settings.box or ()
-    for place, cells in enumerate(zip(*map(table.texts, named_box), strict=True)):
-        row = dict(zip(named_box, cells, strict=True))
-        x, y, width, height = box_of(row, settings.box) or (-1, -1, -1, -1)
-        inside = 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
-        # Of a box in pixels, say, every figure about maps would be wrong.
-        if any(cells) and not inside:
-            raise TableError(
-                f"{table.source}, row {table.row(place)}: {', '.join(named_box)} are "
-                f"{', '.join(cells)}, which is no box in the image: give centre, width and "
-                "height as shares from 0 to 1, or leave them empty."
-            )
+            continue
+        there = {table.texts(column)[row] for row in rows}
+        for name in kind:
+            if name not in there:
+                raise TableError(
+                    f"{table.source} has no row of the class {name!r}{where}: a classifier needs "
+                    f"some of each of {', '.join(map(repr, kind))}."
+                )
 
 
-def _check_classes(table: Table, classes: Sequence[str], rows: Rows, where: str) -> None:
-    truth = encode_classes(table)[rows]
-    for number, name in enumerate(classes):
-        if not (truth == number).any():
-            raise TableError(
-                f"{table.source} has no row of the class {name!r}{where}: a classifier needs some "
-                f"of each of {', '.join(map(repr, classes))}."
-            )
-
-
-def _labelled(table: Table) -> Rows:
-    """The rows with a class that is learnt."""
-    return np.flatnonzero(encode_classes(table) >= 0)
+def _known(table: Table, targets: Targets) -> Rows:
+    """The rows in which some target is known."""
+    found = np.zeros(len(table), bool)
+    for column, kind in targets.items():
+        if kind == "number":
+            found |= np.isfinite(table.numbers(column))
+        else:
+            found |= np.isin(table.texts(column), kind)
+    return np.flatnonzero(found)
 
 
 def _rows(table: Table, part: str) -> Rows:

@@ -10,7 +10,8 @@ import numpy as np
 
 from encephalon.evaluation.operating_point import OperatingPoint, fit_operating_point
 from encephalon.evaluation.predictions import Predictions, concatenate
-from encephalon.experiments.cross_validation import CrossValidation, FoldResult
+from encephalon.experiments.classifiers import ClassValidation
+from encephalon.experiments.cross_validation import FoldResult
 from encephalon.experiments.folds import Rows
 
 __all__ = ["OutOfFold", "RowPredictions", "out_of_fold"]
@@ -54,7 +55,7 @@ class OutOfFold:
 
 
 def out_of_fold(
-    cv: CrossValidation, results: Sequence[FoldResult], final: FoldResult | None = None
+    cv: ClassValidation, results: Sequence[FoldResult], final: FoldResult | None = None
 ) -> OutOfFold:
     """Gather what the folds said of the rows, and the network that ships, if any."""
     scores, splits = _Scores(cv), cv.splits
@@ -80,7 +81,7 @@ def out_of_fold(
 class _Scores:
     """Makes predictions from logits."""
 
-    def __init__(self, cv: CrossValidation) -> None:
+    def __init__(self, cv: ClassValidation) -> None:
         self.cv, self.classes = cv, cv.classes
         self.ids, self.cells = cv.dataset.table.ids, cv.dataset.cells()
 

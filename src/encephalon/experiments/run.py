@@ -11,7 +11,7 @@ from encephalon.evaluation.comparison import correct
 from encephalon.evaluation.predictions import Predictions, prediction_rows
 from encephalon.experiments.attribution import Attribution
 from encephalon.experiments.baselines import run_baselines
-from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
+from encephalon.experiments.classifiers import ClassNetwork, ClassValidation
 from encephalon.experiments.out_of_fold import OutOfFold, RowPredictions, out_of_fold
 from encephalon.experiments.report import CrossValidationResult, write_training_report
 from encephalon.io.atomic import write_json
@@ -20,7 +20,7 @@ from encephalon.io.text import write_records
 __all__ = ["cross_validate"]
 
 
-def cross_validate(cv: CrossValidation) -> tuple[CrossValidationResult, FittedNetwork]:
+def cross_validate(cv: ClassValidation) -> tuple[CrossValidationResult, ClassNetwork]:
     """Train the networks of `cv`, and write evaluation and page; the result, and what ships.
 
     What is finished in its folder is not done again.
@@ -61,7 +61,7 @@ def cross_validate(cv: CrossValidation) -> tuple[CrossValidationResult, FittedNe
 
 
 def _assess(
-    cv: CrossValidation, predictions: Predictions, decided: Sequence[str] = ()
+    cv: ClassValidation, predictions: Predictions, decided: Sequence[str] = ()
 ) -> Assessment:
     columns = cv.recipe.table
     return assess(
@@ -74,7 +74,7 @@ def _assess(
     )
 
 
-def _write_predictions(cv: CrossValidation, found: OutOfFold) -> None:
+def _write_predictions(cv: ClassValidation, found: OutOfFold) -> None:
     """predictions.csv has each row of the table once, validation.csv what the operating point was
     fitted on, thresholds.csv what each candidate of the rule did there, in each fold.
     """
@@ -93,7 +93,7 @@ def _write_predictions(cv: CrossValidation, found: OutOfFold) -> None:
         write_records(tried, folder / "thresholds.csv")
 
 
-def _records(cv: CrossValidation, name: str, part: RowPredictions) -> list[dict[str, Any]]:
+def _records(cv: ClassValidation, name: str, part: RowPredictions) -> list[dict[str, Any]]:
     """The predictions of a part as rows, with the fold where one network of several spoke."""
     settings, columns = cv.settings, cv.recipe.table
     named = [*columns.covariates, *settings.strata, columns.group, *settings.levels, columns.target]

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import TableError, listed, require_extra
 from encephalon.tables.schema import Table
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 _BINS = 4
 """Quantile bins that a number is stratified by. Our choice."""
+
+Targets = Mapping[str, Literal["number"] | tuple[str, ...]]
+"""Columns that are learnt: "number", or the classes in order."""
 
 FOLD = "fold"
 """The column that `fold_table` writes: "0", "1" ..."""
@@ -80,35 +83,53 @@ def split_table(table: Table, options: SplitOptions | None = None) -> Table:
 
 
 def fold_table(
-    table: Table, folds: int, stratify: Sequence[str] = (), grouped: bool = True, seed: int = 0
+    table: Table,
+    folds: int,
+    stratify: Sequence[str] = (),
+    grouped: bool = True,
+    seed: int = 0,
+    targets: Targets | None = None,
 ) -> Table:
     """The table with a column "fold" that numbers, in each row, the fold that tests it.
 
-    As many folds as groups leaves one group out at a time. Stratified by a target with classes,
-    every fold has some of each class. Raises TableError if there are fewer groups (or rows) than
-    folds, in all or in one class.
+    As many folds as groups leaves one group out at a time. Every fold has some of each class of
+    `targets`: those are the table's target by default, where it is stratified by that. Raises
+    TableError if there are fewer groups (or rows) than folds, in all or in one class.
     """
     require_extra("sklearn", "train", "Splitting a table")
-    groups, strata = _groups(table, grouped), _strata(table, stratify)
+    if targets is None:
+        targets = _own_target(table) if table.columns.target in stratify else {}
+    groups, strata = _groups(table, grouped), _strata(table, stratify, targets)
     _check_units(table, folds, groups)
-    # The class of each row that every fold must have some of; "" where there is none.
-    target, known = table.columns.target, table.columns.classes
-    classes = [""] * len(table)
-    if target is not None and target in stratify and known:
-        classes = [cell if cell in known else "" for cell in table.texts(target)]
-    _check_class_units(table, folds, groups, classes)
-    needed = [(fold, name) for fold in range(folds) for name in sorted({*classes} - {""})]
+    # By target, the class of each row that every fold must have some of; "" where there is none.
+    classes = {
+        column: [cell if cell in kind else "" for cell in table.texts(column)]
+        for column, kind in targets.items()
+        if kind != "number"
+    }
+    for cells in classes.values():
+        _check_class_units(table, folds, groups, cells)
     lacking = ""
     for draw in range(_FOLD_DRAWS):
         numbers = _fold_numbers(folds, groups, strata, len(table), seed + draw)
-        have = set(zip(numbers, classes, strict=True))
-        lacking = next((name for fold, name in needed if (fold, name) not in have), "")
+        lacking = _lacking(numbers, folds, classes.values())
         if not lacking:
             return table.with_column(FOLD, [str(number) for number in numbers])
     raise TableError(
         f"{table.source}: in {folds} folds, however they are drawn, one has none of the class "
         f"{lacking!r}; ask for fewer folds, or add groups that have it."
     )
+
+
+def _lacking(numbers: Sequence[int], folds: int, classes: Iterable[Sequence[str]]) -> str:
+    """A class that some fold has none of; "" if there is none."""
+    for cells in classes:
+        have = set(zip(numbers, cells, strict=True))
+        for fold in range(folds):
+            for name in sorted({*cells} - {""}):
+                if (fold, name) not in have:
+                    return name
+    return ""
 
 
 def use_fold(table: Table, fold: int, validation: int | None = None) -> Table:
@@ -259,15 +280,25 @@ def _groups(table: Table, grouped: bool) -> list[str] | None:
     return [cell or f"row\n{number}" for number, cell in enumerate(cells)]
 
 
-def _strata(table: Table, columns: Sequence[str]) -> list[str] | None:
+def _own_target(table: Table) -> Targets:
+    """The table's target with its kind; nothing where it is a file, or there is none."""
+    columns = table.columns
+    if columns.target is None:
+        return {}
+    if columns.target_kind == "number":
+        return {columns.target: "number"}
+    return {columns.target: columns.classes} if columns.classes else {}
+
+
+def _strata(
+    table: Table, columns: Sequence[str], targets: Targets | None = None
+) -> list[str] | None:
     """The stratum of each row: the cells of those columns, numbers in quantile bins."""
     import pandas as pd
 
     if not columns:
         return None
-    kinds = dict(table.columns.covariates)
-    if table.columns.target is not None and table.columns.target_kind == "number":
-        kinds[table.columns.target] = "number"
+    kinds = {**table.columns.covariates, **_own_target(table), **(targets or {})}
     cells = []
     for column in columns:
         if kinds.get(column) == "number":

@@ -22,7 +22,7 @@ from encephalon.studies.micrographs.settings import (
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
-    from encephalon.experiments.cross_validation import CrossValidation, FittedNetwork
+    from encephalon.experiments.classifiers import ClassNetwork, ClassValidation
     from encephalon.experiments.report import CrossValidationResult
     from encephalon.explanation.explainable import Explainable
     from encephalon.inference.predictor import Predictor
@@ -67,10 +67,11 @@ class _Training(Trainable):
         return networks * super().total_steps(recipe)
 
     def train(self, recipe: Recipe, table: Table, output: Path, context: TrainingContext) -> Path:
-        from encephalon.experiments.cross_validation import CrossValidation, CrossValidationRun
-        from encephalon.experiments.folds import make_splits
+        from encephalon.experiments.classifiers import ClassValidation, class_splits
+        from encephalon.experiments.cross_validation import CrossValidationRun
         from encephalon.experiments.run import cross_validate
         from encephalon.networks.export import half_precision
+        from encephalon.recipes.schema import class_names
         from encephalon.studies.micrographs.data import PUBLISHED_SPLIT, prepare_dataset
         from encephalon.studies.micrographs.preprocessing import Preprocessing, picture_content
         from encephalon.studies.micrographs.task import fit
@@ -87,7 +88,7 @@ class _Training(Trainable):
         recipe = recipe.model_copy(update={"table": replace(recipe.table, **named)})
         settings = micrograph_settings(recipe)
         hold_out = PUBLISHED_SPLIT if recipe.mode == "published" else None
-        splits = make_splits(recipe, settings, table, hold_out)
+        splits = class_splits(recipe, settings, table, hold_out)
         run = CrossValidationRun(output)
         models = {"study.encoder_weights": settings.encoder_weights}
         with open_run(
@@ -95,8 +96,9 @@ class _Training(Trainable):
         ) as placed:
             preprocessing = Preprocessing(settings, recipe.mode)
             dataset = prepare_dataset(splits.table, preprocessing, run.cache, context.workers)
-            cv = CrossValidation(
+            cv = ClassValidation(
                 *(recipe, settings, splits, dataset, run, placed, fit),
+                outputs=[f"logit_{name}" for name in class_names(recipe)],
                 rule=TrafficLight(**dict(settings.thresholds)),
                 classical_features=dataset.texture,
                 about={"Picture": f"{settings.size} × {settings.size} pixels"},
@@ -109,7 +111,7 @@ class _Training(Trainable):
 
 
 def _model_facts(
-    cv: CrossValidation, result: CrossValidationResult, shipped: FittedNetwork
+    cv: ClassValidation, result: CrossValidationResult, shipped: ClassNetwork
 ) -> ModelFacts:
     """What the study says of the network that ships, of which `result` is known."""
     from encephalon.models.fitted import LAST_STAGE, FittedState
@@ -151,7 +153,7 @@ def _model_facts(
     )
 
 
-def _ranges(cv: CrossValidation) -> dict[str, tuple[float, float]]:
+def _ranges(cv: ClassValidation) -> dict[str, tuple[float, float]]:
     """The range of each fact of the images that were learnt, where it is known of any."""
     import numpy as np
 

@@ -265,7 +265,7 @@ class FittedClassifier:
         """Pictures (B, C, S, S) and covariates (B, W) of these rows, where the network computes."""
         return self.view.inputs(rows, self.device)
 
-    def logits(self, rows: Rows) -> dict[int, NDArray[np.float32]]:
+    def answers(self, rows: Rows) -> dict[int, NDArray[np.float32]]:
         """The logits (classes) of each of these rows."""
         if not len(rows):
             return {}
