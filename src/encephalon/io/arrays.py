@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
@@ -19,27 +20,23 @@ from encephalon.io.files import opened, refuse_foreign
 from encephalon.io.image import Image, from_array, volume_shape
 
 Data = NDArray[Any]
+Check = Callable[[tuple[int, ...], Path], object]
 
 
 def read(path: str | Path) -> Image:
     """Read a NumPy file, never unpickling anything; the errors are those of a NIfTI file."""
     path = Path(path)
-    refuse_foreign(path)
-    with opened(path) as stream:
-        try:
-            data, matrix = _load(stream, path)
-        except EncephalonError:
-            raise
-        except Exception as error:  # damage makes numpy and zipfile raise a dozen classes
-            reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
-            raise UnreadableFileError(
-                f"{path}: the NumPy file could not be read ({reason}); write it again."
-            ) from error
+    data, matrix = _read(path, volume_shape)
     if matrix is None:
         return from_array(data, None, path)
     affine, warnings = checked(matrix, path)
     image = from_array(data, affine, path)
     return Image(image.data, affine, path, None, tuple(warnings))
+
+
+def read_array(path: str | Path) -> Data:
+    """The array of a .npy file, or `data` of an .npz file, of any shape; errors as of `read`."""
+    return _read(Path(path), lambda *_: None)[0]
 
 
 def write(path: Path, data: NDArray[Any], like: Image) -> None:
@@ -51,11 +48,25 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
             np.save(stream, data, allow_pickle=False)
 
 
-def _load(stream: BufferedReader, path: Path) -> tuple[Data, Data | None]:
+def _read(path: Path, check: Check) -> tuple[Data, Data | None]:
+    refuse_foreign(path)
+    with opened(path) as stream:
+        try:
+            return _load(stream, path, check)
+        except EncephalonError:
+            raise
+        except Exception as error:  # damage makes numpy and zipfile raise a dozen classes
+            reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+            raise UnreadableFileError(
+                f"{path}: the NumPy file could not be read ({reason}); write it again."
+            ) from error
+
+
+def _load(stream: BufferedReader, path: Path, check: Check) -> tuple[Data, Data | None]:
     start = stream.read(2)
     stream.seek(0)
     if start != b"PK":
-        return _array(stream, os.fstat(stream.fileno()).st_size, path), None
+        return _array(stream, os.fstat(stream.fileno()).st_size, path, check), None
     with zipfile.ZipFile(stream) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         arrays = sorted(members.keys() - {"affine"})
@@ -64,14 +75,19 @@ def _load(stream: BufferedReader, path: Path) -> tuple[Data, Data | None]:
         matrix = None
         if "affine" in members:
             with archive.open(members["affine"]) as part:
-                matrix = _array(part, members["affine"].file_size, path, (4, 4))
+                matrix = _array(part, members["affine"].file_size, path, _affine_shape)
         chosen = members["data" if "data" in members else arrays[0]]
         with archive.open(chosen) as part:
-            return _array(part, chosen.file_size, path), matrix
+            return _array(part, chosen.file_size, path, check), matrix
 
 
-def _array(stream: IO[bytes], size: int, path: Path, shape: tuple[int, ...] | None = None) -> Data:
-    """The array in `stream` of `size` bytes; of that `shape`, or else of a volume's.
+def _affine_shape(shape: tuple[int, ...], _: Path) -> None:
+    if shape != (4, 4):
+        raise ValueError(f"expected an affine of 4 x 4 numbers, found the shape {shape}")
+
+
+def _array(stream: IO[bytes], size: int, path: Path, check: Check) -> Data:
+    """The array in `stream` of `size` bytes, whose shape `check` does not refuse.
 
     The header is held against shape and size before anything is unpacked.
     """
@@ -83,10 +99,9 @@ def _array(stream: IO[bytes], size: int, path: Path, shape: tuple[int, ...] | No
     found, _, kind = read_header(stream)
     if kind.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
-    if shape is None:
-        volume_shape(found, path)
-    elif found != shape or kind.kind not in "iuf":
-        raise ValueError(f"expected an affine of 4 x 4 numbers, found {kind} of shape {found}")
+    check(found, path)
+    if kind.kind not in "biufc":
+        raise ValueError(f"expected numbers, found {kind}")
     needed = math.prod(found) * kind.itemsize
     there = size - stream.tell()
     if there < needed:

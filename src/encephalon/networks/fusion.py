@@ -42,9 +42,13 @@ class MaskedFusion(nn.Module):
 
     sources               By name, in the order of the inputs, a `kind` and what it needs: "image"
                           (`channels`, 1 if not given), "connectivity" or "table" (`features`).
-                          What is NaN in a table is unknown, and its encoder is told.
+                          What is NaN in a table is unknown, and its encoder is told. Connectivity
+                          is centred and scaled by buffers, `centre` and `spread` of its encoder,
+                          which keeps a matrix of `regions` beside them, its `reference`, for
+                          whoever makes its tangents.
     targets               By name, in the order of the output, a `kind` and what it needs: "binary",
-                          "continuous", "multiclass" or "ordinal" (`classes`, in their order).
+                          "continuous", "multiclass" or "ordinal" (`classes`, in their order). It is
+                          not told from the sources that `without` names.
     encoder, encoder_options
                           Name of an encoder of images, and what else it is built with.
     share_images          One encoder for all images, whose tokens still differ by a layer of each.
@@ -83,12 +87,16 @@ class MaskedFusion(nn.Module):
                 self.encoders[key] = (
                     _ImageEncoder(encoder, about.get("channels", 1), options)
                     if is_image
-                    else _Perceptron(about["features"], hidden, dropout, about["kind"] == "table")
+                    else _Perceptron(about, hidden, dropout)
                 )
             features = cast(int, self.encoders[key].features)
             self.tokens[name] = nn.Sequential(nn.Linear(features, width), nn.LayerNorm(width))
         self.keys = nn.Linear(width, width, bias=False)
         self.queries = nn.Parameter(torch.randn(len(targets), width) * 0.02)
+        hidden_from = [set(about.get("without", ())) for about in targets.values()]
+        seen = [[name not in without for name in sources] for without in hidden_from]
+        self.seen: Tensor
+        self.register_buffer("seen", torch.tensor(seen), persistent=False)
         self.heads, self.columns, end = nn.ModuleDict(), dict[str, slice](), 0
         for name, about in targets.items():
             columns = TARGET_KINDS[about["kind"]](about.get("classes", 2))
@@ -105,21 +113,33 @@ class MaskedFusion(nn.Module):
                 f"and {list(named)} by name: give it those."
             )
         present = self._present(inputs)
-        # A graph, and a network of shapes alone, cannot choose rows by their values.
-        fixed = torch.onnx.is_in_onnx_export() or present.is_meta
-        encode = self._encode_all if fixed else self._encode_present
-        if not (fixed or bool(present.any(dim=1).all())):
+        if not (_is_fixed(present) or bool(present.any(dim=1).all())):
             nobody = (~present.any(dim=1)).nonzero()[0].item()
             raise ModelError(
                 f"Row {nobody} of the batch has none of {', '.join(self.sources)}: leave out who "
                 "has nothing to predict from."
             )
-        tokens = torch.stack(
-            [encode(name, inputs.get(name), present[:, i]) for i, name in enumerate(self.sources)],
-            dim=1,
-        )
+        return self.fuse(self.encode(inputs, present), present)
+
+    def encode(self, inputs: Mapping[str, Tensor | None], present: Tensor) -> Tensor:
+        """The tokens (B, sources, width) of each source, by name, of those who have it.
+
+        What stands in place of the others is not looked at by `fuse`.
+        """
+        one = self._encode_all if _is_fixed(present) else self._encode_present
+        tokens = [one(n, inputs.get(n), present[:, i]) for i, n in enumerate(self.sources)]
+        return torch.stack(tokens, dim=1)
+
+    def fuse(self, tokens: Tensor, present: Tensor) -> Tensor:
+        """All targets (B, columns) of the tokens of those sources that are `present` (B, sources).
+
+        A target that is told from none of these has an answer that means nothing. Tokens of one
+        person serve for any number of rows of `present`.
+        """
+        visible = present.bool()[:, None] & self.seen
         scores = self.queries @ self.keys(tokens).transpose(1, 2) * self.width**-0.5
-        weights = scores.masked_fill(~present[:, None], -torch.inf).softmax(dim=2)
+        # Finite, so that a target without any source has a number, which no other depends on.
+        weights = scores.masked_fill(~visible, -1e30).softmax(dim=2) * visible
         fused = weights.to(tokens.dtype) @ tokens  # (B, targets, width)
         return torch.cat([head(fused[:, i]) for i, head in enumerate(self.heads.values())], dim=1)
 
@@ -151,11 +171,9 @@ class MaskedFusion(nn.Module):
             raise ModelError(f"{name!r} is said to be present, but was not given: give its tensor.")
         return tokens.index_copy(0, rows, self._encode(name, given[rows]))
 
-    def _encode_all(self, name: str, given: Tensor | None, present: Tensor) -> Tensor:
-        """The same, with zeros in place of what is absent."""
-        whole = cast(Tensor, given)
-        there = present.view(-1, *[1] * (whole.dim() - 1))
-        return self._encode(name, torch.where(there, whole, 0.0)) * present[:, None]
+    def _encode_all(self, name: str, given: Tensor | None, _: Tensor) -> Tensor:
+        """The same of every row, whoever has it; finite, since `fuse` gives them a weight of 0."""
+        return self._encode(name, cast(Tensor, given)).nan_to_num()
 
 
 def drop_sources(present: Tensor, rate: float, seed: int, step: int) -> Tensor:
@@ -188,13 +206,21 @@ class _ImageEncoder(nn.Module):
 
 
 class _Perceptron(nn.Module):
-    """Two layers over numbers; with `gaps`, over numbers of which some are NaN, and which are."""
+    """Two layers over connectivity, or over the numbers of a table and which of them are NaN."""
 
-    def __init__(self, features: int, hidden: int, dropout: float, gaps: bool) -> None:
+    def __init__(self, about: Mapping[str, Any], hidden: int, dropout: float) -> None:
         super().__init__()
-        self.gaps, self.features = gaps, hidden
+        self.features, features, self.gaps = hidden, about["features"], about["kind"] == "table"
+        if not self.gaps:
+            self.centre: Tensor
+            self.spread: Tensor
+            self.register_buffer("centre", torch.zeros(features))
+            self.register_buffer("spread", torch.ones(1))
+        if regions := about.get("regions"):
+            self.register_buffer("reference", torch.eye(regions))
         self.layers = nn.Sequential(
-            *_hidden(features * (1 + gaps), hidden, dropout), *_hidden(hidden, hidden, dropout)
+            *_hidden(features * (1 + self.gaps), hidden, dropout),
+            *_hidden(hidden, hidden, dropout),
         )
 
     def forward(self, values: Tensor) -> Tensor:
@@ -202,6 +228,8 @@ class _Perceptron(nn.Module):
         if self.gaps:
             unknown = values.isnan()
             values = torch.cat([values.masked_fill(unknown, 0.0), (~unknown).to(values)], dim=1)
+        else:
+            values = (values - self.centre) / self.spread
         found: Tensor = self.layers(values)
         return found
 
@@ -221,6 +249,11 @@ class _Thresholds(nn.Module):
     def forward(self, score: Tensor) -> Tensor:
         """(B, 1) to (B, columns), which never rise along a row."""
         return score - torch.cat([self.first, nnf.softplus(self.gaps)]).cumsum(0)
+
+
+def _is_fixed(present: Tensor) -> bool:
+    """Whether rows cannot be chosen by their values: in a graph, or a network of shapes alone."""
+    return torch.onnx.is_in_onnx_export() or present.is_meta
 
 
 def _hidden(before: int, after: int, dropout: float) -> list[nn.Module]:
@@ -251,3 +284,7 @@ def _check(
         check_choice(f"kind of the target {name!r}", kind, TARGET_KINDS)
         if kind in {"multiclass", "ordinal"} and about.get("classes", 0) < 2:
             raise ValueError(f"the target {name!r} needs classes, a number above 1")
+        for source in about.get("without", ()):
+            check_choice(f"source that the target {name!r} is told without", source, sources)
+        if set(sources) <= set(about.get("without", ())):
+            raise ValueError(f"the target {name!r} is told from no source")

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encephalon.io.atomic import content_of
 from encephalon.io.cache import cached_file
 
-__all__ = ["TRAINING", "VALIDATION", "Mixture", "in_threads", "prepare"]
+__all__ = ["TRAINING", "VALIDATION", "Mixture", "in_threads", "prepare", "shuffled"]
 
 #: Stream numbers that keep training and validation draws apart for every seed.
 TRAINING, VALIDATION = 0, 1
@@ -71,6 +72,26 @@ def in_threads(
     """`function` of each item, in order: for what waits for the disk, and stays in memory."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         return list(pool.map(function, items))
+
+
+def shuffled(
+    number: int,
+    size: int,
+    count: int,
+    seed: Sequence[int],
+    draw: Callable[[np.random.Generator], NDArray[np.int64]] | None = None,
+) -> NDArray[np.int64]:
+    """The places (size,) of batch `number` in a stream of `count` places drawn one cycle at a time.
+
+    A cycle is what `draw` makes of the generator of `seed` and its number: a permutation of all, if
+    it is not given.
+    """
+    places = np.arange(number * size, (number + 1) * size)
+    orders = {}
+    for cycle in np.unique(places // count).tolist():
+        rng = np.random.default_rng([*seed, cycle])
+        orders[cycle] = rng.permutation(count) if draw is None else draw(rng)
+    return np.array([orders[place // count][place % count] for place in places.tolist()], np.int64)
 
 
 @dataclass(frozen=True)

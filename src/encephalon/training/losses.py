@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Annotated, Any, Literal, get_type_hints
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, create_model
 from torch import Tensor
 from torch.nn import functional as nnf
@@ -131,13 +133,15 @@ def targets(
     target: Tensor,
     kinds: Sequence[Kind] = (),
     columns: Sequence[Annotated[int, Field(gt=0)]] = (),
+    weights: Sequence[Sequence[Least] | None] | None = None,
 ) -> Tensor:
     """A mean over several targets of their losses, each a mean over those whose target is known.
 
     Both tensors are (B, C, ...), where C is the `columns` of each target, one after another, as
     `target_columns` makes them. By its kind in `kinds` a target's loss is cross-entropy, of two
     classes, of the softmax, or summed over an ordinal target's thresholds, or squared error. What
-    is not a number is not known; a target that nobody's is known of counts as no loss. Raises
+    is not a number is not known; a target that nobody's is known of counts as no loss. `weights`
+    has, of each target that needs them, what each of its classes weighs in its mean. Raises
     RecipeError for other columns than there are.
     """
     if len(kinds) != len(columns) or sum(columns) != predicted.shape[1]:
@@ -148,7 +152,8 @@ def targets(
         )
     parts = []
     each = (one.split_with_sizes(list(columns), dim=1) for one in (predicted, target))
-    for kind, given, wanted in zip(kinds, *each, strict=True):
+    weighed = [None] * len(kinds) if weights is None else weights
+    for kind, given, wanted, some in zip(kinds, *each, weighed, strict=True):
         known = wanted.isfinite().all(dim=1)
         truth = torch.where(known[:, None], wanted, 0.0)
         if kind == "multiclass":
@@ -157,7 +162,12 @@ def targets(
             losses = (given - truth).square().sum(dim=1)
         else:
             losses = nnf.binary_cross_entropy_with_logits(given, truth, reduction="none").sum(dim=1)
-        parts.append(torch.where(known, losses, 0.0).sum() / known.sum().clamp_min(1))
+        weight = known.to(losses)
+        if some is not None:
+            place = truth.argmax(dim=1) if kind == "multiclass" else truth.sum(dim=1).long()
+            weight = weight * losses.new_tensor(list(some))[place]
+        total = (torch.where(known, losses, 0.0) * weight).sum()
+        parts.append(total / (weight.sum() + (weight.sum() == 0)))
     return torch.stack(parts).mean()
 
 
@@ -172,6 +182,17 @@ def target_columns(values: Tensor, kind: Kind, classes: int = 2) -> Tensor:
     each = torch.arange(classes, device=values.device)
     found = values == each if kind == "multiclass" else values > each[:-1]
     return torch.where(values.isnan(), values, found.float())
+
+
+def class_weights(truth: NDArray[Any], classes: int) -> list[float]:
+    """What each class weighs: n / (classes * its own n), as in scikit-learn's "balanced".
+
+    Of truth (N,) what is -1 or NaN is unknown. A class that does not occur weighs 0, with which
+    nothing is multiplied.
+    """
+    known = np.nan_to_num(truth, nan=-1)
+    counts = np.bincount(known[known >= 0].astype(np.int64), minlength=classes)
+    return [float(counts.sum() / (classes * count)) if count else 0.0 for count in counts]
 
 
 def attention(

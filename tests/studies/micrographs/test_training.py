@@ -22,10 +22,10 @@ from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.studies.micrographs.task import (
     DatasetView,
     MicrographTask,
-    class_weights,
     compute_logits,
     fit,
 )
+from encephalon.training.losses import class_weights
 from encephalon.training.runs import RunFolder
 from tests.studies.calls import context
 from tests.studies.micrographs.tiny import quick_recipe, table_of, write_images

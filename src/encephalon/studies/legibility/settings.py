@@ -163,6 +163,8 @@ class Cohort(Section):
             raise ValueError("has neither sources nor blocks: nothing to learn from")
         if both := set(self.sources) & set(self.blocks):
             raise ValueError(f"calls both a source and a block {min(both)!r}: rename one")
+        if reserved := {"images", "present"} & set(self.inputs):
+            raise ValueError(f"calls an input {min(reserved)!r}, a word of its own: rename it")
         taken = [name for unit in self.together for name in unit]
         for name in taken:
             if name not in self.inputs:
@@ -170,6 +172,10 @@ class Cohort(Section):
                 raise ValueError(f"has no {name!r}, which `together` names; {meant}")
         if len(set(taken)) < len(taken):
             raise ValueError("has a name twice in `together`")
+        return self
+
+    @model_validator(mode="after")
+    def _told_from_others(self) -> Self:
         columns = [column for block in self.blocks.values() for column in block.columns]
         if twice := {column for column in columns if columns.count(column) > 1}:
             raise ValueError(f"has the column {min(twice)!r} in two blocks: leave it in one")

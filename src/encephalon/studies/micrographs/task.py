@@ -38,6 +38,8 @@ from encephalon.studies.micrographs.settings import (
 )
 from encephalon.tables.encoding import Scaling
 from encephalon.tables.reading import table_text
+from encephalon.training.dataset import shuffled
+from encephalon.training.losses import class_weights
 from encephalon.training.run import Expected, fit_network, round_to_half
 from encephalon.training.run import check_network as check_shapes
 from encephalon.training.runs import RunFolder, TrainingContext
@@ -53,7 +55,6 @@ __all__ = [
     "FittedClassifier",
     "MicrographTask",
     "check_network",
-    "class_weights",
     "compute_logits",
     "fit",
     "make_attention_supervision",
@@ -124,13 +125,8 @@ class MicrographTask:
 
     def _rows(self, number: int) -> Rows:
         """The rows of a batch: the stream is one permutation of all rows after another."""
-        size, count = self.training.batch_size, len(self.train)
-        places = np.arange(number * size, (number + 1) * size)
-        orders = {
-            cycle: np.random.default_rng([self.training.seed, ORDER, cycle]).permutation(count)
-            for cycle in np.unique(places // count).tolist()
-        }
-        return np.array([self.train[orders[place // count][place % count]] for place in places])
+        seed = (self.training.seed, ORDER)
+        return self.train[shuffled(number, self.training.batch_size, len(self.train), seed)]
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """Scores of the validation rows; "loss" is the log loss, unweighted."""
@@ -159,15 +155,6 @@ def compute_logits(
             logits = (logits + network(images.flip(-1), covariates).float()) / 2
         found.append(logits.cpu().numpy())
     return np.concatenate(found)
-
-
-def class_weights(truth: NDArray[np.int64], classes: int) -> list[float]:
-    """What each class weighs: n / (classes * its own n), as in scikit-learn's "balanced".
-
-    0 for a class that does not occur, whose weight nothing is multiplied with.
-    """
-    counts = np.bincount(truth, minlength=classes)
-    return [float(len(truth) / (classes * count)) if count else 0.0 for count in counts]
 
 
 @dataclass(frozen=True, eq=False)

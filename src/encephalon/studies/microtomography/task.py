@@ -33,7 +33,7 @@ from encephalon.studies.microtomography.settings import (
 )
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.schema import Table
-from encephalon.training.dataset import TRAINING
+from encephalon.training.dataset import TRAINING, shuffled
 from encephalon.training.loop import Batch
 from encephalon.training.losses import class_shares
 from encephalon.training.run import PACKAGES, Expected, Fitted, Learner, ModelFacts
@@ -79,13 +79,9 @@ class TileTask:
 
     def rows(self, number: int) -> list[int]:
         """The tiles of a batch: the stream is one permutation of all tiles after another."""
-        size, count = self.training.batch_size, len(self.train)
-        places = np.arange(number * size, (number + 1) * size)
-        orders = {
-            cycle: np.random.default_rng([self.training.seed, ORDER, cycle]).permutation(count)
-            for cycle in np.unique(places // count).tolist()
-        }
-        return [int(orders[place // count][place % count]) for place in places.tolist()]
+        seed = (self.training.seed, ORDER)
+        rows = shuffled(number, self.training.batch_size, len(self.train), seed)
+        return [int(row) for row in rows]
 
     def tile(self, dataset: TileDataset, row: int) -> Tile:
         """One tile, its levels between 0 and 1."""

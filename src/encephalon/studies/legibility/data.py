@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The people of a table as a network sees them, and what is fitted to those who train.
+
+What a person does not have is absent: no image, a row of NaN, no known cell. Nothing is filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, InputError, TableError, either
+from encephalon.io.arrays import read_array
+from encephalon.studies.legibility.settings import Block, Cohort, Target
+from encephalon.tables.encoding import as_number, covariate_names
+from encephalon.tables.schema import Columns, Table
+from encephalon.transforms.connectivity import TangentSpace, fisher_z, matrices_of, vectorise
+
+__all__ = [
+    "Encoding",
+    "People",
+    "block_names",
+    "encode_block",
+    "load_connectivity",
+    "load_image",
+    "prepare_people",
+]
+
+Values = NDArray[np.float64]
+Float = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+#: Percentiles that a continuous target is clamped to before it is standardised, as published.
+CLAMPED = (0.5, 99.5)
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """N people with what is known of them.
+
+    table         their rows
+    cohort        its inputs and targets are those that are used
+    present       (N, inputs) who has what, in the order of `cohort.inputs`
+    images        of each source the prepared file (.npy) of a person, None where there is none
+    connectivity  of each source the correlations (N, pairs), rows of NaN where there are none
+    values        of each block its columns (N, width), NaN where unknown: see `block_names`
+    truth         of each target (N,): the number, or that of the class; NaN where unknown
+    """
+
+    table: Table
+    cohort: Cohort
+    present: Flags
+    images: Mapping[str, Sequence[Path | None]] = field(default_factory=dict)
+    connectivity: Mapping[str, Float] = field(default_factory=dict, repr=False)
+    values: Mapping[str, Values] = field(default_factory=dict, repr=False)
+    truth: Mapping[str, Values] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Number of people."""
+        return len(self.present)
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> People:
+        """The people of these rows."""
+        places = np.asarray(rows, dtype=np.int64)
+        return replace(
+            self,
+            table=self.table.select(places.tolist()),
+            present=self.present[places],
+            images={name: [some[row] for row in places] for name, some in self.images.items()},
+            connectivity={name: some[places] for name, some in self.connectivity.items()},
+            values={name: some[places] for name, some in self.values.items()},
+            truth={name: some[places] for name, some in self.truth.items()},
+        )
+
+    def answerable(self, target: str, present: Flags) -> Flags:
+        """Whether each person (N,) has an input of `present` that the target is told from."""
+        hidden = self.cohort.hidden_from(target)
+        seen = [name not in hidden for name in self.cohort.inputs]
+        return np.asarray((present & seen).any(axis=1))
+
+
+def prepare_people(table: Table, cohort: Cohort, side: int, cache: Path, workers: int) -> People:
+    """The people of a table; what must be prepared is kept in `cache`, made by `workers` processes.
+
+    Raises TableError, naming the row, for a cell that is not what its column has, and ContentError
+    or InputError for a file that cannot be used.
+    """
+    images: dict[str, Sequence[Path | None]] = {}
+    connectivity: dict[str, NDArray[Any]] = {}
+    del side, cache, workers
+    for name, source in cohort.sources.items():
+        cells = table.texts(source.column or name)
+        files = [table.path(cell) if cell else None for cell in cells]
+        if source.kind == "image":
+            images[name] = files
+        else:
+            connectivity[name] = _stacked(files, table.ids)
+    values = {name: _block_values(table, block) for name, block in cohort.blocks.items()}
+    there = {name: np.array([f is not None for f in some]) for name, some in images.items()}
+    there |= {name: known_rows(some) for name, some in (connectivity | values).items()}
+    for name, flags in there.items():
+        if not flags.any():
+            raise TableError(
+                f"{table.source}: nobody has {name!r}: leave it out of study.inputs, or give it."
+            )
+    return People(
+        table,
+        cohort,
+        np.stack([there[name] for name in cohort.inputs], axis=1),
+        images,
+        connectivity,
+        values,
+        {name: _truth(table, name, target) for name, target in cohort.targets.items()},
+    )
+
+
+def known_rows(values: NDArray[Any]) -> Flags:
+    """Which rows (N,) of (N, F) hold any number."""
+    return np.asarray(np.isfinite(values).any(axis=1))
+
+
+def block_names(block: Block) -> tuple[str, ...]:
+    """The name of each number that a block becomes, such as "sex=F", "sex=M", "age"."""
+    return covariate_names(Columns(covariates=dict(block.columns)))
+
+
+def encode_block(row: Mapping[str, Any], block: Block, who: str) -> list[float]:
+    """The numbers of a row for `block_names`, NaN where a cell is empty or there is no such column.
+
+    Raises InputError, naming the person and the column, for a cell that is not what it has.
+    """
+    found: list[float] = []
+    for column, kind in block.columns.items():
+        cell = row.get(column)
+        text = "" if cell is None else str(cell).strip()
+        if kind == "number":
+            number = as_number(text)
+            if text and np.isnan(number):
+                raise InputError(f"{who}: {column!r} must be a number or empty, but is {text!r}.")
+            found.append(number)
+        elif text:
+            if text not in kind:
+                raise InputError(
+                    f"{who}: {column!r} must be {either(kind)} or empty, but is {text!r}."
+                )
+            found += [float(text == one) for one in kind]
+        else:
+            found += [np.nan] * len(kind)
+    return found
+
+
+def load_connectivity(
+    path: Path, triangle: Literal["upper", "lower"] = "upper", who: str = ""
+) -> Float:
+    """The correlations of a person, flat (pairs,), from a .npy file of a matrix or of its triangle.
+
+    Raises InputError or ContentError for anything else.
+    """
+    found = np.asarray(read_array(path), dtype=np.float32)
+    flat = found.ndim < 2 or len(found) == 1
+    matrices = matrices_of(found.reshape(1, -1), triangle) if flat else found[None]
+    return np.asarray(vectorise(matrices, [who or str(path)])[0], dtype=np.float32)
+
+
+def load_image(path: Path, side: int) -> Float:
+    """A prepared image (side, side, side), which may lie on disk with a multiple of that side.
+
+    Raises ContentError for anything else.
+    """
+    image = np.asarray(read_array(path))
+    factor = image.shape[0] // side if image.ndim == 3 else 0
+    if image.shape != (factor * side,) * 3 or not factor:
+        raise ContentError(
+            f"{path}: a prepared image of side {side} or a multiple was expected, but its shape is "
+            f"{list(image.shape)}: prepare it again with that side, or set study.side."
+        )
+    if factor > 1:
+        image = image.reshape(side, factor, side, factor, side, factor).mean((1, 3, 5), np.float32)
+    return np.asarray(image, dtype=np.float32)
+
+
+def _stacked(files: Sequence[Path | None], people: Sequence[str]) -> Float:
+    """The connectivity of everybody (N, pairs), which must have as many regions."""
+    found = {
+        row: load_connectivity(path, who=people[row])
+        for row, path in enumerate(files)
+        if path is not None
+    }
+    pairs = next((one.size for one in found.values()), 0)
+    for row, one in found.items():
+        if one.size != pairs:
+            first = people[next(iter(found))]
+            raise ContentError(
+                f"{files[row]}: the connectivity of {people[row]} has {one.size} pairs of regions, "
+                f"but that of {first} has {pairs}: use the same regions for everybody."
+            )
+    stacked = np.full((len(files), pairs), np.nan, np.float32)
+    for row, one in found.items():
+        stacked[row] = one
+    return stacked
+
+
+def _block_values(table: Table, block: Block) -> Values:
+    for column in block.columns:
+        table.require(column)
+    cells = {column: table.texts(column) for column in block.columns}
+    rows = []
+    for row in range(len(table)):
+        who = f"{table.source}, row {table.row(row)}"
+        here = {column: some[row] for column, some in cells.items()}
+        try:
+            rows.append(encode_block(here, block, who))
+        except InputError as error:
+            raise TableError(f"{error} Correct it, or leave it empty.") from error
+    return np.array(rows, dtype=np.float64).reshape(len(table), len(block_names(block)))
+
+
+def _truth(table: Table, name: str, target: Target) -> Values:
+    """What is known of a target (N,): all of it unknown where the table lacks its column."""
+    column = target.column or name
+    if not table.has(column):
+        return np.full(len(table), np.nan)
+    known = {one: float(number) for number, one in enumerate(target.classes)}
+    found = np.full(len(table), np.nan)
+    for row, cell in enumerate(table.texts(column)):
+        if cell:
+            found[row] = known.get(cell, np.nan) if known else as_number(cell)
+            if np.isnan(found[row]):
+                wanted = either(target.classes) if known else "a number"
+                raise TableError(
+                    f"{table.source}, row {table.row(row)}: the target {column!r} must be {wanted} "
+                    f"or empty, but is {cell!r}: correct it, or leave it empty."
+                )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What is fitted to the people who train, and makes of others what the network is given.
+
+    scaling   of each block the mean and standard deviation of each of its numbers
+    targets   of each continuous target: lowest and highest value that is told apart, mean and
+              standard deviation
+    spaces    of connectivity in the tangent space, that space
+    centres   of connectivity the mean (features,) of what it is represented by
+    spreads   of connectivity the standard deviation around it, over all features
+    """
+
+    cohort: Cohort
+    scaling: Mapping[str, tuple[list[float], list[float]]]
+    targets: Mapping[str, tuple[float, float, float, float]]
+    spaces: Mapping[str, TangentSpace] = field(default_factory=dict)
+    centres: Mapping[str, Float] = field(default_factory=dict)
+    spreads: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, people: People, rows: NDArray[np.int64]) -> Encoding:
+        """What the people of these rows say; half precision holds all that the network keeps."""
+        cohort, here = people.cohort, people.select(rows)
+        scaling = {name: _moments(values) for name, values in here.values.items()}
+        targets = {
+            name: _target_scale(name, here.truth[name])
+            for name, target in cohort.targets.items()
+            if target.kind == "continuous"
+        }
+        known = {
+            name: some[~np.isnan(some).all(axis=1)] for name, some in here.connectivity.items()
+        }
+        spaces = {}
+        for name, flat in known.items():
+            if cohort.sources[name].representation == "tangent" and len(flat):
+                space = TangentSpace(cohort.sources[name].shrinkage).fit(flat)
+                space.reference = _half(space.arrays()["reference"])
+                spaces[name] = space
+        found = cls(cohort, scaling, targets, spaces)
+        features = {name: found.features(name, flat) for name, flat in known.items() if len(flat)}
+        centres = {
+            name: _half(one.mean(axis=0)).astype(np.float32) for name, one in features.items()
+        }
+        spreads = {
+            name: float(_half(np.sqrt(np.square(one - centres[name]).mean()))) or 1.0
+            for name, one in features.items()
+        }
+        return replace(found, centres=centres, spreads=spreads)
+
+    def features(self, name: str, flat: Float) -> Float:
+        """What connectivity (N, pairs) is represented by (N, features), NaN rows for NaN rows."""
+        kind = self.cohort.sources[name].representation
+        if kind == "correlation":
+            return flat
+        known = known_rows(flat)
+        if kind == "fisher-z":
+            made = np.asarray(fisher_z(flat[known]), dtype=np.float32)
+        elif name in self.spaces:
+            made = self.spaces[name].transform(flat[known]).astype(np.float32)
+        else:  # nobody who trains has it
+            made = flat[known]
+        whole = np.full((len(flat), made.shape[1]), np.nan, np.float32)
+        whole[known] = made
+        return whole
+
+    def block(self, name: str, values: Values) -> Float:
+        """The standardised numbers (N, width) of a block, NaN where unknown."""
+        mean, deviation = self.scaling[name]
+        return np.asarray((values - mean) / deviation, dtype=np.float32)
+
+    def scaled(self, name: str, truth: Values) -> Values:
+        """A continuous target (N,) as it is learnt; any other as it is."""
+        if name not in self.targets:
+            return truth
+        low, high, mean, deviation = self.targets[name]
+        return np.asarray((truth.clip(low, high) - mean) / deviation)
+
+    def natural(self, name: str, values: Values) -> Values:
+        """What is learnt of a continuous target, in its own unit."""
+        _, _, mean, deviation = self.targets[name]
+        return values * deviation + mean
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for `model.toml`; what is fitted to connectivity lies with the weights."""
+        scaling = {name: [list(one) for one in pair] for name, pair in self.scaling.items()}
+        return {"scaling": scaling, "targets": {n: list(one) for n, one in self.targets.items()}}
+
+
+def _moments(values: Values) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each column; 0 and 1 of one that nobody who trains has."""
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0).sum(axis=0) / count
+    deviation = np.sqrt(np.where(known, (values - mean) ** 2, 0).sum(axis=0) / count)
+    return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
+
+
+def _target_scale(name: str, truth: Values) -> tuple[float, float, float, float]:
+    known = truth[np.isfinite(truth)]
+    if not known.size:
+        raise TableError(
+            f"The target {name!r} is known of nobody who trains: leave it out of study.targets, or "
+            "give more people."
+        )
+    low, high = np.percentile(known, CLAMPED).tolist()
+    clamped = known.clip(low, high)
+    return low, high, float(clamped.mean()), float(clamped.std()) or 1.0
+
+
+def _half(values: Any) -> Values:
+    """As half precision holds it, in which weights ship."""
+    return np.asarray(values).astype(np.float16).astype(np.float64)

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learn all targets from whatever people have: batches, how an epoch is judged, and the answers.
+
+In training a person loses some of what they have (modality dropout), by units that are used
+together, so that one network answers for every set of inputs. What it says of all sets of a person
+costs little more than of one: each source is encoded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from encephalon.experiments.folds import Fold, Rows, with_fold
+from encephalon.metrics.classification import balanced_accuracy
+from encephalon.metrics.regression import regression_scores
+from encephalon.models.catalogue import find_model
+from encephalon.models.folder import WEIGHTS
+from encephalon.networks.fusion import TARGET_KINDS, MaskedFusion, drop_sources
+from encephalon.networks.registry import build_network
+from encephalon.recipes.loading import dump_recipe
+from encephalon.recipes.schema import Loss, Recipe, Training
+from encephalon.studies.legibility.data import Encoding, People, block_names, load_image
+from encephalon.studies.legibility.settings import (
+    Cohort,
+    LegibilitySettings,
+    legibility_settings,
+)
+from encephalon.tables.reading import table_text
+from encephalon.training.dataset import shuffled
+from encephalon.training.loop import Batch
+from encephalon.training.losses import WeightedLoss, class_weights, target_columns, targets
+from encephalon.training.run import fit_network, round_to_half
+from encephalon.training.runs import RunFolder, TrainingContext
+from encephalon.training.transfer import load_encoder, start_from
+
+__all__ = ["FittedPeople", "LegibilityTask", "fit", "network_options", "target_widths"]
+
+#: Stream numbers that keep the order of the people and what is left out apart for every seed.
+ORDER, DROPPED = 20, 21
+#: People who go through the network at once when nothing is learnt from them.
+AT_ONCE = 32
+
+Answers = NDArray[np.float32]
+
+
+def target_widths(cohort: Cohort) -> list[int]:
+    """Columns of the network's answer for each target."""
+    return [TARGET_KINDS[one.kind](one.count) for one in cohort.targets.values()]
+
+
+def network_options(recipe: Recipe, people: People, encoding: Encoding) -> dict[str, Any]:
+    """What the network is built with: what the recipe says, and what these people have."""
+    cohort = people.cohort
+    sources: dict[str, dict[str, Any]] = {}
+    for name, source in cohort.sources.items():
+        sources[name] = {"kind": source.kind}
+        if source.kind == "connectivity":
+            sources[name]["features"] = len(encoding.centres[name])
+            if name in encoding.spaces:
+                sources[name]["regions"] = len(encoding.spaces[name].arrays()["reference"])
+    for name, block in cohort.blocks.items():
+        sources[name] = {"kind": "table", "features": len(block_names(block))}
+    told = {
+        name: {
+            "kind": target.kind,
+            "classes": target.count,
+            "without": list(cohort.hidden_from(name)),
+        }
+        for name, target in cohort.targets.items()
+    }
+    return {**recipe.network.options, "sources": sources, "targets": told}
+
+
+class LegibilityTask:
+    """Batches drawn from the seed and the batch number alone; every person once, then all anew.
+
+    `validation` may be empty: then nothing is judged, and the last epoch is the result.
+    """
+
+    def __init__(
+        self,
+        people: People,
+        encoding: Encoding,
+        train: Rows,
+        validation: Rows,
+        settings: LegibilitySettings,
+        training: Training,
+    ) -> None:
+        self.people, self.encoding, self.cohort = people, encoding, people.cohort
+        self.train, self.validation = train, validation
+        self.settings, self.training = settings, training
+        self.widths = target_widths(self.cohort)
+        self.weighted = WeightedLoss(training.losses)
+        inputs = self.cohort.inputs
+        self.units = [[inputs.index(name) for name in unit] for unit in self.cohort.units]
+        self.sets = np.array(
+            [[name in some for name in inputs] for some in self.cohort.input_sets()], dtype=bool
+        )
+
+    @cached_property
+    def target(self) -> Tensor:
+        """What is to be answered of everybody (N, columns), NaN where it is unknown."""
+        return torch.cat(
+            [
+                target_columns(
+                    torch.tensor(self.encoding.scaled(name, self.people.truth[name])),
+                    target.kind,
+                    target.count,
+                )
+                for name, target in self.cohort.targets.items()
+            ],
+            dim=1,
+        )
+
+    @cached_property
+    def _tables(self) -> dict[str, NDArray[np.float32]]:
+        """What is no image, of everybody, as the network is given it."""
+        encoding, people = self.encoding, self.people
+        found = {n: encoding.features(n, flat) for n, flat in people.connectivity.items()}
+        return found | {n: encoding.block(n, values) for n, values in people.values.items()}
+
+    def batch(self, number: int) -> Batch:
+        """The inputs of some people and who has which; what is to be answered (B, columns)."""
+        rows = self.rows(number)
+        has = torch.from_numpy(self.people.present[rows])
+        of_units = torch.stack([has[:, unit].any(dim=1) for unit in self.units], dim=1)
+        seed = self.training.seed + DROPPED
+        kept = drop_sources(of_units, self.settings.modality_dropout, seed, number)
+        for place, unit in enumerate(self.units):
+            has[:, unit] &= kept[:, place : place + 1]
+        return self.inputs(rows, has.numpy()), self.wanted(rows, has.numpy())
+
+    def rows(self, number: int) -> Rows:
+        """Who is in a batch, see `LegibilitySettings.class_balance`."""
+        size, count, train = self.training.batch_size, len(self.train), self.train
+        seed = (self.training.seed, ORDER)
+        how, classes = self.settings.class_balance, self._classes
+        if how in {"none", "weights"} or classes is None:
+            return train[shuffled(number, size, count, seed)]
+        members = [np.flatnonzero(classes == one) for one in np.unique(classes[classes >= 0])]
+        if how == "sampler":
+            rng = np.random.default_rng([*seed, number])
+            chosen = rng.integers(len(members), size=size)
+            return train[[int(rng.choice(members[one])) for one in chosen]]
+        least = min(map(len, members))
+
+        def draw(rng: np.random.Generator) -> NDArray[np.int64]:
+            some = [rng.choice(each, least, replace=False) for each in members]
+            return rng.permutation(np.concatenate(some))
+
+        return train[shuffled(number, size, least * len(members), seed, draw)]
+
+    @cached_property
+    def _classes(self) -> NDArray[np.int64] | None:
+        """The class of each person who trains of the first target that has any, -1 if unknown."""
+        for name, target in self.cohort.targets.items():
+            if target.kind != "continuous":
+                return np.nan_to_num(self.people.truth[name][self.train], nan=-1).astype(np.int64)
+        return None
+
+    def inputs(self, rows: Rows, present: NDArray[np.bool_]) -> tuple[Any, ...]:
+        """Each source of these people, None where nobody has it, and who has which (B, sources)."""
+        given: list[Any] = []
+        for place, name in enumerate(self.cohort.inputs):
+            there = present[:, place]
+            if not there.any():
+                given.append(None)
+            elif name in self.people.images:
+                given.append(self._images(name, rows, there))
+            else:
+                given.append(torch.from_numpy(self._tables[name][rows]))
+        return (*given, torch.from_numpy(present))
+
+    def _images(self, name: str, rows: Rows, there: NDArray[np.bool_]) -> Tensor:
+        side = self.settings.side
+        images = torch.zeros(len(rows), 1, side, side, side)
+        for place in np.flatnonzero(there).tolist():
+            path = self.people.images[name][int(rows[place])]
+            assert path is not None
+            images[place, 0] = torch.from_numpy(load_image(path, side))
+        return images
+
+    def wanted(self, rows: Rows, present: NDArray[np.bool_]) -> Tensor:
+        """What can be answered of these people from what is `present` (B, columns), else NaN."""
+        answerable = torch.from_numpy(self.answerable(present))
+        return torch.where(answerable, self.target[torch.from_numpy(rows)], torch.nan)
+
+    def answerable(self, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which columns of the answer (B, columns) mean anything from what is `present`."""
+        each = [self.people.answerable(name, present) for name in self.cohort.targets]
+        return np.repeat(np.stack(each, axis=1), self.widths, axis=1)
+
+    def loss(self, network: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the recipe's losses say of a batch, its images varied where the recipe asks."""
+        del step
+        given, target = batch
+        return self.weighted(network(*given).float(), target)
+
+    def after_step(self, network: nn.Module, step: int) -> None:
+        """Nothing is changed beside what the optimiser does."""
+
+    def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """The loss, a mean over all sets of inputs, and a metric of each target on all inputs."""
+        rows = self.validation
+        if not len(rows):
+            return {}
+        answers = torch.from_numpy(self.answers(network, rows, device))
+        wanted = self.target[torch.from_numpy(rows)]
+        kinds = [one.kind for one in self.cohort.targets.values()]
+        losses = []
+        for place in range(len(self.sets)):
+            said = answers[:, place]
+            known = torch.where(said.isnan(), torch.nan, wanted)
+            if known.isfinite().any():
+                losses.append(targets(said.nan_to_num(), known, kinds, self.widths).item())
+        return {"loss": float(np.mean(losses)), **self._metrics(answers[:, -1].numpy(), rows)}
+
+    def _metrics(self, said: Answers, rows: Rows) -> dict[str, float]:
+        found, start = {}, 0
+        for (name, target), width in zip(self.cohort.targets.items(), self.widths, strict=True):
+            columns, truth = said[:, start : start + width], self.people.truth[name][rows]
+            start += width
+            known = np.isfinite(truth) & np.isfinite(columns).all(axis=1)
+            columns, truth = columns[known], truth[known]
+            if target.kind == "continuous":
+                scores = regression_scores(
+                    truth, self.encoding.natural(name, columns[:, 0].astype(np.float64))
+                )
+                found[f"r2_{name}"] = scores["r2"]
+            else:
+                called = columns.argmax(axis=1)
+                if target.kind != "multiclass":
+                    called = (columns > 0).sum(axis=1)
+                found[f"balanced_accuracy_{name}"] = balanced_accuracy(truth, called)
+        return found
+
+    @torch.no_grad()
+    def answers(self, network: nn.Module, rows: Rows, device: torch.device | str) -> Answers:
+        """What the network says of these people from each set of inputs (B, sets, columns).
+
+        NaN where a person has nothing of the set that the target is told from.
+        """
+        assert isinstance(network, MaskedFusion)
+        found = np.full((len(rows), len(self.sets), sum(self.widths)), np.nan, np.float32)
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start : start + AT_ONCE]
+            present = self.people.present[some]
+            *given, has = self.inputs(some, present)
+            named = zip(network.sources, given, strict=True)
+            there = {name: one.to(device) for name, one in named if one is not None}
+            tokens = network.encode(there, has.to(device))
+            for place, inputs in enumerate(self.sets):
+                here = present & inputs
+                said = network.fuse(tokens, torch.from_numpy(here).to(device)).float().cpu()
+                means = self.answerable(here)
+                found[start : start + len(some), place] = np.where(means, said.numpy(), np.nan)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPeople:
+    """A trained network, in evaluation mode and rounded as it ships, with what it was shown."""
+
+    recipe: Recipe
+    network: MaskedFusion
+    task: LegibilityTask
+
+    @property
+    def encoding(self) -> Encoding:
+        """What was fitted to the people who trained."""
+        return self.task.encoding
+
+    def answers(self, rows: Rows) -> Mapping[int, NDArray[np.float32]]:
+        """What it says of each of these people from each set of inputs, flat (sets * columns)."""
+        device = next(self.network.parameters()).device
+        found = self.task.answers(self.network, rows, device)
+        return dict(zip(rows.tolist(), found.reshape(len(rows), -1), strict=True))
+
+
+def fit(
+    recipe: Recipe, people: People, fold: Fold, run: RunFolder, context: TrainingContext
+) -> FittedPeople:
+    """Train on `fold.train`, judged by `fold.validation` if there is any, in the folder `run`.
+
+    A run that was killed goes on exactly where it was; a finished one gives its network again.
+    """
+    settings = legibility_settings(recipe)
+    table = table_text(with_fold(people.table, fold).frame)
+    (run.reopen if context.resume else run.begin)(dump_recipe(recipe), table)
+    encoding = Encoding.fit(people, fold.train)
+    training = _training(recipe, people, fold, settings)
+    torch.manual_seed(training.seed)
+    options = network_options(recipe, people, encoding)
+    network = cast(MaskedFusion, build_network(recipe.network.name, options))
+    _fill(network, encoding)
+    if not run.checkpoint.exists():
+        for name, source in settings.encoder_from.items():
+            path = find_model(source).path
+            load_encoder(
+                network.encoders[network.encoder_of[name]],
+                path / WEIGHTS if path.is_dir() else path,
+            )
+        if training.start_from:
+            start_from(network, training.start_from)
+    task = LegibilityTask(people, encoding, fold.train, fold.validation, settings, training)
+    round_to_half(fit_network(network, task, training, run, context))
+    network.eval()
+    return FittedPeople(recipe, network, task)
+
+
+def _training(recipe: Recipe, people: People, fold: Fold, settings: LegibilitySettings) -> Training:
+    """How it is trained, with what the loss must know of the targets."""
+    cohort = people.cohort
+    known: dict[str, Any] = {
+        "kinds": [target.kind for target in cohort.targets.values()],
+        "columns": target_widths(cohort),
+    }
+    if settings.class_balance == "weights":
+        here = people.select(fold.train).truth
+        known["weights"] = [
+            None if target.kind == "continuous" else class_weights(here[name], target.count)
+            for name, target in cohort.targets.items()
+        ]
+    losses = tuple(_told(loss, known) for loss in recipe.training.losses)
+    return recipe.training.model_copy(update={"losses": losses})
+
+
+def _told(loss: Loss, known: Mapping[str, Any]) -> Loss:
+    if loss.name != "targets":
+        return loss
+    return loss.model_copy(update={"options": {**known, **loss.options}})
+
+
+def _fill(network: MaskedFusion, encoding: Encoding) -> None:
+    """Give the network what was fitted to connectivity, which it keeps with its weights."""
+    for name, centre in encoding.centres.items():
+        encoder: Any = network.encoders[name]
+        encoder.centre.copy_(torch.from_numpy(centre))
+        encoder.spread.fill_(encoding.spreads[name])
+        if name in encoding.spaces:
+            reference = encoding.spaces[name].arrays()["reference"]
+            encoder.reference.copy_(torch.from_numpy(reference))
