@@ -20,13 +20,13 @@ from encephalon.io.files import opened, refuse_foreign
 from encephalon.io.image import Image, from_array, volume_shape
 
 Data = NDArray[Any]
-Check = Callable[[tuple[int, ...], Path], object]
+Check = Callable[[tuple[int, ...], "np.dtype[Any]", Path], object]
 
 
 def read(path: str | Path) -> Image:
     """Read a NumPy file, never unpickling anything; the errors are those of a NIfTI file."""
     path = Path(path)
-    data, matrix = _read(path, volume_shape)
+    data, matrix = _read(path, lambda shape, _, path: volume_shape(shape, path))
     if matrix is None:
         return from_array(data, None, path)
     affine, warnings = checked(matrix, path)
@@ -75,19 +75,19 @@ def _load(stream: BufferedReader, path: Path, check: Check) -> tuple[Data, Data 
         matrix = None
         if "affine" in members:
             with archive.open(members["affine"]) as part:
-                matrix = _array(part, members["affine"].file_size, path, _affine_shape)
+                matrix = _array(part, members["affine"].file_size, path, _check_affine)
         chosen = members["data" if "data" in members else arrays[0]]
         with archive.open(chosen) as part:
             return _array(part, chosen.file_size, path, check), matrix
 
 
-def _affine_shape(shape: tuple[int, ...], _: Path) -> None:
-    if shape != (4, 4):
-        raise ValueError(f"expected an affine of 4 x 4 numbers, found the shape {shape}")
+def _check_affine(shape: tuple[int, ...], kind: np.dtype[Any], _: Path) -> None:
+    if shape != (4, 4) or kind.kind not in "iuf":
+        raise ValueError(f"expected an affine of 4 x 4 numbers, found {kind} of shape {shape}")
 
 
 def _array(stream: IO[bytes], size: int, path: Path, check: Check) -> Data:
-    """The array in `stream` of `size` bytes, whose shape `check` does not refuse.
+    """The array in `stream` of `size` bytes, whose shape and kind `check` does not refuse.
 
     The header is held against shape and size before anything is unpacked.
     """
@@ -99,7 +99,7 @@ def _array(stream: IO[bytes], size: int, path: Path, check: Check) -> Data:
     found, _, kind = read_header(stream)
     if kind.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")
-    check(found, path)
+    check(found, kind, path)
     needed = math.prod(found) * kind.itemsize
     there = size - stream.tell()
     if there < needed:
