@@ -209,7 +209,8 @@ class CrossValidation(Generic[Samples, Fitted]):
             report = placed_report(self.context.report, before, place if count > 1 else "")
             context = replace(self.context, report=report)
             fitted = self.fit(recipe, self.dataset, fold, run, context)
-            write_fold_result(run, ids, fitted.answers(asked), self.outputs)
+            answers = fitted.answers(asked) if len(asked) else {}
+            write_fold_result(run, ids, answers, self.outputs)
         elif run.checkpoint.exists():
             load_own_checkpoint(run)  # which is needed again at the end: a fault is told now
         # Read back even when just written, so that a run that was killed sees the same digits.

@@ -23,6 +23,7 @@ ENTRY_POINTS = "encephalon.studies"
 _BUILT_IN: Mapping[str, str] = {
     "extraction": "encephalon.studies.extraction.study:STUDY",
     "isotropic": "encephalon.studies.isotropic.study:STUDY",
+    "legibility": "encephalon.studies.legibility.study:STUDY",
     "micrographs": "encephalon.studies.micrographs.study:STUDY",
     "microtomography": "encephalon.studies.microtomography.study:STUDY",
 }

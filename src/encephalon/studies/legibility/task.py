@@ -56,9 +56,9 @@ def target_widths(cohort: Cohort) -> list[int]:
     return [TARGET_KINDS[one.kind](one.count) for one in cohort.targets.values()]
 
 
-def network_options(recipe: Recipe, people: People, encoding: Encoding) -> dict[str, Any]:
+def network_options(recipe: Recipe, encoding: Encoding) -> dict[str, Any]:
     """What the network is built with: what the recipe says, and what these people have."""
-    cohort = people.cohort
+    cohort = encoding.cohort
     sources: dict[str, dict[str, Any]] = {}
     for name, source in cohort.sources.items():
         sources[name] = {"kind": source.kind}
@@ -298,7 +298,7 @@ def fit(
     encoding = Encoding.fit(people, fold.train)
     training = _training(recipe, people, fold, settings)
     torch.manual_seed(training.seed)
-    options = network_options(recipe, people, encoding)
+    options = network_options(recipe, encoding)
     network = cast(MaskedFusion, build_network(recipe.network.name, options))
     _fill(network, encoding)
     if not run.checkpoint.exists():

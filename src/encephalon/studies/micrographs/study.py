@@ -49,15 +49,9 @@ class _Training(Trainable):
         check_network(recipe)
 
     def check_table(self, table: Table) -> Table:
-        """The table itself, checked.
+        from encephalon.tables.checks import checked
 
-        Groups that straddle its split are no fault yet: a cross-validation draws its own, and
-        otherwise the audit refuses them unless `study.allow_leakage`.
-        """
-        columns = table.columns
-        for looked_at in (replace(columns, split=None), replace(columns, group=None)):
-            super().check_table(replace(table, columns=looked_at))
-        return table
+        return checked(table, audited=True)
 
     def total_steps(self, recipe: Recipe) -> int:
         """Of all networks: one a fold, the one that ships, and the baseline."""

@@ -254,8 +254,6 @@ class FittedClassifier:
 
     def answers(self, rows: Rows) -> dict[int, NDArray[np.float32]]:
         """The logits (classes) of each of these rows."""
-        if not len(rows):
-            return {}
         repeats = micrograph_settings(self.recipe).repeats_of_image
         found = compute_logits(self.network, self.view, rows, self.device, repeats)
         return dict(zip(rows.tolist(), found, strict=True))

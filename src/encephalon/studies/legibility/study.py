@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The legibility study: what can be read of a person from which inputs, one constant `STUDY`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encephalon.errors import ModelError, RecipeError, UsageError
+from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.legibility.settings import (
+    LegibilitySettings,
+    PredictOptions,
+    legibility_settings,
+)
+
+if TYPE_CHECKING:
+    from encephalon.inference.predictor import Predictor
+    from encephalon.recipes.schema import Recipe
+    from encephalon.tables.schema import Table
+    from encephalon.training.runs import TrainingContext
+
+__all__ = ["STUDY"]
+
+#: The network that answers for every set of inputs.
+NETWORK = "masked-fusion"
+
+
+class _Training(Trainable):
+    def check_recipe(self, recipe: Recipe) -> None:
+        settings = legibility_settings(recipe)
+        if recipe.network.name != NETWORK:
+            raise RecipeError(
+                f"{recipe.name}: legibility is learnt by the network {NETWORK!r}, not "
+                f"{recipe.network.name!r}: change network.name."
+            )
+        if settings.hold_out_sites and not settings.folds:
+            raise RecipeError(
+                f"{recipe.name}: study.hold_out_sites needs folds to hold them out in, but "
+                "study.folds is 0: set it to the number of sites, or leave hold_out_sites out."
+            )
+
+    def complete(self, recipe: Recipe, table: Path) -> Recipe:
+        settings = legibility_settings(recipe)
+        if settings.cohort is None:
+            raise RecipeError(f"{recipe.name}: [study.cohort] must say what is in {table}.")
+        cohort = settings.cohort.only(settings.inputs, settings.targets)
+        if settings.hold_out_sites and not cohort.site:
+            raise RecipeError(
+                f"{recipe.name}: study.hold_out_sites needs to know the sites, but the cohort has "
+                "no `site`: name its column there, or leave hold_out_sites out."
+            )
+        said = {**recipe.study.settings, "cohort": cohort.model_dump(mode="json")}
+        study = type(recipe.study)(name=recipe.study.name, **said)
+        return recipe.model_copy(update={"study": study, "table": cohort.columns()})
+
+    def check_network(self, recipe: Recipe) -> None:
+        from encephalon.studies.legibility.experiment import check_network
+
+        check_network(recipe)
+
+    def check_table(self, table: Table) -> Table:
+        from encephalon.tables.checks import checked
+
+        return checked(table, audited=True)
+
+    def total_steps(self, recipe: Recipe) -> int:
+        """Of all networks: one a fold, the one that ships, and those of the learning curve."""
+        settings = legibility_settings(recipe)
+        networks = (settings.folds + 1 if settings.folds else 1) + len(settings.learning_curve)
+        return networks * super().total_steps(recipe)
+
+    def train(self, recipe: Recipe, table: Table, output: Path, context: TrainingContext) -> Path:
+        from encephalon.studies.legibility.experiment import train
+
+        if context.devices > 1 and legibility_settings(recipe).folds:
+            raise UsageError(
+                f"The networks of a cross-validation train on one device, not {context.devices}: "
+                "leave out --devices, or set study.folds=0 and split the table."
+            )
+        return train(recipe, table, output, context)
+
+
+def _load(model: OpenModel) -> Predictor:
+    raise ModelError(f"The model {model.name!r} is of a study that predicts nothing yet.")
+
+
+STUDY = Study(
+    name="legibility",
+    settings={"default": LegibilitySettings},
+    options={"default": PredictOptions},
+    load=_load,
+    trainable=_Training(),
+)
