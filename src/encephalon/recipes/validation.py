@@ -7,6 +7,7 @@ import dataclasses
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -92,8 +93,10 @@ def _known_keys(schema: Any, path: Sequence[int | str]) -> list[str]:
         elif dataclasses.is_dataclass(schema):
             schema = typing.get_type_hints(schema).get(str(part))
         else:
-            inner = typing.get_args(schema)
-            schema = inner[0] if inner and isinstance(part, int) else None
+            inner, named = typing.get_args(schema), typing.get_origin(schema) is dict
+            schema = inner[named] if inner and (named or isinstance(part, int)) else None
+        if isinstance(schema, UnionType) and set(typing.get_args(schema)[1:]) == {NoneType}:
+            schema = typing.get_args(schema)[0]
     if _is_model(schema):
         return list(schema.model_fields)
     if dataclasses.is_dataclass(schema):

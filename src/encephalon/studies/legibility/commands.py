@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of the legibility study."""
+"""Commands of the legibility study: a synthetic cohort, and the folder of any cohort."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from encephalon.studies.base import Command, Done
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
+    from encephalon.studies.legibility.settings import Cohort
 
-__all__ = ["SIMULATORS"]
+__all__ = ["SIMULATORS", "TABLES"]
 
 
 class PeopleOptions(Section):
@@ -70,4 +71,55 @@ def _people(asked: PeopleOptions, progress: Progress) -> Done:
     return Done(found, f"{written}: {size.people} people")
 
 
+class CohortOptions(Section):
+    """What may be asked of `encephalon table cohort`."""
+
+    cohort: Annotated[Path, Flag("", "The file that declares the cohort.", "COHORT.toml")]
+    output: Annotated[
+        Path, Flag("-o --output", "Folder of people.csv, cohort.toml and the data.", "FOLDER")
+    ]
+    dry_run: Annotated[bool, Flag("--dry-run", "Say who has what, and do nothing.")] = False
+    overwrite: Annotated[bool, OVERWRITE] = False
+
+
+def _cohort(asked: CohortOptions, progress: Progress) -> Done:
+    """Make a cohort ready to learn from: its people, their images and connectivity.
+
+    \b
+    Example:
+        encephalon table cohort COHORT.toml -o cohort
+        encephalon train legibility -t cohort/people.csv -o run
+    """
+    from encephalon.io.files import expanded
+    from encephalon.studies.legibility.cohort import PEOPLE
+    from encephalon.studies.legibility.cohort_folder import counts, find_people, write_cohort
+
+    path, folder = expanded(asked.cohort), expanded(asked.output)
+    if asked.dry_run:
+        given = find_people(path)
+    else:
+        given = write_cohort(path, folder, overwrite=asked.overwrite, progress=progress)
+    people, found = len(given.table), counts(given)
+    would = "would write " if asked.dry_run else ""
+    lines = [f"{would}{folder / PEOPLE}: {people} people"]
+    lines += [f"{name}: {count} of them" for name, count in found.items()]
+    return Done(
+        {"table": folder / PEOPLE, "people": people, "known": found},
+        "\n".join([*lines, *_classes(given.cohort)]),
+    )
+
+
+def _classes(cohort: Cohort) -> list[str]:
+    """What the classes of each target are, of two the positive one."""
+    return [
+        f"{name} is {target.classes[1]!r} or {target.classes[0]!r}, and {target.classes[1]!r} is "
+        "the positive class"
+        if target.kind == "binary"
+        else f"{name} is {', '.join(map(repr, target.classes))}"
+        for name, target in cohort.targets.items()
+        if target.classes
+    ]
+
+
 SIMULATORS = {"cohort": Command(PeopleOptions, _people)}
+TABLES = {"cohort": Command(CohortOptions, _cohort)}

@@ -301,10 +301,10 @@ class LegibilitySettings(Validated):
 class PredictOptions(Section):
     """What the user may ask of a model.
 
-    inputs  Use these inputs of each person alone, as if there were no others.
+    use  These inputs of each person alone, as if there were no others.
     """
 
-    inputs: Annotated[
+    use: Annotated[
         tuple[str, ...] | None,
         Flag("--use", "Inputs that are used, between commas; all that a person has.", "NAMES"),
     ] = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from encephalon.errors import ModelError, RecipeError, UsageError
 from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.legibility.commands import SIMULATORS, TABLES
 from encephalon.studies.legibility.settings import (
     LegibilitySettings,
     PredictOptions,
@@ -41,18 +42,9 @@ class _Training(Trainable):
             )
 
     def complete(self, recipe: Recipe, table: Path) -> Recipe:
-        settings = legibility_settings(recipe)
-        if settings.cohort is None:
-            raise RecipeError(f"{recipe.name}: [study.cohort] must say what is in {table}.")
-        cohort = settings.cohort.only(settings.inputs, settings.targets)
-        if settings.hold_out_sites and not cohort.site:
-            raise RecipeError(
-                f"{recipe.name}: study.hold_out_sites needs to know the sites, but the cohort has "
-                "no `site`: name its column there, or leave hold_out_sites out."
-            )
-        said = {**recipe.study.settings, "cohort": cohort.model_dump(mode="json")}
-        study = type(recipe.study)(name=recipe.study.name, **said)
-        return recipe.model_copy(update={"study": study, "table": cohort.columns()})
+        from encephalon.studies.legibility.cohort import completed
+
+        return completed(recipe, table)
 
     def check_network(self, recipe: Recipe) -> None:
         from encephalon.studies.legibility.experiment import check_network
@@ -91,4 +83,6 @@ STUDY = Study(
     options={"default": PredictOptions},
     load=_load,
     trainable=_Training(),
+    simulators=SIMULATORS,
+    tables=TABLES,
 )

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cohort beside its table: what a cohort file says, and what its table tells of the rest.
+
+Columns for patterns of names, what a column without a kind holds, and the classes of a target are
+looked up once, in all people, so that a part of them that lacks a category means the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from encephalon.errors import RecipeError, TableError, did_you_mean, listed
+from encephalon.io.files import exists, expanded
+from encephalon.recipes.loading import read_named
+from encephalon.recipes.schema import Recipe, Study
+from encephalon.recipes.validation import make_settings
+from encephalon.studies.legibility.settings import (
+    Block,
+    Cohort,
+    ColumnKind,
+    Target,
+    legibility_settings,
+)
+from encephalon.tables.encoding import as_number
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Columns, Table
+
+__all__ = ["COHORT", "PEOPLE", "cohort_text", "completed", "load_cohort", "resolve"]
+
+#: The files of a cohort's folder.
+COHORT, PEOPLE = "cohort.toml", "people.csv"
+#: Different words of a column that are taken for its categories, and not for text (ours).
+MOST_WORDS = 12
+#: People of a class, at the least: one to learn from, and one to be told.
+FEWEST = 2
+
+
+def load_cohort(path: str | os.PathLike[str]) -> Cohort:
+    """The cohort that a file declares, checked; raises RecipeError with all that is wrong."""
+    file = expanded(path)
+    return make_settings(Cohort, read_named(file, "cohort")[1], str(file), section="")
+
+
+def cohort_text(cohort: Cohort) -> str:
+    """The cohort as TOML text, every default written out; `load_cohort` gives an equal one."""
+    import tomlkit
+
+    return tomlkit.dumps(cohort.model_dump(mode="json"))
+
+
+def completed(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with the cohort that it is for: see `encephalon.studies.base.Trainable.complete`.
+
+    That is `[study.cohort]` of the recipe, or `cohort.toml` beside the table; of it the inputs and
+    targets of `[study]`, with all that the table at `path` tells of them. The columns of the table
+    follow from it. Raises RecipeError where there is neither, or no site to hold out, and what
+    `resolve` raises.
+    """
+    settings = legibility_settings(recipe)
+    beside = path.parent / COHORT
+    if settings.cohort is None and not exists(beside):
+        raise RecipeError(
+            f"{recipe.name}: there is no {beside} that says what is in {path.name}: make a table "
+            "with  encephalon table cohort, or declare [study.cohort] in the recipe."
+        )
+    cohort = settings.cohort or load_cohort(beside)
+    cohort = cohort.only(settings.inputs, settings.targets)
+    if settings.hold_out_sites and not cohort.site:
+        raise RecipeError(
+            f"{recipe.name}: study.hold_out_sites needs to know the sites, but the cohort has no "
+            "`site`: name its column there, or leave hold_out_sites out."
+        )
+    cohort = resolve(cohort, read_table(path, Columns(id=cohort.id, inputs={})))
+    said: dict[str, Any] = {**recipe.study.settings, "cohort": cohort.model_dump(mode="json")}
+    study = Study(name=recipe.study.name, **said)
+    return recipe.model_copy(update={"study": study, "table": cohort.columns()})
+
+
+def resolve(cohort: Cohort, table: Table) -> Cohort:
+    """The cohort with what its table tells: columns for patterns, kinds of columns, and classes.
+
+    Of two classes in any order the later in the alphabet is the positive one. Raises TableError for
+    a column that there is not, one of text or without a value, a target that is the same for
+    everybody, and a class of fewer than two people; all that is said already is kept.
+    """
+    named = {"id": cohort.id, "group": cohort.group, "site": cohort.site, "split": cohort.split}
+    for what, column in named.items():
+        _need(table, [column] * bool(column), f"`{what}`")
+    _need(table, cohort.confounds, "`confounds`")
+    _need(table, cohort.subgroups, "`subgroups`")
+    targets = {name: _target(name, target, table) for name, target in cohort.targets.items()}
+    found = cohort.model_copy(update={"blocks": _blocks(cohort, table), "targets": targets})
+    # Once more, for columns that came with a pattern.
+    return make_settings(Cohort, found.model_dump(), f"The cohort of {table.source}", section="")
+
+
+def _need(table: Table, columns: Iterable[str], named_by: str) -> None:
+    have = list(map(str, table.frame.columns))
+    for column in columns:
+        if column not in have:
+            meant = did_you_mean(column, have, "it has")
+            raise TableError(
+                f"{table.source} has no column {column!r}, which {named_by} of the cohort names; "
+                f"{meant}"
+            )
+
+
+def _blocks(cohort: Cohort, table: Table) -> dict[str, Block]:
+    taken = {cohort.id, cohort.group, cohort.site, cohort.split}
+    taken |= {target.column or name for name, target in cohort.targets.items()}
+    taken |= {source.column or name for name, source in cohort.sources.items()}
+    taken |= {column for block in cohort.blocks.values() for column in block.columns}
+    found = {}
+    for name, block in cohort.blocks.items():
+        free = [column for column in map(str, table.frame.columns) if column not in taken]
+        columns = Columns(id=cohort.id, inputs={}, covariates=dict(block.columns)).expand(free)
+        taken |= set(columns.covariates)
+        _need(table, columns.covariates, f"the block {name!r}")
+        kinds = {
+            column: kind or _kind(name, column, table)
+            for column, kind in columns.covariates.items()
+        }
+        found[name] = block.model_copy(update={"columns": kinds})
+    return found
+
+
+def _kind(block: str, column: str, table: Table) -> ColumnKind:
+    """What a column holds: numbers throughout, or few words."""
+    cells = dict(_cells(table, column))
+    if not cells:
+        raise TableError(
+            f"{table.source}: {column!r}, of the block {block!r}, is empty in every row: leave it "
+            "out."
+        )
+    strange = {row: cell for row, cell in cells.items() if math.isnan(as_number(cell))}
+    words = _sorted(cells.values())
+    if strange and len(words) > MOST_WORDS:
+        row, word = next(iter(strange.items()))
+        raise TableError(
+            f"{table.source}, row {row}: {column!r}, of the block {block!r}, is {word!r}, and a "
+            f"column is numbers throughout or at most {MOST_WORDS} different words, not "
+            f"{len(words)}: leave it out, or name its categories."
+        )
+    return words if strange else "number"
+
+
+def _target(name: str, target: Target, table: Table) -> Target:
+    """The target with its classes; raises TableError where the table does not suit it."""
+    column = target.column or name
+    _need(table, [column], f"the target {name!r}")
+    place = f"{table.source}: {column!r}, of the target {name!r},"
+    cells = dict(_cells(table, column))
+    if not cells:
+        raise TableError(f"{place} is empty in every row: leave the target out.")
+    if len(set(cells.values())) == 1:
+        word = next(iter(cells.values()))
+        raise TableError(f"{place} is {word!r} for everybody: nothing can be learnt of it.")
+    if target.kind == "continuous":
+        for row, cell in cells.items():
+            if math.isnan(as_number(cell)):
+                raise TableError(
+                    f"{table.source}, row {row}: {column!r}, of the continuous target {name!r}, is "
+                    f"{cell!r} and no number: mend it, or name another kind."
+                )
+        return target
+    classes = target.classes or _classes(place, target, _sorted(cells.values()))
+    for row, cell in cells.items():
+        if cell not in classes:
+            meant = did_you_mean(cell, classes, "they are").rstrip(".")
+            raise TableError(
+                f"{table.source}, row {row}: {column!r} is {cell!r}, which is none of the classes "
+                f"of the target {name!r}: {meant}; empty the cell, or name the class."
+            )
+    counts = Counter(cells.values())
+    for word in classes:
+        if counts[word] < FEWEST:
+            raise TableError(
+                f"{place} has {counts[word]} people of the class {word!r}, and needs {FEWEST}: one "
+                "to learn from and one to be told; leave the class out, or name another kind."
+            )
+    return target.model_copy(update={"classes": classes})
+
+
+def _classes(place: str, target: Target, words: tuple[str, ...]) -> tuple[str, ...]:
+    if target.kind == "binary" and len(words) != 2:
+        raise TableError(
+            f"{place} has {len(words)} different words, {listed(words)}, and a binary target two: "
+            "make it multiclass, or name two classes and empty the other cells."
+        )
+    if target.kind == "ordinal" and any(math.isnan(as_number(word)) for word in words):
+        raise TableError(f"{place} is ordinal: name its classes in their order, from the lowest.")
+    return words
+
+
+def _sorted(words: Iterable[str]) -> tuple[str, ...]:
+    """Each word once: numbers by their size, and then the others."""
+
+    def size(word: str) -> tuple[float, str]:
+        number = as_number(word)
+        return (math.inf if math.isnan(number) else number, word)
+
+    return tuple(sorted(set(words), key=size))
+
+
+def _cells(table: Table, column: str) -> Iterator[tuple[int, str]]:
+    """What a spreadsheet calls each row that says something, and what it says."""
+    for place, cell in enumerate(table.texts(column)):
+        if cell:
+            yield table.row(place), cell

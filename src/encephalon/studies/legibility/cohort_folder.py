@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a cohort: people.csv, cohort.toml, images and connectivity, ready to learn from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encephalon.errors import OutputError, TableError, listed
+from encephalon.io.atomic import atomic_path, prove_writable, refuse_existing, write_text
+from encephalon.io.files import expanded, place
+from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text, load_cohort, resolve
+from encephalon.studies.legibility.connectivity import triangles
+from encephalon.studies.legibility.layouts import Given, gather
+from encephalon.studies.legibility.settings import Cohort
+from encephalon.tables.checks import checked
+from encephalon.tables.naming import written_path
+from encephalon.tables.reading import write_table
+from encephalon.tables.schema import Table
+
+if TYPE_CHECKING:
+    from encephalon.inference.batch import Progress
+
+__all__ = ["counts", "find_people", "write_cohort"]
+
+_log = logging.getLogger(__name__)
+
+
+def find_people(path: Path) -> Given:
+    """The people of a cohort file who have something, and the cohort with what their table tells.
+
+    Images are not opened and nothing is written. Raises what `gather`, `resolve` and `checked`
+    raise, and TableError where nobody has anything.
+    """
+    given = gather(load_cohort(path), path.parent)
+    given = replace(given, cohort=resolve(given.cohort, given.table))
+    checked(replace(given.table, columns=replace(given.cohort.columns(), inputs={})))
+    having = [any(row) for row in zip(*_having(given).values(), strict=True)]
+    nothing = [person for person, some in zip(given.table.ids, having, strict=True) if not some]
+    if len(nothing) == len(having):
+        raise TableError(f"{given.table.source}: nobody has any of {listed(given.cohort.inputs)}.")
+    if nothing:
+        _log.warning("left out %d people who have nothing: %s.", len(nothing), listed(nothing))
+        given = given.select([row for row, some in enumerate(having) if some])
+        resolve(given.cohort, given.table)  # who is left may lack a class
+    return given
+
+
+def counts(given: Given) -> dict[str, int]:
+    """How many people have each input, and are known of each target."""
+    found = {name: sum(some) for name, some in _having(given).items()}
+    for name, target in given.cohort.targets.items():
+        found[name] = sum(map(bool, given.table.texts(target.column or name)))
+    return found
+
+
+def write_cohort(
+    path: Path, folder: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> Given:
+    """Write the cohort that the file `path` declares into `folder`; returns what was found.
+
+    people.csv and cohort.toml come last: a folder that has them is whole. Raises what `find_people`
+    raises, ContentError for connectivity that is none, OutputExistsError for a cohort that is there
+    unless `overwrite`, and OutputError.
+    """
+    given = find_people(path)
+    for name in (COHORT, PEOPLE):
+        if place(folder / name) in {place(path), *map(place, given.tables)}:
+            raise OutputError(
+                f"{folder / name} is an input and would be replaced: choose another folder."
+            )
+        refuse_existing(folder / name, overwrite)
+    prove_writable(folder)
+    cells: dict[str, Sequence[str]] = {}
+    for done, (name, source) in enumerate(given.cohort.sources.items(), start=1):
+        write = _connectivity if source.kind == "connectivity" else _paths
+        cells[source.column or name] = write(given, name, folder)
+        if progress is not None:
+            progress(done, len(given.cohort.sources), name)
+    cohort = _written(given.cohort, path)
+    table = checked(_table(given.table, cells, cohort, folder))
+    write_table(table.frame, folder / PEOPLE, overwrite=True)
+    write_text(folder / COHORT, cohort_text(cohort))
+    return given
+
+
+def _having(given: Given) -> dict[str, list[bool]]:
+    """Whether each person has an input, by its name."""
+    found = {name: [item is not None for item in some] for name, some in given.items.items()}
+    for name, block in given.cohort.blocks.items():
+        columns = map(given.table.texts, block.columns)
+        found[name] = [any(row) for row in zip(*columns, strict=True)]
+    return found
+
+
+def _connectivity(given: Given, name: str, folder: Path) -> list[str]:
+    """Write the triangle of each person to NAME/ID.npy; the cells of the table."""
+    cells, ids = [""] * len(given.table), given.table.ids
+    for row, triangle in triangles(given.cohort.sources[name], given.items[name], ids):
+        cells[row] = f"{name}/{ids[row]}.npy"
+        with atomic_path(folder / cells[row]) as temporary:
+            np.save(temporary, triangle, allow_pickle=False)
+    return cells
+
+
+def _paths(given: Given, name: str, folder: Path) -> list[str]:
+    """The path of each person's image from the folder; the cells of the table."""
+    base = folder.resolve()
+    return [
+        written_path(item, base) if isinstance(item, Path) else "" for item in given.items[name]
+    ]
+
+
+def _table(table: Table, cells: Mapping[str, Sequence[str]], cohort: Cohort, folder: Path) -> Table:
+    """The table as it is written: the id, the sources, and all else that there was."""
+    for column, some in cells.items():
+        table = table.with_column(column, [cell or None for cell in some])
+    others = [name for name in map(str, table.frame.columns) if name not in {cohort.id, *cells}]
+    frame = table.frame[[cohort.id, *cells, *others]]
+    return replace(table, frame=frame, columns=cohort.columns(), folder=expanded(folder))
+
+
+def _written(cohort: Cohort, path: Path) -> Cohort:
+    """The cohort of people.csv: what said where its data came from is settled."""
+    settled = {"files": "", "array": "", "ids": "", "triangle": "upper"}
+    sources = {name: one.model_copy(update=settled) for name, one in cohort.sources.items()}
+    update = {"layout": "table", "table": PEOPLE, "sources": sources}
+    return cohort.model_copy(update=update | {"name": cohort.name or path.absolute().parent.name})

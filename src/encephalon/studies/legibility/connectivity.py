@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connectivity from files: of all people in one, or a file a person, as matrices or triangles.
+
+NumPy arrays are mapped and text is read; what comes out is the upper triangle of each person, as
+`encephalon.transforms.connectivity.vectorise` has it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.errors import ContentError, TableError, did_you_mean
+from encephalon.io.files import expanded, need_file
+from encephalon.io.text import read_lines, read_text
+from encephalon.studies.legibility.settings import Source
+from encephalon.tables.encoding import as_number
+from encephalon.tables.schema import Table
+from encephalon.transforms.connectivity import matrices_of, vectorise
+
+__all__ = ["Item", "array_rows", "triangles"]
+
+Item = Path | NDArray[Any] | None
+"""What a person has of a source: a file, or the matrix (R, R) or triangle (P,) of an array."""
+
+#: Matrices that are held at once: of 360 regions, one has a megabyte.
+_CHUNK = 64
+#: What rounding, and z taken back, may leave an eigenvalue of correlations below 0 (ours).
+_NEGATIVE = 0.01
+
+_log = logging.getLogger(__name__)
+
+
+def triangles(
+    source: Source, items: Sequence[Item], people: Sequence[str]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The row and the upper triangle (P,) of everybody who has connectivity, checked.
+
+    Raises ContentError, with the person, for what `vectorise` refuses, and for files of no numbers.
+    """
+    rows = [row for row, item in enumerate(items) if item is not None]
+    for start in range(0, len(rows), _CHUNK):
+        # The first of all comes along, so that all are of its size.
+        chunk = [rows[0], *rows[start : start + _CHUNK]]
+        matrices = [_matrix(source, items[row]) for row in chunk]
+        found = vectorise(matrices, [people[row] for row in chunk])
+        yield from zip(chunk[1:], found[1:].astype(np.float32), strict=True)
+
+
+def array_rows(source: Source, table: Table, beside: Path) -> list[Item]:
+    """The row of an array that each row of the table has: by its id, or in turn where it has none.
+
+    Rows of NaN alone are those of people who have nothing. Raises TableError with the id that is
+    there twice or unknown to the table, or for counts that differ; ContentError for no numbers.
+    """
+    file, _, part = source.array.partition(":")
+    path = beside / expanded(file)
+    array, ids = _array(path, part, table.columns.id)
+    if array.ndim < 2:
+        raise ContentError(f"{path}: expected a row a person, but its shape is {array.shape}.")
+    if source.ids:
+        lines = read_text(beside / expanded(source.ids)).splitlines()
+        ids = [line.strip() for line in lines if line.strip()]
+    if len(array) != len(ids or table.ids):
+        what = f"ids in {source.ids}" if ids else f"rows in {table.source}, and no ids"
+        raise TableError(
+            f"{path} has the connectivity of {len(array)} people, but there are "
+            f"{len(ids or table.ids)} {what}: give one each."
+        )
+    ids = ids or table.ids
+    _refuse_strange(path, ids, table)
+    if array.ndim == 2:
+        _refuse_other_triangle(path, source, array[0])
+    rows = dict(zip(ids, array, strict=True))
+    if list(rows) != [person for person in table.ids if person in rows]:
+        _log.info("%s is in another order than %s: matched by id.", path, table.source)
+    return [None if row is None or _unknown(row) else row for row in map(rows.get, table.ids)]
+
+
+def _refuse_strange(path: Path, ids: Sequence[str], table: Table) -> None:
+    """Raise TableError for an id of an array that is there twice, or that the table has not."""
+    known = set(table.ids)
+    for person, count in Counter(ids).items():
+        if count > 1:
+            raise TableError(f"{path} has the id {person!r} {count} times: leave one.")
+        if person not in known:
+            meant = did_you_mean(person, table.ids[:100], "it begins with").split(",")[0]
+            raise TableError(
+                f"{path} has the id {person!r}, which is not in {table.source}; "
+                f"{meant.rstrip('.')}{'' if meant.endswith('?') else '.'}"
+            )
+
+
+def _refuse_other_triangle(path: Path, source: Source, row: NDArray[Any]) -> None:
+    """Raise ContentError where only the other order of pairs gives a matrix of correlations.
+
+    Correlations have no eigenvalue below 0; in the wrong order the smallest is far below.
+    """
+    if not np.isfinite(row).all():
+        return
+    other: Literal["upper", "lower"] = "lower" if source.triangle == "upper" else "upper"
+    said, else_ = (
+        float(np.linalg.eigvalsh(matrices_of(row[None], triangle)[0])[0])
+        for triangle in (source.triangle, other)
+    )
+    if said < -_NEGATIVE <= else_:
+        raise ContentError(
+            f"{path}: its first row is no matrix of correlations as the {source.triangle} triangle "
+            f"(its smallest eigenvalue is {said:.2g}), and is one as the {other}: set  "
+            f'triangle = "{other}".'
+        )
+
+
+def _unknown(row: NDArray[Any]) -> bool:
+    """Whether a person has nothing in an array, which is NaN then: asked of one number first."""
+    return bool(np.isnan(row.flat[row.size // 2 - 1]) and np.isnan(row).all())
+
+
+def _array(path: Path, part: str, id_column: str = "") -> tuple[NDArray[Any], list[str]]:
+    """The numbers of a file, and the ids of its rows where it has a column of them."""
+    array: Any
+    ids: list[str] = []
+    if path.suffix.lower() in {".npy", ".npz"}:
+        array = _numpy(path, part)
+    else:
+        array, ids = _text(path, id_column)
+    if array.dtype.kind not in "iuf" or array.ndim not in {1, 2, 3} or not array.size:
+        raise ContentError(
+            f"{path}: expected numbers, (N, R, R) or a row each, but it holds {array.dtype} of the "
+            f"shape {array.shape}."
+        )
+    return array, ids
+
+
+def _numpy(path: Path, part: str) -> Any:
+    need_file(path)
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if path.suffix.lower() == ".npy":
+            return found
+        with found:
+            names = list(found)
+            part = names[0] if not part and len(names) == 1 else part
+            if part in names:
+                return found[part]
+    except Exception as error:  # damage makes numpy and zipfile raise a dozen classes
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ContentError(f"{path} cannot be read as an array: {reason}.") from error
+    meant = did_you_mean(part, names, "it has") if part else f"it has {', '.join(names)}."
+    raise ContentError(f"{path} has no array {part!r}, named as in {path.name}:NAME; {meant}")
+
+
+def _text(path: Path, id_column: str) -> tuple[NDArray[Any], list[str]]:
+    """The numbers of CSV or TSV, with or without a header, and the cells of its ids."""
+    lines = [line for line in read_lines(path) if any(line)]
+    header = [cell.strip() for cell in lines[0]] if lines else []
+    ids: list[str] = []
+    if not all(_is_number(cell) for cell in header):
+        lines = lines[1:]
+        if id_column in header:
+            at = header.index(id_column)
+            ids = [line[at] for line in lines]
+            lines = [line[:at] + line[at + 1 :] for line in lines]
+    for number, line in enumerate(lines):
+        if len(line) != len(lines[0]) or not all(map(_is_number, line)):
+            raise ContentError(
+                f"{path}, row {number + 1} of its numbers: expected {len(lines[0])} numbers, as in "
+                "the first, or NaN."
+            )
+    return np.array([[as_number(cell) for cell in line] for line in lines]), ids
+
+
+def _is_number(cell: str) -> bool:
+    return cell.strip().lower() in {"", "nan", "na", "n/a"} or as_number(cell) == as_number(cell)
+
+
+def _matrix(source: Source, item: Item) -> NDArray[Any]:
+    """The matrix (R, R) of a person."""
+    if isinstance(item, Path):
+        item = np.squeeze(_array(item, "")[0])
+    assert item is not None
+    return matrices_of(item[None], source.triangle)[0] if item.ndim == 1 else item
