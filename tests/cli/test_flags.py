@@ -30,12 +30,13 @@ class Volumes(Section):
 
     size: Annotated[int, Flag("-s --size", "Side of the volume.", "N")] = Field(default=4, ge=4)
     kind: Annotated[Literal["a", "b"] | None, Flag("--kind", "Which of two.", "KIND")] = None
+    grid: Annotated[Literal[16, 32], Flag("--grid", "Which of two sides.", "16|32")] = 16
 
 
 def test_what_two_studies_have_under_one_name_is_one_flag() -> None:
     """Its help says which study means what, and its bounds let either's values through."""
     made = flags.of_sections([("masks", Masks), ("volumes", Volumes)])
-    assert [one.name for one in made] == ["size", "save", "kind"]
+    assert [one.name for one in made] == ["size", "save", "kind", "grid"]
     option = made[0].annotation.__metadata__[0]
     assert option.help == "Side of the mask [masks]. Side of the volume [volumes]."
     assert option.min == 4
@@ -54,6 +55,16 @@ def test_only_what_was_said_reaches_the_function() -> None:
     app(["--save", "mask,brain"], standalone_mode=False)
     app(["-s", "16"], standalone_mode=False)
     assert told == [{"save": ["mask", "brain"]}, {"size": 16}]
+
+
+def test_a_choice_of_numbers_is_read_as_a_number() -> None:
+    """What a study takes is one of its numbers, and not a text that looks like it."""
+    told: list[dict[str, object]] = []
+    app = typer.Typer()
+    made = flags.of_sections([("", Volumes)])
+    app.command()(flags.flagged(*made)(lambda **said: told.append(flags.given(**said))))
+    app(["--grid", "32", "--kind", "b"], standalone_mode=False)
+    assert told == [{"grid": 32, "kind": "b"}]
 
 
 def test_predict_has_a_flag_for_every_option_that_says_so(run: Run) -> None:

@@ -14,7 +14,7 @@ from functools import wraps
 from inspect import Parameter
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from typer import Argument, Option
 
@@ -266,7 +266,8 @@ def _parameter(name: str, found: Sequence[Found]) -> Parameter:
         told |= {"min": min(least, default=None), "max": max(most, default=None)}
     if many and names:
         told["callback"] = _numbers(names[-1]) if get_args(kind)[0] is float else words
-    read: Any = kind if kind in (bool, int, float, Path) else str
+    plain = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
+    read: Any = plain if plain in (bool, int, float, Path) else str
     if not names:
         read = list[Path] if many else read
     option: Any = Option(*names, **told) if names else Argument(**told)
