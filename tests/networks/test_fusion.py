@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from encephalon.errors import ModelError, RecipeError
-from encephalon.inference.runtimes import open_runtime
+from encephalon.inference.runtimes import PREFERRED, open_runtime
 from encephalon.networks import build_network
 from encephalon.networks.export import export_graph, half_precision
 from encephalon.networks.fusion import drop_sources
@@ -185,6 +185,22 @@ def test_a_graph_says_what_the_network_says_for_every_set(tmp_path: Path) -> Non
     (found,) = open_runtime(tmp_path / "graph.onnx", "cpu", threads=1).run(inputs)
     (expected,) = TorchRuntime(network, "cpu", threads=1).run(inputs)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_graph_encodes_a_person_once_for_every_set(tmp_path: Path) -> None:
+    """Sources of one row serve all rows of the mask, in every runtime that is installed."""
+    network, present = tiny(), SUBSETS.float().numpy()
+    rounded = half_precision(network.state_dict())
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in rounded.items()})
+    names = (*SOURCES, "present")
+    export_graph(network, tmp_path / "graph.onnx", (*people(2), torch.ones(2, 4)), names)
+    one = dict(zip(SOURCES, (each.numpy() for each in people(1)), strict=True))
+    many = {name: np.repeat(each, len(present), axis=0) for name, each in one.items()}
+    for runtime in PREFERRED:
+        opened = open_runtime(tmp_path / "graph.onnx", "cpu", threads=1, prefer=[runtime])
+        (found,) = opened.run({**one, "present": present})
+        (expected,) = opened.run({**many, "present": present})
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_the_shape_of_the_output_is_known_without_values() -> None:

@@ -57,9 +57,10 @@ def export_graph(
             training=torch.onnx.TrainingMode.PRESERVE,
             input_names=list(names),
             output_names=["output"],
-            # The batch and, where there are such, the sides may change.
+            # The batch and, where there are such, the sides may change, those of each input alone:
+            # what is given once may be seen by all rows of another.
             dynamic_axes={
-                name: {axis: "BCIJK"[axis] for axis in range(tensor.dim()) if axis != 1}
+                name: {axis: f"{name}_{'BCIJK'[axis]}" for axis in range(tensor.dim()) if axis != 1}
                 for name, tensor in tensors.items()
             },
         )
