@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from encephalon.io.text import write_records
+from encephalon.errors import EncephalonError
+from encephalon.io.text import read_records, write_records
+from encephalon.studies.legibility.cohort_folder import find_people
 
 PEOPLE = tuple(f"p{number:02}" for number in range(12))
 REGIONS = 5
@@ -20,6 +23,7 @@ unit = "years"
 [targets.sex]
 kind = "binary"
 """
+CONNECTIVITY = '[sources.connectivity]\nkind = "connectivity"\n'
 MOOD = """
 [blocks.mood]
 columns = ["q_*", "hand"]
@@ -65,3 +69,17 @@ def touch(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"image")
     return path
+
+
+def written(folder: Path) -> dict[str, dict[str, str]]:
+    """The rows of people.csv by id."""
+    return {next(iter(row.values())): row for row in read_records(folder / "people.csv")[1]}
+
+
+def refused(path: Path) -> str:
+    """Why the cohort of that file is not found."""
+    with pytest.raises(EncephalonError) as caught:
+        find_people(path)
+    text = str(caught.value)
+    assert "\n  and" not in text
+    return text

@@ -11,40 +11,25 @@ import numpy as np
 import pytest
 
 from encephalon.api import load_recipe
-from encephalon.errors import EncephalonError, OutputError, OutputExistsError, RecipeError
-from encephalon.io.text import read_records, write_records
+from encephalon.errors import OutputError, OutputExistsError, RecipeError
+from encephalon.io.text import write_records
 from encephalon.studies.legibility.cohort import load_cohort, resolve
 from encephalon.studies.legibility.cohort_folder import counts, find_people, write_cohort
 from encephalon.studies.legibility.settings import legibility_settings
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns
-from encephalon.transforms.connectivity import vectorise
 from tests.studies.legibility.people import (
+    CONNECTIVITY,
     MOOD,
     PEOPLE,
     TARGETS,
     matrices,
+    refused,
     rows,
-    touch,
     write_table,
     write_toml,
+    written,
 )
-
-CONNECTIVITY = '[sources.connectivity]\nkind = "connectivity"\n'
-
-
-def written(folder: Path) -> dict[str, dict[str, str]]:
-    """The rows of people.csv by id."""
-    return {next(iter(row.values())): row for row in read_records(folder / "people.csv")[1]}
-
-
-def refused(path: Path) -> str:
-    """Why the cohort of that file is not found."""
-    with pytest.raises(EncephalonError) as caught:
-        find_people(path)
-    text = str(caught.value)
-    assert "\n  and" not in text
-    return text
 
 
 def test_the_table_tells_columns_of_patterns_kinds_and_classes(tmp_path: Path) -> None:
@@ -77,44 +62,6 @@ def test_what_is_written_is_read_again_as_it_was_and_tells_the_same(tmp_path: Pa
     assert (tmp_path / "twice" / name).read_bytes() == (tmp_path / "cohort" / name).read_bytes()
 
 
-@pytest.mark.parametrize("form", ["npy", "npz", "upper", "lower", "csv", "files"])
-def test_connectivity_of_any_form_becomes_one_upper_triangle_a_person(
-    tmp_path: Path, form: str
-) -> None:
-    full = matrices().astype(np.float32)
-    triangles, ids = vectorise(full, PEOPLE), "\n".join(reversed(PEOPLE))
-    where = f'array = "fc.{form}"'
-    if form == "npy":
-        np.save(tmp_path / "fc.npy", full[::-1])
-        (tmp_path / "ids.txt").write_text(f"{ids}\n", encoding="utf-8")
-        where += '\nids = "ids.txt"'
-    elif form == "npz":
-        np.savez(tmp_path / "fc.npz", other=[1], fc=full)
-        where = 'array = "fc.npz:fc"'
-    elif form in {"upper", "lower"}:
-        first, second = np.tril_indices(full.shape[1], -1)
-        np.save(tmp_path / "fc.npy", triangles if form == "upper" else full[:, first, second])
-        where = f'array = "fc.npy"\ntriangle = "{form}"'
-    elif form == "csv":
-        names = [f"pair{number}" for number in range(triangles.shape[1])]
-        pairs = [dict(zip(names, map(str, row), strict=True)) for row in triangles]
-        table = [{"id": one, **row} for one, row in zip(PEOPLE, pairs, strict=True)]
-        write_records(table[::-1], tmp_path / "fc.csv")
-    else:
-        for person, matrix in zip(PEOPLE, full, strict=True):
-            np.savetxt(tmp_path / f"{person}_fc.tsv", matrix, delimiter="\t")
-        where = 'files = "{id}_fc.tsv"'
-    path = write_table(tmp_path, rows(), f"{CONNECTIVITY}{where}\n{TARGETS}")
-    write_cohort(path, tmp_path / "cohort")
-    for person, triangle in zip(PEOPLE, triangles, strict=True):
-        cell = written(tmp_path / "cohort")[person]["connectivity"]
-        assert cell == f"connectivity/{person}.npy"
-        found = np.load(tmp_path / "cohort" / cell)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, triangle, atol=1e-6)
-    assert load_cohort(tmp_path / "cohort" / "cohort.toml").sources["connectivity"].array == ""
-
-
 def test_who_lacks_a_source_has_an_empty_cell_and_who_has_nothing_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,72 +75,13 @@ def test_who_lacks_a_source_has_an_empty_cell_and_who_has_nothing_is_left_out(
     table[3]["hand"] = "L"
     text = f'{CONNECTIVITY}array = "fc.npy"\nids = "ids.txt"\n{MOOD}{TARGETS}'
     given = write_cohort(write_table(tmp_path, table, text), tmp_path / "cohort")
-    assert counts(given) == {"connectivity": 10, "mood": 11, "age": 11, "sex": 11}
+    assert counts(given) == {
+        "sources": {"connectivity": 10},
+        "blocks": {"mood": 11},
+        "targets": {"age": 11, "sex": 11},
+    }
     assert "left out 1 people who have nothing: p11." in caplog.text
     assert written(tmp_path / "cohort")["p03"]["connectivity"] == ""
-
-
-def test_the_folders_of_the_published_study_become_one_table_with_its_split(tmp_path: Path) -> None:
-    full = matrices()
-    for part, some in (("train", slice(0, 8)), ("test", slice(8, 12))):
-        folder, ids = tmp_path / part.upper(), PEOPLE[some]
-        folder.mkdir()
-        write_records(rows(ids, "biobank_id"), folder / f"metadata_{part}.csv")
-        np.save(folder / f"imaging_fmri_{part}.npy", full[some])
-        (folder / f"imaging_fmri_{part}.txt").write_text("\n".join(ids), encoding="utf-8")
-        for person in ids[1:]:
-            touch(folder / "T1" / f"{person}_t1.nii.gz")
-    text = 'layout = "biobank"\n[sources.t1]\nkind = "image"\n' + CONNECTIVITY + MOOD + TARGETS
-    given = write_cohort(write_toml(tmp_path, text), tmp_path / "cohort")
-    assert counts(given) == {"t1": 10, "connectivity": 12, "mood": 12, "age": 12, "sex": 12}
-    found = written(tmp_path / "cohort")
-    assert list(found) == list(PEOPLE)
-    assert [row["split"] for row in found.values()] == ["train"] * 8 + ["test"] * 4
-    assert found["p01"]["t1"] == "../TRAIN/T1/p01_t1.nii.gz"
-    assert found["p08"]["t1"] == ""
-    assert load_cohort(tmp_path / "cohort" / "cohort.toml").split == "split"
-
-
-def bids(folder: Path, sessions: tuple[str, ...] = ()) -> list[str]:
-    """A dataset of people, the first of whom has no image; the ids."""
-    people = [f"sub-{number:02}" for number in range(6)]
-    write_records(rows(tuple(people), "participant_id"), folder / "participants.csv")
-    text = (folder / "participants.csv").read_text(encoding="utf-8").replace(",", "\t")
-    (folder / "participants.tsv").write_text(text, encoding="utf-8")
-    for person in people[1:]:
-        for session in sessions or ("",):
-            place = folder / person / session / "anat"
-            name = f"{person}_{session}" if session else person
-            touch(place / f"{name}_T1w.nii.gz")
-            touch(place / f"{name}_FLAIR.nii.gz")
-    return people
-
-
-def test_a_dataset_is_read_by_suffix_by_name_and_by_pattern(tmp_path: Path) -> None:
-    people = bids(tmp_path)
-    text = 'layout = "bids"\n[sources.t1]\nkind = "image"\n'
-    text += '[sources.other]\nkind = "image"\nfiles = "{id}/anat/{id}_FLAIR.nii.gz"\n'
-    text += '[sources.again]\nkind = "image"\nfiles = "FLAIR"\n'
-    given = find_people(write_toml(tmp_path, text + MOOD + TARGETS))
-    assert given.table.ids == people
-    assert given.items["t1"][0] is None
-    assert given.items["t1"][2] == tmp_path / "sub-02" / "anat" / "sub-02_T1w.nii.gz"
-    assert given.items["other"] == given.items["again"]
-    assert given.cohort.group == ""
-
-
-def test_two_sessions_of_one_person_are_two_rows_of_one_group(tmp_path: Path) -> None:
-    bids(tmp_path, ("ses-1", "ses-2"))
-    text = 'layout = "bids"\n[sources.t1]\nkind = "image"\n[sources.flair]\nkind = "image"\n'
-    text += 'files = "{participant_id}/{session}/anat/{id}_FLAIR.nii.gz"\n'
-    write_cohort(write_toml(tmp_path, text + MOOD + TARGETS), tmp_path / "cohort")
-    found = written(tmp_path / "cohort")
-    assert len(found) == 1 + 2 * 5
-    assert found["sub-03_ses-2"]["participant_id"] == "sub-03"
-    assert found["sub-03_ses-2"]["t1"].endswith("ses-2/anat/sub-03_ses-2_T1w.nii.gz")
-    assert found["sub-03_ses-2"]["flair"].endswith("sub-03_ses-2_FLAIR.nii.gz")
-    cohort = load_cohort(tmp_path / "cohort" / "cohort.toml")
-    assert (cohort.id, cohort.group) == ("id", "participant_id")
 
 
 def changed(change: dict[str, Any], row: int | None = None) -> list[dict[str, Any]]:
@@ -253,74 +141,35 @@ def test_a_table_that_does_not_suit_is_refused_in_a_sentence_that_names_what_is_
     assert re.search(sentence, said), said
 
 
-@pytest.mark.parametrize(
-    ("ids", "count", "sentence"),
-    [
-        ((*PEOPLE[:11], "p99"), 12, "has the id 'p99', which is not in .*all.csv"),
-        ((*PEOPLE[:11], "p00"), 12, "has the id 'p00' 2 times"),
-        (PEOPLE, 11, "connectivity of 11 people, but there are 12 ids in ids.txt"),
-        ((), 11, "connectivity of 11 people, but there are 12 rows in .*no ids"),
-    ],
-)
-def test_ids_of_an_array_that_are_not_those_of_the_table_are_named(
-    tmp_path: Path, ids: tuple[str, ...], count: int, sentence: str
+def test_an_input_whose_absence_tells_a_target_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    np.save(tmp_path / "fc.npy", matrices(count))
-    where = 'array = "fc.npy"\n'
-    if ids:
-        (tmp_path / "ids.txt").write_text("\n".join(ids), encoding="utf-8")
-        where += 'ids = "ids.txt"\n'
-    said = refused(write_table(tmp_path, rows(), CONNECTIVITY + where + TARGETS))
-    assert re.search(sentence, said), said
+    table = rows()
+    for number, row in enumerate(table):
+        row["q_2"] = None if row["sex"] == "F" else row["q_2"]
+        row["q_10"] = None if number > 5 else row["q_10"]
+    text = MOOD + TARGETS
+    find_people(write_table(tmp_path, table, text))
+    assert "'q_2' is known of nobody whose 'sex' is 'F'" in caplog.text
+    assert "'q_10' is known of nobody whose 'age' is above 25" in caplog.text
+    caplog.clear()
+    find_people(write_table(tmp_path, table, f'{text}domain = "mood"\n'))
+    assert "'sex'" not in caplog.text
 
 
-def spoilt(what: str) -> dict[str, Any]:
-    """Connectivity of which that of p04 is spoilt, one file a person."""
-    found = dict(zip(PEOPLE, matrices(), strict=True))
-    if what == "asymmetric":
-        found["p04"][0, 1] += 0.5
-    elif what == "larger":
-        found["p04"] = matrices(1, 7)[0]
-    elif what == "text":
-        found["p04"] = np.full((5, 5), "x")
-    return found
-
-
-@pytest.mark.parametrize(
-    ("what", "sentence"),
-    [
-        ("asymmetric", "connectivity of p04 is not symmetric"),
-        ("larger", "connectivity of p04 has 7 regions, but that of the first person has 5"),
-        ("text", "p04.npy: expected numbers"),
-    ],
-)
-def test_a_matrix_that_is_no_connectivity_is_refused_with_its_person(
-    tmp_path: Path, what: str, sentence: str
+@pytest.mark.parametrize(("place", "name"), [(0, "ds000228"), (1, "ds002748")])
+def test_the_cohorts_of_the_page_are_found_in_their_datasets(
+    tmp_path: Path, data: Path, place: int, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for person, matrix in spoilt(what).items():
-        np.save(tmp_path / f"{person}.npy", matrix)
-    path = write_table(tmp_path, rows(), CONNECTIVITY + 'files = "{id}.npy"\n' + TARGETS)
-    with pytest.raises(EncephalonError, match=sentence):
-        write_cohort(path, tmp_path / "cohort")
-    assert not (tmp_path / "cohort" / "people.csv").exists()
-
-
-def test_the_other_triangle_is_not_taken_in_silence(tmp_path: Path) -> None:
-    # Correlations that are so strong that another order makes no matrix of them.
-    strong = np.full((12, 8, 8), 0.0)
-    strong[:, :4, :4] = strong[:, 4:, 4:] = 0.9
-    np.save(tmp_path / "fc.npy", strong[:, *np.tril_indices(8, -1)])
-    path = write_table(tmp_path, rows(), CONNECTIVITY + 'array = "fc.npy"\n' + TARGETS)
-    assert 'set  triangle = "lower"' in refused(path)
-
-
-def test_files_that_no_row_has_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for person in ("p01", "p99"):
-        touch(tmp_path / person / f"{person}.nii.gz")
-    text = '[sources.t1]\nkind = "image"\nfiles = "{id}/{id}.nii.gz"\n' + MOOD + TARGETS
-    find_people(write_table(tmp_path, rows(), text))
-    assert "left out 1 files of 't1' that no row of" in caplog.text
-    assert "p99.nii.gz" in caplog.text
+    page = Path(__file__).parents[3] / "docs" / "legibility.md"
+    blocks = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for path in (data / "cohort" / name).iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    given = find_people(write_toml(tmp_path, blocks[place]))
+    people = {"ds000228": 155, "ds002748": 72}[name]
+    assert given.cohort.name == name
+    assert set(counts(given)["sources"].values()) == {people}
+    assert not caplog.records
 
 
 def test_a_cohort_that_is_there_is_kept_and_its_own_file_is_never_replaced(tmp_path: Path) -> None:

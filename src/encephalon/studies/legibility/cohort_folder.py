@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from encephalon.io.files import expanded, place
 from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text, load_cohort, resolve
 from encephalon.studies.legibility.connectivity import triangles
 from encephalon.studies.legibility.layouts import Given, gather
-from encephalon.studies.legibility.settings import Cohort
+from encephalon.studies.legibility.settings import Cohort, Target
 from encephalon.tables.checks import checked
 from encephalon.tables.naming import written_path
 from encephalon.tables.reading import write_table
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
 
 __all__ = ["counts", "find_people", "write_cohort"]
+
+#: People on either side, at the least, before an absence is held to tell anything (ours).
+FEW = 5
 
 _log = logging.getLogger(__name__)
 
@@ -48,15 +52,20 @@ def find_people(path: Path) -> Given:
         _log.warning("left out %d people who have nothing: %s.", len(nothing), listed(nothing))
         given = given.select([row for row, some in enumerate(having) if some])
         resolve(given.cohort, given.table)  # who is left may lack a class
+    for sentence in _told_by_absence(given):
+        _log.warning("%s", sentence)
     return given
 
 
-def counts(given: Given) -> dict[str, int]:
-    """How many people have each input, and are known of each target."""
-    found = {name: sum(some) for name, some in _having(given).items()}
-    for name, target in given.cohort.targets.items():
-        found[name] = sum(map(bool, given.table.texts(target.column or name)))
-    return found
+def counts(given: Given) -> dict[str, dict[str, int]]:
+    """How many people have each of the sources and blocks, and are known of each of the targets."""
+    having, cohort = _having(given), given.cohort
+    told = {name: given.table.texts(one.column or name) for name, one in cohort.targets.items()}
+    return {
+        "sources": {name: sum(having[name]) for name in cohort.sources},
+        "blocks": {name: sum(having[name]) for name in cohort.blocks},
+        "targets": {name: sum(map(bool, cells)) for name, cells in told.items()},
+    }
 
 
 def write_cohort(
@@ -96,6 +105,39 @@ def _having(given: Given) -> dict[str, list[bool]]:
         columns = map(given.table.texts, block.columns)
         found[name] = [any(row) for row in zip(*columns, strict=True)]
     return found
+
+
+def _told_by_absence(given: Given) -> Iterator[str]:
+    """What tells a target by being there or not, and is not of its domain, in a sentence each."""
+    cohort, table = given.cohort, given.table
+    for name, target in cohort.targets.items():
+        cells = table.texts(target.column or name)
+        hidden = cohort.hidden_from(name)
+        having = {n: some for n, some in _having(given).items() if n in given.items}
+        for block in set(cohort.blocks) - set(hidden):
+            columns = cohort.blocks[block].columns
+            having |= {column: list(map(bool, table.texts(column))) for column in columns}
+        for what, some in having.items():
+            there, gone = (
+                [cell for cell, has in zip(cells, some, strict=True) if cell and has is wanted]
+                for wanted in (True, False)
+            )
+            if min(len(there), len(gone)) >= FEW and (who := _apart(target, there, gone)):
+                yield (
+                    f"{what!r} is known of nobody whose {name!r} is {who}, so that its absence "
+                    f"tells {name!r}: leave it out, or give it the domain of that target."
+                )
+
+
+def _apart(target: Target, there: Sequence[str], gone: Sequence[str]) -> str:
+    """Of which people all lack something: those of a class, or beyond a number; "" for none."""
+    if target.kind != "continuous":
+        counts = Counter(gone)
+        return next((repr(one) for one, n in counts.items() if n >= FEW and one not in there), "")
+    known, unknown = [list(map(float, cells)) for cells in (there, gone)]
+    if max(known) < min(unknown):
+        return f"above {max(known):g}"
+    return f"below {min(known):g}" if min(known) > max(unknown) else ""
 
 
 def _connectivity(given: Given, name: str, folder: Path) -> list[str]:

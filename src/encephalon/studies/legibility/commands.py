@@ -102,9 +102,12 @@ def _cohort(asked: CohortOptions, progress: Progress) -> Done:
     people, found = len(given.table), counts(given)
     would = "would write " if asked.dry_run else ""
     lines = [f"{would}{folder / PEOPLE}: {people} people"]
-    lines += [f"{name}: {count} of them" for name, count in found.items()]
+    for what, known in found.items():
+        lines += [f"{what}: {', '.join(f'{n} {count}' for n, count in known.items())}"] * bool(
+            known
+        )
     return Done(
-        {"table": folder / PEOPLE, "people": people, "known": found},
+        {"table": folder / PEOPLE, "people": people, **found},
         "\n".join([*lines, *_classes(given.cohort)]),
     )
 

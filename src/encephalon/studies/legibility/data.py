@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, TableError, either
 from encephalon.io.arrays import read_array
-from encephalon.studies.legibility.settings import Block, Cohort, Target
+from encephalon.studies.legibility.connectivity import triangles
+from encephalon.studies.legibility.settings import Block, Cohort, Source, Target
 from encephalon.tables.encoding import as_number, covariate_names
 from encephalon.tables.schema import Columns, Table
-from encephalon.transforms.connectivity import TangentSpace, fisher_z, matrices_of, vectorise
+from encephalon.transforms.connectivity import TangentSpace, fisher_z
 
 __all__ = [
     "Encoding",
     "People",
     "block_names",
     "encode_block",
-    "load_connectivity",
     "load_image",
     "prepare_people",
 ]
@@ -98,7 +98,7 @@ def prepare_people(table: Table, cohort: Cohort, side: int, cache: Path, workers
         if source.kind == "image":
             images[name] = files
         else:
-            connectivity[name] = _stacked(files, table.ids)
+            connectivity[name] = _stacked(source, files, table.ids)
     values = {name: _block_values(table, block) for name, block in cohort.blocks.items()}
     there = {name: np.array([f is not None for f in some]) for name, some in images.items()}
     there |= {name: known_rows(some) for name, some in (connectivity | values).items()}
@@ -153,19 +153,6 @@ def encode_block(row: Mapping[str, Any], block: Block, who: str) -> list[float]:
     return found
 
 
-def load_connectivity(
-    path: Path, triangle: Literal["upper", "lower"] = "upper", who: str = ""
-) -> Float:
-    """The correlations of a person, flat (pairs,), from a .npy file of a matrix or of its triangle.
-
-    Raises InputError or ContentError for anything else.
-    """
-    found = np.asarray(read_array(path), dtype=np.float32)
-    flat = found.ndim < 2 or len(found) == 1
-    matrices = matrices_of(found.reshape(1, -1), triangle) if flat else found[None]
-    return np.asarray(vectorise(matrices, [who or str(path)])[0], dtype=np.float32)
-
-
 def load_image(path: Path, side: int) -> Float:
     """A prepared image (side, side, side), which may lie on disk with a multiple of that side.
 
@@ -183,21 +170,10 @@ def load_image(path: Path, side: int) -> Float:
     return np.asarray(image, dtype=np.float32)
 
 
-def _stacked(files: Sequence[Path | None], people: Sequence[str]) -> Float:
-    """The connectivity of everybody (N, pairs), which must have as many regions."""
-    found = {
-        row: load_connectivity(path, who=people[row])
-        for row, path in enumerate(files)
-        if path is not None
-    }
+def _stacked(source: Source, files: Sequence[Path | None], people: Sequence[str]) -> Float:
+    """The connectivity of everybody (N, pairs), rows of NaN where there is none."""
+    found = dict(triangles(source, files, people))
     pairs = next((one.size for one in found.values()), 0)
-    for row, one in found.items():
-        if one.size != pairs:
-            first = people[next(iter(found))]
-            raise ContentError(
-                f"{files[row]}: the connectivity of {people[row]} has {one.size} pairs of regions, "
-                f"but that of {first} has {pairs}: use the same regions for everybody."
-            )
     stacked = np.full((len(files), pairs), np.nan, np.float32)
     for row, one in found.items():
         stacked[row] = one
