@@ -12,10 +12,11 @@ import pytest
 
 from encephalon.errors import OutputExistsError
 from encephalon.io.reading import read_image
-from encephalon.io.text import parse_toml, read_records
+from encephalon.io.text import read_records
 from encephalon.studies.base import Done
+from encephalon.studies.legibility.cohort import load_cohort
+from encephalon.studies.legibility.cohort_folder import write_cohort as prepare_cohort
 from encephalon.studies.legibility.commands import SIMULATORS, PeopleOptions
-from encephalon.studies.legibility.settings import Cohort
 from encephalon.studies.legibility.synthetic.cohort import (
     Size,
     carriers,
@@ -192,7 +193,7 @@ def test_the_cohort_file_declares_what_was_written(tmp_path: Path, prepared: boo
     size = Size(5, side=16, regions=8)
     folder = write_cohort(tmp_path / "people", size, prepared=prepared).parent
     file = folder / ("cohort.toml" if prepared else "COHORT.toml")
-    declared = Cohort.model_validate(parse_toml(file.read_text(encoding="utf-8"), file))
+    declared = load_cohort(file)
     assert declared == declare_cohort(size, prepared)
     assert {one.kind for one in declared.targets.values()} == {
         "continuous", "binary", "multiclass", "ordinal"
@@ -214,6 +215,20 @@ def test_the_cohort_file_declares_what_was_written(tmp_path: Path, prepared: boo
         ids = (folder / "connectivity.txt").read_text(encoding="utf-8").split()
         assert ids == [row["id"] for row in rows]
         assert np.load(folder / "connectivity.npy").shape == (5, 8, 8)
+
+
+def test_a_prepared_cohort_is_what_preparation_makes_of_the_files(tmp_path: Path) -> None:
+    size = Size(60, seed=2, missing=0.3, images=False, regions=8)
+    raw = write_cohort(tmp_path / "raw", size)
+    prepare_cohort(raw, tmp_path / "made")
+    ready = write_cohort(tmp_path / "ready", size, prepared=True).parent
+    made = read_table(tmp_path / "made" / "people.csv")
+    assert sorted(made[0]) == sorted(read_table(ready / "people.csv")[0])
+    for row, wanted in zip(made, read_table(ready / "people.csv"), strict=True):
+        assert row == wanted
+        if file := row["connectivity"]:
+            assert np.array_equal(np.load(tmp_path / "made" / file), np.load(ready / file))
+    assert load_cohort(tmp_path / "made" / "cohort.toml") == load_cohort(ready / "cohort.toml")
 
 
 def test_ceilings_cover_every_set_of_units(tmp_path: Path) -> None:

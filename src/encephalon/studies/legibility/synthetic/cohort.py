@@ -19,6 +19,7 @@ from encephalon.io.files import expanded
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.io.text import write_records
+from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text
 from encephalon.studies.legibility.settings import Block, Cohort, ColumnKind, Source, Target
 from encephalon.studies.legibility.synthetic.people import (
     BLOCKS,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CEILINGS",
     "SIGNALS",
-    "TABLE",
     "TRUTH",
     "Size",
     "carriers",
@@ -48,7 +48,8 @@ __all__ = [
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-TABLE, TRUTH, CEILINGS, SIGNALS = "people.csv", "truth.json", "ceilings.csv", "signals.csv"
+#: What lies beside the cohort, and what declares one that is yet to be prepared.
+TRUTH, CEILINGS, SIGNALS, RAW = "truth.json", "ceilings.csv", "signals.csv", "COHORT.toml"
 #: Our choice: columns that carry a signal, of which the mean is the signal exactly, and how far
 #: they stray from it; columns of noise of each block; the share of cells that are empty.
 CARRIERS, STRAY, EMPTY = 2, 0.5, 0.03
@@ -111,7 +112,6 @@ def write_cohort(
         **({name: [""] * size.people for name in cohort.sources} if prepared else {}),
         **_cells(cohort, drawn, has, rng),
     }
-    name = "cohort.toml" if prepared else "COHORT.toml"
     total, done = sum(int(has[source].sum()) for source in cohort.sources), count(1)
     with atomic_folder(folder, overwrite) as work:
         written = _write_connectivity(work, size, drawn, has["connectivity"], prepared)
@@ -124,10 +124,10 @@ def write_cohort(
             if progress:
                 progress(next(done), total, drawn.ids[person])
         rows = zip(*columns.values(), strict=True)
-        write_records([dict(zip(columns, row, strict=True)) for row in rows], work / TABLE)
+        write_records([dict(zip(columns, row, strict=True)) for row in rows], work / PEOPLE)
         _write_truth(work, size, cohort, drawn)
-        write_text(work / name, _toml(cohort))
-    return folder / (TABLE if prepared else name)
+        write_text(work / (COHORT if prepared else RAW), cohort_text(cohort))
+    return folder / (PEOPLE if prepared else RAW)
 
 
 def declare_cohort(size: Size, prepared: bool = False) -> Cohort:
@@ -145,7 +145,7 @@ def declare_cohort(size: Size, prepared: bool = False) -> Cohort:
     )
     return Cohort(
         name="synthetic",
-        table="" if prepared else TABLE,
+        table=PEOPLE,
         group="family",
         site="site",
         together=(("t1", "flair"),) if size.images else (),
@@ -285,10 +285,3 @@ def _write_truth(work: Path, size: Size, cohort: Cohort, drawn: People) -> None:
         for metric, value in ceiling(target, inputs).items()
     ]
     write_records(best, work / CEILINGS)
-
-
-def _toml(cohort: Cohort) -> str:
-    """A cohort as TOML."""
-    import tomlkit
-
-    return tomlkit.dumps(cohort.model_dump(mode="json", exclude_defaults=True))
