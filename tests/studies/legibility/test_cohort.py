@@ -22,6 +22,7 @@ from tests.studies.legibility.people import (
     CONNECTIVITY,
     MOOD,
     PEOPLE,
+    REGIONS,
     TARGETS,
     matrices,
     refused,
@@ -181,6 +182,24 @@ def test_a_cohort_that_is_there_is_kept_and_its_own_file_is_never_replaced(tmp_p
     own = tmp_path / "cohort" / "cohort.toml"
     with pytest.raises(OutputError, match="is an input and would be replaced"):
         write_cohort(own, tmp_path / "cohort", overwrite=True)
+
+
+def test_files_of_connectivity_are_not_replaced_by_what_is_made_of_them(tmp_path: Path) -> None:
+    own = tmp_path / "out" / "connectivity"
+    own.mkdir(parents=True)
+    for person, matrix in zip(PEOPLE, matrices(), strict=True):
+        np.save(own / f"{person}.npy", matrix)
+    text = CONNECTIVITY + 'files = "out/connectivity/{id}.npy"\n' + TARGETS
+    path = write_table(tmp_path, rows(), text)
+    with pytest.raises(OutputError, match="connectivity is an input and would be replaced"):
+        write_cohort(path, tmp_path / "out", overwrite=True)
+    assert np.load(own / "p00.npy").shape == (REGIONS, REGIONS)
+    write_cohort(path, tmp_path / "other")
+    assert {one.name for one in (tmp_path / "other").iterdir()} == {
+        "connectivity",
+        "people.csv",
+        "cohort.toml",
+    }
 
 
 RECIPE = """

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encephalon.errors import OutputError, TableError, listed
-from encephalon.io.atomic import atomic_path, prove_writable, refuse_existing, write_text
+from encephalon.io.atomic import (
+    explained,
+    make_folder,
+    prove_writable,
+    refuse_existing,
+    swap,
+    temporary_beside,
+    write_text,
+)
 from encephalon.io.files import expanded, place
 from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text, load_cohort, resolve
 from encephalon.studies.legibility.connectivity import triangles
@@ -25,6 +33,8 @@ from encephalon.tables.reading import write_table
 from encephalon.tables.schema import Table
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from encephalon.inference.batch import Progress
 
 __all__ = ["counts", "find_people", "write_cohort"]
@@ -73,29 +83,42 @@ def write_cohort(
 ) -> Given:
     """Write the cohort that the file `path` declares into `folder`; returns what was found.
 
-    people.csv and cohort.toml come last: a folder that has them is whole. Raises what `find_people`
-    raises, ContentError for connectivity that is none, OutputExistsError for a cohort that is there
-    unless `overwrite`, and OutputError.
+    What is there stays until all is made, and people.csv and cohort.toml come last. Raises what
+    `find_people` raises, ContentError for connectivity that is none, OutputExistsError for a cohort
+    that is there unless `overwrite`, and OutputError, also where an input would be replaced.
     """
     given = find_people(path)
-    for name in (COHORT, PEOPLE):
-        if place(folder / name) in {place(path), *map(place, given.tables)}:
-            raise OutputError(
-                f"{folder / name} is an input and would be replaced: choose another folder."
-            )
+    sources = given.cohort.sources
+    flat = [name for name, source in sources.items() if source.kind == "connectivity"]
+    _refuse_own_input(given, path, [folder / name for name in (COHORT, PEOPLE, *flat)])
+    for name in (COHORT, PEOPLE, *flat):
         refuse_existing(folder / name, overwrite)
     prove_writable(folder)
     cells: dict[str, Sequence[str]] = {}
-    for done, (name, source) in enumerate(given.cohort.sources.items(), start=1):
-        write = _connectivity if source.kind == "connectivity" else _paths
-        cells[source.column or name] = write(given, name, folder)
-        if progress is not None:
-            progress(done, len(given.cohort.sources), name)
+    with explained(folder), temporary_beside(folder / "connectivity", folder=True) as work:
+        for done, (name, source) in enumerate(sources.items(), start=1):
+            made = _connectivity(given, name, work) if name in flat else _paths(given, name, folder)
+            cells[source.column or name] = made
+            if progress is not None:
+                progress(done, len(sources), name)
+        for name in flat:
+            swap(work / name, folder / name)
     cohort = _written(given.cohort, path)
-    table = checked(_table(given.table, cells, cohort, folder))
-    write_table(table.frame, folder / PEOPLE, overwrite=True)
+    write_table(_table(given.table, cells, cohort), folder / PEOPLE, overwrite=True)
     write_text(folder / COHORT, cohort_text(cohort))
     return given
+
+
+def _refuse_own_input(given: Given, path: Path, made: Sequence[Path]) -> None:
+    """Raise OutputError where what is made would take the place of what it is made of."""
+    items = (one for some in given.items.values() for one in some if isinstance(one, Path))
+    arrays = (path.parent / expanded(one.array) for one in given.cohort.sources.values())
+    files: set[Path] = set()
+    for file in map(place, (path, *given.tables, *items, *arrays)):
+        files |= {file, *file.parents}
+    for each in made:
+        if place(each) in files:
+            raise OutputError(f"{each} is an input and would be replaced: choose another folder.")
 
 
 def _having(given: Given) -> dict[str, list[bool]]:
@@ -143,10 +166,10 @@ def _apart(target: Target, there: Sequence[str], gone: Sequence[str]) -> str:
 def _connectivity(given: Given, name: str, folder: Path) -> list[str]:
     """Write the triangle of each person to NAME/ID.npy; the cells of the table."""
     cells, ids = [""] * len(given.table), given.table.ids
+    make_folder(folder / name)
     for row, triangle in triangles(given.cohort.sources[name], given.items[name], ids):
         cells[row] = f"{name}/{ids[row]}.npy"
-        with atomic_path(folder / cells[row]) as temporary:
-            np.save(temporary, triangle, allow_pickle=False)
+        np.save(folder / cells[row], triangle, allow_pickle=False)
     return cells
 
 
@@ -158,13 +181,12 @@ def _paths(given: Given, name: str, folder: Path) -> list[str]:
     ]
 
 
-def _table(table: Table, cells: Mapping[str, Sequence[str]], cohort: Cohort, folder: Path) -> Table:
-    """The table as it is written: the id, the sources, and all else that there was."""
+def _table(table: Table, cells: Mapping[str, Sequence[str]], cohort: Cohort) -> DataFrame:
+    """The rows as they are written: the id, the sources, and all else that there was."""
     for column, some in cells.items():
         table = table.with_column(column, [cell or None for cell in some])
     others = [name for name in map(str, table.frame.columns) if name not in {cohort.id, *cells}]
-    frame = table.frame[[cohort.id, *cells, *others]]
-    return replace(table, frame=frame, columns=cohort.columns(), folder=expanded(folder))
+    return table.frame[[cohort.id, *cells, *others]]
 
 
 def _written(cohort: Cohort, path: Path) -> Cohort:
