@@ -24,6 +24,7 @@ from encephalon.errors import UsageError
 __all__ = [
     "Interval",
     "WeightedStatistic",
+    "bootstrap_draws",
     "bootstrap_weighted",
     "mean_of",
     "median_of",
@@ -116,6 +117,26 @@ def bootstrap_weighted(
     value = float(statistic(known, np.ones((1, known.size), np.int64))[0]) if known.size else nan
     if len(units) < 2 or np.isnan(value):
         return Interval(value, nan, nan, LEVEL, len(units), "none")
+    draws = bootstrap_draws(known, statistic, groups=groups, repeats=repeats, seed=seed)
+    low, high = percentile_ends(draws)
+    return Interval(value, low, high, LEVEL, len(units), "none" if isnan(low) else "bootstrap")
+
+
+def bootstrap_draws(
+    values: ArrayLike,
+    statistic: WeightedStatistic,
+    *,
+    groups: Sequence[Any] | None = None,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Values:
+    """The weighted statistic of the values (N,), one or more, in each draw (repeats,).
+
+    The same seed, groups and number of values draw the same. Raises UsageError for groups that do
+    not match the values.
+    """
+    known = np.asarray(values, dtype=np.float64).ravel()
+    units = units_of(known.size, groups)
     owner = np.empty(known.size, dtype=np.int64)
     for place, rows in enumerate(units):
         owner[rows] = place
@@ -125,8 +146,7 @@ def bootstrap_weighted(
     for start in range(0, repeats, step):
         counts = generator.multinomial(len(units), even, size=min(step, repeats - start))
         draws.append(statistic(known, counts[:, owner]))
-    low, high = percentile_ends(np.concatenate(draws))
-    return Interval(value, low, high, LEVEL, len(units), "none" if isnan(low) else "bootstrap")
+    return np.concatenate(draws)
 
 
 def mean_of(values: Values, weights: NDArray[np.int64]) -> Values:
