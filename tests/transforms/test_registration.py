@@ -15,16 +15,16 @@ from encephalon.errors import ContentError
 from encephalon.geometry.affine import Affine, orient
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
-from encephalon.transforms import rigid_search
+from encephalon.transforms import registration_search
 from encephalon.transforms.registration import (
-    RigidFit,
+    RegistrationFit,
     image_similarity,
     mirrored,
     moved,
     refine_rigid,
     register_rigid,
 )
-from encephalon.transforms.rigid_search import COARSE, climb, mutual_information
+from encephalon.transforms.registration_search import COARSE, climb, mutual_information
 from encephalon.transforms.slices import SliceOperator, SliceProfile
 from tests.transforms.heads import brain_points, painted, placed, turned
 
@@ -45,7 +45,7 @@ def thick(image: Image, axis: int, thickness: float) -> Image:
 
 
 @pytest.fixture(scope="module")
-def aligned() -> RigidFit:
+def aligned() -> RegistrationFit:
     """The fit of two scans whose headers are right."""
     return register_rigid(painted("t2"), painted("t1"), threads=2)
 
@@ -63,14 +63,16 @@ def test_thick_slices_15_degrees_and_20_mm_away(axis: int, codes: str) -> None:
     assert fit.moved_mm == pytest.approx(moved(truth, IDENTITY, brain_points(scan)), abs=1.0)
 
 
-def test_the_same_result_in_every_run_and_for_any_number_of_threads(aligned: RigidFit) -> None:
+def test_the_same_result_in_every_run_and_for_any_number_of_threads(
+    aligned: RegistrationFit,
+) -> None:
     """One thread and two give the same matrix, bit for bit."""
     again = register_rigid(painted("t2"), painted("t1"), threads=1)
     assert again.matrix == aligned.matrix
     assert again.information == aligned.information
 
 
-def test_aligned_scans_stay_where_they_are(aligned: RigidFit) -> None:
+def test_aligned_scans_stay_where_they_are(aligned: RegistrationFit) -> None:
     """What the headers already say is moved by less than a tenth of a voxel."""
     assert aligned.moved_mm < 0.3
     assert aligned.disagreement_mm < 1.0
@@ -78,7 +80,7 @@ def test_aligned_scans_stay_where_they_are(aligned: RigidFit) -> None:
     assert aligned.header_information == pytest.approx(aligned.information, rel=0.02)
 
 
-def test_information_out_of_place_is_little(aligned: RigidFit) -> None:
+def test_information_out_of_place_is_little(aligned: RegistrationFit) -> None:
     """Of what the right place tells, places beside it tell less than a third."""
     assert aligned.relative_information > 2 / 3
 
@@ -108,8 +110,8 @@ def test_a_start_without_overlap_stays() -> None:
 def test_a_map_survives_simpleitk() -> None:
     """Into SimpleITK's world and back, about any centre, a map is the same to a nanometre."""
     truth = turned(40, 70, 3)
-    there = rigid_search._euler(truth, np.asarray([12.0, -30.0, 55.0]))
-    assert rigid_search._world(there).is_close(truth, 1e-6)
+    there, _ = registration_search._transform(COARSE, truth, np.asarray([12.0, -30.0, 55.0]))
+    assert registration_search._world(there).is_close(truth, 1e-6)
 
 
 def test_information_of_unrelated_and_equal_values(rng: np.random.Generator) -> None:

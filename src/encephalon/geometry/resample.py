@@ -100,6 +100,30 @@ def resample_aligned(
     return resample_axes(view, axes, outside=outside)
 
 
+def resample_averaged(
+    data: Data, source: Affine, target: Grid, step: float, outside: float = 0.0
+) -> Float:
+    """`data` (I, J, K) averaged over the voxels of any grid `target`, float32.
+
+    Each voxel is the mean of equally spaced points, at most `step` mm apart along each axis, which
+    are sampled as `resample` does it; `outside` has its share in that.
+    """
+    parts = np.maximum(1, np.ceil(np.asarray(target.affine.spacing) / step - 1e-3)).astype(int)
+    scale = Affine.from_parts(np.eye(3), 1 / parts, (1 / parts - 1) / 2)
+    i, j, k = (int(n * p) for n, p in zip(target.shape, parts, strict=True))
+    values = resample(data, source, Grid((i, j, k), target.affine @ scale), outside=outside)
+    return averaged(values, target.shape)
+
+
+def averaged(data: Data, shape: tuple[int, int, int]) -> Float:
+    """`data` (I, J, K) in fewer voxels, `shape`, each the mean of those that it takes the place of.
+
+    The sizes of `data` must be multiples of those of `shape`.
+    """
+    split = [n for size, old in zip(shape, data.shape, strict=True) for n in (size, old // size)]
+    return np.asarray(data.reshape(split).mean(axis=(1, 3, 5)), np.float32)
+
+
 def _need_volume(data: Data) -> None:
     if data.ndim != 3 or data.size == 0:
         raise GeometryError(

@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError, InputError, OutputExistsError, UsageError, require_extra
+from encephalon.errors import ContentError, InputError, OutputExistsError, UsageError
 from encephalon.inference.tiles import Tile
+from encephalon.inference.workers import in_workers
 from encephalon.io.atomic import locked, make_folder, write_json
 from encephalon.io.text import read_json
 from encephalon.io.volumes.volume import Box, Size, box_text
 from encephalon.io.volumes.writing import OmeZarrWriter
 
-__all__ = ["SCHEDULERS", "Labeller", "TileGrid", "digest", "label_blocks", "read_box"]
+__all__ = ["Labeller", "TileGrid", "digest", "label_blocks", "read_box"]
 
 Data = NDArray[Any]
 Float = NDArray[np.float32]
@@ -37,8 +37,6 @@ Numbers = NDArray[np.uint8]
 Labeller = Callable[[Box], tuple[str, Callable[[], Numbers]]]
 """Reads what the labels of a box of the output, counted from its first voxel, depend on; gives the
 digest of that, and what makes the labels (z, y, x) of it."""
-
-SCHEDULERS = ("threads", "processes")
 
 _OPENED = threading.local()
 
@@ -251,18 +249,14 @@ def label_blocks(
     Raises OutputExistsError for what another key began, ContentError naming the first box that
     failed when all others are done, and MissingExtraError where Dask is needed and not installed.
     """
-    if scheduler is not None and scheduler not in SCHEDULERS and "://" not in scheduler:
-        raise UsageError(
-            f"The scheduler is {scheduler!r}, but must be {' or '.join(SCHEDULERS)}, or the "
-            "address of a Dask scheduler, such as tcp://HOST:8786."
-        )
     job = _Job(key, start, writer, folder / "done", shape, block, origin, classes)
+    total = math.prod(job.counts)
+    done = in_workers(partial(_do, job), range(total), workers, scheduler)
     make_folder(job.ledger)
     with locked(folder / "run", timeout=0):
         _refuse_another(folder / "begun.json", {"key": key, "shape": shape, "block": block})
-        total = math.prod(job.counts)
         faults = []
-        for count, fault in enumerate(_done(job, range(total), workers, scheduler), 1):
+        for count, fault in enumerate(done, 1):
             faults += [fault] if fault else []
             if progress is not None:
                 progress(count, total)
@@ -286,25 +280,6 @@ def _refuse_another(file: Path, about: Mapping[str, Any]) -> None:
             f"{file.parent}: it was begun with another model, volume, option or block, and is not "
             "continued: delete it, or choose another folder."
         )
-
-
-def _done(job: _Job, todo: Sequence[int], workers: int, scheduler: str | None) -> Iterable[str]:
-    """Do the blocks, and yield for each what is wrong with it: "" for nothing."""
-    work = partial(_do, job)
-    if scheduler is not None and scheduler not in SCHEDULERS:
-        require_extra("distributed", "cluster", f"Working on {scheduler}")
-        distributed: Any = import_module("distributed")
-        with distributed.Client(scheduler) as client:
-            for future in distributed.as_completed(client.map(work, todo, pure=False)):
-                yield future.result()
-    elif workers == 1:
-        yield from map(work, todo)
-    else:
-        require_extra("dask", "cluster", "Working with several workers")
-        dask: Any = import_module("dask")
-        tasks = [dask.delayed(work, pure=False)(number) for number in todo]
-        how = {"scheduler": scheduler or "threads", "num_workers": workers, "chunksize": 1}
-        yield from dask.compute(*tasks, **how)
 
 
 def _do(job: _Job, number: int) -> str:

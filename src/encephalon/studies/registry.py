@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
+    from encephalon.inference.predictor import Predictor
     from encephalon.studies.base import Study
 
-__all__ = ["ENTRY_POINTS", "list_studies", "load_study"]
+__all__ = ["ENTRY_POINTS", "list_studies", "load_study", "open_predictor"]
 
 ENTRY_POINTS = "encephalon.studies"
 
@@ -42,6 +43,18 @@ def load_study(name: str) -> Study:
     built_in = name in _BUILT_IN
     study: Study = resolve_name(_BUILT_IN[name]) if built_in else _entry_points()[name].load()
     return study
+
+
+def open_predictor(name: str, threads: int | None = None, **options: Any) -> Predictor:
+    """The predictor of a model on this machine: how one study uses what another has made.
+
+    Raises ModelError for a model that is not there.
+    """
+    from encephalon.models.catalogue import find_model
+    from encephalon.studies.base import OpenModel
+
+    files = find_model(name)
+    return load_study(files.study).load(OpenModel(files, options, "cpu", threads))
 
 
 def _entry_points() -> dict[str, Any]:

@@ -4,20 +4,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.errors import InputError, MissingFileError
+from encephalon.inference.workers import in_workers
 from encephalon.io.atomic import content_of
 from encephalon.io.cache import cached_file
 
-__all__ = ["TRAINING", "VALIDATION", "Mixture", "in_threads", "prepare", "shuffled"]
+__all__ = [
+    "TRAINING",
+    "VALIDATION",
+    "Mixture",
+    "Prepared",
+    "in_threads",
+    "prepare",
+    "prepare_each",
+    "shuffled",
+]
 
 #: Stream numbers that keep training and validation draws apart for every seed.
 TRAINING, VALIDATION = 0, 1
@@ -49,21 +59,82 @@ def prepare(
     """The file of each row in `cache`, in order: written by `function` unless it is there.
 
     Its name has `version`, which says how it is prepared and changes when that does, and the hash
-    of each file of the row. Rows are prepared in `workers` processes; in this one for 1.
+    of each file of the row. Rows are prepared in `workers` processes; in this one for 1. Raises
+    what reading a row raises.
     """
+    done = _prepared(rows, function, cache, version, suffix, workers, held=())
+    return [one.path for one in done if isinstance(one, Prepared)]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A file in a cache, and what the function that made it returned."""
+
+    path: Path
+    notes: Any
+
+
+def prepare_each(
+    rows: Iterable[Row],
+    function: Callable[[Row, Path], Any],
+    cache: Path,
+    version: str,
+    suffix: str,
+    workers: int = 2,
+    scheduler: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Prepared | InputError]:
+    """As `prepare`, with the notes on each file, and the error of one that cannot be read.
+
+    Such a row holds up no other. `scheduler` is the address of a Dask scheduler, if that gives out
+    the work, see `in_workers`; `progress` is told how many are done, and how many there are.
+    """
+    return _prepared(
+        rows, function, cache, version, suffix, workers, scheduler, progress, held=(InputError,)
+    )
+
+
+def _prepared(
+    rows: Iterable[Row],
+    function: Callable[[Row, Path], Any],
+    cache: Path,
+    version: str,
+    suffix: str,
+    workers: int,
+    scheduler: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    held: tuple[type[InputError], ...],
+) -> list[Prepared | InputError]:
+    """What became of each row, in order; errors other than those `held` are raised at once."""
     cache.mkdir(parents=True, exist_ok=True)
-    prepare_one = partial(_prepare, function, cache / version, suffix)
-    if workers < 2:
-        return list(map(prepare_one, rows))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(prepare_one, rows))
+    numbered = list(enumerate(rows))
+    work = partial(_prepare, function, cache.absolute() / version, suffix, held)
+    done: list[tuple[int, Prepared | InputError]] = []
+    for one in in_workers(work, numbered, workers, scheduler or "processes"):
+        done.append(one)
+        if progress is not None:
+            progress(len(done), len(numbered))
+    return [one for _, one in sorted(done, key=lambda pair: pair[0])]
 
 
-def _prepare(function: Callable[[Row, Path], None], place: Path, suffix: str, row: Row) -> Path:
-    content = "-".join(content_of(path)[:16] for path in row.files)
-    kept = place.with_name(f"{place.name}-{content}{suffix}")
-    cached_file(kept, partial(function, row))
-    return kept
+def _prepare(
+    function: Callable[[Row, Path], Any],
+    place: Path,
+    suffix: str,
+    held: tuple[type[InputError], ...],
+    numbered: tuple[int, Row],
+) -> tuple[int, Prepared | InputError]:
+    number, row = numbered
+    try:
+        for path in row.files:
+            if not path.exists():
+                raise MissingFileError(f"{path}: there is no such file or folder; check the path.")
+        content = "-".join(content_of(path)[:16] for path in row.files)
+        kept = place.with_name(f"{place.name}-{content}{suffix}")
+        return number, Prepared(kept, cached_file(kept, partial(function, row)))
+    except held as error:
+        return number, error
 
 
 def in_threads(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the same head lies in another scan: rigid registration by mutual information.
+"""Where a head lies in another scan: rigid and affine registration by mutual information.
 
 Mattes' mutual information, maximised by regular steps over three resolutions, by SimpleITK. It
 starts from the headers and from the centres of mass; when these end apart, from turned heads as
@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.geometry.affine import Affine, Grid
-from encephalon.geometry.resample import resample
+from encephalon.geometry.resample import resample, resample_averaged
 from encephalon.io.image import Image
 from encephalon.transforms.masks import foreground, near, otsu_threshold, reduced
-from encephalon.transforms.rigid_search import (
+from encephalon.transforms.registration_search import (
+    AFFINE,
     COARSE,
     FINE,
     MIDDLE,
@@ -66,8 +67,8 @@ FLAT = 0.02
 
 
 @dataclass(frozen=True)
-class RigidFit:
-    """A rigid map between the worlds of two scans, and how sure it is.
+class RegistrationFit:
+    """A map between the worlds of two scans, and how sure it is.
 
     matrix              From fixed world RAS mm to moving world RAS mm.
     information         Mutual information at the fit, nats a sample, on voxels of 3 mm around the
@@ -102,7 +103,7 @@ class RigidFit:
         return max(0.0, 1 - self.chance_information / self.information)
 
 
-def register_rigid(fixed: Image, moving: Image, *, threads: int | None = None) -> RigidFit:
+def register_rigid(fixed: Image, moving: Image, *, threads: int | None = None) -> RegistrationFit:
     """The rigid map from `fixed` to `moving` that makes their voxels tell most of each other.
 
     Any contrast, orientation, obliquity and field of view; voxels that both lack, such as those of
@@ -112,17 +113,43 @@ def register_rigid(fixed: Image, moving: Image, *, threads: int | None = None) -
 
     Raises ContentError when either scan has no foreground.
     """
+    return _register(fixed, moving, (COARSE, MIDDLE), (FINE,), AGREED, threads)
+
+
+def register_affine(fixed: Image, moving: Image, *, threads: int | None = None) -> RegistrationFit:
+    """The affine map (12 degrees of freedom) from `fixed` to `moving`, found from the rigid one.
+
+    For the brains of two persons, without skulls, such as a template and a scan that was stripped.
+    As repeatable as `register_rigid`; about 0.4 mm short of the best. Raises ContentError as it
+    does.
+    """
+    # The middle of a stripped brain is a good start: that headers are lost puts nothing in doubt.
+    return _register(fixed, moving, (COARSE,), AFFINE, float("inf"), threads)
+
+
+def _register(
+    fixed: Image,
+    moving: Image,
+    first: tuple[Level, ...],
+    last: tuple[Level, ...],
+    agreed: float,
+    threads: int | None,
+) -> RegistrationFit:
+    """The best of several starts through the levels `first`, and through `last`.
+
+    Of two starts; of more where these end further apart than `agreed`, mm, or badly.
+    """
     began = time.perf_counter()
     scene = _Scene(fixed, moving)
     workers = max(1, min(threads or 2, 8))
     starts = [Affine(np.eye(4)), scene.translation()]
-    ends = _together(scene, starts, (COARSE, MIDDLE), workers)
+    ends = _together(scene, starts, first, workers)
     disagreement = moved(ends[0], ends[1], scene.points)
     told = [scene.information(end) for end in ends]
-    if disagreement > AGREED or max(told) < POOR:
+    if disagreement > agreed or max(told) < POOR:
         ends += _further(scene, ends[int(np.argmax(told))], workers)
         told = [scene.information(end) for end in ends]
-    best = _climbed(scene, ends[int(np.argmax(told))], (FINE,))
+    best = _climbed(scene, ends[int(np.argmax(told))], last)
     return scene.fit(best, disagreement, time.perf_counter() - began)
 
 
@@ -191,7 +218,7 @@ class _Scene:
         )
         return values
 
-    def fit(self, best: Affine, disagreement: float, seconds: float) -> RigidFit:
+    def fit(self, best: Affine, disagreement: float, seconds: float) -> RegistrationFit:
         """Everything that is told of a fit."""
         identity = Affine(np.eye(4))
         met = self._meeting(self.other_head, best, order=0)
@@ -203,7 +230,7 @@ class _Scene:
             for axis in np.eye(3)
             for sign in (-1, 1)
         ]
-        return RigidFit(
+        return RegistrationFit(
             matrix=best,
             information=self.information(best),
             header_information=self.information(identity),
@@ -273,7 +300,14 @@ def image_similarity(fixed: Image, moving: Image, matrix: Affine) -> float:
     Gaussian windows of 3 mm, along the axes whose voxels are finer than that. 0 without overlap.
     """
     scan = reduced(fixed, SPACING)
-    other = _averaged(reduced(moving, SPACING), Grid(scan.shape, matrix @ scan.affine))
+    small_voxels = reduced(moving, SPACING)
+    other = resample_averaged(
+        small_voxels.data,
+        small_voxels.affine,
+        Grid(scan.shape, matrix @ scan.affine),
+        SPACING,
+        outside=float("nan"),
+    )
     # In the head and away from its outline; a voxel of air all around, where the field of view ends
     # within the head as well.
     small = reduced(fixed, 3.0)
@@ -296,18 +330,6 @@ def mirrored(image: Image) -> Image:
     middle = small.affine.apply(head).mean(axis=0) if len(head) else small.grid.centre
     flip = Affine.from_parts(np.diag([-1.0, 1.0, 1.0]), 1.0, (2 * middle[0], 0.0, 0.0))
     return Image(image.data, flip @ image.affine)
-
-
-def _averaged(image: Image, grid: Grid) -> Float:
-    """`image` averaged over the voxels of `grid`, (I, J, K); NaN outside its field of view."""
-    parts = np.maximum(1, np.ceil(np.asarray(grid.affine.spacing) / SPACING - 1e-3)).astype(int)
-    scale = Affine.from_parts(np.eye(3), 1 / parts, (1 / parts - 1) / 2)
-    i, j, k = (int(n * p) for n, p in zip(grid.shape, parts, strict=True))
-    values = resample(
-        image.data, image.affine, Grid((i, j, k), grid.affine @ scale), outside=float("nan")
-    )
-    split = [n for pair in zip(grid.shape, parts, strict=True) for n in pair]
-    return np.asarray(values.reshape(split).mean(axis=(1, 3, 5)), np.float32)
 
 
 def _bright(data: NDArray[np.float32], inner: NDArray[np.bool_]) -> Float:

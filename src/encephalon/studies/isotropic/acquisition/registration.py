@@ -19,7 +19,7 @@ from encephalon.io.image import Image
 from encephalon.studies.isotropic.acquisition.slices import Acquisition
 from encephalon.studies.isotropic.reconstruction.problem import Stack, permuted
 from encephalon.transforms.registration import (
-    RigidFit,
+    RegistrationFit,
     image_similarity,
     mirrored,
     refine_rigid,
@@ -67,7 +67,7 @@ class Registration:
     guide: Float = field(repr=False)
     coverage: NDArray[np.bool_] = field(repr=False)
     matrix: Affine
-    fit: RigidFit | None
+    fit: RegistrationFit | None
     similarity: float
     mirror_similarity: float
     trusted: bool
@@ -161,7 +161,7 @@ def _doubts(similarity: float, other: float) -> tuple[str, ...]:
     )
 
 
-def _uncovered(covered: float, fit: RigidFit | None) -> tuple[str, ...]:
+def _uncovered(covered: float, fit: RegistrationFit | None) -> tuple[str, ...]:
     """Too little of the head in the field of view of the T1w."""
     share = covered if fit is None else fit.overlap
     if share >= COVERED:
