@@ -210,6 +210,7 @@ def explain(
     inputs: Sequence[Place] | Place,
     output: Place,
     *,
+    target: str | None = None,
     target_class: str | None = None,
     layer: str | None = None,
     device: str = "auto",
@@ -219,14 +220,17 @@ def explain(
     progress: Progress | None = None,
     **options: Any,
 ) -> Explanations:
-    """Show where a classifier looked in every image, and write maps, panels, table and report.
+    """Show what a model looked at in every sample, and write maps, tables and report.
 
-    target_class  name of the class that maps are of; the predicted one by default
-    layer         dotted path of the layer that they are taken from; the model's own by default
+    target        name of what is explained, of a model that tells several things; its first one by
+                  default
+    target_class  name of the class that is explained; the predicted one by default
+    layer         dotted path of the layer that maps are taken from; the model's own by default
 
-    Classifiers are models of micrographs, of slices, and of the regions of microtomography. The
-    result has `rows`, `failures` and what is known of how far the maps can be trusted. Raises what
-    `predict` raises, and UsageError for a model that has nothing to explain.
+    Models of micrographs, of slices, of the regions of microtomography, and of the legibility of
+    people can be explained. The result has `rows`, `failures` and what is known of how far the
+    maps can be trusted. Raises what `predict` raises, and UsageError for a model that has nothing
+    to explain.
     """
     from encephalon.explanation.run import explain as show
 
@@ -239,6 +243,7 @@ def explain(
         explainable,
         samples,
         Path(output),
+        target=target,
         target_class=target_class,
         layer=layer,
         device=device,

@@ -52,9 +52,13 @@ def explain(
     output: flags.Output,
     running: flags.Running,
     console: Console,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="What is explained, of a model that tells several things."),
+    ] = None,
     target_class: Annotated[
         str | None,
-        typer.Option("--class", help="Class that maps are of; the predicted one by default."),
+        typer.Option("--class", help="Class that is explained; the predicted one by default."),
     ] = None,
     layer: Annotated[
         str | None,
@@ -78,6 +82,7 @@ def explain(
             model,
             inputs,
             output,
+            target=target,
             target_class=target_class,
             layer=layer,
             overwrite=running.overwrite,

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `explain` asks of a classifier: what only its study knows of where its network looks."""
+"""What `explain` asks of a model: what only its study knows of where its network looks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -16,17 +17,77 @@ if TYPE_CHECKING:
 
     from encephalon.explanation.importance import Probabilities
     from encephalon.explanation.location import Box
+    from encephalon.explanation.report import Explanations
     from encephalon.inference.predictor import Predictor
     from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns
 
-__all__ = ["CERTAIN", "MOST_SHOWN", "ConfidenceBins", "Explainable", "Look"]
+__all__ = [
+    "CERTAIN",
+    "MOST_SHOWN",
+    "Asked",
+    "ConfidenceBins",
+    "Explainable",
+    "Explains",
+    "ExplanationWork",
+    "Look",
+]
 
 #: A probability above this is certain where the model has no thresholds (3BTRON, spec section 6).
 CERTAIN = 0.75
 #: Pixels or voxels of a sample that a network should be shown for a map: torch keeps some gigabytes
 #: for a layer of more. Our choice, as large as pictures of micrographs may be.
 MOST_SHOWN = 2048**2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asks of explanations.
+
+    target        name of what is explained, of a model that tells several things; None is its first
+    target_class  name of the class that is explained; None is what the study chooses
+    layer         dotted path of the layer that maps are taken from; None is the model's own
+    overwrite     whether results that exist are replaced
+    """
+
+    target: str | None = None
+    target_class: str | None = None
+    layer: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+    overwrite: bool = False
+
+
+class ExplanationWork(Protocol):
+    """The work on one batch, whose rows and failures gather in `result`."""
+
+    result: Explanations
+
+    def explain(self, sample: Sample, look: Any) -> None:
+        """Explain a sample, as the study's `look` gave it, add its row, and write its files."""
+        ...
+
+    def finish(self) -> Explanations:
+        """Compute the checks over all samples, and write table and report."""
+        ...
+
+
+class Explains(Protocol):
+    """What a study gives of a model that can be explained."""
+
+    @property
+    def predictor(self) -> Predictor:
+        """What predicts."""
+        ...
+
+    @property
+    def look(self) -> Callable[[Sample], Any]:
+        """Reads a sample, as several threads may at once; raises InputError, naming its file."""
+        ...
+
+    def begin(self, samples: Sequence[Sample], output: Path, asked: Asked) -> ExplanationWork:
+        """The work on a batch; raises UsageError for what is asked and not there."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +168,9 @@ class Explainable:
     bins: ConfidenceBins
     by_logit: bool = False
     probabilities: Probabilities | None = field(default=None, repr=False)
+
+    def begin(self, samples: Sequence[Sample], output: Path, asked: Asked) -> ExplanationWork:
+        """The work on a batch of images, see `Explains`."""
+        from encephalon.explanation.images import ImageWork
+
+        return ImageWork.begin(self, samples, output, asked)

@@ -14,7 +14,7 @@ the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
@@ -34,6 +34,7 @@ __all__ = [
     "randomised_weights",
     "rank_similarity",
     "scale_map",
+    "similarity_when_randomised",
     "stages",
 ]
 
@@ -43,12 +44,18 @@ _DEPTH = 2
 
 
 def grad_cam(
-    network: nn.Module, inputs: tuple[Tensor, ...], layer: str, target: Target = None
+    network: nn.Module,
+    inputs: tuple[Tensor, ...],
+    layer: str,
+    target: Target = None,
+    *,
+    signed: bool = False,
 ) -> NDArray[np.float32]:
     """Return the map of each of B images, (B, h, w) or (B, d, h, w), on the grid of the layer.
 
     The map is relu(sum_k mean(gradient of the logit by channel k) x channel k), without any scale:
-    0 where nothing speaks for the class.
+    0 where nothing speaks for the class. `signed` leaves out the relu: below 0 is what speaks
+    against it, or lowers a number that is told.
 
     network  called as network(*inputs), in evaluation mode for the time; returns logits (B, C)
     inputs   what the network takes, each with B samples first
@@ -74,8 +81,8 @@ def grad_cam(
             f"The logits do not depend on the layer {layer!r}: choose one on the way to them."
         )
     weights = gradient.mean(dim=tuple(range(2, gradient.ndim)), keepdim=True)
-    values = torch.relu((weights * channels.detach()).sum(dim=1))
-    return values.float().cpu().numpy()
+    values = (weights * channels.detach()).sum(dim=1)
+    return (values if signed else torch.relu(values)).float().cpu().numpy()
 
 
 def find_layer(network: nn.Module, layer: str) -> nn.Module:
@@ -168,22 +175,34 @@ def randomised_weights(
     targets: Sequence[int],
     seed: int = 0,
 ) -> dict[str, float]:
-    """Return the similarity of the maps to the true ones, by stage, as ever more is randomised.
-
-    The first entry has the last stage randomised, the next one the last two, and so on: the last
-    entry has nothing left that was learnt. Similarities are rank correlations (-1 to 1), mean over
-    the samples, which need not have one size. Randomised means shuffled: each tensor keeps its
-    values and loses their places, so that activations keep their size. The network itself is left
-    as it is. Raises what `grad_cam` raises.
+    """Return the similarity of the maps to the true ones, see `similarity_when_randomised`.
 
     samples  what the network takes, each with one sample first
     targets  index of the class of each
+
+    Raises what `grad_cam` raises.
     """
 
     def maps(of: nn.Module) -> list[NDArray[np.float32]]:
         pairs = zip(samples, targets, strict=True)
         return [grad_cam(of, given, layer, target)[0] for given, target in pairs]
 
+    return similarity_when_randomised(network, maps, seed)
+
+
+def similarity_when_randomised(
+    network: nn.Module, maps: Callable[[nn.Module], Sequence[NDArray[Any]]], seed: int = 0
+) -> dict[str, float]:
+    """Return the similarity of the maps to the true ones, by stage, as ever more is randomised.
+
+    The first entry has the last stage randomised, the next one the last two, and so on: the last
+    entry has nothing left that was learnt. Similarities are rank correlations (-1 to 1), mean over
+    the samples, which need not have one size. Randomised means shuffled: each tensor keeps its
+    values and loses their places, so that activations keep their size. The network itself is left
+    as it is.
+
+    maps  explains each of some samples by such a network: images, or whatever has numbers
+    """
     truth = maps(network)
     shuffled = deepcopy(network)
     generator = torch.Generator().manual_seed(seed)

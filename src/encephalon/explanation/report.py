@@ -16,6 +16,7 @@ from encephalon.errors import OutputError
 from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputKind
+from encephalon.inference.writing import sources
 from encephalon.io.atomic import explained, refuse_existing, write_bytes
 from encephalon.reports.batch import PictureBudget, model_facts
 from encephalon.reports.blocks import (
@@ -54,6 +55,7 @@ __all__ = [
     "importance_block",
     "location_block",
     "sanity_block",
+    "source_of",
 ]
 
 TABLE, REPORT = "explanations.csv", "report.html"
@@ -98,6 +100,11 @@ class Explanations(BatchResult):
         failed = f", {len(self.failures)} failed" if self.failures else ""
         lines = [f"{done} explained{failed}", str(self.location or "")]
         return "\n".join(line for line in (*lines, f"report: {self.folder / REPORT}") if line)
+
+
+def source_of(sample: Sample) -> str:
+    """The files that a sample is read from, as the table has them."""
+    return "; ".join(sources(sample))
 
 
 class ExplanationPage:

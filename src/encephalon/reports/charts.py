@@ -6,7 +6,7 @@ Colours come from the page's style, so charts follow its dark and printed forms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
@@ -19,6 +19,7 @@ __all__ = [
     "Point",
     "Series",
     "axis_of",
+    "bar_chart",
     "dot_chart",
     "line_chart",
     "plot_frame",
@@ -30,6 +31,7 @@ __all__ = [
 
 # Pixels: of a chart, a row of dots, a plot, what stands below it, and, about, a letter.
 _WIDTH, _ROW, _PLOT_HEIGHT, _BOTTOM, _LETTER = 520.0, 34.0, 260.0, 40.0, 7.0
+_BAR = 26.0  # a row of bars
 _COLOURS = 6
 # Decimals from which on a label is written with a power of ten.
 _MOST_PLACES = 6
@@ -83,6 +85,23 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
         if ends:
             down = {"x1": ends[0], "x2": ends[0], "y1": _px(level - 5), "y2": _px(level + 5)}
             drawn.append(tag("line", class_="middle", **down))
+    return svg_chart(join(*drawn), bottom + _BOTTOM, title)
+
+
+def bar_chart(values: Mapping[str, float], title: str) -> Html:
+    """Show each value as a bar from 0, to the right above it and to the left below it."""
+    left = min(280.0, 20.0 + _LETTER * max(map(len, values), default=0))
+    axis = axis_of([0.0, *values.values()], left, _WIDTH - 28.0)
+    bottom = _BAR * len(values)
+    drawn = [_below(axis, bottom, title, grid=True)]
+    for place, (label, value) in enumerate(values.items()):
+        y = _BAR * place
+        name = {"x": _px(left - 12.0), "y": _px(y + _BAR / 2 + 4.0), "text_anchor": "end"}
+        drawn.append(tag("text", label, **name))
+        ends = sorted((axis.at(0.0), axis.at(value)))
+        size = {"x": _px(ends[0]), "width": _px(ends[1] - ends[0]), "height": _px(_BAR - 8.0)}
+        kind = "bar above" if value >= 0 else "bar below"
+        drawn.append(tag("rect", class_=kind, y=_px(y + 4.0), **size))
     return svg_chart(join(*drawn), bottom + _BOTTOM, title)
 
 

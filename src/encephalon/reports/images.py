@@ -45,6 +45,7 @@ __all__ = [
     "png_bytes",
     "resize",
     "resize_mask",
+    "signed",
 ]
 
 # Black between panels, pixels.
@@ -195,6 +196,18 @@ def heat(values: NDArray[Any], size: tuple[int, int], name: str, opacity: float 
     for channel in range(3):
         rgba[..., channel] = np.interp(level, stops, _HEAT[:, channel])
     rgba[..., 3] = np.rint(255.0 * opacity * np.sqrt(level))
+    return Layer(name, rgba)
+
+
+def signed(values: NDArray[Any], size: tuple[int, int], name: str, opacity: float = 0.7) -> Layer:
+    """Draw values (rows, columns) in [-1, 1] at `size` (width, height); zero is transparent.
+
+    What is above 0 is amber, what is below 0 blue.
+    """
+    level = np.clip(resize(values, size), -1.0, 1.0)
+    rgba = np.empty((*level.shape, 4), dtype=np.uint8)
+    rgba[..., :3] = np.where(level[..., None] > 0, AMBER, SKY)
+    rgba[..., 3] = np.rint(255.0 * opacity * np.sqrt(np.abs(level)))
     return Layer(name, rgba)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
     from encephalon.experiments.grid_folder import CellState
-    from encephalon.explanation.explainable import Explainable
+    from encephalon.explanation.explainable import Explains
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
     from encephalon.inference.runtimes import Runtime
@@ -50,8 +50,7 @@ class Study:
     page         the page of a batch, given `Predictor.describe()`; None for none
     trainable    how models of the study are trained
     scorable     an evaluation of such a model on a table with known answers
-    explainable  how such a model shows where it looked: classifiers only; raises UsageError for
-                 one that cannot
+    explainable  how such a model shows what it looked at; raises UsageError for one that cannot
     simulators   what makes samples whose answer is known, by the verb of `encephalon simulate`
     tables       what makes or reads tables of its own, by the verb of `encephalon table`
     demo         what `encephalon demo` shows; None where any head will do
@@ -68,7 +67,7 @@ class Study:
     kind: Kind = "volume"
     trainable: Trainable | None = None
     scorable: Callable[[Model, Path], Scorable[Any, Any]] | None = None
-    explainable: Callable[[Model], Explainable] | None = None
+    explainable: Callable[[Model], Explains] | None = None
     simulators: Mapping[str, Command] = field(default_factory=dict)
     tables: Mapping[str, Command] = field(default_factory=dict)
     demo: Demo | None = None

@@ -27,6 +27,7 @@ __all__ = [
     "fisher_z",
     "geometric_mean",
     "matrices_of",
+    "shares_of_pairs",
     "tangents",
     "vectorise",
 ]
@@ -229,6 +230,31 @@ def tangents(
         logs = _of_eigenvalues(_symmetric(seen), np.log)
         flat[start : start + len(part)] = logs[:, first, second] * weight
     return flat
+
+
+def shares_of_pairs(gradient: ArrayLike, change: ArrayLike, reference: Values) -> Values:
+    """What pairs of regions have of the change of a function of tangents, symmetric (R, R).
+
+    gradient   of that function (R(R+1)/2,), in the order of `tangents`
+    change     of the tangent (R(R+1)/2,)
+    reference  (R, R) that the tangents are seen from
+
+    A tangent mixes regions, since it is whitened by the reference C: the change T of a tangent is
+    that of the connectivity X = C^½ T C^½, and a gradient G is W = C^-½ G C^-½ by the same rule, so
+    that the sum of all W X is that of all G T. A pair has its two elements at both its places, a
+    region its own on the diagonal: the upper triangle with the diagonal sums to the whole.
+    """
+    first, second = np.triu_indices(len(reference))
+    root, inverse = (_of_eigenvalues(reference, one) for one in (np.sqrt, _inverse_root))
+    weight = np.where(first == second, 1.0, np.sqrt(0.5))
+    known = []
+    for flat, around in ((change, root), (gradient, inverse)):
+        matrix = np.zeros_like(reference)
+        matrix[first, second] = matrix[second, first] = np.asarray(flat) * weight
+        known.append(around @ matrix @ around)
+    shares = 2 * known[0] * known[1]
+    shares[np.diag_indices_from(shares)] /= 2
+    return np.asarray(shares)
 
 
 def _parts(connectivity: NDArray[Any], shrinkage: float) -> Iterator[tuple[int, Values]]:

@@ -14,6 +14,7 @@ import tifffile
 from PIL import Image
 
 from encephalon.errors import OutputExistsError, UsageError
+from encephalon.explanation import images
 from encephalon.explanation import run as explain_module
 from encephalon.explanation.report import Explanations
 from encephalon.io.atomic import json_text
@@ -233,7 +234,7 @@ def test_covariates_are_weighed_where_enough_is_known(
 ) -> None:
     """Six images are too few by default; with enough of them, animals are the unit."""
     assert done.result.importance == {}
-    monkeypatch.setattr(explain_module, "_FEWEST", 6)
+    monkeypatch.setattr(images, "_FEWEST", 6)
     result = explain(model(), samples, tmp_path / "out")
     assert list(result.importance) == ["sex"]
     assert result.importance["sex"].value != 0

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person's answer is made of: what each input adds, and where in it that lies.
+
+Inputs that travel together are one unit. What units add are Shapley values, of sets of what the
+person has; what an edge of connectivity or a column adds is an integrated gradient from the mean of
+those who trained; where in an image it lies is Grad-CAM. All are of one number: a continuous
+answer in its unit, or the log-odds of a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from encephalon.errors import ContentError, UsageError
+from encephalon.explanation.attribution import mean_gradient, shapley_values
+from encephalon.explanation.gradcam import (
+    find_layer,
+    grad_cam,
+    similarity_when_randomised,
+)
+from encephalon.networks.fusion import MaskedFusion
+from encephalon.studies.legibility.data import Encoding
+from encephalon.studies.legibility.question import Question
+from encephalon.transforms.connectivity import matrices_of, shares_of_pairs
+
+__all__ = ["LAYER", "Checked", "ExplainedPerson", "PeopleExplainer"]
+
+Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+#: The layer of an image's encoder that maps are taken from: its last maps, whose mean is the image.
+LAYER = "encoder"
+#: The number that is read of sets of what a person has (K, inputs).
+Read = Callable[[Question, Flags], Values]
+
+
+class Told(nn.Module):
+    """The number of a question as told from one input, while what else a person has stays.
+
+    The input (B, ...) to (B, 1). Its children are what lies on the way, so that they can be
+    shuffled stage by stage: encoder, token, attention, head.
+    """
+
+    def __init__(
+        self,
+        network: MaskedFusion,
+        name: str,
+        score: Callable[[Tensor], Tensor],
+        target: str,
+        tokens: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        encoder: Any = network.encoders[network.encoder_of[name]]
+        self.encoder = encoder.encoder if hasattr(encoder, "encoder") else encoder.layers
+        self.token = network.tokens[name]
+        self.attention = nn.ParameterList([network.queries, network.keys.weight])
+        self.head = network.heads[target]
+        # No children: a copy of this module copies them with what they share with the children.
+        self._whole = (network, name, score, target, tokens, present)
+
+    def forward(self, given: Tensor) -> Tensor:
+        """(B, 1)."""
+        network, name, score, target, tokens, present = self._whole
+        assert tokens is not None
+        assert present is not None
+        token = network.tokens[name](network.encoders[network.encoder_of[name]](given))
+        place = network.sources.index(name)
+        every = tokens.expand(len(given), -1, -1)
+        every = torch.cat([every[:, :place], token[:, None], every[:, place + 1 :]], dim=1)
+        said = network.fuse(every, present.expand(len(given), -1))
+        return score(said[:, network.columns[target]])[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedPerson:
+    """One person's answer.
+
+    base, answer  the number from nothing, and from all that the person has
+    adds          what each unit adds, such as "t1+flair": sums to the answer less the base
+    maps          of each image (side, side, side) what raises the number; below 0 what lowers it
+    edges         of connectivity (R, R), symmetric, what each pair of regions adds to what an
+                  average one would say; on the diagonal what a region adds, in the tangent space
+    columns       of each block what its known columns add to what average ones would say
+    checked       of each input what randomised weights are tried on
+    gap           by how much, at the most, what the numbers of an input add misses their sum, as a
+                  share of what they add
+    """
+
+    id: str
+    question: Question
+    base: float
+    answer: float
+    adds: Mapping[str, float]
+    maps: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    edges: Mapping[str, Values] = field(repr=False)
+    columns: Mapping[str, Mapping[str, float]] = field(repr=False)
+    checked: Mapping[str, Checked] = field(repr=False)
+    gap: float = 0.0
+
+
+class PeopleExplainer:
+    """A fitted network, ready to explain one person after another.
+
+    counts  how many of those who trained are of each class, () of a number
+    layer   of the encoder of images that maps are taken from; None is LAYER
+
+    Raises UsageError for a layer that an encoder of images does not have.
+    """
+
+    def __init__(
+        self,
+        network: MaskedFusion,
+        encoding: Encoding,
+        question: Question,
+        counts: Sequence[int] = (),
+        layer: str | None = None,
+    ) -> None:
+        self.network, self.encoding, self.question = network.eval(), encoding, question
+        self.counts, self.layer = counts, layer or LAYER
+        cohort = encoding.cohort
+        hidden = cohort.hidden_from(question.name)
+        self.seen = tuple(name for name in cohort.inputs if name not in hidden)
+        images = [n for n in self.seen if n in cohort.sources and self._base(n) is None]
+        for name in images:
+            find_layer(self._told(name, question), self.layer)
+        if layer is not None and not images:
+            raise UsageError(f"{question.name!r} is told from no image: leave out the layer.")
+
+    def explain(
+        self, who: str, given: Mapping[str, NDArray[np.float32]], read: Read | None = None
+    ) -> ExplainedPerson:
+        """Explain the person called `who`.
+
+        given  what there is of them as the network is shown it, without a batch
+        read   the number as it is read of each of some sets of units of what there is, where that
+               is not just what the network says of them
+
+        Raises ContentError for a person who has nothing of what the target is told from.
+        """
+        network, cohort, name = self.network, self.encoding.cohort, self.question.name
+        used = [one for one in self.seen if one in given]
+        if not used:
+            raise ContentError(
+                f"{who} has none of {', '.join(self.seen)}, from which {name!r} is told: give at "
+                "least one."
+            )
+        place = network.queries.device
+        there = {one: torch.tensor(given[one])[None].to(place) for one in used}
+        has = torch.tensor([[one in used for one in cohort.inputs]]).to(place)
+        with torch.no_grad():
+            tokens = network.encode(there, has)
+            question = self.question.of(network.fuse(tokens, has)[:, network.columns[name]])
+        found: dict[str, dict[str, Any]] = {"maps": {}, "edges": {}, "columns": {}, "checked": {}}
+        gaps = [0.0]
+        for source, one in there.items():
+            told, base = self._told(source, question, tokens, has), self._base(source)
+            checked = found["checked"][source] = Checked(told, one, base, self.layer)
+            if base is None:
+                found["maps"][source] = _grown(checked.shares(told), one.shape[2:])
+                continue
+            gradient, change = gradient_and_change(told, one, base)
+            gaps.append(_gap(told, one, base, gradient * change))
+            if source in cohort.sources:
+                found["edges"][source] = self._edges(source, gradient, change)
+            else:
+                found["columns"][source] = self._columns(source, gradient * change, one)
+        nothing = question.base(self.encoding, self.counts)
+        adds = self._adds(question, tokens, used, nothing, read)
+        answer = nothing + sum(adds.values())
+        return ExplainedPerson(who, question, nothing, answer, adds, **found, gap=max(gaps))
+
+    def _told(self, name: str, question: Question, *context: Tensor) -> Told:
+        score = _Score(question, self.encoding)
+        return Told(self.network, name, score, question.name, *context)
+
+    def _base(self, name: str) -> Tensor | None:
+        """An average person's connectivity or standardised columns; None of images."""
+        encoder: Any = self.network.encoders[self.network.encoder_of[name]]
+        if name in self.encoding.cohort.blocks:
+            return torch.zeros(1, device=self.network.queries.device)
+        return encoder.centre if hasattr(encoder, "centre") else None
+
+    def _adds(
+        self, question: Question, tokens: Tensor, used: list[str], base: float, read: Read | None
+    ) -> dict[str, float]:
+        """What each unit of the inputs that are used adds."""
+        cohort = self.encoding.cohort
+        units = [tuple(n for n in unit if n in used) for unit in cohort.units]
+        units = [unit for unit in units if unit]
+        members = np.array([[n in unit for n in cohort.inputs] for unit in units])
+
+        @torch.no_grad()
+        def answers(sets: Flags) -> Values:
+            present = (sets.astype(int) @ members.astype(int)) > 0
+            some = sets.any(axis=1)
+            if read is None:
+                rows = torch.from_numpy(present).to(tokens.device)
+                said = self.network.fuse(tokens, rows)[:, self.network.columns[question.name]]
+                numbers = question.score(said.double(), self.encoding).cpu().numpy()
+            else:
+                numbers = np.full(len(sets), base)
+                numbers[some] = read(question, present[some])
+            return np.where(some, numbers, base)
+
+        shares = shapley_values(answers, len(units))
+        return {"+".join(unit): float(share) for unit, share in zip(units, shares, strict=True)}
+
+    def _edges(self, name: str, gradient: Values, change: Values) -> Values:
+        if name in self.encoding.spaces:
+            reference = self.encoding.spaces[name].arrays()["reference"]
+            return shares_of_pairs(gradient, change, reference)
+        return np.asarray(matrices_of((gradient * change)[None], diagonal=0.0)[0])
+
+    def _columns(self, name: str, shares: Values, given: Tensor) -> dict[str, float]:
+        known, at, found = given[0].isfinite().cpu().numpy(), 0, {}
+        for column, kind in self.encoding.cohort.blocks[name].columns.items():
+            here = slice(at, at := at + (1 if kind == "number" else len(kind)))
+            if known[here].any():
+                found[column] = float(shares[here].sum())
+        return found
+
+
+@dataclass(frozen=True)
+class _Score:
+    """The number of a question, as a function that can be copied."""
+
+    question: Question
+    encoding: Encoding
+
+    def __call__(self, said: Tensor) -> Tensor:
+        return self.question.score(said, self.encoding)
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """An input of one person, to be explained by its network and by randomised ones.
+
+    given  (1, ...)
+    base   an average person's (F,), or one number for all; None of an image
+    layer  that the map of an image is taken from
+    """
+
+    told: Told
+    given: Tensor
+    base: Tensor | None
+    layer: str
+
+    def shares(self, told: nn.Module) -> NDArray[Any]:
+        """The map of an image on the grid of the layer, or what each number (F,) adds."""
+        if self.base is None:
+            return np.asarray(grad_cam(told, (self.given,), self.layer, 0, signed=True)[0])
+        gradient, change = gradient_and_change(told, self.given, self.base)
+        return gradient * change
+
+    def similarity(self, seed: int) -> dict[str, float]:
+        """How like its shares are to those of ever more randomised networks, by stage."""
+        return similarity_when_randomised(self.told, lambda one: [self.shares(one)], seed)
+
+
+def gradient_and_change(told: nn.Module, given: Tensor, base: Tensor) -> tuple[Values, Values]:
+    """The mean gradient (F,) from `base` to `given` (1, F), and what it is multiplied by.
+
+    Both are 0 of what is unknown.
+    """
+    base = base.expand(given.shape[1])
+    gradient = mean_gradient(lambda way: told(way)[:, 0], given[0], base)
+    known = (gradient.nan_to_num(), (given[0] - base).nan_to_num())
+    first, second = (one.double().cpu().numpy() for one in known)
+    return first, second
+
+
+def _grown(values: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
+    """A map on the grid of its image, linearly."""
+    cells = torch.from_numpy(values)[None, None]
+    whole = nnf.interpolate(cells, tuple(size), mode="trilinear", align_corners=False)
+    return np.asarray(whole[0, 0])
+
+
+@torch.no_grad()
+def _gap(told: Told, given: Tensor, base: Tensor, shares: Values) -> float:
+    """How far shares are from their sum, as a share of what they add and take away."""
+    average = torch.where(given.isnan(), given, base.expand_as(given))
+    change = float(told(given) - told(average))
+    return abs(change - float(shares.sum())) / max(float(np.abs(shares).sum()), 1e-9)
