@@ -141,7 +141,7 @@ def test_the_encoder_of_a_user_trains(name: str) -> None:
     ("name", "words"),
     [
         ("resnet81", r"Unknown encoder 'resnet81'; did you mean 'resnet18'\?"),
-        ("zzz", "write module:Class, or one of resnet10, resnet18, resnet50"),
+        ("zzz", "write module:Class, or one of resnet10, resnet18, resnet50, sfcn"),
         ("nowhere.at_all:Encoder", r"cannot be imported \(No module named 'nowhere'\)"),
         (f"{USERS}:Nobody", "cannot be imported .*Nobody.*: install its package"),
         (f"{USERS}:NUMBER", "is int, and no class"),
@@ -193,7 +193,7 @@ def test_encoders_of_installed_packages_are_known_by_name(
     """An entry point is trusted as its package is."""
     point = metadata.EntryPoint("plain", f"{USERS}:PlainEncoder", module.ENTRY_POINTS)
     monkeypatch.setattr(module, "entry_points", lambda **_: [point])
-    assert list_encoders() == ("plain", "resnet10", "resnet18", "resnet50")
+    assert list_encoders() == ("plain", "resnet10", "resnet18", "resnet50", "sfcn")
     assert isinstance(build_encoder("plain"), users.PlainEncoder)
 
 

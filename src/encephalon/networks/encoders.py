@@ -13,11 +13,13 @@ one's own, which is imported only where a recipe of the user's own asks for it (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from importlib.metadata import entry_points
+from itertools import pairwise
 from typing import Any, Protocol, cast
 
 import torch
@@ -96,6 +98,42 @@ class ResNetEncoder(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
+
+
+class FullyConvolutionalEncoder(nn.Module):
+    """The six layers of the SFCN (Peng et al. 2021, doi:10.1016/j.media.2020.101871), for brains.
+
+    As published a layer is a convolution, a normalisation, pooling by two and a ReLU; the last has
+    kernels of one voxel and no pooling. Normalised is over a person's own channels, in groups, and
+    not over a batch: who else is in it changes nothing, and one person may be all of it.
+
+    in_channels, spatial_dims  Channels of the image; 2 or 3.
+    width                      Channels of the first layer, 32 as published; those after it have
+                               twice, 4, 8, 8 times and twice as many.
+    """
+
+    def __init__(self, in_channels: int = 1, spatial_dims: int = 3, width: int = 32) -> None:
+        super().__init__()
+        convolution: Any = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        pooling: Any = nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d
+        self.channels = tuple(width * factor for factor in (1, 2, 4, 8, 8, 2))
+        self.strides = (2, 4, 8, 16, 32, 32)
+        self.layers = nn.ModuleList()
+        for before, after in pairwise([in_channels, *self.channels]):
+            last = len(self.layers) == len(self.channels) - 1
+            kernel, padding = (1, 0) if last else (3, 1)
+            # Groups of some channels, so that a map of one voxel is not normalised away.
+            norm = nn.GroupNorm(math.gcd(after, max(1, after // 8)), after)
+            pool = [] if last else [pooling(2, ceil_mode=True)]
+            layer = [convolution(before, after, kernel, padding=padding), norm, *pool, nn.ReLU()]
+            self.layers.append(nn.Sequential(*layer))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, in_channels, [Z,] Y, X) to six maps."""
+        maps = [image]
+        for layer in self.layers:
+            maps.append(layer(maps[-1]))
+        return maps[1:]
 
 
 class AdaptedEncoder(nn.Module):
@@ -183,6 +221,7 @@ _BUILT_IN: Mapping[str, _Factory] = {
     "resnet10": _resnet("basic", 1, 1, 1, 1),
     "resnet18": _resnet("basic", 2, 2, 2, 2),
     "resnet50": _resnet("bottleneck", 3, 4, 6, 3),
+    "sfcn": FullyConvolutionalEncoder,
 }
 
 

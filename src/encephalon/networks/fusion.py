@@ -50,7 +50,8 @@ class MaskedFusion(nn.Module):
                           "continuous", "multiclass" or "ordinal" (`classes`, in their order). It is
                           not told from the sources that `without` names.
     encoder, encoder_options
-                          Name of an encoder of images, and what else it is built with.
+                          Name of an encoder of images, and what else it is built with: a width of
+                          16 if nothing is said.
     share_images          One encoder for all images, whose tokens still differ by a layer of each.
     width, hidden         Of a token, and of the hidden layers of perceptrons and heads.
     dropout, edge_dropout
@@ -66,11 +67,14 @@ class MaskedFusion(nn.Module):
     network, and ModelError for a person who has nothing and for inputs that are not the network's.
     """
 
+    #: Weights of a source that nobody in a batch has get no gradient.
+    leaves_out = True
+
     def __init__(
         self,
         sources: Mapping[str, Mapping[str, Any]],
         targets: Mapping[str, Mapping[str, Any]],
-        encoder: str = "resnet10",
+        encoder: str = "sfcn",
         encoder_options: Mapping[str, Any] | None = None,
         share_images: bool = False,
         width: int = 128,

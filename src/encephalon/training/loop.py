@@ -337,14 +337,20 @@ class _Prefetch:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def make_fabric(device: str, precision: str, devices: int = 1) -> lightning.Fabric:
-    """Fabric for "cpu", "cuda", "cuda:N" or "mps"; several `devices` train with DDP."""
+def make_fabric(
+    device: str, precision: str, devices: int = 1, leaves_out: bool = False
+) -> lightning.Fabric:
+    """Fabric for "cpu", "cuda", "cuda:N" or "mps"; several `devices` train with DDP.
+
+    A network that `leaves_out` weights in some batches, as of a source that nobody has, says so.
+    """
     kind, _, index = device.partition(":")
     chosen: int | list[int] = [int(index)] if index else devices
+    ddp = "ddp_find_unused_parameters_true" if leaves_out else "ddp"
     fabric = lightning.Fabric(
         accelerator="cpu" if kind == "cpu" else kind,
         devices=chosen,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=ddp if devices > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()

@@ -292,7 +292,8 @@ def fit_network(
 
     Of several processes only the first returns. Raises RunError for what was never a number.
     """
-    fabric = make_fabric(context.device, training.precision, context.devices)
+    leaves_out = bool(getattr(network, "leaves_out", False))
+    fabric = make_fabric(context.device, training.precision, context.devices, leaves_out)
     loop = Loop(
         task, network, training, run, fabric, context.report, freeze_statistics=freeze_statistics
     )
