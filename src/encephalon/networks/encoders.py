@@ -124,15 +124,18 @@ class FullyConvolutionalEncoder(nn.Module):
             kernel, padding = (1, 0) if last else (3, 1)
             # Groups of some channels, so that a map of one voxel is not normalised away.
             norm = nn.GroupNorm(math.gcd(after, max(1, after // 8)), after)
-            pool = [] if last else [pooling(2, ceil_mode=True)]
-            layer = [convolution(before, after, kernel, padding=padding), norm, *pool, nn.ReLU()]
-            self.layers.append(nn.Sequential(*layer))
+            convolved = convolution(before, after, kernel, padding=padding)
+            self.layers.append(nn.Sequential(convolved, norm))
+        self.pool: Any = pooling(2)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, in_channels, [Z,] Y, X) to six maps."""
         maps = [image]
-        for layer in self.layers:
-            maps.append(layer(maps[-1]))
+        for place, layer in enumerate(self.layers):
+            found = layer(maps[-1])
+            # A map of one voxel stays one.
+            is_pooled = place < len(self.layers) - 1 and min(found.shape[2:]) > 1
+            maps.append((self.pool(found) if is_pooled else found).relu())
         return maps[1:]
 
 
