@@ -156,13 +156,14 @@ class VolumeRanges(_Ranges):
 
     probability     Of each effect.
     control_points  Least and greatest number of points of the grey-level curve that is bent.
-    elastic         Least and greatest displacement of an elastic deformation, voxels.
-    smoothness      Least and greatest standard deviation of its smoothing, voxels.
+    elastic         Least and greatest displacement of each voxel, along each axis, before an
+                    elastic deformation is smoothed, voxels.
+    smoothness      Least and greatest standard deviation of that smoothing, voxels.
     scale           Largest relative change of size.
     shift           Largest displacement, voxels.
     shear, rotation Largest of each, degrees.
     crop            Least share of each side that is kept, the rest being cut off.
-    inflation       Largest relative change of size around a random point.
+    inflation       Largest relative change of size around a random point, fading with distance.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}

@@ -53,13 +53,14 @@ def draw_placement(
         orientation = np.eye(3)[rng.permutation(3)] * rng.choice([-1.0, 1.0], 3)
     else:
         orientation = np.diag([-1.0 if rng.random() < ranges.flip else 1.0, 1.0, 1.0])
-    matrix = scale * (_rotation(angles) @ shear @ stretch @ orientation)
+    matrix = scale * (rotation(angles) @ shear @ stretch @ orientation)
     amplitude = rng.uniform(0, ranges.warp)
     warp = amplitude * rng.standard_normal((3, 5, 5, 5), dtype=np.float32)
     return Placement(matrix, centre, warp)
 
 
-def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix (3, 3) of turns by three `angles` (3,), radians, about the axes, one by one."""
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
         turn = np.eye(3)
@@ -70,17 +71,23 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return matrix
 
 
-def sampling_points(placement: Placement, shape: tuple[int, int, int]) -> Tensor:
+def sampling_points(
+    placement: Placement, shape: tuple[int, int, int], device: torch.device | None = None
+) -> Tensor:
     """Image voxel coordinates (I, J, K, 3) of every voxel of a working grid of `shape`."""
-    axes = [torch.arange(size, dtype=torch.float32) - (size - 1) / 2 for size in shape]
-    matrix = torch.as_tensor(placement.matrix, dtype=torch.float32)
-    points = torch.as_tensor(placement.centre, dtype=torch.float32).expand(*shape, 3).clone()
+    kind: Any = {"dtype": torch.float32, "device": device}
+    axes = [torch.arange(size, **kind) - (size - 1) / 2 for size in shape]
+    matrix = torch.as_tensor(placement.matrix, **kind)
+    points = torch.as_tensor(placement.centre, **kind).expand(*shape, 3).clone()
     for axis, positions in enumerate(axes):
         view = [1, 1, 1, 1]
         view[axis] = -1
         points += positions.view(view) * matrix[:, axis]
     warp = nnf.interpolate(
-        torch.as_tensor(placement.warp)[None], size=shape, mode="trilinear", align_corners=True
+        torch.as_tensor(placement.warp, device=device)[None],
+        size=shape,
+        mode="trilinear",
+        align_corners=True,
     )
     return points + warp[0].permute(1, 2, 3, 0)
 
@@ -90,7 +97,7 @@ def sample_linear(volume: Tensor, points: Tensor, outside: float) -> Tensor:
 
     The result is (C, *points.shape[:3]); points outside the volume take `outside`.
     """
-    size = torch.tensor(volume.shape[1:], dtype=torch.float32)
+    size = torch.tensor(volume.shape[1:], dtype=torch.float32, device=points.device)
     normalised = (2 * points / (size - 1) - 1).flip(-1)
     sampled = nnf.grid_sample(
         (volume.float() - outside)[None],
