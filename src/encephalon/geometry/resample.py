@@ -110,9 +110,19 @@ def resample_averaged(
     """
     parts = np.maximum(1, np.ceil(np.asarray(target.affine.spacing) / step - 1e-3)).astype(int)
     scale = Affine.from_parts(np.eye(3), 1 / parts, (1 / parts - 1) / 2)
-    i, j, k = (int(n * p) for n, p in zip(target.shape, parts, strict=True))
-    values = resample(data, source, Grid((i, j, k), target.affine @ scale), outside=outside)
-    return averaged(values, target.shape)
+    result = np.full(target.shape, outside, np.float32)
+    # What the data do not reach is not looked at.
+    ends = source.apply(corners([(-0.5, n - 0.5) for n in data.shape]))
+    reached = target.affine.inverse.apply(ends)
+    low = np.clip(np.floor(reached.min(axis=0)), 0, target.shape).astype(int)
+    sizes = np.clip(np.ceil(reached.max(axis=0)) + 1, 0, target.shape).astype(int) - low
+    if sizes.min() > 0:
+        i, j, k = (sizes * parts).tolist()
+        fine = Grid((i, j, k), target.affine.shifted(low) @ scale)
+        box = tuple(slice(a, a + n) for a, n in zip(low, sizes, strict=True))
+        values = resample(data, source, fine, outside=outside)
+        result[box] = averaged(values, (int(sizes[0]), int(sizes[1]), int(sizes[2])))
+    return result
 
 
 def averaged(data: Data, shape: tuple[int, int, int]) -> Float:

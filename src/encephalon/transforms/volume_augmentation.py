@@ -145,11 +145,11 @@ def _elastic(
     variation: VolumeVariation, shape: tuple[int, int, int], device: torch.device
 ) -> Tensor:
     """Smooth displacements (Z, Y, X, 3), voxels."""
-    from monai.networks.layers import GaussianFilter
+    from monai.networks.layers.simplelayers import GaussianFilter
 
     generator = torch.Generator().manual_seed(variation.seed)
     rough = 2 * torch.rand((1, 3, *shape), generator=generator) - 1
-    smooth = GaussianFilter(3, variation.smoothness).to(device)(rough.to(device))
+    smooth: Tensor = GaussianFilter(3, variation.smoothness).to(device)(rough.to(device))
     return variation.elastic * smooth[0].permute(1, 2, 3, 0)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError
-from encephalon.geometry.affine import Grid
+from encephalon.geometry.affine import Grid, bounding_box
 from encephalon.geometry.resample import averaged, resample, resample_averaged
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
@@ -235,8 +235,10 @@ def _brain(scan: Image, contents: Contents, threads: int) -> _Brain:
             f"{scan.name}: expected the scan of a brain, but no brain was found in it: leave it "
             "out, or give one."
         )
-    levels = np.clip((scan.data.astype(np.float32) - low) / (high - low), 0, 1) * mask
-    image = Image(levels.astype(np.float32), scan.affine, scan.source)
+    box = bounding_box(mask, margin=2)
+    mask, affine = mask[box], scan.affine.shifted([part.start for part in box])
+    levels = np.clip((scan.data[box].astype(np.float32) - low) / (high - low), 0, 1) * mask
+    image = Image(levels.astype(np.float32), affine, scan.source)
     return _Brain(image, mask, shown, (*scan.doubts, *doubts))
 
 
