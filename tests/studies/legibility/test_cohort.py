@@ -15,7 +15,7 @@ from encephalon.errors import OutputError, OutputExistsError, RecipeError
 from encephalon.io.text import write_records
 from encephalon.studies.legibility.cohort import load_cohort, resolve
 from encephalon.studies.legibility.cohort_folder import counts, find_people, write_cohort
-from encephalon.studies.legibility.settings import legibility_settings
+from encephalon.studies.legibility.modes import legibility_settings
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns
 from tests.studies.legibility.people import (

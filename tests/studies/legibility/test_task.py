@@ -200,7 +200,7 @@ def test_classes_are_as_frequent_as_each_other(people: People, how: str) -> None
 
 def trained_settings(how: str) -> Any:
     """The settings of a recipe that balances classes so."""
-    from encephalon.studies.legibility.settings import legibility_settings
+    from encephalon.studies.legibility.modes import legibility_settings
 
     return legibility_settings(make(class_balance=how))
 

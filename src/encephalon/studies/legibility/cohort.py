@@ -11,6 +11,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,8 @@ from encephalon.io.files import exists, expanded
 from encephalon.recipes.loading import read_named
 from encephalon.recipes.schema import Recipe, Study
 from encephalon.recipes.validation import make_settings
-from encephalon.studies.legibility.settings import (
-    Block,
-    Cohort,
-    ColumnKind,
-    Target,
-    legibility_settings,
-)
+from encephalon.studies.legibility.modes import legibility_settings
+from encephalon.studies.legibility.settings import Block, Cohort, ColumnKind, Target
 from encephalon.tables.encoding import as_number
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table
@@ -69,16 +65,17 @@ def completed(recipe: Recipe, path: Path) -> Recipe:
             "with  encephalon table cohort, or declare [study.cohort] in the recipe."
         )
     cohort = settings.cohort or load_cohort(beside)
-    cohort = cohort.only(settings.inputs, settings.targets)
     if settings.hold_out_sites and not cohort.site:
         raise RecipeError(
             f"{recipe.name}: study.hold_out_sites needs to know the sites, but the cohort has no "
             "`site`: name its column there, or leave hold_out_sites out."
         )
-    cohort = resolve(cohort, read_table(path, Columns(id=cohort.id, inputs={})))
-    said: dict[str, Any] = {**recipe.study.settings, "cohort": cohort.model_dump(mode="json")}
+    table = read_table(path, Columns(id=cohort.id, inputs={}))
+    settings = settings.using(cohort, partial(resolve, table=table))
+    said: dict[str, Any] = settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     study = Study(name=recipe.study.name, **said)
-    return recipe.model_copy(update={"study": study, "table": cohort.columns()})
+    columns = settings.cohort.columns() if settings.cohort else recipe.table
+    return recipe.model_copy(update={"study": study, "table": columns})
 
 
 def resolve(cohort: Cohort, table: Table) -> Cohort:

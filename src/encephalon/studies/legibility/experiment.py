@@ -21,12 +21,12 @@ from encephalon.networks.export import half_precision
 from encephalon.networks.fusion import PRESENT
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.legibility.data import Encoding, People, block_names, prepare_people
-from encephalon.studies.legibility.settings import (
-    Cohort,
-    LegibilitySettings,
-    Target,
-    legibility_settings,
-)
+from encephalon.studies.legibility.modes import legibility_settings
+from encephalon.studies.legibility.published.data import split_as_published
+from encephalon.studies.legibility.published.settings import PublishedSettings
+from encephalon.studies.legibility.published.task import FittedPublished
+from encephalon.studies.legibility.published.task import fit as fit_as_published
+from encephalon.studies.legibility.settings import Cohort, LegibilitySettings, Target
 from encephalon.studies.legibility.task import FittedPeople, fit, network_options, target_widths
 from encephalon.tables.schema import Table
 from encephalon.tables.splits import Targets
@@ -36,7 +36,8 @@ from encephalon.training.runs import TrainingContext
 
 __all__ = ["Validation", "answer_names", "check_network", "draw_splits", "train"]
 
-Validation = CrossValidation[People, FittedPeople]
+Fitted = FittedPeople | FittedPublished
+Validation = CrossValidation[People, Fitted]
 #: Targets whose mixture the folds share: strata of more would hold hardly anybody (our choice).
 STRATIFIED = 2
 #: Pairs of regions of a network that is only checked, before any connectivity is read.
@@ -52,13 +53,18 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
     cohort = settings.cohort
     if cohort is None:
         raise RecipeError(f"{recipe.name}: no cohort says what people have: see [study.cohort].")
+    published = recipe.mode == "published"
+    if published and not settings.folds:
+        table = split_as_published(table)
     splits = draw_splits(settings, cohort, table, recipe.training.seed)
     run = CrossValidationRun(output)
     models = {f"study.encoder_from.{key}": name for key, name in settings.encoder_from.items()}
     with open_run(run, recipe, splits.table, context, models=models) as placed:
         people = prepare_people(splits.table, cohort, settings.side, run.cache, context.workers)
         cv: Validation = CrossValidation(
-            *(recipe, settings, splits, people, run, placed, fit), answer_names(cohort)
+            *(recipe, settings, splits, people, run, placed),
+            fit_as_published if published else fit,
+            answer_names(cohort),
         )
         folds = cv.train_folds()
         final = cv.train_final(folds)
@@ -66,13 +72,18 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
         del final
         shipped = cv.shipped(folds)
         state = half_precision(shipped.network.state_dict())
-        return write_model(run.model, shipped.recipe, _facts(cv, shipped), shipped.network, state)
+        return write_model(run.model, shipped.recipe, _facts(cv, shipped), shipped.graph, state)
 
 
 def check_network(recipe: Recipe) -> None:
     """Raise RecipeError unless the network can be built; of no cohort there is nothing to check."""
     settings = legibility_settings(recipe)
     if settings.cohort is None:
+        return
+    if isinstance(settings, PublishedSettings):
+        options = {**recipe.network.options, **settings.network_options(0)}
+        network = recipe.network.model_copy(update={"options": options})
+        check_shapes(recipe, network, [])
         return
     cohort, shapes = settings.cohort, dict[str, Sequence[int]]()
     for name, source in cohort.sources.items():
@@ -123,12 +134,13 @@ def _columns(target: Target) -> Sequence[str]:
     return [f"={name}" for name in shown]
 
 
-def _facts(cv: Validation, shipped: FittedPeople) -> ModelFacts:
+def _facts(cv: Validation, shipped: Fitted) -> ModelFacts:
     """What the study says of the network that ships."""
     cohort, splits = cv.dataset.cohort, cv.splits
     has = cv.dataset.present[cv.seen].sum(axis=0)
     data = {"people": len(cv.seen), "folds": len(splits.folds)}
     data |= {f"people_{n}": int(count) for n, count in zip(cohort.inputs, has, strict=True)}
+    data |= shipped.balance if isinstance(shipped, FittedPublished) else {}
     findings = " ".join(splits.audit.sentences())
     leak = f"The scores flatter the model, because its split leaks. {findings}"
     return ModelFacts(
@@ -140,7 +152,7 @@ def _facts(cv: Validation, shipped: FittedPeople) -> ModelFacts:
     )
 
 
-def _example(cv: Validation, shipped: FittedPeople) -> tuple[Tensor, ...]:
+def _example(cv: Validation, shipped: Fitted) -> tuple[Tensor, ...]:
     """The inputs of two people, with somebody's in place of what they do not have."""
     present, rows = cv.dataset.present, cv.seen
     whole = []

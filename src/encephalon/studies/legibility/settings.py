@@ -23,14 +23,14 @@ No target is told from what is of its own domain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from encephalon.errors import RecipeError, did_you_mean
-from encephalon.recipes.schema import Flag, Recipe, Section, Validated
-from encephalon.recipes.validation import make_settings
+from encephalon.recipes.schema import Flag, Section, Validated
 from encephalon.tables.schema import Columns
 from encephalon.transforms.parameters import VolumeRanges
 
@@ -41,7 +41,6 @@ __all__ = [
     "PredictOptions",
     "Source",
     "Target",
-    "legibility_settings",
 ]
 
 Kind = Literal["binary", "multiclass", "continuous", "ordinal"]
@@ -297,6 +296,13 @@ class LegibilitySettings(Validated):
     learning_curve: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     diagnostic: Literal["learnable", "shuffled"] | None = None
 
+    def using(self, cohort: Cohort, resolve: Callable[[Cohort], Cohort]) -> Self:
+        """The settings with what they use of a cohort; raises RecipeError for what it lacks.
+
+        `resolve` is the cohort with what a table tells of it.
+        """
+        return self.model_copy(update={"cohort": resolve(cohort.only(self.inputs, self.targets))})
+
 
 class PredictOptions(Section):
     """What the user may ask of a model.
@@ -308,8 +314,3 @@ class PredictOptions(Section):
         tuple[str, ...] | None,
         Flag("--use", "Inputs that are used, between commas; all that a person has.", "NAMES"),
     ] = None
-
-
-def legibility_settings(recipe: Recipe) -> LegibilitySettings:
-    """The settings of a recipe of this study; raises RecipeError."""
-    return make_settings(LegibilitySettings, recipe.study.settings, recipe.name)

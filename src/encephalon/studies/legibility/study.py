@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 from encephalon.errors import ModelError, RecipeError, UsageError
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.legibility.commands import SIMULATORS, TABLES
-from encephalon.studies.legibility.settings import (
-    LegibilitySettings,
-    PredictOptions,
-    legibility_settings,
-)
+from encephalon.studies.legibility.modes import NETWORKS, SETTINGS, legibility_settings
+from encephalon.studies.legibility.settings import PredictOptions
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Predictor
@@ -23,17 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["STUDY"]
 
-#: The network that answers for every set of inputs.
-NETWORK = "masked-fusion"
-
 
 class _Training(Trainable):
     def check_recipe(self, recipe: Recipe) -> None:
-        settings = legibility_settings(recipe)
-        if recipe.network.name != NETWORK:
+        settings, network = legibility_settings(recipe), NETWORKS[recipe.mode]
+        if recipe.network.name != network:
             raise RecipeError(
-                f"{recipe.name}: legibility is learnt by the network {NETWORK!r}, not "
-                f"{recipe.network.name!r}: change network.name."
+                f"{recipe.name}: legibility is learnt by the network {network!r} in the mode "
+                f"{recipe.mode!r}, not by {recipe.network.name!r}: change network.name."
+            )
+        if recipe.mode == "published" and recipe.training.batch_size < 2:
+            raise RecipeError(
+                f"{recipe.name}: training.batch_size is 1, but the published network standardises "
+                "over the people of a batch: set it to 2 or more."
             )
         if settings.hold_out_sites and not settings.folds:
             raise RecipeError(
@@ -79,8 +78,8 @@ def _load(model: OpenModel) -> Predictor:
 
 STUDY = Study(
     name="legibility",
-    settings={"default": LegibilitySettings},
-    options={"default": PredictOptions},
+    settings=SETTINGS,
+    options={"default": PredictOptions, "published": PredictOptions},
     load=_load,
     trainable=_Training(),
     simulators=SIMULATORS,

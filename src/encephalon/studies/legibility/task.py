@@ -28,11 +28,8 @@ from encephalon.networks.registry import build_network
 from encephalon.recipes.loading import dump_recipe
 from encephalon.recipes.schema import Loss, Recipe, Training
 from encephalon.studies.legibility.data import Encoding, People, block_names, load_image
-from encephalon.studies.legibility.settings import (
-    Cohort,
-    LegibilitySettings,
-    legibility_settings,
-)
+from encephalon.studies.legibility.modes import legibility_settings
+from encephalon.studies.legibility.settings import Cohort, LegibilitySettings
 from encephalon.tables.reading import table_text
 from encephalon.training.dataset import shuffled
 from encephalon.training.loop import Batch
@@ -277,6 +274,11 @@ class FittedPeople:
     def encoding(self) -> Encoding:
         """What was fitted to the people who trained."""
         return self.task.encoding
+
+    @property
+    def graph(self) -> nn.Module:
+        """The network as it is exported."""
+        return self.network
 
     def answers(self, rows: Rows) -> Mapping[int, NDArray[np.float32]]:
         """What it says of each of these people from each set of inputs, flat (sets * columns)."""
