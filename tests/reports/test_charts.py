@@ -17,9 +17,11 @@ from encephalon.reports.charts import (
     axis_of,
     dot_chart,
     line_chart,
+    place_chart,
     point_chart,
     round_step,
     scatter_chart,
+    share_chart,
 )
 from encephalon.reports.page import training_page
 from encephalon.statistics.intervals import Interval
@@ -114,6 +116,28 @@ def test_points_lie_at_their_shares_with_their_intervals() -> None:
     (bar,) = [line for line in chart.iter("line") if line.attrib.get("class") == "span"]
     assert bar.attrib["x1"] == bar.attrib["x2"] == "190.0"
     assert float(bar.attrib["y1"]) - float(bar.attrib["y2"]) == 130.0
+
+
+def test_a_value_lies_among_the_bars_of_others() -> None:
+    """Between its ends; ends that are not finite are not drawn, and the value still is."""
+    told = Interval(5.0, 2.0, 8.0, 0.9, 0, "conformal")
+    chart = ElementTree.fromstring(place_chart([1, 3, 0, 2], (0.0, 8.0), told, "age"))
+    bars = list(chart.iter("rect"))
+    assert [float(bar.attrib["height"]) > 0 for bar in bars] == [True, True, False, True]
+    lines = {line.attrib["class"]: line.attrib for line in chart.iter("line")}
+    left, right = float(lines["span"]["x1"]), float(lines["span"]["x2"])
+    assert float(lines["middle"]["x1"]) == pytest.approx((left + right) / 2, abs=0.1)
+    alone = Interval(5.0, -float("inf"), float("inf"), 0.9, 0, "conformal")
+    assert "span" not in place_chart([1], (0.0, 8.0), alone, "age")
+
+
+def test_shares_are_bars_with_what_is_usual_over_them() -> None:
+    """Both on one axis from 0 to 1."""
+    chart = ElementTree.fromstring(share_chart(["F", "M"], [0.25, 0.75], [0.5, 0.75], "sex"))
+    widths = [float(bar.attrib["width"]) for bar in chart.iter("rect")]
+    assert widths[1] == pytest.approx(3 * widths[0], abs=0.2)
+    marks = [line.attrib for line in chart.iter("line") if line.attrib["class"] == "middle"]
+    assert float(marks[1]["x1"]) > float(marks[0]["x1"])
 
 
 def test_equal_pairs_lie_on_the_line() -> None:

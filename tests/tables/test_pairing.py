@@ -281,6 +281,37 @@ def test_companions_must_be_known_single_and_there(tmp_path: Path) -> None:
         add_companions(samples, {"t1w": tmp_path / "gone.nii"}, PAIR)
 
 
+PERSON = Columns(
+    inputs={"t1": "t1", "connectivity": "connectivity"},
+    covariates={"age": "number"},
+    optional=("t1", "connectivity", "age"),
+)
+
+
+def test_a_person_is_given_file_by_file_and_cell_by_cell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also without any file; what the model does not know is said, and not used."""
+    (guide,) = touch(tmp_path, "c.npy")
+    nobody = [Sample("sample", {})]
+    given = {"connectivity": guide, "dwi": tmp_path / "d.nii"}
+    (whole,) = add_companions(nobody, given, PERSON, {"age": "34", "agee": "1"})
+    assert (whole.inputs, whole.row) == ({"connectivity": guide}, {"age": "34"})
+    assert "'dwi' is not used" in caplog.text
+    assert "did you mean 'age'" in caplog.text
+    (first,) = add_companions(nobody, {"t1": guide}, PERSON)
+    assert first.inputs == {"t1": guide}
+    with pytest.raises(UsageError, match="cannot be the 't1'"):
+        add_companions([first], {"t1": guide}, PERSON)
+
+
+def test_a_value_must_be_known_to_a_model_of_fixed_inputs(tmp_path: Path) -> None:
+    """As its files must be."""
+    (scan,) = touch(tmp_path, "a.nii")
+    with pytest.raises(UsageError, match="takes no value 'age'"):
+        add_companions(collect(scan), {}, PAIR, {"age": "34"})
+
+
 def test_a_table_may_leave_optional_columns_out(tmp_path: Path) -> None:
     """A table of T2w alone needs no column of T1w."""
     touch(tmp_path, "1.nii")

@@ -50,6 +50,7 @@ def predict(
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
     companions: Mapping[str, Given] | None = None,
+    values: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Predictions:
     """Predict on every sample that `inputs` mean and write the results to `output`.
@@ -57,6 +58,7 @@ def predict(
     inputs      image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
     output      a folder, or the file of a single result; BIDS in gives BIDS-derivatives out
     companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
+    values      by column, what a table would say of a single input, such as {"age": "34"}
     options     those of the model's study, see `load_model`
 
     Images lie on the grid of their input, each with a JSON sidecar; `predictions.csv` has a row
@@ -75,6 +77,7 @@ def predict(
         participants=participants,
         sessions=sessions,
         companions=companions,
+        values=values,
     )
 
 

@@ -39,6 +39,7 @@ class Chosen(TypedDict, total=False):
     participants: Sequence[str] | None
     sessions: Sequence[str] | None
     companions: Mapping[str, Given] | None
+    values: Mapping[str, str] | None
 
 
 @dataclass
@@ -102,11 +103,15 @@ class Model:
     ) -> Work:
         """What `predict_batch` would do with these arguments; no image is read or written."""
         from encephalon.tables.pairing import add_companions
+        from encephalon.tables.samples import Sample
 
-        companions = chosen.pop("companions", None)
-        samples = _samples(inputs, self.columns, self.study.kind, chosen)
-        if companions:
-            samples = add_companions(samples, companions, self.columns)
+        companions, values = chosen.pop("companions", None) or {}, chosen.pop("values", None) or {}
+        # Nobody but whom these say; else they join the only one that the inputs mean.
+        samples = [Sample("sample", {})]
+        if inputs or not (companions or values):
+            samples = _samples(inputs, self.columns, self.study.kind, chosen)
+        if companions or values:
+            samples = add_companions(samples, companions, self.columns, values)
         layout = choose_layout(Path(output), samples, self.predictor.outputs)
         planned = layout.plan(samples, self.predictor.outputs)
         return Work(layout, planned, overwrite)

@@ -191,6 +191,52 @@ class Chosen:
         )
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What joins a single input: further files of the same person, and what a table would say."""
+
+    t1: Annotated[
+        Path | None,
+        Option(
+            "--t1",
+            help="The T1w of the same person, for one T2w as INPUT [isotropic].",
+            metavar="FILE",
+        ),
+    ] = None
+    stack: Annotated[
+        list[Path] | None,
+        Option(
+            "--stack",
+            help="A further T2w of INPUT's person, cut in another plane; up to two [isotropic].",
+            metavar="FILE",
+        ),
+    ] = None
+    source: Annotated[
+        list[str] | None,
+        Option(
+            "--source",
+            help="A file of INPUT's person by what it is, such as flair=FLAIR.nii.gz; may be "
+            "repeated, and do without INPUT [legibility].",
+            metavar="NAME=FILE",
+        ),
+    ] = None
+    value: Annotated[
+        list[str] | None,
+        Option(
+            "--value",
+            help="What a table would say of INPUT's person, such as age=34; may be repeated "
+            "[legibility].",
+            metavar="COLUMN=CELL",
+        ),
+    ] = None
+
+    def words(self) -> dict[str, Any]:
+        """The same in the words of Python."""
+        stacks = {f"stack{number}": path for number, path in enumerate(self.stack or [], start=2)}
+        files = settings(self.source, "--source") | given(t1w=self.t1, **stacks)
+        return {"companions": files, "values": settings(self.value, "--value")}
+
+
 def of_sections(sections: Iterable[tuple[str, type[Section]]]) -> list[Parameter]:
     """The flags of the fields of `sections`, each of the study that it comes with.
 

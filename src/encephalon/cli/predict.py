@@ -35,32 +35,17 @@ _log = logging.getLogger(__name__)
 @flags.flagged(*flags.of_studies())
 def predict(
     model: flags.Model,
+    output: flags.Output,
+    chosen: flags.Chosen,
+    joined: flags.Joined,
+    running: flags.Running,
+    console: Console,
     inputs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="INPUT",
             help="Image files, a folder of them, a DICOM folder, a table, or a BIDS dataset.",
             readable=False,  # one that is not fails alone, like every other bad file
-        ),
-    ],
-    output: flags.Output,
-    chosen: flags.Chosen,
-    running: flags.Running,
-    console: Console,
-    t1: Annotated[
-        Path | None,
-        typer.Option(
-            "--t1",
-            help="The T1w of the same person, for one T2w as INPUT [isotropic].",
-            metavar="FILE",
-        ),
-    ] = None,
-    stack: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--stack",
-            help="A further T2w of INPUT's person, cut in another plane; up to two [isotropic].",
-            metavar="FILE",
         ),
     ] = None,
     report: flags.Report = True,
@@ -76,9 +61,8 @@ def predict(
         encephalon predict brain-extraction scan.nii.gz -o masks
     """
     loading = {"model": model, **running.loading(**options)}
-    stacks = {f"stack{number}": path for number, path in enumerate(stack or [], start=2)}
-    batch = {"inputs": inputs, "output": output, "companions": flags.given(t1w=t1, **stacks)}
-    batch |= {"overwrite": running.overwrite, **chosen.words()}
+    batch = {"inputs": inputs or [], "output": output, "overwrite": running.overwrite}
+    batch |= chosen.words() | joined.words()
     _run(console, loading, batch, report=report, dry_run=dry_run)
 
 
@@ -163,6 +147,8 @@ def _run(
 def do(console: Console, model: Model, work: Work, *, report: bool = True) -> Predictions:
     """Do what was planned, a line a sample as soon as it is done, and say what came of it."""
 
+    targets = list(model.describe().get("targets", ()))
+
     def tell(sample: Sample, row: Row, prediction: Prediction | None) -> None:
         del prediction
         if row.get("error"):
@@ -171,6 +157,7 @@ def do(console: Console, model: Model, work: Work, *, report: bool = True) -> Pr
         if "predicted" in row:
             said = row["predicted"]
             words += [f"{said} {row[f'p_{said}']:.3f}", row.get("light")]
+        words += [f"{name} {_short(row[name])}" for name in targets if row.get(name) is not None]
         for name, value in row.items():
             if name.endswith("volume_ml"):
                 kind = name.removesuffix("volume_ml").replace("_", " ")
@@ -182,6 +169,10 @@ def do(console: Console, model: Model, work: Work, *, report: bool = True) -> Pr
         result = model.run(work, report=report, progress=advance, on_result=tell)
     _say_result(console, model, work, result)
     return result
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _status(row: Row) -> str:

@@ -252,24 +252,28 @@ def _rows(table: Table, part: str) -> Rows:
 
 @dataclass(frozen=True)
 class Known:
-    """What a network was taught: ids of images, and the `group` column with its values."""
+    """What a network was taught: ids of images, and the `group` column with its values.
+
+    `unit` is what an image is called.
+    """
 
     ids: frozenset[str]
     group: str | None
     groups: frozenset[str]
+    unit: str = "image"
 
     def overlap(self, name: str, row: Mapping[Any, Any]) -> str:
-        """ "image" for one that was learnt, the group's column for its sister, "" for neither.
+        """`unit` for one that was learnt, the group's column for its sister, "" for neither.
 
         The same id in a group that was not learnt is another image.
         """
         cell = str(row.get(self.group) or "") if self.group else ""
         if cell and cell not in self.groups:
             return ""
-        return "image" if name in self.ids else str(self.group) if cell else ""
+        return self.unit if name in self.ids else str(self.group) if cell else ""
 
 
-def known_to(model: Path, columns: Columns) -> Known | None:
+def known_to(model: Path, columns: Columns, unit: str = "image") -> Known | None:
     """What a model in the folder of its run has learnt; None where nothing is known of that."""
     path = RunFolder(model.parent).table
     if not path.is_file():
@@ -286,7 +290,8 @@ def known_to(model: Path, columns: Columns) -> Known | None:
         return None
     group = columns.group if learnt.has(columns.group) else None
     values = learnt.texts(group) if group else []
-    return Known(frozenset(learnt.ids), group, frozenset(value for value in values if value))
+    groups = frozenset(value for value in values if value)
+    return Known(frozenset(learnt.ids), group, groups, unit)
 
 
 def contamination(model: Path, table: Table) -> str:
@@ -307,9 +312,9 @@ def contamination(model: Path, table: Table) -> str:
     )
 
 
-def overlap_warning(count: int, total: int) -> str:
+def overlap_warning(count: int, total: int, units: str = "images") -> str:
     """A sentence on predictions of images that the model has learnt, or whose group it has."""
     return (
-        f"{count} of {total} images were part of the training, or share their group with it: how "
+        f"{count} of {total} {units} were part of the training, or share their group with it: how "
         "sure the model is of these says nothing of new ones."
     )

@@ -36,6 +36,8 @@ CARD_SECTIONS: Mapping[str, str] = {
 }
 """The prose of a card: key in the table `card`, and its heading."""
 
+# Entries of a list that a card repeats; of tables, none.
+_LISTED = 40
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -230,5 +232,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
+        if len(value) > _LISTED or any(isinstance(item, Mapping) for item in value):
+            return f"{len(value)} entries, see model.toml"
         return ", ".join(_cell(item) for item in value)
     return " ".join(str(value).split()).replace("|", "\\|") or UNKNOWN

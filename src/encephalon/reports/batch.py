@@ -150,7 +150,8 @@ class BatchReport:
     columns   what is said of each sample
     pictures  what is shown of a sample: of its row, of what its prediction has to draw from, and of
               the folder that may have a page of its own, <id>.html
-    unit      what a sample is
+    unit      what a sample is, and
+    units     several of them, where an s would not do
     missing   heading of the samples that failed
     hint      what is to be seen on the pictures
     order     how samples of one quality are in order, in words
@@ -168,6 +169,7 @@ class BatchReport:
     columns: Sequence[Column]
     pictures: Callable[[Row, Any, Path], Sequence[Html]]
     unit: str = "scan"
+    units: str = ""
     missing: str = "Without a result"
     hint: str = ""
     order: str = ""
@@ -211,7 +213,7 @@ class BatchReport:
         page = Page(
             self.title,
             "Encephalon · prediction",
-            f"{count} {self.unit if count == 1 else f'{self.unit}s'}, {model_name(self.about)}.",
+            f"{count} {self.unit if count == 1 else self._units}, {model_name(self.about)}.",
             self.legend,
             batch_of=str(_known(self.about).get("name")),
         )
@@ -227,13 +229,17 @@ class BatchReport:
         if gallery:
             page.section(self.hint, *gallery)
         if rows:
-            title = f"{self.unit.capitalize()}s"
+            title = self._units.capitalize()
             page.section(", ".join(filter(None, (title, self.order))), *self._table(rows, folder))
         if rows and self.gallery is None:
             cards = [self._card(place, *each, folder) for place, each in enumerate(entries)]
             hint = f"{self.hint} {title} to look at come first." if rows[1:] else self.hint
             page.section("Pictures", tag("p", hint, class_="soft"), *cards)
         return page.section("Model", model_facts(self.about))
+
+    @property
+    def _units(self) -> str:
+        return self.units or f"{self.unit}s"
 
     def _stats(self, rows: Sequence[Row], failed: int) -> list[StatCard]:
         counts = Counter(status_of(row) for row in rows)

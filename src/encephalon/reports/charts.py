@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small charts as SVG: dots per group, curves, and predicted against true values, with their axes.
+"""Small charts as SVG: dots, bars, curves, and predicted against true values, with their axes.
 
 Colours come from the page's style, so charts follow its dark and printed forms.
 """
@@ -22,10 +22,12 @@ __all__ = [
     "bar_chart",
     "dot_chart",
     "line_chart",
+    "place_chart",
     "plot_frame",
     "point_chart",
     "round_step",
     "scatter_chart",
+    "share_chart",
     "svg_chart",
 ]
 
@@ -182,6 +184,45 @@ def point_chart(points: Sequence[Point], x_title: str, y_title: str) -> Html:
         radius = f"{2.5 + 4.5 * (point.n / most) ** 0.5:.1f}"
         marks.append(tag("circle", class_="mark", cx=x, cy=ends[0], r=radius))
     return svg_chart(join(plot, *marks), up.start + _BOTTOM, y_title)
+
+
+def place_chart(
+    counts: Sequence[int], ends: tuple[float, float], told: Interval, title: str
+) -> Html:
+    """Show where a value and its interval lie among others, `counts` of these evenly over `ends`.
+
+    An interval without finite ends is left out.
+    """
+    axis, high = axis_of([*ends, *_ends(told)], 20.0, _WIDTH - 20.0), _PLOT_HEIGHT / 3
+    width, most, drawn = (ends[1] - ends[0]) / max(1, len(counts)), max([*counts, 1]), list[Html]()
+    for place, count in enumerate(counts):
+        x, end = (axis.at(ends[0] + width * (place + side)) for side in (0, 1))
+        size = {"width": _px(max(1.0, end - x - 1)), "height": _px(high * count / most)}
+        drawn.append(tag("rect", class_="bar", x=_px(x), y=_px(high * (1 - count / most)), **size))
+    value, *span = (_px(axis.at(each)) for each in _ends(told))
+    if span:
+        across = {"x1": span[0], "x2": span[1], "y1": _px(high + 12), "y2": _px(high + 12)}
+        drawn.append(tag("line", class_="span", **across))
+    drawn.append(tag("line", class_="middle", x1=value, x2=value, y1=0, y2=_px(high + 18)))
+    below = _below(axis, high + 20, title)
+    return svg_chart(join(*drawn, below), high + 20 + _BOTTOM, title)
+
+
+def share_chart(
+    labels: Sequence[str], shares: Sequence[float], usual: Sequence[float], title: str
+) -> Html:
+    """Show a share of each label as a bar, from 0 to 1, and what is `usual` as a mark over it."""
+    left = min(280.0, 20.0 + _LETTER * max((len(label) for label in labels), default=0))
+    axis, bottom = axis_of([0, 1], left, _WIDTH - 28.0), _ROW * len(labels)
+    drawn = [_below(axis, bottom, title, grid=True)]
+    for place, (label, share, other) in enumerate(zip(labels, shares, usual, strict=True)):
+        y, x = _ROW * (place + 0.5), _px(axis.at(other))
+        name = {"x": _px(left - 12.0), "y": _px(y + 4.0), "text_anchor": "end"}
+        drawn.append(tag("text", label, **name))
+        size = {"width": _px(axis.at(share) - left), "height": _px(_ROW / 2)}
+        drawn.append(tag("rect", class_="bar told", x=_px(left), y=_px(y - _ROW / 4), **size))
+        drawn.append(tag("line", class_="middle", x1=x, x2=x, y1=_px(y - 12), y2=_px(y + 12)))
+    return svg_chart(join(*drawn), bottom + _BOTTOM, title)
 
 
 def _square(values: Sequence[float], x_title: str, y_title: str) -> tuple[Axis, Axis, Html]:

@@ -8,14 +8,16 @@ subject and session joins it. Where there is none, or no telling which, the samp
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import MissingFileError, UsageError
+from encephalon.errors import MissingFileError, UsageError, did_you_mean
 from encephalon.io.files import exists, expanded, is_folder
 from encephalon.tables.naming import file_stem
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A file, or a list with one file in it."""
 
+_log = logging.getLogger(__name__)
 _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
 _WORDS = re.compile(r"[\s_.-]+")
 # Entities that say which of several scans of one kind it is, the most telling ones first.
@@ -125,15 +128,23 @@ def add_companions(
     samples: Sequence[Sample],
     companions: Mapping[str, Given],
     columns: Columns,
+    values: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Sample]:
-    """The only one of `samples`, with a file in each role that `companions` names.
+    """The only one of `samples`, with a file in each role that `companions` names, and `values`.
 
-    Raises UsageError for a role that `columns` lacks, for several files in one role, and for
-    several samples or one from a table or a dataset, which pair their files by themselves;
+    What a model that takes any part of a sample does not know is left out, and that is logged.
+    Raises UsageError for a role or a column that `columns` lacks, for several files in one role,
+    and for several samples or one from a table or a dataset, which pair their files by themselves;
     MissingFileError for a file that is not there.
     """
-    places = {role: _only(role, given, columns) for role, given in companions.items()}
-    named = ", ".join(map(str, places.values()))
+    if columns.any_part:
+        companions = _known(companions, columns.inputs)
+        values = _known(values, columns.covariates)
+    if strange := [column for column in values if column not in columns.covariates]:
+        meant = did_you_mean(strange[0], list(columns.covariates), "it has")
+        raise UsageError(f"The model takes no value {strange[0]!r}; {meant}")
+    places = {role: _only(role, given, columns, samples) for role, given in companions.items()}
+    named = ", ".join([*map(str, places.values()), *values])
     if len(samples) != 1 or samples[0].row or samples[0].bids:
         raise UsageError(
             f"{named} can join a single image alone, and not "
@@ -144,7 +155,18 @@ def add_companions(
     absent = {role: why for role, why in sample.absent.items() if role not in places}
     fault = sample.fault if sample.fault not in sample.absent.values() else ""
     fault = fault or missing_fault(absent, columns)
-    return [replace(sample, inputs={**sample.inputs, **places}, absent=absent, fault=fault)]
+    inputs = {**sample.inputs, **places}
+    return [replace(sample, inputs=inputs, row=dict(values), absent=absent, fault=fault)]
+
+
+def _known(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Those that a model knows; says so of the others."""
+    known = list(names)
+    for name in given:
+        if name not in known:
+            meant = did_you_mean(name, known, "it knows")
+            _log.warning("%r is not used, as the model has not learnt from any; %s", name, meant)
+    return {name: one for name, one in given.items() if name in known}
 
 
 def missing_fault(absent: Mapping[str, str], columns: Columns) -> str:
@@ -152,9 +174,12 @@ def missing_fault(absent: Mapping[str, str], columns: Columns) -> str:
     return next((why for role, why in absent.items() if role not in columns.optional), "")
 
 
-def _only(role: str, given: Given, columns: Columns) -> Path:
+def _only(role: str, given: Given, columns: Columns, samples: Sequence[Sample]) -> Path:
     paths = [given] if isinstance(given, str | os.PathLike) else list(given)
-    others = list(columns.inputs)[1:]
+    first = next(iter(columns.inputs), None)
+    others = [
+        one for one in columns.inputs if one != first or not any(each.inputs for each in samples)
+    ]
     if role not in others:
         takes = f"beside its image only {', '.join(others)}" if others else "one image a sample"
         raise UsageError(
@@ -186,6 +211,20 @@ def _paired(
         ):
             absent[role] = _why_not(main, role, chosen or wanted, columns)
     return ImagePair(main, inputs, absent)
+
+
+def scan_of(role: str, candidates: Sequence[NamedImage]) -> tuple[NamedImage | None, str]:
+    """The one of one person's images that is the `role`, or none, and why where there are some.
+
+    Of several the one without entities of its own (acq, run, space ...) is meant.
+    """
+    plain = [one for one in candidates if not one.entities]
+    chosen = candidates if len(candidates) == 1 else plain
+    if len(chosen) == 1:
+        return chosen[0], ""
+    names = ", ".join(one.path.name for one in candidates)
+    why = f"No telling which of {names} is the {role}, so none was taken; name it in a table."
+    return None, why if candidates else ""
 
 
 def _same_scan(main: NamedImage, candidates: list[NamedImage]) -> list[NamedImage]:

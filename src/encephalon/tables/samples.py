@@ -186,7 +186,7 @@ class _Search:
         if self.kind == "microscopy" and is_kind(path, self.kind):
             return [self.one(path)]
         if is_bids(path):
-            if is_grouped(self.columns):
+            if self.columns.any_part or is_grouped(self.columns):
                 return self.sessions(path)
             datatype: Any = "anat" if self.kind == "volume" else "micr"
             files = find_images(path, self.query, datatype=datatype)
@@ -215,7 +215,13 @@ class _Search:
     def sessions(self, path: Path) -> list[Sample]:
         """The sessions of a BIDS dataset; `query` chooses the images of the first role alone."""
         from encephalon.io.bids import index_bids
+        from encephalon.tables.participants import bids_people
 
+        if self.columns.any_part:
+            people = bids_people(path, self.columns, self.query)
+            return [
+                Sample(one.id, one.inputs, one.row, one.file, absent=one.absent) for one in people
+            ]
         first, *others = self.columns.inputs
         kinds = self.columns.suffixes
         mains = find_images(path, self.query, kinds[first])
@@ -299,7 +305,7 @@ def _from_table(table: Table) -> list[Sample]:
     of_ids = {fault.row: fault for fault in faults if fault.row and fault.column == columns.id}
     if len(faults) > len(of_ids) or len(of_ids) == len(table):
         raise TableError(fault_message(table, faults))
-    if columns.inputs and not any(one.inputs for one in samples):
+    if columns.inputs and not columns.any_part and not any(one.inputs for one in samples):
         named = " or ".join(map(repr, columns.inputs.values()))
         raise TableError(f"{table.source} names no file in {named}: fill it in.")
     return [

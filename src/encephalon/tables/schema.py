@@ -75,6 +75,12 @@ class Columns:
         """The class names in order; none where the target is a number or an image."""
         return () if isinstance(self.target_kind, str) else tuple(self.target_kind)
 
+    @property
+    def any_part(self) -> bool:
+        """Whether a sample is whatever there is of it: of several parts, none must be there."""
+        parts = {*self.inputs, *self.covariates}
+        return len(parts) > 1 and parts <= set(self.optional)
+
     def expand(self, names: Iterable[str]) -> Columns:
         """The same columns, name patterns of covariates replaced by the `names` that they fit.
 

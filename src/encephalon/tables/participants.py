@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The people of a BIDS dataset: whatever images there are of each, and their row of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encephalon.errors import MissingFileError
+from encephalon.io.bids import BidsFile, index_bids, join_entities
+from encephalon.io.files import exists
+from encephalon.tables.pairing import name_bids, scan_of
+from encephalon.tables.reading import read_table
+from encephalon.tables.schema import Columns
+
+__all__ = ["PARTICIPANTS", "BidsPerson", "bids_people"]
+
+PARTICIPANTS = "participants.tsv"
+_ID = "participant_id"
+Cells = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BidsPerson:
+    """A person, or one session of theirs.
+
+    id      such as sub-01_ses-1
+    inputs  role and file
+    row     what participants.tsv says of them
+    file    an image of theirs; None for none
+    absent  why a role has no file although there are some: role and one sentence
+    """
+
+    id: str
+    inputs: dict[str, Path]
+    row: dict[str, Any]
+    file: BidsFile | None
+    absent: dict[str, str]
+
+
+def bids_people(folder: Path, columns: Columns, query: Mapping[str, Any]) -> list[BidsPerson]:
+    """Each person, and each session with images, in order.
+
+    Images fill the roles of `columns` by their suffixes, what participants.tsv says of the person
+    is the row. Of several images in one role none is taken, and that is said. Who has neither is
+    left out. Raises MissingFileError where nobody is left, or a label that `query` has is not
+    there, and what reading participants.tsv raises.
+    """
+    rows, owned = _rows(folder), dict[tuple[str, str], list[BidsFile]]()
+    kinds = [kind for some in columns.suffixes.values() for kind in some]
+    kinds = [kind for kind in kinds if kind in query.get("suffixes", kinds)]
+    subjects, sessions = query.get("subjects"), query.get("sessions")
+    try:
+        for file in index_bids(folder, kinds, subjects, sessions) if kinds else ():
+            owner = (file.entities["sub"], file.entities.get("ses", ""))
+            owned.setdefault(owner, []).append(file)
+    except MissingFileError:
+        if not rows:
+            raise
+    # Who has no image may be in the table; not of a session, which it does not tell apart.
+    seen = {subject for subject, _ in owned}
+    wanted = [one.removeprefix("sub-") for one in subjects or rows]
+    owned |= {(one, ""): [] for one in rows if one in wanted and one not in seen and not sessions}
+    if not owned:
+        raise MissingFileError(
+            f"{folder}: nobody who was asked for is in {PARTICIPANTS} or has images: check the "
+            "labels and the dataset."
+        )
+    return [_person(*one, rows, columns) for one in sorted(owned.items())]
+
+
+def _person(
+    owner: tuple[str, str], files: list[BidsFile], rows: Mapping[str, Cells], columns: Columns
+) -> BidsPerson:
+    subject, session = owner
+    inputs, absent = {}, {}
+    images = [name_bids(file, columns) for file in files]
+    for role in columns.suffixes:
+        same = [one for one in images if one.role == role]
+        chosen, why = scan_of(role, same)
+        if chosen is not None:
+            inputs[role] = chosen.path
+        elif why:
+            absent[role] = why
+    entities = {"sub": subject, **({"ses": session} if session else {})}
+    row, file = dict(rows.get(subject, {})), next(iter(files), None)
+    return BidsPerson(join_entities(entities), inputs, row, file, absent)
+
+
+def _rows(folder: Path) -> dict[str, Cells]:
+    """What participants.tsv says, by subject; nothing where there is no such file."""
+    path = folder / PARTICIPANTS
+    if not exists(path):
+        return {}
+    table = read_table(path, Columns(id=_ID, inputs={}))
+    rows = table.frame.to_dict(orient="records")
+    pairs = zip(table.ids, rows, strict=True)
+    return {name.removeprefix("sub-"): {str(k): v for k, v in row.items()} for name, row in pairs}
