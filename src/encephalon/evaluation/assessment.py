@@ -7,7 +7,7 @@ of one animal are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from encephalon.metrics.calibration import (
 )
 from encephalon.metrics.classification import classification_metrics, confusion_matrix
 from encephalon.statistics.intervals import Interval
-from encephalon.statistics.summary import UNKNOWN, aggregate, cut, subgroups
+from encephalon.statistics.summary import aggregate, in_thirds, subgroups
 from encephalon.statistics.weighted_metric import share_interval
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ __all__ = ["Assessment", "LevelMetrics", "SubgroupMetrics", "assess", "compare"]
 #: The figures of a level and of a stratum; sensitivity and specificity only of two classes.
 LEVEL_METRICS = ("balanced_accuracy", "roc_auc")
 SUBGROUP_METRICS = (*LEVEL_METRICS, "sensitivity", "specificity")
-# A column of numbers with more different values than this is cut into thirds (our choice).
-_MOST_VALUES = 8
 
 
 @dataclass(frozen=True)
@@ -243,7 +241,7 @@ def _level(job: _Job, name: str, group: str | None) -> LevelMetrics:
 def _strata(job: _Job, columns: Sequence[str]) -> list[SubgroupMetrics]:
     rows = [{**row, "": place} for place, row in enumerate(job.predictions.rows)]
     found = []
-    for stratum in (each for name in columns for each in subgroups(_in_thirds(rows, name), name)):
+    for stratum in (each for name in columns for each in subgroups(in_thirds(rows, name), name)):
         part = job.select(np.array([row[""] for row in stratum.rows], dtype=np.int64))
         predictions = part.predictions
         counts = np.bincount(predictions.y_true, minlength=len(predictions.classes)).tolist()
@@ -259,20 +257,6 @@ def _strata(job: _Job, columns: Sequence[str]) -> list[SubgroupMetrics]:
             )
         )
     return found
-
-
-def _in_thirds(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Mapping[str, Any]]:
-    """The rows, with a column of many different numbers cut into thirds."""
-    cells = [row.get(name) for row in rows]
-    try:
-        numbers = np.array([float(cell) for cell in cells if cell not in {None, "", UNKNOWN}])
-    except ValueError:
-        return rows
-    numbers = numbers[np.isfinite(numbers)]
-    if np.unique(numbers).size <= _MOST_VALUES:
-        return rows
-    edges = np.unique(np.quantile(numbers, [1 / 3, 2 / 3], method="higher"))
-    return cut(rows, name, edges.tolist(), name)
 
 
 def _decision(job: _Job) -> DecisionMetrics | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isnan, nan
 from typing import Any, Literal
 
@@ -140,13 +141,24 @@ def bootstrap_draws(
     owner = np.empty(known.size, dtype=np.int64)
     for place, rows in enumerate(units):
         owner[rows] = place
-    generator = np.random.default_rng(seed)
-    even = np.full(len(units), 1.0 / len(units))
-    draws, step = [], max(1, _CHUNK // known.size)
+    step = max(1, _CHUNK // known.size)
+    if step >= repeats:  # all at once, for every metric of as many samples
+        return statistic(known, _drawn(len(units), repeats, seed)[:, owner])
+    generator, draws = np.random.default_rng(seed), []
     for start in range(0, repeats, step):
-        counts = generator.multinomial(len(units), even, size=min(step, repeats - start))
+        counts = _counts(generator, len(units), min(step, repeats - start))
         draws.append(statistic(known, counts[:, owner]))
     return np.concatenate(draws)
+
+
+@lru_cache(maxsize=2)
+def _drawn(units: int, repeats: int, seed: int) -> NDArray[np.int64]:
+    """How often each unit is drawn (repeats, units), which takes longer than most statistics."""
+    return _counts(np.random.default_rng(seed), units, repeats)
+
+
+def _counts(generator: np.random.Generator, units: int, repeats: int) -> NDArray[np.int64]:
+    return generator.multinomial(units, np.full(units, 1.0 / units), size=repeats)
 
 
 def mean_of(values: Values, weights: NDArray[np.int64]) -> Values:

@@ -32,6 +32,7 @@ __all__ = [
     "aggregate",
     "column",
     "cut",
+    "in_thirds",
     "subgroups",
     "summarise",
     "summarise_rows",
@@ -40,6 +41,8 @@ __all__ = [
 
 Row = Mapping[str, Any]
 UNKNOWN = "unknown"
+# A column of numbers with more different values than this is cut into thirds (our choice).
+_MOST_VALUES = 8
 # Less than any probability that single precision can tell from 0: one sample that is certain must
 # not outvote all others.
 _SMALLEST = 1e-7
@@ -184,6 +187,20 @@ def cut(rows: Sequence[Row], column: str, edges: Sequence[float], name: str) -> 
             f"The edges of subgroups must be growing numbers, but they are {list(edges)}."
         )
     return [{**row, name: _part(row.get(column), edges)} for row in rows]
+
+
+def in_thirds(rows: Sequence[Row], name: str) -> Sequence[Row]:
+    """The rows, with a column of many different numbers cut into thirds."""
+    cells = [row.get(name) for row in rows]
+    try:
+        numbers = np.array([float(cell) for cell in cells if cell not in {None, "", UNKNOWN}])
+    except ValueError:
+        return rows
+    numbers = numbers[np.isfinite(numbers)]
+    if np.unique(numbers).size <= _MOST_VALUES:
+        return rows
+    edges = np.unique(np.quantile(numbers, [1 / 3, 2 / 3], method="higher"))
+    return cut(rows, name, edges.tolist(), name)
 
 
 def _part(value: Any, edges: Sequence[float]) -> str:

@@ -15,13 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encephalon.statistics.intervals import Interval, bootstrap_weighted, proportion, units_of
+from encephalon.statistics.intervals import (
+    Interval,
+    bootstrap_draws,
+    bootstrap_weighted,
+    proportion,
+    units_of,
+)
 
 __all__ = [
     "WeightedMetric",
     "average_precision_metric",
     "macro",
     "mean_metric",
+    "paired_difference",
     "pearson_metric",
     "r2_metric",
     "ratio",
@@ -73,6 +80,37 @@ class WeightedMetric:
         return (
             replace(found, low=nan, high=nan, method="none") if found.low == found.high else found
         )
+
+
+def paired_difference(
+    first: WeightedMetric,
+    second: WeightedMetric,
+    groups: Sequence[Any] | None = None,
+    *,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> tuple[Interval, float]:
+    """First minus second on the same samples, and how surprising it were if there was none.
+
+    The p value is two-sided: twice the share of draws, and one, on the other side of 0, which are
+    also what the interval is of (Efron & Tibshirani 1993, doi:10.1201/9780429246593, chapter 15).
+    It is 1 where nothing differs, and NaN where there is no interval otherwise.
+    Raises UsageError for groups that do not match the samples.
+    """
+    both = WeightedMetric(first.size, lambda w: first.weigh(w) - second.weigh(w))
+    found = both.interval(groups, repeats=repeats, seed=seed)
+    if found.method == "none":
+        return found, 1.0 if found.value == 0 else nan
+    draws = bootstrap_draws(
+        np.arange(both.size),
+        lambda _, counts: both.weigh(counts.astype(np.float64)),
+        groups=groups,
+        repeats=repeats,
+        seed=seed,
+    )
+    draws = draws[~np.isnan(draws)]
+    other = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+    return found, min(1.0, 2 * (1 + other) / (1 + draws.size))
 
 
 def mean_metric(values: ArrayLike) -> WeightedMetric:
