@@ -228,3 +228,21 @@ def test_an_unknown_input_is_named(people: People) -> None:
     """With the nearest that there is."""
     with pytest.raises(RecipeError, match="'flaire'"):
         people.cohort.only(("flaire",), ())
+
+
+def test_images_are_varied_in_training_alone(people: People, tmp_path: Path) -> None:
+    """Other weights come out, and the same person is answered alike every time."""
+    varied = trained(people, tmp_path, augmentation={"probability": 1.0})
+    rows = np.arange(4)
+    np.testing.assert_array_equal(
+        varied.task.answers(varied.network, rows, "cpu"),
+        varied.task.answers(varied.network, rows, "cpu"),
+    )
+    still, again = (
+        trained(people, tmp_path / str(n), augmentation=a)
+        for n, a in ((0, None), (1, {"probability": 0.0}))
+    )
+    name = "encoders.t1.encoder.layers.0.0.weight"
+    weights = [one.network.state_dict()[name] for one in (varied, still, again)]
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[1], weights[2])

@@ -37,11 +37,13 @@ from encephalon.training.losses import WeightedLoss, class_weights, target_colum
 from encephalon.training.run import fit_network, round_to_half
 from encephalon.training.runs import RunFolder, TrainingContext
 from encephalon.training.transfer import load_encoder, start_from
+from encephalon.transforms.volume_augmentation import draw_variation, vary
 
 __all__ = ["FittedPeople", "LegibilityTask", "fit", "network_options", "target_widths"]
 
-#: Stream numbers that keep the order of the people and what is left out apart for every seed.
-ORDER, DROPPED = 20, 21
+#: Stream numbers that keep the order of the people, what is left out and how images are varied
+#: apart for every seed.
+ORDER, DROPPED, VARIED = 20, 21, 22
 #: People who go through the network at once when nothing is learnt from them.
 AT_ONCE = 32
 
@@ -196,10 +198,16 @@ class LegibilityTask:
         return np.repeat(np.stack(each, axis=1), self.widths, axis=1)
 
     def loss(self, network: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the recipe's losses say of a batch, its images varied where the recipe asks."""
-        del step
+        """What the recipe's losses say of a batch, all images of a person varied alike."""
         given, target = batch
-        return self.weighted(network(*given).float(), target)
+        inputs, ranges = list(given), self.settings.augmentation
+        if ranges is not None and self.people.images:
+            rng = np.random.default_rng([self.training.seed, VARIED, step])
+            variations = [draw_variation(rng, ranges) for _ in target]
+            for place, name in enumerate(self.cohort.inputs):
+                if name in self.people.images and inputs[place] is not None:
+                    inputs[place] = vary(inputs[place], variations)
+        return self.weighted(network(*inputs).float(), target)
 
     def after_step(self, network: nn.Module, step: int) -> None:
         """Nothing is changed beside what the optimiser does."""
