@@ -44,11 +44,14 @@ from encephalon.training.losses import WeightedLoss
 from encephalon.training.run import fit_network, round_to_half
 from encephalon.training.runs import RunFolder, TrainingContext
 from encephalon.training.transfer import start_from
+from encephalon.transforms.volume_augmentation import draw_variation, vary
 
 __all__ = ["FittedPublished", "OfSources", "PublishedTask", "fit", "penalty"]
 
 #: The weights that the penalty holds back most.
 FIRST_OF_CONNECTIVITY = "connectivity.0.weight"
+#: What keeps the draws of variations apart from those of epochs for every seed.
+VARIED = 1
 #: People that go through the network at once when nothing is learnt from them.
 AT_ONCE = 32
 
@@ -95,7 +98,21 @@ class PublishedTask:
         size = self.training.batch_size // self.devices
         epoch, place = divmod(number, self.training.steps_per_epoch * self.devices)
         rows = self.epoch_rows(epoch)[place * size : (place + 1) * size]
-        return self.given(rows), self.target(rows)
+        return self.varied(self.given(rows), rows, epoch), self.target(rows)
+
+    def varied(self, given: tuple[Tensor, ...], rows: Rows, epoch: int) -> tuple[Tensor, ...]:
+        """The inputs of these rows, their images varied as the recipe asks, all of a person alike.
+
+        Of K copies epoch e sees copy e mod K.
+        """
+        ranges, count = self.settings.augmentation, len(self.given.images)
+        if ranges is None or not count:
+            return given
+        copy = epoch % self.settings.copies if self.settings.copies else epoch
+        seeds = [[self.training.seed, int(row), copy, VARIED] for row in rows]
+        drawn = [draw_variation(np.random.default_rng(seed), ranges) for seed in seeds]
+        images = vary(torch.cat(given[:count], dim=1), drawn)
+        return (*images.chunk(count, dim=1), *given[count:])
 
     def inputs(self, rows: Rows, present: NDArray[np.bool_]) -> tuple[Tensor, ...]:
         """Each source and block of complete cases, as `OfSources` takes them, and who has which."""
