@@ -50,9 +50,8 @@ def _people(asked: PeopleOptions, progress: Progress) -> Done:
 
     \b
     Example:
-        encephalon simulate cohort -o people --people 60 --side 16
-        encephalon table cohort people/COHORT.toml -o cohort
-        encephalon train legibility -t cohort/people.csv -o run
+        encephalon simulate cohort -o people --side 16 --prepared
+        encephalon train legibility -t people/people.csv -o run --set study.side=16
     """
     from encephalon.studies.legibility.synthetic.cohort import CEILINGS, Size, write_cohort
 

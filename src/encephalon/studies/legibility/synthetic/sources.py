@@ -12,21 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from encephalon.geometry.affine import Grid
 from encephalon.geometry.resample import resample_aligned
+from encephalon.studies.legibility.preprocessing import CLAMP, DEVIATIONS
 from encephalon.studies.legibility.synthetic.people import IMAGES, NUISANCES, SITES
 from encephalon.synthetic.head import CONTRASTS
 from encephalon.synthetic.head_anatomy import Tissue, make_head
 from encephalon.synthetic.shapes import Space, waves
+from encephalon.transforms.template import EXTENT, mni_grid
 
 __all__ = ["Brain", "Connectome"]
 
 Field = NDArray[np.float32]
 Values = NDArray[np.float64]
 
-#: Millimetres: the field of view, its middle near that of the brain in MNI space, and the middle
-#: of the lateral ventricles of the phantom with how far their widening reaches.
-FIELD, MIDDLE, VENTRICLES, REACH = 224.0, (0.0, -17.0, 3.0), (0.0, -16.0, 14.0), 32.0
+#: The middle of the lateral ventricles of the phantom, and how far their widening reaches, mm.
+VENTRICLES, REACH = (0.0, -16.0, 14.0), 32.0
 #: Of diffusion, the anisotropy: our choice, high in white matter alone.
 ANISOTROPY = {
     "WHITE": 0.55, "CEREBELLAR_WHITE": 0.5, "STEM": 0.5, "DEEP": 0.3, "CORTEX": 0.15,
@@ -41,13 +41,12 @@ EDGE, EDGE_LOOK, EDGE_SITE, EDGE_NOISE, EDGES, RANK, COMMON = 0.10, 0.02, 0.03, 
 
 
 class Brain:
-    """Draws images (side, side, side), axes to the right, front and top, of FIELD mm each."""
+    """Draws images (side, side, side) on the MNI grid of that side."""
 
     def __init__(self, side: int, signals: int) -> None:
-        step = FIELD / side
-        first, last = (np.add(MIDDLE, sign * (FIELD - step) / 2) for sign in (-1, 1))
-        space = Space(tuple(first), tuple(last), step)
-        self.grid = Grid(space.shape, space.affine)
+        self.grid, self.step = mni_grid(side), EXTENT / side
+        first = self.grid.affine.matrix[:3, 3]
+        space = Space(tuple(first), tuple(first + (side - 1) * self.step), self.step)
         head, labels, brain = make_head(2.0, 0)
         seen = resample_aligned(brain.astype(np.float32), head.affine, self.grid)
         self.mask = np.asarray(seen >= 0.5)
@@ -63,7 +62,6 @@ class Brain:
         self.sites = np.stack([waves(space, 200.0, rng) for _ in SITES])
         self.places = np.stack(np.broadcast_arrays(*space.axes()))
         self.spots = self._spots(signals)
-        self.step = step
 
     def _spots(self, count: int) -> Field:
         """Blobs (count, side, side, side) as far from each other as the brain allows."""
@@ -90,12 +88,12 @@ class Brain:
         return image
 
     def prepared(self, image: Field) -> NDArray[np.float16]:
-        """The image as preparation leaves it: from -1 to 1, around the mean of the brain."""
+        """The image as preparation leaves it: z-scores of the brain in [-1, 1], -1 outside."""
         brain = image[self.mask]
-        standard = (np.clip(image, *np.percentile(brain, [0.5, 99.5])) - brain.mean()) / brain.std()
-        low, high = standard.min(), standard.max()
-        scaled: NDArray[np.float16] = (2 * (standard - low) / (high - low) - 1).astype(np.float16)
-        return scaled
+        brain = brain.clip(*np.percentile(brain, CLAMP))
+        scores = np.full(image.shape, -1, np.float16)
+        scores[self.mask] = ((brain - brain.mean()) / (DEVIATIONS * brain.std())).clip(-1, 1)
+        return scores
 
     def _widened(self, template: Field, deviations: float) -> Field:
         """The image with wider ventricles: each voxel is read nearer to their middle."""
