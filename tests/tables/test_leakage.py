@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.tables.leakage import audit, content_hash, require_clean
+from encephalon.tables.leakage import audit, content_hash, require_clean, told_by_absence
 from encephalon.tables.schema import Columns, Table
 from encephalon.tables.splits import SplitOptions, split_table
 from tests.studies.micrographs.published_demographics import demographics
@@ -126,3 +126,16 @@ def test_a_grouped_split_of_the_published_table_shares_no_mouse() -> None:
         "test": (0, report.exposed["test"][1]),
     }
     assert set(table.part("test").texts("Class")) == {"Young", "Aged"}
+
+
+def test_what_is_known_of_nobody_of_a_class_or_beyond_a_number_tells_it() -> None:
+    """And what is known of a few of each, or of hardly anybody, tells nothing."""
+    sexes, ages = ["F"] * 6 + ["M"] * 6 + [""], [str(age) for age in (*range(12), "")]
+    half = [True] * 6 + [False] * 7
+    assert told_by_absence(sexes, half, numbers=False) == "'M'"
+    assert told_by_absence(ages, half, numbers=True) == "above 5"
+    assert told_by_absence(ages, [not one for one in half], numbers=True) == "below 6"
+    mixed = [number % 2 == 0 for number in range(13)]
+    assert told_by_absence(sexes, mixed, numbers=False) == ""
+    assert told_by_absence(ages, mixed, numbers=True) == ""
+    assert told_by_absence(sexes, [True] * 9 + [False] * 4, numbers=False) == ""

@@ -15,6 +15,9 @@ from encephalon.errors import TableError, listed
 from encephalon.io.files import is_file
 from encephalon.tables.schema import SPLITS, Table
 
+FEW = 5
+"""Rows of either kind, before an absence is held to tell anything. Our choice."""
+
 
 @dataclass(frozen=True)
 class Straddle:
@@ -103,6 +106,29 @@ def require_clean(table: Table, report: LeakageReport) -> None:
     if not report.clean:
         findings = " ".join(report.sentences())
         raise TableError(f"The split of {table.source} leaks. {findings}")
+
+
+def told_by_absence(answers: Sequence[str], known: Sequence[bool], numbers: bool) -> str:
+    """Whose answers are told by what is known of none of them: a class, or "above 12.5"; else "".
+
+    answers  a class, or a number where they are `numbers`, of each row; "" where there is none
+    known    whether the row says something of an input
+
+    Such an input gives the answer away by its absence. Fewer than FEW rows on a side tell nothing.
+    """
+    there, gone = (
+        [cell for cell, has in zip(answers, known, strict=True) if cell and bool(has) is wanted]
+        for wanted in (True, False)
+    )
+    if min(len(there), len(gone)) < FEW:
+        return ""
+    if not numbers:
+        counts = Counter(gone)
+        return next((repr(one) for one, n in counts.items() if n >= FEW and one not in there), "")
+    inside, outside = list(map(float, there)), list(map(float, gone))
+    if max(inside) < min(outside):
+        return f"above {max(inside):g}"
+    return f"below {min(inside):g}" if min(inside) > max(outside) else ""
 
 
 def content_hash(path: Path) -> str:

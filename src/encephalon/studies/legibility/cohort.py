@@ -26,10 +26,22 @@ from encephalon.tables.encoding import as_number
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table
 
-__all__ = ["COHORT", "PEOPLE", "cohort_text", "completed", "load_cohort", "resolve"]
+__all__ = [
+    "COHORT",
+    "FACTS",
+    "PEOPLE",
+    "cohort_text",
+    "completed",
+    "facts_of",
+    "load_cohort",
+    "resolve",
+]
 
 #: The files of a cohort's folder.
 COHORT, PEOPLE = "cohort.toml", "people.csv"
+#: What is known of a scan once it is prepared: millilitres of brain, size relative to the template,
+#: and "ok" or "check"; see `preprocessing.prepare_image`.
+FACTS = ("brain_ml", "scale", "quality")
 #: Different words of a column that are taken for its categories, and not for text (ours).
 MOST_WORDS = 12
 #: People of a class, at the least: one to learn from, and one to be told.
@@ -40,6 +52,11 @@ def load_cohort(path: str | os.PathLike[str]) -> Cohort:
     """The cohort that a file declares, checked; raises RecipeError with all that is wrong."""
     file = expanded(path)
     return make_settings(Cohort, read_named(file, "cohort")[1], str(file), section="")
+
+
+def facts_of(source: str) -> tuple[str, ...]:
+    """The columns of FACTS of a source of images."""
+    return tuple(f"{source}_{fact}" for fact in FACTS)
 
 
 def cohort_text(cohort: Cohort) -> str:

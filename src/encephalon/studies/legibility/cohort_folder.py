@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encephalon.errors import OutputError, TableError, listed
+from encephalon.errors import InputError, OutputError, TableError, listed
 from encephalon.io.atomic import (
     explained,
     make_folder,
@@ -23,11 +22,20 @@ from encephalon.io.atomic import (
     write_text,
 )
 from encephalon.io.files import expanded, place
-from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text, load_cohort, resolve
+from encephalon.studies.legibility.cohort import (
+    COHORT,
+    FACTS,
+    PEOPLE,
+    cohort_text,
+    facts_of,
+    load_cohort,
+    resolve,
+)
 from encephalon.studies.legibility.connectivity import triangles
 from encephalon.studies.legibility.layouts import Given, gather
-from encephalon.studies.legibility.settings import Cohort, Target
+from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.checks import checked
+from encephalon.tables.leakage import told_by_absence
 from encephalon.tables.naming import written_path
 from encephalon.tables.reading import write_table
 from encephalon.tables.schema import Table
@@ -37,23 +45,70 @@ if TYPE_CHECKING:
 
     from encephalon.inference.batch import Progress
 
-__all__ = ["counts", "find_people", "write_cohort"]
+__all__ = ["Preparing", "Written", "counts", "find_people", "write_cohort"]
 
-#: People on either side, at the least, before an absence is held to tell anything (ours).
-FEW = 5
+#: The folder of prepared scans.
+IMAGES = "images"
 
 _log = logging.getLogger(__name__)
 
 
-def find_people(path: Path) -> Given:
+@dataclass(frozen=True)
+class Preparing:
+    """How a cohort is made.
+
+    images              whether its scans are prepared; otherwise training does
+    side                voxels along each side of them, of 224 mm
+    workers, scheduler  processes, or the Dask scheduler, that prepare them
+    progress            whom it tells
+    """
+
+    images: bool = True
+    side: int = 64
+    workers: int = 1
+    scheduler: str | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """The people of a cohort that was written, and a sentence for each scan that was not."""
+
+    given: Given
+    failures: tuple[str, ...]
+
+
+def find_people(path: Path, images: bool = True) -> Given:
     """The people of a cohort file who have something, and the cohort with what their table tells.
 
-    Images are not opened and nothing is written. Raises what `gather`, `resolve` and `checked`
+    Scans are not opened and nothing is written; with `images`, the cohort may name what preparing
+    them will tell, such as the column "t1_brain_ml". Raises what `gather`, `resolve` and `checked`
     raise, and TableError where nobody has anything.
     """
     given = gather(load_cohort(path), path.parent)
+    if images:
+        given = _foreseen(given)
     given = replace(given, cohort=resolve(given.cohort, given.table))
     checked(replace(given.table, columns=replace(given.cohort.columns(), inputs={})))
+    given = _with_something(given)
+    for sentence in _told_by_absence(given):
+        _log.warning("%s", sentence)
+    return given
+
+
+def _foreseen(given: Given) -> Given:
+    """With a number for each fact that the cohort names and preparing its scans will tell."""
+    cohort, table = given.cohort, given.table
+    named = {*cohort.confounds, *cohort.subgroups}
+    named |= {column for block in cohort.blocks.values() for column in block.columns}
+    for column in sorted(named & {fact for name in _scans(cohort) for fact in facts_of(name)}):
+        if not table.has(column):
+            table = table.with_column(column, ["1"] * len(table))
+    return replace(given, table=table)
+
+
+def _with_something(given: Given) -> Given:
+    """Without people who have nothing, which is said; raises TableError where nobody is left."""
     having = [any(row) for row in zip(*_having(given).values(), strict=True)]
     nothing = [person for person, some in zip(given.table.ids, having, strict=True) if not some]
     if len(nothing) == len(having):
@@ -62,8 +117,6 @@ def find_people(path: Path) -> Given:
         _log.warning("left out %d people who have nothing: %s.", len(nothing), listed(nothing))
         given = given.select([row for row, some in enumerate(having) if some])
         resolve(given.cohort, given.table)  # who is left may lack a class
-    for sentence in _told_by_absence(given):
-        _log.warning("%s", sentence)
     return given
 
 
@@ -79,34 +132,75 @@ def counts(given: Given) -> dict[str, dict[str, int]]:
 
 
 def write_cohort(
-    path: Path, folder: Path, *, overwrite: bool = False, progress: Progress | None = None
-) -> Given:
-    """Write the cohort that the file `path` declares into `folder`; returns what was found.
+    path: Path, folder: Path, how: Preparing | None = None, *, overwrite: bool = False
+) -> Written:
+    """Write the cohort that the file `path` declares into `folder`.
 
-    What is there stays until all is made, and people.csv and cohort.toml come last. Raises what
-    `find_people` raises, ContentError for connectivity that is none, OutputExistsError for a cohort
-    that is there unless `overwrite`, and OutputError, also where an input would be replaced.
+    What is there stays until all is made, and people.csv and cohort.toml come last; a scan that was
+    prepared before is not prepared again. Raises what `find_people` raises, ContentError for
+    connectivity that is none, OutputExistsError for a cohort that is there unless `overwrite`, and
+    OutputError, also where an input would be replaced.
     """
-    given = find_people(path)
+    how = how or Preparing()
+    given, failures = find_people(path, how.images), list[str]()
     sources = given.cohort.sources
     flat = [name for name, source in sources.items() if source.kind == "connectivity"]
     _refuse_own_input(given, path, [folder / name for name in (COHORT, PEOPLE, *flat)])
     for name in (COHORT, PEOPLE, *flat):
         refuse_existing(folder / name, overwrite)
     prove_writable(folder)
+    if how.images and len(flat) < len(sources):
+        given, failures = _prepared(given, folder / IMAGES, how)
+        given = _with_something(given)
     cells: dict[str, Sequence[str]] = {}
     with explained(folder), temporary_beside(folder / "connectivity", folder=True) as work:
-        for done, (name, source) in enumerate(sources.items(), start=1):
+        for name, source in sources.items():
             made = _connectivity(given, name, work) if name in flat else _paths(given, name, folder)
             cells[source.column or name] = made
-            if progress is not None:
-                progress(done, len(sources), name)
         for name in flat:
             swap(work / name, folder / name)
     cohort = _written(given.cohort, path)
     write_table(_table(given.table, cells, cohort), folder / PEOPLE, overwrite=True)
     write_text(folder / COHORT, cohort_text(cohort))
-    return given
+    return Written(given, tuple(failures))
+
+
+def _prepared(given: Given, cache: Path, how: Preparing) -> tuple[Given, list[str]]:
+    """The people with their scans prepared in `cache`, columns of facts, and what failed."""
+    from encephalon.studies.legibility.images import prepare_scans
+
+    names, table = _scans(given.cohort), given.table
+    files = {
+        name: [one if isinstance(one, Path) else None for one in given.items[name]]
+        for name in names
+    }
+    found = prepare_scans(
+        given.cohort,
+        files,
+        cache,
+        how.side,
+        workers=how.workers,
+        scheduler=how.scheduler,
+        progress=lambda done, total: how.progress and how.progress(done, total, "scans"),
+    )
+    failures = [str(one) for some in found.values() for one in some if isinstance(one, InputError)]
+    items = {
+        name: [None if one is None or isinstance(one, InputError) else one.path for one in some]
+        for name, some in found.items()
+    }
+    for name, some in found.items():
+        notes = [getattr(one, "notes", {}) for one in some]
+        for fact, column in zip(FACTS, facts_of(name), strict=True):
+            kept = table.texts(column) if table.has(column) and not any(notes) else [""] * len(some)
+            cells = [
+                str(note.get(fact, cell)) or None for note, cell in zip(notes, kept, strict=True)
+            ]
+            table = table.with_column(column, cells)
+    return replace(given, table=table, items={**given.items, **items}), failures
+
+
+def _scans(cohort: Cohort) -> list[str]:
+    return [name for name, source in cohort.sources.items() if source.kind == "image"]
 
 
 def _refuse_own_input(given: Given, path: Path, made: Sequence[Path]) -> None:
@@ -133,34 +227,18 @@ def _having(given: Given) -> dict[str, list[bool]]:
 def _told_by_absence(given: Given) -> Iterator[str]:
     """What tells a target by being there or not, and is not of its domain, in a sentence each."""
     cohort, table = given.cohort, given.table
+    having = {name: some for name, some in _having(given).items() if name in cohort.sources}
     for name, target in cohort.targets.items():
         cells = table.texts(target.column or name)
-        hidden = cohort.hidden_from(name)
-        having = {n: some for n, some in _having(given).items() if n in given.items}
-        for block in set(cohort.blocks) - set(hidden):
-            columns = cohort.blocks[block].columns
-            having |= {column: list(map(bool, table.texts(column))) for column in columns}
-        for what, some in having.items():
-            there, gone = (
-                [cell for cell, has in zip(cells, some, strict=True) if cell and has is wanted]
-                for wanted in (True, False)
-            )
-            if min(len(there), len(gone)) >= FEW and (who := _apart(target, there, gone)):
+        columns = [c for n in cohort.blocks for c in cohort.blocks[n].columns]
+        hidden = [c for n in cohort.hidden_from(name) for c in cohort.blocks[n].columns]
+        seen = {c: list(map(bool, table.texts(c))) for c in columns if c not in hidden}
+        for what, some in (having | seen).items():
+            if who := told_by_absence(cells, some, target.kind == "continuous"):
                 yield (
                     f"{what!r} is known of nobody whose {name!r} is {who}, so that its absence "
                     f"tells {name!r}: leave it out, or give it the domain of that target."
                 )
-
-
-def _apart(target: Target, there: Sequence[str], gone: Sequence[str]) -> str:
-    """Of which people all lack something: those of a class, or beyond a number; "" for none."""
-    if target.kind != "continuous":
-        counts = Counter(gone)
-        return next((repr(one) for one, n in counts.items() if n >= FEW and one not in there), "")
-    known, unknown = [list(map(float, cells)) for cells in (there, gone)]
-    if max(known) < min(unknown):
-        return f"above {max(known):g}"
-    return f"below {min(known):g}" if min(known) > max(unknown) else ""
 
 
 def _connectivity(given: Given, name: str, folder: Path) -> list[str]:

@@ -77,6 +77,20 @@ class CohortOptions(Section):
     output: Annotated[
         Path, Flag("-o --output", "Folder of people.csv, cohort.toml and the data.", "FOLDER")
     ]
+    side: Annotated[
+        Literal[16, 32, 64, 128],
+        Flag("--side", "Voxels along each side of a prepared image, of 224 mm.", "16|32|64|128"),
+    ] = 64
+    no_images: Annotated[
+        bool, Flag("--no-images", "Leave scans as they are: training prepares them.")
+    ] = False
+    workers: Annotated[int, Flag("--workers", "Processes that prepare scans.")] = Field(
+        default=1, ge=1
+    )
+    scheduler: Annotated[
+        str | None,
+        Flag("--scheduler", "A Dask scheduler at tcp://… whose workers prepare them.", "ADDRESS"),
+    ] = None
     dry_run: Annotated[bool, Flag("--dry-run", "Say who has what, and do nothing.")] = False
     overwrite: Annotated[bool, OVERWRITE] = False
 
@@ -91,13 +105,21 @@ def _cohort(asked: CohortOptions, progress: Progress) -> Done:
     """
     from encephalon.io.files import expanded
     from encephalon.studies.legibility.cohort import PEOPLE
-    from encephalon.studies.legibility.cohort_folder import counts, find_people, write_cohort
+    from encephalon.studies.legibility.cohort_folder import (
+        Preparing,
+        Written,
+        counts,
+        find_people,
+        write_cohort,
+    )
 
-    path, folder = expanded(asked.cohort), expanded(asked.output)
+    path, folder, images = expanded(asked.cohort), expanded(asked.output), not asked.no_images
     if asked.dry_run:
-        given = find_people(path)
+        written = Written(find_people(path, images), ())
     else:
-        given = write_cohort(path, folder, overwrite=asked.overwrite, progress=progress)
+        how = Preparing(images, asked.side, asked.workers, asked.scheduler, progress)
+        written = write_cohort(path, folder, how, overwrite=asked.overwrite)
+    given = written.given
     people, found = len(given.table), counts(given)
     would = "would write " if asked.dry_run else ""
     lines = [f"{would}{folder / PEOPLE}: {people} people"]
@@ -108,6 +130,7 @@ def _cohort(asked: CohortOptions, progress: Progress) -> Done:
     return Done(
         {"table": folder / PEOPLE, "people": people, **found},
         "\n".join([*lines, *_classes(given.cohort)]),
+        written.failures,
     )
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError, did_you_mean
-from encephalon.io.files import expanded, need_file
-from encephalon.io.text import read_lines, read_text
+from encephalon.io.files import expanded
+from encephalon.io.rows import read_rows
+from encephalon.io.text import read_text
 from encephalon.studies.legibility.settings import Source
-from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import Table
 from encephalon.transforms.connectivity import matrices_of, vectorise
 
@@ -61,7 +61,7 @@ def array_rows(source: Source, table: Table, beside: Path) -> list[Item]:
     """
     file, _, part = source.array.partition(":")
     path = beside / expanded(file)
-    array, ids = _array(path, part, table.columns.id)
+    array, ids = read_rows(path, part, table.columns.id)
     if array.ndim < 2:
         raise ContentError(f"{path}: expected a row a person, but its shape is {array.shape}.")
     if source.ids:
@@ -122,67 +122,9 @@ def _unknown(row: NDArray[Any]) -> bool:
     return bool(np.isnan(row.flat[row.size // 2 - 1]) and np.isnan(row).all())
 
 
-def _array(path: Path, part: str, id_column: str = "") -> tuple[NDArray[Any], list[str]]:
-    """The numbers of a file, and the ids of its rows where it has a column of them."""
-    array: Any
-    ids: list[str] = []
-    if path.suffix.lower() in {".npy", ".npz"}:
-        array = _numpy(path, part)
-    else:
-        array, ids = _text(path, id_column)
-    if array.dtype.kind not in "iuf" or array.ndim not in {1, 2, 3} or not array.size:
-        raise ContentError(
-            f"{path}: expected numbers, (N, R, R) or a row each, but it holds {array.dtype} of the "
-            f"shape {array.shape}."
-        )
-    return array, ids
-
-
-def _numpy(path: Path, part: str) -> Any:
-    need_file(path)
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if path.suffix.lower() == ".npy":
-            return found
-        with found:
-            names = list(found)
-            part = names[0] if not part and len(names) == 1 else part
-            if part in names:
-                return found[part]
-    except Exception as error:  # damage makes numpy and zipfile raise a dozen classes
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ContentError(f"{path} cannot be read as an array: {reason}.") from error
-    meant = did_you_mean(part, names, "it has") if part else f"it has {', '.join(names)}."
-    raise ContentError(f"{path} has no array {part!r}, named as in {path.name}:NAME; {meant}")
-
-
-def _text(path: Path, id_column: str) -> tuple[NDArray[Any], list[str]]:
-    """The numbers of CSV or TSV, with or without a header, and the cells of its ids."""
-    lines = [line for line in read_lines(path) if any(line)]
-    header = [cell.strip() for cell in lines[0]] if lines else []
-    ids: list[str] = []
-    if not all(_is_number(cell) for cell in header):
-        lines = lines[1:]
-        if id_column in header:
-            at = header.index(id_column)
-            ids = [line[at] for line in lines]
-            lines = [line[:at] + line[at + 1 :] for line in lines]
-    for number, line in enumerate(lines):
-        if len(line) != len(lines[0]) or not all(map(_is_number, line)):
-            raise ContentError(
-                f"{path}, row {number + 1} of its numbers: expected {len(lines[0])} numbers, as in "
-                "the first, or NaN."
-            )
-    return np.array([[as_number(cell) for cell in line] for line in lines]), ids
-
-
-def _is_number(cell: str) -> bool:
-    return cell.strip().lower() in {"", "nan", "na", "n/a"} or as_number(cell) == as_number(cell)
-
-
 def _matrix(source: Source, item: Item) -> NDArray[Any]:
     """The matrix (R, R) of a person."""
     if isinstance(item, Path):
-        item = np.squeeze(_array(item, "")[0])
+        item = np.squeeze(read_rows(item)[0])
     assert item is not None
     return matrices_of(item[None], source.triangle)[0] if item.ndim == 1 else item
