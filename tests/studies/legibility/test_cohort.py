@@ -11,13 +11,20 @@ import numpy as np
 import pytest
 
 from encephalon.api import load_recipe
-from encephalon.errors import OutputError, OutputExistsError, RecipeError
+from encephalon.errors import InputError, OutputError, OutputExistsError, RecipeError
 from encephalon.io.text import write_records
 from encephalon.studies.legibility.cohort import load_cohort, resolve
-from encephalon.studies.legibility.cohort_folder import counts, find_people, write_cohort
+from encephalon.studies.legibility.cohort_folder import (
+    Preparing,
+    counts,
+    find_people,
+    write_cohort,
+)
 from encephalon.studies.legibility.modes import legibility_settings
+from encephalon.studies.legibility.preprocessing import ImageRow
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns
+from encephalon.training.dataset import Prepared
 from tests.studies.legibility.people import (
     CONNECTIVITY,
     MOOD,
@@ -27,6 +34,7 @@ from tests.studies.legibility.people import (
     matrices,
     refused,
     rows,
+    touch,
     write_table,
     write_toml,
     written,
@@ -52,13 +60,13 @@ def test_a_pattern_takes_no_target_and_no_column_of_another_block(tmp_path: Path
 
 
 def test_what_is_written_is_read_again_as_it_was_and_tells_the_same(tmp_path: Path) -> None:
-    given = write_cohort(write_table(tmp_path, rows()), tmp_path / "cohort")
+    given = write_cohort(write_table(tmp_path, rows()), tmp_path / "cohort").given
     again = load_cohort(tmp_path / "cohort" / "cohort.toml")
     table = read_table(tmp_path / "cohort" / "people.csv", Columns(id="id", inputs={}))
     assert resolve(again, table) == again
     assert (again.blocks, again.targets) == (given.cohort.blocks, given.cohort.targets)
     twice = write_cohort(tmp_path / "cohort" / "cohort.toml", tmp_path / "twice")
-    assert twice.cohort == again
+    assert twice.given.cohort == again
     name = "people.csv"
     assert (tmp_path / "twice" / name).read_bytes() == (tmp_path / "cohort" / name).read_bytes()
 
@@ -75,7 +83,7 @@ def test_who_lacks_a_source_has_an_empty_cell_and_who_has_nothing_is_left_out(
         table[number] |= dict.fromkeys(("q_2", "q_10", "hand"))
     table[3]["hand"] = "L"
     text = f'{CONNECTIVITY}array = "fc.npy"\nids = "ids.txt"\n{MOOD}{TARGETS}'
-    given = write_cohort(write_table(tmp_path, table, text), tmp_path / "cohort")
+    given = write_cohort(write_table(tmp_path, table, text), tmp_path / "cohort").given
     assert counts(given) == {
         "sources": {"connectivity": 10},
         "blocks": {"mood": 11},
@@ -108,7 +116,7 @@ for _number, _one in enumerate(WORDS):
         (
             changed({"sex": "X"}, 4),
             MOOD + TARGETS.replace("binary", "multiclass"),
-            "'sex'.* has 1 people of the class 'X'",
+            "'sex'.* is 'X' in 1 of 12 rows, and a class needs 2",
         ),
         (
             changed({"sex": "X"}, 4),
@@ -182,6 +190,60 @@ def test_a_cohort_that_is_there_is_kept_and_its_own_file_is_never_replaced(tmp_p
     own = tmp_path / "cohort" / "cohort.toml"
     with pytest.raises(OutputError, match="is an input and would be replaced"):
         write_cohort(own, tmp_path / "cohort", overwrite=True)
+
+
+def prepared(
+    asked: list[ImageRow], cache: Path, side: int, **how: Any
+) -> list[Prepared | InputError]:
+    """What preparing scans gives: that of p05 cannot be read."""
+    assert how["workers"] == 2
+    cache.mkdir()
+    return [
+        InputError(f"{one.path}: no scan.")
+        if one.path.name.startswith("p05")
+        else Prepared(
+            touch(cache / f"{one.path.stem}-{side}.npy"),
+            {"brain_ml": 1200.5 + n, "scale": 0.8, "quality": "ok", "reasons": [one.reference]},
+        )
+        for n, one in enumerate(asked)
+    ]
+
+
+def test_scans_are_prepared_by_the_t1w_of_the_person_and_tell_the_size_of_the_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in PEOPLE[:10]:
+        touch(tmp_path / f"{person}_flair.nii")
+    for person in PEOPLE[:4]:
+        touch(tmp_path / f"{person}_t1.nii")
+    sources = "".join(
+        f'[sources.{name}]\nkind = "image"\nfiles = "{{id}}_{name}.nii"\n'
+        for name in ("flair", "t1")
+    )
+    asked: list[ImageRow] = []
+
+    def prepare(rows: list[ImageRow], *args: Any, **how: Any) -> list[Prepared | InputError]:
+        asked.extend(rows)
+        return prepared(rows, *args, **how)
+
+    monkeypatch.setattr("encephalon.studies.legibility.images.prepare_images", prepare)
+    path = write_table(tmp_path, rows(), f'confounds = ["t1_brain_ml"]\n{sources}{TARGETS}')
+    made = write_cohort(path, tmp_path / "cohort", Preparing(side=32, workers=2))
+    reference = {one.path.name: one.reference and one.reference.name for one in asked}
+    assert reference["p01_flair.nii"] == "p01_t1.nii"
+    assert reference["p05_flair.nii"] is None
+    assert reference["p01_t1.nii"] is None
+    assert made.failures == (f"{tmp_path / 'p05_flair.nii'}: no scan.",)
+    # Of p05 nothing is left, and p10 and p11 had nothing.
+    found = written(tmp_path / "cohort")
+    assert list(found) == [one for one in PEOPLE[:10] if one != "p05"]
+    assert found["p01"]["flair"] == "images/p01_flair-32.npy"
+    assert found["p04"]["flair_brain_ml"] == "1204.5"
+    assert found["p04"]["t1_brain_ml"] == ""
+    again = write_cohort(tmp_path / "cohort" / "cohort.toml", tmp_path / "twice")
+    assert again.failures == ()
+    assert len(asked) == 14
+    assert written(tmp_path / "twice")["p04"]["flair_brain_ml"] == "1204.5"
 
 
 def test_files_of_connectivity_are_not_replaced_by_what_is_made_of_them(tmp_path: Path) -> None:

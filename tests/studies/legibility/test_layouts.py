@@ -13,7 +13,12 @@ import pytest
 from encephalon.errors import EncephalonError
 from encephalon.io.text import write_records
 from encephalon.studies.legibility.cohort import load_cohort
-from encephalon.studies.legibility.cohort_folder import counts, find_people, write_cohort
+from encephalon.studies.legibility.cohort_folder import (
+    Preparing,
+    counts,
+    find_people,
+    write_cohort,
+)
 from encephalon.transforms.connectivity import vectorise
 from tests.studies.legibility.people import (
     CONNECTIVITY,
@@ -79,8 +84,8 @@ def test_the_folders_of_the_published_study_become_one_table_with_its_split(tmp_
         for person in ids[1:]:
             touch(folder / "T1" / f"{person}_t1.nii.gz")
     text = 'layout = "biobank"\n[sources.t1]\nkind = "image"\n' + CONNECTIVITY + MOOD + TARGETS
-    given = write_cohort(write_toml(tmp_path, text), tmp_path / "cohort")
-    assert counts(given)["sources"] == {"t1": 10, "connectivity": 12}
+    made = write_cohort(write_toml(tmp_path, text), tmp_path / "cohort", Preparing(images=False))
+    assert counts(made.given)["sources"] == {"t1": 10, "connectivity": 12}
     found = written(tmp_path / "cohort")
     assert list(found) == list(PEOPLE)
     assert [row["split"] for row in found.values()] == ["train"] * 8 + ["test"] * 4
@@ -121,7 +126,8 @@ def test_two_sessions_of_one_person_are_two_rows_of_one_group(tmp_path: Path) ->
     bids(tmp_path, ("ses-1", "ses-2"))
     text = 'layout = "bids"\n[sources.t1]\nkind = "image"\n[sources.flair]\nkind = "image"\n'
     text += 'files = "{participant_id}/{session}/anat/{id}_FLAIR.nii.gz"\n'
-    write_cohort(write_toml(tmp_path, text + MOOD + TARGETS), tmp_path / "cohort")
+    path = write_toml(tmp_path, text + MOOD + TARGETS)
+    write_cohort(path, tmp_path / "cohort", Preparing(images=False))
     found = written(tmp_path / "cohort")
     assert len(found) == 1 + 2 * 5
     assert found["sub-03_ses-2"]["participant_id"] == "sub-03"

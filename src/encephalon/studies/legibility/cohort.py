@@ -194,8 +194,9 @@ def _target(name: str, target: Target, table: Table) -> Target:
     for word in classes:
         if counts[word] < FEWEST:
             raise TableError(
-                f"{place} has {counts[word]} people of the class {word!r}, and needs {FEWEST}: one "
-                "to learn from and one to be told; leave the class out, or name another kind."
+                f"{place} is {word!r} in {counts[word]} of {len(cells)} rows, and a class needs "
+                f"{FEWEST}, one to learn from and one to be told: leave it out of the classes, or "
+                "join it with another."
             )
     return target.model_copy(update={"classes": classes})
 

@@ -89,16 +89,17 @@ def prepare_people(table: Table, cohort: Cohort, side: int, cache: Path, workers
     Raises TableError, naming the row, for a cell that is not what its column has, and ContentError
     or InputError for a file that cannot be used.
     """
-    images: dict[str, Sequence[Path | None]] = {}
-    connectivity: dict[str, NDArray[Any]] = {}
-    del side, cache, workers
-    for name, source in cohort.sources.items():
-        cells = table.texts(source.column or name)
-        files = [table.path(cell) if cell else None for cell in cells]
-        if source.kind == "image":
-            images[name] = files
-        else:
-            connectivity[name] = _stacked(source, files, table.ids)
+    files = {
+        name: [table.path(cell) if cell else None for cell in table.texts(source.column or name)]
+        for name, source in cohort.sources.items()
+    }
+    scans = {name: some for name, some in files.items() if cohort.sources[name].kind == "image"}
+    images = _images(cohort, scans, cache, side, workers)
+    connectivity = {
+        name: _stacked(cohort.sources[name], some, table.ids)
+        for name, some in files.items()
+        if name not in scans
+    }
     values = {name: _block_values(table, block) for name, block in cohort.blocks.items()}
     there = {name: np.array([f is not None for f in some]) for name, some in images.items()}
     there |= {name: known_rows(some) for name, some in (connectivity | values).items()}
@@ -168,6 +169,22 @@ def load_image(path: Path, side: int) -> Float:
     if factor > 1:
         image = image.reshape(side, factor, side, factor, side, factor).mean((1, 3, 5), np.float32)
     return np.asarray(image, dtype=np.float32)
+
+
+def _images(
+    cohort: Cohort, files: Mapping[str, Sequence[Path | None]], cache: Path, side: int, workers: int
+) -> dict[str, list[Path | None]]:
+    """The prepared file of everybody, by source; raises InputError for the first that fails."""
+    from encephalon.studies.legibility.images import prepare_scans
+
+    images: dict[str, list[Path | None]] = {}
+    for name, some in prepare_scans(cohort, files, cache, side, workers=workers).items():
+        images[name] = []
+        for one in some:
+            if isinstance(one, InputError):
+                raise one
+            images[name].append(None if one is None else one.path)
+    return images
 
 
 def _stacked(source: Source, files: Sequence[Path | None], people: Sequence[str]) -> Float:
