@@ -70,9 +70,13 @@ def test_people_are_chosen_by_their_labels(tmp_path: Path) -> None:
     """Of the table too; a session has its images; nobody is an error."""
     table = "participant_id age\nsub-01 31\nsub-02 32\nsub-03 33\n"
     folder = dataset(tmp_path / "d", "sub-01_T1w", "sub-02_ses-a_T1w", table=table)
-    assert list(collect(folder, participants=["sub-01", "03"])) == ["sub-01", "sub-03"]
+    found = collect(folder, participants=["sub-01", "03"])
+    assert {name: list(one.inputs) for name, one in found.items()} == {
+        "sub-01": ["t1"],
+        "sub-03": [],
+    }
     assert list(collect(folder, sessions=["a"])) == ["sub-02_ses-a"]
-    with pytest.raises(MissingFileError, match="nobody who was asked for"):
+    with pytest.raises(MissingFileError, match="sub-09 was asked for, but is not in"):
         collect(folder, participants=["09"])
 
 

@@ -294,7 +294,7 @@ def known_to(model: Path, columns: Columns, unit: str = "image") -> Known | None
     return Known(frozenset(learnt.ids), group, groups, unit)
 
 
-def contamination(model: Path, table: Table) -> str:
+def contamination(model: Path, table: Table, units: str = "images") -> str:
     """A sentence on the rows of `table` that the model was trained on, or share its groups.
 
     Known where the model still lies in the folder of its run, beside the table as used; "" where
@@ -307,7 +307,7 @@ def contamination(model: Path, table: Table) -> str:
     if not count:
         return ""
     return (
-        f"{count} of {len(table)} images were part of the training, or share their group with it: "
+        f"{count} of {len(table)} {units} were part of the training, or share their group with it: "
         "these scores flatter the model, so look at those of its run instead."
     )
 

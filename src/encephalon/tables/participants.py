@@ -45,15 +45,19 @@ def bids_people(folder: Path, columns: Columns, query: Mapping[str, Any]) -> lis
 
     Images fill the roles of `columns` by their suffixes, what participants.tsv says of the person
     is the row. Of several images in one role none is taken, and that is said. Who has neither is
-    left out. Raises MissingFileError where nobody is left, or a label that `query` has is not
-    there, and what reading participants.tsv raises.
+    left out. Raises MissingFileError for a label of `query` that nobody has, and what reading
+    participants.tsv raises.
     """
     rows, owned = _rows(folder), dict[tuple[str, str], list[BidsFile]]()
     kinds = [kind for some in columns.suffixes.values() for kind in some]
     kinds = [kind for kind in kinds if kind in query.get("suffixes", kinds)]
-    subjects, sessions = query.get("subjects"), query.get("sessions")
+    labels = {key: query.get(word) for key, word in (("sub", "subjects"), ("ses", "sessions"))}
+    wanted = {
+        key: None if some is None else [one.removeprefix(f"{key}-") for one in some]
+        for key, some in labels.items()
+    }
     try:
-        for file in index_bids(folder, kinds, subjects, sessions) if kinds else ():
+        for file in index_bids(folder, kinds) if kinds else ():
             owner = (file.entities["sub"], file.entities.get("ses", ""))
             owned.setdefault(owner, []).append(file)
     except MissingFileError:
@@ -61,13 +65,15 @@ def bids_people(folder: Path, columns: Columns, query: Mapping[str, Any]) -> lis
             raise
     # Who has no image may be in the table; not of a session, which it does not tell apart.
     seen = {subject for subject, _ in owned}
-    wanted = [one.removeprefix("sub-") for one in subjects or rows]
-    owned |= {(one, ""): [] for one in rows if one in wanted and one not in seen and not sessions}
-    if not owned:
-        raise MissingFileError(
-            f"{folder}: nobody who was asked for is in {PARTICIPANTS} or has images: check the "
-            "labels and the dataset."
-        )
+    owned |= {(subject, ""): [] for subject in rows if subject not in seen}
+    for place, (key, some) in enumerate(wanted.items()):
+        for label in some or ():
+            if label not in {owner[place] for owner in owned}:
+                raise MissingFileError(
+                    f"{folder}: {key}-{label} was asked for, but is not in {PARTICIPANTS} and has "
+                    "no images: check the label and the dataset."
+                )
+        owned = {owner: one for owner, one in owned.items() if some is None or owner[place] in some}
     return [_person(*one, rows, columns) for one in sorted(owned.items())]
 
 

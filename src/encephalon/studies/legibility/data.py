@@ -29,6 +29,8 @@ __all__ = [
     "encode_block",
     "load_image",
     "prepare_people",
+    "target_scales",
+    "truth_of",
 ]
 
 Values = NDArray[np.float64]
@@ -115,7 +117,7 @@ def prepare_people(table: Table, cohort: Cohort, side: int, cache: Path, workers
         images,
         connectivity,
         values,
-        {name: _truth(table, name, target) for name, target in cohort.targets.items()},
+        {name: truth_of(table, name, target) for name, target in cohort.targets.items()},
     )
 
 
@@ -212,7 +214,7 @@ def _block_values(table: Table, block: Block) -> Values:
     return np.array(rows, dtype=np.float64).reshape(len(table), len(block_names(block)))
 
 
-def _truth(table: Table, name: str, target: Target) -> Values:
+def truth_of(table: Table, name: str, target: Target) -> Values:
     """What is known of a target (N,): all of it unknown where the table lacks its column."""
     column = target.column or name
     if not table.has(column):
@@ -255,11 +257,7 @@ class Encoding:
         """What the people of these rows say; half precision holds all that the network keeps."""
         cohort, here = people.cohort, people.select(rows)
         scaling = {name: _moments(values) for name, values in here.values.items()}
-        targets = {
-            name: _target_scale(name, here.truth[name])
-            for name, target in cohort.targets.items()
-            if target.kind == "continuous"
-        }
+        targets = target_scales(people, rows)
         known = {
             name: some[~np.isnan(some).all(axis=1)] for name, some in here.connectivity.items()
         }
@@ -313,6 +311,30 @@ class Encoding:
         _, _, mean, deviation = self.targets[name]
         return values * deviation + mean
 
+    @classmethod
+    def from_dict(
+        cls, cohort: Cohort, record: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]
+    ) -> Encoding:
+        """What `as_dict` gave, with what lies among the weights of the network, by their names."""
+        spaces, centres, spreads = {}, {}, {}
+        for name, source in cohort.sources.items():
+            kept = f"encoders.{name}"
+            if source.kind == "connectivity" and f"{kept}.centre" in weights:
+                centres[name] = np.asarray(weights[f"{kept}.centre"], dtype=np.float32)
+                spreads[name] = float(weights[f"{kept}.spread"][0])
+                if f"{kept}.reference" in weights:
+                    spaces[name] = TangentSpace(source.shrinkage)
+                    spaces[name].reference = np.asarray(weights[f"{kept}.reference"], np.float64)
+        scaling = {}
+        for name in cohort.blocks:
+            mean, deviation = record["scaling"][name]
+            scaling[name] = (list(mean), list(deviation))
+        targets = {
+            name: (float(low), float(high), float(mean), float(deviation))
+            for name, (low, high, mean, deviation) in record["targets"].items()
+        }
+        return cls(cohort, scaling, targets, spaces, centres, spreads)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for `model.toml`; what is fitted to connectivity lies with the weights."""
         scaling = {name: [list(one) for one in pair] for name, pair in self.scaling.items()}
@@ -326,6 +348,17 @@ def _moments(values: Values) -> tuple[list[float], list[float]]:
     mean = np.where(known, values, 0).sum(axis=0) / count
     deviation = np.sqrt(np.where(known, (values - mean) ** 2, 0).sum(axis=0) / count)
     return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
+
+
+def target_scales(
+    people: People, rows: NDArray[np.int64]
+) -> dict[str, tuple[float, float, float, float]]:
+    """Of each continuous target how these people make it comparable: see `Encoding.targets`."""
+    return {
+        name: _target_scale(name, people.truth[name][rows])
+        for name, target in people.cohort.targets.items()
+        if target.kind == "continuous"
+    }
 
 
 def _target_scale(name: str, truth: Values) -> tuple[float, float, float, float]:

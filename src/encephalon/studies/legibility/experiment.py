@@ -15,13 +15,26 @@ import torch
 from torch import Tensor
 
 from encephalon.errors import RecipeError
-from encephalon.experiments.cross_validation import CrossValidation, CrossValidationRun
+from encephalon.experiments.cross_validation import (
+    CrossValidation,
+    CrossValidationRun,
+    FoldResult,
+)
 from encephalon.experiments.folds import Splits, make_splits
 from encephalon.networks.export import half_precision
 from encephalon.networks.fusion import PRESENT
 from encephalon.recipes.schema import Recipe
-from encephalon.studies.legibility.data import Encoding, People, block_names, prepare_people
+from encephalon.studies.legibility.data import (
+    Encoding,
+    People,
+    block_names,
+    prepare_people,
+    target_scales,
+)
+from encephalon.studies.legibility.fitted import FittedState
+from encephalon.studies.legibility.input_sets import Values, answers_of
 from encephalon.studies.legibility.modes import legibility_settings
+from encephalon.studies.legibility.predictions import shipped_readings
 from encephalon.studies.legibility.published.data import split_as_published
 from encephalon.studies.legibility.published.settings import PublishedSettings
 from encephalon.studies.legibility.published.task import FittedPublished
@@ -72,7 +85,8 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
         del final
         shipped = cv.shipped(folds)
         state = half_precision(shipped.network.state_dict())
-        return write_model(run.model, shipped.recipe, _facts(cv, shipped), shipped.graph, state)
+        facts = _model_facts(cv, folds, shipped)
+        return write_model(run.model, shipped.recipe, facts, shipped.graph, state)
 
 
 def check_network(recipe: Recipe) -> None:
@@ -134,8 +148,25 @@ def _columns(target: Target) -> Sequence[str]:
     return [f"={name}" for name in shown]
 
 
-def _facts(cv: Validation, shipped: Fitted) -> ModelFacts:
-    """What the study says of the network that ships."""
+def fold_answers(cv: Validation, results: Sequence[FoldResult]) -> list[dict[str, Values]]:
+    """Of each fold, by target, what its network says of everybody; see `predictions.Answers`."""
+    found = []
+    for fold, result in zip(cv.splits.folds, results, strict=True):
+        flat = np.full((len(cv.dataset), len(cv.outputs)), np.nan)
+        for row, answer in result.answers.items():
+            flat[row] = answer
+        scales = target_scales(cv.dataset, fold.train)
+        encoding = Encoding(cv.dataset.cohort, {}, scales)
+        found.append(answers_of(flat, cv.dataset.cohort, encoding.natural))
+    return found
+
+
+def _model_facts(cv: Validation, results: Sequence[FoldResult], shipped: Fitted) -> ModelFacts:
+    """What the study says of the network that ships; how it is read, all validation rows say."""
+    settings = legibility_settings(cv.recipe)
+    answers = fold_answers(cv, results)
+    readings = shipped_readings(cv.dataset, cv.splits.folds, answers, settings)
+    fitted = FittedState.fit(cv.dataset, cv.seen, shipped.encoding, readings)
     cohort, splits = cv.dataset.cohort, cv.splits
     has = cv.dataset.present[cv.seen].sum(axis=0)
     data = {"people": len(cv.seen), "folds": len(splits.folds)}
@@ -144,7 +175,7 @@ def _facts(cv: Validation, shipped: Fitted) -> ModelFacts:
     findings = " ".join(splits.audit.sentences())
     leak = f"The scores flatter the model, because its split leaks. {findings}"
     return ModelFacts(
-        preprocessing=shipped.encoding.as_dict(),
+        preprocessing=fitted.as_dict(),
         training_data=data,
         card={} if splits.audit.clean else {"caveats": leak},
         example=_example(cv, shipped),
@@ -160,4 +191,4 @@ def _example(cv: Validation, shipped: Fitted) -> tuple[Tensor, ...]:
         some = rows[present[rows, place]][:1].repeat(2)
         whole.append(shipped.task.inputs(some, present[some])[place])
     has = torch.from_numpy(present[rows[:2]])
-    return (*whole, has)
+    return (*whole, has.float())

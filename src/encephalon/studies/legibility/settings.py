@@ -30,6 +30,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from encephalon.errors import RecipeError, did_you_mean
+from encephalon.inference.predictions_table import RESERVED
 from encephalon.recipes.schema import Flag, Section, Validated
 from encephalon.tables.schema import Columns
 from encephalon.transforms.parameters import VolumeRanges
@@ -164,6 +165,10 @@ class Cohort(Section):
             raise ValueError(f"calls both a source and a block {min(both)!r}: rename one")
         if reserved := {"images", "present"} & set(self.inputs):
             raise ValueError(f"calls an input {min(reserved)!r}, a word of its own: rename it")
+        if reserved := set(RESERVED) & set(self.targets):
+            raise ValueError(
+                f"calls a target {min(reserved)!r}, which is a column of predictions.csv: rename it"
+            )
         taken = [name for unit in self.together for name in unit]
         for name in taken:
             if name not in self.inputs:

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import ModelError, RecipeError, UsageError
+from encephalon.errors import RecipeError, UsageError
 from encephalon.studies.base import OpenModel, Study, Trainable
 from encephalon.studies.legibility.commands import SIMULATORS, TABLES
 from encephalon.studies.legibility.modes import NETWORKS, SETTINGS, legibility_settings
 from encephalon.studies.legibility.settings import PredictOptions
 
 if TYPE_CHECKING:
+    from encephalon.api.model import Model
+    from encephalon.evaluation.run import Scorable
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
+    from encephalon.reports.batch import BatchReport
     from encephalon.tables.schema import Table
     from encephalon.training.runs import TrainingContext
 
@@ -73,7 +77,21 @@ class _Training(Trainable):
 
 
 def _load(model: OpenModel) -> Predictor:
-    raise ModelError(f"The model {model.name!r} is of a study that predicts nothing yet.")
+    from encephalon.studies.legibility.predictor import make_people_predictor
+
+    return make_people_predictor(model)
+
+
+def _page(about: Mapping[str, Any]) -> BatchReport:
+    from encephalon.studies.legibility.report import batch_report
+
+    return batch_report(about)
+
+
+def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
+    from encephalon.studies.legibility.scoring import PeopleEvaluation
+
+    return PeopleEvaluation(model, table)
 
 
 STUDY = Study(
@@ -81,7 +99,9 @@ STUDY = Study(
     settings=SETTINGS,
     options={"default": PredictOptions, "published": PredictOptions},
     load=_load,
+    page=_page,
     trainable=_Training(),
+    scorable=_scoring,
     simulators=SIMULATORS,
     tables=TABLES,
 )

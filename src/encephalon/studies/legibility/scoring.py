@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score a loaded model on a table of people whose targets are known.
+
+Each set of inputs is scored on the people who have all of it; besides, everybody is scored on
+whatever there is. Who cannot be read is listed and not scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encephalon.errors import TableError
+from encephalon.evaluation.cases import labelled_table
+from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
+from encephalon.experiments.folds import Fold, contamination
+from encephalon.reports.batch import model_facts, model_name
+from encephalon.reports.blocks import StatCard, note, stat_cards, table
+from encephalon.reports.format import Html, format_estimate, format_interval, format_number
+from encephalon.reports.page import Page
+from encephalon.statistics.intervals import LEVEL, Interval
+from encephalon.studies.legibility.data import People, truth_of
+from encephalon.studies.legibility.evaluation import Evaluation, evaluate
+from encephalon.studies.legibility.input_sets import has_all, visible_sets
+from encephalon.studies.legibility.predictions import MODEL, WHATEVER, Predicted, set_name
+from encephalon.studies.legibility.reading import Answered
+from encephalon.tables.samples import table_samples
+
+if TYPE_CHECKING:
+    from encephalon.studies.legibility.predictor import PeoplePredictor
+    from encephalon.tables.samples import Sample
+
+__all__ = ["PeopleEvaluation"]
+
+Row = dict[str, Any]
+#: Metrics that the page shows, of numbers and of classes; scores.csv has all.
+SHOWN = {
+    "r2": "R²",
+    "mae": "MAE",
+    "pearson_r": "r",
+    "balanced_accuracy": "Balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "log_loss": "Log loss",
+}
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A row of the table, by its place."""
+
+    place: int
+    sample: Sample
+
+    @property
+    def name(self) -> str:
+        return self.sample.id
+
+
+class PeopleEvaluation(Scorable[_Case, Evaluation]):
+    """A loaded model on a table with known targets; of a table that was split its part "test".
+
+    Raises TableError for a table without any of the targets, and for a cell that is none.
+    """
+
+    tables = ("predictions.csv", "scores.csv", "coverage.csv")
+
+    def __init__(self, model: Any, path: str | Path) -> None:
+        self.predictor: PeoplePredictor = model.predictor
+        people = labelled_table(Path(path), self.predictor.columns)
+        cohort = self.predictor.cohort
+        columns = {name: one.column or name for name, one in cohort.targets.items()}
+        if not any(people.has(column) for column in columns.values()):
+            named = ", ".join(map(repr, columns.values()))
+            raise TableError(f"{people.source} has none of the targets {named}: add their columns.")
+        subgroups = tuple(name for name in cohort.subgroups if people.has(name))
+        self.people = People(
+            people,
+            cohort.model_copy(update={"subgroups": subgroups}),
+            np.zeros((len(people), len(cohort.inputs)), bool),
+            truth={name: truth_of(people, name, one) for name, one in cohort.targets.items()},
+        )
+        self._warning = contamination(self.predictor.path, people, "people")
+        self._cases = [_Case(*each) for each in enumerate(table_samples(people))]
+        self._done: dict[int, dict[str, list[Answered]]] = {}
+
+    def cases(self) -> Sequence[_Case]:
+        """Each row of the table."""
+        return self._cases
+
+    def score(self, case: _Case) -> CaseResult:
+        """Predict one person; all are scored together."""
+        predictor = self.predictor
+        person = predictor.read(case.sample)
+        found = predictor.predict(person)
+        self._done[case.place] = predictor.by_set(person)
+        self.people.present[case.place] = [n in person.given for n in predictor.cohort.inputs]
+        truth = {
+            f"true_{target.column or name}": case.sample.row.get(target.column or name)
+            for name, target in predictor.cohort.targets.items()
+        }
+        row: Row = {"id": case.sample.id, **truth, **found.values}
+        if found.quality is not None:
+            row |= {"quality": found.quality.status, "reasons": "; ".join(found.quality.reasons)}
+        return CaseResult([row])
+
+    def summarise(self, rows: list[Row]) -> Evaluation | None:
+        """Every metric of each target from each set of inputs, with its interval."""
+        if not rows:
+            return None
+        done = np.array(sorted(self._done), np.int64)
+        people, nobody = self.people.select(done), np.array([], np.int64)
+        fold = Fold(0, nobody, nobody, np.arange(len(done)))
+        alpha = self.predictor.settings.alpha
+        return evaluate(people, [fold], self._predicted(people, done), alpha)
+
+    def _predicted(self, people: People, done: Any) -> Iterator[Predicted]:
+        for target in people.cohort.targets:
+            sets = list(visible_sets(people.cohort, target))
+            has, known = (
+                has_all(people.cohort, sets, people.present),
+                np.isfinite(people.truth[target]),
+            )
+            # The last is of whatever there is.
+            for place, inputs in enumerate([*map(set_name, sets), WHATEVER]):
+                answered = _stacked([self._done[row][target][place] for row in done])
+                there = known & np.isfinite(answered.values).all(axis=1)
+                if inputs != WHATEVER:
+                    there &= has[:, place]
+                yield Predicted(target, inputs, MODEL, there, answered)
+
+    def lines(self, summary: Evaluation) -> Iterator[str]:
+        """The main metric of each target, from whatever there is."""
+        for row in summary.scores:
+            if row["inputs"] == WHATEVER and row["n"]:
+                found = format_estimate(_interval(row, row["main"]))
+                yield f"{row['target']}: {row['main']} {found}, n = {row['n']}"
+
+    def told(self, summary: Evaluation) -> Mapping[str, Any]:
+        """The scores and how often intervals held the truth."""
+        return {"scores": summary.scores, "coverage": summary.coverage}
+
+    def record(self, result: EvaluationResult[Evaluation]) -> Mapping[str, Any]:
+        """The model, what is known of it, and what failed."""
+        about = self.predictor.describe()
+        return {"model": about, **result.told, "failures": result.failures}
+
+    def rows(self, result: EvaluationResult[Evaluation]) -> Mapping[str, Sequence[Row]]:
+        """predictions.csv has the people who failed behind the others."""
+        failed = [{"id": each["id"], "error": each["message"]} for each in result.failures]
+        summary = result.summary
+        return {
+            "predictions.csv": [*result.rows, *failed],
+            "scores.csv": summary.scores,
+            "coverage.csv": summary.coverage,
+        }
+
+    def page(self, result: EvaluationResult[Evaluation], failures: Sequence[Html]) -> Page:
+        """The scores of each target by set of inputs, and how often intervals held the truth."""
+        about, summary = self.predictor.describe(), result.summary
+        count = len(summary.people)
+        who = "person" if count == 1 else "people"
+        page = Page("People with known answers", lead=f"{model_name(about)} on {count} {who}.")
+        page.add(stat_cards(_stat_cards(summary.scores)))
+        if self._warning:
+            page.add(note(self._warning, "fail"))
+        page.add(*failures)
+        for target in summary.people.cohort.targets:
+            scored = [row for row in summary.scores if row["target"] == target and row["n"]]
+            page.section(target, _score_table(scored), note(_HOW))
+            page.section(
+                f"{target}: how often the truth was held", _coverage_table(summary, target)
+            )
+        return page.section("Model", model_facts(about))
+
+
+_HOW = (
+    "Each set of inputs is scored on the people who have all of it, with 95 % bootstrap intervals "
+    "over people or their groups."
+)
+
+
+def _score_table(rows: Sequence[Row]) -> Html:
+    columns = {"inputs": "Inputs", "n": "n"}
+    shown = []
+    for row in rows:
+        cells = {key: format_estimate(_interval(row, key)) for key in SHOWN if key in row}
+        columns |= {key: SHOWN[key] for key in cells}
+        shown.append({"inputs": row["inputs"], "n": row["n"], **cells})
+    return table(columns, shown)
+
+
+def _coverage_table(summary: Evaluation, target: str) -> Html:
+    columns = {
+        "inputs": "Inputs",
+        "n": "n",
+        "promised": "Promised",
+        "held": "Held",
+        "mean_size": "Mean width, or classes",
+    }
+    rows = [
+        {**row, "held": format_estimate(_interval(row, "coverage"))}
+        for row in summary.coverage
+        if row["target"] == target and not row["column"] and row["n"]
+    ]
+    return table(columns, rows, digits=3)
+
+
+def _stat_cards(scores: Sequence[Row]) -> list[StatCard]:
+    return [
+        StatCard(
+            format_number(row[row["main"]], 3),
+            f"{SHOWN[row['main']]}, {row['target']}",
+            format_interval(_interval(row, row["main"])),
+        )
+        for row in scores
+        if row["inputs"] == WHATEVER and row["n"]
+    ]
+
+
+def _interval(row: Row, key: str) -> Interval:
+    value, low, high = (float(row[f"{key}{end}"]) for end in ("", "_low", "_high"))
+    return Interval(value, low, high, LEVEL, int(row.get("units", 0)), "bootstrap")
+
+
+def _stacked(each: Sequence[Answered]) -> Answered:
+    return Answered(*(np.concatenate([vars(one)[k] for one in each]) for k in vars(each[0])))

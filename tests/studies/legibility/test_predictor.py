@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One new person, or a table of them: what is told, from what, and how far to trust it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomlkit
+
+from encephalon import api
+from encephalon.errors import EncephalonError, ModelError, RecipeError, UsageError
+from encephalon.io.text import read_records
+from encephalon.models.description import dump_description
+from encephalon.models.folder import open_model
+from encephalon.recipes.loading import dump_recipe
+from encephalon.studies.legibility.fitted import FittedState, Spread, Usual
+from encephalon.studies.legibility.settings import Cohort
+from tests.studies.legibility.test_task import COHORT, make, make_people
+
+TARGETS = ("age", "sex", "anaemia")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of people, and in `run` a small network of them with what is read of it."""
+    folder = tmp_path_factory.mktemp("people")
+    make_people(folder, 48)
+    (folder / "cohort.toml").write_text(tomlkit.dumps(COHORT), encoding="utf-8")
+    (folder / "tiny.toml").write_text(dump_recipe(make(folds=3)), encoding="utf-8")
+    plain: dict[str, Any] = {"device": "cpu", "workers": 1, "threads": 1}
+    api.train(folder / "tiny.toml", folder / "people.csv", folder / "run", **plain)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> api.Model:
+    """It, loaded."""
+    return api.load_model(run / "run", threads=1)
+
+
+def refused(model: api.Model, **inputs: Any) -> str:
+    """The sentence on what cannot be read."""
+    with pytest.raises(EncephalonError) as caught:
+        model.predict(**inputs)
+    return str(caught.value)
+
+
+def test_whatever_there_is_of_a_person_is_used_and_said(run: Path, model: api.Model) -> None:
+    """From one cell to everything, each target from what is not of its own domain."""
+    some = model.predict(mood="0.5").values
+    assert [some[f"{name}_used"] for name in TARGETS] == ["mind"] * 3
+    images = {"t1": run / "t1-0.npy", "flair": run / "flair-0.npy"}
+    whole = model.predict(**images, connectivity=run / "connectivity-0.npy", iron=101, mood=0.5)
+    assert whole.values["age_used"] == "t1 + flair, connectivity, blood, mind"
+    assert whole.values["anaemia_used"] == "t1 + flair, connectivity, mind"
+    assert some["age"] != whole.values["age"]
+    assert whole.values["age_low"] < whole.values["age"] < whole.values["age_high"]
+    assert whole.values["sex"] in {"F", "M"}
+    assert 0.5 <= whole.values["sex_p"] <= 1
+    assert whole.values["sex"] in whole.values["sex_set"].split(" or ")
+
+
+def test_a_target_whose_only_inputs_are_its_own_domain_has_no_answer(model: api.Model) -> None:
+    """And it is said why; the others have theirs."""
+    found = model.predict(iron="101").values
+    assert found["anaemia"] is None
+    assert found["anaemia_used"] == "nothing: blood would tell it from its own domain"
+    assert found["age_used"] == "blood"
+    assert np.isfinite(found["age"])
+
+
+def test_what_is_absent_changes_nothing(run: Path, model: api.Model) -> None:
+    """An answer from some inputs is that of a model that is told to use those alone."""
+    only = api.load_model(run / "run", threads=1, use=("connectivity",))
+    given = {"connectivity": run / "connectivity-1.npy", "t1": run / "t1-1.npy", "mood": "1"}
+    alone = model.predict(connectivity=run / "connectivity-1.npy").values
+    assert only.predict(**given).values == alone
+    assert alone["age_used"] == "connectivity"
+    with pytest.raises(UsageError, match="no input 'dwi'; it has"):
+        api.load_model(run / "run", use=("dwi",))
+
+
+def test_an_answer_is_that_of_the_network_on_each_set(run: Path, model: api.Model) -> None:
+    """The graph that encodes once says of all sets what it says of each alone."""
+    predictor: Any = model.predictor
+    sample = api.Model.plan(model, [run / "people.csv"], run / "out").samples[2]
+    whole = predictor.read(sample)
+    answers = predictor.answers(whole)["age"]
+    sets = list(predictor.fitted.readings["age"])
+    for place, inputs in enumerate(sets):
+        part = replace(whole, given={n: one for n, one in whole.given.items() if n in inputs})
+        if part.given:
+            alone = predictor.answers(part)["age"][:, -1]
+            np.testing.assert_allclose(answers[:, place], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_table_of_people_has_a_row_and_a_page_for_each(run: Path, model: api.Model) -> None:
+    """Who cannot be read fails alone, with one sentence."""
+    table = run / "new.csv"
+    rows = ["id,t1,connectivity,iron,type,mood", "a,t1-0.npy,,100,A,", "b,,,,,", "c,,,abc,,1"]
+    rows += ["d,,,,,0.2", "e,gone.npy,,,,1", "f,,,,AB,1", "g,,,,,NaN"]
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    result = model.predict_batch([table], run / "out")
+    told = {one.id: one.message for one in result.failures}
+    assert sorted(told) == ["b", "c", "e", "f", "g"]
+    assert "b: there is nothing to predict from: give at least one of t1, flair" in told["b"]
+    assert "c: 'iron' must be a number or empty, but is 'abc'." in told["c"]
+    assert "gone.npy" in told["e"]
+    assert "'type' must be A, B or O or empty, but is 'AB'" in told["f"]
+    assert "nothing to predict from" in told["g"]
+    _, found = read_records(run / "out" / "predictions.csv")
+    assert found[0]["age_used"] == "t1, blood"
+    page = (run / "out" / "report" / "a.html").read_text(encoding="utf-8")
+    for words in ("Told", "How unlike the people who trained", "Scans as the network saw them"):
+        assert words in page
+    assert "b: there is nothing" in (run / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_files_that_cannot_be_used_are_errors_and_no_absence(run: Path, model: api.Model) -> None:
+    """One sentence each, which names the file."""
+    small, broken, image = run / "small.npy", run / "broken.npy", run / "image.npy"
+    np.save(small, np.eye(4, dtype=np.float32))
+    broken.write_bytes(b"no array")
+    np.save(image, np.zeros((5, 6, 7), np.float16))
+    said = refused(model, connectivity=small, mood="1")
+    assert "small.npy" in said
+    assert "has 6 pairs of regions, but the model 'tiny' knows 10" in said
+    assert "broken.npy" in refused(model, connectivity=broken, mood="1")
+    assert "its shape is [5, 6, 7]" in refused(model, t1=image, mood="1")
+
+
+def test_who_is_unlike_all_who_trained_is_to_be_checked(run: Path, model: api.Model) -> None:
+    """By the input that is unlike, which is named; the like are not."""
+    usual = model.predict(iron="101", mood="0")
+    assert usual.quality is not None
+    assert usual.quality.status == "ok"
+    strange = model.predict(iron="9000", mood="0")
+    assert strange.quality is not None
+    assert strange.quality.status == "check"
+    assert "the blood is further from the mean" in strange.quality.reasons[0]
+    assert strange.values["novelty_blood"] == strange.values["novelty"] == 100.0
+    assert strange.values["novelty_t1"] is None
+    inverted = run / "inverted.npy"
+    np.save(inverted, np.indices((16, 16, 16)).sum(axis=0).astype(np.float16))
+    assert model.predict(t1=inverted).values["novelty_t1"] == 100.0
+
+
+def test_whom_the_model_has_learnt_from_is_said(
+    run: Path, model: api.Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, in the table and on the page."""
+    result = model.predict_batch([run / "people.csv"], run / "known")
+    assert {row["training_overlap"] for row in result.rows} == {"person"}
+    assert "48 of 48 people were part of the training" in caplog.text
+    page = (run / "known" / "report" / "p000.html").read_text(encoding="utf-8")
+    assert "The model has learnt from this person" in page
+
+
+def test_a_labelled_table_is_scored(run: Path, model: api.Model) -> None:
+    """Each target from each set of inputs, and from whatever there is."""
+    result = api.evaluate(run / "run", run / "people.csv", run / "scored", threads=1)
+    scores = {(row["target"], row["inputs"]): row for row in result.summary.scores}
+    assert scores["age", "whatever there is"]["n"] == 48
+    has = sum(bool(row["connectivity"]) for row in read_records(run / "people.csv")[1])
+    assert scores["age", "connectivity"]["n"] == has
+    truth = {row["id"]: float(row["age"]) for row in read_records(run / "people.csv")[1]}
+    _, rows = read_records(run / "scored" / "predictions.csv")
+    errors = [abs(float(row["age"]) - truth[row["id"]]) for row in rows]
+    assert scores["age", "whatever there is"]["mae"] == pytest.approx(np.mean(errors))
+    plain = run / "unlabelled.csv"
+    plain.write_text("id,mood\na,1\n", encoding="utf-8")
+    with pytest.raises(EncephalonError, match="has none of the targets 'age'"):
+        api.evaluate(run / "run", plain, run / "none", threads=1)
+
+
+def test_a_base_install_predicts(run: Path) -> None:
+    """No torch is imported on the way from a table to the page."""
+    lines = [
+        "import sys",
+        "from encephalon import api",
+        f"model = api.load_model({str(run / 'run')!r}, threads=1)",
+        f"model.predict_batch([{str(run / 'people.csv')!r}], {str(run / 'base')!r})",
+        "assert 'torch' not in sys.modules",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+
+
+def test_what_is_fitted_comes_back_as_it_was(run: Path) -> None:
+    """From the text of model.toml; what is broken is one sentence."""
+    folder = open_model(run / "run" / "model")
+    about, weights = folder.description, folder.tensors()
+    cohort = Cohort.model_validate(about.recipe["study"]["cohort"])
+    fitted = FittedState.from_dict(cohort, about.preprocessing, weights, "m")
+    again = replace(about, preprocessing=fitted.as_dict())
+    assert dump_description(again) == dump_description(about)
+    broken = {**about.preprocessing, "readings": {"age": []}}
+    with pytest.raises(ModelError, match=r"^m: its \[preprocessing\] is not that of a model of"):
+        FittedState.from_dict(cohort, broken, weights, "m")
+
+
+def test_percentiles_are_those_of_the_people_who_train() -> None:
+    """The middle one of them has about half of them nearer, and who is beyond all has all."""
+    features = np.random.default_rng(0).normal(size=(400, 30))
+    usual = Usual.fit(features, standardised=True)
+    distances = sorted(map(usual.distance, features))
+    assert usual.percentile(distances[200]) == pytest.approx(50, abs=2)
+    assert usual.percentile(usual.distance(features[0] + 5)) == 100
+    gaps = features[0].copy()
+    gaps[1:] = np.nan
+    assert usual.distance(gaps) == pytest.approx(abs(features[0, 0]))
+
+
+def test_a_target_is_drawn_as_it_is_among_who_train() -> None:
+    """Counts of classes, or of parts between the ends; what is unknown does not count."""
+    assert Spread.fit(np.array([0, 1, 1, np.nan]), 3).counts == (1, 2, 0)
+    ages = Spread.fit(np.array([20.0, 30.0, np.nan, 40.0]), 1)
+    assert (sum(ages.counts), ages.low, ages.high) == (3, 20.0, 40.0)
+
+
+def test_a_target_cannot_have_the_name_of_a_column_of_its_table() -> None:
+    """It would stand in the place of the verdict, say."""
+    with pytest.raises((RecipeError, ValueError), match="a column of predictions"):
+        Cohort.model_validate({**COHORT, "targets": {"quality": {"kind": "continuous"}}})
