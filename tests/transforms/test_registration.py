@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rigid registration finds known maps, whatever the slices, the storage and the threads.
+"""Registration finds known maps, whatever the slices, the storage and the threads.
 
 Two scans of one person agree in detail; scans of two persons do not.
 """
@@ -16,12 +16,14 @@ from encephalon.geometry.affine import Affine, orient
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.transforms import registration_search
+from encephalon.transforms.conform import straightened
 from encephalon.transforms.registration import (
     RegistrationFit,
     image_similarity,
     mirrored,
     moved,
     refine_rigid,
+    register_affine,
     register_rigid,
 )
 from encephalon.transforms.registration_search import COARSE, climb, mutual_information
@@ -97,6 +99,19 @@ def test_air_cannot_be_registered() -> None:
     air = Image(np.zeros((20, 20, 20), np.float32), Affine.from_spacing(3.0), Path("air.nii.gz"))
     with pytest.raises(ContentError, match=r"air\.nii\.gz: expected a head"):
         register_rigid(painted("t2"), air)
+
+
+def test_an_affine_map_between_contrasts_is_found_whatever_the_threads() -> None:
+    """Stretched by up to 12 %, leaning, turned and shifted: less than 0.5 mm off."""
+    lean = np.eye(4)
+    lean[:3, :3] = [[0.9, 0.04, 0.0], [0.0, 1.08, -0.05], [0.0, 0.0, 0.95]]
+    truth = turned(15, 20, 4) @ Affine(lean)
+    brain = painted("t1")
+    moving = straightened(Image(brain.data, truth @ brain.affine))
+    scan = painted("t2")
+    fit = register_affine(scan, moving, threads=2)
+    assert moved(fit.matrix, truth, brain_points(scan)) < 0.5
+    assert register_affine(scan, moving, threads=1).matrix == fit.matrix
 
 
 def test_a_start_without_overlap_stays() -> None:
