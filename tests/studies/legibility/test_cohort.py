@@ -140,6 +140,12 @@ for _number, _one in enumerate(WORDS):
             '[sources.t1]\nkind = "image"\nfilez = "{id}.nii"\n' + TARGETS,
             r"unknown key 'filez' in \[sources.t1\]; did you mean 'files'",
         ),
+        (rows(), 'id = "who"\n' + MOOD + TARGETS, "has no column 'who'; it has 'id', 'age'"),
+        (
+            rows(),
+            '[sources.t1]\nkind = "image"\narray = "t1.npy"\n' + TARGETS,
+            r"'t1' in \[sources\] has an array, which connectivity alone may",
+        ),
         (rows(), 'tabel = "x"\n' + MOOD + TARGETS, "unknown key 'tabel'; did you mean 'table'"),
     ],
 )

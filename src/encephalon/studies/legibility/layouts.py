@@ -72,7 +72,9 @@ def _given(cohort: Cohort, table: Table, beside: Path) -> Given:
 
 
 def _read(cohort: Cohort, path: Path) -> Table:
-    return checked(read_table(path, Columns(id=cohort.id, inputs={})))
+    table = read_table(path, Columns(id=cohort.id, inputs={}))
+    table.require(cohort.id)
+    return checked(table)
 
 
 def _items(name: str, source: Source, table: Table, beside: Path) -> list[Item]:

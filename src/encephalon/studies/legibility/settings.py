@@ -78,6 +78,12 @@ class Source(Section):
     representation: Literal["correlation", "fisher-z", "tangent"] = "fisher-z"
     shrinkage: float = Field(default=0.1, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        if self.kind == "image" and (self.array or self.ids):
+            raise ValueError("has an array, which connectivity alone may: give `files`")
+        return self
+
 
 class Block(Section):
     """Columns of the table that are used together.
