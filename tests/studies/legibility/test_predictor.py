@@ -14,13 +14,16 @@ import pytest
 import tomlkit
 
 from encephalon import api
-from encephalon.errors import EncephalonError, ModelError, RecipeError, UsageError
+from encephalon.errors import EncephalonError, InputError, ModelError, RecipeError, UsageError
 from encephalon.io.text import read_records
 from encephalon.models.description import dump_description
 from encephalon.models.folder import open_model
 from encephalon.recipes.loading import dump_recipe
+from encephalon.studies.legibility import images
 from encephalon.studies.legibility.fitted import FittedState, Spread, Usual
+from encephalon.studies.legibility.preprocessing import ImageRow
 from encephalon.studies.legibility.settings import Cohort
+from encephalon.training.dataset import Prepared
 from tests.studies.legibility.test_task import COHORT, make, make_people
 
 TARGETS = ("age", "sex", "anaemia")
@@ -55,8 +58,8 @@ def test_whatever_there_is_of_a_person_is_used_and_said(run: Path, model: api.Mo
     """From one cell to everything, each target from what is not of its own domain."""
     some = model.predict(mood="0.5").values
     assert [some[f"{name}_used"] for name in TARGETS] == ["mind"] * 3
-    images = {"t1": run / "t1-0.npy", "flair": run / "flair-0.npy"}
-    whole = model.predict(**images, connectivity=run / "connectivity-0.npy", iron=101, mood=0.5)
+    scans = {"t1": run / "t1-0.npy", "flair": run / "flair-0.npy"}
+    whole = model.predict(**scans, connectivity=run / "connectivity-0.npy", iron=101, mood=0.5)
     assert whole.values["age_used"] == "t1 + flair, connectivity, blood, mind"
     assert whole.values["anaemia_used"] == "t1 + flair, connectivity, mind"
     assert some["age"] != whole.values["age"]
@@ -133,6 +136,27 @@ def test_files_that_cannot_be_used_are_errors_and_no_absence(run: Path, model: a
     assert "has 6 pairs of regions, but the model 'tiny' knows 10" in said
     assert "broken.npy" in refused(model, connectivity=broken, mood="1")
     assert "its shape is [5, 6, 7]" in refused(model, t1=image, mood="1")
+
+
+def test_a_scan_is_prepared_on_its_way_and_its_doubts_are_kept(
+    run: Path, model: api.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the T1w scan of the person; one that cannot be prepared is an error of the person."""
+    scan, guide, asked = run / "f.nii.gz", run / "t1.nii.gz", list[ImageRow]()
+    said: dict[str, Any] = {"reasons": ["the brain was hardly brought to the template"]}
+
+    def prepare(rows: list[ImageRow], *_: object, **__: object) -> list[Any]:
+        asked.extend(rows)
+        return [Prepared(run / "t1-0.npy", said) for _ in rows]
+
+    monkeypatch.setattr(images, "prepare_images", prepare)
+    found = model.predict(t1=guide, flair=scan)
+    assert [(row.path, row.reference) for row in asked] == [(guide, None), (scan, guide)]
+    assert found.quality is not None
+    assert found.quality.status == "check"
+    assert "flair: the brain was hardly brought to the template" in found.quality.reasons
+    monkeypatch.setattr(images, "prepare_images", lambda *_, **__: [InputError("f: no brain.")])
+    assert refused(model, flair=scan) == "f: no brain."
 
 
 def test_who_is_unlike_all_who_trained_is_to_be_checked(run: Path, model: api.Model) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -127,15 +128,14 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
     def read(self, sample: Sample) -> Person:
         """What there is of a person; raises InputError for nothing, and for what cannot be used."""
         sample.require_faultless()
-        given: dict[str, Float] = {}
-        features: dict[str, Values] = {}
-        for name in self.options.use or self.cohort.inputs:
-            one = (
-                self._block(name, sample)
-                if name in self.cohort.blocks
-                else self._file(name, sample)
-            )
-            if one is not None:
+        used = [name for name in self.cohort.inputs if name in (self.options.use or (name,))]
+        found = self._scans(sample, used)
+        doubts = [f"{name}: {why}" for name, (_, notes) in found.items() for why in notes]
+        given = {name: image[None] for name, (image, _) in found.items()}
+        features = {name: coarse(image) for name, (image, _) in found.items()}
+        for name in used:
+            block = name in self.cohort.blocks
+            if one := (self._block if block else self._connectivity)(name, sample):
                 given[name], features[name] = one
         if self.model["mode"] == "published" and (lacking := set(self.cohort.inputs) - set(given)):
             raise InputError(
@@ -143,13 +143,12 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
                 f"{min(lacking)}: give it, or use a model of the default mode."
             )
         if not given:
-            asked = self.options.use or self.cohort.inputs
             reasons = " ".join(sample.absent.values())
             raise InputError(
                 f"{sample.id}: there is nothing to predict from: give at least one of "
-                f"{', '.join(asked)}. {reasons}".rstrip()
+                f"{', '.join(used)}. {reasons}".rstrip()
             )
-        return Person(sample, given, features)
+        return Person(sample, given, features, doubts)
 
     def predict(self, loaded: Person) -> Prediction:
         """Each target with its interval or set, what it is told from, and how far to trust it."""
@@ -248,17 +247,32 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         shown = self.fitted.encoding.block(name, numbers)[0]
         return shown, shown.astype(np.float64)
 
-    def _file(self, name: str, sample: Sample) -> tuple[Float, Values] | None:
-        if name not in sample.inputs:
+    def _scans(self, sample: Sample, used: Sequence[str]) -> dict[str, tuple[Float, Sequence[str]]]:
+        """Each scan as the network sees it (side, side, side), and the doubts on it."""
+        files = {
+            name: [sample.inputs[name]]
+            for name in used
+            if name in sample.inputs and self.cohort.sources[name].kind == "image"
+        }
+        if not files:
+            return {}
+        from encephalon.studies.legibility.images import prepare_scans
+
+        side, found = self.settings.side, {}
+        with TemporaryDirectory() as folder:
+            prepared = prepare_scans(self.cohort, files, Path(folder), side, workers=1)
+            for name, (scan,) in prepared.items():
+                if isinstance(scan, InputError):
+                    raise scan
+                if scan is not None:
+                    found[name] = load_image(scan.path, side), scan.notes.get("reasons", ())
+        return found
+
+    def _connectivity(self, name: str, sample: Sample) -> tuple[Float, Values] | None:
+        source = self.cohort.sources[name]
+        if source.kind == "image" or name not in sample.inputs:
             return None
-        source, path, encoding = (
-            self.cohort.sources[name],
-            sample.inputs[name],
-            self.fitted.encoding,
-        )
-        if source.kind == "image":
-            image = load_image(path, self.settings.side)
-            return image[None], coarse(image)
+        path, encoding = sample.inputs[name], self.fitted.encoding
         try:
             _, flat = next(triangles(source, [path], [sample.id]))
             if flat.size != (pairs := self.fitted.pairs[name]):
