@@ -65,15 +65,16 @@ def explain(
         typer.Option("--layer", help="Layer that maps are taken from, such as encoder.layer4."),
     ] = None,
 ) -> None:
-    """Serves models of classes: those of micrographs, of slices, and of the regions of
-    microtomography. For every image a map (float32 TIFF on the pixels of the raw image) and a panel
-    (PNG), sorted into folders by certainty, with explanations.csv and report.html. A file that
-    fails is named at the end, the others are done, and the exit code is 1.
+    """Serves models of micrographs, of slices, of the regions of microtomography, and of people.
+    For every image a map (float32 TIFF on the pixels of the raw image) and a panel (PNG), sorted
+    into folders by certainty; for every person what each input adds to the answer, with a map of
+    each image in MNI space, edges.csv and columns.csv. explanations.csv and report.html have them
+    all. What fails is named at the end, the others are done, and the exit code is 1.
 
     \b
     Example:
         encephalon explain run vessels.csv -o maps --class Aged
-        encephalon explain run tiles/tiles.csv -o maps
+        encephalon explain run cohort/people.csv -o explained --target age
     """
     from encephalon import api
 

@@ -34,7 +34,7 @@ VERBS = {
     "train": "Train a model from a recipe and a table.",
     "evaluate": "Score a model on a table with known answers.",
     "grid": "Train, evaluate and compare many models by one file.",
-    "explain": "Show where a classifier looked in each image.",
+    "explain": "Show where a model looked, and what tells its answer.",
     "table": "Make, check and split tables of samples.",
     "recipes": "List, show and check recipes.",
     "models": "List, inspect, fetch and verify models.",

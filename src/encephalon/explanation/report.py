@@ -194,20 +194,25 @@ def location_block(location: Location) -> list[Html]:
     return [verdict, table(columns, cells), paragraph(words)]
 
 
-def sanity_block(similarity: Mapping[str, float]) -> list[Html]:
-    """Show how alike maps stay when weights are shuffled, from the last stage to the first."""
+def sanity_block(
+    similarity: Mapping[str, float], what: str = "maps", of: str = "images"
+) -> list[Html]:
+    """Show how alike maps stay when weights are shuffled, from the last stage to the first.
+
+    what  is compared, and what it is `of`
+    """
     last = list(similarity.values())[-1]
-    good = "The maps depend on what the network has learnt."
+    good = f"The {what} depend on what the network has learnt."
     bad = (
-        f"With all weights shuffled the maps are still alike (rank correlation {last:.2f}): they "
-        "show the images more than what was learnt."
+        f"With all weights shuffled the {what} are still alike (rank correlation {last:.2f}): they "
+        f"show the {of} more than what was learnt."
     )
     rows = [
         {"stage": f"{'' if place == 0 else '… and '}{name}", "similarity": value}
         for place, (name, value) in enumerate(similarity.items())
     ]
-    columns = {"stage": "Shuffled", "similarity": "Rank correlation with the true maps"}
-    words = "Adebayo et al. 2018: 1 is the same map, 0 has nothing in common with it."
+    columns = {"stage": "Shuffled", "similarity": f"Rank correlation with the true {what}"}
+    words = "Adebayo et al. 2018: 1 is the same, 0 has nothing in common with it."
     verdict = note(bad, "check") if last > _TOO_ALIKE else note(good)
     return [verdict, table(columns, rows, digits=2), paragraph(words)]
 

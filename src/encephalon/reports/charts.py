@@ -102,7 +102,7 @@ def bar_chart(values: Mapping[str, float], title: str) -> Html:
         drawn.append(tag("text", label, **name))
         ends = sorted((axis.at(0.0), axis.at(value)))
         size = {"x": _px(ends[0]), "width": _px(ends[1] - ends[0]), "height": _px(_BAR - 8.0)}
-        kind = "bar above" if value >= 0 else "bar below"
+        kind = "rise" if value >= 0 else "fall"
         drawn.append(tag("rect", class_=kind, y=_px(y + 4.0), **size))
     return svg_chart(join(*drawn), bottom + _BOTTOM, title)
 

@@ -135,13 +135,18 @@ class PeopleExplainer:
             raise UsageError(f"{question.name!r} is told from no image: leave out the layer.")
 
     def explain(
-        self, who: str, given: Mapping[str, NDArray[np.float32]], read: Read | None = None
+        self,
+        who: str,
+        given: Mapping[str, NDArray[np.float32]],
+        read: Read | None = None,
+        question: Question | None = None,
     ) -> ExplainedPerson:
         """Explain the person called `who`.
 
-        given  what there is of them as the network is shown it, without a batch
-        read   the number as it is read of each of some sets of units of what there is, where that
-               is not just what the network says of them
+        given     what there is of them as the network is shown it, without a batch
+        read      the number as it is read of each of some sets of units of what there is, where
+                  that is not just what the network says of them
+        question  with the class of this person, where the network's likeliest one is not meant
 
         Raises ContentError for a person who has nothing of what the target is told from.
         """
@@ -157,14 +162,15 @@ class PeopleExplainer:
         has = torch.tensor([[one in used for one in cohort.inputs]]).to(place)
         with torch.no_grad():
             tokens = network.encode(there, has)
-            question = self.question.of(network.fuse(tokens, has)[:, network.columns[name]])
+            said = network.fuse(tokens, has)[:, network.columns[name]]
+            question = (question or self.question).of(said)
         found: dict[str, dict[str, Any]] = {"maps": {}, "edges": {}, "columns": {}, "checked": {}}
         gaps = [0.0]
         for source, one in there.items():
             told, base = self._told(source, question, tokens, has), self._base(source)
             checked = found["checked"][source] = Checked(told, one, base, self.layer)
             if base is None:
-                found["maps"][source] = _grown(checked.shares(told), one.shape[2:])
+                found["maps"][source] = _grown(checked.shares(told), given[source][0])
                 continue
             gradient, change = gradient_and_change(told, one, base)
             gaps.append(_gap(told, one, base, gradient * change))
@@ -277,11 +283,11 @@ def gradient_and_change(told: nn.Module, given: Tensor, base: Tensor) -> tuple[V
     return first, second
 
 
-def _grown(values: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
-    """A map on the grid of its image, linearly."""
+def _grown(values: NDArray[np.float32], image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A map on the grid of its image, linearly; 0 outside the brain, which is as its corner is."""
     cells = torch.from_numpy(values)[None, None]
-    whole = nnf.interpolate(cells, tuple(size), mode="trilinear", align_corners=False)
-    return np.asarray(whole[0, 0])
+    whole = nnf.interpolate(cells, image.shape, mode="trilinear", align_corners=False)
+    return np.where(image != image[0, 0, 0], np.asarray(whole[0, 0]), np.float32(0.0))
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from encephalon.studies.legibility.settings import PredictOptions
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.explanation.explainable import Explains
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
@@ -94,6 +95,18 @@ def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
     return PeopleEvaluation(model, table)
 
 
+def _explaining(model: Model) -> Explains:
+    from encephalon.studies.legibility.explanation_work import ExplainablePeople
+
+    predictor: Any = model.predictor
+    if predictor.model["mode"] == "published":
+        raise UsageError(
+            f"The model {model.name!r} answers to one set of inputs alone, so nobody can say what "
+            "each adds: explain one of the recipe 'legibility'."
+        )
+    return ExplainablePeople(predictor)
+
+
 STUDY = Study(
     name="legibility",
     settings=SETTINGS,
@@ -102,6 +115,7 @@ STUDY = Study(
     page=_page,
     trainable=_Training(),
     scorable=_scoring,
+    explainable=_explaining,
     simulators=SIMULATORS,
     tables=TABLES,
 )

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of explanations: the checks, what inputs add over all people, and each person."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encephalon.explanation.report import Explanations, sanity_block
+from encephalon.reports.batch import PictureBudget, model_facts
+from encephalon.reports.blocks import (
+    StatCard,
+    card,
+    details,
+    facts,
+    figure,
+    grid,
+    note,
+    paragraph,
+    stat_cards,
+    table,
+)
+from encephalon.reports.charts import bar_chart
+from encephalon.reports.format import Html, format_decimals, format_number, join, tag
+from encephalon.reports.images import (
+    AMBER,
+    MAP,
+    SKY,
+    Layer,
+    Picture,
+    enlarged,
+    fitted_size,
+    grey_levels,
+    signed,
+)
+from encephalon.reports.page import Legend, Page
+from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer
+
+__all__ = ["ExplanationPage", "matrix_picture", "slices_picture", "strongest"]
+
+#: Rows of a table of edges and bars of columns on the page; pixels of a row of slices, of a matrix.
+_SHOWN, _WIDE, _MATRIX = 8, 660, 320
+_CLOSE = 0.02  # a larger gap between shares and their sum is said aloud (ours)
+_LEGEND = (
+    Legend(MAP, "raises it", AMBER),
+    Legend("lowers", "lowers it", SKY),
+)
+_HINT = (
+    "What an input adds is its Shapley value: what the answer gains by it, on average over all "
+    "orders in which the inputs could come; they sum to the answer less its base, which is what "
+    "those who trained are like. Edges and columns are of the network's answer to all inputs, "
+    "and say what makes this person's input differ from an average one (integrated gradients); "
+    "maps say where in the image that lies (Grad-CAM, with its sign), each on a scale of its own."
+)
+
+
+class ExplanationPage:
+    """Collects people as they are explained, and writes the page at the end.
+
+    about  the predictor's own description
+    """
+
+    def __init__(self, about: Mapping[str, Any], explainer: PeopleExplainer) -> None:
+        self._about, self._explainer = about, explainer
+        self._cards: list[Html] = []
+        self._budget = PictureBudget()
+        self._adds: dict[str, list[float]] = defaultdict(list)
+        self._columns: dict[str, list[float]] = defaultdict(list)
+        self._edges: dict[str, list[Any]] = {}
+        self._gap = 0.0
+
+    def add(
+        self,
+        told: Mapping[str, Any],
+        reasons: str,
+        one: ExplainedPerson,
+        images: Mapping[str, NDArray[Any]],
+        columns: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Add one person.
+
+        told     what is predicted of the target, by its name
+        reasons  to doubt that, in words
+        images   that maps are drawn on
+        columns  rows of columns.csv
+        """
+        for unit, added in one.adds.items():
+            self._adds[unit].append(abs(added))
+        for each in columns:
+            self._columns[each["column"]].append(abs(each["adds"]))
+        for name, edges in one.edges.items():
+            count, total = self._edges.get(name, (0, 0.0))
+            self._edges[name] = [count + 1, total + np.abs(edges)]
+        self._gap = max(self._gap, one.gap)
+        drawn = self._budget.draw(lambda: _pictures(one, images))
+        shown = [note("The pictures are left out to keep this page small.")]
+        unit = one.question.unit
+        known = {"Told": _told(told, one), "Base": f"{format_number(one.base)} {unit}"}
+        if one.question.target.classes:
+            known["Answer"] = f"{format_number(one.answer)} {unit}"
+        blocks = [facts(known), figure(bar_chart(one.adds, f"adds, {unit}"))]
+        if some := _largest({each["column"]: each["adds"] for each in columns}):
+            chart = bar_chart(some, f"adds, {unit}")
+            blocks.append(figure(chart, "Columns that add or take away the most."))
+        doubts = [note(reasons, "check")] if reasons else []
+        pictures = shown if drawn is None else drawn
+        content = grid(tag("div", *blocks), tag("div", *pictures)) if pictures else grid(*blocks)
+        self._cards.append(card(one.id, *doubts, content))
+
+    def write(
+        self,
+        path: Path,
+        result: Explanations,
+        similarity: Mapping[str, Mapping[str, float]],
+        overwrite: bool,
+    ) -> Path:
+        """Write the page; raises OutputExistsError for an existing file unless `overwrite`."""
+        question = self._explainer.question
+        page = Page(
+            f"What tells {question.name}",
+            "Encephalon · explanations",
+            f"{len(self._cards)} people: what each input adds to the answer, and where it lies.",
+            _LEGEND,
+        )
+        shown = [StatCard(len(self._cards), "explained")]
+        if result.failures:
+            shown.append(StatCard(len(result.failures), "failed", status="fail"))
+        page.add(stat_cards(shown), paragraph(_HINT))
+        if similarity:
+            page.section("Does it depend on what was learnt?", *self._checks(similarity))
+        if len(self._cards) > 1:
+            page.section("Over all people", *self._population())
+        if result.failures:
+            failed = [card(one.id, note(one.message, "fail")) for one in result.failures]
+            page.section("Without an explanation", *failed)
+        if self._cards:
+            page.section("People", *self._cards)
+        how = {"Target": question.name, "Maps": f"Grad-CAM of {self._explainer.layer}"}
+        page.section("Model", model_facts(self._about, how))
+        return page.write(path, overwrite)
+
+    def _checks(self, similarity: Mapping[str, Mapping[str, float]]) -> list[Html]:
+        cohort, cards = self._explainer.encoding.cohort, []
+        for name, stages in similarity.items():
+            kind = cohort.sources[name].kind if name in cohort.sources else "table"
+            what = {"image": "maps", "connectivity": "edges", "table": "columns"}[kind]
+            verdict, *stages_of = sanity_block(stages, what, "input")
+            last = format_decimals(list(stages.values())[-1], 2)
+            words = f"Rank correlation with all weights shuffled: {last} (1 is the same)."
+            folded = details("Stage by stage", *stages_of)
+            cards.append(card(name, verdict, paragraph(words), folded))
+        sums = f"What edges and columns add sums to the whole, but for {100 * self._gap:.2g} %."
+        return [note(sums, "check" if self._gap > _CLOSE else "info"), grid(*cards)]
+
+    def _population(self) -> list[Html]:
+        """Means over the people who have an input of how much it adds, whichever way."""
+        words = "Means, over those who have it, of how much it adds or takes away."
+        target = self._explainer.question.target
+        title = f"mean share, {'log-odds' if target.classes else target.unit or 'either way'}"
+        charts = [figure(bar_chart(_means(self._adds), title), words)]
+        if self._columns:
+            chart = bar_chart(_largest(_means(self._columns)), title)
+            charts.append(figure(chart, "The same of columns, the largest."))
+        for name, (count, total) in self._edges.items():
+            charts.append(_edges(name, total / count))
+        return [grid(*charts)]
+
+
+def strongest(edges: NDArray[np.float64], count: int) -> list[dict[str, Any]]:
+    """The edges (R, R) that add or take away the most, the strongest first, by their regions."""
+    first, second = np.triu_indices(len(edges), 1)
+    values = edges[first, second]
+    order = np.argsort(-np.abs(values), kind="stable")[:count]
+    return [
+        {"region_a": int(first[at]), "region_b": int(second[at]), "adds": float(values[at])}
+        for at in order
+    ]
+
+
+def matrix_picture(edges: NDArray[np.float64], alt: str) -> Picture:
+    """Edges (R, R) as a square, the largest of them in full colour."""
+    times = max(1, round(_MATRIX / len(edges)))
+    whole = np.kron(_scaled(edges), np.ones((times, times), dtype=np.float32))
+    return Picture(
+        np.zeros(whole.shape, np.uint8), alt, _layers(whole, (len(whole), len(whole)), 1.0)
+    )
+
+
+def slices_picture(
+    image: NDArray[Any], values: NDArray[np.float32], alt: str
+) -> tuple[Picture, tuple[int, int, int]]:
+    """Three planes (side, side, side), RAS, through the extreme of a map; and where they lie."""
+    x, y, z = (int(at) for at in np.unravel_index(np.abs(values).argmax(), values.shape))
+
+    def row(cube: NDArray[Any]) -> NDArray[np.float32]:
+        planes = (cube[x], cube[:, y], cube[:, :, z])
+        return np.concatenate([np.asarray(one, np.float32).T[::-1] for one in planes], axis=1)
+
+    shown, size = row(image), fitted_size(row(image).shape, _WIDE)
+    levels = enlarged(grey_levels(shown, *np.percentile(shown, (0.5, 99.5))), size)
+    base = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return Picture(base, alt, _layers(row(_scaled(values)), size, 0.7)), (x, y, z)
+
+
+def _layers(
+    values: NDArray[np.float32], size: tuple[int, int], opacity: float
+) -> tuple[Layer, ...]:
+    """What raises and what lowers at `size` (width, height), each to be hidden by itself."""
+    raised, lowered = values.clip(min=0), values.clip(max=0)
+    return signed(raised, size, MAP, opacity), signed(lowered, size, "lowers", opacity)
+
+
+def _pictures(one: ExplainedPerson, images: Mapping[str, NDArray[Any]]) -> list[Html]:
+    blocks = []
+    for name, values in one.maps.items():
+        words = f"{name} of {one.id}, and what in it raises and lowers the answer"
+        drawn, at = slices_picture(images[name], values, words)
+        where = f"{name}, from the left, the front and above, through the voxel {at} of the map's "
+        blocks.append(figure(drawn, f"{where}extreme, counted from 0; left is left."))
+    return blocks + [_edges(name, values) for name, values in one.edges.items()]
+
+
+def _edges(name: str, values: NDArray[np.float64]) -> Html:
+    columns = {"region_a": "Region", "region_b": "Region", "adds": "Adds"}
+    drawn = figure(matrix_picture(values, f"What the edges of {name} add"))
+    words = f"{name}: the strongest edges, by their regions counted from 0."
+    listed = table(columns, strongest(values, _SHOWN), digits=3, caption=words)
+    return join(drawn, listed)
+
+
+def _told(told: Mapping[str, Any], one: ExplainedPerson) -> str:
+    """What the model tells of the person."""
+    name, unit = one.question.name, one.question.target.unit
+    value, share = told.get(name), told.get(f"{name}_p")
+    if isinstance(value, float):
+        low, high = told.get(f"{name}_low"), told.get(f"{name}_high")
+        ends = (
+            ""
+            if low is None or high is None
+            else f", {format_number(low)} to {format_number(high)}"
+        )
+        return f"{format_number(value)} {unit}".rstrip() + ends
+    return f"{value}" if share is None else f"{value}, {share:.2f}"
+
+
+def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
+    """From -1 to 1, 0 at its place."""
+    most = float(np.abs(values).max(initial=0.0))
+    return np.asarray(values / most if most > 0 else values, dtype=np.float32)
+
+
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: float(np.mean(some)) for name, some in values.items()}
+
+
+def _largest(values: Mapping[str, float]) -> dict[str, float]:
+    order = sorted(values, key=lambda name: -abs(values[name]))
+    return {name: values[name] for name in order[:_SHOWN]}
