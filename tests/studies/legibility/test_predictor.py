@@ -135,7 +135,8 @@ def test_files_that_cannot_be_used_are_errors_and_no_absence(run: Path, model: a
     assert "small.npy" in said
     assert "has 6 pairs of regions, but the model 'tiny' knows 10" in said
     assert "broken.npy" in refused(model, connectivity=broken, mood="1")
-    assert "its shape is [5, 6, 7]" in refused(model, t1=image, mood="1")
+    assert "its shape is [5, 6, 7]" in refused(model, t1=str(image), mood="1")
+    assert "'t1' must be the path of a file, and got ndarray" in refused(model, t1=np.zeros(3))
 
 
 def test_a_scan_is_prepared_on_its_way_and_its_doubts_are_kept(

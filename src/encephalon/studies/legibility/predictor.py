@@ -8,6 +8,7 @@ and answers for every set of them.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from encephalon.errors import ContentError, InputError, ModelError, UsageError, 
 from encephalon.experiments.folds import OVERLAP, Known, known_to, overlap_warning
 from encephalon.inference.predictor import NetworkPredictor, OutputKind, Prediction, Value
 from encephalon.io.bids import ANATOMICAL
+from encephalon.io.files import expanded
 from encephalon.models.folder import ModelFolder
 from encephalon.studies.base import OpenModel
 from encephalon.studies.legibility.connectivity import triangles
@@ -250,7 +252,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
     def _scans(self, sample: Sample, used: Sequence[str]) -> dict[str, tuple[Float, Sequence[str]]]:
         """Each scan as the network sees it (side, side, side), and the doubts on it."""
         files = {
-            name: [sample.inputs[name]]
+            name: [_place(sample, name)]
             for name in used
             if name in sample.inputs and self.cohort.sources[name].kind == "image"
         }
@@ -272,7 +274,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         source = self.cohort.sources[name]
         if source.kind == "image" or name not in sample.inputs:
             return None
-        path, encoding = sample.inputs[name], self.fitted.encoding
+        path, encoding = _place(sample, name), self.fitted.encoding
         try:
             _, flat = next(triangles(source, [path], [sample.id]))
             if flat.size != (pairs := self.fitted.pairs[name]):
@@ -285,6 +287,17 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
             raise error if str(path) in str(error) else ContentError(f"{path}: {error}") from error
         compared = standardised(encoding, name, seen) if name in encoding.centres else seen
         return seen, np.asarray(compared, np.float64)
+
+
+def _place(sample: Sample, name: str) -> Path:
+    """The file of an input; raises InputError for what is none, such as an array in memory."""
+    place: Any = sample.inputs[name]
+    if not isinstance(place, str | os.PathLike):
+        raise InputError(
+            f"{sample.id}: {name!r} must be the path of a file, and got {type(place).__name__}: "
+            "save it first."
+        )
+    return expanded(place)
 
 
 def _used(name: str, told: Told, cohort: Cohort) -> str:
