@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import RecipeError, UsageError
-from encephalon.studies.base import OpenModel, Study, Trainable
+from encephalon.studies.base import Demo, OpenModel, Study, Trainable
 from encephalon.studies.legibility.commands import SIMULATORS, TABLES
 from encephalon.studies.legibility.modes import NETWORKS, SETTINGS, legibility_settings
 from encephalon.studies.legibility.settings import PredictOptions
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from encephalon.training.runs import TrainingContext
 
 __all__ = ["STUDY"]
+
+#: Who is made up for the demonstration: few, so that it takes two minutes.
+DEMO = {"people": 90, "side": 16, "missing": 0.1}
 
 
 class _Training(Trainable):
@@ -107,6 +110,15 @@ def _explaining(model: Model) -> Explains:
     return ExplainablePeople(predictor)
 
 
+def _made_up(folder: Path, overwrite: bool) -> Path:
+    from encephalon.studies.legibility.cohort import PEOPLE
+    from encephalon.studies.legibility.synthetic.cohort import Size, write_cohort
+
+    if overwrite or not (folder / PEOPLE).exists():
+        write_cohort(folder, Size(**DEMO), prepared=True, overwrite=overwrite)
+    return folder / PEOPLE
+
+
 STUDY = Study(
     name="legibility",
     settings=SETTINGS,
@@ -118,4 +130,6 @@ STUDY = Study(
     explainable=_explaining,
     simulators=SIMULATORS,
     tables=TABLES,
+    demo=Demo(_made_up, "legibility-tiny"),
+    grids=Path(__file__).parent / "grids",
 )
