@@ -5,11 +5,10 @@
 
 A synthetic cohort has six units of inputs, of which 63 sets can be made. One network learns from
 people who lose some of their inputs, and is asked for all sets; beside it, in the same run, a
-network of the same make learns each set from people who have all of it, with as many steps of as
-many people. All learn all targets, so that the usual network for each target as well would cost
-seven times more. What each says of people whom none has seen is compared person by person: the
-difference of their losses, and of which sets it is beyond its 95 % interval. With `--every` some of
-the sets stand for all, in the costs too.
+network of the same make learns each set from the same people, in fewer steps. All learn all
+targets: the usual network for each target as well would cost seven times more. What each says of
+people whom none has seen is compared person by person: the difference of their losses, and of which
+sets it is beyond its 95 % interval. With `--every` some sets stand for all, in the costs too.
 
 Loading is measured where images are as large as a study has them: the share of an epoch that the
 network is at work, the bytes of a person on disk, and the seconds of a step, from which those of an
@@ -63,6 +62,8 @@ WISHES = {
 }
 #: Of the published study: people, and those of them who train (specification, section 3).
 PUBLISHED, TRAINING = 23_810, 19_048
+#: Steps of the one network over those of each of the others: our choice, it learns 63 sets.
+LONGER = 1.6
 #: The units of the benchmark: all of the synthetic cohort but this one make six.
 LEFT_OUT = "constitutional"
 
@@ -116,7 +117,8 @@ def measure_sets(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
         "network.options.hidden": "64",
         "network.options.encoder_options.width": "4",
     }
-    recipe = make_recipe(table, 16, inputs, **changes)
+    longer = {"training.steps_per_epoch": str(round(asked.steps * LONGER))}
+    recipe = make_recipe(table, 16, inputs, **changes | longer)
     people = read_people(recipe, table)
     fold = first_fold(people)
     one, cost = Spent.of(partial(learn, asked, recipe, people, fold, folder / "one"))

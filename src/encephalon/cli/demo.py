@@ -39,7 +39,7 @@ def demo(
             "-m",
             "--model",
             help="brain-extraction, isotropic, another model's name or folder, or a study without "
-            "a model of its own: microtomography.",
+            "a model of its own: microtomography, legibility.",
             metavar="MODEL",
         ),
     ] = "brain-extraction",
@@ -56,6 +56,7 @@ def demo(
         encephalon demo --image scan.nii.gz
         encephalon demo --model isotropic
         encephalon demo --model microtomography
+        encephalon demo --model legibility
     """
     from encephalon.api import load_model
     from encephalon.cli.predict import do

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,23 @@ def test_units_travel_together_and_every_set_of_them_is_scored(people: People) -
     assert len(sets) == 15
     assert sets[-1] == people.cohort.inputs == ("t1", "flair", "connectivity", "blood", "mind")
     assert all(("t1" in one) == ("flair" in one) for one in sets)
+
+
+def test_who_has_none_of_the_inputs_that_are_used_teaches_nothing_and_is_told_nothing(
+    people: People, tmp_path: Path
+) -> None:
+    """Some of them lack T1."""
+    cohort = people.cohort.only(("t1",), ("sex",))
+    few = replace(
+        people, cohort=cohort, present=people.present[:, :1], truth={"sex": people.truth["sex"]}
+    )
+    few = replace(few, connectivity={}, values={})
+    assert not few.present[:16].any(axis=1).all()
+    network = trained(few, tmp_path / "run")
+    assert few.present[network.task.train].any(axis=1).all()
+    said = network.answers(np.arange(len(few)))
+    known = np.array([np.isfinite(said[row]).any() for row in range(len(few))])
+    assert (known == few.present.any(axis=1)).all()
 
 
 def test_what_is_absent_is_absent(people: People) -> None:

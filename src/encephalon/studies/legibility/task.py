@@ -9,7 +9,7 @@ costs little more than of one: each source is encoded once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -305,6 +305,8 @@ def fit(
     settings = legibility_settings(recipe)
     table = table_text(with_fold(people.table, fold).frame)
     (run.reopen if context.resume else run.begin)(dump_recipe(recipe), table)
+    # Who has none of the inputs that are used teaches nothing.
+    fold = replace(fold, train=fold.train[people.present[fold.train].any(axis=1)])
     encoding = Encoding.fit(people, fold.train)
     training = _training(recipe, people, fold, settings)
     torch.manual_seed(training.seed)
