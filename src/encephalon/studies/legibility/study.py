@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 #: Who is made up for the demonstration: few, so that it takes two minutes.
-DEMO: Mapping[str, Any] = {"people": 90, "side": 16, "missing": 0.1}
+DEMO: Mapping[str, Any] = {"people": 90, "side": 16}
 
 
 class _Training(Trainable):
