@@ -6,9 +6,7 @@ NaN where a person has nothing of the set. The sets are those of `visible_sets`,
 the target's own domain do not count.
 
 A network that is given more may do worse, so the answer to a set can be made of those to its parts
-too ("late fusion"). Their weights are exponential in what each part gets wrong on validation rows,
-which is as good as choosing the best part and never much worse, however few the rows: Dalyan and
-Tsybakov 2008 (doi:10.1007/s10994-008-5051-0). Of 14 rows, least squares would fit the noise.
+too ("late fusion"): see `encephalon.statistics.stacking`.
 """
 
 from __future__ import annotations
@@ -23,11 +21,8 @@ from encephalon.studies.legibility.settings import Cohort, Target
 __all__ = [
     "InputSet",
     "answers_of",
-    "combine",
     "has_all",
-    "losses",
     "parts_of",
-    "stacking_weights",
     "visible_sets",
     "what_people_have",
 ]
@@ -35,9 +30,6 @@ __all__ = [
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 InputSet = tuple[str, ...]
-
-#: No probability is taken for less: one certain error must not outvote all else.
-SMALLEST = 1e-7
 
 
 def visible_sets(cohort: Cohort, target: str) -> dict[InputSet, int]:
@@ -89,49 +81,6 @@ def what_people_have(cohort: Cohort, sets: Sequence[InputSet], present: Flags) -
 def parts_of(sets: Sequence[InputSet], whole: InputSet) -> list[int]:
     """The places of a set and of its subsets."""
     return [place for place, some in enumerate(sets) if set(some) <= set(whole)]
-
-
-def losses(values: Values, truth: Values) -> Values:
-    """Squared error, or log loss where there are classes, of answers (N, ..., W): (N, ...)."""
-    if values.shape[-1] == 1:
-        known = truth.reshape(-1, *[1] * (values.ndim - 2))
-        return np.asarray((values[..., 0] - known) ** 2)
-    given = np.clip(values, SMALLEST, 1.0)
-    place = truth.astype(np.int64).reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray(-np.log(np.take_along_axis(given, place, axis=-1)[..., 0]))
-
-
-def stacking_weights(answers: Values, truth: Values, units: int) -> Values:
-    """Weights (T,) of the parts of a set by their answers (n, T, W) to people who have all of it.
-
-    A weight is exp(-units * loss / 2), normalised: of classes the log loss, so that it is the root
-    of what Bayes' rule would say; of numbers the squared error in units of twice that of the best
-    part, the temperature of four variances of the theorem. `units` is the number of independent
-    rows. Without rows, all parts weigh alike.
-    """
-    parts = answers.shape[1]
-    if not len(truth):
-        return np.full(parts, 1.0 / parts)
-    mean = losses(answers, truth).mean(axis=0)
-    if answers.shape[2] == 1:
-        mean = mean / max(2 * mean.min(), np.finfo(np.float64).tiny)
-    weights = np.exp(-units * (mean - mean.min()) / 2)
-    return np.asarray(weights / weights.sum())
-
-
-def combine(answers: Values, weights: Values) -> Values:
-    """The weighed answer (N, W) of answers (N, T, W); parts that a person has none of do not count.
-
-    Who has nothing that weighs is answered by the largest part, the last.
-    """
-    known = np.asarray(np.isfinite(answers).all(axis=2))
-    shares = known * weights
-    total: Values = shares.sum(axis=1, keepdims=True)
-    alone = np.eye(len(weights))[-1]
-    shares = np.where(total > 0, shares / np.where(total > 0, total, 1.0), alone)
-    filled = np.where(known[..., None], answers, 0.0)
-    made = np.einsum("nt,ntw->nw", shares, filled)
-    return np.asarray(np.where(known[:, -1:] | (total > 0), made, np.nan))
 
 
 def _columns(target: Target) -> int:

@@ -24,15 +24,8 @@ from encephalon.statistics.conformal import (
     residual_scores,
 )
 from encephalon.statistics.intervals import units_of
-from encephalon.studies.legibility.input_sets import (
-    SMALLEST,
-    Flags,
-    InputSet,
-    Values,
-    combine,
-    parts_of,
-    stacking_weights,
-)
+from encephalon.statistics.stacking import SMALLEST, combine, stacking_weights
+from encephalon.studies.legibility.input_sets import Flags, InputSet, Values, parts_of
 
 __all__ = ["Answered", "Reading", "fit_readings"]
 

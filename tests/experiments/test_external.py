@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from encephalon.errors import TableError
+from encephalon.experiments.external import External, read_external, recalibrated
 from encephalon.experiments.folds import Fold
-from encephalon.studies.legibility.external import External, read_external, recalibrated
-from encephalon.studies.legibility.settings import Target
 
 PEOPLE = ["a", "b", "c"]
 TARGETS = {
-    "age": Target(kind="continuous"),
-    "sex": Target(kind="binary", classes=("1", "2")),
-    "grade": Target(kind="ordinal", classes=("low", "middle", "high")),
+    "age": (),
+    "sex": ("1", "2"),
+    "grade": ("low", "middle", "high"),
 }
 
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from encephalon.errors import TableError, did_you_mean, either
 from encephalon.experiments.folds import Fold
 from encephalon.io.text import read_records
-from encephalon.studies.legibility.settings import Target
 from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import FIRST_ROW
 
@@ -45,8 +44,12 @@ class External:
     answers: Mapping[str, Values]
 
 
-def read_external(path: Path, people: Sequence[str], targets: Mapping[str, Target]) -> External:
+def read_external(
+    path: Path, people: Sequence[str], targets: Mapping[str, Sequence[str]]
+) -> External:
     """The predictions in a file, put in the order of `people`; who is not among them is left out.
+
+    targets  the classes of each, none for numbers; of two the second is the positive one
 
     A class that is named has the probability 1, an empty prediction is none. Raises TableError,
     naming the row, for a file without the columns, an unknown target, a prediction that is none, a
@@ -78,9 +81,9 @@ def read_external(path: Path, people: Sequence[str], targets: Mapping[str, Targe
         )
     answers = {}
     for name, cells in said.items():
-        target = targets[name]
-        named = all(cell in target.classes for _, cell, _ in cells)
-        each = [_answer(cell, target, named, where) for _, cell, where in cells]
+        classes = targets[name]
+        named = all(cell in classes for _, cell, _ in cells)
+        each = [_answer(cell, classes, named, where) for _, cell, where in cells]
         answers[name] = np.full((len(people), *each[0].shape), np.nan)
         answers[name][[place[who] for who, _, _ in cells]] = each
     return External(path.stem, answers)
@@ -101,19 +104,19 @@ def recalibrated(answers: Values, truth: Values, folds: Sequence[Fold]) -> Value
     return found
 
 
-def _answer(cell: str, target: Target, named: bool, where: str) -> Values:
+def _answer(cell: str, classes: Sequence[str], named: bool, where: str) -> Values:
     """A number (), or the probability of each class (classes,); `named` if all cells are classes.
 
     Of classes that are called by numbers a column of them is told from one of probabilities so.
     """
-    number, classes = as_number(cell), target.classes
+    number = as_number(cell)
     if named and classes:
         return np.asarray(np.eye(len(classes))[classes.index(cell)])
     if not classes and np.isfinite(number):
         return np.array(number)
-    if target.kind == "binary" and 0 <= number <= 1:
+    if len(classes) == 2 and 0 <= number <= 1:
         return np.array([1 - number, number])
     wanted = either(classes) if classes else "a number"
-    if target.kind == "binary":
+    if len(classes) == 2:
         wanted += f", or throughout the probability of {classes[1]!r}"
     raise TableError(f"{where}: the prediction must be {wanted}, or empty, but is {cell!r}.")

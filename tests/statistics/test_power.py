@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import UsageError
-from encephalon.studies.legibility.power import PlantedPower, planted_power
+from encephalon.statistics.power import PlantedPower, planted_power
 
 RNG = np.random.default_rng(0)
 FEW, MANY = RNG.standard_normal((300, 4)), RNG.standard_normal((300, 200))
