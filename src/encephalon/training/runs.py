@@ -42,7 +42,9 @@ __all__ = ["Progress", "Report", "RunFolder", "TrainingContext", "best_row", "wr
 
 #: What a run writes before its first checkpoint, and what only after it.
 EARLY = ("recipe.toml", "table.csv", "cache", "tensorboard", "checkpoint", "folds")
-LATE = ("history.csv", "final", "baselines", "evaluation", "report.html", "model")
+LATE = (
+    *("history.csv", "final", "baselines", "learning-curve", "evaluation", "report.html", "model"),
+)
 #: What is written when every network is trained.
 LAST = ("evaluation", "report.html", "model")
 

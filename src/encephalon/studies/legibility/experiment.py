@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run: a network for each fold of a cohort, what they answer together, and the model that ships.
-
-An answer of a row is what is said of the person from each set of inputs: all columns of all targets
-from the first set, then from the second.
-"""
+"""A run: a network for each fold of a cohort, what they answer together, and what ships."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,44 +11,54 @@ import torch
 from torch import Tensor
 
 from encephalon.errors import RecipeError
-from encephalon.experiments.cross_validation import (
-    CrossValidation,
-    CrossValidationRun,
-    FoldResult,
-)
-from encephalon.experiments.folds import Splits, make_splits
+from encephalon.experiments.cross_validation import CrossValidationRun
+from encephalon.io.text import write_records
 from encephalon.networks.export import half_precision
 from encephalon.networks.fusion import PRESENT
 from encephalon.recipes.schema import Recipe
-from encephalon.studies.legibility.data import (
-    Encoding,
-    People,
-    block_names,
-    prepare_people,
-    target_scales,
+from encephalon.reports.page import Page
+from encephalon.statistics.learning_curve import LearningCurve
+from encephalon.studies.legibility.ceiling import ceilings
+from encephalon.studies.legibility.data import Encoding, block_names, prepare_people
+from encephalon.studies.legibility.diagnosis import (
+    ceiling_blocks,
+    curve_blocks,
+    curve_folds,
+    curve_records,
+    diagnostic_blocks,
+    learning_curves,
+    recoded,
+    score_block,
+    verdicts,
+    whole_scores,
 )
+from encephalon.studies.legibility.evaluation import Evaluation, Record, evaluate
 from encephalon.studies.legibility.fitted import FittedState
-from encephalon.studies.legibility.input_sets import Values, answers_of
+from encephalon.studies.legibility.folds import (
+    Fitted,
+    Validation,
+    answer_names,
+    draw_splits,
+    fold_answers,
+)
 from encephalon.studies.legibility.modes import legibility_settings
-from encephalon.studies.legibility.predictions import shipped_readings
+from encephalon.studies.legibility.predictions import (
+    Answers,
+    model_predictions,
+    shipped_readings,
+)
 from encephalon.studies.legibility.published.data import split_as_published
 from encephalon.studies.legibility.published.settings import PublishedSettings
 from encephalon.studies.legibility.published.task import FittedPublished
 from encephalon.studies.legibility.published.task import fit as fit_as_published
-from encephalon.studies.legibility.settings import Cohort, LegibilitySettings, Target
-from encephalon.studies.legibility.task import FittedPeople, fit, network_options, target_widths
+from encephalon.studies.legibility.task import fit, network_options, target_widths
 from encephalon.tables.schema import Table
-from encephalon.tables.splits import Targets
 from encephalon.training.run import Expected, ModelFacts, open_run, write_model
 from encephalon.training.run import check_network as check_shapes
 from encephalon.training.runs import TrainingContext
 
-__all__ = ["Validation", "answer_names", "check_network", "draw_splits", "train"]
+__all__ = ["check_network", "train"]
 
-Fitted = FittedPeople | FittedPublished
-Validation = CrossValidation[People, Fitted]
-#: Targets whose mixture the folds share: strata of more would hold hardly anybody (our choice).
-STRATIFIED = 2
 #: Pairs of regions of a network that is only checked, before any connectivity is read.
 CONNECTIONS = 3
 
@@ -74,19 +80,55 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
     models = {f"study.encoder_from.{key}": name for key, name in settings.encoder_from.items()}
     with open_run(run, recipe, splits.table, context, models=models) as placed:
         people = prepare_people(splits.table, cohort, settings.side, run.cache, context.workers)
-        cv: Validation = CrossValidation(
+        seed = recipe.training.seed
+        if settings.diagnostic:
+            people = recoded(people, settings.diagnostic, settings.side, run.cache, seed)
+        cv = Validation(
             *(recipe, settings, splits, people, run, placed),
             fit_as_published if published else fit,
             answer_names(cohort),
         )
+        parts = curve_folds(people, splits.folds[0], settings.learning_curve, seed)
         folds = cv.train_folds()
-        final = cv.train_final(folds)
+        cv.train_final(folds)
+        curves = learning_curves(cv, parts, folds[0]) if parts else {}
         run.finishing()
-        del final
+        answers = fold_answers(cv, folds)
+        predicted = model_predictions(people, splits.folds, answers, settings)
+        found = evaluate(people, splits.folds, predicted, settings.alpha)
+        _write_evaluation(cv, found, curves)
         shipped = cv.shipped(folds)
         state = half_precision(shipped.network.state_dict())
-        facts = _model_facts(cv, folds, shipped)
+        facts = _model_facts(cv, found, answers, shipped)
         return write_model(run.model, shipped.recipe, facts, shipped.graph, state)
+
+
+def _write_evaluation(
+    cv: Validation, found: Evaluation, curves: Mapping[str, LearningCurve]
+) -> None:
+    """Write all that is known of the answers as tables, and the page of the run."""
+    settings, page = cv.settings, Page(cv.recipe.title, kicker="Encephalon · legibility")
+    tables: dict[str, Sequence[Record]] = {
+        "scores": found.scores,
+        "comparisons": found.comparisons,
+        "coverage": found.coverage,
+        "subgroups": found.subgroups,
+        "ceilings": [one.record() for one in ceilings(cv.dataset)],
+        "learning_curve": curve_records(curves),
+    }
+    if settings.diagnostic:
+        told = verdicts(found, settings.diagnostic)
+        tables["diagnostic"] = told
+        page.section("Data with a known answer", *diagnostic_blocks(told, settings.diagnostic))
+    page.section("Scores of whatever people have", score_block(found))
+    if curves:
+        page.section("Learning curve", *curve_blocks(curves))
+    if tables["ceilings"]:
+        page.section("The most that can be told", *ceiling_blocks(tables["ceilings"]))
+    for name, rows in tables.items():
+        if rows:
+            write_records(rows, cv.run.evaluation / f"{name}.csv")
+    page.write(cv.run.report, overwrite=True)
 
 
 def check_network(recipe: Recipe) -> None:
@@ -115,57 +157,11 @@ def check_network(recipe: Recipe) -> None:
     check_shapes(recipe, network, [expected])
 
 
-def draw_splits(settings: LegibilitySettings, cohort: Cohort, table: Table, seed: int) -> Splits:
-    """The folds of the people of a table, or its own split, as `make_splits` does it.
-
-    They share the mixture of the first targets and of the sites.
-    """
-    kinds: Targets = {
-        target.column or name: "number" if target.kind == "continuous" else target.classes
-        for name, target in cohort.targets.items()
-    }
-    shared = list(kinds)[:STRATIFIED]
-    if cohort.site and not settings.hold_out_sites:
-        shared.append(cohort.site)
-    sites = cohort.site if settings.hold_out_sites else None
-    return make_splits(table, settings, kinds, stratify=shared, seed=seed, sites=sites)
-
-
-def answer_names(cohort: Cohort) -> list[str]:
-    """The name of each number of an answer, such as "t1+flair/age" and "t1+flair/sex=M"."""
-    columns = [
-        f"{name}{what}" for name, target in cohort.targets.items() for what in _columns(target)
-    ]
-    return [f"{'+'.join(some)}/{column}" for some in cohort.input_sets() for column in columns]
-
-
-def _columns(target: Target) -> Sequence[str]:
-    if target.kind == "continuous":
-        return [""]
-    if target.kind == "ordinal":
-        return [f">{name}" for name in target.classes[:-1]]
-    shown = target.classes[1:] if target.kind == "binary" else target.classes
-    return [f"={name}" for name in shown]
-
-
-def fold_answers(cv: Validation, results: Sequence[FoldResult]) -> list[dict[str, Values]]:
-    """Of each fold, by target, what its network says of everybody; see `predictions.Answers`."""
-    found = []
-    for fold, result in zip(cv.splits.folds, results, strict=True):
-        flat = np.full((len(cv.dataset), len(cv.outputs)), np.nan)
-        for row, answer in result.answers.items():
-            flat[row] = answer
-        scales = target_scales(cv.dataset, fold.train)
-        encoding = Encoding(cv.dataset.cohort, {}, scales)
-        found.append(answers_of(flat, cv.dataset.cohort, encoding.natural))
-    return found
-
-
-def _model_facts(cv: Validation, results: Sequence[FoldResult], shipped: Fitted) -> ModelFacts:
+def _model_facts(
+    cv: Validation, found: Evaluation, answers: Answers, shipped: Fitted
+) -> ModelFacts:
     """What the study says of the network that ships; how it is read, all validation rows say."""
-    settings = legibility_settings(cv.recipe)
-    answers = fold_answers(cv, results)
-    readings = shipped_readings(cv.dataset, cv.splits.folds, answers, settings)
+    readings = shipped_readings(cv.dataset, cv.splits.folds, answers, cv.settings)
     fitted = FittedState.fit(cv.dataset, cv.seen, shipped.encoding, readings)
     cohort, splits = cv.dataset.cohort, cv.splits
     has = cv.dataset.present[cv.seen].sum(axis=0)
@@ -176,6 +172,7 @@ def _model_facts(cv: Validation, results: Sequence[FoldResult], shipped: Fitted)
     leak = f"The scores flatter the model, because its split leaks. {findings}"
     return ModelFacts(
         preprocessing=fitted.as_dict(),
+        scores={str(row["target"]): _score(row) for row in whole_scores(found)},
         training_data=data,
         card={} if splits.audit.clean else {"caveats": leak},
         example=_example(cv, shipped),
@@ -185,10 +182,18 @@ def _model_facts(cv: Validation, results: Sequence[FoldResult], shipped: Fitted)
 
 def _example(cv: Validation, shipped: Fitted) -> tuple[Tensor, ...]:
     """The inputs of two people, with somebody's in place of what they do not have."""
-    present, rows = cv.dataset.present, cv.seen
+    present = cv.dataset.present
+    rows = cv.seen[present[cv.seen].any(axis=1)]
     whole = []
     for place in range(present.shape[1]):
         some = rows[present[rows, place]][:1].repeat(2)
         whole.append(shipped.task.inputs(some, present[some])[place])
     has = torch.from_numpy(present[rows[:2]])
     return (*whole, has.float())
+
+
+def _score(row: Record) -> Record:
+    """The main metric of a target with its interval, where there is one."""
+    main = str(row["main"])
+    ends = {end: float(row[f"{main}{end}"]) for end in ("", "_low", "_high")}
+    return {f"{main}{end}": round(one, 4) for end, one in ends.items() if np.isfinite(one)}

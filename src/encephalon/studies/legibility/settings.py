@@ -110,6 +110,9 @@ class Target(Section):
     classes  of two, the second is the positive one; looked up in the table if ()
     domain   whose sources and blocks it is not told from; none if ""
     unit     of a continuous target, such as "years"
+    reliability
+             how well the same person agrees with themselves when measured again: the correlation
+             of numbers, or the share of equal classes; that of sessions of `Cohort.person` if 0
     """
 
     column: str = ""
@@ -117,6 +120,7 @@ class Target(Section):
     classes: tuple[str, ...] = ()
     domain: str = ""
     unit: str = ""
+    reliability: float = Field(default=0.0, ge=0, le=1)
 
     @property
     def count(self) -> int:
@@ -144,6 +148,8 @@ class Cohort(Section):
     id, group, site, split
                 columns: who it is, what never straddles a split (the id if ""), where it was
                 measured, and a split, where there is one already
+    person      column of who it is, where rows are sessions of people; their group too, unless that
+                is wider
     together    sources and blocks that are used together or not at all
     confounds   columns whose effect alone is shown beside the model's: site, head size, age, sex
     subgroups   columns that the scores are cut by
@@ -156,6 +162,7 @@ class Cohort(Section):
     group: str = ""
     site: str = ""
     split: str = ""
+    person: str = ""
     together: tuple[tuple[str, ...], ...] = ()
     confounds: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()

@@ -94,7 +94,8 @@ class LegibilityTask:
         training: Training,
     ) -> None:
         self.people, self.encoding, self.cohort = people, encoding, people.cohort
-        self.train, self.validation = train, validation
+        # Of whoever has nothing that is used, nothing can be learnt.
+        self.train, self.validation = train[people.present[train].any(axis=1)], validation
         self.settings, self.training = settings, training
         self.widths = target_widths(self.cohort)
         self.weighted = WeightedLoss(training.losses)
