@@ -29,6 +29,7 @@ from encephalon.errors import UsageError
 
 __all__ = [
     "Target",
+    "deepest_layer",
     "find_layer",
     "grad_cam",
     "randomised_weights",
@@ -96,6 +97,40 @@ def find_layer(network: nn.Module, layer: str) -> nn.Module:
     raise UsageError(
         f"The network has no layer {layer!r}: the nearest are {', '.join(near) or 'none'}."
     )
+
+
+@torch.no_grad()
+def deepest_layer(network: nn.Module, inputs: tuple[Tensor, ...], cells: int) -> str:
+    """Return the dotted path of the last layer whose maps have so many cells along each side.
+
+    What is called several times does not count, nor what gives no single stack of maps but for a
+    list of them, as an encoder does. Where there is none, it is the last layer with maps at all.
+
+    Raises UsageError for a network without maps.
+    """
+    seen: list[tuple[str, int]] = []
+
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            one = output[-1] if isinstance(output, list) and output else output
+            if isinstance(one, Tensor) and one.ndim > 2:
+                seen.append((name, min(one.shape[2:])))
+
+        return note
+
+    named = [(name, module) for name, module in network.named_modules() if name]
+    handles = [module.register_forward_hook(watch(name)) for name, module in named]
+    try:
+        with _evaluating(network):
+            network(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = [name for name, _ in seen]
+    once = [one for one in seen if names.count(one[0]) == 1]
+    if not once:
+        raise UsageError("The network has no layer with maps: there is nothing to look at.")
+    return next((name for name, least in reversed(once) if least >= cells), once[-1][0])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from encephalon.explanation.attribution import mean_gradient, shapley_values
 from encephalon.studies.legibility.data import People
 from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer
 from encephalon.studies.legibility.question import Question
+from encephalon.studies.legibility.study import STUDY
 from encephalon.studies.legibility.task import FittedPeople, fit
 from encephalon.training.runs import RunFolder, TrainingContext
 from tests.studies.legibility.test_task import make, make_people, trained
@@ -190,7 +192,27 @@ def test_who_has_nothing_of_what_tells_a_target_is_named(fitted: FittedPeople) -
         explainer(fitted, "anaemia").explain("p000", alone)
 
 
+def test_maps_are_of_the_last_layer_that_still_tells_places(fitted: FittedPeople) -> None:
+    """Eight cells along each side, of images with sixteen voxels."""
+    explains = explainer(fitted, "age")
+    row = int(np.flatnonzero(fitted.task.people.present[:, 0])[0])
+    one = explains.explain("p", given(fitted, row))
+    checked = one.checked["t1"]
+    assert checked.shares(checked.told).shape == (8, 8, 8)
+    assert explains.layers["t1"].startswith("encoder.")
+
+
+def test_a_published_network_is_not_explained() -> None:
+    """It answers to one set of inputs, so nothing is without any of them."""
+    model: Any = SimpleNamespace(
+        name="mine", predictor=SimpleNamespace(model={"mode": "published"})
+    )
+    assert STUDY.explainable is not None
+    with pytest.raises(UsageError, match="answers to one set of inputs alone"):
+        STUDY.explainable(model)
+
+
 def test_a_layer_that_there_is_not_is_named(fitted: FittedPeople) -> None:
     """With the nearest ones."""
-    with pytest.raises(UsageError, match=r"encoder\.layer4"):
-        explainer(fitted, "age", layer="encoder.layer5")
+    with pytest.raises(UsageError, match=r"no layer .* nearest are encoder\.layers"):
+        explainer(fitted, "age", layer="encoder.layer9")

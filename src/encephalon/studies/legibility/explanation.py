@@ -22,6 +22,7 @@ from torch.nn import functional as nnf
 from encephalon.errors import ContentError, UsageError
 from encephalon.explanation.attribution import mean_gradient, shapley_values
 from encephalon.explanation.gradcam import (
+    deepest_layer,
     find_layer,
     grad_cam,
     similarity_when_randomised,
@@ -31,12 +32,13 @@ from encephalon.studies.legibility.data import Encoding
 from encephalon.studies.legibility.question import Question
 from encephalon.transforms.connectivity import matrices_of, shares_of_pairs
 
-__all__ = ["LAYER", "Checked", "ExplainedPerson", "PeopleExplainer"]
+__all__ = ["CELLS", "Checked", "ExplainedPerson", "PeopleExplainer"]
 
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-#: The layer of an image's encoder that maps are taken from: its last maps, whose mean is the image.
-LAYER = "encoder"
+#: Maps are taken from the last layer with as many cells along each side, of 28 mm (our choice): the
+#: last of all may have two.
+CELLS = 8
 #: The number that is read of sets of what a person has (K, inputs).
 Read = Callable[[Question, Flags], Values]
 
@@ -110,7 +112,7 @@ class PeopleExplainer:
     """A fitted network, ready to explain one person after another.
 
     counts  how many of those who trained are of each class, () of a number
-    layer   of the encoder of images that maps are taken from; None is LAYER
+    layer   of the encoder of images that maps are taken from; None is the last one with CELLS
 
     Raises UsageError for a layer that an encoder of images does not have.
     """
@@ -124,13 +126,13 @@ class PeopleExplainer:
         layer: str | None = None,
     ) -> None:
         self.network, self.encoding, self.question = network.eval(), encoding, question
-        self.counts, self.layer = counts, layer or LAYER
+        self.counts, self.layer, self.layers = counts, layer, dict[str, str]()
         cohort = encoding.cohort
         hidden = cohort.hidden_from(question.name)
         self.seen = tuple(name for name in cohort.inputs if name not in hidden)
         images = [n for n in self.seen if n in cohort.sources and self._base(n) is None]
-        for name in images:
-            find_layer(self._told(name, question), self.layer)
+        for name in images if layer is not None else ():
+            find_layer(self._told(name, question), layer or "")
         if layer is not None and not images:
             raise UsageError(f"{question.name!r} is told from no image: leave out the layer.")
 
@@ -168,7 +170,8 @@ class PeopleExplainer:
         gaps = [0.0]
         for source, one in there.items():
             told, base = self._told(source, question, tokens, has), self._base(source)
-            checked = found["checked"][source] = Checked(told, one, base, self.layer)
+            layer = self._layer(source, told, one) if base is None else ""
+            checked = found["checked"][source] = Checked(told, one, base, layer)
             if base is None:
                 found["maps"][source] = _grown(checked.shares(told), given[source][0])
                 continue
@@ -186,6 +189,12 @@ class PeopleExplainer:
     def _told(self, name: str, question: Question, *context: Tensor) -> Told:
         score = _Score(question, self.encoding)
         return Told(self.network, name, score, question.name, *context)
+
+    def _layer(self, name: str, told: Told, image: Tensor) -> str:
+        """That which maps of a source are taken from."""
+        if name not in self.layers:
+            self.layers[name] = self.layer or deepest_layer(told, (image,), CELLS)
+        return self.layers[name]
 
     def _base(self, name: str) -> Tensor | None:
         """An average person's connectivity or standardised columns; None of images."""

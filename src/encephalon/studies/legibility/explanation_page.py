@@ -140,7 +140,8 @@ class ExplanationPage:
             page.section("Without an explanation", *failed)
         if self._cards:
             page.section("People", *self._cards)
-        how = {"Target": question.name, "Maps": f"Grad-CAM of {self._explainer.layer}"}
+        layers = [f"Grad-CAM of {name}, {at}" for name, at in self._explainer.layers.items()]
+        how = {"Target": question.name, "Maps": "; ".join(layers) or None}
         page.section("Model", model_facts(self._about, how))
         return page.write(path, overwrite)
 
