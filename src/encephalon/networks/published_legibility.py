@@ -105,7 +105,7 @@ class PublishedLegibility(nn.Module):
         said = [
             self.get_submodule(block)(used[block])
             if block in used
-            else first.new_zeros(len(first), width)
+            else torch.zeros_like(first.flatten(1)[:, :1]).expand(-1, width)
             for block, width in self.widths.items()
         ]
         output: Tensor = self.head(torch.cat(said, dim=1))

@@ -15,7 +15,7 @@ import tomlkit
 
 from encephalon import api
 from encephalon.errors import EncephalonError, InputError, ModelError, RecipeError, UsageError
-from encephalon.io.text import read_records
+from encephalon.io.text import read_records, write_records
 from encephalon.models.description import dump_description
 from encephalon.models.folder import open_model
 from encephalon.recipes.loading import dump_recipe
@@ -202,6 +202,31 @@ def test_a_labelled_table_is_scored(run: Path, model: api.Model) -> None:
     plain.write_text("id,mood\na,1\n", encoding="utf-8")
     with pytest.raises(EncephalonError, match="has none of the targets 'age'"):
         api.evaluate(run / "run", plain, run / "none", threads=1)
+
+
+def test_a_published_model_answers_complete_cases_alone(run: Path, tmp_path: Path) -> None:
+    """One person at a time, as any; who lacks an input, or a column of one, is told so."""
+    cohort = {
+        "sources": {"connectivity": {"kind": "connectivity"}},
+        "blocks": {"blood": {"columns": {"iron": "number", "mood": "number"}}},
+        "targets": {"sex": {"kind": "binary", "classes": ["F", "M"]}},
+    }
+    rows = [row for row in read_records(run / "people.csv")[1] if row["iron"]]
+    for number, row in enumerate(rows):
+        row["connectivity"] = str(run / f"connectivity-{number}.npy")
+    table = write_records(rows, tmp_path / "people.csv")
+    (tmp_path / "cohort.toml").write_text(tomlkit.dumps(cohort), encoding="utf-8")
+    changes = {"training.epochs": "1", "training.batch_size": "4"}
+    changes["study.inputs"] = '["connectivity", "metadata"]'
+    plain: dict[str, Any] = {"device": "cpu", "workers": 1, "threads": 1}
+    path = api.train("legibility-published", table, tmp_path / "run", overrides=changes, **plain)
+    published = api.load_model(path, threads=1)
+    connectivity = run / "connectivity-0.npy"
+    found = published.predict(connectivity=connectivity, iron=100, mood=0).values
+    assert found["sex"] in {"F", "M"}
+    assert found["sex_used"] == "connectivity + blood"
+    said = refused(published, connectivity=connectivity, iron=100)
+    assert "takes complete cases alone, but there is no blood" in said
 
 
 def test_a_base_install_predicts(run: Path) -> None:

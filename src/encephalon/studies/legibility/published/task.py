@@ -268,7 +268,7 @@ class OfSources(nn.Module):
             if word == "connectivity":
                 named[word] = of_kind[word]
             elif word == "metadata":
-                none = torch.zeros(len(present), 0, device=present.device)
+                none = present[:, :0].to(self.codes)  # of any batch, in a graph too
                 values = torch.cat([none, *(here[name] for name in self.cohort.blocks)], dim=1)
                 named[word] = values @ self.codes
             else:
