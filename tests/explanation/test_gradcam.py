@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from encephalon.errors import UsageError
-from encephalon.explanation.gradcam import grad_cam, scale_map
+from encephalon.explanation.gradcam import deepest_layer, grad_cam, scale_map
 from tests.explanation.tiny import TwoInputs
 
 IMAGE = torch.tensor([[[[1.0, -2.0], [3.0, 0.0]]]])
@@ -33,6 +33,35 @@ def test_a_layer_before_its_activation_is_explained_as_it_is() -> None:
     picture = IMAGE[0, 0].numpy()
     by_hand = np.maximum(weights[0] * picture - weights[1] * picture, 0)
     np.testing.assert_allclose(values[0], by_hand, rtol=1e-6)
+
+
+def test_what_speaks_against_a_class_is_below_0_where_signs_are_kept() -> None:
+    """The map of the other test, without its ReLU."""
+    found = grad_cam(TwoInputs(), (IMAGE, COVARIATES), "rectify", 1, signed=True)
+    np.testing.assert_allclose(found, [[[0.5, -0.5], [1.5, 0.0]]])
+
+
+def test_the_deepest_layer_has_as_many_cells_as_are_asked_for() -> None:
+    """Else it is the last one with maps; the pool, which is called twice, is none."""
+
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)
+            self.pool = nn.MaxPool2d(2)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            whole: torch.Tensor = self.pool(self.second(self.pool(self.first(image))))
+            return whole.mean(dim=(2, 3))
+
+    image = (torch.zeros(1, 1, 8, 8),)
+    assert [deepest_layer(Pooled(), image, cells) for cells in (8, 4, 99)] == [
+        "first",
+        "second",
+        "second",
+    ]
+    with pytest.raises(UsageError, match="no layer with maps"):
+        deepest_layer(nn.Linear(2, 2), (torch.zeros(1, 2),), 1)
 
 
 def test_without_a_class_the_most_likely_one_is_explained() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,30 +35,35 @@ def fitted(people: People, tmp_path_factory: pytest.TempPathFactory) -> FittedPe
     return trained(people, tmp_path_factory.mktemp("run"))
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> FittedPeople:
-    """A network that has learnt age, planted in `iron` and in the edge of regions 0 and 1."""
-    everyone = make_people(tmp_path_factory.mktemp("many"), 240, 0.2)
-    cohort = everyone.cohort.only(("connectivity", "blood", "mind"), ("age", "sex"))
+def taught(folder: Path, inputs: tuple[str, ...], count: int, epochs: int) -> FittedPeople:
+    """A network that has learnt age from some of what there is."""
+    everyone = make_people(folder, count, 0.2)
+    cohort = everyone.cohort.only(inputs, ("age", "sex"))
     kept = [everyone.cohort.inputs.index(name) for name in cohort.inputs]
     some = People(
         everyone.table,
         cohort,
         everyone.present[:, kept],
-        {},
-        everyone.connectivity,
-        everyone.values,
+        {name: one for name, one in everyone.images.items() if name in inputs},
+        {name: one for name, one in everyone.connectivity.items() if name in inputs},
+        {name: one for name, one in everyone.values.items() if name in inputs},
         {name: everyone.truth[name] for name in cohort.targets},
     )
     rows = np.flatnonzero(some.present.any(axis=1))
     recipe = make()
-    training = recipe.training.model_copy(
-        update={"epochs": 30, "steps_per_epoch": 10, "batch_size": 32, "learning_rate": 1e-2}
-    )
-    recipe = recipe.model_copy(update={"training": training})
-    fold = Fold(0, rows[:180], rows[180:180], rows[180:])
-    run = RunFolder(tmp_path_factory.mktemp("run"))
-    return fit(recipe, some, fold, run, TrainingContext(device="cpu", threads=1))
+    steps = {"epochs": epochs, "steps_per_epoch": 10, "batch_size": 32, "learning_rate": 1e-2}
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=steps)})
+    learn = len(rows) * 3 // 4
+    fold = Fold(0, rows[:learn], rows[learn:learn], rows[learn:])
+    context = TrainingContext(device="cpu", threads=1)
+    return fit(recipe, some, fold, RunFolder(folder / "run"), context)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> FittedPeople:
+    """A network that has learnt age, planted in `iron` and in the edge of regions 0 and 1."""
+    folder = tmp_path_factory.mktemp("many")
+    return taught(folder, ("connectivity", "blood", "mind"), 240, 30)
 
 
 def explainer(
@@ -147,6 +153,19 @@ def test_what_was_planted_is_ranked_first(many: FittedPeople) -> None:
     assert mean[0, 1] > 3 * np.sort(mean[np.triu_indices(5)])[-2]
     assert np.mean(iron) > 2 * np.mean(other)
     assert np.corrcoef(truth, told)[0, 1] > 0.9
+
+
+def test_what_an_image_adds_follows_what_was_planted_in_it(tmp_path: Path) -> None:
+    """Its brightness, in people that the network has not learnt from."""
+    fitted = taught(tmp_path, ("t1", "flair", "mind"), 80, 4)
+    people, added, noise = fitted.task.people, [], []
+    rows = [row for row in range(60, 80) if people.present[row, :2].any()]
+    for row in rows:
+        adds = explain(fitted, row).adds
+        added.append(sum(one for name, one in adds.items() if name != "mind"))
+        noise.append(abs(adds["mind"]))
+    assert np.corrcoef(people.truth["age"][rows], added)[0, 1] > 0.8
+    assert np.mean(np.abs(added)) > 2 * np.mean(noise)
 
 
 def test_randomised_weights_change_what_edges_add(many: FittedPeople) -> None:
