@@ -77,3 +77,15 @@ def test_objects_are_never_unpickled_and_damage_is_said(tmp_path: Path) -> None:
     for name in ("a.npy", "b.npz"):
         with pytest.raises(InputError, match=f"{name}: the NumPy file could not be read"):
             read_rows(tmp_path / name)
+
+
+def test_what_a_numpy_file_holds_counts_and_not_its_suffix(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=ROWS)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    np.testing.assert_array_equal(read_rows(tmp_path / "a.npy")[0], ROWS)
+
+
+def test_a_row_that_ends_before_its_id_is_refused(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", "a,b,id\n1,2,p1\n1\n")
+    with pytest.raises(InputError, match="row 2 of its numbers: expected 2 numbers"):
+        read_rows(path, id_column="id")

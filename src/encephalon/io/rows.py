@@ -42,7 +42,7 @@ def _numpy(path: Path, part: str) -> Any:
     need_file(path)
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if path.suffix.lower() == ".npy":
+        if isinstance(found, np.ndarray):  # whatever the suffix says
             return found
         with found:
             names = list(found)
@@ -67,7 +67,7 @@ def _text(path: Path, id_column: str) -> tuple[NDArray[Any], list[str]]:
         lines = lines[1:]
         if id_column in header:
             at = header.index(id_column)
-            ids = [line[at].strip() for line in lines]
+            ids = [line[at].strip() if at < len(line) else "" for line in lines]
             lines = [line[:at] + line[at + 1 :] for line in lines]
     for number, line in enumerate(lines):
         if len(line) != len(lines[0]) or not all(map(_is_number, line)):

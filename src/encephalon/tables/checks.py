@@ -6,14 +6,22 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from encephalon.errors import EncephalonError, TableError, did_you_mean, either
 from encephalon.io.files import exists
 from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import SPLITS, Fault, Table
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 Item = TypeVar("Item")
+
+#: Times the range between the quartiles that a number may lie from the median: nearly twice as far
+#: as the furthest of a thousand of a log-normal distribution (ours).
+_FAR = 30.0
 
 _SHOWN = 20  # faults that an error repeats before it only counts
 _UNSAFE = set('/\\:*?"<>|')  # a file name with one of these is not portable
@@ -51,6 +59,21 @@ def checked(table: Table, audited: bool = False) -> Table:
     if faults:
         raise TableError(fault_message(table, faults))
     return table
+
+
+def far_off(numbers: NDArray[np.float64]) -> int | None:
+    """The place of the number (N,) that lies far from all others, such as 9999 for no value.
+
+    None where there is none, or where the quartiles of those that are no NaN are the same.
+    """
+    import numpy as np
+
+    known = numbers[np.isfinite(numbers)]
+    if not known.size:
+        return None
+    low, middle, high = np.percentile(known, (25, 50, 75))
+    away = np.abs(np.where(np.isfinite(numbers), numbers, middle) - middle)
+    return int(away.argmax()) if 0 < (high - low) * _FAR < away.max() else None
 
 
 def fault_message(table: Table, faults: Sequence[Fault]) -> str:

@@ -123,6 +123,26 @@ for _number, _one in enumerate(WORDS):
             MOOD + TARGETS + 'classes = ["F", "M"]\n',
             "row 6: 'sex' is 'X', which is none of the classes",
         ),
+        (
+            changed({"q_2": "inf"}, 4),
+            MOOD + TARGETS,
+            "row 6: 'q_2'.* is 'inf', and a column is num",
+        ),
+        (
+            [{**one, "sex": "1" if one["sex"] == "F" else "1.0"} for one in rows()],
+            MOOD + TARGETS,
+            "'sex'.* is '1' for everybody",
+        ),
+        (
+            [{**one, "sex": ("1", "1.0", "2")[n % 3]} for n, one in enumerate(rows())],
+            MOOD + TARGETS.replace("binary", "multiclass"),
+            "'sex'.* is '1' in some rows and '1.0' in others, which is one number",
+        ),
+        (
+            rows(),
+            MOOD + TARGETS + 'domain = "mood"\n',
+            "nothing to tell 'sex' from, as all that is used is of its own domain 'mood'",
+        ),
         (rows(), MOOD + TARGETS.replace("binary", "ordinal"), "name its classes in their order"),
         (changed({"q_2": "n/a"}), MOOD + TARGETS, "'q_2', of the block 'mood', is empty in every"),
         (WORDS, MOOD + TARGETS, "row 2: 'hand', of the block 'mood', is 'word 0'.* not 24"),
@@ -156,6 +176,16 @@ def test_a_table_that_does_not_suit_is_refused_in_a_sentence_that_names_what_is_
     assert re.search(sentence, said), said
 
 
+def test_a_number_that_may_stand_for_no_value_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = changed({"age": 999, "q_2": 0, "q_10": 99}, 4)
+    find_people(write_table(tmp_path, table, MOOD + TARGETS))
+    assert "row 6: 'age' is 999, far from all others" in caplog.text
+    assert "row 6: 'q_10' is 99, far from all others" in caplog.text
+    assert "'q_2'" not in caplog.text
+
+
 def test_an_input_whose_absence_tells_a_target_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,7 +193,7 @@ def test_an_input_whose_absence_tells_a_target_is_said(
     for number, row in enumerate(table):
         row["q_2"] = None if row["sex"] == "F" else row["q_2"]
         row["q_10"] = None if number > 5 else row["q_10"]
-    text = MOOD + TARGETS
+    text = '[blocks.body]\ncolumns = ["hand"]\n[blocks.mood]\ncolumns = ["q_*"]\n' + TARGETS
     find_people(write_table(tmp_path, table, text))
     assert "'q_2' is known of nobody whose 'sex' is 'F'" in caplog.text
     assert "'q_10' is known of nobody whose 'age' is above 25" in caplog.text

@@ -195,7 +195,42 @@ def test_the_other_triangle_is_not_taken_in_silence(tmp_path: Path) -> None:
     strong[:, :4, :4] = strong[:, 4:, 4:] = 0.9
     np.save(tmp_path / "fc.npy", strong[:, *np.tril_indices(8, -1)])
     path = write_table(tmp_path, rows(), CONNECTIVITY + 'array = "fc.npy"\n' + TARGETS)
+    assert "The connectivity of p00 is no matrix" in refused(path)
+    lacking = strong[:, *np.tril_indices(8, -1)]
+    lacking[0] = np.nan
+    np.save(tmp_path / "fc.npy", lacking)
+    assert "The connectivity of p01 is no matrix" in refused(path)
+    for person, row in zip(PEOPLE, lacking[1:], strict=False):
+        np.save(tmp_path / f"{person}.npy", row)
+    path = write_table(tmp_path, rows(), CONNECTIVITY + 'files = "{id}.npy"\n' + TARGETS)
     assert 'set  triangle = "lower"' in refused(path)
+
+
+def test_a_flat_row_that_is_no_triangle_is_refused_with_its_person(tmp_path: Path) -> None:
+    np.save(tmp_path / "fc.npy", np.zeros((12, 11)))
+    path = write_table(tmp_path, rows(), CONNECTIVITY + 'array = "fc.npy"\n' + TARGETS)
+    assert re.search(r"p00: Flat connectivity.* the shape is \(1, 11\)", refused(path))
+
+
+def test_a_colon_parts_a_name_from_npz_alone(tmp_path: Path) -> None:
+    (tmp_path / "a:b").mkdir()
+    np.savez(tmp_path / "a:b" / "fc.npz", a=matrices(), b=matrices()[:3])
+    np.save(tmp_path / "a:b" / "fc.npy", matrices())
+    for array in ("a:b/fc.npz:a", "a:b/fc.npy"):
+        text = CONNECTIVITY + f'array = "{array}"\n' + TARGETS
+        assert len(find_people(write_table(tmp_path, rows(), text)).table) == len(PEOPLE)
+
+
+@pytest.mark.parametrize("pattern", ["sub-{id}*_T1w.nii", "sub-{id}*/sub-{id}*_T1w.nii"])
+def test_a_star_beside_a_number_takes_no_other_person(tmp_path: Path, pattern: str) -> None:
+    for person in ("10", "2_run-1", "3"):
+        folder = f"sub-{person}" if "/" in pattern else ""
+        touch(tmp_path / folder / f"sub-{person}_T1w.nii")
+    text = f'[sources.t1]\nkind = "image"\nfiles = "{pattern}"\n' + MOOD + TARGETS
+    people = tuple(map(str, range(1, 12)))
+    found = find_people(write_table(tmp_path, rows(people), text)).items["t1"]
+    has = {p: one.name for p, one in zip(people, found, strict=True) if isinstance(one, Path)}
+    assert has == {"2": "sub-2_run-1_T1w.nii", "3": "sub-3_T1w.nii", "10": "sub-10_T1w.nii"}
 
 
 def test_files_that_no_row_has_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

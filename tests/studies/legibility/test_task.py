@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from encephalon.errors import RecipeError
+from encephalon.errors import ContentError, RecipeError
 from encephalon.experiments.folds import Fold
 from encephalon.recipes.loading import make_recipe
-from encephalon.studies.legibility.data import Encoding, People, prepare_people
+from encephalon.studies.legibility.data import Encoding, People, load_image, prepare_people
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.studies.legibility.task import FittedPeople, LegibilityTask, fit
 from encephalon.tables.reading import read_table
@@ -264,3 +264,25 @@ def test_images_are_varied_in_training_alone(people: People, tmp_path: Path) -> 
     weights = [one.network.state_dict()[name] for one in (varied, still, again)]
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("level", [np.nan, 1.5, 4000.0])
+def test_an_image_that_was_not_prepared_is_refused_with_what_it_holds(
+    tmp_path: Path, level: float
+) -> None:
+    image = np.full((16, 16, 16), 0.5, np.float32)
+    image[3, 3, 3] = level
+    np.save(tmp_path / "a.npy", image)
+    with pytest.raises(ContentError, match="between -1 and 1, but this one reaches from"):
+        load_image(tmp_path / "a.npy", 16)
+
+
+def test_a_column_that_is_the_same_for_all_who_train_is_not_blown_up(tmp_path: Path) -> None:
+    people = make_people(tmp_path, missing=0)
+    values = dict(people.values)
+    values["mind"] = np.full((len(people), 1), 0.1)
+    values["mind"][-1] = 0.3
+    changed = People(**{**vars(people), "values": values})
+    for count in range(3, 20):
+        encoding = Encoding.fit(changed, np.arange(count))
+        assert abs(encoding.block("mind", values["mind"][-1:])[0, 0]) < 1

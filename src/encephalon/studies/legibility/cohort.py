@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,15 +153,17 @@ def _kind(block: str, column: str, table: Table) -> ColumnKind:
             "out."
         )
     strange = {row: cell for row, cell in cells.items() if math.isnan(as_number(cell))}
+    if not strange:
+        return "number"
     words = _sorted(cells.values())
-    if strange and len(words) > MOST_WORDS:
+    if len(strange) < len(cells) or len(words) > MOST_WORDS:
         row, word = next(iter(strange.items()))
         raise TableError(
             f"{table.source}, row {row}: {column!r}, of the block {block!r}, is {word!r}, and a "
             f"column is numbers throughout or at most {MOST_WORDS} different words, not "
-            f"{len(words)}: leave it out, or name its categories."
+            f"{len(words)}: correct the cell, leave the column out, or name its categories."
         )
-    return words if strange else "number"
+    return words
 
 
 def _target(name: str, target: Target, table: Table) -> Target:
@@ -171,7 +174,7 @@ def _target(name: str, target: Target, table: Table) -> Target:
     cells = dict(_cells(table, column))
     if not cells:
         raise TableError(f"{place} is empty in every row: leave the target out.")
-    if len(set(cells.values())) == 1:
+    if len({_size(word) for word in cells.values()}) == 1:
         word = next(iter(cells.values()))
         raise TableError(f"{place} is {word!r} for everybody: nothing can be learnt of it.")
     if target.kind == "continuous":
@@ -202,6 +205,12 @@ def _target(name: str, target: Target, table: Table) -> Target:
 
 
 def _classes(place: str, target: Target, words: tuple[str, ...]) -> tuple[str, ...]:
+    for one, other in pairwise(words):
+        if _size(one) == _size(other):
+            raise TableError(
+                f"{place} is {one!r} in some rows and {other!r} in others, which is one number: "
+                "write it alike."
+            )
     if target.kind == "binary" and len(words) != 2:
         raise TableError(
             f"{place} has {len(words)} different words, {listed(words)}, and a binary target two: "
@@ -214,12 +223,13 @@ def _classes(place: str, target: Target, words: tuple[str, ...]) -> tuple[str, .
 
 def _sorted(words: Iterable[str]) -> tuple[str, ...]:
     """Each word once: numbers by their size, and then the others."""
+    return tuple(sorted(set(words), key=lambda word: (*_size(word), word)))
 
-    def size(word: str) -> tuple[float, str]:
-        number = as_number(word)
-        return (math.inf if math.isnan(number) else number, word)
 
-    return tuple(sorted(set(words), key=size))
+def _size(word: str) -> tuple[float, str]:
+    """What words are told apart and put in order by: 1 and 1.0 are one number."""
+    number = as_number(word)
+    return (math.inf, word) if math.isnan(number) else (number, "")
 
 
 def _cells(table: Table, column: str) -> Iterator[tuple[int, str]]:

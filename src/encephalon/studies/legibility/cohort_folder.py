@@ -34,7 +34,7 @@ from encephalon.studies.legibility.cohort import (
 from encephalon.studies.legibility.connectivity import triangles
 from encephalon.studies.legibility.layouts import Given, gather
 from encephalon.studies.legibility.settings import Cohort
-from encephalon.tables.checks import checked
+from encephalon.tables.checks import checked, far_off
 from encephalon.tables.leakage import told_by_absence
 from encephalon.tables.naming import written_path
 from encephalon.tables.reading import write_table
@@ -91,7 +91,10 @@ def find_people(path: Path, images: bool = True) -> Given:
     given = replace(given, cohort=resolve(given.cohort, given.table))
     checked(replace(given.table, columns=replace(given.cohort.columns(), inputs={})))
     given = _with_something(given)
-    for sentence in _told_by_absence(given):
+    for name, source in given.cohort.sources.items():
+        if source.kind == "connectivity":  # of the first people, before hours of scans
+            next(triangles(source, given.items[name], given.table.ids), None)
+    for sentence in (*_told_by_absence(given), *_far_off(given)):
         _log.warning("%s", sentence)
     return given
 
@@ -239,6 +242,25 @@ def _told_by_absence(given: Given) -> Iterator[str]:
                     f"{what!r} is known of nobody whose {name!r} is {who}, so that its absence "
                     f"tells {name!r}: leave it out, or give it the domain of that target."
                 )
+
+
+def _far_off(given: Given) -> Iterator[str]:
+    """The number of each column that is used that may stand for no value, in a sentence each."""
+    table, cohort = given.table, given.cohort
+    kinds = {c: kind for block in cohort.blocks.values() for c, kind in block.columns.items()}
+    kinds |= {
+        one.column or name: "number"
+        for name, one in cohort.targets.items()
+        if one.kind == "continuous"
+    }
+    for column, kind in kinds.items():
+        place = far_off(table.numbers(column)) if kind == "number" else None
+        if place is not None:
+            yield (
+                f"{table.source}, row {table.row(place)}: {column!r} is "
+                f"{table.texts(column)[place]}, far from all others: empty the cell if that stands "
+                "for no value."
+            )
 
 
 def _connectivity(given: Given, name: str, folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ NumPy arrays are mapped and text is read; what comes out is the upper triangle o
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["Item", "array_rows", "triangles"]
 
 Item = Path | NDArray[Any] | None
 """What a person has of a source: a file, or the matrix (R, R) or triangle (P,) of an array."""
+Triangle = Literal["upper", "lower"]
 
 #: Matrices that are held at once: of 360 regions, one has a megabyte.
 _CHUNK = 64
@@ -42,13 +44,16 @@ def triangles(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The row and the upper triangle (P,) of everybody who has connectivity, checked.
 
-    Raises ContentError, with the person, for what `vectorise` refuses, and for files of no numbers.
+    Raises ContentError, with the person, for what `vectorise` refuses, for the other triangle, and
+    for files of no numbers.
     """
     rows = [row for row, item in enumerate(items) if item is not None]
+    if rows:
+        _refuse_other_triangle(source, _numbers(items[rows[0]]), people[rows[0]])
     for start in range(0, len(rows), _CHUNK):
         # The first of all comes along, so that all are of its size.
         chunk = [rows[0], *rows[start : start + _CHUNK]]
-        matrices = [_matrix(source, items[row]) for row in chunk]
+        matrices = [_matrix(source.triangle, _numbers(items[row]), people[row]) for row in chunk]
         found = vectorise(matrices, [people[row] for row in chunk])
         yield from zip(chunk[1:], found[1:].astype(np.float32), strict=True)
 
@@ -59,7 +64,7 @@ def array_rows(source: Source, table: Table, beside: Path) -> list[Item]:
     Rows of NaN alone are those of people who have nothing. Raises TableError with the id that is
     there twice or unknown to the table, or for counts that differ; ContentError for no numbers.
     """
-    file, _, part = source.array.partition(":")
+    file, part = _parted(source.array)
     path = beside / expanded(file)
     array, ids = read_rows(path, part, table.columns.id)
     if array.ndim < 2:
@@ -75,8 +80,6 @@ def array_rows(source: Source, table: Table, beside: Path) -> list[Item]:
         )
     ids = ids or table.ids
     _refuse_strange(path, ids, table)
-    if array.ndim == 2:
-        _refuse_other_triangle(path, source, array[0])
     rows = dict(zip(ids, array, strict=True))
     if list(rows) != [person for person in table.ids if person in rows]:
         _log.info("%s is in another order than %s: matched by id.", path, table.source)
@@ -97,22 +100,22 @@ def _refuse_strange(path: Path, ids: Sequence[str], table: Table) -> None:
             )
 
 
-def _refuse_other_triangle(path: Path, source: Source, row: NDArray[Any]) -> None:
+def _refuse_other_triangle(source: Source, row: NDArray[Any], person: str) -> None:
     """Raise ContentError where only the other order of pairs gives a matrix of correlations.
 
     Correlations have no eigenvalue below 0; in the wrong order the smallest is far below.
     """
-    if not np.isfinite(row).all():
+    if row.ndim != 1 or not np.isfinite(row).all():
         return
-    other: Literal["upper", "lower"] = "lower" if source.triangle == "upper" else "upper"
+    other: Triangle = "lower" if source.triangle == "upper" else "upper"
     said, else_ = (
-        float(np.linalg.eigvalsh(matrices_of(row[None], triangle)[0])[0])
+        float(np.linalg.eigvalsh(_matrix(triangle, row, person))[0])
         for triangle in (source.triangle, other)
     )
     if said < -_NEGATIVE <= else_:
         raise ContentError(
-            f"{path}: its first row is no matrix of correlations as the {source.triangle} triangle "
-            f"(its smallest eigenvalue is {said:.2g}), and is one as the {other}: set  "
+            f"The connectivity of {person} is no matrix of correlations as the {source.triangle} "
+            f"triangle (its smallest eigenvalue is {said:.2g}), and is one as the {other}: set  "
             f'triangle = "{other}".'
         )
 
@@ -122,9 +125,21 @@ def _unknown(row: NDArray[Any]) -> bool:
     return bool(np.isnan(row.flat[row.size // 2 - 1]) and np.isnan(row).all())
 
 
-def _matrix(source: Source, item: Item) -> NDArray[Any]:
-    """The matrix (R, R) of a person."""
-    if isinstance(item, Path):
-        item = np.squeeze(read_rows(item)[0])
+def _numbers(item: Item) -> NDArray[Any]:
+    """The matrix or triangle of a person who has one."""
     assert item is not None
-    return matrices_of(item[None], source.triangle)[0] if item.ndim == 1 else item
+    return np.squeeze(read_rows(item)[0]) if isinstance(item, Path) else item
+
+
+def _matrix(triangle: Triangle, numbers: NDArray[Any], person: str) -> NDArray[Any]:
+    """The matrix (R, R) of a person."""
+    try:
+        return matrices_of(numbers[None], triangle)[0] if numbers.ndim == 1 else numbers
+    except ContentError as error:
+        raise ContentError(f"{person}: {error}") from error
+
+
+def _parted(array: str) -> tuple[str, str]:
+    """The file and the name after it of "file.npz:name", of which C:\\data\\file.npy has none."""
+    found = re.fullmatch(r"(.+\.npz):(.*)", array, re.IGNORECASE)
+    return (found[1], found[2]) if found else (array, "")

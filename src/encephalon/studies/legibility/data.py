@@ -168,6 +168,11 @@ def load_image(path: Path, side: int) -> Float:
             f"{path}: a prepared image of side {side} or a multiple was expected, but its shape is "
             f"{list(image.shape)}: prepare it again with that side, or set study.side."
         )
+    if not (np.abs(image) <= 1).all():
+        raise ContentError(
+            f"{path}: a prepared image lies between -1 and 1, but this one reaches from "
+            f"{image.min()} to {image.max()}: give the scan itself, which is prepared then."
+        )
     if factor > 1:
         image = image.reshape(side, factor, side, factor, side, factor).mean((1, 3, 5), np.float32)
     return np.asarray(image, dtype=np.float32)
@@ -347,7 +352,9 @@ def _moments(values: Values) -> tuple[list[float], list[float]]:
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0).sum(axis=0) / count
     deviation = np.sqrt(np.where(known, (values - mean) ** 2, 0).sum(axis=0) / count)
-    return mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist()
+    # Of a number that is the same for everybody, rounding may leave a deviation.
+    varies = deviation > 1e-12 * np.abs(mean)
+    return mean.tolist(), np.where(varies, deviation, 1.0).tolist()
 
 
 def target_scales(

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from encephalon.errors import MissingFileError, TableError, listed
@@ -27,6 +28,7 @@ __all__ = ["Given", "gather"]
 
 #: What stands in a pattern for the cell of a column.
 _PLACE = re.compile(r"\{([^{}]*)\}")
+_STARRED = re.compile(rf"(\*?){_PLACE.pattern}(\*?)")
 #: The parts of the published study, and what a split calls them.
 _PARTS = {"TRAIN": "train", "TEST": "test"}
 
@@ -107,8 +109,9 @@ def _of_files(name: str, pattern: str, table: Table, beside: Path) -> list[Item]
         cells[column] = table.ids if column == "id" else table.texts(column)
 
     def fitting(values: Mapping[str, str]) -> list[Path]:
-        filled = _PLACE.sub(lambda found: values[found[1]], str(expanded(pattern)))
-        return [beside / path for path in sorted(glob.glob(filled, root_dir=beside))]  # noqa: PTH207
+        filled = _filled(str(expanded(pattern)), values)
+        found = {path for one in filled for path in glob.glob(one, root_dir=beside)}  # noqa: PTH207
+        return [beside / path for path in sorted(found)]
 
     items: list[Item] = []
     for row, person in enumerate(table.ids):
@@ -133,6 +136,21 @@ def _of_files(name: str, pattern: str, table: Table, beside: Path) -> list[Item]
             *(len(strays), name, table.source, listed(path.name for path in strays)),
         )
     return items
+
+
+def _filled(pattern: str, values: Mapping[str, str]) -> set[str]:
+    """The pattern with these cells, where `*` beside a number takes no digit of it: 1 is not 10."""
+    first, *others = _STARRED.split(pattern)
+    choices: list[tuple[str, ...]] = [(first,)]
+    for before, name, after, rest in zip(*(others[n::4] for n in range(4)), strict=True):
+        cell = values[name]
+        choices += [
+            ("", "*[!0-9]") if before and cell[:1].isdigit() else (before,),
+            (cell,),
+            ("", "[!0-9]*") if after and cell[-1:].isdigit() else (after,),
+            (rest,),
+        ]
+    return set(map("".join, product(*choices)))
 
 
 def _bids(cohort: Cohort, beside: Path) -> Given:

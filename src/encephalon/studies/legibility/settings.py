@@ -197,6 +197,11 @@ class Cohort(Section):
         if twice := {column for column in columns if columns.count(column) > 1}:
             raise ValueError(f"has the column {min(twice)!r} in two blocks: leave it in one")
         for name, target in self.targets.items():
+            if set(self.hidden_from(name)) >= set(self.inputs):
+                raise ValueError(
+                    f"has nothing to tell {name!r} from, as all that is used is of its own domain "
+                    f"{target.domain!r}: use further inputs, or leave the target out"
+                )
             for block in set(self.blocks) - set(self.hidden_from(name)):
                 if (target.column or name) in self.blocks[block].columns:
                     raise ValueError(
