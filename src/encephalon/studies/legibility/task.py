@@ -8,7 +8,7 @@ costs little more than of one: each source is encoded once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encephalon.experiments.folds import Fold, Rows, with_fold
-from encephalon.metrics.classification import balanced_accuracy
-from encephalon.metrics.regression import regression_scores
 from encephalon.models.catalogue import find_model
 from encephalon.models.folder import WEIGHTS
 from encephalon.networks.fusion import TARGET_KINDS, MaskedFusion, drop_sources
 from encephalon.networks.registry import build_network
 from encephalon.recipes.loading import dump_recipe
 from encephalon.recipes.schema import Loss, Recipe, Training
+from encephalon.statistics.weighted_metric import r2_metric, roc_auc_metric
 from encephalon.studies.legibility.data import Encoding, People, block_names, load_image
 from encephalon.studies.legibility.modes import legibility_settings
 from encephalon.studies.legibility.settings import Cohort, LegibilitySettings
@@ -214,38 +213,33 @@ class LegibilityTask:
         """Nothing is changed beside what the optimiser does."""
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """The loss, a mean over all sets of inputs, and a metric of each target on all inputs."""
+        """The loss and the skill, means over all sets of inputs, and the skill of each target.
+
+        The skill is R2 of numbers, at the least -1, and 2 AUC - 1 of classes: what nothing can tell
+        has none, however sure a network grows of it, while its loss rises and would hide the rest.
+        """
         rows = self.validation
         if not len(rows):
             return {}
-        answers = torch.from_numpy(self.answers(network, rows, device))
+        answers = self.answers(network, rows, device)
         wanted = self.target[torch.from_numpy(rows)]
         kinds = [one.kind for one in self.cohort.targets.values()]
-        losses = []
-        for place in range(len(self.sets)):
-            said = answers[:, place]
+        losses, skills = [], []
+        for said in (torch.from_numpy(answers[:, place]) for place in range(len(self.sets))):
             known = torch.where(said.isnan(), torch.nan, wanted)
             if known.isfinite().any():
                 losses.append(targets(said.nan_to_num(), known, kinds, self.widths).item())
-        return {"loss": float(np.mean(losses)), **self._metrics(answers[:, -1].numpy(), rows)}
+                skills.append(self._skills(said.double().numpy(), known.double().numpy()))
+        each = [_mean(some) for some in zip(*skills, strict=True)]
+        told = {f"skill_{name}": one for name, one in zip(self.cohort.targets, each, strict=True)}
+        return {"loss": float(np.mean(losses)), "skill": _mean(each), **told}
 
-    def _metrics(self, said: Answers, rows: Rows) -> dict[str, float]:
-        found, start = {}, 0
-        for (name, target), width in zip(self.cohort.targets.items(), self.widths, strict=True):
-            columns, truth = said[:, start : start + width], self.people.truth[name][rows]
-            start += width
-            known = np.isfinite(truth) & np.isfinite(columns).all(axis=1)
-            columns, truth = columns[known], truth[known]
-            if target.kind == "continuous":
-                scores = regression_scores(
-                    truth, self.encoding.natural(name, columns[:, 0].astype(np.float64))
-                )
-                found[f"r2_{name}"] = scores["r2"]
-            else:
-                called = columns.argmax(axis=1)
-                if target.kind != "multiclass":
-                    called = (columns > 0).sum(axis=1)
-                found[f"balanced_accuracy_{name}"] = balanced_accuracy(truth, called)
+    def _skills(self, said: NDArray[np.float64], wanted: NDArray[np.float64]) -> list[float]:
+        """The skill of each target in answers (B, columns), a mean over its columns."""
+        start, found = 0, []
+        for target, width in zip(self.cohort.targets.values(), self.widths, strict=True):
+            some = range(start, start := start + width)
+            found.append(_mean([_skill(target.kind, said[:, n], wanted[:, n]) for n in some]))
         return found
 
     @torch.no_grad()
@@ -269,6 +263,21 @@ class LegibilityTask:
                 means = self.answerable(here)
                 found[start : start + len(some), place] = np.where(means, said.numpy(), np.nan)
         return found
+
+
+def _skill(kind: str, said: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
+    """What a column of answers (B,) tells; NaN where nobody's truth is known, or all is one."""
+    known = np.isfinite(wanted)
+    said, wanted = said[known], wanted[known]
+    if kind == "continuous":
+        return float(np.maximum(r2_metric(wanted, said).value, -1.0))
+    return 2 * roc_auc_metric(wanted > 0, said).value - 1
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that there are; 0 of none."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else 0.0
 
 
 @dataclass(frozen=True, eq=False)
