@@ -19,8 +19,8 @@ from torch import Tensor
 __all__ = ["mean_gradient", "shapley_values"]
 
 #: Points along the way of a gradient's mean: of Gauss and Legendre, which are exact for a
-#: polynomial of twice the degree; ours, beyond which no sum of ours came nearer.
-POINTS = 32
+#: polynomial of twice the degree. Our choice; of half as many, shares missed their sum by 1.4 %.
+POINTS = 64
 
 
 def shapley_values(
