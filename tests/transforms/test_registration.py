@@ -206,3 +206,12 @@ def test_coarse_voxels_are_compared_as_well() -> None:
     """A window of 3 mm on voxels of 4 mm would hold one voxel, in which nothing varies."""
     coarse = [Image(scan.data, Affine.from_spacing(4.0)) for scan in (painted("t2"), painted("t1"))]
     assert image_similarity(coarse[0], coarse[1], IDENTITY) > 0.5
+
+
+def test_no_scan_is_turned_inside_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that mirrors is none of two brains: the start is kept."""
+    mirror = Affine(np.diag([-1.0, 1.0, 1.0, 1.0]))
+    monkeypatch.setattr(registration_search, "_world", lambda _: mirror)
+    scan = painted("t1")
+    mask = Image(scan.data > scan.data.mean(), scan.affine)
+    assert climb(scan, scan, mask, IDENTITY, COARSE) == IDENTITY

@@ -63,7 +63,8 @@ def climb(fixed: Image, moving: Image, mask: Image, start: Affine, level: Level)
 
     `fixed` and `moving` are as coarse, and the map is of the kind, that `level` says; `mask` (any
     grid) tells where in `fixed` to sample. Maps go from fixed world RAS mm to moving world RAS mm.
-    `start` itself, where the scans hardly meet there.
+    `start` itself, where the scans hardly meet there, or where an affine map would turn one of them
+    inside out.
     """
     import SimpleITK
 
@@ -91,7 +92,8 @@ def climb(fixed: Image, moving: Image, mask: Image, start: Affine, level: Level)
         method.Execute(_itk(fixed), _itk(moving))
     except RuntimeError:  # all that SimpleITK raises: most samples lie outside the moving scan
         return start
-    return _world(transform)
+    found = _world(transform)
+    return found if np.linalg.det(found.matrix) > 0 else start
 
 
 def _itk(image: Image) -> Any:
