@@ -78,7 +78,7 @@ def prepare_each(
     rows: Iterable[Row],
     function: Callable[[Row, Path], Any],
     cache: Path,
-    version: str,
+    version: str | Callable[[Row], str],
     suffix: str,
     workers: int = 2,
     scheduler: str | None = None,
@@ -86,8 +86,9 @@ def prepare_each(
 ) -> list[Prepared | InputError]:
     """As `prepare`, with the notes on each file, and the error of one that cannot be read.
 
-    Such a row holds up no other. `scheduler` is the address of a Dask scheduler, if that gives out
-    the work, see `in_workers`; `progress` is told how many are done, and how many there are.
+    Such a row holds up no other. `version` may be told by the row. `scheduler` is the address of a
+    Dask scheduler, if that gives out the work, see `in_workers`; `progress` is told how many are
+    done, and how many there are.
     """
     return _prepared(
         rows, function, cache, version, suffix, workers, scheduler, progress, held=(InputError,)
@@ -98,7 +99,7 @@ def _prepared(
     rows: Iterable[Row],
     function: Callable[[Row, Path], Any],
     cache: Path,
-    version: str,
+    version: str | Callable[[Row], str],
     suffix: str,
     workers: int,
     scheduler: str | None = None,
@@ -109,7 +110,7 @@ def _prepared(
     """What became of each row, in order; errors other than those `held` are raised at once."""
     cache.mkdir(parents=True, exist_ok=True)
     numbered = list(enumerate(rows))
-    work = partial(_prepare, function, cache.absolute() / version, suffix, held)
+    work = partial(_prepare, function, cache.absolute(), version, suffix, held)
     done: list[tuple[int, Prepared | InputError]] = []
     for one in in_workers(work, numbered, workers, scheduler or "processes"):
         done.append(one)
@@ -120,7 +121,8 @@ def _prepared(
 
 def _prepare(
     function: Callable[[Row, Path], Any],
-    place: Path,
+    cache: Path,
+    version: str | Callable[[Row], str],
     suffix: str,
     held: tuple[type[InputError], ...],
     numbered: tuple[int, Row],
@@ -131,7 +133,8 @@ def _prepare(
             if not path.exists():
                 raise MissingFileError(f"{path}: there is no such file or folder; check the path.")
         content = "-".join(content_of(path)[:16] for path in row.files)
-        kept = place.with_name(f"{place.name}-{content}{suffix}")
+        prepared = version if isinstance(version, str) else version(row)
+        kept = cache / f"{prepared}-{content}{suffix}"
         return number, Prepared(kept, cached_file(kept, partial(function, row)))
     except held as error:
         return number, error

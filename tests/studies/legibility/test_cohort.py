@@ -262,7 +262,7 @@ def test_scans_are_prepared_by_the_t1w_of_the_person_and_tell_the_size_of_the_he
         asked.extend(rows)
         return prepared(rows, *args, **how)
 
-    monkeypatch.setattr("encephalon.studies.legibility.images.prepare_images", prepare)
+    monkeypatch.setattr("encephalon.studies.legibility.preprocessing.prepare_images", prepare)
     path = write_table(tmp_path, rows(), f'confounds = ["t1_brain_ml"]\n{sources}{TARGETS}')
     made = write_cohort(path, tmp_path / "cohort", Preparing(side=32, workers=2))
     reference = {one.path.name: one.reference and one.reference.name for one in asked}

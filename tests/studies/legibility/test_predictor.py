@@ -19,7 +19,7 @@ from encephalon.io.text import read_records, write_records
 from encephalon.models.description import dump_description
 from encephalon.models.folder import open_model
 from encephalon.recipes.loading import dump_recipe
-from encephalon.studies.legibility import images
+from encephalon.studies.legibility import preprocessing
 from encephalon.studies.legibility.fitted import FittedState, Spread, Usual
 from encephalon.studies.legibility.preprocessing import ImageRow
 from encephalon.studies.legibility.settings import Cohort
@@ -150,13 +150,15 @@ def test_a_scan_is_prepared_on_its_way_and_its_doubts_are_kept(
         asked.extend(rows)
         return [Prepared(run / "t1-0.npy", said) for _ in rows]
 
-    monkeypatch.setattr(images, "prepare_images", prepare)
+    monkeypatch.setattr(preprocessing, "prepare_images", prepare)
     found = model.predict(t1=guide, flair=scan)
     assert [(row.path, row.reference) for row in asked] == [(guide, None), (scan, guide)]
     assert found.quality is not None
     assert found.quality.status == "check"
     assert "flair: the brain was hardly brought to the template" in found.quality.reasons
-    monkeypatch.setattr(images, "prepare_images", lambda *_, **__: [InputError("f: no brain.")])
+    monkeypatch.setattr(
+        preprocessing, "prepare_images", lambda *_, **__: [InputError("f: no brain.")]
+    )
     assert refused(model, flair=scan) == "f: no brain."
 
 

@@ -70,7 +70,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory, world: Affine) -> Path:
 
 @pytest.fixture(scope="module")
 def found(scan: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    return prepare_image(scan, 128, "brain")
+    return prepare_image(ImageRow(scan, "brain"), 128)
 
 
 def test_a_known_affine_map_is_found(
@@ -109,7 +109,7 @@ def test_levels_are_scores_in_the_brain_and_nothing_else_is_tissue(
 def test_smaller_images_are_averages_of_the_large_one(
     scan: Path, found: tuple[np.ndarray, dict[str, Any]]
 ) -> None:
-    small, facts = prepare_image(scan, 32, "brain", threads=2)
+    small, facts = prepare_image(ImageRow(scan, "brain"), 32, threads=2)
     mean = averaged(found[0].astype(np.float32), (32, 32, 32))
     assert np.abs(small.astype(np.float32) - mean).max() < 2e-3  # half precision
     assert facts == found[1]  # whatever the threads
@@ -118,7 +118,7 @@ def test_smaller_images_are_averages_of_the_large_one(
 def test_any_contrast_is_brought_to_the_same_place(tmp_path: Path, world: Affine) -> None:
     image = somewhere(world, inverted=True)
     path = write_image(image.data, tmp_path / "t2.nii.gz", image)
-    facts = prepare_image(path, 16, "brain")[1]
+    facts = prepare_image(ImageRow(path, "brain"), 16)[1]
     assert moved(Affine(facts["matrix"]), world, points()) < 2.0
 
 
@@ -126,15 +126,8 @@ def test_a_scan_with_a_reference_takes_its_place(tmp_path: Path, scan: Path, wor
     apart = turned(-9, (-6.0, 4.0, 3.0))
     image = somewhere(apart @ world, inverted=True)
     path = write_image(image.data, tmp_path / "flair.nii.gz", image)
-    facts = prepare_image(path, 16, "brain", reference=scan, reference_contents="brain")[1]
+    facts = prepare_image(ImageRow(path, "brain", scan, "brain"), 16)[1]
     assert moved(Affine(facts["matrix"]), apart @ world, points()) < 2.0
-
-
-def test_published_images_span_their_whole_range(scan: Path) -> None:
-    voxels, _ = prepare_image(scan, 32, "brain", mode="published")
-    assert voxels.min() == -1
-    assert voxels.max() == 1
-    assert np.median(voxels) == -1
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +144,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_heads_are_stripped_and_brains_recognised(head: tuple[Path, Path]) -> None:
-    whole, brain = (prepare_image(path, 16)[1] for path in head)
+    whole, brain = (prepare_image(ImageRow(path), 16)[1] for path in head)
     assert (whole["contents"], brain["contents"]) == ("head", "brain")
     assert whole["brain_ml"] == pytest.approx(brain["brain_ml"], rel=0.1)
     assert whole["scale"] == pytest.approx(brain["scale"], rel=0.1)
@@ -198,7 +191,7 @@ BROKEN = {
 def test_what_is_no_brain_is_said_in_one_sentence(kind: str, scan: Path, tmp_path: Path) -> None:
     path = broken(kind, scan, tmp_path)
     with pytest.raises(InputError, match=BROKEN[kind]) as caught:
-        prepare_image(path, 16)
+        prepare_image(ImageRow(path), 16)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -208,9 +201,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Images are read and averaged, and no more; which were is told."""
     made: list[Path] = []
 
-    def prepare(path: Path, side: int, *_: Any, **__: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        made.append(path)
-        return np.full((side,) * 3, read_image(path).data.mean(), np.float16), {"of": path.name}
+    def prepare(row: ImageRow, side: int) -> tuple[np.ndarray, dict[str, Any]]:
+        made.append(row.path)
+        mean = read_image(row.path).data.mean()
+        return np.full((side,) * 3, mean, np.float16), {"of": row.path.name}
 
     monkeypatch.setattr(preprocessing, "prepare_image", prepare)
     return made
@@ -248,16 +242,13 @@ def test_one_bad_scan_holds_up_no_other_and_nothing_is_made_twice(
     assert first.path.read_bytes() == whole
 
 
-def test_sides_modes_and_contents_are_kept_apart(
-    scan: Path, tmp_path: Path, quick: list[Path]
-) -> None:
-    ways: list[dict[str, Any]] = [{"side": 16}, {"side": 32}, {"side": 16, "mode": "published"}]
+def test_sides_and_contents_are_kept_apart(scan: Path, tmp_path: Path, quick: list[Path]) -> None:
     found = [
-        prepare_images([ImageRow(scan, contents)], tmp_path, workers=1, **way)[0]
-        for way in ways
+        prepare_images([ImageRow(scan, contents)], tmp_path, side, workers=1)[0]
+        for side in (16, 32)
         for contents in ("brain", "head")
     ]
-    assert len({one.path for one in found if isinstance(one, Prepared)}) == len(quick) == 6
+    assert len({one.path for one in found if isinstance(one, Prepared)}) == len(quick) == 4
 
 
 def test_workers_of_dask_prepare_the_same(scan: Path, tmp_path: Path, quick: list[Path]) -> None:
@@ -305,6 +296,6 @@ def test_a_real_brain_and_a_real_head_end_up_in_the_template(data: Path) -> None
         data / "cohort/ds002748/sub-02/anat/sub-02_T1w.nii.gz",
         data / "heads/hippodeep/example_brain_t1.nii.gz",
     ]
-    facts = [prepare_image(path, 64)[1] for path in paths]
+    facts = [prepare_image(ImageRow(path), 64)[1] for path in paths]
     assert [one["contents"] for one in facts] == ["brain", "head"]
     assert all(one["overlap"] > 0.9 and one["quality"] == "ok" for one in facts)

@@ -170,7 +170,7 @@ def write_cohort(
 
 def _prepared(given: Given, cache: Path, how: Preparing) -> tuple[Given, list[str]]:
     """The people with their scans prepared in `cache`, columns of facts, and what failed."""
-    from encephalon.studies.legibility.images import prepare_scans
+    from encephalon.studies.legibility.preprocessing import prepare_scans
 
     names, table = _scans(given.cohort), given.table
     files = {

@@ -182,7 +182,7 @@ def _images(
     cohort: Cohort, files: Mapping[str, Sequence[Path | None]], cache: Path, side: int, workers: int
 ) -> dict[str, list[Path | None]]:
     """The prepared file of everybody, by source; raises InputError for the first that fails."""
-    from encephalon.studies.legibility.images import prepare_scans
+    from encephalon.studies.legibility.preprocessing import prepare_scans
 
     images: dict[str, list[Path | None]] = {}
     for name, some in prepare_scans(cohort, files, cache, side, workers=workers).items():

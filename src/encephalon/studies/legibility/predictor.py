@@ -258,7 +258,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         }
         if not files:
             return {}
-        from encephalon.studies.legibility.images import prepare_scans
+        from encephalon.studies.legibility.preprocessing import prepare_scans
 
         side, found = self.settings.side, {}
         with TemporaryDirectory() as folder:

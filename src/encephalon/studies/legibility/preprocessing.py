@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One scan as the networks see it: the brain alone, in MNI space, its grey levels comparable.
+"""Scans as the networks see them: the brain alone, in MNI space, its grey levels comparable.
 
 The brain is what our own extraction finds, unless the skull was taken away before. Its levels are
 clamped, it is brought to the template by an affine map, and averaged into the voxels of a cube of
@@ -9,7 +9,7 @@ deviations below its mean, and -1 is four.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,18 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError
-from encephalon.geometry.affine import Grid, bounding_box
-from encephalon.geometry.resample import averaged, resample, resample_averaged
+from encephalon.geometry.affine import bounding_box
+from encephalon.geometry.resample import averaged, resample_averaged
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
+from encephalon.studies.legibility.settings import Cohort
 from encephalon.studies.registry import open_predictor
 from encephalon.training.dataset import Prepared, prepare_each
 from encephalon.transforms.conform import straightened
 from encephalon.transforms.masks import fill_holes, near, require_head_size
-from encephalon.transforms.registration import register_affine, register_rigid
-from encephalon.transforms.template import brain_template, mni_grid
+from encephalon.transforms.template import place_brain
 
-__all__ = ["ImageRow", "prepare_image", "prepare_images"]
+__all__ = ["PREPARED", "ImageRow", "Scan", "prepare_image", "prepare_images", "prepare_scans"]
 
 #: How images are prepared; another number prepares them anew.
 PREPARATION = "mni-1"
@@ -48,17 +48,14 @@ BACKGROUND = 0.2
 ELSEWHERE, BESIDE = 0.1, 8.0
 #: Points that are averaged into a voxel are at most this far apart, mm.
 STEP = 1.0
-#: Dice coefficient with the brain of the template below which a brain is hardly in its place: 0.90
-#: and more of whole brains.
-PLACED = 0.8
-#: Size of the template's brain over that of the scan's, beyond which either is doubted: 0.55 to 1.2
-#: were found of adults.
-SIZES = (0.35, 1.5)
+#: The suffix of what is prepared.
+PREPARED = ".npy"
+#: Sources that the other scans of a person are brought to MNI space by, if they are not of T1w.
+REFERENCES = ("t1", "t1w")
 
 Contents = Literal["auto", "head", "brain"]
-Mode = Literal["default", "published"]
 Mask = NDArray[np.bool_]
-Progress = Callable[[int, int], None]
+Scan = Prepared | InputError | None
 
 
 @dataclass(frozen=True)
@@ -84,15 +81,50 @@ class ImageRow:
         return [self.path] if self.reference is None else [self.path, self.reference]
 
 
+def prepare_scans(
+    cohort: Cohort,
+    files: Mapping[str, Sequence[Path | None]],
+    cache: Path,
+    side: int,
+    **how: Any,
+) -> dict[str, list[Scan]]:
+    """Of each source of images, for each person: the prepared file, why there is none, or None.
+
+    files  by source, the scan of each person; a .npy file is prepared already, and has no notes
+    how    workers, scheduler and progress, see `prepare_images`
+
+    A scan is brought to MNI space by the T1w scan of the person, where there is one.
+    """
+    best = next((name for name in files if name.lower() in REFERENCES), None)
+    found: dict[str, list[Scan]] = {name: [None] * len(some) for name, some in files.items()}
+    rows: dict[tuple[str, int], ImageRow] = {}
+    for name, some in files.items():
+        for person, path in enumerate(some):
+            if path is not None and _is_prepared(path):
+                found[name][person] = Prepared(path, {})
+            elif path is not None:
+                first = files[best][person] if best is not None and best != name else None
+                first = first if first is None or not _is_prepared(first) else None
+                said = "auto" if best is None else cohort.sources[best].contents
+                rows[name, person] = ImageRow(path, cohort.sources[name].contents, first, said)
+    made = prepare_images(list(rows.values()), cache, side, **how) if rows else ()
+    for (name, person), one in zip(rows, made, strict=True):
+        found[name][person] = one
+    return found
+
+
+def _is_prepared(path: Path) -> bool:
+    return path.suffix.lower() == PREPARED
+
+
 def prepare_images(
     rows: Sequence[ImageRow],
     cache: Path,
     side: int = 64,
     *,
-    mode: Mode = "default",
     workers: int = 2,
     scheduler: str | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Prepared | InputError]:
     """Of each row, in order, the .npy file in `cache` with its facts, or why there is none.
 
@@ -100,100 +132,53 @@ def prepare_images(
     bytes of the scans, so that a run that was killed goes on; it is made in `workers` processes, or
     by the workers of the Dask `scheduler` (tcp://HOST:8786), which must see the same files.
     """
-    found: list[Prepared | InputError | None] = [None] * len(rows)
-    kinds = sorted({(row.contents, row.reference_contents) for row in rows})
-    total, before = len(rows), 0
-    for contents in kinds:
-        chosen = [n for n, r in enumerate(rows) if (r.contents, r.reference_contents) == contents]
-        version = "-".join((PREPARATION, mode, str(side), *contents))
-        done = prepare_each(
-            [rows[n] for n in chosen],
-            partial(_keep, side, mode),
-            cache,
-            version,
-            ".npy",
-            workers,
-            scheduler,
-            None if progress is None else partial(_told, progress, before, total),
-        )
-        before += len(chosen)
-        for number, one in zip(chosen, done, strict=True):
-            found[number] = one
-    return [one for one in found if one is not None]
+    keep, version = partial(_keep, side), partial(_version, side)
+    return prepare_each(rows, keep, cache, version, PREPARED, workers, scheduler, progress)
 
 
-def _told(progress: Progress, before: int, total: int, done: int, _: int) -> None:
-    progress(before + done, total)
+def _version(side: int, row: ImageRow) -> str:
+    return f"{PREPARATION}-{side}-{row.contents}-{row.reference_contents}"
 
 
-def _keep(side: int, mode: Mode, row: ImageRow, path: Path) -> dict[str, Any]:
-    voxels, facts = prepare_image(
-        row.path,
-        side,
-        row.contents,
-        threads=1,
-        mode=mode,
-        reference=row.reference,
-        reference_contents=row.reference_contents,
-    )
+def _keep(side: int, row: ImageRow, path: Path) -> dict[str, Any]:
+    voxels, facts = prepare_image(row, side)
     with path.open("wb") as stream:
         np.save(stream, voxels)
     return facts
 
 
 def prepare_image(
-    path: Path,
-    side: int = 64,
-    contents: Contents = "auto",
-    threads: int = 1,
-    *,
-    mode: Mode = "default",
-    reference: Path | None = None,
-    reference_contents: Contents = "auto",
+    row: ImageRow, side: int = 64, threads: int = 1
 ) -> tuple[NDArray[np.float16], dict[str, Any]]:
     """The brain of a scan in MNI space (side, side, side), RAS, in [-1, 1], and facts about it.
 
-    path       of the scan: NIfTI, MGZ, DICOM
-    side       voxels along each edge of the cube of 224 mm: 128, or 64, 32, 16 averaged from these
-    contents   "head" has a skull, "brain" has none (what is not background is brain), "auto" looks
-    threads    of which no result depends on
-    mode       "default" is a z-score in the brain, over four; "published" is clamped and scaled to
-               what there is in the whole cube
-    reference  a scan of the same person that is brought to MNI space in place of this one, which is
-               brought to it by a rigid map
+    side     voxels along each edge of the cube of 224 mm: 128, or 64, 32, 16 averaged from these
+    threads  of which no result depends on
 
-    The facts: `brain_ml`, the volume of its mask; `scale`, the volume of the brain over that of the
-    template, by the affine map; `matrix` (4, 4), from MNI RAS mm to the scan's; `information`, what
-    both have in common, nats; `overlap`, the Dice coefficient with the template's brain; `contents`
-    as they were found; `quality` "ok" or "check", and `reasons`.
+    A voxel is a z-score in the brain, over four. The facts: `brain_ml`, the volume of its mask;
+    `contents` as they were found; `quality` "ok" or "check", and `reasons`; and `scale`, `matrix`,
+    `information` and `overlap`, see `Placement`.
 
     Raises InputError naming the file for what cannot be read, or shows no brain.
     """
-    brain = _brain(read_image(path), contents, threads)
-    if reference is None:
-        fit = register_affine(brain_template(), brain.levels, threads=threads)
-        matrix = fit.matrix
-    else:
-        other = _brain(read_image(reference), reference_contents, threads)
-        first = register_affine(brain_template(), other.levels, threads=threads)
-        fit = register_rigid(other.levels, brain.levels, threads=threads)
-        matrix = fit.matrix @ first.matrix
-    grid = Grid(mni_grid().shape, matrix @ mni_grid().affine)
-    overlap = _dice(resample(brain.mask, brain.levels.affine, grid, 0), brain_template().data > 0)
+    brain = _brain(read_image(row.path), row.contents, threads)
+    guide = None
+    if row.reference is not None:
+        guide = _brain(read_image(row.reference), row.reference_contents, threads).levels
+    placed = place_brain(brain.levels, brain.mask, guide, threads)
+    reasons = [*brain.doubts, *placed.doubts]
     facts = {
         "brain_ml": round(brain.volume_ml, 1),
-        "scale": round(float(np.linalg.det(matrix.matrix[:3, :3])), 4),
-        "matrix": np.round(matrix.matrix, 6).tolist(),
-        "information": round(fit.information, 4),
-        "overlap": round(overlap, 4),
+        "scale": placed.scale,
+        "matrix": np.round(placed.matrix.matrix, 6).tolist(),
+        "information": placed.information,
+        "overlap": placed.overlap,
         "contents": brain.contents,
+        "quality": "check" if reasons else "ok",
+        "reasons": reasons,
     }
-    reasons = (*brain.doubts, *_doubts(facts))
-    facts |= {"quality": "check" if reasons else "ok", "reasons": list(reasons)}
-    outside, values = (-1.0, brain.scores) if mode == "default" else (0.0, brain.levels.data)
-    placed = resample_averaged(values, brain.levels.affine, grid, STEP, outside)
-    voxels = averaged(placed, (side, side, side))
-    return (voxels if mode == "default" else _published(voxels)).astype(np.float16), facts
+    voxels = resample_averaged(brain.scores, brain.levels.affine, placed.grid, STEP, -1.0)
+    return averaged(voxels, (side, side, side)).astype(np.float16), facts
 
 
 @dataclass(frozen=True)
@@ -272,24 +257,3 @@ def _without_background(data: NDArray[Any]) -> tuple[Mask, float]:
 @lru_cache(maxsize=1)
 def _extraction(threads: int) -> Any:
     return open_predictor(EXTRACTION, threads)
-
-
-def _dice(first: Mask, second: Mask) -> float:
-    return float(2 * (first & second).sum() / max(1, first.sum() + second.sum()))
-
-
-def _doubts(facts: dict[str, Any]) -> list[str]:
-    reasons = []
-    if facts["overlap"] < PLACED:
-        reasons.append(
-            f"the brain was hardly brought to the template: they overlap by {facts['overlap']:.2f}"
-        )
-    if not SIZES[0] < facts["scale"] < SIZES[1]:
-        reasons.append(f"the brain has {facts['scale']:.2f} times the size of the template's")
-    return reasons
-
-
-def _published(levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The whole cube, clamped and scaled to [-1, 1]: which undoes the z-score that comes first."""
-    low, high = np.percentile(levels, CLAMP)
-    return np.asarray(2 * (np.clip(levels, low, high) - low) / (high - low) - 1, np.float32)
