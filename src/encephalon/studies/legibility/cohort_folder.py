@@ -31,7 +31,6 @@ from encephalon.studies.legibility.cohort import (
     load_cohort,
     resolve,
 )
-from encephalon.studies.legibility.connectivity import triangles
 from encephalon.studies.legibility.layouts import Given, gather
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.checks import checked, far_off
@@ -39,6 +38,7 @@ from encephalon.tables.leakage import told_by_absence
 from encephalon.tables.naming import written_path
 from encephalon.tables.reading import write_table
 from encephalon.tables.schema import Table
+from encephalon.transforms.connectivity_files import read_triangles
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -93,7 +93,7 @@ def find_people(path: Path, images: bool = True) -> Given:
     given = _with_something(given)
     for name, source in given.cohort.sources.items():
         if source.kind == "connectivity":  # of the first people, before hours of scans
-            next(triangles(source, given.items[name], given.table.ids), None)
+            next(read_triangles(given.items[name], given.table.ids, source.triangle), None)
     for sentence in (*_told_by_absence(given), *_far_off(given)):
         _log.warning("%s", sentence)
     return given
@@ -267,7 +267,8 @@ def _connectivity(given: Given, name: str, folder: Path) -> list[str]:
     """Write the triangle of each person to NAME/ID.npy; the cells of the table."""
     cells, ids = [""] * len(given.table), given.table.ids
     make_folder(folder / name)
-    for row, triangle in triangles(given.cohort.sources[name], given.items[name], ids):
+    kind = given.cohort.sources[name].triangle
+    for row, triangle in read_triangles(given.items[name], ids, kind):
         cells[row] = f"{name}/{ids[row]}.npy"
         np.save(folder / cells[row], triangle, allow_pickle=False)
     return cells

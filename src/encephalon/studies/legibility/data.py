@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, TableError, either
 from encephalon.io.arrays import read_array
-from encephalon.studies.legibility.connectivity import triangles
 from encephalon.studies.legibility.settings import Block, Cohort, Source, Target
 from encephalon.tables.encoding import as_number, covariate_names
 from encephalon.tables.schema import Columns, Table
 from encephalon.transforms.connectivity import TangentSpace, fisher_z
+from encephalon.transforms.connectivity_files import read_triangles
 
 __all__ = [
     "Encoding",
@@ -196,7 +196,7 @@ def _images(
 
 def _stacked(source: Source, files: Sequence[Path | None], people: Sequence[str]) -> Float:
     """The connectivity of everybody (N, pairs), rows of NaN where there is none."""
-    found = dict(triangles(source, files, people))
+    found = dict(read_triangles(files, people, source.triangle))
     pairs = next((one.size for one in found.values()), 0)
     stacked = np.full((len(files), pairs), np.nan, np.float32)
     for row, one in found.items():

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from encephalon.errors import MissingFileError, TableError, listed
 from encephalon.io.files import expanded, is_folder
-from encephalon.studies.legibility.connectivity import Item, array_rows
 from encephalon.studies.legibility.settings import Cohort, Source
+from encephalon.tables.array_rows import array_rows
 from encephalon.tables.checks import checked
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table
+from encephalon.transforms.connectivity_files import Item
 
 __all__ = ["Given", "gather"]
 
@@ -87,7 +88,7 @@ def _items(name: str, source: Source, table: Table, beside: Path) -> list[Item]:
             "its data lie: drop either, or give the source another `column`."
         )
     if source.array:
-        return array_rows(source, table, beside)
+        return [*array_rows(source.array, source.ids, table, beside)]
     if source.files:
         return _of_files(name, source.files, table, beside)
     if not table.has(column):

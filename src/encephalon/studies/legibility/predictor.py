@@ -26,7 +26,6 @@ from encephalon.io.bids import ANATOMICAL
 from encephalon.io.files import expanded
 from encephalon.models.folder import ModelFolder
 from encephalon.studies.base import OpenModel
-from encephalon.studies.legibility.connectivity import triangles
 from encephalon.studies.legibility.data import (
     block_names,
     encode_block,
@@ -46,6 +45,7 @@ from encephalon.studies.legibility.settings import (
 )
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
+from encephalon.transforms.connectivity_files import read_triangles
 
 __all__ = ["PeoplePredictor", "Person", "Told", "make_people_predictor"]
 
@@ -276,7 +276,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
             return None
         path, encoding = _place(sample, name), self.fitted.encoding
         try:
-            _, flat = next(triangles(source, [path], [sample.id]))
+            _, flat = next(read_triangles([path], [sample.id], source.triangle))
             if flat.size != (pairs := self.fitted.pairs[name]):
                 raise ContentError(
                     f"The connectivity of {sample.id} has {flat.size} pairs of regions, but the "
