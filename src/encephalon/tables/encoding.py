@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from encephalon.errors import ContentError, InputError, RecipeError, TableError
+from encephalon.errors import ContentError, InputError, RecipeError, TableError, either
 from encephalon.tables.reading import MISSING
 from encephalon.tables.schema import Columns, Table
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Scaling = Mapping[str, tuple[float, float]]
 """Mean and standard deviation of each covariate that is a number."""
+
+Kind = Literal["number"] | tuple[str, ...]
+"""What a column holds: numbers, or these categories."""
 
 LabelRule = Literal["keep", "nonzero"] | Mapping[str, int]
 
@@ -96,6 +99,81 @@ def encode_classes(table: Table) -> NDArray[np.int64]:
             f"is none of the classes {', '.join(columns.classes)}."
         )
     return np.array([known[cell] for cell in cells], np.int64)
+
+
+def encode_known(table: Table, kinds: Mapping[str, Kind]) -> NDArray[np.float64]:
+    """What is known of the columns of N rows (N, W), in the order of `covariate_names`.
+
+    kinds  of each column: "number", or its categories, which become 0 and 1
+
+    Nothing is filled in: an empty cell is NaN, in each number of its column. Raises TableError,
+    naming the row and the column, for a cell that is not what its column has.
+    """
+    import numpy as np
+
+    for column in kinds:
+        table.require(column)
+    cells = {column: table.texts(column) for column in kinds}
+    rows = []
+    for row in range(len(table)):
+        who = f"{table.source}, row {table.row(row)}"
+        here = {column: some[row] for column, some in cells.items()}
+        try:
+            rows.append(encode_known_row(here, kinds, who))
+        except InputError as error:
+            raise TableError(f"{error} Correct it, or leave it empty.") from error
+    return np.array(rows, np.float64).reshape(
+        len(table), sum(1 if kind == "number" else len(kind) for kind in kinds.values())
+    )
+
+
+def encode_known_row(row: Mapping[str, Any], kinds: Mapping[str, Kind], who: str) -> list[float]:
+    """The numbers (W) of a row, NaN where a cell is empty or there is no such column.
+
+    Raises InputError, naming the person and the column, for a cell that is not what it has.
+    """
+    found: list[float] = []
+    for column, kind in kinds.items():
+        cell = row.get(column)
+        text = "" if cell is None else str(cell).strip()
+        if kind == "number":
+            number = as_number(text)
+            if text and math.isnan(number):
+                raise InputError(f"{who}: {column!r} must be a number or empty, but is {text!r}.")
+            found.append(number)
+        elif text:
+            if text not in kind:
+                raise InputError(
+                    f"{who}: {column!r} must be {either(kind)} or empty, but is {text!r}."
+                )
+            found += [float(text == one) for one in kind]
+        else:
+            found += [math.nan] * len(kind)
+    return found
+
+
+def encode_target(table: Table, column: str, classes: Sequence[str] = ()) -> NDArray[np.float64]:
+    """What is known of a target (N,): its number, or that of its class; NaN where it is empty.
+
+    All of it is unknown where the table lacks the column. Raises TableError, naming the row, for a
+    cell that is none.
+    """
+    import numpy as np
+
+    if not table.has(column):
+        return np.full(len(table), np.nan)
+    known = {one: float(number) for number, one in enumerate(classes)}
+    found = np.full(len(table), np.nan)
+    for row, cell in enumerate(table.texts(column)):
+        if cell:
+            found[row] = known.get(cell, np.nan) if known else as_number(cell)
+            if np.isnan(found[row]):
+                wanted = either(classes) if known else "a number"
+                raise TableError(
+                    f"{table.source}, row {table.row(row)}: the target {column!r} must be {wanted} "
+                    f"or empty, but is {cell!r}: correct it, or leave it empty."
+                )
+    return found
 
 
 def map_labels(labels: NDArray[Any], rule: LabelRule) -> NDArray[Any]:

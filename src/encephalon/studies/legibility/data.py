@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError, InputError, TableError, either
+from encephalon.errors import ContentError, InputError, TableError
 from encephalon.io.arrays import read_array
-from encephalon.studies.legibility.settings import Block, Cohort, Source, Target
-from encephalon.tables.encoding import as_number, covariate_names
+from encephalon.studies.legibility.settings import Block, Cohort, Source
+from encephalon.tables.encoding import covariate_names, encode_known, encode_target
 from encephalon.tables.schema import Columns, Table
 from encephalon.transforms.connectivity import TangentSpace, fisher_z
 from encephalon.transforms.connectivity_files import read_triangles
@@ -26,11 +26,11 @@ __all__ = [
     "Encoding",
     "People",
     "block_names",
-    "encode_block",
+    "known_rows",
+    "known_targets",
     "load_image",
     "prepare_people",
     "target_scales",
-    "truth_of",
 ]
 
 Values = NDArray[np.float64]
@@ -102,7 +102,7 @@ def prepare_people(table: Table, cohort: Cohort, side: int, cache: Path, workers
         for name, some in files.items()
         if name not in scans
     }
-    values = {name: _block_values(table, block) for name, block in cohort.blocks.items()}
+    values = {name: encode_known(table, block.columns) for name, block in cohort.blocks.items()}
     there = {name: np.array([f is not None for f in some]) for name, some in images.items()}
     there |= {name: known_rows(some) for name, some in (connectivity | values).items()}
     for name, flags in there.items():
@@ -117,8 +117,16 @@ def prepare_people(table: Table, cohort: Cohort, side: int, cache: Path, workers
         images,
         connectivity,
         values,
-        {name: truth_of(table, name, target) for name, target in cohort.targets.items()},
+        known_targets(table, cohort),
     )
+
+
+def known_targets(table: Table, cohort: Cohort) -> dict[str, Values]:
+    """What is known of each target (N,): see `encode_target`."""
+    return {
+        name: encode_target(table, target.column or name, target.classes)
+        for name, target in cohort.targets.items()
+    }
 
 
 def known_rows(values: NDArray[Any]) -> Flags:
@@ -129,31 +137,6 @@ def known_rows(values: NDArray[Any]) -> Flags:
 def block_names(block: Block) -> tuple[str, ...]:
     """The name of each number that a block becomes, such as "sex=F", "sex=M", "age"."""
     return covariate_names(Columns(covariates=dict(block.columns)))
-
-
-def encode_block(row: Mapping[str, Any], block: Block, who: str) -> list[float]:
-    """The numbers of a row for `block_names`, NaN where a cell is empty or there is no such column.
-
-    Raises InputError, naming the person and the column, for a cell that is not what it has.
-    """
-    found: list[float] = []
-    for column, kind in block.columns.items():
-        cell = row.get(column)
-        text = "" if cell is None else str(cell).strip()
-        if kind == "number":
-            number = as_number(text)
-            if text and np.isnan(number):
-                raise InputError(f"{who}: {column!r} must be a number or empty, but is {text!r}.")
-            found.append(number)
-        elif text:
-            if text not in kind:
-                raise InputError(
-                    f"{who}: {column!r} must be {either(kind)} or empty, but is {text!r}."
-                )
-            found += [float(text == one) for one in kind]
-        else:
-            found += [np.nan] * len(kind)
-    return found
 
 
 def load_image(path: Path, side: int) -> Float:
@@ -202,40 +185,6 @@ def _stacked(source: Source, files: Sequence[Path | None], people: Sequence[str]
     for row, one in found.items():
         stacked[row] = one
     return stacked
-
-
-def _block_values(table: Table, block: Block) -> Values:
-    for column in block.columns:
-        table.require(column)
-    cells = {column: table.texts(column) for column in block.columns}
-    rows = []
-    for row in range(len(table)):
-        who = f"{table.source}, row {table.row(row)}"
-        here = {column: some[row] for column, some in cells.items()}
-        try:
-            rows.append(encode_block(here, block, who))
-        except InputError as error:
-            raise TableError(f"{error} Correct it, or leave it empty.") from error
-    return np.array(rows, dtype=np.float64).reshape(len(table), len(block_names(block)))
-
-
-def truth_of(table: Table, name: str, target: Target) -> Values:
-    """What is known of a target (N,): all of it unknown where the table lacks its column."""
-    column = target.column or name
-    if not table.has(column):
-        return np.full(len(table), np.nan)
-    known = {one: float(number) for number, one in enumerate(target.classes)}
-    found = np.full(len(table), np.nan)
-    for row, cell in enumerate(table.texts(column)):
-        if cell:
-            found[row] = known.get(cell, np.nan) if known else as_number(cell)
-            if np.isnan(found[row]):
-                wanted = either(target.classes) if known else "a number"
-                raise TableError(
-                    f"{table.source}, row {table.row(row)}: the target {column!r} must be {wanted} "
-                    f"or empty, but is {cell!r}: correct it, or leave it empty."
-                )
-    return found
 
 
 @dataclass(frozen=True, eq=False)

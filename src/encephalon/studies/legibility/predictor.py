@@ -28,7 +28,6 @@ from encephalon.models.folder import ModelFolder
 from encephalon.studies.base import OpenModel
 from encephalon.studies.legibility.data import (
     block_names,
-    encode_block,
     load_image,
 )
 from encephalon.studies.legibility.fitted import FittedState, coarse, standardised
@@ -43,6 +42,7 @@ from encephalon.studies.legibility.settings import (
     PredictOptions,
     Target,
 )
+from encephalon.tables.encoding import encode_known_row
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from encephalon.transforms.connectivity_files import read_triangles
@@ -242,7 +242,9 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         return np.zeros((1, *[min(BLANK, self.settings.side)] * 3), np.float32)
 
     def _block(self, name: str, sample: Sample) -> tuple[Float, Values] | None:
-        numbers = np.array([encode_block(sample.row, self.cohort.blocks[name], sample.id)])
+        numbers = np.array(
+            [encode_known_row(sample.row, self.cohort.blocks[name].columns, sample.id)]
+        )
         known, published = np.isfinite(numbers), self.model["mode"] == "published"
         if not (known.all() if published else known.any()):
             return None

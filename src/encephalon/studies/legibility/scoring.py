@@ -23,7 +23,7 @@ from encephalon.reports.blocks import StatCard, note, stat_cards, table
 from encephalon.reports.format import Html, format_estimate, format_interval, format_number
 from encephalon.reports.page import Page
 from encephalon.statistics.intervals import LEVEL, Interval
-from encephalon.studies.legibility.data import People, truth_of
+from encephalon.studies.legibility.data import People, known_targets
 from encephalon.studies.legibility.evaluation import Evaluation, evaluate
 from encephalon.studies.legibility.input_sets import has_all, visible_sets
 from encephalon.studies.legibility.predictions import MODEL, WHATEVER, Predicted, set_name
@@ -81,7 +81,7 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
             people,
             cohort.model_copy(update={"subgroups": subgroups}),
             np.zeros((len(people), len(cohort.inputs)), bool),
-            truth={name: truth_of(people, name, one) for name, one in cohort.targets.items()},
+            truth=known_targets(people, cohort),
         )
         self._warning = contamination(self.predictor.path, people, "people")
         self._cases = [_Case(*each) for each in enumerate(table_samples(people))]
