@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from encephalon.errors import ContentError, InputError, RecipeError, TableError, either
 from encephalon.tables.reading import MISSING
-from encephalon.tables.schema import Columns, Table
+from encephalon.tables.schema import ColumnKind, Columns, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 Scaling = Mapping[str, tuple[float, float]]
 """Mean and standard deviation of each covariate that is a number."""
-
-Kind = Literal["number"] | tuple[str, ...]
-"""What a column holds: numbers, or these categories."""
 
 LabelRule = Literal["keep", "nonzero"] | Mapping[str, int]
 
@@ -101,7 +98,7 @@ def encode_classes(table: Table) -> NDArray[np.int64]:
     return np.array([known[cell] for cell in cells], np.int64)
 
 
-def encode_known(table: Table, kinds: Mapping[str, Kind]) -> NDArray[np.float64]:
+def encode_known(table: Table, kinds: Mapping[str, ColumnKind]) -> NDArray[np.float64]:
     """What is known of the columns of N rows (N, W), in the order of `covariate_names`.
 
     kinds  of each column: "number", or its categories, which become 0 and 1
@@ -122,12 +119,13 @@ def encode_known(table: Table, kinds: Mapping[str, Kind]) -> NDArray[np.float64]
             rows.append(encode_known_row(here, kinds, who))
         except InputError as error:
             raise TableError(f"{error} Correct it, or leave it empty.") from error
-    return np.array(rows, np.float64).reshape(
-        len(table), sum(1 if kind == "number" else len(kind) for kind in kinds.values())
-    )
+    width = covariate_width(Columns(covariates=dict(kinds)))
+    return np.array(rows, np.float64).reshape(len(table), width)
 
 
-def encode_known_row(row: Mapping[str, Any], kinds: Mapping[str, Kind], who: str) -> list[float]:
+def encode_known_row(
+    row: Mapping[str, Any], kinds: Mapping[str, ColumnKind], who: str
+) -> list[float]:
     """The numbers (W) of a row, NaN where a cell is empty or there is no such column.
 
     Raises InputError, naming the person and the column, for a cell that is not what it has.

@@ -26,6 +26,10 @@ FIRST_ROW = 2
 """What a spreadsheet calls the first row below the header."""
 
 
+ColumnKind = Literal["number"] | tuple[str, ...]
+"""What a column holds: numbers, or these categories."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column of a table means what. Nothing else in the table is looked at.
@@ -61,7 +65,7 @@ class Columns:
     target_kind: Literal["labels", "image", "number"] | tuple[str, ...] = "labels"
     score_only: tuple[str, ...] = ()
     labels: Literal["keep", "nonzero"] | dict[str, int] = "keep"
-    covariates: dict[str, Literal["number"] | tuple[str, ...]] = field(default_factory=dict)
+    covariates: dict[str, ColumnKind] = field(default_factory=dict)
     group: str | None = None
     split: str | None = None
     id_rule: str = "stem"
@@ -95,7 +99,7 @@ class Columns:
         fits = {
             name: [one for one in free if fnmatchcase(one, name)] or [name] for name in patterns
         }
-        covariates: dict[str, Literal["number"] | tuple[str, ...]] = {}
+        covariates: dict[str, ColumnKind] = {}
         for name, kind in self.covariates.items():
             found = (one for one in fits.get(name, [name]) if one not in covariates)
             covariates |= dict.fromkeys(found, kind)

@@ -19,18 +19,23 @@ from encephalon.studies.legibility.cohort_folder import write_cohort as prepare_
 from encephalon.studies.legibility.commands import SIMULATORS, PeopleOptions
 from encephalon.studies.legibility.synthetic.cohort import (
     Size,
+    as_prepared,
     carriers,
     declare_cohort,
     write_cohort,
 )
 from encephalon.studies.legibility.synthetic.people import (
     IMAGES,
+    NUISANCES,
+    SITES,
     TARGETS,
     People,
     ceiling,
     draw_people,
 )
-from encephalon.studies.legibility.synthetic.sources import Brain, Connectome
+from encephalon.synthetic.brain_images import BrainImages
+from encephalon.synthetic.connectome import Connectome
+from encephalon.transforms.template import mni_grid
 
 MANY = draw_people(20_000, 1)
 SETS = (
@@ -130,11 +135,12 @@ def found_by_line(features: np.ndarray, signals: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("source", IMAGES)
 def test_images_show_their_signals(source: str) -> None:
-    people, brain = draw_people(160, 3), Brain(16, 5)
+    people, brain = draw_people(160, 3), BrainImages(mni_grid(16), IMAGES, 5, NUISANCES, len(SITES))
     signals, looks = people.of(source), people.looks[source]
     images = [
-        brain.prepared(
-            brain.draw(source, signals[n], looks[n], people.site[n], np.random.default_rng(n))
+        as_prepared(
+            brain.draw(source, signals[n], looks[n], people.site[n], np.random.default_rng(n)),
+            brain.mask,
         )
         for n in range(160)
     ]
@@ -145,7 +151,7 @@ def test_images_show_their_signals(source: str) -> None:
 def test_connectivity_shows_its_signals_and_is_of_correlations() -> None:
     people = draw_people(400, 3)
     signals, looks = people.of("connectivity"), people.looks["connectivity"]
-    connectome = Connectome(24, signals.shape[1])
+    connectome = Connectome(24, signals.shape[1], NUISANCES, len(SITES))
     matrices = [
         connectome.draw(signals[n], looks[n], people.site[n], np.random.default_rng(n))
         for n in range(400)

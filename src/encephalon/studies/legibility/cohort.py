@@ -22,10 +22,10 @@ from encephalon.recipes.loading import read_named
 from encephalon.recipes.schema import Recipe, Study
 from encephalon.recipes.validation import make_settings
 from encephalon.studies.legibility.modes import legibility_settings
-from encephalon.studies.legibility.settings import Block, Cohort, ColumnKind, Target
+from encephalon.studies.legibility.settings import Block, Cohort, Target
 from encephalon.tables.encoding import as_number
 from encephalon.tables.reading import read_table
-from encephalon.tables.schema import Columns, Table
+from encephalon.tables.schema import ColumnKind, Columns, Table
 
 __all__ = [
     "COHORT",

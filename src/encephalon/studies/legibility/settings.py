@@ -32,7 +32,7 @@ from pydantic import Field, field_validator, model_validator
 from encephalon.errors import RecipeError, did_you_mean
 from encephalon.inference.predictions_table import RESERVED
 from encephalon.recipes.schema import Flag, Section, Validated
-from encephalon.tables.schema import Columns
+from encephalon.tables.schema import ColumnKind, Columns
 from encephalon.transforms.parameters import VolumeRanges
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 Kind = Literal["binary", "multiclass", "continuous", "ordinal"]
-ColumnKind = Literal["number"] | tuple[str, ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 #: Units of which every non-empty set is scored, 63 of six as published; of more, see `sets`.
 MOST_UNITS = 6

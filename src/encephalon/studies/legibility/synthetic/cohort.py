@@ -20,17 +20,22 @@ from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.io.text import write_records
 from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text
-from encephalon.studies.legibility.settings import Block, Cohort, ColumnKind, Source, Target
+from encephalon.studies.legibility.preprocessing import CLAMP, DEVIATIONS
+from encephalon.studies.legibility.settings import Block, Cohort, Source, Target
 from encephalon.studies.legibility.synthetic.people import (
     BLOCKS,
     IMAGES,
+    NUISANCES,
     SITES,
     TARGETS,
     People,
     ceiling,
     draw_people,
 )
-from encephalon.studies.legibility.synthetic.sources import Brain, Connectome
+from encephalon.synthetic.brain_images import BrainImages
+from encephalon.synthetic.connectome import Connectome
+from encephalon.tables.schema import ColumnKind
+from encephalon.transforms.template import mni_grid
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
@@ -40,6 +45,7 @@ __all__ = [
     "SIGNALS",
     "TRUTH",
     "Size",
+    "as_prepared",
     "carriers",
     "declare_cohort",
     "write_cohort",
@@ -221,7 +227,8 @@ def _write_images(
     """Write the images that people have, as NIfTI as large as their heads, or prepared."""
     (work / "images").mkdir()
     signals = {source: drawn.of(source) for source in IMAGES}
-    brain = Brain(size.side, max(values.shape[1] for values in signals.values()))
+    most = max(values.shape[1] for values in signals.values())
+    brain = BrainImages(mni_grid(size.side), IMAGES, most, NUISANCES, len(SITES))
     for number, source in enumerate(IMAGES):
         for person in map(int, np.flatnonzero(has[source])):
             rng = np.random.default_rng([size.seed, 2, number, person])
@@ -229,11 +236,20 @@ def _write_images(
             image = brain.draw(source, *seen, rng)
             file = f"images/{drawn.ids[person]}_{source}." + ("npy" if prepared else "nii.gz")
             if prepared:
-                np.save(work / file, brain.prepared(image))
+                np.save(work / file, as_prepared(image, brain.mask))
             else:
                 affine = Affine(np.diag([*[scale[person]] * 3, 1.0])) @ brain.grid.affine
                 write_image(1000 * image, work / file, Image(image, affine))
             yield person, source, file
+
+
+def as_prepared(image: NDArray[np.float32], mask: Flags) -> NDArray[np.float16]:
+    """The image as preparation leaves it: z-scores of the brain in [-1, 1], -1 outside."""
+    brain = image[mask]
+    brain = brain.clip(*np.percentile(brain, CLAMP))
+    scores = np.full(image.shape, -1, np.float16)
+    scores[mask] = ((brain - brain.mean()) / (DEVIATIONS * brain.std())).clip(-1, 1)
+    return scores
 
 
 def _write_connectivity(
@@ -243,7 +259,7 @@ def _write_connectivity(
     if prepared:
         (work / "connectivity").mkdir()
     signals, there = drawn.of("connectivity"), np.flatnonzero(has)
-    connectome = Connectome(size.regions, signals.shape[1])
+    connectome = Connectome(size.regions, signals.shape[1], NUISANCES, len(SITES))
     matrices = np.empty((len(there), size.regions, size.regions), np.float32)
     for place, person in enumerate(map(int, there)):
         rng = np.random.default_rng([size.seed, 3, person])

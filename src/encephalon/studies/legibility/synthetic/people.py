@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 from scipy.linalg import helmert
 from scipy.stats import norm
 
-__all__ = ["BLOCKS", "IMAGES", "SITES", "TARGETS", "People", "Planted", "ceiling", "draw_people"]
+__all__ = [
+    "BLOCKS",
+    "IMAGES",
+    "NUISANCES",
+    "SITES",
+    "TARGETS",
+    "People",
+    "Planted",
+    "ceiling",
+    "draw_people",
+]
 
 Values = NDArray[np.float64]
 Kind = Literal["binary", "multiclass", "continuous", "ordinal"]

@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What images and connectivity of synthetic people look like: their signals, and much besides.
+"""Images of brains that hold signals whose strength is known, and much besides.
 
 The brain is that of the head phantom, voxels outside it 0. The first signal of T1 widens the
-ventricles and darkens the cortex; every other signal brightens a place of its own. In connectivity
-each signal moves edges of its own, in the tangent space around a mean of low rank.
+ventricles and darkens the cortex; every other signal brightens a place of its own.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from encephalon.geometry.affine import Grid
 from encephalon.geometry.resample import resample_aligned
-from encephalon.studies.legibility.preprocessing import CLAMP, DEVIATIONS
-from encephalon.studies.legibility.synthetic.people import IMAGES, NUISANCES, SITES
 from encephalon.synthetic.head import CONTRASTS
 from encephalon.synthetic.head_anatomy import Tissue, make_head
 from encephalon.synthetic.shapes import Space, waves
-from encephalon.transforms.template import EXTENT, mni_grid
 
-__all__ = ["Brain", "Connectome"]
+__all__ = ["BrainImages"]
 
 Field = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -35,18 +34,24 @@ ANISOTROPY = {
 #: Our choice, as shares of brightness: what a deviation of a signal, of how people look, and of a
 #: site changes, and the noise of a voxel of 7 mm. In a deviation the ventricles widen by WIDEN.
 SIGNAL, LOOK, SITE, NOISE, WIDEN, SPOT = 0.12, 0.04, 0.06, 0.03, 0.10, 14.0
-#: The same of edges of connectivity, in the tangent space; edges that a signal moves, and the rank
-#: and weight of what all have in common.
-EDGE, EDGE_LOOK, EDGE_SITE, EDGE_NOISE, EDGES, RANK, COMMON = 0.10, 0.02, 0.03, 0.06, 10, 5, 0.6
 
 
-class Brain:
-    """Draws images (side, side, side) on the MNI grid of that side."""
+class BrainImages:
+    """Draws images of brains.
 
-    def __init__(self, side: int, signals: int) -> None:
-        self.grid, self.step = mni_grid(side), EXTENT / side
+    grid     that they are on: a cube in RAS mm around the brain of the head phantom
+    names    of the images, such as "t1": those of CONTRASTS, and "dwi", which shows anisotropy
+    signals  that an image has at most
+    looks    ways in which brains differ whatever they are like
+    sites    that brighten images in a way of their own
+    """
+
+    def __init__(
+        self, grid: Grid, names: Sequence[str], signals: int, looks: int, sites: int
+    ) -> None:
+        self.grid, self.step = grid, float(grid.affine.matrix[0, 0])
         first = self.grid.affine.matrix[:3, 3]
-        space = Space(tuple(first), tuple(first + (side - 1) * self.step), self.step)
+        space = Space(tuple(first), tuple(first + (grid.shape[0] - 1) * self.step), self.step)
         head, labels, brain = make_head(2.0, 0)
         seen = resample_aligned(brain.astype(np.float32), head.affine, self.grid)
         self.mask = np.asarray(seen >= 0.5)
@@ -55,11 +60,11 @@ class Brain:
         )
         self.templates = {
             name: resample_aligned(levels[labels] * brain, head.affine, self.grid)
-            for name, levels in ((name, _levels(name)) for name in IMAGES)
+            for name, levels in ((name, _levels(name)) for name in names)
         }
         rng = np.random.default_rng(0)
-        self.looks = np.stack([waves(space, 90.0, rng) for _ in range(NUISANCES)])
-        self.sites = np.stack([waves(space, 200.0, rng) for _ in SITES])
+        self.looks = np.stack([waves(space, 90.0, rng) for _ in range(looks)])
+        self.sites = np.stack([waves(space, 200.0, rng) for _ in range(sites)])
         self.places = np.stack(np.broadcast_arrays(*space.axes()))
         self.spots = self._spots(signals)
 
@@ -87,14 +92,6 @@ class Brain:
         image: Field = ((template * bright + shown + noise) * self.mask).astype(np.float32)
         return image
 
-    def prepared(self, image: Field) -> NDArray[np.float16]:
-        """The image as preparation leaves it: z-scores of the brain in [-1, 1], -1 outside."""
-        brain = image[self.mask]
-        brain = brain.clip(*np.percentile(brain, CLAMP))
-        scores = np.full(image.shape, -1, np.float16)
-        scores[self.mask] = ((brain - brain.mean()) / (DEVIATIONS * brain.std())).clip(-1, 1)
-        return scores
-
     def _widened(self, template: Field, deviations: float) -> Field:
         """The image with wider ventricles: each voxel is read nearer to their middle."""
         offset = self.places - np.reshape(VENTRICLES, (3, 1, 1, 1))
@@ -113,48 +110,3 @@ def _levels(source: str) -> Field:
     for name, level in CONTRASTS.get(source, ANISOTROPY).items():
         levels[Tissue[name]] = level
     return levels
-
-
-class Connectome:
-    """Draws correlations (R, R) between regions."""
-
-    def __init__(self, regions: int, signals: int) -> None:
-        rng = np.random.default_rng(0)
-        loads = rng.standard_normal((regions, RANK)) / np.sqrt(RANK)
-        common = COMMON * loads @ loads.T + (1 - COMMON) * np.eye(regions)
-        self.root = _of_eigenvalues(_correlations(common), np.sqrt)
-        self.upper = np.triu_indices(regions, 1)
-        pairs = len(self.upper[0])
-        each = min(EDGES, pairs // max(1, signals))
-        edges = rng.permutation(pairs)
-        self.patterns = np.zeros((signals, pairs))
-        for number, pattern in enumerate(self.patterns):
-            pattern[edges[number * each : (number + 1) * each]] = rng.choice([-1, 1], each)
-        self.looks = EDGE_LOOK * rng.standard_normal((NUISANCES, pairs))
-        self.sites = EDGE_SITE * rng.standard_normal((len(SITES), pairs))
-
-    def draw(self, signals: Values, looks: Values, site: int, rng: np.random.Generator) -> Values:
-        """One matrix; what is no signal has no part in the patterns, whose sums tell it exactly."""
-        other = looks @ self.looks + self.sites[site]
-        other += EDGE_NOISE * rng.standard_normal(len(other))
-        sizes = (self.patterns**2).sum(axis=1)
-        other -= (self.patterns @ other / sizes) @ self.patterns
-        tangent = np.zeros_like(self.root)
-        tangent[self.upper] = EDGE * signals @ self.patterns + other
-        moved = self.root @ _of_eigenvalues(tangent + tangent.T, np.exp) @ self.root
-        return _correlations(moved)
-
-
-def _of_eigenvalues(matrix: Values, function: np.ufunc) -> Values:
-    values, vectors = np.linalg.eigh(matrix)
-    found: Values = (vectors * function(values)) @ vectors.T
-    return found
-
-
-def _correlations(covariance: Values) -> Values:
-    """The symmetric correlations of a covariance, its diagonal 1 exactly."""
-    deviations = np.sqrt(np.diag(covariance))
-    found: Values = covariance / np.outer(deviations, deviations)
-    found = (found + found.T) / 2
-    np.fill_diagonal(found, 1.0)
-    return found
