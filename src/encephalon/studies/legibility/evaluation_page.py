@@ -92,8 +92,9 @@ def summary_of(found: Evaluation) -> dict[str, Any]:
     targets = {}
     for target in found.people.cohort.targets:
         rows = [row for row in found.scores if row["target"] == target]
-        promise = [row for row in found.promise() if row["target"] == target]
         model = [row for row in rows if row["method"] == MODEL]
+        main = {row["main"] for row in rows}
+        promise = [r for r in found.promise() if r["target"] == target and r["metric"] in main]
         targets[target] = {
             "best": max(_sets(model), key=_main, default=None),
             "everybody": next((row for row in model if row["inputs"] == WHATEVER), None),
