@@ -16,7 +16,7 @@ from encephalon.statistics.weighted_metric import mean_metric, paired_difference
 from encephalon.studies.legibility import evaluation
 from encephalon.studies.legibility.baselines import baseline_predictions
 from encephalon.studies.legibility.evaluation import Evaluation, evaluate, is_collapsed, metrics_of
-from encephalon.studies.legibility.evaluation_page import write_evaluation
+from encephalon.studies.legibility.evaluation_page import evaluation_page, write_tables
 from encephalon.studies.legibility.predictions import MODEL, WHATEVER, model_predictions
 from encephalon.studies.legibility.reading import fit_readings
 from encephalon.studies.legibility.settings import LegibilitySettings
@@ -154,20 +154,20 @@ def test_the_truth_is_held_in_subgroups_too(found: Evaluation) -> None:
 
 
 def test_files_and_page_say_what_was_found(found: Evaluation, tmp_path: Path) -> None:
-    page = write_evaluation(tmp_path / "evaluation", found, {"fold 0": [{"val_loss": 1.0}]})
-    text = page.read_text(encoding="utf-8")
+    write_tables(tmp_path, found)
+    text = evaluation_page(found, {"fold 0": [{"val_loss": 1.0}]}).render()
     assert "strong + weak" in text
     assert "Is more worse?" in text
-    columns, rows = read_records(page.parent / "predictions.csv")
+    columns, rows = read_records(tmp_path / "predictions.csv")
     assert {"id", "target", "inputs", "method", "fold", "truth", "predicted", "low"} <= {*columns}
     assert {row["p_M"] != "" for row in rows if row["target"] == "sex"} == {True}
     one = next(r for r in rows if (r["target"], r["method"]) == ("age", MODEL))
     assert float(one["low"]) < float(one["predicted"]) < float(one["high"])
-    summary: Any = read_json(page.parent / "summary.json")
+    summary: Any = read_json(tmp_path / "summary.json")
     assert summary["honest"]
     assert summary["targets"]["age"]["everybody"]["n"] == 120
     for name in ("scores", "comparisons", "coverage", "subgroups"):
-        assert read_records(page.parent / f"{name}.csv")[1]
+        assert read_records(tmp_path / f"{name}.csv")[1]
 
 
 def test_a_target_that_nobody_tested_has_is_said_and_not_scored(tmp_path: Path) -> None:
@@ -175,5 +175,6 @@ def test_a_target_that_nobody_tested_has_is_said_and_not_scored(tmp_path: Path) 
     answers = make_answers(people, folds)
     people = replace(people, truth={**people.truth, "age": np.full(45, np.nan)})
     said = model_predictions(people, folds, answers, LegibilitySettings(fusion="attention"))
-    page = write_evaluation(tmp_path, evaluate(people, folds, said))
-    assert "Nobody who was tested has a known answer." in page.read_text(encoding="utf-8")
+    found = evaluate(people, folds, said)
+    write_tables(tmp_path, found)
+    assert "Nobody who was tested has a known answer." in evaluation_page(found, {}).render()

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from encephalon.errors import require_extra
 from encephalon.experiments.folds import Fold, Rows
+from encephalon.statistics.stacking import losses
 from encephalon.studies.legibility.data import Encoding, People, load_image
 from encephalon.studies.legibility.input_sets import (
     Flags,
     InputSet,
     Values,
     has_all,
-    losses,
     visible_sets,
 )
 from encephalon.studies.legibility.predictions import (
@@ -56,6 +56,8 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-6, 9))
 STRENGTHS = tuple(10.0**power for power in range(-2, 5))
 #: Of boosted trees: how many, and how much each counts (ours).
 TREES, RATE = 100, 0.05
+#: With fewer people there is nothing to fit but their mean (ours).
+FEWEST = 10
 #: The probability of a class that nobody had.
 UNSEEN = 1e-6
 
@@ -211,7 +213,7 @@ class _Job:
         if not both.size:
             return found
         one_class = count > 1 and np.unique(truth[both]).size == 1
-        if method == "mean" or one_class:
+        if method == "mean" or one_class or both.size < FEWEST:
             shares = np.bincount(truth[both].astype(int), minlength=count) if count > 1 else 0
             found[has] = truth[both].mean() if count == 1 else shares / len(both)
         elif count == 1:

@@ -52,7 +52,6 @@ __all__ = [
     "diagnostic_blocks",
     "learning_curves",
     "recoded",
-    "score_block",
     "verdicts",
     "whole_scores",
 ]
@@ -126,17 +125,6 @@ def whole_scores(evaluation: Evaluation) -> list[Record]:
     wanted = (WHATEVER, MODEL)
     rows = (row for row in evaluation.scores if (row["inputs"], row["method"]) == wanted)
     return [row for row in rows if row["n"]]
-
-
-def score_block(evaluation: Evaluation) -> Html:
-    """The same as a table."""
-    rows = []
-    for row in whole_scores(evaluation):
-        main = str(row["main"])
-        ends = {f"score{end}": row[f"{main}{end}"] for end in ("", "_low", "_high")}
-        rows.append({**row, **ends, "interval": _interval(ends)})
-    columns = {"target": "Target", "n": "People", "main": "Metric", "score": "Score"}
-    return table(columns | {"interval": "95 %"}, rows, digits=3)
 
 
 def verdicts(evaluation: Evaluation, how: Diagnostic) -> list[Record]:

@@ -35,7 +35,7 @@ from encephalon.statistics.intervals import LEVEL, Interval
 from encephalon.studies.legibility.evaluation import LOWER, Evaluation, Record
 from encephalon.studies.legibility.predictions import ATTENTION, MODEL, WHATEVER, Predicted
 
-__all__ = ["evaluation_page", "summary_of", "write_evaluation"]
+__all__ = ["evaluation_page", "summary_of", "write_tables"]
 
 NAMES = {
     "r2": "R²",
@@ -68,23 +68,14 @@ SHOWN = 16
 POINTS = 200
 
 
-def write_evaluation(
-    folder: Path,
-    found: Evaluation,
-    histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
-    title: str = "Legibility",
-) -> Path:
-    """Write predictions, scores, comparisons, coverage, subgroups, summary and page; the page.
-
-    histories  rows of history.csv by the name of their network, such as "fold 0"
-    """
+def write_tables(folder: Path, found: Evaluation) -> None:
+    """Write predictions, scores, comparisons, coverage and subgroups as CSV, and summary.json."""
     make_folder(folder)
     write_records(list(_predictions(found)), folder / "predictions.csv")
     for name in ("scores", "comparisons", "coverage", "subgroups"):
-        write_records(getattr(found, name), folder / f"{name}.csv")
+        if rows := getattr(found, name):
+            write_records(rows, folder / f"{name}.csv")
     write_json(folder / "summary.json", summary_of(found))
-    page = evaluation_page(found, histories or {}, title)
-    return page.write(folder / "report.html", overwrite=True)
 
 
 def summary_of(found: Evaluation) -> dict[str, Any]:
@@ -111,7 +102,10 @@ def evaluation_page(
     histories: Mapping[str, Sequence[Mapping[str, float]]],
     title: str = "Legibility",
 ) -> Page:
-    """The page: of each target its sets beside baselines, and what the answers are like."""
+    """The page: of each target its sets beside baselines, and what the answers are like.
+
+    histories  rows of history.csv by the name of their network, such as "fold 0"
+    """
     people, folds = len(found.people), len(found.folds)
     lead = f"{people} people, {len(found.people.cohort.targets)} targets, {folds} folds."
     page = Page(title, "Encephalon · what can be read of a person", lead)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from encephalon.errors import RecipeError
-from encephalon.experiments.cross_validation import CrossValidationRun
+from encephalon.experiments.cross_validation import CrossValidationRun, FoldResult
 from encephalon.io.text import write_records
 from encephalon.networks.export import half_precision
 from encephalon.networks.fusion import PRESENT
 from encephalon.recipes.schema import Recipe
-from encephalon.reports.page import Page
 from encephalon.statistics.learning_curve import LearningCurve
+from encephalon.studies.legibility.baselines import baseline_predictions
 from encephalon.studies.legibility.ceiling import ceilings
 from encephalon.studies.legibility.data import Encoding, block_names, prepare_people
 from encephalon.studies.legibility.diagnosis import (
@@ -28,11 +28,11 @@ from encephalon.studies.legibility.diagnosis import (
     diagnostic_blocks,
     learning_curves,
     recoded,
-    score_block,
     verdicts,
     whole_scores,
 )
 from encephalon.studies.legibility.evaluation import Evaluation, Record, evaluate
+from encephalon.studies.legibility.evaluation_page import evaluation_page, write_tables
 from encephalon.studies.legibility.fitted import FittedState
 from encephalon.studies.legibility.folds import (
     Fitted,
@@ -94,9 +94,10 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
         curves = learning_curves(cv, parts, folds[0]) if parts else {}
         run.finishing()
         answers = fold_answers(cv, folds)
-        predicted = model_predictions(people, splits.folds, answers, settings)
-        found = evaluate(people, splits.folds, predicted, settings.alpha)
-        _write_evaluation(cv, found, curves)
+        said = model_predictions(people, splits.folds, answers, settings)
+        simple = baseline_predictions(people, splits.folds, settings, seed=seed)
+        found = evaluate(people, splits.folds, [*said, *simple], settings.alpha)
+        _write_evaluation(cv, found, folds, curves)
         shipped = cv.shipped(folds)
         state = half_precision(shipped.network.state_dict())
         facts = _model_facts(cv, found, answers, shipped)
@@ -104,15 +105,17 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
 
 
 def _write_evaluation(
-    cv: Validation, found: Evaluation, curves: Mapping[str, LearningCurve]
+    cv: Validation,
+    found: Evaluation,
+    folds: Sequence[FoldResult],
+    curves: Mapping[str, LearningCurve],
 ) -> None:
     """Write all that is known of the answers as tables, and the page of the run."""
-    settings, page = cv.settings, Page(cv.recipe.title, kicker="Encephalon · legibility")
+    settings = cv.settings
+    write_tables(cv.run.evaluation, found)
+    histories = {f"fold {number}": one.history for number, one in enumerate(folds)}
+    page = evaluation_page(found, histories, cv.recipe.title or cv.recipe.name)
     tables: dict[str, Sequence[Record]] = {
-        "scores": found.scores,
-        "comparisons": found.comparisons,
-        "coverage": found.coverage,
-        "subgroups": found.subgroups,
         "ceilings": [one.record() for one in ceilings(cv.dataset)],
         "learning_curve": curve_records(curves),
     }
@@ -120,9 +123,8 @@ def _write_evaluation(
         told = verdicts(found, settings.diagnostic)
         tables["diagnostic"] = told
         page.section("Data with a known answer", *diagnostic_blocks(told, settings.diagnostic))
-    page.section("Scores of whatever people have", score_block(found))
     if curves:
-        page.section("Learning curve", *curve_blocks(curves))
+        page.section("More people", *curve_blocks(curves))
     if tables["ceilings"]:
         page.section("The most that can be told", *ceiling_blocks(tables["ceilings"]))
     for name, rows in tables.items():
