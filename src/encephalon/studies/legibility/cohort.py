@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -24,8 +24,9 @@ from encephalon.recipes.validation import make_settings
 from encephalon.studies.legibility.modes import legibility_settings
 from encephalon.studies.legibility.settings import Block, Cohort, Target
 from encephalon.tables.encoding import as_number
+from encephalon.tables.kinds import column_kind, known_cells, size_of, sorted_words
 from encephalon.tables.reading import read_table
-from encephalon.tables.schema import ColumnKind, Columns, Table
+from encephalon.tables.schema import Columns, Table
 
 __all__ = [
     "COHORT",
@@ -43,8 +44,6 @@ COHORT, PEOPLE = "cohort.toml", "people.csv"
 #: What is known of a scan once it is prepared: millilitres of brain, size relative to the template,
 #: and "ok" or "check"; see `preprocessing.prepare_image`.
 FACTS = ("brain_ml", "scale", "quality")
-#: Different words of a column that are taken for its categories, and not for text (ours).
-MOST_WORDS = 12
 #: People of a class, at the least: one to learn from, and one to be told.
 FEWEST = 2
 
@@ -137,33 +136,11 @@ def _blocks(cohort: Cohort, table: Table) -> dict[str, Block]:
         taken |= set(columns.covariates)
         _need(table, columns.covariates, f"the block {name!r}")
         kinds = {
-            column: kind or _kind(name, column, table)
+            column: kind or column_kind(table, column, f"the block {name!r}")
             for column, kind in columns.covariates.items()
         }
         found[name] = block.model_copy(update={"columns": kinds})
     return found
-
-
-def _kind(block: str, column: str, table: Table) -> ColumnKind:
-    """What a column holds: numbers throughout, or few words."""
-    cells = dict(_cells(table, column))
-    if not cells:
-        raise TableError(
-            f"{table.source}: {column!r}, of the block {block!r}, is empty in every row: leave it "
-            "out."
-        )
-    strange = {row: cell for row, cell in cells.items() if math.isnan(as_number(cell))}
-    if not strange:
-        return "number"
-    words = _sorted(cells.values())
-    if len(strange) < len(cells) or len(words) > MOST_WORDS:
-        row, word = next(iter(strange.items()))
-        raise TableError(
-            f"{table.source}, row {row}: {column!r}, of the block {block!r}, is {word!r}, and a "
-            f"column is numbers throughout or at most {MOST_WORDS} different words, not "
-            f"{len(words)}: correct the cell, leave the column out, or name its categories."
-        )
-    return words
 
 
 def _target(name: str, target: Target, table: Table) -> Target:
@@ -171,10 +148,10 @@ def _target(name: str, target: Target, table: Table) -> Target:
     column = target.column or name
     _need(table, [column], f"the target {name!r}")
     place = f"{table.source}: {column!r}, of the target {name!r},"
-    cells = dict(_cells(table, column))
+    cells = dict(known_cells(table, column))
     if not cells:
         raise TableError(f"{place} is empty in every row: leave the target out.")
-    if len({_size(word) for word in cells.values()}) == 1:
+    if len({size_of(word) for word in cells.values()}) == 1:
         word = next(iter(cells.values()))
         raise TableError(f"{place} is {word!r} for everybody: nothing can be learnt of it.")
     if target.kind == "continuous":
@@ -185,7 +162,7 @@ def _target(name: str, target: Target, table: Table) -> Target:
                     f"{cell!r} and no number: mend it, or name another kind."
                 )
         return target
-    classes = target.classes or _classes(place, target, _sorted(cells.values()))
+    classes = target.classes or _classes(place, target, sorted_words(cells.values()))
     for row, cell in cells.items():
         if cell not in classes:
             meant = did_you_mean(cell, classes, "they are").rstrip(".")
@@ -206,7 +183,7 @@ def _target(name: str, target: Target, table: Table) -> Target:
 
 def _classes(place: str, target: Target, words: tuple[str, ...]) -> tuple[str, ...]:
     for one, other in pairwise(words):
-        if _size(one) == _size(other):
+        if size_of(one) == size_of(other):
             raise TableError(
                 f"{place} is {one!r} in some rows and {other!r} in others, which is one number: "
                 "write it alike."
@@ -219,21 +196,3 @@ def _classes(place: str, target: Target, words: tuple[str, ...]) -> tuple[str, .
     if target.kind == "ordinal" and any(math.isnan(as_number(word)) for word in words):
         raise TableError(f"{place} is ordinal: name its classes in their order, from the lowest.")
     return words
-
-
-def _sorted(words: Iterable[str]) -> tuple[str, ...]:
-    """Each word once: numbers by their size, and then the others."""
-    return tuple(sorted(set(words), key=lambda word: (*_size(word), word)))
-
-
-def _size(word: str) -> tuple[float, str]:
-    """What words are told apart and put in order by: 1 and 1.0 are one number."""
-    number = as_number(word)
-    return (math.inf, word) if math.isnan(number) else (number, "")
-
-
-def _cells(table: Table, column: str) -> Iterator[tuple[int, str]]:
-    """What a spreadsheet calls each row that says something, and what it says."""
-    for place, cell in enumerate(table.texts(column)):
-        if cell:
-            yield table.row(place), cell

@@ -8,32 +8,24 @@ where there are ids; what has no row is a fault of an array, and is said of file
 
 from __future__ import annotations
 
-import glob
-import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 
-from encephalon.errors import MissingFileError, TableError, listed
+from encephalon.errors import MissingFileError, TableError
 from encephalon.io.files import expanded, is_folder
 from encephalon.studies.legibility.settings import Cohort, Source
 from encephalon.tables.array_rows import array_rows
 from encephalon.tables.checks import checked
 from encephalon.tables.reading import read_table
+from encephalon.tables.row_files import files_by_pattern, files_by_suffix
 from encephalon.tables.schema import Columns, Table
 from encephalon.transforms.connectivity_files import Item
 
 __all__ = ["Given", "gather"]
 
-#: What stands in a pattern for the cell of a column.
-_PLACE = re.compile(r"\{([^{}]*)\}")
-_STARRED = re.compile(rf"(\*?){_PLACE.pattern}(\*?)")
 #: The parts of the published study, and what a split calls them.
 _PARTS = {"TRAIN": "train", "TEST": "test"}
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,7 +72,7 @@ def _read(cohort: Cohort, path: Path) -> Table:
     return checked(table)
 
 
-def _items(name: str, source: Source, table: Table, beside: Path) -> list[Item]:
+def _items(name: str, source: Source, table: Table, beside: Path) -> Sequence[Item]:
     column = source.column or name
     if (source.files or source.array) and table.has(column):
         raise TableError(
@@ -90,7 +82,7 @@ def _items(name: str, source: Source, table: Table, beside: Path) -> list[Item]:
     if source.array:
         return [*array_rows(source.array, source.ids, table, beside)]
     if source.files:
-        return _of_files(name, source.files, table, beside)
+        return files_by_pattern(name, source.files, table, beside)
     if not table.has(column):
         raise TableError(
             f"{table.source} has no column {column!r} for the source {name!r}: name the column of "
@@ -99,59 +91,6 @@ def _items(name: str, source: Source, table: Table, beside: Path) -> list[Item]:
     looked_at = Columns(id=table.columns.id, inputs={name: column}, optional=(name,))
     checked(replace(table, columns=looked_at))
     return [table.path(cell) if cell else None for cell in table.texts(column)]
-
-
-def _of_files(name: str, pattern: str, table: Table, beside: Path) -> list[Item]:
-    """The file of each row that fits a pattern, such as "{id}/anat/{id}_T1w.nii.gz"."""
-    cells: dict[str, list[str]] = {}
-    for column in dict.fromkeys(_PLACE.findall(pattern)):
-        if column != "id":
-            table.require(column)
-        cells[column] = table.ids if column == "id" else table.texts(column)
-
-    def fitting(values: Mapping[str, str]) -> list[Path]:
-        filled = _filled(str(expanded(pattern)), values)
-        found = {path for one in filled for path in glob.glob(one, root_dir=beside)}  # noqa: PTH207
-        return [beside / path for path in sorted(found)]
-
-    items: list[Item] = []
-    for row, person in enumerate(table.ids):
-        values = {column: some[row] for column, some in cells.items()}
-        found = fitting({column: glob.escape(cell) for column, cell in values.items()})
-        if len(found) > 1:
-            raise TableError(
-                f"The source {name!r} has {len(found)} files of {person!r}, "
-                f"{listed(path.name for path in found)}: say more in `files`."
-            )
-        items.append(found[0] if found else None)
-    if not any(items):
-        wanted = _PLACE.sub(lambda found: cells[found[1]][0], pattern)
-        raise MissingFileError(
-            f"The source {name!r} has no file of anybody, such as {beside / wanted}: correct "
-            "`files`."
-        )
-    everybody = fitting(dict.fromkeys(cells, "*"))
-    if strays := sorted(set(everybody) - set(items)):
-        _log.warning(
-            "left out %d files of %r that no row of %s has: %s.",
-            *(len(strays), name, table.source, listed(path.name for path in strays)),
-        )
-    return items
-
-
-def _filled(pattern: str, values: Mapping[str, str]) -> set[str]:
-    """The pattern with these cells, where `*` beside a number takes no digit of it: 1 is not 10."""
-    first, *others = _STARRED.split(pattern)
-    choices: list[tuple[str, ...]] = [(first,)]
-    for before, name, after, rest in zip(*(others[n::4] for n in range(4)), strict=True):
-        cell = values[name]
-        choices += [
-            ("", "*[!0-9]") if before and cell[:1].isdigit() else (before,),
-            (cell,),
-            ("", "[!0-9]*") if after and cell[-1:].isdigit() else (after,),
-            (rest,),
-        ]
-    return set(map("".join, product(*choices)))
 
 
 def _bids(cohort: Cohort, beside: Path) -> Given:
@@ -192,7 +131,7 @@ def _bids(cohort: Cohort, beside: Path) -> Given:
     others = cohort.model_copy(
         update={"sources": {n: one for n, one in cohort.sources.items() if n not in kinds}}
     )
-    items = {name: _of_suffix(name, kind, table, root) for name, kind in kinds.items()}
+    items = {name: files_by_suffix(name, kind, table, root) for name, kind in kinds.items()}
     found = _given(others, table, root)
     return replace(found, cohort=cohort, items={**found.items, **items})
 
@@ -209,28 +148,6 @@ def _suffix(name: str, said: str) -> str:
             f'"{{id}}/dwi/{{id}}_{name}.nii.gz", or a BIDS suffix such as "T1w".'
         )
     return kind
-
-
-def _of_suffix(name: str, suffix: str, table: Table, root: Path) -> list[Item]:
-    from encephalon.io.bids import index_bids
-
-    found: dict[str, Path] = {}
-    for file in index_bids(root, (suffix,)):
-        row = "_".join(
-            f"{key}-{file.entities[key]}" for key in ("sub", "ses") if key in file.entities
-        )
-        if row in found:
-            raise TableError(
-                f"{row} has two {suffix} images, {found[row].name} and {file.path.name}: say in "
-                f"`files` of the source {name!r} which is meant."
-            )
-        found[row] = file.path
-    if strays := sorted(set(found) - set(table.ids)):
-        _log.warning(
-            "left out %d files of %r that no row of %s has: %s.",
-            *(len(strays), name, table.source, listed(strays)),
-        )
-    return [found.get(person) for person in table.ids]
 
 
 def _biobank(cohort: Cohort, root: Path) -> Given:
