@@ -2,7 +2,7 @@
 """One answer of those of several predictors, which few rows are enough to weigh.
 
 Weights are exponential in what each predictor gets wrong on validation rows, which is as good as
-choosing the best one and never much worse, however few the rows: Dalyan and Tsybakov 2008
+choosing the best one and never much worse, however few the rows: Dalalyan and Tsybakov 2008
 (doi:10.1007/s10994-008-5051-0). Of 14 rows, least squares would fit the noise.
 
 An answer (W) is one number, or the probability of each class.
