@@ -226,6 +226,10 @@ def test_a_cohort_that_is_there_is_kept_and_its_own_file_is_never_replaced(tmp_p
     own = tmp_path / "cohort" / "cohort.toml"
     with pytest.raises(OutputError, match="is an input and would be replaced"):
         write_cohort(own, tmp_path / "cohort", overwrite=True)
+    # As where a file system does not tell them apart.
+    (tmp_path / "cohort.toml").hardlink_to(path)
+    with pytest.raises(OutputError, match="is an input and would be replaced"):
+        write_cohort(path, tmp_path, overwrite=True)
 
 
 def prepared(

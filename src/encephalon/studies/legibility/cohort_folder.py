@@ -21,7 +21,7 @@ from encephalon.io.atomic import (
     temporary_beside,
     write_text,
 )
-from encephalon.io.files import expanded, place
+from encephalon.io.files import exists, expanded, place
 from encephalon.studies.legibility.cohort import (
     COHORT,
     FACTS,
@@ -214,7 +214,9 @@ def _refuse_own_input(given: Given, path: Path, made: Sequence[Path]) -> None:
     for file in map(place, (path, *given.tables, *items, *arrays)):
         files |= {file, *file.parents}
     for each in made:
-        if place(each) in files:
+        # A file system may take COHORT.toml and cohort.toml for the same name.
+        same = exists(each) and any(each.samefile(file) for file in (path, *given.tables))
+        if same or place(each) in files:
             raise OutputError(f"{each} is an input and would be replaced: choose another folder.")
 
 
