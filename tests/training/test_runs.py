@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encephalon.errors import OutputError, OutputExistsError, RunError
@@ -348,7 +349,7 @@ def test_the_second_process_may_come_first(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_history_restores_every_digit(tmp_path: Path) -> None:
     """Floats are written so that reading them gives the same number."""
-    rows = [{"epoch": 1.0, "loss": 0.1 + 0.2}, {"epoch": 2.0, "loss": math.pi * 1e-30}]
+    rows = [{"epoch": 1.0, "loss": 0.1 + 0.2}, {"epoch": 2.0, "loss": np.float64(1e-30)}]
     write_history(tmp_path / "history.csv", rows)
     with (tmp_path / "history.csv").open() as stream:
         found = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]

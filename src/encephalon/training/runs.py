@@ -309,5 +309,10 @@ def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows({key: repr(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: _digits(value) for key, value in row.items()} for row in rows)
     write_text(path, text.getvalue())
+
+
+def _digits(value: float) -> str:
+    """The digits that restore it exactly, without the name of its type."""
+    return repr(value) if isinstance(value, int) else repr(float(value))

@@ -81,6 +81,14 @@ def test_a_person_with_nothing_that_is_used_is_neither_learnt_nor_told(tmp_path:
     assert {row["method"] for row in whole} >= {"model", "attention"}
     about = open_model(run / "model").description
     assert set(about.scores) == {"age", "sex"}
+    found = api.evaluate(run, table, tmp_path / "scored", device="cpu", threads=1)
+    assert not found.failures
+    told = {row["id"] for row in found.rows}
+    assert found.told["left_out"] == [one["id"] for one in rows if one["id"] not in told]
+    assert {row["id"] for row in rows[:5]} <= set(found.told["left_out"])
+    page = (tmp_path / "scored" / "report.html").read_text(encoding="utf-8")
+    assert "have none of the inputs that are used" in page
+    assert found.lines[-1] in page
 
 
 def test_sites_cannot_be_held_out_where_none_are_known(tmp_path: Path) -> None:

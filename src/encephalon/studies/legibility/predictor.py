@@ -47,7 +47,7 @@ from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from encephalon.transforms.connectivity_files import read_triangles
 
-__all__ = ["PeoplePredictor", "Person", "Told", "make_people_predictor"]
+__all__ = ["NothingGivenError", "PeoplePredictor", "Person", "Told", "make_people_predictor"]
 
 Float = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -55,6 +55,10 @@ Values = NDArray[np.float64]
 #: Side of what stands in the place of an image that is absent: it is encoded, and not looked at.
 BLANK = 32
 logger = logging.getLogger(__name__)
+
+
+class NothingGivenError(InputError):
+    """A person has none of the inputs that are used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +131,18 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         if count:
             logger.warning(overlap_warning(count, len(samples), "people"))
 
+    @property
+    def used(self) -> list[str]:
+        """The inputs that are asked for, all by default."""
+        return [name for name in self.cohort.inputs if name in (self.options.use or (name,))]
+
     def read(self, sample: Sample) -> Person:
-        """What there is of a person; raises InputError for nothing, and for what cannot be used."""
+        """What there is of a person; raises InputError for what cannot be used, and for nothing.
+
+        That is a NothingGivenError.
+        """
         sample.require_faultless()
-        used = [name for name in self.cohort.inputs if name in (self.options.use or (name,))]
+        used = self.used
         found = self._scans(sample, used)
         doubts = [f"{name}: {why}" for name, (_, notes) in found.items() for why in notes]
         given = {name: image[None] for name, (image, _) in found.items()}
@@ -146,7 +158,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
             )
         if not given:
             reasons = " ".join(sample.absent.values())
-            raise InputError(
+            raise NothingGivenError(
                 f"{sample.id}: there is nothing to predict from: give at least one of "
                 f"{', '.join(used)}. {reasons}".rstrip()
             )

@@ -2,7 +2,8 @@
 """Score a loaded model on a table of people whose targets are known.
 
 Each set of inputs is scored on the people who have all of it; besides, everybody is scored on
-whatever there is. Who cannot be read is listed and not scored.
+whatever there is. Who has none of the inputs that are used is left out, which is said; who cannot
+be read is listed as failed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encephalon.errors import TableError
+from encephalon.errors import TableError, listed
 from encephalon.evaluation.cases import labelled_table
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.experiments.folds import Fold, contamination
@@ -27,6 +28,7 @@ from encephalon.studies.legibility.data import People, known_targets
 from encephalon.studies.legibility.evaluation import Evaluation, evaluate
 from encephalon.studies.legibility.input_sets import has_all, visible_sets
 from encephalon.studies.legibility.predictions import MODEL, WHATEVER, Predicted, set_name
+from encephalon.studies.legibility.predictor import NothingGivenError
 from encephalon.studies.legibility.reading import Answered
 from encephalon.tables.samples import table_samples
 
@@ -86,15 +88,20 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
         self._warning = contamination(self.predictor.path, people, "people")
         self._cases = [_Case(*each) for each in enumerate(table_samples(people))]
         self._done: dict[int, dict[str, list[Answered]]] = {}
+        self._left_out: list[str] = []
 
     def cases(self) -> Sequence[_Case]:
         """Each row of the table."""
         return self._cases
 
     def score(self, case: _Case) -> CaseResult:
-        """Predict one person; all are scored together."""
+        """Predict one person; all are scored together, but who has nothing."""
         predictor = self.predictor
-        person = predictor.read(case.sample)
+        try:
+            person = predictor.read(case.sample)
+        except NothingGivenError:
+            self._left_out.append(case.name)
+            return CaseResult([])
         found = predictor.predict(person)
         self._done[case.place] = predictor.by_set(person)
         self.people.present[case.place] = [n in person.given for n in predictor.cohort.inputs]
@@ -109,6 +116,11 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
 
     def summarise(self, rows: list[Row]) -> Evaluation | None:
         """Every metric of each target from each set of inputs, with its interval."""
+        if len(self._left_out) == len(self._cases):
+            used = ", ".join(self.predictor.used)
+            raise TableError(
+                f"{self.people.table.source}: nobody has any of the inputs {used}: fill them in."
+            )
         if not rows:
             return None
         done = np.array(sorted(self._done), np.int64)
@@ -133,15 +145,26 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
                 yield Predicted(target, inputs, MODEL, there, answered)
 
     def lines(self, summary: Evaluation) -> Iterator[str]:
-        """The main metric of each target, from whatever there is."""
+        """The main metric of each target, from whatever there is, and who is left out."""
         for row in summary.scores:
             if row["inputs"] == WHATEVER and row["n"]:
                 found = format_estimate(_interval(row, row["main"]))
                 yield f"{row['target']}: {row['main']} {found}, n = {row['n']}"
+        if self._left_out:
+            yield self._said_left_out
+
+    @property
+    def _said_left_out(self) -> str:
+        who = "person has" if len(self._left_out) == 1 else "people have"
+        return (
+            f"{len(self._left_out)} {who} none of the inputs that are used, and nothing is said of "
+            f"them: {listed(self._left_out)}."
+        )
 
     def told(self, summary: Evaluation) -> Mapping[str, Any]:
-        """The scores and how often intervals held the truth."""
-        return {"scores": summary.scores, "coverage": summary.coverage}
+        """The scores, how often intervals held the truth, and who is left out."""
+        said = {"scores": summary.scores, "coverage": summary.coverage}
+        return {**said, "left_out": self._left_out}
 
     def record(self, result: EvaluationResult[Evaluation]) -> Mapping[str, Any]:
         """The model, what is known of it, and what failed."""
@@ -167,6 +190,8 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
         page.add(stat_cards(_stat_cards(summary.scores)))
         if self._warning:
             page.add(note(self._warning, "fail"))
+        if self._left_out:
+            page.add(note(self._said_left_out))
         page.add(*failures)
         for target in summary.people.cohort.targets:
             scored = [row for row in summary.scores if row["target"] == target and row["n"]]

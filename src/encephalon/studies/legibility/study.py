@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from encephalon.studies.legibility.settings import PredictOptions
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.grid_folder import CellState
     from encephalon.explanation.explainable import Explains
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 #: Who is made up for the demonstration: few, so that it takes two minutes.
-DEMO: Mapping[str, Any] = {"people": 90, "side": 16}
+DEMO: Mapping[str, Any] = {"people": 72, "side": 16, "missing": 0.1}
 
 
 class _Training(Trainable):
@@ -110,6 +111,12 @@ def _explaining(model: Model) -> Explains:
     return ExplainablePeople(predictor)
 
 
+def _compare(cells: Sequence[CellState], output: Path) -> Path:
+    from encephalon.studies.legibility.comparison import compare_people
+
+    return compare_people(cells, output)
+
+
 def _made_up(folder: Path, overwrite: bool) -> Path:
     from encephalon.studies.legibility.cohort import PEOPLE
     from encephalon.studies.legibility.synthetic.cohort import Size, write_cohort
@@ -131,5 +138,6 @@ STUDY = Study(
     simulators=SIMULATORS,
     tables=TABLES,
     demo=Demo(_made_up, "legibility-tiny"),
+    compare=_compare,
     grids=Path(__file__).parent / "grids",
 )

@@ -312,30 +312,37 @@ def fit(
 
     A run that was killed goes on exactly where it was; a finished one gives its network again.
     """
-    settings = legibility_settings(recipe)
     table = table_text(with_fold(people.table, fold).frame)
-    (run.reopen if context.resume else run.begin)(dump_recipe(recipe), table)
-    # Who has none of the inputs that are used teaches nothing.
-    fold = replace(fold, train=fold.train[people.present[fold.train].any(axis=1)])
-    encoding = Encoding.fit(people, fold.train)
-    training = _training(recipe, people, fold, settings)
-    torch.manual_seed(training.seed)
+    with run.opened(dump_recipe(recipe), table, resume=context.resume):
+        # Who has none of the inputs that are used teaches nothing.
+        fold = replace(fold, train=fold.train[people.present[fold.train].any(axis=1)])
+        encoding, settings = Encoding.fit(people, fold.train), legibility_settings(recipe)
+        training = _training(recipe, people, fold, settings)
+        network = _network(recipe, encoding, settings, start=not run.checkpoint.exists())
+        task = LegibilityTask(people, encoding, fold.train, fold.validation, settings, training)
+        round_to_half(fit_network(network, task, training, run, context))
+        network.eval()
+        return FittedPeople(recipe, network, task)
+
+
+def _network(
+    recipe: Recipe, encoding: Encoding, settings: LegibilitySettings, start: bool
+) -> MaskedFusion:
+    """The network as it is drawn from the seed; with `start`, from where the recipe says."""
+    torch.manual_seed(recipe.training.seed)
     options = network_options(recipe, encoding)
     network = cast(MaskedFusion, build_network(recipe.network.name, options))
     _fill(network, encoding)
-    if not run.checkpoint.exists():
+    if start:
         for name, source in settings.encoder_from.items():
             path = find_model(source).path
             load_encoder(
                 network.encoders[network.encoder_of[name]],
                 path / WEIGHTS if path.is_dir() else path,
             )
-        if training.start_from:
-            start_from(network, training.start_from)
-    task = LegibilityTask(people, encoding, fold.train, fold.validation, settings, training)
-    round_to_half(fit_network(network, task, training, run, context))
-    network.eval()
-    return FittedPeople(recipe, network, task)
+        if recipe.training.start_from:
+            start_from(network, recipe.training.start_from)
+    return network
 
 
 def _training(recipe: Recipe, people: People, fold: Fold, settings: LegibilitySettings) -> Training:
