@@ -200,6 +200,11 @@ def test_a_labelled_table_is_scored(run: Path, model: api.Model) -> None:
     _, rows = read_records(run / "scored" / "predictions.csv")
     errors = [abs(float(row["age"]) - truth[row["id"]]) for row in rows]
     assert scores["age", "whatever there is"]["mae"] == pytest.approx(np.mean(errors))
+    page = (run / "scored" / "report.html").read_text(encoding="utf-8")
+    assert "All metrics of the model" in page
+    write_records(read_records(run / "people.csv")[1][:1], run / "one.csv")
+    alone = api.evaluate(run / "run", run / "one.csv", run / "alone", threads=1)
+    assert {row["n"] for row in alone.summary.scores} <= {0, 1}
     plain = run / "unlabelled.csv"
     plain.write_text("id,mood\na,1\n", encoding="utf-8")
     with pytest.raises(EncephalonError, match="has none of the targets 'age'"):

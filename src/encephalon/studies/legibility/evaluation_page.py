@@ -35,7 +35,7 @@ from encephalon.statistics.intervals import LEVEL, Interval
 from encephalon.studies.legibility.evaluation import LOWER, Evaluation, Record
 from encephalon.studies.legibility.predictions import ATTENTION, MODEL, WHATEVER, Predicted
 
-__all__ = ["evaluation_page", "summary_of", "write_tables"]
+__all__ = ["NAMES", "evaluation_page", "interval_of", "summary_of", "target_blocks", "write_tables"]
 
 NAMES = {
     "r2": "R²",
@@ -114,7 +114,7 @@ def evaluation_page(
         page.add(note(words, "fail"))
     page.add(_overview(found))
     for target in found.people.cohort.targets:
-        page.section(target.capitalize(), *_target_blocks(found, target))
+        page.section(target.capitalize(), *target_blocks(found, target))
     if charts := curve_charts(list(histories.items()), _curves(histories)):
         page.section("Learning curves", grid(*charts))
     words = (
@@ -154,7 +154,8 @@ def _overview(found: Evaluation) -> Html:
     return table(columns, rows)
 
 
-def _target_blocks(found: Evaluation, target: str) -> list[Html]:
+def target_blocks(found: Evaluation, target: str) -> list[Html]:
+    """A target's sets of inputs by their scores, and what everybody was answered."""
     rows = [row for row in found.scores if row["target"] == target and row["n"]]
     if not rows:
         return [note("Nobody who was tested has a known answer.", "check")]
@@ -200,16 +201,16 @@ def _ranked(rows: Sequence[Record]) -> list[Html]:
     columns = {"inputs": "Inputs", "n": "People"}
     columns |= {name: f"{METHODS[name].capitalize()}: {NAMES[main]}" for name in methods}
     charts = [
-        DotGroup(row["inputs"], [], _interval(row, main))
+        DotGroup(row["inputs"], [], interval_of(row, main))
         for row in sets[:SHOWN]
         if np.isfinite(row[main])
     ]
     wide = {"inputs": "Inputs", **{name: NAMES[name] for name in more}}
-    blocks = [
-        table(columns, shown[:SHOWN], caption="The best baseline of each row is in bold."),
-        figure(dot_chart(charts, NAMES[main]), "The model, with 95 % intervals."),
-        details("All metrics of the model", table(wide, shown, digits=3)),
-    ]
+    bold = "The best baseline of each row is in bold." if len(methods) > 1 else None
+    blocks = [table(columns, shown[:SHOWN], caption=bold)]
+    if charts:
+        blocks.append(figure(dot_chart(charts, NAMES[main]), "The model, with 95 % intervals."))
+    blocks.append(details("All metrics of the model", table(wide, shown, digits=3)))
     if len(shown) > SHOWN:
         blocks.append(details("All sets of inputs", table(columns, shown)))
     return blocks
@@ -279,7 +280,7 @@ def _compared(rows: Sequence[Record]) -> list[Html]:
                 **row,
                 "beside": METHODS.get(row["beside"], row["beside"]),
                 "metric": NAMES[row["metric"]],
-                "gain": format_estimate(_interval(row, "gain")),
+                "gain": format_estimate(interval_of(row, "gain")),
                 "p": format_p_value(row["p_corrected"]) if row["p_corrected"] >= 0 else None,
             }
             for row in rows
@@ -303,8 +304,8 @@ def _parts(covered: Sequence[Record], parts: Sequence[Record]) -> list[Html]:
             {
                 "part": f"{row['column']} {row['value']}".strip() or "everybody",
                 "n": row["n"],
-                "score": format_estimate(_interval(part, "score")) if "score" in part else None,
-                "coverage": format_estimate(_interval(row, "coverage"), percent=True),
+                "score": format_estimate(interval_of(part, "score")) if "score" in part else None,
+                "coverage": format_estimate(interval_of(row, "coverage"), percent=True),
                 "size": row["mean_size"],
                 "unbounded": row["unbounded"] or None,
             }
@@ -363,13 +364,14 @@ def _main(row: Record) -> float:
     return -np.inf if np.isnan(value) else sign * value
 
 
-def _interval(row: Record, name: str) -> Interval:
+def interval_of(row: Record, name: str) -> Interval:
+    """The interval of one figure of a row of `Evaluation`."""
     ends = (row.get(name, np.nan), row.get(f"{name}_low", np.nan), row.get(f"{name}_high", np.nan))
     return Interval(*ends, LEVEL, row.get("n", 0), "bootstrap")
 
 
 def _estimate(row: Record) -> str:
-    return format_estimate(_interval(row, row["main"]))
+    return format_estimate(interval_of(row, row["main"]))
 
 
 def _curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str]:

@@ -20,12 +20,12 @@ from encephalon.evaluation.cases import labelled_table
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.experiments.folds import Fold, contamination
 from encephalon.reports.batch import model_facts, model_name
-from encephalon.reports.blocks import StatCard, note, stat_cards, table
+from encephalon.reports.blocks import StatCard, note, stat_cards
 from encephalon.reports.format import Html, format_estimate, format_interval, format_number
 from encephalon.reports.page import Page
-from encephalon.statistics.intervals import LEVEL, Interval
 from encephalon.studies.legibility.data import People, known_targets
 from encephalon.studies.legibility.evaluation import Evaluation, evaluate
+from encephalon.studies.legibility.evaluation_page import NAMES, interval_of, target_blocks
 from encephalon.studies.legibility.input_sets import has_all, visible_sets
 from encephalon.studies.legibility.predictions import MODEL, WHATEVER, Predicted, set_name
 from encephalon.studies.legibility.predictor import NothingGivenError
@@ -39,15 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["PeopleEvaluation"]
 
 Row = dict[str, Any]
-#: Metrics that the page shows, of numbers and of classes; scores.csv has all.
-SHOWN = {
-    "r2": "R²",
-    "mae": "MAE",
-    "pearson_r": "r",
-    "balanced_accuracy": "Balanced accuracy",
-    "roc_auc": "ROC AUC",
-    "log_loss": "Log loss",
-}
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,7 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
         """The main metric of each target, from whatever there is, and who is left out."""
         for row in summary.scores:
             if row["inputs"] == WHATEVER and row["n"]:
-                found = format_estimate(_interval(row, row["main"]))
+                found = format_estimate(interval_of(row, row["main"]))
                 yield f"{row['target']}: {row['main']} {found}, n = {row['n']}"
         if self._left_out:
             yield self._said_left_out
@@ -182,7 +173,7 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
         }
 
     def page(self, result: EvaluationResult[Evaluation], failures: Sequence[Html]) -> Page:
-        """The scores of each target by set of inputs, and how often intervals held the truth."""
+        """Of each target its sets of inputs, and what the answers are like."""
         about, summary = self.predictor.describe(), result.summary
         count = len(summary.people)
         who = "person" if count == 1 else "people"
@@ -194,11 +185,8 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
             page.add(note(self._said_left_out))
         page.add(*failures)
         for target in summary.people.cohort.targets:
-            scored = [row for row in summary.scores if row["target"] == target and row["n"]]
-            page.section(target, _score_table(scored), note(_HOW))
-            page.section(
-                f"{target}: how often the truth was held", _coverage_table(summary, target)
-            )
+            page.section(target.capitalize(), *target_blocks(summary, target))
+        page.add(note(_HOW))
         return page.section("Model", model_facts(about))
 
 
@@ -208,47 +196,16 @@ _HOW = (
 )
 
 
-def _score_table(rows: Sequence[Row]) -> Html:
-    columns = {"inputs": "Inputs", "n": "n"}
-    shown = []
-    for row in rows:
-        cells = {key: format_estimate(_interval(row, key)) for key in SHOWN if key in row}
-        columns |= {key: SHOWN[key] for key in cells}
-        shown.append({"inputs": row["inputs"], "n": row["n"], **cells})
-    return table(columns, shown)
-
-
-def _coverage_table(summary: Evaluation, target: str) -> Html:
-    columns = {
-        "inputs": "Inputs",
-        "n": "n",
-        "promised": "Promised",
-        "held": "Held",
-        "mean_size": "Mean width, or classes",
-    }
-    rows = [
-        {**row, "held": format_estimate(_interval(row, "coverage"))}
-        for row in summary.coverage
-        if row["target"] == target and not row["column"] and row["n"]
-    ]
-    return table(columns, rows, digits=3)
-
-
 def _stat_cards(scores: Sequence[Row]) -> list[StatCard]:
     return [
         StatCard(
             format_number(row[row["main"]], 3),
-            f"{SHOWN[row['main']]}, {row['target']}",
-            format_interval(_interval(row, row["main"])),
+            f"{NAMES[row['main']]}, {row['target']}",
+            format_interval(interval_of(row, row["main"])),
         )
         for row in scores
         if row["inputs"] == WHATEVER and row["n"]
     ]
-
-
-def _interval(row: Row, key: str) -> Interval:
-    value, low, high = (float(row[f"{key}{end}"]) for end in ("", "_low", "_high"))
-    return Interval(value, low, high, LEVEL, int(row.get("units", 0)), "bootstrap")
 
 
 def _stacked(each: Sequence[Answered]) -> Answered:
