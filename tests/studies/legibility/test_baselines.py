@@ -10,8 +10,9 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 
+from encephalon.experiments.simple_models import PENALTIES, components
 from encephalon.metrics.regression import regression_scores
-from encephalon.studies.legibility.baselines import PENALTIES, baseline_predictions, components
+from encephalon.studies.legibility.baselines import baseline_predictions
 from encephalon.studies.legibility.data import People
 from encephalon.studies.legibility.predictions import Predicted
 from encephalon.studies.legibility.settings import LegibilitySettings

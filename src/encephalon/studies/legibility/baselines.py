@@ -20,11 +20,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encephalon.errors import require_extra
 from encephalon.experiments.folds import Fold, Rows
-from encephalon.statistics.stacking import losses
+from encephalon.experiments.simple_models import components, filled, fit_simple
 from encephalon.studies.legibility.data import Encoding, People, load_image
 from encephalon.studies.legibility.input_sets import (
     Flags,
@@ -43,23 +42,13 @@ from encephalon.studies.legibility.predictions import (
 from encephalon.studies.legibility.reading import Answered
 from encephalon.studies.legibility.settings import LegibilitySettings
 
-__all__ = ["CONFOUNDS", "baseline_predictions", "components"]
+__all__ = ["CONFOUNDS", "baseline_predictions"]
 
 CONFOUNDS = "confounds"
 #: Voxels along a side of what linear models and trees are given of an image (our choice).
 SIDE = 16
-#: Principal components of an input for linear models, and for trees (ours).
-MOST_COMPONENTS, OF_TREES = 500, 30
-#: Penalties of ridge regression, and inverse ones of logistic regression, for inputs whose mean
-#: square over people is 1 (ours).
-PENALTIES = tuple(10.0 ** (power / 2) for power in range(-6, 9))
-STRENGTHS = tuple(10.0**power for power in range(-2, 5))
-#: Of boosted trees: how many, and how much each counts (ours).
-TREES, RATE = 100, 0.05
-#: With fewer people there is nothing to fit but their mean (ours).
-FEWEST = 10
-#: The probability of a class that nobody had.
-UNSEEN = 1e-6
+#: Principal components of an input for trees; linear models have `MOST_COMPONENTS` (ours).
+OF_TREES = 30
 
 Said = dict[tuple[str, int, str], Values]
 
@@ -105,31 +94,6 @@ def baseline_predictions(
                     yield Predicted(target, WHATEVER, method, there, answered)
 
 
-def components(values: NDArray[Any], rows: Rows, most: int = MOST_COMPONENTS) -> Values:
-    """Principal components (N, K) of values (N, F), found in these rows; rows of NaN stay NaN.
-
-    They are scaled so that the mean square of a row is 1. Of many more columns than rows the
-    products of rows are enough.
-    """
-    known = np.isfinite(values).all(axis=1)
-    learnt = rows[known[rows]]
-    found = np.full((len(values), max(1, min(most, len(learnt) - 1))), np.nan)
-    if len(learnt) < 2:
-        found[known] = 0.0
-        return found
-    centred = np.asarray(values - values[learnt].mean(axis=0, dtype=np.float64), np.float32)
-    mine = centred[learnt]
-    spread, vectors = np.linalg.eigh((mine @ mine.T).astype(np.float64))
-    kept = np.argsort(-spread)[: found.shape[1]]
-    kept = kept[spread[kept] > spread.max() * 1e-6]
-    axes = vectors[:, kept] / np.sqrt(spread[kept])
-    scores = (centred[known] @ mine.T).astype(np.float64) @ axes
-    found = found[:, : max(1, len(kept))]
-    size = np.sqrt(spread[kept].sum() / len(learnt)) if len(kept) else 1.0
-    found[known] = scores / size if len(kept) else 0.0
-    return found
-
-
 @dataclass(frozen=True, eq=False)
 class _Job:
     """The baselines of one fold."""
@@ -150,12 +114,12 @@ class _Job:
                 has = self._has(inputs)
                 for method in self.methods:
                     features = self._features(inputs, trees=method == "trees")
-                    found[target, place, method] = self._fitted(method, target, features, has)
+                    found[target, place, method] = self._told(method, target, features, has)
                 if confounds is not None:
                     first = found.get((target, 0, CONFOUNDS))
                     everybody = np.ones(len(self.people), dtype=bool)
                     found[target, place, CONFOUNDS] = (
-                        self._fitted("linear", target, confounds, everybody)
+                        self._told("linear", target, confounds, everybody)
                         if first is None
                         else first
                     )
@@ -184,7 +148,7 @@ class _Job:
         if trees:
             sizes = {n: OF_TREES if n not in self.people.values else None for n in inputs}
             return np.hstack([self._inputs[name][:, : sizes[name]] for name in inputs])
-        return np.hstack([_filled(self._inputs[name], self._rows) for name in inputs])
+        return np.hstack([filled(self._inputs[name], self._rows) for name in inputs])
 
     def _confounds(self, target: str) -> Values | None:
         """The confounds (N, F) but for those of the target's own domain; None for none."""
@@ -201,43 +165,13 @@ class _Job:
                 columns.append((numbers - np.nanmean(known)) / (np.nanstd(known) or 1.0))
             else:
                 columns += [(cells == one).astype(float) for one in np.unique(cells[self._rows])]
-        return _filled(np.stack(columns, axis=1), self._rows) if columns else None
+        return filled(np.stack(columns, axis=1), self._rows) if columns else None
 
-    def _fitted(self, method: str, target: str, features: Values, has: Flags) -> Values:
+    def _told(self, method: str, target: str, features: Values, has: Flags) -> Values:
         """What one model says of those who have something (N, W); NaN of the others."""
         truth, count = self.people.truth[target], self.people.cohort.targets[target].count
-        usable = has & np.isfinite(truth)
-        train, tune = (rows[usable[rows]] for rows in (self.fold.train, self.fold.validation))
-        both = np.concatenate([train, tune])
-        found = np.full((len(truth), count), np.nan)
-        if not both.size:
-            return found
-        one_class = count > 1 and np.unique(truth[both]).size == 1
-        if method == "mean" or one_class or both.size < FEWEST:
-            shares = np.bincount(truth[both].astype(int), minlength=count) if count > 1 else 0
-            found[has] = truth[both].mean() if count == 1 else shares / len(both)
-        elif count == 1:
-            model = _trees(self.seed, number=True) if method == "trees" else _ridge()
-            found[has] = model.fit(features[both], truth[both]).predict(features[has])[:, None]
-        else:
-            model = (
-                _trees(self.seed, number=False)
-                if method == "trees"
-                else _logistic(features, truth, train, tune)
-            )
-            model.fit(features[both], truth[both].astype(int))
-            found[has] = _chances(model, features[has], count)
-        return found
-
-
-def _filled(values: Values, rows: Rows) -> Values:
-    """Values (N, F) with the medians of these rows for what is NaN, and flags of what was."""
-    unknown = ~np.isfinite(values)
-    known = np.where(unknown[rows].all(axis=0), 0.0, values[rows])
-    medians = np.nanmedian(known, axis=0) if len(rows) else np.zeros(values.shape[1])
-    # One flag does for what is missing together.
-    flags = np.unique(unknown[:, unknown[rows].any(axis=0)].astype(np.float64), axis=1)
-    return np.hstack([np.where(unknown, medians, values), flags])
+        parts = self.fold.train, self.fold.validation
+        return fit_simple(method, features, truth, count, parts, has, self.seed)
 
 
 def _flat(path: Any) -> Values:
@@ -245,40 +179,6 @@ def _flat(path: Any) -> Values:
     if path is None:
         return np.full(SIDE**3, np.nan)
     return load_image(path, SIDE).ravel().astype(np.float64)
-
-
-def _ridge() -> Any:
-    from sklearn.linear_model import RidgeCV
-
-    return RidgeCV(alphas=PENALTIES)
-
-
-def _logistic(features: Values, truth: Values, train: Rows, tune: Rows) -> Any:
-    """A logistic regression with the penalty that is best for those who validate."""
-    from sklearn.linear_model import LogisticRegression
-
-    def scored(strength: float) -> float:
-        model = LogisticRegression(C=strength, max_iter=1000)
-        model.fit(features[train], truth[train].astype(int))
-        count = int(max(truth[train].max(), truth[tune].max())) + 1
-        return float(losses(_chances(model, features[tune], count), truth[tune]).mean())
-
-    able = len(tune) and np.unique(truth[train]).size > 1
-    best = min(STRENGTHS, key=scored) if able else 1.0
-    return LogisticRegression(C=best, max_iter=1000)
-
-
-def _trees(seed: int, *, number: bool) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-    made = HistGradientBoostingRegressor if number else HistGradientBoostingClassifier
-    return made(max_iter=TREES, learning_rate=RATE, early_stopping=False, random_state=seed)
-
-
-def _chances(model: Any, features: Values, count: int) -> Values:
-    found = np.full((len(features), count), UNSEEN)
-    found[:, model.classes_] = np.clip(model.predict_proba(features), UNSEEN, 1.0)
-    return np.asarray(found / found.sum(axis=1, keepdims=True))
 
 
 def _answered(values: Values) -> Answered:
