@@ -31,10 +31,14 @@ __all__ = [
     "coverage_risk",
     "expected_calibration_error",
     "fit_calibration",
+    "fit_line",
     "reliability",
 ]
 
 Values = NDArray[np.float64]
+
+#: A straight line is not worth its two parameters with fewer samples (ours).
+FEWEST_FOR_A_LINE = 20
 
 # Standard deviations of the prior: temperature within a factor of e, a bias within half a logit.
 # Our choice: with ten groups or fewer they hold the fit near the identity.
@@ -88,6 +92,24 @@ class Calibration:
                 f"the model says {dict(values)}."
             )
         return read
+
+
+def fit_line(predicted: Values, truth: Values) -> tuple[float, float]:
+    """Intercept and slope of true over predicted numbers (N,), where that pays; else 0 and 1.
+
+    It pays where the errors of samples that the line does not know are smaller by more than their
+    standard error: predictions that are drawn to the mean, say.
+    """
+    spread = np.var(predicted) if predicted.size else 0.0
+    if predicted.size < FEWEST_FOR_A_LINE or spread <= 1e-12 * np.mean(predicted**2):
+        return 0.0, 1.0
+    slope, intercept = np.polyfit(predicted, truth, 1)
+    # The error of each sample by the line of all others.
+    leverage = 1 / predicted.size + (predicted - predicted.mean()) ** 2 / (predicted.size * spread)
+    left_out = (truth - intercept - slope * predicted) / (1 - leverage)
+    gain = (truth - predicted) ** 2 - left_out**2
+    pays = slope > 0 and gain.mean() > gain.std() / np.sqrt(gain.size)
+    return (float(intercept), float(slope)) if pays else (0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from encephalon.models.description import dump_description
 from encephalon.models.folder import open_model
 from encephalon.recipes.loading import dump_recipe
 from encephalon.studies.legibility import preprocessing
-from encephalon.studies.legibility.fitted import FittedState, Spread, Usual
+from encephalon.studies.legibility.fitted import FittedState, Spread
 from encephalon.studies.legibility.preprocessing import ImageRow
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.training.dataset import Prepared
@@ -259,18 +259,6 @@ def test_what_is_fitted_comes_back_as_it_was(run: Path) -> None:
     broken = {**about.preprocessing, "readings": {"age": []}}
     with pytest.raises(ModelError, match=r"^m: its \[preprocessing\] is not that of a model of"):
         FittedState.from_dict(cohort, broken, weights, "m")
-
-
-def test_percentiles_are_those_of_the_people_who_train() -> None:
-    """The middle one of them has about half of them nearer, and who is beyond all has all."""
-    features = np.random.default_rng(0).normal(size=(400, 30))
-    usual = Usual.fit(features, standardised=True)
-    distances = sorted(map(usual.distance, features))
-    assert usual.percentile(distances[200]) == pytest.approx(50, abs=2)
-    assert usual.percentile(usual.distance(features[0] + 5)) == 100
-    gaps = features[0].copy()
-    gaps[1:] = np.nan
-    assert usual.distance(gaps) == pytest.approx(abs(features[0, 0]))
 
 
 def test_a_target_is_drawn_as_it_is_among_who_train() -> None:

@@ -9,19 +9,20 @@ unlike them somebody else is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ModelError
+from encephalon.statistics.novelty import Usual
 from encephalon.studies.legibility.data import Encoding, People, known_rows, load_image
 from encephalon.studies.legibility.input_sets import InputSet, visible_sets
 from encephalon.studies.legibility.reading import Reading
 from encephalon.studies.legibility.settings import Cohort
 
-__all__ = ["FittedState", "Spread", "Usual", "coarse", "standardised"]
+__all__ = ["FittedState", "Spread", "coarse", "standardised"]
 
 Values = NDArray[np.float64]
 Float = NDArray[np.float32]
@@ -29,45 +30,8 @@ Float = NDArray[np.float32]
 #: Voxels along each side of the images that are compared: of 28 mm, as it is whole lobes and the
 #: contrast that tell an image of another kind (our choice).
 COARSE = 8
-#: Of the distances of the people who train, the percentiles that are kept.
-PERCENTILES = (0.0, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 100.0)
 #: Bars of the picture of a continuous target.
 BARS = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Usual:
-    """How far the people who train lie from their mean, in one input.
-
-    distances       at the PERCENTILES: roots of mean squared differences, standardised
-    centre, spread  of images, the mean (F,) and the standard deviation around it over all voxels
-    """
-
-    distances: tuple[float, ...]
-    centre: tuple[float, ...] = ()
-    spread: float = 1.0
-
-    @classmethod
-    def fit(cls, features: Values, *, standardised: bool) -> Usual:
-        """What is usual of features (N, F), NaN where unknown."""
-        if standardised:
-            found = cls(())
-        else:
-            centre = np.round(features.mean(axis=0), 4)
-            found = cls((), tuple(centre.tolist()), float(np.std(features - centre)) or 1.0)
-        # Each is seen from the mean of the others, as a new person will be.
-        apart = len(features) / max(1, len(features) - 1)
-        away = [apart * found.distance(row) for row in features]
-        return replace(found, distances=tuple(np.percentile(away, PERCENTILES).tolist()))
-
-    def distance(self, features: Values) -> float:
-        """How far features (F,) of somebody lie from the mean, of what is known."""
-        away = (features - (np.array(self.centre) if self.centre else 0.0)) / self.spread
-        return float(np.sqrt(np.nanmean(away**2)))
-
-    def percentile(self, distance: float) -> float:
-        """The share of the people who train who lie nearer to the mean, in percent."""
-        return float(np.interp(distance, self.distances, PERCENTILES, left=0.0, right=100.0))
 
 
 @dataclass(frozen=True)

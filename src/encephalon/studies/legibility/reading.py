@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.metrics.calibration import Calibration, fit_calibration
+from encephalon.metrics.calibration import Calibration, fit_calibration, fit_line
 from encephalon.statistics.conformal import (
     EVERYONE,
     class_scores,
@@ -32,8 +32,6 @@ __all__ = ["Answered", "Reading", "fit_readings"]
 Rows = NDArray[np.int64]
 #: Parts of the people, each of which is answered by what the others gave (our choice).
 PARTS = 5
-#: A straight line is not worth its two parameters with fewer people (ours).
-FEWEST_FOR_A_LINE = 20
 #: A subgroup has a threshold of its own with as many people, times what a threshold needs at the
 #: least: with fewer it would be one of their largest errors (ours).
 SUBGROUP = 5
@@ -188,28 +186,10 @@ class _Fit:
         parts, shares = tuple(self.parts), tuple(weights.tolist())
         made = combine(answers, weights)
         if made.shape[1] == 1:
-            return Reading(parts, shares, line=_line(made[:, 0], truth))
+            return Reading(parts, shares, line=fit_line(made[:, 0], truth))
         logs = np.log(np.clip(made, SMALLEST, 1.0))
         fitted = fit_calibration(logs, truth.astype(np.int64), groups, shift=self.shift)
         return Reading(parts, shares, fitted)
-
-
-def _line(predicted: Values, truth: Values) -> tuple[float, float]:
-    """Intercept and slope of the truth over what is predicted, where that pays; else 0 and 1.
-
-    It pays where the errors of people that the line does not know are smaller by more than their
-    standard error: predictions that are drawn to the mean, say.
-    """
-    spread = np.var(predicted) if predicted.size else 0.0
-    if predicted.size < FEWEST_FOR_A_LINE or spread <= 1e-12 * np.mean(predicted**2):
-        return 0.0, 1.0
-    slope, intercept = np.polyfit(predicted, truth, 1)
-    # The error of each person by the line of all others.
-    leverage = 1 / predicted.size + (predicted - predicted.mean()) ** 2 / (predicted.size * spread)
-    left_out = (truth - intercept - slope * predicted) / (1 - leverage)
-    gain = (truth - predicted) ** 2 - left_out**2
-    pays = slope > 0 and gain.mean() > gain.std() / np.sqrt(gain.size)
-    return (float(intercept), float(slope)) if pays else (0.0, 1.0)
 
 
 def _scores(fit: _Fit, rows: Rows) -> Values:
