@@ -16,7 +16,7 @@ from encephalon.reports.charts import DotGroup, dot_chart
 from encephalon.reports.format import format_estimate
 from encephalon.reports.page import Page
 from encephalon.statistics.intervals import LEVEL, Interval
-from encephalon.studies.legibility.scoring import SHOWN
+from encephalon.studies.legibility.evaluation_page import NAMES
 from encephalon.studies.legibility.settings import Cohort
 
 __all__ = ["compare_people"]
@@ -46,11 +46,11 @@ def compare_people(cells: Sequence[CellState], output: Path) -> Path:
     of_target: dict[str, list[Row]] = {}
     for row in rows:
         of_target.setdefault(row["target"], []).append(row)
-    headings = {name: f"{name}: {SHOWN[some[0]['metric']]}" for name, some in of_target.items()}
+    headings = {name: f"{name}: {NAMES[some[0]['metric']]}" for name, some in of_target.items()}
     page.add(table({"model": "Model"} | headings, _by_model(rows)), note(HONEST))
     for name, some in of_target.items():
         groups = [DotGroup(row["model"], (), _interval(row)) for row in some]
-        page.section(name, figure(dot_chart(groups, SHOWN[some[0]["metric"]])))
+        page.section(name, figure(dot_chart(groups, NAMES[some[0]["metric"]])))
     return page.write(output / "comparison.html", overwrite=True)
 
 
@@ -60,7 +60,7 @@ def _rows(number: int, cell: CellState) -> Iterator[Row]:
     trained = {axis: value for axis, value in cell.values.items() if axis != INPUTS}
     model = {"model": f"Model {number}", "trained": ", ".join(axis_words(trained))}
     for target, scores in about.scores.items():
-        main = next(name for name in SHOWN if name in scores)
+        main = next(name for name in NAMES if name in scores)
         ends = {f"score{end}": scores.get(f"{main}{end}") for end in ("", "_low", "_high")}
         yield {**model, "inputs": inputs, "target": target, "metric": main, **ends}
 
