@@ -18,7 +18,7 @@ from torch.nn import functional as nnf
 
 from encephalon.errors import ModelError
 from encephalon.networks.encoders import build_encoder, feature_maps, representation
-from encephalon.networks.layers import check_choice
+from encephalon.networks.layers import check_choice, resize
 
 PRESENT = "present"
 """The name of the last input, which says what each person has."""
@@ -41,7 +41,8 @@ class MaskedFusion(nn.Module):
     tokens that are present by a softmax, and a head over their weighted sum.
 
     sources               By name, in the order of the inputs, a `kind` and what it needs: "image"
-                          (`channels`, 1 if not given), "connectivity" or "table" (`features`).
+                          (`channels`, 1 if not given, and `coarse`, the side of a small copy that
+                          straight lines see), "connectivity" or "table" (`features`).
                           What is NaN in a table is unknown, and its encoder is told. Connectivity
                           is centred and scaled by buffers, `centre` and `spread` of its encoder,
                           which keeps a matrix of `regions` beside them, its `reference`, for
@@ -86,6 +87,7 @@ class MaskedFusion(nn.Module):
         _check(sources, targets)
         self.sources, self.width = tuple(sources), width
         self.encoders, self.tokens = nn.ModuleDict(), nn.ModuleDict()
+        self.lines = nn.ModuleDict()
         self.encoder_of: dict[str, str] = {}
         options = {"width": 16} if encoder_options is None else dict(encoder_options)
         for name, about in sources.items():
@@ -98,6 +100,8 @@ class MaskedFusion(nn.Module):
                     else _Perceptron(about, hidden, dropout, edge_dropout)
                 )
             features = cast(int, self.encoders[key].features)
+            if about.get("coarse"):
+                self.lines[name] = _Coarse(about, features, edge_dropout)
             self.tokens[name] = nn.Sequential(nn.Linear(features, width), nn.LayerNorm(width))
         self.keys = nn.Linear(width, width, bias=False)
         self.queries = nn.Parameter(torch.randn(len(targets), width) * 0.02)
@@ -166,7 +170,10 @@ class MaskedFusion(nn.Module):
         return present.bool()
 
     def _encode(self, name: str, given: Tensor) -> Tensor:
-        token: Tensor = self.tokens[name](self.encoders[self.encoder_of[name]](given))
+        features = self.encoders[self.encoder_of[name]](given)
+        if name in self.lines:
+            features = features + self.lines[name](given)
+        token: Tensor = self.tokens[name](features)
         return token.float()
 
     def _encode_present(self, name: str, given: Tensor | None, present: Tensor) -> Tensor:
@@ -211,6 +218,30 @@ class _ImageEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, channels, Z, Y, X) to (B, features)."""
         return representation(feature_maps(self.encoder, image))
+
+
+class _Coarse(nn.Module):
+    """Straight lines over an image of `side` voxels a side, which few people are enough for.
+
+    Centred and scaled by the buffers `centre` and `spread`, as connectivity is.
+    """
+
+    def __init__(self, about: Mapping[str, Any], features: int, dropout: float) -> None:
+        super().__init__()
+        self.side = about["coarse"]
+        voxels = about.get("channels", 1) * self.side**3
+        self.centre: Tensor
+        self.spread: Tensor
+        self.register_buffer("centre", torch.zeros(voxels))
+        self.register_buffer("spread", torch.ones(1))
+        self.drop, self.line = nn.Dropout(dropout), nn.Linear(voxels, features)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, channels, Z, Y, X) to (B, features)."""
+        small = nnf.avg_pool3d(image, [max(1, side // self.side) for side in image.shape[2:]])
+        small = resize(small, [self.side] * 3).flatten(1)
+        found: Tensor = self.line(self.drop((small - self.centre) / self.spread))
+        return found
 
 
 class _Perceptron(nn.Module):

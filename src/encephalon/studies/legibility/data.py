@@ -36,6 +36,8 @@ __all__ = [
 Values = NDArray[np.float64]
 Float = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+#: Voxels along each side of the images that are told by straight lines too (our choice).
+COARSE = 16
 #: Percentiles that a continuous target is clamped to before it is standardised, as published.
 CLAMPED = (0.5, 99.5)
 
@@ -197,6 +199,7 @@ class Encoding:
     spaces    of connectivity in the tangent space, that space
     centres   of connectivity the mean (features,) of what it is represented by
     spreads   of connectivity the standard deviation around it, over all features
+    coarse    of images of COARSE voxels a side both, which straight lines see
     """
 
     cohort: Cohort
@@ -205,6 +208,7 @@ class Encoding:
     spaces: Mapping[str, TangentSpace] = field(default_factory=dict)
     centres: Mapping[str, Float] = field(default_factory=dict)
     spreads: Mapping[str, float] = field(default_factory=dict)
+    coarse: Mapping[str, tuple[Float, float]] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, people: People, rows: NDArray[np.int64]) -> Encoding:
@@ -230,7 +234,11 @@ class Encoding:
             name: float(_half(np.sqrt(np.square(one - centres[name]).mean()))) or 1.0
             for name, one in features.items()
         }
-        return replace(found, centres=centres, spreads=spreads)
+        coarse = {
+            name: _image_scale([one for one in files if one is not None])
+            for name, files in here.images.items()
+        }
+        return replace(found, centres=centres, spreads=spreads, coarse=coarse)
 
     def features(self, name: str, flat: Float) -> Float:
         """What connectivity (N, pairs) is represented by (N, features), NaN rows for NaN rows."""
@@ -293,6 +301,18 @@ class Encoding:
         """Plain data for `model.toml`; what is fitted to connectivity lies with the weights."""
         scaling = {name: [list(one) for one in pair] for name, pair in self.scaling.items()}
         return {"scaling": scaling, "targets": {n: list(one) for n, one in self.targets.items()}}
+
+
+def _image_scale(files: Sequence[Path]) -> tuple[Float, float]:
+    """The mean of images (voxels,) as coarse as straight lines see them, and their spread."""
+    total, squares = np.zeros(COARSE**3), 0.0
+    for path in files:
+        image = load_image(path, COARSE).ravel().astype(np.float64)
+        total, squares = total + image, squares + float(np.square(image).sum())
+    centre = _half(total / max(1, len(files)))
+    around = squares / max(1, len(files)) - float(np.square(centre).sum())
+    spread = float(_half(np.sqrt(max(0.0, around) / COARSE**3)))
+    return centre.astype(np.float32), spread or 1.0
 
 
 def _moments(values: Values) -> tuple[list[float], list[float]]:

@@ -26,7 +26,7 @@ from encephalon.networks.registry import build_network
 from encephalon.recipes.loading import dump_recipe
 from encephalon.recipes.schema import Loss, Recipe, Training
 from encephalon.statistics.weighted_metric import r2_metric, roc_auc_metric
-from encephalon.studies.legibility.data import Encoding, People, block_names, load_image
+from encephalon.studies.legibility.data import COARSE, Encoding, People, block_names, load_image
 from encephalon.studies.legibility.modes import legibility_settings
 from encephalon.studies.legibility.settings import Cohort, LegibilitySettings
 from encephalon.tables.reading import table_text
@@ -60,6 +60,8 @@ def network_options(recipe: Recipe, encoding: Encoding) -> dict[str, Any]:
     sources: dict[str, dict[str, Any]] = {}
     for name, source in cohort.sources.items():
         sources[name] = {"kind": source.kind}
+        if source.kind == "image":
+            sources[name]["coarse"] = COARSE
         if source.kind == "connectivity":
             sources[name]["features"] = len(encoding.centres[name])
             if name in encoding.spaces:
@@ -369,7 +371,7 @@ def _told(loss: Loss, known: Mapping[str, Any]) -> Loss:
 
 
 def _fill(network: MaskedFusion, encoding: Encoding) -> None:
-    """Give the network what was fitted to connectivity, which it keeps with its weights."""
+    """Give the network what was fitted to its inputs, which it keeps with its weights."""
     for name, centre in encoding.centres.items():
         encoder: Any = network.encoders[name]
         encoder.centre.copy_(torch.from_numpy(centre))
@@ -377,3 +379,7 @@ def _fill(network: MaskedFusion, encoding: Encoding) -> None:
         if name in encoding.spaces:
             reference = encoding.spaces[name].arrays()["reference"]
             encoder.reference.copy_(torch.from_numpy(reference))
+    for name, (centre, spread) in encoding.coarse.items():
+        line: Any = network.lines[name]
+        line.centre.copy_(torch.from_numpy(centre))
+        line.spread.fill_(spread)
