@@ -89,7 +89,7 @@ def people_of(cohort: Cohort, folder: Path, count: int = 24) -> People:
         if about.kind == "image":
             images[source] = [folder / f"{source}-{row}.npy" for row in range(count)]
             for row, path in enumerate(images[source]):
-                volume = rng.normal(truth[row], 1, (64, 64, 64))
+                volume = rng.normal(np.tanh(truth[row]), 1, (64, 64, 64)).clip(-4, 4) / 4
                 np.save(path, volume.astype(np.float16))
     pairs = REGIONS * (REGIONS - 1) // 2
     flat = rng.normal(0, 0.1, (count, pairs)).astype(np.float32)

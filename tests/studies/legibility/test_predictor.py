@@ -173,9 +173,9 @@ def test_who_is_unlike_all_who_trained_is_to_be_checked(run: Path, model: api.Mo
     assert "the blood is further from the mean" in strange.quality.reasons[0]
     assert strange.values["novelty_blood"] == strange.values["novelty"] == 100.0
     assert strange.values["novelty_t1"] is None
-    inverted = run / "inverted.npy"
-    np.save(inverted, np.indices((16, 16, 16)).sum(axis=0).astype(np.float16))
-    assert model.predict(t1=inverted).values["novelty_t1"] == 100.0
+    halves = run / "halves.npy"
+    np.save(halves, np.where(np.indices((16, 16, 16))[0] < 8, -1, 1).astype(np.float16))
+    assert model.predict(t1=halves).values["novelty_t1"] == 100.0
 
 
 def test_whom_the_model_has_learnt_from_is_said(

@@ -235,8 +235,9 @@ class Encoding:
             for name, one in features.items()
         }
         coarse = {
-            name: _image_scale([one for one in files if one is not None])
-            for name, files in here.images.items()
+            name: _image_scale([one for one in here.images[name] if one is not None])
+            for name in cohort.sources
+            if name in here.images
         }
         return replace(found, centres=centres, spreads=spreads, coarse=coarse)
 
