@@ -16,7 +16,7 @@ from encephalon.studies.legibility.input_sets import (
     what_people_have,
 )
 from encephalon.studies.legibility.predictions import MODEL, model_predictions, shipped_readings
-from encephalon.studies.legibility.reading import Reading, fit_readings
+from encephalon.studies.legibility.reading import Reading, fit_readings, lowest_of
 from encephalon.studies.legibility.settings import Cohort, LegibilitySettings
 from tests.studies.legibility.planted import make_answers, make_folds, make_people
 
@@ -168,3 +168,15 @@ def test_a_fold_that_tests_nobody_scores_those_who_validate() -> None:
     )
     assert np.flatnonzero(found[0].scored).tolist() == fold.validation.tolist()
     assert not evaluate(people, [alone], found).honest
+
+
+def test_what_is_never_below_zero_is_never_told_to_be() -> None:
+    rng = np.random.default_rng(0)
+    answers, has = rng.normal(3, 3, size=(200, 1, 1)), np.ones((200, 1), dtype=bool)
+    ages = np.abs(answers[:, 0, 0] + rng.normal(size=200))
+    (reading,) = fit_readings(answers, ages, has, [("t1",)], lowest=lowest_of(ages))
+    found = Reading.from_dict(reading.as_dict()).read(answers)
+    (without,) = fit_readings(answers, ages, has, [("t1",)])
+    assert min(found.low.min(), found.values.min()) == 0 > without.read(answers).low.min()
+    assert found.holds(ages).mean() >= 0.9
+    assert lowest_of(ages - 1) == -np.inf == lowest_of(np.full(3, np.nan))

@@ -25,7 +25,7 @@ from encephalon.studies.legibility.input_sets import (
     visible_sets,
     what_people_have,
 )
-from encephalon.studies.legibility.reading import Answered, Reading, fit_readings
+from encephalon.studies.legibility.reading import Answered, Reading, fit_readings, lowest_of
 from encephalon.studies.legibility.settings import LegibilitySettings
 
 __all__ = [
@@ -130,7 +130,9 @@ def shipped_readings(
     for target in people.cohort.targets:
         parts = [given[target][fold.validation] for fold, given in zip(folds, answers, strict=True)]
         sets = visible_sets(people.cohort, target)
-        readings = networks.fit(target, rows, np.concatenate(parts), settings.fusion == "stacked")
+        readings = networks.fit(
+            target, rows, np.concatenate(parts), settings.fusion == "stacked", _known(folds)
+        )
         found[target] = dict(zip(sets, readings, strict=True))
     return found
 
@@ -152,7 +154,7 @@ class _Networks:
         whole, known = [nothing] * len(sets), np.zeros(len(people), dtype=bool)
         for fold, given in zip(self.folds, self.answers, strict=True):
             tuned, rows = fold.validation, scored_rows(fold, self.folds)
-            readings = self.fit(target, tuned, given[target][tuned], stacked)
+            readings = self.fit(target, tuned, given[target][tuned], stacked, _known([fold]))
             apart = names and [names[row] for row in rows]
             said = [reading.read(given[target][rows], apart) for reading in readings]
             whole = [_placed(before, rows, new) for before, new in zip(whole, said, strict=True)]
@@ -164,8 +166,13 @@ class _Networks:
         anybody = _chosen(whole, what_people_have(people.cohort, sets, people.present))
         yield Predicted(target, WHATEVER, method, known & anybody.known, anybody)
 
-    def fit(self, target: str, rows: Rows, answers: Values, stacked: bool) -> list[Reading]:
-        """How each set is read, by the answers (n, sets, W) to these people."""
+    def fit(
+        self, target: str, rows: Rows, answers: Values, stacked: bool, known: Rows
+    ) -> list[Reading]:
+        """How each set is read, by the answers (n, sets, W) to these people.
+
+        `known` are all who are not tested.
+        """
         people, settings = self.people, self.settings
         groups, names = groups_of(people), self._told_apart
         sets = list(visible_sets(people.cohort, target))
@@ -179,6 +186,7 @@ class _Networks:
             groups=groups and [groups[row] for row in rows],
             subgroups=names and [names[row] for row in rows],
             shift=settings.class_balance == "none",
+            lowest=lowest_of(people.truth[target][known]),
         )
 
     @cached_property
@@ -191,6 +199,11 @@ class _Networks:
             cells = {*self.people.table.texts(column), UNKNOWN}
             return ["" if one == UNKNOWN else one for one in parts] if cells >= {*parts} else None
         return None
+
+
+def _known(folds: Sequence[Fold]) -> Rows:
+    """Who trains or validates in any of the folds."""
+    return np.unique(np.concatenate([np.r_[fold.train, fold.validation] for fold in folds]))
 
 
 def unplaced(count: int, width: int) -> Answered:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from encephalon.statistics.intervals import units_of
 from encephalon.statistics.stacking import SMALLEST, combine, stacking_weights
 from encephalon.studies.legibility.input_sets import Flags, InputSet, Values, parts_of
 
-__all__ = ["Answered", "Reading", "fit_readings"]
+__all__ = ["Answered", "Reading", "fit_readings", "lowest_of"]
 
 Rows = NDArray[np.int64]
 #: Parts of the people, each of which is answered by what the others gave (our choice).
@@ -77,6 +77,7 @@ class Reading:
     parts, weights  what it is made of
     calibration     of classes: of the logarithm of the weighed probabilities
     line            of numbers: intercept and slope of what is made of the weighed answer
+    lowest          of numbers: no answer is below, and no end of its interval
     thresholds      how far the truth may be, of everyone and of subgroups that are large enough
     people          how many it was fitted on
     """
@@ -85,6 +86,7 @@ class Reading:
     weights: tuple[float, ...]
     calibration: Calibration | None = None
     line: tuple[float, float] = (0.0, 1.0)
+    lowest: float = -inf
     thresholds: Mapping[str, float] = field(default_factory=lambda: {EVERYONE: inf})
     people: int = 0
 
@@ -92,7 +94,7 @@ class Reading:
         """The number, or the probabilities (N, W), of the answers (N, sets, W) to all sets."""
         made = combine(answers[:, list(self.parts)], np.array(self.weights))
         if self.calibration is None:
-            return self.line[0] + self.line[1] * made
+            return np.maximum(self.line[0] + self.line[1] * made, self.lowest)
         return self.calibration.apply(np.log(np.clip(made, SMALLEST, 1.0)))
 
     def read(self, answers: Values, subgroups: Sequence[str] | None = None) -> Answered:
@@ -104,7 +106,7 @@ class Reading:
         if values.shape[1] == 1:
             known = np.isfinite(values)
             low, high = (np.where(known, values + sign * limits, np.nan)[:, 0] for sign in (-1, 1))
-            return Answered(values, low, high, known)
+            return Answered(values, np.maximum(low, self.lowest), high, known)
         # The likeliest class is in every set, which then is never empty.
         likeliest = values == values.max(axis=1, keepdims=True)
         nothing = np.full(len(values), np.nan)
@@ -115,6 +117,8 @@ class Reading:
         said = {"parts": list(self.parts), "weights": list(self.weights), "line": list(self.line)}
         if self.calibration is not None:
             said["calibration"] = self.calibration.as_dict()
+        if isfinite(self.lowest):
+            said["lowest"] = self.lowest
         return {**said, "thresholds": dict(self.thresholds), "people": self.people}
 
     @classmethod
@@ -126,6 +130,7 @@ class Reading:
             tuple(said["weights"]),
             None if known is None else Calibration.from_dict(known),
             (said["line"][0], said["line"][1]),
+            said.get("lowest", -inf),
             dict(said["thresholds"]),
             said["people"],
         )
@@ -142,6 +147,7 @@ def fit_readings(
     groups: Sequence[str] | None = None,
     subgroups: Sequence[str] | None = None,
     shift: bool = True,
+    lowest: float = -inf,
 ) -> list[Reading]:
     """How the answer to each set is read, fitted on N people who have all of it.
 
@@ -154,6 +160,7 @@ def fit_readings(
     subgroups  (N,) that have a threshold of their own where they are large enough
     shift      whether classes may become more or less likely than the network has them, which one
                that was taught with balanced classes should not
+    lowest     that a number can be, see `lowest_of`
     """
     owners = np.array([str(n) for n in range(len(truth))] if groups is None else list(groups))
     known = np.isfinite(truth)
@@ -162,11 +169,22 @@ def fit_readings(
         parts = parts_of(sets, inputs) if stacked else [place]
         complete = np.isfinite(answers[:, parts]).all(axis=(1, 2))
         rows = np.flatnonzero(known & has[:, place] & complete)
-        fit = _Fit(parts, answers, truth, owners, shift)
+        fit = _Fit(parts, answers, truth, owners, shift, lowest)
         names = None if subgroups is None else [subgroups[row] for row in rows]
         limits = _thresholds(_scores(fit, rows), alpha, names)
         found.append(replace(fit(rows), thresholds=limits, people=len(rows)))
     return found
+
+
+def lowest_of(truth: Values) -> float:
+    """0 for numbers (N,) of which none is below, such as ages; -inf for all others.
+
+    An interval that ends there then misses a new person alone whose number is below 0 while none
+    of N others was, which has at most the chance 1 / (N + 1). The smallest and the largest that
+    were seen are no such ends: who is older than everybody would be promised to be younger.
+    """
+    known = truth[np.isfinite(truth)]
+    return 0.0 if known.size and known.min() >= 0 else -inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +196,7 @@ class _Fit:
     truth: Values
     owners: NDArray[np.str_]
     shift: bool
+    lowest: float
 
     def __call__(self, rows: Rows) -> Reading:
         answers, truth = self.answers[rows][:, self.parts], self.truth[rows]
@@ -186,7 +205,7 @@ class _Fit:
         parts, shares = tuple(self.parts), tuple(weights.tolist())
         made = combine(answers, weights)
         if made.shape[1] == 1:
-            return Reading(parts, shares, line=fit_line(made[:, 0], truth))
+            return Reading(parts, shares, line=fit_line(made[:, 0], truth), lowest=self.lowest)
         logs = np.log(np.clip(made, SMALLEST, 1.0))
         fitted = fit_calibration(logs, truth.astype(np.int64), groups, shift=self.shift)
         return Reading(parts, shares, fitted)
