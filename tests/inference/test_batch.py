@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import InputError, OutputError, OutputExistsError
-from encephalon.inference.batch import prefetch
+from encephalon.inference.batch import prefetch, without_traceback
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Prediction, Predictor
 from encephalon.tables.samples import Sample
@@ -306,3 +306,9 @@ def test_a_batch_of_nothing_writes_nothing(bright: Any, tmp_path: Path) -> None:
     """No samples, no rows, no failure."""
     result = predict_all(bright(), [], layout(tmp_path / "out"))
     assert (result.rows, result.failures, result.exit_code) == ([], [], 0)
+
+
+def test_an_error_that_is_its_own_cause_has_an_end() -> None:
+    error = InputError("scan.nii: broken.")
+    error.__cause__ = error
+    assert without_traceback(error) is error

@@ -315,7 +315,9 @@ def sentence_on(error: BaseException, source: str) -> str:
 def without_traceback(error: BaseException) -> BaseException:
     """Return the error without tracebacks, whose frames would keep every image in memory."""
     link: BaseException | None = error
-    while link is not None:
+    seen = set[int]()  # an error may be its own cause
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error

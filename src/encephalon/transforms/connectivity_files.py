@@ -65,7 +65,7 @@ def _refuse_other_triangle(triangle: Triangle, row: NDArray[Any], person: str) -
     if said < -_NEGATIVE <= else_:
         raise ContentError(
             f"The connectivity of {person} is no matrix of correlations as the {triangle} "
-            f"triangle (its smallest eigenvalue is {said:.2g}), and is one as the {other}: set  "
+            f"triangle (its smallest eigenvalue is {said:.2g}), and is one as the {other}: set "
             f'triangle = "{other}".'
         )
 

@@ -135,6 +135,10 @@ def test_files_that_cannot_be_used_are_errors_and_no_absence(run: Path, model: a
     assert "small.npy" in said
     assert "has 6 pairs of regions, but the model 'tiny' knows 10" in said
     assert "broken.npy" in refused(model, connectivity=broken, mood="1")
+    np.save(broken, np.eye(4, dtype=complex))
+    (run / "complex.csv").write_text("id,connectivity\na,broken.npy\n", encoding="utf-8")
+    (failure,) = model.predict_batch([run / "complex.csv"], run / "complex").failures
+    assert "broken.npy: expected numbers" in failure.message
     assert "its shape is [5, 6, 7]" in refused(model, t1=str(image), mood="1")
     assert "'t1' must be the path of a file, and got ndarray" in refused(model, t1=np.zeros(3))
 

@@ -298,7 +298,9 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
                 )
             seen = encoding.features(name, flat[None])[0]
         except ContentError as error:
-            raise error if str(path) in str(error) else ContentError(f"{path}: {error}") from error
+            if str(path) in str(error):
+                raise
+            raise ContentError(f"{path}: {error}") from error
         compared = standardised(encoding, name, seen) if name in encoding.centres else seen
         return seen, np.asarray(compared, np.float64)
 
