@@ -15,6 +15,7 @@ from encephalon.recipes.loading import load_recipe
 from tests.studies.contract import StudyContract
 from tests.studies.extraction import tiny_heads
 from tests.studies.isotropic import tiny_isotropic, tiny_published
+from tests.studies.legibility import tiny_people
 from tests.studies.micrographs import tiny
 from tests.studies.microtomography import tiny_tiles
 
@@ -141,3 +142,32 @@ class TestStructures(TestRegions):
     recipe = "microstructure"
     changes = tiny_tiles.QUICK | {"network.options.width": "4"}
     processes = None
+
+
+class TestLegibility(StudyContract):
+    """Targets of people, learnt by the networks of a cross-validation."""
+
+    recipe = "legibility"
+    changes = tiny_people.QUICK
+    processes = None
+    steps = 9
+
+    @classmethod
+    def learnt(cls, folder: Path) -> Path:
+        return tiny_people.write_people(folder)
+
+    @classmethod
+    def scored(cls, folder: Path) -> Path:
+        return tiny_people.write_people(folder, missing=0.0)
+
+
+class TestOneNetworkOfPeople(TestLegibility):
+    """The same, learnt by one network, of a table that is split."""
+
+    changes = tiny_people.QUICK | {"study.folds": "0"}
+    processes = True
+    steps = 3
+
+    @classmethod
+    def learnt(cls, folder: Path) -> Path:
+        return tiny_people.split_people(tiny_people.write_people(folder))

@@ -217,7 +217,8 @@ class CrossValidation(Generic[Samples, Fitted]):
         return read_fold_result(run, ids)
 
     def _again(self, recipe: Recipe, fold: Fold) -> Fitted:
-        context = replace(self.context, resume=True, report=None)
+        # By itself: further processes ended when training was over.
+        context = replace(self.context, devices=1, resume=True, report=None)
         return self.fit(recipe, self.dataset, fold, self._folder(fold), context)
 
     def _changed(self, folder: Path, overrides: Mapping[str, str]) -> Recipe:
