@@ -203,7 +203,7 @@ def test_the_other_triangle_is_not_taken_in_silence(tmp_path: Path) -> None:
     for person, row in zip(PEOPLE, lacking[1:], strict=False):
         np.save(tmp_path / f"{person}.npy", row)
     path = write_table(tmp_path, rows(), CONNECTIVITY + 'files = "{id}.npy"\n' + TARGETS)
-    assert 'set  triangle = "lower"' in refused(path)
+    assert 'triangle = "lower"' in refused(path)
 
 
 def test_a_flat_row_that_is_no_triangle_is_refused_with_its_person(tmp_path: Path) -> None:
