@@ -128,7 +128,9 @@ def measure_sets(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
     ours, theirs = [], []
     sets = people.cohort.input_sets()[:: asked.every]
     for place, some in enumerate(sets):
-        alone = make_recipe(table, 16, some, **changes, **{"study.modality_dropout": "0"})
+        told = [name for name in cohort.targets if set(some) - set(cohort.hidden_from(name))]
+        own = {"study.modality_dropout": "0", "study.targets": json.dumps(told)}
+        alone = make_recipe(table, 16, some, **changes, **own)
         few = read_people(alone, table)
         run = folder / f"set-{place}"
         network, spent = Spent.of(partial(learn, asked, alone, few, fold, run))
@@ -137,7 +139,8 @@ def measure_sets(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
         # Only what both are asked for: targets that the set says anything of, of whoever has it.
         here = people.present[fold.test][:, [people.cohort.inputs.index(n) for n in some]].all(1)
         ours.append(np.where(here, losses(one, fold, said[:, number]), np.nan))
-        theirs.append(np.where(here, losses(network, fold, answers(network, fold)[:, -1]), np.nan))
+        heard = among_all(answers(network, fold)[:, -1], network, one)
+        theirs.append(np.where(here, losses(one, fold, heard), np.nan))
         tell(f"set {place + 1} of {len(sets)}, {'+'.join(some)}", spent)
     every = said.shape[1] / len(sets)
     figures = {
@@ -172,6 +175,24 @@ def learn(
 def answers(fitted: FittedPeople, fold: Fold) -> NDArray[np.float32]:
     """What a network says of the people who test, from each of its sets (N, sets, columns)."""
     return fitted.task.answers(fitted.network, fold.test, "cpu")
+
+
+def among_all(
+    said: NDArray[np.float32], fitted: FittedPeople, whole: FittedPeople
+) -> NDArray[np.float32]:
+    """Answers (N, columns) of a network, with NaN for the targets that `whole` tells besides."""
+    found, start, wide = (
+        [],
+        0,
+        dict(zip(fitted.task.cohort.targets, fitted.task.widths, strict=True)),
+    )
+    for name, width in zip(whole.task.cohort.targets, whole.task.widths, strict=True):
+        if name in wide:
+            found.append(said[:, start : start + width])
+            start += width
+        else:
+            found.append(np.full((len(said), width), np.nan, np.float32))
+    return np.concatenate(found, axis=1)
 
 
 def losses(fitted: FittedPeople, fold: Fold, said: NDArray[np.float32]) -> Values:
