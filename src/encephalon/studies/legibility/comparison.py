@@ -46,8 +46,11 @@ def compare_people(cells: Sequence[CellState], output: Path) -> Path:
     of_target: dict[str, list[Row]] = {}
     for row in rows:
         of_target.setdefault(row["target"], []).append(row)
-    headings = {name: f"{name}: {NAMES[some[0]['metric']]}" for name, some in of_target.items()}
-    page.add(table({"model": "Model"} | headings, _by_model(rows)), note(HONEST))
+    columns = {"target": "Target", "metric": "Metric"} | {
+        row["model"]: row["model"] for row in models
+    }
+    told = [_told(name, some) for name, some in of_target.items()]
+    page.add(table(columns, told), note(HONEST))
     for name, some in of_target.items():
         groups = [DotGroup(row["model"], (), _interval(row)) for row in some]
         page.section(name, figure(dot_chart(groups, NAMES[some[0]["metric"]])))
@@ -65,12 +68,10 @@ def _rows(number: int, cell: CellState) -> Iterator[Row]:
         yield {**model, "inputs": inputs, "target": target, "metric": main, **ends}
 
 
-def _by_model(rows: Sequence[Row]) -> list[Row]:
-    found: dict[str, Row] = {}
-    for row in rows:
-        one = found.setdefault(row["model"], {"model": row["model"]})
-        one[row["target"]] = format_estimate(_interval(row))
-    return list(found.values())
+def _told(target: str, rows: Sequence[Row]) -> Row:
+    """What each model tells of a target."""
+    scores = {row["model"]: format_estimate(_interval(row)) for row in rows}
+    return {"target": target, "metric": NAMES[rows[0]["metric"]], **scores}
 
 
 def _interval(row: Row) -> Interval:
