@@ -18,7 +18,7 @@ from tests.studies.microtomography.tiny_tiles import write_table
 
 __all__ = ["run"]
 
-NAMES = [grid.name for grid in list_grids()]
+NAMES = [grid.name for grid in list_grids() if grid.study == "microtomography"]
 METHODS = "byol frozen microstructure myow myow-merged nmf pca region-mixup region-supervised"
 TINY = {"depth": 32, "side": 32, "tile": 32, "cubes": 1}
 
