@@ -258,6 +258,10 @@ def test_an_index_that_pandas_named_is_a_column(tmp_path: Path) -> None:
     assert set(read_table(tmp_path / "named.parquet").frame.columns) == {"id", "age"}
     frame.set_index(pd.Index([5, 9])).to_parquet(tmp_path / "unnamed.parquet")
     assert list(read_table(tmp_path / "unnamed.parquet").frame.columns) == ["id", "age"]
+    frame.set_index(pd.Index([5, 9])).to_csv(tmp_path / "unnamed.csv")
+    assert list(read_table(tmp_path / "unnamed.csv").frame.columns) == ["id", "age"]
+    with pytest.raises(TableError, match="column A has cells but no name"):
+        read_table(write(tmp_path, ",id\n1,a\n1,b\n"))
 
 
 def test_a_pipe_or_a_link_to_nothing_is_no_table(tmp_path: Path) -> None:

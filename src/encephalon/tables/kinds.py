@@ -10,7 +10,7 @@ from encephalon.errors import TableError
 from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import ColumnKind, Table
 
-__all__ = ["column_kind", "known_cells", "size_of", "sorted_words"]
+__all__ = ["column_kind", "known_cells", "numbers_of", "size_of", "sorted_words"]
 
 #: Different words of a column that are taken for its categories, and not for text (ours).
 MOST_WORDS = 12
@@ -58,3 +58,15 @@ def known_cells(table: Table, column: str) -> Iterator[tuple[int, str]]:
     for place, cell in enumerate(table.texts(column)):
         if cell:
             yield table.row(place), cell
+
+
+def numbers_of(table: Table, column: str) -> list[float]:
+    """The numbers of a column, NaN where a cell is empty; raises TableError for other words."""
+    found = table.numbers(column)
+    for place, (cell, number) in enumerate(zip(table.texts(column), found, strict=True)):
+        if cell and math.isnan(number):
+            raise TableError(
+                f"{table.source}, row {table.row(place)}: {column!r} is {cell!r}, which is no "
+                "number: correct the cell, or leave it empty."
+            )
+    return [float(number) for number in found]

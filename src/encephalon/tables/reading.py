@@ -157,6 +157,7 @@ def _rectangle(
     if not numbers:
         raise TableError(f"{file} is empty: a table begins with a header.")
     first, *others = numbers
+    lines = _without_index(lines, first, others)
     used = sorted({column for number in numbers for column in lines[number]})
     for column in used:
         if column not in lines[first]:
@@ -166,6 +167,20 @@ def _rectangle(
         raise TableError(f"{file}: more than {MOST_CELLS:,} cells; save what is needed of it.")
     rows = [[_cell(lines[number].get(column, "")) for column in used] for number in others]
     return [lines[first][column] for column in used], rows, tuple(others)
+
+
+def _without_index(
+    lines: Mapping[int, Mapping[int, str]], first: int, others: list[int]
+) -> Mapping[int, Mapping[int, str]]:
+    """The cells without a first column that has no name and a number of its own in each row.
+
+    So pandas writes its index, unless it is told not to.
+    """
+    unnamed = [lines[row].get(0, "") for row in others]
+    numbered = all(map(str.isdecimal, unnamed)) and len({*unnamed}) == len(unnamed)
+    if 0 in lines[first] or not numbered:
+        return lines
+    return {row: {k: cell for k, cell in line.items() if k} for row, line in lines.items()}
 
 
 def _check_header(file: Path, header: list[str]) -> None:

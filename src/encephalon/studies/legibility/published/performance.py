@@ -8,42 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.experiments.published_table import SCORES, input_cells
 from encephalon.metrics.classification import decision_metrics
 from encephalon.metrics.regression import regression_scores
 from encephalon.statistics.weighted_metric import roc_auc_metric
 from encephalon.studies.legibility.settings import Cohort
 
 __all__ = ["class_scores", "file_name", "performance_row", "value_scores"]
-
-#: Parts of "Inputs" in the order in which the published table names them.
-SOURCES = {"connectivity": "rsfMRI Connectivity", "dwi": "DWI", "flair": "FLAIR", "t1": "T1"}
-#: What a block of metadata is called there.
-LETTERS = {"constitutional": "C", "disease": "D", "psychology": "P", "serology": "S"}
-#: Columns of scores. What they call weighted is macro: recall is balanced accuracy in all 700 rows.
-SCORES = {
-    "Balanced accuracy": "balanced_accuracy",
-    "Weighted precision": "macro_precision",
-    "Weighted recall": "macro_recall",
-    "Weighted F1": "macro_f1",
-    "AUC": "micro_auc",
-    "Training time (mins)": "minutes",
-    "Loss": "loss",
-    "r2": "r2",
-    "r": "pearson_r",
-    "MAE": "mae",
-}
-#: Columns that say of an input whether it was used.
-USED = {
-    "Metadata": "metadata",
-    "Constitutional": "constitutional",
-    "Serology": "serology",
-    "Psychology": "psychology",
-    "Disease": "disease",
-    "T1": "t1",
-    "FLAIR": "flair",
-    "DWI": "dwi",
-    "rsfMRI connectivity": "connectivity",
-}
 
 Values = NDArray[np.float64]
 
@@ -84,19 +55,14 @@ def performance_row(
     where the published table has 0.
     """
     name, target = next(iter(cohort.targets.items()))
-    said = [label for word, label in SOURCES.items() if word in inputs]
-    if "metadata" in inputs:
-        blocks = sorted(LETTERS.get(block, block) for block in cohort.blocks)
-        said.append(f"Non-imaging data ({' + '.join(blocks)})")
     known = {**scores, "minutes": minutes}
-    columns = {column: known.get(name, np.nan) for column, name in SCORES.items()}
-    used = {column: name in (*inputs, *cohort.blocks) for column, name in USED.items()}
+    cells = input_cells([*inputs, *cohort.blocks])
     return {
         "Mode": part,
         "Target": name,
-        "Inputs": " + ".join(said),
-        **columns,
-        **{column: "Yes" if has else "No" for column, has in used.items()},
+        "Inputs": cells.pop("Inputs"),
+        **{column: known.get(name, np.nan) for column, name in SCORES.items()},
+        **cells,
         "Domain": target.domain.capitalize(),
     }
 

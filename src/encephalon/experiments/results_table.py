@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The results of many models in one tidy table: a row says how well one tells one target.
+
+    target, domain, kind   what is told, of which domain, "classification" or "regression"
+    inputs, has_NAME       what it is told from, "t1 + flair", and whether each input is among them
+    METRIC, METRIC_low, METRIC_high
+                           scores, and the ends of their intervals where there are any
+    minutes                that training took
+    seed, fold, model      of the training, and the folder of its model; "" where they are not known
+    n                      people who were scored
+
+The published table of 700 models is read as well, and written: see `experiments.published_table`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from encephalon.errors import TableError, either, quoted
+from encephalon.experiments.published_table import from_published, is_published, to_published
+from encephalon.tables.kinds import numbers_of
+from encephalon.tables.reading import read_table, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["KINDS", "MAIN", "METRICS", "InputSet", "ResultsTable", "read_results", "set_name"]
+
+InputSet = tuple[str, ...]
+Row = Mapping[str, Any]
+
+#: The metric that results are ranked by, of numbers and of classes, as published.
+MAIN = {"regression": "r2", "classification": "balanced_accuracy"}
+KINDS = tuple(MAIN)
+METRICS = (
+    *("r2", "pearson_r", "mae", "rmse"),
+    *("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "roc_auc", "micro_auc"),
+    *("pr_auc", "mcc", "brier", "calibration_error", "log_loss", "accuracy", "loss"),
+)
+"""All that may be scored; "micro_auc" is the area of the published table, over both classes."""
+WORDS = ("target", "domain", "kind", "inputs", "seed", "fold", "model")
+NUMBERS = ("minutes", "n")
+#: Words that a table of results must have.
+NEEDED = ("target", "kind", "inputs")
+HAS, ENDS = "has_", ("", "_low", "_high")
+TRUE = frozenset({"true", "yes", "1"})
+
+
+@dataclass(frozen=True, eq=False)
+class ResultsTable:
+    """Results of models, a row a model and target; see the columns above.
+
+    frame   the rows; of each metric that any of them has there are three columns
+    source  where they come from, for messages
+    """
+
+    frame: pd.DataFrame = field(repr=False)
+    source: str = "the results"
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], source: str = "the results") -> Self:
+        """The table of these rows, whose "inputs" are names in a sequence, or as `set_name` writes.
+
+        What a row does not say is "" or NaN. Raises TableError, naming the row, for a kind that is
+        none, for the same model twice with one target, and for no rows at all.
+        """
+        import pandas as pd
+
+        known = list(rows)
+        if not known:
+            raise TableError(f"{source} has no rows: there is nothing to analyse.")
+        sets = [inputs_of(row["inputs"]) for row in known]
+        # In the order of the largest set, which names most of them.
+        names = dict.fromkeys(n for inputs in sorted(sets, key=len)[::-1] for n in inputs)
+        columns: dict[str, Any] = {word: [_word(row.get(word)) for row in known] for word in WORDS}
+        columns["inputs"] = [set_name(n for n in names if n in inputs) for inputs in sets]
+        columns |= {f"{HAS}{name}": [name in inputs for inputs in sets] for name in names}
+        scored = [name for name in METRICS if any(row.get(name) is not None for row in known)]
+        for name in [*(f"{name}{end}" for name in scored for end in ENDS), *NUMBERS]:
+            columns[name] = np.array([_number(row.get(name)) for row in known])
+        frame = pd.DataFrame(columns)
+        _check(frame, source)
+        return cls(frame, source)
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.frame)
+
+    @cached_property
+    def inputs(self) -> InputSet:
+        """Every input that any row has."""
+        return tuple(str(n)[len(HAS) :] for n in self.frame.columns if str(n).startswith(HAS))
+
+    @property
+    def targets(self) -> list[str]:
+        """Every target, in the order of its first row."""
+        return list(dict.fromkeys(self.frame["target"]))
+
+    @property
+    def domains(self) -> list[str]:
+        """Every domain, in the order of its first row."""
+        return list(dict.fromkeys(self.frame["domain"]))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that any row has."""
+        return [name for name in METRICS if name in self.frame.columns]
+
+    def score(self, end: str = "") -> pd.Series[float]:
+        """The main metric of each row, or an end of its interval, "_low" or "_high"."""
+        found = self.frame["minutes"] * np.nan
+        for kind, main in MAIN.items():
+            if f"{main}{end}" in self.frame.columns:
+                found = found.mask(self.frame["kind"] == kind, self.frame[f"{main}{end}"])
+        return found.rename(f"score{end}")
+
+    def where(self, **values: str) -> ResultsTable:
+        """The rows that have these values: `where(target="age")`."""
+        frame = self.frame
+        for column, value in values.items():
+            frame = frame[frame[column] == value]
+        return ResultsTable(frame.reset_index(drop=True), self.source)
+
+    def units(self) -> dict[str, str]:
+        """What can be told apart: inputs that are used by some rows and not by others.
+
+        Those that always are used together are one, "t1 + flair", by the first of them.
+        """
+        used = {name: tuple(self.frame[f"{HAS}{name}"]) for name in self.inputs}
+        together: dict[tuple[bool, ...], list[str]] = {}
+        for name, rows in used.items():
+            if len(set(rows)) > 1:
+                together.setdefault(rows, []).append(name)
+        return {names[0]: set_name(names) for names in together.values()}
+
+    def write(self, path: str | os.PathLike[str], *, published: bool = False) -> Path:
+        """Write CSV, TSV or Parquet by the suffix of `path`, over what is there; returns it.
+
+        published  in the columns of the published table
+
+        Raises OutputError where nothing can be written, TableError for another suffix, and
+        MissingExtraError for Parquet without the extra `parquet`.
+        """
+        frame = to_published(self.frame, self.inputs) if published else self.frame
+        return write_table(frame, path, overwrite=True)
+
+
+def read_results(path: str | os.PathLike[str]) -> ResultsTable:
+    """The results in a file: those that `ResultsTable.write` wrote, or the published table.
+
+    CSV, TSV, Parquet or Excel. Raises MissingFileError, and TableError for a file that lacks
+    columns, for a cell that is not what it must be, which is named, and as `ResultsTable.of` does.
+    """
+    table = read_table(path)
+    if is_published(table):
+        return ResultsTable.of(from_published(table), table.source)
+    lacking = [name for name in NEEDED if not table.has(name)]
+    scored = [name for name in METRICS if table.has(name)]
+    if lacking or not scored:
+        wanted = quoted(lacking) if lacking else f"any score ({', '.join(MAIN.values())}, ...)"
+        raise TableError(
+            f"{table.source} is no table of results: it lacks {wanted}; it has "
+            f"{quoted(table.frame.columns)}. Give one that  encephalon grid report  wrote, or the "
+            "published one."
+        )
+    ends = [f"{name}{end}" for name in scored for end in ENDS]
+    numbers = {name: numbers_of(table, name) for name in (*ends, *NUMBERS) if table.has(name)}
+    words = {name: table.texts(name) for name in WORDS if table.has(name)}
+    columns: dict[str, Any] = {**words, **numbers}
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    return ResultsTable.of(rows, table.source)
+
+
+def set_name(inputs: Iterable[str]) -> str:
+    """A set of inputs as it is written, such as "t1 + flair"."""
+    return " + ".join(inputs)
+
+
+def inputs_of(words: str | Sequence[str]) -> InputSet:
+    """The inputs of a set, or of how `set_name` writes it."""
+    named = words.split("+") if isinstance(words, str) else words
+    return tuple(name for each in named if (name := each.strip()))
+
+
+def _check(frame: pd.DataFrame, source: str) -> None:
+    for place, (kind, target) in enumerate(zip(frame["kind"], frame["target"], strict=True)):
+        if kind not in MAIN or not target:
+            what = f"kind is {kind!r}, not {either(KINDS)}" if target else "target is empty"
+            raise TableError(f"{source}, result {place + 1}: {what}: correct it.")
+    twice = frame.duplicated(["target", "inputs", "seed", "fold", "model"])
+    if twice.any():
+        row = frame[twice].iloc[0]
+        raise TableError(
+            f"{source}, result {int(twice.to_numpy().argmax()) + 1}: {row['target']!r} from "
+            f"{row['inputs'] or 'nothing'} is there before, of the same seed, fold and model: "
+            "leave one of them out, or tell their seeds apart."
+        )
+
+
+def _word(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
