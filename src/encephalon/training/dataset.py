@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import InputError, MissingFileError
 from encephalon.inference.workers import in_workers
-from encephalon.io.atomic import content_of
+from encephalon.io.atomic import content_of, make_folder, sweep
 from encephalon.io.cache import cached_file
 
 __all__ = [
@@ -108,7 +108,7 @@ def _prepared(
     held: tuple[type[InputError], ...],
 ) -> list[Prepared | InputError]:
     """What became of each row, in order; errors other than those `held` are raised at once."""
-    cache.mkdir(parents=True, exist_ok=True)
+    sweep(make_folder(cache))  # of what a killed run left half written
     numbered = list(enumerate(rows))
     work = partial(_prepare, function, cache.absolute(), version, suffix, held)
     done: list[tuple[int, Prepared | InputError]] = []

@@ -17,6 +17,7 @@ import pytest
 from encephalon.errors import InputError
 from encephalon.geometry.affine import Affine
 from encephalon.geometry.resample import averaged
+from encephalon.io.atomic import temporary_beside
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 from encephalon.studies.legibility import preprocessing
@@ -238,8 +239,12 @@ def test_one_bad_scan_holds_up_no_other_and_nothing_is_made_twice(
     assert quick.count(scan) == 1
     whole = first.path.read_bytes()
     first.path.write_bytes(whole[:100])  # as a disk that was full leaves it
+    with temporary_beside(first.path) as left:
+        assert left.name.endswith(".part.npy")
+    left.write_bytes(b"half")  # as a run that is killed leaves it
     prepare_images(rows[1:2], tmp_path / "cache", 16, workers=1)
     assert first.path.read_bytes() == whole
+    assert not left.exists()
 
 
 def test_sides_and_contents_are_kept_apart(scan: Path, tmp_path: Path, quick: list[Path]) -> None:
