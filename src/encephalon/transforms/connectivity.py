@@ -27,6 +27,7 @@ __all__ = [
     "fisher_z",
     "geometric_mean",
     "matrices_of",
+    "require_positive_definite",
     "shares_of_pairs",
     "tangents",
     "vectorise",
@@ -198,6 +199,17 @@ def geometric_mean(
         f"No geometric mean of the {len(known)} matrices was found in {_STEPS} steps, because "
         "some are nearly singular: shrink them more."
     )
+
+
+def require_positive_definite(
+    connectivity: ArrayLike, people: Sequence[str] | None = None, shrinkage: float = 0.0
+) -> None:
+    """Raise ContentError, with the person or else the row, unless there is a tangent of everybody.
+
+    Triangles and shrinkage are as for `geometric_mean`.
+    """
+    for start, part in _parts(np.asarray(connectivity), shrinkage):
+        _positive(part, start, people)
 
 
 def tangents(

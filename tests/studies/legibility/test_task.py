@@ -232,6 +232,19 @@ def test_the_same_seed_gives_the_same_network(
         assert torch.equal(value, again.network.state_dict()[name]), name
 
 
+def test_connectivity_without_a_tangent_is_refused_with_its_person(tmp_path: Path) -> None:
+    for name, matrix in (("a", np.eye(3)), ("b", np.ones((3, 3)))):
+        np.save(tmp_path / f"{name}.npy", matrix)
+    table = tmp_path / "people.csv"
+    table.write_text("id,fc,age\na,a.npy,1\nb,b.npy,2\n", encoding="utf-8")
+    source = {"kind": "connectivity", "representation": "tangent", "shrinkage": 0.0}
+    cohort = Cohort.model_validate(
+        {"sources": {"fc": source}, "targets": {"age": {"kind": "continuous"}}}
+    )
+    with pytest.raises(ContentError, match=r"of b \(.*b\.npy\) is not positive definite"):
+        prepare_people(read_table(table, cohort.columns()), cohort, 16, tmp_path / "cache", 1)
+
+
 def test_a_tangent_is_made_of_those_who_train_alone(people: People) -> None:
     """Changing who is tested changes nothing that was fitted."""
     train = np.arange(12)

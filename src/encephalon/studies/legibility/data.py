@@ -19,7 +19,7 @@ from encephalon.io.arrays import read_array
 from encephalon.studies.legibility.settings import Block, Cohort, Source
 from encephalon.tables.encoding import covariate_names, encode_known, encode_target
 from encephalon.tables.schema import Columns, Table
-from encephalon.transforms.connectivity import TangentSpace, fisher_z
+from encephalon.transforms.connectivity import TangentSpace, fisher_z, require_positive_definite
 from encephalon.transforms.connectivity_files import read_triangles
 
 __all__ = [
@@ -186,6 +186,10 @@ def _stacked(source: Source, files: Sequence[Path | None], people: Sequence[str]
     stacked = np.full((len(files), pairs), np.nan, np.float32)
     for row, one in found.items():
         stacked[row] = one
+    if source.representation == "tangent" and found:
+        # Asked once and here, where everybody has a name.
+        names = [f"{people[row]} ({files[row]})" for row in found]
+        require_positive_definite(stacked[list(found)], names, source.shrinkage)
     return stacked
 
 
