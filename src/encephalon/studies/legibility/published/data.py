@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encephalon.experiments.folds import Rows
-from encephalon.studies.legibility.data import People, load_image
+from encephalon.studies.legibility.data import People, block_names, load_image
 from encephalon.studies.legibility.published.preprocessing import metadata_codes, rescaled
 from encephalon.studies.legibility.published.settings import IMAGES, PublishedSettings
 from encephalon.tables.schema import Table
@@ -78,6 +78,19 @@ class PublishedInputs:
         """Whether each person (N,) has all that is used, every column of the metadata too."""
         known = np.isfinite(self.metadata).all(axis=1)
         return np.asarray(self.people.present.all(axis=1) & known)
+
+    @property
+    def scarcest(self) -> str:
+        """What of all that must be known of a person the most people lack; "" if nobody does."""
+        people, cohort = self.people, self.people.cohort
+        known = {name: people.present[:, cohort.inputs.index(name)] for name in cohort.sources}
+        for name, block in cohort.blocks.items():
+            numbers = zip(block_names(block), people.values[name].T, strict=True)
+            known |= {word.partition("=")[0]: np.isfinite(some) for word, some in numbers}
+        known[self.settings.target] = np.isfinite(people.truth[self.settings.target])
+        count, name = min((int(has.sum()), name) for name, has in known.items())
+        said = f" The least is known of {name!r}, which {count} of {len(people)} have."
+        return said if count < len(people) else ""
 
     def __call__(self, rows: Rows, keep: bool = False) -> tuple[Tensor, ...]:
         """Of each input what it is of these rows; with `keep` images stay in memory.

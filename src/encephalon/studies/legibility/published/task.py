@@ -327,6 +327,11 @@ def _task(recipe: Recipe, people: People, fold: Fold, devices: int) -> Published
             f"{devices} devices cannot share a batch of {training.batch_size} evenly: set "
             "training.batch_size to a multiple of that."
         )
+    if not len(train):
+        raise TableError(
+            f"{people.table.source}: nobody who trains is a complete case, which the published "
+            f"study takes alone: use fewer inputs or metadata_blocks.{given.scarcest}"
+        )
     loss = Loss(name="cross-entropy" if people.cohort.targets[settings.target].classes else "mse")
     training = training.model_copy(update={"losses": (loss,)})
     encoding = _encoding(people, train)
@@ -337,6 +342,7 @@ def _task(recipe: Recipe, people: People, fold: Fold, devices: int) -> Published
         raise TableError(
             f"{people.table.source}: an epoch has {count} complete cases, of the classes as they "
             f"are balanced, which fill no batch of {training.batch_size}: {advice}."
+            f"{given.scarcest}"
         )
     steps = count // training.batch_size
     return replace(task, training=training.model_copy(update={"steps_per_epoch": steps}))
