@@ -148,6 +148,9 @@ for _number, _one in enumerate(WORDS):
         (WORDS, MOOD + TARGETS, "row 2: 'hand', of the block 'mood', is 'word 0'.* not 24"),
         (rows(), MOOD.replace("q_*", "w_*") + TARGETS, r"no column 'w_\*'.* block 'mood'"),
         (rows(), 'site = "centre"\n' + MOOD + TARGETS, "no column 'centre', which `site`"),
+        (rows(), 'person = "who"\n' + MOOD + TARGETS, "no column 'who', which `person`"),
+        (rows(), 'subgroups = ["siet"]\n' + MOOD + TARGETS, "no column 'siet', which `subgroups`"),
+        (rows(), 'confounds = ["siet"]\n' + MOOD + TARGETS, "no column 'siet', which `confounds`"),
         (rows() + rows()[:1], MOOD + TARGETS, "row 14, 'id': the id 'p00' is already"),
         (rows(), '[sources.t1]\nkind = "image"\n' + TARGETS, "no column 't1' for the source"),
         (
@@ -284,6 +287,16 @@ def test_scans_are_prepared_by_the_t1w_of_the_person_and_tell_the_size_of_the_he
     assert again.failures == ()
     assert len(asked) == 14
     assert written(tmp_path / "twice")["p04"]["flair_brain_ml"] == "1204.5"
+
+
+def test_a_column_that_preparing_scans_would_replace_is_refused(tmp_path: Path) -> None:
+    for person in PEOPLE:
+        touch(tmp_path / f"{person}.nii")
+    text = '[sources.t1]\nkind = "image"\nfiles = "{id}.nii"\n' + MOOD + TARGETS
+    path = write_table(tmp_path, changed({"t1_scale": "kg"}), text)
+    assert "has a column 't1_scale', which preparing the scans of 't1' writes" in refused(path)
+    write_cohort(path, tmp_path / "cohort", Preparing(images=False))
+    assert written(tmp_path / "cohort")["p00"]["t1_scale"] == "kg"
 
 
 def test_files_of_connectivity_are_not_replaced_by_what_is_made_of_them(tmp_path: Path) -> None:

@@ -102,11 +102,10 @@ def resolve(cohort: Cohort, table: Table) -> Cohort:
     a column that there is not, one of text or without a value, a target that is the same for
     everybody, and a class of fewer than two people; all that is said already is kept.
     """
-    named = {"id": cohort.id, "group": cohort.group, "site": cohort.site, "split": cohort.split}
-    for what, column in named.items():
-        _need(table, [column] * bool(column), f"`{what}`")
-    _need(table, cohort.confounds, "`confounds`")
-    _need(table, cohort.subgroups, "`subgroups`")
+    for word in ("id", "group", "site", "split", "person", "confounds", "subgroups"):
+        said = getattr(cohort, word)
+        columns = [said] * bool(said) if isinstance(said, str) else said
+        _need(table, columns, f"`{word}`")
     targets = {name: _target(name, target, table) for name, target in cohort.targets.items()}
     found = cohort.model_copy(update={"blocks": _blocks(cohort, table), "targets": targets})
     # Once more, for columns that came with a pattern.

@@ -32,6 +32,7 @@ from encephalon.studies.legibility.cohort import (
     resolve,
 )
 from encephalon.studies.legibility.layouts import Given, gather
+from encephalon.studies.legibility.preprocessing import is_prepared, prepare_scans
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.checks import checked, far_off
 from encephalon.tables.leakage import told_by_absence
@@ -100,13 +101,23 @@ def find_people(path: Path, images: bool = True) -> Given:
 
 
 def _foreseen(given: Given) -> Given:
-    """With a number for each fact that the cohort names and preparing its scans will tell."""
+    """With a number for each fact that the cohort names and preparing its scans will tell.
+
+    Raises TableError for a column of the user's own that these would replace.
+    """
     cohort, table = given.cohort, given.table
     named = {*cohort.confounds, *cohort.subgroups}
     named |= {column for block in cohort.blocks.values() for column in block.columns}
-    for column in sorted(named & {fact for name in _scans(cohort) for fact in facts_of(name)}):
-        if not table.has(column):
-            table = table.with_column(column, ["1"] * len(table))
+    for name in _scans(cohort):
+        raw = any(isinstance(one, Path) and not is_prepared(one) for one in given.items[name])
+        for column in facts_of(name):
+            if raw and table.has(column):
+                raise TableError(
+                    f"{table.source} has a column {column!r}, which preparing the scans of "
+                    f"{name!r} writes: rename it, or leave scans as they are (--no-images)."
+                )
+            if column in named and not table.has(column):
+                table = table.with_column(column, ["1"] * len(table))
     return replace(given, table=table)
 
 
@@ -170,8 +181,6 @@ def write_cohort(
 
 def _prepared(given: Given, cache: Path, how: Preparing) -> tuple[Given, list[str]]:
     """The people with their scans prepared in `cache`, columns of facts, and what failed."""
-    from encephalon.studies.legibility.preprocessing import prepare_scans
-
     names, table = _scans(given.cohort), given.table
     files = {
         name: [one if isinstance(one, Path) else None for one in given.items[name]]

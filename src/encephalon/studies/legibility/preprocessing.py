@@ -30,7 +30,14 @@ from encephalon.transforms.conform import straightened
 from encephalon.transforms.masks import fill_holes, near, require_head_size
 from encephalon.transforms.template import place_brain
 
-__all__ = ["PREPARED", "ImageRow", "Scan", "prepare_image", "prepare_images", "prepare_scans"]
+__all__ = [
+    "ImageRow",
+    "Scan",
+    "is_prepared",
+    "prepare_image",
+    "prepare_images",
+    "prepare_scans",
+]
 
 #: How images are prepared; another number prepares them anew.
 PREPARATION = "mni-1"
@@ -100,11 +107,11 @@ def prepare_scans(
     rows: dict[tuple[str, int], ImageRow] = {}
     for name, some in files.items():
         for person, path in enumerate(some):
-            if path is not None and _is_prepared(path):
+            if path is not None and is_prepared(path):
                 found[name][person] = Prepared(path, {})
             elif path is not None:
                 first = files[best][person] if best is not None and best != name else None
-                first = first if first is None or not _is_prepared(first) else None
+                first = first if first is None or not is_prepared(first) else None
                 said = "auto" if best is None else cohort.sources[best].contents
                 rows[name, person] = ImageRow(path, cohort.sources[name].contents, first, said)
     made = prepare_images(list(rows.values()), cache, side, **how) if rows else ()
@@ -113,7 +120,8 @@ def prepare_scans(
     return found
 
 
-def _is_prepared(path: Path) -> bool:
+def is_prepared(path: Path) -> bool:
+    """Whether a scan was prepared before."""
     return path.suffix.lower() == PREPARED
 
 
