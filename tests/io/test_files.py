@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from encephalon.errors import InputError, MissingFileError, UnreadableFileError
-from encephalon.io.files import read_bytes
+from encephalon.errors import InputError, MissingFileError, OutputError, UnreadableFileError
+from encephalon.io.files import Inputs, read_bytes
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 
@@ -162,3 +162,16 @@ def test_unpacked_and_packed_names_are_not_taken_at_their_word(scan: Path, head:
     plain = scan.with_name("plain.nii.gz")
     plain.write_bytes(gzip.decompress(scan.read_bytes()))
     assert np.array_equal(read_image(plain).data, head.data)
+
+
+def test_what_would_replace_an_input_is_told_by_place_and_by_file(tmp_path: Path) -> None:
+    scan = tmp_path / "in" / "scan.nii"
+    scan.parent.mkdir()
+    scan.touch()
+    (tmp_path / "link").symlink_to(scan.parent)
+    (tmp_path / "other.nii").hardlink_to(scan)
+    inputs = Inputs([scan, tmp_path / "missing.nii"])
+    for path in ("in/scan.nii", "link/scan.nii", "in", "other.nii", "missing.nii"):
+        with pytest.raises(OutputError, match=f"{path} is an input and would be replaced: choose"):
+            inputs.refuse([tmp_path / path])
+    inputs.refuse([scan.with_name("mask.nii"), tmp_path / "a\0b"])

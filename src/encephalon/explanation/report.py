@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.errors import OutputError
 from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import OutputKind
 from encephalon.inference.writing import sources
 from encephalon.io.atomic import explained, refuse_existing, write_bytes
+from encephalon.io.files import Inputs
 from encephalon.reports.batch import PictureBudget, model_facts
 from encephalon.reports.blocks import (
     StatCard,
@@ -260,7 +260,7 @@ class ExplanationImages:
     ) -> None:
         self.folder, self._overwrite = folder, overwrite
         self._bins = tuple(bins)
-        self._inputs = {path.resolve() for one in samples for path in one.inputs.values()}
+        self._inputs = Inputs(path for one in samples for path in one.inputs.values())
         kinds = {"cam": OutputKind("", extension=".tif", description="map")}
         planned = OutputLayout(folder / MAPS).plan(samples, kinds)
         self._planned = {id(one.sample): one for one in planned}
@@ -287,10 +287,7 @@ class ExplanationImages:
         panel = self.folder / place / f"{name}_panel.png"
         for path in (array, heat, original, panel):
             refuse_existing(path, self._overwrite)
-            if path.resolve() in self._inputs:
-                raise OutputError(
-                    f"{path} is an input and would be replaced: choose another folder."
-                )
+        self._inputs.refuse((array, heat, original, panel))
         # An image that has come to lie in another bin must not be in two folders.
         for stale in (self.folder / one_bin / panel.name for one_bin in self._bins):
             if stale != panel:

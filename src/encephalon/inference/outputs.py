@@ -14,7 +14,7 @@ from encephalon.errors import OutputError, UsageError
 from encephalon.inference.predictor import OutputKind, kinds_of, model_facts
 from encephalon.io.atomic import locked, prove_writable, sweep
 from encephalon.io.bids import derivative_path, generated_by, write_dataset_description
-from encephalon.io.files import exists, expanded
+from encephalon.io.files import Inputs, exists, expanded
 from encephalon.io.image import IMAGE_SUFFIXES, SLICE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class OutputLayout:
         already has, or an id that cannot name a file. What stands there already is looked at when
         the sample is read, see `inference.resume`.
         """
-        inputs = {_real(path) for sample in samples for path in sample.inputs.values()}
+        inputs = Inputs(path for sample in samples for path in sample.inputs.values())
         taken: dict[str, Sample] = {}
         planned = []
         for sample in samples:
@@ -191,7 +191,7 @@ def _full_path(output: str | Path) -> Path:
 def _refuse_within(path: Path, dataset: Path) -> None:
     """Derivatives go beside a dataset or into its folder `derivatives`, and nowhere else."""
     try:
-        first, *_ = _real(path).relative_to(_real(dataset)).parts
+        first, *_ = Path(os.path.realpath(path)).relative_to(os.path.realpath(dataset)).parts
     except ValueError:  # it lies outside, or is the dataset itself, which `prepare` looks at
         return
     if first != "derivatives":
@@ -260,13 +260,11 @@ def _bad_id(name: str) -> OutputError | None:
 
 
 def _clash(
-    path: Path, sample: Sample, inputs: set[Path], taken: dict[str, Sample]
+    path: Path, sample: Sample, inputs: Inputs, taken: dict[str, Sample]
 ) -> OutputError | None:
     """Return what is wrong with writing `path`, and note that `sample` will."""
-    if _real(path) in inputs:
-        return OutputError(
-            f"{path} is an input and would be replaced: choose another folder or name."
-        )
+    if clash := inputs.clash(path, "choose another folder or name"):
+        return clash
     # Some file systems take Scan and scan for the same name.
     owner = taken.setdefault(str(path).casefold(), sample)
     if owner is sample:
@@ -282,10 +280,3 @@ def _clash(
         "nothing that the name of a derivative keeps: give this file by itself, with another "
         "output folder."
     )
-
-
-def _real(path: Path) -> Path:
-    try:
-        return Path(os.path.realpath(path))
-    except ValueError:  # a NUL byte: it is no file, and fails alone when it is read
-        return path

@@ -18,7 +18,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from encephalon.errors import EncephalonError, MissingFileError, UnreadableFileError
+from encephalon.errors import (
+    EncephalonError,
+    MissingFileError,
+    OutputError,
+    UnreadableFileError,
+)
 
 _CHUNK = 1 << 20
 # Bytes unpacked at once: bounds the second copy in memory.
@@ -262,6 +267,43 @@ def place(path: Path) -> Path:
         return path.parent.resolve() / path.name
     except (OSError, RuntimeError, ValueError):  # a circle of links, a name that cannot be
         return path.absolute()
+
+
+class Inputs:
+    """Files that are read, and that nothing which is made of them may replace.
+
+    They are known by their places and, as a file may have several names and some file systems take
+    Scan and scan for the same one, by their numbers.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._places: set[Path] = set()
+        self._numbers: set[tuple[int, int]] = set()
+        for path in paths:
+            here = place(path)
+            self._places |= {here, *here.parents}
+            self._numbers |= _number(path)
+
+    def clash(self, path: Path, advice: str = "choose another folder") -> OutputError | None:
+        """What is wrong with writing `path`, which is one of them or a folder that one lies in."""
+        if place(path) not in self._places and self._numbers.isdisjoint(_number(path)):
+            return None
+        return OutputError(f"{path} is an input and would be replaced: {advice}.")
+
+    def refuse(self, paths: Iterable[Path], advice: str = "choose another folder") -> None:
+        """Raise the OutputError of the first of `paths` that clashes."""
+        for path in paths:
+            if (error := self.clash(path, advice)) is not None:
+                raise error
+
+
+def _number(path: Path) -> set[tuple[int, int]]:
+    """What a file system calls a file, if there is one."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return set()
+    return {(found.st_dev, found.st_ino)}
 
 
 def is_zip_bomb(packed: int, unpacked: int, *, harmless: int, most: int, growth: int) -> bool:

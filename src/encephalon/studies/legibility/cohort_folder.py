@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encephalon.errors import InputError, OutputError, TableError, listed
+from encephalon.errors import InputError, TableError, listed
 from encephalon.io.atomic import (
     explained,
     make_folder,
@@ -21,7 +21,7 @@ from encephalon.io.atomic import (
     temporary_beside,
     write_text,
 )
-from encephalon.io.files import exists, expanded, place
+from encephalon.io.files import Inputs, expanded
 from encephalon.studies.legibility.cohort import (
     COHORT,
     FACTS,
@@ -219,14 +219,7 @@ def _refuse_own_input(given: Given, path: Path, made: Sequence[Path]) -> None:
     """Raise OutputError where what is made would take the place of what it is made of."""
     items = (one for some in given.items.values() for one in some if isinstance(one, Path))
     arrays = (path.parent / expanded(one.array) for one in given.cohort.sources.values())
-    files: set[Path] = set()
-    for file in map(place, (path, *given.tables, *items, *arrays)):
-        files |= {file, *file.parents}
-    for each in made:
-        # A file system may take COHORT.toml and cohort.toml for the same name.
-        same = exists(each) and any(each.samefile(file) for file in (path, *given.tables))
-        if same or place(each) in files:
-            raise OutputError(f"{each} is an input and would be replaced: choose another folder.")
+    Inputs((path, *given.tables, *items, *arrays)).refuse(made)
 
 
 def _having(given: Given) -> dict[str, list[bool]]:

@@ -25,7 +25,7 @@ from encephalon.io.atomic import (
     swap,
     temporary_beside,
 )
-from encephalon.io.files import place
+from encephalon.io.files import Inputs
 from encephalon.io.text import write_records
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
@@ -124,17 +124,12 @@ def write_tiles(
 def _refuse_own_input(benchmark: Benchmark, made: Iterable[Path], beside: Path) -> None:
     """Raise OutputError where a box would take the place of the volume that it is cut out of."""
     given = [channel for box in benchmark.boxes.values() for channel in box.channels.values()]
-    files: set[Path] = set()
-    for channel in (*given, *benchmark.channels.values()):
-        for address in [channel] if isinstance(channel, str) else channel.values():
-            file = place(beside / address)
-            files |= {file, *file.parents}
-    for path in made:
-        if place(path) in files:
-            raise OutputError(
-                f"{path} is an input and would be replaced: choose another folder or name the box "
-                "otherwise."
-            )
+    files = Inputs(
+        beside / address
+        for channel in (*given, *benchmark.channels.values())
+        for address in ([channel] if isinstance(channel, str) else channel.values())
+    )
+    files.refuse(made, "choose another folder or name the box otherwise")
 
 
 def _file(name: str) -> str:
