@@ -45,7 +45,7 @@ from encephalon.statistics.comparison import compare_paired
 from encephalon.studies.legibility.cohort import COHORT, completed, load_cohort
 from encephalon.studies.legibility.data import People, prepare_people
 from encephalon.studies.legibility.modes import legibility_settings
-from encephalon.studies.legibility.synthetic.cohort import Size, write_cohort
+from encephalon.studies.legibility.synthetic import Size, write_cohort
 from encephalon.studies.legibility.task import FittedPeople, fit
 from encephalon.tables.reading import read_table
 from encephalon.training.losses import targets

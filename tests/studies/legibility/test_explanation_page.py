@@ -13,7 +13,7 @@ import pytest
 from encephalon import api
 from encephalon.errors import OutputExistsError, UsageError
 from encephalon.io.reading import read_image
-from encephalon.studies.legibility.synthetic.cohort import Size, write_cohort
+from encephalon.studies.legibility.synthetic import Size, write_cohort
 from encephalon.transforms.template import mni_grid
 
 SETTINGS = {

@@ -17,14 +17,16 @@ from encephalon.studies.base import Done
 from encephalon.studies.legibility.cohort import load_cohort
 from encephalon.studies.legibility.cohort_folder import write_cohort as prepare_cohort
 from encephalon.studies.legibility.commands import SIMULATORS, PeopleOptions
-from encephalon.studies.legibility.synthetic.cohort import (
+from encephalon.studies.legibility.synthetic import (
     Size,
     as_prepared,
     carriers,
     declare_cohort,
     write_cohort,
 )
-from encephalon.studies.legibility.synthetic.people import (
+from encephalon.synthetic.brain_images import BrainImages
+from encephalon.synthetic.connectome import Connectome
+from encephalon.synthetic.people import (
     IMAGES,
     NUISANCES,
     SITES,
@@ -33,8 +35,6 @@ from encephalon.studies.legibility.synthetic.people import (
     ceiling,
     draw_people,
 )
-from encephalon.synthetic.brain_images import BrainImages
-from encephalon.synthetic.connectome import Connectome
 from encephalon.transforms.template import mni_grid
 
 MANY = draw_people(20_000, 1)
@@ -170,11 +170,11 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def test_the_mean_of_its_carriers_is_a_signal(tmp_path: Path) -> None:
     size = Size(80, seed=2, images=False)
     rows = read_table(write_cohort(tmp_path / "people", size, prepared=True))
-    signals = read_table(tmp_path / "people" / "signals.csv")
+    signal = draw_people(size.people, size.seed).signals["serology"]["diagnosis"][:, 1]
     first, second = carriers("serology")["diagnosis-2"]
     pairs = [
-        ((float(row[first]) + float(row[second])) / 2, float(known["serology:diagnosis-2"]))
-        for row, known in zip(rows, signals, strict=True)
+        ((float(row[first]) + float(row[second])) / 2, known)
+        for row, known in zip(rows, signal, strict=True)
         if row[first] and row[second]
     ]
     assert len(pairs) > 60
@@ -187,7 +187,7 @@ def test_a_seed_is_a_cohort_to_the_byte(tmp_path: Path, prepared: bool) -> None:
     folders = [write_cohort(tmp_path / name, size, prepared=prepared).parent for name in ("a", "b")]
     files = [sorted(p.relative_to(f) for p in f.rglob("*") if p.is_file()) for f in folders]
     assert files[0] == files[1]
-    assert len(files[0]) == 6 * 3 + (6 if prepared else 2) + 5
+    assert len(files[0]) == 6 * 3 + (6 if prepared else 2) + 4
     for name in files[0]:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     other = write_cohort(tmp_path / "c", Size(6, seed=6, side=16, regions=8)).parent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from encephalon.io.text import read_records, write_records
 from encephalon.studies.legibility.cohort import COHORT
-from encephalon.studies.legibility.synthetic.cohort import Size, write_cohort
+from encephalon.studies.legibility.synthetic import Size, write_cohort
 
 #: Two inputs and two targets of the synthetic cohort, three folds, two epochs.
 QUICK = {

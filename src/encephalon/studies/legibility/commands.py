@@ -19,7 +19,7 @@ __all__ = ["SIMULATORS", "TABLES"]
 
 
 class PeopleOptions(Section):
-    """What may be asked of `encephalon simulate cohort`; see `synthetic.cohort.Size`."""
+    """What may be asked of `encephalon simulate cohort`; see `synthetic.Size`."""
 
     output: Annotated[Path, OUTPUT]
     people: Annotated[int, Flag("--people", "How many.")] = Field(default=200, ge=2, le=100_000)
@@ -53,7 +53,7 @@ def _people(asked: PeopleOptions, progress: Progress) -> Done:
         encephalon simulate cohort -o people --side 16 --prepared
         encephalon train legibility -t people/people.csv -o run --set study.side=16
     """
-    from encephalon.studies.legibility.synthetic.cohort import CEILINGS, Size, write_cohort
+    from encephalon.studies.legibility.synthetic import CEILINGS, Size, write_cohort
 
     size = Size(
         **asked.model_dump(include={"people", "seed", "side", "regions", "missing"}),

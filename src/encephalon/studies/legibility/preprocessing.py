@@ -33,6 +33,7 @@ from encephalon.transforms.template import place_brain
 __all__ = [
     "ImageRow",
     "Scan",
+    "brain_scores",
     "is_prepared",
     "prepare_image",
     "prepare_images",
@@ -176,7 +177,7 @@ def prepare_image(
     placed = place_brain(brain.levels, brain.mask, guide, threads)
     reasons = [*brain.doubts, *placed.doubts]
     facts = {
-        "brain_ml": round(brain.volume_ml, 1),
+        "brain_ml": round(np.count_nonzero(brain.mask) * brain.levels.volume_ml_per_voxel, 1),
         "scale": placed.scale,
         "matrix": np.round(placed.matrix.matrix, 6).tolist(),
         "information": placed.information,
@@ -185,7 +186,8 @@ def prepare_image(
         "quality": "check" if reasons else "ok",
         "reasons": reasons,
     }
-    voxels = resample_averaged(brain.scores, brain.levels.affine, placed.grid, STEP, -1.0)
+    scores = brain_scores(brain.levels.data, brain.mask)
+    voxels = resample_averaged(scores, brain.levels.affine, placed.grid, STEP, -1.0)
     return averaged(voxels, (side, side, side)).astype(np.float16), facts
 
 
@@ -204,18 +206,12 @@ class _Brain:
     contents: Contents
     doubts: tuple[str, ...]
 
-    @property
-    def volume_ml(self) -> float:
-        """Of its mask."""
-        return float(np.count_nonzero(self.mask)) * self.levels.volume_ml_per_voxel
 
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """The z-scores of its levels over DEVIATIONS, in [-1, 1], and -1 outside (I, J, K)."""
-        inside = self.levels.data[self.mask]
-        scores = np.full(self.mask.shape, -1, np.float32)
-        scores[self.mask] = (inside - inside.mean()) / (DEVIATIONS * inside.std())
-        return np.clip(scores, -1, 1)
+def brain_scores(levels: NDArray[Any], mask: Mask) -> NDArray[Any]:
+    """The z-scores of levels in a brain over DEVIATIONS, in [-1, 1], and -1 outside (I, J, K)."""
+    inside, scores = levels[mask], np.full(mask.shape, -1, levels.dtype)
+    scores[mask] = ((inside - inside.mean()) / (DEVIATIONS * inside.std())).clip(-1, 1)
+    return scores
 
 
 def _brain(scan: Image, contents: Contents, threads: int) -> _Brain:

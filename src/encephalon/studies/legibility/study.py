@@ -119,7 +119,7 @@ def _compare(cells: Sequence[CellState], output: Path) -> Path:
 
 def _made_up(folder: Path, overwrite: bool) -> Path:
     from encephalon.studies.legibility.cohort import PEOPLE
-    from encephalon.studies.legibility.synthetic.cohort import Size, write_cohort
+    from encephalon.studies.legibility.synthetic import Size, write_cohort
 
     if overwrite or not (folder / PEOPLE).exists():
         write_cohort(folder, Size(**DEMO), prepared=True, overwrite=overwrite)

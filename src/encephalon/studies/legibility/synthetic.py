@@ -20,9 +20,11 @@ from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.io.text import write_records
 from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text
-from encephalon.studies.legibility.preprocessing import CLAMP, DEVIATIONS
+from encephalon.studies.legibility.preprocessing import CLAMP, brain_scores
 from encephalon.studies.legibility.settings import Block, Cohort, Source, Target
-from encephalon.studies.legibility.synthetic.people import (
+from encephalon.synthetic.brain_images import BrainImages
+from encephalon.synthetic.connectome import Connectome
+from encephalon.synthetic.people import (
     BLOCKS,
     IMAGES,
     NUISANCES,
@@ -32,8 +34,6 @@ from encephalon.studies.legibility.synthetic.people import (
     ceiling,
     draw_people,
 )
-from encephalon.synthetic.brain_images import BrainImages
-from encephalon.synthetic.connectome import Connectome
 from encephalon.tables.schema import ColumnKind
 from encephalon.transforms.template import mni_grid
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CEILINGS",
-    "SIGNALS",
     "TRUTH",
     "Size",
     "as_prepared",
@@ -55,7 +54,7 @@ Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 #: What lies beside the cohort, and what declares one that is yet to be prepared.
-TRUTH, CEILINGS, SIGNALS, RAW = "truth.json", "ceilings.csv", "signals.csv", "COHORT.toml"
+TRUTH, CEILINGS, RAW = "truth.json", "ceilings.csv", "COHORT.toml"
 #: Our choice: columns that carry a signal, of which the mean is the signal exactly, and how far
 #: they stray from it; columns of noise of each block; the share of cells that are empty.
 CARRIERS, STRAY, EMPTY = 2, 0.5, 0.03
@@ -95,8 +94,8 @@ def write_cohort(
     """Write a cohort into a new folder, all or nothing; returns its COHORT.toml, or its people.csv.
 
     With `prepared` it is what `encephalon table cohort` makes of one, to be trained on at once.
-    Beside it lie truth.json with what was planted, signals.csv with the signals of each input, and
-    ceilings.csv with the best scores from each set of inputs. Raises OutputExistsError for a folder
+    Beside it lie truth.json with what was planted, and ceilings.csv with the best scores from each
+    set of inputs. Raises OutputExistsError for a folder
     that is there, unless `overwrite` and it holds such a cohort.
     """
     folder = expanded(folder)
@@ -131,7 +130,7 @@ def write_cohort(
                 progress(next(done), total, drawn.ids[person])
         rows = zip(*columns.values(), strict=True)
         write_records([dict(zip(columns, row, strict=True)) for row in rows], work / PEOPLE)
-        _write_truth(work, size, cohort, drawn)
+        _write_truth(work, size, cohort)
         write_text(work / (COHORT if prepared else RAW), cohort_text(cohort))
     return folder / (PEOPLE if prepared else RAW)
 
@@ -245,11 +244,7 @@ def _write_images(
 
 def as_prepared(image: NDArray[np.float32], mask: Flags) -> NDArray[np.float16]:
     """The image as preparation leaves it: z-scores of the brain in [-1, 1], -1 outside."""
-    brain = image[mask]
-    brain = brain.clip(*np.percentile(brain, CLAMP))
-    scores = np.full(image.shape, -1, np.float16)
-    scores[mask] = ((brain - brain.mean()) / (DEVIATIONS * brain.std())).clip(-1, 1)
-    return scores
+    return brain_scores(image.clip(*np.percentile(image[mask], CLAMP)), mask).astype(np.float16)
 
 
 def _write_connectivity(
@@ -274,25 +269,12 @@ def _write_connectivity(
         write_text(work / "connectivity.txt", "".join(f"{drawn.ids[one]}\n" for one in there))
 
 
-def _write_truth(work: Path, size: Size, cohort: Cohort, drawn: People) -> None:
-    """What was planted, the signals of all inputs, and the best score of each set of units."""
+def _write_truth(work: Path, size: Size, cohort: Cohort) -> None:
+    """What was planted, and the best score of each set of units."""
     units = cohort.units
     planted = {name: asdict(one) for name, one in TARGETS.items()}
     told = {"size": size, "targets": planted, "carriers": {name: carriers(name) for name in BLOCKS}}
     write_json(work / TRUTH, told)
-    signals = {
-        f"{source}:{target}" + (f"-{n + 1}" if values.shape[1] > 1 else ""): column
-        for source, held in drawn.signals.items()
-        for target, values in held.items()
-        for n, column in enumerate(values.T)
-    }
-    write_records(
-        [
-            {"id": name} | {key: f"{column[row]:.6f}" for key, column in signals.items()}
-            for row, name in enumerate(drawn.ids)
-        ],
-        work / SIGNALS,
-    )
     best: list[dict[str, Any]] = [
         {"target": target, "inputs": "+".join(inputs), "metric": metric, "best": f"{value:.6f}"}
         for target in cohort.targets
