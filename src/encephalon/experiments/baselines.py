@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from encephalon.errors import require_extra
 from encephalon.evaluation.predictions import Predictions
 from encephalon.experiments.classifiers import ClassValidation
-from encephalon.experiments.cross_validation import CrossValidationRun, FoldResult, placed_report
+from encephalon.experiments.cross_validation import FoldResult
 from encephalon.experiments.folds import Fold
 from encephalon.experiments.out_of_fold import out_of_fold
 
@@ -90,15 +90,8 @@ def _shuffled(cv: ClassValidation) -> Predictions:
     rng = np.random.default_rng(cv.recipe.training.seed)
     for rows in (fold.train, fold.validation):
         truth[rows] = rng.permutation(truth[rows])
-    training, name = cv.recipe.training, "shuffled classes"
-    before = (len(cv.splits.folds) + 1) * training.epochs * training.steps_per_epoch
-    nothing = np.array([], np.int64)
-    alone = replace(
-        cv,
-        splits=replace(cv.splits, folds=(fold,), held_out=nothing, others=nothing),
-        run=CrossValidationRun(cv.run.path / "baselines" / "shuffled"),
-        context=replace(cv.context, report=placed_report(cv.context.report, before, name)),
-    )
+    networks = len(cv.splits.folds) + 1
+    alone = cv.alone(fold, "baselines/shuffled", networks, "shuffled classes")
     results = replace(alone, dataset=dataset.with_truth(truth)).train_folds()
     # Read with the true classes: what it says of them is what counts.
     return out_of_fold(alone, results).assessed.predictions

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median_low
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,6 @@ __all__ = [
     "FoldResult",
     "PlacedProgress",
     "is_finished",
-    "placed_report",
     "read_fold_result",
     "read_history",
     "write_fold_result",
@@ -184,6 +183,22 @@ class CrossValidation(Generic[Samples, Fitted]):
             return self.networks()[0]
         return self._again(self.final_recipe(results), self._whole)
 
+    def alone(self, fold: Fold, folder: str, networks: int, place: str) -> Self:
+        """The same for one fold by itself, in a `folder` of the run, called `place`.
+
+        networks  that are trained before it
+        """
+        training, nothing = self.recipe.training, np.array([], np.int64)
+        before = networks * training.epochs * training.steps_per_epoch
+        return replace(
+            self,
+            splits=replace(self.splits, folds=(fold,), held_out=nothing, others=nothing),
+            run=CrossValidationRun(self.run.path / folder),
+            context=replace(
+                self.context, report=_placed_report(self.context.report, before, place)
+            ),
+        )
+
     @property
     def seen(self) -> Rows:
         """The rows that the network which ships was taught."""
@@ -206,7 +221,7 @@ class CrossValidation(Generic[Samples, Fitted]):
             before = fold.number * training.epochs * training.steps_per_epoch
             # As the folders are named, so that everything can be found again.
             place = "final" if fold.number == count else f"folds/{fold.number}"
-            report = placed_report(self.context.report, before, place if count > 1 else "")
+            report = _placed_report(self.context.report, before, place if count > 1 else "")
             context = replace(self.context, report=report)
             fitted = self.fit(recipe, self.dataset, fold, run, context)
             answers = fitted.answers(asked) if len(asked) else {}
@@ -226,7 +241,7 @@ class CrossValidation(Generic[Samples, Fitted]):
         return load_recipe(write_text(folder / "recipe.toml", dump_recipe(self.recipe)), overrides)
 
 
-def placed_report(report: Report | None, before: int, place: str) -> Report | None:
+def _placed_report(report: Report | None, before: int, place: str) -> Report | None:
     """Tell `report` of a network that has the name `place`, after `before` steps of others."""
     if report is None:
         return None

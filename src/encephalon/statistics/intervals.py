@@ -11,7 +11,7 @@ afford an interval for every metric of every subgroup.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isnan, nan
@@ -56,6 +56,16 @@ class Interval:
     level: float
     units: int
     method: str
+
+    def cells(self, name: str) -> dict[str, float]:
+        """Cells of a table: the value as `name`, its ends as `name_low` and `name_high`."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    @classmethod
+    def of_cells(cls, row: Mapping[str, Any], name: str) -> Interval:
+        """What `cells` said in a row; NaN for what is not there."""
+        value, low, high = (row.get(f"{name}{end}", nan) for end in ("", "_low", "_high"))
+        return cls(value, low, high, LEVEL, int(row.get("n", 0)), "bootstrap")
 
 
 def proportion(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.statistics.intervals import LEVEL, Interval
+from encephalon.statistics.intervals import LEVEL, Interval, units_of
 from encephalon.statistics.weighted_metric import mean_metric, pearson_metric
 from encephalon.studies.legibility.data import People
 from encephalon.studies.legibility.evaluation import MAIN, Record
@@ -40,8 +40,7 @@ class Ceiling:
     def record(self) -> Record:
         """As a row of a table."""
         said = {"target": self.target, "metric": self.metric, "source": self.source}
-        ends = {"score_low": self.value.low, "score_high": self.value.high}
-        return {**said, "people": self.people, "score": self.value.value, **ends}
+        return {**said, "people": self.people, **self.value.cells("score")}
 
 
 def ceilings(people: People) -> list[Ceiling]:
@@ -91,11 +90,8 @@ def most_balanced_accuracy(agreed: float, shares: Sequence[float] | Values) -> f
 
 def _sessions(people: People) -> NDArray[np.int64]:
     """The first two rows of each person who has as many (P, 2)."""
-    column = people.cohort.person
-    rows: dict[str, list[int]] = {}
-    if people.table.has(column or None):
-        for row, name in enumerate(people.table.texts(column)):
-            rows.setdefault(name, []).append(row)
-    rows.pop("", None)
-    pairs = [some[:2] for some in rows.values() if len(some) > 1]
+    table, column = people.table, people.cohort.person
+    names = table.texts(column) if table.has(column or None) else [""] * len(table)
+    owned = units_of(len(names), names)
+    pairs = [rows[:2] for rows in owned if names[rows[0]] and len(rows) > 1]
     return np.array(pairs, np.int64).reshape(-1, 2)

@@ -15,7 +15,7 @@ from encephalon.reports.blocks import figure, note, table
 from encephalon.reports.charts import DotGroup, dot_chart
 from encephalon.reports.format import format_estimate
 from encephalon.reports.page import Page
-from encephalon.statistics.intervals import LEVEL, Interval
+from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.evaluation_page import NAMES
 from encephalon.studies.legibility.settings import Cohort
 
@@ -49,10 +49,14 @@ def compare_people(cells: Sequence[CellState], output: Path) -> Path:
     columns = {"target": "Target", "metric": "Metric"} | {
         row["model"]: row["model"] for row in models
     }
-    told = [_told(name, some) for name, some in of_target.items()]
+    told = [
+        {"target": name, "metric": NAMES[some[0]["metric"]]}
+        | {row["model"]: format_estimate(Interval.of_cells(row, "score")) for row in some}
+        for name, some in of_target.items()
+    ]
     page.add(table(columns, told), note(HONEST))
     for name, some in of_target.items():
-        groups = [DotGroup(row["model"], (), _interval(row)) for row in some]
+        groups = [DotGroup(row["model"], (), Interval.of_cells(row, "score")) for row in some]
         page.section(name, figure(dot_chart(groups, NAMES[some[0]["metric"]])))
     return page.write(output / "comparison.html", overwrite=True)
 
@@ -64,19 +68,5 @@ def _rows(number: int, cell: CellState) -> Iterator[Row]:
     model = {"model": f"Model {number}", "trained": ", ".join(axis_words(trained))}
     for target, scores in about.scores.items():
         main = next(name for name in NAMES if name in scores)
-        ends = {f"score{end}": scores.get(f"{main}{end}") for end in ("", "_low", "_high")}
-        yield {**model, "inputs": inputs, "target": target, "metric": main, **ends}
-
-
-def _told(target: str, rows: Sequence[Row]) -> Row:
-    """What each model tells of a target."""
-    scores = {row["model"]: format_estimate(_interval(row)) for row in rows}
-    return {"target": target, "metric": NAMES[rows[0]["metric"]], **scores}
-
-
-def _interval(row: Row) -> Interval:
-    value, low, high = (
-        float("nan") if row[f"score{end}"] is None else row[f"score{end}"]
-        for end in ("", "_low", "_high")
-    )
-    return Interval(value, low, high, LEVEL, 0, "bootstrap")
+        score = Interval.of_cells(scores, main).cells("score")
+        yield {**model, "inputs": inputs, "target": target, "metric": main, **score}

@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from io import BytesIO
-from math import ceil, inf, isinf, isnan
+from math import ceil, inf, isinf
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Literal
@@ -21,18 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import TableError, listed
-from encephalon.experiments.cross_validation import (
-    CrossValidationRun,
-    FoldResult,
-    placed_report,
-)
+from encephalon.experiments.cross_validation import FoldResult
 from encephalon.experiments.folds import Fold, Rows
-from encephalon.io.atomic import write_bytes
+from encephalon.io.atomic import atomic_path
 from encephalon.recipes.schema import Search
 from encephalon.reports.blocks import badge, figure, note, paragraph, table
 from encephalon.reports.charts import Series, line_chart
-from encephalon.reports.format import Html, format_number
-from encephalon.statistics.intervals import LEVEL
+from encephalon.reports.format import Html, format_estimate
+from encephalon.statistics.intervals import LEVEL, Interval
 from encephalon.statistics.learning_curve import LearningCurve, learning_curve
 from encephalon.studies.legibility.data import People
 from encephalon.studies.legibility.evaluation import MAIN, Evaluation, Record, metrics_of
@@ -67,6 +62,7 @@ RECODED, NESTED = 30, 31
 LEARNT_R2 = 0.95
 #: The mean correlation of the highest code; of all pairs alike it may be anything from 0 to 1.
 HIGHEST = 0.8
+SCORE = "Score (95 % interval)"
 #: Multiples of the people who train that a learning curve is told for.
 AHEAD = (2, 4, 10)
 
@@ -98,10 +94,8 @@ def recoded(people: People, how: Diagnostic, side: int, cache: Path, seed: int) 
     files = [cache / "diagnostic" / f"{place}-of-{codes}.npy" for place in range(codes)]
     if people.images:
         for which, file in enumerate(files):
-            image = np.full((side, side, side), 2 * which / (codes - 1) - 1, np.float16)
-            stream = BytesIO()
-            np.save(stream, image, allow_pickle=False)
-            write_bytes(file, stream.getvalue())
+            with atomic_path(file) as temporary:
+                np.save(temporary, np.full([side] * 3, 2 * which / (codes - 1) - 1, np.float16))
     return replace(
         people,
         truth=truth,
@@ -140,25 +134,19 @@ def verdicts(evaluation: Evaluation, how: Diagnostic) -> list[Record]:
     wider = normal.inv_cdf(tail / max(len(rows), 1)) / normal.inv_cdf(tail)
     for row in rows:
         metric, target = str(row["main"]), targets[str(row["target"])]
-        value, low, high = (float(row[f"{metric}{end}"]) for end in ("", "_low", "_high"))
-        number = target.kind == "continuous"
+        score, number = Interval.of_cells(row, metric), target.kind == "continuous"
         if how == "learnable":
             wanted = LEARNT_R2 if number else 1.0
-            passed = value >= wanted
+            passed = score.value >= wanted
         else:
             wanted = 0.0 if number else 1 / target.count
-            passed = value - wider * np.nan_to_num(value - low) <= wanted
-        about = {
-            "target": row["target"],
-            "metric": metric,
-            "wanted": wanted,
-            "passed": bool(passed),
-        }
-        found.append(about | {"score": value, "score_low": low, "score_high": high})
+            passed = score.value - wider * np.nan_to_num(score.value - score.low) <= wanted
+        about = {"target": row["target"], "metric": metric, "wanted": wanted}
+        found.append({**about, "passed": bool(passed), **score.cells("score")})
         if not passed:
             logger.warning(
                 "the diagnostic %r failed: %s of %s is %.3f, and %.3f was to be expected.",
-                *(how, metric, row["target"], value, wanted),
+                *(how, metric, row["target"], score.value, wanted),
             )
     return found
 
@@ -193,12 +181,22 @@ def learning_curves(
     Everybody is told from whatever they have, as the model is read. `whole` is what its network
     that learnt from all of them answers.
     """
-    runs = [_alone(cv, place, part) for place, part in enumerate(parts)]
+    folds = cv.splits.folds
+    again = replace(
+        cv,
+        recipe=cv.recipe_of(folds[0]),
+        settings=cv.settings.model_copy(update={"search": Search()}),
+    )
+    sizes = [len(part.train) for part in parts]
+    runs = [
+        again.alone(part, f"learning-curve/{size}", networks, f"{size} people")
+        for networks, (part, size) in enumerate(zip(parts, sizes, strict=True), len(folds) + 1)
+    ]
     results = [run.train_folds()[0] for run in runs] + [whole]
-    first = replace(cv.splits, folds=cv.splits.folds[:1])
+    runs.append(replace(cv, splits=replace(cv.splits, folds=folds[:1])))
     scored: dict[str, list[Any]] = {name: [] for name in cv.dataset.truth}
     rows: dict[str, Rows] = {}
-    for run, result in zip([*runs, replace(cv, splits=first)], results, strict=True):
+    for run, result in zip(runs, results, strict=True):
         answers = fold_answers(run, [result])
         for one in model_predictions(cv.dataset, run.splits.folds, answers, cv.settings):
             if (one.inputs, one.method) == (WHATEVER, MODEL) and one.scored.any():
@@ -208,11 +206,10 @@ def learning_curves(
                 metric = metrics_of(one.answered.values[one.scored], truth)[main]
                 scored[one.target].append(metric)
                 rows[one.target] = np.flatnonzero(one.scored)
-    sizes = [len(fold.train) for fold in (*parts, cv.splits.folds[0])]
-    owners, most = groups_of(cv.dataset), sizes[-1]
+    owners, most = groups_of(cv.dataset), len(folds[0].train)
     return {
         name: learning_curve(
-            sizes,
+            [*sizes, most],
             metrics,
             [most * times for times in AHEAD],
             owners and [owners[row] for row in rows[name]],
@@ -230,8 +227,8 @@ def curve_records(curves: Mapping[str, LearningCurve]) -> list[Record]:
         said += [("expected", float(size), one) for size, one in curve.expected.items()]
         said += [("expected", inf, curve.top)] if curve.top else []
         for kind, people, one in said:
-            row = {"target": target, "kind": kind, "people": people, "score": one.value}
-            found.append({**row, "score_low": one.low, "score_high": one.high})
+            row = {"target": target, "kind": kind, "people": people}
+            found.append({**row, **one.cells("score")})
     return found
 
 
@@ -244,19 +241,10 @@ def diagnostic_blocks(found: Sequence[Record], how: Diagnostic) -> list[Html]:
     }[how]
     came = f", but not so for {listed(failed)}" if failed else ", and so it came out"
     must = {"learnable": "all must be told", "shuffled": "nothing may be told"}[how]
-    rows = [
-        {
-            **row,
-            "target": row["target"],
-            "interval": _interval(row),
-            "passed": badge("ok" if row["passed"] else "fail"),
-        }
-        for row in found
-    ]
-    columns = {"target": "Target", "metric": "Metric", "score": "Score", "interval": "95 %"}
-    columns |= {"wanted": "Wanted", "passed": ""}
+    rows = [{**row, "passed": badge("ok" if row["passed"] else "fail")} for row in found]
+    columns = {"target": "Target", "metric": "Metric", "score": SCORE, "wanted": "Wanted"}
     words = f"{said}: {must}{came}. No other score on this page says anything of these people."
-    return [note(words, "check" if failed else "info"), table(columns, rows, digits=3)]
+    return [note(words, "check" if failed else "info"), _table(columns | {"passed": ""}, rows)]
 
 
 def curve_blocks(curves: Mapping[str, LearningCurve]) -> list[Html]:
@@ -272,17 +260,12 @@ def curve_blocks(curves: Mapping[str, LearningCurve]) -> list[Html]:
         "a power law; its interval is that of the test, not of another training."
     )
     rows = [
-        {
-            **row,
-            "interval": _interval(row),
-            "people": "without end" if isinf(float(row["people"])) else int(float(row["people"])),
-        }
+        {**row, "people": "without end" if isinf(row["people"]) else int(row["people"])}
         for row in curve_records(curves)
     ]
-    columns = {"target": "Target", "kind": "", "people": "People", "score": "Score"}
-    columns |= {"interval": "95 %"}
+    columns = {"target": "Target", "kind": "", "people": "People", "score": SCORE}
     chart = line_chart(series, "people who train", "score", whole=True)
-    return [paragraph(words), figure(chart), table(columns, rows, digits=3)]
+    return [paragraph(words), figure(chart), _table(columns, rows)]
 
 
 def ceiling_blocks(rows: Sequence[Record]) -> list[Html]:
@@ -291,27 +274,12 @@ def ceiling_blocks(rows: Sequence[Record]) -> list[Html]:
         "People who are measured again do not quite agree with themselves, and so far nobody can "
         "tell what was measured."
     )
-    columns = {"target": "Target", "metric": "Metric", "score": "At most", "interval": "95 %"}
+    columns = {"target": "Target", "metric": "Metric", "score": "At most (95 % interval)"}
     columns |= {"source": "Known from", "people": "People with two sessions"}
-    shown = [{**row, "interval": _interval(row)} for row in rows]
-    return [paragraph(words), table(columns, shown, digits=3)]
+    return [paragraph(words), _table(columns, rows)]
 
 
-def _interval(row: Record) -> str:
-    low, high = (format_number(float(row[f"score_{end}"]), 3) for end in ("low", "high"))
-    return "" if isnan(float(row["score_low"])) else f"{low} to {high}"
-
-
-def _alone(cv: Validation, place: int, part: Fold) -> Validation:
-    """The same for a part of the first fold alone."""
-    training, nothing = cv.recipe.training, np.array([], np.int64)
-    share = f"{len(part.train)} people"
-    before = (len(cv.splits.folds) + 1 + place) * training.epochs * training.steps_per_epoch
-    return replace(
-        cv,
-        recipe=cv.recipe_of(cv.splits.folds[0]),
-        settings=cv.settings.model_copy(update={"search": Search()}),
-        splits=replace(cv.splits, folds=(part,), held_out=nothing, others=nothing),
-        run=CrossValidationRun(cv.run.path / "learning-curve" / str(len(part.train))),
-        context=replace(cv.context, report=placed_report(cv.context.report, before, share)),
-    )
+def _table(columns: Mapping[str, str], rows: Sequence[Record]) -> Html:
+    """The rows, each score with its interval."""
+    scores = ({"score": format_estimate(Interval.of_cells(row, "score"))} for row in rows)
+    return table(columns, [row | score for row, score in zip(rows, scores, strict=True)], digits=3)

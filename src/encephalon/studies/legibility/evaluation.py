@@ -161,7 +161,7 @@ class _Scoring:
         values, truth = self._values(one, one.scored)
         row["collapsed"] = is_collapsed(values, truth, self.fold[rows])
         for name, metric in metrics_of(values, truth).items():
-            row |= _cells(name, self._interval(metric, rows))
+            row |= self._interval(metric, rows).cells(name)
         return row
 
     def comparisons(self, target: str, predicted: Sequence[Predicted]) -> list[Record]:
@@ -211,7 +211,7 @@ class _Scoring:
                     {
                         **{"target": one.target, "inputs": one.inputs},
                         **{"column": column, "value": value, "n": int(inside.sum())},
-                        **{"promised": 1 - alpha, **_cells("coverage", share)},
+                        **{"promised": 1 - alpha, **share.cells("coverage")},
                         "mean_size": float(finite.mean()) if finite.size else np.nan,
                         "unbounded": int((~np.isfinite(here)).sum()),
                     }
@@ -228,7 +228,7 @@ class _Scoring:
                 row |= {"value": value, "n": int(inside.sum()), "metric": main}
                 if inside.any():
                     metric = metrics_of(*self._values(one, inside))[main]
-                    row |= _cells("score", self._interval(metric, np.flatnonzero(inside)))
+                    row |= self._interval(metric, np.flatnonzero(inside)).cells("score")
                 found.append(row)
         return found
 
@@ -262,7 +262,7 @@ class _Scoring:
                     **{"target": target, "inputs": first.inputs, "kind": kind, "beside": beside},
                     **{"metric": name, "n": len(rows), "units": gain.units},
                     **{"first": one[name].value, "second": two[name].value},
-                    **_cells("gain", gain),
+                    **gain.cells("gain"),
                     **{"p_value": p, "p_corrected": np.nan},
                 }
             )
@@ -279,10 +279,6 @@ class _Scoring:
 
     def _of(self, names: list[str] | None, rows: Any) -> list[str] | None:
         return None if names is None else [names[row] for row in rows]
-
-
-def _cells(name: str, found: Interval) -> Record:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _draws(people: int) -> int:

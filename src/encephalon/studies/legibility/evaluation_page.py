@@ -31,11 +31,11 @@ from encephalon.reports.format import (
     tag,
 )
 from encephalon.reports.page import Page, curve_charts
-from encephalon.statistics.intervals import LEVEL, Interval
+from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.evaluation import LOWER, Evaluation, Record
 from encephalon.studies.legibility.predictions import ATTENTION, MODEL, WHATEVER, Predicted
 
-__all__ = ["NAMES", "evaluation_page", "interval_of", "summary_of", "target_blocks", "write_tables"]
+__all__ = ["NAMES", "evaluation_page", "summary_of", "target_blocks", "write_tables"]
 
 NAMES = {
     "r2": "R²",
@@ -201,7 +201,7 @@ def _ranked(rows: Sequence[Record]) -> list[Html]:
     columns = {"inputs": "Inputs", "n": "People"}
     columns |= {name: f"{METHODS[name].capitalize()}: {NAMES[main]}" for name in methods}
     charts = [
-        DotGroup(row["inputs"], [], interval_of(row, main))
+        DotGroup(row["inputs"], [], Interval.of_cells(row, main))
         for row in sets[:SHOWN]
         if np.isfinite(row[main])
     ]
@@ -280,7 +280,7 @@ def _compared(rows: Sequence[Record]) -> list[Html]:
                 **row,
                 "beside": METHODS.get(row["beside"], row["beside"]),
                 "metric": NAMES[row["metric"]],
-                "gain": format_estimate(interval_of(row, "gain")),
+                "gain": format_estimate(Interval.of_cells(row, "gain")),
                 "p": format_p_value(row["p_corrected"]) if row["p_corrected"] >= 0 else None,
             }
             for row in rows
@@ -304,8 +304,10 @@ def _parts(covered: Sequence[Record], parts: Sequence[Record]) -> list[Html]:
             {
                 "part": f"{row['column']} {row['value']}".strip() or "everybody",
                 "n": row["n"],
-                "score": format_estimate(interval_of(part, "score")) if "score" in part else None,
-                "coverage": format_estimate(interval_of(row, "coverage"), percent=True),
+                "score": format_estimate(Interval.of_cells(part, "score"))
+                if "score" in part
+                else None,
+                "coverage": format_estimate(Interval.of_cells(row, "coverage"), percent=True),
                 "size": row["mean_size"],
                 "unbounded": row["unbounded"] or None,
             }
@@ -364,14 +366,8 @@ def _main(row: Record) -> float:
     return -np.inf if np.isnan(value) else sign * value
 
 
-def interval_of(row: Record, name: str) -> Interval:
-    """The interval of one figure of a row of `Evaluation`."""
-    ends = (row.get(name, np.nan), row.get(f"{name}_low", np.nan), row.get(f"{name}_high", np.nan))
-    return Interval(*ends, LEVEL, row.get("n", 0), "bootstrap")
-
-
 def _estimate(row: Record) -> str:
-    return format_estimate(interval_of(row, row["main"]))
+    return format_estimate(Interval.of_cells(row, row["main"]))
 
 
 def _curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str]:

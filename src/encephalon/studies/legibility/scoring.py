@@ -23,9 +23,10 @@ from encephalon.reports.batch import model_facts, model_name
 from encephalon.reports.blocks import StatCard, note, stat_cards
 from encephalon.reports.format import Html, format_estimate, format_interval, format_number
 from encephalon.reports.page import Page
+from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.data import People, known_targets
 from encephalon.studies.legibility.evaluation import Evaluation, evaluate
-from encephalon.studies.legibility.evaluation_page import NAMES, interval_of, target_blocks
+from encephalon.studies.legibility.evaluation_page import NAMES, target_blocks
 from encephalon.studies.legibility.input_sets import has_all, visible_sets
 from encephalon.studies.legibility.predictions import MODEL, WHATEVER, Predicted, set_name
 from encephalon.studies.legibility.predictor import NothingGivenError
@@ -139,7 +140,7 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
         """The main metric of each target, from whatever there is, and who is left out."""
         for row in summary.scores:
             if row["inputs"] == WHATEVER and row["n"]:
-                found = format_estimate(interval_of(row, row["main"]))
+                found = format_estimate(Interval.of_cells(row, row["main"]))
                 yield f"{row['target']}: {row['main']} {found}, n = {row['n']}"
         if self._left_out:
             yield self._said_left_out
@@ -201,7 +202,7 @@ def _stat_cards(scores: Sequence[Row]) -> list[StatCard]:
         StatCard(
             format_number(row[row["main"]], 3),
             f"{NAMES[row['main']]}, {row['target']}",
-            format_interval(interval_of(row, row["main"])),
+            format_interval(Interval.of_cells(row, row["main"])),
         )
         for row in scores
         if row["inputs"] == WHATEVER and row["n"]

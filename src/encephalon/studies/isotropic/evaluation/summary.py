@@ -97,8 +97,7 @@ class MethodSummary:
         row: dict[str, Any] = {name: getattr(self, name) for name in place}
         row["groups"] = self.units
         for name, found in self.metrics.items():
-            interval = found.mean_interval
-            row |= {name: found.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            row |= found.mean_interval.cells(name)
         for each in self.differences:
             name, mean = f"{each.metric} minus {each.other}", each.comparison.mean_difference
             row |= {name: mean.value, f"{name}, low": mean.low, f"{name}, high": mean.high}
