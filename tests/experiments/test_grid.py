@@ -105,6 +105,32 @@ def test_cells_are_the_product_of_the_axes_after_the_rules(tmp_path: Path) -> No
     assert (narrow.epochs, wide.epochs, wide.learning_rate, wide.seed) == (2, 3, 0.5, 0)
 
 
+def test_an_axis_may_be_every_set_of_what_goes_together(tmp_path: Path) -> None:
+    """Some of it is always there; rules take out what must not be, and what is one then is one."""
+    cells(tmp_path, AXES)
+    text = """
+        [axes]
+        recipe = ["legibility"]
+        study.targets = [["age"], ["hdl"]]
+        study.inputs = { always = ["body"], subsets = [["t1", "flair"], "blood"] }
+        [[rules]]
+        when.study.targets = [["age"]]
+        without.study.inputs = ["body"]
+        [[rules]]
+        when.study.targets = [["hdl"]]
+        without.study.inputs = ["blood"]
+    """
+    (tmp_path / "grid.toml").write_text(HEAD + text, encoding="utf-8")
+    found = [(one["study.targets"], one["study.inputs"]) for one in grid(tmp_path).combinations()]
+    assert found == [
+        (["age"], ["t1", "flair"]),
+        (["age"], ["blood"]),
+        (["age"], ["t1", "flair", "blood"]),
+        (["hdl"], ["body"]),
+        (["hdl"], ["body", "t1", "flair"]),
+    ]
+
+
 def test_settings_of_the_command_line_stand_above_the_rules(tmp_path: Path) -> None:
     """And below the axes, or cells would be the same."""
     text = f"{AXES}[[rules]]\nwhen.recipe = ['pca']\nset.training.epochs = 3\n"
@@ -151,7 +177,13 @@ def test_a_cell_may_be_sent_elsewhere(tmp_path: Path) -> None:
         ('[axes]\nrecipe = ["pca", "pca"]\n', "'pca' twice"),
         (f'{AXES}[[rules]]\nwhen.recipe = ["pca"]\nonly.training.sed = [0]\n', "'training.seed'"),
         (f'{AXES}[[rules]]\nwhen.recipe = ["pcb"]\nset.training.epochs = 1\n', "mean 'pca'"),
-        (f'{AXES}[[rules]]\nwhen.recipe = ["pca"]\n', "needs set or only"),
+        (f'{AXES}[[rules]]\nwhen.recipe = ["pca"]\n', "needs set, only or without"),
+        (f'{AXES}study.inputs.subsets = "t1"\n', "takes lists as `subsets`"),
+        (
+            f'{AXES}study.inputs.subsets = ["t1"]\n[[rules]]\nwhen.recipe = ["pca"]\n'
+            'without.study.inputs = ["t2"]\n',
+            "has no 't2' on the axis 'study.inputs'.*in without; it has t1",
+        ),
         (f'{AXES}[[rules]]\nwhen.recipe = ["pca"]\nonly.recipe = []\n', "leaves out every recipe"),
         (f"{AXES}[[rule]]\n", "did you mean 'rules'"),
         (f"{AXES}[settings]\ntraining.epoch = 1\n", "recipe = pca, .*did you mean 'epochs'"),

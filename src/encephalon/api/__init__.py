@@ -97,6 +97,26 @@ def load_recipe(
 
 def check_recipe(recipe: Recipe, table: Place | None = None) -> Recipe:
     """The recipe, checked down to the settings of its study and completed; see `load_recipe`."""
+    return recipe_checker(table)(recipe)
+
+
+def recipe_checker(table: Place | None = None) -> Callable[[Recipe], Recipe]:
+    """What checks many recipes as `check_recipe` does one; what they all need is read once."""
+    completing: dict[str, Callable[[Recipe], Recipe]] = {}
+
+    def check(recipe: Recipe) -> Recipe:
+        _check_recipe(recipe)
+        if table is None:
+            return recipe
+        name = recipe.study.name
+        if name not in completing:
+            completing[name] = _trainable(recipe).completing(expanded(table))
+        return completing[name](recipe)
+
+    return check
+
+
+def _check_recipe(recipe: Recipe) -> None:
     from encephalon.networks.registry import require_network
     from encephalon.recipes.validation import make_settings
     from encephalon.studies.registry import load_study
@@ -110,7 +130,6 @@ def check_recipe(recipe: Recipe, table: Place | None = None) -> Recipe:
         )
     make_settings(schemas[recipe.mode], recipe.study.settings, recipe.name)
     trainable.check_recipe(recipe)
-    return recipe if table is None else trainable.complete(recipe, expanded(table))
 
 
 def check_network(recipe: Recipe) -> None:

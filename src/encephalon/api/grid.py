@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,14 +72,13 @@ def plan_grid(grid: Place, table: Place, *, overrides: Mapping[str, str] | None 
     above those of the file, in TOML spelling, such as {"training.epochs": "2"}. Raises RecipeError
     with the cell, MissingFileError, or TableError with every fault.
     """
-    from encephalon.api import check_recipe, load_samples
+    from encephalon.api import load_samples, recipe_checker
 
     path, samples = _find(grid), expanded(table)
     settings = {key: parse_value(value) for key, value in (overrides or {}).items()}
     loaded = load_grid(path).with_settings(settings)
     need_file(samples)
-    check = partial(check_recipe, table=samples)
-    cells = cells_of(loaded, path.parent, samples, sha256(samples), check)
+    cells = cells_of(loaded, path.parent, samples, sha256(samples), recipe_checker(samples))
     # Most recipes read a table in the same way, which is looked at once.
     for recipe in {repr(cell.recipe.table): cell.recipe for cell in cells}.values():
         load_samples(recipe, samples)

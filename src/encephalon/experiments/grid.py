@@ -3,11 +3,13 @@
 
     name, title, description
     [axes]       recipe = ["pca", "byol"], and settings with the values that each of them takes:
-                 "training.seed" = [0, 1, 2]
+                 "training.seed" = [0, 1, 2]; or every set of what goes together:
+                 "study.inputs" = { always = ["metadata"], subsets = [["t1", "flair"], ["dwi"]] }
     [settings]   settings of every cell: "training.epochs" = 2
     [[rules]]    when = { recipe = ["pca"] } with
                  set = { "study.components" = 64 }     settings of those cells, or
                  only = { "training.seed" = [0] }      fewer values there; none leaves the axis out
+                 without = { "study.inputs" = ["dwi"] }  what is taken out of the sets there
 
 A cell is one recipe with all its settings, on one table: its key is the hash of both.
 """
@@ -20,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from itertools import product
+from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,23 +61,50 @@ def _flat(values: Any) -> Any:
     return found
 
 
+def _axes(values: Any) -> Any:
+    """Axes by their dotted keys, with every set of those that say `subsets` written out."""
+    found = _flat(values)
+    if not isinstance(found, Mapping):
+        return found
+    axes: dict[str, Any] = {}
+    for key, value in found.items():
+        axis, _, last = key.rpartition(".")
+        if last == "subsets":
+            axes[axis] = _subsets(found.get(f"{axis}.always", []), value)
+        elif not (last == "always" and f"{axis}.subsets" in found):
+            axes[key] = value
+    return axes
+
+
+def _subsets(always: Any, units: Any) -> list[list[Any]]:
+    """What is in every set, with each choice of units, the smaller first; none that is empty."""
+    if not isinstance(always, list) or not isinstance(units, list):
+        raise ValueError("takes lists as `subsets` and `always`: what goes together, and what each")
+    whole = [unit if isinstance(unit, list) else [unit] for unit in units]
+    chosen = (some for size in range(len(whole) + 1) for some in combinations(whole, size))
+    return [made for some in chosen if (made := [*always, *chain.from_iterable(some)])]
+
+
 class Rule(Section):
     """What holds for the cells whose axes have some of the values of `when`.
 
-    set   settings there, beside those of every cell
-    only  the values that axes have there; none leaves an axis out
+    set      settings there, beside those of every cell
+    only     the values that axes have there; none leaves an axis out
+    without  what is taken out of the values there that are lists; a cell that has none left is left
+             out, and those that are the same then are one
     """
 
     when: Axes = Field(min_length=1)
     set: dict[str, Any] = Field(default_factory=dict)
     only: Axes = Field(default_factory=dict)
+    without: Axes = Field(default_factory=dict)
 
-    _flattened = field_validator("when", "set", "only", mode="before")(_flat)
+    _flattened = field_validator("when", "set", "only", "without", mode="before")(_flat)
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not (self.set or self.only):
-            raise ValueError("needs set or only: what holds there")
+        if not (self.set or self.only or self.without):
+            raise ValueError("needs set, only or without: what holds there")
         return self
 
     def holds(self, values: Mapping[str, Any]) -> bool:
@@ -93,7 +122,8 @@ class Grid(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
 
-    _flattened = field_validator("axes", "settings", mode="before")(_flat)
+    _flattened = field_validator("settings", mode="before")(_flat)
+    _expanded = field_validator("axes", mode="before")(_axes)
 
     @field_validator("axes")
     @classmethod
@@ -109,8 +139,16 @@ class Grid(Section):
 
     @model_validator(mode="after")
     def _of_the_axes(self) -> Self:
+        items = {
+            axis: tuple(chain.from_iterable(each for each in values if isinstance(each, list)))
+            for axis, values in self.axes.items()
+        }
         for number, rule in enumerate(self.rules):
-            for kind, axes in (("when", rule.when), ("only", rule.only)):
+            for kind, axes, there in (
+                ("when", rule.when, self.axes),
+                ("only", rule.only, self.axes),
+                ("without", rule.without, items),
+            ):
                 for axis, values in axes.items():
                     if axis not in self.axes:
                         meant = did_you_mean(axis, self.axes, "the axes are")
@@ -120,8 +158,8 @@ class Grid(Section):
                     if (axis, kind, values) == (RECIPE, "only", ()):
                         raise ValueError(f"has a rule {number} that leaves out every recipe")
                     for value in values:
-                        if value not in self.axes[axis]:
-                            known = map(str, self.axes[axis])
+                        if value not in there[axis]:
+                            known = dict.fromkeys(map(str, there[axis]))
                             meant = did_you_mean(str(value), known, "it has")
                             raise ValueError(
                                 f"has no {value!r} on the axis {axis!r}, which rule {number} names "
@@ -141,12 +179,19 @@ class Grid(Section):
         found: dict[str, dict[str, Any]] = {}
         for drawn in product(*self.axes.values()):
             values = dict(zip(self.axes, drawn, strict=True))
-            only = [pair for rule in self.rules if rule.holds(values) for pair in rule.only.items()]
+            rules = [rule for rule in self.rules if rule.holds(values)]
+            only = [pair for rule in rules for pair in rule.only.items()]
             left_out = {axis for axis, some in only if not some}
             kept = {axis: value for axis, value in values.items() if axis not in left_out}
-            if all(kept[axis] in some for axis, some in only if axis in kept):
-                # Those that differ in nothing but an axis that is left out are one.
-                found[repr(kept)] = kept
+            if not all(kept[axis] in some for axis, some in only if axis in kept):
+                continue
+            taken = [pair for rule in rules for pair in rule.without.items() if pair[0] in kept]
+            for axis, some in taken:
+                if isinstance(kept[axis], list):
+                    kept[axis] = [item for item in kept[axis] if item not in some]
+            if all(kept[axis] for axis, _ in taken):
+                # Those that differ in nothing but what is left out are one.
+                found.setdefault(repr(kept), kept)
         return list(found.values())
 
     def settings_of(self, values: Mapping[str, Any]) -> dict[str, Any]:

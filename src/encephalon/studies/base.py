@@ -194,13 +194,14 @@ class Trainable:
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise RecipeError for what the schema of the study's settings cannot tell by itself."""
 
-    def complete(self, recipe: Recipe, table: Path) -> Recipe:  # noqa: ARG002
-        """The recipe with what `table`, and files beside it, say of it: all that training needs.
+    def completing(self, table: Path) -> Callable[[Recipe], Recipe]:  # noqa: ARG002
+        """What gives a recipe all that `table`, and files beside it, say of it: training needs it.
 
-        Called whenever a recipe meets a table, also with a recipe that it was called with before.
-        Raises RecipeError, or what reading the table raises.
+        Called whenever recipes meet a table, also with a recipe that was completed before; what
+        lies there is read once for all of them. Raises RecipeError, or what reading the table
+        raises.
         """
-        return recipe
+        return lambda recipe: recipe
 
     def learner(self, recipe: Recipe) -> Learner[Any]:
         """What trains the network of `recipe`, where a run trains one; needs torch."""

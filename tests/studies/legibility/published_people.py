@@ -109,3 +109,29 @@ def people_of(cohort: Cohort, folder: Path, count: int = 24) -> People:
         values,
         {name: truth},
     )
+
+
+def published_people_table(folder: Path, count: int = 6) -> Path:
+    """The table of a few people with all that the built-in grid names, beside its cohort file."""
+    from encephalon.studies.legibility.cohort import COHORT, PEOPLE, cohort_text
+
+    said = published_cohort().model_dump(mode="json")
+    longer = {"fat": "body_fat", "swings": "mood_swings", "fed": "fed_up"}
+    longer |= {"miserable": "miserableness", "irritable": "irritability"}
+    longer |= {"sensitive": "sensitivity", "reaction": "reaction_time"}
+    said["targets"] = {longer.get(name, name): one for name, one in said["targets"].items()}
+    for block in said["blocks"].values():
+        block["columns"] = {longer.get(name, name): one for name, one in block["columns"].items()}
+    said["targets"]["sex"]["classes"] = ["0", "1"]
+    cohort = Cohort.model_validate(said)
+    frame = pd.DataFrame({"id": [str(n) for n in range(count)]})
+    for name in cohort.sources:
+        paths = [folder / f"{name}-{n}.npy" for n in range(count)]
+        for path in paths:
+            np.save(path, np.eye(REGIONS) if name == "rsfmri" else np.zeros((2, 2, 2)))
+        frame[name] = [path.name for path in paths]
+    for name in cohort.targets:
+        frame[name] = [n % 2 for n in range(count)]
+    frame.to_csv(folder / PEOPLE, index=False)
+    (folder / COHORT).write_text(cohort_text(cohort), encoding="utf-8")
+    return folder / PEOPLE

@@ -11,7 +11,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ __all__ = [
     "COHORT",
     "FACTS",
     "PEOPLE",
+    "Completing",
     "cohort_text",
-    "completed",
     "facts_of",
     "load_cohort",
     "resolve",
@@ -66,33 +66,55 @@ def cohort_text(cohort: Cohort) -> str:
     return tomlkit.dumps(cohort.model_dump(mode="json"))
 
 
-def completed(recipe: Recipe, path: Path) -> Recipe:
-    """The recipe with the cohort that it is for: see `encephalon.studies.base.Trainable.complete`.
+class Completing:
+    """Gives recipes the cohort that they are for: see `studies.base.Trainable.completing`.
 
     That is `[study.cohort]` of the recipe, or `cohort.toml` beside the table; of it the inputs and
     targets of `[study]`, with all that the table at `path` tells of them. The columns of the table
     follow from it. Raises RecipeError where there is neither, or no site to hold out, and what
     `resolve` raises.
     """
-    settings = legibility_settings(recipe)
-    beside = path.parent / COHORT
-    if settings.cohort is None and not exists(beside):
-        raise RecipeError(
-            f"{recipe.name}: there is no {beside} that says what is in {path.name}: make a table "
-            "with  encephalon table cohort, or declare [study.cohort] in the recipe."
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._beside = path, path.parent / COHORT
+        self._tables: dict[str, Table] = {}
+        self._resolved: dict[str, Cohort] = {}
+
+    def __call__(self, recipe: Recipe) -> Recipe:
+        settings = legibility_settings(recipe)
+        if settings.cohort is None and not exists(self._beside):
+            raise RecipeError(
+                f"{recipe.name}: there is no {self._beside} that says what is in "
+                f"{self._path.name}: make a table with  encephalon table cohort, or declare "
+                "[study.cohort] in the recipe."
+            )
+        cohort = settings.cohort or self._declared
+        if settings.hold_out_sites and not cohort.site:
+            raise RecipeError(
+                f"{recipe.name}: study.hold_out_sites needs to know the sites, but the cohort has "
+                "no `site`: name its column there, or leave hold_out_sites out."
+            )
+        settings = settings.using(cohort, self._resolve)
+        said: dict[str, Any] = settings.model_dump(
+            mode="json", exclude_unset=True, exclude_none=True
         )
-    cohort = settings.cohort or load_cohort(beside)
-    if settings.hold_out_sites and not cohort.site:
-        raise RecipeError(
-            f"{recipe.name}: study.hold_out_sites needs to know the sites, but the cohort has no "
-            "`site`: name its column there, or leave hold_out_sites out."
-        )
-    table = read_table(path, Columns(id=cohort.id, inputs={}))
-    settings = settings.using(cohort, partial(resolve, table=table))
-    said: dict[str, Any] = settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    study = Study(name=recipe.study.name, **said)
-    columns = settings.cohort.columns() if settings.cohort else recipe.table
-    return recipe.model_copy(update={"study": study, "table": columns})
+        study = Study(name=recipe.study.name, **said)
+        columns = settings.cohort.columns() if settings.cohort else recipe.table
+        return recipe.model_copy(update={"study": study, "table": columns})
+
+    @cached_property
+    def _declared(self) -> Cohort:
+        return load_cohort(self._beside)
+
+    def _resolve(self, cohort: Cohort) -> Cohort:
+        """`resolve`, once for each cohort: of 700 recipes many have the same."""
+        said = cohort.model_dump_json()
+        if said not in self._resolved:
+            if cohort.id not in self._tables:
+                columns = Columns(id=cohort.id, inputs={})
+                self._tables[cohort.id] = read_table(self._path, columns)
+            self._resolved[said] = resolve(cohort, self._tables[cohort.id])
+        return self._resolved[said]
 
 
 def resolve(cohort: Cohort, table: Table) -> Cohort:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +49,10 @@ class _Training(Trainable):
                 "study.folds is 0: set it to the number of sites, or leave hold_out_sites out."
             )
 
-    def complete(self, recipe: Recipe, table: Path) -> Recipe:
-        from encephalon.studies.legibility.cohort import completed
+    def completing(self, table: Path) -> Callable[[Recipe], Recipe]:
+        from encephalon.studies.legibility.cohort import Completing
 
-        return completed(recipe, table)
+        return Completing(table)
 
     def check_network(self, recipe: Recipe) -> None:
         from encephalon.studies.legibility.experiment import check_network
