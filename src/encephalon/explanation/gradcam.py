@@ -24,12 +24,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from encephalon.errors import UsageError
 
 __all__ = [
     "Target",
     "deepest_layer",
+    "enlarged_map",
     "find_layer",
     "grad_cam",
     "randomised_weights",
@@ -201,6 +203,13 @@ def scale_map(values: NDArray[Any]) -> NDArray[np.float32]:
     span = float(np.fmax.reduce(values, axis=None)) - low
     shifted = values - low
     return np.asarray(shifted / span if span > 0 else shifted, dtype=np.float32)
+
+
+def enlarged_map(values: NDArray[np.float32], image: NDArray[Any]) -> NDArray[np.float32]:
+    """A map on the grid of its image (d, h, w), linearly; 0 where that is as its corner is."""
+    cells = torch.from_numpy(values)[None, None]
+    whole = functional.interpolate(cells, image.shape, mode="trilinear", align_corners=False)
+    return np.where(image != image[0, 0, 0], np.asarray(whole[0, 0]), np.float32(0.0))
 
 
 def randomised_weights(

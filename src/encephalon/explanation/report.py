@@ -52,6 +52,7 @@ __all__ = [
     "ExplanationImages",
     "ExplanationPage",
     "Explanations",
+    "fill_page",
     "importance_block",
     "location_block",
     "sanity_block",
@@ -139,25 +140,38 @@ class ExplanationPage:
         shown = [StatCard(len(entries), "explained"), StatCard(certain, "certain")]
         if empty := sum(row["peak"] == 0 for _, row, _ in entries):
             shown.append(StatCard(empty, "empty maps", "nothing speaks for the class", "check"))
-        if result.failures:
-            shown.append(StatCard(len(result.failures), "failed", status="fail"))
-        page.add(stat_cards(shown))
-        if result.location is not None:
-            page.section("Is it where the answer lies?", *location_block(result.location))
-        if result.sanity:
-            page.section("Does it depend on what was learnt?", *sanity_block(result.sanity))
-        if result.importance:
-            page.section("What else decides?", *importance_block(result.importance))
-        if result.failures:
-            failed = [card(one.id, note(one.message, "fail")) for one in result.failures]
-            page.section("Without an explanation", *failed)
         cards = [_card(*entry[1:]) for entry in entries]
-        if cards:
-            volumes = any("slice" in row for _, row, _ in entries)
-            page.section("Images", paragraph(_HINT + _SLICE_HINT * volumes), grid(*cards))
+        volumes = any("slice" in row for _, row, _ in entries)
+        sections = {
+            "Is it where the answer lies?": result.location and location_block(result.location),
+            "Does it depend on what was learnt?": result.sanity and sanity_block(result.sanity),
+            "What else decides?": result.importance and importance_block(result.importance),
+            "Images": cards and [paragraph(_HINT + _SLICE_HINT * volumes), grid(*cards)],
+        }
         how = {"Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
-        page.section("Model", model_facts(self._about, how))
+        fill_page(page, result, shown, sections, model_facts(self._about, how))
         return page.write(path, overwrite)
+
+
+def fill_page(
+    page: Page,
+    result: Explanations,
+    shown: Sequence[StatCard],
+    sections: Mapping[str, Any],
+    model: Html,
+    hint: str = "",
+) -> None:
+    """Put on a page its numbers, its sections that hold anything, who failed, and the model.
+
+    sections  blocks by title; the last one, of samples, stands behind who failed
+    """
+    failed = [card(one.id, note(one.message, "fail")) for one in result.failures]
+    count = [StatCard(len(failed), "failed", status="fail")] * bool(failed)
+    page.add(stat_cards([*shown, *count]), *[paragraph(hint)] * bool(hint))
+    *checks, samples = sections.items()
+    for title, blocks in (*checks, ("Without an explanation", failed), samples, ("Model", [model])):
+        if blocks:
+            page.section(title, *blocks)
 
 
 def location_block(location: Location) -> list[Html]:
@@ -267,11 +281,7 @@ class ExplanationImages:
 
     def check(self, sample: Sample) -> None:
         """Raise OutputError for a sample whose files may not be written."""
-        planned = self._planned[id(sample)]
-        if planned.problem is not None:
-            raise planned.problem
-        for path in planned.images.values():
-            refuse_existing(path, self._overwrite)
+        self._planned[id(sample)].require_free(self._overwrite)
 
     def write(self, sample: Sample, heatmap: Heatmap, one: Explained, place: str) -> dict[str, str]:
         """Write the files of one image; returns the paths of map and panel, as the table has them.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import OutputError, UsageError
 from encephalon.inference.predictor import OutputKind, kinds_of, model_facts
-from encephalon.io.atomic import locked, prove_writable, sweep
+from encephalon.io.atomic import locked, prove_writable, refuse_existing, sweep
 from encephalon.io.bids import derivative_path, generated_by, write_dataset_description
 from encephalon.io.files import Inputs, exists, expanded
 from encephalon.io.image import IMAGE_SUFFIXES, SLICE_SUFFIXES
@@ -46,6 +46,13 @@ class PlannedOutput:
     images: Mapping[str, Path]
     sidecars: Mapping[str, Path]
     problem: OutputError | None = None
+
+    def require_free(self, overwrite: bool) -> None:
+        """Raise the problem, or OutputExistsError for an image that is there unless `overwrite`."""
+        if self.problem is not None:
+            raise self.problem
+        for path in self.images.values():
+            refuse_existing(path, overwrite)
 
 
 @dataclass(frozen=True)

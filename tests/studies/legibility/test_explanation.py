@@ -129,7 +129,7 @@ def test_what_numbers_add_sums_to_what_their_input_changes(fitted: FittedPeople)
     whole = edges[np.triu_indices(len(edges))].sum()
     assert checked.base is not None
     with torch.no_grad():
-        change = float(checked.told(checked.given) - checked.told(checked.base[None]))
+        change = float(checked.network(checked.given) - checked.network(checked.base[None]))
     assert whole == pytest.approx(change, rel=1e-2, abs=1e-5)
     np.testing.assert_allclose(edges, edges.T)
     assert one.maps["t1"].shape == one.maps["flair"].shape == (16, 16, 16)
@@ -172,7 +172,7 @@ def test_randomised_weights_change_what_edges_add(many: FittedPeople) -> None:
     """From the head to the encoder; the network keeps its own."""
     before = {name: value.clone() for name, value in many.network.state_dict().items()}
     rows = np.flatnonzero(many.task.people.present.all(axis=1))[:4].tolist()
-    found = [explain(many, row).checked["connectivity"].similarity(row) for row in rows]
+    found = [explain(many, row).checked["connectivity"].similarities(row) for row in rows]
     assert next(iter(found[0])).startswith("head")
     assert list(found[0])[-1].startswith("encoder")
     assert np.mean([list(one.values())[-1] for one in found]) < 0.5
@@ -217,7 +217,7 @@ def test_maps_are_of_the_last_layer_that_still_tells_places(fitted: FittedPeople
     row = int(np.flatnonzero(fitted.task.people.present[:, 0])[0])
     one = explains.explain("p", given(fitted, row))
     checked = one.checked["t1"]
-    assert checked.shares(checked.told).shape == (8, 8, 8)
+    assert checked.shares().shape == (8, 8, 8)
     assert explains.layers["t1"].startswith("encoder.")
 
 

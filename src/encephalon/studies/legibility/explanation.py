@@ -17,22 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as nnf
 
 from encephalon.errors import ContentError, UsageError
-from encephalon.explanation.attribution import mean_gradient, shapley_values
-from encephalon.explanation.gradcam import (
-    deepest_layer,
-    find_layer,
-    grad_cam,
-    similarity_when_randomised,
-)
+from encephalon.explanation.attribution import InputShares, shapley_values
+from encephalon.explanation.gradcam import deepest_layer, enlarged_map, find_layer
 from encephalon.networks.fusion import MaskedFusion
 from encephalon.studies.legibility.data import Encoding
 from encephalon.studies.legibility.question import Question
 from encephalon.transforms.connectivity import matrices_of, shares_of_pairs
 
-__all__ = ["CELLS", "Checked", "ExplainedPerson", "PeopleExplainer"]
+__all__ = ["CELLS", "ExplainedPerson", "PeopleExplainer"]
 
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -104,7 +98,7 @@ class ExplainedPerson:
     maps: Mapping[str, NDArray[np.float32]] = field(repr=False)
     edges: Mapping[str, Values] = field(repr=False)
     columns: Mapping[str, Mapping[str, float]] = field(repr=False)
-    checked: Mapping[str, Checked] = field(repr=False)
+    checked: Mapping[str, InputShares] = field(repr=False)
     gap: float = 0.0
 
 
@@ -171,12 +165,12 @@ class PeopleExplainer:
         for source, one in there.items():
             told, base = self._told(source, question, tokens, has), self._base(source)
             layer = self._layer(source, told, one) if base is None else ""
-            checked = found["checked"][source] = Checked(told, one, base, layer)
+            checked = found["checked"][source] = InputShares(told, one, base, layer)
             if base is None:
-                found["maps"][source] = _grown(checked.shares(told), given[source][0])
+                found["maps"][source] = enlarged_map(checked.shares(), given[source][0])
                 continue
-            gradient, change = gradient_and_change(told, one, base)
-            gaps.append(_gap(told, one, base, gradient * change))
+            gradient, change = checked.gradient_and_change()
+            gaps.append(checked.gap(gradient * change))
             if source in cohort.sources:
                 found["edges"][source] = self._edges(source, gradient, change)
             else:
@@ -252,56 +246,3 @@ class _Score:
 
     def __call__(self, said: Tensor) -> Tensor:
         return self.question.score(said, self.encoding)
-
-
-@dataclass(frozen=True, eq=False)
-class Checked:
-    """An input of one person, to be explained by its network and by randomised ones.
-
-    given  (1, ...)
-    base   an average person's (F,), or one number for all; None of an image
-    layer  that the map of an image is taken from
-    """
-
-    told: Told
-    given: Tensor
-    base: Tensor | None
-    layer: str
-
-    def shares(self, told: nn.Module) -> NDArray[Any]:
-        """The map of an image on the grid of the layer, or what each number (F,) adds."""
-        if self.base is None:
-            return np.asarray(grad_cam(told, (self.given,), self.layer, 0, signed=True)[0])
-        gradient, change = gradient_and_change(told, self.given, self.base)
-        return gradient * change
-
-    def similarity(self, seed: int) -> dict[str, float]:
-        """How like its shares are to those of ever more randomised networks, by stage."""
-        return similarity_when_randomised(self.told, lambda one: [self.shares(one)], seed)
-
-
-def gradient_and_change(told: nn.Module, given: Tensor, base: Tensor) -> tuple[Values, Values]:
-    """The mean gradient (F,) from `base` to `given` (1, F), and what it is multiplied by.
-
-    Both are 0 of what is unknown.
-    """
-    base = base.expand(given.shape[1])
-    gradient = mean_gradient(lambda way: told(way)[:, 0], given[0], base)
-    known = (gradient.nan_to_num(), (given[0] - base).nan_to_num())
-    first, second = (one.double().cpu().numpy() for one in known)
-    return first, second
-
-
-def _grown(values: NDArray[np.float32], image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A map on the grid of its image, linearly; 0 outside the brain, which is as its corner is."""
-    cells = torch.from_numpy(values)[None, None]
-    whole = nnf.interpolate(cells, image.shape, mode="trilinear", align_corners=False)
-    return np.where(image != image[0, 0, 0], np.asarray(whole[0, 0]), np.float32(0.0))
-
-
-@torch.no_grad()
-def _gap(told: Told, given: Tensor, base: Tensor, shares: Values) -> float:
-    """How far shares are from their sum, as a share of what they add and take away."""
-    average = torch.where(given.isnan(), given, base.expand_as(given))
-    change = float(told(given) - told(average))
-    return abs(change - float(shares.sum())) / max(float(np.abs(shares).sum()), 1e-9)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.explanation.report import Explanations, sanity_block
+from encephalon.explanation.report import Explanations, fill_page, sanity_block
 from encephalon.reports.batch import PictureBudget, model_facts
 from encephalon.reports.blocks import (
     StatCard,
@@ -22,7 +22,6 @@ from encephalon.reports.blocks import (
     grid,
     note,
     paragraph,
-    stat_cards,
     table,
 )
 from encephalon.reports.charts import bar_chart
@@ -118,22 +117,15 @@ class ExplanationPage:
             f"{len(self._cards)} people: what each input adds to the answer, and where it lies.",
             _LEGEND,
         )
-        shown = [StatCard(len(self._cards), "explained")]
-        if result.failures:
-            shown.append(StatCard(len(result.failures), "failed", status="fail"))
-        page.add(stat_cards(shown), paragraph(_HINT))
-        if similarity:
-            page.section("Does it depend on what was learnt?", *self._checks(similarity))
-        if len(self._cards) > 1:
-            page.section("Over all people", *self._population())
-        if result.failures:
-            failed = [card(one.id, note(one.message, "fail")) for one in result.failures]
-            page.section("Without an explanation", *failed)
-        if self._cards:
-            page.section("People", *self._cards)
+        sections = {
+            "Does it depend on what was learnt?": similarity and self._checks(similarity),
+            "Over all people": self._population() if len(self._cards) > 1 else (),
+            "People": self._cards,
+        }
         layers = [f"Grad-CAM of {name}, {at}" for name, at in self._explainer.layers.items()]
         how = {"Target": question.name, "Maps": "; ".join(layers) or None}
-        page.section("Model", model_facts(self._about, how))
+        shown = [StatCard(len(self._cards), "explained")]
+        fill_page(page, result, shown, sections, model_facts(self._about, how), _HINT)
         return page.write(path, overwrite)
 
     def _checks(self, similarity: Mapping[str, Mapping[str, float]]) -> list[Html]:

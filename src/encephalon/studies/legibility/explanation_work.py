@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encephalon.explanation.attribution import InputShares, mean_similarities
 from encephalon.explanation.explainable import Asked
 from encephalon.explanation.report import REPORT, TABLE, Explanations, source_of
 from encephalon.inference.outputs import OutputLayout
@@ -28,12 +28,7 @@ from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import load_network
 from encephalon.recipes.loading import make_recipe
 from encephalon.reports.signed_maps import strongest
-from encephalon.studies.legibility.explanation import (
-    Checked,
-    ExplainedPerson,
-    PeopleExplainer,
-    Read,
-)
+from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer, Read
 from encephalon.studies.legibility.explanation_page import ExplanationPage
 from encephalon.studies.legibility.input_sets import visible_sets, what_people_have
 from encephalon.studies.legibility.question import Question
@@ -49,9 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["ExplainablePeople"]
 
 EDGES, COLUMNS, MAPS = "edges.csv", "columns.csv", "maps"
-#: People whose inputs are tried on randomised weights; edges of a person in the table; columns that
-#: a block has at the least for ranks to be compared (ours).
-_CHECKED, _STRONGEST, _FEWEST = 4, 100, 5
+#: People whose inputs are tried on randomised weights, and edges of a person in the table (ours).
+_CHECKED, _STRONGEST = 4, 100
 #: What the columns of predictions.csv of a target end in.
 _ENDINGS = ("", "_p", "_set", "_low", "_high", "_used")
 
@@ -113,17 +107,14 @@ class _Work:
         }
         planned = OutputLayout(result.folder / MAPS).plan(samples, kinds)
         self._planned = {id(one.sample): one for one in planned}
-        self._checked: list[Mapping[str, Checked]] = []
+        self._checked: list[Mapping[str, InputShares]] = []
         self._edges: list[dict[str, Any]] = []
         self._columns: list[dict[str, Any]] = []
 
     def explain(self, sample: Sample, person: Person) -> None:
         """Explain a person, and write their maps and edges."""
         planned = self._planned[id(sample)]
-        if planned.problem is not None:
-            raise planned.problem
-        for path in planned.images.values():
-            refuse_existing(path, self.overwrite)
+        planned.require_free(self.overwrite)
         prediction = self.predictor.predict(person)
         told = _told(self.explainer.question.name, prediction)
         one = self._explained(person, told)
@@ -154,7 +145,7 @@ class _Work:
 
     def finish(self) -> Explanations:
         """Try randomised weights, and write the tables and the page."""
-        similarity = self._similarity()
+        similarity = mean_similarities(self._checked)
         self.result.sanity = {
             f"{name}: {stage}": value
             for name, some in similarity.items() for stage, value in some.items()
@@ -167,20 +158,6 @@ class _Work:
             write_records(self._columns, folder / COLUMNS)
         self.page.write(folder / REPORT, self.result, similarity, self.overwrite)
         return self.result
-
-    def _similarity(self) -> dict[str, dict[str, float]]:
-        """Of each input, how like its shares stay as ever more weights are shuffled: the means."""
-        found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for seed, inputs in enumerate(self._checked):
-            for name, one in inputs.items():
-                if name in self.predictor.cohort.blocks and one.given.isfinite().sum() < _FEWEST:
-                    continue
-                for stage, value in one.similarity(seed).items():
-                    found[name][stage].append(value)
-        return {
-            name: {stage: float(np.mean(values)) for stage, values in some.items()}
-            for name, some in found.items()
-        }
 
     def _explained(self, person: Person, told: Mapping[str, Any]) -> ExplainedPerson:
         predictor, question = self.predictor, self.explainer.question
