@@ -81,7 +81,7 @@ def test_a_column_named_by_a_flag_must_be_there(run: Run, table: Path, tmp_path:
     for words in (["split", str(table), "-o", str(tmp_path / "s.csv")], ["check", str(table)]):
         done = run("table", *words, "--group", "persn")
         assert done.code == 1
-        assert "has no column 'persn'; it has" in done.err
+        assert "has no column 'persn'; did you mean 'person'?" in done.err
     assert not (tmp_path / "s.csv").exists()
 
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from encephalon.errors import TableError, quoted
+from encephalon.errors import TableError, did_you_mean
 from encephalon.io.files import expanded
 from encephalon.tables.naming import check_id_rule
 
@@ -198,11 +198,13 @@ class Table:
         frame[name] = pd.Series(list(cells), index=frame.index, dtype=object)
         return replace(self, frame=frame)
 
-    def require(self, column: str) -> None:
-        """Raise TableError unless the table has that column."""
-        if column not in self.frame.columns:
-            have = quoted(self.frame.columns)
-            raise TableError(f"{self.source} has no column {column!r}; it has {have}.")
+    def require(self, column: str, named_by: str = "") -> None:
+        """Raise TableError unless the table has that column, and say in words what names it."""
+        have = list(map(str, self.frame.columns))
+        if column not in have:
+            words = f", which {named_by} names" if named_by else ""
+            meant = did_you_mean(column, have, "it has")
+            raise TableError(f"{self.source} has no column {column!r}{words}; {meant}")
 
 
 @dataclass(frozen=True)

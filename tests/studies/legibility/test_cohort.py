@@ -163,7 +163,7 @@ for _number, _one in enumerate(WORDS):
             '[sources.t1]\nkind = "image"\nfilez = "{id}.nii"\n' + TARGETS,
             r"unknown key 'filez' in \[sources.t1\]; did you mean 'files'",
         ),
-        (rows(), 'id = "who"\n' + MOOD + TARGETS, "has no column 'who'; it has 'id', 'age'"),
+        (rows(), 'id = "who"\n' + MOOD + TARGETS, "has no column 'who'; it has id, age"),
         (
             rows(),
             '[sources.t1]\nkind = "image"\narray = "t1.npy"\n' + TARGETS,
