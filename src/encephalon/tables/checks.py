@@ -61,7 +61,19 @@ def checked(table: Table, audited: bool = False) -> Table:
     return table
 
 
-def far_off(numbers: NDArray[np.float64]) -> int | None:
+def far_off(table: Table, columns: Iterable[str]) -> Iterator[str]:
+    """The number of each of these columns that may stand for no value, in a sentence each."""
+    for column in columns:
+        place = _far_off(table.numbers(column))
+        if place is not None:
+            yield (
+                f"{table.source}, row {table.row(place)}: {column!r} is "
+                f"{table.texts(column)[place]}, far from all others: empty the cell if that stands "
+                "for no value."
+            )
+
+
+def _far_off(numbers: NDArray[np.float64]) -> int | None:
     """The place of the number (N,) that lies far from all others, such as 9999 for no value.
 
     None where there is none, or where the quartiles of those that are no NaN are the same.

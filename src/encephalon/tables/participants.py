@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from encephalon.errors import MissingFileError
+from encephalon.errors import MissingFileError, TableError
 from encephalon.io.bids import BidsFile, index_bids, join_entities
-from encephalon.io.files import exists
+from encephalon.io.files import exists, is_folder
 from encephalon.tables.pairing import name_bids, scan_of
 from encephalon.tables.reading import read_table
-from encephalon.tables.schema import Columns
+from encephalon.tables.schema import Columns, Table
 
-__all__ = ["PARTICIPANTS", "BidsPerson", "bids_people"]
+__all__ = ["PARTICIPANTS", "BidsPerson", "bids_people", "session_rows"]
 
 PARTICIPANTS = "participants.tsv"
 _ID = "participant_id"
@@ -75,6 +75,30 @@ def bids_people(folder: Path, columns: Columns, query: Mapping[str, Any]) -> lis
                 )
         owned = {owner: one for owner, one in owned.items() if some is None or owner[place] in some}
     return [_person(*one, rows, columns) for one in sorted(owned.items())]
+
+
+def session_rows(table: Table, root: Path) -> Table:
+    """A row for each folder ses-* of everybody in a dataset; the table itself where there is none.
+
+    Sessions have ids of their own in the column "id", such as sub-01_ses-1, and their names in
+    "session". Raises TableError for a table that has such columns already.
+    """
+    sessions = [
+        [one.name for one in sorted((root / person).glob("ses-*")) if is_folder(one)] or [""]
+        for person in table.ids
+    ]
+    if not any(any(some) for some in sessions):
+        return table
+    for column in ("id", "session"):
+        if table.has(column):
+            raise TableError(
+                f"{table.source} has a column {column!r}, which its sessions need: rename it."
+            )
+    pairs = [(row, name) for row, some in enumerate(sessions) for name in some]
+    ids = ["_".join(filter(None, (table.ids[row], name))) for row, name in pairs]
+    found = table.select([row for row, _ in pairs]).with_column("id", ids)
+    found = found.with_column("session", [name or None for _, name in pairs])
+    return replace(found, columns=replace(table.columns, id="id"))
 
 
 def _person(

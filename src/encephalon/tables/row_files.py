@@ -69,10 +69,20 @@ def files_by_pattern(name: str, pattern: str, table: Table, beside: Path) -> lis
 def files_by_suffix(name: str, suffix: str, table: Table, root: Path) -> list[Path | None]:
     """The image of a BIDS dataset with that suffix of each row, by an id such as sub-01_ses-1.
 
-    Raises TableError for two of one row. Images that no row has are said.
-    """
-    from encephalon.io.bids import index_bids
+    suffix  "" for that of the name of the source, as T1w of "t1"
 
+    Raises TableError for two of one row, and for a name that is no suffix. Images that no row has
+    are said.
+    """
+    from encephalon.io.bids import ANATOMICAL, index_bids
+
+    words = {name.lower(), f"{name.lower()}w"}
+    suffix = suffix or next((kind for kind in ANATOMICAL if kind.lower() in words), "")
+    if not suffix:
+        raise TableError(
+            f"The source {name!r} has no `files`: give a pattern of paths, such as "
+            f'"{{id}}/dwi/{{id}}_{name}.nii.gz", or a BIDS suffix such as "T1w".'
+        )
     found: dict[str, Path] = {}
     for file in index_bids(root, (suffix,)):
         row = "_".join(

@@ -95,7 +95,10 @@ def find_people(path: Path, images: bool = True) -> Given:
     for name, source in given.cohort.sources.items():
         if source.kind == "connectivity":  # of the first people, before hours of scans
             next(read_triangles(given.items[name], given.table.ids, source.triangle), None)
-    for sentence in (*_told_by_absence(given), *_far_off(given)):
+    blocks, targets = given.cohort.blocks.values(), given.cohort.targets.items()
+    numbers = [name for block in blocks for name, kind in block.columns.items() if kind == "number"]
+    numbers += [one.column or name for name, one in targets if one.kind == "continuous"]
+    for sentence in (*_told_by_absence(given), *far_off(given.table, numbers)):
         _log.warning("%s", sentence)
     return given
 
@@ -246,25 +249,6 @@ def _told_by_absence(given: Given) -> Iterator[str]:
                     f"{what!r} is known of nobody whose {name!r} is {who}, so that its absence "
                     f"tells {name!r}: leave it out, or give it the domain of that target."
                 )
-
-
-def _far_off(given: Given) -> Iterator[str]:
-    """The number of each column that is used that may stand for no value, in a sentence each."""
-    table, cohort = given.table, given.cohort
-    kinds = {c: kind for block in cohort.blocks.values() for c, kind in block.columns.items()}
-    kinds |= {
-        one.column or name: "number"
-        for name, one in cohort.targets.items()
-        if one.kind == "continuous"
-    }
-    for column, kind in kinds.items():
-        place = far_off(table.numbers(column)) if kind == "number" else None
-        if place is not None:
-            yield (
-                f"{table.source}, row {table.row(place)}: {column!r} is "
-                f"{table.texts(column)[place]}, far from all others: empty the cell if that stands "
-                "for no value."
-            )
 
 
 def _connectivity(given: Given, name: str, folder: Path) -> list[str]:

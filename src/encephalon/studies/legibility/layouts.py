@@ -17,6 +17,7 @@ from encephalon.io.files import expanded, is_folder
 from encephalon.studies.legibility.settings import Cohort, Source
 from encephalon.tables.array_rows import array_rows
 from encephalon.tables.checks import checked
+from encephalon.tables.participants import PARTICIPANTS, session_rows
 from encephalon.tables.reading import read_table
 from encephalon.tables.row_files import files_by_pattern, files_by_suffix
 from encephalon.tables.schema import Columns, Table
@@ -97,36 +98,16 @@ def _bids(cohort: Cohort, beside: Path) -> Given:
     """A dataset whose people are in participants.tsv; two sessions of one are two rows, a group."""
     own = "id" in cohort.model_fields_set
     cohort = cohort if own else cohort.model_copy(update={"id": "participant_id"})
-    path = beside / expanded(cohort.table or "participants.tsv")
-    table, root = _read(cohort, path), path.parent
-    sessions = [
-        [one.name for one in sorted((root / person).glob("ses-*")) if is_folder(one)] or [""]
-        for person in table.ids
-    ]
-    if any(any(some) for some in sessions):
-        for column in ("id", "session"):
-            if table.has(column):
-                raise TableError(
-                    f"{path} has a column {column!r}, which its sessions need: rename it."
-                )
-        rows = [(row, name) for row, some in enumerate(sessions) for name in some]
-        table = table.select([row for row, _ in rows])
-        names = [
-            f"{person}_{name}" if name else person
-            for person, (_, name) in zip(table.ids, rows, strict=True)
-        ]
-        table = table.with_column("id", names)
-        table = table.with_column("session", [name or None for _, name in rows])
+    path = beside / expanded(cohort.table or PARTICIPANTS)
+    people, root = _read(cohort, path), path.parent
+    table = session_rows(people, root)
+    if table is not people:
         update = {"id": "id", "group": cohort.group or cohort.id}
         cohort = cohort.model_copy(update=update)
-        table = replace(table, columns=replace(table.columns, id="id"))
     kinds = {
-        name: _suffix(name, source.files)
+        name: source.files
         for name, source in cohort.sources.items()
-        if not source.array
-        and "/" not in source.files
-        and "{" not in source.files
-        and not table.has(source.column or name)
+        if not (source.array or set("/{") & set(source.files) or table.has(source.column or name))
     }
     others = cohort.model_copy(
         update={"sources": {n: one for n, one in cohort.sources.items() if n not in kinds}}
@@ -134,20 +115,6 @@ def _bids(cohort: Cohort, beside: Path) -> Given:
     items = {name: files_by_suffix(name, kind, table, root) for name, kind in kinds.items()}
     found = _given(others, table, root)
     return replace(found, cohort=cohort, items={**found.items, **items})
-
-
-def _suffix(name: str, said: str) -> str:
-    """The BIDS suffix of a source: the one that is said, or that of its name, as T1w of "t1"."""
-    from encephalon.io.bids import ANATOMICAL
-
-    words = {name.lower(), f"{name.lower()}w"}
-    kind = said or next((kind for kind in ANATOMICAL if kind.lower() in words), "")
-    if not kind:
-        raise TableError(
-            f"The source {name!r} has no `files`: give a pattern of paths, such as "
-            f'"{{id}}/dwi/{{id}}_{name}.nii.gz", or a BIDS suffix such as "T1w".'
-        )
-    return kind
 
 
 def _biobank(cohort: Cohort, root: Path) -> Given:
