@@ -58,7 +58,7 @@ SHORTER = (
     (r"encephalon train pca ", "--set study.components=8"),
     (r"encephalon train region", f"{_EPOCH} --set network.options.encoder_options.width=4"),
     (r"encephalon train (isotropic|mine.toml -t pairs.csv)", f"{_EPOCH} --set study.patch=16"),
-    (r"encephalon train legibility-published ", _EPOCH),
+    (r"encephalon train legibility", _EPOCH),
     (r"encephalon train ", _HEADS),
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encephalon.errors import UsageError
-from encephalon.statistics.power import PlantedPower, planted_power
+from encephalon.statistics.power import PlantedPower, liability_auc, planted_power
 
 RNG = np.random.default_rng(0)
 FEW, MANY = RNG.standard_normal((300, 4)), RNG.standard_normal((300, 200))
@@ -61,3 +61,25 @@ def test_too_few_people_for_the_folds_are_refused() -> None:
     gaps[3:] = np.nan
     with pytest.raises(UsageError, match=r"'few': .* 5 folds .* 3 of them"):
         planted_power({"few": gaps})
+
+
+def test_an_effect_is_harder_to_find_in_classes_the_rarer_one_is() -> None:
+    """Numbers tell more than two halves, and these more than a twentieth and the rest."""
+    number, halves, rare = (
+        planted_power({"few": FEW}, classes=classes, shares=(0.05,), repeats=100)[0].found[0.05]
+        for classes in ((), (0.5, 0.5), (0.95, 0.05))
+    )
+    assert number > halves > rare > 0.05
+
+
+@pytest.mark.parametrize("frequency", [0.1, 0.5])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6])
+def test_what_knowing_an_effect_would_reach_is_that_of_a_simulation(
+    share: float, frequency: float
+) -> None:
+    known = RNG.standard_normal(40_000) * np.sqrt(share)
+    behind = known + RNG.standard_normal(known.size) * np.sqrt(1 - share)
+    ill = behind > np.quantile(behind, 1 - frequency)
+    higher = known[ill][:2000, None] > known[~ill][None, :2000]
+    expected = 0.5 if share == 0 else higher.mean()
+    assert liability_auc(share, frequency) == pytest.approx(expected, abs=0.02)

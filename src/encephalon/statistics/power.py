@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError
 
-__all__ = ["SHARES", "PlantedPower", "planted_power"]
+__all__ = ["SHARES", "PlantedPower", "liability_auc", "planted_power"]
 
 Values = NDArray[np.float64]
 
@@ -52,6 +52,7 @@ def planted_power(
     inputs: Mapping[str, ArrayLike],
     groups: Sequence[str] | None = None,
     *,
+    classes: Sequence[float] = (),
     shares: Sequence[float] = SHARES,
     repeats: int = 20,
     folds: int = 5,
@@ -61,6 +62,8 @@ def planted_power(
 
     inputs   columns of each (N, F), NaN where unknown; who has nothing of one is left out of it
     groups   what never straddles a fold, (N,): families
+    classes  how frequent each class of the target is: what is planted lies behind them, and who has
+             more of it is of a higher class; none for numbers
     shares   of the variance of a target that are planted, each `repeats` times: a target is a
              direction that all columns have a part in, and chance
     folds    an effect is found where what ridge regression tells of people whom it has not seen
@@ -72,16 +75,34 @@ def planted_power(
     """
     return [
         _planted(
-            name, np.asarray(columns, np.float64), groups, shares, repeats, folds, seed + place
+            *(name, np.asarray(columns, np.float64), groups, classes),
+            *(shares, repeats, folds, seed + place),
         )
         for place, (name, columns) in enumerate(inputs.items())
     ]
+
+
+def liability_auc(share: float, frequency: float) -> float:
+    """The area under the ROC curve of who knows a share of the variance of what is behind a class.
+
+    frequency  of the class, between 0 and 1
+
+    From Wray et al. 2010, doi:10.1371/journal.pgen.1000864.
+    """
+    from scipy.stats import norm
+
+    threshold = norm.isf(frequency)
+    ill = norm.pdf(threshold) / frequency
+    well = -ill * frequency / (1 - frequency)
+    spread = sum(1 - share * mean * (mean - threshold) for mean in (ill, well))
+    return float(norm.cdf((ill - well) * share / np.sqrt(share * spread))) if share > 0 else 0.5
 
 
 def _planted(
     name: str,
     columns: Values,
     groups: Sequence[str] | None,
+    classes: Sequence[float],
     shares: Sequence[float],
     repeats: int,
     folds: int,
@@ -106,6 +127,9 @@ def _planted(
     direction = features @ rng.standard_normal((features.shape[1], len(planted)))
     chance = rng.standard_normal(direction.shape)
     truth = np.sqrt(planted) * _standardised(direction) + np.sqrt(1 - planted) * chance
+    if len(classes):
+        below = np.cumsum(classes)[:-1] / np.sum(classes)
+        truth = sum(truth > np.quantile(truth, share, axis=0) for share in below).astype(np.float64)
     ridge = RidgeCV(PENALTIES, alpha_per_target=True)
     told = cross_val_predict(ridge, features, truth, groups=members[has], cv=GroupKFold(folds))
     together = _correlations(told, truth)

@@ -42,7 +42,7 @@ from encephalon.studies.legibility.predictions import (
 from encephalon.studies.legibility.reading import Answered
 from encephalon.studies.legibility.settings import LegibilitySettings
 
-__all__ = ["CONFOUNDS", "baseline_predictions"]
+__all__ = ["CONFOUNDS", "baseline_predictions", "flat_images", "predicted_by"]
 
 CONFOUNDS = "confounds"
 #: Voxels along a side of what linear models and trees are given of an image (our choice).
@@ -68,30 +68,43 @@ def baseline_predictions(
     """
     require_extra("sklearn", "train", "A baseline")
     methods = list(settings.baselines)
-    images = {
-        name: np.stack([_flat(path) for path in paths]) for name, paths in people.images.items()
-    }
+    images = flat_images(people)
     jobs = [_Job(people, fold, methods, images, seed) for fold in folds]
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(_Job.answers, jobs))
     for target, about in people.cohort.targets.items():
-        sets = list(visible_sets(people.cohort, target))
-        has = has_all(people.cohort, sets, people.present)
-        tested = np.concatenate([scored_rows(fold, folds) for fold in folds])
-        known = np.isin(np.arange(len(people)), tested) & np.isfinite(people.truth[target])
         for method in dict.fromkeys(
             name for said in found for one, _, name in said if one == target
         ):
-            for place, inputs in enumerate(sets):
-                values = np.full((len(people), about.count), np.nan)
+            values = {}
+            for place, inputs in enumerate(visible_sets(people.cohort, target)):
+                values[inputs] = np.full((len(people), about.count), np.nan)
                 for fold, said in zip(folds, found, strict=True):
                     rows = scored_rows(fold, folds)
-                    values[rows] = said[target, place, method][rows]
-                answered = _answered(values)
-                there = known & answered.known
-                yield Predicted(target, set_name(inputs), method, there & has[:, place], answered)
-                if place == len(sets) - 1:
-                    yield Predicted(target, WHATEVER, method, there, answered)
+                    values[inputs][rows] = said[target, place, method][rows]
+            yield from predicted_by(method, target, values, people, folds)
+
+
+def predicted_by(
+    method: str,
+    target: str,
+    values: Mapping[InputSet, Values],
+    people: People,
+    folds: Sequence[Fold],
+) -> Iterator[Predicted]:
+    """What a method says of everybody (N, W) from each set of inputs, and from whatever there is.
+
+    `values` are those of all visible sets of the target, the last of all its inputs.
+    """
+    has = has_all(people.cohort, list(values), people.present)
+    tested = np.concatenate([scored_rows(fold, folds) for fold in folds])
+    known = np.isin(np.arange(len(people)), tested) & np.isfinite(people.truth[target])
+    for place, (inputs, each) in enumerate(values.items()):
+        answered = _answered(each)
+        there = known & answered.known
+        yield Predicted(target, set_name(inputs), method, there & has[:, place], answered)
+        if place == len(values) - 1:
+            yield Predicted(target, WHATEVER, method, there, answered)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +185,11 @@ class _Job:
         truth, count = self.people.truth[target], self.people.cohort.targets[target].count
         parts = self.fold.train, self.fold.validation
         return fit_simple(method, features, truth, count, parts, has, self.seed)
+
+
+def flat_images(people: People) -> dict[str, Values]:
+    """The images of each source as everybody's columns (N, SIDE^3), NaN for no image."""
+    return {n: np.stack([_flat(path) for path in paths]) for n, paths in people.images.items()}
 
 
 def _flat(path: Any) -> Values:

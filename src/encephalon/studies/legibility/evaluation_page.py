@@ -131,12 +131,13 @@ def _overview(found: Evaluation) -> Html:
     for target, about in summary_of(found)["targets"].items():
         everybody, best, baseline = about["everybody"], about["best"], about["baseline"]
         worse = len({row["inputs"] for row in about["worse_than_a_subset"]})
+        rival = baseline and f"{_called(baseline['method'])} {_estimate(baseline, everybody)}"
         rows.append(
             {
                 "target": target,
                 "metric": NAMES[everybody["main"]],
                 "everybody": _estimate(everybody),
-                "baseline": baseline and f"{METHODS[baseline['method']]} {_estimate(baseline)}",
+                "baseline": rival,
                 "inputs": best and best["inputs"],
                 "best": best and _estimate(best),
                 "promise": f"{about['supersets'] - worse} of {about['supersets']}",
@@ -194,12 +195,12 @@ def _ranked(rows: Sequence[Record]) -> list[Html]:
         cells: Record = {"inputs": row["inputs"], "n": row["n"]}
         for method in methods:
             if method in beside:
-                words = _estimate(beside[method])
+                words = _estimate(beside[method], row)
                 marked = best is not None and method == best["method"]
                 cells[method] = tag("strong", words) if marked else words
         shown.append(cells | {name: row[name] for name in more})
     columns = {"inputs": "Inputs", "n": "People"}
-    columns |= {name: f"{METHODS[name].capitalize()}: {NAMES[main]}" for name in methods}
+    columns |= {name: f"{_called(name, title=True)}: {NAMES[main]}" for name in methods}
     charts = [
         DotGroup(row["inputs"], [], Interval.of_cells(row, main))
         for row in sets[:SHOWN]
@@ -278,7 +279,7 @@ def _compared(rows: Sequence[Record]) -> list[Html]:
         shown = [
             {
                 **row,
-                "beside": METHODS.get(row["beside"], row["beside"]),
+                "beside": _called(row["beside"]),
                 "metric": NAMES[row["metric"]],
                 "gain": format_estimate(Interval.of_cells(row, "gain")),
                 "p": format_p_value(row["p_corrected"]) if row["p_corrected"] >= 0 else None,
@@ -366,8 +367,16 @@ def _main(row: Record) -> float:
     return -np.inf if np.isnan(value) else sign * value
 
 
-def _estimate(row: Record) -> str:
-    return format_estimate(Interval.of_cells(row, row["main"]))
+def _estimate(row: Record, beside: Record | None = None) -> str:
+    """The main metric with its interval, and how many people it is of if unlike those `beside`."""
+    words = format_estimate(Interval.of_cells(row, row["main"]))
+    return words if beside is None or row["n"] == beside["n"] else f"{words}, n = {row['n']}"
+
+
+def _called(method: str, *, title: bool = False) -> str:
+    """A method in words; other programs, and sets of inputs, are called as they are."""
+    words = METHODS.get(method)
+    return method if words is None else words.capitalize() if title else words
 
 
 def _curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str]:

@@ -33,6 +33,7 @@ from encephalon.studies.legibility.diagnosis import (
 )
 from encephalon.studies.legibility.evaluation import Evaluation, Record, evaluate
 from encephalon.studies.legibility.evaluation_page import evaluation_page, write_tables
+from encephalon.studies.legibility.external import external_predictions, read_programs
 from encephalon.studies.legibility.fitted import FittedState
 from encephalon.studies.legibility.folds import (
     Fitted,
@@ -42,6 +43,7 @@ from encephalon.studies.legibility.folds import (
     fold_answers,
 )
 from encephalon.studies.legibility.modes import legibility_settings
+from encephalon.studies.legibility.power import power_blocks, power_records
 from encephalon.studies.legibility.predictions import (
     Answers,
     model_predictions,
@@ -78,6 +80,8 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
     splits = draw_splits(settings, cohort, table, recipe.training.seed)
     run = CrossValidationRun(output)
     models = {f"study.encoder_from.{key}": name for key, name in settings.encoder_from.items()}
+    models |= {f"study.external.{key}": file for key, file in settings.external.items()}
+    programs = read_programs(settings, cohort, splits.table)
     with open_run(run, recipe, splits.table, context, models=models) as placed:
         people = prepare_people(splits.table, cohort, settings.side, run.cache, context.workers)
         seed = recipe.training.seed
@@ -96,7 +100,10 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
         answers = fold_answers(cv, folds)
         said = model_predictions(people, splits.folds, answers, settings)
         simple = baseline_predictions(people, splits.folds, settings, seed=seed)
-        found = evaluate(people, splits.folds, [*said, *simple], settings.alpha)
+        others = external_predictions(
+            people, splits.folds, programs, recalibrate=settings.recalibrate
+        )
+        found = evaluate(people, splits.folds, [*said, *simple, *others], settings.alpha)
         _write_evaluation(cv, found, folds, curves)
         shipped = cv.shipped(folds)
         state = half_precision(shipped.network.state_dict())
@@ -118,6 +125,7 @@ def _write_evaluation(
     tables: dict[str, Sequence[Record]] = {
         "ceilings": [one.record() for one in ceilings(cv.dataset)],
         "learning_curve": curve_records(curves),
+        "power": power_records(cv.dataset) if settings.power else [],
     }
     if settings.diagnostic:
         told = verdicts(found, settings.diagnostic)
@@ -127,6 +135,8 @@ def _write_evaluation(
         page.section("More people", *curve_blocks(curves))
     if tables["ceilings"]:
         page.section("The most that can be told", *ceiling_blocks(tables["ceilings"]))
+    if tables["power"]:
+        page.section("What this cohort could have shown", *power_blocks(tables["power"]))
     for name, rows in tables.items():
         if rows:
             write_records(rows, cv.run.evaluation / f"{name}.csv")

@@ -48,6 +48,8 @@ Kind = Literal["binary", "multiclass", "continuous", "ordinal"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 #: Units of which every non-empty set is scored, 63 of six as published; of more, see `sets`.
 MOST_UNITS = 6
+#: Methods that are scored beside other programs, which are not called so.
+METHODS = ("model", "attention", "mean", "linear", "trees", "confounds")
 
 
 class Source(Section):
@@ -297,10 +299,15 @@ class LegibilitySettings(Validated):
     alpha             Share of conformal intervals and sets that may miss the truth.
     baselines         What is trained on the same folds and sets: "mean" (or the majority),
                       "linear" (ridge or logistic regression), "trees" (boosted).
+    external          Other programs on the same people and folds: the CSV file of what each
+                      predicts, by its name in the tables; see `experiments.external`.
+    recalibrate       These a second time, put right by the people whom a fold does not test.
     hold_out_sites    Each fold tests sites that the others do not have.
     learning_curve    Shares of the training people that the first fold learns from besides.
     diagnostic        "learnable" recodes inputs so that they give the targets away, "shuffled"
                       deals out the targets anew: the one must be learnt, the other must not.
+    power             Say how small an effect these people could have shown: seconds for hundreds of
+                      them, and hours for tens of thousands.
     """
 
     cohort: Cohort | None = None
@@ -314,9 +321,19 @@ class LegibilitySettings(Validated):
     encoder_from: dict[str, str] = Field(default_factory=dict)
     alpha: float = Field(default=0.1, gt=0, lt=1)
     baselines: tuple[Literal["mean", "linear", "trees"], ...] = ("mean", "linear", "trees")
+    external: dict[Name, str] = Field(default_factory=dict)
+    recalibrate: bool = False
     hold_out_sites: bool = False
     learning_curve: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     diagnostic: Literal["learnable", "shuffled"] | None = None
+    power: bool = False
+
+    @field_validator("external")
+    @classmethod
+    def _of_others(cls, value: dict[str, str]) -> dict[str, str]:
+        if taken := set(value) & set(METHODS):
+            raise ValueError(f"calls a program {min(taken)!r}, a method of its own: rename it")
+        return value
 
     def using(self, cohort: Cohort, resolve: Callable[[Cohort], Cohort]) -> Self:
         """The settings with what they use of a cohort; raises RecipeError for what it lacks.
