@@ -155,6 +155,17 @@ class MaskedFusion(nn.Module):
         fused = weights.to(tokens.dtype) @ tokens  # (B, targets, width)
         return torch.cat([head(fused[:, i]) for i, head in enumerate(self.heads.values())], dim=1)
 
+    def average_of(self, name: str) -> Tensor | None:
+        """An average person's connectivity (features,), or standardised numbers (1,), all 0.
+
+        None of an image.
+        """
+        encoder: Any = self.encoders[self.encoder_of[name]]
+        if isinstance(encoder, _ImageEncoder):
+            return None
+        centre: Tensor = torch.zeros_like(self.queries[0, :1]) if encoder.gaps else encoder.centre
+        return centre.detach()
+
     def _present(self, inputs: Mapping[str, Tensor | None]) -> Tensor:
         """Who has what, as boolean (B, sources)."""
         present = inputs.get(PRESENT)
@@ -169,7 +180,8 @@ class MaskedFusion(nn.Module):
             )
         return present.bool()
 
-    def _encode(self, name: str, given: Tensor) -> Tensor:
+    def encode_one(self, name: str, given: Tensor) -> Tensor:
+        """The tokens (B, width) of a source that everybody has."""
         features = self.encoders[self.encoder_of[name]](given)
         if name in self.lines:
             features = features + self.lines[name](given)
@@ -184,11 +196,50 @@ class MaskedFusion(nn.Module):
             return tokens
         if given is None:
             raise ModelError(f"{name!r} is said to be present, but was not given: give its tensor.")
-        return tokens.index_copy(0, rows, self._encode(name, given[rows]))
+        return tokens.index_copy(0, rows, self.encode_one(name, given[rows]))
 
     def _encode_all(self, name: str, given: Tensor | None, _: Tensor) -> Tensor:
         """The same of every row, whoever has it; finite, since `fuse` gives them a weight of 0."""
-        return self._encode(name, cast(Tensor, given)).nan_to_num()
+        return self.encode_one(name, cast(Tensor, given)).nan_to_num()
+
+
+class OneSource(nn.Module):
+    """A number that a network tells of a person, by one source, while what else they have stays.
+
+    The source (B, ...) to (B, 1). Its children are what lies on the way, so that they can be
+    shuffled stage by stage: encoder, line, token, attention, head.
+
+    score    from what is said of the target (B, columns) to the number (B,)
+    context  the tokens (1, sources, width) of that person, and who is present (1, sources)
+    """
+
+    def __init__(
+        self,
+        network: MaskedFusion,
+        name: str,
+        target: str,
+        score: Callable[[Tensor], Tensor],
+        *context: Tensor,
+    ) -> None:
+        super().__init__()
+        encoder: Any = network.encoders[network.encoder_of[name]]
+        self.encoder = encoder.encoder if isinstance(encoder, _ImageEncoder) else encoder.layers
+        if name in network.lines:
+            self.line = network.lines[name]
+        self.token = network.tokens[name]
+        self.attention = nn.ParameterList([network.queries, network.keys.weight])
+        self.head = network.heads[target]
+        # No children: a copy of this module copies them with what they share with the children.
+        self._whole = (network, name, network.columns[target], score, context)
+
+    def forward(self, given: Tensor) -> Tensor:
+        """(B, 1)."""
+        network, name, columns, score, (tokens, present) = self._whole
+        every = tokens.expand(len(given), -1, -1)
+        place = network.sources.index(name)
+        token = network.encode_one(name, given)[:, None]
+        every = torch.cat([every[:, :place], token, every[:, place + 1 :]], dim=1)
+        return score(network.fuse(every, present.expand(len(given), -1))[:, columns])[:, None]
 
 
 def drop_sources(present: Tensor, rate: float, seed: int, step: int) -> Tensor:

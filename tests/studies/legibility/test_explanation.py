@@ -120,6 +120,16 @@ def test_what_inputs_add_sums_to_the_answer_less_the_base(
         assert set(one.adds) <= {"t1+flair", "t1", "flair", "connectivity", "blood", "mind"}
 
 
+def test_a_network_asked_by_one_source_says_what_it_says_of_all(fitted: FittedPeople) -> None:
+    """Along all ways from an image, its straight lines too."""
+    row = int(np.flatnonzero(fitted.task.people.present.all(axis=1))[0])
+    one = explain(fitted, row)
+    assert {"t1", "flair", "connectivity", "blood", "mind"} == set(one.checked)
+    with torch.no_grad():
+        for checked in one.checked.values():
+            assert float(checked.network(checked.given)) == pytest.approx(one.answer, rel=1e-4)
+
+
 def test_what_numbers_add_sums_to_what_their_input_changes(fitted: FittedPeople) -> None:
     """Of edges in the tangent space with their regions, and of columns."""
     row = int(np.flatnonzero(fitted.task.people.present.all(axis=1))[0])

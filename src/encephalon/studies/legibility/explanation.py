@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from encephalon.errors import ContentError, UsageError
 from encephalon.explanation.attribution import InputShares, shapley_values
 from encephalon.explanation.gradcam import deepest_layer, enlarged_map, find_layer
-from encephalon.networks.fusion import MaskedFusion
+from encephalon.networks.fusion import MaskedFusion, OneSource
 from encephalon.studies.legibility.data import Encoding
 from encephalon.studies.legibility.question import Question
 from encephalon.transforms.connectivity import matrices_of, shares_of_pairs
@@ -35,44 +36,6 @@ Flags = NDArray[np.bool_]
 CELLS = 8
 #: The number that is read of sets of what a person has (K, inputs).
 Read = Callable[[Question, Flags], Values]
-
-
-class Told(nn.Module):
-    """The number of a question as told from one input, while what else a person has stays.
-
-    The input (B, ...) to (B, 1). Its children are what lies on the way, so that they can be
-    shuffled stage by stage: encoder, token, attention, head.
-    """
-
-    def __init__(
-        self,
-        network: MaskedFusion,
-        name: str,
-        score: Callable[[Tensor], Tensor],
-        target: str,
-        tokens: Tensor | None = None,
-        present: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        encoder: Any = network.encoders[network.encoder_of[name]]
-        self.encoder = encoder.encoder if hasattr(encoder, "encoder") else encoder.layers
-        self.token = network.tokens[name]
-        self.attention = nn.ParameterList([network.queries, network.keys.weight])
-        self.head = network.heads[target]
-        # No children: a copy of this module copies them with what they share with the children.
-        self._whole = (network, name, score, target, tokens, present)
-
-    def forward(self, given: Tensor) -> Tensor:
-        """(B, 1)."""
-        network, name, score, target, tokens, present = self._whole
-        assert tokens is not None
-        assert present is not None
-        token = network.tokens[name](network.encoders[network.encoder_of[name]](given))
-        place = network.sources.index(name)
-        every = tokens.expand(len(given), -1, -1)
-        every = torch.cat([every[:, :place], token[:, None], every[:, place + 1 :]], dim=1)
-        said = network.fuse(every, present.expand(len(given), -1))
-        return score(said[:, network.columns[target]])[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +87,7 @@ class PeopleExplainer:
         cohort = encoding.cohort
         hidden = cohort.hidden_from(question.name)
         self.seen = tuple(name for name in cohort.inputs if name not in hidden)
-        images = [n for n in self.seen if n in cohort.sources and self._base(n) is None]
+        images = [n for n in self.seen if n in cohort.sources and network.average_of(n) is None]
         for name in images if layer is not None else ():
             find_layer(self._told(name, question), layer or "")
         if layer is not None and not images:
@@ -163,7 +126,7 @@ class PeopleExplainer:
         found: dict[str, dict[str, Any]] = {"maps": {}, "edges": {}, "columns": {}, "checked": {}}
         gaps = [0.0]
         for source, one in there.items():
-            told, base = self._told(source, question, tokens, has), self._base(source)
+            told, base = self._told(source, question, tokens, has), network.average_of(source)
             layer = self._layer(source, told, one) if base is None else ""
             checked = found["checked"][source] = InputShares(told, one, base, layer)
             if base is None:
@@ -180,22 +143,15 @@ class PeopleExplainer:
         answer = nothing + sum(adds.values())
         return ExplainedPerson(who, question, nothing, answer, adds, **found, gap=max(gaps))
 
-    def _told(self, name: str, question: Question, *context: Tensor) -> Told:
-        score = _Score(question, self.encoding)
-        return Told(self.network, name, score, question.name, *context)
+    def _told(self, name: str, question: Question, *context: Tensor) -> OneSource:
+        score = partial(question.score, encoding=self.encoding)
+        return OneSource(self.network, name, question.name, score, *context)
 
-    def _layer(self, name: str, told: Told, image: Tensor) -> str:
+    def _layer(self, name: str, told: OneSource, image: Tensor) -> str:
         """That which maps of a source are taken from."""
         if name not in self.layers:
             self.layers[name] = self.layer or deepest_layer(told, (image,), CELLS)
         return self.layers[name]
-
-    def _base(self, name: str) -> Tensor | None:
-        """An average person's connectivity or standardised columns; None of images."""
-        encoder: Any = self.network.encoders[self.network.encoder_of[name]]
-        if name in self.encoding.cohort.blocks:
-            return torch.zeros(1, device=self.network.queries.device)
-        return encoder.centre if hasattr(encoder, "centre") else None
 
     def _adds(
         self, question: Question, tokens: Tensor, used: list[str], base: float, read: Read | None
@@ -235,14 +191,3 @@ class PeopleExplainer:
             if known[here].any():
                 found[column] = float(shares[here].sum())
         return found
-
-
-@dataclass(frozen=True)
-class _Score:
-    """The number of a question, as a function that can be copied."""
-
-    question: Question
-    encoding: Encoding
-
-    def __call__(self, said: Tensor) -> Tensor:
-        return self.question.score(said, self.encoding)
