@@ -124,9 +124,8 @@ def _cohort(asked: CohortOptions, progress: Progress) -> Done:
     would = "would write " if asked.dry_run else ""
     lines = [f"{would}{folder / PEOPLE}: {people} people"]
     for what, known in found.items():
-        lines += [f"{what}: {', '.join(f'{n} {count}' for n, count in known.items())}"] * bool(
-            known
-        )
+        words = ", ".join(f"{name} {count}" for name, count in known.items())
+        lines += [f"{what}: {words}"] * bool(known)
     return Done(
         {"table": folder / PEOPLE, "people": people, **found},
         "\n".join([*lines, *_classes(given.cohort)]),

@@ -30,6 +30,7 @@ from encephalon.reports.images import AMBER, MAP, SKY
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.signed_maps import LOWERS, matrix_picture, slices_picture, strongest
 from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer
+from encephalon.studies.legibility.report import ends_words
 
 __all__ = ["ExplanationPage"]
 
@@ -178,13 +179,8 @@ def _told(told: Mapping[str, Any], one: ExplainedPerson) -> str:
     name, unit = one.question.name, one.question.target.unit
     value, share = told.get(name), told.get(f"{name}_p")
     if isinstance(value, float):
-        low, high = told.get(f"{name}_low"), told.get(f"{name}_high")
-        ends = (
-            ""
-            if low is None or high is None
-            else f", {format_number(low)} to {format_number(high)}"
-        )
-        return f"{format_number(value)} {unit}".rstrip() + ends
+        words = ends_words(value, told.get(f"{name}_low"), told.get(f"{name}_high"))
+        return f"{words} {unit}".rstrip()
     return f"{value}" if share is None else f"{value}, {share:.2f}"
 
 

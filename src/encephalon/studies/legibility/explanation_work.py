@@ -150,12 +150,10 @@ class _Work:
             f"{name}: {stage}": value
             for name, some in similarity.items() for stage, value in some.items()
         }  # fmt: skip
-        folder = self.result.folder
-        write_records(self.result.rows, folder / TABLE)
-        if self._edges:
-            write_records(self._edges, folder / EDGES)
-        if self._columns:
-            write_records(self._columns, folder / COLUMNS)
+        folder, rows = self.result.folder, self.result.rows
+        for name, some in ((TABLE, rows), (EDGES, self._edges), (COLUMNS, self._columns)):
+            if some:
+                write_records(some, folder / name)
         self.page.write(folder / REPORT, self.result, similarity, self.overwrite)
         return self.result
 

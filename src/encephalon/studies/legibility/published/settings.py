@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field
 
@@ -16,12 +16,11 @@ from encephalon.studies.legibility.settings import Cohort, LegibilitySettings
 __all__ = ["IMAGES", "INPUTS", "PublishedSettings", "published_settings"]
 
 IMAGES = ("flair", "t1", "dwi")
-INPUTS = (*IMAGES, "connectivity", "metadata")
+Input = Literal["flair", "t1", "dwi", "connectivity", "metadata"]
+INPUTS: tuple[Input, ...] = get_args(Input)
 """What its inputs are called, in their order."""
 #: Side of the images for a network that sees none (spec legibility, section 1: --resize).
 SMALL = 64
-
-Input = Literal["flair", "t1", "dwi", "connectivity", "metadata"]
 
 
 class PublishedSettings(LegibilitySettings):
