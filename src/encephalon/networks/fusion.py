@@ -142,6 +142,14 @@ class MaskedFusion(nn.Module):
         tokens = [one(n, inputs.get(n), present[:, i]) for i, n in enumerate(self.sources)]
         return torch.stack(tokens, dim=1)
 
+    def encode_one(self, name: str, given: Tensor) -> Tensor:
+        """The tokens (B, width) of a source that everybody has."""
+        features = self.encoders[self.encoder_of[name]](given)
+        if name in self.lines:
+            features = features + self.lines[name](given)
+        token: Tensor = self.tokens[name](features)
+        return token.float()
+
     def fuse(self, tokens: Tensor, present: Tensor) -> Tensor:
         """All targets (B, columns) of the tokens of those sources that are `present` (B, sources).
 
@@ -179,14 +187,6 @@ class MaskedFusion(nn.Module):
                 f"and a column for each of {', '.join(self.sources)}."
             )
         return present.bool()
-
-    def encode_one(self, name: str, given: Tensor) -> Tensor:
-        """The tokens (B, width) of a source that everybody has."""
-        features = self.encoders[self.encoder_of[name]](given)
-        if name in self.lines:
-            features = features + self.lines[name](given)
-        token: Tensor = self.tokens[name](features)
-        return token.float()
 
     def _encode_present(self, name: str, given: Tensor | None, present: Tensor) -> Tensor:
         """Tokens (B, width) from the rows of those who have the source; zeros for the others."""
