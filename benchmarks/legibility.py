@@ -44,9 +44,9 @@ from encephalon.recipes.schema import Recipe
 from encephalon.statistics.comparison import compare_paired
 from encephalon.studies.legibility.cohort import COHORT, completed, load_cohort
 from encephalon.studies.legibility.data import People, prepare_people
+from encephalon.studies.legibility.fitting import FittedPeople, fit
 from encephalon.studies.legibility.modes import legibility_settings
 from encephalon.studies.legibility.synthetic import Size, write_cohort
-from encephalon.studies.legibility.task import FittedPeople, fit
 from encephalon.tables.reading import read_table
 from encephalon.training.losses import targets
 from encephalon.training.runs import Progress, RunFolder, TrainingContext

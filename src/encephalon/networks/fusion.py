@@ -18,11 +18,14 @@ from torch.nn import functional as nnf
 
 from encephalon.errors import ModelError
 from encephalon.networks.encoders import build_encoder, feature_maps, representation
-from encephalon.networks.layers import check_choice, resize
+from encephalon.networks.layers import check_choice
+from encephalon.networks.linear_sets import LinearSets, small_image
 
 PRESENT = "present"
 """The name of the last input, which says what each person has."""
 _SHARED = "images"
+#: Tokens, and what linear models see, if there are any.
+Seen = tuple[Tensor, Tensor | None]
 _SOURCE_KINDS = ("image", "connectivity", "table")
 
 #: Columns of a target in the output, by its kind and its number of classes.
@@ -60,6 +63,10 @@ class MaskedFusion(nn.Module):
                           out. Half of the edges is ours: of 155 people (ds000228) age was then told
                           to within 2.7 years on average, and to within 3.0 from all of them.
 
+    linear                Components and sets of the linear models beside the network, which are
+                          told from the same sources, see `LinearSets`; None for none. Their columns
+                          follow those of the network in the output.
+
     Images (B, channels, Z, Y, X), connectivity and tables (B, features), then `present`
     (B, sources), where 0 is absent, in that order or by name, to (B, columns), of which `columns`
     has a slice for each target: a logit, a value, a logit for each class, or the log-odds of being
@@ -82,6 +89,7 @@ class MaskedFusion(nn.Module):
         hidden: int = 128,
         dropout: float = 0.1,
         edge_dropout: float = 0.5,
+        linear: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         _check(sources, targets)
@@ -111,9 +119,16 @@ class MaskedFusion(nn.Module):
         self.register_buffer("seen", torch.tensor(seen), persistent=False)
         self.heads, self.columns, end = nn.ModuleDict(), dict[str, slice](), 0
         for name, about in targets.items():
-            columns = TARGET_KINDS[about["kind"]](about.get("classes", 2))
+            columns: int = TARGET_KINDS[about["kind"]](about.get("classes", 2))
             self.heads[name] = _head(about["kind"], width, hidden, columns, dropout)
             self.columns[name] = slice(end, end := end + columns)
+        self.linear = LinearSets(sources, columns=end, **linear) if linear else None
+        self._end = end
+
+    @property
+    def width_of_answer(self) -> int:
+        """Columns of the output."""
+        return self._end if self.linear is None else 2 * self._end
 
     def forward(self, *given: Tensor | None, **named: Tensor | None) -> Tensor:
         """(B, columns of all targets)."""
@@ -131,7 +146,20 @@ class MaskedFusion(nn.Module):
                 f"Row {nobody} of the batch has none of {', '.join(self.sources)}: leave out who "
                 "has nothing to predict from."
             )
-        return self.fuse(self.encode(inputs, present), present)
+        return self.tell(self.see(inputs, present), present)
+
+    def see(self, inputs: Mapping[str, Tensor | None], present: Tensor) -> Seen:
+        """What `tell` needs of people: the tokens of `encode`, and what linear models see."""
+        tokens = self.encode(inputs, present)
+        return tokens, None if self.linear is None else self.linear.reduced(inputs, present)
+
+    def tell(self, seen: Seen, present: Tensor) -> Tensor:
+        """The output (B, columns) from those sources that are `present` (B, sources)."""
+        tokens, reduced = seen
+        said = self.fuse(tokens, present)
+        if self.linear is None or reduced is None:
+            return said
+        return torch.cat([said, self.linear.of(reduced, present)], dim=1)
 
     def encode(self, inputs: Mapping[str, Tensor | None], present: Tensor) -> Tensor:
         """The tokens (B, sources, width) of each source, by name, of those who have it.
@@ -289,8 +317,7 @@ class _Coarse(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, channels, Z, Y, X) to (B, features)."""
-        small = nnf.avg_pool3d(image, [max(1, side // self.side) for side in image.shape[2:]])
-        small = resize(small, [self.side] * 3).flatten(1)
+        small = small_image(image, self.side)
         found: Tensor = self.line(self.drop((small - self.centre) / self.spread))
         return found
 

@@ -35,6 +35,7 @@ from encephalon.studies.legibility.evaluation import Evaluation, Record, evaluat
 from encephalon.studies.legibility.evaluation_page import evaluation_page, write_tables
 from encephalon.studies.legibility.external import external_predictions, read_programs
 from encephalon.studies.legibility.fitted import FittedState
+from encephalon.studies.legibility.fitting import fit
 from encephalon.studies.legibility.folds import (
     Fitted,
     Validation,
@@ -53,7 +54,7 @@ from encephalon.studies.legibility.published.data import split_as_published
 from encephalon.studies.legibility.published.settings import PublishedSettings
 from encephalon.studies.legibility.published.task import FittedPublished
 from encephalon.studies.legibility.published.task import fit as fit_as_published
-from encephalon.studies.legibility.task import fit, network_options, target_widths
+from encephalon.studies.legibility.task import network_options, target_widths
 from encephalon.tables.schema import Table
 from encephalon.training.run import Expected, ModelFacts, open_run, write_model
 from encephalon.training.run import check_network as check_shapes
@@ -90,7 +91,7 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
         cv = Validation(
             *(recipe, settings, splits, people, run, placed),
             fit_as_published if published else fit,
-            answer_names(cohort),
+            answer_names(cohort, linear=not published and settings.fusion == "stacked"),
         )
         parts = curve_folds(people, splits.folds[0], settings.learning_curve, seed)
         folds = cv.train_folds()

@@ -31,6 +31,7 @@ from encephalon.reports.signed_maps import strongest
 from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer, Read
 from encephalon.studies.legibility.explanation_page import ExplanationPage
 from encephalon.studies.legibility.input_sets import visible_sets, what_people_have
+from encephalon.studies.legibility.linear import linear_options
 from encephalon.studies.legibility.question import Question
 from encephalon.studies.legibility.settings import MOST_UNITS
 from encephalon.studies.legibility.task import network_options
@@ -81,7 +82,9 @@ class ExplainablePeople:
         predictor = self.predictor
         files = open_model(predictor.path)
         recipe = make_recipe(files.description.recipe, f"the model {predictor.name!r}")
-        options = network_options(recipe, predictor.fitted.encoding)
+        encoding = predictor.fitted.encoding
+        options = network_options(recipe, encoding)
+        options["linear"] = linear_options(encoding.cohort, files.tensors())
         network = load_network(files, lambda: build_network(recipe.network.name, options))
         return cast(MaskedFusion, network)
 

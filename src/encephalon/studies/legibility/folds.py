@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from encephalon.experiments.cross_validation import CrossValidation, FoldResult
 from encephalon.experiments.folds import Splits, make_splits
 from encephalon.studies.legibility.data import People
+from encephalon.studies.legibility.fitting import FittedPeople
 from encephalon.studies.legibility.input_sets import answers_of
 from encephalon.studies.legibility.published.task import FittedPublished
 from encephalon.studies.legibility.settings import Cohort, LegibilitySettings, Target
-from encephalon.studies.legibility.task import FittedPeople
 from encephalon.tables.schema import Table
 from encephalon.tables.splits import Targets
 
@@ -53,11 +53,16 @@ def draw_splits(settings: LegibilitySettings, cohort: Cohort, table: Table, seed
     return make_splits(table, settings, kinds, stratify=shared, seed=seed, sites=sites)
 
 
-def answer_names(cohort: Cohort) -> list[str]:
-    """The name of each number of an answer, such as "t1+flair/age" and "t1+flair/sex=M"."""
+def answer_names(cohort: Cohort, *, linear: bool = False) -> list[str]:
+    """The name of each number of an answer, such as "t1+flair/age" and "t1+flair/sex=M".
+
+    With `linear` also what linear models say, such as "t1+flair/linear age".
+    """
     columns = [
         f"{name}{what}" for name, target in cohort.targets.items() for what in _columns(target)
     ]
+    if linear:
+        columns += [f"linear {column}" for column in columns]
     return [f"{'+'.join(some)}/{column}" for some in cohort.input_sets() for column in columns]
 
 

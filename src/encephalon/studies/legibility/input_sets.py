@@ -51,14 +51,18 @@ def answers_of(
 ) -> dict[str, Values]:
     """Answers (N, visible sets, W) to each target, of a network's (N, sets * columns).
 
+    Those of linear models, if the columns of each set are twice as many, follow as further sets.
+
     natural  makes of a continuous target's values, given its name, those in its own unit
     """
     widths = [_columns(one) for one in cohort.targets.values()]
     ends = np.cumsum([0, *widths])
-    whole = np.asarray(flat, np.float64).reshape(len(flat), len(cohort.input_sets()), int(ends[-1]))
+    whole = np.asarray(flat, np.float64)
+    whole = whole.reshape(len(flat), len(cohort.input_sets()), -1, int(ends[-1]))
     found = {}
     for place, (name, target) in enumerate(cohort.targets.items()):
-        raw = whole[:, list(visible_sets(cohort, name).values()), ends[place] : ends[place + 1]]
+        raw = whole[:, list(visible_sets(cohort, name).values()), :, ends[place] : ends[place + 1]]
+        raw = raw.swapaxes(1, 2).reshape(len(flat), -1, raw.shape[-1])
         continuous = target.kind == "continuous"
         found[name] = natural(name, raw) if continuous else _probabilities(raw, target)
     return found
@@ -78,9 +82,10 @@ def what_people_have(cohort: Cohort, sets: Sequence[InputSet], present: Flags) -
     return np.where(same.any(axis=1), same.argmax(axis=1), len(sets) - 1)
 
 
-def parts_of(sets: Sequence[InputSet], whole: InputSet) -> list[int]:
-    """The places of a set and of its subsets."""
-    return [place for place, some in enumerate(sets) if set(some) <= set(whole)]
+def parts_of(sets: Sequence[InputSet], whole: InputSet, answers: int) -> list[int]:
+    """The places of a set and of its subsets among `answers`, to each set once or several times."""
+    inside = [set(some) <= set(whole) for some in sets]
+    return [place for place in range(answers) if inside[place % len(sets)]]
 
 
 def _columns(target: Target) -> int:

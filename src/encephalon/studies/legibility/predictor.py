@@ -239,7 +239,8 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         for name, answers in found.items():
             seen = [one not in cohort.hidden_from(name) for one in cohort.inputs]
             places = list(visible_sets(cohort, name).values())
-            answers[:, ~(present[places] & seen).any(axis=1)] = np.nan
+            told: Flags = np.any(present[places] & seen, axis=1)
+            answers[:, ~np.tile(told, answers.shape[1] // len(told))] = np.nan
         return found
 
     def _network_input(self, name: str, person: Person) -> Float:

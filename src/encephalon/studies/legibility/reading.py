@@ -17,12 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.metrics.calibration import Calibration, fit_calibration, fit_line
-from encephalon.statistics.conformal import (
-    EVERYONE,
-    class_scores,
-    conformal_quantile,
-    residual_scores,
-)
+from encephalon.statistics.conformal import EVERYONE, thresholds
 from encephalon.statistics.intervals import units_of
 from encephalon.statistics.stacking import SMALLEST, combine, stacking_weights
 from encephalon.studies.legibility.input_sets import Flags, InputSet, Values, parts_of
@@ -32,9 +27,6 @@ __all__ = ["Answered", "Reading", "fit_readings", "lowest_of"]
 Rows = NDArray[np.int64]
 #: Parts of the people, each of which is answered by what the others gave (our choice).
 PARTS = 5
-#: A subgroup has a threshold of its own with as many people, times what a threshold needs at the
-#: least: with fewer it would be one of their largest errors (ours).
-SUBGROUP = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +143,8 @@ def fit_readings(
 ) -> list[Reading]:
     """How the answer to each set is read, fitted on N people who have all of it.
 
-    answers    (N, sets, W), see `input_sets`, of people that the network did not learn from
+    answers    (N, sets, W), see `input_sets`, of people that the network did not learn from; or
+               (N, 2 * sets, W), where linear models answer too
     truth      (N,) NaN where it is unknown
     has        (N, sets) who has all of each set
     stacked    whether the parts of a set count, or its own answer alone
@@ -166,12 +159,12 @@ def fit_readings(
     known = np.isfinite(truth)
     found = []
     for place, inputs in enumerate(sets):
-        parts = parts_of(sets, inputs) if stacked else [place]
+        parts = parts_of(sets, inputs, answers.shape[1]) if stacked else [place]
         complete = np.isfinite(answers[:, parts]).all(axis=(1, 2))
         rows = np.flatnonzero(known & has[:, place] & complete)
         fit = _Fit(parts, answers, truth, owners, shift, lowest)
         names = None if subgroups is None else [subgroups[row] for row in rows]
-        limits = _thresholds(_scores(fit, rows), alpha, names)
+        limits = thresholds(_scores(fit, rows), alpha, names)
         found.append(replace(fit(rows), thresholds=limits, people=len(rows)))
     return found
 
@@ -226,14 +219,5 @@ def _scores(fit: _Fit, rows: Rows) -> Values:
 
 def _errors(values: Values, truth: Values) -> Values:
     if values.shape[1] == 1:
-        return residual_scores(truth, values[:, 0])
-    return np.asarray(class_scores(values)[np.arange(len(truth)), truth.astype(np.int64)])
-
-
-def _thresholds(scores: Values, alpha: float, names: Sequence[str] | None) -> dict[str, float]:
-    found = {EVERYONE: conformal_quantile(scores, alpha)}
-    for name in sorted({*names} - {""}) if names else ():
-        rows = np.flatnonzero([one == name for one in names or ()])
-        if len(rows) * alpha >= SUBGROUP:
-            found[name] = conformal_quantile(scores[rows], alpha)
-    return found
+        return np.abs(truth - values[:, 0])
+    return np.asarray(1.0 - values[np.arange(len(truth)), truth.astype(np.int64)])

@@ -8,37 +8,27 @@ costs little more than of one: each source is encoded once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encephalon.experiments.folds import Fold, Rows, with_fold
-from encephalon.models.catalogue import find_model
-from encephalon.models.folder import WEIGHTS
+from encephalon.experiments.folds import Rows
 from encephalon.networks.fusion import TARGET_KINDS, MaskedFusion, drop_sources
-from encephalon.networks.registry import build_network
-from encephalon.recipes.loading import dump_recipe
-from encephalon.recipes.schema import Loss, Recipe, Training
+from encephalon.recipes.schema import Recipe, Training
 from encephalon.statistics.weighted_metric import r2_metric, roc_auc_metric
 from encephalon.studies.legibility.data import COARSE, Encoding, People, block_names, load_image
-from encephalon.studies.legibility.modes import legibility_settings
 from encephalon.studies.legibility.settings import Cohort, LegibilitySettings
-from encephalon.tables.reading import table_text
 from encephalon.training.dataset import shuffled
 from encephalon.training.loop import Batch
-from encephalon.training.losses import WeightedLoss, class_weights, target_columns, targets
-from encephalon.training.run import fit_network, round_to_half
-from encephalon.training.runs import RunFolder, TrainingContext
-from encephalon.training.transfer import load_encoder, start_from
+from encephalon.training.losses import WeightedLoss, target_columns, targets
 from encephalon.transforms.volume_augmentation import draw_variation, vary
 
-__all__ = ["FittedPeople", "LegibilityTask", "fit", "network_options", "target_widths"]
+__all__ = ["AT_ONCE", "LegibilityTask", "network_options", "network_sources", "target_widths"]
 
 #: Stream numbers that keep the order of the people, what is left out and how images are varied
 #: apart for every seed.
@@ -54,10 +44,9 @@ def target_widths(cohort: Cohort) -> list[int]:
     return [TARGET_KINDS[one.kind](one.count) for one in cohort.targets.values()]
 
 
-def network_options(recipe: Recipe, encoding: Encoding) -> dict[str, Any]:
-    """What the network is built with: what the recipe says, and what these people have."""
-    cohort = encoding.cohort
-    sources: dict[str, dict[str, Any]] = {}
+def network_sources(encoding: Encoding) -> dict[str, dict[str, Any]]:
+    """What a network is told of each input: see `MaskedFusion`."""
+    cohort, sources = encoding.cohort, dict[str, dict[str, Any]]()
     for name, source in cohort.sources.items():
         sources[name] = {"kind": source.kind}
         if source.kind == "image":
@@ -68,6 +57,12 @@ def network_options(recipe: Recipe, encoding: Encoding) -> dict[str, Any]:
                 sources[name]["regions"] = len(encoding.spaces[name].arrays()["reference"])
     for name, block in cohort.blocks.items():
         sources[name] = {"kind": "table", "features": len(block_names(block))}
+    return sources
+
+
+def network_options(recipe: Recipe, encoding: Encoding) -> dict[str, Any]:
+    """What the network is built with: what the recipe says, and what these people have."""
+    cohort = encoding.cohort
     told = {
         name: {
             "kind": target.kind,
@@ -76,7 +71,7 @@ def network_options(recipe: Recipe, encoding: Encoding) -> dict[str, Any]:
         }
         for name, target in cohort.targets.items()
     }
-    return {**recipe.network.options, "sources": sources, "targets": told}
+    return {**recipe.network.options, "sources": network_sources(encoding), "targets": told}
 
 
 class LegibilityTask:
@@ -172,13 +167,14 @@ class LegibilityTask:
         given: list[Any] = []
         for place, name in enumerate(self.cohort.inputs):
             there = present[:, place]
-            if not there.any():
-                given.append(None)
-            elif name in self.people.images:
-                given.append(self._images(name, rows, there))
-            else:
-                given.append(torch.from_numpy(self._tables[name][rows]))
+            given.append(self.one_input(name, rows, there) if there.any() else None)
         return (*given, torch.from_numpy(present))
+
+    def one_input(self, name: str, rows: Rows, there: NDArray[np.bool_]) -> Tensor:
+        """An input of these people; an image of nothing where somebody is not `there`."""
+        if name in self.people.images:
+            return self._images(name, rows, there)
+        return torch.from_numpy(self._tables[name][rows])
 
     def _images(self, name: str, rows: Rows, there: NDArray[np.bool_]) -> Tensor:
         side = self.settings.side
@@ -248,21 +244,25 @@ class LegibilityTask:
     def answers(self, network: nn.Module, rows: Rows, device: torch.device | str) -> Answers:
         """What the network says of these people from each set of inputs (B, sets, columns).
 
+        Where there are linear models beside it, their columns follow those of the network.
+
         NaN where a person has nothing of the set that the target is told from.
         """
         assert isinstance(network, MaskedFusion)
-        found = np.full((len(rows), len(self.sets), sum(self.widths)), np.nan, np.float32)
+        width = network.width_of_answer
+        found = np.full((len(rows), len(self.sets), width), np.nan, np.float32)
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
             present = self.people.present[some]
             *given, has = self.inputs(some, present)
             named = zip(network.sources, given, strict=True)
             there = {name: one.to(device) for name, one in named if one is not None}
-            tokens = network.encode(there, has.to(device))
+            has = has.to(device)
+            seen = network.see(there, has)
             for place, inputs in enumerate(self.sets):
                 here = present & inputs
-                said = network.fuse(tokens, torch.from_numpy(here).to(device)).float().cpu()
-                means = self.answerable(here)
+                said = network.tell(seen, torch.from_numpy(here).to(device)).float().cpu()
+                means = np.tile(self.answerable(here), width // sum(self.widths))
                 found[start : start + len(some), place] = np.where(means, said.numpy(), np.nan)
         return found
 
@@ -280,106 +280,3 @@ def _mean(values: Sequence[float]) -> float:
     """Of those that there are; 0 of none."""
     known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class FittedPeople:
-    """A trained network, in evaluation mode and rounded as it ships, with what it was shown."""
-
-    recipe: Recipe
-    network: MaskedFusion
-    task: LegibilityTask
-
-    @property
-    def encoding(self) -> Encoding:
-        """What was fitted to the people who trained."""
-        return self.task.encoding
-
-    @property
-    def graph(self) -> nn.Module:
-        """The network as it is exported."""
-        return self.network
-
-    def answers(self, rows: Rows) -> Mapping[int, NDArray[np.float32]]:
-        """What it says of each of these people from each set of inputs, flat (sets * columns)."""
-        device = next(self.network.parameters()).device
-        found = self.task.answers(self.network, rows, device)
-        return dict(zip(rows.tolist(), found.reshape(len(rows), -1), strict=True))
-
-
-def fit(
-    recipe: Recipe, people: People, fold: Fold, run: RunFolder, context: TrainingContext
-) -> FittedPeople:
-    """Train on `fold.train`, judged by `fold.validation` if there is any, in the folder `run`.
-
-    A run that was killed goes on exactly where it was; a finished one gives its network again.
-    """
-    table = table_text(with_fold(people.table, fold).frame)
-    with run.opened(dump_recipe(recipe), table, resume=context.resume):
-        # Who has none of the inputs that are used teaches nothing.
-        fold = replace(fold, train=fold.train[people.present[fold.train].any(axis=1)])
-        encoding, settings = Encoding.fit(people, fold.train), legibility_settings(recipe)
-        training = _training(recipe, people, fold, settings)
-        network = _network(recipe, encoding, settings, start=not run.checkpoint.exists())
-        task = LegibilityTask(people, encoding, fold.train, fold.validation, settings, training)
-        round_to_half(fit_network(network, task, training, run, context))
-        network.eval()
-        return FittedPeople(recipe, network, task)
-
-
-def _network(
-    recipe: Recipe, encoding: Encoding, settings: LegibilitySettings, start: bool
-) -> MaskedFusion:
-    """The network as it is drawn from the seed; with `start`, from where the recipe says."""
-    torch.manual_seed(recipe.training.seed)
-    options = network_options(recipe, encoding)
-    network = cast(MaskedFusion, build_network(recipe.network.name, options))
-    _fill(network, encoding)
-    if start:
-        for name, source in settings.encoder_from.items():
-            path = find_model(source).path
-            load_encoder(
-                network.encoders[network.encoder_of[name]],
-                path / WEIGHTS if path.is_dir() else path,
-            )
-        if recipe.training.start_from:
-            start_from(network, recipe.training.start_from)
-    return network
-
-
-def _training(recipe: Recipe, people: People, fold: Fold, settings: LegibilitySettings) -> Training:
-    """How it is trained, with what the loss must know of the targets."""
-    cohort = people.cohort
-    known: dict[str, Any] = {
-        "kinds": [target.kind for target in cohort.targets.values()],
-        "columns": target_widths(cohort),
-    }
-    if settings.class_balance == "weights":
-        here = people.select(fold.train).truth
-        known["weights"] = [
-            None if target.kind == "continuous" else class_weights(here[name], target.count)
-            for name, target in cohort.targets.items()
-        ]
-    losses = tuple(_told(loss, known) for loss in recipe.training.losses)
-    return recipe.training.model_copy(update={"losses": losses})
-
-
-def _told(loss: Loss, known: Mapping[str, Any]) -> Loss:
-    if loss.name != "targets":
-        return loss
-    return loss.model_copy(update={"options": {**known, **loss.options}})
-
-
-def _fill(network: MaskedFusion, encoding: Encoding) -> None:
-    """Give the network what was fitted to its inputs, which it keeps with its weights."""
-    for name, centre in encoding.centres.items():
-        encoder: Any = network.encoders[name]
-        encoder.centre.copy_(torch.from_numpy(centre))
-        encoder.spread.fill_(encoding.spreads[name])
-        if name in encoding.spaces:
-            reference = encoding.spaces[name].arrays()["reference"]
-            encoder.reference.copy_(torch.from_numpy(reference))
-    for name, (centre, spread) in encoding.coarse.items():
-        line: Any = network.lines[name]
-        line.centre.copy_(torch.from_numpy(centre))
-        line.spread.fill_(spread)
