@@ -88,6 +88,8 @@ def make_recipe(table: Path, side: int, inputs: Sequence[str], **changes: str) -
     options = {
         "study.side": str(side),
         "study.inputs": json.dumps(list(inputs)),
+        # The networks themselves are compared, which linear models beside them would make alike.
+        "study.fusion": '"attention"',
         "training.epochs": "1",
         "training.warmup_steps": "5",
         **changes,

@@ -231,45 +231,6 @@ class MaskedFusion(nn.Module):
         return self.encode_one(name, cast(Tensor, given)).nan_to_num()
 
 
-class OneSource(nn.Module):
-    """A number that a network tells of a person, by one source, while what else they have stays.
-
-    The source (B, ...) to (B, 1). Its children are what lies on the way, so that they can be
-    shuffled stage by stage: encoder, line, token, attention, head.
-
-    score    from what is said of the target (B, columns) to the number (B,)
-    context  the tokens (1, sources, width) of that person, and who is present (1, sources)
-    """
-
-    def __init__(
-        self,
-        network: MaskedFusion,
-        name: str,
-        target: str,
-        score: Callable[[Tensor], Tensor],
-        *context: Tensor,
-    ) -> None:
-        super().__init__()
-        encoder: Any = network.encoders[network.encoder_of[name]]
-        self.encoder = encoder.encoder if isinstance(encoder, _ImageEncoder) else encoder.layers
-        if name in network.lines:
-            self.line = network.lines[name]
-        self.token = network.tokens[name]
-        self.attention = nn.ParameterList([network.queries, network.keys.weight])
-        self.head = network.heads[target]
-        # No children: a copy of this module copies them with what they share with the children.
-        self._whole = (network, name, network.columns[target], score, context)
-
-    def forward(self, given: Tensor) -> Tensor:
-        """(B, 1)."""
-        network, name, columns, score, (tokens, present) = self._whole
-        every = tokens.expand(len(given), -1, -1)
-        place = network.sources.index(name)
-        token = network.encode_one(name, given)[:, None]
-        every = torch.cat([every[:, :place], token, every[:, place + 1 :]], dim=1)
-        return score(network.fuse(every, present.expand(len(given), -1))[:, columns])[:, None]
-
-
 def drop_sources(present: Tensor, rate: float, seed: int, step: int) -> Tensor:
     """`present` (B, sources) without some sources of each person: modality dropout for training.
 

@@ -92,11 +92,13 @@ class LinearSets(nn.Module):
 
         Where there is no such set, of the last one, with 0 for what is absent.
         """
-        has = present.bool()
-        place = self.place(has)
-        kept = [has[:, n : n + 1].expand(-1, width) for n, width in enumerate(self.widths)]
-        here = torch.where(torch.cat(kept, dim=1), reduced, 0.0)
+        place, here = self.place(present.bool()), self.kept(reduced, present.bool())
         return (here[:, None] @ self.weights[place])[:, 0] + self.intercepts[place]
+
+    def kept(self, reduced: Tensor, has: Tensor) -> Tensor:
+        """`reduced` with 0 for what is not there, of which nothing is looked at."""
+        each = [has[:, n : n + 1].expand(-1, width) for n, width in enumerate(self.widths)]
+        return torch.where(torch.cat(each, dim=1), reduced, 0.0)
 
     def place(self, has: Tensor) -> Tensor:
         """The place (B,) of the set that serves what each person has (B, sources), see `of`."""

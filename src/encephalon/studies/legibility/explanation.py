@@ -22,7 +22,8 @@ from torch import Tensor
 from encephalon.errors import ContentError, UsageError
 from encephalon.explanation.attribution import InputShares, shapley_values
 from encephalon.explanation.gradcam import deepest_layer, enlarged_map, find_layer
-from encephalon.networks.fusion import MaskedFusion, OneSource
+from encephalon.networks.fusion import MaskedFusion
+from encephalon.networks.one_source import OnePerson, OneSource
 from encephalon.studies.legibility.data import Encoding
 from encephalon.studies.legibility.question import Question
 from encephalon.transforms.connectivity import matrices_of, shares_of_pairs
@@ -99,6 +100,7 @@ class PeopleExplainer:
         given: Mapping[str, NDArray[np.float32]],
         read: Read | None = None,
         question: Question | None = None,
+        linear: float = 0.0,
     ) -> ExplainedPerson:
         """Explain the person called `who`.
 
@@ -106,6 +108,7 @@ class PeopleExplainer:
         read      the number as it is read of each of some sets of units of what there is, where
                   that is not just what the network says of them
         question  with the class of this person, where the network's likeliest one is not meant
+        linear    how much the linear models beside the network count in their answer
 
         Raises ContentError for a person who has nothing of what the target is told from.
         """
@@ -123,10 +126,12 @@ class PeopleExplainer:
             tokens = network.encode(there, has)
             said = network.fuse(tokens, has)[:, network.columns[name]]
             question = (question or self.question).of(said)
+            lines = None if network.linear is None else network.linear.reduced(there, has)
+            person = OnePerson(tokens, has, lines, linear)
         found: dict[str, dict[str, Any]] = {"maps": {}, "edges": {}, "columns": {}, "checked": {}}
         gaps = [0.0]
         for source, one in there.items():
-            told, base = self._told(source, question, tokens, has), network.average_of(source)
+            told, base = self._told(source, question, person), network.average_of(source)
             layer = self._layer(source, told, one) if base is None else ""
             checked = found["checked"][source] = InputShares(told, one, base, layer)
             if base is None:
@@ -143,9 +148,9 @@ class PeopleExplainer:
         answer = nothing + sum(adds.values())
         return ExplainedPerson(who, question, nothing, answer, adds, **found, gap=max(gaps))
 
-    def _told(self, name: str, question: Question, *context: Tensor) -> OneSource:
+    def _told(self, name: str, question: Question, person: OnePerson | None = None) -> OneSource:
         score = partial(question.score, encoding=self.encoding)
-        return OneSource(self.network, name, question.name, score, *context)
+        return OneSource(self.network, name, question.name, score, person)
 
     def _layer(self, name: str, told: OneSource, image: Tensor) -> str:
         """That which maps of a source are taken from."""

@@ -44,9 +44,10 @@ _LEGEND = (
 _HINT = (
     "What an input adds is its Shapley value: what the answer gains by it, on average over all "
     "orders in which the inputs could come; they sum to the answer less its base, which is what "
-    "those who trained are like. Edges and columns are of the network's answer to all inputs, "
-    "and say what makes this person's input differ from an average one (integrated gradients); "
-    "maps say where in the image that lies (Grad-CAM, with its sign), each on a scale of its own."
+    "those who trained are like. Edges and columns are of the answer to all inputs, of the network "
+    "and of the linear models as much as either counts, and say what makes this person's input "
+    "differ from an average one (integrated gradients); maps say where in the image the network "
+    "sees it (Grad-CAM, with its sign), each on a scale of its own."
 )
 
 

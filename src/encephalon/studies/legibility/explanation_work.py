@@ -167,7 +167,17 @@ class _Work:
             question = replace(question, place=classes.index(told[question.name]))
         # Of more units not every set has been learnt to be read: then the network's own answer.
         read = self._read(person) if len(predictor.cohort.units) <= MOST_UNITS else None
-        return self.explainer.explain(person.sample.id, person.given, read, question)
+        return self.explainer.explain(
+            person.sample.id, person.given, read, question, self._linear(person)
+        )
+
+    def _linear(self, person: Person) -> float:
+        """How much linear models count in what is told of a person."""
+        cohort, name = self.predictor.cohort, self.explainer.question.name
+        has = np.array([[one in person.given for one in cohort.inputs]])
+        sets = list(visible_sets(cohort, name))
+        place = int(what_people_have(cohort, sets, has)[0])
+        return self.predictor.fitted.readings[name][sets[place]].share(len(sets))
 
     def _read(self, person: Person) -> Read:
         """The number as the model reads it, of sets of what the person has."""

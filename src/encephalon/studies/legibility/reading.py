@@ -104,6 +104,10 @@ class Reading:
         nothing = np.full(len(values), np.nan)
         return Answered(values, nothing, nothing, (1.0 - values <= limits) | likeliest)
 
+    def share(self, first: int) -> float:
+        """How much the parts from the place `first` on count, from 0 to 1."""
+        return sum(w for n, w in zip(self.parts, self.weights, strict=True) if n >= first)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for model.toml."""
         said = {"parts": list(self.parts), "weights": list(self.weights), "line": list(self.line)}
