@@ -67,7 +67,9 @@ def test_who_has_all_of_a_set_and_which_set_is_all_that_somebody_has() -> None:
         [False, False, False],
     ]
     assert what_people_have(DOMAINS, sets, present).tolist() == [0, 2, 2]
-    assert parts_of(sets, ("t1", "mind")) == [0, 1, 2]
+    assert parts_of(sets, ("t1", "mind"), 3) == [0, 1, 2]
+    # Of a network, and of linear models after it.
+    assert parts_of(sets, sets[1], 6) == [1, 4]
 
 
 @pytest.mark.parametrize("count", [72, 300])
