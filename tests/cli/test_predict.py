@@ -194,6 +194,8 @@ def test_only_options_that_were_given_reach_the_study(
     [
         (("--device", "tpu"), "'tpu'"),
         (("--option", "border"), "KEY=VALUE"),
+        (("--value", "a=1", "--value", "a=2"), "--value is given twice for 'a', '1' and '2'"),
+        (("--source", "t1=x.nii", "--source", "t1=y.nii"), "--source is given twice for 't1'"),
         (("--option", "border=2", "--border", "3"), "'border' is given twice"),
         (("--option", "device=cpu"), "'device' is none of it"),
         (("--participant-label", "01"), "01 would choose images of a BIDS dataset"),

@@ -94,6 +94,14 @@ def test_the_same_seed_draws_the_same_folds(tmp_path: Path) -> None:
     assert first == again != other
 
 
+def test_a_part_that_no_row_has_is_named(tmp_path: Path) -> None:
+    """And what is advised works."""
+    path = make_table(tmp_path, split=lambda animal, _: "test" if animal in {0, 1} else "train")
+    with pytest.raises(TableError, match="no row whose 'split' is 'validation': call some rows so"):
+        splits_of(path, study__folds="0")
+    assert len(splits_of(path, study__folds="3").folds) == 3
+
+
 def test_the_published_split_is_a_tenth_by_image(tmp_path: Path) -> None:
     """Published mode without a split draws 10 %, and a tenth of the rest, and leaks by nature."""
     path = make_table(tmp_path, animals=10, images=10)

@@ -33,12 +33,21 @@ _OWN = {"model", "table", "output", "device", "threads", "offline", "overwrite",
 
 
 def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:
-    """KEY=VALUE words as a dictionary; raises UsageError for a word without `=`."""
+    """KEY=VALUE words as a dictionary; raises UsageError for a word without `=`.
+
+    What is set twice has its last value, as commands are made longer by further words; what a flag
+    says of the data it may say once.
+    """
     found: dict[str, str] = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not (key.strip() and equals):
             raise UsageError(f"{flag} takes KEY=VALUE, and got {pair!r}.")
+        if flag != "--set" and key.strip() in found:
+            raise UsageError(
+                f"{flag} is given twice for {key.strip()!r}, {found[key.strip()]!r} and "
+                f"{value.strip()!r}: keep one of them."
+            )
         found[key.strip()] = value.strip()
     return found
 

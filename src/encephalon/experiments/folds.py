@@ -198,6 +198,11 @@ def _single(
         np.intersect1d(_rows(table, name), known) for name in ("train", "validation", "test")
     )
     for name, rows in (("train", train), ("validation", validation)):
+        if not _rows(table, name).size:
+            raise TableError(
+                f"{table.source} has no row whose {table.columns.split!r} is {name!r}: call some "
+                "rows so, or set study.folds to 5."
+            )
         _check_targets(table, targets, rows, f" in its part {name!r}")
     return table, (Fold(0, train, validation, test),)
 

@@ -19,10 +19,12 @@ from encephalon.io.text import read_records, write_records
 from encephalon.models.description import dump_description
 from encephalon.models.folder import open_model
 from encephalon.recipes.loading import dump_recipe
+from encephalon.statistics.conformal import EVERYONE
 from encephalon.studies.legibility import preprocessing
 from encephalon.studies.legibility.fitted import FittedState, Spread
 from encephalon.studies.legibility.preprocessing import ImageRow
 from encephalon.studies.legibility.settings import Cohort
+from encephalon.tables.samples import Sample
 from encephalon.training.dataset import Prepared
 from tests.studies.legibility.test_task import COHORT, make, make_people
 
@@ -103,6 +105,42 @@ def test_an_answer_is_that_of_the_network_on_each_set(run: Path, model: api.Mode
             for first in (0, count):  # of the network, and of linear models
                 asked, same = alone[:, first + count - 1], answers[:, first + place]
                 np.testing.assert_allclose(same, asked, rtol=1e-4, atol=1e-4)
+
+
+def test_a_promise_is_that_of_the_subgroup_where_the_row_tells_it(model: api.Model) -> None:
+    """As in the scores of the run; without a word on it, or of another subgroup, everyone's."""
+    predictor: Any = model.predictor
+    fitted = predictor.fitted
+    encoding = replace(
+        fitted.encoding,
+        cohort=fitted.encoding.cohort.model_copy(update={"subgroups": ("age", "site")}),
+    )
+    limits = {EVERYONE: 5.0, "north": 1.0}
+    ages = {some: replace(one, thresholds=limits) for some, one in fitted.readings["age"].items()}
+    readings = {**fitted.readings, "age": ages}
+    changed = replace(predictor, fitted=replace(fitted, encoding=encoding, readings=readings))
+    for site, far in (("north", 1.0), ("south", 5.0), (None, 5.0)):
+        person = changed.read(Sample("x", {}, {"mood": "0.5", "site": site, "age": "30"}))
+        for found in (changed.tell(person)["age"].answered, changed.by_set(person)["age"][-1]):
+            assert float(found.high[0] - found.values[0, 0]) == pytest.approx(far)
+
+
+def test_a_target_tells_no_subgroup_of_its_own() -> None:
+    """Nor does a column of its domain: the set of a new person would be drawn around the truth."""
+    blood = {"columns": {"iron": "number", "type": ["A", "B"]}}
+    cohort = Cohort.model_validate(
+        {
+            "subgroups": ["gender", "type", "site"],
+            "blocks": {"blood": blood, "mind": {"columns": {"mood": "number"}}},
+            "targets": {
+                "sex": {"kind": "binary", "column": "gender", "domain": "blood"},
+                "age": {"kind": "continuous"},
+            },
+        }
+    )
+    assert cohort.own_columns("sex") == {"gender", "iron", "type"}
+    assert (cohort.apart("sex"), cohort.apart("age")) == ("site", "gender")
+    assert cohort.model_copy(update={"subgroups": ("gender",)}).apart("sex") is None
 
 
 def test_a_table_of_people_has_a_row_and_a_page_for_each(run: Path, model: api.Model) -> None:

@@ -166,9 +166,7 @@ class _Job:
     def _confounds(self, target: str) -> Values | None:
         """The confounds (N, F) but for those of the target's own domain; None for none."""
         cohort, table = self.people.cohort, self.people.table
-        own = {cohort.targets[target].column or target}
-        own |= {c for name in cohort.hidden_from(target) for c in cohort.blocks[name].columns}
-        columns = []
+        own, columns = cohort.own_columns(target), []
         for name in cohort.confounds:
             if name in own:
                 continue

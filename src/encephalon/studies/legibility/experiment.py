@@ -104,7 +104,7 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
         others = external_predictions(
             people, splits.folds, programs, recalibrate=settings.recalibrate
         )
-        found = evaluate(people, splits.folds, [*said, *simple, *others], settings.alpha)
+        found = evaluate(people, splits.folds, [*said, *others, *simple], settings.alpha)
         _write_evaluation(cv, found, folds, curves)
         shipped = cv.shipped(folds)
         state = half_precision(shipped.network.state_dict())

@@ -71,9 +71,10 @@ def power_blocks(rows: Sequence[Record]) -> list[Html]:
     words = (
         "Effects of known size were planted into what people have, in directions that all columns "
         "of an input have a part in, and a ridge regression looked for them in people whom it had "
-        "not seen. A target that was not told may still have effects smaller than the smallest of "
-        "which four of five were found. Their size is the share of the variance of the target, of "
-        "classes that of what lies behind them; the area is that of someone who knows the effect."
+        "not seen; one that lies where people differ most would be found sooner. A target that was "
+        "not told may still have effects smaller than the smallest of which four of five were "
+        "found. Their size is the share of the variance of the target, of classes that of what "
+        "lies behind them; the area is that of someone who knows the effect."
     )
     shown = list[Record]()
     for (target, name), some in groupby(rows, lambda row: (row["target"], row["input"])):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -148,7 +147,7 @@ class _Networks:
 
     def predictions(self, target: str, method: str, stacked: bool) -> Iterator[Predicted]:
         """What is said from each set, and from whatever there is."""
-        people, names = self.people, self._told_apart
+        people, names = self.people, self._told_apart(target)
         sets = list(visible_sets(people.cohort, target))
         nothing = unplaced(len(people), people.cohort.targets[target].count)
         whole, known = [nothing] * len(sets), np.zeros(len(people), dtype=bool)
@@ -174,7 +173,7 @@ class _Networks:
         `known` are all who are not tested.
         """
         people, settings = self.people, self.settings
-        groups, names = groups_of(people), self._told_apart
+        groups, names = groups_of(people), self._told_apart(target)
         sets = list(visible_sets(people.cohort, target))
         return fit_readings(
             answers,
@@ -189,16 +188,17 @@ class _Networks:
             lowest=lowest_of(people.truth[target][known]),
         )
 
-    @cached_property
-    def _told_apart(self) -> list[str] | None:
-        """The subgroup of each person that may have a threshold of its own: of the first column.
+    def _told_apart(self, target: str) -> list[str] | None:
+        """The subgroup of each person that may have a threshold of its own: see `Cohort.apart`.
 
         None for numbers, whose thirds a new person could not be told to be in.
         """
-        for column, parts in subgroups_of(self.people).items():
-            cells = {*self.people.table.texts(column), UNKNOWN}
-            return ["" if one == UNKNOWN else one for one in parts] if cells >= {*parts} else None
-        return None
+        column = self.people.cohort.apart(target)
+        if column is None:
+            return None
+        parts = subgroups_of(self.people)[column]
+        cells = {*self.people.table.texts(column), UNKNOWN}
+        return ["" if one == UNKNOWN else one for one in parts] if cells >= {*parts} else None
 
 
 def _known(folds: Sequence[Fold]) -> Rows:

@@ -25,13 +25,19 @@ from encephalon.inference.predictor import NetworkPredictor, OutputKind, Predict
 from encephalon.io.bids import ANATOMICAL
 from encephalon.io.files import expanded
 from encephalon.models.folder import ModelFolder
+from encephalon.statistics.conformal import EVERYONE
 from encephalon.studies.base import OpenModel
 from encephalon.studies.legibility.data import (
     block_names,
     load_image,
 )
 from encephalon.studies.legibility.fitted import FittedState, coarse, standardised
-from encephalon.studies.legibility.input_sets import answers_of, visible_sets, what_people_have
+from encephalon.studies.legibility.input_sets import (
+    InputSet,
+    answers_of,
+    visible_sets,
+    what_people_have,
+)
 from encephalon.studies.legibility.modes import SETTINGS
 from encephalon.studies.legibility.quality import Unlikeness, check_quality
 from encephalon.studies.legibility.reading import Answered
@@ -200,7 +206,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         for name, answers in self.answers(person).items():
             sets = list(visible_sets(self.cohort, name))
             place = int(what_people_have(self.cohort, sets, has)[0])
-            answered = self.fitted.readings[name][sets[place]].read(answers)
+            answered = self._read(name, sets[place], answers, person)
             there = bool(np.isfinite(answered.values).all())
             used = tuple(one for one in sets[place] if one in person.given) if there else ()
             found[name] = Told(self.cohort.targets[name], used, answered)
@@ -214,11 +220,17 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         told = self.tell(person)
         return {
             name: [
-                *(reading.read(answers) for reading in self.fitted.readings[name].values()),
+                *(self._read(name, some, answers, person) for some in self.fitted.readings[name]),
                 told[name].answered,
             ]
             for name, answers in self.answers(person).items()
         }
+
+    def _read(self, name: str, inputs: InputSet, answers: Values, person: Person) -> Answered:
+        """The answers (1, sets, W) read as of the person's subgroup, where their row tells it."""
+        cell = person.sample.row.get(self.cohort.apart(name) or "")
+        apart = [EVERYONE if cell is None else str(cell)]
+        return self.fitted.readings[name][inputs].read(answers, apart)
 
     def answers(self, person: Person) -> dict[str, Values]:
         """Answers (1, sets, W) to each target, see `input_sets.answers_of`."""

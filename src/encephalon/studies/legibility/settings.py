@@ -231,6 +231,19 @@ class Cohort(Section):
         domain = self.targets[target].domain
         return tuple(name for name in self.inputs if domain and self.domain_of(name) == domain)
 
+    def own_columns(self, target: str) -> set[str]:
+        """The columns that are a target, or of its own domain, and tell nothing of it."""
+        blocks = (self.blocks[n] for n in self.hidden_from(target) if n in self.blocks)
+        return {self.targets[target].column or target, *(c for one in blocks for c in one.columns)}
+
+    def apart(self, target: str) -> str | None:
+        """The column whose subgroups may be promised a target by thresholds of their own.
+
+        The first of `subgroups` that is not the target's own, which a new person does not tell.
+        """
+        own = self.own_columns(target)
+        return next((name for name in self.subgroups if name not in own), None)
+
     def input_sets(self) -> tuple[tuple[str, ...], ...]:
         """The sets of inputs that are scored, the smaller first: every non-empty one of the units.
 
