@@ -117,7 +117,7 @@ def _correlations(
             found.append(_correlation(drawn, both, centred[:, [one]], centred[:, one + 1 :]))
         return np.concatenate(found, axis=1)
 
-    people = np.arange(len(columns))
+    people = np.arange(len(columns), dtype=np.float64)
     values = statistic(people, np.ones((1, len(people)), np.int64))[0]
     draws = bootstrap_draws(people, statistic, groups=groups, repeats=repeats, seed=seed)
     intervals = []
@@ -147,19 +147,19 @@ def mutual_information(first: ArrayLike, second: ArrayLike, *, seed: int = 0) ->
     It is counted where both have few values, and estimated from nearest neighbours otherwise
     (Kraskov 2004, Ross 2014), as scikit-learn does. NaN as for a Dependence.
     """
-    pair = [np.asarray(one, np.float64) for one in (first, second)]
-    if not _tells(*pair):
+    one, two = (np.asarray(column, np.float64) for column in (first, second))
+    if not _tells(one, two):
         return nan
-    require_extra("sklearn", "train", "Mutual information")
+    require_extra("sklearn", "grid", "Mutual information")
     from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
-    # Who has the fewer values is the target: of categories, if either is.
-    target, feature = sorted(pair, key=lambda one: len(np.unique(one)))
-    kinds = [len(np.unique(one)) <= FEW_VALUES for one in (target, feature)]
-    measure = mutual_info_classif if kinds[0] else mutual_info_regression
-    if kinds[0]:
-        target = np.unique(target, return_inverse=True)[1]
-    found = measure(feature[:, None], target, discrete_features=kinds[1], random_state=seed)
+    # The one with fewer values is the target: of categories, if either is.
+    target, feature = sorted((one, two), key=lambda column: len(np.unique(column)))
+    few, also_few = (len(np.unique(column)) <= FEW_VALUES for column in (target, feature))
+    measure, told = mutual_info_regression, target
+    if few:
+        measure, told = mutual_info_classif, np.unique(target, return_inverse=True)[1]
+    found = measure(feature[:, None], told, discrete_features=also_few, random_state=seed)
     return float(found[0])
 
 
@@ -176,14 +176,14 @@ def maximal_information_coefficient(
                tries both: a noiseless function then has 1 even if it turns often, but so does
                chance have more, 0.1 among 2,000 people
     """
-    pair = [np.asarray(one, np.float64) for one in (first, second)]
-    if not _tells(*pair):
+    one, two = (np.asarray(column, np.float64) for column in (first, second))
+    if not _tells(one, two):
         return nan
-    return max(_characteristic(*pair, estimator), _characteristic(*pair[::-1], estimator))
+    return max(_characteristic(one, two, estimator), _characteristic(two, one, estimator))
 
 
 def _tells(first: Values, second: Values) -> bool:
-    return len(first) >= FEWEST and np.ptp(first) > 0 and np.ptp(second) > 0
+    return len(first) >= FEWEST and bool(np.ptp(first) > 0 and np.ptp(second) > 0)
 
 
 def _characteristic(cut: Values, even: Values, estimator: Estimator) -> float:
