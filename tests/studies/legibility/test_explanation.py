@@ -15,9 +15,8 @@ from encephalon.errors import ContentError, UsageError
 from encephalon.experiments.folds import Fold
 from encephalon.explanation.attribution import mean_gradient, shapley_values
 from encephalon.studies.legibility.data import People
-from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer
+from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer, Question
 from encephalon.studies.legibility.fitting import FittedPeople, fit
-from encephalon.studies.legibility.question import Question
 from encephalon.studies.legibility.study import STUDY
 from encephalon.training.runs import RunFolder, TrainingContext
 from tests.studies.legibility.test_task import make, make_people, trained

@@ -28,11 +28,15 @@ from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import load_network
 from encephalon.recipes.loading import make_recipe
 from encephalon.reports.signed_maps import strongest
-from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer, Read
+from encephalon.studies.legibility.explanation import (
+    ExplainedPerson,
+    PeopleExplainer,
+    Question,
+    Read,
+)
 from encephalon.studies.legibility.explanation_page import ExplanationPage
 from encephalon.studies.legibility.input_sets import visible_sets, what_people_have
 from encephalon.studies.legibility.linear import linear_options
-from encephalon.studies.legibility.question import Question
 from encephalon.studies.legibility.settings import MOST_UNITS
 from encephalon.studies.legibility.task import network_options
 from encephalon.tables.samples import Sample
