@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from encephalon.metrics.classification import (
     confusion,
     confusion_matrix,
     decision_metrics,
+    most_balanced_accuracy,
 )
 
 
@@ -221,3 +223,19 @@ def test_one_answer_for_all_correlates_with_nothing() -> None:
     assert math.isnan(alone["mcc"].value)
     assert math.isnan(alone["macro_recall"].value)
     assert all(math.isnan(each.value) for each in decision_metrics([], [], 2).values())
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2), (0.5, 0.3, 0.2)])
+def test_the_most_of_classes_is_that_of_a_simulation(shares: tuple[float, ...]) -> None:
+    """A lasting class, mistaken in a tenth of sessions: whoever knows it scores just so."""
+    rng, count, classes = np.random.default_rng(0), 200_000, len(shares)
+    lasting = rng.choice(classes, size=count, p=shares)
+
+    def measured() -> Any:
+        wrong = rng.random(count) < 0.1
+        return np.where(wrong, (lasting + rng.integers(1, classes, count)) % classes, lasting)
+
+    one, two = measured(), measured()
+    recalls = [np.mean(lasting[one == each] == each) for each in range(classes)]
+    told = most_balanced_accuracy(float(np.mean(one == two)), np.bincount(one) / count)
+    assert told == pytest.approx(np.mean(recalls), abs=0.01)

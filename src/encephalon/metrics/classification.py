@@ -35,6 +35,7 @@ __all__ = [
     "confusion",
     "confusion_matrix",
     "decision_metrics",
+    "most_balanced_accuracy",
 ]
 
 Values = NDArray[np.float64]
@@ -175,6 +176,26 @@ def classification_metrics(truth: ArrayLike, probabilities: ArrayLike) -> dict[s
         "precision": each(lambda is_it, said, _: _precision(is_it, said)),
         "f1": each(lambda is_it, said, _: _f1(is_it, said)),
     }
+
+
+def most_balanced_accuracy(agreed: float, shares: ArrayLike) -> float:
+    """What knowing the lasting class comes to, where two sessions agree in that share of samples.
+
+    Each class is mistaken for any other alike often.
+
+    shares  of each class (C,), as measured
+    """
+    known = np.asarray(shares, np.float64)
+    others = len(known) - 1
+    # agreed = (1 - error)^2 + error^2 / others, of which the smaller error is meant.
+    scale = (others + 1) / others
+    error = (1 - np.sqrt(max(1 - scale * (1 - agreed), 0.0))) / scale
+    right = 1 - error - error / others
+    if not right > 0:
+        return float("nan") if np.isnan(agreed) else 1 / len(known)
+    lasting = np.clip((known - error / others) / right, 0, 1)
+    there = known > 0
+    return float(np.mean((1 - error) * lasting[there] / known[there]))
 
 
 def decision_metrics(

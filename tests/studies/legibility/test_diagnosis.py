@@ -15,7 +15,7 @@ from encephalon import api
 from encephalon.errors import TableError
 from encephalon.experiments.folds import Fold
 from encephalon.io.text import read_records
-from encephalon.studies.legibility.ceiling import ceilings, most_balanced_accuracy
+from encephalon.studies.legibility.ceiling import ceilings
 from encephalon.studies.legibility.data import People, load_image, prepare_people
 from encephalon.studies.legibility.diagnosis import curve_folds, recoded
 from encephalon.studies.legibility.settings import Cohort
@@ -129,22 +129,6 @@ def test_a_reliability_that_is_told_counts(people: People) -> None:
     (only,) = ceilings(replace(people, cohort=cohort))
     assert (only.target, only.source) == ("sex", "reliability")
     assert only.value.value == pytest.approx(0.9)
-
-
-@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2), (0.5, 0.3, 0.2)])
-def test_the_most_of_classes_is_that_of_a_simulation(shares: tuple[float, ...]) -> None:
-    """A lasting class, mistaken in a tenth of sessions: whoever knows it scores just so."""
-    rng, count, classes = np.random.default_rng(0), 200_000, len(shares)
-    lasting = rng.choice(classes, size=count, p=shares)
-
-    def measured() -> Any:
-        wrong = rng.random(count) < 0.1
-        return np.where(wrong, (lasting + rng.integers(1, classes, count)) % classes, lasting)
-
-    one, two = measured(), measured()
-    recalls = [np.mean(lasting[one == each] == each) for each in range(classes)]
-    told = most_balanced_accuracy(float(np.mean(one == two)), np.bincount(one) / count)
-    assert told == pytest.approx(np.mean(recalls), abs=0.01)
 
 
 @pytest.fixture(scope="module")

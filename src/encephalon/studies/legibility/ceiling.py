@@ -8,20 +8,18 @@ lasts and an error that knows nothing of it: of numbers the reliability is then 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.metrics.classification import most_balanced_accuracy
 from encephalon.statistics.intervals import LEVEL, Interval, units_of
 from encephalon.statistics.weighted_metric import mean_metric, pearson_metric
 from encephalon.studies.legibility.data import People
 from encephalon.studies.legibility.evaluation import MAIN, Record
 
-__all__ = ["Ceiling", "ceilings", "most_balanced_accuracy"]
-
-Values = NDArray[np.float64]
+__all__ = ["Ceiling", "ceilings"]
 
 
 @dataclass(frozen=True)
@@ -68,24 +66,6 @@ def ceilings(people: People) -> list[Ceiling]:
             most = replace(agreed, value=value, low=low, high=high)
         found.append(Ceiling(name, MAIN[number], most, count, source))
     return found
-
-
-def most_balanced_accuracy(agreed: float, shares: Sequence[float] | Values) -> float:
-    """What knowing the lasting class comes to, where two sessions agree in that share of people.
-
-    shares  of each class (C,), as measured
-    """
-    known = np.asarray(shares, np.float64)
-    others = len(known) - 1
-    # agreed = (1 - error)^2 + error^2 / others, of which the smaller error is meant.
-    scale = (others + 1) / others
-    error = (1 - np.sqrt(max(1 - scale * (1 - agreed), 0.0))) / scale
-    right = 1 - error - error / others
-    if not right > 0:
-        return float("nan") if np.isnan(agreed) else 1 / len(known)
-    lasting = np.clip((known - error / others) / right, 0, 1)
-    there = known > 0
-    return float(np.mean((1 - error) * lasting[there] / known[there]))
 
 
 def _sessions(people: People) -> NDArray[np.int64]:
