@@ -143,3 +143,12 @@ def test_values_and_groups_must_match() -> None:
     """Each sample needs one group."""
     with pytest.raises(UsageError, match="one per sample"):
         bootstrap_weighted(np.ones(3), mean_of, groups=["a"])
+
+
+def test_an_interval_is_read_back_from_the_cells_of_a_row() -> None:
+    """What the row does not have is not a number."""
+    cells = Interval(0.5, 0.4, 0.6, 0.95, 9, "bootstrap").cells("r2")
+    assert cells == {"r2": 0.5, "r2_low": 0.4, "r2_high": 0.6}
+    read = Interval.of_cells({**cells, "n": 9}, "r2")
+    assert (read.value, read.low, read.high, read.units) == (0.5, 0.4, 0.6, 9)
+    assert np.isnan(Interval.of_cells(cells, "mae").low)

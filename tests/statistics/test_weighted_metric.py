@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from encephalon.errors import UsageError
 from encephalon.statistics.intervals import proportion
@@ -18,6 +19,7 @@ from encephalon.statistics.weighted_metric import (
     mean_metric,
     r2_metric,
     roc_auc_metric,
+    roc_curve,
     share_interval,
     share_metric,
 )
@@ -105,3 +107,15 @@ def test_r2_is_that_of_scikit_learn() -> None:
     predicted = truth + generator.normal(0, 0.5, 50)
     assert r2_metric(truth, predicted).value == pytest.approx(r2_score(truth, predicted))
     assert np.isnan(r2_metric(np.ones(4), np.zeros(4)).value)
+
+
+def test_the_points_of_a_roc_curve_are_those_of_scikit_learn() -> None:
+    """Ties are one step; of too many points some are left out, but never an end."""
+    rng = np.random.default_rng(0)
+    positive, scores = rng.integers(0, 2, 60), rng.integers(0, 20, 60) / 20
+    expected = metrics.roc_curve(positive, scores, drop_intermediate=False)
+    np.testing.assert_allclose(roc_curve(positive, scores), expected[:2])
+    few = np.array(roc_curve(positive, scores, points=5))
+    assert few.shape == (2, 6)
+    assert few[:, 0].tolist() == [0, 0]
+    assert few[:, -1].tolist() == [1, 1]

@@ -20,6 +20,7 @@ from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
 from encephalon.metrics.calibration import (
     CoverageRisk,
     ReliabilityBin,
+    checked_probabilities,
     coverage_risk,
     expected_calibration_error,
     reliability,
@@ -161,7 +162,7 @@ def assess(
     units = units_of_images(predictions, group)
     job = _Job(predictions, units, rule, given, drawing).select(known)
     labelled = job.predictions
-    said, came = _reliable(labelled)
+    said, came = checked_probabilities(labelled.y_prob, labelled.y_true)
     right = labelled.predicted == labelled.y_true
     cells = confusion_matrix(labelled.y_true, labelled.predicted, len(labelled.classes))
     figures = _figures(job, labelled.y_true, labelled.y_prob)
@@ -209,13 +210,6 @@ def _figures(
         for name in names or figures
         if len(job.predictions.classes) == 2 or name not in {"sensitivity", "specificity"}
     }
-
-
-def _reliable(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The probability that is checked, and whether it came true."""
-    if len(predictions.classes) == 2:
-        return predictions.y_prob[:, 1], predictions.y_true == 1
-    return predictions.y_prob.max(axis=1), predictions.predicted == predictions.y_true
 
 
 def _level(job: _Job, name: str, group: str | None) -> LevelMetrics:

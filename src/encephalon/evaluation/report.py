@@ -46,7 +46,14 @@ __all__ = [
 ]
 
 METRICS = {
+    "r2": "R²",
+    "pearson_r": "Correlation",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
     "balanced_accuracy": "Balanced accuracy",
+    "macro_precision": "Macro precision",
+    "macro_recall": "Macro recall",
+    "macro_f1": "Macro F1",
     "roc_auc": "ROC AUC",
     "pr_auc": "Average precision",
     "sensitivity": "Sensitivity",
@@ -56,8 +63,10 @@ METRICS = {
     "accuracy": "Accuracy",
     "log_loss": "Log loss",
     "brier": "Brier score",
+    "mcc": "Matthews correlation",
+    "calibration_error": "Expected calibration error",
 }
-"""Names of the figures of `evaluation.classification_metrics`, in the order of the page."""
+"""Names of the figures of `metrics.classification` and `metrics.regression`, as pages have them."""
 
 #: Images that are pictured in each of the three galleries: our choice.
 PICTURED = 24

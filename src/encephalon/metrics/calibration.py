@@ -28,6 +28,7 @@ __all__ = [
     "CoverageRisk",
     "ReliabilityBin",
     "calibration_error_metric",
+    "checked_probabilities",
     "coverage_risk",
     "expected_calibration_error",
     "fit_calibration",
@@ -187,6 +188,18 @@ def reliability(
         low, high, mean = float(each / bins), float((each + 1) / bins), float(said[inside].mean())
         found.append(ReliabilityBin(low, high, mean, observed, int(inside.sum())))
     return found
+
+
+def checked_probabilities(
+    probabilities: Values, truth: NDArray[np.int64]
+) -> tuple[Values, NDArray[np.bool_]]:
+    """Of probabilities (N, C) those that calibration is read from, (N,), and which came true (N,).
+
+    They are of the second of two classes, and of the likeliest one of more.
+    """
+    if probabilities.shape[1] == 2:
+        return probabilities[:, 1], truth == 1
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
 
 
 def expected_calibration_error(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> float:

@@ -103,8 +103,8 @@ def format_share(share: float) -> str:
 
 
 def format_p_value(p: float) -> str:
-    """A p value; small ones by their bound alone."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """A p value; small ones by their bound alone, NaN as a dash."""
+    return "< 0.001" if p < 0.001 else format_decimals(p, 3)
 
 
 def format_interval(

@@ -34,6 +34,7 @@ __all__ = [
     "ratio",
     "risk_area_metric",
     "roc_auc_metric",
+    "roc_curve",
     "share_interval",
     "share_metric",
 ]
@@ -160,6 +161,18 @@ def roc_auc_metric(positive: ArrayLike, scores: ArrayLike) -> WeightedMetric:
         return ratio((steps * heights).sum(axis=1), hits[:, -1] * misses[:, -1])
 
     return WeightedMetric(ranked.size, weigh)
+
+
+def roc_curve(positive: ArrayLike, scores: ArrayLike, points: int = 200) -> tuple[Values, Values]:
+    """False and true positive rates (P,) as the threshold falls, from 0 to 1, at the end of ties.
+
+    points  how many there are at the most
+    """
+    ranked = _Ranked.of(positive, scores)
+    counts = [each[0] for each in ranked.reached(np.ones((1, ranked.size)))]
+    kept = np.unique(np.linspace(0, ranked.ends.size - 1, points).astype(int))
+    hits, misses = (np.append(0.0, each[kept] / each[-1]) for each in counts)
+    return misses, hits
 
 
 def average_precision_metric(positive: ArrayLike, scores: ArrayLike) -> WeightedMetric:

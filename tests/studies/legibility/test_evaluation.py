@@ -150,7 +150,7 @@ def test_the_truth_is_held_in_subgroups_too(found: Evaluation) -> None:
     assert rows[0]["n"] == sum(r["n"] for r in rows[1:])
     assert rows[0]["coverage"] > 0.8
     parts = [r for r in found.subgroups if (r["target"], r["inputs"]) == ("age", WHATEVER)]
-    assert [r["n"] for r in parts] == [r["n"] for r in rows[1:]]
+    assert [(r["value"], r["n"]) for r in parts] == [(r["value"], r["n"]) for r in rows]
 
 
 def test_files_and_page_say_what_was_found(found: Evaluation, tmp_path: Path) -> None:

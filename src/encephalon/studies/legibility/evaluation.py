@@ -7,14 +7,14 @@ groups of them, and pairs are drawn together. `gain` is written so that more is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from encephalon.experiments.folds import Fold
-from encephalon.metrics.calibration import calibration_error_metric
+from encephalon.metrics.calibration import calibration_error_metric, checked_probabilities
 from encephalon.metrics.classification import classification_metrics, decision_metrics
 from encephalon.metrics.regression import regression_metrics
 from encephalon.statistics.comparison import holm
@@ -56,15 +56,16 @@ MOST_DRAWS, FEWEST_DRAWS, DRAWN = 2000, 400, 20_000_000
 class Evaluation:
     """All that is known of the answers to people, as records that tables are made of.
 
+    fold         (N,) the number of the fold that each is scored in, -1 for none
     honest       whether those scored were tested; else they validated, which flatters the model
     scores       a row for each target, set and method: every metric with its interval
     comparisons  a row for each pair and metric, see `_Scoring.comparisons`
     coverage     how often intervals and sets hold the truth, of everyone and of subgroups
-    subgroups    the main metric of each subgroup
+    subgroups    the main metric of the same
     """
 
     people: People
-    folds: Sequence[Fold]
+    fold: Any
     predicted: Sequence[Predicted]
     honest: bool
     alpha: float
@@ -91,19 +92,22 @@ def evaluate(
     alpha      share of intervals and sets that may miss the truth
     """
     known = list(predicted)
-    scoring = _Scoring(people, groups_of(people), subgroups_of(people), _fold_of(people, folds))
+    fold = np.full(len(people), -1)
+    for one in folds:
+        fold[scored_rows(one, folds)] = one.number
+    scoring = _Scoring(people, groups_of(people), subgroups_of(people), fold)
     compared = [row for name in people.cohort.targets for row in scoring.comparisons(name, known)]
-    said = [one for one in known if one.method == MODEL]
+    parts = [row for one in known if one.method == MODEL for row in scoring.of_parts(one, alpha)]
     return Evaluation(
         people,
-        folds,
+        fold,
         known,
         is_honest(folds),
         alpha,
         [scoring.scores(one) for one in known],
         compared,
-        [row for one in said for row in scoring.coverage(one, alpha)],
-        [row for one in said for row in scoring.subgroups(one)],
+        [coverage for coverage, _ in parts],
+        [score for _, score in parts],
     )
 
 
@@ -111,16 +115,13 @@ def metrics_of(values: Values, truth: Values) -> dict[str, WeightedMetric]:
     """Every metric of numbers (N, 1), or of the probabilities of classes (N, C), by name."""
     if values.shape[1] == 1:
         return regression_metrics(truth, values[:, 0])
-    known, called = truth.astype(np.int64), values.argmax(axis=1)
+    known = truth.astype(np.int64)
     plain = classification_metrics(known, values)
     names = ("balanced_accuracy", "roc_auc", "pr_auc", "log_loss", "brier", "accuracy")
-    binary = values.shape[1] == 2
-    said = values[:, 1] if binary else values.max(axis=1)
-    came = known == 1 if binary else known == called
     return {
         **{name: plain[name] for name in names},
-        **decision_metrics(known, called, values.shape[1]),
-        "calibration_error": calibration_error_metric(said, came),
+        **decision_metrics(known, values.argmax(axis=1), values.shape[1]),
+        "calibration_error": calibration_error_metric(*checked_probabilities(values, known)),
     }
 
 
@@ -193,44 +194,32 @@ class _Scoring:
                 row["p_corrected"] = p
         return rows
 
-    def coverage(self, one: Predicted, alpha: float) -> list[Record]:
-        """How often the intervals or sets of one set of inputs hold the truth, and how large."""
-        rows = np.flatnonzero(one.scored)
-        held = one.answered.holds(self.people.truth[one.target])[rows]
-        sizes, found = one.answered.sizes[rows], list[Record]()
-        drawn = self._of(self.groups, rows)
-        for column, parts in {"": [""] * len(self.people), **self.parts}.items():
-            names = [parts[row] for row in rows]
-            for value in sorted(set(names)):
-                inside = np.array([name == value for name in names])
-                units = None if drawn is None else [drawn[k] for k in np.flatnonzero(inside)]
-                share = coverage(held[inside], units=units)["all"]
-                here = sizes[inside]
-                finite = here[np.isfinite(here)]
-                found.append(
-                    {
-                        **{"target": one.target, "inputs": one.inputs},
-                        **{"column": column, "value": value, "n": int(inside.sum())},
-                        **{"promised": 1 - alpha, **share.cells("coverage")},
-                        "mean_size": float(finite.mean()) if finite.size else np.nan,
-                        "unbounded": int((~np.isfinite(here)).sum()),
-                    }
-                )
-        return found
+    def of_parts(self, one: Predicted, alpha: float) -> Iterator[tuple[Record, Record]]:
+        """Of everybody and of each part of the people what one set of inputs comes to.
 
-    def subgroups(self, one: Predicted) -> list[Record]:
-        """The main metric of each part of the people, with its interval."""
-        main, found = MAIN[self._target(one).kind == "continuous"], list[Record]()
-        for column, parts in self.parts.items():
-            for value in sorted(set(parts)):
-                inside = one.scored & np.array([part == value for part in parts])
-                row: Record = {"target": one.target, "inputs": one.inputs, "column": column}
-                row |= {"value": value, "n": int(inside.sum()), "metric": main}
-                if inside.any():
-                    metric = metrics_of(*self._values(one, inside))[main]
-                    row |= self._interval(metric, np.flatnonzero(inside)).cells("score")
-                found.append(row)
-        return found
+        How often its intervals or sets hold the truth, and how large they are; and the main metric.
+        """
+        main = MAIN[self._target(one).kind == "continuous"]
+        held = one.answered.holds(self.people.truth[one.target])
+        for column, names in {"": [""] * len(self.people), **self.parts}.items():
+            for value in sorted(set(names)):
+                inside = one.scored & np.array([name == value for name in names])
+                if not (rows := np.flatnonzero(inside)).size:
+                    continue
+                part: Record = {"target": one.target, "inputs": one.inputs, "column": column}
+                part |= {"value": value, "n": len(rows)}
+                share = coverage(held[rows], units=self._of(self.groups, rows))["all"]
+                sizes = one.answered.sizes[rows]
+                finite = sizes[np.isfinite(sizes)]
+                metric = metrics_of(*self._values(one, inside))[main]
+                yield (
+                    {
+                        **{**part, "promised": 1 - alpha, **share.cells("coverage")},
+                        "mean_size": float(finite.mean()) if finite.size else np.nan,
+                        "unbounded": len(sizes) - len(finite),
+                    },
+                    {**part, "metric": main, **self._interval(metric, rows).cells("score")},
+                )
 
     def _best(
         self, model: Mapping[str, Predicted], names: Sequence[str], scored: Flags
@@ -283,11 +272,3 @@ class _Scoring:
 
 def _draws(people: int) -> int:
     return int(np.clip(DRAWN // max(people, 1), FEWEST_DRAWS, MOST_DRAWS))
-
-
-def _fold_of(people: People, folds: Sequence[Fold]) -> Any:
-    """The number of the fold that tests each person (N,), or else validates them; -1 for none."""
-    found = np.full(len(people), -1)
-    for fold in folds:
-        found[scored_rows(fold, folds)] = fold.number
-    return found

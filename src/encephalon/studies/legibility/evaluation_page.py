@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation found, as files and as a page: what is told from what, and how well."""
+"""What an evaluation found, as files and as a page: what is told from what, and how well.
+
+And the page of a grid: what each of its models tells, side by side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encephalon.evaluation.report import METRICS
+from encephalon.experiments.grid import axis_words
+from encephalon.experiments.grid_folder import CellState
 from encephalon.io.atomic import make_folder, write_json
 from encephalon.io.text import write_records
-from encephalon.metrics.calibration import reliability
+from encephalon.metrics.calibration import checked_probabilities, reliability
 from encephalon.metrics.classification import confusion_matrix
+from encephalon.models.folder import open_model
 from encephalon.reports.blocks import confusion_table, details, figure, grid, note, table
 from encephalon.reports.charts import (
     DotGroup,
@@ -32,28 +39,13 @@ from encephalon.reports.format import (
 )
 from encephalon.reports.page import Page, curve_charts
 from encephalon.statistics.intervals import Interval
-from encephalon.studies.legibility.evaluation import LOWER, Evaluation, Record
+from encephalon.statistics.weighted_metric import roc_curve
+from encephalon.studies.legibility.evaluation import Evaluation, Record
 from encephalon.studies.legibility.predictions import ATTENTION, MODEL, WHATEVER, Predicted
+from encephalon.studies.legibility.settings import Cohort
 
-__all__ = ["NAMES", "evaluation_page", "summary_of", "target_blocks", "write_tables"]
+__all__ = ["compare_people", "evaluation_page", "summary_of", "target_blocks", "write_tables"]
 
-NAMES = {
-    "r2": "R²",
-    "pearson_r": "Correlation",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_precision": "Macro precision",
-    "macro_recall": "Macro recall",
-    "macro_f1": "Macro F1",
-    "roc_auc": "ROC AUC",
-    "pr_auc": "Average precision",
-    "mcc": "Matthews correlation",
-    "brier": "Brier score",
-    "calibration_error": "Expected calibration error",
-    "log_loss": "Log loss",
-    "accuracy": "Accuracy",
-}
 METHODS = {
     MODEL: "model",
     ATTENTION: "network alone",
@@ -64,8 +56,14 @@ METHODS = {
 }
 #: Sets whose rows are shown before the others are folded away (our choice).
 SHOWN = 16
-#: Points of the curve of a receiver operating characteristic at the most (ours).
-POINTS = 200
+
+#: The axis of a grid that is told by the inputs themselves.
+INPUTS = "study.inputs"
+HONEST = (
+    "Each score is of people whom the network that was asked had not learnt from, told from "
+    "whatever they have of the inputs, with its 95 % interval over people or their groups. What "
+    "tells nothing has an R² of 0, or the balanced accuracy of 1 divided by the number of classes."
+)
 
 
 def write_tables(folder: Path, found: Evaluation) -> None:
@@ -87,7 +85,7 @@ def summary_of(found: Evaluation) -> dict[str, Any]:
         main = {row["main"] for row in rows}
         promise = [r for r in found.promise() if r["target"] == target and r["metric"] in main]
         targets[target] = {
-            "best": max(_sets(model), key=_main, default=None),
+            "best": _best([row for row in model if row["inputs"] != WHATEVER]),
             "everybody": next((row for row in model if row["inputs"] == WHATEVER), None),
             "baseline": _best_baseline(rows, WHATEVER),
             "collapsed": [row["inputs"] for row in model if row["collapsed"]],
@@ -106,7 +104,7 @@ def evaluation_page(
 
     histories  rows of history.csv by the name of their network, such as "fold 0"
     """
-    people, folds = len(found.people), len(found.folds)
+    people, folds = len(found.people), len({*found.fold.tolist()} - {-1})
     lead = f"{people} people, {len(found.people.cohort.targets)} targets, {folds} folds."
     page = Page(title, "Encephalon · what can be read of a person", lead)
     if not found.honest:
@@ -126,33 +124,55 @@ def evaluation_page(
     return page.section("How this was scored", note(words))
 
 
+def compare_people(cells: Sequence[CellState], output: Path) -> Path:
+    """Write comparison.csv and comparison.html of finished cells; returns the page.
+
+    A row for each cell and target: its main metric with the ends of its interval, as the model
+    itself says it. The models of a cross-validation have all been taught everybody in the end, so
+    that their evaluation on the same table would flatter them.
+    """
+    rows = [row for number, cell in enumerate(cells, start=1) for row in _told(number, cell)]
+    write_records(rows, output / "comparison.csv")
+    page = Page("Comparison", lead=f"{len(cells)} models.", kicker="Encephalon · legibility")
+    models = list({row["model"]: row for row in rows}.values())
+    page.add(table({"model": "Model", "trained": "Trained with", "inputs": "Inputs"}, models))
+    of_target: dict[str, list[Record]] = {}
+    for row in rows:
+        of_target.setdefault(row["target"], []).append(row)
+    columns = {"target": "Target", "metric": "Metric"} | {
+        row["model"]: row["model"] for row in models
+    }
+    told = [
+        {"target": name, "metric": METRICS[some[0]["metric"]]}
+        | {row["model"]: format_estimate(Interval.of_cells(row, "score")) for row in some}
+        for name, some in of_target.items()
+    ]
+    page.add(table(columns, told), note(HONEST))
+    for name, some in of_target.items():
+        groups = [DotGroup(row["model"], (), Interval.of_cells(row, "score")) for row in some]
+        page.section(name, figure(dot_chart(groups, METRICS[some[0]["metric"]])))
+    return page.write(output / "comparison.html", overwrite=True)
+
+
 def _overview(found: Evaluation) -> Html:
     rows = []
     for target, about in summary_of(found)["targets"].items():
         everybody, best, baseline = about["everybody"], about["best"], about["baseline"]
         worse = len({row["inputs"] for row in about["worse_than_a_subset"]})
+        supersets = about["supersets"]
         rival = baseline and f"{_called(baseline['method'])} {_estimate(baseline, everybody)}"
         rows.append(
             {
-                "target": target,
-                "metric": NAMES[everybody["main"]],
-                "everybody": _estimate(everybody),
-                "baseline": rival,
-                "inputs": best and best["inputs"],
-                "best": best and _estimate(best),
-                "promise": f"{about['supersets'] - worse} of {about['supersets']}",
+                "Target": target,
+                "Metric": METRICS[everybody["main"]],
+                "Everybody, from what they have": _estimate(everybody),
+                "Best baseline for them": rival,
+                "Best set": best and best["inputs"],
+                "Its score": best and _estimate(best),
+                "Sets no worse than their best subset": f"{supersets - worse} of {supersets}",
             }
         )
-    columns = {
-        "target": "Target",
-        "metric": "Metric",
-        "everybody": "Everybody, from what they have",
-        "baseline": "Best baseline for them",
-        "inputs": "Best set",
-        "best": "Its score",
-        "promise": "Sets no worse than their best subset",
-    }
-    return table(columns, rows)
+    return table(list(rows[0]), rows)
 
 
 def target_blocks(found: Evaluation, target: str) -> list[Html]:
@@ -181,36 +201,34 @@ def target_blocks(found: Evaluation, target: str) -> list[Html]:
 
 def _ranked(rows: Sequence[Record]) -> list[Html]:
     """The sets by the model's score, each beside the baselines, the best of those in bold."""
-    main = rows[0]["main"]
+    main, of = rows[0]["main"], {(row["inputs"], row["method"]): row for row in rows}
     methods = dict.fromkeys(row["method"] for row in rows)
     sets = sorted(
         (row for row in rows if row["method"] == MODEL),
         key=lambda row: (row["inputs"] != WHATEVER, -_main(row)),
     )
-    more = [name for name in NAMES if name in sets[0] and name != main]
+    more = [name for name in METRICS if name in sets[0] and name != main]
     shown = []
     for row in sets:
-        beside = {one["method"]: one for one in rows if one["inputs"] == row["inputs"]}
         best = _best_baseline(rows, row["inputs"])
-        cells: Record = {"inputs": row["inputs"], "n": row["n"]}
+        cells: Record = {name: row[name] for name in ("inputs", "n", *more)}
         for method in methods:
-            if method in beside:
-                words = _estimate(beside[method], row)
-                marked = best is not None and method == best["method"]
-                cells[method] = tag("strong", words) if marked else words
-        shown.append(cells | {name: row[name] for name in more})
+            if one := of.get((row["inputs"], method)):
+                words = _estimate(one, row)
+                cells[method] = tag("strong", words) if one is best else words
+        shown.append(cells)
     columns = {"inputs": "Inputs", "n": "People"}
-    columns |= {name: f"{_called(name, title=True)}: {NAMES[main]}" for name in methods}
+    columns |= {name: f"{_called(name, title=True)}: {METRICS[main]}" for name in methods}
     charts = [
         DotGroup(row["inputs"], [], Interval.of_cells(row, main))
         for row in sets[:SHOWN]
         if np.isfinite(row[main])
     ]
-    wide = {"inputs": "Inputs", **{name: NAMES[name] for name in more}}
+    wide = {"inputs": "Inputs", **{name: METRICS[name] for name in more}}
     bold = "The best baseline of each row is in bold." if len(methods) > 1 else None
     blocks = [table(columns, shown[:SHOWN], caption=bold)]
     if charts:
-        blocks.append(figure(dot_chart(charts, NAMES[main]), "The model, with 95 % intervals."))
+        blocks.append(figure(dot_chart(charts, METRICS[main]), "The model, with 95 % intervals."))
     blocks.append(details("All metrics of the model", table(wide, shown, digits=3)))
     if len(shown) > SHOWN:
         blocks.append(details("All sets of inputs", table(columns, shown)))
@@ -226,16 +244,14 @@ def _pictures(found: Evaluation, one: Predicted) -> list[Html]:
         unit = f", {about.unit}" if about.unit else ""
         chart = scatter_chart(truth.tolist(), values[:, 0].tolist(), f"true{unit}", "predicted")
         return [figure(chart, "Everybody, from what they have; on the line, answers are right.")]
-    known, called = truth.astype(np.int64), values.argmax(axis=1)
-    cells = confusion_matrix(known, called, about.count).tolist()
-    binary = about.count == 2
-    said = values[:, 1] if binary else values.max(axis=1)
-    came = known == 1 if binary else known == called
-    points = [Point(b.mean_probability, b.observed, b.n) for b in reliability(said, came)]
+    known = truth.astype(np.int64)
+    cells = confusion_matrix(known, values.argmax(axis=1), about.count).tolist()
+    bins = reliability(*checked_probabilities(values, known))
+    points = [Point(each.mean_probability, each.observed, each.n) for each in bins]
     curves = [
-        Series(name, *_roc(known == place, values[:, place]))
+        Series(name, *map(np.ndarray.tolist, roc_curve(known == place, values[:, place])))
         for place, name in enumerate(about.classes)
-        if not (binary and place == 0) and 0 < np.mean(known == place) < 1
+        if (place or about.count > 2) and 0 < np.mean(known == place) < 1
     ]
     blocks = [
         figure(confusion_table(about.classes, cells), "Everybody, from what they have."),
@@ -248,16 +264,6 @@ def _pictures(found: Evaluation, one: Predicted) -> list[Html]:
     return blocks
 
 
-def _roc(positive: Any, scores: Any) -> tuple[list[float], list[float]]:
-    """False and true positive rates as the threshold falls, at the end of ties."""
-    order = np.argsort(-scores, kind="stable")
-    hits, ranked = positive[order], scores[order]
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    keep = ends[np.unique(np.linspace(0, len(ends) - 1, POINTS).astype(int))]
-    rates = [np.cumsum(each)[keep] / each.sum() for each in (~hits, hits)]
-    return [0.0, *rates[0].tolist()], [0.0, *rates[1].tolist()]
-
-
 def _compared(rows: Sequence[Record]) -> list[Html]:
     blocks = []
     titles = {
@@ -265,106 +271,83 @@ def _compared(rows: Sequence[Record]) -> list[Html]:
         "baseline": "Beside the baselines",
         "method": "Beside the network without weighing parts",
     }
-    columns = {
-        "inputs": "Inputs",
-        "beside": "Beside",
-        "metric": "Metric",
-        "n": "People",
-        "first": "Model",
-        "second": "The other",
-        "gain": "Gain (95 % interval)",
-        "p": "p, corrected",
-    }
     for kind, title in titles.items():
+        of_kind = [row for row in rows if row["kind"] == kind]
         shown = [
             {
-                **row,
-                "beside": _called(row["beside"]),
-                "metric": NAMES[row["metric"]],
-                "gain": format_estimate(Interval.of_cells(row, "gain")),
-                "p": format_p_value(row["p_corrected"]) if row["p_corrected"] >= 0 else None,
+                "Inputs": row["inputs"],
+                "Beside": _called(row["beside"]),
+                "Metric": METRICS[row["metric"]],
+                "People": row["n"],
+                "Model": row["first"],
+                "The other": row["second"],
+                "Gain (95 % interval)": format_estimate(Interval.of_cells(row, "gain")),
+                "p, corrected": format_p_value(row["p_corrected"]),
             }
-            for row in rows
-            if row["kind"] == kind
+            for row in of_kind
         ]
         if shown:
-            worse = sum(row["kind"] == kind and row["gain_high"] < 0 for row in rows)
-            better = sum(row["kind"] == kind and row["gain_low"] > 0 for row in rows)
+            worse = sum(row["gain_high"] < 0 for row in of_kind)
+            better = sum(row["gain_low"] > 0 for row in of_kind)
             words = f"{title}: better in {better}, worse in {worse} of {len(shown)}"
-            blocks.append(details(words, table(columns, shown, digits=3)))
+            blocks.append(details(words, table(list(shown[0]), shown, digits=3)))
     return blocks
 
 
 def _parts(covered: Sequence[Record], parts: Sequence[Record]) -> list[Html]:
     """Coverage of everybody and of subgroups, with their scores."""
-    scores = {(row["column"], row["value"]): row for row in parts}
-    rows = []
-    for row in covered:
-        part = scores.get((row["column"], row["value"]), {})
-        rows.append(
-            {
-                "part": f"{row['column']} {row['value']}".strip() or "everybody",
-                "n": row["n"],
-                "score": format_estimate(Interval.of_cells(part, "score"))
-                if "score" in part
-                else None,
-                "coverage": format_estimate(Interval.of_cells(row, "coverage"), percent=True),
-                "size": row["mean_size"],
-                "unbounded": row["unbounded"] or None,
-            }
-        )
-    if not rows:
+    if not covered:
         return []
-    columns = {
-        "part": "People",
-        "n": "n",
-        "score": NAMES[parts[0]["metric"]] if parts else "Score",
-        "coverage": f"Truth held ({format_number(100 * covered[0]['promised'], 3)} % promised)",
-        "size": "Mean width, or classes",
-        "unbounded": "Without an end",
-    }
+    promised = format_number(100 * covered[0]["promised"], 3)
+    rows = [
+        {
+            "People": f"{row['column']} {row['value']}".strip() or "everybody",
+            "n": row["n"],
+            METRICS[part["metric"]]: format_estimate(Interval.of_cells(part, "score")),
+            f"Truth held ({promised} % promised)": format_estimate(
+                Interval.of_cells(row, "coverage"), percent=True
+            ),
+            "Mean width, or classes": row["mean_size"],
+            "Without an end": row["unbounded"] or None,
+        }
+        for row, part in zip(covered, parts, strict=True)
+    ]
     caption = "Intervals and sets of everybody, from what they have, and the parts of the people."
-    return [table(columns, rows, digits=3, caption=caption)]
+    return [table(list(rows[0]), rows, digits=3, caption=caption)]
 
 
 def _predictions(found: Evaluation) -> Any:
-    fold = {int(row): one.number for one in found.folds for row in (*one.validation, *one.test)}
-    fold |= {int(row): one.number for one in found.folds for row in one.test}
-    ids = found.people.table.ids
+    ids, fold = found.people.table.ids, found.fold.tolist()
     for one in found.predicted:
         about, truth = found.people.cohort.targets[one.target], found.people.truth[one.target]
         said = one.answered
         for row in np.flatnonzero(one.scored).tolist():
             cells: Record = {"id": ids[row], "target": one.target, "inputs": one.inputs}
-            cells |= {"method": one.method, "fold": fold.get(row)}
+            cells |= {"method": one.method, "fold": fold[row]}
             if about.kind == "continuous":
                 cells |= {"truth": truth[row], "predicted": said.values[row, 0]}
                 yield cells | {"low": said.low[row], "high": said.high[row]}
                 continue
-            names = about.classes
-            cells |= {
-                "truth": names[int(truth[row])],
-                "predicted": names[said.values[row].argmax()],
-            }
+            names, called = about.classes, said.values[row].argmax()
+            cells |= {"truth": names[int(truth[row])], "predicted": names[called]}
             cells |= {f"p_{n}": p for n, p in zip(names, said.values[row].tolist(), strict=True)}
             held = [n for n, inside in zip(names, said.may_be[row], strict=True) if inside]
             yield cells | {"may_be": " | ".join(held)}
 
 
-def _sets(rows: Sequence[Record]) -> list[Record]:
-    return [row for row in rows if row["inputs"] != WHATEVER and np.isfinite(_main(row))]
-
-
 def _best_baseline(rows: Sequence[Record], inputs: str) -> Record | None:
-    others = [r for r in rows if r["inputs"] == inputs and r["method"] not in {MODEL, ATTENTION}]
-    return max((row for row in others if np.isfinite(_main(row))), key=_main, default=None)
+    own = {MODEL, ATTENTION}
+    return _best([r for r in rows if r["inputs"] == inputs and r["method"] not in own])
+
+
+def _best(rows: Sequence[Record]) -> Record | None:
+    """The row whose main metric is the largest; None where none has one."""
+    return max((row for row in rows if np.isfinite(_main(row))), key=_main, default=None)
 
 
 def _main(row: Record) -> float:
-    """The main metric of a row, more being better; minus infinity for none."""
-    value = float(row.get(row["main"], np.nan))
-    sign = -1.0 if row["main"] in LOWER else 1.0
-    return -np.inf if np.isnan(value) else sign * value
+    """The main metric of a row, minus infinity for none."""
+    return float(np.nan_to_num(row.get(row["main"], np.nan), nan=-np.inf))
 
 
 def _estimate(row: Record, beside: Record | None = None) -> str:
@@ -382,3 +365,14 @@ def _called(method: str, *, title: bool = False) -> str:
 def _curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str]:
     columns = dict.fromkeys(key for rows in histories.values() for row in rows for key in row)
     return {name: name.replace("_", " ") for name in columns if name.endswith("loss")}
+
+
+def _told(number: int, cell: CellState) -> Iterator[Record]:
+    about = open_model(cell.folder / "run" / "model").description
+    inputs = ", ".join(Cohort.model_validate(about.recipe["study"]["cohort"]).inputs)
+    trained = {axis: value for axis, value in cell.values.items() if axis != INPUTS}
+    model = {"model": f"Model {number}", "trained": ", ".join(axis_words(trained))}
+    for target, scores in about.scores.items():
+        main = next(name for name in METRICS if name in scores)
+        score = Interval.of_cells(scores, main).cells("score")
+        yield {**model, "inputs": inputs, "target": target, "metric": main, **score}

@@ -17,6 +17,7 @@ import numpy as np
 
 from encephalon.errors import TableError, listed
 from encephalon.evaluation.cases import labelled_table
+from encephalon.evaluation.report import METRICS
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.experiments.folds import Fold, contamination
 from encephalon.reports.batch import model_facts, model_name
@@ -26,7 +27,7 @@ from encephalon.reports.page import Page
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.data import People, known_targets
 from encephalon.studies.legibility.evaluation import Evaluation, evaluate
-from encephalon.studies.legibility.evaluation_page import NAMES, target_blocks
+from encephalon.studies.legibility.evaluation_page import target_blocks
 from encephalon.studies.legibility.input_sets import has_all, visible_sets
 from encephalon.studies.legibility.predictions import MODEL, WHATEVER, Predicted, set_name
 from encephalon.studies.legibility.predictor import NothingGivenError
@@ -201,7 +202,7 @@ def _stat_cards(scores: Sequence[Row]) -> list[StatCard]:
     return [
         StatCard(
             format_number(row[row["main"]], 3),
-            f"{NAMES[row['main']]}, {row['target']}",
+            f"{METRICS[row['main']]}, {row['target']}",
             format_interval(Interval.of_cells(row, row["main"])),
         )
         for row in scores

@@ -112,7 +112,7 @@ def _explaining(model: Model) -> Explains:
 
 
 def _compare(cells: Sequence[CellState], output: Path) -> Path:
-    from encephalon.studies.legibility.comparison import compare_people
+    from encephalon.studies.legibility.evaluation_page import compare_people
 
     return compare_people(cells, output)
 
