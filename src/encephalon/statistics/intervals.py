@@ -63,8 +63,9 @@ class Interval:
 
     @classmethod
     def of_cells(cls, row: Mapping[str, Any], name: str) -> Interval:
-        """What `cells` said in a row; NaN for what is not there."""
-        value, low, high = (row.get(f"{name}{end}", nan) for end in ("", "_low", "_high"))
+        """What `cells` said in a row, also as text; NaN for what is not there."""
+        cells = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
+        value, low, high = (nan if cell in (None, "") else float(cell) for cell in cells)
         return cls(value, low, high, LEVEL, int(row.get("n", 0)), "bootstrap")
 
 

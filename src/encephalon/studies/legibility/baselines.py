@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -39,7 +39,6 @@ from encephalon.studies.legibility.predictions import (
     set_name,
     unplaced,
 )
-from encephalon.studies.legibility.reading import Answered
 from encephalon.studies.legibility.settings import LegibilitySettings
 
 __all__ = ["CONFOUNDS", "baseline_predictions", "flat_images", "predicted_by"]
@@ -73,9 +72,7 @@ def baseline_predictions(
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(_Job.answers, jobs))
     for target, about in people.cohort.targets.items():
-        for method in dict.fromkeys(
-            name for said in found for one, _, name in said if one == target
-        ):
+        for method in dict.fromkeys(name for one, _, name in found[0] if one == target):
             values = {}
             for place, inputs in enumerate(visible_sets(people.cohort, target)):
                 values[inputs] = np.full((len(people), about.count), np.nan)
@@ -100,7 +97,8 @@ def predicted_by(
     tested = np.concatenate([scored_rows(fold, folds) for fold in folds])
     known = np.isin(np.arange(len(people)), tested) & np.isfinite(people.truth[target])
     for place, (inputs, each) in enumerate(values.items()):
-        answered = _answered(each)
+        # Intervals and sets are the model's alone.
+        answered = replace(unplaced(*each.shape), values=each)
         there = known & answered.known
         yield Predicted(target, set_name(inputs), method, there & has[:, place], answered)
         if place == len(values) - 1:
@@ -122,20 +120,15 @@ class _Job:
         found: Said = {}
         for target in self.people.cohort.targets:
             sets = list(visible_sets(self.people.cohort, target))
-            confounds = self._confounds(target)
             for place, inputs in enumerate(sets):
                 has = self._has(inputs)
                 for method in self.methods:
                     features = self._features(inputs, trees=method == "trees")
                     found[target, place, method] = self._told(method, target, features, has)
-                if confounds is not None:
-                    first = found.get((target, 0, CONFOUNDS))
-                    everybody = np.ones(len(self.people), dtype=bool)
-                    found[target, place, CONFOUNDS] = (
-                        self._told("linear", target, confounds, everybody)
-                        if first is None
-                        else first
-                    )
+            if (confounds := self._confounds(target)) is not None:
+                everybody = np.ones(len(self.people), dtype=bool)
+                told = self._told("linear", target, confounds, everybody)
+                found |= {(target, place, CONFOUNDS): told for place in range(len(sets))}
         return found
 
     def _has(self, inputs: InputSet) -> Flags:
@@ -195,9 +188,3 @@ def _flat(path: Any) -> Values:
     if path is None:
         return np.full(SIDE**3, np.nan)
     return load_image(path, SIDE).ravel().astype(np.float64)
-
-
-def _answered(values: Values) -> Answered:
-    """Answers without intervals or sets, which are the model's alone."""
-    nothing = unplaced(*values.shape)
-    return Answered(values, nothing.low, nothing.high, nothing.may_be)

@@ -25,12 +25,19 @@ from encephalon.reports.blocks import (
     table,
 )
 from encephalon.reports.charts import bar_chart
-from encephalon.reports.format import Html, format_decimals, format_number, join, tag
+from encephalon.reports.format import (
+    Html,
+    format_decimals,
+    format_estimate,
+    format_number,
+    join,
+    tag,
+)
 from encephalon.reports.images import AMBER, MAP, SKY
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.signed_maps import LOWERS, matrix_picture, slices_picture, strongest
+from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer
-from encephalon.studies.legibility.report import ends_words
 
 __all__ = ["ExplanationPage"]
 
@@ -180,8 +187,7 @@ def _told(told: Mapping[str, Any], one: ExplainedPerson) -> str:
     name, unit = one.question.name, one.question.target.unit
     value, share = told.get(name), told.get(f"{name}_p")
     if isinstance(value, float):
-        words = ends_words(value, told.get(f"{name}_low"), told.get(f"{name}_high"))
-        return f"{words} {unit}".rstrip()
+        return f"{format_estimate(Interval.of_cells(told, name))} {unit}".rstrip()
     return f"{value}" if share is None else f"{value}, {share:.2f}"
 
 

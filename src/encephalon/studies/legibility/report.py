@@ -29,7 +29,7 @@ from encephalon.reports.batch import (
 )
 from encephalon.reports.blocks import StatCard, facts, figure, grid, note, stat_cards, table
 from encephalon.reports.charts import place_chart, share_chart
-from encephalon.reports.format import Html, format_number, tag
+from encephalon.reports.format import Html, format_estimate, format_interval, format_number, tag
 from encephalon.reports.images import AMBER
 from encephalon.reports.page import Legend, Page, batch_of
 from encephalon.reports.slices import Overlay, three_planes
@@ -54,6 +54,17 @@ class TargetShown:
     answered: Answered
     truth: Spread
 
+    @property
+    def interval(self) -> Interval:
+        """The number that is told, with its conformal ends; NaN for nothing."""
+        told = self.answered
+        value, low, high = map(float, (told.values[0, 0], told.low[0], told.high[0]))
+        return Interval(value, low, high, 0.0, 0, "conformal")
+
+    def title(self, name: str) -> str:
+        """The name with the unit."""
+        return f"{name}, {self.target.unit}" if self.target.unit else name
+
 
 @dataclass(frozen=True, eq=False)
 class PersonShown:
@@ -62,6 +73,15 @@ class PersonShown:
     targets: Mapping[str, TargetShown]
     unlike: Mapping[str, Unlikeness]
     images: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def told(self) -> dict[str, TargetShown]:
+        """The targets that there is an answer of."""
+        return {
+            name: one
+            for name, one in self.targets.items()
+            if np.isfinite(one.answered.values).all()
+        }
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
@@ -112,17 +132,9 @@ def _column(name: str, about: Mapping[str, Any]) -> Column:
             return None
         if about.get("kind") != "continuous":
             return f"{value} ({float(row[f'{name}_p']):.2f})"
-        return ends_words(float(value), row.get(f"{name}_low"), row.get(f"{name}_high"))
+        return format_estimate(Interval.of_cells(row, name))
 
     return Column(heading, told)
-
-
-def ends_words(value: float, low: Any, high: Any) -> str:
-    """A value with its interval, such as "41.2 (35.0 to 47.4)"."""
-    words = format_number(value, 3)
-    if low in (None, "") or high in (None, ""):
-        return words
-    return f"{words} ({format_number(float(low), 3)} to {format_number(float(high), 3)})"
 
 
 def _notes(rows: Sequence[Row]) -> list[Html]:
@@ -148,7 +160,7 @@ def person_page(about: Mapping[str, Any], row: Row, shown: PersonShown) -> Page:
     if row.get(OVERLAP):
         page.add(note(_LEARNT, "fail"))
     page.section("Told", tag("p", HOW, class_="soft"), grid(*_charts(shown)))
-    if silent := {n: one.used for n, one in shown.targets.items() if _is_silent(one)}:
+    if silent := {n: one.used for n, one in shown.targets.items() if n not in shown.told}:
         page.section("Not told", facts(silent))
     page.section("How unlike the people who trained", note(_DISTANCE), _unlike_table(shown))
     if shown.images:
@@ -170,53 +182,36 @@ _DISTANCE = (
 
 def _stat_cards(shown: PersonShown, status: str) -> list[StatCard]:
     cards = [StatCard(status or "–", "quality", status=status or None)]
-    for name, one in shown.targets.items():
-        if _is_silent(one):
-            continue
-        values = one.answered.values[0]
+    for name, one in shown.told.items():
+        values, told = one.answered.values[0], one.interval
         if one.target.kind == "continuous":
-            label = f"{name}, {one.target.unit}" if one.target.unit else name
-            low, high = float(one.answered.low[0]), float(one.answered.high[0])
-            detail = f"{format_number(low, 3)} to {format_number(high, 3)}"
-            bounded = bool(np.isfinite(high - low))
-            value = format_number(float(values[0]), 3)
-            cards.append(StatCard(value, label, detail if bounded else "no interval"))
+            ends = format_interval(told, named=False) or "no interval"
+            cards.append(StatCard(format_number(told.value, 3), one.title(name), ends))
         else:
             place = int(values.argmax())
             cards.append(StatCard(one.target.classes[place], name, f"p = {values[place]:.2f}"))
     return cards
 
 
-def _is_silent(one: TargetShown) -> bool:
-    return not np.isfinite(one.answered.values).all()
-
-
 def _charts(shown: PersonShown) -> list[Html]:
     """Of each target that is told, where the person lies among those who trained."""
     drawn = []
-    for name, one in shown.targets.items():
-        if _is_silent(one):
-            continue
-        values, target, truth = one.answered.values[0], one.target, one.truth
-        title = f"{name}, {target.unit}" if target.unit else name
-        if target.kind == "continuous":
-            low, high = float(one.answered.low[0]), float(one.answered.high[0])
-            told = Interval(float(values[0]), low, high, 0.0, 0, "conformal")
-            chart = place_chart(truth.counts, (truth.low, truth.high), told, title)
+    for name, one in shown.told.items():
+        truth, title = one.truth, one.title(name)
+        if one.target.kind == "continuous":
+            chart = place_chart(truth.counts, (truth.low, truth.high), one.interval, title)
         else:
             total = max(1, sum(truth.counts))
             usual = [count / total for count in truth.counts]
-            chart = share_chart(target.classes, values.tolist(), usual, title)
+            values = one.answered.values[0].tolist()
+            chart = share_chart(one.target.classes, values, usual, title)
         drawn.append(figure(chart, f"{name}: from {one.used}."))
     return drawn
 
 
 def _unlike_table(shown: PersonShown) -> Html:
     columns = {"input": "Input", "distance": "Distance", "percentile": "Further away than, %"}
-    rows = [
-        {"input": name, "distance": each.distance, "percentile": each.percentile}
-        for name, each in shown.unlike.items()
-    ]
+    rows = [{"input": name, **vars(each)} for name, each in shown.unlike.items()]
     return table(columns, rows, decimals={"distance": 2, "percentile": 0})
 
 
