@@ -9,14 +9,13 @@ be read is listed as failed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encephalon.errors import TableError, listed
-from encephalon.evaluation.cases import labelled_table
+from encephalon.evaluation.cases import Case, labelled_table
 from encephalon.evaluation.report import METRICS
 from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.experiments.folds import Fold, contamination
@@ -36,26 +35,13 @@ from encephalon.tables.samples import table_samples
 
 if TYPE_CHECKING:
     from encephalon.studies.legibility.predictor import PeoplePredictor
-    from encephalon.tables.samples import Sample
 
 __all__ = ["PeopleEvaluation"]
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Case:
-    """A row of the table, by its place."""
-
-    place: int
-    sample: Sample
-
-    @property
-    def name(self) -> str:
-        return self.sample.id
-
-
-class PeopleEvaluation(Scorable[_Case, Evaluation]):
+class PeopleEvaluation(Scorable[Case, Evaluation]):
     """A loaded model on a table with known targets; of a table that was split its part "test".
 
     Raises TableError for a table without any of the targets, and for a cell that is none.
@@ -79,15 +65,16 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
             truth=known_targets(people, cohort),
         )
         self._warning = contamination(self.predictor.path, people, "people")
-        self._cases = [_Case(*each) for each in enumerate(table_samples(people))]
+        self._cases = [Case(sample, sample.id) for sample in table_samples(people)]
+        self._places = {case.name: place for place, case in enumerate(self._cases)}
         self._done: dict[int, dict[str, list[Answered]]] = {}
         self._left_out: list[str] = []
 
-    def cases(self) -> Sequence[_Case]:
+    def cases(self) -> Sequence[Case]:
         """Each row of the table."""
         return self._cases
 
-    def score(self, case: _Case) -> CaseResult:
+    def score(self, case: Case) -> CaseResult:
         """Predict one person; all are scored together, but who has nothing."""
         predictor = self.predictor
         try:
@@ -96,8 +83,9 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
             self._left_out.append(case.name)
             return CaseResult([])
         found = predictor.predict(person)
-        self._done[case.place] = predictor.by_set(person)
-        self.people.present[case.place] = [n in person.given for n in predictor.cohort.inputs]
+        place = self._places[case.name]
+        self._done[place] = predictor.by_set(person)
+        self.people.present[place] = [name in person.given for name in predictor.cohort.inputs]
         truth = {
             f"true_{target.column or name}": case.sample.row.get(target.column or name)
             for name, target in predictor.cohort.targets.items()
@@ -124,17 +112,13 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
 
     def _predicted(self, people: People, done: Any) -> Iterator[Predicted]:
         for target in people.cohort.targets:
-            sets = list(visible_sets(people.cohort, target))
-            has, known = (
-                has_all(people.cohort, sets, people.present),
-                np.isfinite(people.truth[target]),
-            )
+            sets, known = list(visible_sets(people.cohort, target)), people.truth[target]
+            has = has_all(people.cohort, sets, people.present)
             # The last is of whatever there is.
             for place, inputs in enumerate([*map(set_name, sets), WHATEVER]):
                 answered = _stacked([self._done[row][target][place] for row in done])
-                there = known & np.isfinite(answered.values).all(axis=1)
-                if inputs != WHATEVER:
-                    there &= has[:, place]
+                there = np.isfinite(known) & answered.known
+                there &= inputs == WHATEVER or has[:, place]
                 yield Predicted(target, inputs, MODEL, there, answered)
 
     def lines(self, summary: Evaluation) -> Iterator[str]:
@@ -161,8 +145,8 @@ class PeopleEvaluation(Scorable[_Case, Evaluation]):
 
     def record(self, result: EvaluationResult[Evaluation]) -> Mapping[str, Any]:
         """The model, what is known of it, and what failed."""
-        about = self.predictor.describe()
-        return {"model": about, **result.told, "failures": result.failures}
+        model = self.predictor.describe()
+        return {"model": model, **result.told, "failures": result.failures}
 
     def rows(self, result: EvaluationResult[Evaluation]) -> Mapping[str, Sequence[Row]]:
         """predictions.csv has the people who failed behind the others."""
