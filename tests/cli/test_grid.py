@@ -8,13 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encephalon.api.grid import Here
-from encephalon.errors import RunError
+from encephalon.errors import MissingExtraError, RunError
+from encephalon.experiments.grid_report import write_statistics
+from encephalon.io.cache import read_checksummed, write_checksummed
+from encephalon.io.text import read_records
 from encephalon.recipes.schema import Recipe
 from encephalon.studies.microtomography.study import STUDY
 from tests.cli.conftest import Run
+from tests.experiments.grid_results import made_results
 from tests.experiments.test_grid import Steps
 from tests.studies.microtomography.tiny_tiles import write_table
 
@@ -117,3 +122,53 @@ def test_there_is_nothing_to_compare_before_a_cell_is_done(
     result = run("grid", "report", tmp_path / "out")
     assert (result.code, "no cell is done" in result.err) == (1, True)
     assert "not the folder of a grid" in run("grid", "report", tmp_path).err
+
+
+def test_a_table_of_results_has_its_statistics(run: Run, tmp_path: Path) -> None:
+    """Where it is told to write them; a table of something else is refused."""
+    pytest.importorskip("statsmodels")
+    path = made_results(np.random.default_rng(0)).write(tmp_path / "results.csv")
+    refused = run("grid", "report", path)
+    assert (refused.code, "say which folder" in refused.err) == (2, True)
+    told = json.loads(run("grid", "report", path, "-o", tmp_path / "out", "--json").out)
+    assert told["overview"]["rows"] == 40
+    assert {"results.csv", "published.csv", "coefficients.csv", "best.csv", "costs.csv"} <= {
+        Path(each).name for each in told["tables"]
+    }
+    best = read_records(tmp_path / "out" / "best.csv")[1]
+    assert {row["inputs"] for row in best} <= {"brain", "brain + words"}
+    path.write_text("target,score\nage,1\n", encoding="utf-8")
+    refused = run("grid", "report", path, "-o", tmp_path / "out")
+    assert (refused.code, "is no table of results: it lacks" in refused.err) == (1, True)
+
+
+def test_a_report_without_mixed_models_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All else is written."""
+
+    def lacking(*_: object) -> None:
+        raise MissingExtraError("A mixed model needs the extra.")
+
+    monkeypatch.setattr("encephalon.statistics.mixed_models.require_extra", lacking)
+    found = write_statistics(made_results(np.random.default_rng(0)), tmp_path)
+    assert "there are no coefficients: A mixed model needs" in caplog.text
+    assert {"best.csv", "costs.csv"} <= {path.name for path in found.tables}
+
+
+def test_a_plan_says_how_long_it_takes_by_what_was_measured(
+    run: Run, grid: Path, tmp_path: Path, steps: Steps
+) -> None:
+    """By a grid that was run, or by results; by neither where nothing is done."""
+    table, out = tmp_path / "tiles" / "tiles.csv", tmp_path / "out"
+    words = ("grid", "plan", grid, "-t", table, "--measured")
+    assert "not the folder of a grid" in run(*words, out).err
+    run("grid", "run", grid, "-t", table, "-o", out)
+    cells = sorted((out / "cells").iterdir())
+    for cell in cells:
+        record = read_checksummed(cell / "evaluation" / "cell.json")
+        write_checksummed(cell / "evaluation" / "cell.json", {**(record or {}), "seconds": 60.0})
+    assert "about 4.0 min (4.0 min to 4.0 min), by 4 that were measured" in run(*words, out).out
+    path = made_results(np.random.default_rng(0)).write(tmp_path / "results.csv")
+    told = json.loads(run(*words, path, "--json").out)
+    assert told["minutes"]["measured"] == 40

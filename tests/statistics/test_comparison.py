@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from encephalon.errors import UsageError
-from encephalon.statistics.comparison import compare_correct, compare_paired, holm
+from encephalon.statistics.comparison import (
+    compare_correct,
+    compare_paired,
+    false_discovery,
+    holm,
+)
 
 
 def test_a_planted_difference_is_found(rng: np.random.Generator) -> None:
@@ -59,6 +64,16 @@ def test_holm_equals_a_hand_calculation() -> None:
     assert corrected == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+    assert np.isnan(holm([0.01, np.nan, 0.02])).tolist() == [False, True, False]
+    assert holm([0.01, np.nan, 0.02])[0] == pytest.approx(0.02)
+
+
+def test_false_discoveries_equal_a_hand_calculation() -> None:
+    """Sorted p values are multiplied by 4 / 1, 4 / 2, 4 / 3, 4 / 4 and never rise downwards."""
+    assert false_discovery([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
+    assert false_discovery([]) == []
+    found = false_discovery([0.01, np.nan, 0.02])
+    assert (found[0], np.isnan(found[1])) == (pytest.approx(0.02), True)
 
 
 @pytest.mark.parametrize(

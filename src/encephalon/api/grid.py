@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.model import Place
-from encephalon.errors import RunError, require_extra
+from encephalon.errors import RunError, UsageError, require_extra
+from encephalon.experiments.costs import forecast_minutes, traits_of
 from encephalon.experiments.grid import Cell, Grid, cells_of, load_grid
 from encephalon.experiments.grid_folder import GridFolder, GridStatus, run_cells
+from encephalon.experiments.grid_report import GridReport, compare_summaries, write_statistics
+from encephalon.experiments.results_table import read_results
 from encephalon.io.atomic import make_folder, sha256
 from encephalon.io.files import expanded, need_file
 from encephalon.recipes.loading import find_named, parse_value, read_named
+from encephalon.statistics.forecast import Forecast, forecast_total
+from encephalon.tables.reading import is_table
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GridPlan",
+    "GridReport",
     "GridSummary",
     "grid_status",
     "list_grids",
@@ -44,10 +50,11 @@ class GridSummary:
 
 @dataclass(frozen=True)
 class GridPlan:
-    """A grid and its cells on a table, checked."""
+    """A grid and its cells on a table, checked; `minutes` of all where others were measured."""
 
     grid: Grid
     cells: tuple[Cell, ...]
+    minutes: Forecast | None = None
 
 
 def list_grids() -> list[GridSummary]:
@@ -65,12 +72,20 @@ def show_grid(name: str) -> str:
     return read_named(_find(name), "grid")[0]
 
 
-def plan_grid(grid: Place, table: Place, *, overrides: Mapping[str, str] | None = None) -> GridPlan:
+def plan_grid(
+    grid: Place,
+    table: Place,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    measured: Place | None = None,
+) -> GridPlan:
     """The cells of a grid on a table of samples, all recipes and the table checked; no training.
 
     `grid` is a built-in name or a TOML file; `overrides` are settings of every cell that stand
-    above those of the file, in TOML spelling, such as {"training.epochs": "2"}. Raises RecipeError
-    with the cell, MissingFileError, or TableError with every fault.
+    above those of the file, in TOML spelling, such as {"training.epochs": "2"}. `measured` is the
+    folder of a grid, or a table of results, by whose minutes those of this one are told beforehand.
+    Raises RecipeError with the cell, MissingFileError, or TableError with every fault, and RunError
+    where nothing was measured.
     """
     from encephalon.api import load_samples, recipe_checker
 
@@ -82,7 +97,8 @@ def plan_grid(grid: Place, table: Place, *, overrides: Mapping[str, str] | None 
     # Most recipes read a table in the same way, which is looked at once.
     for recipe in {repr(cell.recipe.table): cell.recipe for cell in cells}.values():
         load_samples(recipe, samples)
-    return GridPlan(loaded, tuple(cells))
+    minutes = None if measured is None else _forecast(expanded(measured), cells)
+    return GridPlan(loaded, tuple(cells), minutes)
 
 
 def run_grid(
@@ -111,7 +127,7 @@ def run_grid(
     with folder.opened(plan.grid, plan.cells):
         run_cells(folder, plan.cells, Here(device, workers, threads), progress)
         status = folder.status()
-        return replace(status, report=_compare(folder, status) if status.of("done") else None)
+        return replace(status, report=_report(folder, status).page if status.of("done") else None)
 
 
 def grid_status(output: Place) -> GridStatus:
@@ -119,13 +135,26 @@ def grid_status(output: Place) -> GridStatus:
     return GridFolder(expanded(output)).status()
 
 
-def report_grid(output: Place) -> Path:
-    """Write the comparison of all finished cells of the grid in a folder; returns its page.
+def report_grid(
+    source: Place, output: Place | None = None, *, people: int | None = None
+) -> GridReport:
+    """Write the comparison and the statistics of a grid, or the statistics of a table of results.
 
-    Raises MissingFileError for a folder without a grid, RunError where no cell is finished.
+    source  the folder of a grid, or a table that a report wrote, or the published one
+    output  the folder that is written to: "report" in that of the grid by default; a table needs it
+    people  how many were scored, where the table does not say it
+
+    Raises MissingFileError for a folder without a grid, RunError where no cell is finished,
+    TableError for a table of something else, and UsageError for a table without `output`.
     """
-    folder = GridFolder(expanded(output))
-    return _compare(folder, folder.status())
+    place = expanded(source)
+    if not is_table(place):
+        folder = GridFolder(place)
+        return _report(folder, folder.status(), expanded(output) if output else None, people)
+    results = read_results(place)
+    if output is None:
+        raise UsageError(f"{place} is a table: say which folder its report is written to.")
+    return write_statistics(results, make_folder(expanded(output)), people=people)
 
 
 @dataclass(frozen=True)
@@ -151,15 +180,30 @@ class Here:
         return found.failures
 
 
-def _compare(folder: GridFolder, status: GridStatus) -> Path:
-    from encephalon.experiments.grid_report import compare_summaries
+def _report(
+    folder: GridFolder, status: GridStatus, output: Path | None = None, people: int | None = None
+) -> GridReport:
     from encephalon.studies.registry import load_study
 
     done = status.of("done")
     if not done:
         raise RunError(f"{folder.path}: no cell is done: there is nothing to compare yet.")
-    compare = load_study(status.study).compare or compare_summaries
-    return compare(done, make_folder(folder.report))
+    study, place = load_study(status.study), make_folder(output or folder.report)
+    page = (study.compare or compare_summaries)(done, place)
+    if study.results is None:
+        return GridReport(place, page)
+    return write_statistics(study.results(done), place, page=page, people=people)
+
+
+def _forecast(measured: Path, cells: Sequence[Cell]) -> Forecast:
+    wanted = [traits_of(cell.values) for cell in cells]
+    if is_table(measured):
+        return forecast_minutes(read_results(measured), wanted)
+    done = [cell for cell in GridFolder(measured).status().of("done") if cell.seconds]
+    if not done:
+        raise RunError(f"{measured}: no cell is done: nothing says how long another will take.")
+    traits = [traits_of(cell.values) for cell in done]
+    return forecast_total(traits, [cell.seconds / 60 for cell in done], wanted)
 
 
 def _built_in() -> list[tuple[str, Path]]:

@@ -40,7 +40,18 @@ def show(grid: GridFile) -> None:
     Console().result(None, show_grid(grid).rstrip("\n"))
 
 
-def plan(console: Console, grid: GridFile, samples: flags.Table, changes: flags.Set = None) -> None:
+def plan(
+    console: Console,
+    grid: GridFile,
+    samples: flags.Table,
+    changes: flags.Set = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            "--measured", help="A grid's folder, or results, whose minutes say how long it takes."
+        ),
+    ] = None,
+) -> None:
     """List the cells of a grid: its recipes and the table are checked, and nothing is trained.
 
     \b
@@ -49,7 +60,8 @@ def plan(console: Console, grid: GridFile, samples: flags.Table, changes: flags.
     """
     from encephalon.api.grid import plan_grid
 
-    _say_plan(console, plan_grid(grid, samples, overrides=flags.settings(changes)))
+    overrides = flags.settings(changes)
+    _say_plan(console, plan_grid(grid, samples, overrides=overrides, measured=measured))
 
 
 def run(
@@ -101,12 +113,38 @@ def status(console: Console, output: Done) -> None:
     say_status(console, grid_status(output))
 
 
-def report(console: Console, output: Done) -> None:
-    """Write the comparison of all cells that are done."""
+def report(
+    console: Console,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder that `encephalon grid run` wrote, or a table of results.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder to write to; SOURCE/report if not given."),
+    ] = None,
+    people: Annotated[
+        int | None,
+        typer.Option("--people", help="People who were scored, if SOURCE does not say it.", min=2),
+    ] = None,
+) -> None:
+    """Compare all cells that are done: what each input adds, what is best, and what it cost.
+
+    A table is one that a report wrote, results.csv, or the published table of 700 models.
+
+    \b
+    Example:
+        encephalon grid report grid
+        encephalon grid report metrics_comparison_test.csv -o published --people 2381
+    """
     from encephalon.api.grid import report_grid
 
-    page = report_grid(output)
-    console.result({"report": page}, f"{page}")
+    found = report_grid(source, output, people=people)
+    written = [found.page, *found.tables] if found.page else [*found.tables]
+    console.result(asdict(found), "\n".join(map(str, written)))
 
 
 def say_status(console: Console, found: GridStatus) -> None:
@@ -145,8 +183,12 @@ def _say_plan(console: Console, found: GridPlan) -> None:
         for cell in found.cells
     ]
     columns = ["key", *dict.fromkeys(axis for cell in found.cells for axis in cell.values)]
-    data = {"grid": found.grid.name, "cells": rows}
+    data: dict[str, Any] = {"grid": found.grid.name, "cells": rows}
     count = f"{len(rows)} cells, recipes and table in order"
+    if (took := found.minutes) is not None:
+        data["minutes"] = asdict(took)
+        total, low, high = (_time(60 * each) for each in (took.total, took.low, took.high))
+        count += f"\nabout {total} ({low} to {high}), by {took.measured} that were measured"
     console.result(data, lambda: f"{table(rows, columns)}\n{count}")
 
 

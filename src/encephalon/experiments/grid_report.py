@@ -1,24 +1,87 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparison of the cells of a grid where their study has none of its own: a row a cell."""
+"""What is written of the finished cells of a grid: their comparison, and the statistics of results.
+
+comparison.csv, .html  a row a cell, where the study has no comparison of its own
+results.csv, .parquet  a row a model, target and set of inputs: see `experiments.results_table`
+published.csv          the same in the columns of the published table
+coefficients.csv       what each input adds, by several methods: see `experiments.input_effects`
+best.csv               the best inputs of each target, and what is as good
+costs.csv              minutes of trainings by their sets of inputs
+overview.json          how much there is, how long it took, and how much tells nothing
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from encephalon.errors import MissingExtraError
 from encephalon.evaluation.run import read_summary
+from encephalon.experiments.best_inputs import BestInputs, best_inputs
+from encephalon.experiments.costs import CostOfSet, costs
 from encephalon.experiments.grid_folder import CellState
+from encephalon.experiments.input_effects import InputEffect, input_effects
+from encephalon.experiments.results_table import ResultsTable
+from encephalon.io.atomic import write_json
 from encephalon.io.text import write_records
 from encephalon.reports.blocks import table
 from encephalon.reports.page import Page
 
-__all__ = ["compare_summaries"]
+__all__ = ["GridReport", "compare_summaries", "write_statistics"]
 
+logger = logging.getLogger(__name__)
 SHOWN = 10
 """Numbers on the page, which all lie in the CSV."""
 DETAILS = {"low", "high", "level", "minimum", "maximum", "model", "n", "seconds", "sd", "units"}
 """What a summary says of its numbers, and of what made them."""
+
+
+@dataclass(frozen=True)
+class GridReport:
+    """What was written of a grid, or of a table of results.
+
+    page      that compares the cells; None of a table
+    tables    and other files of the statistics; none where the study has no results
+    overview  see `ResultsTable.overview`
+    """
+
+    folder: Path
+    page: Path | None = None
+    tables: tuple[Path, ...] = ()
+    overview: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_statistics(
+    results: ResultsTable, folder: Path, *, page: Path | None = None, people: int | None = None
+) -> GridReport:
+    """Write the files above, but for the comparison, into a folder that is there.
+
+    people  who were scored, where the results do not say it
+
+    Without the extra `grid` there are no coefficients, and without `parquet` no Parquet, which the
+    first is logged of. Raises OutputError where nothing can be written.
+    """
+    overview = results.overview()
+    files = [results.write(folder / "results.csv")]
+    if find_spec("pyarrow"):
+        files.append(results.write(folder / "results.parquet"))
+    files.append(results.write(folder / "published.csv", published=True))
+    tables: dict[str, Sequence[InputEffect | BestInputs | CostOfSet]] = {
+        "best": best_inputs(results, people=people),
+        "costs": costs(results),
+    }
+    try:
+        tables["coefficients"] = input_effects(results)
+    except MissingExtraError as error:
+        logger.warning("there are no coefficients: %s", error)
+    for name, rows in tables.items():
+        files.append(write_records([each.record() for each in rows], folder / f"{name}.csv"))
+    files.append(write_json(folder / "overview.json", overview))
+    return GridReport(folder, page, tuple(files), overview)
 
 
 def compare_summaries(cells: Sequence[CellState], output: Path) -> Path:

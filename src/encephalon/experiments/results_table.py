@@ -8,6 +8,7 @@
     minutes                that training took
     seed, fold, model      of the training, and the folder of its model; "" where they are not known
     n                      people who were scored
+    chance                 what the main metric is of who knows nothing: 0 of R², 1 / classes
 
 The published table of 700 models is read as well, and written: see `experiments.published_table`.
 """
@@ -25,13 +26,23 @@ import numpy as np
 
 from encephalon.errors import TableError, either, quoted
 from encephalon.experiments.published_table import from_published, is_published, to_published
+from encephalon.io.files import expanded
 from encephalon.tables.kinds import numbers_of
 from encephalon.tables.reading import read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KINDS", "MAIN", "METRICS", "InputSet", "ResultsTable", "read_results", "set_name"]
+__all__ = [
+    "KINDS",
+    "MAIN",
+    "MARGIN",
+    "METRICS",
+    "InputSet",
+    "ResultsTable",
+    "read_results",
+    "set_name",
+]
 
 InputSet = tuple[str, ...]
 Row = Mapping[str, Any]
@@ -39,6 +50,9 @@ Row = Mapping[str, Any]
 #: The metric that results are ranked by, of numbers and of classes, as published.
 MAIN = {"regression": "r2", "classification": "balanced_accuracy"}
 KINDS = tuple(MAIN)
+#: What is too little to matter, of balanced accuracy and of R²: the published study counts what is
+#: below 0.52 as no better than chance.
+MARGIN = 0.02
 METRICS = (
     *("r2", "pearson_r", "mae", "rmse"),
     *("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "roc_auc", "micro_auc"),
@@ -46,11 +60,11 @@ METRICS = (
 )
 """All that may be scored; "micro_auc" is the area of the published table, over both classes."""
 WORDS = ("target", "domain", "kind", "inputs", "seed", "fold", "model")
-NUMBERS = ("minutes", "n")
+NUMBERS = ("minutes", "n", "chance")
 #: Words that a table of results must have.
 NEEDED = ("target", "kind", "inputs")
+TWO_CLASSES = 0.5
 HAS, ENDS = "has_", ("", "_low", "_high")
-TRUE = frozenset({"true", "yes", "1"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +101,8 @@ class ResultsTable:
             columns[name] = np.array([_number(row.get(name)) for row in known])
         frame = pd.DataFrame(columns)
         _check(frame, source)
+        usual = (frame["kind"] == "classification") * TWO_CLASSES
+        frame["chance"] = frame["chance"].fillna(usual)
         return cls(frame, source)
 
     def __len__(self) -> int:
@@ -121,6 +137,29 @@ class ResultsTable:
                 found = found.mask(self.frame["kind"] == kind, self.frame[f"{main}{end}"])
         return found.rename(f"score{end}")
 
+    @property
+    def trainings(self) -> pd.DataFrame:
+        """A row a training: of a model that answers to several sets, that of its largest."""
+        size = self.frame[[f"{HAS}{name}" for name in self.inputs]].sum(axis=1)
+        largest = self.frame.loc[size.sort_values(ascending=False, kind="stable").index]
+        again = largest["model"].ne("") & largest.duplicated("model")
+        return largest[~again].sort_index()
+
+    def overview(self) -> dict[str, Any]:
+        """How much there is, how long it took, and how many classifications tell nothing."""
+        classes = self.where(kind="classification")
+        above = (classes.score() - classes.frame["chance"]).round(9)
+        return {
+            "rows": len(self),
+            "targets": len(self.targets),
+            "sets": int(self.frame["inputs"].nunique()),
+            "trainings": len(self.trainings),
+            "hours": float(self.trainings["minutes"].sum()) / 60,
+            "classifications": len(classes),
+            "classifications_near_chance": int((above < MARGIN).sum()),
+            "classifications_at_chance": int((above == 0).sum()),
+        }
+
     def where(self, **values: str) -> ResultsTable:
         """The rows that have these values: `where(target="age")`."""
         frame = self.frame
@@ -145,11 +184,15 @@ class ResultsTable:
 
         published  in the columns of the published table
 
-        Raises OutputError where nothing can be written, TableError for another suffix, and
-        MissingExtraError for Parquet without the extra `parquet`.
+        Paths of models are written from the folder of the file. Raises OutputError where nothing
+        can be written, TableError for another suffix, and MissingExtraError for Parquet without the
+        extra `parquet`.
         """
-        frame = to_published(self.frame, self.inputs) if published else self.frame
-        return write_table(frame, path, overwrite=True)
+        if published:
+            return write_table(to_published(self.frame, self.inputs), path, overwrite=True)
+        folder = expanded(path).parent
+        models = [model and os.path.relpath(model, folder) for model in self.frame["model"]]
+        return write_table(self.frame.assign(model=models), path, overwrite=True)
 
 
 def read_results(path: str | os.PathLike[str]) -> ResultsTable:
@@ -173,6 +216,9 @@ def read_results(path: str | os.PathLike[str]) -> ResultsTable:
     ends = [f"{name}{end}" for name in scored for end in ENDS]
     numbers = {name: numbers_of(table, name) for name in (*ends, *NUMBERS) if table.has(name)}
     words = {name: table.texts(name) for name in WORDS if table.has(name)}
+    if "model" in words:
+        paths = (cell and os.path.normpath(table.path(cell)) for cell in words["model"])
+        words["model"] = list(paths)
     columns: dict[str, Any] = {**words, **numbers}
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
     return ResultsTable.of(rows, table.source)

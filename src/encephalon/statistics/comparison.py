@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from encephalon.statistics.intervals import (
     units_of,
 )
 
-__all__ = ["Comparison", "compare_correct", "compare_paired", "holm"]
+__all__ = ["Comparison", "compare_correct", "compare_paired", "false_discovery", "holm"]
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,30 @@ def compare_correct(first: ArrayLike, second: ArrayLike) -> Comparison:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for testing several things at once, by Holm's step-down rule, in order."""
-    corrected = [0.0] * len(p_values)
-    running = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        running = max(running, (len(p_values) - rank) * p_values[index])
+    """Correct p values for testing several things at once, by Holm's step-down rule, in order.
+
+    Those that are NaN stay so, and do not count.
+    """
+    corrected, running = [float("nan")] * len(p_values), 0.0
+    known = [place for place, value in enumerate(p_values) if not isnan(value)]
+    for rank, index in enumerate(sorted(known, key=lambda place: p_values[place])):
+        running = max(running, (len(known) - rank) * p_values[index])
         corrected[index] = min(1.0, running)
     return corrected
+
+
+def false_discovery(p_values: Sequence[float]) -> list[float]:
+    """Correct p values by the rule of Benjamini and Hochberg, in order.
+
+    Of all that are then below 0.05, no more than 5 % are expected to be false, which is less than
+    Holm's rule asks for. Those that are NaN stay so, and do not count.
+    """
+    from scipy.stats import false_discovery_control
+
+    values = np.array(p_values, dtype=np.float64)
+    known = np.isfinite(values)
+    values[known] = false_discovery_control(values[known]) if known.any() else []
+    return [float(value) for value in values]
 
 
 def _compared(differences: NDArray[np.float64], p_value: float, test: str) -> Comparison:

@@ -25,8 +25,10 @@ from encephalon.errors import UsageError
 __all__ = [
     "Interval",
     "WeightedStatistic",
+    "affordable_repeats",
     "bootstrap_draws",
     "bootstrap_weighted",
+    "draw_weights",
     "mean_of",
     "median_of",
     "percentile_ends",
@@ -41,6 +43,8 @@ WeightedStatistic = Callable[[Values, NDArray[np.int64]], Values]
 LEVEL = 0.95
 # Weights held at a time: 32 MB.
 _CHUNK = 4_000_000
+#: Samples that are drawn in all, and draws at the most and at the least (our choice).
+DRAWN, MOST_DRAWS, FEWEST_DRAWS = 20_000_000, 2000, 400
 
 
 @dataclass(frozen=True)
@@ -148,18 +152,41 @@ def bootstrap_draws(
     not match the values.
     """
     known = np.asarray(values, dtype=np.float64).ravel()
-    units = units_of(known.size, groups)
-    owner = np.empty(known.size, dtype=np.int64)
-    for place, rows in enumerate(units):
-        owner[rows] = place
     step = max(1, _CHUNK // known.size)
     if step >= repeats:  # all at once, for every metric of as many samples
-        return statistic(known, _drawn(len(units), repeats, seed)[:, owner])
+        drawn = draw_weights(known.size, groups, repeats=repeats, seed=seed)
+        return statistic(known, drawn)
+    units, owner = _owners(known.size, groups)
     generator, draws = np.random.default_rng(seed), []
     for start in range(0, repeats, step):
-        counts = _counts(generator, len(units), min(step, repeats - start))
+        counts = _counts(generator, units, min(step, repeats - start))
         draws.append(statistic(known, counts[:, owner]))
     return np.concatenate(draws)
+
+
+def draw_weights(
+    size: int, groups: Sequence[Any] | None = None, *, repeats: int = 2000, seed: int = 0
+) -> NDArray[np.int64]:
+    """How often each of so many samples is drawn, (repeats, size); whole groups where given.
+
+    Raises UsageError for groups that do not match.
+    """
+    units, owner = _owners(size, groups)
+    return _drawn(units, repeats, seed)[:, owner]
+
+
+def affordable_repeats(size: int) -> int:
+    """Draws of so many samples: so many that the products of a large cohort still fit."""
+    return int(np.clip(DRAWN // max(size, 1), FEWEST_DRAWS, MOST_DRAWS))
+
+
+def _owners(size: int, groups: Sequence[Any] | None) -> tuple[int, NDArray[np.int64]]:
+    """How many units are drawn, and which one each sample is of."""
+    units = units_of(size, groups)
+    owner = np.empty(size, dtype=np.int64)
+    for place, rows in enumerate(units):
+        owner[rows] = place
+    return len(units), owner
 
 
 @lru_cache(maxsize=2)

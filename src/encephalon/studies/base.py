@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
     from encephalon.experiments.grid_folder import CellState
+    from encephalon.experiments.results_table import ResultsTable
     from encephalon.explanation.explainable import Explains
     from encephalon.inference.batch import Progress
     from encephalon.inference.predictor import Predictor
@@ -56,6 +57,8 @@ class Study:
     demo         what `encephalon demo` shows; None where any head will do
     compare      writes a comparison of the finished cells of a grid into a folder, and returns its
                  page; None for a row of numbers each
+    results      what finished cells tell of each target from each set of inputs, which statistics
+                 are made of; None where models are not told apart by their inputs
     grids        the folder of the grids that ship
     """
 
@@ -72,6 +75,7 @@ class Study:
     tables: Mapping[str, Command] = field(default_factory=dict)
     demo: Demo | None = None
     compare: Callable[[Sequence[CellState], Path], Path] | None = None
+    results: Callable[[Sequence[CellState]], ResultsTable] | None = None
     grids: Path | None = None
 
 

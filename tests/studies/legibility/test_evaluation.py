@@ -12,10 +12,16 @@ import pytest
 from sklearn import metrics
 
 from encephalon.io.text import read_json, read_records
+from encephalon.statistics import intervals
 from encephalon.statistics.weighted_metric import mean_metric, paired_difference
-from encephalon.studies.legibility import evaluation
 from encephalon.studies.legibility.baselines import baseline_predictions
-from encephalon.studies.legibility.evaluation import Evaluation, evaluate, is_collapsed, metrics_of
+from encephalon.studies.legibility.evaluation import (
+    LOWER,
+    Evaluation,
+    evaluate,
+    is_collapsed,
+    metrics_of,
+)
 from encephalon.studies.legibility.evaluation_page import evaluation_page, write_tables
 from encephalon.studies.legibility.predictions import MODEL, WHATEVER, model_predictions
 from encephalon.studies.legibility.reading import fit_readings
@@ -26,8 +32,8 @@ from tests.studies.legibility.planted import make_answers, make_folds, make_peop
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws that show what is drawn, in little time."""
-    monkeypatch.setattr(evaluation, "MOST_DRAWS", 200)
-    monkeypatch.setattr(evaluation, "FEWEST_DRAWS", 200)
+    monkeypatch.setattr(intervals, "MOST_DRAWS", 200)
+    monkeypatch.setattr(intervals, "FEWEST_DRAWS", 200)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +42,8 @@ def found() -> Evaluation:
     settings = LegibilitySettings(baselines=("mean", "linear"))
     said = model_predictions(people, folds, make_answers(people, folds), settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "MOST_DRAWS", 200)
-        patch.setattr(evaluation, "FEWEST_DRAWS", 200)
+        patch.setattr(intervals, "MOST_DRAWS", 200)
+        patch.setattr(intervals, "FEWEST_DRAWS", 200)
         simple = baseline_predictions(people, folds, settings)
         return evaluate(people, folds, [*said, *simple], settings.alpha)
 
@@ -138,7 +144,7 @@ def test_comparisons_are_of_the_same_people_and_corrected(found: Evaluation) -> 
     assert kinds == {"baseline", "method", "subset"}
     for row in found.comparisons:
         assert row["p_corrected"] >= row["p_value"] or np.isnan(row["p_value"])
-        sign = -1 if row["metric"] in evaluation.LOWER else 1
+        sign = -1 if row["metric"] in LOWER else 1
         assert row["gain"] == pytest.approx(sign * (row["first"] - row["second"]))
     subset = {(r["target"], r["inputs"]): r for r in found.promise() if r["metric"] == "r2"}
     assert "strong" in subset["age", "strong + weak + noise"]["beside"]

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tomlkit
 
 from encephalon import api
 from encephalon.errors import EncephalonError, InputError, ModelError, RecipeError, UsageError
+from encephalon.experiments.best_inputs import best_inputs
+from encephalon.experiments.grid_folder import CellState
+from encephalon.experiments.results_table import read_results
+from encephalon.experiments.shared_people import shared_people
 from encephalon.io.text import read_records, write_records
 from encephalon.models.description import dump_description
 from encephalon.models.folder import open_model
@@ -22,7 +27,9 @@ from encephalon.recipes.loading import dump_recipe
 from encephalon.statistics.conformal import EVERYONE
 from encephalon.studies.legibility import preprocessing
 from encephalon.studies.legibility.fitted import FittedState, Spread
+from encephalon.studies.legibility.predictions import WHATEVER
 from encephalon.studies.legibility.preprocessing import ImageRow
+from encephalon.studies.legibility.results import results_of_people
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.samples import Sample
 from encephalon.training.dataset import Prepared
@@ -253,6 +260,28 @@ def test_a_labelled_table_is_scored(run: Path, model: api.Model) -> None:
     plain.write_text("id,mood\na,1\n", encoding="utf-8")
     with pytest.raises(EncephalonError, match="has none of the targets 'age'"):
         api.evaluate(run / "run", plain, run / "none", threads=1)
+
+
+def test_cells_are_results_of_each_target_and_set(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the run itself scored them; predictions beside the model are those of its people."""
+    done, gone = (CellState("a", path, {}, "done", 120.0) for path in (run, tmp_path / "gone"))
+    found = results_of_people([gone, done])
+    assert f"{tmp_path / 'gone'} is left out of the results" in caplog.text
+    scores = read_records(run / "run" / "evaluation" / "scores.csv")[1]
+    told = [row for row in scores if row["method"] == "model" and row["inputs"] != WHATEVER]
+    assert found.frame["inputs"].tolist() == [row["inputs"] for row in told]
+    assert found.score()[0] == pytest.approx(float(told[0][told[0]["main"]]))
+    assert (found.targets, found.overview()["trainings"]) == ([*TARGETS], 1)
+    assert set(found.where(target="anaemia").frame["domain"]) == {"blood"}
+    path = found.write(tmp_path / "results.csv")
+    pd.testing.assert_frame_equal(read_results(path).frame, found.frame)
+    assert {each.method for each in best_inputs(read_results(path))} <= {"people", "errors"}
+    one = found.where(target="sex", inputs="mind")
+    shared = shared_people(one)
+    assert shared is not None
+    assert (shared.people, shared.scores[0]) == (one.frame["n"][0], pytest.approx(one.score()[0]))
 
 
 def test_a_published_model_answers_complete_cases_alone(run: Path, tmp_path: Path) -> None:

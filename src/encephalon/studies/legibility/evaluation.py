@@ -19,7 +19,7 @@ from encephalon.metrics.classification import classification_metrics, decision_m
 from encephalon.metrics.regression import regression_metrics
 from encephalon.statistics.comparison import holm
 from encephalon.statistics.conformal import coverage
-from encephalon.statistics.intervals import Interval
+from encephalon.statistics.intervals import Interval, affordable_repeats
 from encephalon.statistics.weighted_metric import WeightedMetric, paired_difference
 from encephalon.studies.legibility.data import People
 from encephalon.studies.legibility.input_sets import Flags, Values, visible_sets
@@ -48,8 +48,6 @@ COMPARED = {True: ("r2", "mae"), False: ("balanced_accuracy", "roc_auc", "log_lo
 #: Answers whose standard deviation in a fold is a smaller share of that of the truth say the same
 #: of everybody (our choice).
 COLLAPSED = 0.01
-#: Draws of people: so many that the products of a large cohort still fit (our choice).
-MOST_DRAWS, FEWEST_DRAWS, DRAWN = 2000, 400, 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +187,7 @@ class _Scoring:
         rows = [row for pair in pairs for row in self._compared(target, *pair)]
         for kind, metric in {(row["kind"], row["metric"]) for row in rows}:
             same = [row for row in rows if (row["kind"], row["metric"]) == (kind, metric)]
-            known = [row for row in same if not np.isnan(row["p_value"])]
-            for row, p in zip(known, holm([row["p_value"] for row in known]), strict=True):
+            for row, p in zip(same, holm([row["p_value"] for row in same]), strict=True):
                 row["p_corrected"] = p
         return rows
 
@@ -244,7 +241,7 @@ class _Scoring:
         for name in COMPARED[self._target(first).kind == "continuous"]:
             better = (two[name], one[name]) if name in LOWER else (one[name], two[name])
             gain, p = paired_difference(
-                *better, self._of(self.groups, rows), repeats=_draws(len(rows))
+                *better, self._of(self.groups, rows), repeats=affordable_repeats(len(rows))
             )
             found.append(
                 {
@@ -261,14 +258,10 @@ class _Scoring:
         return one.answered.values[inside], self.people.truth[one.target][inside]
 
     def _interval(self, metric: WeightedMetric, rows: Any) -> Interval:
-        return metric.interval(self._of(self.groups, rows), repeats=_draws(len(rows)))
+        return metric.interval(self._of(self.groups, rows), repeats=affordable_repeats(len(rows)))
 
     def _target(self, one: Predicted) -> Target:
         return self.people.cohort.targets[one.target]
 
     def _of(self, names: list[str] | None, rows: Any) -> list[str] | None:
         return None if names is None else [names[row] for row in rows]
-
-
-def _draws(people: int) -> int:
-    return int(np.clip(DRAWN // max(people, 1), FEWEST_DRAWS, MOST_DRAWS))

@@ -41,7 +41,13 @@ from encephalon.reports.page import Page, curve_charts
 from encephalon.statistics.intervals import Interval
 from encephalon.statistics.weighted_metric import roc_curve
 from encephalon.studies.legibility.evaluation import Evaluation, Record
-from encephalon.studies.legibility.predictions import ATTENTION, MODEL, WHATEVER, Predicted
+from encephalon.studies.legibility.predictions import (
+    ATTENTION,
+    MODEL,
+    WHATEVER,
+    Predicted,
+    groups_of,
+)
 from encephalon.studies.legibility.settings import Cohort
 
 __all__ = ["compare_people", "evaluation_page", "summary_of", "target_blocks", "write_tables"]
@@ -317,13 +323,14 @@ def _parts(covered: Sequence[Record], parts: Sequence[Record]) -> list[Html]:
 
 
 def _predictions(found: Evaluation) -> Any:
-    ids, fold = found.people.table.ids, found.fold.tolist()
+    ids, fold, groups = found.people.table.ids, found.fold.tolist(), groups_of(found.people)
     for one in found.predicted:
         about, truth = found.people.cohort.targets[one.target], found.people.truth[one.target]
         said = one.answered
         for row in np.flatnonzero(one.scored).tolist():
             cells: Record = {"id": ids[row], "target": one.target, "inputs": one.inputs}
             cells |= {"method": one.method, "fold": fold[row]}
+            cells |= {"group": groups[row]} if groups else {}
             if about.kind == "continuous":
                 cells |= {"truth": truth[row], "predicted": said.values[row, 0]}
                 yield cells | {"low": said.low[row], "high": said.high[row]}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
     from encephalon.experiments.grid_folder import CellState
+    from encephalon.experiments.results_table import ResultsTable
     from encephalon.explanation.explainable import Explains
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
@@ -117,6 +118,12 @@ def _compare(cells: Sequence[CellState], output: Path) -> Path:
     return compare_people(cells, output)
 
 
+def _results(cells: Sequence[CellState]) -> ResultsTable:
+    from encephalon.studies.legibility.results import results_of_people
+
+    return results_of_people(cells)
+
+
 def _made_up(folder: Path, overwrite: bool) -> Path:
     from encephalon.studies.legibility.cohort import PEOPLE
     from encephalon.studies.legibility.synthetic import Size, write_cohort
@@ -139,5 +146,6 @@ STUDY = Study(
     tables=TABLES,
     demo=Demo(_made_up, "legibility-tiny"),
     compare=_compare,
+    results=_results,
     grids=Path(__file__).parent / "grids",
 )
