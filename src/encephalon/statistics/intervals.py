@@ -28,6 +28,7 @@ __all__ = [
     "affordable_repeats",
     "bootstrap_draws",
     "bootstrap_weighted",
+    "bootstrapped",
     "draw_weights",
     "mean_of",
     "median_of",
@@ -128,14 +129,27 @@ def bootstrap_weighted(
     Draws for which the statistic is NaN (one class missing, say) are left out; if most are, the
     ends are NaN. Raises UsageError for groups that do not match the values.
     """
+    return bootstrapped(values, statistic, groups=groups, repeats=repeats, seed=seed)[0]
+
+
+def bootstrapped(
+    values: ArrayLike,
+    statistic: WeightedStatistic,
+    *,
+    groups: Sequence[Any] | None = None,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> tuple[Interval, Values]:
+    """The interval of `bootstrap_weighted`, and the draws (repeats,) that it is of, if any."""
     known = np.asarray(values, dtype=np.float64).ravel()
     units = units_of(known.size, groups)
     value = float(statistic(known, np.ones((1, known.size), np.int64))[0]) if known.size else nan
     if len(units) < 2 or np.isnan(value):
-        return Interval(value, nan, nan, LEVEL, len(units), "none")
+        return Interval(value, nan, nan, LEVEL, len(units), "none"), np.zeros(0)
     draws = bootstrap_draws(known, statistic, groups=groups, repeats=repeats, seed=seed)
     low, high = percentile_ends(draws)
-    return Interval(value, low, high, LEVEL, len(units), "none" if isnan(low) else "bootstrap")
+    method = "none" if isnan(low) else "bootstrap"
+    return Interval(value, low, high, LEVEL, len(units), method), draws
 
 
 def bootstrap_draws(

@@ -17,8 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encephalon.statistics.intervals import (
     Interval,
-    bootstrap_draws,
-    bootstrap_weighted,
+    bootstrapped,
     proportion,
     units_of,
 )
@@ -71,16 +70,21 @@ class WeightedMetric:
         draw, which says nothing of how sure it is.
         Raises UsageError for groups that do not match the samples.
         """
-        found = bootstrap_weighted(
+        return self._bootstrapped(groups, repeats, seed)[0]
+
+    def _bootstrapped(
+        self, groups: Sequence[Any] | None, repeats: int, seed: int
+    ) -> tuple[Interval, Values]:
+        found, draws = bootstrapped(
             np.arange(self.size),
             lambda _, counts: self.weigh(counts.astype(np.float64)),
             groups=groups,
             repeats=repeats,
             seed=seed,
         )
-        return (
-            replace(found, low=nan, high=nan, method="none") if found.low == found.high else found
-        )
+        if found.low == found.high:
+            found = replace(found, low=nan, high=nan, method="none")
+        return found, draws
 
 
 def paired_difference(
@@ -99,16 +103,9 @@ def paired_difference(
     Raises UsageError for groups that do not match the samples.
     """
     both = WeightedMetric(first.size, lambda w: first.weigh(w) - second.weigh(w))
-    found = both.interval(groups, repeats=repeats, seed=seed)
+    found, draws = both._bootstrapped(groups, repeats, seed)
     if found.method == "none":
         return found, 1.0 if found.value == 0 else nan
-    draws = bootstrap_draws(
-        np.arange(both.size),
-        lambda _, counts: both.weigh(counts.astype(np.float64)),
-        groups=groups,
-        repeats=repeats,
-        seed=seed,
-    )
     return found, erfc(abs(found.value) / (float(np.nanstd(draws)) * sqrt(2.0)))
 
 

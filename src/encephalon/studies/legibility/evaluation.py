@@ -8,7 +8,9 @@ groups of them, and pairs are drawn together. `gain` is written so that more is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,19 +84,24 @@ def evaluate(
     folds: Sequence[Fold],
     predicted: Iterable[Predicted],
     alpha: float = 0.1,
+    threads: int = 1,
 ) -> Evaluation:
     """Score what the model and the baselines say of the people who were tested.
 
     folds      who trained, validated and tested which network
     predicted  by `predictions.model_predictions` and `baselines.baseline_predictions`
     alpha      share of intervals and sets that may miss the truth
+    threads    that draw people for the intervals
     """
     known = list(predicted)
     fold = np.full(len(people), -1)
     for one in folds:
         fold[scored_rows(one, folds)] = one.number
     scoring = _Scoring(people, groups_of(people), subgroups_of(people), fold)
-    compared = [row for name in people.cohort.targets for row in scoring.comparisons(name, known)]
+    with ThreadPoolExecutor(threads) as pool:
+        scores = list(pool.map(scoring.scores, known))
+        each = pool.map(partial(scoring.comparisons, predicted=known), people.cohort.targets)
+        compared = [row for rows in each for row in rows]
     parts = [row for one in known if one.method == MODEL for row in scoring.of_parts(one, alpha)]
     return Evaluation(
         people,
@@ -102,7 +109,7 @@ def evaluate(
         known,
         is_honest(folds),
         alpha,
-        [scoring.scores(one) for one in known],
+        scores,
         compared,
         [coverage for coverage, _ in parts],
         [score for _, score in parts],

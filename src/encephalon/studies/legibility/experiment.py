@@ -100,11 +100,13 @@ def train(recipe: Recipe, table: Table, output: Path, context: TrainingContext) 
         run.finishing()
         answers = fold_answers(cv, folds)
         said = model_predictions(people, splits.folds, answers, settings)
-        simple = baseline_predictions(people, splits.folds, settings, seed=seed)
+        threads = torch.get_num_threads()
+        simple = baseline_predictions(people, splits.folds, settings, seed=seed, workers=threads)
         others = external_predictions(
             people, splits.folds, programs, recalibrate=settings.recalibrate
         )
-        found = evaluate(people, splits.folds, [*said, *others, *simple], settings.alpha)
+        known = [*said, *others, *simple]
+        found = evaluate(people, splits.folds, known, settings.alpha, threads)
         _write_evaluation(cv, found, folds, curves)
         shipped = cv.shipped(folds)
         state = half_precision(shipped.network.state_dict())
