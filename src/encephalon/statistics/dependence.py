@@ -20,7 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encephalon.errors import UsageError, require_extra
-from encephalon.statistics.intervals import LEVEL, Interval, bootstrap_draws, percentile_ends
+from encephalon.statistics.intervals import (
+    LEVEL,
+    Interval,
+    affordable_repeats,
+    bootstrap_draws,
+    percentile_ends,
+)
 
 __all__ = [
     "FEWEST",
@@ -66,14 +72,14 @@ def dependences(
     columns: Mapping[str, ArrayLike],
     *,
     groups: Sequence[Any] | None = None,
-    repeats: int = 2000,
+    repeats: int | None = None,
     seed: int = 0,
 ) -> dict[tuple[str, str], Dependence]:
     """The dependence of every two columns, by their names in the order given.
 
     columns  numbers of the same people, (N,) each, NaN where unknown
     groups   who is drawn together by the bootstrap, (N,): families
-    repeats  draws of the bootstrap
+    repeats  draws of the bootstrap; fewer of many people if None
 
     Raises UsageError for columns of different lengths.
     """
@@ -87,6 +93,7 @@ def dependences(
     pairs = list(combinations(range(len(names)), 2))
     if not pairs:
         return {}
+    repeats = repeats or affordable_repeats(len(values[0]))
     correlations = _correlations(np.stack(values, axis=1), groups, repeats, seed)
     found = {}
     for (first, second), correlation in zip(pairs, correlations, strict=True):
