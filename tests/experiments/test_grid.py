@@ -22,7 +22,8 @@ from encephalon.errors import (
     RunError,
 )
 from encephalon.experiments.grid import Cell, Grid, cells_of, load_grid
-from encephalon.experiments.grid_folder import GridFolder, GridStatus, finish_cell, run_cells
+from encephalon.experiments.grid_cells import finish_cell, run_cells
+from encephalon.experiments.grid_folder import GridFolder, GridStatus
 from encephalon.experiments.grid_report import compare_summaries
 from encephalon.io.atomic import sha256
 from encephalon.io.text import read_records
@@ -383,6 +384,6 @@ def test_a_full_disk_stops_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     made, steps = cells(tmp_path, AXES), Steps(lambda _: OutputError("the disk is full"))
     place = GridFolder(tmp_path / "out")
     with place.opened(grid(tmp_path), made):
-        monkeypatch.setattr("encephalon.experiments.grid_folder.write_checksummed", full)
+        monkeypatch.setattr("encephalon.experiments.grid_cells.write_checksummed", full)
         with pytest.raises(EncephalonError, match="disk is full"):
             run_cells(place, made, steps)

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from encephalon.errors import ContentError, OutputExistsError, UsageError
 from encephalon.inference.blocks import TileGrid, label_blocks, read_box
+from encephalon.inference.workers import Workers
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box, Size
 from encephalon.io.volumes.writing import create_ome_zarr, fill_ome_zarr
@@ -92,13 +93,12 @@ def test_the_labels_of_blocks_are_those_of_the_whole_volume(
 
 
 @pytest.mark.parametrize(
-    "how", [{"workers": 2}, {"workers": 2, "scheduler": "processes"}], ids=["threads", "processes"]
+    "how", [Workers(jobs=2), Workers(jobs=2, scheduler="processes")], ids=["threads", "processes"]
 )
 def test_the_labels_do_not_depend_on_the_workers(
-    volume: Path, tmp_path: Path, how: dict[str, Any]
+    volume: Path, tmp_path: Path, how: Workers
 ) -> None:
-    pytest.importorskip("dask")
-    labels, _ = run(volume, tmp_path / "run", **how)
+    labels, _ = run(volume, tmp_path / "run", workers=how)
     assert np.array_equal(labels, WHOLE)
 
 
@@ -111,7 +111,9 @@ def test_a_dask_scheduler_elsewhere_labels_the_same(volume: Path, tmp_path: Path
         "dashboard_address": None,
     }
     with distributed.LocalCluster(protocol="tcp", **cluster) as local:
-        labels, _ = run(volume, tmp_path / "run", scheduler=local.scheduler_address)
+        labels, _ = run(
+            volume, tmp_path / "run", workers=Workers(scheduler=local.scheduler_address)
+        )
     assert np.array_equal(labels, WHOLE)
 
 

@@ -12,9 +12,11 @@ from encephalon.api.model import Place
 from encephalon.errors import RunError, UsageError, require_extra
 from encephalon.experiments.costs import forecast_minutes, traits_of
 from encephalon.experiments.grid import Cell, Grid, cells_of, load_grid
-from encephalon.experiments.grid_folder import GridFolder, GridStatus, run_cells
+from encephalon.experiments.grid_cells import run_cells
+from encephalon.experiments.grid_folder import GridFolder, GridStatus
 from encephalon.experiments.grid_report import GridReport, compare_summaries, write_statistics
 from encephalon.experiments.results_table import read_results
+from encephalon.inference.workers import HERE, Workers
 from encephalon.io.atomic import make_folder, sha256
 from encephalon.io.files import expanded, need_file
 from encephalon.recipes.loading import find_named, parse_value, read_named
@@ -108,24 +110,27 @@ def run_grid(
     *,
     overrides: Mapping[str, str] | None = None,
     device: str = "auto",
-    workers: int = 1,
+    preparing: int = 1,
     threads: int | None = None,
+    workers: Workers = HERE,
     progress: Progress | None = None,
 ) -> GridStatus:
     """Train and evaluate every cell of a grid that is not done in the folder `output`.
 
     A cell that fails is in the result with its sentence, and the others are done. Those that are
-    done are compared in `output`/report. `workers` are processes that prepare samples, `threads`
-    those of the CPU. Raises what `plan_grid` raises, OutputExistsError for a folder that holds
-    something else, OutputError where another process is at it or nothing can be written, and
-    MissingExtraError without the extra `train`.
+    done are compared in `output`/report. `preparing` are processes that prepare samples of a cell,
+    `threads` those of the CPU of each, and `workers` who does the cells. Raises what `plan_grid`
+    and `in_workers` raise, OutputExistsError for a folder that holds something else, OutputError
+    where another process is at it or nothing can be written, and MissingExtraError without the
+    extra `train`.
     """
     require_extra("torch", "train", "Training")
     require_extra("lightning", "train", "Training")
     plan = plan_grid(grid, table, overrides=overrides)
     folder = GridFolder(expanded(output))
     with folder.opened(plan.grid, plan.cells):
-        run_cells(folder, plan.cells, Here(device, workers, threads), progress)
+        steps = Here(device, preparing, workers.threads_each(threads))
+        run_cells(folder, plan.cells, steps, workers, progress)
         status = folder.status()
         return replace(status, report=_report(folder, status).page if status.of("done") else None)
 
@@ -162,7 +167,7 @@ class Here:
     """Trains and evaluates on this machine, see `experiments.grid_folder.Steps`."""
 
     device: str = "auto"
-    workers: int = 1
+    preparing: int = 1
     threads: int | None = None
 
     def train(self, recipe: Recipe, table: Path, run: Path) -> Path:
@@ -170,7 +175,7 @@ class Here:
         from encephalon.api import train
 
         how: dict[str, Any] = {"device": self.device, "threads": self.threads}
-        return train(recipe, table, run, resume=True, workers=self.workers, **how)
+        return train(recipe, table, run, resume=True, workers=self.preparing, **how)
 
     def evaluate(self, run: Path, table: Path, output: Path) -> Sequence[Mapping[str, str]]:
         """Score the model of the run; returns what failed of it."""

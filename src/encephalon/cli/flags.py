@@ -275,26 +275,29 @@ def flagged(*flags: Parameter) -> Callable[[Callable[..., None]], Callable[..., 
     """What makes of a function a verb, as typer reads signatures.
 
     The verb has `flags` in the place of what the function takes by **, and, after its own, a flag
-    for each field of the dataclasses that the function takes, such as `Running`.
+    for each field of the dataclasses and sections that the function takes, such as `Running`.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         takes = inspect.signature(function, eval_str=True).parameters.values()
         whole: dict[str, Any] = {
-            one.name: one.annotation for one in takes if is_dataclass(one.annotation)
+            one.name: one.annotation
+            for one in takes
+            if is_dataclass(one.annotation) or _is_section(one.annotation)
         }
         own = [
             one for one in takes if one.kind is not Parameter.VAR_KEYWORD and one.name not in whole
         ]
         needed = [one for one in own if one.default is Parameter.empty]
-        fields = {name: inspect.signature(kind, eval_str=True) for name, kind in whole.items()}
-        parts = [part for kind in fields.values() for part in kind.parameters.values()]
+        fields = {name: _fields(kind) for name, kind in whole.items()}
+        parts = [part for some in fields.values() for part in some]
         every = [*needed, *flags, *(one for one in own if one not in needed), *parts]
 
         @wraps(function)
         def verb(**said: Any) -> None:
             for name, kind in whole.items():
-                said[name] = kind(**{part: said.pop(part) for part in fields[name].parameters})
+                asked = {part.name: said.pop(part.name) for part in fields[name]}
+                said[name] = _asked(kind, asked) if _is_section(kind) else kind(**asked)
             function(**said)
 
         named = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in every]
@@ -303,6 +306,24 @@ def flagged(*flags: Parameter) -> Callable[[Callable[..., None]], Callable[..., 
         return verb
 
     return decorate
+
+
+def _fields(kind: Any) -> list[Parameter]:
+    """The flags of a dataclass, or of a section."""
+    if _is_section(kind):
+        return of_sections([("", kind)])
+    return list(inspect.signature(kind, eval_str=True).parameters.values())
+
+
+def _is_section(kind: Any) -> bool:
+    """Whether it is a pydantic model, which need not be imported to tell."""
+    return hasattr(kind, "model_fields")
+
+
+def _asked(kind: type[Section], said: dict[str, Any]) -> Section:
+    from encephalon.recipes.schema import ask
+
+    return ask(kind, given(**said), "this command")
 
 
 def _parameter(name: str, found: Sequence[Found]) -> Parameter:
@@ -319,10 +340,12 @@ def _parameter(name: str, found: Sequence[Found]) -> Parameter:
         most = [each.le for each in bounds if hasattr(each, "le")]
         most += [each.lt - 1 for each in bounds if hasattr(each, "lt")]
         told |= {"min": min(least, default=None), "max": max(most, default=None)}
+    if get_origin(kind) is dict:
+        told["callback"], kind = _pairs(names[-1]), list[str]
     if many and names:
         told["callback"] = _numbers(names[-1]) if get_args(kind)[0] is float else words
     plain = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
-    read: Any = plain if plain in (bool, int, float, Path) else str
+    read: Any = plain if plain in (bool, int, float, Path, list[str]) else str
     if not names:
         read = list[Path] if many else read
     option: Any = Option(*names, **told) if names else Argument(**told)
@@ -336,8 +359,8 @@ def _help(found: Sequence[Found]) -> str:
     """The sentences of a flag, each with the studies that mean it so."""
     meant: dict[str, list[str]] = {}
     for study, field, flag in found:
-        text, value = flag.help, field.default
-        has_default = value is not None and value is not False and value != ()
+        text, value = flag.help, field.get_default(call_default_factory=True)
+        has_default = value is not None and value is not False and value not in ((), {})
         if has_default and not study and not field.is_required():
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             text += f"  [default: {shown}]"
@@ -347,6 +370,17 @@ def _help(found: Sequence[Found]) -> str:
         f"{text.removesuffix('.')} [{', '.join(dict.fromkeys(names))}]." if any(names) else text
         for text, names in meant.items()
     )
+
+
+def _pairs(name: str) -> Callable[[list[str] | None], dict[str, Any] | None]:
+    """What reads KEY=VALUE words, with values as TOML spells them."""
+
+    def read(words: list[str] | None) -> dict[str, Any] | None:
+        from encephalon.recipes.loading import parse_value
+
+        return {key: parse_value(text) for key, text in settings(words, name).items()} or None
+
+    return read
 
 
 def _numbers(name: str) -> Callable[[str | None], list[float] | None]:

@@ -12,6 +12,7 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console, error, table
+from encephalon.inference.workers import Workers
 
 if TYPE_CHECKING:
     from encephalon.api.grid import GridPlan
@@ -69,10 +70,11 @@ def run(
     grid: GridFile,
     samples: flags.Table,
     output: flags.Output,
+    who: Workers,
     changes: flags.Set = None,
     device: flags.Device = "auto",
     workers: Annotated[
-        int, typer.Option("--workers", help="Processes that prepare samples.", min=1)
+        int, typer.Option("--workers", help="Processes that prepare samples of a cell.", min=1)
     ] = 1,
     threads: flags.Threads = None,
     dry_run: flags.DryRun = False,
@@ -80,7 +82,9 @@ def run(
     """Train and evaluate every cell of a grid, and compare them in OUT/report.
 
     The same command again does what is left; --set changes every cell but its axes. A cell that
-    fails is named at the end, the others are done, and the exit code is 1.
+    fails is named at the end, the others are done, and the exit code is 1. --jobs does several
+    at a time, each in a process of its own; --scheduler and --slurm, --pbs or --sge do them on
+    other machines that see the same files.
 
     \b
     Example:
@@ -99,8 +103,9 @@ def run(
             output,
             overrides=overrides,
             device=device,
-            workers=workers,
+            preparing=workers,
             threads=threads,
+            workers=who,
             progress=advance,
         )
     say_status(console, found)

@@ -3,9 +3,10 @@
 
     grid.json     the grid as it was last run: its cells, and the table
     cells/KEY-name/
-        run/          the training, see `training.runs`
+        attempt-…/    the training while it is at work, and where it was killed
+        run/          the training when it is over, see `training.runs`
         evaluation/   put there whole when the cell is done, with its record cell.json
-        failed.json   why the last attempt failed
+        failed.json   why the last attempts failed
     report/       the comparison of all cells that are done
 
 What is done stays done: a cell whose recipe or table is another has another key.
@@ -14,40 +15,29 @@ What is done stays done: a cell whose recipe or table is another has another key
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from encephalon.errors import MissingFileError, OutputExistsError, RunError, listed
+from encephalon.errors import (
+    MissingFileError,
+    OutputExistsError,
+    listed,
+)
 from encephalon.experiments.grid import RECIPE, SEED, Cell, Grid, axis_words
-from encephalon.inference.batch import Progress, sentence_on
-from encephalon.io.atomic import atomic_folder, locked, remove, sha256, sweep
+from encephalon.io.atomic import held, locked, sha256, sweep
 from encephalon.io.cache import read_checksummed, write_checksummed
-from encephalon.recipes.schema import Recipe
-from encephalon.training.runs import RunFolder
 
-__all__ = ["CellState", "GridFolder", "GridStatus", "Steps", "finish_cell", "run_cells"]
+__all__ = ["CellState", "GridFolder", "GridStatus", "cell_state"]
 
 GRID, CELLS, REPORT = "grid.json", "cells", "report"
 EVALUATION, RECORD, FAILED = "evaluation", "cell.json", "failed.json"
+RUN, ATTEMPT, LOCK = "run", "attempt-", ".cell"
 logger = logging.getLogger(__name__)
-
-
-class Steps(Protocol):
-    """What a cell is made of; both raise what stops it."""
-
-    def train(self, recipe: Recipe, table: Path, run: Path) -> object:
-        """Train in the folder of a run, or go on there."""
-        ...
-
-    def evaluate(self, run: Path, table: Path, output: Path) -> Sequence[Mapping[str, str]]:
-        """Score the model of the run into an empty folder; returns what failed of it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -58,14 +48,18 @@ class CellState:
     values   of the axes
     seconds  that it took, over all attempts that ended
     message  why it failed
+    reasons  why attempts failed, one after the other
+    passing  whether another attempt may well succeed: it was no fault of the recipe or the table
     """
 
     name: str
     folder: Path
     values: Mapping[str, Any]
-    state: Literal["done", "failed", "left"]
+    state: Literal["done", "failed", "running", "left"]
     seconds: float = 0.0
     message: str = ""
+    reasons: tuple[str, ...] = ()
+    passing: bool = False
 
     @property
     def evaluation(self) -> Path:
@@ -95,7 +89,7 @@ class GridStatus:
     report: Path | None = None
 
     def of(self, state: str) -> list[CellState]:
-        """The cells that are "done", "failed" or "left"."""
+        """The cells that are "done", "failed", "running" or "left"."""
         return [cell for cell in self.cells if cell.state == state]
 
     @property
@@ -196,65 +190,13 @@ def cell_state(folder: Path, name: str, values: Mapping[str, Any]) -> CellState:
     if evaluation.is_dir():
         record, summary = read_checksummed(evaluation / RECORD), evaluation / "summary.json"
         if record and summary.is_file() and sha256(summary) == record["summary"]:
-            return CellState(name, folder, values, "done", record["seconds"])
+            reasons = tuple(record.get("reasons", ()))
+            return CellState(name, folder, values, "done", record["seconds"], reasons=reasons)
         logger.warning("%s is not as it was written: it is made again.", evaluation)
-    failed = read_checksummed(folder / FAILED)
-    if failed:
-        return CellState(name, folder, values, "failed", failed["seconds"], failed["message"])
-    return CellState(name, folder, values, "left")
-
-
-def finish_cell(cell: Cell, folder: Path, steps: Steps) -> CellState:
-    """Do of a cell what is not done, in its folder; what stops it is kept there, in a sentence.
-
-    It needs nothing else, so that cells may be done in any order, and anywhere. Raises OutputError
-    where not even that can be kept.
-    """
-    before = cell_state(folder, cell.name, cell.values)
-    if before.state == "done":
-        return before
-    begun = time.perf_counter()
-
-    def spent() -> float:
-        return round(before.seconds + time.perf_counter() - begun, 1)
-
-    sweep(folder)
-    try:
-        _do(cell, folder, steps, spent)
-    except Exception as error:  # noqa: BLE001  whatever one cell does, the others must be done
-        message = sentence_on(error, cell.name)
-        write_checksummed(folder / FAILED, {"message": message, "seconds": spent()})
-    else:
-        (folder / FAILED).unlink(missing_ok=True)
-    return cell_state(folder, cell.name, cell.values)
-
-
-def _do(cell: Cell, folder: Path, steps: Steps, spent: Callable[[], float]) -> None:
-    run = RunFolder(folder / "run")
-    if not cell.table.is_file() or sha256(cell.table) != cell.digest:
-        raise RunError(f"{cell.table} changed while its grid was run: run the grid again.")
-    # The page is what a run writes last, but for the model of some.
-    if not (run.model.is_dir() and run.report.is_file()):
-        steps.train(cell.recipe, cell.table, run.path)
-    with atomic_folder(folder / EVALUATION, overwrite=True) as part:
-        failures = steps.evaluate(run.path, cell.table, part)
-        if failures:
-            raise RunError(
-                f"{len(failures)} of its samples could not be scored; first: "
-                f"{failures[0]['message']}"
-            )
-        done = {"summary": sha256(part / "summary.json"), "seconds": spent()}
-        write_checksummed(part / RECORD, done)
-    remove(run.cache)  # the same images once more in every cell
-
-
-def run_cells(
-    folder: GridFolder, cells: Sequence[Cell], steps: Steps, progress: Progress | None = None
-) -> None:
-    """Do one cell after the other; those that are done are passed over."""
-    for number, cell in enumerate(cells):
-        if progress is not None:
-            progress(number, len(cells), cell.name)
-        finish_cell(cell, folder.place(cell), steps)
-    if progress is not None:
-        progress(len(cells), len(cells), "")
+    failed = read_checksummed(folder / FAILED) or {}
+    message, seconds = failed.get("message", ""), failed.get("seconds", 0.0)
+    state: Literal["failed", "running", "left"] = "failed" if failed else "left"
+    if held(folder / LOCK):
+        state = "running"
+    reasons = tuple(failed.get("reasons", ()))
+    return CellState(name, folder, values, state, seconds, message, reasons)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, OutputExistsError, UsageError
 from encephalon.inference.tiles import Tile
-from encephalon.inference.workers import in_workers
+from encephalon.inference.workers import Workers, in_workers
 from encephalon.io.atomic import locked, make_folder, write_json
 from encephalon.io.text import read_json
 from encephalon.io.volumes.volume import Box, Size, box_text
@@ -228,8 +228,7 @@ def label_blocks(
     block: Size,
     classes: int,
     origin: Size = (0, 0, 0),
-    workers: int = 1,
-    scheduler: str | None = None,
+    workers: Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[int]:
     """Label every block that is not done; returns how many voxels each class has in all.
@@ -238,9 +237,7 @@ def label_blocks(
     writer     what is written to: whole chunks lie in a `block`, which nobody else writes to
     folder     where is noted what is done; another `key` than it was begun with is refused
     shape      of the output; `origin` is the absolute position of its first voxel
-    workers    threads or processes of this machine, as `scheduler` says (threads by default)
-    scheduler  or the address of a Dask scheduler, such as tcp://HOST:8786, whose workers see the
-               same files
+    workers    who does it, this process by default; jobs of this machine are threads
 
     A block counts once its voxels are written and its note has its name: whatever is killed
     continues with the rest. It is read again, and done again if what it depends on has changed. A
@@ -251,7 +248,7 @@ def label_blocks(
     """
     job = _Job(key, start, writer, folder / "done", shape, block, origin, classes)
     total = math.prod(job.counts)
-    done = in_workers(partial(_do, job), range(total), workers, scheduler)
+    done = in_workers(partial(_do, job), range(total), workers or Workers())
     make_folder(job.ledger)
     with locked(folder / "run", timeout=0):
         _refuse_another(folder / "begun.json", {"key": key, "shape": shape, "block": block})

@@ -1,61 +1,157 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same work on many things: in a loop, in threads or processes here, or on Dask elsewhere."""
+"""The same work on many things: in a loop, in threads or processes here, or on Dask anywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from importlib import import_module
-from multiprocessing import get_context
-from typing import Any, TypeVar
+from multiprocessing import current_process, get_context
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from encephalon.errors import UsageError, require_extra
+from pydantic import Field, model_validator
 
-__all__ = ["in_workers"]
+from encephalon.errors import require_extra
+from encephalon.recipes.schema import Flag, Section
+
+__all__ = ["HERE", "SampleWorkers", "Workers", "in_workers"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Pool = Literal["threads", "processes", "dask"]
 
-SCHEDULERS = ("threads", "processes")
+QUEUES = ("slurm", "pbs", "sge")
+
+
+class Workers(Section):
+    """Who does long work: so many of this machine, those of a Dask scheduler, or jobs of a queue.
+
+    jobs          how many things are done at a time; with a queue, of its jobs
+    scheduler     what the workers of this machine are, "threads", "processes" or those of "dask";
+                  or the address of a Dask scheduler, whose workers see the same files
+    slurm, pbs, sge
+                  whether workers are jobs of such a queue
+    queue_option  of a job: the arguments of dask-jobqueue, beside what its configuration says
+    gpu_share     part of a GPU that each thing takes, of which Dask workers offer GPU=1; with it,
+                  those of this machine share its GPUs
+    retries       how often a thing is tried again that failed by chance, or whose worker died
+    """
+
+    jobs: Annotated[
+        int,
+        Flag("-j --jobs", "How many at the same time; with a queue, as so many of its jobs.", "N"),
+    ] = Field(default=1, ge=1)
+    scheduler: Annotated[
+        str | None,
+        Flag("--scheduler", "A Dask scheduler at tcp://HOST:PORT whose workers do it.", "ADDRESS"),
+    ] = None
+    slurm: Annotated[bool, Flag("--slurm", "Let --jobs jobs of Slurm do it.")] = False
+    pbs: Annotated[bool, Flag("--pbs", "Let jobs of PBS do it.")] = False
+    sge: Annotated[bool, Flag("--sge", "Let jobs of Grid Engine do it.")] = False
+    queue_option: Annotated[
+        dict[str, Any],
+        Flag(
+            "--queue-option",
+            "What a job of the queue asks for, such as memory=16GB; may be repeated.",
+            "KEY=VALUE",
+        ),
+    ] = Field(default_factory=dict)
+    gpu_share: Annotated[
+        float | None,
+        Flag("--gpu-share", "Part of a GPU that each takes, such as 0.5: two at a time.", "SHARE"),
+    ] = Field(default=None, gt=0, le=1)
+    retries: Annotated[
+        int, Flag("--retries", "Further tries of what failed by chance or lost its worker.", "N")
+    ] = Field(default=2, ge=0)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        queues = [name for name in QUEUES if getattr(self, name)]
+        if len(queues) + (self.address is not None) > 1:
+            raise ValueError("takes one of a scheduler, slurm, pbs and sge: drop the others")
+        if self.queue_option and not queues:
+            raise ValueError("has options of a queue, and no queue: add slurm, pbs or sge")
+        known = ("threads", "processes", "dask")
+        if self.scheduler is not None and self.scheduler not in known and self.address is None:
+            raise ValueError(
+                f"has the scheduler {self.scheduler!r}, which must be threads, processes, dask, or "
+                "the address of a Dask scheduler, such as tcp://HOST:8786"
+            )
+        return self
+
+    @property
+    def address(self) -> str | None:
+        """That of a Dask scheduler elsewhere."""
+        there = self.scheduler is not None and "://" in self.scheduler
+        return self.scheduler if there else None
+
+    @property
+    def queue(self) -> str | None:
+        """The queue whose jobs are the workers."""
+        return next((name for name in QUEUES if getattr(self, name)), None)
+
+    @property
+    def here(self) -> bool:
+        """Whether the workers are of this machine, and share it."""
+        return self.address is None and self.queue is None
+
+    def threads_each(self, threads: int | None) -> int | None:
+        """The threads of each worker: `threads`, or its share of those of this machine."""
+        if threads is not None or not self.here or self.jobs < 2:
+            return threads
+        from encephalon.inference.runtimes import resolve_threads
+
+        return max(1, resolve_threads() // self.jobs)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether others than this process do the work."""
+        return self.jobs > 1 or not self.here
+
+
+#: This process alone.
+HERE = Workers()
+
+
+class SampleWorkers(Workers):
+    """The same of work that knows no other workers."""
+
+    jobs: Annotated[
+        int,
+        Flag("-j --jobs --workers", "Samples at the same time; with a queue, its jobs.", "N"),
+    ] = Field(default=1, ge=1)
 
 
 def in_workers(
     work: Callable[[Item], Result],
     items: Iterable[Item],
-    workers: int = 1,
-    scheduler: str | None = None,
+    workers: Workers,
+    pool: Pool = "threads",
+    lost: Callable[[Item, str], Result] | None = None,
 ) -> Iterator[Result]:
     """What `work` says of each of the items, as they are done: in any order.
 
-    workers    of this machine; for 1 there is none but this one
-    scheduler  of what kind they are: "threads" (by default) or "processes"; or the address of a
-               Dask scheduler, such as tcp://HOST:8786, whose workers see the same files
+    pool  what several workers of this machine are, where `workers` does not say it
+    lost  what is said of an item whose Dask worker died once more than is tried, given a sentence
 
     Nothing is begun before the first is asked for, and what `work` raises ends it. Raises
-    UsageError for another scheduler, and MissingExtraError where Dask is needed and not installed.
+    RunError for a Dask scheduler that does not answer, or went away; UsageError where its workers
+    have another version of Encephalon; and MissingExtraError where Dask is needed and not
+    installed.
     """
-    if scheduler is not None and scheduler not in SCHEDULERS and "://" not in scheduler:
-        raise UsageError(
-            f"The scheduler is {scheduler!r}, but must be {' or '.join(SCHEDULERS)}, or the "
-            "address of a Dask scheduler, such as tcp://HOST:8786."
-        )
-    if scheduler is not None and scheduler not in SCHEDULERS:
-        require_extra("distributed", "cluster", f"Working on {scheduler}")
-        return _elsewhere(work, items, scheduler)
-    return map(work, items) if workers < 2 else _here(work, items, workers, scheduler)
+    if not workers.elsewhere or current_process().daemon:  # a worker of Dask has none of its own
+        return map(work, items)
+    kind = workers.scheduler or pool
+    if workers.here and kind in ("threads", "processes"):
+        return _here(work, items, workers.jobs, kind)
+    for module in ("distributed", *["dask_jobqueue"] * (workers.queue is not None)):
+        require_extra(module, "cluster", "Working with Dask")
+    from encephalon.inference.cluster import on_dask
 
-
-def _elsewhere(
-    work: Callable[[Item], Result], items: Iterable[Item], address: str
-) -> Iterator[Result]:
-    distributed: Any = import_module("distributed")
-    with distributed.Client(address) as client:
-        for future in distributed.as_completed(client.map(work, list(items), pure=False)):
-            yield future.result()
+    return on_dask(work, items, workers, lost)
 
 
 def _here(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int, kind: str | None
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int, kind: str
 ) -> Iterator[Result]:
     pool = (
         ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

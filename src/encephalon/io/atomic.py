@@ -194,6 +194,18 @@ def locked(path: str | Path, timeout: float = 600.0) -> Iterator[None]:
         os.close(descriptor)
 
 
+def held(path: str | Path) -> bool:
+    """Whether another process, or thread, holds the lock file `path`.lock."""
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _lock(descriptor) is False
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(folder: str | Path) -> Path:
     """Make `folder` and its parents when missing; raises OutputError with the reason."""
     folder = Path(folder)

@@ -10,11 +10,12 @@ its options at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from encephalon.errors import ModelError, UsageError
+from encephalon.inference.workers import HERE, Workers
 
 if TYPE_CHECKING:
     from encephalon.api.model import Model
@@ -128,6 +129,11 @@ class OpenModel:
     options: Mapping[str, Any]
     device: str = "auto"
     threads: int | None = None
+    workers: Workers = HERE
+
+    def of_worker(self) -> OpenModel:
+        """The same for one of its workers, with its share of the threads of this machine."""
+        return replace(self, threads=self.workers.threads_each(self.threads), workers=HERE)
 
     @property
     def name(self) -> str:

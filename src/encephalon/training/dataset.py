@@ -13,8 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError, MissingFileError
-from encephalon.inference.workers import in_workers
+from encephalon.errors import InputError, MissingFileError, listed
+from encephalon.inference.workers import Workers, in_workers
 from encephalon.io.atomic import content_of, make_folder, sweep
 from encephalon.io.cache import cached_file
 
@@ -62,7 +62,7 @@ def prepare(
     of each file of the row. Rows are prepared in `workers` processes; in this one for 1. Raises
     what reading a row raises.
     """
-    done = _prepared(rows, function, cache, version, suffix, workers, held=())
+    done = _prepared(rows, function, cache, version, suffix, Workers(jobs=workers), held=())
     return [one.path for one in done if isinstance(one, Prepared)]
 
 
@@ -80,19 +80,16 @@ def prepare_each(
     cache: Path,
     version: str | Callable[[Row], str],
     suffix: str,
-    workers: int = 2,
-    scheduler: str | None = None,
+    workers: Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Prepared | InputError]:
     """As `prepare`, with the notes on each file, and the error of one that cannot be read.
 
-    Such a row holds up no other. `version` may be told by the row. `scheduler` is the address of a
-    Dask scheduler, if that gives out the work, see `in_workers`; `progress` is told how many are
-    done, and how many there are.
+    Such a row holds up no other. `version` may be told by the row. `workers` are two processes if
+    they are not given; `progress` is told how many are done, and how many there are.
     """
-    return _prepared(
-        rows, function, cache, version, suffix, workers, scheduler, progress, held=(InputError,)
-    )
+    who = workers or Workers(jobs=2)
+    return _prepared(rows, function, cache, version, suffix, who, progress, held=(InputError,))
 
 
 def _prepared(
@@ -101,8 +98,7 @@ def _prepared(
     cache: Path,
     version: str | Callable[[Row], str],
     suffix: str,
-    workers: int,
-    scheduler: str | None = None,
+    workers: Workers,
     progress: Callable[[int, int], None] | None = None,
     *,
     held: tuple[type[InputError], ...],
@@ -112,11 +108,17 @@ def _prepared(
     numbered = list(enumerate(rows))
     work = partial(_prepare, function, cache.absolute(), version, suffix, held)
     done: list[tuple[int, Prepared | InputError]] = []
-    for one in in_workers(work, numbered, workers, scheduler or "processes"):
+    lost = _lost if held else None
+    for one in in_workers(work, numbered, workers, "processes", lost):
         done.append(one)
         if progress is not None:
             progress(len(done), len(numbered))
     return [one for _, one in sorted(done, key=lambda pair: pair[0])]
+
+
+def _lost(numbered: tuple[int, Row], why: str) -> tuple[int, InputError]:
+    number, row = numbered
+    return number, InputError(f"{listed(row.files, 1)}: {why}")
 
 
 def _prepare(

@@ -12,6 +12,7 @@ import pytest
 
 from encephalon.api import load_recipe
 from encephalon.errors import InputError, OutputError, OutputExistsError, RecipeError
+from encephalon.inference.workers import Workers
 from encephalon.io.text import write_records
 from encephalon.studies.legibility.cohort import load_cohort, resolve
 from encephalon.studies.legibility.cohort_folder import (
@@ -271,7 +272,7 @@ def test_scans_are_prepared_by_the_t1w_of_the_person_and_tell_the_size_of_the_he
 
     monkeypatch.setattr("encephalon.studies.legibility.preprocessing.prepare_images", prepare)
     path = write_table(tmp_path, rows(), f'confounds = ["t1_brain_ml"]\n{sources}{TARGETS}')
-    made = write_cohort(path, tmp_path / "cohort", Preparing(side=32, workers=2))
+    made = write_cohort(path, tmp_path / "cohort", Preparing(side=32, workers=Workers(jobs=2)))
     reference = {one.path.name: one.reference and one.reference.name for one in asked}
     assert reference["p01_flair.nii"] == "p01_t1.nii"
     assert reference["p05_flair.nii"] is None

@@ -17,6 +17,7 @@ import pytest
 from encephalon.errors import InputError
 from encephalon.geometry.affine import Affine
 from encephalon.geometry.resample import averaged
+from encephalon.inference.workers import Workers
 from encephalon.io.atomic import temporary_beside
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
@@ -224,7 +225,7 @@ def test_one_bad_scan_holds_up_no_other_and_nothing_is_made_twice(
     ]
     told: list[tuple[int, int]] = []
     kept = prepare_images(
-        rows, tmp_path / "cache", 16, workers=1, progress=lambda *n: told.append(n)
+        rows, tmp_path / "cache", 16, workers=Workers(), progress=lambda *n: told.append(n)
     )
     assert [isinstance(one, InputError) for one in kept] == [True, False, True, False]
     assert "no such file" in str(kept[2])
@@ -235,21 +236,21 @@ def test_one_bad_scan_holds_up_no_other_and_nothing_is_made_twice(
     assert first.notes == {"of": scan.name}
     assert told == [(n, 4) for n in (1, 2, 3, 4)]
     assert quick.count(scan) == 1
-    assert prepare_images(rows[1:2], tmp_path / "cache", 16, workers=1) == [first]
+    assert prepare_images(rows[1:2], tmp_path / "cache", 16, workers=Workers()) == [first]
     assert quick.count(scan) == 1
     whole = first.path.read_bytes()
     first.path.write_bytes(whole[:100])  # as a disk that was full leaves it
     with temporary_beside(first.path) as left:
         assert left.name.endswith(".part.npy")
     left.write_bytes(b"half")  # as a run that is killed leaves it
-    prepare_images(rows[1:2], tmp_path / "cache", 16, workers=1)
+    prepare_images(rows[1:2], tmp_path / "cache", 16, workers=Workers())
     assert first.path.read_bytes() == whole
     assert not left.exists()
 
 
 def test_sides_and_contents_are_kept_apart(scan: Path, tmp_path: Path, quick: list[Path]) -> None:
     found = [
-        prepare_images([ImageRow(scan, contents)], tmp_path, side, workers=1)[0]
+        prepare_images([ImageRow(scan, contents)], tmp_path, side, workers=Workers())[0]
         for side in (16, 32)
         for contents in ("brain", "head")
     ]
@@ -259,15 +260,17 @@ def test_sides_and_contents_are_kept_apart(scan: Path, tmp_path: Path, quick: li
 def test_workers_of_dask_prepare_the_same(scan: Path, tmp_path: Path, quick: list[Path]) -> None:
     distributed = pytest.importorskip("distributed")
     rows = [ImageRow(scan, "brain"), ImageRow(broken("zero", scan, tmp_path))]
-    here = prepare_images(rows, tmp_path / "here", 16, workers=1)
+    here = prepare_images(rows, tmp_path / "here", 16, workers=Workers())
     with distributed.LocalCluster(
-        n_workers=1,
+        n_workers=Workers(),
         threads_per_worker=2,
         processes=False,
         dashboard_address=None,
         protocol="tcp",
     ) as cluster:
-        there = prepare_images(rows, tmp_path / "there", 16, scheduler=cluster.scheduler_address)
+        there = prepare_images(
+            rows, tmp_path / "there", 16, workers=Workers(scheduler=cluster.scheduler_address)
+        )
     assert isinstance(here[0], Prepared)
     assert isinstance(there[0], Prepared)
     assert here[0].path.read_bytes() == there[0].path.read_bytes()
@@ -278,7 +281,7 @@ def test_workers_of_dask_prepare_the_same(scan: Path, tmp_path: Path, quick: lis
 def test_another_process_prepares_the_same(
     scan: Path, tmp_path: Path, found: tuple[np.ndarray, dict[str, Any]]
 ) -> None:
-    (one,) = prepare_images([ImageRow(scan, "brain")], tmp_path, 128, workers=2)
+    (one,) = prepare_images([ImageRow(scan, "brain")], tmp_path, 128, workers=Workers(jobs=2))
     assert isinstance(one, Prepared)
     assert np.array_equal(np.load(one.path), found[0])
     assert one.notes == found[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from encephalon.api.grid import Here, list_grids, plan_grid, show_grid
-from encephalon.experiments.grid_folder import finish_cell
+from encephalon.experiments.grid_cells import finish_cell
 from encephalon.studies.microtomography import study
 from tests.cli.conftest import Run, run
 from tests.studies.microtomography.tiny_tiles import write_table

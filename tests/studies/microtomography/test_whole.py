@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError
 from encephalon.inference.batch import run_batch
 from encephalon.inference.outputs import Work, choose_layout
+from encephalon.inference.workers import Workers
 from encephalon.io.volumes.ome_zarr import labels_of
 from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.writing import create_ome_zarr
@@ -53,14 +54,15 @@ class Runtime:
         return [np.stack([1 - levels, levels], axis=1)]
 
 
-def predictor(target: Any, *, name: str = "tiny", **asked: Any) -> TilePredictor:
+def predictor(target: Any, *, name: str = "tiny", jobs: int = 1, **asked: Any) -> TilePredictor:
     classes = ("dark", "bright")
     structures = classes if target == "structure" else ()
     settings = MicrotomographySettings(target=target, structures=structures, intensity=WINDOW)
     again = partial(predictor, target, name=name, **asked)
     options = PredictOptions(**asked)
     model = {"name": name, "sha256": name}
-    return TilePredictor(model, Runtime(target), options, settings, classes, 0, {}, again, again)
+    one = TilePredictor(model, Runtime(target), options, settings, classes, 0, {}, again, again)
+    return replace(one, workers=Workers(jobs=jobs))
 
 
 @pytest.fixture(autouse=True)
@@ -86,11 +88,11 @@ def predict(model: TilePredictor, source: Path, output: Path) -> Any:
     return run_batch(model, Work(layout, layout.plan(samples, model.outputs)))
 
 
-@pytest.mark.parametrize("asked", [{}, {"workers": 2}, {"blend": True}], ids=str)
+@pytest.mark.parametrize("asked", [{}, {"jobs": 2}, {"blend": True}], ids=str)
 def test_structures_lie_on_the_grid_of_their_volume(
     volume: Path, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
-    if "workers" in asked:
+    if "jobs" in asked:
         pytest.importorskip("dask")
     result = predict(predictor("structure", **asked), volume, tmp_path / "out")
     assert not result.failures
@@ -245,7 +247,7 @@ def test_a_network_of_volumes_labels_any_depth_whatever_the_blocks_and_workers(
     scan, network = depth_of(tmp_path / "in", depth), Network(name, NETWORKS[name])
     found = []
     for number, (block, asked) in enumerate(
-        [((64, 64, 64), {}), ((4, 16, 16), {"workers": 2}), ((8, 16, 16), {})]
+        [((64, 64, 64), {}), ((4, 16, 16), {"jobs": 2}), ((8, 16, 16), {})]
     ):
         monkeypatch.setattr(whole, "BLOCKS", {False: block})
         model, out = predictor_of(network, **asked), tmp_path / str(number)

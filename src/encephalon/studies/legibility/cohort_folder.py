@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encephalon.errors import InputError, TableError, listed
+from encephalon.inference.workers import Workers
 from encephalon.io.atomic import (
     explained,
     make_folder,
@@ -58,16 +59,15 @@ _log = logging.getLogger(__name__)
 class Preparing:
     """How a cohort is made.
 
-    images              whether its scans are prepared; otherwise training does
-    side                voxels along each side of them, of 224 mm
-    workers, scheduler  processes, or the Dask scheduler, that prepare them
-    progress            whom it tells
+    images    whether its scans are prepared; otherwise training does
+    side      voxels along each side of them, of 224 mm
+    workers   who prepares them: this process, if they are not given
+    progress  whom it tells
     """
 
     images: bool = True
     side: int = 64
-    workers: int = 1
-    scheduler: str | None = None
+    workers: Workers | None = None
     progress: Progress | None = None
 
 
@@ -194,8 +194,7 @@ def _prepared(given: Given, cache: Path, how: Preparing) -> tuple[Given, list[st
         files,
         cache,
         how.side,
-        workers=how.workers,
-        scheduler=how.scheduler,
+        workers=how.workers or Workers(),
         progress=lambda done, total: how.progress and how.progress(done, total, "scans"),
     )
     failures = [str(one) for some in found.values() for one in some if isinstance(one, InputError)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from encephalon.inference.workers import SampleWorkers
 from encephalon.recipes.schema import OUTPUT, OVERWRITE, SEED, Flag, Section
 from encephalon.studies.base import Command, Done
 
@@ -70,7 +71,7 @@ def _people(asked: PeopleOptions, progress: Progress) -> Done:
     return Done(found, f"{written}: {size.people} people")
 
 
-class CohortOptions(Section):
+class CohortOptions(SampleWorkers):
     """What may be asked of `encephalon table cohort`."""
 
     cohort: Annotated[Path, Flag("", "The file that declares the cohort.", "COHORT.toml")]
@@ -84,13 +85,6 @@ class CohortOptions(Section):
     no_images: Annotated[
         bool, Flag("--no-images", "Leave scans as they are: training prepares them.")
     ] = False
-    workers: Annotated[int, Flag("--workers", "Processes that prepare scans.")] = Field(
-        default=1, ge=1
-    )
-    scheduler: Annotated[
-        str | None,
-        Flag("--scheduler", "A Dask scheduler at tcp://… whose workers prepare them.", "ADDRESS"),
-    ] = None
     dry_run: Annotated[bool, Flag("--dry-run", "Say who has what, and do nothing.")] = False
     overwrite: Annotated[bool, OVERWRITE] = False
 
@@ -117,7 +111,7 @@ def _cohort(asked: CohortOptions, progress: Progress) -> Done:
     if asked.dry_run:
         written = Written(find_people(path, images), ())
     else:
-        how = Preparing(images, asked.side, asked.workers, asked.scheduler, progress)
+        how = Preparing(images, asked.side, asked, progress)
         written = write_cohort(path, folder, how, overwrite=asked.overwrite)
     given = written.given
     people, found = len(given.table), counts(given)

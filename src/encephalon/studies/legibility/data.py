@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, InputError, TableError
+from encephalon.inference.workers import Workers
 from encephalon.io.arrays import read_array
 from encephalon.studies.legibility.settings import Block, Cohort, Source
 from encephalon.tables.encoding import covariate_names, encode_known, encode_target
@@ -170,7 +171,9 @@ def _images(
     from encephalon.studies.legibility.preprocessing import prepare_scans
 
     images: dict[str, list[Path | None]] = {}
-    for name, some in prepare_scans(cohort, files, cache, side, workers=workers).items():
+    for name, some in prepare_scans(
+        cohort, files, cache, side, workers=Workers(jobs=workers)
+    ).items():
         images[name] = []
         for one in some:
             if isinstance(one, InputError):

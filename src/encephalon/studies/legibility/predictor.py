@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, InputError, ModelError, UsageError, did_you_mean
 from encephalon.experiments.folds import OVERLAP, Known, known_to, overlap_warning
 from encephalon.inference.predictor import NetworkPredictor, OutputKind, Prediction, Value
+from encephalon.inference.workers import Workers
 from encephalon.io.bids import ANATOMICAL
 from encephalon.io.files import expanded
 from encephalon.models.folder import ModelFolder
@@ -289,7 +290,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
 
         side, found = self.settings.side, {}
         with TemporaryDirectory() as folder:
-            prepared = prepare_scans(self.cohort, files, Path(folder), side, workers=1)
+            prepared = prepare_scans(self.cohort, files, Path(folder), side, workers=Workers())
             for name, (scan,) in prepared.items():
                 if isinstance(scan, InputError):
                     raise scan

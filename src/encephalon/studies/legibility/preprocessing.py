@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, InputError
 from encephalon.geometry.affine import bounding_box
 from encephalon.geometry.resample import averaged, resample_averaged
+from encephalon.inference.workers import Workers
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.studies.legibility.settings import Cohort
@@ -99,7 +100,7 @@ def prepare_scans(
     """Of each source of images, for each person: the prepared file, why there is none, or None.
 
     files  by source, the scan of each person; a .npy file is prepared already, and has no notes
-    how    workers, scheduler and progress, see `prepare_images`
+    how    workers and progress, see `prepare_images`
 
     A scan is brought to MNI space by the T1w scan of the person, where there is one.
     """
@@ -131,18 +132,17 @@ def prepare_images(
     cache: Path,
     side: int = 64,
     *,
-    workers: int = 2,
-    scheduler: str | None = None,
+    workers: Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Prepared | InputError]:
     """Of each row, in order, the .npy file in `cache` with its facts, or why there is none.
 
     The files and facts are those of `prepare_image`. What is in the cache is not made again, by the
-    bytes of the scans, so that a run that was killed goes on; it is made in `workers` processes, or
-    by the workers of the Dask `scheduler` (tcp://HOST:8786), which must see the same files.
+    bytes of the scans, so that a run that was killed goes on; it is made by `workers`, in two
+    processes if they are not given.
     """
     keep, version = partial(_keep, side), partial(_version, side)
-    return prepare_each(rows, keep, cache, version, PREPARED, workers, scheduler, progress)
+    return prepare_each(rows, keep, cache, version, PREPARED, workers, progress)
 
 
 def _version(side: int, row: ImageRow) -> str:

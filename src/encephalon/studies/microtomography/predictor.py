@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from encephalon.inference.predictor import (
     Prediction,
     Value,
 )
-from encephalon.inference.runtimes import Runtime, resolve_threads
+from encephalon.inference.runtimes import Runtime
+from encephalon.inference.workers import HERE, Workers
 from encephalon.io.files import is_file
 from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
@@ -98,6 +99,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     path      its folder, if it has one
     spacing   edges of the voxels that it learnt from, µm
     sides     of the only tiles that it can be shown, y and x; None if any will do
+    workers   who labels the blocks of a volume
     """
 
     settings: MicrotomographySettings
@@ -109,6 +111,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     path: Path | None = None
     spacing: Spacing | None = None
     sides: tuple[int, int] | None = None
+    workers: Workers = HERE
 
     @property
     def kinds(self) -> Mapping[str, OutputKind]:
@@ -134,6 +137,10 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
             return ".ome.zarr"
         return ".png" if self._structural else ""
 
+    def divides(self, sample: Sample) -> bool:
+        """Whether the blocks of a sample are what its workers share out."""
+        return self._is_volume(sample)
+
     def _is_volume(self, sample: Sample) -> bool:
         """Whether a sample is labelled block by block: all that is no tile and no plane."""
         if not self.classes or "size_z" in sample.row:
@@ -146,9 +153,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     def describe(self) -> dict[str, Any]:
         """Beside what every predictor says: what is told, and the classes."""
         about = {"target": self.settings.target, "classes": list(self.classes)}
-        said = super().describe() | about | dict(self.trained)
-        # Where it is computed has no say in what comes out.
-        return {key: value for key, value in said.items() if key not in {"workers", "scheduler"}}
+        return super().describe() | about | dict(self.trained)
 
     def history(self) -> list[dict[str, float]]:
         """The epochs of the run that the model lies in; [] where it has none, or was moved."""
@@ -304,11 +309,12 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
             "method": ("mix-up" if mixed else settings.method) if own else model.name,
             "seed": recipe.training.seed,
         },
-        partial(make_tile_predictor, _of_worker(model)),
+        partial(make_tile_predictor, model.of_worker()),
         partial(load_network, model.files),
         model.files.path,
         learnt["spacing"] and tuple(learnt["spacing"]),
         tuple(learnt["tile"][1:]) if network.name == "tile-factors" else None,
+        model.workers,
     )
 
 
@@ -337,12 +343,6 @@ def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple
 
         network = FeaturesAndLogits(network)
     return TorchRuntime(network, model.device, model.threads), tuple(classes), first.dim() == 4
-
-
-def _of_worker(model: OpenModel) -> OpenModel:
-    """The same model with its share of the threads."""
-    workers = model.asked(PredictOptions).workers
-    return replace(model, threads=max(1, resolve_threads(model.threads) // workers))
 
 
 def read_structures(table: Table, sample: Sample) -> NDArray[np.uint8]:

@@ -104,14 +104,3 @@ class PredictOptions(Section):
     blend: Annotated[
         bool, Flag("--blend", "Let the tiles of a volume fade into each other, instead of ending.")
     ] = False
-    workers: Annotated[
-        int, Flag("--workers", "Workers of this machine on one volume, each with its own network.")
-    ] = Field(default=1, ge=1)
-    scheduler: Annotated[
-        str | None,
-        Flag(
-            "--scheduler",
-            "What the workers are: threads, processes, or those of a Dask scheduler at tcp://….",
-            "WHERE",
-        ),
-    ] = None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import InputError, OutputError
 from encephalon.inference.blocks import Labeller, TileGrid, digest, label_blocks, read_box
+from encephalon.inference.workers import Workers
 from encephalon.io.atomic import json_text, locked, remove
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
@@ -78,6 +79,11 @@ class Teller(Protocol):
     @property
     def options(self) -> PredictOptions:
         """What was asked of it."""
+        ...
+
+    @property
+    def workers(self) -> Workers:
+        """Who labels the blocks."""
         ...
 
     def tell(self, tiles: Float) -> Float:
@@ -184,16 +190,14 @@ def label_volume(
     `about` is what beside the volume the result depends on; `again` opens the model in each worker.
     What another model or option had begun for the same place is removed once it is finished.
     """
-    options, whole = teller.options, _plan(teller, volume, structures)
+    whole = _plan(teller, volume, structures)
     facts = {**about, "shape": volume.shape, "type": str(volume.dtype), "origin": volume.origin}
     facts["intensity"] = intensity.model_dump()
     key = hashlib.sha256(json_text(facts).encode()).hexdigest()[:16]
     folder = final.parent / f".{final.name}-{key}.unfinished"
     made = folder / "labels.ome.zarr"
-    alone = options.workers == 1 and options.scheduler is None
-    start = partial(
-        _start, (lambda: teller) if alone else again, str(address), intensity, structures
-    )
+    opens = again if teller.workers.elsewhere else lambda: teller
+    start = partial(_start, opens, str(address), intensity, structures)
     writer = _writer(made, final, whole, volume)
     counts = label_blocks(
         start,
@@ -204,8 +208,7 @@ def label_volume(
         block=whole.block,
         classes=max(whole.labels) + 1,
         origin=_coarse(volume.origin, whole.scale),
-        workers=options.workers,
-        scheduler=options.scheduler,
+        workers=teller.workers,
     )
     writer.finish()
     for other in final.parent.glob(f".{escape(final.name)}-*.unfinished"):
