@@ -15,7 +15,7 @@ import tifffile
 from encephalon import api
 from encephalon.explanation import run as run_module
 from encephalon.explanation.report import Explanations
-from encephalon.inference.batch import Failure
+from encephalon.inference.one_sample import Failure
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from tests.cli.conftest import Run, Threshold

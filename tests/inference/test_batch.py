@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import InputError, OutputError, OutputExistsError
-from encephalon.inference.batch import prefetch, without_traceback
+from encephalon.inference.batch import prefetch
+from encephalon.inference.one_sample import without_traceback
 from encephalon.inference.outputs import OutputLayout
 from encephalon.inference.predictor import Prediction, Predictor
 from encephalon.tables.samples import Sample

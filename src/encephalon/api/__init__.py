@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.api.model import Model, Place, Predictions, load_model
 from encephalon.errors import RecipeError
 from encephalon.inference.outputs import Work
+from encephalon.inference.workers import HERE, Workers
 from encephalon.io.files import expanded
 from encephalon.studies.base import able
 
@@ -27,6 +28,7 @@ __all__ = [
     "Model",
     "Predictions",
     "Work",
+    "Workers",
     "evaluate",
     "explain",
     "load_model",
@@ -51,6 +53,7 @@ def predict(
     sessions: Sequence[str] | None = None,
     companions: Mapping[str, Given] | None = None,
     values: Mapping[str, str] | None = None,
+    workers: Workers = HERE,
     **options: Any,
 ) -> Predictions:
     """Predict on every sample that `inputs` mean and write the results to `output`.
@@ -59,6 +62,7 @@ def predict(
     output      a folder, or the file of a single result; BIDS in gives BIDS-derivatives out
     companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
     values      by column, what a table would say of a single input, such as {"age": "34"}
+    workers     who does it, see `Workers`: this process, several of this machine, a cluster
     options     those of the model's study, see `load_model`
 
     Images lie on the grid of their input, each with a JSON sidecar; `predictions.csv` has a row
@@ -67,7 +71,8 @@ def predict(
     all of them.
     """
     places = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
+    loaded = load_model(model, offline=offline, **how, **options)
     return loaded.predict_batch(
         places,
         output,

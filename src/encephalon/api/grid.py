@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ __all__ = [
     "report_grid",
     "run_grid",
     "show_grid",
+    "watch_grid",
 ]
 
 
@@ -138,6 +140,19 @@ def run_grid(
 def grid_status(output: Place) -> GridStatus:
     """What became of each cell of the grid in a folder; raises MissingFileError for none."""
     return GridFolder(expanded(output)).status()
+
+
+def watch_grid(output: Place, every: float = 5.0) -> Iterator[GridStatus]:
+    """The same whenever it has changed, until no process runs the grid; looks `every` seconds."""
+    folder, told = GridFolder(expanded(output)), None
+    while True:
+        at_work, found = folder.at_work, folder.status()
+        if found != told:
+            yield found
+            told = found
+        if not at_work:
+            return
+        time.sleep(every)
 
 
 def report_grid(

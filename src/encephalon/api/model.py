@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -14,16 +15,19 @@ from encephalon.errors import UsageError
 from encephalon.inference.batch import BatchResult, run_batch
 from encephalon.inference.outputs import Work, choose_layout
 from encephalon.inference.resume import EarlierResults
+from encephalon.inference.workers import HERE, Workers
 from encephalon.models.catalogue import find_model
 from encephalon.models.download import get_model
 from encephalon.models.registry import registry_entries
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import OnResult, Progress
+    from encephalon.inference.one_sample import OnPrediction
+    from encephalon.inference.outputs import OutputLayout
     from encephalon.inference.predictor import Prediction, Predictor
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
-    from encephalon.studies.base import Study
+    from encephalon.studies.base import OpenModel, Study
     from encephalon.tables.image_files import Kind
     from encephalon.tables.pairing import Given
     from encephalon.tables.samples import Sample
@@ -56,11 +60,13 @@ class Model:
     predictor   reads samples and predicts
     study       what made it, see `encephalon.studies.base`
     columns     what the columns of a table mean to it
+    opened      how it was loaded, for workers that load it too; None for one that stays here
     """
 
     predictor: Predictor
     study: Study
     columns: Columns
+    opened: OpenModel | None = None
 
     @property
     def name(self) -> str:
@@ -148,6 +154,9 @@ class Model:
         on_result: OnResult | None = None,
     ) -> Predictions:
         """Do what `plan` planned."""
+        again = None
+        if self.opened is not None:
+            again = partial(_again, self.opened.of_worker(), work.layout, report)
         page = ReportPage(self.study, self.predictor, work.layout) if report else None
         result = run_batch(
             self.predictor,
@@ -155,6 +164,8 @@ class Model:
             progress=progress,
             on_result=on_result,
             on_prediction=None if page is None else page.add,
+            workers=HERE if self.opened is None else self.opened.workers,
+            again=again,
         )
         path = None if page is None else page.write(result, work.overwrite)
         return Predictions(result.rows, result.failures, path)
@@ -166,12 +177,14 @@ def load_model(
     device: str = "auto",
     threads: int | None = None,
     offline: bool = False,
+    workers: Workers = HERE,
     **options: Any,
 ) -> Model:
     """Load a model by name, model folder, run folder or published weights file.
 
     `device` is auto, cpu, cuda, cuda:N or mps; `threads` the CPU threads (all by default);
-    `options` are those of its study, such as `border` in mm for brain extraction. A registered
+    `workers` do the samples of a batch, or the blocks of a volume; `options` are those of its
+    study, such as `border` in mm for brain extraction. A registered
     model that is not on this machine is downloaded unless `offline`. Raises ModelError for
     an unknown or damaged model, UsageError for an unknown option.
     """
@@ -184,10 +197,21 @@ def load_model(
     else:
         found = find_model(model if isinstance(model, str) else Path(model))
     study = load_study(found.study)
-    opened = OpenModel(found, options, device, threads)
+    opened = OpenModel(found, options, device, threads, workers)
     predictor = study.load(opened)
     columns = getattr(predictor, "columns", None) or opened.columns
-    return Model(predictor, study, columns)
+    return Model(predictor, study, columns, opened)
+
+
+def _again(
+    opened: OpenModel, layout: OutputLayout, report: bool
+) -> tuple[Predictor, OnPrediction | None]:
+    """The predictor of a worker, and what keeps the pictures of its predictions for the page."""
+    from encephalon.studies.registry import load_study
+
+    study = load_study(opened.files.study)
+    predictor = study.load(opened)
+    return predictor, ReportPage(study, predictor, layout).add if report else None
 
 
 def _samples(

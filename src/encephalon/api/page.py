@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, OutputError
-from encephalon.inference.batch import Failure
+from encephalon.inference.one_sample import Failure
 from encephalon.inference.predictions_table import MARK, STATUS, read_rows, typed
 from encephalon.inference.resume import exists_already
 from encephalon.io.atomic import make_folder, sweep, write_json

@@ -29,7 +29,8 @@ Found = tuple[str, "FieldInfo", "Flag"]
 """A field that has a flag, and the study that it is of."""
 
 # What the verbs themselves take, by the names of their flags.
-_OWN = {"model", "table", "output", "device", "threads", "offline", "overwrite", "progress"}
+_TAKEN = "model table output device threads offline overwrite progress workers"
+_OWN = frozenset(_TAKEN.split())
 
 
 def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:

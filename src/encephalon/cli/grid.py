@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +16,8 @@ from encephalon.inference.workers import Workers
 if TYPE_CHECKING:
     from encephalon.api.grid import GridPlan
     from encephalon.experiments.grid_folder import GridStatus
+
+STATES = ("done", "failed", "running", "left")
 
 GridFile = Annotated[
     str, typer.Argument(metavar="GRID", help="A built-in grid's name, or a TOML file.")
@@ -111,11 +112,27 @@ def run(
     say_status(console, found)
 
 
-def status(console: Console, output: Done) -> None:
+def status(
+    console: Console,
+    output: Done,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Say it whenever it changes, until nobody runs it.")
+    ] = False,
+) -> None:
     """Say what of a grid is done, failed and left, how long it took, and what it may take yet."""
-    from encephalon.api.grid import grid_status
+    from encephalon.api.grid import grid_status, watch_grid
 
-    say_status(console, grid_status(output))
+    if not watch:
+        say_status(console, grid_status(output))
+        return
+    told = set[str]()
+    for found in watch_grid(output):
+        for cell in found.of("failed"):
+            if cell.message not in told:
+                console.note(f"{cell.name}: {cell.message}")
+        told |= {cell.message for cell in found.of("failed")}
+        console.say(_lines(found)[0])
+    say_status(console, found)
 
 
 def report(
@@ -154,22 +171,28 @@ def report(
 
 def say_status(console: Console, found: GridStatus) -> None:
     """Say where a grid is; the exit code is 1 where a cell failed."""
-    failed, counts = found.of("failed"), Counter(cell.state for cell in found.cells)
+    failed = found.of("failed")
     for cell in failed:
         error(f"{cell.name}: {cell.message}")
     data: dict[str, Any] = asdict(found)
-    data |= {name: counts[name] for name in ("done", "failed", "left")}
+    data |= {name: len(found.of(name)) for name in STATES}
     data |= {"seconds": round(found.seconds, 1), "seconds_left": found.seconds_left}
-    console.result(data, lambda: "\n".join(_lines(found, counts)))
+    data["seconds_to_wait"] = found.seconds_to_wait
+    console.result(data, lambda: "\n".join(_lines(found)))
     if failed:
         raise typer.Exit(1)
 
 
-def _lines(found: GridStatus, counts: Counter[Any]) -> list[str]:
-    words = ", ".join(f"{counts[name]} {name}" for name in ("done", "failed", "left"))
+def _lines(found: GridStatus) -> list[str]:
+    counts = {name: len(found.of(name)) for name in STATES}
+    if not counts["running"]:
+        del counts["running"]
+    words = ", ".join(f"{count} {name}" for name, count in counts.items())
     lines = [f"{found.grid}: {len(found.cells)} cells, {words}; {_time(found.seconds)} spent"]
     if found.seconds_left:
         lines[0] += f", about {_time(found.seconds_left)} left"
+    if found.seconds_to_wait:
+        lines[0] += f", so {_time(found.seconds_to_wait)} to wait"
     lines += [f"belongs to no cell: {folder}" for folder in found.foreign]
     return [*lines, f"report: {found.report}"] if found.report else lines
 

@@ -17,10 +17,11 @@ import typer
 from encephalon.cli import flags
 from encephalon.cli.console import Console, error, table
 from encephalon.errors import UsageError
+from encephalon.inference.workers import SampleWorkers
 
 if TYPE_CHECKING:
     from encephalon.api import Model, Predictions, Work
-    from encephalon.inference.batch import Row
+    from encephalon.inference.one_sample import Row
     from encephalon.inference.predictor import Prediction
     from encephalon.tables.samples import Sample
 
@@ -39,6 +40,7 @@ def predict(
     chosen: flags.Chosen,
     joined: flags.Joined,
     running: flags.Running,
+    workers: SampleWorkers,
     console: Console,
     inputs: Annotated[
         list[Path] | None,
@@ -60,7 +62,7 @@ def predict(
     Example:
         encephalon predict brain-extraction scan.nii.gz -o masks
     """
-    loading = {"model": model, **running.loading(**options)}
+    loading = {"model": model, **_who(workers), **running.loading(**options)}
     batch = {"inputs": inputs or [], "output": output, "overwrite": running.overwrite}
     batch |= chosen.words() | joined.words()
     _run(console, loading, batch, report=report, dry_run=dry_run)
@@ -73,6 +75,7 @@ def predict_bids(
     level: Annotated[str, typer.Argument(metavar="LEVEL", help="participant")],
     chosen: flags.Chosen,
     running: flags.BidsRunning,
+    workers: SampleWorkers,
     console: Console,
     model: flags.ModelOption = "brain-extraction",
     report: flags.Report = True,
@@ -92,9 +95,14 @@ def predict_bids(
         raise UsageError(f"The analysis level must be {LEVEL!r}, and got {level!r}.")
     if bids_dir.is_dir() and not is_bids(bids_dir):
         raise UsageError(f"{bids_dir} is no BIDS dataset: it has no dataset_description.json.")
-    loading = {"model": model, **running.loading(**options)}
+    loading = {"model": model, **_who(workers), **running.loading(**options)}
     batch = {"inputs": [bids_dir], "output": output, "overwrite": running.overwrite}
     _run(console, loading, batch | chosen.words(), report=report, dry_run=dry_run)
+
+
+def _who(workers: SampleWorkers) -> dict[str, Any]:
+    """Who does it, for `load_model`, where that is not this process alone."""
+    return {"workers": workers} if workers.elsewhere else {}
 
 
 def gather_labels(words: Sequence[str]) -> list[str]:

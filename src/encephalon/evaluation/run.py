@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from encephalon import __version__
 from encephalon.errors import EncephalonError, MissingFileError, TableError
-from encephalon.inference.batch import failure_sentence
+from encephalon.inference.one_sample import failure_sentence
 from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
 from encephalon.io.files import expanded, is_file
 from encephalon.io.text import read_json, write_records

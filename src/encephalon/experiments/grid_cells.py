@@ -33,7 +33,8 @@ from encephalon.experiments.grid_folder import (
     GridFolder,
     cell_state,
 )
-from encephalon.inference.batch import Progress, sentence_on
+from encephalon.inference.batch import Progress
+from encephalon.inference.one_sample import sentence_on
 from encephalon.inference.workers import HERE, Workers, in_workers
 from encephalon.io.atomic import atomic_folder, held, locked, remove, sha256, sweep
 from encephalon.io.cache import write_checksummed

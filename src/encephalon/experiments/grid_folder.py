@@ -112,6 +112,12 @@ class GridStatus:
             for cell in left
         )
 
+    @property
+    def seconds_to_wait(self) -> float | None:
+        """The same, shared by the cells that are at work now; None where that is unknown."""
+        left, running = self.seconds_left, len(self.of("running"))
+        return left / running if left is not None and running else None
+
 
 class GridFolder:
     """The folder of a grid, or one that is to become it."""
@@ -123,6 +129,11 @@ class GridFolder:
     def report(self) -> Path:
         """The folder of the comparison."""
         return self.path / REPORT
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a process runs the grid."""
+        return held(self.path / ".grid")
 
     def place(self, cell: Cell) -> Path:
         """The folder of a cell."""

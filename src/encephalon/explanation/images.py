@@ -29,7 +29,7 @@ from encephalon.io.text import write_records
 if TYPE_CHECKING:
     from encephalon.explanation.explainable import Asked, Explainable, Look
     from encephalon.explanation.explainer import Explained, Explainer
-    from encephalon.inference.batch import Row
+    from encephalon.inference.one_sample import Row
     from encephalon.tables.samples import Sample
 
 __all__ = ["ImageWork"]

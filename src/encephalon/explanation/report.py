@@ -39,7 +39,7 @@ from encephalon.statistics.intervals import Interval
 if TYPE_CHECKING:
     from encephalon.explanation.explainer import Explained
     from encephalon.explanation.location import Location
-    from encephalon.inference.batch import Row
+    from encephalon.inference.one_sample import Row
     from encephalon.reports.images import Bytes
     from encephalon.tables.samples import Sample
 

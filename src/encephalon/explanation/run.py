@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from encephalon.errors import require_extra
 from encephalon.explanation.explainable import Asked
 from encephalon.explanation.report import REPORT, TABLE, Explanations, source_of
-from encephalon.inference.batch import Failure, failure_sentence, prefetch, without_traceback
+from encephalon.inference.batch import prefetch
+from encephalon.inference.one_sample import Failure, failure_sentence, without_traceback
 from encephalon.io.atomic import prove_writable, refuse_existing
 
 if TYPE_CHECKING:

@@ -1,40 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predict one sample after another: the model is loaded once, and a bad file stops nothing.
 
-The next samples are read in threads of their own while the present one is computed.
+The next samples are read in threads of their own while the present one is computed; or workers do a
+sample each, wherever they are.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
-from encephalon.errors import ContentError, EncephalonError, OutputError, OutputExistsError
-from encephalon.inference.outputs import PlannedOutput, Work
-from encephalon.inference.predictions_table import AGAIN, MARK, RESERVED, STATUS
-from encephalon.inference.predictor import Prediction, Predictor
-from encephalon.inference.resume import EarlierResults, Skipped, Todo
-from encephalon.inference.writing import (
-    FINGERPRINT,
-    empty_masks,
-    images_of,
-    sidecar,
-    sources,
-    write_outputs,
+from encephalon.errors import OutputError, RunError
+from encephalon.inference.one_sample import (
+    Failure,
+    Loaded,
+    OnPrediction,
+    Outcome,
+    Row,
+    SampleWork,
+    call,
+    without_traceback,
 )
-from encephalon.io.files import exists
+from encephalon.inference.outputs import PlannedOutput, Work
+from encephalon.inference.predictions_table import AGAIN, STATUS
+from encephalon.inference.predictor import Prediction, Predictor
+from encephalon.inference.workers import HERE, Workers, in_workers
+from encephalon.inference.writing import sources
 
 if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
-
-
-Row = dict[str, Any]
 
 
 Progress = Callable[[int, int, str], None]
@@ -42,27 +45,15 @@ Progress = Callable[[int, int, str], None]
 
 
 OnResult = Callable[["Sample", Row, Prediction | None], None]
-"""Called after each sample with its row and what was predicted; None where it failed before, and
-where it was skipped (the row's "status" says so)."""
+"""Called after each sample with its row and what was predicted; None where it failed before, where
+it was skipped (the row's "status" says so), and where another process did it."""
 
 
-OnPrediction = Callable[["Sample", Row, Prediction], None]
-"""Called with each prediction and its row before anything of it is written."""
+Again = Callable[[], tuple[Predictor, OnPrediction | None]]
+"""Opens the predictor once more, and what is called with each prediction: in another process."""
+
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What failed: the id of a sample, one sentence, and the error (without its traceback).
-
-    `of_sample` is False for what is of the whole batch, such as its table.
-    """
-
-    id: str
-    message: str
-    error: BaseException | None = None
-    of_sample: bool = True
 
 
 @dataclass
@@ -82,14 +73,6 @@ class BatchResult:
         return 1 if self.failures else 0
 
 
-class _OvertakenError(Exception):
-    """Another process finished the sample in the meantime."""
-
-    def __init__(self, skipped: Skipped) -> None:
-        super().__init__("another process was quicker")
-        self.skipped = skipped
-
-
 def run_batch(
     predictor: Predictor,
     work: Work,
@@ -97,6 +80,8 @@ def run_batch(
     progress: Progress | None = None,
     on_result: OnResult | None = None,
     on_prediction: OnPrediction | None = None,
+    workers: Workers = HERE,
+    again: Again | None = None,
 ) -> BatchResult:
     """Predict every sample and write its outputs, sidecars and row as `work` planned them.
 
@@ -106,7 +91,10 @@ def run_batch(
     unless `overwrite`; one whose input, model or options changed is done again. A sample that
     cannot be read, computed or written, whose output exists and is not ours, whose mask is empty or
     whose quality is "fail" becomes a `Failure`, and the batch goes on. The table is kept up to date
-    on the way; an interruption leaves whole files only, and the next run does the rest. Raises
+    on the way; an interruption leaves whole files only, and the next run does the rest.
+
+    Where `again` opens the predictor for them, `workers` do the samples, each a whole one, unless
+    the predictor `divides` samples among them itself. Raises what `in_workers` raises,
     OutputError when the folder cannot be written to at all, and OutputExistsError when its
     predictions.csv is another kind of table.
     """
@@ -114,79 +102,98 @@ def run_batch(
     if check is not None:
         check(work.samples)
     work.prepare(predictor.describe())
-    run = _Run(predictor, work, on_result, on_prediction)
-    readers = getattr(predictor, "readers", 1)
-    todo = prefetch(run.read, work.planned, lambda one: one.problem is not None, readers)
+    doing = SampleWork(predictor, work, on_prediction)
+    run = _Record(work, doing, on_result)
+    divides: Callable[[Sample], bool] | None = getattr(predictor, "divides", None)
+    divided = divides is not None and any(map(divides, work.samples))
+    if again is not None and workers.elsewhere and not divided:
+        outcomes = _by_workers(work, workers, again)
+    else:
+        outcomes = _one_after_the_other(doing, work.planned, getattr(predictor, "readers", 1))
     try:
-        for one, reading in todo:
-            done = run.one(one, reading)
-            del reading  # its image must be gone before the one after the next is read
+        for planned, outcome in outcomes:
+            done = run.keep(planned, outcome)
+            del outcome  # its image must be gone before the one after the next is read
             if progress is not None:
-                progress(done, len(work.planned), one.sample.id)
+                progress(done, len(work.planned), planned.sample.id)
     finally:
-        todo.close()
+        outcomes.close()
         run.close()
     return run.result
 
 
-class _Run:
-    """The state of one batch."""
+Outcomes = Generator[tuple[PlannedOutput, Outcome], None, None]
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        work: Work,
-        on_result: OnResult | None,
-        on_prediction: OnPrediction | None,
-    ) -> None:
-        self.result = BatchResult()
-        self._done = 0
-        self._predictor = predictor
-        self._kinds = dict(predictor.outputs)
-        self._description = predictor.describe()
-        self._layout, self._overwrite = work.layout, work.overwrite
-        self._on_result, self._on_prediction = on_result, on_prediction
-        self._earlier = EarlierResults(predictor, work)
-        self._table = self._earlier.table
 
-    def read(self, planned: PlannedOutput) -> Skipped | tuple[Todo, Any]:
-        """What the predictor reads of a sample, unless there is nothing to do."""
-        planned.sample.require_faultless()
-        found = self._earlier.examine(planned)
-        if isinstance(found, Skipped):
-            return found
-        return found, self._predictor.read(planned.sample)
+def _one_after_the_other(
+    doing: SampleWork, planned: Sequence[PlannedOutput], readers: int
+) -> Outcomes:
+    todo = prefetch(doing.read, planned, lambda one: one.problem is not None, readers)
+    try:
+        for one, reading in todo:
+            ready = partial(doing.timed, one) if reading is None else reading.result
+            del reading
+            outcome = doing.finish(one, ready)
+            del ready
+            yield one, outcome
+            del outcome
+    finally:
+        todo.close()
 
-    def one(self, planned: PlannedOutput, reading: Future[Loaded] | None) -> int:
-        """Finish one sample and return how many are done.
 
-        All that is large is local here, so that it is gone when this ends.
-        """
+def _by_workers(work: Work, workers: Workers, again: Again) -> Outcomes:
+    job = _Job(uuid4().hex, again, replace(work, planned=[]))
+    numbered = list(enumerate(work.planned))
+    for number, outcome in in_workers(job, numbered, workers, "dask", job.lost):
+        yield work.planned[number], outcome
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker must know to do any of the samples of `work`, which come one by one."""
+
+    key: str
+    again: Again
+    work: Work
+
+    def __call__(self, numbered: tuple[int, PlannedOutput]) -> tuple[int, Outcome]:
+        """Do that sample; the predictor stays open for the next one in this thread."""
+        number, planned = numbered
+        if getattr(_OPENED, "key", None) != self.key:
+            predictor, on_prediction = self.again()
+            _OPENED.doing, _OPENED.key = SampleWork(predictor, self.work, on_prediction), self.key
+        doing: SampleWork = _OPENED.doing
+        return number, doing.finish(planned, partial(doing.timed, planned)).sent()
+
+    def lost(self, numbered: tuple[int, PlannedOutput], why: str) -> tuple[int, Outcome]:
+        """What is said of a sample whose worker died again and again."""
+        number, planned = numbered
+        source = "; ".join(sources(planned.sample))
+        failure = Failure(planned.sample.id, f"{source}: {why}", RunError(why))
+        row = {"id": planned.sample.id, "source": source, STATUS: "failed"}
+        return number, Outcome({**row, "error": failure.message}, failure=failure, kept=False)
+
+
+_OPENED = threading.local()
+
+
+class _Record:
+    """Keeps what became of a batch, and its table."""
+
+    def __init__(self, work: Work, doing: SampleWork, on_result: OnResult | None) -> None:
+        self.result, self._done = BatchResult(), 0
+        self._overwrite, self._on_result = work.overwrite, on_result
+        self._table = doing.earlier.table
+
+    def keep(self, planned: PlannedOutput, outcome: Outcome) -> int:
+        """Keep one sample, tell of it, and return how many there were."""
         self._done += 1
-        row: Row = {"id": planned.sample.id, "model": self._predictor.name}
-        row["source"] = "; ".join(sources(planned.sample))
-        prediction: Prediction | None = None
-        written = False
-        try:
-            if reading is None:
-                raise planned.problem or RuntimeError("it was not read")
-            loaded = reading.result()
-            if isinstance(loaded.content, Skipped):
-                raise _OvertakenError(loaded.content)
-            todo, content = loaded.content
-            prediction, seconds = self._predict(planned, content, loaded.seconds, row)
-            self._write(planned, prediction, row, todo, seconds)
-            written = True
-        except _OvertakenError as overtaken:
-            skipped, prediction = overtaken.skipped, None
-            row, written = skipped.row, not skipped.in_table
-        except Exception as error:  # noqa: BLE001  whatever one sample does, the rest must be done
-            self._fail(planned, row, error)
-            if reading is None or isinstance(error, OutputExistsError):
-                return self._done  # the table may hold the row of the result that exists
-        self._keep(planned, row, written)
-        lost = "was done, but on_result failed"
-        _call(self._on_result, lost, planned.sample, row, prediction)
+        if outcome.failure is not None:
+            self.result.failures.append(outcome.failure)
+        if outcome.kept:
+            self._keep(planned, outcome.row, outcome.written)
+            lost = "was done, but on_result failed"
+            call(self._on_result, lost, planned.sample, outcome.row, outcome.prediction)
         return self._done
 
     def close(self) -> None:
@@ -202,73 +209,6 @@ class _Run:
             failure = Failure("predictions.csv", str(error), without_traceback(error), False)
             self.result.failures.append(failure)
 
-    def _predict(
-        self, planned: PlannedOutput, content: Any, read_for: float, row: Row
-    ) -> tuple[Prediction, float]:
-        begun = time.perf_counter()
-        to: Callable[..., Prediction] | None = getattr(self._predictor, "predict_to", None)
-        prediction = to(content, planned.images) if to else self._predictor.predict(content)
-        seconds = read_for + time.perf_counter() - begun
-        reserved = {*RESERVED, *self._kinds} & set(prediction.values)
-        if reserved:
-            raise ValueError(f"The predictor's values must not be named {sorted(reserved)}.")
-        row |= prediction.values
-        row["seconds"] = round(seconds, 3)
-        if prediction.quality is not None:
-            row["quality"] = prediction.quality.status
-            row["reasons"] = "; ".join(prediction.quality.reasons)
-        return prediction, seconds
-
-    def _write(
-        self, planned: PlannedOutput, prediction: Prediction, row: Row, todo: Todo, seconds: float
-    ) -> None:
-        empty = empty_masks(prediction)
-        if empty:
-            row["quality"] = "fail"
-        paths = {} if empty else images_of(planned, prediction)
-        row |= {key: self._layout.relative(path) for key, path in paths.items()}
-        row[MARK] = str(todo.fingerprint) if todo.fingerprint else None
-        lost = "is missing from the report"
-        _call(self._on_prediction, lost, planned.sample, row, prediction)
-        if empty:
-            why = row.get("reasons") or f"the {empty[0]} is empty"
-            raise ContentError(f"{row['source']}: nothing was found and nothing written ({why}).")
-        if paths:
-            records = {
-                key: {
-                    **sidecar(planned.sample, kind, prediction, self._description, seconds),
-                    FINGERPRINT: row[MARK],
-                }
-                for key, kind in self._kinds.items()
-            }
-
-            def may_replace(made: Mapping[str, str]) -> bool:
-                """Whether files of ours stand there that may go; raises what forbids it."""
-                found = self._earlier.decide(planned, todo.fingerprint, made)
-                if isinstance(found, Skipped):
-                    raise _OvertakenError(found)
-                return found.replace
-
-            write_outputs(planned, prediction, records, may_replace, self._layout.alone)
-        row |= {STATUS: "done", **({AGAIN: todo.again} if todo.again else {})}
-        if row.get("quality") == "fail":
-            where = next(iter(paths.values()), None)
-            advice = f"look at {where} before using it" if where else "no image was written"
-            message = f"{row['source']}: the quality check failed ({row['reasons']}); {advice}."
-            row |= {STATUS: "failed", "error": message}
-            self.result.failures.append(Failure(planned.sample.id, message))
-
-    def _fail(self, planned: PlannedOutput, row: Row, error: BaseException) -> None:
-        message = failure_sentence(planned.sample, error)
-        stale = [path for path in planned.images.values() if exists(path)]
-        if stale and not isinstance(error, OutputExistsError) and planned.problem is None:
-            message += f" (The earlier {stale[0]} was left as it was.)"
-        for key in self._kinds:
-            row.pop(key, None)
-        row |= {STATUS: "failed", "error": message}
-        logger.debug("%s failed", planned.sample.id, exc_info=error)
-        self.result.failures.append(Failure(planned.sample.id, message, without_traceback(error)))
-
     def _keep(self, planned: PlannedOutput, row: Row, written: bool) -> None:
         self.result.rows.append(row)
         known = self._table.earlier(planned.sample.id, row["model"]) if self._table else None
@@ -282,56 +222,7 @@ class _Run:
             logger.warning("%s", error)
 
 
-def _call(function: Callable[..., None] | None, lost: str, sample: Sample, *about: Any) -> None:
-    """Call what a caller gave; what it raises is said with `lost` and must not cost the results."""
-    try:
-        if function is not None:
-            function(sample, *about)
-    except Exception as error:
-        logger.warning("%s %s: %s", sample.id, lost, error)
-        logger.debug("%s failed", function, exc_info=error)
-
-
-def failure_sentence(sample: Sample, error: BaseException) -> str:
-    """One sentence on `error`, with the files of the sample where it does not name them itself."""
-    return sentence_on(error, "; ".join(sources(sample)))
-
-
-def sentence_on(error: BaseException, source: str) -> str:
-    """One sentence on any error, with what it came of where it does not say that itself."""
-    if isinstance(error, EncephalonError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return f"{source}: there is not enough memory ({error}); use a smaller block or image."
-    if isinstance(error, OSError):
-        place = f" ({error.filename})" if error.filename else ""
-        return (
-            f"{source}: {error.strerror or error}{place}; check the file, its folder and the disk."
-        )
-    kind, reason = type(error).__name__, " ".join(str(error).split())
-    return f"{source}: unexpected {kind} ({reason}); run it again with -vv and report the details."
-
-
-def without_traceback(error: BaseException) -> BaseException:
-    """Return the error without tracebacks, whose frames would keep every image in memory."""
-    link: BaseException | None = error
-    seen = set[int]()  # an error may be its own cause
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error
-
-
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a predictor's `read` returned, and how long it took, seconds."""
-
-    content: Any
-    seconds: float
 
 
 def prefetch(

@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: Seconds in which a scheduler has to answer.
-PATIENCE = 8
+PATIENCE = 5
 #: How long a task counts as if nothing is known of it: a queue then gets as many jobs as may be.
 UNKNOWN = "1h"
 #: What a job of a queue has unless its options or the configuration of dask-jobqueue say more.

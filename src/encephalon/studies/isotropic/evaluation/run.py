@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import UsageError
 from encephalon.evaluation.cases import read_cases
 from encephalon.evaluation.run import STOPS, CaseResult, EvaluationResult, Scorable
-from encephalon.inference.batch import failure_sentence
+from encephalon.inference.one_sample import failure_sentence
 from encephalon.reports.format import format_number
 from encephalon.studies.isotropic.evaluation.cases import (
     REFERENCE,
