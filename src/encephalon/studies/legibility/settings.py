@@ -301,9 +301,9 @@ class LegibilitySettings(Validated):
     side              Voxels along each side of the images, which span 224 mm.
     modality_dropout  Share of what a person has that training leaves out, person by person.
     fusion            How the answer to a set of inputs is made: "attention" asks the network once;
-                      "stacked" weighs what it says of the set and of its parts, by weights of 0 or
-                      more that sum to 1, fitted on validation rows, so that a part that is better
-                      alone is not spoilt by the rest.
+                      "stacked" weighs what it and linear models beside it say of the set and of its
+                      parts, by weights of 0 or more that sum to 1, fitted on validation rows, so
+                      that a part that is better alone is not spoilt by the rest.
     class_balance     "undersample" each class to the smallest, anew each epoch; "sampler" draws
                       classes alike; "weights" counts them alike in the loss. Of the first target
                       with classes.
