@@ -42,7 +42,7 @@ from encephalon.networks.fusion import MaskedFusion
 from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Recipe
 from encephalon.statistics.comparison import compare_paired
-from encephalon.studies.legibility.cohort import COHORT, completed, load_cohort
+from encephalon.studies.legibility.cohort import COHORT, Completing, load_cohort
 from encephalon.studies.legibility.data import People, prepare_people
 from encephalon.studies.legibility.fitting import FittedPeople, fit
 from encephalon.studies.legibility.modes import legibility_settings
@@ -94,7 +94,7 @@ def make_recipe(table: Path, side: int, inputs: Sequence[str], **changes: str) -
         "training.warmup_steps": "5",
         **changes,
     }
-    return completed(load_recipe("legibility", options), table)
+    return Completing(table)(load_recipe("legibility", options))
 
 
 def read_people(recipe: Recipe, table: Path) -> People:
