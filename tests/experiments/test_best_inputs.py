@@ -10,6 +10,7 @@ import pytest
 
 from encephalon.experiments.best_inputs import best_inputs, sampling_error
 from encephalon.experiments.results_table import ResultsTable, read_results
+from encephalon.experiments.shared_people import shared_people
 from tests.experiments.grid_results import made_results, results_with_people
 
 IMAGES = "t1 + flair + dwi"
@@ -103,6 +104,21 @@ def test_people_are_drawn_where_their_predictions_lie(
     assert (kind.method, kind.verdict) == ("people", "open")
     assert (len(kind.equal) > 4, kind.corrected < kind.score) == (True, True)
     assert kind.corrected == pytest.approx(0.5, abs=0.06)
+
+
+def test_people_who_cannot_be_read_are_not_drawn(
+    tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor where a model lacks its predictions, or few are common to all: scores are used alone."""
+    results = results_with_people(tmp_path, rng)
+    assert shared_people(results).keys() == {"size", "kind"}
+    assert shared_people(results_with_people(tmp_path / "few", rng, people=19)) == {}
+    path = tmp_path / "run" / "evaluation" / "predictions.csv"
+    path.write_text("id,target\n1,size\n", encoding="utf-8")
+    assert [each.method for each in best_inputs(results)] == ["errors", "errors"]
+    assert f"{path}: its people are not drawn" in caplog.text
+    path.unlink()
+    assert shared_people(results) == {}
 
 
 def test_a_target_that_nobody_tells_is_told_from_one_that_few_were_asked_of() -> None:

@@ -10,7 +10,7 @@ the same people, that is more than the truth, and so is the correction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.experiments.results_table import HAS, MAIN, MARGIN, ResultsTable
-from encephalon.experiments.shared_people import shared_people
+from encephalon.experiments.shared_people import SharedPeople, shared_people
 from encephalon.statistics.intervals import LEVEL
 from encephalon.statistics.selection import choose_again, noisy_draws, select_best
 
@@ -71,14 +71,23 @@ class BestInputs:
 
 
 def best_inputs(
-    results: ResultsTable, *, people: int | None = None, margin: float = MARGIN
+    results: ResultsTable,
+    shared: Mapping[str, SharedPeople] | None = None,
+    *,
+    people: int | None = None,
+    margin: float = MARGIN,
 ) -> list[BestInputs]:
     """The best set of each target that has a score.
 
+    shared  what `shared_people` says of the results, which is asked for if None
     people  who were scored, where the results do not say it
     margin  how far from chance a score must be to matter
     """
-    return [each for name in results.targets for each in _best(results, name, people, margin)]
+    known = shared_people(results) if shared is None else shared
+    found = []
+    for name in results.targets:
+        found += _best(results.where(target=name), known.get(name), people, margin)
+    return found
 
 
 def sampling_error(metric: str, scores: Values, people: Values) -> Values:
@@ -94,12 +103,12 @@ def sampling_error(metric: str, scores: Values, people: Values) -> Values:
 
 
 def _best(
-    results: ResultsTable, target: str, people: int | None, margin: float
+    part: ResultsTable, shared: SharedPeople | None, people: int | None, margin: float
 ) -> Iterator[BestInputs]:
     from scipy.stats import norm
 
-    part = results.where(target=target)
-    frame = part.frame.assign(score=part.score()).dropna(subset="score").reset_index(drop=True)
+    scored = part.score().notna().to_numpy()
+    frame = part.frame.assign(score=part.score())[scored].reset_index(drop=True)
     if frame.empty:
         return
     part, metric = ResultsTable(frame, part.source), MAIN[frame["kind"].iloc[0]]
@@ -108,11 +117,10 @@ def _best(
     members /= members.sum(axis=1, keepdims=True)
     scores, number = members @ frame["score"].to_numpy(), frame["n"].fillna(people or np.nan)
     errors, method = members @ _errors(frame, metric, number, part.units()), "errors"
-    shared = shared_people(part)
     if shared is not None:
-        scores, method = members @ shared.scores, "people"
-        draws = shared.draws @ members.T
-        later = choose_again(draws, shared.unseen @ members.T)
+        scores, method = members @ shared.scores[scored], "people"
+        draws = shared.draws[:, scored] @ members.T
+        later = choose_again(draws, shared.unseen[:, scored] @ members.T)
         errors = np.nanstd(draws, axis=0)
     elif np.isfinite(errors).all():
         draws, later = noisy_draws(scores, errors)
@@ -128,7 +136,7 @@ def _best(
         verdict = "told"
     equal = sorted(found.equal, key=lambda place: -scores[place]) if method else ()
     yield BestInputs(
-        target=target,
+        target=best["target"],
         domain=best["domain"],
         metric=metric,
         inputs=names[found.place],

@@ -26,6 +26,7 @@ from encephalon.experiments.costs import CostOfSet, costs
 from encephalon.experiments.grid_folder import CellState
 from encephalon.experiments.input_effects import InputEffect, input_effects
 from encephalon.experiments.results_table import ResultsTable
+from encephalon.experiments.shared_people import shared_people
 from encephalon.io.atomic import write_json
 from encephalon.io.text import write_records
 from encephalon.reports.blocks import table
@@ -65,17 +66,17 @@ def write_statistics(
     Without the extra `grid` there are no coefficients, and without `parquet` no Parquet, which the
     first is logged of. Raises OutputError where nothing can be written.
     """
-    overview = results.overview()
+    overview, shared = results.overview(), shared_people(results)
     files = [results.write(folder / "results.csv")]
     if find_spec("pyarrow"):
         files.append(results.write(folder / "results.parquet"))
     files.append(results.write(folder / "published.csv", published=True))
     tables: dict[str, Sequence[InputEffect | BestInputs | CostOfSet]] = {
-        "best": best_inputs(results, people=people),
+        "best": best_inputs(results, shared, people=people),
         "costs": costs(results),
     }
     try:
-        tables["coefficients"] = input_effects(results)
+        tables["coefficients"] = input_effects(results, shared)
     except MissingExtraError as error:
         logger.warning("there are no coefficients: %s", error)
     for name, rows in tables.items():

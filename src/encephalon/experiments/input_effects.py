@@ -19,7 +19,7 @@ Each method's tests are corrected together, over all domains, by Holm (no false 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from math import nan
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import UsageError
 from encephalon.experiments.results_table import HAS, MAIN, MARGIN, ResultsTable, inputs_of
-from encephalon.experiments.shared_people import shared_people
+from encephalon.experiments.shared_people import SharedPeople, shared_people
 from encephalon.statistics.comparison import false_discovery, holm
 from encephalon.statistics.mixed_models import Coefficient, coefficient, fit_mixed
 
@@ -69,8 +69,15 @@ class InputEffect:
         return {name: own[name] for name in own if name not in {"effect", "name"}}
 
 
-def input_effects(results: ResultsTable, *, margin: float = MARGIN) -> list[InputEffect]:
+def input_effects(
+    results: ResultsTable,
+    shared: Mapping[str, SharedPeople] | None = None,
+    *,
+    margin: float = MARGIN,
+) -> list[InputEffect]:
     """What each input adds to the main score, by every method that the results allow.
+
+    shared  what `shared_people` says of the results, which is asked for if None
 
     A domain whose targets are all numbers is told in R²; one of numbers and classes in balanced
     accuracy where all its models have one, as published, and else apart. Raises MissingExtraError
@@ -81,7 +88,9 @@ def input_effects(results: ResultsTable, *, margin: float = MARGIN) -> list[Inpu
         for part, metric in _parts(results)
         for each in (*_mixed(part, metric, margin), *_paired(part, metric, margin))
     ]
-    found += [each for name in results.targets for each in _people(results, name, margin)]
+    known = shared_people(results) if shared is None else shared
+    for name, people in known.items():
+        found += _people(results.where(target=name), people, margin)
     corrected = []
     for method in dict.fromkeys(each.method for each in found):
         own = [each for each in found if each.method == method]
@@ -155,11 +164,7 @@ def _paired(part: ResultsTable, metric: str, margin: float) -> Iterator[InputEff
             yield replace(about, models=len(np.unique(pairs)), targets=len(means))
 
 
-def _people(results: ResultsTable, target: str, margin: float) -> Iterator[InputEffect]:
-    part = results.where(target=target)
-    shared = shared_people(part)
-    if shared is None:
-        return
+def _people(part: ResultsTable, shared: SharedPeople, margin: float) -> Iterator[InputEffect]:
     metric = MAIN[part.frame["kind"].iloc[0]]
     for name in part.units().values():
         pairs = matched_pairs(part, inputs_of(name))
@@ -169,7 +174,7 @@ def _people(results: ResultsTable, target: str, margin: float) -> Iterator[Input
             drawn = (shared.draws[:, some] - shared.draws[:, none]).mean(axis=1)
             found = coefficient(name, value, float(np.nanstd(drawn)))
             about = _effect(part, "people", metric, found, margin)
-            yield replace(about, target=target, models=len(np.unique(pairs)))
+            yield replace(about, target=part.targets[0], models=len(np.unique(pairs)))
 
 
 def _effect(

@@ -8,13 +8,16 @@ people who are hard for one are hard for all. The predictions lie beside each mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.errors import EncephalonError
 from encephalon.experiments.results_table import ResultsTable
 from encephalon.io.files import is_file
 from encephalon.io.text import read_records
@@ -27,6 +30,9 @@ from encephalon.tables.encoding import as_number
 __all__ = ["FEWEST", "SharedPeople", "shared_people"]
 
 Values = NDArray[np.float64]
+#: Of each person the truth, what was predicted, and the group, as text.
+Answers = dict[str, tuple[str, str, str]]
+logger = logging.getLogger(__name__)
 #: The method of a row of the predictions that is the model's own.
 MODEL = "model"
 #: People whom all must have in common, at the least (our choice).
@@ -49,24 +55,31 @@ class SharedPeople:
     unseen: Values = field(repr=False)
 
 
-def shared_people(results: ResultsTable, *, seed: int = 0) -> SharedPeople | None:
-    """The rows of one target on the people whom all share; None where these are not known.
+def shared_people(results: ResultsTable, *, seed: int = 0) -> dict[str, SharedPeople]:
+    """Of each target its rows on the people whom all share; without the targets of which none are.
 
     That is so where a row has no predictions beside its model, or they share fewer than FEWEST.
+    Predictions that cannot be read are logged.
     """
-    frame, told = results.frame, list[Mapping[str, Mapping[str, str]]]()
-    files = {model: predictions_file(model) for model in set(frame["model"])}
-    known = {model: _read(path) for model, path in files.items() if path is not None}
-    for row in frame.to_dict("records"):
-        by_person = known.get(row["model"], {}).get((row["target"], row["inputs"]))
-        if not by_person:
+    try:
+        parts = {name: _shared(results.where(target=name), seed) for name in results.targets}
+    finally:
+        _read.cache_clear()
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _shared(part: ResultsTable, seed: int) -> SharedPeople | None:
+    told = list[Answers]()
+    for row in part.frame.to_dict("records"):
+        known = _read(predictions_file(row["model"])) if row["model"] else {}
+        if not (answers := known.get((row["target"], row["inputs"]))):
             return None
-        told.append(by_person)
+        told.append(answers)
     ids = sorted(set(told[0]).intersection(*told[1:]))
     if len(ids) < FEWEST:
         return None
-    metrics = [_metric([one[name] for name in ids], frame["kind"].iloc[0]) for one in told]
-    groups = [told[0][name].get("group") or f"person {name}" for name in ids]
+    metrics = [_metric([one[name] for name in ids], part.frame["kind"].iloc[0]) for one in told]
+    groups = [told[0][name][2] or f"person {name}" for name in ids]
     repeats = affordable_repeats(len(ids))
     weights = draw_weights(len(ids), groups, repeats=repeats, seed=seed).astype(np.float64)
     return SharedPeople(
@@ -77,24 +90,31 @@ def shared_people(results: ResultsTable, *, seed: int = 0) -> SharedPeople | Non
     )
 
 
-def predictions_file(model: str) -> Path | None:
-    """The predictions beside a model in its run; None where there are none."""
-    path = Path(model).parent / "evaluation" / "predictions.csv"
-    return path if model and is_file(path) else None
+def predictions_file(model: str) -> Path:
+    """Where the predictions beside a model in its run lie, if there are any."""
+    return Path(model).parent / "evaluation" / "predictions.csv"
 
 
-def _read(path: Path) -> dict[tuple[str, str], dict[str, dict[str, str]]]:
-    """The rows of each target and set of inputs, by person."""
-    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
-    for row in read_records(path)[1]:
-        if row.get("method", MODEL) == MODEL and row["predicted"] and row["truth"]:
-            found.setdefault((row["target"], row["inputs"]), {})[row["id"]] = row
+@lru_cache(maxsize=8)  # of models that answer to many targets and sets there are few
+def _read(path: Path) -> dict[tuple[str, str], Answers]:
+    """What a model says, by target and set of inputs; nothing where that cannot be read."""
+    found: dict[tuple[str, str], Answers] = {}
+    if not is_file(path):
+        return found
+    try:
+        for row in read_records(path)[1]:
+            if row.get("method", MODEL) == MODEL and row["predicted"] and row["truth"]:
+                cells = row["truth"], row["predicted"], row.get("group", "")
+                found.setdefault((row["target"], row["inputs"]), {})[row["id"]] = cells
+    except (EncephalonError, KeyError) as error:
+        logger.warning("%s: its people are not drawn: %s", path, error)
+        return {}
     return found
 
 
-def _metric(rows: Sequence[Mapping[str, str]], kind: str) -> WeightedMetric:
+def _metric(rows: Sequence[tuple[str, str, str]], kind: str) -> WeightedMetric:
     """The main metric of what was said of these people."""
-    truth, said = ([row[name] for row in rows] for name in ("truth", "predicted"))
+    truth, said, _ = zip(*rows, strict=True)
     if kind == "regression":
         numbers = (np.array([as_number(cell) for cell in cells]) for cells in (truth, said))
         return regression_metrics(*numbers)["r2"]

@@ -279,8 +279,7 @@ def test_cells_are_results_of_each_target_and_set(
     pd.testing.assert_frame_equal(read_results(path).frame, found.frame)
     assert {each.method for each in best_inputs(read_results(path))} <= {"people", "errors"}
     one = found.where(target="sex", inputs="mind")
-    shared = shared_people(one)
-    assert shared is not None
+    shared = shared_people(one)["sex"]
     assert (shared.people, shared.scores[0]) == (one.frame["n"][0], pytest.approx(one.score()[0]))
 
 
