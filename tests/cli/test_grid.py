@@ -137,6 +137,8 @@ def test_a_table_of_results_has_its_statistics(run: Run, tmp_path: Path) -> None
     }
     best = read_records(tmp_path / "out" / "best.csv")[1]
     assert {row["inputs"] for row in best} <= {"brain", "brain + words"}
+    full = run("grid", "report", path, "-o", tmp_path)
+    assert (full.code, "holds something else than a report" in full.err) == (1, True)
     path.write_text("target,score\nage,1\n", encoding="utf-8")
     refused = run("grid", "report", path, "-o", tmp_path / "out")
     assert (refused.code, "is no table of results: it lacks" in refused.err) == (1, True)

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.model import Place
-from encephalon.errors import RunError, UsageError, require_extra
+from encephalon.errors import OutputExistsError, RunError, UsageError, require_extra
 from encephalon.experiments.costs import forecast_minutes, traits_of
 from encephalon.experiments.grid import Cell, Grid, cells_of, load_grid
 from encephalon.experiments.grid_cells import run_cells
 from encephalon.experiments.grid_folder import GridFolder, GridStatus
-from encephalon.experiments.grid_report import GridReport, compare_summaries, write_statistics
+from encephalon.experiments.grid_report import (
+    OVERVIEW,
+    GridReport,
+    compare_summaries,
+    write_statistics,
+)
 from encephalon.experiments.results_table import read_results
 from encephalon.inference.workers import HERE, Workers
 from encephalon.io.atomic import make_folder, sha256
@@ -165,16 +170,17 @@ def report_grid(
     people  how many were scored, where the table does not say it
 
     Raises MissingFileError for a folder without a grid, RunError where no cell is finished,
-    TableError for a table of something else, and UsageError for a table without `output`.
+    TableError for a table of something else, UsageError for a table without `output`, and
+    OutputExistsError for an `output` that holds something else than a report.
     """
     place = expanded(source)
     if not is_table(place):
         folder = GridFolder(place)
-        return _report(folder, folder.status(), expanded(output) if output else None, people)
+        return _report(folder, folder.status(), _report_folder(output) if output else None, people)
     results = read_results(place)
     if output is None:
         raise UsageError(f"{place} is a table: say which folder its report is written to.")
-    return write_statistics(results, make_folder(expanded(output)), people=people)
+    return write_statistics(results, make_folder(_report_folder(output)), people=people)
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,16 @@ def _report(
     if study.results is None:
         return GridReport(place, page)
     return write_statistics(study.results(done), place, page=page, people=people)
+
+
+def _report_folder(output: Place) -> Path:
+    """The folder, which must be new or empty, or have an earlier report."""
+    place = expanded(output)
+    if place.is_dir() and any(place.iterdir()) and not (place / OVERVIEW).exists():
+        raise OutputExistsError(
+            f"{place} holds something else than a report: choose another folder."
+        )
+    return place
 
 
 def _forecast(measured: Path, cells: Sequence[Cell]) -> Forecast:

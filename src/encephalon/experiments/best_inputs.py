@@ -84,7 +84,7 @@ def best_inputs(
     margin  how far from chance a score must be to matter
     """
     known = shared_people(results) if shared is None else shared
-    found = []
+    found: list[BestInputs] = []
     for name in results.targets:
         found += _best(results.where(target=name), known.get(name), people, margin)
     return found

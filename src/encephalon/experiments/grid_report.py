@@ -32,9 +32,10 @@ from encephalon.io.text import write_records
 from encephalon.reports.blocks import table
 from encephalon.reports.page import Page
 
-__all__ = ["GridReport", "compare_summaries", "write_statistics"]
+__all__ = ["OVERVIEW", "GridReport", "compare_summaries", "write_statistics"]
 
 logger = logging.getLogger(__name__)
+OVERVIEW = "overview.json"
 SHOWN = 10
 """Numbers on the page, which all lie in the CSV."""
 DETAILS = {"low", "high", "level", "minimum", "maximum", "model", "n", "seconds", "sd", "units"}
@@ -81,7 +82,7 @@ def write_statistics(
         logger.warning("there are no coefficients: %s", error)
     for name, rows in tables.items():
         files.append(write_records([each.record() for each in rows], folder / f"{name}.csv"))
-    files.append(write_json(folder / "overview.json", overview))
+    files.append(write_json(folder / OVERVIEW, overview))
     return GridReport(folder, page, tuple(files), overview)
 
 
