@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long many tasks will take, by what others took that had the same traits.
 
-Each trait makes a task longer or shorter by a factor, whatever the other traits are. A trait that
-was never seen is taken for the usual.
+Each trait makes a task longer or shorter by a factor, whatever the other traits are. A value that
+was never seen is taken for the usual; a trait that all had whose times are known, and none has
+whose are wanted, may be anything, and is left to luck.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def forecast_total(
             "A forecast needs tasks that were measured, each of which took some time, but got "
             f"{known.size}, the shortest of {known.min(initial=np.inf):g}."
         )
-    levels = sorted({(name, str(value)) for one in traits for name, value in one.items()})
+    unknown = set(traits[0]).intersection(*traits) - set().union(*wanted)
+    pairs = ((name, str(value)) for one in traits for name, value in one.items())
+    levels = sorted({pair for pair in pairs if pair[0] not in unknown})
     seen, new = _indicators(traits, levels), _indicators(wanted, levels)
     rng, logs = np.random.default_rng(seed), np.log(known)
     rest = logs - _fitted(seen, logs, seen)
