@@ -54,6 +54,15 @@ def test_steps_are_round(step: float, rounded: float) -> None:
     assert round_step(step) == pytest.approx(rounded)
 
 
+def test_no_name_is_cut() -> None:
+    """A chart is as wide as its longest name needs."""
+    name = "connectivity + constitutional + serology + psychology + disease"
+    chart = ElementTree.fromstring(dot_chart([DotGroup(name, [0.5], None)], "R²"))
+    (text,) = [one for one in chart.iter("text") if one.text == name]
+    assert float(text.attrib["x"]) > 7 * len(name)
+    assert float(chart.attrib["viewBox"].split()[2]) > float(text.attrib["x"]) + 200
+
+
 def test_ticks_have_the_decimals_that_tell_them_apart() -> None:
     """0.90, 0.92 ... and 1300, 1400 ..., with a true minus sign."""
     axis = axis_of([0.9, 0.98], 0, 1)

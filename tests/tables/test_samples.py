@@ -256,10 +256,12 @@ def test_a_cell_that_is_no_file_name_spoils_its_own_row_alone(cell: str, tmp_pat
 
 
 def test_a_table_without_any_image_is_refused(tmp_path: Path) -> None:
-    """A recipe may train on rows without a scan, but nothing is predicted from them."""
-    (tmp_path / "t.csv").write_text("id,image\na,\nb,\n", encoding="utf-8")
+    """A recipe may train on rows without a scan; a model answers from them that takes any part."""
+    (tmp_path / "t.csv").write_text("id,image,age\na,,3\nb,,4\n", encoding="utf-8")
     with pytest.raises(TableError, match="names no file in 'image'"):
         collect_samples([tmp_path / "t.csv"], Columns(optional=("image",)))
+    any_part = Columns(covariates={"age": "number"}, optional=("image", "age"))
+    assert ids(collect_samples([tmp_path / "t.csv"], any_part)) == ["a", "b"]
 
 
 def test_rows_that_share_an_image_stay_two_samples(tmp_path: Path) -> None:

@@ -216,6 +216,13 @@ def test_a_small_stratum_that_is_no_class_is_no_fault() -> None:
         fold_table(cohort([9, 2]), 10, ("sex",), grouped=False)
 
 
+def test_few_rows_share_what_they_can_of_several_columns() -> None:
+    """Nine and two of each sex and as many sites as rows: the sites give way."""
+    few = cohort([9, 2]).with_column("site", [f"s{row}" for row in range(11)])
+    shared = fold_table(few, 5, ("sex", "site"), grouped=False)
+    assert shared.texts("fold") == fold_table(few, 5, ("sex",), grouped=False).texts("fold")
+
+
 def test_one_fold_is_tested_and_another_validates() -> None:
     """The rest trains; the two cannot be the same, and both must be there."""
     table = fold_table(cohort([2] * 6), 3)

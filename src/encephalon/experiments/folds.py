@@ -6,6 +6,7 @@ Of a finished model it can be told whether an image, or a table to score it on, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ OVERLAP = "training_overlap"
 """The column of predictions.csv that says what of an image the training knew."""
 Rows = NDArray[np.int64]
 """Positions of rows in the table, from 0."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,8 +304,8 @@ def known_to(model: Path, columns: Columns, unit: str = "image") -> Known | None
 def contamination(model: Path, table: Table, units: str = "images") -> str:
     """A sentence on the rows of `table` that the model was trained on, or share its groups.
 
-    Known where the model still lies in the folder of its run, beside the table as used; "" where
-    nothing is known, or nothing is shared.
+    It is said in the log too. Known where the model still lies in the folder of its run, beside
+    the table as used; "" where nothing is known, or nothing is shared.
     """
     known = known_to(model, table.columns)
     rows = table.frame.to_dict(orient="records")
@@ -311,10 +313,12 @@ def contamination(model: Path, table: Table, units: str = "images") -> str:
     count = sum(bool(known.overlap(name, row)) for name, row in pairs) if known else 0
     if not count:
         return ""
-    return (
+    found = (
         f"{count} of {len(table)} {units} were part of the training, or share their group with it: "
         "these scores flatter the model, so look at those of its run instead."
     )
+    logger.warning(found)
+    return found
 
 
 def overlap_warning(count: int, total: int, units: str = "images") -> str:

@@ -34,6 +34,7 @@ __all__ = [
 # Pixels: of a chart, a row of dots, a plot, what stands below it, and, about, a letter.
 _WIDTH, _ROW, _PLOT_HEIGHT, _BOTTOM, _LETTER = 520.0, 34.0, 260.0, 40.0, 7.0
 _BAR = 26.0  # a row of bars
+_LEAST = 240.0  # beside names that are long
 _COLOURS = 6
 # Decimals from which on a label is written with a power of ten.
 _MOST_PLACES = 6
@@ -68,10 +69,10 @@ class Series:
 
 def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
     """Show every value of every group as a dot, with the interval's value and ends as bars."""
-    left = min(280.0, 20.0 + _LETTER * max((len(group.label) for group in groups), default=0))
+    left, width = _beside([group.label for group in groups])
     values = [value for group in groups for value in group.values]
     values += [end for group in groups for end in _ends(group.interval)]
-    axis = axis_of(values, left, _WIDTH - 28.0)
+    axis = axis_of(values, left, width - 28.0)
     bottom = _ROW * len(groups)
     drawn = [_below(axis, bottom, title, grid=True)]
     for place, group in enumerate(groups):
@@ -87,13 +88,13 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
         if ends:
             down = {"x1": ends[0], "x2": ends[0], "y1": _px(level - 5), "y2": _px(level + 5)}
             drawn.append(tag("line", class_="middle", **down))
-    return svg_chart(join(*drawn), bottom + _BOTTOM, title)
+    return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
 
 
 def bar_chart(values: Mapping[str, float], title: str) -> Html:
     """Show each value as a bar from 0, to the right above it and to the left below it."""
-    left = min(280.0, 20.0 + _LETTER * max(map(len, values), default=0))
-    axis = axis_of([0.0, *values.values()], left, _WIDTH - 28.0)
+    left, width = _beside(list(values))
+    axis = axis_of([0.0, *values.values()], left, width - 28.0)
     bottom = _BAR * len(values)
     drawn = [_below(axis, bottom, title, grid=True)]
     for place, (label, value) in enumerate(values.items()):
@@ -104,7 +105,7 @@ def bar_chart(values: Mapping[str, float], title: str) -> Html:
         size = {"x": _px(ends[0]), "width": _px(ends[1] - ends[0]), "height": _px(_BAR - 8.0)}
         kind = "rise" if value >= 0 else "fall"
         drawn.append(tag("rect", class_=kind, y=_px(y + 4.0), **size))
-    return svg_chart(join(*drawn), bottom + _BOTTOM, title)
+    return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
 
 
 def line_chart(
@@ -212,8 +213,8 @@ def share_chart(
     labels: Sequence[str], shares: Sequence[float], usual: Sequence[float], title: str
 ) -> Html:
     """Show a share of each label as a bar, from 0 to 1, and what is `usual` as a mark over it."""
-    left = min(280.0, 20.0 + _LETTER * max((len(label) for label in labels), default=0))
-    axis, bottom = axis_of([0, 1], left, _WIDTH - 28.0), _ROW * len(labels)
+    left, width = _beside(labels)
+    axis, bottom = axis_of([0, 1], left, width - 28.0), _ROW * len(labels)
     drawn = [_below(axis, bottom, title, grid=True)]
     for place, (label, share, other) in enumerate(zip(labels, shares, usual, strict=True)):
         y, x = _ROW * (place + 0.5), _px(axis.at(other))
@@ -222,7 +223,7 @@ def share_chart(
         size = {"width": _px(axis.at(share) - left), "height": _px(_ROW / 2)}
         drawn.append(tag("rect", class_="bar told", x=_px(left), y=_px(y - _ROW / 4), **size))
         drawn.append(tag("line", class_="middle", x1=x, x2=x, y1=_px(y - 12), y2=_px(y + 12)))
-    return svg_chart(join(*drawn), bottom + _BOTTOM, title)
+    return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
 
 
 def _square(values: Sequence[float], x_title: str, y_title: str) -> tuple[Axis, Axis, Html]:
@@ -270,9 +271,18 @@ def _ends(interval: Interval | None) -> list[float]:
     return [interval.value, interval.low, interval.high]
 
 
-def svg_chart(content: Html, height: float, title: str) -> Html:
-    """The drawing as an image of that height, pixels, which its title describes."""
-    box = f"0 0 {_WIDTH:g} {height:g}"
+def _beside(labels: Sequence[str]) -> tuple[float, float]:
+    """Where a plot begins whose rows have these names to its left, and how wide it all is.
+
+    Names that are long make a chart wide, which a page then shows smaller: none is cut.
+    """
+    left = 20.0 + _LETTER * max(map(len, labels), default=0)
+    return left, max(_WIDTH, left + _LEAST)
+
+
+def svg_chart(content: Html, height: float, title: str, width: float = _WIDTH) -> Html:
+    """The drawing as an image of that size, pixels, which its title describes."""
+    box = f"0 0 {width:g} {height:g}"
     return tag("svg", content, class_="chart", viewBox=box, role="img", aria_label=title)
 
 

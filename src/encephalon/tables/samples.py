@@ -305,7 +305,7 @@ def _from_table(table: Table) -> list[Sample]:
     of_ids = {fault.row: fault for fault in faults if fault.row and fault.column == columns.id}
     if len(faults) > len(of_ids) or len(of_ids) == len(table):
         raise TableError(fault_message(table, faults))
-    if columns.inputs and not columns.any_part and not any(one.inputs for one in samples):
+    if columns.inputs and not table.columns.any_part and not any(one.inputs for one in samples):
         named = " or ".join(map(repr, columns.inputs.values()))
         raise TableError(f"{table.source} names no file in {named}: fill it in.")
     return [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -93,13 +94,17 @@ def fold_table(
     """The table with a column "fold" that numbers, in each row, the fold that tests it.
 
     As many folds as groups leaves one group out at a time. Every fold has some of each class of
-    `targets`: those are the table's target by default, where it is stratified by that. Raises
-    TableError if there are fewer groups (or rows) than folds, in all or in one class.
+    `targets`: those are the table's target by default, where it is stratified by that. Of the
+    columns to stratify by, the last give way where all strata would be smaller than the folds.
+    Raises TableError if there are fewer groups (or rows) than folds, in all or in one class.
     """
     require_extra("sklearn", "train", "Splitting a table")
     if targets is None:
         targets = _own_target(table) if table.columns.target in stratify else {}
     groups, strata = _groups(table, grouped), _strata(table, stratify, targets)
+    while strata and len(stratify) > 1 and max(Counter(strata).values()) < folds:
+        stratify = stratify[:-1]
+        strata = _strata(table, stratify, targets)
     _check_units(table, folds, groups)
     # By target, the class of each row that every fold must have some of; "" where there is none.
     classes = {
@@ -261,7 +266,10 @@ def _fold_numbers(
                 for row in held:
                     numbers[int(row)] = number
     except ValueError as error:
-        raise TableError(f"{count} rows cannot be parted into {folds} folds: {error}") from error
+        raise TableError(
+            f"{count} rows cannot be parted into {folds} folds: no stratum has as many; ask for "
+            "fewer folds, or stratify by less."
+        ) from error
     return numbers
 
 

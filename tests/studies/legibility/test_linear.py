@@ -85,6 +85,16 @@ def test_the_same_people_give_the_same_lines(fitted: FittedPeople) -> None:
         assert (one == second.models.state_dict()[name]).all()
 
 
+def test_what_is_the_same_for_everybody_tells_nothing(tmp_path: Path) -> None:
+    """Though rounding may leave a trace of a difference, as of a connectivity given to all."""
+    people = make_people(tmp_path, missing=0)
+    flat = np.full_like(people.connectivity["connectivity"], 0.1)
+    flat[::2] += 1e-7
+    task = trained(replace(people, connectivity={"connectivity": flat}), tmp_path / "run").task
+    models = fit_linear(task, np.arange(20)).models
+    assert all(one.isfinite().all() for one in models.state_dict().values())
+
+
 def test_a_network_that_is_asked_once_has_no_linear_models(people: People, tmp_path: Path) -> None:
     """`fusion = "attention"` is the network alone."""
     fitted = trained(people, tmp_path, fusion="attention")

@@ -240,7 +240,27 @@ def test_whom_the_model_has_learnt_from_is_said(
     assert "The model has learnt from this person" in page
 
 
-def test_a_labelled_table_is_scored(run: Path, model: api.Model) -> None:
+def test_a_cell_far_from_all_others_carries_no_answer_off(run: Path, model: api.Model) -> None:
+    """However far it is; it is marked."""
+    far, further = (model.predict(iron=cell, mood="0") for cell in ("9999999", "1e30"))
+    assert far.values["age"] == pytest.approx(further.values["age"])
+    assert abs(far.values["age"]) < 20
+    assert far.values["novelty_blood"] == further.values["novelty_blood"] == 100.0
+
+
+def test_a_table_without_a_known_target_is_not_scored(run: Path) -> None:
+    """Columns that are empty are as good as none."""
+    rows = [
+        {**row, "age": "", "sex": "", "anaemia": ""} for row in read_records(run / "people.csv")[1]
+    ]
+    write_records(rows, run / "unknown.csv")
+    with pytest.raises(EncephalonError, match="of nobody any of the targets 'age'"):
+        api.evaluate(run / "run", run / "unknown.csv", run / "nothing", threads=1)
+
+
+def test_a_labelled_table_is_scored(
+    run: Path, model: api.Model, caplog: pytest.LogCaptureFixture
+) -> None:
     """Each target from each set of inputs, and from whatever there is."""
     result = api.evaluate(run / "run", run / "people.csv", run / "scored", threads=1)
     scores = {(row["target"], row["inputs"]): row for row in result.summary.scores}
@@ -253,6 +273,8 @@ def test_a_labelled_table_is_scored(run: Path, model: api.Model) -> None:
     assert scores["age", "whatever there is"]["mae"] == pytest.approx(np.mean(errors))
     page = (run / "scored" / "report.html").read_text(encoding="utf-8")
     assert "All metrics of the model" in page
+    assert "48 of 48 people were part of the training" in page
+    assert "these scores flatter the model" in caplog.text
     write_records(read_records(run / "people.csv")[1][:1], run / "one.csv")
     alone = api.evaluate(run / "run", run / "one.csv", run / "alone", threads=1)
     assert {row["n"] for row in alone.summary.scores} <= {0, 1}

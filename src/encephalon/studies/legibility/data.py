@@ -39,6 +39,9 @@ Float = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 #: Voxels along each side of the images that are told by straight lines too (our choice).
 COARSE = 16
+#: Standard deviations from the mean beyond which a number is shown as if it were there, so that one
+#: cell such as 9999 does not carry a straight line off (our choice).
+FARTHEST = 10.0
 #: Percentiles that a continuous target is clamped to before it is standardised, as published.
 CLAMPED = (0.5, 99.5)
 
@@ -268,6 +271,10 @@ class Encoding:
         """The standardised numbers (N, width) of a block, NaN where unknown."""
         mean, deviation = self.scaling[name]
         return np.asarray((values - mean) / deviation, dtype=np.float32)
+
+    def shown(self, name: str, values: Values) -> Float:
+        """`block` as a network is given it: no further from the mean than FARTHEST."""
+        return self.block(name, values).clip(-FARTHEST, FARTHEST)
 
     def scaled(self, name: str, truth: Values) -> Values:
         """A continuous target (N,) as it is learnt; any other as it is."""

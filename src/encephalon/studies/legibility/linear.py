@@ -32,6 +32,9 @@ Rows = NDArray[np.int64]
 Values = NDArray[np.float64]
 #: Principal components of a source at the most, and people by whom they are found (ours).
 COMPONENTS, FOUND_BY = 256, 2000
+#: What varies by less, in units of levels or correlations, is the same for everybody: the scale of
+#: anything less is more than half precision holds (ours).
+LEAST = 1e-4
 #: People of each of two classes, without whom all are told how frequent they are (ours).
 FEWEST = 5
 
@@ -134,7 +137,7 @@ def _axes(flat: NDArray[np.float32]) -> tuple[Values, Values, Values]:
         return flat.sum(axis=0), np.zeros((features, 1)), np.ones(1)
     found = PCA(min(COMPONENTS, people - 1, features), random_state=0).fit(flat)
     size = np.sqrt(found.explained_variance_.sum())
-    return found.mean_, found.components_.T, np.array([1 / size if size else 1.0])
+    return found.mean_, found.components_.T, np.array([1 / size if size > LEAST else 1.0])
 
 
 @torch.no_grad()

@@ -161,7 +161,7 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         if self.model["mode"] == "published" and (lacking := set(self.cohort.inputs) - set(given)):
             raise InputError(
                 f"{sample.id}: the published network takes complete cases alone, but there is no "
-                f"{min(lacking)}: give it, or use a model of the default mode."
+                f"{min(lacking)}, or not all of it: give it, or use a model of the default mode."
             )
         if not given:
             reasons = " ".join(sample.absent.values())
@@ -274,8 +274,10 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         known, published = np.isfinite(numbers), self.model["mode"] == "published"
         if not (known.all() if published else known.any()):
             return None
-        shown = self.fitted.encoding.block(name, numbers)[0]
-        return shown, shown.astype(np.float64)
+        encoding = self.fitted.encoding
+        seen = encoding.block(name, numbers)[0]
+        given = seen if published else encoding.shown(name, numbers)[0]
+        return given, seen.astype(np.float64)
 
     def _scans(self, sample: Sample, used: Sequence[str]) -> dict[str, tuple[Float, Sequence[str]]]:
         """Each scan as the network sees it (side, side, side), and the doubts on it."""

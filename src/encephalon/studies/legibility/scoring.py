@@ -54,15 +54,20 @@ class PeopleEvaluation(Scorable[Case, Evaluation]):
         people = labelled_table(Path(path), self.predictor.columns)
         cohort = self.predictor.cohort
         columns = {name: one.column or name for name, one in cohort.targets.items()}
+        named = ", ".join(map(repr, columns.values()))
         if not any(people.has(column) for column in columns.values()):
-            named = ", ".join(map(repr, columns.values()))
             raise TableError(f"{people.source} has none of the targets {named}: add their columns.")
+        truth = known_targets(people, cohort)
+        if not any(np.isfinite(one).any() for one in truth.values()):
+            raise TableError(
+                f"{people.source}: of nobody any of the targets {named} is known: fill them in."
+            )
         subgroups = tuple(name for name in cohort.subgroups if people.has(name))
         self.people = People(
             people,
             cohort.model_copy(update={"subgroups": subgroups}),
             np.zeros((len(people), len(cohort.inputs)), bool),
-            truth=known_targets(people, cohort),
+            truth=truth,
         )
         self._warning = contamination(self.predictor.path, people, "people")
         self._cases = [Case(sample, sample.id) for sample in table_samples(people)]

@@ -121,7 +121,7 @@ class LegibilityTask:
         """What is no image, of everybody, as the network is given it."""
         encoding, people = self.encoding, self.people
         found = {n: encoding.features(n, flat) for n, flat in people.connectivity.items()}
-        return found | {n: encoding.block(n, values) for n, values in people.values.items()}
+        return found | {n: encoding.shown(n, values) for n, values in people.values.items()}
 
     def batch(self, number: int) -> Batch:
         """The inputs of some people and who has which; what is to be answered (B, columns)."""
