@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from encephalon.cli import demo as demo_module
+from encephalon.inference.workers import Workers
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.recipes.schema import Recipe
@@ -92,6 +93,7 @@ def test_train_hands_its_flags_to_the_study(
         "device": "cpu",
         "devices": 1,
         "workers": 2,
+        "jobs": Workers(),
         "threads": None,
         "seed": 7,
         "epochs": 2,

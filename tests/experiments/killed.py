@@ -45,9 +45,9 @@ class Counting:
             for epoch in range(done, EPOCHS):
                 time.sleep(EPOCH)
                 state = sha256(state.encode()).hexdigest()
-                write_text(folder.checkpoint, json.dumps([state, epoch + 1]))
                 with (self.log / f"{seed}.epochs").open("a", encoding="utf-8") as stream:
                     stream.write(f"{epoch} {os.getpid()}\n")
+                write_text(folder.checkpoint, json.dumps([state, epoch + 1]))
             folder.finishing()
             write_text(folder.model / "state", state)
             write_text(folder.report, "")
@@ -78,4 +78,10 @@ def count(folder: Path, output: Path, workers: Workers) -> None:
 
 if __name__ == "__main__":
     where, out, address = sys.argv[1:]
-    count(Path(where), Path(out), Workers(scheduler=address, retries=20))
+    job = {"memory": "400MB", "interface": "lo", "log_directory": f"{where}/jobs"}
+    there = (
+        Workers(slurm=True, jobs=3, queue_option=job, retries=20)
+        if address == "slurm"
+        else Workers(scheduler=address, retries=20)
+    )
+    count(Path(where), Path(out), there)

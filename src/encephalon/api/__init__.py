@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.api.model import Model, Place, Predictions, load_model
-from encephalon.errors import RecipeError
+from encephalon.errors import RecipeError, UsageError
 from encephalon.inference.outputs import Work
 from encephalon.inference.workers import HERE, Workers
 from encephalon.io.files import expanded
@@ -186,14 +186,16 @@ def train(
     workers: int = 2,
     threads: int | None = None,
     report: Callable[[Any, Mapping[str, float]], None] | None = None,
+    jobs: Workers = HERE,
 ) -> Path:
     """Train a model and return its folder, `output`/model.
 
     `table` names the samples and their split; `resume` goes on with the run in `output`, bit for
     bit on the CPU. `devices` is the number of GPUs, `workers` that of processes preparing samples,
     `threads` that of the CPU threads (all by default); `report` is called after every step with
-    the progress and the losses. Raises RecipeError, TableError, RunError, and MissingExtraError
-    without the extra `train`.
+    the progress and the losses, unless `jobs`, see `Workers`, train the folds of a
+    cross-validation. Raises RecipeError, TableError, RunError, UsageError for jobs without folds,
+    and MissingExtraError without the extra `train`.
     """
     from encephalon.errors import require_extra
     from encephalon.training.runs import TrainingContext
@@ -203,7 +205,13 @@ def train(
     loaded = load_recipe(recipe, overrides, table)
     check_network(loaded)
     samples = load_samples(loaded, table)
-    context = TrainingContext(resume, device, devices, workers, threads, report)
+    one = loaded.training.epochs * loaded.training.steps_per_epoch
+    if jobs.elsewhere and total_steps(loaded) <= one:
+        raise UsageError(
+            f"{loaded.name} trains one network, which is the work of one process: leave out --jobs "
+            "and whatever else shares work out, or set study.folds."
+        )
+    context = TrainingContext(resume, device, devices, workers, threads, report, jobs)
     return _trainable(loaded).train(loaded, samples, Path(output), context)
 
 

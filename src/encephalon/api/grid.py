@@ -117,27 +117,27 @@ def run_grid(
     *,
     overrides: Mapping[str, str] | None = None,
     device: str = "auto",
-    preparing: int = 1,
+    workers: int = 1,
     threads: int | None = None,
-    workers: Workers = HERE,
+    jobs: Workers = HERE,
     progress: Progress | None = None,
 ) -> GridStatus:
     """Train and evaluate every cell of a grid that is not done in the folder `output`.
 
     A cell that fails is in the result with its sentence, and the others are done. Those that are
-    done are compared in `output`/report. `preparing` are processes that prepare samples of a cell,
-    `threads` those of the CPU of each, and `workers` who does the cells. Raises what `plan_grid`
-    and `in_workers` raise, OutputExistsError for a folder that holds something else, OutputError
-    where another process is at it or nothing can be written, and MissingExtraError without the
-    extra `train`.
+    done are compared in `output`/report. `workers` are processes that prepare samples of a cell,
+    `threads` those of the CPU of each, and `jobs`, see `Workers`, do the cells. Raises what
+    `plan_grid` and `in_workers` raise, OutputExistsError for a folder that holds something else,
+    OutputError where another process is at it or nothing can be written, and MissingExtraError
+    without the extra `train`.
     """
     require_extra("torch", "train", "Training")
     require_extra("lightning", "train", "Training")
     plan = plan_grid(grid, table, overrides=overrides)
     folder = GridFolder(expanded(output))
     with folder.opened(plan.grid, plan.cells):
-        steps = Here(device, preparing, workers.threads_each(threads))
-        run_cells(folder, plan.cells, steps, workers, progress)
+        steps = Here(device, workers, jobs.threads_each(threads))
+        run_cells(folder, plan.cells, steps, jobs, progress)
         status = folder.status()
         return replace(status, report=_report(folder, status).page if status.of("done") else None)
 
@@ -188,7 +188,7 @@ class Here:
     """Trains and evaluates on this machine, see `experiments.grid_folder.Steps`."""
 
     device: str = "auto"
-    preparing: int = 1
+    workers: int = 1
     threads: int | None = None
 
     def train(self, recipe: Recipe, table: Path, run: Path) -> Path:
@@ -196,7 +196,7 @@ class Here:
         from encephalon.api import train
 
         how: dict[str, Any] = {"device": self.device, "threads": self.threads}
-        return train(recipe, table, run, resume=True, workers=self.preparing, **how)
+        return train(recipe, table, run, resume=True, workers=self.workers, **how)
 
     def evaluate(self, run: Path, table: Path, output: Path) -> Sequence[Mapping[str, str]]:
         """Score the model of the run; returns what failed of it."""

@@ -71,7 +71,7 @@ def run(
     grid: GridFile,
     samples: flags.Table,
     output: flags.Output,
-    who: Workers,
+    jobs: Workers,
     changes: flags.Set = None,
     device: flags.Device = "auto",
     workers: Annotated[
@@ -104,9 +104,9 @@ def run(
             output,
             overrides=overrides,
             device=device,
-            preparing=workers,
+            workers=workers,
             threads=threads,
-            workers=who,
+            jobs=jobs,
             progress=advance,
         )
     say_status(console, found)

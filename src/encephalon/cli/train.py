@@ -11,6 +11,7 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Advance, Console
+from encephalon.inference.workers import Workers
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Recipe
@@ -23,6 +24,7 @@ def train(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The folder of the run.", metavar="RUN")
     ],
+    jobs: Workers,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that is in RUN.")
     ] = False,
@@ -38,7 +40,8 @@ def train(
 ) -> None:
     """The run's folder holds the recipe and table as used, the history, TensorBoard events, the
     checkpoint and, at the end, the model. An interrupted run goes on with --resume, with the
-    same history as one that was not.
+    same history as one that was not. --jobs, --scheduler, --slurm, --pbs and --sge share out
+    the folds of a cross-validation.
 
     \b
     Example:
@@ -66,6 +69,7 @@ def train(
             workers=workers,
             threads=threads,
             report=reporter,
+            **({"jobs": jobs} if jobs.elsewhere else {}),
         )
         reporter.say()
     page = output / "report.html"

@@ -20,12 +20,21 @@ from numpy.typing import NDArray
 
 from encephalon.experiments.folds import Fold, Rows, Splits
 from encephalon.experiments.search import best_overrides
+from encephalon.inference.runtimes import resolve_threads
+from encephalon.inference.workers import HERE, in_workers
 from encephalon.io.atomic import write_text
 from encephalon.io.text import csv_text, read_records
 from encephalon.recipes.loading import dump_recipe, load_recipe
 from encephalon.recipes.schema import Recipe, Training, Validated
 from encephalon.training.checkpoint import load_own_checkpoint
-from encephalon.training.runs import Progress, Report, RunFolder, TrainingContext, best_row
+from encephalon.training.runs import (
+    Progress,
+    Report,
+    RunFolder,
+    TrainingContext,
+    alone,
+    best_row,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,12 +137,31 @@ class CrossValidation(Generic[Samples, Fitted]):
     outputs: Sequence[str]
 
     def train_folds(self) -> list[FoldResult]:
-        """Train every fold that is not finished; what each says of the rows it did not learn."""
+        """Train every fold that is not finished; what each says of the rows it did not learn.
+
+        `context.jobs` may train them, each in a process of its own.
+        """
+        left = [fold for fold in self.splits.folds if not is_finished(self._folder(fold))]
+        if self.context.jobs.elsewhere and left:
+            jobs = self.context.jobs
+            threads = jobs.threads_each(self.context.threads)
+            there = replace(self.context, report=None, jobs=HERE, threads=threads)
+            apart = replace(self, context=there, run=CrossValidationRun(self.run.path.absolute()))
+            for _ in in_workers(apart.train_fold, left, jobs, "dask"):
+                pass
+        return [self._fold_result(fold) for fold in self.splits.folds]
+
+    def train_fold(self, fold: Fold) -> None:
+        """Train a fold in a process that may have nothing to do with the others."""
+        import torch
+
+        with alone(self._folder(fold).path / ".fold"):
+            torch.set_num_threads(resolve_threads(self.context.threads))
+            self._fold_result(fold)
+
+    def _fold_result(self, fold: Fold) -> FoldResult:
         more = [] if self.splits.cross_validated else [self.splits.held_out, self.splits.others]
-        return [
-            self._result(self.recipe_of(fold), fold, fold.unseen(*more))
-            for fold in self.splits.folds
-        ]
+        return self._result(self.recipe_of(fold), fold, fold.unseen(*more))
 
     def train_final(self, results: Sequence[FoldResult]) -> FoldResult:
         """Train on every row of the folds, and return what that says of the rows of none.

@@ -9,8 +9,6 @@ a cell that is done meanwhile is not put in its place again.
 from __future__ import annotations
 
 import logging
-import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,17 +34,15 @@ from encephalon.experiments.grid_folder import (
 from encephalon.inference.batch import Progress
 from encephalon.inference.one_sample import sentence_on
 from encephalon.inference.workers import HERE, Workers, in_workers
-from encephalon.io.atomic import atomic_folder, held, locked, remove, sha256, sweep
+from encephalon.io.atomic import atomic_folder, remove, sha256, sweep
 from encephalon.io.cache import write_checksummed
 from encephalon.recipes.schema import Recipe
-from encephalon.training.runs import RunFolder
+from encephalon.training.runs import RunFolder, alone
 
 __all__ = ["Steps", "finish_cell", "lose_cell", "run_cells"]
 
 #: Reasons of attempts that are kept, the last ones.
 MOST_REASONS = 20
-#: Draws of a training are those of its process, so that a process trains one cell at a time.
-_ALONE = threading.Lock()
 logger = logging.getLogger(__name__)
 
 
@@ -72,7 +68,7 @@ def finish_cell(cell: Cell, folder: Path, steps: Steps) -> CellState:
     It needs nothing else, so that cells may be done in any order, and anywhere. What another
     process does of it is waited for. Raises OutputError where not even that can be kept.
     """
-    with _ALONE, _waiting(folder):
+    with alone(folder / LOCK):
         before = _state(cell, folder)
         if before.state == "done":
             return before
@@ -113,15 +109,6 @@ def _state(cell: Cell, folder: Path) -> CellState:
     """Of a cell whose lock is ours."""
     found = cell_state(folder, cell.name, cell.values)
     return replace(found, state="left") if found.state == "running" else found
-
-
-@contextmanager
-def _waiting(folder: Path) -> Iterator[None]:
-    """Hold the lock of a cell, waiting for whoever has it."""
-    if held(folder / LOCK):
-        logger.warning("%s is at work in another process, which is waited for.", folder)
-    with locked(folder / LOCK, timeout=math.inf):
-        yield
 
 
 def _note_failure(folder: Path, before: CellState, message: str, seconds: float) -> None:

@@ -35,6 +35,8 @@ PATIENCE = 5
 UNKNOWN = "1h"
 #: What a job of a queue has unless its options or the configuration of dask-jobqueue say more.
 JOB: Mapping[str, Any] = {"cores": 1, "processes": 1, "memory": "8GB"}
+#: What a scheduler tells of itself is for this machine alone, and in no pages.
+NO_DASHBOARD: Mapping[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster"}
 
 _log = logging.getLogger(__name__)
@@ -161,7 +163,7 @@ def _local(workers: Workers) -> Iterator[Any]:
         "host": "127.0.0.1",
         "nthreads": 1,
         "memory_limit": 0,
-        "silence_logs": logging.ERROR,
+        "silence_logs": logging.CRITICAL,
         "resources": {} if workers.gpu_share is None else {"GPU": workers.gpu_share},
     }
     each = [{**about, "env": {"CUDA_VISIBLE_DEVICES": one} if one else {}} for one in places]
@@ -173,10 +175,10 @@ def _local(workers: Workers) -> Iterator[Any]:
         "cls": distributed.Scheduler,
         "options": {
             **{"host": "127.0.0.1", "port": 0},
-            **{"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            **NO_DASHBOARD,
         },
     }
-    with distributed.SpecCluster(spec, scheduler, silence_logs=logging.ERROR) as cluster:
+    with distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL) as cluster:
         yield cluster
 
 
@@ -210,7 +212,9 @@ def _queue(workers: Workers) -> Iterator[Any]:
     if workers.gpu_share is not None:
         more = options.get("worker_extra_args", [])
         options["worker_extra_args"] = [*more, "--resources", "GPU=1"]
-    options.setdefault("scheduler_options", {"dashboard": False, "dashboard_address": ":0"})
+    options.setdefault(
+        "scheduler_options", {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    )
     try:
         cluster = getattr(jobqueue, CLASSES[name])(**options)
     except (TypeError, ValueError, RuntimeError) as error:

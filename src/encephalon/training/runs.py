@@ -24,6 +24,7 @@ import io
 import logging
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,14 +32,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encephalon.errors import OutputExistsError, RunError, listed
-from encephalon.io.atomic import locked, sha256, sweep, write_text
+from encephalon.inference.workers import HERE, Workers
+from encephalon.io.atomic import held, locked, sha256, sweep, write_text
 from encephalon.recipes.loading import in_earlier_words
 from encephalon.training.record import RunRecord, differences, text_hash
 
 if TYPE_CHECKING:
     from encephalon.recipes.schema import Training
 
-__all__ = ["Progress", "Report", "RunFolder", "TrainingContext", "best_row", "write_history"]
+__all__ = [
+    "Progress",
+    "Report",
+    "RunFolder",
+    "TrainingContext",
+    "alone",
+    "best_row",
+    "write_history",
+]
 
 #: What a run writes before its first checkpoint, and what only after it.
 EARLY = ("recipe.toml", "table.csv", "cache", "tensorboard", "checkpoint", "folds")
@@ -84,6 +94,7 @@ class TrainingContext:
     workers  processes that prepare samples
     threads  of the CPU; all by default
     report   whom it tells
+    jobs     who trains the networks of a cross-validation
     """
 
     resume: bool = False
@@ -92,6 +103,24 @@ class TrainingContext:
     workers: int = 2
     threads: int | None = None
     report: Report | None = None
+    jobs: Workers = HERE
+
+
+#: Draws of a training are those of its process, so that a process trains one thing at a time.
+_ALONE = threading.RLock()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`.lock, and this process, for a training; waits for whoever has it.
+
+    That may be a copy which goes on although it was given up, as after its scheduler died.
+    """
+    with _ALONE:
+        if held(path):
+            logger.warning("%s is at work in another process, which is waited for.", path.parent)
+        with locked(path, timeout=math.inf):
+            yield
 
 
 class _Inside:
