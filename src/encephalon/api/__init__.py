@@ -152,14 +152,22 @@ def check_network(recipe: Recipe) -> None:
     _trainable(recipe).check_network(recipe)
 
 
-def load_samples(recipe: Recipe, table: Place) -> Table:
+def load_samples(recipe: Recipe, table: Place | Table) -> Table:
     """The table of samples that `recipe` is to learn from, checked as its study asks.
 
-    Raises MissingFileError, or TableError with every fault.
+    One that was read already has the columns of `recipe`. Raises MissingFileError, or TableError
+    with every fault.
     """
-    from encephalon.tables.reading import read_table
+    from dataclasses import replace
 
-    return _trainable(recipe).check_table(read_table(table, recipe.table))
+    from encephalon.tables.reading import read_table
+    from encephalon.tables.schema import Table
+
+    if isinstance(table, Table):
+        read = replace(table, columns=recipe.table.expand(map(str, table.frame.columns)))
+    else:
+        read = read_table(table, recipe.table)
+    return _trainable(recipe).check_table(read)
 
 
 def total_steps(recipe: Recipe) -> int:

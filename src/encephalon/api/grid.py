@@ -27,7 +27,7 @@ from encephalon.io.atomic import make_folder, sha256
 from encephalon.io.files import expanded, need_file
 from encephalon.recipes.loading import find_named, parse_value, read_named
 from encephalon.statistics.forecast import Forecast, forecast_total
-from encephalon.tables.reading import is_table
+from encephalon.tables.reading import is_table, read_table
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import Progress
@@ -103,9 +103,10 @@ def plan_grid(
     loaded = load_grid(path).with_settings(settings)
     need_file(samples)
     cells = cells_of(loaded, path.parent, samples, sha256(samples), recipe_checker(samples))
+    read = read_table(samples)
     # Most recipes read a table in the same way, which is looked at once.
     for recipe in {repr(cell.recipe.table): cell.recipe for cell in cells}.values():
-        load_samples(recipe, samples)
+        load_samples(recipe, read)
     minutes = None if measured is None else _forecast(expanded(measured), cells)
     return GridPlan(loaded, tuple(cells), minutes)
 
