@@ -344,12 +344,12 @@ def make_fabric(
 
     A network that `leaves_out` weights in some batches, as of a source that nobody has, says so.
     """
-    from lightning.fabric.plugins.environments import LightningEnvironment
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
     kind, _, index = device.partition(":")
     chosen: int | list[int] = [int(index)] if index else devices
     # One device is one process, also as a job of Slurm, which would be asked what it knows.
-    alone = [LightningEnvironment()] if devices == 1 else None
+    alone = LightningEnvironment() if devices == 1 else None
     ddp = "ddp_find_unused_parameters_true" if leaves_out else "ddp"
     fabric = lightning.Fabric(
         accelerator="cpu" if kind == "cpu" else kind,
