@@ -66,6 +66,16 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def test_a_page_says_where_shares_are_of_another_answer_than_is_told(
+    run: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many inputs, whose sets are not all read."""
+    monkeypatch.setattr("encephalon.studies.legibility.explanation_page.MOST_UNITS", 1)
+    api.explain(run, few(table, tmp_path, 1), tmp_path / "out", device="cpu", threads=1)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "own answer, which differs from what is told" in page
+
+
 def test_people_are_explained_into_tables_maps_and_a_page(
     run: Path, table: Path, tmp_path: Path
 ) -> None:

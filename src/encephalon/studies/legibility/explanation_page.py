@@ -38,6 +38,7 @@ from encephalon.reports.page import Legend, Page
 from encephalon.reports.signed_maps import LOWERS, matrix_picture, slices_picture, strongest
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer
+from encephalon.studies.legibility.settings import MOST_UNITS
 
 __all__ = ["ExplanationPage"]
 
@@ -55,6 +56,10 @@ _HINT = (
     "and of the linear models as much as either counts, and say what makes this person's input "
     "differ from an average one (integrated gradients); maps say where in the image the network "
     "sees it (Grad-CAM, with its sign), each on a scale of its own."
+)
+_ALONE = (
+    f" With more than {MOST_UNITS} inputs that are there or not, all of it is of the network's own "
+    "answer, which differs from what is told."
 )
 
 
@@ -134,7 +139,9 @@ class ExplanationPage:
         layers = [f"Grad-CAM of {name}, {at}" for name, at in self._explainer.layers.items()]
         how = {"Target": question.name, "Maps": "; ".join(layers) or None}
         shown = [StatCard(len(self._cards), "explained")]
-        fill_page(page, result, shown, sections, model_facts(self._about, how), _HINT)
+        many = len(self._explainer.encoding.cohort.units) > MOST_UNITS
+        hint = _HINT + _ALONE if many else _HINT
+        fill_page(page, result, shown, sections, model_facts(self._about, how), hint)
         return page.write(path, overwrite)
 
     def _checks(self, similarity: Mapping[str, Mapping[str, float]]) -> list[Html]:
