@@ -13,6 +13,7 @@ import pytest
 
 from encephalon.api.grid import Here
 from encephalon.errors import MissingExtraError, RunError
+from encephalon.experiments.grid_folder import GridFolder
 from encephalon.experiments.grid_report import write_statistics
 from encephalon.io.cache import read_checksummed, write_checksummed
 from encephalon.io.text import read_records
@@ -174,3 +175,26 @@ def test_a_plan_says_how_long_it_takes_by_what_was_measured(
     path = made_results(np.random.default_rng(0)).write(tmp_path / "results.csv")
     told = json.loads(run(*words, path, "--json").out)
     assert told["minutes"]["measured"] == 40
+
+
+def test_a_grid_is_watched_until_nobody_runs_it(
+    run: Run, grid: Path, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said whenever it changes, and each failure once, with its reason."""
+    steps.fails = lambda recipe: RunError("It diverged.") if recipe.name == "nmf" else None
+    table, out = tmp_path / "tiles" / "tiles.csv", tmp_path / "out"
+    assert run("grid", "run", grid, "-t", table, "-o", out).code == 1
+    looks = iter([True, True, False])
+    monkeypatch.setattr(GridFolder, "at_work", property(lambda _: next(looks)))
+    monkeypatch.setattr("time.sleep", lambda _: steps_of(out))
+    told = run("grid", "status", out, "--watch")
+    lines = [line for line in told.out.splitlines() if line.startswith("mine: 4 cells")]
+    assert told.code == 1
+    assert ["2 done, 2 failed" in lines[0], "1 done, 2 failed" in lines[1]] == [True, True]
+    assert told.err.count("nmf seed=0: It diverged.") == 2  # once by the way, once at the end
+
+
+def steps_of(out: Path) -> None:
+    """What somebody does to a grid that is watched: the scores of a cell are gone."""
+    for path in sorted(out.glob("cells/*-pca-seed-0/evaluation/summary.json")):
+        path.parent.rename(path.parent.with_name("gone"))

@@ -19,7 +19,7 @@ import pytest
 from encephalon.errors import RunError, UsageError
 from encephalon.experiments.grid_folder import GridFolder
 from encephalon.experiments.grid_report import compare_summaries
-from encephalon.inference.cluster import _task
+from encephalon.inference.cluster import _gpus, _task
 from encephalon.inference.workers import HERE, Workers, in_workers
 from tests.experiments.killed import CELLS, EPOCHS, count
 
@@ -188,3 +188,24 @@ def test_workers_that_contradict_themselves_are_refused(
     """Before anything begins."""
     with pytest.raises(ValueError, match=fault):
         Workers.model_validate(asked)
+
+
+def test_workers_of_this_machine_share_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many on each as its share allows, and no more."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert _gpus(Workers(jobs=4, gpu_share=0.5)) == ["2", "5", "2", "5"]
+    assert _gpus(Workers(jobs=3)) == ["", "", ""]
+    with pytest.raises(UsageError, match=r"3 jobs with 1 of a GPU each do not fit into 2 GPUs"):
+        _gpus(Workers(jobs=3, gpu_share=1))
+
+
+def gpu(_: int) -> str:
+    """What a worker sees."""
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_a_worker_sees_the_gpu_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    found = set(in_workers(gpu, range(8), Workers(jobs=2, gpu_share=1), "dask"))
+    assert found <= {"2", "5"}
