@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from encephalon import __version__
 from encephalon.errors import RunError, UsageError
 from encephalon.experiments.grid_folder import GridFolder
 from encephalon.experiments.grid_report import compare_summaries
@@ -151,7 +152,17 @@ def test_a_scheduler_that_does_not_answer_is_told_in_a_sentence() -> None:
 def test_a_worker_of_another_version_is_told_in_a_sentence() -> None:
     """One that was there before is looked at, one that joins later looks itself."""
     with pytest.raises(UsageError, match=r"a worker has version .*, and this is 0\.0\.1"):
-        _task("0.0.1", abs, 1)
+        _task("0.0.1", Path.cwd(), abs, 1)
+
+
+def test_paths_mean_on_a_worker_what_they_mean_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it was started; one that does not see the folder is told in a sentence."""
+    monkeypatch.chdir(tmp_path.parent)
+    assert _task(__version__, tmp_path, os.path.realpath, ".") == os.path.realpath(tmp_path)
+    with pytest.raises(RunError, match="must see the same files"):
+        _task(__version__, tmp_path / "elsewhere", os.path.realpath, ".")
 
 
 def fatal(number: int) -> int:

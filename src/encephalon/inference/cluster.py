@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from encephalon import __version__
@@ -53,7 +54,7 @@ def on_dask(
     each = list(items)
     with _client(workers) as client:
         share = None if workers.gpu_share is None else {"GPU": workers.gpu_share}
-        task = partial(_task, __version__, work)
+        task = partial(_task, __version__, Path.cwd(), work)
         futures = dict(zip(client.map(task, each, pure=False, resources=share), each, strict=True))
         for future in distributed.as_completed(list(futures)):
             item = futures.pop(future)
@@ -89,10 +90,21 @@ def _died(error: Any) -> str:
     )
 
 
-def _task(version: str, work: Callable[[Item], Result], item: Item) -> Result:
-    """What a worker does, which may have joined after it was looked at."""
+def _task(version: str, folder: Path, work: Callable[[Item], Result], item: Item) -> Result:
+    """What a worker does, which may have joined after it was looked at.
+
+    It works in `folder`, so that every path means there what it means here.
+    """
     if version != __version__:
         raise UsageError(_other_version(f"a worker has version {__version__}", version))
+    try:
+        if Path.cwd() != folder:
+            os.chdir(folder)
+    except OSError as error:
+        raise RunError(
+            f"{folder} is not there on the machine of a worker ({error.strerror}): all must see "
+            "the same files under the same paths."
+        ) from error
     return work(item)
 
 
