@@ -219,7 +219,9 @@ def _report(
     page = (study.compare or compare_summaries)(done, place)
     if study.results is None:
         return GridReport(place, page)
-    return write_statistics(study.results(done), place, page=page, people=people)
+    return write_statistics(
+        study.results(done), place, page=page, people=people, status=status
+    )
 
 
 def _report_folder(output: Place) -> Path:

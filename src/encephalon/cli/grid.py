@@ -165,7 +165,7 @@ def report(
     from encephalon.api.grid import report_grid
 
     found = report_grid(source, output, people=people)
-    written = [found.page, *found.tables] if found.page else [*found.tables]
+    written = [*filter(None, (found.dashboard, found.page)), *found.tables]
     console.result(asdict(found), "\n".join(map(str, written)))
 
 

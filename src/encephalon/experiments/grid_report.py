@@ -7,6 +7,8 @@ published.csv          the same in the columns of the published table
 coefficients.csv       what each input adds, by several methods: see `experiments.input_effects`
 best.csv               the best inputs of each target, and what is as good
 costs.csv              minutes of trainings by their sets of inputs
+graph.json             what targets have in common: see `experiments.target_graph`
+dashboard.html         a page on which all of this is explored
 overview.json          how much there is, how long it took, and how much tells nothing
 """
 
@@ -21,15 +23,14 @@ from typing import Any
 
 from encephalon.errors import MissingExtraError
 from encephalon.evaluation.run import read_summary
-from encephalon.experiments.best_inputs import BestInputs, best_inputs
-from encephalon.experiments.costs import CostOfSet, costs
-from encephalon.experiments.grid_folder import CellState
-from encephalon.experiments.input_effects import InputEffect, input_effects
+from encephalon.experiments.analyses import analyse
+from encephalon.experiments.dashboard import dashboard_data
+from encephalon.experiments.grid_folder import CellState, GridStatus
 from encephalon.experiments.results_table import ResultsTable
-from encephalon.experiments.shared_people import shared_people
 from encephalon.io.atomic import write_json
 from encephalon.io.text import write_records
 from encephalon.reports.blocks import table
+from encephalon.reports.dashboard import dashboard_page
 from encephalon.reports.page import Page
 
 __all__ = ["OVERVIEW", "GridReport", "compare_summaries", "write_statistics"]
@@ -47,43 +48,55 @@ class GridReport:
     """What was written of a grid, or of a table of results.
 
     page      that compares the cells; None of a table
+    dashboard the page to explore; None without the extra `grid`
     tables    and other files of the statistics; none where the study has no results
     overview  see `ResultsTable.overview`
     """
 
     folder: Path
     page: Path | None = None
+    dashboard: Path | None = None
     tables: tuple[Path, ...] = ()
     overview: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_statistics(
-    results: ResultsTable, folder: Path, *, page: Path | None = None, people: int | None = None
+    results: ResultsTable,
+    folder: Path,
+    *,
+    page: Path | None = None,
+    people: int | None = None,
+    status: GridStatus | None = None,
 ) -> GridReport:
     """Write the files above, but for the comparison, into a folder that is there.
 
     people  who were scored, where the results do not say it
+    status  of the grid that they are of, for the dashboard
 
-    Without the extra `grid` there are no coefficients, and without `parquet` no Parquet, which the
-    first is logged of. Raises OutputError where nothing can be written.
+    Without the extra `grid` there are no coefficients and no dashboard, and without `parquet` no
+    Parquet, which the first are logged of. Raises OutputError where nothing can be written.
     """
-    overview, shared = results.overview(), shared_people(results)
+    found, overview = analyse(results, people=people), results.overview()
     files = [results.write(folder / "results.csv")]
     if find_spec("pyarrow"):
         files.append(results.write(folder / "results.parquet"))
     files.append(results.write(folder / "published.csv", published=True))
-    tables: dict[str, Sequence[InputEffect | BestInputs | CostOfSet]] = {
-        "best": best_inputs(results, shared, people=people),
-        "costs": costs(results),
-    }
-    try:
-        tables["coefficients"] = input_effects(results, shared)
-    except MissingExtraError as error:
-        logger.warning("there are no coefficients: %s", error)
+    tables = {"best": found.best, "costs": found.costs, "coefficients": found.effects}
     for name, rows in tables.items():
-        files.append(write_records([each.record() for each in rows], folder / f"{name}.csv"))
+        if rows:
+            files.append(
+                write_records([each.record() for each in rows], folder / f"{name}.csv")
+            )
     files.append(write_json(folder / OVERVIEW, overview))
-    return GridReport(folder, page, tuple(files), overview)
+    if found.graph:
+        files.append(write_json(folder / "graph.json", found.graph.record()))
+    try:
+        shown = dashboard_page(dashboard_data(found, folder, status))
+    except MissingExtraError as error:
+        logger.warning("there is no dashboard: %s", error)
+        return GridReport(folder, page, None, tuple(files), overview)
+    dashboard = shown.write(folder / "dashboard.html", overwrite=True)
+    return GridReport(folder, page, dashboard, tuple(files), overview)
 
 
 def compare_summaries(cells: Sequence[CellState], output: Path) -> Path:

@@ -9,7 +9,7 @@ people who are hard for one are hard for all. The predictions lie beside each mo
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from encephalon.statistics.intervals import affordable_repeats, draw_weights
 from encephalon.statistics.weighted_metric import WeightedMetric
 from encephalon.tables.encoding import as_number
 
-__all__ = ["FEWEST", "SharedPeople", "shared_people"]
+__all__ = ["FEWEST", "SharedPeople", "predictions_file", "shared_people", "told_of_people"]
 
 Values = NDArray[np.float64]
 #: Of each person the truth, what was predicted, and the group, as text.
@@ -95,17 +95,24 @@ def predictions_file(model: str) -> Path:
     return Path(model).parent / "evaluation" / "predictions.csv"
 
 
+def told_of_people(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of predictions that are the model's own and can be scored; none without a file.
+
+    Raises the errors of `read_records`, and KeyError for a file of something else.
+    """
+    for row in read_records(path)[1] if is_file(path) else ():
+        if row.get("method", MODEL) == MODEL and row["predicted"] and row["truth"]:
+            yield row
+
+
 @lru_cache(maxsize=8)  # of models that answer to many targets and sets there are few
 def _read(path: Path) -> dict[tuple[str, str], Answers]:
     """What a model says, by target and set of inputs; nothing where that cannot be read."""
     found: dict[tuple[str, str], Answers] = {}
-    if not is_file(path):
-        return found
     try:
-        for row in read_records(path)[1]:
-            if row.get("method", MODEL) == MODEL and row["predicted"] and row["truth"]:
-                cells = row["truth"], row["predicted"], row.get("group", "")
-                found.setdefault((row["target"], row["inputs"]), {})[row["id"]] = cells
+        for row in told_of_people(path):
+            cells = row["truth"], row["predicted"], row.get("group", "")
+            found.setdefault((row["target"], row["inputs"]), {})[row["id"]] = cells
     except (EncephalonError, KeyError) as error:
         logger.warning("%s: its people are not drawn: %s", path, error)
         return {}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from html import unescape
 from importlib.resources import files
 from pathlib import Path
@@ -50,6 +52,8 @@ class Page:
 
     `kicker` is the small line above the title, `lead` the sentence below it, and `batch_of` the
     model whose predictions it shows, if that is what it is: such a page is brought up to date.
+    `scripts` run in their order when all blocks are there, and the browser runs no others; `rules`
+    are style beside that of every page. A page that is `served` may ask its server for more.
     """
 
     title: str
@@ -58,6 +62,9 @@ class Page:
     legend: Sequence[Legend] = ()
     blocks: list[Html] = field(default_factory=list)
     batch_of: str | None = None
+    scripts: Sequence[str] = ()
+    rules: str = ""
+    served: bool = False
 
     def add(self, *blocks: Html) -> Page:
         """Append blocks and return the page."""
@@ -70,7 +77,8 @@ class Page:
 
     def render(self) -> str:
         """Return the whole page as text."""
-        rules = [files("encephalon.reports").joinpath("style.css").read_text(encoding="utf-8")]
+        style = files("encephalon.reports").joinpath("style.css").read_text(encoding="utf-8")
+        rules = [style, self.rules]
         switches = []
         for entry in self.legend:
             box = tag("input", type="checkbox", id=f"show-{entry.layer}", checked=True)
@@ -78,12 +86,13 @@ class Page:
             switches.append(tag("label", box, swatch, entry.label))
             unchecked = f"body:has(#show-{entry.layer}:not(:checked))"
             rules.append(f"{unchecked} .layer-{entry.layer} {{ visibility: hidden; }}")
+        scripts = [_plain_script(script) for script in self.scripts]
         head = tag(
             "head",
             tag("meta", charset="utf-8"),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name="color-scheme", content="light dark"),
-            tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+            tag("meta", http_equiv="Content-Security-Policy", content=_policy(scripts, self.served)),
             tag("meta", name="generator", content=f"Encephalon {__version__}"),
             None if self.batch_of is None else tag("meta", name=_OF_BATCH, content=self.batch_of),
             tag("title", self.title),
@@ -98,7 +107,8 @@ class Page:
         )
         made = f"Encephalon {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M UTC}."
         footer = tag("footer", tag("p", _RESEARCH_ONLY), tag("p", made))
-        body = tag("body", tag("main", header, *self.blocks, footer))
+        run = [tag("script", Html(script)) for script in scripts]
+        body = tag("body", tag("main", header, *self.blocks, footer), *run)
         return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
     def write(self, path: str | Path, overwrite: bool = False) -> Path:
@@ -173,6 +183,21 @@ def curve_charts(
             chart = line_chart(series, "epoch", title, whole=True)
             charts.append(figure(chart, title[0].upper() + title[1:]))
     return charts
+
+
+def _plain_script(script: str) -> str:
+    """The same program in the characters that a page keeps, and that do not end its element."""
+    return script.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(scripts: Sequence[str], served: bool) -> str:
+    """What the browser may load and run: these scripts, by their hashes, and nothing else."""
+    if not scripts:
+        return _POLICY
+    hashes = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+    runs = " ".join(f"'sha256-{each}'" for each in hashes)
+    asks = "; connect-src 'self'" if served else ""
+    return f"{_POLICY}; script-src {runs}{asks}"
 
 
 def _charts(history: Sequence[Mapping[str, float]]) -> list[Html]:

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the dashboard of a grid shows, as JSON holds it.
+
+    targets  each with its domain, kind, and what the statistics say of its best inputs
+    units    inputs that are told apart, those that always go together as one
+    sets     sets of inputs, by the places of their units
+    cells    a column a key, a place in it for each target and set: the mean over seeds and folds
+    models   folders and pages, as links from the page, and the losses of their training
+    details  curves of the answers, by the place of the cell
+    effects, costs, graph
+             see `input_effects`, `costs` and `target_graph`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from math import isfinite
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from encephalon.evaluation.report import METRICS as TITLES
+from encephalon.experiments.analyses import Analyses
+from encephalon.experiments.costs import costs
+from encephalon.experiments.curves import losses_of
+from encephalon.experiments.grid_folder import GridStatus
+from encephalon.experiments.results_table import ENDS, MAIN, ResultsTable, inputs_of
+from encephalon.io.atomic import json_text
+from encephalon.io.files import is_file
+
+__all__ = ["dashboard_data"]
+
+#: Metrics whose best value is the smallest one.
+LOWER = {"mae", "rmse", "brier", "calibration_error", "log_loss", "loss"}
+#: The ends of the scale of colours of a metric: what tells nothing, or chance, and what is perfect.
+SCALES = {
+    **{name: ("chance", 1) for name in ("balanced_accuracy", "macro_recall")},
+    **{name: (0.5, 1) for name in ("roc_auc", "micro_auc")},
+    **{name: (0, 1) for name in ("r2", "pearson_r", "macro_precision", "macro_f1", "pr_auc", "mcc")},
+}
+NAMES = {**TITLES, "micro_auc": "ROC AUC over both classes", "loss": "Loss"}
+METHODS = {
+    "published": "Mixed model, as published",
+    "crossed": "Mixed model, crossed",
+    "paired": "Pairs of models",
+    "people": "People, in each target",
+}
+DIGITS = 5
+
+
+def dashboard_data(
+    found: Analyses, folder: Path, status: GridStatus | None = None, *, live: float | None = None
+) -> dict[str, Any]:
+    """What the page in `folder` shows of these analyses.
+
+    status  of the grid that they are of
+    live    seconds after which a page that is served asks for news
+    """
+    results = found.results
+    units = results.units()
+    among = _sets(results, units)
+    cells, models = _cells(results, list(among))
+    best = {each.target: each for each in found.best}
+    places = {name: place for place, name in enumerate(among)}
+    targets = [_target(results, name, best.get(name), places) for name in results.targets]
+    about = results.overview()
+    kinds = {kind: MAIN[kind] for kind in MAIN if (results.frame["kind"] == kind).any()}
+    data = {
+        "title": (status.title or status.grid) if status else Path(results.source).stem,
+        "lead": _lead(about),
+        "cards": _cards(about),
+        "about": about,
+        "main": kinds,
+        "domains": results.domains,
+        "units": [{"name": name} for name in units.values()],
+        "sets": [{"name": name, "units": held} for name, held in among.items()],
+        "targets": targets,
+        "metrics": {name: _metric(name) for name in results.metrics},
+        "metrics_of": {kind: _metrics_of(results, kind) for kind in kinds},
+        "cells": cells,
+        "models": [_model(Path(path), folder) for path in models],
+        "details": _details(found, cells, list(among)),
+        "effects": [each.record() for each in found.effects],
+        "methods": METHODS,
+        "costs": _costs(results),
+        "cost_titles": {"measured": "What is measured", "all": "Every input"},
+        "others": "what is known without measuring",
+        "graph": found.graph.record() if found.graph else None,
+        "no_graph": found.no_graph,
+        "status": _status(status),
+        "live": live,
+    }
+    data = dict(_plain(data))
+    data["version"] = f'"{sha256(json_text(data).encode()).hexdigest()[:16]}"'
+    return data
+
+
+def _lead(about: Mapping[str, Any]) -> str:
+    return (
+        f"{about['rows']} results: {about['targets']} targets from {about['sets']} sets of inputs."
+    )
+
+
+def _cards(about: Mapping[str, Any]) -> dict[str, Any]:
+    cards = {"models": about["trainings"], "targets": about["targets"]}
+    cards |= {"sets of inputs": about["sets"], "hours of training": about["hours"]}
+    if about["classifications"]:
+        cards["classifications near chance"] = (
+            f"{about['classifications_near_chance']} of {about['classifications']}"
+        )
+    return cards
+
+
+def _sets(results: ResultsTable, units: Mapping[str, str]) -> dict[str, list[int]]:
+    """Of each set of inputs the places of its units."""
+    found = {}
+    for name in dict.fromkeys(results.frame["inputs"]):
+        held = inputs_of(name)
+        found[name] = [place for place, first in enumerate(units) if first in held]
+    return found
+
+
+def _cells(results: ResultsTable, sets: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
+    """The columns of all targets and sets, and the paths of the models they are of."""
+    models = [path for path in dict.fromkeys(results.frame["model"]) if path]
+    metrics = [f"{name}{end}" for name in results.metrics for end in ENDS]
+    shown = [name for name in metrics if results.frame[name].notna().any()]
+    columns: dict[str, list[Any]] = {name: [] for name in ("target", "set", "models")}
+    columns |= {name: [] for name in (*shown, "minutes", "n")}
+    for (target, inputs), rows in results.frame.groupby(["target", "inputs"], sort=False):
+        columns["target"].append(results.targets.index(str(target)))
+        columns["set"].append(sets.index(str(inputs)))
+        columns["models"].append([models.index(path) for path in rows["model"] if path])
+        for name in (*shown, "minutes", "n"):
+            columns[name].append(float(rows[name].mean()))
+    return columns, models
+
+
+def _details(
+    found: Analyses, cells: Mapping[str, Sequence[int]], sets: Sequence[str]
+) -> dict[str, Any]:
+    names = found.results.targets
+    keys = [(names[t], sets[s]) for t, s in zip(cells["target"], cells["set"], strict=True)]
+    known = found.answers.details
+    return {str(place): known[key] for place, key in enumerate(keys) if key in known}
+
+
+def _target(
+    results: ResultsTable, name: str, best: Any, places: Mapping[str, int]
+) -> dict[str, Any]:
+    row = results.where(target=name).frame.iloc[0]
+    about: dict[str, Any] = {"name": name, "best": None}
+    about |= {key: row[key] for key in ("domain", "kind", "chance")}
+    if best is not None:
+        about["best"] = best.record() | {
+            "set": places[best.inputs],
+            "equal": [places[each] for each in best.equal],
+        }
+    return about
+
+
+def _metric(name: str) -> dict[str, Any]:
+    return {"title": NAMES[name], "lower": name in LOWER, "range": SCALES.get(name)}
+
+
+def _metrics_of(results: ResultsTable, kind: str) -> list[str]:
+    """The metrics of a kind of target, its main one first."""
+    here = results.frame[results.frame["kind"] == kind]
+    known = [name for name in results.metrics if here[name].notna().any()]
+    return sorted(known, key=lambda name: name != MAIN[kind])
+
+
+def _model(path: Path, folder: Path) -> dict[str, Any]:
+    """Links to a model and what lies beside it, as far as it is there, and its losses."""
+    run = path.parent
+    there = {
+        "card": path / "README.md",
+        "training": run / "report.html",
+        "evaluation": run.parent / "evaluation" / "report.html",
+    }
+    links = {name: _link(each, folder) for name, each in there.items() if is_file(each)}
+    about = {"name": run.parent.name, "model": f"{_link(path, folder)}/"}
+    return {**about, **links, "history": losses_of(run)}
+
+
+def _link(path: Path, folder: Path) -> str:
+    return quote(Path(relpath(path, folder)).as_posix())
+
+
+def _costs(results: ResultsTable) -> dict[str, list[dict[str, Any]]]:
+    """By what is measured, blocks of what else is known aside, and by every input."""
+    measured = [name for name in results.inputs if name not in results.domains]
+    trainings = results.trainings.dropna(subset="minutes")
+    found = {}
+    for key, among in (("measured", measured), ("all", list(results.inputs))):
+        rows = [each.record() for each in costs(results, among)]
+        names = [" + ".join(n for n in inputs_of(s) if n in among) for s in trainings["inputs"]]
+        for row in rows:
+            held = np.array(names, dtype=object) == row["inputs"]
+            row["points"] = [float(value) for value in trainings["minutes"][held]]
+        found[key] = rows
+    if not measured or len(found["measured"]) == len(found["all"]):
+        del found["measured"]
+    return found
+
+
+def _status(status: GridStatus | None) -> dict[str, Any] | None:
+    if status is None:
+        return None
+    counts = {name: len(status.of(name)) for name in ("done", "failed", "left")}
+    failures = [{"name": each.name, "message": each.message} for each in status.of("failed")]
+    time = {"seconds": status.seconds, "seconds_left": status.seconds_left}
+    return {"cells": len(status.cells), **counts, **time, "failures": failures}
+
+
+def _plain(value: Any) -> Any:
+    """The same with None for what is no number, and no more digits than are read."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.{DIGITS}g}") if isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
