@@ -108,4 +108,5 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
+	sh tools/chromium.sh
 	touch $@ $(VENV)/.base

@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +26,23 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-dev-shm-usage", "--disable-background-networking", "--remote-debugging-pipe"),
 )
-KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+KEYS = {
+    "Enter": 13,
+    "Escape": 27,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+}
 SHIFT = 8
+#: It reads what it is told from 3 and answers to 4.
+START = """
+import os, sys
+for pipe, place in zip([os.dup(int(number)) for number in sys.argv[1:3]], (3, 4)):
+    os.dup2(pipe, place)
+    os.set_inheritable(place, True)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -104,6 +120,11 @@ class Browser:
         button = {} if what == "mouseMoved" else {"button": "left", "clickCount": 1}
         self.call("Input.dispatchMouseEvent", type=what, x=x, y=y, **button)
 
+    def drag(self, x: float, y: float) -> None:
+        """Move with the button held."""
+        about = {"button": "left", "buttons": 1}
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, **about)
+
     def press(self, key: str, times: int = 1, *, shift: bool = False) -> None:
         """Press a key."""
         code = KEYS.get(key, 0)
@@ -180,10 +201,8 @@ class Browser:
         to_read, to_write = os.pipe()
         back_read, back_write = os.pipe()
         words = [program, *FLAGS, f"--user-data-dir={folder / 'profile'}"]
-        # It reads what it is told from 3 and answers to 4.
-        shell = f'exec "$@" 3<&{to_read} 4>&{back_write}'
         process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *words],
+            [sys.executable, "-c", START, str(to_read), str(back_write), *words],
             pass_fds=(to_read, back_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

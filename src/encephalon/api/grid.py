@@ -30,6 +30,8 @@ from encephalon.statistics.forecast import Forecast, forecast_total
 from encephalon.tables.reading import is_table, read_table
 
 if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
+
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
 
@@ -42,6 +44,7 @@ __all__ = [
     "plan_grid",
     "report_grid",
     "run_grid",
+    "serve_grid",
     "show_grid",
     "watch_grid",
 ]
@@ -184,6 +187,26 @@ def report_grid(
     return write_statistics(results, make_folder(_report_folder(output)), people=people)
 
 
+def serve_grid(output: Place, *, port: int = 0) -> ThreadingHTTPServer:
+    """A server of the dashboard of the grid in a folder, for this machine; see `serve_forever`.
+
+    `port` 0 takes any that is free. Raises MissingFileError for a folder without a grid, UsageError
+    for a study whose models are not told apart by their inputs, MissingExtraError without the extra
+    `grid`, and OutputError for a port that is taken.
+    """
+    from encephalon.experiments.grid_server import grid_server
+    from encephalon.studies.registry import load_study
+
+    folder = GridFolder(expanded(output))
+    study = load_study(folder.status().study)
+    if study.results is None:
+        raise UsageError(
+            f"{folder.path} is a grid of {study.name}, whose models are not told apart by their "
+            "inputs: see  encephalon grid report."
+        )
+    return grid_server(folder, study.results, port)
+
+
 @dataclass(frozen=True)
 class Here:
     """Trains and evaluates on this machine, see `experiments.grid_folder.Steps`."""
@@ -219,9 +242,7 @@ def _report(
     page = (study.compare or compare_summaries)(done, place)
     if study.results is None:
         return GridReport(place, page)
-    return write_statistics(
-        study.results(done), place, page=page, people=people, status=status
-    )
+    return write_statistics(study.results(done), place, page=page, people=people, status=status)
 
 
 def _report_folder(output: Place) -> Path:

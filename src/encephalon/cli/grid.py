@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -220,4 +221,27 @@ def _say_plan(console: Console, found: GridPlan) -> None:
     console.result(data, lambda: f"{table(rows, columns)}\n{count}")
 
 
-grid = (list_, show, plan, run, status, report)
+def serve(
+    console: Console,
+    output: Done,
+    port: Annotated[
+        int, typer.Option("--port", help="Port on this machine; 0 takes a free one.", min=0)
+    ] = 8750,
+) -> None:
+    """Show the dashboard of a grid in the browser while it runs, until Ctrl-C.
+
+    Only this machine can open it, and nothing is written.
+
+    \b
+    Example:
+        encephalon grid serve grid
+    """
+    from encephalon.api.grid import serve_grid
+
+    with serve_grid(output, port=port) as server:
+        console.result({"port": server.server_port}, f"http://127.0.0.1:{server.server_port}/")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+grid = (list_, show, plan, run, status, report, serve)

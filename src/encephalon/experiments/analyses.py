@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from encephalon.errors import MissingExtraError, UsageError
 from encephalon.experiments.best_inputs import BestInputs, best_inputs
-from encephalon.experiments.curves import Answers, answers_of
 from encephalon.experiments.costs import CostOfSet, costs
+from encephalon.experiments.curves import Answers, answers_of
 from encephalon.experiments.input_effects import InputEffect, input_effects
 from encephalon.experiments.results_table import ResultsTable
 from encephalon.experiments.shared_people import shared_people

@@ -87,7 +87,7 @@ def _within(details: Mapping[Key, Any], order: Sequence[Key]) -> dict[Key, Any]:
 def _values(
     truth: Mapping[str, Mapping[str, str]], kinds: Mapping[str, str]
 ) -> dict[str, NDArray[np.float64]]:
-    """Numbers, and 0 and 1 of two classes, of the same people; targets of more classes have none."""
+    """Numbers, and 0 and 1 of two classes, of the same people; more classes have no values."""
     names = sorted({name for by_person in truth.values() for name in by_person})
     found = {}
     for target, by_person in truth.items():
@@ -130,8 +130,8 @@ def _scatter(people: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
 def _classes(people: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     names = sorted({row[name] for row in people for name in ("truth", "predicted")})
-    places = ([names.index(row[name]) for row in people] for name in ("truth", "predicted"))
-    counts = confusion_matrix(*places, len(names))
+    true, told = ([names.index(row[name]) for row in people] for name in ("truth", "predicted"))
+    counts = confusion_matrix(true, told, len(names))
     found: dict[str, Any] = {"confusion": {"names": names, "counts": counts.tolist()}}
     column = f"p_{names[-1]}"
     if len(names) == 2 and all(row.get(column) for row in people):

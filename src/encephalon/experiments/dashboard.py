@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the dashboard of a grid shows, as JSON holds it.
 
-    targets  each with its domain, kind, and what the statistics say of its best inputs
-    units    inputs that are told apart, those that always go together as one
-    sets     sets of inputs, by the places of their units
-    cells    a column a key, a place in it for each target and set: the mean over seeds and folds
-    models   folders and pages, as links from the page, and the losses of their training
-    details  curves of the answers, by the place of the cell
-    effects, costs, graph
-             see `input_effects`, `costs` and `target_graph`
+targets  each with its domain, kind, and what the statistics say of its best inputs
+units    inputs that are told apart, those that always go together as one
+sets     sets of inputs, by the places of their units
+cells    a column a key, a place in it for each target and set: the mean over seeds and folds
+models   folders and pages, as links from the page, and the losses of their training
+details  curves of the answers, by the place of the cell
+effects, costs, graph
+         see `input_effects`, `costs` and `target_graph`
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = ["dashboard_data"]
 LOWER = {"mae", "rmse", "brier", "calibration_error", "log_loss", "loss"}
 #: The ends of the scale of colours of a metric: what tells nothing, or chance, and what is perfect.
 SCALES = {
-    **{name: ("chance", 1) for name in ("balanced_accuracy", "macro_recall")},
-    **{name: (0.5, 1) for name in ("roc_auc", "micro_auc")},
-    **{name: (0, 1) for name in ("r2", "pearson_r", "macro_precision", "macro_f1", "pr_auc", "mcc")},
+    **dict.fromkeys(("balanced_accuracy", "macro_recall"), ("chance", 1)),
+    **dict.fromkeys(("roc_auc", "micro_auc"), (0.5, 1)),
+    **dict.fromkeys(("r2", "pearson_r", "macro_precision", "macro_f1", "pr_auc", "mcc"), (0, 1)),
 }
 NAMES = {**TITLES, "micro_auc": "ROC AUC over both classes", "loss": "Loss"}
 METHODS = {

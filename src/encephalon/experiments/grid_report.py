@@ -24,8 +24,11 @@ from typing import Any
 from encephalon.errors import MissingExtraError
 from encephalon.evaluation.run import read_summary
 from encephalon.experiments.analyses import analyse
+from encephalon.experiments.best_inputs import BestInputs
+from encephalon.experiments.costs import CostOfSet
 from encephalon.experiments.dashboard import dashboard_data
 from encephalon.experiments.grid_folder import CellState, GridStatus
+from encephalon.experiments.input_effects import InputEffect
 from encephalon.experiments.results_table import ResultsTable
 from encephalon.io.atomic import write_json
 from encephalon.io.text import write_records
@@ -81,12 +84,14 @@ def write_statistics(
     if find_spec("pyarrow"):
         files.append(results.write(folder / "results.parquet"))
     files.append(results.write(folder / "published.csv", published=True))
-    tables = {"best": found.best, "costs": found.costs, "coefficients": found.effects}
+    tables: dict[str, Sequence[InputEffect | BestInputs | CostOfSet]] = {
+        "best": found.best,
+        "costs": found.costs,
+        "coefficients": found.effects,
+    }
     for name, rows in tables.items():
         if rows:
-            files.append(
-                write_records([each.record() for each in rows], folder / f"{name}.csv")
-            )
+            files.append(write_records([each.record() for each in rows], folder / f"{name}.csv"))
     files.append(write_json(folder / OVERVIEW, overview))
     if found.graph:
         files.append(write_json(folder / "graph.json", found.graph.record()))

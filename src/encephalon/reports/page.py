@@ -87,12 +87,13 @@ class Page:
             unchecked = f"body:has(#show-{entry.layer}:not(:checked))"
             rules.append(f"{unchecked} .layer-{entry.layer} {{ visibility: hidden; }}")
         scripts = [_plain_script(script) for script in self.scripts]
+        policy = _policy(scripts, self.served)
         head = tag(
             "head",
             tag("meta", charset="utf-8"),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name="color-scheme", content="light dark"),
-            tag("meta", http_equiv="Content-Security-Policy", content=_policy(scripts, self.served)),
+            tag("meta", http_equiv="Content-Security-Policy", content=policy),
             tag("meta", name="generator", content=f"Encephalon {__version__}"),
             None if self.batch_of is None else tag("meta", name=_OF_BATCH, content=self.batch_of),
             tag("title", self.title),

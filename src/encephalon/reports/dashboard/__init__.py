@@ -22,11 +22,13 @@ from encephalon.reports.blocks import StatCard, stat_cards
 from encephalon.reports.format import Html, tag
 from encephalon.reports.page import Page
 
-__all__ = ["dashboard_page"]
+__all__ = ["dashboard_page", "need_scripts"]
 
 #: Packages and the script in each.
 PLOTLY = ("plotly", "plotly/package_data/plotly.min.js")
-D3 = ("gravis", "gravis/_internal/plotting/third_party/d3/d3.v7.min.def.js")
+THIRD_PARTY = "gravis/_internal/plotting/third_party/d3"
+D3 = ("gravis", f"{THIRD_PARTY}/d3.v7.min.def.js")
+D3_LICENCE = ("gravis", f"{THIRD_PARTY}/ORIGINAL_LICENSE")
 #: That of d3 is wrapped for a loader of modules; this one makes it the name `d3`.
 LOADER = """var require = { defined: () => false };
 var define = (name, needs, fill) => fill((window.d3 = {}));"""
@@ -49,7 +51,7 @@ def dashboard_page(data: Mapping[str, Any], *, served: bool = False) -> Page:
         data["title"],
         kicker="Encephalon · grid",
         lead=data["lead"],
-        scripts=[LOADER, _script(*D3), _script(*PLOTLY), *own],
+        scripts=[f"/* {_script(*D3_LICENCE)} */\n{LOADER}", _script(*D3), _script(*PLOTLY), *own],
         rules=here.joinpath("style.css").read_text(encoding="utf-8"),
         served=served,
     )
@@ -68,6 +70,12 @@ def dashboard_page(data: Mapping[str, Any], *, served: bool = False) -> Page:
         tag("script", Html(plain.replace("<", "\\u003c")), type="application/json", id="data"),
     )
     return page
+
+
+def need_scripts() -> None:
+    """Raise MissingExtraError unless the scripts of the page are installed."""
+    for package, name in (D3, PLOTLY):
+        _script(package, name)
 
 
 def _sections(page: Page) -> None:

@@ -137,7 +137,10 @@ function layGraph() {
   const chosen = $("graph-width").value,
     heavy = chosen === "measure" ? measure : chosen;
   const span = d3.extent(data.graph.edges, (each) => (known(each[heavy]) ? Math.abs(each[heavy]) : undefined));
-  const thick = d3.scaleLinear().domain(span).range(width < 560 ? [0.3, 2] : [0.5, 4]);
+  const thick = d3
+    .scaleLinear()
+    .domain(span)
+    .range(width < 560 ? [0.3, 2] : [0.5, 4]);
   graph.edges = data.graph.edges
     .filter((each) => each[`top_${measure}`] <= top)
     .map((each) => ({
@@ -248,6 +251,7 @@ function paint(box, width, height) {
     .on("mouseleave blur", () => lookAt(null))
     .on("click", (event, node) => openDetails(targetNamed(node.id), null, event.currentTarget))
     .on("keydown", (event, node) => walk(event, node, nodes, place));
+  findTarget();
   Object.assign(frames.get("graph"), {
     svg: async () => drawn(svg.node()),
     rows: () => {

@@ -120,9 +120,12 @@ function drawAnswers() {
   const rows = data.targets.map((each, target) => {
     const press = (event) => openDetails(target, null, event.currentTarget);
     const open = make("button", { type: "button", class: "plain", click: press }, each.name);
-    const row = bestOf(target), metric = metricOf(target), best = isMain(target) ? each.best : null;
+    const row = bestOf(target),
+      metric = metricOf(target),
+      best = isMain(target) ? each.best : null;
     if (row === undefined) return [open, each.domain, "no model of these data", "", "", "", ""];
-    const set = data.cells.set[row], same = best?.set === set && known(best.corrected);
+    const set = data.cells.set[row],
+      same = best?.set === set && known(best.corrected);
     const corrected = same ? make("span", { class: "estimate" }, ranging(best.corrected, best.low, best.high)) : "";
     const equal = same ? String(best.equal.length - 1) : "";
     const score = make("span", { class: "estimate" }, estimate(row, metric));
@@ -135,11 +138,17 @@ function drawAnswers() {
 /** A value with its interval, drawn between the worst and the best that is known of its target. */
 function interval(row, metric, target) {
   const ends = ["", "_low", "_high"];
-  const shown = rowsOf(target).flatMap((each) => ends.map((end) => valueOf(each, metric, end))).filter(known);
+  const shown = rowsOf(target)
+    .flatMap((each) => ends.map((end) => valueOf(each, metric, end)))
+    .filter(known);
   const [low, high] = [Math.min(...shown), Math.max(...shown)];
   const share = (value) => `${high > low ? (100 * (value - low)) / (high - low) : 50}%`;
   const [at, from, to] = ends.map((end) => share(valueOf(row, metric, end) ?? valueOf(row, metric)));
-  const drawn = make("span", { class: "whisker", style: `--low:${from};--high:${to};--at:${at}`, "aria-hidden": "true" });
+  const drawn = make("span", {
+    class: "whisker",
+    style: `--low:${from};--high:${to};--at:${at}`,
+    "aria-hidden": "true",
+  });
   return make("span", { class: "estimate" }, drawn, estimate(row, metric));
 }
 
@@ -163,11 +172,14 @@ function drawDetails() {
   const panel = $("details");
   panel.hidden = !state.open;
   if (!state.open) return;
-  const { target, set } = state.open, about = data.targets[target], metric = metricOf(target);
+  const { target, set } = state.open,
+    about = data.targets[target],
+    metric = metricOf(target);
   const close = make("button", { type: "button", class: "close", "aria-label": "Close", click: closeDetails }, "✕");
   const head = make("div", { class: "chart-head" }, make("h2", {}, about.name), close);
   const chosen = set === null ? bestOf(target) : rowAt(target, set);
-  const one = make("div", { id: "model" }), all = make("div", {}, ...rankingOf(target, chosen, metric));
+  const one = make("div", { id: "model" }),
+    all = make("div", {}, ...rankingOf(target, chosen, metric));
   const kind = make("p", { class: "soft" }, [about.domain, about.kind].filter(Boolean).join(" · "));
   // Who asked for a target wants its ranking first; who asked for a cell, that cell.
   panel.replaceChildren(head, kind, ...verdict(target), ...(set === null ? [all, one] : [one, all]));
@@ -177,13 +189,23 @@ function drawDetails() {
 
 /** Every set of inputs of a target, the best first. */
 function rankingOf(target, chosen, metric) {
-  const rows = ranked(target), more = data.metrics_of[data.targets[target].kind].filter((name) => name !== metric);
+  const rows = ranked(target),
+    more = data.metrics_of[data.targets[target].kind].filter((name) => name !== metric);
   const columns = ["", "inputs", titleOf(metric), ...more.map(titleOf), "minutes"];
   const lines = rows.map((row, place) => {
     const press = () => openDetails(target, data.cells.set[row], state.open.from);
     const name = setName(data.cells.set[row]);
-    const button = make("button", { type: "button", class: "plain", "aria-pressed": String(row === chosen), click: press }, name);
-    return [String(place + 1), button, interval(row, metric, target), ...[...more, "minutes"].map((each) => valueOf(row, each))];
+    const button = make(
+      "button",
+      { type: "button", class: "plain", "aria-pressed": String(row === chosen), click: press },
+      name,
+    );
+    return [
+      String(place + 1),
+      button,
+      interval(row, metric, target),
+      ...[...more, "minutes"].map((each) => valueOf(row, each)),
+    ];
   });
   frames.set("ranking", { rows: () => [columns, lines] });
   const label = `Save the ranking of ${data.targets[target].name} as CSV`;
@@ -227,13 +249,20 @@ function drawModel(box, row) {
   const people = valueOf(row, "n");
   box.append(
     make("h3", {}, `From ${setName(data.cells.set[row])}`),
-    make("dl", { class: "facts" }, scores.map((name) => entry(titleOf(name), estimate(row, name))),
-      entry("Time of training", lasted(valueOf(row, "minutes"))), known(people) ? entry("People scored", String(people)) : null),
+    make(
+      "dl",
+      { class: "facts" },
+      scores.map((name) => entry(titleOf(name), estimate(row, name))),
+      entry("Time of training", lasted(valueOf(row, "minutes"))),
+      known(people) ? entry("People scored", String(people)) : null,
+    ),
   );
   const titles = { model: "folder", card: "card", training: "training", evaluation: "evaluation" };
   for (const place of data.cells.models[row]) {
     const one = data.models[place];
-    const links = Object.entries(titles).map(([key, title]) => link(one[key], title)).filter(Boolean);
+    const links = Object.entries(titles)
+      .map(([key, title]) => link(one[key], title))
+      .filter(Boolean);
     box.append(make("p", { class: "links" }, `${one.name}:`, links));
   }
   drawCurves(box, row);

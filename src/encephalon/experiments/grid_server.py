@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dashboard of a grid while it runs: a server for this machine alone, whose page asks for news.
+
+It reads the folder of the grid and writes nothing. Whatever else lies in the folder can be opened
+too, so that the links of the page lead somewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
+from typing import Any
+from urllib.parse import urlsplit
+
+from encephalon.errors import EncephalonError, OutputError
+from encephalon.experiments.analyses import Analyses, analyse
+from encephalon.experiments.dashboard import dashboard_data
+from encephalon.experiments.grid_folder import REPORT, CellState, GridFolder, GridStatus
+from encephalon.experiments.results_table import ResultsTable
+from encephalon.io.atomic import json_text
+from encephalon.reports.dashboard import dashboard_page, need_scripts
+from encephalon.reports.page import Page
+
+__all__ = ["grid_server"]
+
+logger = logging.getLogger(__name__)
+#: Only from here, under whatever name: a page of somebody else's must not read it.
+HOST, NAMES = "127.0.0.1", {"127.0.0.1", "localhost"}
+PAGE, DATA = f"/{REPORT}/dashboard.html", f"/{REPORT}/dashboard.json"
+#: Seconds between questions for news.
+OFTEN = 3.0
+WAIT = f"setTimeout(() => location.reload(), {1000 * OFTEN});"
+
+Results = Callable[[Sequence[CellState]], ResultsTable]
+
+
+def grid_server(folder: GridFolder, results: Results, port: int) -> ThreadingHTTPServer:
+    """A server that is ready for `serve_forever`; `port` 0 takes any that is free.
+
+    results  the results of finished cells, as their study tells them
+
+    Raises MissingFileError for a folder without a grid, MissingExtraError without the extra `grid`,
+    and OutputError for a port that is taken.
+    """
+    folder.status()
+    need_scripts()
+    handler = partial(_Handler, _News(folder, results), directory=str(folder.path))
+    try:
+        return ThreadingHTTPServer((HOST, port), handler)
+    except OSError as error:
+        raise OutputError(
+            f"{HOST}:{port} cannot be served ({error.strerror}): choose another --port."
+        ) from error
+
+
+class _News:
+    """What is known of the grid; analysed again when cells were finished, by one at a time."""
+
+    def __init__(self, folder: GridFolder, results: Results) -> None:
+        self._folder, self._results, self._lock = folder, results, Lock()
+        self._done: frozenset[str] = frozenset()
+        self._found: Analyses | None = None
+
+    def data(self) -> tuple[GridStatus, dict[str, Any] | None]:
+        """How the grid is, and what the page shows of it; None before a cell is done."""
+        with self._lock:
+            status = self._folder.status()
+            done = status.of("done")
+            names = frozenset(cell.name for cell in done)
+            if names and names != self._done:
+                self._found, self._done = analyse(self._results(done)), names
+            if self._found is None:
+                return status, None
+            return status, dashboard_data(self._found, self._folder.report, status, live=OFTEN)
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, news: _News, *args: Any, **more: Any) -> None:
+        self.news = news
+        super().__init__(*args, **more)
+
+    def do_GET(self) -> None:
+        host = self.headers.get("Host", "").rpartition(":")[0]
+        path = urlsplit(self.path).path
+        if host not in NAMES:
+            self.send_error(HTTPStatus.FORBIDDEN, "ask for it by 127.0.0.1")
+        elif path == "/":
+            self.send_response(HTTPStatus.FOUND)
+            self.send_header("Location", PAGE)
+            self.end_headers()
+        elif path in {PAGE, DATA}:
+            self._tell(path)
+        else:
+            super().do_GET()
+
+    def _tell(self, path: str) -> None:
+        try:
+            status, data = self.news.data()
+        except EncephalonError as error:
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, explain=str(error))
+            return
+        if path == PAGE:
+            page = dashboard_page(data, served=True) if data else _waiting(status)
+            self._send("text/html", page.render())
+        elif data is None or self.headers.get("If-None-Match") == data["version"]:
+            self._send("application/json", "", HTTPStatus.NOT_MODIFIED)
+        else:
+            self._send("application/json", json_text(data))
+
+    def _send(self, kind: str, text: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        logger.debug(format, *args)
+
+
+def _waiting(status: GridStatus) -> Page:
+    lead = f"{len(status.cells)} cells, none of them done yet: this page shows the first that is."
+    title = status.title or status.grid
+    return Page(title, kicker="Encephalon · grid", lead=lead, scripts=[WAIT])
