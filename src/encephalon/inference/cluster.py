@@ -121,7 +121,7 @@ def _client(workers: Workers) -> Iterator[Any]:
         "distributed.comm.timeouts.connect": f"{PATIENCE}s",
         "distributed.diagnostics.nvml": False,
     }
-    with ExitStack() as opened, dask.config.set(settings):
+    with _silence(), dask.config.set(settings), ExitStack() as opened:
         if workers.address is None:
             start = _queue if workers.queue else _local
             where = opened.enter_context(start(workers))
@@ -137,6 +137,20 @@ def _client(workers: Workers) -> Iterator[Any]:
         if workers.address is not None:
             _look_at(client, workers.address)
         yield client
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let Dask write nothing here: what it has to say of a lost scheduler we say in a sentence."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _look_at(client: Any, address: str) -> None:
