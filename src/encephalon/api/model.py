@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from encephalon.api.page import ReportPage
 from encephalon.errors import UsageError
+from encephalon.experiments.grid_choice import GridModels, best_model, models_of
+from encephalon.experiments.grid_folder import is_grid
 from encephalon.inference.batch import BatchResult, run_batch
 from encephalon.inference.outputs import Work, choose_layout
 from encephalon.inference.resume import EarlierResults
 from encephalon.inference.workers import HERE, Workers
-from encephalon.models.catalogue import find_model
+from encephalon.io.files import expanded
+from encephalon.models.catalogue import find_folder, find_model
 from encephalon.models.download import get_model
 from encephalon.models.registry import registry_entries
 
@@ -180,8 +183,9 @@ def load_model(
     workers: Workers = HERE,
     **options: Any,
 ) -> Model:
-    """Load a model by name, model folder, run folder or published weights file.
+    """Load a model by name, model folder, run folder, published weights file or folder of a grid.
 
+    Of a grid it is the best finished one, see `experiments.grid_choice`; of people each has theirs.
     `device` is auto, cpu, cuda, cuda:N or mps; `threads` the CPU threads (all by default);
     `workers` do the samples of a batch, or the blocks of a volume; `options` are those of its
     study, such as `border` in mm for brain extraction. A registered
@@ -192,12 +196,15 @@ def load_model(
     from encephalon.studies.registry import load_study
 
     found: ModelFolder | PublishedFile
+    grid = None
     if isinstance(model, str) and model in registry_entries():
         found = get_model(model, offline=offline)
+    elif is_grid(expanded(model)) and not find_folder(str(model)):
+        found, grid = _of_grid(models_of(expanded(model)))
     else:
         found = find_model(model if isinstance(model, str) else Path(model))
     study = load_study(found.study)
-    opened = OpenModel(found, options, device, threads, workers)
+    opened = OpenModel(found, options, device, threads, workers, grid)
     predictor = study.load(opened)
     columns = getattr(predictor, "columns", None) or opened.columns
     return Model(predictor, study, columns, opened)
@@ -212,6 +219,17 @@ def _again(
     study = load_study(opened.files.study)
     predictor = study.load(opened)
     return predictor, ReportPage(study, predictor, layout).add if report else None
+
+
+def _of_grid(grid: GridModels) -> tuple[ModelFolder, GridModels]:
+    """The best model of a grid, or any where every sample has its own best; and what is left."""
+    from encephalon.studies.base import able
+    from encephalon.studies.registry import load_study
+
+    study = load_study(grid.study)
+    cannot = "has no score to choose a model of a grid by: give the run of one of its cells"
+    whose = f"The study {study.name!r}"
+    return best_model(grid, None if study.results else able(study.main_score, whose, cannot))
 
 
 def _samples(

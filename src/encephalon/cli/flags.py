@@ -69,7 +69,7 @@ def _device(value: str) -> str:
     return check_device(value)
 
 
-_MODEL = "A model's name, a model or run folder, or a published weights file."
+_MODEL = "A model's name, a model or run folder, the folder of a grid, or published weights."
 Model = Annotated[str, Argument(metavar="MODEL", help=_MODEL)]
 ModelOption = Annotated[str, Option("-m", "--model", help=_MODEL, metavar="MODEL")]
 Recipe = Annotated[

@@ -229,6 +229,8 @@ def _say_result(console: Console, model: Model, work: Work, result: Predictions)
     said = {"check": "to check"}
     parts = [f"{counts[word]} {said.get(word, word)}" for word in _ORDER if counts[word]]
     console.say(f"{len(work.samples)} in all: {', '.join(parts)}")
+    if chosen := (model.describe().get("model") or {}).get("chosen"):
+        console.say(f"model: {chosen['note']}")
     classes = Counter(str(row["predicted"]) for row in result.rows if "predicted" in row)
     if classes:
         console.say(f"classes: {', '.join(f'{count} {name}' for name, count in classes.items())}")

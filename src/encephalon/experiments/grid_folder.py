@@ -31,6 +31,7 @@ from encephalon.errors import (
 from encephalon.experiments.grid import RECIPE, SEED, Cell, Grid, axis_words
 from encephalon.io.atomic import held, locked, sha256, sweep
 from encephalon.io.cache import read_checksummed, write_checksummed
+from encephalon.io.files import is_file
 
 __all__ = ["CellState", "GridFolder", "GridStatus", "cell_state"]
 
@@ -190,6 +191,11 @@ class GridFolder:
                 f"{self.path} holds something else than a grid ({listed(found, 3)}): choose "
                 "another folder, or move that away."
             )
+
+
+def is_grid(path: Path) -> bool:
+    """Whether a grid was run in this folder, as its record says, whole or not."""
+    return is_file(path / GRID)
 
 
 def cell_state(folder: Path, name: str, values: Mapping[str, Any]) -> CellState:

@@ -8,7 +8,7 @@ with its sha256 in `model.toml` before it is used.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ class ModelFolder:
     description: ModelDescription
     sha256: str
     """Of `model.toml`, which holds the sha256 of every other file: it identifies the model."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """What is said of it beside, such as why it was chosen among the models of a grid."""
 
     @property
     def name(self) -> str:
@@ -78,10 +80,11 @@ class ModelFolder:
             )
         return read_tensors(self.weights, self.description.files[WEIGHTS])
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> dict[str, Any]:
         """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
         known = {**vars(self.description), "sha256": self.sha256}
-        return {key: known[key] for key in ("name", "version", "sha256", "study", "task", "mode")}
+        keys = ("name", "version", "sha256", "study", "task", "mode")
+        return {**{key: known[key] for key in keys}, **self.told}
 
 
 def open_model(path: str | Path) -> ModelFolder:

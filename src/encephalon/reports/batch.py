@@ -53,6 +53,7 @@ _MODEL = {
     "name": "Model",
     "version": "Version",
     "mode": "Mode",
+    "chosen": "Chosen",
     "method": "Method",
     "runtime": "Runtime",
     "device": "Device",
@@ -70,6 +71,7 @@ _MODEL = {
 }
 # How those entries are written that are more than a word or a number.
 _WORDS: Mapping[str, Callable[[Any], Any]] = {
+    "chosen": lambda told: told["note"],
     "classes": ", ".join,
     "calibration": lambda fitted: f"temperature {fitted['temperature']:.3f}",
     "thresholds": lambda pair: f"green up to {pair[0]:g}, red above {pair[1]:g}",

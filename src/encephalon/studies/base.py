@@ -20,6 +20,7 @@ from encephalon.inference.workers import HERE, Workers
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.grid_choice import GridModels, Scored
     from encephalon.experiments.grid_folder import CellState
     from encephalon.experiments.results_table import ResultsTable
     from encephalon.explanation.explainable import Explains
@@ -60,6 +61,9 @@ class Study:
                  page; None for a row of numbers each
     results      what finished cells tell of each target from each set of inputs, which statistics
                  are made of; None where models are not told apart by their inputs
+    main_score   of a finished cell, on samples that it has not learnt from: the model with the
+                 largest predicts where a grid is named. Of a study with `results` every sample has
+                 its own best, which `load` chooses: see `OpenModel.grid`
     grids        the folder of the grids that ship
     """
 
@@ -77,6 +81,7 @@ class Study:
     demo: Demo | None = None
     compare: Callable[[Sequence[CellState], Path], Path] | None = None
     results: Callable[[Sequence[CellState]], ResultsTable] | None = None
+    main_score: Callable[[CellState], Scored] | None = None
     grids: Path | None = None
 
 
@@ -123,13 +128,17 @@ def able(ability: Ability | None, whose: str, cannot: str) -> Ability:
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model on this machine with what the user asked of it: what a predictor is made of."""
+    """A model on this machine with what the user asked of it: what a predictor is made of.
+
+    grid  whose best model it is; of a study with `results` any, and every sample has its own best
+    """
 
     files: ModelFolder | PublishedFile
     options: Mapping[str, Any]
     device: str = "auto"
     threads: int | None = None
     workers: Workers = HERE
+    grid: GridModels | None = None
 
     def of_worker(self) -> OpenModel:
         """The same for one of its workers, with its share of the threads of this machine."""

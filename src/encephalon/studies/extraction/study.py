@@ -14,6 +14,8 @@ from encephalon.studies.extraction.settings import ExtractionSettings, PredictOp
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.grid_choice import Scored
+    from encephalon.experiments.grid_folder import CellState
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
@@ -52,6 +54,14 @@ def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
     return MaskEvaluation(model, table)
 
 
+def _main_score(cell: CellState) -> Scored:
+    from encephalon.evaluation.run import read_summary
+    from encephalon.experiments.grid_choice import Scored
+
+    found = read_summary(cell.evaluation)["overall"]["dice"]
+    return Scored.of("median Dice", found["median_interval"], found["n"])
+
+
 STUDY = Study(
     name="extraction",
     settings={"default": ExtractionSettings, "published": PublishedSettings},
@@ -60,4 +70,5 @@ STUDY = Study(
     page=_page,
     trainable=_Training(),
     scorable=_scoring,
+    main_score=_main_score,
 )

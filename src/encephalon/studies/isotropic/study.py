@@ -19,6 +19,8 @@ from encephalon.studies.isotropic.settings import IsotropicSettings, PredictOpti
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.grid_choice import Scored
+    from encephalon.experiments.grid_folder import CellState
     from encephalon.inference.predictor import Predictor
     from encephalon.recipes.schema import Recipe
     from encephalon.reports.batch import BatchReport
@@ -69,6 +71,17 @@ def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
     return ReconstructionEvaluation(model, table)
 
 
+def _main_score(cell: CellState) -> Scored:
+    """PSNR of the model, which is the first of all methods, within the head."""
+    from encephalon.evaluation.run import read_summary
+    from encephalon.experiments.grid_choice import Scored
+
+    first = read_summary(cell.evaluation)["overall"][0]
+    found = first["metrics"]["psnr_foreground"]
+    told = {"value": found["mean"], "low": found["interval"][0]}
+    return Scored.of("mean PSNR", told, first["n"])
+
+
 STUDY = Study(
     name="isotropic",
     settings={"default": IsotropicSettings, "published": PublishedSettings},
@@ -77,6 +90,7 @@ STUDY = Study(
     page=_page,
     trainable=_Training(),
     scorable=_scoring,
+    main_score=_main_score,
     simulators=SIMULATORS,
     demo=Demo(_head),
 )

@@ -8,12 +8,10 @@ and answers for every set of them.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,17 +20,13 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, InputError, ModelError, UsageError, did_you_mean
 from encephalon.experiments.folds import OVERLAP, Known, known_to, overlap_warning
 from encephalon.inference.predictor import NetworkPredictor, OutputKind, Prediction, Value
-from encephalon.inference.workers import Workers
 from encephalon.io.bids import ANATOMICAL
-from encephalon.io.files import expanded
 from encephalon.models.folder import ModelFolder
 from encephalon.statistics.conformal import EVERYONE
 from encephalon.studies.base import OpenModel
-from encephalon.studies.legibility.data import (
-    block_names,
-    load_image,
-)
+from encephalon.studies.legibility.data import block_names
 from encephalon.studies.legibility.fitted import FittedState, coarse, standardised
+from encephalon.studies.legibility.given import Scans, block_numbers, place_of, scans_of
 from encephalon.studies.legibility.input_sets import (
     InputSet,
     answers_of,
@@ -49,12 +43,20 @@ from encephalon.studies.legibility.settings import (
     PredictOptions,
     Target,
 )
-from encephalon.tables.encoding import encode_known_row
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from encephalon.transforms.connectivity_files import read_triangles
 
-__all__ = ["NothingGivenError", "PeoplePredictor", "Person", "Told", "make_people_predictor"]
+__all__ = [
+    "NothingGivenError",
+    "PeoplePredictor",
+    "Person",
+    "Told",
+    "about_cohort",
+    "bids_suffixes",
+    "make_people_predictor",
+    "warn_of_overlap",
+]
 
 Float = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -124,33 +126,28 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
 
     def describe(self) -> dict[str, Any]:
         """Beside what every predictor says: its inputs and targets."""
-        targets = {
-            name: target.model_dump(include={"kind", "classes", "unit"})
-            for name, target in self.cohort.targets.items()
-        }
-        told = {"inputs": list(self.cohort.inputs), "targets": targets}
+        told = about_cohort(self.cohort)
         return told | super().describe() | {"promised": 1 - self.settings.alpha}
 
     def check(self, samples: Sequence[Sample]) -> None:
         """Say in the log how many of the samples were part of the training."""
-        known = self.known
-        count = sum(bool(known.overlap(each.id, each.row)) for each in samples) if known else 0
-        if count:
-            logger.warning(overlap_warning(count, len(samples), "people"))
+        warn_of_overlap(self.known, samples)
 
     @property
     def used(self) -> list[str]:
         """The inputs that are asked for, all by default."""
         return [name for name in self.cohort.inputs if name in (self.options.use or (name,))]
 
-    def read(self, sample: Sample) -> Person:
+    def read(self, sample: Sample, scans: Scans | None = None) -> Person:
         """What there is of a person; raises InputError for what cannot be used, and for nothing.
 
-        That is a NothingGivenError.
+        That is a NothingGivenError. What other models made of the scans is taken from `scans`, and
+        what this one makes of them is left there.
         """
         sample.require_faultless()
         used = self.used
-        found = self._scans(sample, used)
+        known = {} if scans is None else scans
+        found = scans_of(self.cohort, sample, used, self.settings.side, known)
         doubts = [f"{name}: {why}" for name, (_, notes) in found.items() for why in notes]
         given = {name: image[None] for name, (image, _) in found.items()}
         features = {name: coarse(image) for name, (image, _) in found.items()}
@@ -268,43 +265,20 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         return np.zeros((1, *[min(BLANK, self.settings.side)] * 3), np.float32)
 
     def _block(self, name: str, sample: Sample) -> tuple[Float, Values] | None:
-        numbers = np.array(
-            [encode_known_row(sample.row, self.cohort.blocks[name].columns, sample.id)]
-        )
-        known, published = np.isfinite(numbers), self.model["mode"] == "published"
-        if not (known.all() if published else known.any()):
+        numbers = block_numbers(self.cohort.blocks[name], sample, self.model["mode"])
+        if numbers is None:
             return None
         encoding = self.fitted.encoding
         seen = encoding.block(name, numbers)[0]
+        published = self.model["mode"] == "published"
         given = seen if published else encoding.shown(name, numbers)[0]
         return given, seen.astype(np.float64)
-
-    def _scans(self, sample: Sample, used: Sequence[str]) -> dict[str, tuple[Float, Sequence[str]]]:
-        """Each scan as the network sees it (side, side, side), and the doubts on it."""
-        files = {
-            name: [_place(sample, name)]
-            for name in used
-            if name in sample.inputs and self.cohort.sources[name].kind == "image"
-        }
-        if not files:
-            return {}
-        from encephalon.studies.legibility.preprocessing import prepare_scans
-
-        side, found = self.settings.side, {}
-        with TemporaryDirectory() as folder:
-            prepared = prepare_scans(self.cohort, files, Path(folder), side, workers=Workers())
-            for name, (scan,) in prepared.items():
-                if isinstance(scan, InputError):
-                    raise scan
-                if scan is not None:
-                    found[name] = load_image(scan.path, side), scan.notes.get("reasons", ())
-        return found
 
     def _connectivity(self, name: str, sample: Sample) -> tuple[Float, Values] | None:
         source = self.cohort.sources[name]
         if source.kind == "image" or name not in sample.inputs:
             return None
-        path, encoding = _place(sample, name), self.fitted.encoding
+        path, encoding = place_of(sample, name), self.fitted.encoding
         try:
             _, flat = next(read_triangles([path], [sample.id], source.triangle))
             if flat.size != (pairs := self.fitted.pairs[name]):
@@ -321,23 +295,28 @@ class PeoplePredictor(NetworkPredictor[PredictOptions]):
         return seen, np.asarray(compared, np.float64)
 
 
-def _place(sample: Sample, name: str) -> Path:
-    """The file of an input; raises InputError for what is none, such as an array in memory."""
-    place: Any = sample.inputs[name]
-    if not isinstance(place, str | os.PathLike):
-        raise InputError(
-            f"{sample.id}: {name!r} must be the path of a file, and got {type(place).__name__}: "
-            "save it first."
-        )
-    return expanded(place)
-
-
 def _used(name: str, told: Told, cohort: Cohort) -> str:
     """From what a target is told, those of a unit held together: "t1 + flair, blood"."""
     if not told.used:
         return f"nothing: {', '.join(cohort.hidden_from(name))} would tell it from its own domain"
     units = ([one for one in unit if one in told.used] for unit in cohort.units)
     return ", ".join(" + ".join(unit) for unit in units if unit)
+
+
+def about_cohort(cohort: Cohort) -> dict[str, Any]:
+    """What descriptions say of inputs and targets."""
+    targets = {
+        name: target.model_dump(include={"kind", "classes", "unit"})
+        for name, target in cohort.targets.items()
+    }
+    return {"inputs": list(cohort.inputs), "targets": targets}
+
+
+def warn_of_overlap(known: Known | None, samples: Sequence[Sample]) -> None:
+    """Say in the log how many of the samples were part of a training."""
+    count = sum(bool(known.overlap(each.id, each.row)) for each in samples) if known else 0
+    if count:
+        logger.warning(overlap_warning(count, len(samples), "people"))
 
 
 def bids_suffixes(cohort: Cohort) -> dict[str, tuple[str, ...]]:

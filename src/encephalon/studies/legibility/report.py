@@ -47,12 +47,16 @@ TEMPLATE = "template"
 
 @dataclass(frozen=True, eq=False)
 class TargetShown:
-    """A target of a person: from what it is told, in words, and how it is among who trained."""
+    """A target of a person: from what it is told, in words, and how it is among who trained.
+
+    by  which model tells it, where one was chosen of many
+    """
 
     target: Target
     used: str
     answered: Answered
     truth: Spread
+    by: str = ""
 
     @property
     def interval(self) -> Interval:
@@ -205,7 +209,8 @@ def _charts(shown: PersonShown) -> list[Html]:
             usual = [count / total for count in truth.counts]
             values = one.answered.values[0].tolist()
             chart = share_chart(one.target.classes, values, usual, title)
-        drawn.append(figure(chart, f"{name}: from {one.used}."))
+        by = f", by {one.by}" if one.by else ""
+        drawn.append(figure(chart, f"{name}: from {one.used}{by}."))
     return drawn
 
 

@@ -8,10 +8,11 @@ from: the models of a cross-validation have all been taught everybody in the end
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from encephalon.errors import EncephalonError
+from encephalon.experiments.grid_choice import model_folder
 from encephalon.experiments.grid_folder import CellState
 from encephalon.experiments.results_table import ENDS, METRICS, ResultsTable
 from encephalon.io.text import read_records
@@ -20,7 +21,7 @@ from encephalon.studies.legibility.predictions import MODEL, WHATEVER
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.encoding import as_number
 
-__all__ = ["results_of_people"]
+__all__ = ["results_of_people", "rows_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +35,15 @@ def results_of_people(cells: Sequence[CellState]) -> ResultsTable:
     rows: list[dict[str, Any]] = []
     for cell in cells:
         try:
-            rows += list(_rows(cell))
+            rows += rows_of(cell, open_model(model_folder(cell)).description.recipe)
         except (EncephalonError, KeyError, ValueError) as error:
             logger.warning("%s is left out of the results: %s", cell.folder, error)
     return ResultsTable.of(rows, "the grid")
 
 
-def _rows(cell: CellState) -> Iterator[dict[str, Any]]:
-    model = cell.folder / "run" / "model"
-    recipe = open_model(model).description.recipe
+def rows_of(cell: CellState, recipe: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of one cell, whose model was taught by `recipe`."""
+    model = model_folder(cell)
     targets = Cohort.model_validate(recipe["study"]["cohort"]).targets
     _, scores = read_records(model.parent / "evaluation" / "scores.csv")
     metrics = [f"{name}{end}" for name in METRICS for end in ENDS]

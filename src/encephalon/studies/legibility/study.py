@@ -83,6 +83,10 @@ class _Training(Trainable):
 
 
 def _load(model: OpenModel) -> Predictor:
+    if model.grid is not None:
+        from encephalon.studies.legibility.choosing import make_choosing_predictor
+
+        return make_choosing_predictor(model, model.grid)
     from encephalon.studies.legibility.predictor import make_people_predictor
 
     return make_people_predictor(model)
@@ -94,16 +98,30 @@ def _page(about: Mapping[str, Any]) -> BatchReport:
     return batch_report(about)
 
 
+def _one(model: Model) -> Any:
+    """The predictor of a model; raises UsageError for those of a grid."""
+    from encephalon.studies.legibility.choosing import ChosenPeople
+
+    predictor: Any = model.predictor
+    if isinstance(predictor, ChosenPeople):
+        one = predictor.candidates[0].path.parent
+        raise UsageError(
+            f"{predictor.grid.path} is many models: give the run of one, such as {one}."
+        )
+    return predictor
+
+
 def _scoring(model: Model, table: Path) -> Scorable[Any, Any]:
     from encephalon.studies.legibility.scoring import PeopleEvaluation
 
+    _one(model)
     return PeopleEvaluation(model, table)
 
 
 def _explaining(model: Model) -> Explains:
     from encephalon.studies.legibility.explanation_work import ExplainablePeople
 
-    predictor: Any = model.predictor
+    predictor = _one(model)
     if predictor.model["mode"] == "published":
         raise UsageError(
             f"The model {model.name!r} answers to one set of inputs alone, so nobody can say what "

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
     from encephalon.experiments.classifiers import ClassNetwork, ClassValidation
+    from encephalon.experiments.grid_choice import Scored
+    from encephalon.experiments.grid_folder import CellState
     from encephalon.experiments.report import CrossValidationResult
     from encephalon.explanation.explainable import Explainable
     from encephalon.inference.predictor import Predictor
@@ -210,6 +212,17 @@ def _explaining(model: Model) -> Explainable:
     )
 
 
+def _main_score(cell: CellState) -> Scored:
+    """Balanced accuracy; of a cross-validation its own, as in the end it has seen every image."""
+    from encephalon.evaluation.run import read_summary
+    from encephalon.experiments.grid_choice import Scored
+
+    crossed = cell.folder / "run" / "evaluation"
+    found = read_summary(crossed)["model"] if crossed.is_dir() else None
+    found = found or read_summary(cell.evaluation)["assessment"]
+    return Scored.of("balanced accuracy", found["figures"]["balanced_accuracy"], found["n"])
+
+
 STUDY = Study(
     name="micrographs",
     kind="picture",
@@ -219,6 +232,7 @@ STUDY = Study(
     page=_page,
     trainable=_Training(),
     scorable=_scoring,
+    main_score=_main_score,
     explainable=_explaining,
     simulators=SIMULATORS,
     tables=TABLES,

@@ -17,6 +17,7 @@ from encephalon.studies.microtomography.settings import MicrotomographySettings,
 if TYPE_CHECKING:
     from encephalon.api.model import Model
     from encephalon.evaluation.run import Scorable
+    from encephalon.experiments.grid_choice import Scored
     from encephalon.experiments.grid_folder import CellState
     from encephalon.explanation.explainable import Explainable
     from encephalon.inference.predictor import Predictor
@@ -129,6 +130,21 @@ def _explaining(model: Model) -> Explainable:
     )
 
 
+def _main_score(cell: CellState) -> Scored:
+    """As in leaderboards: of regions, as the model or the first probe tells them, or structures."""
+    from encephalon.evaluation.run import read_summary
+    from encephalon.experiments.grid_choice import Scored
+
+    found = read_summary(cell.evaluation)
+    if found["regions"]:
+        first = found["regions"][0]
+        return Scored.of("accuracy", first["metrics"]["accuracy"], found["tiles"])
+    if found["pooled"]:
+        return Scored.of("F1", found["pooled"]["f1"], found["tiles"])
+    first = found["readouts"][0] if found["readouts"] else {"target": "nothing", "r2": None}
+    return Scored.of(f"R2 of {first['target']}", first["r2"], found["tiles"])
+
+
 STUDY = Study(
     name="microtomography",
     settings={"default": MicrotomographySettings, "published": MicrotomographySettings},
@@ -138,6 +154,7 @@ STUDY = Study(
     kind="microscopy",
     trainable=_Training(),
     scorable=_scoring,
+    main_score=_main_score,
     explainable=_explaining,
     simulators=SIMULATORS,
     tables=TABLES,
