@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -14,9 +15,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from encephalon.errors import MissingExtraError
+from encephalon.errors import MissingExtraError, MissingFileError, OutputError
 from encephalon.experiments.analyses import Analyses, analyse
 from encephalon.experiments.dashboard import dashboard_data
+from encephalon.experiments.grid import Cell
 from encephalon.experiments.grid_cells import finish_cell
 from encephalon.experiments.grid_folder import CellState, GridFolder
 from encephalon.experiments.grid_server import grid_server
@@ -198,9 +200,10 @@ def test_edges_sizes_labels_and_colours_of_the_graph_are_chosen(opened: Browser)
     opened.choose("#graph-width", "sets")
     assert opened.run(widths) != before
     opened.choose("#graph-label", "score")
-    assert "0.997" in opened.run("document.querySelector('.node text').textContent")
+    assert "0.997" in opened.run("document.querySelector('.node text:last-child').textContent")
     opened.choose("#graph-colour", "block 0")
     assert opened.run("document.querySelector('#graph-key').innerText").startswith("block 1")
+    assert opened.run("document.querySelector('.node .within').textContent").isdigit()
     opened.choose("#graph-measure", "inverse_distance")
     assert opened.run("document.querySelectorAll('.edge').length") == 30
     for button in ("in", "out", "reset"):
@@ -306,9 +309,7 @@ def test_the_page_that_is_served_shows_what_is_new(
     browser: Browser, people: ResultsTable, tmp_path: Path
 ) -> None:
     """First it waits for a cell, then it draws each that is finished; nobody else may ask."""
-    made, place = cells(tmp_path, AXES), GridFolder(tmp_path / "out")
-    with place.opened(grid(tmp_path), made):
-        pass
+    place, made = _laid(tmp_path)
 
     def results(done: Sequence[CellState]) -> ResultsTable:
         return ResultsTable(people.frame[: 4 * len(done)].reset_index(drop=True))
@@ -318,7 +319,7 @@ def test_the_page_that_is_served_shows_what_is_new(
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         browser.call("Page.navigate", url=address)
-        browser.wait("document.body?.innerText.includes('none of them done yet')")
+        browser.wait("document.body?.innerText.includes('0 of 4 cells done')")
         finish_cell(made[0], place.place(made[0]), Steps())
         status = "document.querySelector('#status')?.innerText"
         browser.wait(f"{status}?.includes('1 of 4 cells done')")
@@ -326,6 +327,35 @@ def test_the_page_that_is_served_shows_what_is_new(
         finish_cell(made[2], place.place(made[2]), Steps())
         browser.wait(f"{status}.includes('2 of 4 cells done, 1 failed')")
         assert "no luck" in browser.run("document.querySelector('#status').textContent")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _laid(folder: Path) -> tuple[GridFolder, list[Cell]]:
+    """The folder of a grid of four cells, none of them done."""
+    made, place = cells(folder, AXES), GridFolder(folder / "out")
+    with place.opened(grid(folder), made):
+        return place, made
+
+
+def test_nobody_but_this_machine_is_served(tmp_path: Path) -> None:
+    """A page of another site may use a name that leads here, and a port is had once."""
+    with pytest.raises(MissingFileError, match="not the folder of a grid"):
+        grid_server(GridFolder(tmp_path), lambda _: pytest.fail("asked for results"), 0)
+    place, _ = _laid(tmp_path)
+    server = grid_server(place, lambda _: pytest.fail("asked for results"), 0)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert server.server_address[0] == "127.0.0.1"
+        told = {}
+        for host in ("127.0.0.1", "localhost", "elsewhere.example"):
+            asked = HTTPConnection("127.0.0.1", server.server_port)
+            asked.request("GET", "/grid.json", headers={"Host": f"{host}:{server.server_port}"})
+            told[host] = asked.getresponse().status
+        assert told == {"127.0.0.1": 200, "localhost": 200, "elsewhere.example": 403}
+        with pytest.raises(OutputError, match="choose another --port"):
+            grid_server(place, lambda _: pytest.fail("asked for results"), server.server_port)
     finally:
         server.shutdown()
         server.server_close()

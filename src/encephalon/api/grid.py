@@ -143,7 +143,10 @@ def run_grid(
         steps = Here(device, workers, jobs.threads_each(threads))
         run_cells(folder, plan.cells, steps, jobs, progress)
         status = folder.status()
-        return replace(status, report=_report(folder, status).page if status.of("done") else None)
+        if not status.of("done"):
+            return status
+        found = _report(folder, status)
+        return replace(status, report=found.dashboard or found.page)
 
 
 def grid_status(output: Place) -> GridStatus:

@@ -28,11 +28,11 @@ from encephalon.experiments.analyses import Analyses
 from encephalon.experiments.costs import costs
 from encephalon.experiments.curves import losses_of
 from encephalon.experiments.grid_folder import GridStatus
-from encephalon.experiments.results_table import ENDS, MAIN, ResultsTable, inputs_of
+from encephalon.experiments.results_table import ENDS, MAIN, ResultsTable, inputs_of, set_name
 from encephalon.io.atomic import json_text
 from encephalon.io.files import is_file
 
-__all__ = ["dashboard_data"]
+__all__ = ["dashboard_data", "with_status"]
 
 #: Metrics whose best value is the smallest one.
 LOWER = {"mae", "rmse", "brier", "calibration_error", "log_loss", "loss"}
@@ -86,7 +86,7 @@ def dashboard_data(
         "details": _details(found, cells, list(among)),
         "effects": [each.record() for each in found.effects],
         "methods": METHODS,
-        "costs": _costs(results),
+        "costs": _costs(found),
         "cost_titles": {"measured": "What is measured", "all": "Every input"},
         "others": "what is known without measuring",
         "graph": found.graph.record() if found.graph else None,
@@ -94,9 +94,17 @@ def dashboard_data(
         "status": _status(status),
         "live": live,
     }
-    data = dict(_plain(data))
-    data["version"] = f'"{sha256(json_text(data).encode()).hexdigest()[:16]}"'
-    return data
+    return _versioned(_plain(data))
+
+
+def with_status(data: Mapping[str, Any], status: GridStatus) -> dict[str, Any]:
+    """The same of a grid that is elsewhere meanwhile."""
+    return _versioned({**data, "status": _plain(_status(status))})
+
+
+def _versioned(data: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {key: value for key, value in data.items() if key != "version"}
+    return {**rest, "version": f'"{sha256(json_text(rest).encode()).hexdigest()[:16]}"'}
 
 
 def _lead(about: Mapping[str, Any]) -> str:
@@ -127,16 +135,18 @@ def _sets(results: ResultsTable, units: Mapping[str, str]) -> dict[str, list[int
 def _cells(results: ResultsTable, sets: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
     """The columns of all targets and sets, and the paths of the models they are of."""
     models = [path for path in dict.fromkeys(results.frame["model"]) if path]
+    places = {path: place for place, path in enumerate(models)}
     metrics = [f"{name}{end}" for name in results.metrics for end in ENDS]
-    shown = [name for name in metrics if results.frame[name].notna().any()]
-    columns: dict[str, list[Any]] = {name: [] for name in ("target", "set", "models")}
-    columns |= {name: [] for name in (*shown, "minutes", "n")}
-    for (target, inputs), rows in results.frame.groupby(["target", "inputs"], sort=False):
-        columns["target"].append(results.targets.index(str(target)))
-        columns["set"].append(sets.index(str(inputs)))
-        columns["models"].append([models.index(path) for path in rows["model"] if path])
-        for name in (*shown, "minutes", "n"):
-            columns[name].append(float(rows[name].mean()))
+    shown = [name for name in (*metrics, "minutes", "n") if results.frame[name].notna().any()]
+    groups = results.frame.groupby(["target", "inputs"], sort=False)
+    means = groups[shown].mean()
+    targets = {name: place for place, name in enumerate(results.targets)}
+    columns: dict[str, list[Any]] = {
+        "target": [targets[target] for target, _ in means.index],
+        "set": [sets.index(inputs) for _, inputs in means.index],
+        "models": [[places[path] for path in paths if path] for _, paths in groups["model"]],
+        **{name: list(means[name]) for name in shown},
+    }
     return columns, models
 
 
@@ -191,21 +201,21 @@ def _link(path: Path, folder: Path) -> str:
     return quote(Path(relpath(path, folder)).as_posix())
 
 
-def _costs(results: ResultsTable) -> dict[str, list[dict[str, Any]]]:
+def _costs(found: Analyses) -> dict[str, list[dict[str, Any]]]:
     """By what is measured, blocks of what else is known aside, and by every input."""
+    results = found.results
     measured = [name for name in results.inputs if name not in results.domains]
+    told = {"measured": (costs(results, measured), measured)} if measured else {}
+    told["all"] = (list(found.costs), list(results.inputs))
+    if measured and len(told["measured"][0]) == len(found.costs):
+        del told["measured"]
     trainings = results.trainings.dropna(subset="minutes")
-    found = {}
-    for key, among in (("measured", measured), ("all", list(results.inputs))):
-        rows = [each.record() for each in costs(results, among)]
-        names = [" + ".join(n for n in inputs_of(s) if n in among) for s in trainings["inputs"]]
-        for row in rows:
-            held = np.array(names, dtype=object) == row["inputs"]
-            row["points"] = [float(value) for value in trainings["minutes"][held]]
-        found[key] = rows
-    if not measured or len(found["measured"]) == len(found["all"]):
-        del found["measured"]
-    return found
+    shown = {}
+    for key, (rows, among) in told.items():
+        names = [set_name(n for n in inputs_of(s) if n in among) for s in trainings["inputs"]]
+        minutes = trainings["minutes"].groupby(np.array(names, dtype=object)).apply(list)
+        shown[key] = [row.record() | {"points": minutes[row.inputs]} for row in rows]
+    return shown
 
 
 def _status(status: GridStatus | None) -> dict[str, Any] | None:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 from encephalon.errors import EncephalonError, OutputError
-from encephalon.experiments.analyses import Analyses, analyse
-from encephalon.experiments.dashboard import dashboard_data
+from encephalon.experiments.analyses import analyse
+from encephalon.experiments.dashboard import dashboard_data, with_status
 from encephalon.experiments.grid_folder import REPORT, CellState, GridFolder, GridStatus
 from encephalon.experiments.results_table import ResultsTable
 from encephalon.io.atomic import json_text
@@ -58,24 +58,32 @@ def grid_server(folder: GridFolder, results: Results, port: int) -> ThreadingHTT
 
 
 class _News:
-    """What is known of the grid; analysed again when cells were finished, by one at a time."""
+    """What is known of the grid; analysed aside when cells were finished, once at a time."""
 
     def __init__(self, folder: GridFolder, results: Results) -> None:
         self._folder, self._results, self._lock = folder, results, Lock()
         self._done: frozenset[str] = frozenset()
-        self._found: Analyses | None = None
+        self._data: dict[str, Any] | None = None
+        self._work: Thread | None = None
 
     def data(self) -> tuple[GridStatus, dict[str, Any] | None]:
-        """How the grid is, and what the page shows of it; None before a cell is done."""
+        """How the grid is, and what the page shows of it; None before anything is known."""
+        status = self._folder.status()
+        names = frozenset(cell.name for cell in status.of("done"))
         with self._lock:
-            status = self._folder.status()
-            done = status.of("done")
-            names = frozenset(cell.name for cell in done)
-            if names and names != self._done:
-                self._found, self._done = analyse(self._results(done)), names
-            if self._found is None:
-                return status, None
-            return status, dashboard_data(self._found, self._folder.report, status, live=OFTEN)
+            at_work = self._work is not None and self._work.is_alive()
+            if names and names != self._done and not at_work:
+                self._done = names
+                self._work = Thread(target=self._analyse, args=(status,), daemon=True)
+                self._work.start()
+        return status, None if self._data is None else with_status(self._data, status)
+
+    def _analyse(self, status: GridStatus) -> None:
+        try:
+            found = analyse(self._results(status.of("done")))
+            self._data = dashboard_data(found, self._folder.report, status, live=OFTEN)
+        except EncephalonError as error:
+            logger.warning("%s: what is done is not shown: %s", self._folder.path, error)
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -125,6 +133,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def _waiting(status: GridStatus) -> Page:
-    lead = f"{len(status.cells)} cells, none of them done yet: this page shows the first that is."
+    done = len(status.of("done"))
+    lead = f"{done} of {len(status.cells)} cells done: this page shows the first as soon as it can."
     title = status.title or status.grid
     return Page(title, kicker="Encephalon · grid", lead=lead, scripts=[WAIT])

@@ -91,6 +91,11 @@ function labelOf(node) {
   return form === "score" ? `${node.id} ${written(valueOf(best, metricOf(target)))}` : setName(data.cells.set[best]);
 }
 
+/** Groups in their order; numbers count as such. */
+function groupsOf() {
+  return [...new Set(graph.nodes.map(groupOf))].sort((one, other) => one.localeCompare(other, "en", { numeric: true }));
+}
+
 function drawGraph() {
   if (!data.graph) return;
   if (!frames.has("graph")) frames.set("graph", { plot: $("graph") });
@@ -172,7 +177,7 @@ function spread(width, height) {
 }
 
 function paint(box, width, height) {
-  const groups = [...new Set(graph.nodes.map(groupOf))].sort();
+  const groups = groupsOf();
   d3.select(box).selectAll("svg").remove();
   const svg = d3
     .select(box)
@@ -204,6 +209,9 @@ function paint(box, width, height) {
     .attr("role", "button")
     .attr("aria-label", toldOf);
   nodes.append("circle").attr("r", (each) => each.r);
+  // There are more blocks than colours that everybody tells apart: their numbers stand in the nodes.
+  const number = (each) => groupOf(each).match(/^block (\d+)$/)?.[1] ?? "";
+  nodes.append("text").attr("class", "within").attr("text-anchor", "middle").attr("y", 4).text(number);
   nodes
     .append("text")
     .attr("text-anchor", "middle")
@@ -317,7 +325,7 @@ function findTarget() {
 }
 
 function colourKey() {
-  const groups = [...new Set(graph.nodes.map(groupOf))].sort();
+  const groups = groupsOf();
   $("graph-key").replaceChildren(
     ...groups.map((name, place) =>
       make("span", {}, make("span", { class: `dot fill-${place % SERIES.length}` }), name),
