@@ -9,10 +9,13 @@ is no dashboard unless the user's own scheduler has one.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
@@ -55,30 +58,44 @@ def on_dask(
     with _client(workers) as client:
         share = None if workers.gpu_share is None else {"GPU": workers.gpu_share}
         task = partial(_task, __version__, Path.cwd(), work)
-        futures = dict(zip(client.map(task, each, pure=False, resources=share), each, strict=True))
-        for future in distributed.as_completed(list(futures)):
+        give = partial(client.map, task, pure=False, resources=share)
+        futures = dict(zip(give(each), each, strict=True))
+        pending = distributed.as_completed(list(futures))
+        for future in pending:
             item = futures.pop(future)
-            yield _result(future, item, lost, client)
+            try:
+                result = _result(future, item, lost)
+            except (asyncio.CancelledError, CancelledError):
+                # Its worker died with the result, or the way to the scheduler was broken off.
+                _need_scheduler(client)
+                (again,) = give([item])
+                futures[again] = item
+                pending.add(again)
+                continue
+            yield result
 
 
-def _result(
-    future: Any, item: Item, lost: Callable[[Item, str], Result] | None, client: Any
-) -> Result:
+def _result(future: Any, item: Item, lost: Callable[[Item, str], Result] | None) -> Result:
     distributed: Any = import_module("distributed")
-    if future.status == "finished":
+    try:
         found: Result = future.result()
-        return found
-    if future.status == "error":
-        error = future.exception()
-        if not isinstance(error, distributed.KilledWorker):
-            raise error
+    except distributed.KilledWorker as error:
         if lost is None:
             raise RunError(f"A part of the work cannot be done: {_died(error)}") from error
         return lost(item, _died(error))
-    raise RunError(
-        f"{client.scheduler.address if client.scheduler else 'The scheduler'}: the Dask scheduler "
-        "went away; what is done is kept: start it again, and give the same command."
-    )
+    return found
+
+
+def _need_scheduler(client: Any) -> None:
+    """Wait a while for a connection that is made anew; raises RunError where there is none."""
+    deadline = time.monotonic() + PATIENCE
+    while client.status == "connecting" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if client.status != "running":
+        raise RunError(
+            f"{client.scheduler.address if client.scheduler else 'The scheduler'}: the Dask "
+            "scheduler went away; what is done is kept: start it again, and give the same command."
+        )
 
 
 def _died(error: Any) -> str:
