@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ class Outcome:
         failure = self.failure
         if failure is not None and failure.error is not None:
             try:
-                pickle.loads(pickle.dumps(failure.error))
+                deepcopy(failure.error)  # which is made anew as it is at the other end
             except Exception:  # noqa: BLE001  whatever an error of another library holds
                 failure = replace(failure, error=None)
         return replace(self, prediction=None, failure=failure)
