@@ -143,7 +143,7 @@ def _best(
         score=found.score,
         corrected=found.corrected,
         low=found.low,
-        high=found.high,
+        high=min(found.high, 1.0),  # which neither R2 nor balanced accuracy exceeds
         chance=chance,
         verdict=verdict,
         sets=len(names),
