@@ -47,11 +47,12 @@ def dashboard_page(data: Mapping[str, Any], *, served: bool = False) -> Page:
     """
     here = files("encephalon.reports.dashboard")
     own = [here.joinpath(name).read_text(encoding="utf-8") for name in OWN]
+    licence = _script(*D3_LICENCE)
     page = Page(
         data["title"],
         kicker="Encephalon · grid",
         lead=data["lead"],
-        scripts=[f"/* {_script(*D3_LICENCE)} */\n{LOADER}", _script(*D3), _script(*PLOTLY), *own],
+        scripts=[f"/* {licence} */\n{LOADER}", _script(*D3), *own, _script(*PLOTLY), "ready();"],
         rules=here.joinpath("style.css").read_text(encoding="utf-8"),
         served=served,
     )

@@ -143,8 +143,15 @@ function later(one, height, draw) {
   else seen.observe(one.plot);
 }
 
+/** Draw what has changed; not before Plotly is there, which is large and comes last. */
 function refresh(one) {
-  if (one.stale) one.draw(Object.assign(one, { stale: false }));
+  if (one.stale && window.Plotly) one.draw(Object.assign(one, { stale: false }));
+}
+
+/** Draw what is near, now that Plotly is there. */
+function ready() {
+  for (const one of frames.values()) if (one.near) refresh(one);
+  document.documentElement.dataset.ready = data.version;
 }
 
 window.addEventListener("beforeprint", () => frames.forEach(refresh));

@@ -210,7 +210,7 @@ function paint(box, width, height) {
     .attr("aria-label", toldOf);
   nodes.append("circle").attr("r", (each) => each.r);
   // There are more blocks than colours that everybody tells apart: their numbers stand in the nodes.
-  const number = (each) => groupOf(each).match(/^block (\d+)$/)?.[1] ?? "";
+  const number = (each) => (each.r > 7 && groupOf(each).match(/^block (\d+)$/)?.[1]) || "";
   nodes.append("text").attr("class", "within").attr("text-anchor", "middle").attr("y", 4).text(number);
   nodes
     .append("text")

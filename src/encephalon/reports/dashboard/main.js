@@ -331,7 +331,7 @@ function show() {
   drawEffects();
   drawCosts();
   frames.set("all", { rows: everything });
-  document.documentElement.dataset.ready = data.version;
+  if (window.Plotly) ready();
 }
 
 /** Every row of the results, as the file results.csv has them. */
@@ -354,4 +354,5 @@ function everything() {
 
 listen();
 show();
+performance.mark("usable");
 if (data.live) setTimeout(news, 1000 * data.live);
