@@ -203,7 +203,7 @@ def test_edges_sizes_labels_and_colours_of_the_graph_are_chosen(opened: Browser)
     assert "0.997" in opened.run("document.querySelector('.node text:last-child').textContent")
     opened.choose("#graph-colour", "block 0")
     assert opened.run("document.querySelector('#graph-key').innerText").startswith("block 1")
-    assert opened.run("document.querySelector('.node .within').textContent").isdigit()
+    assert opened.run("document.querySelector('.node:nth-child(10) .within').textContent").isdigit()
     opened.choose("#graph-measure", "inverse_distance")
     assert opened.run("document.querySelectorAll('.edge').length") == 30
     for button in ("in", "out", "reset"):
