@@ -7,7 +7,7 @@ import fcntl
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from encephalon.experiments.grid_folder import GridFolder, GridStatus
 from encephalon.experiments.grid_report import compare_summaries
 from encephalon.io.atomic import sha256
 from encephalon.io.text import read_records
+from encephalon.recipes.loading import dump_recipe
 from encephalon.recipes.schema import Recipe
 
 HEAD = 'name = "small"\ntitle = "Small"\n'
@@ -63,6 +64,7 @@ class Steps:
         (run / "model").mkdir(parents=True)
         (run / "model" / "seed").write_text(str(recipe.training.seed), encoding="utf-8")
         (run / "report.html").touch()
+        (run / "recipe.toml").write_text(dump_recipe(recipe), encoding="utf-8")
 
     def evaluate(self, run: Path, table: Path, output: Path) -> Sequence[Mapping[str, str]]:
         """A summary."""
@@ -306,11 +308,26 @@ def test_a_table_that_changes_meanwhile_fails_what_is_left(tmp_path: Path) -> No
     assert "changed while its grid was run" in state.message
 
 
-def test_folders_of_an_earlier_grid_or_table_are_told(tmp_path: Path) -> None:
-    """They are kept, and belong to no cell."""
-    run(tmp_path, cells(tmp_path, AXES), Steps())
-    found = run(tmp_path, cells(tmp_path, AXES, "id\n2\n"), Steps())
-    assert len(found.of("done")) == len(found.foreign) == 4
+def test_what_is_done_with_another_table_or_recipe_is_refused(tmp_path: Path) -> None:
+    """With what differs; nothing is lost, and who undoes the change goes on."""
+    first = cells(tmp_path, AXES)
+    run(tmp_path, first, Steps())
+    with pytest.raises(OutputExistsError, match=r"of another table than .* is now: undo"):
+        run(tmp_path, cells(tmp_path, AXES, "id\n2\n"), Steps())
+    again = cells(tmp_path, AXES)
+    training = again[0].recipe.training.model_copy(update={"epochs": 77})
+    other = replace(again[0], recipe=again[0].recipe.model_copy(update={"training": training}))
+    with pytest.raises(OutputExistsError, match=r"with training.epochs = \d+, which is 77 now"):
+        run(tmp_path, [other, *again[1:]], Steps())
+    assert len(run(tmp_path, again, Steps()).of("done")) == 4
+
+
+def test_folders_of_an_earlier_grid_are_told(tmp_path: Path) -> None:
+    """Cells that were left out are kept, and belong to none; those that failed may be mended."""
+    made = cells(tmp_path, AXES)
+    run(tmp_path, made, Steps())
+    found = run(tmp_path, made[:1], Steps())
+    assert (len(found.of("done")), len(found.foreign)) == (1, 3)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

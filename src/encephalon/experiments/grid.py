@@ -40,7 +40,17 @@ from encephalon.recipes.loading import (
 from encephalon.recipes.schema import Recipe, Section
 from encephalon.recipes.validation import make_settings
 
-__all__ = ["RECIPE", "SEED", "Cell", "Grid", "Rule", "axis_words", "cells_of", "load_grid"]
+__all__ = [
+    "RECIPE",
+    "SEED",
+    "Cell",
+    "Grid",
+    "Rule",
+    "axis_words",
+    "cells_of",
+    "flat_settings",
+    "load_grid",
+]
 
 RECIPE, SEED = "recipe", "training.seed"
 Axes = dict[str, tuple[Any, ...]]
@@ -50,20 +60,20 @@ DIGITS = 12
 LONGEST = 60
 
 
-def _flat(values: Any) -> Any:
+def flat_settings(values: Any) -> Any:
     """Settings by their dotted keys, however a file nests them."""
     if not isinstance(values, Mapping):
         return values
     found: dict[str, Any] = {}
     for key, value in values.items():
-        inner = _flat(value) if isinstance(value, Mapping) and value else None
+        inner = flat_settings(value) if isinstance(value, Mapping) and value else None
         found |= {f"{key}.{name}": each for name, each in inner.items()} if inner else {key: value}
     return found
 
 
 def _axes(values: Any) -> Any:
     """Axes by their dotted keys, with every set of those that say `subsets` written out."""
-    found = _flat(values)
+    found = flat_settings(values)
     if not isinstance(found, Mapping):
         return found
     axes: dict[str, Any] = {}
@@ -99,7 +109,7 @@ class Rule(Section):
     only: Axes = Field(default_factory=dict)
     without: Axes = Field(default_factory=dict)
 
-    _flattened = field_validator("when", "set", "only", "without", mode="before")(_flat)
+    _flattened = field_validator("when", "set", "only", "without", mode="before")(flat_settings)
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -122,7 +132,7 @@ class Grid(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
 
-    _flattened = field_validator("settings", mode="before")(_flat)
+    _flattened = field_validator("settings", mode="before")(flat_settings)
     _expanded = field_validator("axes", mode="before")(_axes)
 
     @field_validator("axes")

@@ -9,11 +9,13 @@
         failed.json   why the last attempts failed
     report/       the comparison of all cells that are done
 
-What is done stays done: a cell whose recipe or table is another has another key.
+What is done stays done: a cell whose recipe or table is another has another key, and a grid with
+such a cell in place of one that is done is refused.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,10 +30,12 @@ from encephalon.errors import (
     OutputExistsError,
     listed,
 )
-from encephalon.experiments.grid import RECIPE, SEED, Cell, Grid, axis_words
+from encephalon.experiments.grid import RECIPE, SEED, Cell, Grid, axis_words, flat_settings
 from encephalon.io.atomic import held, locked, sha256, sweep
 from encephalon.io.cache import read_checksummed, write_checksummed
 from encephalon.io.files import is_file
+from encephalon.recipes.loading import read_named, recipe_data
+from encephalon.recipes.schema import Recipe
 
 __all__ = ["CellState", "GridFolder", "GridStatus", "cell_state"]
 
@@ -144,10 +148,11 @@ class GridFolder:
     def opened(self, grid: Grid, cells: Sequence[Cell]) -> Iterator[None]:
         """Record what is run now, and keep every other process out of the folder meanwhile.
 
-        Raises OutputExistsError for a folder that holds something else, and OutputError where
-        another process is at it.
+        Raises OutputExistsError for a folder that holds something else, or results of the same
+        cells with another recipe or table; and OutputError where another process is at it.
         """
         self._refuse_foreign()  # before a lock is laid into somebody's folder
+        self._refuse_changed(cells)
         with locked(self.path / ".grid", timeout=0):
             sweep(self.path)
             about = {
@@ -180,6 +185,24 @@ class GridFolder:
         foreign = tuple(path for path in there if path not in folders)
         return GridStatus(known["grid"], known["title"], known["study"], tuple(cells), foreign)
 
+    def _refuse_changed(self, cells: Sequence[Cell]) -> None:
+        """Of cells that are done none may be another; cells may be added, left out or mended."""
+        known = read_checksummed(self.path / GRID)
+        if not known:
+            return
+        folders = {_spelt(one["values"]): one["folder"] for one in known["cells"]}
+        for cell in cells:
+            before = self.path / CELLS / folders.get(_spelt(cell.values), cell.folder)
+            if before == self.place(cell) or not (before / EVALUATION).is_dir():
+                continue
+            what = f"of another table than {cell.table} is now"
+            if known["sha256"] == cell.digest:
+                what = _changes(before / RUN / "recipe.toml", cell.recipe)
+            raise OutputExistsError(
+                f"{self.path} has results of the cell {cell.name!r} already, but {what}: undo the "
+                "change, or choose another folder."
+            )
+
     def _refuse_foreign(self) -> None:
         record = self.path / GRID
         if not self.path.is_dir() or read_checksummed(record):
@@ -191,6 +214,23 @@ class GridFolder:
                 f"{self.path} holds something else than a grid ({listed(found, 3)}): choose "
                 "another folder, or move that away."
             )
+
+
+def _spelt(values: Mapping[str, Any]) -> str:
+    """Values of axes, however they were read."""
+    return json.dumps(dict(values), sort_keys=True, default=str)
+
+
+def _changes(path: Path, recipe: Recipe) -> str:
+    """How a recipe differs from that of a file, in words."""
+    if not is_file(path):
+        return "with another recipe"
+    old, new = (flat_settings(one) for one in (read_named(path, "recipe")[1], recipe_data(recipe)))
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    if not keys:
+        return "with another recipe"
+    first = f"with {keys[0]} = {old.get(keys[0])!r}, which is {new.get(keys[0])!r} now"
+    return first if len(keys) == 1 else f"{first}, and {len(keys) - 1} more settings that differ"
 
 
 def is_grid(path: Path) -> bool:
