@@ -15,7 +15,6 @@ import pytest
 
 from encephalon.errors import (
     EncephalonError,
-    MissingFileError,
     OutputError,
     OutputExistsError,
     RecipeError,
@@ -308,42 +307,6 @@ def test_a_table_that_changes_meanwhile_fails_what_is_left(tmp_path: Path) -> No
     assert "changed while its grid was run" in state.message
 
 
-def test_what_is_done_with_another_table_or_recipe_is_refused(tmp_path: Path) -> None:
-    """With what differs; nothing is lost, and who undoes the change goes on."""
-    first = cells(tmp_path, AXES)
-    run(tmp_path, first, Steps())
-    with pytest.raises(OutputExistsError, match=r"of another table than .* is now: undo"):
-        run(tmp_path, cells(tmp_path, AXES, "id\n2\n"), Steps())
-    again = cells(tmp_path, AXES)
-    training = again[0].recipe.training.model_copy(update={"epochs": 77})
-    other = replace(again[0], recipe=again[0].recipe.model_copy(update={"training": training}))
-    with pytest.raises(OutputExistsError, match=r"with training.epochs = \d+, which is 77 now"):
-        run(tmp_path, [other, *again[1:]], Steps())
-    assert len(run(tmp_path, again, Steps()).of("done")) == 4
-
-
-def test_folders_of_an_earlier_grid_are_told(tmp_path: Path) -> None:
-    """Cells that were left out are kept, and belong to none; those that failed may be mended."""
-    made = cells(tmp_path, AXES)
-    run(tmp_path, made, Steps())
-    found = run(tmp_path, made[:1], Steps())
-    assert (len(found.of("done")), len(found.foreign)) == (1, 3)
-
-
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
-    """Nothing is written there, not even a lock."""
-    made, out = cells(tmp_path, AXES), tmp_path / "home"
-    out.mkdir()
-    (out / "thesis.tex").touch()
-    with pytest.raises(OutputExistsError, match=r"thesis\.tex"):
-        run(tmp_path, made, Steps(), out)
-    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
-    with pytest.raises(OutputError):
-        run(tmp_path, made, Steps(), out / "thesis.tex")
-    with pytest.raises(MissingFileError, match="not the folder of a grid"):
-        GridFolder(out).status()
-
-
 def test_a_plan_that_somebody_changed_is_refused(tmp_path: Path) -> None:
     """It may be of another program; moved away, the grid goes on with its cells."""
     made, out = cells(tmp_path, AXES), tmp_path / "out"
@@ -369,7 +332,6 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_time_left_is_told_from_what_was_done(tmp_path: Path) -> None:
     """By recipe; nothing is said while nothing is done."""
-    from dataclasses import replace
 
     found = run(tmp_path, cells(tmp_path, AXES), Steps())
     pca, _, byol, left = found.cells
