@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from encephalon.experiments.analyses import Analyses, analyse
+from encephalon.experiments.curves import best_first, losses_of
 from encephalon.experiments.dashboard import dashboard_data, with_status
 from encephalon.experiments.grid_folder import CellState, GridStatus
 from encephalon.experiments.results_table import ResultsTable
@@ -79,3 +80,25 @@ def test_links_lead_from_the_page_to_what_is_there(tmp_path: Path) -> None:
     counts = next(each for each in data["details"].values() if "confusion" in each)["confusion"]
     assert np.sum(counts["counts"]) == 150
     assert "three targets" in data["no_graph"]
+
+
+def test_curves_are_those_that_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of very many models stays small: the others are on the pages of their runs."""
+    runs = [tmp_path / name for name in ("best", "other")]
+    for run in runs:
+        run.mkdir()
+        lines = "".join(f"{epoch},0.5,0.6\n" for epoch in range(1, 200))
+        (run / "history.csv").write_text(f"epoch,train_loss,val_loss\n{lines}", encoding="utf-8")
+    first, second = losses_of(runs).values()
+    assert (len(first[0]["epoch"]), first) == (20, second)
+    monkeypatch.setattr("encephalon.experiments.curves.ROOM", 500)
+    assert list(losses_of(runs)) == runs[:1]
+
+
+def test_of_each_target_the_best_comes_first() -> None:
+    """So that an easy target does not take the room of the others."""
+    rows = best_first(made_results(np.random.default_rng(0)))
+    assert sorted(rows["target"][:5]) == [f"target {number}" for number in range(5)]
+    assert rows["r2"].iloc[0] >= rows.loc[rows["target"] == rows["target"].iloc[0], "r2"].max()

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,25 @@ from numpy.typing import NDArray
 from encephalon.errors import EncephalonError
 from encephalon.experiments.results_table import ResultsTable
 from encephalon.experiments.shared_people import predictions_file, told_of_people
+from encephalon.io.files import is_file
 from encephalon.io.text import read_records
 from encephalon.metrics.classification import confusion_matrix
 from encephalon.statistics.weighted_metric import roc_curve
 from encephalon.tables.encoding import as_number
 
-__all__ = ["Answers", "answers_of", "losses_of"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Answers", "answers_of", "best_first", "losses_of"]
 
 Key = tuple[str, str]
-#: Points of a curve, and people of a scatter, at the most.
-POINTS, PEOPLE = 40, 120
-#: Characters of all details together: a page of 700 cells stays below 6 MB with its libraries.
-ROOM = 500_000
+K = TypeVar("K")
+V = TypeVar("V")
+#: Points of a ROC curve, people of a scatter, and epochs of a curve, at the most.
+POINTS, PEOPLE, EPOCHS = 40, 120, 20
+#: Characters of all answers, and of all losses: a page of 700 cells stays below 6 MB with its
+#: libraries, which have 5.1 of them.
+ROOM = 250_000
 LOSSES = {"train": "train_loss", "val": "val_loss"}
 
 
@@ -42,9 +49,15 @@ class Answers:
     truth: Mapping[str, NDArray[np.float64]]
 
 
+def best_first(results: ResultsTable) -> pd.DataFrame:
+    """The rows: the best of each target, then the second of each, and so on."""
+    ranks = results.score().groupby(results.frame["target"]).rank(ascending=False, method="first")
+    return results.frame.loc[ranks.sort_values(kind="stable").index]
+
+
 def answers_of(results: ResultsTable) -> Answers:
     """The answers that lie beside the models of these results; none where there are none."""
-    rows = results.frame.assign(score=results.score()).sort_values("score", ascending=False)
+    rows = best_first(results)
     best = rows.drop_duplicates(["target", "inputs"])
     kinds = dict(zip(best["target"], best["kind"], strict=True))
     details, truth = dict[tuple[str, str], dict[str, Any]](), dict[str, dict[str, str]]()
@@ -72,9 +85,9 @@ def _told(model: str) -> dict[Key, dict[str, dict[str, str]]]:
     return found
 
 
-def _within(details: Mapping[Key, Any], order: Sequence[Key]) -> dict[Key, Any]:
+def _within(details: Mapping[K, V], order: Sequence[K]) -> dict[K, V]:
     """Those that there is room for, in this order."""
-    found, used = {}, 0
+    found, used = dict[K, V](), 0
     for key in order:
         if key in details:
             used += len(json.dumps(details[key]))
@@ -101,11 +114,19 @@ def _values(
     return found
 
 
-def losses_of(run: Path) -> list[dict[str, Any]]:
-    """The losses of every training in the folder of a run, by epoch."""
+def losses_of(runs: Iterable[Path]) -> dict[Path, list[dict[str, Any]]]:
+    """The losses of every training in the folders of runs, by epoch, as far as there is room.
+
+    runs  the most wanted first
+    """
+    known = {run: _trainings(run) for run in runs}
+    return _within(known, list(known))
+
+
+def _trainings(run: Path) -> list[dict[str, Any]]:
     files = [run / "history.csv", run / "final" / "history.csv"]
     files += sorted((run / "folds").glob("*/history.csv"))
-    return [each for path in files if path.is_file() and (each := _losses(path, run))]
+    return [each for path in files if is_file(path) and (each := _losses(path, run))]
 
 
 def _losses(path: Path, run: Path) -> dict[str, Any] | None:
@@ -113,13 +134,15 @@ def _losses(path: Path, run: Path) -> dict[str, Any] | None:
         _, rows = read_records(path)
     except EncephalonError:
         return None
-    kept = rows[:: max(1, len(rows) // POINTS)]
-    name = path.parent.relative_to(run).as_posix().replace("folds/", "fold ").replace(".", "run")
+    if not rows:
+        return None
+    kept = [rows[place] for place in np.unique(np.linspace(0, len(rows) - 1, EPOCHS).astype(int))]
+    name = " ".join(path.parent.relative_to(run).parts).replace("folds", "fold") or "run"
     found: dict[str, Any] = {"name": name, "epoch": [as_number(r["epoch"]) for r in kept]}
     for part, column in LOSSES.items():
-        if kept and kept[0].get(column):
-            found[part] = [as_number(row[column]) for row in kept]
-    return found if kept else None
+        if kept[0].get(column):
+            found[part] = [_short(as_number(row[column])) for row in kept]
+    return found
 
 
 def _scatter(people: Sequence[Mapping[str, str]]) -> dict[str, Any]:

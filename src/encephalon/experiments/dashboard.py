@@ -26,7 +26,7 @@ import numpy as np
 from encephalon.evaluation.report import METRICS as TITLES
 from encephalon.experiments.analyses import Analyses
 from encephalon.experiments.costs import costs
-from encephalon.experiments.curves import losses_of
+from encephalon.experiments.curves import best_first, losses_of
 from encephalon.experiments.grid_folder import GridStatus
 from encephalon.experiments.results_table import ENDS, MAIN, ResultsTable, inputs_of, set_name
 from encephalon.io.atomic import json_text
@@ -82,7 +82,7 @@ def dashboard_data(
         "metrics": {name: _metric(name) for name in results.metrics},
         "metrics_of": {kind: _metrics_of(results, kind) for kind in kinds},
         "cells": cells,
-        "models": [_model(Path(path), folder) for path in models],
+        "models": _models(results, models, folder),
         "details": _details(found, cells, list(among)),
         "effects": [each.record() for each in found.effects],
         "methods": METHODS,
@@ -184,8 +184,17 @@ def _metrics_of(results: ResultsTable, kind: str) -> list[str]:
     return sorted(known, key=lambda name: name != MAIN[kind])
 
 
-def _model(path: Path, folder: Path) -> dict[str, Any]:
-    """Links to a model and what lies beside it, as far as it is there, and its losses."""
+def _models(results: ResultsTable, models: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """What is known of each model: links as far as they lead somewhere, and its losses."""
+    best = [path for path in dict.fromkeys(best_first(results)["model"]) if path]
+    losses = losses_of(Path(path).parent for path in best)
+    return [
+        _links(Path(path), folder) | {"history": losses.get(Path(path).parent, [])}
+        for path in models
+    ]
+
+
+def _links(path: Path, folder: Path) -> dict[str, Any]:
     run = path.parent
     there = {
         "card": path / "README.md",
@@ -193,8 +202,7 @@ def _model(path: Path, folder: Path) -> dict[str, Any]:
         "evaluation": run.parent / "evaluation" / "report.html",
     }
     links = {name: _link(each, folder) for name, each in there.items() if is_file(each)}
-    about = {"name": run.parent.name, "model": f"{_link(path, folder)}/"}
-    return {**about, **links, "history": losses_of(run)}
+    return {"name": run.parent.name, "model": f"{_link(path, folder)}/", **links}
 
 
 def _link(path: Path, folder: Path) -> str:
