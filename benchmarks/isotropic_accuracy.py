@@ -159,7 +159,7 @@ def evaluate(
 ) -> None:
     """Score a run on the test rows of a table, unless that is done; `options` of the study."""
     if not (output / "scores.csv").exists():
-        wanted = (*options, *(SMALL if asked.small else ()))
+        wanted = dict.fromkeys((*options, *(SMALL if asked.small else ())))
         words = [word for option in wanted for word in ("--option", option)]
         places = ["-t", str(table), "-o", str(output), "--threads", asked.threads]
         encephalon("evaluate", str(run), *places, *words)
