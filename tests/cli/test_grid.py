@@ -13,6 +13,7 @@ import pytest
 
 from encephalon.api.grid import Here
 from encephalon.errors import MissingExtraError, RunError
+from encephalon.experiments.grid_choice import Scored
 from encephalon.experiments.grid_folder import GridFolder
 from encephalon.experiments.grid_report import write_statistics
 from encephalon.io.cache import read_checksummed, write_checksummed
@@ -50,9 +51,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 
     monkeypatch.setattr(Here, "train", train)
     monkeypatch.setattr(Here, "evaluate", evaluate)
-    monkeypatch.setattr(
-        "encephalon.studies.registry.load_study", lambda _: replace(STUDY, compare=None)
-    )
+    study = replace(STUDY, compare=None, main_score=lambda _: Scored("accuracy", 0.25, n=8))
+    monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _: study)
     return made
 
 
@@ -112,6 +112,10 @@ def test_a_grid_runs_and_says_where_it_is(
     status = json.loads(run("grid", "status", out, "--json").out)
     assert (status["done"], status["failed"], status["left"]) == (4, 0, 0)
     assert run("grid", "report", out).out == f"{out / 'report' / 'comparison.html'}\n"
+    assert run("grid", "status", out, "--scores").out.splitlines()[1].split() == [
+        *("pca", "seed=0"),
+        "0.25",
+    ]
 
 
 def test_there_is_nothing_to_compare_before_a_cell_is_done(

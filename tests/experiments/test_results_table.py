@@ -55,6 +55,14 @@ def test_a_row_has_its_inputs_and_its_main_score(results: ResultsTable) -> None:
     assert results.where(target="deaf").frame["n"].tolist() == [12]
 
 
+def test_scores_are_shown_by_inputs_and_targets(results: ResultsTable) -> None:
+    """The smaller set first, and nothing where there is no such model."""
+    found = results.heatmap()
+    assert found.index.tolist() == ["t1 + flair", "t1 + flair + blood"]
+    assert found["deaf"].fillna(-1).tolist() == [0.75, -1]
+    assert found[results.targets[0]].tolist() == [0.25, 0.5]
+
+
 def test_what_is_always_used_together_is_one_unit(results: ResultsTable) -> None:
     """And what every row has is none: nothing can be told of it."""
     assert results.units() == {"blood": "blood"}

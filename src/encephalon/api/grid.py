@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ __all__ = [
     "GridPlan",
     "GridReport",
     "GridSummary",
+    "grid_scores",
     "grid_status",
     "list_grids",
     "plan_grid",
@@ -152,6 +154,32 @@ def run_grid(
 def grid_status(output: Place) -> GridStatus:
     """What became of each cell of the grid in a folder; raises MissingFileError for none."""
     return GridFolder(expanded(output)).status()
+
+
+def grid_scores(output: Place) -> list[dict[str, Any]]:
+    """The main score of what is done in a folder so far: a row a set of inputs, a column a target.
+
+    Of a study whose models are not told apart by their inputs a row a cell. None stands for what
+    there is not yet. Raises what `grid_status` raises.
+    """
+    from encephalon.studies.registry import load_study
+
+    status = grid_status(output)
+    study, done = load_study(status.study), status.of("done")
+    if not done:
+        return []
+    if study.results is None:
+        scored = {cell.name: study.main_score(cell) for cell in done} if study.main_score else {}
+        return [{"cell": name, "score": _known(one.value)} for name, one in scored.items()]
+    frame = study.results(done).heatmap()
+    return [
+        {"inputs": inputs, **{str(target): _known(one) for target, one in row.items()}}
+        for inputs, row in frame.iterrows()
+    ]
+
+
+def _known(score: float) -> float | None:
+    return None if isnan(score) else round(float(score), 3)
 
 
 def watch_grid(output: Place, every: float = 5.0) -> Iterator[GridStatus]:

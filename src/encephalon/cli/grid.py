@@ -119,10 +119,17 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Say it whenever it changes, until nobody runs it.")
     ] = False,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Say the scores so far: inputs by targets.")
+    ] = False,
 ) -> None:
     """Say what of a grid is done, failed and left, how long it took, and what it may take yet."""
-    from encephalon.api.grid import grid_status, watch_grid
+    from encephalon.api.grid import grid_scores, grid_status, watch_grid
 
+    if scores:
+        found_scores = grid_scores(output)
+        console.result({"scores": found_scores}, lambda: table(found_scores))
+        return
     if not watch:
         say_status(console, grid_status(output))
         return

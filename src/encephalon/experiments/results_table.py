@@ -137,6 +137,17 @@ class ResultsTable:
                 found = found.mask(self.frame["kind"] == kind, self.frame[f"{main}{end}"])
         return found.rename(f"score{end}")
 
+    def heatmap(self) -> pd.DataFrame:
+        """The main metric, a mean over seeds and folds: a row a set of inputs, the smaller first.
+
+        A column a target, in the order of their first rows; NaN where there is no such result.
+        """
+        frame = self.frame.assign(score=self.score())
+        found = frame.pivot_table("score", "inputs", "target", sort=False, dropna=False)
+        sizes = [len(inputs_of(name)) for name in found.index]
+        order = np.argsort(sizes, kind="stable")
+        return found.reindex(columns=self.targets).iloc[order]
+
     @property
     def trainings(self) -> pd.DataFrame:
         """A row a training: of a model that answers to several sets, that of its largest."""
