@@ -12,6 +12,8 @@ from pydantic import Field
 
 from encephalon.cli import flags
 from encephalon.cli.register import study_commands
+from encephalon.errors import UsageError
+from encephalon.inference.workers import Workers
 from encephalon.recipes.schema import Flag, Section
 from encephalon.studies.registry import list_studies, load_study
 from tests.cli.conftest import Run
@@ -65,6 +67,25 @@ def test_a_choice_of_numbers_is_read_as_a_number() -> None:
     app.command()(flags.flagged(*made)(lambda **said: told.append(flags.given(**said))))
     app(["--grid", "32", "--kind", "b"], standalone_mode=False)
     assert told == [{"grid": 32, "kind": "b"}]
+
+
+def test_what_is_repeated_as_key_and_value_reaches_a_section() -> None:
+    """Values as TOML spells them; words that are none of these are refused."""
+    told: list[Workers] = []
+
+    def verb(jobs: Workers) -> None:
+        told.append(jobs)
+
+    app = typer.Typer()
+    app.command()(flags.flagged()(verb))
+    app(
+        ["--slurm", "--queue-option", "memory=16GB", "--queue-option", "cores=2"],
+        standalone_mode=False,
+    )
+    app([], standalone_mode=False)
+    assert [one.queue_option for one in told] == [{"memory": "16GB", "cores": 2}, {}]
+    with pytest.raises(UsageError, match="--queue-option takes KEY=VALUE, and got 'cores'"):
+        app(["--slurm", "--queue-option", "cores"], standalone_mode=False)
 
 
 def test_predict_has_a_flag_for_every_option_that_says_so(run: Run) -> None:

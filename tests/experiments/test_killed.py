@@ -190,6 +190,7 @@ def _lost(why: str) -> int:
     [
         ({"slurm": True, "scheduler": "tcp://h:1"}, "takes one of a scheduler, slurm"),
         ({"queue_option": {"memory": "1GB"}}, "options of a queue, and no queue"),
+        ({"scheduler": "threads", "gpu_share": 0.5}, "between workers of Dask alone"),
         ({"scheduler": "everywhere"}, "must be threads, processes, dask, or the address"),
     ],
 )
@@ -208,6 +209,10 @@ def test_workers_of_this_machine_share_its_gpus(monkeypatch: pytest.MonkeyPatch)
     assert _gpus(Workers(jobs=3)) == ["", "", ""]
     with pytest.raises(UsageError, match=r"3 jobs with 1 of a GPU each do not fit into 2 GPUs"):
         _gpus(Workers(jobs=3, gpu_share=1))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert Workers(gpu_share=0.5).elsewhere
+    with pytest.raises(UsageError, match="has no GPU"):
+        list(in_workers(abs, [1], Workers(gpu_share=0.5)))
 
 
 def gpu(_: int) -> str:

@@ -111,6 +111,7 @@ def test_rows_of_a_run_are_those_of_its_test(results: ResultsTable, tmp_path: Pa
         ("target,r2\nage,0.5\n", r"lacks 'kind', 'inputs'; it has 'target', 'r2'"),
         ("target,kind,inputs\nage,regression,t1\n", "lacks any score"),
         ("target,kind,inputs,r2\nage,regression,t1,good\n", "row 2: 'r2' is 'good'"),
+        ("target,kind,inputs,r2\nage,regression,t1,inf\n", "row 2: 'r2' is 'inf', which is no"),
         ("target,kind,inputs,r2\nage,number,t1,0.5\n", "result 1: kind is 'number'"),
         ("target,kind,inputs,r2\n,regression,t1,0.5\n", "result 1: target is empty"),
         (

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from xml.etree import ElementTree
 
@@ -350,15 +350,44 @@ def test_nobody_but_this_machine_is_served(tmp_path: Path) -> None:
         assert server.server_address[0] == "127.0.0.1"
         told = {}
         for host in ("127.0.0.1", "localhost", "elsewhere.example"):
-            asked = HTTPConnection("127.0.0.1", server.server_port)
-            asked.request("GET", "/grid.json", headers={"Host": f"{host}:{server.server_port}"})
-            told[host] = asked.getresponse().status
-        assert told == {"127.0.0.1": 200, "localhost": 200, "elsewhere.example": 403}
+            for verb in ("GET", "HEAD"):
+                asked = HTTPConnection("127.0.0.1", server.server_port)
+                asked.request(verb, "/grid.json", headers={"Host": f"{host}:{server.server_port}"})
+                told[host, verb] = asked.getresponse().status
+        refused = {place for place, status in told.items() if status == 403}
+        assert refused == {("elsewhere.example", "GET"), ("elsewhere.example", "HEAD")}
+        assert {*told.values()} == {200, 403}
         with pytest.raises(OutputError, match="choose another --port"):
             grid_server(place, lambda _: pytest.fail("asked for results"), server.server_port)
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_who_leaves_in_the_middle_of_an_answer_is_no_fault_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page that is loaded anew does."""
+    place, _ = _laid(tmp_path)
+    left = Event()
+
+    def leave(*_: object) -> None:
+        left.set()
+        raise BrokenPipeError
+
+    server = grid_server(place, lambda _: pytest.fail("asked for results"), 0)
+    monkeypatch.setattr(server.RequestHandlerClass.func, "_tell", leave)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        asked = HTTPConnection("127.0.0.1", server.server_port)
+        asked.request("GET", "/report/dashboard.html")
+        with pytest.raises(RemoteDisconnected):
+            asked.getresponse()
+        assert left.is_set()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_page_without_its_scripts_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -324,7 +324,9 @@ def _is_section(kind: Any) -> bool:
 def _asked(kind: type[Section], said: dict[str, Any]) -> Section:
     from encephalon.recipes.schema import ask
 
-    return ask(kind, given(**said), "this command")
+    paired = {name for name, one in kind.model_fields.items() if get_origin(one.annotation) is dict}
+    told = {name: dict(one) if name in paired else one for name, one in given(**said).items()}
+    return ask(kind, told, "this command")
 
 
 def _parameter(name: str, found: Sequence[Found]) -> Parameter:
@@ -373,13 +375,13 @@ def _help(found: Sequence[Found]) -> str:
     )
 
 
-def _pairs(name: str) -> Callable[[list[str] | None], dict[str, Any] | None]:
-    """What reads KEY=VALUE words, with values as TOML spells them."""
+def _pairs(name: str) -> Callable[[list[str] | None], list[tuple[str, Any]]]:
+    """What reads KEY=VALUE words, values as TOML spells them: pairs, as typer wants a list."""
 
-    def read(words: list[str] | None) -> dict[str, Any] | None:
+    def read(words: list[str] | None) -> list[tuple[str, Any]]:
         from encephalon.recipes.loading import parse_value
 
-        return {key: parse_value(text) for key, text in settings(words, name).items()} or None
+        return [(key, parse_value(text)) for key, text in settings(words, name).items()]
 
     return read
 

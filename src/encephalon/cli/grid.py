@@ -232,7 +232,8 @@ def serve(
     console: Console,
     output: Done,
     port: Annotated[
-        int, typer.Option("--port", help="Port on this machine; 0 takes a free one.", min=0)
+        int,
+        typer.Option("--port", help="Port of this machine; 0 takes a free one.", min=0, max=65535),
     ] = 8750,
 ) -> None:
     """Show the dashboard of a grid in the browser while it runs, until Ctrl-C.

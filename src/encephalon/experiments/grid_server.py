@@ -50,11 +50,17 @@ def grid_server(folder: GridFolder, results: Results, port: int) -> ThreadingHTT
     need_scripts()
     handler = partial(_Handler, _News(folder, results), directory=str(folder.path))
     try:
-        return ThreadingHTTPServer((HOST, port), handler)
+        return _Server((HOST, port), handler)
     except OSError as error:
         raise OutputError(
             f"{HOST}:{port} cannot be served ({error.strerror}): choose another --port."
         ) from error
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *who: object) -> None:
+        """A browser that leaves in the middle of an answer is no fault of anybody's."""
+        logger.debug("%s was not answered", who, exc_info=True)
 
 
 class _News:
@@ -91,12 +97,17 @@ class _Handler(SimpleHTTPRequestHandler):
         self.news = news
         super().__init__(*args, **more)
 
-    def do_GET(self) -> None:
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        path = urlsplit(self.path).path
-        if host not in NAMES:
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        known = self.headers.get("Host", "").rpartition(":")[0] in NAMES
+        if not known:
             self.send_error(HTTPStatus.FORBIDDEN, "ask for it by 127.0.0.1")
-        elif path == "/":
+        return known
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/":
             self.send_response(HTTPStatus.FOUND)
             self.send_header("Location", PAGE)
             self.end_headers()

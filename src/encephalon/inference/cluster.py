@@ -235,6 +235,8 @@ def _gpus(workers: Workers) -> list[str]:
         torch: Any = import_module("torch")
         named = ",".join(map(str, range(torch.cuda.device_count())))
     there = [one.strip() for one in named.split(",") if one.strip()]
+    if not there:
+        raise UsageError("This machine has no GPU that --gpu-share could share out: leave it out.")
     room = len(there) * math.floor(1 / share + 1e-9)
     if workers.jobs > room:
         raise UsageError(

@@ -76,6 +76,8 @@ class Workers(Section):
                 f"has the scheduler {self.scheduler!r}, which must be threads, processes, dask, or "
                 "the address of a Dask scheduler, such as tcp://HOST:8786"
             )
+        if self.gpu_share is not None and self.scheduler in ("threads", "processes"):
+            raise ValueError("shares GPUs between workers of Dask alone: leave out its scheduler")
         return self
 
     @property
@@ -105,7 +107,7 @@ class Workers(Section):
     @property
     def elsewhere(self) -> bool:
         """Whether others than this process do the work."""
-        return self.jobs > 1 or not self.here
+        return self.jobs > 1 or not self.here or self.gpu_share is not None
 
 
 #: This process alone.
@@ -140,7 +142,7 @@ def in_workers(
     """
     if not workers.elsewhere or current_process().daemon:  # a worker of Dask has none of its own
         return map(work, items)
-    kind = workers.scheduler or pool
+    kind = workers.scheduler or (pool if workers.gpu_share is None else "dask")
     if workers.here and kind in ("threads", "processes"):
         return _here(work, items, workers.jobs, kind)
     for module in ("distributed", *["dask_jobqueue"] * (workers.queue is not None)):

@@ -132,7 +132,7 @@ def numbers_of(table: Table, column: str) -> list[float]:
     """The numbers of a column, NaN where a cell is empty; raises TableError for other words."""
     found = table.numbers(column)
     for place, (cell, number) in enumerate(zip(table.texts(column), found, strict=True)):
-        if cell and math.isnan(number):
+        if cell and not math.isfinite(number):
             raise TableError(
                 f"{table.source}, row {table.row(place)}: {column!r} is {cell!r}, which is no "
                 "number: correct the cell, or leave it empty."
