@@ -170,6 +170,11 @@ def test_two_targets_are_no_graph() -> None:
         graph_of_targets({"a": np.ones(20), "b": np.ones(20)})
 
 
+def test_targets_that_nothing_is_known_of_are_no_graph() -> None:
+    with pytest.raises(UsageError, match="two targets that some inputs or people tell"):
+        graph_of_targets({name: np.full(20, np.nan) for name in "abc"})
+
+
 def test_values_of_people_are_numbers_or_two_words() -> None:
     frame = pd.DataFrame(
         {

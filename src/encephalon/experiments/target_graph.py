@@ -120,7 +120,8 @@ def graph_of_targets(
     domains  of targets; by default what the results say
     groups   who is drawn together by the bootstrap, (N,): families
 
-    Raises UsageError for fewer than three targets; MissingExtraError without the extra `grid`.
+    Raises UsageError for fewer than three targets, and where no pair has a measure; and
+    MissingExtraError without the extra `grid`.
     """
     require_extra("networkx", "grid", "A graph of targets")
     told = results.targets if results else []
@@ -137,7 +138,10 @@ def graph_of_targets(
         _add_people(nodes, edges, known, groups, seed)
     for name in set(domains or {}) & set(nodes):
         nodes[name]["domain"] = (domains or {})[name]
-    return TargetGraph(nodes, edges, _measured(nodes, edges, seed))
+    measured = _measured(nodes, edges, seed)
+    if not measured:
+        raise UsageError("A graph needs two targets that some inputs or people tell something of.")
+    return TargetGraph(nodes, edges, measured)
 
 
 def target_values(table: Table, targets: Sequence[str]) -> dict[str, Values]:
