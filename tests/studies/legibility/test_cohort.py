@@ -240,7 +240,7 @@ def prepared(
     asked: list[ImageRow], cache: Path, side: int, **how: Any
 ) -> list[Prepared | InputError]:
     """What preparing scans gives: that of p05 cannot be read."""
-    assert how["workers"] == 2
+    assert how["workers"].jobs == 2
     cache.mkdir()
     return [
         InputError(f"{one.path}: no scan.")

@@ -262,7 +262,7 @@ def test_workers_of_dask_prepare_the_same(scan: Path, tmp_path: Path, quick: lis
     rows = [ImageRow(scan, "brain"), ImageRow(broken("zero", scan, tmp_path))]
     here = prepare_images(rows, tmp_path / "here", 16, workers=Workers())
     with distributed.LocalCluster(
-        n_workers=Workers(),
+        n_workers=1,
         threads_per_worker=2,
         processes=False,
         dashboard_address=None,
