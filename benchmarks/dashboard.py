@@ -13,7 +13,6 @@ models stand there and follow a click, while charts are drawn as they come into 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import numpy as np
 
 from encephalon.experiments.grid_report import write_statistics
 from encephalon.experiments.results_table import ResultsTable, read_results
+from figures import tell
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.reports.browser import Browser
@@ -94,10 +94,7 @@ def main() -> None:
         figures = {"results": len(results), "report_seconds": time.perf_counter() - begun}
         figures |= {"page_mb": page.stat().st_size / 1e6}
         figures |= opening(page, 1 if asked.small else 3)
-    for key, value in figures.items():
-        print(f"{key.replace('_', ' '):<32}{value:>10.3g}   {WISHES.get(key, '')}")
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    tell(figures, WISHES, asked.json)
 
 
 if __name__ == "__main__":

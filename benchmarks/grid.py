@@ -44,6 +44,7 @@ from encephalon.recipes.schema import Recipe
 from encephalon.studies.legibility.cohort import COHORT, PEOPLE
 from encephalon.studies.legibility.synthetic import Size, write_cohort
 from encephalon.synthetic.head import head_phantom
+from figures import tell
 
 #: What we want of each figure: our choice, as `docs/architecture.md` has it.
 WISHES = {
@@ -238,10 +239,7 @@ def main() -> None:
             (folder / part).mkdir()
         figures |= throughput(folder / "cells", asked.jobs, asked.cells)
         figures |= predicting(folder / "scans", asked.jobs, asked.scans)
-    for key, value in figures.items():
-        print(f"{key.replace('_', ' '):<32}{value:>10.3g}   {WISHES.get(key, '')}")
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    tell(figures, WISHES, asked.json)
 
 
 if __name__ == "__main__":

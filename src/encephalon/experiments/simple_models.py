@@ -9,18 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.experiments.folds import Rows
+from encephalon.statistics.ridge import PENALTIES
 from encephalon.statistics.stacking import losses
 
-__all__ = ["PENALTIES", "components", "filled", "fit_simple"]
+__all__ = ["components", "filled", "fit_simple"]
 
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 #: Principal components at the most (ours).
 MOST_COMPONENTS = 500
-#: Penalties of ridge regression, and inverse ones of logistic regression, for inputs whose mean
-#: square over people is 1 (ours).
-PENALTIES = tuple(10.0 ** (power / 2) for power in range(-6, 9))
+#: Inverse penalties of logistic regression, for inputs whose mean square over people is 1 (ours).
 STRENGTHS = tuple(10.0**power for power in range(-2, 5))
 #: Of boosted trees: how many, and how much each counts (ours).
 TREES, RATE = 100, 0.05
