@@ -10,7 +10,7 @@ import pytest
 import typer
 from pydantic import Field
 
-from encephalon.cli import flags
+from encephalon.cli import flags, verbs
 from encephalon.cli.register import study_commands
 from encephalon.errors import UsageError
 from encephalon.inference.workers import Workers
@@ -37,7 +37,7 @@ class Volumes(Section):
 
 def test_what_two_studies_have_under_one_name_is_one_flag() -> None:
     """Its help says which study means what, and its bounds let either's values through."""
-    made = flags.of_sections([("masks", Masks), ("volumes", Volumes)])
+    made = verbs.of_sections([("masks", Masks), ("volumes", Volumes)])
     assert [one.name for one in made] == ["size", "save", "kind", "grid"]
     option = made[0].annotation.__metadata__[0]
     assert option.help == "Side of the mask [masks]. Side of the volume [volumes]."
@@ -53,7 +53,7 @@ def test_only_what_was_said_reaches_the_function() -> None:
         told.append(flags.given(**said))
 
     app = typer.Typer()
-    app.command()(flags.flagged(*flags.of_sections([("", Masks)]))(verb))
+    app.command()(verbs.flagged(*verbs.of_sections([("", Masks)]))(verb))
     app(["--save", "mask,brain"], standalone_mode=False)
     app(["-s", "16"], standalone_mode=False)
     assert told == [{"save": ["mask", "brain"]}, {"size": 16}]
@@ -63,8 +63,8 @@ def test_a_choice_of_numbers_is_read_as_a_number() -> None:
     """What a study takes is one of its numbers, and not a text that looks like it."""
     told: list[dict[str, object]] = []
     app = typer.Typer()
-    made = flags.of_sections([("", Volumes)])
-    app.command()(flags.flagged(*made)(lambda **said: told.append(flags.given(**said))))
+    made = verbs.of_sections([("", Volumes)])
+    app.command()(verbs.flagged(*made)(lambda **said: told.append(flags.given(**said))))
     app(["--grid", "32", "--kind", "b"], standalone_mode=False)
     assert told == [{"grid": 32, "kind": "b"}]
 
@@ -77,7 +77,7 @@ def test_what_is_repeated_as_key_and_value_reaches_a_section() -> None:
         told.append(jobs)
 
     app = typer.Typer()
-    app.command()(flags.flagged()(verb))
+    app.command()(verbs.flagged()(verb))
     app(
         ["--slurm", "--queue-option", "memory=16GB", "--queue-option", "cores=2"],
         standalone_mode=False,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.api.model import Model, Place, Predictions, load_model
+from encephalon.api.model import Model, Predictions, load_model
 from encephalon.errors import RecipeError, UsageError
-from encephalon.inference.outputs import Work
+from encephalon.inference.outputs import Place, Work
 from encephalon.inference.workers import HERE, Workers
 from encephalon.io.files import expanded
 from encephalon.studies.base import able
@@ -41,7 +41,7 @@ __all__ = [
 def predict(
     model: Place,
     inputs: Sequence[Place] | Place,
-    output: Place,
+    output: Place | Mapping[str, Place],
     *,
     device: str = "auto",
     threads: int | None = None,
@@ -59,7 +59,8 @@ def predict(
     """Predict on every sample that `inputs` mean and write the results to `output`.
 
     inputs      image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
-    output      a folder, or the file of a single result; BIDS in gives BIDS-derivatives out
+    output      a folder, or the file of a single result, or the file of each image by its key; BIDS
+                in gives BIDS-derivatives out
     companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
     values      by column, what a table would say of a single input, such as {"age": "34"}
     workers     who does it, see `Workers`: this process, several of this machine, a cluster

@@ -10,7 +10,6 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encephalon.api.model import Place
 from encephalon.errors import OutputExistsError, RunError, UsageError, require_extra
 from encephalon.experiments.costs import forecast_minutes, traits_of
 from encephalon.experiments.grid import Cell, Grid, cells_of, load_grid
@@ -23,6 +22,7 @@ from encephalon.experiments.grid_report import (
     write_statistics,
 )
 from encephalon.experiments.results_table import read_results
+from encephalon.inference.outputs import Place
 from encephalon.inference.workers import HERE, Workers
 from encephalon.io.atomic import make_folder, sha256
 from encephalon.io.files import expanded, need_file

@@ -15,7 +15,7 @@ from encephalon.errors import UsageError
 from encephalon.experiments.grid_choice import GridModels, best_model, models_of
 from encephalon.experiments.grid_folder import is_grid
 from encephalon.inference.batch import BatchResult, run_batch
-from encephalon.inference.outputs import Work, choose_layout
+from encephalon.inference.outputs import Place, Work, choose_layout
 from encephalon.inference.resume import EarlierResults
 from encephalon.inference.workers import HERE, Workers
 from encephalon.io.files import expanded
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from encephalon.tables.pairing import Given
     from encephalon.tables.samples import Sample
     from encephalon.tables.schema import Columns
-
-Place = str | os.PathLike[str]
 
 
 class Chosen(TypedDict, total=False):
@@ -105,7 +103,7 @@ class Model:
     def plan(
         self,
         inputs: Sequence[Place],
-        output: Place,
+        output: Place | Mapping[str, Place],
         *,
         overwrite: bool = False,
         **chosen: Unpack[Chosen],
@@ -121,14 +119,14 @@ class Model:
             samples = _samples(inputs, self.columns, self.study.kind, chosen)
         if companions or values:
             samples = add_companions(samples, companions, self.columns, values)
-        layout = choose_layout(Path(output), samples, self.predictor.outputs)
+        layout = choose_layout(output, samples, self.predictor.outputs)
         planned = layout.plan(samples, self.predictor.outputs)
         return Work(layout, planned, overwrite)
 
     def predict_batch(
         self,
         inputs: Sequence[Place],
-        output: Place,
+        output: Place | Mapping[str, Place],
         *,
         overwrite: bool = False,
         report: bool = True,

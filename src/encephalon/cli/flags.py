@@ -1,32 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flags that verbs share, in one table: same name, same meaning, same help everywhere.
-
-Those of a study are made from the fields of its options that have a `Flag`.
-"""
+"""The flags that verbs share, in one table: same name, same meaning, same help everywhere."""
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, is_dataclass
-from functools import wraps
-from inspect import Parameter
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from encephalon.errors import UsageError
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-    from encephalon.recipes.schema import Flag, Section
-
-Found = tuple[str, "FieldInfo", "Flag"]
-"""A field that has a flag, and the study that it is of."""
 
 # What the verbs themselves take, by the names of their flags.
 _TAKEN = "model table output device threads offline overwrite progress workers"
@@ -245,154 +229,3 @@ class Joined:
         stacks = {f"stack{number}": path for number, path in enumerate(self.stack or [], start=2)}
         files = settings(self.source, "--source") | given(t1w=self.t1, **stacks)
         return {"companions": files, "values": settings(self.value, "--value")}
-
-
-def of_sections(sections: Iterable[tuple[str, type[Section]]]) -> list[Parameter]:
-    """The flags of the fields of `sections`, each of the study that it comes with.
-
-    What two studies have under one name is one flag, whose help says which study means what. Where
-    there is no study, "", the help shows the defaults too.
-    """
-    from encephalon.recipes.schema import Flag
-
-    found: dict[str, list[Found]] = {}
-    for study, section in sections:
-        for name, field in section.model_fields.items():
-            for flag in field.metadata:
-                if isinstance(flag, Flag):
-                    found.setdefault(name, []).append((study, field, flag))
-    return [_parameter(name, fields) for name, fields in found.items()]
-
-
-def of_studies() -> list[Parameter]:
-    """The flags of what all studies can be asked when they predict."""
-    from encephalon.studies.registry import list_studies, load_study
-
-    studies = [load_study(name) for name in list_studies()]
-    return of_sections((one.name, options) for one in studies for options in one.options.values())
-
-
-def flagged(*flags: Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """What makes of a function a verb, as typer reads signatures.
-
-    The verb has `flags` in the place of what the function takes by **, and, after its own, a flag
-    for each field of the dataclasses and sections that the function takes, such as `Running`.
-    """
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        takes = inspect.signature(function, eval_str=True).parameters.values()
-        whole: dict[str, Any] = {
-            one.name: one.annotation
-            for one in takes
-            if is_dataclass(one.annotation) or _is_section(one.annotation)
-        }
-        own = [
-            one for one in takes if one.kind is not Parameter.VAR_KEYWORD and one.name not in whole
-        ]
-        needed = [one for one in own if one.default is Parameter.empty]
-        fields = {name: _fields(kind) for name, kind in whole.items()}
-        parts = [part for some in fields.values() for part in some]
-        every = [*needed, *flags, *(one for one in own if one not in needed), *parts]
-
-        @wraps(function)
-        def verb(**said: Any) -> None:
-            for name, kind in whole.items():
-                asked = {part.name: said.pop(part.name) for part in fields[name]}
-                said[name] = _asked(kind, asked) if _is_section(kind) else kind(**asked)
-            function(**said)
-
-        named = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in every]
-        vars(verb)["__signature__"] = inspect.Signature(named)
-        verb.__annotations__ = {one.name: one.annotation for one in named}
-        return verb
-
-    return decorate
-
-
-def _fields(kind: Any) -> list[Parameter]:
-    """The flags of a dataclass, or of a section."""
-    if _is_section(kind):
-        return of_sections([("", kind)])
-    return list(inspect.signature(kind, eval_str=True).parameters.values())
-
-
-def _is_section(kind: Any) -> bool:
-    """Whether it is a pydantic model, which need not be imported to tell."""
-    return hasattr(kind, "model_fields")
-
-
-def _asked(kind: type[Section], said: dict[str, Any]) -> Section:
-    from encephalon.recipes.schema import ask
-
-    paired = {name for name, one in kind.model_fields.items() if get_origin(one.annotation) is dict}
-    told = {name: dict(one) if name in paired else one for name, one in given(**said).items()}
-    return ask(kind, told, "this command")
-
-
-def _parameter(name: str, found: Sequence[Found]) -> Parameter:
-    _, field, flag = found[0]
-    one_of = get_origin(field.annotation) in (Union, UnionType)
-    kinds = get_args(field.annotation) if one_of else (field.annotation,)
-    kind = next(each for each in kinds if each is not type(None))
-    names, many = flag.names.split(), get_origin(kind) is tuple
-    told: dict[str, Any] = {"help": _help(found), "metavar": flag.metavar or None}
-    if kind is int:
-        # The least and the largest whole number that any of the fields takes.
-        bounds = [each for _, one, _ in found for each in one.metadata]
-        least = [each.ge for each in bounds if hasattr(each, "ge")]
-        most = [each.le for each in bounds if hasattr(each, "le")]
-        most += [each.lt - 1 for each in bounds if hasattr(each, "lt")]
-        told |= {"min": min(least, default=None), "max": max(most, default=None)}
-    if get_origin(kind) is dict:
-        told["callback"], kind = _pairs(names[-1]), list[str]
-    if many and names:
-        told["callback"] = _numbers(names[-1]) if get_args(kind)[0] is float else words
-    plain = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
-    read: Any = plain if plain in (bool, int, float, Path, list[str]) else str
-    if not names:
-        read = list[Path] if many else read
-    option: Any = Option(*names, **told) if names else Argument(**told)
-    if field.is_required():
-        return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[read, option])
-    kind = Annotated[read | None, option]
-    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=None)
-
-
-def _help(found: Sequence[Found]) -> str:
-    """The sentences of a flag, each with the studies that mean it so."""
-    meant: dict[str, list[str]] = {}
-    for study, field, flag in found:
-        text, value = flag.help, field.get_default(call_default_factory=True)
-        has_default = value is not None and value is not False and value not in ((), {})
-        if has_default and not study and not field.is_required():
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            text += f"  [default: {shown}]"
-        meant.setdefault(text, []).append(study)
-    # Before the stop, so that it is seen which of several sentences is whose.
-    return " ".join(
-        f"{text.removesuffix('.')} [{', '.join(dict.fromkeys(names))}]." if any(names) else text
-        for text, names in meant.items()
-    )
-
-
-def _pairs(name: str) -> Callable[[list[str] | None], list[tuple[str, Any]]]:
-    """What reads KEY=VALUE words, values as TOML spells them: pairs, as typer wants a list."""
-
-    def read(words: list[str] | None) -> list[tuple[str, Any]]:
-        from encephalon.recipes.loading import parse_value
-
-        return [(key, parse_value(text)) for key, text in settings(words, name).items()]
-
-    return read
-
-
-def _numbers(name: str) -> Callable[[str | None], list[float] | None]:
-    """What reads `2,3.3` as numbers; it raises UsageError for what is none."""
-
-    def read(value: str | None) -> list[float] | None:
-        try:
-            return None if value is None else [float(word) for word in words(value) or []]
-        except ValueError:
-            raise UsageError(f"{name} takes numbers between commas, and got {value!r}.") from None
-
-    return read

@@ -11,15 +11,17 @@ import re
 import signal
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from encephalon import __version__
 from encephalon.cli import console
-from encephalon.cli.register import add, settings
+from encephalon.cli.register import add, present_word, settings
 from encephalon.errors import EncephalonError, UsageError, did_you_mean
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
@@ -29,6 +31,9 @@ _CALM = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 _INTERRUPTED = 130  # what typer turns Ctrl-C into, as shells do
 
 VERBS = {
+    "brain": "Strip the skull: brain, mask, volume (alias skullstrip).",
+    "isotropic": "Make a T2w of thick slices isotropic.",
+    "classify": "Tell the class of images or of people.",
     "predict": "Predict on files, a folder, a table or a BIDS dataset.",
     "predict-bids": "Predict as a BIDS-App: BIDS_DIR OUT participant.",
     "train": "Train a model from a recipe and a table.",
@@ -43,10 +48,24 @@ VERBS = {
     "demo": "Show a model, or the models of a study, on made-up images.",
 }
 
-EPILOG = """\b
+_PACKAGED = Path(__file__).parents[1] / "models" / "packaged"
+
+
+def _epilog() -> str:
+    """The models that ship and what each does, read without what knows models: that takes long."""
+    about = [
+        tomllib.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(_PACKAGED.glob("*/model.toml"))
+    ]
+    shipped = "\n".join(f"  {one['name']:17} {one['title']}" for one in about)
+    return f"""\b
+Models that ship:
+{shipped}
+Further ones:  encephalon models list
+\n\b
 The first thing to try:
-  encephalon predict brain-extraction scan.nii.gz -o masks
-`encephalon VERB --help` explains a verb."""
+  encephalon brain -i scan.nii.gz -o brain.nii.gz -m mask.nii.gz
+`encephalon COMMAND --help` explains a command."""
 
 
 def build(verbs: Sequence[str]) -> typer.Typer:
@@ -54,7 +73,7 @@ def build(verbs: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="encephalon",
         help="Deep learning for images of the brain.",
-        epilog=EPILOG,
+        epilog="" if verbs else _epilog(),
         rich_markup_mode=None,  # boxes cost 0.2 s, two thirds of the budget of --help
         no_args_is_help=True,
         add_completion=False,
@@ -78,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    verbs = [word.replace("_", "-") for word in given if not word.startswith("-")][:1]
+    verbs = [present_word(word) for word in given if not word.startswith("-")][:1]
     console.keep_streams()
     console.Console()  # the log is on standard error from the start, whatever the verb's flags
     try:

@@ -33,7 +33,6 @@ _ORDER = ("ok", "done", "check", "skipped", "failed")
 _log = logging.getLogger(__name__)
 
 
-@flags.flagged(*flags.of_studies())
 def predict(
     model: flags.Model,
     output: flags.Output,
@@ -68,7 +67,6 @@ def predict(
     _run(console, loading, batch, report=report, dry_run=dry_run)
 
 
-@flags.flagged(*flags.of_studies())
 def predict_bids(
     bids_dir: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where the derivatives go.")],
@@ -236,5 +234,6 @@ def _say_result(console: Console, model: Model, work: Work, result: Predictions)
         console.say(f"classes: {', '.join(f'{count} {name}' for name, count in classes.items())}")
     for name, path in present.items():
         console.say(f"{name}: {path}")
-    if not present and work.layout.file is not None and not failures:
-        console.say(f"written: {Path(work.layout.file)}")
+    if not present and not failures:
+        for path in work.layout.files.values():
+            console.say(f"written: {path}")

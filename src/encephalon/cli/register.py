@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from encephalon.cli import flags
+from encephalon.cli import flags, verbs
 from encephalon.cli.console import Console, error, table
 
 if TYPE_CHECKING:
@@ -22,25 +22,29 @@ EARLIER = {
     "heads": "phantoms",
     "left-over": "remainder",
     "lights": "count-lights",
+    "skullstrip": "brain",
 }
-
 
 _HOMES = {
     "predict-bids": "predict",
     "explain": "evaluate",
     "bench": "demo",
+    "brain": "tasks",
+    "classify": "tasks",
+    "isotropic": "tasks",
     "simulate": "table",
 }
 """The module of a verb that shares one with another."""
 
 
+def present_word(token: str) -> str:
+    """Today's word for a command or a flag."""
+    word = token.replace("_", "-")
+    return EARLIER.get(word, word)
+
+
 def settings() -> dict[str, Any]:
     """The context settings of the command and of every verb."""
-
-    def present_word(token: str) -> str:
-        word = token.replace("_", "-")
-        return EARLIER.get(word, word)
-
     return {
         "help_option_names": ["-h", "--help"],
         # Both --participant-label and --participant_label live in the field.
@@ -77,21 +81,23 @@ def _study_command(name: str, command: Command) -> Callable[..., None]:
             raise typer.Exit(1)
 
     run.__name__, run.__doc__ = name.replace("-", "_"), command.run.__doc__
-    return flags.flagged(*flags.of_sections([("", command.options)]))(run)
+    return verbs.flagged(*verbs.of_sections([("", command.options)]))(run)
 
 
 def add(app: typer.Typer, name: str, text: str) -> None:
     """Add the verb `name` from its module; its help begins with `text`.
 
-    What bears its name there is a function, or, for a verb that has verbs of its own such as
-    `models list`, the functions of these.
+    What bears its name there is a function, a task of `cli/tasks.py`, or, for a verb that has verbs
+    of its own such as `models list`, the functions of these.
     """
     word = name.replace("-", "_")
     found = getattr(import_module(f"encephalon.cli.{_HOMES.get(name, word)}"), word)
+    if hasattr(found, "verb"):
+        found = found.verb()
     if callable(found):
         more = inspect.cleandoc(found.__doc__ or "")
         command = app.command(name, help=f"{text}\n\n{more}", context_settings=settings())
-        command(flags.flagged()(found))
+        command(verbs.verb_of(found))
         return
     group = typer.Typer(
         help=text, no_args_is_help=True, rich_markup_mode=None, context_settings=settings()
@@ -99,5 +105,5 @@ def add(app: typer.Typer, name: str, text: str) -> None:
     for function in found:
         # A trailing underscore keeps a function apart from the builtin or keyword.
         label = function.__name__.rstrip("_").replace("_", "-")
-        group.command(label, context_settings=settings())(flags.flagged()(function))
+        group.command(label, context_settings=settings())(verbs.verb_of(function))
     app.add_typer(group, name=name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +60,14 @@ class OutputLayout:
     """How results are named.
 
     folder  everything goes here; a plain name is `<id>_<key><extension>`
-    file    the main image of the only sample goes exactly there instead, the others beside it
+    files   images of the only sample, by key, that go exactly there, the others beside the first
     bids    names are those of a BIDS derivative of each sample's file
     raw     the BIDS dataset of all samples, which sidecars call bids:raw; None if there are several
     table   where the row of every sample goes; None for no table
     """
 
     folder: Path
-    file: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
     bids: bool = False
     raw: Path | None = None
     table: Path | None = None
@@ -96,6 +96,11 @@ class OutputLayout:
             planned.append(PlannedOutput(sample, images, sidecars, problem))
         return planned
 
+    @property
+    def file(self) -> Path | None:
+        """The first of the files, where there are any."""
+        return next(iter(self.files.values()), None)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes from naming files or writing the table and the report meanwhile."""
@@ -107,8 +112,8 @@ class OutputLayout:
         return Path(os.path.relpath(path, self.folder)).as_posix()
 
     def _paths(self, sample: Sample, kinds: Mapping[str, OutputKind]) -> dict[str, Path]:
-        if self.file is not None:
-            return _beside(self.file, kinds)
+        if self.files:
+            return _beside(self.files, kinds)
         if self.bids and sample.bids is not None:
             return {key: _derivative(self.folder, sample.bids, kinds[key]) for key in kinds}
         stem = self.folder / sample.id
@@ -147,10 +152,15 @@ class Work:
             write_dataset_description(layout.folder, "Encephalon predictions", makers, links)
 
 
+Place = str | os.PathLike[str]
+
+
 def choose_layout(
-    output: str | Path, samples: Sequence[Sample], kinds: Mapping[str, OutputKind]
+    output: Place | Mapping[str, Place],
+    samples: Sequence[Sample],
+    kinds: Mapping[str, OutputKind],
 ) -> OutputLayout:
-    """Return the layout that `-o output` means.
+    """Return the layout that `-o output` means, or the place of each image by its key.
 
     A name that ends as an image does is the file of a single sample's main image; one that ends
     in .csv is the table of a predictor without images; everything else is a folder, in BIDS order
@@ -158,6 +168,8 @@ def choose_layout(
     samples, with an ending that cannot be written, or where a file stands in the folder's place,
     and OutputError for derivatives inside of their raw dataset.
     """
+    if isinstance(output, Mapping):
+        return _by_image(output, samples, kinds)
     path = _full_path(output)
     kinds = {key: kind for one in samples for key, kind in kinds_of(kinds, one).items()} or {
         key: kind for key, kind in kinds.items() if kind.extension_of is None
@@ -184,7 +196,29 @@ def choose_layout(
     return OutputLayout(path, bids=bids, raw=raw, table=path / TABLE)
 
 
-def _full_path(output: str | Path) -> Path:
+def _by_image(
+    places: Mapping[str, Place], samples: Sequence[Sample], kinds: Mapping[str, OutputKind]
+) -> OutputLayout:
+    """The files of single images; or one folder, in which all of them have their usual names."""
+    if unknown := places.keys() - kinds.keys():
+        raise UsageError(
+            f"No image {min(unknown)!r} will be written, but {', '.join(kinds) or 'none'}: name "
+            "it in `save`, or leave its place out."
+        )
+    found = {key: choose_layout(place, samples, kinds) for key, place in places.items()}
+    layout, *others = found.values()
+    if any(one.folder != layout.folder or one.files for one in others) and not all(
+        one.files for one in found.values()
+    ):
+        raise UsageError(
+            f"{' and '.join(map(str, places.values()))} are not one folder: give a file for each "
+            "image of a single scan, or the same folder for all."
+        )
+    files = {key: one.file for key, one in found.items() if one.file is not None}
+    return replace(layout, files=files)
+
+
+def _full_path(output: Place) -> Path:
     if not str(output):
         raise UsageError("The output is empty: give a folder, or a name for the image.")
     path = expanded(output)
@@ -220,7 +254,7 @@ def _single_file(
         raise UsageError(
             f"The output {path} is an image, but this model writes none: give a folder."
         )
-    return OutputLayout(path.parent, file=path)
+    return OutputLayout(path.parent, {next(iter(kinds)): path})
 
 
 def _endings(kinds: Mapping[str, OutputKind]) -> list[str]:
@@ -247,16 +281,16 @@ def _derivative(folder: Path, file: BidsFile, kind: OutputKind) -> Path:
     return derivative_path(folder, file, desc=desc, suffix=suffix, ext=kind.extension)
 
 
-def _beside(file: Path, kinds: Mapping[str, OutputKind]) -> dict[str, Path]:
-    """Return `file` for the main image, and names made from it for the others."""
-    main = next(iter(kinds))
+def _beside(files: Mapping[str, Path], kinds: Mapping[str, OutputKind]) -> dict[str, Path]:
+    """Return `files`, and names made from the first of them for the other images."""
+    main, file = next(iter(files.items()))
     suffix = _image_suffix(file, kinds)
     stem = file.name.removesuffix(suffix).removesuffix(f"_{main}")
-    paths = {main: file}
+    paths = {}
     for key, kind in kinds.items():
         same = kind.extension == kinds[main].extension
         ending = suffix if same else kind.extension
-        paths.setdefault(key, file.with_name(f"{stem}_{key}{ending}"))
+        paths[key] = files.get(key, file.with_name(f"{stem}_{key}{ending}"))
     return paths
 
 

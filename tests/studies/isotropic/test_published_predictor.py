@@ -101,7 +101,7 @@ def test_the_t1w_is_the_first_channel(tmp_path: Path) -> None:
 def test_other_formats_hold_single_precision(tmp_path: Path, suffix: str) -> None:
     """As every other image that is written in them."""
     path = tmp_path / f"result{suffix}"
-    layout = OutputLayout(tmp_path, file=path)
+    layout = OutputLayout(tmp_path, {"t2w": path})
     assert not predict_all(predictor(), [sample(write_pair(tmp_path, "a"))], layout).failures
     assert path.stat().st_size >= 16 * 20 * 16 * 4 or suffix == ".mgz"
 
