@@ -99,6 +99,14 @@ def test_predict_has_a_flag_for_every_option_that_says_so(run: Run) -> None:
                     assert all(name.partition("/")[0] in text for name in names)
 
 
+def test_the_help_names_the_mode_of_a_flag_that_default_models_refuse(run: Run) -> None:
+    """A threshold is of published extraction; series of DICOM are read in every mode."""
+    text = " ".join(run("predict", "--help").out.split())
+    assert "a voxel is in the mask [extraction in mode published]" in text
+    assert "the mask's border outwards, or inwards below 0 [extraction]" in text
+    assert "for its second volume [extraction, isotropic]" in text
+
+
 def test_commands_of_studies_have_names_of_their_own() -> None:
     """No two studies simulate, or make tables, under one word."""
     for kind in ("simulators", "tables"):

@@ -13,7 +13,7 @@ import pytest
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from tests.cli.conftest import Run
-from tests.studies.micrographs.published_demographics import middle_aged
+from tests.studies.micrographs.published_demographics import demographics, middle_aged
 from tests.studies.micrographs.rows import write_rows
 
 
@@ -115,6 +115,30 @@ def test_check_finds_a_leak(run: Run, table: Path) -> None:
     result = run("table", "check", leaky, "--split", "split", "--contents")
     assert result.code == 1
     assert "identical" in result.err
+
+
+def test_check_audits_the_published_demographics_which_name_no_images(
+    run: Run, tmp_path: Path
+) -> None:
+    """By image every test row shares its mouse; by mouse none; and the classes are counted."""
+    sheet = write_rows(tmp_path / "sheet.csv", demographics())
+    ids = ("--id", "Image ID")
+    by_mouse, by_image = tmp_path / "mouse.csv", tmp_path / "image.csv"
+    assert run("table", "split", sheet, "-o", by_mouse, *ids, "--group", "Mouse ID").code == 0
+    assert run("table", "split", sheet, "-o", by_image, *ids).code == 0
+    found = run("table", "check", by_mouse, *ids, "--group", "Mouse ID", "--split", "split")
+    assert found.code == 0
+    assert "412 rows, no faults; there are no images, so no files were looked at" in found.out
+    assert "No group, file or id is shared" in found.out
+    leaky = run("table", "check", by_image, *ids, "--group", "Mouse ID", "--split", "split")
+    assert leaky.code == 1
+    assert "a leak" in leaky.err
+    recipe = tmp_path / "classes.toml"
+    text = run("recipes", "show", "micrographs-published").out
+    recipe.write_text(text.replace("covariates = ", "covariates = {} #"), "utf-8")
+    words = ("table", "check", sheet, *ids, "--recipe", recipe, "--target", "Class")
+    assert "has none" in run(*words).err
+    assert "161 Aged, 52 Middle age, 199 Young" in run(*words, "--no-images").out
 
 
 def test_join_adds_columns(run: Run, table: Path) -> None:

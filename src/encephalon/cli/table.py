@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,15 +121,31 @@ def check(
     contents: Annotated[
         bool, typer.Option("--contents", help="Also look for identical files across parts.")
     ] = False,
+    no_images: Annotated[
+        bool,
+        typer.Option(
+            "--no-images",
+            help="Check the rest of a table without images; so it is without RECIPE, where there "
+            "is no column of them.",
+        ),
+    ] = False,
 ) -> None:
-    """Check a table: files, ids, values, leaks."""
+    """Check a table: files, ids, classes and other values, leaks."""
     from encephalon.tables.checks import checked
     from encephalon.tables.leakage import audit, require_clean
 
     read = _read(file, recipe, id=id_, image=image, target=target, group=group, split=split)
+    unnamed = recipe is None and image is None
+    if no_images or (unnamed and not any(map(read.has, read.columns.inputs.values()))):
+        read = replace(read, columns=replace(read.columns, inputs={}))
     table, columns = checked(read), read.columns
     found: dict[str, Any] = {"table": file, "rows": len(table), "faults": []}
     sentences = [f"{file}: {len(table)} rows, no faults"]
+    if not columns.inputs:
+        sentences[0] += "; there are no images, so no files were looked at"
+    if columns.classes and table.has(columns.target):
+        found["classes"] = Counter(name or "no class" for name in table.texts(str(columns.target)))
+        sentences.append(_counted(found["classes"]))
     if columns.split is not None and table.has(columns.split):
         report = audit(table, contents=contents)
         require_clean(table, report)
@@ -239,8 +257,6 @@ def _read(file: Path, recipe: str | None, **named: str | None) -> Table:
 
     A column that a flag names must be there, lest a slip let groups straddle.
     """
-    from dataclasses import replace
-
     from encephalon.api import load_recipe
     from encephalon.tables.reading import read_table
     from encephalon.tables.schema import Columns
@@ -267,7 +283,11 @@ def _parts(table: Table) -> dict[str, int]:
 
 
 def _shares(table: Table) -> str:
-    return ", ".join(f"{count} {part}" for part, count in _parts(table).items())
+    return _counted(_parts(table))
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _moved(table: Table, column: str, folder: Path) -> list[str | None]:

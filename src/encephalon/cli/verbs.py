@@ -37,24 +37,44 @@ def of_sections(
     there is no study, "", the help shows the defaults too. `names` are other words for the flags
     of some fields.
     """
-    from encephalon.recipes.schema import Flag
-
-    found: dict[str, list[Found]] = {}
-    for study, section in sections:
-        for name, field in section.model_fields.items():
-            for flag in field.metadata:
-                if isinstance(flag, Flag):
-                    said = replace(flag, names=(names or {}).get(name, flag.names))
-                    found.setdefault(name, []).append((study, field, said))
-    return [_parameter(name, fields) for name, fields in found.items()]
+    fields = (
+        (study, name, field)
+        for study, section in sections
+        for name, field in section.model_fields.items()
+    )
+    return _parameters(fields, names or {})
 
 
 def of_studies() -> list[Parameter]:
-    """The flags of what all studies can be asked when they predict."""
+    """The flags of what all studies can be asked when they predict.
+
+    The help of one that models of mode "default" do not take names the mode.
+    """
     from encephalon.studies.registry import list_studies, load_study
 
-    studies = [load_study(name) for name in list_studies()]
-    return of_sections((one.name, options) for one in studies for options in one.options.values())
+    fields = (
+        (one.name if name in plain else f"{one.name} in mode {mode}", name, field)
+        for one in map(load_study, list_studies())
+        for plain in [one.options["default"].model_fields]
+        for mode, options in one.options.items()
+        for name, field in options.model_fields.items()
+    )
+    return _parameters(fields, {})
+
+
+def _parameters(
+    fields: Iterable[tuple[str, str, FieldInfo]], names: Mapping[str, str]
+) -> list[Parameter]:
+    """The flags of fields, of each what it is of, its name, and itself."""
+    from encephalon.recipes.schema import Flag
+
+    found: dict[str, list[Found]] = {}
+    for study, name, field in fields:
+        for flag in field.metadata:
+            if isinstance(flag, Flag):
+                said = replace(flag, names=names.get(name, flag.names))
+                found.setdefault(name, []).append((study, field, said))
+    return [_parameter(name, each) for name, each in found.items()]
 
 
 def verb_of(function: Callable[..., None]) -> Callable[..., None]:

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrays of the published preprocessing: into a table without a bit lost."""
+"""The arrays of the published preprocessing: into a table and out again without a bit lost."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from encephalon.errors import EncephalonError
 from encephalon.io.micrograph import read_micrograph
 from encephalon.recipes.loading import load_recipe
 from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.studies.micrographs.published.data import table_of_arrays
-from encephalon.studies.micrographs.published.preprocessing import network_input
+from encephalon.studies.micrographs.published.data import arrays_of_table, table_of_arrays
+from encephalon.studies.micrographs.published.preprocessing import foreground, network_input
 from encephalon.studies.micrographs.settings import MicrographSettings
 from encephalon.tables.checks import checked
 from encephalon.tables.encoding import encode_classes, encode_covariates
@@ -52,6 +54,68 @@ def test_arrays_become_a_table_that_says_the_same(tmp_path: Path) -> None:
     assert np.array_equal(encode_covariates(rows, COLUMNS), FEATURES)
     for cell, image in zip(table.texts("image"), _images(), strict=True):
         assert np.array_equal(read_micrograph(table.path(cell)).data, image)
+
+
+@pytest.mark.parametrize("labels", [LABELS, None])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_arrays_come_back_from_their_table_byte_for_byte(
+    tmp_path: Path, labels: np.ndarray | None, suffix: str
+) -> None:
+    """The files are the ones that NumPy writes of the arrays; no classes make no labels."""
+    write_arrays(tmp_path / "binary", _images(), labels, FEATURES)
+    file = table_of_arrays(tmp_path / "binary", tmp_path / f"table{suffix}", COLUMNS)
+    recipe = load_recipe("micrographs-published", {"study.silhouettes": "true"})
+    assert arrays_of_table(read_table(file, COLUMNS), recipe, tmp_path / "again") == 3
+    first, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("binary", "again")
+    )
+    assert first == again
+    assert len(first) == (3 if labels is not None else 2)
+
+
+def test_a_table_of_micrographs_becomes_what_the_published_steps_make_of_them(
+    tmp_path: Path,
+) -> None:
+    """16-bit levels to the share of white around each eighth pixel; F, M, CC, HC, PFC."""
+    rng = np.random.default_rng(4)
+    planes = [rng.integers(0, 60000, (64, 80), np.uint16) for _ in range(2)]
+    for number, plane in enumerate(planes):
+        tifffile.imwrite(tmp_path / f"{number}.tif", plane)
+    rows = "id,image,class,sex,region,animal\na,0.tif,Aged,F,HC,x\nb,1.tif,Young,M,PFC,y\n"
+    (tmp_path / "table.csv").write_text(rows, "utf-8")
+    recipe = load_recipe("micrographs-published")
+    arrays_of_table(read_table(tmp_path / "table.csv", COLUMNS), recipe, tmp_path / "out")
+    images, labels, features = (
+        np.load(tmp_path / "out" / f"{name}.npy") for name in ("np_images", "labels", "features")
+    )
+    assert images.shape == (2, 8, 10)
+    assert np.array_equal(images, [foreground(plane) for plane in planes])
+    assert labels.tolist() == [1, 0]
+    assert features.tolist() == [[1, 0, 0, 1, 0], [0, 1, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentence"),
+    [
+        ("a,0.tif,Aged\nb,0.tif,Middle age\n", "row 3: there is no class that is learnt"),
+        ("a,0.tif,Aged\nb,1.tif,Young\n", "expected 8 x 8 pixels as of the other images"),
+        ("a,0.tif,Old\n", "is none of the classes"),
+    ],
+)
+def test_tables_that_arrays_cannot_hold_are_refused(
+    tmp_path: Path, cells: str, sentence: str
+) -> None:
+    """Classes of some rows alone, two sizes, a strange class: one sentence, and no array."""
+    for number in range(2):
+        grain = np.random.default_rng(number).integers(0, 255, (64, 64 + 16 * number), np.uint8)
+        tifffile.imwrite(tmp_path / f"{number}.tif", grain)
+    (tmp_path / "table.csv").write_text(f"id,image,class\n{cells}", "utf-8")
+    recipe = load_recipe("micrographs-published")
+    table = read_table(tmp_path / "table.csv", replace(COLUMNS, covariates={}))
+    with pytest.raises(EncephalonError, match=sentence):
+        arrays_of_table(table, recipe, tmp_path / "out")
+    assert not list(tmp_path.glob("out/*.npy"))
 
 
 def test_binary_images_enter_the_network_as_they_are(tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ class PhantomOptions(Section):
     overwrite: Annotated[bool, OVERWRITE] = False
 
 
+RECIPE = Flag("--recipe", "The recipe that names the columns.", "NAME")
+
+
 class ArrayOptions(Section):
     """What may be asked of `encephalon table import-arrays`."""
 
@@ -41,9 +44,21 @@ class ArrayOptions(Section):
     output: Annotated[
         Path, Flag("-o --output", "The table to write: .csv, .tsv or .parquet.", "PLACE")
     ]
-    recipe: Annotated[str, Flag("--recipe", "The recipe that names the columns.", "NAME")] = (
-        "micrographs-published"
-    )
+    recipe: Annotated[str, RECIPE] = "micrographs-published"
+    overwrite: Annotated[bool, OVERWRITE] = False
+
+
+class ExportOptions(Section):
+    """What may be asked of `encephalon table export-arrays`."""
+
+    file: Annotated[Path, Flag("", "CSV, TSV, Parquet or Excel; a row an image.", "TABLE")]
+    output: Annotated[
+        Path, Flag("-o --output", "Folder for np_images, labels and features.npy.", "FOLDER")
+    ]
+    recipe: Annotated[str, RECIPE] = "micrographs-published"
+    silhouettes: Annotated[
+        bool, Flag("--silhouettes", "The images went through the published steps already.")
+    ] = False
     overwrite: Annotated[bool, OVERWRITE] = False
 
 
@@ -86,6 +101,20 @@ def _import_arrays(asked: ArrayOptions, progress: Progress) -> Done:
     return Done({"table": written}, f"{written}")
 
 
+def _export_arrays(asked: ExportOptions, progress: Progress) -> Done:
+    """Write the arrays that 3BTRON's preprocessing would write of a table of micrographs."""
+    from encephalon.recipes.loading import load_recipe
+    from encephalon.studies.micrographs.published.data import arrays_of_table
+    from encephalon.tables.reading import read_table
+
+    del progress
+    more = {"study.silhouettes": "true"} if asked.silhouettes else {}
+    recipe = load_recipe(asked.recipe, more)
+    table = read_table(asked.file, recipe.table)
+    count = arrays_of_table(table, recipe, asked.output, asked.overwrite)
+    return Done({"folder": asked.output, "images": count}, f"{asked.output}: {count} images")
+
+
 def _count_lights(asked: LightOptions, progress: Progress) -> Done:
     """Count the traffic lights of predictions by sex, region or any other column."""
     from encephalon.studies.micrographs.traffic_light import breakdown
@@ -105,5 +134,6 @@ def _count_lights(asked: LightOptions, progress: Progress) -> Done:
 SIMULATORS = {"micrographs": Command(PhantomOptions, _micrographs)}
 TABLES = {
     "import-arrays": Command(ArrayOptions, _import_arrays),
+    "export-arrays": Command(ExportOptions, _export_arrays),
     "count-lights": Command(LightOptions, _count_lights),
 }

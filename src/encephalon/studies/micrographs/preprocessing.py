@@ -101,16 +101,28 @@ class Preprocessing:
             return make()  # which says in its own words what is there instead
         return _unpacked(cache.get(f"{content} {self.key}", lambda: _packed(make())))
 
-    def _as_published(self, micrograph: Micrograph) -> Picture:
+    def silhouette(self, path: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """What the published steps 1 to 4 make of a file: (rows / 8, columns / 8), in [0, 1].
+
+        Raises what `read` raises.
+        """
+        settings = self.settings
+        micrograph = read_micrograph(path, page=settings.page, colour=settings.colour)
+        return self._silhouette(micrograph, _grey(micrograph.data, micrograph))
+
+    def _silhouette(self, micrograph: Micrograph, grey: IntensityHistogram) -> NDArray[np.float32]:
         data = micrograph.data
-        grey = _grey(data, micrograph)
         if self.settings.silhouettes:
-            image, view = network_input(data.astype(np.float32, copy=False), data.shape)
-            return Picture(image, view, _facts(micrograph, data, grey))
+            return data.astype(np.float32, copy=False)
         levels = as_levels(data, clip=self.settings.clip_16_bit)
         # Clipping may leave nothing but white, which is constant in its own way.
         counts = (grey if levels is data else _grey(levels, micrograph)).counts
-        image, view = network_input(foreground(levels, counts), levels.shape)
+        return foreground(levels, counts)
+
+    def _as_published(self, micrograph: Micrograph) -> Picture:
+        data = micrograph.data
+        grey = _grey(data, micrograph)
+        image, view = network_input(self._silhouette(micrograph, grey), data.shape)
         return Picture(image, view, _facts(micrograph, data, grey))
 
     def _by_default(self, micrograph: Micrograph) -> Picture:

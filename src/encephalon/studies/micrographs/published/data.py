@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrays of the published preprocessing: read into a table of images.
+"""The arrays of the published preprocessing: read into a table of images, and written of one.
 
 3BTRON keeps a set of images as three files of a folder (spec, section 1): `np_images.npy`
 (N, H, W), the binary images in [0, 1]; `labels.npy` (N), the classes by number; `features.npy`
@@ -8,31 +8,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError, InputError, MissingFileError
-from encephalon.io.atomic import refuse_existing
+from encephalon.errors import ContentError, InputError, MissingFileError, TableError
+from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.micrograph import write_plane
-from encephalon.io.text import write_records
-from encephalon.tables.schema import Columns
+from encephalon.recipes.schema import Recipe
+from encephalon.studies.micrographs.preprocessing import Preprocessing
+from encephalon.studies.micrographs.settings import micrograph_settings
+from encephalon.tables.checks import checked
+from encephalon.tables.encoding import encode_classes, encode_covariates
+from encephalon.tables.reading import write_table
+from encephalon.tables.samples import table_samples
+from encephalon.tables.schema import Columns, Table
 
-__all__ = ["table_of_arrays"]
+__all__ = ["arrays_of_table", "table_of_arrays"]
 
 IMAGES, LABELS, FEATURES = "np_images.npy", "labels.npy", "features.npy"
 Arrays = NDArray[Any]
 
 
 def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool = False) -> Path:
-    """Write every binary image of `folder` as a float32 TIFF and `table` (.csv), which names them.
+    """Write every binary image of `folder` as a float32 TIFF and `table`, which names them.
 
     The TIFFs go beside the table, into a folder of its name; nothing is rounded. Classes and
     covariates get the names that `columns` has, in its order. Raises MissingFileError without
     images, InputError for arrays of other shapes than the published ones.
     """
+    import pandas as pd
+
     refuse_existing(table, overwrite)
     images = _load(folder / IMAGES)
     if images.ndim != 3:
@@ -51,7 +60,50 @@ def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool
         known = {columns.target: label} if columns.target and label else {}
         place = path.relative_to(table.parent).as_posix()
         rows.append({columns.id: name, column: place, **known, **cells})
-    return write_records(rows, table)
+    return write_table(pd.DataFrame(rows), table, overwrite)
+
+
+def arrays_of_table(table: Table, recipe: Recipe, folder: Path, overwrite: bool = False) -> int:
+    """Write the three arrays of `table` into `folder`: images after steps 1 to 4, classes,
+    covariates; float32, int64 and float32. Returns the number of images.
+
+    A table of no class that is learnt has no labels, as the published one of the middle-aged.
+    Raises TableError for a faulty table, or one of which some rows alone have such a class, and
+    InputError for images that cannot be read or have different sizes once they are reduced.
+    """
+    for name in (IMAGES, LABELS, FEATURES):
+        refuse_existing(folder / name, overwrite)
+    labels = np.full(len(table), -1)
+    if table.has(table.columns.target):
+        labels = encode_classes(table)
+    else:
+        table = replace(table, columns=replace(table.columns, target=None))
+    samples = table_samples(checked(table, audited=True))
+    features = encode_covariates([one.row for one in samples], table.columns, {})
+    known = labels >= 0
+    if known.any() and not known.all():
+        row = table.row(int(known.argmin()))
+        raise TableError(
+            f"{table.source}, row {row}: there is no class that is learnt, but other rows have "
+            "one: make a table of each kind, whose arrays are kept apart."
+        )
+    preprocessing = Preprocessing(micrograph_settings(recipe), "published")
+    images: list[NDArray[np.float32]] = []
+    for sample in samples:
+        path = next(iter(sample.inputs.values()))
+        image = preprocessing.silhouette(path)
+        if images and image.shape != images[0].shape:
+            raise InputError(
+                f"{path}: expected {images[0].shape[0]} x {images[0].shape[1]} pixels as of the "
+                f"other images, but there are {image.shape[0]} x {image.shape[1]} once it is "
+                "reduced: arrays hold images of one size, so crop them alike."
+            )
+        images.append(image)
+    found = {IMAGES: np.stack(images), FEATURES: features}
+    for name, array in (found | ({LABELS: labels} if known.all() else {})).items():
+        with atomic_path(folder / name) as temporary, temporary.open("wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+    return len(images)
 
 
 def _load(path: Path) -> Arrays:
