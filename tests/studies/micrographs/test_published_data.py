@@ -22,6 +22,7 @@ from encephalon.tables.encoding import encode_classes, encode_covariates
 from encephalon.tables.reading import read_table
 
 COLUMNS = load_recipe("micrographs-published").table
+STEPS = Preprocessing(MicrographSettings(), "published").silhouette
 LABELS = np.array([1, 0, 1])
 FEATURES = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 0, 0], [1, 0, 0, 0, 1]], np.float32)
 
@@ -64,8 +65,8 @@ def test_arrays_come_back_from_their_table_byte_for_byte(
     """The files are the ones that NumPy writes of the arrays; no classes make no labels."""
     write_arrays(tmp_path / "binary", _images(), labels, FEATURES)
     file = table_of_arrays(tmp_path / "binary", tmp_path / f"table{suffix}", COLUMNS)
-    recipe = load_recipe("micrographs-published", {"study.silhouettes": "true"})
-    assert arrays_of_table(read_table(file, COLUMNS), recipe, tmp_path / "again") == 3
+    silhouette = Preprocessing(MicrographSettings(silhouettes=True), "published").silhouette
+    assert arrays_of_table(read_table(file, COLUMNS), silhouette, tmp_path / "again") == 3
     first, again = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
         for name in ("binary", "again")
@@ -84,8 +85,8 @@ def test_a_table_of_micrographs_becomes_what_the_published_steps_make_of_them(
         tifffile.imwrite(tmp_path / f"{number}.tif", plane)
     rows = "id,image,class,sex,region,animal\na,0.tif,Aged,F,HC,x\nb,1.tif,Young,M,PFC,y\n"
     (tmp_path / "table.csv").write_text(rows, "utf-8")
-    recipe = load_recipe("micrographs-published")
-    arrays_of_table(read_table(tmp_path / "table.csv", COLUMNS), recipe, tmp_path / "out")
+    table = read_table(tmp_path / "table.csv", COLUMNS)
+    arrays_of_table(table, STEPS, tmp_path / "out")
     images, labels, features = (
         np.load(tmp_path / "out" / f"{name}.npy") for name in ("np_images", "labels", "features")
     )
@@ -111,10 +112,9 @@ def test_tables_that_arrays_cannot_hold_are_refused(
         grain = np.random.default_rng(number).integers(0, 255, (64, 64 + 16 * number), np.uint8)
         tifffile.imwrite(tmp_path / f"{number}.tif", grain)
     (tmp_path / "table.csv").write_text(f"id,image,class\n{cells}", "utf-8")
-    recipe = load_recipe("micrographs-published")
     table = read_table(tmp_path / "table.csv", replace(COLUMNS, covariates={}))
     with pytest.raises(EncephalonError, match=sentence):
-        arrays_of_table(table, recipe, tmp_path / "out")
+        arrays_of_table(table, STEPS, tmp_path / "out")
     assert not list(tmp_path.glob("out/*.npy"))
 
 

@@ -104,14 +104,17 @@ def _import_arrays(asked: ArrayOptions, progress: Progress) -> Done:
 def _export_arrays(asked: ExportOptions, progress: Progress) -> Done:
     """Write the arrays that 3BTRON's preprocessing would write of a table of micrographs."""
     from encephalon.recipes.loading import load_recipe
+    from encephalon.studies.micrographs.preprocessing import Preprocessing
     from encephalon.studies.micrographs.published.data import arrays_of_table
+    from encephalon.studies.micrographs.settings import micrograph_settings
     from encephalon.tables.reading import read_table
 
     del progress
     more = {"study.silhouettes": "true"} if asked.silhouettes else {}
     recipe = load_recipe(asked.recipe, more)
+    silhouette = Preprocessing(micrograph_settings(recipe), "published").silhouette
     table = read_table(asked.file, recipe.table)
-    count = arrays_of_table(table, recipe, asked.output, asked.overwrite)
+    count = arrays_of_table(table, silhouette, asked.output, asked.overwrite)
     return Done({"folder": asked.output, "images": count}, f"{asked.output}: {count} images")
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,6 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, InputError, MissingFileError, TableError
 from encephalon.io.atomic import atomic_path, refuse_existing
 from encephalon.io.micrograph import write_plane
-from encephalon.recipes.schema import Recipe
-from encephalon.studies.micrographs.preprocessing import Preprocessing
-from encephalon.studies.micrographs.settings import micrograph_settings
 from encephalon.tables.checks import checked
 from encephalon.tables.encoding import encode_classes, encode_covariates
 from encephalon.tables.reading import write_table
@@ -63,9 +61,16 @@ def table_of_arrays(folder: Path, table: Path, columns: Columns, overwrite: bool
     return write_table(pd.DataFrame(rows), table, overwrite)
 
 
-def arrays_of_table(table: Table, recipe: Recipe, folder: Path, overwrite: bool = False) -> int:
-    """Write the three arrays of `table` into `folder`: images after steps 1 to 4, classes,
-    covariates; float32, int64 and float32. Returns the number of images.
+def arrays_of_table(
+    table: Table,
+    silhouette: Callable[[Path], NDArray[np.float32]],
+    folder: Path,
+    overwrite: bool = False,
+) -> int:
+    """Write the three arrays of `table` into `folder`: images, classes, covariates.
+
+    They are float32, int64 and float32; `silhouette` makes the image of a file, by the published
+    steps 1 to 4. Returns the number of images.
 
     A table of no class that is learnt has no labels, as the published one of the middle-aged.
     Raises TableError for a faulty table, or one of which some rows alone have such a class, and
@@ -87,11 +92,10 @@ def arrays_of_table(table: Table, recipe: Recipe, folder: Path, overwrite: bool 
             f"{table.source}, row {row}: there is no class that is learnt, but other rows have "
             "one: make a table of each kind, whose arrays are kept apart."
         )
-    preprocessing = Preprocessing(micrograph_settings(recipe), "published")
     images: list[NDArray[np.float32]] = []
     for sample in samples:
         path = next(iter(sample.inputs.values()))
-        image = preprocessing.silhouette(path)
+        image = silhouette(path)
         if images and image.shape != images[0].shape:
             raise InputError(
                 f"{path}: expected {images[0].shape[0]} x {images[0].shape[1]} pixels as of the "
