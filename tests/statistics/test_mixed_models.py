@@ -65,6 +65,16 @@ def test_what_cannot_be_told_apart_is_refused(rng: np.random.Generator) -> None:
         fit_mixed(made, COLUMNS, {"target": np.zeros(TARGET.size)})
 
 
+def test_as_many_sets_as_coefficients_tell_nothing_of_sets() -> None:
+    """One and another apart and together: that is refused as well, in words."""
+    columns = {"a": [1, 1, 0, 0, 1, 1, 0, 0], "b": [0, 0, 1, 1, 1, 1, 0, 0]}
+    columns["c"] = [0, 0, 0, 0, 0, 0, 1, 1]
+    scores = [0.40, 0.34, 0.40, 0.35, 0.42, 0.33, 0.33, 0.34]
+    sets = ["a", "a", "b", "b", "a + b", "a + b", "c", "c"]
+    with pytest.raises(UsageError, match="cannot tell apart what a, b, c add"):
+        fit_mixed(scores, columns, {"target": ["x", "y"] * 4, "inputs": sets})
+
+
 def test_small_and_unknown_are_told_apart() -> None:
     """An effect may be surely too small to matter, which no large p value says."""
     sure, unsure = coefficient("a", 0.001, 0.002), coefficient("a", 0.001, 0.2)

@@ -201,8 +201,20 @@ def test_content_that_changed_is_refused_on_resume(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.begin("recipe", "table", lambda: {"a.tif": "1", "b.tif": "2", "c.tif": "3"})
     run.reopen("recipe", "table", lambda: {"a.tif": "1", "b.tif": "2", "c.tif": "3"})
+    run.checkpoint.parent.mkdir()
+    run.checkpoint.touch()
     with pytest.raises(RunError, match=r"^b\.tif and 1 more: the content is not what the run"):
         run.reopen("recipe", "table", lambda: {"a.tif": "1", "b.tif": "0", "c.tif": "0"})
+
+
+def test_content_may_be_mended_before_anything_would_be_lost(tmp_path: Path) -> None:
+    """As where an image that is damaged stopped the run before its first checkpoint."""
+    run = RunFolder(tmp_path)
+    run.begin("recipe", "table", lambda: {"a.tif": "damaged"})
+    assert not run.contents
+    run.reopen("recipe", "table", lambda: {"a.tif": "whole"})
+    run.model.mkdir()
+    assert run.contents == {"a.tif": "whole"}
 
 
 def test_other_conditions_are_said_and_accepted(

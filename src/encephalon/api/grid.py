@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from encephalon.io.files import expanded, need_file
 from encephalon.recipes.loading import find_named, parse_value, read_named
 from encephalon.statistics.forecast import Forecast, forecast_total
 from encephalon.tables.reading import is_table, read_table
+from encephalon.training.record import table_files
 
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
@@ -64,10 +65,14 @@ class GridSummary:
 
 @dataclass(frozen=True)
 class GridPlan:
-    """A grid and its cells on a table, checked; `minutes` of all where others were measured."""
+    """A grid and its cells on a table, checked; `minutes` of all where others were measured.
+
+    files  that the table names, by what it calls them
+    """
 
     grid: Grid
     cells: tuple[Cell, ...]
+    files: Mapping[str, Path] = field(repr=False)
     minutes: Forecast | None = None
 
 
@@ -108,12 +113,12 @@ def plan_grid(
     loaded = load_grid(path).with_settings(settings)
     need_file(samples)
     cells = cells_of(loaded, path.parent, samples, sha256(samples), recipe_checker(samples))
-    read = read_table(samples)
+    read, files = read_table(samples), dict[str, Path]()
     # Most recipes read a table in the same way, which is looked at once.
     for recipe in {repr(cell.recipe.table): cell.recipe for cell in cells}.values():
-        load_samples(recipe, read)
+        files |= table_files(load_samples(recipe, read))
     minutes = None if measured is None else _forecast(expanded(measured), cells)
-    return GridPlan(loaded, tuple(cells), minutes)
+    return GridPlan(loaded, tuple(cells), files, minutes)
 
 
 def run_grid(
@@ -141,9 +146,10 @@ def run_grid(
     require_extra("lightning", "train", "Training")
     plan = plan_grid(grid, table, overrides=overrides)
     folder = GridFolder(expanded(output))
-    with folder.opened(plan.grid, plan.cells):
+    with folder.opened(plan.grid, plan.cells, plan.files):
         steps = Here(device, workers, jobs.threads_each(threads))
         run_cells(folder, plan.cells, steps, jobs, progress)
+        folder.require_same(plan.cells, plan.files)  # cells of before and after are not compared
         status = folder.status()
         if not status.of("done"):
             return status

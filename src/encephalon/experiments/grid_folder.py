@@ -2,6 +2,7 @@
 """The folder of a grid: its cells, what became of each, and how long it took.
 
     grid.json     the grid as it was last run: its cells, and the table
+    files.json    how the files of the table look, see `experiments.grid_data`
     cells/KEY-name/
         attempt-…/    the training while it is at work, and where it was killed
         run/          the training when it is over, see `training.runs`
@@ -10,7 +11,7 @@
     report/       the comparison of all cells that are done
 
 What is done stays done: a cell whose recipe or table is another has another key, and a grid with
-such a cell in place of one that is done is refused.
+such a cell in place of one that is done is refused, as is one whose files are others now.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from types import MappingProxyType
 from typing import Any, Literal
 
 from encephalon.errors import (
@@ -31,6 +33,7 @@ from encephalon.errors import (
     listed,
 )
 from encephalon.experiments.grid import RECIPE, SEED, Cell, Grid, axis_words, flat_settings
+from encephalon.experiments.grid_data import FILES, require_same_files
 from encephalon.io.atomic import held, locked, sha256, sweep
 from encephalon.io.cache import read_checksummed, write_checksummed
 from encephalon.io.files import is_file
@@ -145,16 +148,20 @@ class GridFolder:
         return self.path / CELLS / cell.folder
 
     @contextmanager
-    def opened(self, grid: Grid, cells: Sequence[Cell]) -> Iterator[None]:
+    def opened(
+        self, grid: Grid, cells: Sequence[Cell], files: Mapping[str, Path] = MappingProxyType({})
+    ) -> Iterator[None]:
         """Record what is run now, and keep every other process out of the folder meanwhile.
 
-        Raises OutputExistsError for a folder that holds something else, or results of the same
-        cells with another recipe or table; and OutputError where another process is at it.
+        `files` are those that the table names, by what it calls them. Raises OutputExistsError for
+        a folder that holds something else, or results of the same cells with another recipe, table
+        or file; and OutputError where another process is at it.
         """
         self._refuse_foreign()  # before a lock is laid into somebody's folder
         self._refuse_changed(cells)
         with locked(self.path / ".grid", timeout=0):
             sweep(self.path)
+            self.require_same(cells, files)
             about = {
                 "grid": grid.name,
                 "title": grid.title,
@@ -167,6 +174,10 @@ class GridFolder:
             }
             write_checksummed(self.path / GRID, about)
             yield
+
+    def require_same(self, cells: Sequence[Cell], files: Mapping[str, Path]) -> None:
+        """Raise OutputExistsError unless `files` are those that the cells were made from."""
+        require_same_files(self.path, files, map(self.place, cells))
 
     def status(self) -> GridStatus:
         """Where the grid is that was last run here; raises MissingFileError where none was."""
@@ -207,7 +218,7 @@ class GridFolder:
         record = self.path / GRID
         if not self.path.is_dir() or read_checksummed(record):
             return
-        ours = () if record.exists() else (CELLS, REPORT)
+        ours = () if record.exists() else (CELLS, REPORT, FILES)
         found = sorted(path.name for path in self.path.glob("[!.]*") if path.name not in ours)
         if found:
             raise OutputExistsError(

@@ -104,11 +104,12 @@ def fit_mixed(
     truth = np.asarray(scores, np.float64)
     parts = [np.asarray(each, np.float64) for each in columns.values()]
     design = np.column_stack([np.ones(len(truth)), *parts])
+    few = UsageError(
+        f"A mixed model of {len(truth)} scores cannot tell apart what {', '.join(columns)} "
+        "add: leave one out, or add results of other sets."
+    )
     if np.linalg.matrix_rank(design) < design.shape[1] or len(truth) <= design.shape[1]:
-        raise UsageError(
-            f"A mixed model of {len(truth)} scores cannot tell apart what {', '.join(columns)} "
-            "add: leave one out, or add results of other sets."
-        )
+        raise few
     indicators = {name: _indicators(members) for name, members in groups.items()}
     for name, each in indicators.items():
         if each.shape[1] < 2:
@@ -121,7 +122,11 @@ def fit_mixed(
         # Of a variance that is 0, which it may well be.
         warnings.simplefilter("ignore")
         model = MixedLM(truth / unit, design, groups=np.zeros(len(truth)), exog_vc=spec)
-        found = model.fit(reml=True, start_params=_start(truth / unit, design, indicators.values()))
+        start = _start(truth / unit, design, indicators.values())
+        try:
+            found = model.fit(reml=True, start_params=start)
+        except np.linalg.LinAlgError as error:  # as many columns as groups, say
+            raise few from error
     estimates, errors = found.fe_params[1:] * unit, found.bse_fe[1:] * unit
     variances = dict(zip(indicators, found.vcomp, strict=True)) | {RESIDUAL: found.scale}
     return MixedModel(

@@ -22,7 +22,7 @@ from encephalon.training.dataset import in_threads
 if TYPE_CHECKING:
     from encephalon.tables.schema import Table
 
-__all__ = ["RunRecord", "differences", "table_contents", "text_hash"]
+__all__ = ["RunRecord", "differences", "table_contents", "table_files", "text_hash"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,15 @@ def table_contents(
     table: Table, workers: int = 2, content: Callable[[Path], str] = content_of
 ) -> dict[str, str]:
     """The content of every file that a table names, by its cell, hashed in `workers` threads."""
+    files = table_files(table)
+    return dict(zip(files, in_threads(content, files.values(), workers), strict=True))
+
+
+def table_files(table: Table) -> dict[str, Path]:
+    """Every file that a table names, by its cell, sorted."""
     columns = [name for name in table.columns.file_columns().values() if table.has(name)]
     cells = sorted({cell for name in columns for cell in table.texts(name) if cell})
-    return dict(zip(cells, in_threads(content, map(table.path, cells), workers), strict=True))
+    return {cell: table.path(cell) for cell in cells}
 
 
 def differences(kind: str, there: str, here: str) -> str:

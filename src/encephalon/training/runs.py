@@ -155,6 +155,12 @@ class RunFolder:
         record = RunRecord.read(self.record)
         return record.run if record else ""
 
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """Hashes of what it began with, by name; none where nothing would be lost with the run."""
+        record = RunRecord.read(self.record)
+        return record.contents if record and self._has_something() else {}
+
     @contextmanager
     def opened(
         self,
@@ -234,6 +240,9 @@ class RunFolder:
         for path, text, kind in given:
             _require_same(path, text, kind, getattr(record, kind))
         changed = [k for k, content in contents().items() if record.contents.get(k) != content]
+        if changed and not self._has_something():  # what stopped it was mended, say
+            self.begin(recipe_text, table_text, contents, conditions)
+            return
         if changed:
             raise RunError(
                 f"{listed(changed, 1)}: the content is not what the run in {self.path} began with: "
@@ -295,8 +304,12 @@ class RunFolder:
                 )
 
     def _has_checkpoint(self) -> bool:
-        """Whether the run, or a network of it, has something to lose."""
+        """Whether the run, or a network of it, can go on from somewhere."""
         return any(self.path.rglob(self.checkpoint.name))
+
+    def _has_something(self) -> bool:
+        """Whether something would be lost with it."""
+        return self._has_checkpoint() or any((self.path / name).exists() for name in LATE)
 
 
 def _require_same(path: Path, text: str, kind: str, known: str) -> None:
