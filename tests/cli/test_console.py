@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from encephalon.cli import console
 from encephalon.cli.console import Console, table
+from encephalon.inference.stages import stage
 
 
 class Terminal(io.StringIO):
@@ -226,3 +228,19 @@ def test_a_name_in_brackets_is_no_markup_of_the_bar(monkeypatch: pytest.MonkeyPa
     assert "[bold]" in terminal.getvalue()
     assert "Error" not in terminal.getvalue()
     assert "\x1b[2J" not in terminal.getvalue()
+
+
+def test_a_bar_shows_the_stage_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is being done to the present sample, from wherever it is done."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(console, "PATIENCE", 0.0)
+    with Console().progress(2, "work") as advance:
+        advance(1, 2, "scan")
+        deadline = time.monotonic() + 10
+        while "registering" not in screen.getvalue() and time.monotonic() < deadline:
+            stage("registering")
+            time.sleep(0.05)
+    assert "1/2" in screen.getvalue()
+    assert "left" in screen.getvalue()
+    stage("nobody listens now")

@@ -48,6 +48,7 @@ def predict(
     overwrite: bool = False,
     offline: bool = False,
     report: bool = True,
+    pattern: str | None = None,
     suffixes: Sequence[str] | None = None,
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
@@ -61,6 +62,7 @@ def predict(
     inputs      image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
     output      a folder, or the file of a single result, or the file of each image by its key; BIDS
                 in gives BIDS-derivatives out
+    pattern     which images of a folder, such as "*T1w.nii.gz"; "**/*" means sub-folders too
     companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
     values      by column, what a table would say of a single input, such as {"age": "34"}
     workers     who does it, see `Workers`: this process, several of this machine, a cluster
@@ -79,6 +81,7 @@ def predict(
         output,
         overwrite=overwrite,
         report=report,
+        pattern=pattern,
         suffixes=suffixes,
         participants=participants,
         sessions=sessions,

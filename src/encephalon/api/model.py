@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class Chosen(TypedDict, total=False):
     """Which images of the inputs are taken, and what joins a single one; see `api.predict`."""
 
+    pattern: str | None
     suffixes: Sequence[str] | None
     participants: Sequence[str] | None
     sessions: Sequence[str] | None
@@ -256,6 +257,7 @@ def _samples(
         sessions=chosen.get("sessions"),
         keep_absent=True,
         kind=kind,
+        pattern=chosen.get("pattern"),
     )
     words = chosen.get("suffixes") or chosen.get("participants") or chosen.get("sessions")
     if words and not any(sample.bids for sample in samples):

@@ -15,11 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 from typer import Option
 
 from encephalon.cli.flags import AsJson
+from encephalon.inference.stages import told
 
 PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
 
@@ -29,6 +31,10 @@ Advance = Callable[[int, int | None, str], None]
 # What a terminal or a log takes for more than a letter: controls (a file name may hold an escape
 # sequence or a line break), the line breaks of Unicode, and marks that turn the order of letters.
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+# What is printed, for the file of --log-file.
+_said = logging.getLogger("encephalon-said")
+_said.setLevel(logging.INFO)
 
 _LEVELS = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
 
@@ -45,21 +51,30 @@ class Console:
     ] = 0
     quiet: Annotated[bool, Option("-q", "--quiet", help="Say errors only.")] = False
     as_json: AsJson = False
+    log_file: Annotated[
+        Path | None,
+        Option("--log-file", help="Also keep what is said, with times.", metavar="FILE"),
+    ] = None
 
     def __post_init__(self) -> None:
-        """Send the library's log to standard error, as loud as was asked for."""
+        """Send the library's log to standard error, as loud as was asked for, and to the file."""
         level = logging.ERROR if self.quiet else logging.WARNING
         level = {0: level, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
-        logger = logging.getLogger("encephalon")
-        logger.setLevel(level)
-        logger.handlers[:] = [_Handler()]
-        logger.propagate = False
+        logger, shown, kept = logging.getLogger("encephalon"), _Handler(), _kept(self.log_file)
+        shown.setLevel(level)
+        logger.setLevel(min(level, logging.INFO) if self.log_file else level)
+        for old in _said.handlers:
+            old.close()
+        _said.handlers[:] = [kept]
+        logger.handlers[:] = [shown, kept]
+        logger.propagate = _said.propagate = False
         logging.captureWarnings(True)
         said = _Handler() if self.verbose else logging.NullHandler()
         logging.getLogger("py.warnings").handlers[:] = [said]
 
     def say(self, text: str) -> None:
         """Print a line for people: nothing with --quiet, and nothing with --json."""
+        _said.info("%s", text)
         if not (self.quiet or self.as_json):
             _write(one_line(text), sys.stdout)
 
@@ -85,7 +100,8 @@ class Console:
             return
         bar = _Bar(total, title)
         try:
-            yield bar.advance
+            with told(bar.stage):
+                yield bar.advance
         finally:
             bar.close()
 
@@ -102,6 +118,10 @@ class _Bar:
         self._timer = threading.Timer(PATIENCE, self._show)
         self._timer.daemon = True
         self._timer.start()
+
+    def stage(self, words: str) -> None:
+        """Show what is being done."""
+        self.advance(self._done, None, words)
 
     def advance(self, done: int, total: int | None = None, item: str = "") -> None:
         with self._lock:
@@ -126,6 +146,7 @@ class _Bar:
             Progress,
             TextColumn,
             TimeElapsedColumn,
+            TimeRemainingColumn,
         )
 
         with self._lock:
@@ -136,6 +157,8 @@ class _Bar:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
                 TextColumn("{task.fields[item]}", markup=False),
                 console=RichConsole(stderr=True),
                 transient=True,
@@ -160,8 +183,18 @@ class _Handler(logging.Handler):
             _write(record.exc_text or "", sys.stderr)
 
 
+def _kept(file: Path | None) -> logging.Handler:
+    """What keeps the log in a file, after what is there already; nothing without a file."""
+    if file is None:
+        return logging.NullHandler()
+    handler = logging.FileHandler(file.expanduser(), encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
+
+
 def error(sentence: str) -> None:
     """Print an error, always, on standard error."""
+    _said.error("%s", sentence)
     _line("error: ", "31", sentence)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
-from encephalon.errors import UsageError
+from encephalon.errors import UsageError, did_you_mean
 
 # What the verbs themselves take, by the names of their flags.
 _TAKEN = "model table output device threads offline overwrite progress workers"
@@ -45,6 +45,31 @@ def words(value: str | None) -> list[str] | None:
 def given(**options: Any) -> dict[str, Any]:
     """Only the options that the user set, so that the study's own defaults hold for the rest."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _configured(context: Context, file: Path | None) -> Path | None:
+    """Take what the file says for what is not said on the command line.
+
+    Raises UsageError for a flag that the command does not have.
+    """
+    if file is None:
+        return None
+    from encephalon.io.text import parse_toml, read_text
+
+    read = parse_toml(read_text(file), file)
+    said = {key.replace("-", "_"): value for key, value in read.items()}
+    known = {
+        word.lstrip("-").replace("-", "_"): str(one.name)
+        for one in context.command.params
+        for word in one.opts  # --no-csf is csf = false
+        if word.startswith("--")
+    }
+    for key in said.keys() - known.keys():
+        meant = did_you_mean(key, known, "its flags are")
+        raise UsageError(f"{file}: `encephalon {context.info_name}` has no {key!r}; {meant}")
+    told = {known[key]: value for key, value in said.items()}
+    context.default_map = {**(context.default_map or {}), **told}
+    return file
 
 
 def _device(value: str) -> str:
@@ -102,10 +127,23 @@ Options = Annotated[
 ]
 
 
+Config = Annotated[
+    Path | None,
+    Option(
+        "--config",
+        help="A TOML file of flags, such as border = 2; those on the command line win.",
+        metavar="FILE",
+        callback=_configured,
+        is_eager=True,
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Running:
     """How a model is loaded and run: what every verb that gives one images takes."""
 
+    config: Config = None
     more: Options = None
     device: Device = "auto"
     threads: Threads = None
@@ -153,8 +191,16 @@ class BidsRunning(Running):
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which images of a BIDS dataset are taken."""
+    """Which images of a folder, or of a BIDS dataset, are taken."""
 
+    pattern: Annotated[
+        str | None,
+        Option(
+            "--pattern",
+            help="Which of a folder, such as '*T1w.nii.gz'; '**/*' looks into sub-folders too.",
+            metavar="GLOB",
+        ),
+    ] = None
     suffix: Annotated[
         str | None,
         Option("--suffix", help="BIDS: kinds of image, such as T1w,FLAIR.", metavar="KINDS"),
@@ -176,9 +222,10 @@ class Chosen:
         ),
     ] = None
 
-    def words(self) -> dict[str, list[str]]:
+    def words(self) -> dict[str, Any]:
         """The same in the words of Python; only what the user said."""
         return given(
+            pattern=self.pattern,
             suffixes=words(self.suffix),
             participants=words(self.participant_label),
             sessions=words(self.session_label),

@@ -28,6 +28,7 @@ DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
 # Read by libraries when they are first imported. Threads that spin while they wait, and BLAS
 # threads for the small products of resampling, take the cores from the network: twice the time.
 _CALM = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+_COMPLETING = "_ENCEPHALON_COMPLETE"  # set by the shells that `--install-completion` taught
 _INTERRUPTED = 130  # what typer turns Ctrl-C into, as shells do
 
 VERBS = {
@@ -76,7 +77,8 @@ def build(verbs: Sequence[str]) -> typer.Typer:
         epilog="" if verbs else _epilog(),
         rich_markup_mode=None,  # boxes cost 0.2 s, two thirds of the budget of --help
         no_args_is_help=True,
-        add_completion=False,
+        # Its flags stand before any verb, and typer reads them through pydantic, which takes 0.1 s.
+        add_completion=not verbs or _COMPLETING in os.environ,
         pretty_exceptions_enable=False,
         context_settings=settings(),
     )
@@ -97,7 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    verbs = [present_word(word) for word in given if not word.startswith("-")][:1]
+    typed = (
+        given
+        or os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+    )
+    verbs = [present_word(word) for word in typed if not word.startswith("-")][:1]
     console.keep_streams()
     console.Console()  # the log is on standard error from the start, whatever the verb's flags
     try:
@@ -115,6 +121,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.show_traceback()
         console.error(sentence)
         return code
+
+
+def _being_completed() -> list[str]:
+    """The words so far, where a shell asks how they may go on: bash has its own name for them."""
+    asked = os.environ if _COMPLETING in os.environ else {}
+    return asked.get("COMP_WORDS", asked.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
 
 
 @contextmanager
@@ -191,7 +203,12 @@ def _version(wanted: bool) -> None:
 
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        False,
+        "-V",
+        "--version",
+        callback=_version,
+        is_eager=True,
+        help="Show the version.",
     ),
 ) -> None:
     del version

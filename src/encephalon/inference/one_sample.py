@@ -15,6 +15,7 @@ from encephalon.inference.outputs import OutputLayout, PlannedOutput, Work
 from encephalon.inference.predictions_table import AGAIN, MARK, RESERVED, STATUS
 from encephalon.inference.predictor import Prediction, Predictor
 from encephalon.inference.resume import EarlierResults, Skipped, Todo
+from encephalon.inference.stages import stage
 from encephalon.inference.writing import (
     FINGERPRINT,
     empty_masks,
@@ -147,6 +148,7 @@ class SampleWork:
         row: Row = {"id": planned.sample.id, "model": self._predictor.name}
         row["source"] = "; ".join(sources(planned.sample))
         prediction: Prediction | None = None
+        stage("reading")
         try:
             loaded = reading()
             if isinstance(loaded.content, Skipped):

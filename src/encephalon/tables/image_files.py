@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encephalon.errors import InputError, quoted
+from encephalon.errors import InputError, UsageError, quoted
 from encephalon.io.files import is_folder
 from encephalon.io.text import read_json
 from encephalon.tables.naming import file_stem
@@ -49,6 +49,22 @@ _UNREAD["microscopy"] = _UNREAD["picture"]
 _PEEKED = 16
 
 
+def inside(folder: Path, pattern: str) -> list[Path]:
+    """What lies in a folder, or below it, and fits `pattern`, but hidden files; in order.
+
+    Raises UsageError for a pattern that is none.
+    """
+    try:
+        found = sorted(folder.glob(pattern))
+    except (ValueError, NotImplementedError, IndexError):
+        raise UsageError(
+            f"The pattern {pattern!r} is none of files below a folder: write it as '*T1w.nii.gz', "
+            "or '**/*.nii.gz' for sub-folders too."
+        ) from None
+    below = len(folder.parts)
+    return [item for item in found if not any(p.startswith(".") for p in item.parts[below:])]
+
+
 def no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
     """Why a folder has nothing for a model of that kind."""
     wanted, other = KINDS[kind], _OTHER[kind]
@@ -65,7 +81,7 @@ def no_images(path: Path, kind: Kind, visible: Sequence[Path]) -> str:
         )
     return (
         f"The folder {path} holds no images, no DICOM series and no BIDS dataset: give the folder "
-        "that holds them directly."
+        "that holds them directly, or a pattern such as '**/*' for its sub-folders."
     )
 
 

@@ -24,6 +24,7 @@ from encephalon.tables.image_files import (
     Kind,
     bids_query,
     find_images,
+    inside,
     is_dicom_folder,
     is_kind,
     made_from,
@@ -97,6 +98,7 @@ def collect_samples(
     sessions: Sequence[str] | None = None,
     keep_absent: bool = False,
     kind: Kind = "volume",
+    pattern: str | None = None,
 ) -> list[Sample]:
     """Every sample that `inputs` mean, in order, ids unique.
 
@@ -105,6 +107,7 @@ def collect_samples(
     whose images are chosen by `suffixes` such as "T1w", `participants` and `sessions`, all by
     default. With `kind` "picture" the images are TIFF, PNG and JPEG, of BIDS those in micr/;
     with "microscopy" also volumes as Zarr (a folder), HDF5 and NumPy.
+    Of a folder `pattern` chooses, such as "*T1w.nii.gz"; "**/*" means those below it too.
     The names of files become ids by `columns.id_rule`. A file named twice is one sample; two files
     of one name get the names of their folders too. With several roles and `columns.suffixes`, files
     are put together as `tables.companions` says, and `suffixes` choose those of the first role.
@@ -118,7 +121,7 @@ def collect_samples(
     paths = list(series_as_folders([expanded(item) for item in inputs]))
     absent = [path for path in paths if not exists(path)]
     kept = absent if keep_absent and len(absent) < len(paths) else []
-    search = _Search(columns, role, kind, query)
+    search = _Search(columns, role, kind, query, pattern)
     known = [path for path in paths if path in kept or path not in absent]
     together = search.named(known) if is_grouped(columns) else {}
     found: list[Sample] = []
@@ -157,12 +160,13 @@ def table_samples(table: Table) -> list[Sample]:
 
 @dataclass(frozen=True)
 class _Search:
-    """What is looked for: what tables mean, the role of an image, its kind, which of BIDS."""
+    """What is looked for: what tables mean, the role of an image, its kind, and which ones."""
 
     columns: Columns
     role: str
     kind: Kind
     query: dict[str, Any]
+    pattern: str | None = None
 
     def one(self, path: Path) -> Sample:
         """That file alone."""
@@ -185,7 +189,7 @@ class _Search:
             need_file(path)  # which says that it is a pipe or a device
         if self.kind == "microscopy" and is_kind(path, self.kind):
             return [self.one(path)]
-        if is_bids(path):
+        if is_bids(path) and self.pattern is None:
             if self.columns.any_part or is_grouped(self.columns):
                 return self.sessions(path)
             datatype: Any = "anat" if self.kind == "volume" else "micr"
@@ -195,7 +199,7 @@ class _Search:
 
     def folder(self, path: Path) -> list[Sample]:
         """The images of a folder, or the DICOM series in it."""
-        visible = sorted(item for item in path.iterdir() if not item.name.startswith("."))
+        visible = inside(path, self.pattern or "*")
         images = [item for item in visible if is_kind(item, self.kind)]
         places = [path, *visible] if self.kind == "volume" else []
         folders = [item for item in places if is_folder(item) and is_dicom_folder(item)]

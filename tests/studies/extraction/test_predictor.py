@@ -213,3 +213,22 @@ def test_the_series_that_was_asked_for_is_read_and_told(tmp_path: Path) -> None:
     assert predictor.describe()["series"] == ":2"
     assert ball_predictor(series=5).options.series == "5"
     assert "series" not in ball_predictor().describe()
+
+
+def test_fast_predicts_once_and_tells_no_agreement() -> None:
+    """The mask of a ball is the same; what a second and a third look would say is not made up."""
+    predictor, looks = ball_predictor(), dict.fromkeys((False, True), 0)
+    see = network_of(predictor.runtime)
+    for fast in looks:
+
+        def network(image: np.ndarray, fast: bool = fast) -> np.ndarray:
+            looks[fast] += 1
+            return see(image)
+
+        borders = predict_boundary(ball_image(), predictor.settings, network, network, fast=fast)
+        assert (borders.mirror is None, borders.turn is None) == (fast, fast)
+    assert looks[False] - looks[True] == 2
+    prediction = ball_predictor(fast=True).predict(ball_image())
+    assert "agreement_turn" not in prediction.values
+    assert prediction.quality is not None
+    assert prediction.quality.status == "ok"

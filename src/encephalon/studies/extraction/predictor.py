@@ -97,7 +97,8 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""
         network, locator = network_of(self.runtime), network_of(self.locator or self.runtime)
-        borders = predict_boundary(straightened(loaded), self.settings, network, locator)
+        fast = self.options.fast
+        borders = predict_boundary(straightened(loaded), self.settings, network, locator, fast=fast)
         distance = fill_and_keep_largest(
             borders.distances[0 if self.options.csf else -1], self.options.border
         )
@@ -107,10 +108,10 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         cut = larger_areas(areas_on_faces(inside, loaded.grid), borders.across)
         quality = check_quality(borders, volume, cut, organ=self.settings.target == "brain")
         doubts = Quality("check" if loaded.doubts else "ok", loaded.doubts)
+        agreement = {"agreement_mirror": borders.mirror, "agreement_turn": borders.turn}
         values = {
             "volume_ml": round(volume, 3),
-            "agreement_mirror": round(borders.mirror, 4),
-            "agreement_turn": round(borders.turn, 4),
+            **{name: round(one, 4) for name, one in agreement.items() if one is not None},
             "slope_error": round(borders.slope_error, 4),
         }
         return Prediction(

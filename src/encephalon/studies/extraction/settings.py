@@ -85,6 +85,7 @@ class PredictOptions(Section):
 
     border  Millimetres by which the border is moved outwards (inwards when negative).
     csf     Whether the fluid around the brain belongs to it.
+    fast    Whether to predict once, neither mirrored nor turned, and so to tell no agreement.
     series  Which DICOM series of a folder, or which volume of one; see `encephalon.io.dicom.read`.
     save    The images to write.
     """
@@ -95,6 +96,10 @@ class PredictOptions(Section):
     csf: Annotated[
         bool, Flag("--csf/--no-csf", "Keep the fluid around the brain, or leave it out.")
     ] = True
+    fast: Annotated[
+        bool,
+        Flag("--fast --disable-tta", "Predict once, not mirrored and turned too: fewer checks."),
+    ] = False
     series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
     save: Annotated[tuple[Output, ...], SAVE] = ("mask",)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import InputError
 from encephalon.inference.predictor import NetworkPredictor, OutputImage, OutputKind, Prediction
+from encephalon.inference.stages import stage
 from encephalon.io.image import Image
 from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.acquisition.inputs import (
@@ -98,8 +99,11 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
 
     def predict(self, loaded: Case) -> Prediction:
         """The isotropic scan and whatever else was asked for, in the frame of the T2w."""
+        stage("registering")
         problem, registration = make_problem(loaded, self.options)
+        stage("reconstructing")
         estimate = self.reconstruct(problem)
+        stage("judging")
         metrics = measure_quality(
             problem,
             estimate,

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry.affine import Grid, bounding_box
 from encephalon.geometry.resample import resample, resample_aligned
+from encephalon.inference.stages import stage
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.segmentation.localisation import (
@@ -72,7 +74,7 @@ class Boundary:
     view          The fine grid and what the network saw.
     distances     (borders, I, J, K), mm, positive inside.
     mirror, turn  Dice with the prediction for the mirrored scan, and for the scan turned by some
-                  degrees.
+                  degrees; None where these were not made.
     slope_error   Mean departure of the distance's slope from 1 near the border.
     second_piece  Size of the second largest piece relative to the largest.
     bare          Share of empty voxels around the brain; see `stripped_share`.
@@ -84,8 +86,8 @@ class Boundary:
     found: BrainLocation
     view: View
     distances: Float
-    mirror: float
-    turn: float
+    mirror: float | None
+    turn: float | None
     slope_error: float
     second_piece: float
     bare: float = 0.0
@@ -106,7 +108,8 @@ class Boundary:
     @property
     def doubt(self) -> float:
         """How little the network agrees with itself: 0 for a true distance, seen from all sides."""
-        disagreement = self.slope_error + (1 - self.mirror) + (1 - self.turn)
+        told = (one for one in (self.mirror, self.turn) if one is not None)
+        disagreement = self.slope_error + sum(1 - one for one in told)
         return disagreement + (0.0 if self.plausible else IMPLAUSIBLE)
 
     @property
@@ -118,19 +121,26 @@ class Boundary:
 
 
 def predict_boundary(
-    image: Image, settings: ExtractionSettings, network: Network, locator: Network
+    image: Image,
+    settings: ExtractionSettings,
+    network: Network,
+    locator: Network,
+    *,
+    fast: bool = False,
 ) -> Boundary:
     """Find the brain in `image`, draw its borders on the fine grid, and gather the evidence.
 
     When the border is doubtful, the head may lie otherwise than the header says: the orientations
     that its symmetry leaves are tried, and the best is kept if its border is clearly cleaner. A
-    scan in which nothing is found yields distances that are negative everywhere.
+    scan in which nothing is found yields distances that are negative everywhere. With `fast` the
+    scan is looked at once, and neither mirrored nor turned.
     """
-    stored = _boundary_in(STORED_ORIENTATION, image, settings, network, locator)
+    look = partial(_boundary_in, fast=fast)
+    stored = look(STORED_ORIENTATION, image, settings, network, locator)
     if settings.target != "brain" or not stored.doubtful:
         return stored
     tried = (
-        _boundary_in(one, image, settings, network, locator)
+        look(one, image, settings, network, locator)
         for one in likely_orientations(stored.found.view, locator)
         if one != STORED_ORIENTATION
     )
@@ -144,19 +154,27 @@ def _boundary_in(
     settings: ExtractionSettings,
     network: Network,
     locator: Network,
+    fast: bool,
 ) -> Boundary:
     """The borders for a head that lies in `orientation` to the axes of the scan."""
     network, locator = orientation.network(network), orientation.network(locator)
     grids = orientation.grids(settings.grids)
+    stage("finding the brain")
     found = find_brain(image, grids, locator)
     if not found.mask.any():
         nowhere = np.full((settings.borders, *found.view.grid.shape), -1.0, np.float32)
         return Boundary(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation=orientation)
     view = view_on(image, grid_around(found, grids.fine, grids.margin))
     left_right = orientation.order[0]
-    upright = network(view.image)
-    mirrored = np.flip(network(np.flip(view.image, left_right)), left_right + 1)
-    mean: Float = (upright + mirrored) / np.float32(2)
+    stage("drawing its border")
+    upright = mean = network(view.image)
+    mirror = turn = None
+    if not fast:
+        mirrored = np.flip(network(np.flip(view.image, left_right)), left_right + 1)
+        mean = (upright + mirrored) / np.float32(2)
+        mirror = dice(upright[0] > 0, mirrored[0] > 0)
+        stage("looking again")
+        turn = _turned_agreement(view, mean[0], grids.coarse, network, left_right)
     organ = settings.target == "brain"
     bare = stripped_share(view.image, mean[0] * view.spacing) if organ else 0.0
     distances = mean * np.float32(view.spacing)
@@ -167,8 +185,8 @@ def _boundary_in(
         found,
         view,
         distances,
-        mirror=dice(upright[0] > 0, mirrored[0] > 0),
-        turn=_turned_agreement(view, mean[0], grids.coarse, network, left_right),
+        mirror=mirror,
+        turn=turn,
         slope_error=slope_error(mean[0]),
         second_piece=second_share(mean[0] > 0),
         bare=bare,
