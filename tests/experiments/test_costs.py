@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from encephalon.errors import TableError
-from encephalon.experiments.costs import costs, forecast_minutes, traits_of
+from encephalon.experiments.costs import costs, forecast_minutes
+from encephalon.experiments.grid import traits_of
 from encephalon.experiments.results_table import ResultsTable, inputs_of, read_results
 from tests.experiments.grid_results import made_results
 

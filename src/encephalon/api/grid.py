@@ -11,35 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import OutputExistsError, RunError, UsageError, require_extra
-from encephalon.experiments.costs import forecast_minutes, traits_of
-from encephalon.experiments.grid import Cell, Grid, cells_of, load_grid
+from encephalon.experiments.grid import Cell, Grid, cells_of, load_grid, traits_of
 from encephalon.experiments.grid_cells import run_cells
 from encephalon.experiments.grid_folder import GridFolder, GridStatus
-from encephalon.experiments.grid_report import (
-    OVERVIEW,
-    GridReport,
-    compare_summaries,
-    write_statistics,
-)
-from encephalon.experiments.results_table import read_results
 from encephalon.inference.outputs import Place
 from encephalon.inference.workers import HERE, Workers
 from encephalon.io.atomic import make_folder, sha256
 from encephalon.io.files import expanded, need_file
 from encephalon.recipes.loading import find_named, parse_value, read_named
-from encephalon.statistics.forecast import Forecast, forecast_total
 from encephalon.tables.reading import is_table, read_table
 from encephalon.training.record import table_files
 
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
 
+    from encephalon.experiments.grid_report import GridReport
     from encephalon.inference.batch import Progress
     from encephalon.recipes.schema import Recipe
+    from encephalon.statistics.forecast import Forecast
 
 __all__ = [
     "GridPlan",
-    "GridReport",
     "GridSummary",
     "grid_scores",
     "grid_status",
@@ -218,6 +210,9 @@ def report_grid(
     if not is_table(place):
         folder = GridFolder(place)
         return _report(folder, folder.status(), _report_folder(output) if output else None, people)
+    from encephalon.experiments.grid_report import write_statistics
+    from encephalon.experiments.results_table import read_results
+
     results = read_results(place)
     if output is None:
         raise UsageError(f"{place} is a table: say which folder its report is written to.")
@@ -270,6 +265,11 @@ class Here:
 def _report(
     folder: GridFolder, status: GridStatus, output: Path | None = None, people: int | None = None
 ) -> GridReport:
+    from encephalon.experiments.grid_report import (
+        GridReport,
+        compare_summaries,
+        write_statistics,
+    )
     from encephalon.studies.registry import load_study
 
     done = status.of("done")
@@ -284,6 +284,8 @@ def _report(
 
 def _report_folder(output: Place) -> Path:
     """The folder, which must be new or empty, or have an earlier report."""
+    from encephalon.experiments.grid_report import OVERVIEW
+
     place = expanded(output)
     if place.is_dir() and any(place.iterdir()) and not (place / OVERVIEW).exists():
         raise OutputExistsError(
@@ -293,10 +295,14 @@ def _report_folder(output: Place) -> Path:
 
 
 def _forecast(measured: Path, cells: Sequence[Cell]) -> Forecast:
+    from encephalon.experiments.costs import forecast_minutes
+    from encephalon.experiments.results_table import read_results
+    from encephalon.statistics.forecast import forecast_total
+
     wanted = [traits_of(cell.values) for cell in cells]
     if is_table(measured):
         return forecast_minutes(read_results(measured), wanted)
-    done = [cell for cell in GridFolder(measured).status().of("done") if cell.seconds]
+    done = GridFolder(measured).status().measured
     if not done:
         raise RunError(f"{measured}: no cell is done: nothing says how long another will take.")
     traits = [traits_of(cell.values) for cell in done]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from encephalon.errors import TableError
-from encephalon.experiments.grid import SEED
+from encephalon.experiments.grid import traits_of
 from encephalon.experiments.results_table import ResultsTable, inputs_of, set_name
 from encephalon.statistics.forecast import Forecast, forecast_total
 from encephalon.statistics.intervals import bootstrap_weighted, mean_of
 
-__all__ = ["CostOfSet", "costs", "forecast_minutes", "traits_of"]
+__all__ = ["CostOfSet", "costs", "forecast_minutes"]
 
 
 @dataclass(frozen=True)
@@ -71,18 +71,3 @@ def forecast_minutes(results: ResultsTable, wanted: Sequence[Mapping[str, Any]])
         traits_of({"inputs": inputs_of(inputs), "target": target}) for target, inputs in about
     ]
     return forecast_total(traits, known["minutes"], wanted)
-
-
-def traits_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """What the time of a training depends on, of the values of the axes of its cell.
-
-    Of a list each member counts, whatever the axis is called, so that "t1" among "study.inputs" is
-    the input t1 of other results; of any other value the value itself.
-    """
-    found: dict[str, str] = {}
-    for axis, value in values.items():
-        if isinstance(value, list | tuple) and value:
-            found |= dict.fromkeys(map(str, value), "used")
-        elif axis != SEED:
-            found[axis] = str(value)
-    return found

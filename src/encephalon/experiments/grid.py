@@ -50,6 +50,7 @@ __all__ = [
     "cells_of",
     "flat_settings",
     "load_grid",
+    "traits_of",
 ]
 
 RECIPE, SEED = "recipe", "training.seed"
@@ -252,6 +253,21 @@ def axis_words(values: Mapping[str, Any]) -> list[str]:
         (f"{axis.rpartition('.')[2]}=" if axis != RECIPE else "") + _word(value)
         for axis, value in values.items()
     ]
+
+
+def traits_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """What the time of a training depends on, of the values of the axes of its cell.
+
+    Of a list each member counts, whatever the axis is called, so that "t1" among "study.inputs" is
+    the input t1 of other results; of any other value the value itself.
+    """
+    found: dict[str, str] = {}
+    for axis, value in values.items():
+        if isinstance(value, list | tuple) and value:
+            found |= dict.fromkeys(map(str, value), "used")
+        elif axis != SEED:
+            found[axis] = str(value)
+    return found
 
 
 def load_grid(path: Path) -> Grid:

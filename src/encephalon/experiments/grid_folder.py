@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -32,13 +30,14 @@ from encephalon.errors import (
     OutputExistsError,
     listed,
 )
-from encephalon.experiments.grid import RECIPE, SEED, Cell, Grid, axis_words, flat_settings
+from encephalon.experiments.grid import SEED, Cell, Grid, axis_words, flat_settings, traits_of
 from encephalon.experiments.grid_data import FILES, require_same_files
 from encephalon.io.atomic import held, locked, sha256, sweep
 from encephalon.io.cache import read_checksummed, write_checksummed
 from encephalon.io.files import is_file
 from encephalon.recipes.loading import read_named, recipe_data
 from encephalon.recipes.schema import Recipe
+from encephalon.statistics.forecast import forecast_total
 
 __all__ = ["CellState", "GridFolder", "GridStatus", "cell_state"]
 
@@ -101,24 +100,24 @@ class GridStatus:
         return [cell for cell in self.cells if cell.state == state]
 
     @property
+    def measured(self) -> list[CellState]:
+        """The cells that are done and say how long it took."""
+        return [cell for cell in self.of("done") if cell.seconds]
+
+    @property
     def seconds(self) -> float:
         """What all attempts that ended took together."""
         return sum(cell.seconds for cell in self.cells)
 
     @property
     def seconds_left(self) -> float | None:
-        """What is not done will take about so long, as the others did; None where none is done."""
-        known = defaultdict[Any, list[float]](list)
-        for cell in self.of("done"):
-            known[cell.values.get(RECIPE)].append(cell.seconds)
+        """What is not done will take about so long, by the others; None where none is done."""
+        known = self.measured
         if not known:
             return None
-        usual = mean(map(mean, known.values()))
-        left = [cell for cell in self.cells if cell.state != "done"]
-        return sum(
-            mean(known[recipe]) if (recipe := cell.values.get(RECIPE)) in known else usual
-            for cell in left
-        )
+        left = [traits_of(cell.values) for cell in self.cells if cell.state != "done"]
+        traits, took = [traits_of(cell.values) for cell in known], [cell.seconds for cell in known]
+        return forecast_total(traits, took, left, repeats=0).total
 
     @property
     def seconds_to_wait(self) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ BELIEF = 0.5
 
 @dataclass(frozen=True)
 class Forecast:
-    """What `tasks` will take together, with the interval of that; `measured` others are known."""
+    """What `tasks` will take together, with the interval of that; `measured` others are known.
+
+    The ends are NaN where none was drawn.
+    """
 
     tasks: int
     measured: int
@@ -47,8 +51,8 @@ def forecast_total(
     """What tasks with the traits `wanted` will take, by tasks with `traits` that took so long (N,).
 
     By ridge regression of the logarithm; the interval draws what was measured again, and for each
-    task how far one may be from what its traits say. Raises UsageError where nothing was measured,
-    or something took no time at all.
+    task how far one may be from what its traits say; without `repeats` there is none. Raises
+    UsageError where nothing was measured, or something took no time at all.
     """
     known = np.asarray(took, np.float64)
     if not known.size or not (np.isfinite(known).all() and (known > 0).all()):
@@ -64,12 +68,14 @@ def forecast_total(
     rest = logs - _fitted(seen, logs, seen)
     # What was fitted varies less than what is new.
     rest *= np.sqrt(len(known) / max(len(known) - np.linalg.matrix_rank(seen), 1))
+    total = np.exp(_fitted(seen, logs, new)).sum() * np.exp(rest).mean()
     totals = np.empty(repeats)
     for draw in range(repeats):
         rows = rng.integers(len(known), size=len(known))
         expected = _fitted(seen[rows], logs[rows], new)
         totals[draw] = np.exp(expected + rng.choice(rest, size=len(new))).sum()
-    return Forecast(len(new), len(known), float(totals.mean()), *percentile_ends(totals))
+    ends = percentile_ends(totals) if repeats else (nan, nan)
+    return Forecast(len(new), len(known), float(total), *ends)
 
 
 def _indicators(traits: Sequence[Mapping[str, Any]], levels: Sequence[tuple[str, str]]) -> Values:

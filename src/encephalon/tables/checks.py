@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from math import isnan
 from typing import TYPE_CHECKING, TypeVar
 
 from encephalon.errors import EncephalonError, TableError, did_you_mean, either
@@ -48,7 +49,8 @@ def check_table(table: Table, audited: bool = False) -> list[Fault]:
             missing.append(Fault(0, name, message))
     if missing:
         return missing
-    faults = [*_ids(table), *_files(table), *_values(table), *_split(table)]
+    ids = table.once(("ids", columns.id), lambda: list(_ids(table)))
+    faults = [*ids, *_files(table), *_values(table), *_split(table)]
     faults += [] if audited else _group(table)
     return sorted(faults, key=lambda fault: fault.row)
 
@@ -117,14 +119,19 @@ def _files(table: Table) -> Iterator[Fault]:
     for role, column in table.columns.file_columns().items():
         if not table.has(column):
             continue
-        for row, cell in _numbered(table, table.texts(column)):
+        absent = table.once(("absent", column), partial(_absent, table, column))
+        for row, cell in _numbered(table, table.texts(column)) if absent else ():
             if not cell and role not in table.columns.optional:
                 yield Fault(row, column, f"names no file for {role!r}; give its path.")
-            elif cell and not exists(table.path(cell)):
+            elif cell and cell in absent:
                 message = (
                     f"there is no file {table.path(cell)}; paths start from the table's folder."
                 )
                 yield Fault(row, column, message)
+
+
+def _absent(table: Table, column: str) -> set[str]:
+    return {cell for cell in set(table.texts(column)) if not (cell and exists(table.path(cell)))}
 
 
 def _values(table: Table) -> Iterator[Fault]:
@@ -151,15 +158,21 @@ def _values(table: Table) -> Iterator[Fault]:
 def _column(
     table: Table, column: str, kind: str | tuple[str, ...], optional: bool
 ) -> Iterator[Fault]:
-    for row, cell in _numbered(table, table.texts(column)):
+    strange = table.once(("strange", column, kind), partial(_strange, table, column, kind))
+    for row, cell in _numbered(table, table.texts(column)) if strange else ():
         if not cell:
             if not optional:
                 yield Fault(row, column, "is empty, NaN, NA or n/a; give its value.")
-        elif isinstance(kind, str):
-            if math.isnan(as_number(cell)):
-                yield Fault(row, column, f"expected a number but got {cell!r}.")
-        elif cell not in kind:
-            yield Fault(row, column, f"expected {either(map(repr, kind))} but got {cell!r}.")
+        elif cell in strange:
+            wanted = "a number" if isinstance(kind, str) else either(map(repr, kind))
+            yield Fault(row, column, f"expected {wanted} but got {cell!r}.")
+
+
+def _strange(table: Table, column: str, kind: str | tuple[str, ...]) -> set[str]:
+    cells = set(table.texts(column))
+    if isinstance(kind, str):
+        return {cell for cell in cells if isnan(as_number(cell))}
+    return cells.difference(kind)
 
 
 def _split(table: Table) -> Iterator[Fault]:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from encephalon.errors import TableError, did_you_mean
 from encephalon.io.files import expanded
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+Made = TypeVar("Made")
 
 SPLITS = ("train", "validation", "test")
 """The names that a split column may hold; an empty cell belongs to no part."""
@@ -134,6 +136,7 @@ class Table:
     folder   what relative file paths start from: the folder that the table lies in
     source   the file that the table came from, for messages
     rows     what a spreadsheet calls each row, where the file has blank ones; see `row`
+    made     what was made of the rows before, see `once`
     """
 
     frame: pd.DataFrame
@@ -141,6 +144,7 @@ class Table:
     folder: Path
     source: str = "the table"
     rows: tuple[int, ...] = ()
+    made: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -161,8 +165,18 @@ class Table:
 
     def texts(self, column: str) -> list[str]:
         """The cells of a column as text, "" where a cell is empty."""
+        return list(self.once(column, lambda: self._texts(column)))
+
+    def _texts(self, column: str) -> list[str]:
         self.require(column)
         return ["" if value is None else str(value) for value in self.frame[column]]
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` makes of the rows: once for all tables of these, whatever columns mean."""
+        if key not in self.made:
+            self.made[key] = make()
+        found: Made = self.made[key]
+        return found
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """The cells of a column (N,) as numbers, NaN where a cell is empty or no number."""
@@ -188,7 +202,7 @@ class Table:
     def select(self, rows: Sequence[int]) -> Table:
         """The rows at these positions, in the order given."""
         frame = self.frame.iloc[list(rows)].reset_index(drop=True)
-        return replace(self, frame=frame, rows=tuple(self.row(place) for place in rows))
+        return self.of(frame, tuple(self.row(place) for place in rows))
 
     def with_column(self, name: str, cells: Sequence[str | None]) -> Table:
         """The same table with one column added or replaced."""
@@ -196,7 +210,11 @@ class Table:
 
         frame = self.frame.copy()
         frame[name] = pd.Series(list(cells), index=frame.index, dtype=object)
-        return replace(self, frame=frame)
+        return self.of(frame, self.rows)
+
+    def of(self, frame: pd.DataFrame, rows: tuple[int, ...]) -> Table:
+        """Other rows of the same meaning."""
+        return replace(self, frame=frame, rows=rows, made={})
 
     def require(self, column: str, named_by: str = "") -> None:
         """Raise TableError unless the table has that column, and say in words what names it."""

@@ -17,7 +17,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
 Array = NDArray[Any]
 Image = NDArray[np.float32]
@@ -247,6 +246,8 @@ class Sharpen(_Levels):
     amount: Annotated[float, Field(ge=0, le=10)] = 0.5
 
     def change(self, image: Image, at: At) -> Array:
+        from scipy import ndimage
+
         smooth = ndimage.uniform_filter(image, (1, 1, 3, 3), mode="mirror")
         sharper: Array = image + np.float32(self.amount * at[0]) * (image - smooth)
         return sharper.clip(0, 1)
@@ -271,6 +272,8 @@ class Levels(_Levels):
     noise: Share = 0.05
 
     def change(self, image: Image, at: At) -> Array:
+        from scipy import ndimage
+
         levels = image.clip(0, 1) ** np.float32(math.exp(self.gamma * (2 * at[0] - 1)))
         mean = levels.mean()
         levels = (levels - mean) * np.float32(math.exp(self.contrast * (2 * at[1] - 1))) + mean
@@ -383,6 +386,8 @@ def _mixed(tile: Tile, other: Tile, share: np.float32) -> NDArray[np.float32] | 
 
 def _sampled(array: Array, matrix: NDArray[np.float64], size: Sequence[int]) -> Array:
     """Slices about their middle, of `size` (Y, X), whose steps are `matrix` steps of the old."""
+    from scipy import ndimage
+
     middle = np.array([(side - 1) / 2 for side in array.shape[-2:]])
     offset = middle - matrix @ [(side - 1) / 2 for side in size]
     order = 1 if np.issubdtype(array.dtype, np.floating) else 0

@@ -140,7 +140,7 @@ def _biobank(cohort: Cohort, root: Path) -> Given:
     frame = frame.astype(object).where(frame.notna(), None)
     rows = tuple(table.row(place) for table in tables for place in range(len(table)))
     read = " with ".join(table.source for table in tables)
-    whole = checked(replace(tables[0], frame=frame, rows=rows, source=read))
+    whole = checked(replace(tables[0].of(frame, rows), source=read))
     items = {name: [one for part in parts for one in part.items[name]] for name in cohort.sources}
     cohort = cohort.model_copy(update={"id": parts[0].cohort.id, "split": "split"})
     return Given(cohort, whole, items, tuple(path for part in parts for path in part.tables))
