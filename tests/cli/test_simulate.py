@@ -83,6 +83,8 @@ def test_published_slices_have_factors(run: Run, tmp_path: Path, isotropic: Path
         (("--thickness", "four"), "--thickness takes numbers"),
         (("--thickness", "4", "--factor", "2"), "--factor belongs to --mode published"),
         (("--mode", "published"), "--factor 2,3,4,5"),
+        (("--thickness", "4", "--start-slice", "1"), "--start-slice belongs to --mode published"),
+        (("--mode", "published", "--factor", "2,3", "--start-slice", "2"), "must be 0 to 1"),
         (("--mode", "published", "--factor", "2.5"), "--factor 2,3,4,5"),
         (("--mode", "published", "--factor", "inf"), "[factor] should be a finite number"),
         (("--mode", "published", "--factor", "2", "--gap", "1"), "--gap belongs to"),

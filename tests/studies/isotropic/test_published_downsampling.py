@@ -39,6 +39,17 @@ def test_it_is_the_published_arithmetic(rng: np.random.Generator, factor: int, a
     np.testing.assert_array_equal(result, expected)
 
 
+def test_the_first_slice_that_is_kept_can_be_chosen(rng: np.random.Generator) -> None:
+    """The published program's `start_slice`, bit for bit; one that no factor allows is refused."""
+    data = rng.normal(100, 30, (9, 8, 11))
+    down = data[..., 2::4]
+    expected = zoom(down, np.array(data.shape) / np.array(down.shape), order=3)
+    np.testing.assert_array_equal(decimate(data, 4, 2, start=2), expected)
+    for start in (-1, 4):
+        with pytest.raises(UsageError, match="0 to 3"):
+            decimate(data, 4, 2, start)
+
+
 @pytest.mark.parametrize(
     ("direction", "factor", "last", "drift"),
     [

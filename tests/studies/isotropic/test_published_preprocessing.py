@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from encephalon.errors import ContentError, ModelError
 from encephalon.geometry.affine import Affine, Grid
 from encephalon.studies.isotropic.published import preprocessing as steps
-from encephalon.studies.isotropic.published.settings import PublishedSettings
+from encephalon.studies.isotropic.published.settings import PublishedSettings, Window
 
 PUBLISHED = PublishedSettings()
 
@@ -88,6 +90,27 @@ def test_overlapping_patches_count_the_same() -> None:
     assert result[:, 0, 0].tolist() == [1, 1, 2.5, 2.5, 4, 4]
 
 
+def test_a_gaussian_window_fades_from_patch_to_patch_and_keeps_what_they_agree_on() -> None:
+    """An identity network returns the volume to 1e-6; patches that differ leave no step."""
+    volume = np.random.default_rng(0).random((2, 48, 32, 32), dtype=np.float32)
+    starts = steps.patch_starts((48, 32, 32), 32, 16)
+    kept = steps.predict_patches(volume, second, starts, window="gaussian")
+    np.testing.assert_allclose(kept, volume[1], rtol=0, atol=1e-6)
+    steepest = {}
+    windows: tuple[Window, ...] = ("uniform", "gaussian")
+    for window in windows:
+        said = iter([0.0, 1.0])
+
+        def number(batch: np.ndarray, said: Iterator[float] = said) -> np.ndarray:
+            return np.full((1, 1, 32, 32, 32), next(said), np.float32)
+
+        line = steps.predict_patches(volume, number, starts, window=window)[:, 0, 0]
+        assert (line[0], line[-1]) == (0, 1)
+        steepest[window] = np.diff(line).max()
+    assert steepest["uniform"] == 0.5
+    assert steepest["gaussian"] < 0.25
+
+
 def test_some_patches_are_enough_to_measure() -> None:
     """Where none reaches there is 0; the listener hears of each batch."""
     volume = np.ones((2, 8, 8, 8), np.float32)
@@ -138,7 +161,7 @@ def test_another_grid_than_the_atlas_is_refused(
 ) -> None:
     """The file, what it has, and the two ways out."""
     grid = Grid(shape, Affine.from_spacing(spacing))
-    with pytest.raises(ContentError, match=rf"^a\.nii: .*{words}.*register.*'isotropic'"):
+    with pytest.raises(ContentError, match=rf"^a\.nii: .*{words}.*--atlas.*'isotropic'"):
         steps.check_atlas_grid(grid, PUBLISHED.shape, "a.nii")
     rounded = Affine.from_spacing((1.0000002, 1.0, 0.9999999))
     steps.check_atlas_grid(Grid(PUBLISHED.shape, rounded), PUBLISHED.shape, "a.nii")

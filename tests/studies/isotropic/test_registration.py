@@ -90,7 +90,7 @@ def test_a_ramp_comes_back_to_a_thousandth(oblique: Affine) -> None:
     voxels = np.indices((40, 40, 20)).transpose(1, 2, 3, 0)
     ramp = oblique.apply(voxels).sum(axis=-1).astype(np.float32)
     grid = Grid((8, 9, 7), Affine.from_spacing(1.3, oblique.apply((18, 18, 9)) - 4))
-    guide, coverage = module._resampled(Image(ramp, oblique), grid)
+    guide, coverage = module.resample_filtered(Image(ramp, oblique), grid)
     truth = grid.affine.apply(np.indices(grid.shape).transpose(1, 2, 3, 0)).sum(axis=-1)
     assert coverage.all()
     assert np.abs(guide - truth).max() < 1e-3 * np.ptp(truth)
@@ -101,11 +101,11 @@ def test_finer_voxels_are_widened_first() -> None:
     fine = np.tile(np.float32([0, 100]), (40, 40, 20))
     image = Image(fine, Affine.from_spacing(0.5))
     coarse = Grid((10, 10, 10), Affine.from_spacing(1.5, (2, 2, 2)))
-    guide, _ = module._resampled(image, coarse)
+    guide, _ = module.resample_filtered(image, coarse)
     assert np.ptp(guide) < 5
     equal = Grid((40, 40, 40), image.affine)
     unfiltered = resample(fine, image.affine, equal, 3)
-    assert np.allclose(module._resampled(image, equal)[0], unfiltered, atol=1e-3)
+    assert np.allclose(module.resample_filtered(image, equal)[0], unfiltered, atol=1e-3)
 
 
 @pytest.mark.parametrize(("similarity", "other"), [(0.0, 0.0), (0.02, 0.001)])

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from encephalon import load_model
+from encephalon.errors import UsageError
 from encephalon.metrics.image_quality import nrmse
 from encephalon.models.catalogue import find_model
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
 from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
+from encephalon.studies.isotropic.reconstruction.network import NetworkMethod
 from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
 from encephalon.studies.isotropic.synthetic import HeadPair, head_pair
 
@@ -93,6 +95,17 @@ def test_a_t1w_of_something_else_does_no_harm(
     strange = replace(problem, guide=np.ascontiguousarray(problem.guide[::-1, ::-1, ::-1]))
     cubic = psnr(METHODS["cubic"](problem).image, truth)
     assert psnr(predictor.reconstruct(strange).image, truth) > cubic - 0.05
+
+
+def test_half_precision_is_for_a_gpu() -> None:
+    """On a processor it is refused in a sentence; the number of tiles at once is an option."""
+    found = load_model("isotropic", device="cpu", threads=1, batch_size=4).predictor
+    assert isinstance(found, IsotropicPredictor)
+    assert isinstance(found.method, NetworkMethod)
+    assert found.method.batch_size == 4
+    pytest.importorskip("torch")
+    with pytest.raises(UsageError, match="Half precision is for a GPU"):
+        load_model("isotropic", device="cpu", threads=1, half=True)
 
 
 def test_a_measured_profile_may_be_asked_for(tmp_path: Path) -> None:

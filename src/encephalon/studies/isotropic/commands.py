@@ -55,6 +55,9 @@ class SliceOptions(Section):
         tuple[float, ...],
         Flag("--factor", "Published: one of so many is kept; 2,3,4,5.", "N"),
     ] = ()
+    start_slice: Annotated[
+        int, Flag("--start-slice", "Published: the first that is kept, below every factor.", "N")
+    ] = Field(default=0, ge=0)
     seed: Annotated[int, SEED] = Field(default=0, ge=0, lt=2**32)
     overwrite: Annotated[bool, OVERWRITE] = False
 
@@ -109,8 +112,9 @@ def _config(asked: SliceOptions) -> SimulationConfig:
 
     given = asked.model_fields_set
     if asked.mode == "physical":
-        if "factor" in given:
-            raise UsageError("--factor belongs to --mode published; give --thickness in mm.")
+        for flag in ("factor", "start-slice"):
+            if flag.replace("-", "_") in given:
+                raise UsageError(f"--{flag} belongs to --mode published; give --thickness in mm.")
         if "thickness" not in given:
             raise UsageError("Say how thick the slices are: --thickness 4 means 4 mm.")
         return SimulationConfig(
@@ -123,7 +127,8 @@ def _config(asked: SliceOptions) -> SimulationConfig:
         )
     if "factor" not in given or not all(one.is_integer() for one in asked.factor):
         raise UsageError("Published slices need whole factors: --factor 2,3,4,5.")
-    return SimulationConfig(asked.axis, factors=tuple(int(one) for one in asked.factor))
+    factors = tuple(int(one) for one in asked.factor)
+    return SimulationConfig(asked.axis, factors=factors, start=asked.start_slice)
 
 
 def _phantoms(asked: PhantomOptions, progress: Progress) -> Done:

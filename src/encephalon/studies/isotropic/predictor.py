@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError
+from encephalon.errors import InputError, UsageError
 from encephalon.inference.predictor import NetworkPredictor, OutputImage, OutputKind, Prediction
+from encephalon.inference.runtimes import Runtime
 from encephalon.inference.stages import stage
 from encephalon.io.image import Image
+from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.acquisition.inputs import (
     Case,
@@ -86,7 +88,10 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
         """The method that the user chose: the network, or the guided one."""
         if self.options.method == "guided":
             return guided
-        return NetworkMethod(self.runtime, self.settings.trust, self.settings.deviation_scale)
+        known = self.settings
+        return NetworkMethod(
+            self.runtime, known.trust, known.deviation_scale, self.options.batch_size
+        )
 
     def also_reads(self, sample: Sample) -> Iterator[Path]:
         """The sidecars of the scans, which may tell of their slices."""
@@ -174,10 +179,22 @@ def make_isotropic_predictor(model: OpenModel) -> IsotropicPredictor:
         for key, value in model.options.items()
         if key in PredictOptions.model_fields or key not in tested
     }
+    options = replace(model, options=asked).asked(PredictOptions)
     return IsotropicPredictor(
         model.files.describe(),
-        model.runtime(),
-        replace(model, options=asked).asked(PredictOptions),
+        _half_precision(model) if options.half else model.runtime(),
+        options,
         model.settings(IsotropicSettings),
         replace(model, options=tested).asked(EvaluationOptions),
     )
+
+
+def _half_precision(model: OpenModel) -> Runtime:
+    """The network in float16, by torch, as a graph is single precision everywhere."""
+    runtime = TorchRuntime(load_network(model.files), model.device, model.threads, half=True)
+    if runtime.device == "cpu":
+        raise UsageError(
+            "Half precision is for a GPU: a processor takes many times as long with it, so leave "
+            "the option half out, or give --device."
+        )
+    return runtime

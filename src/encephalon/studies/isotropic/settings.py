@@ -21,6 +21,7 @@ __all__ = [
     "NORMAL",
     "EvaluationOptions",
     "IsotropicSettings",
+    "NetworkOptions",
     "Plane",
     "PredictOptions",
     "Saved",
@@ -40,7 +41,18 @@ CONDITIONS: dict[Stress, str] = {
 }
 
 
-class PredictOptions(Section):
+class NetworkOptions(Section):
+    """How a network is run, whichever it is; both change the result by no more than rounding.
+
+    batch_size  tiles or patches that it sees at once
+    half        whether it computes in half precision (float16), by torch: for a GPU
+    """
+
+    batch_size: int = Field(default=1, ge=1)
+    half: bool = False
+
+
+class PredictOptions(NetworkOptions):
     """What the user may ask of a reconstruction.
 
     method        "network": the model's own; "guided": the model-based one, which needs no weights

@@ -45,8 +45,8 @@ class SimulationConfig:
     thicknesses, gap  Of the slices and between them, mm.
     profile           "box", "gaussian" or a text file of offsets in mm and sensitivities.
     noise, seed       Of the Rician noise, as a share of bright tissue; every file has its own.
-    factors           Of the published decimation (spec baby-ai, section 4), which knows nothing of
-                      the above but the axes; physical slices are made without any.
+    factors, start    Of the published decimation (spec baby-ai, section 4), and its first slice. It
+                      knows nothing of the above but the axes; physical slices have no factors.
     """
 
     axes: tuple[str, ...] = ("axial",)
@@ -56,6 +56,7 @@ class SimulationConfig:
     noise: float = 0.0
     seed: int = 0
     factors: tuple[int, ...] = ()
+    start: int = 0
 
     def __post_init__(self) -> None:
         """Raise UsageError for a wish that no scan can fulfil, and what the profile raises."""
@@ -78,6 +79,11 @@ class SimulationConfig:
         if self.factors and min(self.factors) < 2:
             raise UsageError(
                 f"A factor must be 2 or more, but {min(self.factors)} was asked for: correct it."
+            )
+        if self.factors and not 0 <= self.start < min(self.factors):
+            raise UsageError(
+                f"The first slice kept must be 0 to {min(self.factors) - 1}, below every factor, "
+                f"but {self.start} was asked for: correct it."
             )
 
 
@@ -167,7 +173,7 @@ def _pieces(
     """The files that are to be made of a scan."""
     for axis in config.axes:
         for factor in config.factors:
-            yield _published(scan, output, axis, factor, overwrite)
+            yield _published(scan, output, config.start, axis, factor, overwrite)
         for thickness in config.thicknesses:
             yield _physical(scan, output, config, axis, thickness, overwrite)
 
@@ -207,7 +213,9 @@ def _physical(
     return _Piece(path, _row(scan, path, output, axis, thickness), write)
 
 
-def _published(scan: ScanFile, output: Path, axis: str, factor: int, overwrite: bool) -> _Piece:
+def _published(
+    scan: ScanFile, output: Path, start: int, axis: str, factor: int, overwrite: bool
+) -> _Piece:
     path = decimated_path(output, scan.path, axis, factor)
     row = _row(scan, path, output, axis, None)
 
@@ -215,7 +223,7 @@ def _published(scan: ScanFile, output: Path, axis: str, factor: int, overwrite: 
         across = slice_axis(image.affine, axis)
         row["thickness"] = round(factor * image.spacing[across], 3)
         try:
-            data = decimate(read_published(image), factor, across)
+            data = decimate(read_published(image), factor, across, start)
         except GeometryError as error:
             raise GeometryError(f"{image.name}: {error}") from error
         write_published(data, path, image, overwrite)

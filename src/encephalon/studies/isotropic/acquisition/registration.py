@@ -94,7 +94,7 @@ def register_t1w(
         kept = fit.moved_mm < KEPT or fit.header_information >= fit.information
         matrix = matrix if kept else fit.matrix
     similarity, other = _similarities(t2w, t1w, matrix)
-    guide, coverage = _resampled(t1w, Grid(grid.shape, matrix @ grid.affine))
+    guide, coverage = resample_filtered(t1w, Grid(grid.shape, matrix @ grid.affine))
     doubts = _doubts(similarity, other) + _uncovered(float(coverage.mean()), fit)
     reasons = doubts
     if fit is not None and fit.disagreement_mm > APART:
@@ -121,24 +121,24 @@ def _similarities(fixed: Image, moving: Image, matrix: Affine) -> tuple[float, f
     return image_similarity(fixed, moving, matrix), image_similarity(fixed, mirror, refined)
 
 
-def _resampled(t1w: Image, target: Grid) -> tuple[Float, NDArray[np.bool_]]:
-    """`t1w` on `target` (I, J, K), filtered first where its voxels are finer, and its coverage.
+def resample_filtered(scan: Image, target: Grid) -> tuple[Float, NDArray[np.bool_]]:
+    """`scan` on `target` (I, J, K), filtered first where its voxels are finer, and its coverage.
 
     The filter widens voxels to those of the target, both taken for Gaussian with the voxel as full
     width at half maximum; a difference of less than a tenth is left alone.
     """
     from scipy import ndimage
 
-    data = np.asarray(t1w.data, np.float32)
+    data = np.asarray(scan.data, np.float32)
     low, high = float(data.min()), float(data.max())
-    edges = np.asarray(t1w.spacing)
-    across = np.abs(t1w.affine.direction.T @ target.affine.direction)
+    edges = np.asarray(scan.spacing)
+    across = np.abs(scan.affine.direction.T @ target.affine.direction)
     wanted = np.sqrt((across**2 * np.asarray(target.affine.spacing) ** 2).sum(axis=1))
     added = np.sqrt(np.maximum(wanted**2 - edges**2, 0))
     widths = np.where(wanted > 1.1 * edges, SIGMA_PER_FWHM * added / edges, 0)
     if widths.any():
         data = ndimage.gaussian_filter(data, widths, mode="nearest", truncate=3)
-    values = resample(data, t1w.affine, target, order=3, outside=float("nan"))
+    values = resample(data, scan.affine, target, order=3, outside=float("nan"))
     coverage = np.isfinite(values)
     # Splines overshoot at edges: beyond what was measured there is nothing.
     return np.where(coverage, np.clip(values, low, high), np.float32(0)), coverage

@@ -30,6 +30,7 @@ from encephalon.io.image import image_stem, image_suffix
 
 if TYPE_CHECKING:
     from encephalon.io.image import Image
+    from encephalon.studies.isotropic.published.settings import Window
 
 Float = NDArray[np.float32]
 Starts = NDArray[np.int64]
@@ -49,9 +50,11 @@ PERCENTILES, TINY = (1, 99), 1e-6
 #: Voxel edges may differ from 1 mm by this much, mm: headers hold single precision.
 ROUNDING = 1e-3
 Double = NDArray[np.float64]
+#: Standard deviation of the Gaussian window, as a share of the patch's edge: that of nnU-Net
+#: (Isensee et al. 2021) and MONAI.
+WINDOW_WIDTH = 1 / 8
 #: The factors that were published.
 FACTORS = (2, 3, 4, 5)
-START_SLICE = 0
 
 
 def check_atlas_grid(grid: Grid, shape: tuple[int, int, int], name: str) -> None:
@@ -65,8 +68,9 @@ def check_atlas_grid(grid: Grid, shape: tuple[int, int, int], name: str) -> None
     edges = " x ".join(f"{edge:.4g}" for edge in spacing)
     raise ContentError(
         f"{name}: BABY-AI takes T1w and interpolated T2w on its atlas grid, {_sizes(shape)} voxels "
-        f"of 1 mm, but this has {_sizes(grid.shape)} voxels of {edges} mm: register and "
-        "interpolate it to the atlas, or use the model 'isotropic', which takes scans as they are."
+        f"of 1 mm, but this has {_sizes(grid.shape)} voxels of {edges} mm: give an "
+        "image on that grid with --atlas, which brings scans there, or use the model 'isotropic', "
+        "which takes scans as they are."
     )
 
 
@@ -123,16 +127,19 @@ def predict_patches(
     *,
     patch: int = 32,
     batch_size: int = 1,
+    window: Window = "uniform",
     tell: Tell | None = None,
 ) -> NDArray[np.float64]:
     """The mean (I, J, K) of what `network` says of the patches of `volume` (2, I, J, K).
 
-    Every patch counts the same at each of its voxels; where none of `starts` (N, 3) reaches, the
-    result is 0. Some of all patches are enough to measure how long a volume takes. Raises
-    ModelError for an answer that has not the shape of a patch, or is not finite.
+    Every patch counts the same at each of its voxels, or less towards its edges with the `window`
+    "gaussian"; where none of `starts` (N, 3) reaches, the result is 0. Some of all patches are
+    enough to measure how long a volume takes. Raises ModelError for an answer that has not the
+    shape of a patch, or is not finite.
     """
     total = np.zeros(volume.shape[1:], np.float64)
-    counts = np.zeros(volume.shape[1:], np.uint32)
+    counts = np.zeros(volume.shape[1:], np.float64)
+    weight = _window(patch) if window == "gaussian" else np.ones((patch,) * 3)
     for first in range(0, len(starts), batch_size):
         group = starts[first : first + batch_size]
         answers = network(cut_patches(volume, group, patch))
@@ -148,30 +155,41 @@ def predict_patches(
                 "half precision."
             )
         for box, answer in zip(_boxes(group, patch), answers, strict=True):
-            total[box] += answer[0]
-            counts[box] += 1
+            total[box] += weight * answer[0]
+            counts[box] += weight
         if tell is not None:
             tell(first + len(group), len(starts))
-    return np.asarray(total / np.maximum(counts, 1))
+    return np.divide(total, counts, out=total, where=counts > 0)
+
+
+def _window(patch: int) -> NDArray[np.float64]:
+    """What each voxel of a patch (N, N, N) counts: a Gaussian about its middle."""
+    from scipy.signal.windows import gaussian
+
+    line = np.asarray(gaussian(patch, WINDOW_WIDTH * patch))
+    return np.asarray(line[:, None, None] * line[:, None] * line)
 
 
 def _boxes(starts: Starts, patch: int) -> Iterator[tuple[slice, ...]]:
     return (tuple(slice(first, first + patch) for first in start) for start in starts.tolist())
 
 
-def decimate(data: NDArray[Any], factor: int, axis: int) -> Double:
-    """`data` (I, J, K) with every `factor`-th slice of `axis` kept, back on its grid, float64.
+def decimate(data: NDArray[Any], factor: int, axis: int, start: int = 0) -> Double:
+    """`data` (I, J, K) with every `factor`-th slice of `axis` from `start`, on its grid, float64.
 
     Bit for bit what `create_LR_img` makes of float64 data: SciPy's `zoom` of order 3 over all
     axes, which takes the first and the last kept slice for the first and the last voxel.
-    Raises UsageError for a factor below 2, GeometryError where fewer than two slices are kept.
+    Its `start_slice` was 0. Raises UsageError for a factor below 2 or a start that is not below it,
+    GeometryError where fewer than two slices are kept.
     """
     from scipy.ndimage import zoom
 
     if factor < 2:
         raise UsageError(f"Every slice is kept with a factor of {factor}: give 2 or more.")
+    if not 0 <= start < factor:
+        raise UsageError(f"The first slice kept must be 0 to {factor - 1}, but it is {start}.")
     kept = [slice(None)] * 3
-    kept[axis] = slice(START_SLICE, None, factor)
+    kept[axis] = slice(start, None, factor)
     down = np.asarray(data, dtype=np.float64)[tuple(kept)]
     if down.shape[axis] < 2:
         raise GeometryError(

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from encephalon.errors import RecipeError
-from encephalon.recipes.schema import Recipe, Section
+from encephalon.recipes.schema import Flag, Recipe, Section
 from encephalon.recipes.validation import make_settings
-from encephalon.studies.isotropic.settings import Plane
+from encephalon.studies.isotropic.settings import NetworkOptions, Plane
 
 NETWORK = "published-reconstruction"
 """The registered name of the only network of published recipes."""
@@ -18,6 +18,9 @@ ROLES = ("t1w", "t2w")
 """The inputs in the order of the network's channels (spec baby-ai, section 2)."""
 #: Levels of the published network, where a recipe does not say.
 LEVELS = 6
+
+Window = Literal["uniform", "gaussian"]
+"""What overlapping patches count: the same everywhere, or less towards their edges."""
 
 Size = tuple[Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)]]
 
@@ -54,17 +57,24 @@ class PublishedSettings(Section):
         return self
 
 
-class PublishedOptions(Section):
+class PublishedOptions(NetworkOptions):
     """What may be asked of a published model.
 
-    batch_size  Patches that the network sees at once; the published program gave it one. The result
-                is the same within the rounding of the arithmetic.
-    half        Convolve in half precision (float16): for a GPU, as processors are slower at it. A
-                small network of this layout differs by less than 1e-3 of the range of the image.
+    batch_size  The published program gave its network one patch at once.
+    half        A small network of this layout differs by less than 1e-3 of the range of the image.
+    window      What patches count where they overlap: "uniform", as published, the same up to their
+                edges, or "gaussian", less towards them, so that no seams show.
+    atlas       An image on the atlas grid. Scans are then taken as they are, brought there by rigid
+                registration, and the result is brought back to the frame of the T2w, in voxels of
+                1 mm. Without one both scans must lie on that grid, as was published.
     """
 
     batch_size: int = Field(default=8, ge=1)
-    half: bool = False
+    window: Window = "uniform"
+    atlas: Annotated[
+        str | None,
+        Flag("--atlas", "Published: the atlas that native scans are brought to and back.", "FILE"),
+    ] = None
 
 
 def check_published_recipe(recipe: Recipe) -> None:

@@ -59,12 +59,14 @@ class NetworkMethod:
                           I, J, K).
     trust, deviation_scale
                           See `IsotropicSettings`.
+    batch_size            Tiles that the network sees at once.
     multiple              Voxels that the edges of a tile are multiples of.
     """
 
     runtime: Runtime
     trust: float = 1.0
     deviation_scale: float = 1.0
+    batch_size: int = 1
     multiple: int = 8
 
     def __call__(self, problem: Problem) -> Estimate:
@@ -94,6 +96,7 @@ class NetworkMethod:
                 part,
                 tile_sizes(part.shape[1:], self.multiple),
                 [HALO if size > TILE else 0 for size in part.shape[1:]],
+                batch_size=self.batch_size,
                 multiple=self.multiple,
             )
         return answer
