@@ -4,74 +4,38 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from encephalon.errors import MissingExtraError, ModelError, OutputError
-from encephalon.models import download
+from encephalon.errors import (
+    MissingExtraError,
+    ModelError,
+    OutputError,
+    UnreadableFileError,
+    UsageError,
+)
+from encephalon.io import fetch
+from encephalon.io.http import Patience
+from encephalon.models.catalogue import list_models, model_info, verify_model
 from encephalon.models.download import get_model
 from encephalon.models.exchange import export_model
 from encephalon.models.folder import ModelFolder
 from encephalon.models.published import PublishedFile
-from encephalon.models.registry import RegistryEntry, registry_entries
+from encephalon.models.registry import RegistryEntry, registry_entries, shipped_entries
+from tests.file_server import CONTENT, Server, server
 
-CONTENT = b"\x89HDF" + bytes(range(256)) * 800
-
-
-class Server(ThreadingHTTPServer):
-    """What it serves, how badly, and what it was asked for."""
-
-    content = CONTENT
-    status = 200
-    stop_after: int | None = None
-    knows_ranges = True
-    says_length = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: list[tuple[str, str | None]] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/files"
+__all__ = ["server"]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        server = self.server
-        wanted = self.headers["Range"]
-        server.asked.append((self.path, wanted))
-        start = int(wanted[6:-1]) if wanted and server.knows_ranges else 0
-        body = server.content[start:]
-        self.send_response(206 if start and server.status == 200 else server.status)
-        if server.says_length:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body if server.stop_after is None else body[: server.stop_after])
-
-    def log_message(self, *args: object) -> None:
-        """Stay silent."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def left(home: Path) -> set[str]:
+    """The files of all models, without locks."""
+    return {path.name for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"}
 
 
 @pytest.fixture
@@ -79,7 +43,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RegistryEntry]:
     def register(content: bytes, **changes: object) -> RegistryEntry:
         values = {"size": len(content), "sha256": sha256(content).hexdigest(), "url": ""} | changes
         entry = replace(registry_entries()["brainy"], **values)  # type: ignore[arg-type]
-        monkeypatch.setitem(registry_entries(), entry.name, entry)  # type: ignore[arg-type]
+        monkeypatch.setitem(shipped_entries(), entry.name, entry)  # type: ignore[arg-type]
         return entry
 
     return register
@@ -97,7 +61,7 @@ def test_a_model_is_downloaded_once(server: Server, entry: RegistryEntry, home: 
     assert first.path.read_bytes() == CONTENT
     assert get_model("brainy", mirror=server.address) == first
     assert server.asked == [(f"/files/{entry.file}", None)]
-    assert {path.name for path in home.iterdir()} - {".brainy.lock"} == {"brainy"}
+    assert left(home) == {entry.file}
 
 
 def test_the_address_of_the_registry_is_used_without_a_mirror(
@@ -124,7 +88,7 @@ def test_a_mirror_may_be_a_folder_even_offline(entry: RegistryEntry, tmp_path: P
     with pytest.raises(ModelError, match=f"has no file {entry.file}"):
         get_model("brainy", mirror=str(tmp_path))
     (tmp_path / entry.file).write_bytes(CONTENT[:-1])
-    with pytest.raises(ModelError, match="expected the published file with sha256"):
+    with pytest.raises(ModelError, match="expected the published sha256"):
         get_model("brainy", mirror=str(tmp_path))
     (tmp_path / entry.file).write_bytes(CONTENT)
     assert get_model("brainy", mirror=str(tmp_path), offline=True).name == "brainy"
@@ -149,16 +113,25 @@ def test_what_is_here_is_found_offline(server: Server, entry: RegistryEntry) -> 
 
 
 def test_a_broken_download_goes_on_where_it_stopped(
-    server: Server, entry: RegistryEntry, home: Path
+    server: Server, entry: RegistryEntry, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first part is kept and only the rest is asked for."""
     server.stop_after = 150_000
-    with pytest.raises(ModelError, match=r"could not be downloaded .* what has come is kept"):
+    monkeypatch.setattr(fetch, "_PATIENCE", Patience(attempts=1))
+    with pytest.raises(ModelError, match=r"could not be fetched .* what has come is kept"):
         get_model("brainy", mirror=server.address)
-    assert not (home / "brainy").exists()
+    assert entry.file not in left(home)
     server.stop_after = None
     assert get_model("brainy", mirror=server.address).path.read_bytes() == CONTENT
     assert server.asked[-1][1] == "bytes=150000-"
+    assert left(home) == {entry.file}
+
+
+def test_what_breaks_off_is_asked_again_at_once(server: Server, entry: RegistryEntry) -> None:
+    """The user hears nothing of it."""
+    server.stop_after = 150_000
+    assert get_model("brainy", mirror=server.address).path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.asked] == [None, "bytes=150000-"]
 
 
 def test_a_server_without_ranges_starts_anew(server: Server, entry: RegistryEntry) -> None:
@@ -177,9 +150,10 @@ def test_another_file_is_thrown_away(
     """Wrong bytes of the right length, or far too many, are refused and leave nothing to resume."""
     server.says_length = says_length
     server.content = bytes(len(CONTENT) * (1 if says_length else 25))
-    with pytest.raises(ModelError, match=r"has not the sha256 .* try another mirror"):
+    why = "has .* try another mirror" if says_length else "more than 204,804 bytes came"
+    with pytest.raises(ModelError, match=why):
         get_model("brainy", mirror=server.address)
-    assert {path.name for path in home.iterdir()} == {".brainy.lock"}
+    assert left(home) == set()
     server.content, server.says_length = CONTENT, True
     assert get_model("brainy", mirror=server.address).name == "brainy"
 
@@ -191,27 +165,29 @@ def test_a_page_instead_of_the_file_is_refused_at_once(
     server.content = b"<html>Please log in</html>"
     with pytest.raises(ModelError, match="expected 204,804 bytes, but the server offers 26"):
         get_model("brainy", mirror=server.address)
-    assert {path.name for path in home.iterdir()} == {".brainy.lock"}
+    assert left(home) == set()
 
 
 def test_a_server_that_says_no_is_quoted(server: Server, entry: RegistryEntry) -> None:
     """404 comes back with the address and the way out."""
     server.status = 404
-    with pytest.raises(ModelError, match=r"could not be downloaded from http://127.*404.*mirror"):
+    with pytest.raises(ModelError, match=r"http://127.* could not be fetched .*404.*mirror"):
         get_model("brainy", mirror=server.address)
 
 
-def test_nobody_at_the_address_is_a_sentence(entry: RegistryEntry) -> None:
+def test_nobody_at_the_address_is_a_sentence(server: Server, entry: RegistryEntry) -> None:
     """A refused connection and an address of another kind are explained."""
     with pytest.raises(ModelError, match="check the network"):
         get_model("brainy", mirror="http://127.0.0.1:9")
-    with pytest.raises(ModelError, match="begins with https"):
+    with pytest.raises(UsageError, match="begins with https"):
         get_model("brainy", mirror="ftp://127.0.0.1")
 
 
 def test_without_an_address_other_ways_are_named(entry: RegistryEntry) -> None:
     """A model whose file is on no plain server says where its file can be had."""
-    with pytest.raises(ModelError, match=r"No address is known for the model 'brainy'.*DataLad"):
+    with pytest.raises(
+        ModelError, match=r"No address is known for the model 'brainy'.*DataLad.*models import"
+    ):
         get_model("brainy")
 
 
@@ -249,7 +225,7 @@ def test_a_model_that_is_not_registered_is_only_looked_up() -> None:
 
 
 def test_downloading_needs_its_extra(entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pooch the exact command to install it is given."""
+    """Without requests the exact command to install it is given."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'encephalon\[download\]'"):
         get_model("brainy", mirror="http://127.0.0.1:9")
@@ -269,18 +245,81 @@ def test_a_download_that_trickles_is_given_up(
     server: Server, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte a second never meets a time-out between two pieces."""
-    monkeypatch.setattr(download, "_GRACE", -1)
-    monkeypatch.setattr(download, "_SLOWEST", 1e15)
+    monkeypatch.setattr(fetch, "_PATIENCE", Patience(grace=-1, slowest=1e15))
     with pytest.raises(ModelError, match=r"bytes came in .* what has come is kept"):
         get_model("brainy", mirror=server.address)
 
 
-def test_the_password_of_a_mirror_is_not_repeated(entry: RegistryEntry) -> None:
+def test_the_password_of_a_mirror_is_not_repeated(server: Server, entry: RegistryEntry) -> None:
     """Neither in the address nor in what the network said of it."""
-    with pytest.raises(ModelError, match="could not be downloaded") as raised:
+    with pytest.raises(ModelError, match="could not be fetched") as raised:
         get_model("brainy", mirror="http://user:secret@127.0.0.1:9/models")
     assert "secret" not in str(raised.value)
     assert "user" not in str(raised.value)
-    with pytest.raises(ModelError, match="expected an address") as refused:
+    with pytest.raises(UsageError, match="expected an address") as refused:
         get_model("brainy", mirror="ftp://user:secret@host/models")
     assert "secret" not in str(refused.value)
+
+
+def test_the_first_fetch_without_a_published_sha256_is_recorded_and_compared_ever_after(
+    server: Server, register: Callable[..., RegistryEntry], home: Path
+) -> None:
+    """A file that changed at its address is refused, with both hashes; the old one stays used."""
+    register(CONTENT, sha256="", url=server.address + "/by-url.h5")
+    assert model_info("brainy")["sha256_is"] == "unknown until the first fetch"
+    first = get_model("brainy")
+    was, today = sha256(CONTENT).hexdigest(), date.today().isoformat()
+    assert (first.sha256, verify_model("brainy")) == (was, {first.path.name: was})
+    info = model_info("brainy")
+    assert (info["sha256"], info["size"]) == (was, len(CONTENT))
+    assert info["sha256_is"] == f"recorded on {today} at the first fetch"
+    (listed,) = [one for one in list_models() if one.name == "brainy"]
+    assert listed.sha256_is == info["sha256_is"]
+
+    first.path.unlink()
+    server.content = CONTENT[:-1] + b"!"
+    now = sha256(server.content).hexdigest()
+    for mirror in (None, server.address):
+        with pytest.raises(ModelError, match=rf"{was} .* recorded on {today} .* {now}"):
+            get_model("brainy", mirror=mirror)
+    assert left(home) == set()
+    first.path.write_bytes(server.content)
+    with pytest.raises(ModelError, match=rf"{was}, recorded on {today} .*{now}"):
+        verify_model("brainy")
+    server.content = CONTENT
+    assert get_model("brainy") == first
+
+
+def test_what_stands_in_for_a_file_is_never_recorded(
+    server: Server, register: Callable[..., RegistryEntry], home: Path
+) -> None:
+    """A page that asks to log in, or a pointer of Git LFS, is not taken for the first fetch."""
+    register(CONTENT, sha256="", url=server.address + "/by-url.h5")
+    for content in (b"<html>Please log in</html>", b"version https://git-lfs.github.com/spec/v1\n"):
+        server.content = content
+        with pytest.raises(ModelError, match="expected the model 'brainy', but it is"):
+            get_model("brainy")
+        assert left(home) == set()
+    assert not (home.parent / "fetched.json").exists()
+
+
+def test_a_first_fetch_goes_on_only_while_the_server_says_that_the_file_is_the_same(
+    server: Server, register: Callable[..., RegistryEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No two halves of different files are ever joined and recorded."""
+    register(CONTENT, sha256="", url=server.address + "/by-url.h5")
+    server.etag, server.stop_after = '"one"', 150_000
+    monkeypatch.setattr(fetch, "_PATIENCE", Patience(attempts=1))
+    with pytest.raises(ModelError, match="what has come is kept"):
+        get_model("brainy")
+    server.etag, server.stop_after, server.content = '"two"', None, bytes(reversed(CONTENT))
+    assert get_model("brainy").path.read_bytes() == server.content
+    assert server.asked[-1][1] == "bytes=150000-"
+
+
+def test_damaged_records_are_named(home: Path) -> None:
+    """Neither trusted nor thrown away."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    (home.parent / "fetched.json").write_text('{"x": 1}', encoding="utf-8")
+    with pytest.raises(UnreadableFileError, match=r"fetched\.json: expected what was recorded"):
+        list_models()

@@ -27,7 +27,7 @@ from encephalon.models.description import ModelDescription
 from encephalon.models.exchange import export_model, import_model
 from encephalon.models.folder import ModelFolder, open_model, save_model
 from encephalon.models.published import PublishedFile
-from encephalon.models.registry import registry_entries
+from encephalon.models.registry import registry_entries, shipped_entries
 
 State = dict[str, np.ndarray]
 
@@ -231,7 +231,7 @@ def test_published_weights_are_imported_and_exported_by_name(
     path = (tmp_path / "download (1)").with_suffix(Path(entry.file).suffix)
     path.write_bytes(b"\x89HDF weights")
     entry = replace(entry, sha256=sha256(path))
-    monkeypatch.setitem(registry_entries(), name, entry)  # type: ignore[arg-type]
+    monkeypatch.setitem(shipped_entries(), name, entry)  # type: ignore[arg-type]
 
     imported = import_model(path)
     assert isinstance(imported, PublishedFile)

@@ -26,6 +26,7 @@ from encephalon.models.registry import (
     parse_registry,
     published_path,
     registry_entries,
+    shipped_entries,
 )
 
 
@@ -35,7 +36,7 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     path = tmp_path / "copy-of-brainy.h5"
     path.write_bytes(b"\x89HDF weights")
     entry = replace(registry_entries()["brainy"], sha256=sha256(path), size=12)
-    monkeypatch.setitem(registry_entries(), "brainy", entry)  # type: ignore[arg-type]
+    monkeypatch.setitem(shipped_entries(), "brainy", entry)  # type: ignore[arg-type]
     return path
 
 
@@ -44,7 +45,8 @@ def test_asking_for_models_loads_nothing_heavy() -> None:
     code = (
         "import sys; from encephalon.models.catalogue import model_info; "
         "from encephalon.models.catalogue import list_models; list_models(); "
-        "model_info('brainy'); heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'h5py', 'pooch'}; "
+        "model_info('brainy'); "
+        "heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'h5py', 'requests'}; "
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
@@ -62,18 +64,16 @@ def test_the_published_models_are_registered_by_hash() -> None:
     assert all(len(entry.sha256) in {0, 64} and entry.obtain for entry in entries.values())
 
 
-def test_weights_whose_sha256_nobody_recorded_are_never_fetched(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """BABY-AI's: described, and used by path under their own name; even a mirror is not asked."""
+def test_weights_whose_sha256_nobody_published_are_used_by_their_path(tmp_path: Path) -> None:
+    """BABY-AI's: described, with an address, and known by their layout until they are fetched."""
     entry = registry_entries()["baby-ai"]
-    assert (entry.sha256, entry.url) == ("", "")
+    assert (entry.sha256, entry.sha256_is) == ("", "unknown until the first fetch")
+    assert entry.url.startswith("https://huggingface.co/almalennartsson/baby-ai/")
     assert "not stated" in model_info("baby-ai")["licence"]
     path = tmp_path / entry.file
     torch.save({"model.0.conv.unit0.conv.weight": torch.ones(2)}, path)
-    monkeypatch.setenv("ENCEPHALON_MIRROR", str(tmp_path))
-    with pytest.raises(ModelError, match=r"no sha256.*almalennartsson/baby-ai.*its path"):
-        get_model("baby-ai")
+    with pytest.raises(ModelError, match=r"not to be used: .* give its path"):
+        get_model("baby-ai", offline=True)
     found = find_model(path)
     assert isinstance(found, PublishedFile)
     assert (found.name, found.entry) == ("pretrained_weights", None)

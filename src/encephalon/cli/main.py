@@ -43,6 +43,7 @@ VERBS = {
     "explain": "Show where a model looked, and what tells its answer.",
     "table": "Make, check and split tables of samples.",
     "recipes": "List, show and check recipes.",
+    "data": "Fetch public images by name.",
     "models": "List, inspect, fetch and verify models.",
     "simulate": "Make images whose answer is known.",
     "bench": "Time a model on this machine, whole process and memory.",

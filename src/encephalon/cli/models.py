@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
+Mirror = Annotated[
+    str | None,
+    typer.Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
+]
+
 
 def list_(as_json: flags.AsJson = False) -> None:
     """List every model: packaged, installed, and to be had."""
@@ -24,7 +29,7 @@ def list_(as_json: flags.AsJson = False) -> None:
     rows = [asdict(model) for model in list_models()]
     sizes = (f"{row['size'] / 1e6:.1f} MB" if row["size"] else "unknown" for row in rows)
     shown = [{**row, "size": size} for row, size in zip(rows, sizes, strict=True)]
-    columns = ["name", "version", "mode", "where", "size", "title"]
+    columns = ["name", "version", "mode", "where", "size", "sha256_is", "title"]
     Console(as_json=as_json).result(rows, lambda: table(shown, columns))
 
 
@@ -41,10 +46,7 @@ def get(
     model: Annotated[
         str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
     ],
-    mirror: Annotated[
-        str | None,
-        typer.Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
-    ] = None,
+    mirror: Mirror = None,
     offline: flags.Offline = False,
 ) -> None:
     """Fetch a model, compare its sha256, and keep it."""
@@ -57,13 +59,13 @@ def get(
 
 def verify(console: Console, model: flags.Model) -> None:
     """Hash every file of a model and compare."""
-    from encephalon.models.catalogue import verify_model
+    from encephalon.models.catalogue import model_info, verify_model
 
     files = verify_model(model)
+    origin = model_info(model).get("sha256_is", "in model.toml")
     text = [f"{sha256}  {name}" for name, sha256 in files.items()]
-    console.result(
-        {"model": model, "files": files}, "\n".join([*text, f"{model}: every file is whole"])
-    )
+    text += [f"{model}: every file is whole (sha256 {origin})"]
+    console.result({"model": model, "files": files, "sha256_is": origin}, "\n".join(text))
 
 
 def import_(
@@ -94,7 +96,10 @@ def export(
 
 
 def _announce(console: Console, model: ModelFolder | PublishedFile) -> None:
-    console.result({"model": model.name, "path": model.path}, f"{model.name}: {model.path}")
+    entry = getattr(model, "entry", None)
+    origin = f" (sha256 {entry.sha256_is})" if entry else ""
+    data = {"model": model.name, "path": model.path, "sha256": model.sha256}
+    console.result(data, f"{model.name}: {model.path}{origin}")
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

@@ -47,6 +47,8 @@ class ModelSummary:
     size: int
     """Bytes on disk, or to download."""
     path: Path | None = None
+    sha256_is: str = "in model.toml"
+    """Where that of its files is from, see `RegistryEntry`."""
 
 
 def list_models() -> list[ModelSummary]:
@@ -141,6 +143,8 @@ def _summary(
     about: ModelDescription | RegistryEntry, where: str, size: int, path: Path | None = None
 ) -> ModelSummary:
     told = {name: getattr(about, name) for name in ("name", *_TOLD)}
+    if isinstance(about, RegistryEntry):
+        told["sha256_is"] = about.sha256_is
     title = about.title or about.name
     return ModelSummary(**told, title=title, where=where, size=size, path=path)
 

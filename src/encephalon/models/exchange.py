@@ -21,7 +21,7 @@ from encephalon.io.atomic import (
 from encephalon.io.files import exists, expanded, is_file, is_folder, is_zip_bomb
 from encephalon.models import files
 from encephalon.models.catalogue import find_model
-from encephalon.models.files import check_content, content, digest
+from encephalon.models.files import check_content, content
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
 from encephalon.models.published import PUBLISHED_SUFFIXES, PublishedFile, open_published
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
@@ -49,23 +49,15 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
     """
     path = expanded(source)
     if path.suffix.lower() in PUBLISHED_SUFFIXES:
-        return _import_published(path, None)
+        return _import_published(path)
     if is_folder(path):
         return _install(path, overwrite)
     check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5, .pt, .pth)")
     return _import_zip(path, overwrite)
 
 
-def install_registered(file: Path, entry: RegistryEntry) -> ModelFolder | PublishedFile:
-    """Put the file of `entry` in its place; raise ModelError unless it has the entry's sha256."""
-    found = digest(file, "the published file")
-    if found != entry.sha256:
-        raise ModelError(
-            f"{file}: expected the published file with sha256 {entry.sha256}, but its sha256 is "
-            f"{found}: it is truncated or another file; fetch it again."
-        )
-    if entry.kind == "published":
-        return _import_published(file, entry)
+def install_registered(file: Path, entry: RegistryEntry) -> ModelFolder:
+    """Unpack the zipped model of `entry`, whose sha256 was compared, to its place."""
     return _import_zip(file, overwrite=True, entry=entry)
 
 
@@ -98,8 +90,8 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
     return final
 
 
-def _import_published(path: Path, registered: RegistryEntry | None) -> PublishedFile:
-    entry = open_published(path, registered).entry
+def _import_published(path: Path) -> PublishedFile:
+    entry = open_published(path).entry
     if entry is None:
         raise ModelError(
             f"{path}: these weights are not among the published ones, so they have no name: give "

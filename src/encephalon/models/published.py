@@ -134,13 +134,15 @@ def open_published(path: str | Path, entry: RegistryEntry | None = None) -> Publ
     """
     file_path = Path(path)
     entries = [item for item in registry_entries().values() if item.sha256]
-    expected = entry or next((item for item in entries if item.file == file_path.name), None)
+    named = (item for item in entries if item.is_published and item.file == file_path.name)
+    expected = entry or next(named, None)
     found = digest(file_path, "a published weights file (.h5, .pt, .pth)")
     if expected is not None and expected.sha256 not in {"", found}:
         raise ModelError(
             f"{path}: expected the published weights {expected.name!r} ({expected.size:,} bytes, "
-            f"sha256 {expected.sha256}), but it has {file_path.stat().st_size:,} bytes and sha256 "
-            f"{found}: fetch it again, or rename it if the weights are your own."
+            f"sha256 {expected.sha256}, {expected.sha256_is}), but it has "
+            f"{file_path.stat().st_size:,} bytes and sha256 {found}: fetch it again, or rename it "
+            "if the weights are your own."
         )
     listed = expected or next((item for item in entries if item.sha256 == found), None)
     return PublishedFile(file_path, found, listed)

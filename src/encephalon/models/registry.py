@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from encephalon.errors import ModelError
+from encephalon.io.fetch import recorded
 from encephalon.models import files
 
 
@@ -34,7 +35,7 @@ class RegistryEntry:
     size: int
     """Bytes."""
     sha256: str
-    """Of the file; "" where nobody has recorded it, so that nothing is fetched or taken for it."""
+    """Of the file; "" where nobody has published it and it was not fetched yet."""
     licence: str
     citation: str = "unknown"
     network: str = ""
@@ -47,11 +48,36 @@ class RegistryEntry:
     """A sentence on other ways to the file."""
     labels: Mapping[int, str] = field(default_factory=dict)
     card: Mapping[str, str] = field(default_factory=dict)
+    sha256_is: str = "published"
+    """Where the sha256 is from: "published", or "recorded on DATE at the first fetch"."""
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the sha256, and with it the size, is that of the registry."""
+        return self.sha256_is == "published"
+
+
+def registry_entries() -> Mapping[str, RegistryEntry]:
+    """Return the entries that ship with the package, by name.
+
+    Where nobody has published a sha256, it is that of the first fetch. Raises UnreadableFileError
+    where the records of fetched files are damaged.
+    """
+    return {name: _completed(entry) for name, entry in shipped_entries().items()}
+
+
+def _completed(entry: RegistryEntry) -> RegistryEntry:
+    if entry.sha256:
+        return entry
+    if (record := recorded(entry.url)) is None:
+        return replace(entry, sha256_is="unknown until the first fetch")
+    told = f"recorded on {record.date} at the first fetch"
+    return replace(entry, sha256=record.sha256, size=record.size, sha256_is=told)
 
 
 @cache
-def registry_entries() -> Mapping[str, RegistryEntry]:
-    """Return the entries that ship with the package, by name."""
+def shipped_entries() -> Mapping[str, RegistryEntry]:
+    """Return the entries as the package has them."""
     path = Path(__file__).with_name("registry.toml")
     return parse_registry(path.read_text(encoding="utf-8"), str(path))
 

@@ -24,10 +24,10 @@ from encephalon.errors import (
     UnreadableFileError,
     UsageError,
 )
+from encephalon.io.http import Patience, public
 from encephalon.io.volumes.bossdb import boss_channel
-from encephalon.io.volumes.http import Patience
 from encephalon.io.volumes.opening import open_remote, open_volume
-from encephalon.io.volumes.volume import Volume, public
+from encephalon.io.volumes.volume import Volume
 from tests.io.volumes.boss_server import Boss, body, hang_up, packed, serving, slow, status
 
 ADDRESS = "bossdb://col/exp/chan"

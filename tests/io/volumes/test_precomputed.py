@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encephalon.errors import InputError, MissingExtraError, MissingFileError, UsageError
-from encephalon.io.volumes.http import Patience
+from encephalon.io.http import Patience
 from encephalon.io.volumes.opening import open_remote, open_volume
 from encephalon.io.volumes.precomputed import precomputed
 from encephalon.io.volumes.writing import create_ome_zarr

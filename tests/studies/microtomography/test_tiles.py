@@ -184,7 +184,7 @@ def test_what_failed_is_done_again_by_the_same_command(
 ) -> None:
     """A server that stops in the middle: what it gave is kept, and nothing half done is left."""
     monkeypatch.setenv("ENCEPHALON_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("encephalon.io.volumes.http.time.sleep", lambda _: None)
+    monkeypatch.setattr("encephalon.io.http.time.sleep", lambda _: None)
     channels = {"image": "bossdb://col/exp/chan"}
     far = {"a": BOXES["a"], "b": {"z": [2, 8], "y": [4, 8], "x": [256, 264]}}
     asked = benchmark(channels=channels, boxes=far, regions=None, structures=None)

@@ -21,22 +21,22 @@ import numpy as np
 
 from encephalon.errors import InputError, UnreadableFileError, UsageError
 from encephalon.io.files import expanded
-from encephalon.io.text import parse_json, read_text
-from encephalon.io.volumes.cache import Facts, Fetched
-from encephalon.io.volumes.http import (
+from encephalon.io.http import (
     PATIENCE,
     PassingError,
     Patience,
     RefusedError,
     get,
     need_safe,
+    public,
 )
+from encephalon.io.text import parse_json, read_text
+from encephalon.io.volumes.cache import Facts, Fetched
 from encephalon.io.volumes.volume import (
     Box,
     box_size,
     box_text,
     micrometres,
-    public,
     volume_size,
     volume_spacing,
 )

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from encephalon.errors import ContentError, MissingFileError, UnreadableFileError
 from encephalon.io.files import exists, expanded, is_file, is_folder, opened, refuse_foreign
 from encephalon.io.home import encephalon_home, offline_by_environment
+from encephalon.io.http import PATIENCE, Patience
 from encephalon.io.png_jpeg import JPEG, PNG
 from encephalon.io.volumes import bossdb, precomputed
 from encephalon.io.volumes.arrays import open_hdf5, open_npy, open_picture, open_tiff
 from encephalon.io.volumes.cache import CachedSource, Facts, Fetched, cached_facts
-from encephalon.io.volumes.http import PATIENCE, Patience
 from encephalon.io.volumes.ome_zarr import open_zarr
 from encephalon.io.volumes.volume import Box, Source, Volume, shifted
 

@@ -21,14 +21,13 @@ from encephalon.errors import (
     UsageError,
     require_extra,
 )
+from encephalon.io.http import PATIENCE, Patience, need_safe, public
 from encephalon.io.text import parse_json
 from encephalon.io.volumes.cache import Facts, Fetched
-from encephalon.io.volumes.http import PATIENCE, Patience, need_safe
 from encephalon.io.volumes.volume import (
     Box,
     box_slices,
     box_text,
-    public,
     reason,
     volume_dtype,
     volume_size,

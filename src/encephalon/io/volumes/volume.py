@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, EncephalonError, InputError, UnreadableFileError
+from encephalon.io.http import public
 from encephalon.io.pixel_size import nanometres
 
 Size = tuple[int, int, int]
@@ -156,11 +156,6 @@ def said(what: str, action: str) -> Iterator[None]:
 def reason(error: Exception) -> str:
     """What a library says of an error, in one line and without credentials."""
     return public(" ".join(str(error).split()).rstrip("."))[:300] or type(error).__name__
-
-
-def public(text: str) -> str:
-    """The text without the user and password, and without the query, of addresses in it."""
-    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"(?<=://)[^/@\s]*@", "", text))
 
 
 def box_text(box: Iterable[tuple[int, int]]) -> str:
