@@ -111,6 +111,26 @@ def _png_jpeg(folder: Path) -> Sequence[Seed]:
     return [Seed(folder / name) for name in names]
 
 
+def _others(folder: Path) -> Sequence[Seed]:
+    from PIL import Image
+
+    grey = Image.fromarray((_head()[..., 0] % 256).astype(np.uint8))
+    for name in ("a.bmp", "a.gif", "a.webp", "a.jp2", "a.sgi", "a.pgm"):
+        grey.save(folder / name)
+    return [Seed(path) for path in sorted(folder.iterdir())]
+
+
+def _microscopes(folder: Path) -> Sequence[Seed]:
+    from tests.io.microscope_writer import ramp, write_dm, write_lif, write_mrc, write_nd2
+
+    write_dm(folder / "a.dm3", ramp())
+    write_dm(folder / "a.dm4", ramp(np.float32))
+    write_mrc(folder / "a.mrc", ramp())
+    write_lif(folder / "a.lif", [ramp(np.uint16, (1, 6, 8))])
+    write_nd2(folder / "a.nd2", ramp(np.uint16, (1, 6, 8, 1)))
+    return [Seed(path) for path in sorted(folder.iterdir())]
+
+
 def _sidecar(folder: Path) -> Sequence[Seed]:
     from PIL import Image
 
@@ -129,5 +149,12 @@ IMAGE_READERS = (
     Reader("DICOM", _dicom, _volume, crafted_series),
     Reader("TIFF", _tiff, _picture, crafted_pictures),
     Reader("PNG and JPEG", _png_jpeg, _picture, heavy=large_pictures),
+    Reader("other pictures", _others, _picture),
+    Reader(
+        "microscopes",
+        _microscopes,
+        _picture,
+        needs=("nionswift_plugin", "mrcfile", "liffile", "nd2"),
+    ),
     Reader("sidecar of a picture", _sidecar, _picture),
 )

@@ -44,7 +44,7 @@ def mutated(content: bytes, other: bytes, random: Random) -> bytes:
         kinds = _TEXT if _is_text(content) and random.random() < 0.7 else _BINARY
         kind = random.choice((*kinds, _splice))
         content = _splice(content, random, other) if kind is _splice else kind(content, random)
-    return gzip.compress(content, 1) if packed else content
+    return gzip.compress(content, 1, mtime=0) if packed else content
 
 
 def _unpacked(content: bytes) -> bytes:

@@ -338,7 +338,7 @@ def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
         "folder.tif": "a folder",
         "pointer.tif": "Git LFS pointer",
         "scan.nii": r"expected a picture named .*the suffix is \.nii",
-        "scan.tif": "its content is none of them",
+        "scan.tif": "its content is none;",
     }.items():
         with pytest.raises(InputError, match=words) as caught:
             read_micrograph(tmp_path / name)

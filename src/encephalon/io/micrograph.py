@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of tissue, one plane each: TIFF, PNG and JPEG in, TIFF out.
+"""Pictures of tissue, one plane each: TIFF, PNG, JPEG and others in, TIFF out.
 
 Arrays are (rows, columns), row 0 at the top, pixels as they are stored: tags that ask a viewer to
 turn the picture are not followed. What a file holds decides how it is read, not its name.
@@ -18,13 +18,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ContentError, InputError, UnreadableFileError
+from encephalon.errors import ContentError, EncephalonError, UnreadableFileError
 from encephalon.io.atomic import atomic_path
 from encephalon.io.files import opened, refuse_foreign
+from encephalon.io.microscopes import (
+    MICROSCOPE_SUFFIXES,
+    is_microscope_file,
+    read_microscope_file,
+)
 from encephalon.io.pixel_size import Size, sidecar_size
-from encephalon.io.png_jpeg import JPEG, PNG, read_jpeg, read_png
+from encephalon.io.png_jpeg import JPEG, OTHER_SUFFIXES, PNG, read_jpeg, read_other, read_png
 
-PICTURE_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_PLAIN_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
+PICTURE_SUFFIXES = (*_PLAIN_SUFFIXES, *MICROSCOPE_SUFFIXES, *OTHER_SUFFIXES)
 """The names of files that are pictures, the longest endings first."""
 
 LARGEST_PICTURE = 5 << 28
@@ -33,11 +39,12 @@ that is another array, its grey levels; at least 4 a pixel, since all become flo
 choice: the largest cameras of electron microscopes stay below (16,384 × 16,384 as float32, or as
 8-bit colour with transparency)."""
 
+_START = 256  # bytes by which a format is known
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _KEPT = (np.uint8, np.uint16, np.float32)  # types of levels that stay
 _BAND_BYTES = 1 << 24
 
-Choice = Callable[[int], int]
+Choice = Callable[..., int]  # the index of a page, of how many there are and, if known, which
 Colour = Literal["refuse", "luminance"]
 
 
@@ -70,16 +77,18 @@ def picture_stem(path: str | os.PathLike[str]) -> str:
 def read_micrograph(
     path: str | os.PathLike[str], *, page: int | None = None, colour: Colour = "refuse"
 ) -> Micrograph:
-    """Read one plane of a TIFF, PNG or JPEG file.
+    """Read one plane of a picture: TIFF, PNG, JPEG, what a microscope writes, or others of Pillow.
 
     8- and 16-bit levels keep their type, black and white becomes 0 and 255, everything else
     float32. `page`, from 1, chooses among several. Colours whose channels are equal are grey; of
     others `colour` = "luminance" takes 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as Pillow does).
     Transparency is left out. The pixel size comes from a BIDS sidecar, or from tags of OME, FEI,
-    Thermo, Zeiss or ImageJ, or from a resolution that is finer than any printer's.
+    Thermo, Zeiss or ImageJ, from what a microscope's own format says of it, or from a resolution
+    that is finer than any printer's.
 
-    Raises MissingFileError, UnreadableFileError (truncated, damaged, a pointer, no picture at all)
-    or ContentError (several pages, colour, too many pixels, NaN), each naming the file.
+    Raises MissingFileError, MissingExtraError (a format of microscopes), UnreadableFileError
+    (truncated, damaged, a pointer, no picture at all) or ContentError (several pages, colour, too
+    many pixels, NaN), each naming the file.
     """
     path = Path(path)
     refuse_foreign(path)
@@ -91,7 +100,7 @@ def read_micrograph(
     with opened(path) as stream:
         try:
             data, size = _by_content(path, stream, partial(_page, path, page), colour)
-        except InputError:
+        except EncephalonError:
             raise
         except Exception as error:  # damage makes the decoders raise a dozen classes
             reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
@@ -131,34 +140,45 @@ def _by_content(
 ) -> tuple[NDArray[Any], Size | None]:
     """Grey levels (rows, columns) as they are stored, and what the file says of their size."""
     allow, grey = partial(_refuse_large, path), partial(_grey, path, colour)
-    start = stream.read(len(PNG))
+    start = stream.read(_START)
     stream.seek(0)
     if start[:4] in _TIFF:
         from encephalon.io.tiff import read_tiff
 
-        data, size = read_tiff(path, stream, choose, allow)
-        if data.ndim == 3:
-            step = max(1, _BAND_BYTES // data[:1].nbytes)
-            bands = (data[top : top + step] for top in range(0, len(data), step))
-            return grey(len(data), bands), size
-        return data, size
+        return _one_level(read_tiff(path, stream, choose, allow), grey)
     if start.startswith(PNG):
         return read_png(path, stream, choose, allow, grey)
     if start.startswith(JPEG):
         choose(1)
         return read_jpeg(stream, allow, grey)
+    if is_microscope_file(start):
+        return _one_level(read_microscope_file(path, start, choose, allow), grey)
+    if (found := read_other(stream, start, choose, allow, grey)) is not None:
+        return found
     raise UnreadableFileError(
-        f"{path}: expected a TIFF, PNG or JPEG picture, but its content is none of them; export "
+        f"{path}: expected a picture, such as a TIFF, PNG or JPEG, but its content is none; export "
         "it as one."
     )
 
 
-def _page(path: Path, page: int | None, count: int) -> int:
-    """The index of the page that was asked for, of `count`."""
+def _one_level(
+    found: tuple[NDArray[Any], Size | None], grey: Callable[[int, Iterator[Any]], NDArray[Any]]
+) -> tuple[NDArray[Any], Size | None]:
+    """The same with one value a pixel (rows, columns) of what may have three."""
+    data, size = found
+    if data.ndim < 3:
+        return data, size
+    step = max(1, _BAND_BYTES // data[:1].nbytes)
+    return grey(len(data), (data[top : top + step] for top in range(0, len(data), step))), size
+
+
+def _page(path: Path, page: int | None, count: int, which: str = "") -> int:
+    """The index of the page that was asked for, of `count`; `which` says what they are."""
     if page is None and count > 1:
         raise ContentError(
-            f"{path}: expected one page, but the file holds {count}; choose one with page=1 to "
-            f"page={count} (study.page=1 in a recipe, --option page=1 to predict)."
+            f"{path}: expected one page, but the file holds {count}{which and f' ({which})'}; "
+            f"choose one with page=1 to page={count} (study.page=1 in a recipe, --option page=1 to "
+            "predict)."
         )
     if page is not None and not 1 <= page <= count:
         raise ContentError(

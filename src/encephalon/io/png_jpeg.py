@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grey levels of a PNG or JPEG by Pillow, with the size of its pixels, if all of them are there.
+"""Grey levels of a picture by Pillow, with the size of its pixels, if all of them are there.
 
 That is asked of the file itself: decoders fill what is missing without a word.
 """
@@ -21,6 +21,12 @@ from encephalon.io.pixel_size import INCH, Size, dots_size
 
 Pixels = NDArray[Any]
 Grey = Callable[[int, Iterator[Pixels]], Pixels]
+#: Further formats of Pillow that hold one picture as a scanner, camera or microscope gives it.
+_OTHERS = ("BMP", "GIF", "JPEG2000", "PPM", "QOI", "SGI", "WEBP", "AVIF")
+OTHER_SUFFIXES = (
+    *(".bmp", ".gif", ".webp", ".avif", ".jp2", ".j2k", ".qoi", ".sgi"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+)
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _BAND_PIXELS = 1 << 22
 # Bytes of a JPEG beyond which none goes: of its pixels, and of notes, profiles and previews.
@@ -65,13 +71,51 @@ def read_png(
     stream.seek(0)
     # Not Image.open, which warns of decompression bombs at a third of our own limit.
     with PngImageFile(stream) as picture:
-        _allowed(picture, allow, 0)
-        index = choose(getattr(picture, "n_frames", 1))
-        picture.seek(index)
-        picture.load()
-        if index == 0 and not any(band.any() for band in _bands(picture, last=2)):
+        if _seek(picture, choose, allow) == 0 and not any(
+            band.any() for band in _bands(picture, last=2)
+        ):
             refuse_truncated_png(stream)  # Pillow leaves rows that are missing empty
         return grey(picture.height, _bands(picture)), _size(picture)
+
+
+def read_other(
+    stream: BufferedReader,
+    start: bytes,
+    choose: Callable[[int], int],
+    allow: Callable[[int, int, int, Any], None],
+    grey: Grey,
+) -> tuple[Pixels, Size | None] | None:
+    """Levels of a picture of another format, as `read_png` gives them; None for no such picture.
+
+    `start` are its first bytes. Their decoders say by themselves what is missing.
+    """
+    from PIL import Image
+
+    Image.init()
+    for name in _OTHERS:
+        if name not in Image.OPEN:
+            continue  # this Pillow was made without it
+        factory, accepts = Image.OPEN[name]
+        if accepts is None or accepts(start[:16]) is not True:
+            continue
+        with factory(stream, "") as picture:
+            _seek(picture, choose, allow)
+            levels = grey(picture.height, _bands(picture))
+            if name == "PPM" and levels.dtype == np.int32:
+                levels = levels.astype(np.uint16)  # which is what two bytes a sample are scaled to
+            return levels, _size(picture)
+    return None
+
+
+def _seek(
+    picture: Any, choose: Callable[[int], int], allow: Callable[[int, int, int, Any], None]
+) -> int:
+    """Decode the picture of a file that is chosen, if it is not too large; its index."""
+    _allowed(picture, allow, 0)
+    index = choose(getattr(picture, "n_frames", 1))
+    picture.seek(index)
+    picture.load()
+    return index
 
 
 def read_jpeg(

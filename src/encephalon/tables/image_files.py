@@ -24,7 +24,7 @@ Kind = Literal["volume", "picture", "microscopy"]
 
 KINDS: dict[Kind, str] = {
     "volume": "volumes: NIfTI, MGZ or DICOM",
-    "picture": "pictures: TIFF, PNG or JPEG",
+    "picture": "pictures: TIFF, PNG, JPEG and others",
     "microscopy": "pictures or volumes of microscopy: TIFF, PNG, JPEG, Zarr, HDF5 or NumPy",
 }
 # Of volumes of microscopy that are no pictures; those of Zarr are folders.
@@ -39,10 +39,7 @@ _UNREAD: dict[str, tuple[str, ...]] = {
         *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
         *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
     ),
-    "picture": (
-        *(".bmp", ".gif", ".webp", ".jp2", ".czi", ".lsm", ".lif", ".nd2", ".svs", ".ndpi"),
-        *(".dm3", ".dm4", ".mrc", ".emd", ".ser", ".heic"),
-    ),
+    "picture": (".lsm", ".svs", ".ndpi", ".emd", ".ser", ".heic", ".tga", ".oib", ".oif", ".vsi"),
 }
 _UNREAD["microscopy"] = _UNREAD["picture"]
 # Files of a folder that are opened to see whether it holds a DICOM series.
