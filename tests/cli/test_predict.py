@@ -242,12 +242,48 @@ def test_labels_before_the_folders_take_one_word() -> None:
 def test_predict_bids_refuses_other_levels_and_folders(
     run: Run, dataset: Path, scan: Path, tmp_path: Path
 ) -> None:
-    """Only `participant` is an analysis level, and only a dataset is a dataset."""
-    level = run("predict-bids", dataset, tmp_path / "out", "group")
+    """`participant` and `group` are analysis levels, and only a dataset is a dataset."""
+    level = run("predict-bids", dataset, tmp_path / "out", "session")
     folder = run("predict-bids", scan.parent, tmp_path / "out", "participant")
     assert level.code == folder.code == 2
-    assert "'group'" in level.err
+    assert "'session'" in level.err
     assert "dataset_description.json" in folder.err
+
+
+def test_the_group_level_makes_one_table_with_its_dictionary(
+    run: Run, dataset: Path, tmp_path: Path
+) -> None:
+    """Of all that is there, with n/a where there is nothing; it is refused before."""
+    out = tmp_path / "derivatives"
+    early = run("predict-bids", dataset, out, "group")
+    assert (early.code, "participant first" in early.err) == (1, True)
+    for label in ("01", "02"):
+        words = ("--participant-label", label, "-w", tmp_path, "--skip-bids-validation")
+        assert run("predict-bids", dataset, out, "participant", *words).code == 0
+    assert run("predict-bids", dataset, out, "group").code == 0
+    names, *rows = (
+        line.split("\t")
+        for line in (out / "group_stand-in.tsv").read_text(encoding="utf-8").splitlines()
+    )
+    told = [dict(zip(names, row, strict=True)) for row in rows]
+    assert [one["participant_id"] for one in told] == ["sub-01", "sub-02"]
+    assert {(one["volume_ml"], one["reasons"]) for one in told} == {("12.5", "n/a")}
+    about = json.loads((out / "group_stand-in.json").read_text(encoding="utf-8"))
+    assert list(about) == names
+    assert about["volume_ml"]["Units"] == "mL"
+    assert all(one.get("Description") for one in about.values())
+
+
+def test_a_bids_filter_file_chooses_images(run: Run, dataset: Path, tmp_path: Path) -> None:
+    """As fMRIPrep reads it; what is no entity is named."""
+    file = tmp_path / "filter.json"
+    file.write_text('{"t1w": {"subject": "02", "acquisition": null}}', encoding="utf-8")
+    words = ("predict-bids", dataset, tmp_path / "out", "participant", "--dry-run", "--json")
+    found = run(*words, "--bids-filter-file", file)
+    assert [one["id"] for one in json.loads(found.out)["planned"]] == ["sub-02_T1w"]
+    file.write_text('{"t1w": {"sesion": "02"}}', encoding="utf-8")
+    result = run(*words, "--bids-filter-file", file)
+    assert (result.code, "did you mean 'session'?" in result.err) == (1, True)
 
 
 def test_verbose_output_describes_the_model_in_words(run: Run, scan: Path, tmp_path: Path) -> None:

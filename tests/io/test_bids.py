@@ -18,6 +18,27 @@ from encephalon.io.bids import (
     parse_name,
     write_dataset_description,
 )
+from encephalon.io.bids_filters import Filters, fits
+
+
+@pytest.mark.parametrize(
+    ("query", "taken"),
+    [
+        ({"t1w": {"session": "b"}}, True),
+        ({"t1w": {"session": ["a", "ses-b"]}}, True),
+        ({"t1w": {"session": None}}, False),
+        ({"t1w": {"run": 1, "acquisition": None}}, True),
+        ({"t1w": {"acquisition": "Query.ANY"}}, False),
+        ({"anything": {"suffix": "T1w", "run": "02"}}, False),
+        ({"t2w": {"session": "a"}}, True),
+        ({"t1w": {"datatype": "anat", "extension": ".nii.gz"}}, True),
+    ],
+)
+def test_a_filter_takes_the_images_that_its_query_fits(query: Filters, taken: bool) -> None:
+    """Null is none of it, 1 is 01, and a kind without a query is taken whole."""
+    file = parse_name("ds/sub-02/ses-b/anat/sub-02_ses-b_run-01_T1w.nii.gz")
+    assert file is not None
+    assert fits(file, query) is taken
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
     from encephalon.explanation.report import Explanations
     from encephalon.inference.batch import Progress
+    from encephalon.io.bids_filters import Filters
     from encephalon.recipes.schema import Recipe
     from encephalon.studies.base import Trainable
     from encephalon.tables.pairing import Given
@@ -52,6 +53,7 @@ def predict(
     suffixes: Sequence[str] | None = None,
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
+    filters: Filters | None = None,
     companions: Mapping[str, Given] | None = None,
     values: Mapping[str, str] | None = None,
     workers: Workers = HERE,
@@ -63,6 +65,7 @@ def predict(
     output      a folder, or the file of a single result, or the file of each image by its key; BIDS
                 in gives BIDS-derivatives out
     pattern     which images of a folder, such as "*T1w.nii.gz"; "**/*" means sub-folders too
+    filters     which images of BIDS, as `--bids-filter-file` says it: {"t1w": {"session": "01"}}
     companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
     values      by column, what a table would say of a single input, such as {"age": "34"}
     workers     who does it, see `Workers`: this process, several of this machine, a cluster
@@ -85,6 +88,7 @@ def predict(
         suffixes=suffixes,
         participants=participants,
         sessions=sessions,
+        filters=filters,
         companions=companions,
         values=values,
     )

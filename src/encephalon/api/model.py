@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from encephalon.inference.one_sample import OnPrediction
     from encephalon.inference.outputs import OutputLayout
     from encephalon.inference.predictor import Prediction, Predictor
+    from encephalon.io.bids_filters import Filters
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
     from encephalon.studies.base import OpenModel, Study
@@ -44,6 +45,7 @@ class Chosen(TypedDict, total=False):
     suffixes: Sequence[str] | None
     participants: Sequence[str] | None
     sessions: Sequence[str] | None
+    filters: Filters | None
     companions: Mapping[str, Given] | None
     values: Mapping[str, str] | None
 
@@ -258,6 +260,7 @@ def _samples(
         keep_absent=True,
         kind=kind,
         pattern=chosen.get("pattern"),
+        filters=chosen.get("filters"),
     )
     words = chosen.get("suffixes") or chosen.get("participants") or chosen.get("sessions")
     if words and not any(sample.bids for sample in samples):

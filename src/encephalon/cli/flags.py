@@ -176,7 +176,7 @@ class Running:
 
 @dataclass(frozen=True)
 class BidsRunning(Running):
-    """The same in the words that BIDS-Apps have for threads."""
+    """The same in the words that BIDS-Apps have for threads, and what they take in vain here."""
 
     threads: Annotated[
         int | None,
@@ -187,6 +187,13 @@ class BidsRunning(Running):
             metavar="N",
         ),
     ] = None
+    work_dir: Annotated[
+        Path | None,
+        Option("-w", "--work-dir", help="Taken and not needed: nothing is kept.", metavar="PLACE"),
+    ] = None
+    skip_bids_validation: Annotated[
+        bool, Option("--skip-bids-validation", help="Taken and not needed: nothing validates.")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -222,9 +229,22 @@ class Chosen:
         ),
     ] = None
 
+    bids_filter_file: Annotated[
+        Path | None,
+        Option(
+            "--bids-filter-file",
+            help='BIDS: a JSON file such as {"t1w": {"session": "01"}}, as fMRIPrep reads it.',
+            metavar="FILE",
+        ),
+    ] = None
+
     def words(self) -> dict[str, Any]:
         """The same in the words of Python; only what the user said."""
+        from encephalon.io.bids_filters import read_filters
+
+        file = self.bids_filter_file
         return given(
+            filters=None if file is None else read_filters(file),
             pattern=self.pattern,
             suffixes=words(self.suffix),
             participants=words(self.participant_label),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction
     from encephalon.tables.samples import Sample
 
-LEVEL = "participant"
+PARTICIPANT, GROUP = LEVELS = ("participant", "group")
 _LABEL_FLAGS = ("--participant-label", "--session-label", "--session-id")
 _FORESEEN = ("skipped", "to do")
 _ORDER = ("ok", "done", "check", "skipped", "failed")
@@ -70,7 +70,7 @@ def predict(
 def predict_bids(
     bids_dir: Annotated[Path, typer.Argument(metavar="BIDS_DIR", help="A BIDS dataset.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where the derivatives go.")],
-    level: Annotated[str, typer.Argument(metavar="LEVEL", help="participant")],
+    level: Annotated[str, typer.Argument(metavar="LEVEL", help="participant, or group.")],
     chosen: flags.Chosen,
     running: flags.BidsRunning,
     workers: SampleWorkers,
@@ -80,22 +80,34 @@ def predict_bids(
     dry_run: flags.DryRun = False,
     **options: Any,
 ) -> None:
-    """Writes BIDS-derivatives: sub-01_desc-brain_mask.nii.gz with its JSON, and
-    dataset_description.json.
+    """The level participant writes BIDS-derivatives: sub-01_desc-brain_mask.nii.gz with its JSON,
+    and dataset_description.json; the level group, of all that is there, a table group_MODEL.tsv
+    with its data dictionary, and one page.
 
     \b
-    Example:
+    Examples:
         encephalon predict-bids /data/study /data/derivatives participant
+        encephalon predict-bids /data/study /data/derivatives group
     """
     from encephalon.io.bids import is_bids
 
-    if level != LEVEL:
-        raise UsageError(f"The analysis level must be {LEVEL!r}, and got {level!r}.")
+    if level not in LEVELS:
+        raise UsageError(f"The analysis level must be participant or group, and got {level!r}.")
     if bids_dir.is_dir() and not is_bids(bids_dir):
         raise UsageError(f"{bids_dir} is no BIDS dataset: it has no dataset_description.json.")
     loading = {"model": model, **_who(workers), **running.loading(**options)}
     batch = {"inputs": [bids_dir], "output": output, "overwrite": running.overwrite}
-    _run(console, loading, batch | chosen.words(), report=report, dry_run=dry_run)
+    if level == GROUP:
+        return _group(console, loading, output, report=report)
+    return _run(console, loading, batch | chosen.words(), report=report, dry_run=dry_run)
+
+
+def _group(console: Console, loading: Mapping[str, Any], output: Path, *, report: bool) -> None:
+    from encephalon.api import load_model
+    from encephalon.api.group import summarise_group
+
+    written = flags.given(**vars(summarise_group(load_model(**loading), output, report=report)))
+    console.result(written, "\n".join(f"{name}: {path}" for name, path in written.items()))
 
 
 def _who(workers: SampleWorkers) -> dict[str, Any]:
@@ -109,13 +121,13 @@ def gather_labels(words: Sequence[str]) -> list[str]:
     Only after the analysis level: before it the words that follow may be folders.
     """
     found: list[str] = []
-    gathering = False
+    gathering: object = False
     for word in words:
         if gathering and not word.startswith("-") and not found[-1].startswith("-"):
             found[-1] += f",{word}"
             continue
         if word.startswith("-"):
-            gathering = word.replace("_", "-") in _LABEL_FLAGS and LEVEL in found
+            gathering = word.replace("_", "-") in _LABEL_FLAGS and {*LEVELS} & {*found}
         found.append(word)
     return found
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from encephalon.errors import InputError, MissingFileError, OutputError, UnreadableFileError, listed
 from encephalon.io.atomic import write_json, write_text
+from encephalon.io.bids_filters import Filters, fits
 from encephalon.io.files import is_folder
 from encephalon.io.micrograph import PICTURE_SUFFIXES
 from encephalon.io.text import read_json
@@ -62,7 +63,7 @@ _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
 # Entities that raw images have and no derivative of them may have (BIDS 1.10, schema of names).
 _FOLDED = ("dir", "mod", "flip", "inv", "mt", "proc", "hemi", "nuc", "voi", "trc", "split")
 # What is written and has no name in BIDS: reports, tables, distances, standard deviations.
-_IGNORED = ("/report*", "/predictions.csv", "/table.csv", "*_dist.*", "*_T2wstd.*")
+_IGNORED = ("/report*", "/predictions.csv", "/group_*", "/table.csv", "*_dist.*", "*_T2wstd.*")
 MAKER = "Encephalon"
 _README = """# {name}
 
@@ -127,12 +128,14 @@ def index_bids(
     subjects: Iterable[str] | None = None,
     sessions: Iterable[str] | None = None,
     datatype: Literal["anat", "micr"] = "anat",
+    filters: Filters | None = None,
 ) -> list[BidsFile]:
     """The images of a dataset with one of `suffixes`, sorted by path.
 
     Volumes in "anat" or pictures in "micr"; all kinds of that `datatype` by default. `subjects` and
-    `sessions` are labels with or without "sub-" and "ses-". See `left_out` for what is not among
-    them. Raises MissingFileError when a label is not in the dataset or when nothing is found.
+    `sessions` are labels with or without "sub-" and "ses-"; `filters` as in `io.bids_filters`. See
+    `left_out` for what is not among them. Raises MissingFileError when a label is not in the
+    dataset or when nothing is found.
     """
     folder = Path(folder)
     if not is_folder(folder):
@@ -141,6 +144,7 @@ def index_bids(
         )
     suffixes = suffixes or _SUFFIXES[datatype]
     found = [file for file in _named(folder, datatype) if file.suffix in suffixes]
+    found = [file for file in found if fits(file, filters or {})]
     for key, labels in (("sub", subjects), ("ses", sessions)):
         if labels is None:
             continue

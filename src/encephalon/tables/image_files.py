@@ -17,6 +17,7 @@ from encephalon.tables.naming import file_stem
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
+    from encephalon.io.bids_filters import Filters
 
 
 _log = logging.getLogger(__name__)
@@ -156,9 +157,10 @@ def bids_query(
     suffixes: Sequence[str] | None,
     participants: Sequence[str] | None,
     sessions: Sequence[str] | None,
+    filters: Filters | None = None,
 ) -> dict[str, Any]:
     """The arguments of `index_bids` for these wishes; the kinds of image it takes by default."""
-    query: dict[str, Any] = {"subjects": participants, "sessions": sessions}
+    query: dict[str, Any] = {"subjects": participants, "sessions": sessions, "filters": filters}
     return query if suffixes is None else {**query, "suffixes": tuple(suffixes)}
 
 

@@ -57,7 +57,7 @@ def bids_people(folder: Path, columns: Columns, query: Mapping[str, Any]) -> lis
         for key, some in labels.items()
     }
     try:
-        for file in index_bids(folder, kinds) if kinds else ():
+        for file in index_bids(folder, kinds, filters=query.get("filters")) if kinds else ():
             owner = (file.entities["sub"], file.entities.get("ses", ""))
             owned.setdefault(owner, []).append(file)
     except MissingFileError:

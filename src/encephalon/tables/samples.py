@@ -48,6 +48,7 @@ from encephalon.tables.schema import Columns
 
 if TYPE_CHECKING:
     from encephalon.io.bids import BidsFile
+    from encephalon.io.bids_filters import Filters
     from encephalon.tables.schema import Table
 
 _log = logging.getLogger(__name__)
@@ -99,15 +100,16 @@ def collect_samples(
     keep_absent: bool = False,
     kind: Kind = "volume",
     pattern: str | None = None,
+    filters: Filters | None = None,
 ) -> list[Sample]:
     """Every sample that `inputs` mean, in order, ids unique.
 
     An input is an image file, a folder of images, a DICOM series (a folder, a folder of such
     folders, or all its files), a table, whose columns `columns` explains, or a BIDS dataset,
-    whose images are chosen by `suffixes` such as "T1w", `participants` and `sessions`, all by
-    default. With `kind` "picture" the images are TIFF, PNG and JPEG, of BIDS those in micr/;
-    with "microscopy" also volumes as Zarr (a folder), HDF5 and NumPy.
-    Of a folder `pattern` chooses, such as "*T1w.nii.gz"; "**/*" means those below it too.
+    whose images are chosen by `suffixes` such as "T1w", `participants`, `sessions` and `filters`
+    (see `io.bids_filters`), all by default. With `kind` "picture" the images are TIFF,
+    PNG and JPEG, of BIDS those in micr/; with "microscopy" also volumes as Zarr (a folder), HDF5
+    and NumPy. Of a folder `pattern` chooses, such as "*T1w.nii.gz"; "**/*" means all below it.
     The names of files become ids by `columns.id_rule`. A file named twice is one sample; two files
     of one name get the names of their folders too. With several roles and `columns.suffixes`, files
     are put together as `tables.companions` says, and `suffixes` choose those of the first role.
@@ -117,7 +119,7 @@ def collect_samples(
     when it is read.
     """
     columns = columns or Columns()
-    query = bids_query(suffixes, participants, sessions)
+    query = bids_query(suffixes, participants, sessions, filters)
     paths = list(series_as_folders([expanded(item) for item in inputs]))
     absent = [path for path in paths if not exists(path)]
     kept = absent if keep_absent and len(absent) < len(paths) else []
@@ -234,7 +236,7 @@ class _Search:
         with suppress(MissingFileError):  # a dataset without any is one in which each is absent
             images += [
                 name_bids(file, self.columns)
-                for file in index_bids(path, suffixes=wanted)
+                for file in index_bids(path, suffixes=wanted, filters=self.query["filters"])
                 if wanted and file not in mains
             ]
         found, _ = pair_images(images, self.columns)
