@@ -39,6 +39,8 @@ EDGE = 128
 AIR = 6
 #: What is made worse on purpose, in slices of 4 mm alone.
 STRESS = ("stress=['misaligned']", "thicknesses=[4]")
+#: What the method alone is worth: a prediction would put a T1w right, or leave it out.
+BARE = "bare=true"
 SMALL = ("axes=['axial']", "thicknesses=[4]")
 #: What the id of a subject with the T1w of somebody else ends in.
 STRANGE = "-wrong"
@@ -159,7 +161,7 @@ def evaluate(
 ) -> None:
     """Score a run on the test rows of a table, unless that is done; `options` of the study."""
     if not (output / "scores.csv").exists():
-        wanted = dict.fromkeys((*options, *(SMALL if asked.small else ())))
+        wanted = dict.fromkeys((BARE, *options, *(SMALL if asked.small else ())))
         words = [word for option in wanted for word in ("--option", option)]
         places = ["-t", str(table), "-o", str(output), "--threads", asked.threads]
         encephalon("evaluate", str(run), *places, *words)

@@ -114,7 +114,7 @@ def evaluated(
     table: Path, method: Method = sharpened, overwrite: bool = False, **options: Any
 ) -> EvaluationResult[ReconstructionSummary]:
     """Evaluate a stub on axial slices of 4 mm, or as the options say."""
-    asked = EvaluationOptions(**{"axes": "axial", "thicknesses": 4, **options})
+    asked = EvaluationOptions(**{"axes": "axial", "thicknesses": 4, "bare": True, **options})
     model = Loaded(Stub(method, asked))
     return evaluate(
         ReconstructionEvaluation(model, table), table.parent / "out", overwrite=overwrite
@@ -371,7 +371,9 @@ Progress = Callable[[int, int, str], None]
 def test_progress_counts_cases(table: Path) -> None:
     """Each case is told, with how many there are."""
     told: list[tuple[int, int, str]] = []
-    model = Loaded(Stub(sharpened, EvaluationOptions(axes="axial", thicknesses=(3.0, 4.0))))
+    model = Loaded(
+        Stub(sharpened, EvaluationOptions(axes="axial", thicknesses=(3.0, 4.0), bare=True))
+    )
     study = ReconstructionEvaluation(model, table)
     evaluate(study, table.parent / "out", progress=lambda *each: told.append(each))
     assert told[0] == (1, 4, "s0_axial-3mm_normal")

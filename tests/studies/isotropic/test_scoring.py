@@ -79,7 +79,7 @@ def test_the_figures_of_a_known_error_are_known(case: SimulatedCase) -> None:
     image = np.asarray(case.truth + tenth, np.float32)
     masks = regions(case)
     found = score(case, masks, Estimate(image, np.full(image.shape, tenth * 0.5, np.float32)))
-    for region in ("foreground", "acquired", "missing"):
+    for region in ("foreground", "whole", "acquired", "missing"):
         assert found[f"psnr_{region}"] == pytest.approx(20, abs=0.01)
         assert found[f"mse_{region}"] == pytest.approx(0.01, rel=1e-3)
     slices = case.problem.stack.slices
@@ -90,6 +90,15 @@ def test_the_figures_of_a_known_error_are_known(case: SimulatedCase) -> None:
     assert score(case, masks, wider)["coverage_95"] == 1.0
     assert isnan(found["lesion_kept"])
     assert isnan(found["psnr_lesion"])
+
+
+def test_what_bleeds_out_of_the_head_is_seen_in_the_whole_volume_alone(case: SimulatedCase) -> None:
+    """The foreground is blind to it."""
+    masks = regions(case)
+    image = np.where(masks["foreground"], case.truth, 30)
+    found = score(case, masks, Estimate(np.asarray(image, np.float32)))
+    assert found["psnr_foreground"] == 100.0
+    assert found["psnr_whole"] < 20
 
 
 def test_an_error_between_the_slices_shows_there_alone(case: SimulatedCase) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "Guide",
     "QualityMetrics",
     "check_quality",
+    "guide_state",
     "head_of",
     "intensity_range",
     "measure_quality",
@@ -109,9 +110,14 @@ class QualityMetrics:
     @property
     def guide(self) -> Guide:
         """What became of the T1w."""
-        if self.trusted is None:
-            return "absent"
-        return "used" if self.trusted else "untrusted"
+        return guide_state(self.trusted)
+
+
+def guide_state(trusted: bool | None) -> Guide:
+    """What became of a T1w whose place was trusted, or not, or of none."""
+    if trusted is None:
+        return "absent"
+    return "used" if trusted else "untrusted"
 
 
 def check_quality(metrics: QualityMetrics) -> Quality:

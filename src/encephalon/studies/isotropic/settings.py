@@ -145,6 +145,8 @@ class EvaluationOptions(Section):
     noise        its standard deviation, as a share of the truth's range
     stress       what is tested besides: "wrong" (the T1w of another person), "misaligned" (the T1w
                  moved by 2 mm and turned by 2°), "missing" (none), "lesion" (in the T2w alone)
+    bare         the method alone is tested: a T1w lies where its header says, whoever's it is. By
+                 default it is registered, and left out if it does not fit, as in a prediction
     seed         of noise, lesions and misalignments
     """
 
@@ -154,6 +156,7 @@ class EvaluationOptions(Section):
     profile: str = "box"
     noise: float = Field(default=0.0, ge=0)
     stress: tuple[Stress, ...] = ()
+    bare: bool = False
     seed: int = Field(default=0, ge=0)
 
     @field_validator("axes", "thicknesses", "stress", mode="before")

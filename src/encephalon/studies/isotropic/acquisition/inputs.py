@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -144,13 +144,21 @@ def make_problem(case: Case, options: PredictOptions) -> tuple[Problem, Registra
         for other, found in zip(case.images[1:], case.acquisitions[1:], strict=True)
     ]
     stacks = (first, *(stack for stack in others if stack is not None))
-    problem, registration = Problem(stacks, acquisition.axis), None
-    if case.t1w is not None:
-        registration = register_t1w(case.t1w, image, first.grid, options.registration)
-        if registration.trusted:
-            guide, coverage = registration.guide, registration.coverage
-            problem = replace(problem, guide=guide, coverage=coverage)
-    return problem, registration
+    problem = Problem(stacks, acquisition.axis)
+    if case.t1w is None:
+        return problem, None
+    return with_t1w(problem, case.t1w, image, options.registration)
+
+
+def with_t1w(
+    problem: Problem, t1w: Image, t2w: Image, mode: Literal["rigid", "none"]
+) -> tuple[Problem, Registration]:
+    """The problem of `t2w` guided by `t1w`, if its place is to be trusted; see `register_t1w`."""
+    registration = register_t1w(t1w, t2w, problem.grid, mode)
+    if not registration.trusted:
+        return problem, registration
+    guided = replace(problem, guide=registration.guide, coverage=registration.coverage)
+    return guided, registration
 
 
 def unused_stacks(case: Case, problem: Problem) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.metrics.image_quality import foreground
+from encephalon.studies.isotropic.quality import Guide, guide_state
 from encephalon.studies.isotropic.reconstruction.problem import Problem, plane_across
 from encephalon.studies.isotropic.settings import (
     CONDITIONS,
@@ -103,6 +104,7 @@ class SimulatedCase:
     axis, thickness  the plane of the slices and their thickness, mm
     scale            gain and level that bring the scan's intensities to those of the truth
     lesion           what was added to the T2w alone, or None
+    guide            what became of the T1w
     """
 
     variant: CaseVariant
@@ -113,6 +115,7 @@ class SimulatedCase:
     thickness: float
     scale: tuple[float, float] = (1.0, 0.0)
     lesion: Lesion | None = None
+    guide: Guide = "absent"
 
     @property
     def is_shared(self) -> bool:
@@ -182,7 +185,12 @@ class CaseSimulator:
         return self._acquired(variant) if self.case.reference else self._simulated(variant)
 
     def _simulated(self, variant: CaseVariant) -> SimulatedCase:
-        from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem
+        from encephalon.studies.isotropic.acquisition.inputs import with_t1w
+        from encephalon.studies.isotropic.simulation import (
+            SliceSettings,
+            simulate_problem,
+            simulate_slices,
+        )
 
         scan, guide = self._scans
         edge = min(scan.spacing)
@@ -200,16 +208,21 @@ class CaseSimulator:
         lesion = draw_lesion(scan, self._seed) if variant.condition == LESION else None
         options = self._options
         profile = options.slice_profile(variant.thickness)
-        problem, truth = simulate_problem(
-            with_lesion(scan, lesion) if lesion else scan,
-            self._guide(variant, scan, guide),
-            SliceSettings(
-                variant.axis, variant.thickness, options.gap, profile, options.noise, self._seed
-            ),
+        scan = with_lesion(scan, lesion) if lesion else scan
+        guide = self._guide(variant, scan, guide)
+        cut = SliceSettings(
+            variant.axis, variant.thickness, options.gap, profile, options.noise, self._seed
         )
+        problem, truth = simulate_problem(scan, guide if options.bare else None, cut)
+        state: Guide = "absent" if problem.guide is None else "used"
+        if guide is not None and not options.bare:
+            thick, mode = simulate_slices(scan, cut), self._asked.registration
+            problem, registration = with_t1w(problem, guide, thick, mode)
+            state = guide_state(registration.trusted)
         return SimulatedCase(
-            variant, problem, truth, problem.grid, variant.axis, variant.thickness, lesion=lesion
-        )
+            variant, problem, truth, problem.grid, variant.axis, variant.thickness,
+            lesion=lesion, guide=state,
+        )  # fmt: skip
 
     def _guide(self, variant: CaseVariant, scan: Image, guide: Image | None) -> Image | None:
         if variant.condition == MISSING:
@@ -230,7 +243,7 @@ class CaseSimulator:
         if variant.condition == MISSING:
             inputs = {role: path for role, path in sample.inputs.items() if role != "t1w"}
             sample = replace(sample, inputs=inputs)
-        problem, _ = make_problem(read_case(sample, self._asked), self._asked)
+        problem, registration = make_problem(read_case(sample, self._asked), self._asked)
         truth = np.asarray(reference.data, np.float32)
         return SimulatedCase(
             variant,
@@ -240,6 +253,7 @@ class CaseSimulator:
             plane_across(problem.grid.affine, 2),
             round(problem.stack.operator.thickness, 1),
             _scale(problem, truth, reference.grid),
+            guide=guide_state(registration.trusted if registration else None),
         )
 
     @cached_property

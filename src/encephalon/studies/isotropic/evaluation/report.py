@@ -38,6 +38,7 @@ __all__ = ["evaluation_page"]
 
 _HOW = (
     "PSNR, SSIM and NRMSE are of the foreground, with the truth's percentiles 1 and 99 as 0 and 1. "
+    "What bleeds out of the head into the air, the whole volume alone sees, on the same scale. "
     "Acquired are the voxels that hold the middle of a slice, the two beside it where it lies "
     "between them, and missing the others; of two voxels a slice none is missing. As published: "
     "each volume by its own percentiles, clipped, padded with zeros, background included. A PSNR "
@@ -59,6 +60,7 @@ _FOREGROUND = {
     "n": "Cases",
     "psnr_foreground": "PSNR, dB",
     "interval": "95 % interval",
+    "psnr_whole": "Whole volume, dB",
     "ssim_foreground": "SSIM",
     "nrmse_foreground": "NRMSE",
     CUBIC: "Over cubic, dB",

@@ -116,6 +116,7 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
                 "condition": case.condition,
                 "axis": simulated.axis,
                 "thickness": simulated.thickness,
+                "guide": simulated.guide,
                 "method": compared.name,
             }
             rows.append(row)
@@ -155,6 +156,7 @@ class ReconstructionEvaluation(Scorable[CaseVariant, ReconstructionSummary]):
         """The main metrics of each method over all normal cases."""
         named = {
             "psnr_foreground": "PSNR dB",
+            "psnr_whole": "whole volume dB",
             "ssim_foreground": "SSIM",
             "psnr_missing": "missing slices dB",
         }

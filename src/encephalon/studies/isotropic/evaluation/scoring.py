@@ -45,7 +45,7 @@ NETWORK, T2W_ONLY, GUIDED, CUBIC = "network", "T2w only", "guided", "cubic"
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-REGIONS = ("foreground", "acquired", "missing", "lesion")
+REGIONS = ("foreground", "whole", "acquired", "missing", "lesion")
 FIGURES = ("psnr", "ssim", "nrmse", "mse")
 #: PSNR that counts for an image equal to its truth, dB, so that means exist; single precision
 #: ends near 140 dB.
@@ -103,12 +103,15 @@ def compared_methods(predictor: IsotropicPredictor) -> list[ComparedMethod]:
 def regions(case: SimulatedCase) -> dict[str, Mask]:
     """The masks (I, J, K) that figures are computed in, on the grid of the truth.
 
-    "foreground" is where the truth shows no air and the scan reaches, "acquired" and "missing" the
-    parts of it that `acquired_voxels` tells apart, and "lesion" what was added.
+    "whole" is all that the scan reaches, "foreground" where the truth shows no air in it,
+    "acquired" and "missing" the parts of that that `acquired_voxels` tells apart, and "lesion" what
+    was added.
     """
-    inside = foreground(case.truth) & _reached(case)
+    whole = _reached(case)
+    inside = foreground(case.truth) & whole
     acquired = acquired_voxels(case.problem, case.grid)
-    found = {"foreground": inside, "acquired": inside & acquired, "missing": inside & ~acquired}
+    found = {"foreground": inside, "whole": whole}
+    found |= {"acquired": inside & acquired, "missing": inside & ~acquired}
     if case.lesion is not None:
         found["lesion"] = case.lesion.distance(case.grid) < RADIUS_MM
     return found

@@ -41,7 +41,7 @@ Row = Mapping[str, Any]
 #: What stands for every axis, or every thickness, together.
 ALL = "all"
 METRICS = (
-    "psnr_foreground", "ssim_foreground", "nrmse_foreground", "mse_foreground",
+    "psnr_foreground", "ssim_foreground", "nrmse_foreground", "mse_foreground", "psnr_whole",
     "psnr_acquired", "psnr_missing", "ssim_acquired", "ssim_missing",
     "psnr_lesion", "lesion_kept",
     "psnr_published", "ssim_published", "nrmse_published", "mse_published",
