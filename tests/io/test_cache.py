@@ -22,7 +22,14 @@ import numpy as np
 import pytest
 
 from encephalon.errors import ContentError
-from encephalon.io.cache import ArrayCache, Arrays, cached_file, read_checksummed, write_checksummed
+from encephalon.io.cache import (
+    ArrayCache,
+    Arrays,
+    cached_file,
+    kept_notes,
+    read_checksummed,
+    write_checksummed,
+)
 
 PLENTY = 1 << 30
 
@@ -255,3 +262,39 @@ def test_half_of_a_kept_file_is_made_again_silently(
         cached_file(tmp_path / "a.bin", make)
     assert make.made == 2
     assert not caplog.messages
+
+
+def test_a_note_is_made_again_when_a_file_changes(tmp_path: Path) -> None:
+    """Not before; one that nobody asks for is dropped, and one of a file that is gone not kept."""
+    files, made = [tmp_path / "a", tmp_path / "b"], list[str]()
+    for file in files:
+        file.write_text("x", encoding="utf-8")
+
+    def lengths(*asked: Path) -> list[int]:
+        def length(file: Path) -> int:
+            made.append(file.name)
+            return len(file.read_text(encoding="utf-8"))
+
+        with kept_notes(tmp_path / "notes.json") as note:
+            return [note(file.name, [file], partial(length, file)) for file in asked]
+
+    assert lengths(*files) == lengths(*files) == [1, 1]
+    assert made == ["a", "b"]
+    files[1].write_text("xy", encoding="utf-8")
+    assert lengths(*files) == [1, 2]
+    assert made == ["a", "b", "b"]
+    os.utime(files[1], (0, 0))
+    assert lengths(files[1]) == [2]
+    assert set(read_checksummed(tmp_path / "notes.json")) == {"b"}
+    files[1].unlink()
+    with pytest.raises(FileNotFoundError):
+        lengths(files[1])
+    (tmp_path / "notes.json").write_text("{}", encoding="utf-8")
+    assert lengths(files[0]) == [1]
+
+
+def test_where_notes_cannot_be_written_they_are_made_each_time(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        with kept_notes(tmp_path / "file" / "notes.json") as note:
+            assert note("it", [tmp_path / "file"], lambda: 1) == 1

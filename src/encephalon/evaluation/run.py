@@ -8,7 +8,6 @@ summarised, and the tables, summary.json and report.html are written.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +15,10 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from encephalon import __version__
 from encephalon.errors import EncephalonError, MissingFileError, TableError
 from encephalon.inference.one_sample import failure_sentence
-from encephalon.io.atomic import json_text, prove_writable, refuse_existing, write_json, write_text
+from encephalon.io.atomic import prove_writable, refuse_existing, write_json, write_text
+from encephalon.io.cache import fingerprint
 from encephalon.io.files import expanded, is_file
 from encephalon.io.text import read_json, write_records
 from encephalon.reports.blocks import note, table
@@ -251,16 +250,3 @@ class ResultCache:
         content = {"made_from": key, "rows": result.rows, "pictures": result.pictures}
         # Not json_text: Python alone reads these files, and NaN must come back as NaN.
         write_text(self._folder / f"{name}.json", json.dumps(content, ensure_ascii=False) + "\n")
-
-
-def fingerprint(about: Any, files: Sequence[Path]) -> str:
-    """A hash of what a result depends on: this version, the settings, size and time of files."""
-    stamps = []
-    for path in files:
-        try:
-            known = path.stat()
-            stamps.append((str(path), known.st_size, known.st_mtime_ns))
-        except OSError:
-            stamps.append((str(path), -1, -1))
-    text = json_text({"version": __version__, "about": about, "files": stamps})
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

@@ -8,6 +8,7 @@
         run/          the training when it is over, see `training.runs`
         evaluation/   put there whole when the cell is done, with its record cell.json
         failed.json   why the last attempts failed
+    told.json     what its models tell from what, as it was last asked; made again at will
     report/       the comparison of all cells that are done
 
 What is done stays done: a cell whose recipe or table is another has another key, and a grid with
@@ -41,7 +42,7 @@ from encephalon.statistics.forecast import forecast_total
 
 __all__ = ["CellState", "GridFolder", "GridStatus", "cell_state"]
 
-GRID, CELLS, REPORT = "grid.json", "cells", "report"
+GRID, CELLS, REPORT, TOLD = "grid.json", "cells", "report", "told.json"
 EVALUATION, RECORD, FAILED = "evaluation", "cell.json", "failed.json"
 RUN, ATTEMPT, LOCK = "run", "attempt-", ".cell"
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +23,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import InputError
+from encephalon import __version__
+from encephalon.errors import InputError, OutputError
 from encephalon.io.atomic import atomic_path, json_text, sha256, write_json
 from encephalon.io.text import read_json
 
@@ -118,6 +119,46 @@ def read_checksummed(path: Path) -> Any:
         return found["content"] if found["sha256"] == _checksum(found["content"]) else None
     except (InputError, LookupError, TypeError):
         return None
+
+
+def fingerprint(about: Any, files: Sequence[Path]) -> str:
+    """A hash of what a result depends on: this version, the settings, size and time of files."""
+    stamps = []
+    for path in files:
+        try:
+            known = path.stat()
+            stamps.append((str(path), known.st_size, known.st_mtime_ns))
+        except OSError:
+            stamps.append((str(path), -1, -1))
+    text = json_text({"version": __version__, "about": about, "files": stamps})
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+Note = Callable[[str, Sequence[Path], Callable[[], Any]], Any]
+"""What `make` says of some files, plain data by a name: made again when one of them changes."""
+
+
+@contextmanager
+def kept_notes(path: Path) -> Iterator[Note]:
+    """What was noted before, in the JSON `path`: notes that nobody asks for meanwhile are dropped.
+
+    What has changed is told by `fingerprint`. Whatever `make` raises passes through, and where
+    nothing can be written nothing is kept.
+    """
+    before, now = read_checksummed(path) or {}, dict[str, Any]()
+
+    def note(name: str, files: Sequence[Path], make: Callable[[], Any]) -> Any:
+        made_from = fingerprint(name, files)
+        kept = before.get(name)
+        if not kept or kept["made_from"] != made_from:
+            kept = {"made_from": made_from, "note": make()}
+        now[name] = kept
+        return kept["note"]
+
+    yield note
+    if now != before:
+        with suppress(OSError, OutputError):
+            write_checksummed(path, now)
 
 
 def cached_file(path: Path, make: Callable[[Path], Any]) -> Any:

@@ -14,7 +14,7 @@ from encephalon import api
 from encephalon.api.grid import run_grid
 from encephalon.errors import InputError, UsageError
 from encephalon.experiments.grid_choice import Choice, Scored
-from encephalon.io.text import read_records
+from encephalon.io.text import read_records, write_records
 from encephalon.recipes.loading import dump_recipe
 from encephalon.studies.legibility.candidates import Candidate, best_of
 from encephalon.studies.legibility.settings import Cohort
@@ -155,6 +155,21 @@ def test_many_models_are_neither_scored_nor_explained_as_one(people: Path, tmp_p
         api.evaluate(people / "grid", people / "people.csv", tmp_path / "out")
     with pytest.raises(UsageError, match="is many models: give the run of one"):
         api.explain(people / "grid", people / "people.csv", tmp_path / "out")
+
+
+def test_scores_that_change_change_the_choice(people: Path, tmp_path: Path) -> None:
+    """What was noted of the cells before is noted anew."""
+    shutil.copytree(people / "grid", tmp_path / "grid")
+
+    def chosen() -> Any:
+        return api.load_model(tmp_path / "grid", threads=1).predict(mood="1").values["age_model"]
+
+    before = chosen()
+    assert (tmp_path / "grid" / "told.json").is_file()
+    scores = tmp_path / "grid" / "cells" / before / "run" / "evaluation" / "scores.csv"
+    rows = read_records(scores)[1]
+    write_records([{**row, "r2": "-9"} for row in rows], scores)
+    assert chosen() != before
 
 
 def test_a_model_that_was_edited_gives_way_to_the_next_best(

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from math import nan
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from encephalon.errors import listed
 from encephalon.experiments.grid_choice import Choice, Scored, model_folder, preferred
 from encephalon.experiments.grid_folder import CellState
 from encephalon.experiments.results_table import MAIN, InputSet, inputs_of
 from encephalon.io.atomic import sha256
+from encephalon.io.cache import Note
 from encephalon.models.folder import DESCRIPTION
 from encephalon.recipes.loading import read_named
 from encephalon.studies.legibility.given import block_numbers
-from encephalon.studies.legibility.results import rows_of
+from encephalon.studies.legibility.results import rows_of, scores_of
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.samples import Sample
 
@@ -78,18 +79,29 @@ class Candidate:
         return self.scores.get((target, has & frozenset(self.visible[target])), Scored())
 
 
-def candidate_of(cell: CellState) -> Candidate:
-    """What a cell may tell; raises what reading its recipe, its scores or its model raises."""
-    recipe, model = read_named(cell.folder / "run" / "recipe.toml", "recipe")[1], model_folder(cell)
-    scores = {}
+def candidate_of(cell: CellState, note: Note) -> Candidate:
+    """What a cell may tell, or what was noted of it; raises what reading its files raises."""
+    model = model_folder(cell)
+    recipe, scores = model.with_name("recipe.toml"), scores_of(cell)
+    told = note(cell.folder.name, [recipe, scores, model / DESCRIPTION], partial(_told, cell))
+    known = {
+        (target, frozenset(inputs_of(inputs))): Scored.of(metric, ends, n)
+        for target, inputs, metric, ends, n in told["scores"]
+    }
+    cohort = Cohort.model_validate(told["cohort"])
+    return Candidate(cell.folder.name, model, cohort, told["mode"], known, told["digest"])
+
+
+def _told(cell: CellState) -> dict[str, Any]:
+    model = model_folder(cell)
+    recipe = read_named(model.with_name("recipe.toml"), "recipe")[1]
+    scores = []
     for row in rows_of(cell, recipe):
         main = MAIN[row["kind"]]
-        told = {"value": row.get(main, nan), "low": row.get(f"{main}_low", nan)}
-        key = (row["target"], frozenset(inputs_of(row["inputs"])))
-        scores[key] = Scored.of(main, told, int(row["n"]))
-    cohort = Cohort.model_validate(recipe["study"]["cohort"])
-    mode, digest = recipe["mode"], sha256(model / DESCRIPTION)
-    return Candidate(cell.folder.name, model, cohort, mode, scores, digest)
+        ends = {"value": row.get(main), "low": row.get(f"{main}_low")}
+        scores.append((row["target"], row["inputs"], main, ends, int(row["n"])))
+    said = {"cohort": recipe["study"]["cohort"], "mode": recipe["mode"]}
+    return {**said, "digest": sha256(model / DESCRIPTION), "scores": scores}
 
 
 def best_of(

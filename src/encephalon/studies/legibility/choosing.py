@@ -24,7 +24,9 @@ from encephalon.experiments.grid_choice import (
     note_on,
     passed_over,
 )
+from encephalon.experiments.grid_folder import TOLD
 from encephalon.inference.predictor import OutputKind, Prediction, Value
+from encephalon.io.cache import kept_notes
 from encephalon.models.folder import open_model
 from encephalon.studies.base import OpenModel
 from encephalon.studies.legibility.candidates import Candidate, best_of, candidate_of
@@ -199,11 +201,12 @@ def make_choosing_predictor(model: OpenModel, grid: GridModels) -> ChosenPeople:
     A cell whose model is gone is passed over. Raises ModelError where none is left.
     """
     use, found, why = model.asked(PredictOptions).use or (), list[Candidate](), list[str]()
-    for cell in grid.cells:
-        try:
-            found.append(candidate_of(cell))
-        except (EncephalonError, OSError, KeyError, ValueError) as error:
-            why.append(passed_over(cell.folder, error))
+    with kept_notes(grid.path / TOLD) as note:
+        for cell in grid.cells:
+            try:
+                found.append(candidate_of(cell, note))
+            except (EncephalonError, OSError, KeyError, ValueError) as error:
+                why.append(passed_over(cell.folder, error))
     if not found:
         raise none_left(grid, why[0])
     made = ChosenPeople(grid, found, model, use)

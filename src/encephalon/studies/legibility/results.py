@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from encephalon.errors import EncephalonError
@@ -21,7 +22,7 @@ from encephalon.studies.legibility.predictions import MODEL, WHATEVER
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.encoding import as_number
 
-__all__ = ["results_of_people", "rows_of"]
+__all__ = ["results_of_people", "rows_of", "scores_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +42,16 @@ def results_of_people(cells: Sequence[CellState]) -> ResultsTable:
     return ResultsTable.of(rows, "the grid")
 
 
+def scores_of(cell: CellState) -> Path:
+    """The scores of its run."""
+    return model_folder(cell).parent / "evaluation" / "scores.csv"
+
+
 def rows_of(cell: CellState, recipe: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The rows of one cell, whose model was taught by `recipe`."""
     model = model_folder(cell)
     targets = Cohort.model_validate(recipe["study"]["cohort"]).targets
-    _, scores = read_records(model.parent / "evaluation" / "scores.csv")
+    _, scores = read_records(scores_of(cell))
     metrics = [f"{name}{end}" for name in METRICS for end in ENDS]
     for row in scores:
         if row["method"] != MODEL or row["inputs"] == WHATEVER or not as_number(row["n"]) > 0:
