@@ -293,9 +293,13 @@ def test_the_first_fetch_without_a_published_sha256_is_recorded_and_compared_eve
 def test_what_stands_in_for_a_file_is_never_recorded(
     server: Server, register: Callable[..., RegistryEntry], home: Path
 ) -> None:
-    """A page that asks to log in, or a pointer of Git LFS, is not taken for the first fetch."""
+    """A page that asks to log in, a pointer of Git LFS, or a file that was cut short."""
     register(CONTENT, sha256="", url=server.address + "/by-url.h5")
-    for content in (b"<html>Please log in</html>", b"version https://git-lfs.github.com/spec/v1\n"):
+    for content in (
+        b"<html>Please log in</html>",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        CONTENT[:-1],
+    ):
         server.content = content
         with pytest.raises(ModelError, match="expected the model 'brainy', but it is"):
             get_model("brainy")

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -160,6 +161,10 @@ class _OnnxRuntime(_Opened):
             "mps": "CoreMLExecutionProvider",
         }
         providers = [special[kind]] if kind in special else []
+        if kind == "cuda":
+            # The CUDA that pip installs lies where the system does not look for it.
+            with redirect_stdout(sys.stderr):
+                getattr(onnxruntime, "preload_dlls", lambda: None)()
         self._session = onnxruntime.InferenceSession(
             content, options, providers=[*providers, "CPUExecutionProvider"]
         )

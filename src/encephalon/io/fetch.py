@@ -58,7 +58,7 @@ class Remote:
     what     what sentences call it: "the model 'brainy'"
     address  where it is published, https; "" where no such place is known
     place    its path below a mirror
-    size     bytes; 0 where nobody has said
+    size     bytes, at least where no sha256 was published; 0 where nobody has said
     sha256   as it was published; "" where it was not
     obtain   a sentence on other ways to the file
     at_hand  what to do with the file once it was had in another way
@@ -193,13 +193,15 @@ def _record(remote: Remote, part: Path, found: str, source: Path | str) -> Recor
     """Record the sha256 of a file that nobody has published one of."""
     with opened(part, expected=remote.what) as stream:
         what = stand_in(stream.read(64))
+    size = part.stat().st_size
+    if what is None and size < remote.size:
+        what = f"cut: it has {size:,} bytes, and there are {remote.size:,} at least"
     if what is not None:
         part.unlink()
         raise UnreadableFileError(
             f"{public(str(source))}: expected {remote.what}, but it is {what}."
         )
-    size, today = part.stat().st_size, date.today().isoformat()
-    record = Record(found, size, today, public(str(source)))
+    record = Record(found, size, date.today().isoformat(), public(str(source)))
     path = encephalon_home() / RECORDS
     with locked(path.with_name(f".{RECORDS}")):
         write_json(path, _records(path) | {remote.address: record})
