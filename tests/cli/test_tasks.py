@@ -77,5 +77,8 @@ def test_places_that_do_not_go_together_are_refused(run: Run, scan: Path, tmp_pa
     folder, file = tmp_path / "out", tmp_path / "m.nii.gz"
     result = run("brain", scan, "-o", folder, "-m", file)
     assert (result.code, "not one folder" in result.err) == (2, True)
+    twice = ("-o", tmp_path / "b.nrrd", "-m", tmp_path / "b.mha")
+    result = run("brain", scan, *twice, "--dry-run")
+    assert (result.code, "b.json would be written for two images" in result.out) == (1, True)
     result = run("brain", scan)
     assert (result.code, "-o PLACE" in result.err) == (2, True)

@@ -53,7 +53,7 @@ def test_a_single_file_for_several_inputs_is_refused(tmp_path: Path) -> None:
         choose_layout(tmp_path / "x.nii.gz", [sample("a"), sample("b")], KINDS)
 
 
-@pytest.mark.parametrize("name", ["x.nrrd", "x.png", "x.csv", "x.gz", "x.dcm", "X.JSON"])
+@pytest.mark.parametrize("name", ["x.nhdr", "x.png", "x.csv", "x.gz", "x.dcm", "X.JSON"])
 def test_an_ending_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
     """A name that is meant as a file is not made a folder; the sentence lists what can be."""
     with pytest.raises(UsageError, match=r"\.nii\.gz"):

@@ -137,9 +137,9 @@ def test_images_whose_formats_are_not_read_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Beside others they would be missed by nobody; the header of a pair is none."""
-    touch(tmp_path, "a.nii", "b.img", "b.hdr", "c.NRRD", "d.nii.bz2", "notes.txt", "e.bmp")
+    touch(tmp_path, "a.nii", "b.img", "b.hdr", "c.NHDR", "d.nii.bz2", "notes.txt", "e.bmp")
     assert ids(collect_samples([tmp_path])) == ["a"]
-    assert "left out 3 images whose formats are not read: 'b.img', 'c.NRRD', 'd.nii.bz2'" in (
+    assert "left out 3 images whose formats are not read: 'b.img', 'c.NHDR', 'd.nii.bz2'" in (
         caplog.text
     )
 

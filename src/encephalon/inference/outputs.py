@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ ZARR = ".zarr"
 
 # Endings that are surely meant as a file, although no image of ours is written so.
 _FOREIGN = (
-    *(".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".hdr", ".dcm", ".ima", ".gz"),
+    *(".nhdr", ".mhd", ".img", ".hdr", ".dcm", ".ima", ".gz"),
     *(".json", ".html", ".txt", ".csv", ".tsv", ".tif", ".tiff", ".png", ".jpg", ".jpeg"),
 )
 
@@ -91,6 +92,7 @@ class OutputLayout:
             own = kinds_of(kinds, sample)
             images = {} if problem else self._paths(sample, own)
             sidecars = {key: _sidecar(path, own) for key, path in images.items()}
+            problem = problem or _twice([*images.values(), *sidecars.values()])
             for path in (*images.values(), *sidecars.values()):
                 problem = problem or _clash(path, sample, inputs, taken)
             planned.append(PlannedOutput(sample, images, sidecars, problem))
@@ -298,6 +300,15 @@ def _bad_id(name: str) -> OutputError | None:
     if name and Path(name).name == name and name not in {".", ".."} and "\0" not in name:
         return None
     return OutputError(f"The id {name!r} cannot be part of a file name: change it in the table.")
+
+
+def _twice(paths: Sequence[Path]) -> OutputError | None:
+    """What is wrong with the places of one sample: two images would have one sidecar."""
+    counts = Counter(str(path).casefold() for path in paths)
+    (path, count), *_ = counts.most_common(1) or [("", 0)]
+    if count < 2:
+        return None
+    return OutputError(f"{path} would be written for two images: give them different names.")
 
 
 def _clash(

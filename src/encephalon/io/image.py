@@ -27,6 +27,8 @@ FORMATS = {
     ".nii": ("nifti", True),
     ".mgz": ("mgz", True),
     ".mgh": ("mgz", True),
+    ".nrrd": ("itk", True),
+    ".mha": ("itk", True),
     ".npy": ("arrays", True),
     ".npz": ("arrays", True),
     ".dcm": ("dicom", False),

@@ -96,7 +96,7 @@ def write_image(data: NDArray[Any], path: str | Path, like: Image, overwrite: bo
 
     Masks become uint8, integers keep their type and the rest becomes float32. NIfTI keeps the
     qform, the sform and their codes when `like` came from NIfTI. The suffix names the format:
-    .nii.gz, .nii, .mgz, .mgh, .npy or .npz.
+    .nii.gz, .nii, .mgz, .mgh, .nrrd, .mha, .npy or .npz.
 
     Raises OutputExistsError, OutputError (also for an unknown suffix), or GeometryError when the
     shape is another than that of `like`.

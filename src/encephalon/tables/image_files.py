@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 Kind = Literal["volume", "picture", "microscopy"]
 
 KINDS: dict[Kind, str] = {
-    "volume": "volumes: NIfTI, MGZ or DICOM",
+    "volume": "volumes: NIfTI, MGZ, NRRD, MHA or DICOM",
     "picture": "pictures: TIFF, PNG, JPEG and others",
     "microscopy": "pictures or volumes of microscopy: TIFF, PNG, JPEG, Zarr, HDF5 or NumPy",
 }
@@ -37,7 +37,7 @@ _OTHER: dict[Kind, Kind] = {"volume": "picture", "picture": "volume", "microscop
 # Names of images that other programs read; of those in two files, the one with the voxels.
 _UNREAD: dict[str, tuple[str, ...]] = {
     "volume": (
-        *(".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc", ".brik", ".brik.gz"),
+        *(".img", ".img.gz", ".nhdr", ".mhd", ".mnc", ".brik", ".brik.gz"),
         *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".mif", ".mif.gz"),
     ),
     "picture": (".lsm", ".svs", ".ndpi", ".emd", ".ser", ".heic", ".tga", ".oib", ".oif", ".vsi"),
