@@ -26,7 +26,14 @@ from encephalon.reports.images import (
 )
 from encephalon.reports.page import Legend
 
-__all__ = ["beside", "class_colour", "label_legend", "label_picture", "label_pictures"]
+__all__ = [
+    "beside",
+    "class_colour",
+    "class_layer",
+    "label_legend",
+    "label_picture",
+    "label_pictures",
+]
 
 Labels = NDArray[np.integer]
 
@@ -50,7 +57,7 @@ def class_colour(number: int) -> Colour:
 
 def label_legend(classes: Sequence[str]) -> list[Legend]:
     """What the colours mean, for a page; the first class is the background."""
-    return [Legend(_name(n), name, class_colour(n)) for n, name in enumerate(classes) if n]
+    return [Legend(class_layer(n), name, class_colour(n)) for n, name in enumerate(classes) if n]
 
 
 def label_picture(voxels: NDArray[Any], labels: Labels | None, alt: str) -> Picture:
@@ -92,9 +99,10 @@ def _layers(labels: Labels, size: tuple[int, int], opacity: int) -> tuple[Layer,
     for number in np.unique(shown[shown > 0]).tolist():
         rgba = np.zeros((*shown.shape, 4), np.uint8)
         rgba[shown == number] = (*class_colour(number), opacity)
-        layers.append(Layer(_name(number), rgba))
+        layers.append(Layer(class_layer(number), rgba))
     return tuple(layers)
 
 
-def _name(number: int) -> str:
+def class_layer(number: int) -> str:
+    """The name of the layer of a class, by which a legend switches it."""
     return f"class-{number}"

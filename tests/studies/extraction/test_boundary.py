@@ -14,7 +14,7 @@ DISTANCE = (8 - np.sqrt(_I**2 + _J**2 + _K**2)).astype(np.float32)
 
 
 def test_a_brain_in_the_void_is_bare_and_one_in_a_skull_is_not() -> None:
-    """Only what lies 8 to 14 mm outside the border counts."""
+    """Only what lies 5 to 9 voxels outside the border counts."""
     alone = np.where(DISTANCE > -5, 1.0, 0.0).astype(np.float32)
     assert stripped_share(alone, DISTANCE) == 1.0
     assert stripped_share(np.ones_like(alone), DISTANCE) == 0.0

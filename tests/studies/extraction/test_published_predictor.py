@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from encephalon.errors import ModelError, UsageError
 from encephalon.geometry.affine import Affine
@@ -82,12 +83,66 @@ def test_any_shape_is_predicted_and_keeps_its_shape() -> None:
     assert np.array_equal(made.images["mask"].data, expected)
 
 
+def test_a_block_may_have_three_edges_and_a_scan_be_resized() -> None:
+    """As `nobrainer predict`: linear to the shape whatever the voxels, nearest back."""
+    resize = pytest.importorskip("skimage.transform").resize
+    scan = Image(noise(20, 12, 9), Affine.from_spacing((1, 2, 4)))
+    how = {"preserve_range": True, "anti_aliasing": False, "mode": "constant"}
+    inner = resize(scan.data, (16, 24, 16), order=1, **how)
+    expected = resize(squash(steps.z_score(inner, "x")) > 0.3, scan.shape, order=0, **how)
+    made = predictor(resize="16,24,16", block=(16, 8, 16)).predict(scan)
+    assert np.mean(made.images["mask"].data == expected) > 0.999
+    assert made.images["mask"].data.shape == scan.shape
+
+
+def blurred(batch: Data) -> Data:
+    """A network with a reach of 12 voxels, 0 beyond the block."""
+    mean = ndimage.uniform_filter(batch, (1, 1, 25, 25, 25), mode="constant")
+    return (1 / (1 + np.exp(-60 * mean))).astype(np.float32)
+
+
+@pytest.mark.parametrize("block", [(32,), (32, 64, 40)])
+def test_what_a_small_halo_changes_is_measured_and_told(
+    block: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where blocks meet, against the network's answer without blocks; nothing for a wide halo."""
+    scan = Image(noise(144, 70, 64), Affine.from_spacing(1.0))
+    scored = steps.z_score(scan.data, "x")
+    asked = {"conform": "never", "block": block, "threshold": 0.5}
+    near, wide = (predictor(blurred, halo=halo, **asked).predict(scan) for halo in (4, 16))
+    box, exact = steps.crossing(blurred, scored, block, 4)
+    truth = steps.blocks(blurred, scored, (256,))[0]
+    np.testing.assert_allclose(exact[0], truth[box], atol=1e-6)
+    error = np.abs(steps.blocks(blurred, scored, block, 4)[0] - truth)[box].max()
+    assert near.values["halo_difference"] == pytest.approx(float(error), abs=1e-5)
+    assert float(near.values["halo_difference_ml"] or 0) > 0
+    assert wide.values["halo_difference"] == pytest.approx(0, abs=1e-5)
+    assert "With a halo of 4 voxels the probability differs by up to" in caplog.text
+
+
+def test_variance_and_entropy_change_no_mask() -> None:
+    """Both on the scan's grid: a network that minds how a scan lies has some variance."""
+
+    def tilted(batch: Data) -> Data:
+        ramp = np.linspace(-1, 1, batch.shape[-1], dtype=np.float32)
+        return squash(batch + ramp)
+
+    scan = Image(noise(16, 16, 16), Affine.from_spacing(1.0))
+    plain = predictor(tilted, conform="never").predict(scan)
+    made = predictor(tilted, conform="never", save="mask,variance,entropy").predict(scan)
+    assert np.array_equal(made.images["mask"].data, plain.images["mask"].data)
+    views = np.stack([tilted(steps.z_score(scan.data, "x")), np.zeros(scan.shape)])
+    views[1] = tilted(steps.z_score(scan.data, "x")[..., ::-1])[..., ::-1]
+    np.testing.assert_allclose(made.images["variance"].data, views.var(0), atol=1e-5)
+    assert 0 < made.images["entropy"].data.max() <= np.log(2) + 1e-6
+
+
 def test_rotate_and_average_is_the_mean_of_both_passes() -> None:
     """The option halves the sum of the plain and the rotated probabilities."""
     scan = Image(noise(16, 16, 16), Affine.from_spacing(1.0))
     made = predictor(conform="never", rotate=True, save=["probability"]).predict(scan)
     scored = steps.z_score(scan.data, "x")
-    mean = (steps.blocks(squash, scored) + steps.rotated_blocks(squash, scored, "x")) / 2
+    mean = (steps.blocks(squash, scored)[0] + steps.rotated_blocks(squash, scored, "x")) / 2
     np.testing.assert_allclose(made.images["probability"].data, mean, atol=1e-6)
 
 
@@ -150,6 +205,8 @@ def test_an_empty_mask_is_a_failure_with_its_reason(head: Image, tmp_path: Path)
         ({"threshold": 1.0}, "threshold"),
         ({"threshold": 0}, "threshold"),
         ({"block": 100}, "block"),
+        ({"block": "128,128"}, "one edge or three"),
+        ({"resize": "128,128"}, "resize"),
         ({"treshold": 0.5}, "did you mean 'threshold'"),
         ({"save": ["distance"]}, "save"),
     ],
@@ -259,7 +316,7 @@ def test_a_model_of_ones_own_training_keeps_the_settings_of_its_recipe(tmp_path:
     study = {"name": "extraction", "threshold": 0.4, "block": [64, 64, 64]}
     folder = folder_of(tmp_path / "m", 2, KerasUNet(filters=2), study=study)
     model = make_published_predictor(opened(open_model(folder), block=32))
-    assert (model.options.threshold, model.options.block) == (0.4, 32)
+    assert (model.options.threshold, model.options.block) == (0.4, (32,))
     assert model.label == "meningioma"
     other = folder_of(tmp_path / "n", 3, KerasUNet(filters=2))
     with pytest.raises(ModelError, match="do not fit the network"):
@@ -269,7 +326,7 @@ def test_a_model_of_ones_own_training_keeps_the_settings_of_its_recipe(tmp_path:
 def test_more_than_one_class_is_refused() -> None:
     """The published path thresholds one probability; a network of several is an error."""
     several = predictor(lambda batch: np.repeat(batch, 2, axis=1), conform="never")
-    with pytest.raises(ModelError, match="knows one class"):
+    with pytest.raises(ModelError, match="tells 2 classes, but its model names one"):
         several.predict(Image(noise(8, 8, 8), Affine.from_spacing(1.0)))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score masks against reference masks, on the grid of each scan.
+"""Score masks, or label maps class by class, against references on the grid of each scan.
 
 A scan whose mask could not be made counts with Dice 0 and an infinite distance: leaving failures
 out would flatter the model. A scan or a reference that cannot be read is listed and not scored.
@@ -31,6 +31,7 @@ from encephalon.statistics.summary import (
     summarise_subgroup,
 )
 from encephalon.studies.extraction.report import HEADINGS, evaluation_page, scan_pictures
+from encephalon.tables.encoding import LabelRule, map_labels
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "MaskEvaluation",
-    "mask_of",
+    "answer_of",
     "read_reference",
     "require_same_grid",
     "score_mask",
@@ -59,13 +60,16 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
     `model` has a `predictor` and the `columns` of its recipe. Reference masks stand in the column
     `mask`, or in the recipe's target. Scores are cut by every column of a few different words. Of a
     table that was split only the part "test" is scored. `worst` holds rows of the lowest Dice with
-    their pictures.
+    their pictures. A model that tells several classes has a row for each class of a scan; labels of
+    the reference become classes by the rule of its recipe.
     """
 
     def __init__(self, model: Any, table: str | Path) -> None:
         self.predictor = model.predictor
         self.about: Mapping[str, Any] = self.predictor.describe()
+        self.classes: Sequence[str] = self.about.get("classes", ())
         self.worst: list[tuple[Row, tuple[Html, ...]]] = []
+        self._rule = model.columns.labels
         self._table = read_cases(Path(table), model.columns, ("mask", model.columns.target))
 
     def cases(self) -> Sequence[Case]:
@@ -79,13 +83,13 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
         try:
             loaded = self.predictor.read(case.sample)
             reading = time.perf_counter() - begun
-            reference = read_reference(case)
+            reference = read_reference(case, self.classes, self._rule)
         except InputError as error:
             return CaseResult([{**row, "error": str(error)}], (str(error),))
         begun, message = time.perf_counter(), ""
         try:
             prediction = self.predictor.predict(loaded)
-            mask, scan = mask_of(prediction, case)
+            found, scan = answer_of(prediction, case)
             require_same_grid(scan, reference, case)
             row["seconds"] = round(reading + time.perf_counter() - begun, 3)
             if prediction.quality is not None:
@@ -94,33 +98,48 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
         except GeometryError as error:
             return CaseResult([{**row, "error": str(error)}], (str(error),))
         except EncephalonError as error:
-            message, scan, mask = str(error), None, np.zeros(reference.shape, dtype=bool)
-        row |= score_mask(mask, reference.data, reference.affine)
-        if not mask.any() and not message:
+            message, scan, found = str(error), None, np.zeros(reference.shape, np.uint8)
+        if not found.any() and not message:
             message = f"{case.sample.inputs['image']}: nothing was found."
         if message:
             row["error"] = message
-        drawn = scan_pictures(scan.data, scan.affine, mask, reference.data) if scan else ()
+        drawn = scan_pictures(scan.data, scan.affine, found, reference.data) if scan else ()
         shown = tuple(picture.html for picture in drawn)
-        return CaseResult([row], (message,) if message else (), shown)
+        rows = [row | one for one in self._scores(found, reference)]
+        return CaseResult(rows, (message,) if message else (), shown)
+
+    def _scores(self, found: NDArray[Any], reference: Image) -> Iterator[Row]:
+        """The scores of a mask, or of each class but the background."""
+        if not self.classes:
+            yield score_mask(found > 0, reference.data, reference.affine)
+        for number, name in enumerate(self.classes[1:], start=1):
+            same = reference.data == number
+            yield {"class": name} | score_mask(found == number, same, reference.affine)
 
     def take(self, result: CaseResult) -> list[Row]:
-        """The row of a scan; only the pictures of the worst ones stay in memory."""
-        self.worst += [(row, result.pictures) for row in result.rows if "dice" in row]
+        """The rows of a scan; only the pictures of the worst ones stay in memory."""
+        scored = _scored(result.rows)
+        if scored:
+            self.worst.append((min(scored, key=lambda row: row["dice"]), result.pictures))
         self.worst.sort(key=lambda entry: entry[0]["dice"])
         del self.worst[_PICTURED:]
         return result.rows
 
     def summarise(self, rows: list[Row]) -> GroupedSummary:
         """Statistics over the scans that were scored, cut also by the verdict on their quality."""
-        scored, group = _scored(rows), self._table.group
+        scored, group = _scored(rows), self._group
         judged = ["quality"] if any("quality" in row for row in scored) else []
-        cut = [*self._table.subgroups, *judged]
+        cut = [*(["class"] if self.classes else []), *self._table.subgroups, *judged]
         parts = [part for name in cut if scored for part in subgroups(scored, name)]
         return GroupedSummary(
             summarise_rows(scored, METRICS, group=group),
             [summarise_subgroup(part, METRICS, group) for part in parts],
         )
+
+    @property
+    def _group(self) -> str | None:
+        """The column of what is drawn for an interval: classes of one scan stay together."""
+        return self._table.group or ("id" if self.classes else None)
 
     def lines(self, summary: GroupedSummary) -> Iterator[str]:
         """Dice, distance and volume error."""
@@ -132,6 +151,10 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
                 for name in ("median", "mean", "minimum", "maximum")
             )
             yield f"{label}: {shown} (n = {found.n})"
+        for part in summary.subgroups:
+            if part.column == "class":
+                found = part.metrics["dice"]
+                yield f"Dice of {part.value}: median {format_number(found.median)} (n = {found.n})"
 
     def told(self, summary: GroupedSummary) -> Mapping[str, Any]:
         """The statistics of all scans, and of the subgroups."""
@@ -141,8 +164,8 @@ class MaskEvaluation(Scorable[Case, GroupedSummary]):
         """The model, how many scans were scored, their statistics, and what failed."""
         return {
             "model": self.about,
-            "scans": len(result.rows),
-            "scored": len(_scored(result.rows)),
+            "scans": len({row["id"] for row in result.rows}),
+            "scored": len({row["id"] for row in _scored(result.rows)}),
             "level": 0.95,
             "drawn_by": self._table.group or "scan",
             "overall": result.summary.overall,
@@ -182,10 +205,21 @@ def score_mask(
     }
 
 
-def read_reference(case: Case) -> Image:
-    """Read the reference mask; refuses label images, whose brain labels nobody has named."""
+def read_reference(case: Case, classes: Sequence[str] = (), rule: LabelRule = "keep") -> Image:
+    """Read the reference: a mask, or the labels of `classes`, 0 the background, by the `rule`.
+
+    Refuses label images for masks, whose labels nobody has named, and labels beyond the classes.
+    """
     assert case.reference is not None
     image = read_labels(case.reference)
+    if classes:
+        labels = map_labels(image.data, rule)
+        if int(labels.max(initial=0)) >= len(classes):
+            raise ContentError(
+                f"{case.reference}: the reference has the label {labels.max()}, but the model "
+                f"tells {len(classes)} classes from 0: map the labels in [table] of its recipe."
+            )
+        return replace(image, data=labels)
     found = np.unique(image.data)
     found = found[found > 0]
     if found.size > 1:
@@ -196,13 +230,15 @@ def read_reference(case: Case) -> Image:
     return replace(image, data=image.data > 0)
 
 
-def mask_of(prediction: Prediction, case: Case) -> tuple[NDArray[np.bool_], Image | None]:
-    output = next((each for each in prediction.images.values() if each.suffix == "mask"), None)
+def answer_of(prediction: Prediction, case: Case) -> tuple[NDArray[Any], Image | None]:
+    """The mask or the label map of a prediction, and what it lies on."""
+    made = prediction.images.values()
+    output = next((each for each in made if each.suffix in {"mask", "dseg"}), None)
     if output is None:
         raise ContentError(
             f"{case.sample.id}: the model makes no mask, so there is nothing to score."
         )
-    return np.asarray(output.data != 0), output.like
+    return np.asarray(output.data), output.like
 
 
 def require_same_grid(scan: Image | None, reference: Image, case: Case) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.geometry.affine import Grid
 from encephalon.inference.predictor import (
     NetworkPredictor,
     OutputImage,
@@ -18,6 +18,15 @@ from encephalon.inference.predictor import (
     Quality,
 )
 from encephalon.inference.runtimes import Runtime
+from encephalon.inference.uncertainty import (
+    MAPS,
+    Moments,
+    combined,
+    entropy,
+    flips,
+    gammas,
+    over_views,
+)
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.models.catalogue import find_model
@@ -25,6 +34,8 @@ from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.quality import check_quality
 from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.segmentation.boundary import (
+    SKULL_STRIPPED,
+    Boundary,
     predict_boundary,
     resampled_map,
     resampled_mask,
@@ -47,6 +58,9 @@ from encephalon.transforms.masks import fill_and_keep_largest, require_head_size
 Float = NDArray[np.float32]
 
 RESEARCH_ONLY = "For research only: not for diagnosis or treatment."
+#: Powers of the intensities, 0 to 1, in which a scan is seen for a variance: training varied them
+#: as much. The first changes nothing.
+CONTRASTS = (1.0, 0.8, 1.25)
 #: The label of `desc-` for what a model finds, by the target of its recipe.
 LABELS = {"brain": "brain", "lesion": "meningioma"}
 
@@ -88,6 +102,7 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
                 "dist", label, description="Signed distance to the border, mm, positive inside."
             ),
             "probability": OutputKind("probseg", label, description="Probability of lying inside."),
+            **{name: OutputKind(name, label, description=text) for name, text in MAPS.items()},
         }
 
     def read(self, sample: Sample) -> Image:
@@ -115,27 +130,56 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
             "slope_error": round(borders.slope_error, 4),
         }
         return Prediction(
-            self._images(loaded, mask, distance, borders.view.grid),
+            self._images(loaded, mask, distance, borders),
             values,
             quality.worse_of(doubts),
             partial(scan_pictures, loaded.data, loaded.affine, mask),
         )
 
     def _images(
-        self, image: Image, mask: NDArray[np.uint8], distance: Float, grid: Grid
+        self, image: Image, mask: NDArray[np.uint8], distance: Float, borders: Boundary
     ) -> dict[str, OutputImage]:
-        saved, label = set(self.options.save), self.label
-        images = {"mask": OutputImage(mask, image, label, "mask", "mask" in saved)}
+        saved, grid = set(self.options.save), borders.view.grid
+        made: dict[str, NDArray[Any]] = {"mask": mask}
         if "brain" in saved:
-            images["brain"] = OutputImage(image.data * mask, image, label, "")
+            made["brain"] = image.data * mask
         if saved & {"distance", "probability"}:
             whole = resampled_map(distance, grid, image.grid)
-            if "distance" in saved:
-                images["distance"] = OutputImage(whole, image, label, "dist")
-            if "probability" in saved:
-                chance = probability(whole + self.options.border, self.settings.border_spread)
-                images["probability"] = OutputImage(chance, image, label, "probseg")
-        return images
+            made |= {"distance": whole, "probability": self._chance(whole)}
+        if saved & set(MAPS):
+            seen = self._views(borders, distance)
+            variance, mean = (
+                resampled_map(values, grid, image.grid, outside=0.0)
+                for values in (seen.variance, seen.mean)
+            )
+            made |= {"variance": variance, "entropy": entropy(mean[None], 0)}
+        kinds = self.kinds
+        return {
+            key: OutputImage(data, image, kinds[key].desc, kinds[key].suffix, key in saved)
+            for key, data in made.items()
+            if key in saved or key == "mask"
+        }
+
+    def _chance(self, distance: Float) -> Float:
+        """Probability of lying inside the border that was asked for."""
+        return probability(distance + self.options.border, self.settings.border_spread)
+
+    def _views(self, borders: Boundary, distance: Float) -> Moments:
+        """The probability on the fine grid over mirrored and brighter or darker views of the scan.
+
+        Of a bare brain, whose outline needs no network, there is one view.
+        """
+        if borders.bare > SKULL_STRIPPED:
+            return over_views(self._chance, distance, flips(()))
+        network = borders.orientation.network(network_of(self.runtime))
+        place = 0 if self.options.csf else -1
+        rim = self.settings.rim if self.options.csf or self.settings.borders == 1 else 0.0
+
+        def inside(image: Float) -> Float:
+            return self._chance(network(image)[place] * np.float32(borders.view.spacing) + rim)
+
+        sides = flips([borders.orientation.order[0] - 3])
+        return over_views(inside, borders.view.image, combined(sides, gammas(CONTRASTS)))
 
 
 def probability(distance: Float, spread: float) -> Float:

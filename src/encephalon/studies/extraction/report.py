@@ -39,6 +39,7 @@ from encephalon.reports.blocks import (
 from encephalon.reports.charts import DotGroup, dot_chart, scatter_chart
 from encephalon.reports.format import Html, format_interval, format_number, tag
 from encephalon.reports.images import AMBER, SKY, Picture
+from encephalon.reports.label_maps import class_colour, class_layer, label_legend
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.slices import Overlay, axial_series, three_planes
 from encephalon.statistics.summary import Summary
@@ -91,7 +92,8 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
         pictures=lambda _row, shown, _folder: _framed(picture.html for picture in shown()),
         hint="Slices run through the middle of the mask, the left side of the body on the left.",
         stats=lambda rows: _volume_cards(rows, structure),
-        legend=[Legend(PREDICTION, f"Outline of the {structure} mask", AMBER)],
+        legend=label_legend(about.get("classes", ()))
+        or [Legend(PREDICTION, f"Outline of the {structure} mask", AMBER)],
     )
 
 
@@ -118,10 +120,14 @@ def scan_pictures(
 ) -> tuple[Picture, ...]:
     """Draw a scan (I, J, K) with the outline of its mask: three planes, and eight axial slices.
 
-    A reference mask is outlined below it in a second colour.
+    A reference mask is outlined below it in a second colour; the labels of several classes have a
+    colour each and no reference.
     """
     overlays = [Overlay(np.asarray(mask), PREDICTION, AMBER)]
-    if reference is not None:
+    labels = np.unique(mask[mask > 0]).tolist()
+    if len(labels) > 1:
+        overlays = [Overlay(mask == n, class_layer(n), class_colour(n)) for n in labels]
+    elif reference is not None:
         overlays.insert(0, Overlay(np.asarray(reference), REFERENCE, SKY))
     return three_planes(data, affine, overlays), axial_series(data, affine, overlays)
 
@@ -135,16 +141,19 @@ def evaluation_page(
     """The page of an evaluation: `about` is the model, `worst` the rows with pictures to show."""
     summary = result.summary
     scored = sorted((row for row in result.rows if "dice" in row), key=lambda row: row["dice"])
-    count = len(result.rows)
+    count = len({row["id"] for row in result.rows})
     page = Page(
         title="Masks against reference",
         lead=f"{model_name(about)} on {count} scan{'' if count == 1 else 's'}.",
-        legend=[
+        legend=label_legend(about.get("classes", ()))
+        or [
             Legend(PREDICTION, "Predicted mask", AMBER),
             Legend(REFERENCE, "Reference mask", SKY),
         ],
     )
-    page.add(stat_cards(_stat_cards(summary.overall, len(scored))), *failures)
+    page.add(
+        stat_cards(_stat_cards(summary.overall, len({row["id"] for row in scored}))), *failures
+    )
     page.section("Overall", _summary_table(summary.overall), note(_how(summary.overall["dice"])))
     if scored:
         page.section("Scores", _charts(summary, scored))
@@ -236,7 +245,9 @@ def _subgroup_table(parts: Sequence[SubgroupSummary]) -> Html:
 
 
 def _scan_table(rows: Sequence[Row]) -> Html:
-    columns = {"id": "Scan", "quality": "Quality", **HEADINGS}
+    columns = {"id": "Scan", "class": "Class", "quality": "Quality", **HEADINGS}
+    if not any("class" in row for row in rows):
+        del columns["class"]
     for name in ("jaccard", "sensitivity", "precision", "volume_error_ml"):
         del columns[name]
     shown = [{**row, "quality": badge(status_of(row)) if status_of(row) else None} for row in rows]

@@ -75,9 +75,9 @@ class ExtractionSettings(Section):
         return 2 if self.target == "brain" else 1
 
 
-Output = Literal["mask", "brain", "distance", "probability"]
+Output = Literal["mask", "brain", "distance", "probability", "variance", "entropy"]
 #: Of a model of either mode; one that is published has no distance.
-SAVE = Flag("--save", "Images to write: mask,brain,distance,probability.", "KINDS")
+SAVE = Flag("--save", "Images to write: mask,brain,distance,probability,variance,entropy.", "KINDS")
 
 
 class PredictOptions(Section):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from encephalon.studies.extraction.data import (
     TrainingSample,
     count_scans,
     prepare_samples,
+    table_rows,
 )
 from encephalon.studies.extraction.settings import LABELS, LOCATOR, ExtractionSettings, Size
 from encephalon.tables.schema import Table
@@ -30,6 +32,8 @@ from encephalon.transforms.spatial import (
     sample_nearest,
     sampling_points,
 )
+
+logger = logging.getLogger(__name__)
 
 #: The brain fills the grid to 1 / (1 + x) along its longest axis: x is drawn between these.
 FINE_MARGINS, COARSE_MARGINS = (0.05, 0.45), (0.25, 1.4)
@@ -158,6 +162,18 @@ class ExtractionLearner(Learner[ExtractionSettings]):
 
     def prepare(self, part: Table, cache: Path, workers: int) -> list[TrainingSample]:
         """One head a row."""
+        rule = part.columns.labels
+        if (
+            isinstance(rule, dict)
+            and len({*rule.values()} - {0}) > 1
+            and any(row.scan for row in table_rows(part))
+        ):
+            logger.warning(
+                "%s: mode 'default' learns one border, so that all labels of a row with a scan are "
+                "one mask; several classes are learnt in mode 'published', with "
+                "network.options.n_classes.",
+                self.recipe.name,
+            )
         return prepare_samples(part, cache, workers, self.settings)
 
     def task(self, train: Sequence[TrainingSample], validation: Sequence[TrainingSample]) -> Task:

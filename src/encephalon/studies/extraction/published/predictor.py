@@ -2,20 +2,23 @@
 """The published brain and meningioma masks, reproduced: `brainy` and `ams` 0.1.0.
 
 Conform, standardise, predict blocks of 128 voxels, threshold at 0.3, put the mask back on the
-scan's own grid; on request the second, rotated pass and the largest piece of `nobrainer predict`.
+scan's own grid; on request the second, rotated pass, the resizing and the largest piece of
+`nobrainer predict`. A network of several classes gives labels, the likeliest class of each voxel.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import ModelError
+from encephalon.errors import ModelError, UsageError
 from encephalon.geometry.resample import resample
 from encephalon.inference.predictor import (
     NetworkPredictor,
@@ -24,15 +27,23 @@ from encephalon.inference.predictor import (
     Prediction,
     Quality,
 )
+from encephalon.inference.uncertainty import MAPS, entropy, flips, over_views
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
-from encephalon.models.published import PublishedFile
+from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import open_network
+from encephalon.recipes.validation import make_settings
+from encephalon.reports.label_maps import class_colour
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.published import preprocessing as steps
-from encephalon.studies.extraction.published.settings import PublishedOptions
+from encephalon.studies.extraction.published.settings import (
+    Conformed,
+    PublishedOptions,
+    PublishedSettings,
+)
 from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.settings import CONTENTS
+from encephalon.transforms.conform import conform_grid
 from encephalon.transforms.masks import fill_holes, largest_piece
 
 if TYPE_CHECKING:
@@ -43,7 +54,7 @@ __all__ = ["NOTICE", "PublishedPredictor", "make_published_predictor"]
 NOTICE = "For research only: not a medical product, not for diagnosis or treatment."
 """What the published programs print; kept with every prediction of a tumour."""
 
-Output = Literal["mask", "brain", "probability"]
+Float = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
@@ -52,97 +63,197 @@ logger = logging.getLogger(__name__)
 class PublishedPredictor(NetworkPredictor[PublishedOptions]):
     """A published model, loaded: `predict` repeats the published program on one scan.
 
-    label  what the mask is of: "brain" or "meningioma"
+    label    what the mask is of: "brain" or "meningioma"
+    classes  of a network that tells several, their names from the background on
+    grid     that it was trained on
     """
 
     label: str
+    classes: tuple[str, ...] = ()
+    grid: Conformed = field(default_factory=Conformed)
 
     @property
     def notice(self) -> str:
         """Kept with every prediction of a tumour."""
-        return "" if self.label == "brain" else NOTICE
+        return NOTICE if self.label in {"meningioma", "tumour"} else ""
 
     @property
     def kinds(self) -> dict[str, OutputKind]:
         """Every image that can be written, by the word that asks for it."""
         label = self.label
-        return {
-            "mask": OutputKind(
-                "mask",
-                label,
-                description=f"1 inside the {label}, 0 outside.",
-                content=CONTENTS.get(label, ""),
-            ),
-            "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
-            "probability": OutputKind(
-                "probseg", label, description=f"Probability of {label}, trilinear from 1 mm voxels."
-            ),
+        mask = OutputKind(
+            "mask",
+            label,
+            description=f"1 inside the {label}, 0 outside.",
+            content=CONTENTS.get(label, ""),
+        )
+        about = "Names and colours of the labels."
+        main = {
+            "labels": OutputKind("dseg", description="The likeliest class of each voxel."),
+            "names": OutputKind("dseg", "names", ".tsv", about),
         }
+        chance = f"Probability of {label}, trilinear from the network's voxels."
+        return {
+            **(main if self.classes else {"mask": mask}),
+            "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
+            "probability": OutputKind("probseg", label, description=chance),
+            **{name: OutputKind(name, label, description=text) for name, text in MAPS.items()},
+        }
+
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:
+        """The images that were asked for; of several classes the mask is their label map."""
+        asked = {*self.options.save, *(("labels", "names") if "mask" in self.options.save else ())}
+        return {key: kind for key, kind in self.kinds.items() if key in asked}
+
+    def describe(self) -> dict[str, Any]:
+        """Beside what every predictor says: the classes, where there are several."""
+        return super().describe() | ({"classes": list(self.classes)} if self.classes else {})
 
     def read(self, sample: Sample) -> Image:
         """Read the scan of `sample`; raises InputError naming the file."""
         return read_image(sample.file("image"), series=self.options.series)
 
     def predict(self, loaded: Image) -> Prediction:
-        """Return the mask, and what else was asked for, on the grid of `loaded`."""
+        """Return mask or labels, and what else was asked for, on the grid of `loaded`."""
         ask = self.options
-        work = steps.conformed(loaded, ask.conform)
-        chance = self._probabilities(work)
-        mask = chance > ask.threshold
-        if work is not loaded:
-            mask = resample(mask, work.grid.affine, loaded.grid, order=0)
+        work = self._work(loaded)
+        scored = steps.z_score(work.data, work.name)
+        maps = self._maps(scored, work.name)
+        values = dict[str, float]()
+        if 0 < ask.halo < steps.REACH and not ask.rotate:
+            values = self._seam(scored, maps, work.volume_ml_per_voxel)
+        found = self._back(self._found(maps), work, loaded, 0)
         # In this order: the published program looked for the largest piece on the native grid.
-        if ask.largest and mask.any():
-            mask = largest_piece(mask)
+        if ask.largest and found.any():
+            found = largest_piece(found)
         if ask.fill:
-            mask = fill_holes(mask)
+            found = fill_holes(found)
         # The published programs had no check; what is certain is an empty mask, and doubts on the
         # scan itself.
         quality = Quality("check", loaded.doubts) if loaded.doubts else None
-        if not mask.any():
-            quality = Quality("fail", (f"no voxel exceeds the threshold {ask.threshold:g}",))
+        if not found.any():
+            nothing = "every voxel is background"
+            if not self.classes:
+                nothing = f"no voxel exceeds the threshold {ask.threshold:g}"
+            quality = Quality("fail", (nothing,))
         return Prediction(
-            self._images(mask, chance, work, loaded),
-            {"volume_ml": round(float(mask.sum()) * loaded.volume_ml_per_voxel, 3)},
+            self._images(found, maps, work, loaded),
+            self._volumes(found, loaded) | values,
             quality,
-            partial(scan_pictures, loaded.data, loaded.affine, mask),
+            partial(scan_pictures, loaded.data, loaded.affine, found),
         )
 
-    def _probabilities(self, work: Image) -> NDArray[np.float32]:
+    def _work(self, loaded: Image) -> Image:
+        """The scan as the network wants it, before it is standardised."""
         ask = self.options
-        scored = steps.z_score(work.data, work.name)
-        cut = (ask.block, ask.halo, ask.batch_size)
-        chance = steps.blocks(self._answer, scored, *cut)
-        if ask.rotate:
-            chance += steps.rotated_blocks(self._answer, scored, work.name, *cut)
-            chance /= 2
-        return chance
+        if ask.resize:
+            return replace(loaded, data=steps.resized(loaded.data, ask.resize, 1))
+        grid = conform_grid(loaded.grid, self.grid.shape, self.grid.spacing_mm)
+        return steps.conformed(loaded, ask.conform, grid)
 
-    def _answer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _back(self, data: NDArray[Any], work: Image, native: Image, order: int) -> NDArray[Any]:
+        """`data` (I, J, K) of the network's grid on that of the scan."""
+        if work is native:
+            return data
+        if self.options.resize:
+            return steps.resized(data, native.shape, order)
+        return resample(data, work.affine, native.grid, order=order)
+
+    def _maps(self, scored: Float, name: str) -> dict[str, Float]:
+        """By the names of outputs what the network says (I, J, K) of each voxel."""
+        ask = self.options
+        names = ["probability", *(["labels"] if self.classes else []), *self._doubts]
+        cut = (ask.block, ask.halo, ask.batch_size)
+        maps = dict(zip(names, steps.blocks(self._told, scored, *cut), strict=True))
+        if ask.rotate:
+            turned = steps.rotated_blocks(self._answer, scored, name, *cut)
+            maps["probability"] = (maps["probability"] + turned) / 2
+        return maps
+
+    @property
+    def _doubts(self) -> list[str]:
+        return [name for name in MAPS if name in self.options.save]
+
+    def _told(self, batch: Float) -> Float:
+        """What is kept of the answer to blocks (B, 1, I, J, K): a map a channel, not a class."""
+        views = flips((-1, -2, -3) if self._doubts else ())
+        seen = over_views(self._answer, batch, views)
+        maps = [seen.first.max(axis=1)]
+        if self.classes:
+            maps.append(seen.first.argmax(axis=1).astype(np.float32))
+        doubts = {"variance": seen.variance.mean(axis=1), "entropy": entropy(seen.mean, 1)}
+        return np.stack([*maps, *(doubts[name] for name in self._doubts)], axis=1)
+
+    def _answer(self, batch: Float) -> Float:
         (answer,) = self.runtime.run(batch)
-        if answer.shape[1] != 1:
+        if answer.shape[1] != max(1, len(self.classes)):
             raise ModelError(
-                f"The published path knows one class, but this network has {answer.shape[1]}: "
-                "use a model of mode 'default'."
+                f"{self.name}: the network tells {answer.shape[1]} classes, but its model names "
+                f"{len(self.classes) or 'one'}: train or get the model again."
             )
         return answer
 
+    def _found(self, maps: Mapping[str, Float]) -> NDArray[Any]:
+        """Mask, or labels, of what was said of each voxel."""
+        if self.classes:
+            return maps["labels"].astype(np.min_scalar_type(len(self.classes) - 1))
+        return np.asarray(maps["probability"] > self.options.threshold)
+
+    def _seam(self, scored: Float, maps: Mapping[str, Float], unit: float) -> dict[str, float]:
+        """How far blocks with this halo are from the whole volume, where they meet; told aloud.
+
+        `unit` is the volume of a voxel, mL.
+        """
+        ask = self.options
+        box, exact = steps.crossing(self._told, scored, ask.block, ask.halo)
+        here = {name: volume[box] for name, volume in maps.items()}
+        there = dict(zip(maps, exact, strict=True))
+        difference = float(np.abs(here["probability"] - there["probability"]).max())
+        changed = int((self._found(here) != self._found(there)).sum()) * unit
+        logger.warning(
+            "With a halo of %d voxels the probability differs by up to %.3g, and the answer in "
+            "%.3g of %.3g mL, where blocks meet in the middle of the scan; from %d on nothing "
+            "differs.",
+            *(ask.halo, difference, changed, here["probability"].size * unit, steps.REACH),
+        )
+        return {"halo_difference": round(difference, 6), "halo_difference_ml": round(changed, 6)}
+
+    def _volumes(self, found: NDArray[Any], native: Image) -> dict[str, float]:
+        """Millilitres of the mask, or of each class."""
+        counts = np.bincount(found.ravel(), minlength=len(self.classes)).tolist()
+        unit = native.volume_ml_per_voxel
+        if not self.classes:
+            return {"volume_ml": round(sum(counts[1:]) * unit, 3)}
+        named = zip(self.classes[1:], counts[1:], strict=True)
+        return {f"volume_ml_{name.replace(' ', '_')}": round(n * unit, 3) for name, n in named}
+
     def _images(
-        self,
-        mask: NDArray[np.bool_],
-        chance: NDArray[np.float32],
-        work: Image,
-        native: Image,
+        self, found: NDArray[Any], maps: Mapping[str, Float], work: Image, native: Image
     ) -> dict[str, OutputImage]:
-        save = self.options.save
-        images = {"mask": OutputImage(mask, native, self.label, "mask", "mask" in save)}
-        if "brain" in save:
-            images["brain"] = OutputImage(native.data * mask, native, self.label, "")
-        if "probability" in save:
-            if work is not native:
-                chance = resample(chance, work.affine, native.grid, order=1)
-            images["probability"] = OutputImage(chance, native, self.label, "probseg")
+        kinds, outputs = self.kinds, self.outputs
+        made: dict[str, NDArray[Any]] = {"labels" if self.classes else "mask": found}
+        if "brain" in outputs:
+            made["brain"] = native.data * (found > 0)
+        for name in ("probability", *self._doubts):
+            if name in outputs:
+                made[name] = self._back(maps[name], work, native, 1)
+        images = {
+            key: OutputImage(data, native, kinds[key].desc, kinds[key].suffix, key in outputs)
+            for key, data in made.items()
+        }
+        if "names" in outputs:
+            writer = partial(_write_names, self.classes)
+            images["names"] = OutputImage(np.empty(0), None, "names", "dseg", writer=writer)
         return images
+
+
+def _write_names(classes: tuple[str, ...], _: NDArray[Any], path: Path) -> None:
+    """A table of labels as BIDS wants it: number, name, colour."""
+    lines = ["index\tname\tcolor"]
+    for number, name in enumerate(classes):
+        lines.append("{}\t{}\t#{:02x}{:02x}{:02x}".format(number, name, *class_colour(number)))
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def make_published_predictor(model: OpenModel) -> PublishedPredictor:
@@ -151,16 +262,27 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit.
     """
     files = model.files
-    about = files.entry if isinstance(files, PublishedFile) else files.description
-    # What the recipe of a model folder fixed for its network.
-    study = {} if isinstance(files, PublishedFile) else files.description.recipe.get("study", {})
-    fixed = {key: study[key] for key in ("threshold", "block") if key in study}
-    if isinstance(fixed.get("block"), list | tuple):
-        fixed["block"] = int(max(fixed["block"]))
+    about: Any = files.description if isinstance(files, ModelFolder) else files.entry
+    fixed, classes, grid = dict[str, Any](), tuple[str, ...](), Conformed()
+    if isinstance(files, ModelFolder):
+        # What the recipe of a model folder fixed for its network, which saw conformed scans alone.
+        recipe = {"study": {}, "network": {}, **about.recipe}
+        study = {key: value for key, value in recipe["study"].items() if key != "name"}
+        settings = make_settings(PublishedSettings, study, f"the model {model.name!r}")
+        fixed = {"threshold": settings.threshold, "block": settings.block, "conform": "always"}
+        grid = settings.conform
+        if recipe["network"].get("options", {}).get("n_classes", 1) > 1:
+            classes = tuple(about.labels[n] for n in sorted(about.labels))
     asked = replace(model, options={**fixed, **model.options}).asked(PublishedOptions)
+    for name in ("rotate", "largest", "fill"):
+        if classes and getattr(asked, name):
+            raise UsageError(
+                f"The model {model.name!r} tells {len(classes)} classes, and {name} is for a mask: "
+                "leave it out."
+            )
     network = open_network(files, model.device, model.threads)
     label = str(about.labels.get(1, "brain")) if about else "brain"
-    predictor = PublishedPredictor(files.describe(), network, asked, label)
+    predictor = PublishedPredictor(files.describe(), network, asked, label, classes, grid)
     if predictor.notice:
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor

@@ -8,7 +8,7 @@ the apps call, in the reading of FastSurfer's `conform.py`. Their defects are ke
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import ContentError
 from encephalon.geometry.affine import Grid
-from encephalon.inference.tiles import run_tiled
+from encephalon.inference.tiles import plan_tiles, run_tiled
 from encephalon.io.image import Image
 from encephalon.studies.extraction.published.settings import STRIDE, Rule
 from encephalon.transforms.conform import conform
@@ -28,6 +28,8 @@ __all__ = [
     "ROTATION",
     "blocks",
     "conformed",
+    "crossing",
+    "resized",
     "rotated_blocks",
     "rotation",
     "to_bytes",
@@ -37,7 +39,9 @@ __all__ = [
 Data = NDArray[Any]
 Float = NDArray[np.float32]
 Network = Callable[[Float], Float]
-"""Maps blocks (B, 1, I, J, K) to probabilities of the same shape."""
+"""Maps blocks (B, 1, I, J, K) to answers (B, C, I, J, K)."""
+Edges = Sequence[int]
+"""The edge of a block, or its three edges, voxels."""
 
 CONFORMED = (256, 256, 256)
 """A scan of this shape is taken as conformed whatever its voxel size: a defect of the apps."""
@@ -54,14 +58,31 @@ _SATURATED = 0.001
 def conformed(image: Image, rule: Rule = "published", grid: Grid | None = None) -> Image:
     """Return the scan as the network wants it: 256 voxels of 1 mm a side, LIA, whole 0 to 255.
 
-    Or on another `grid`. By the rule "published" a scan that has 256 voxels a side is returned as
-    it is, whatever its voxel size and orientation: so did the published apps.
+    Or on another `grid`. By the rule "published" a scan that has as many voxels is returned as it
+    is, whatever its voxel size and orientation: so did the published apps.
     """
-    if rule == "never" or (rule == "published" and image.shape == CONFORMED):
+    shape = grid.shape if grid else CONFORMED
+    if rule == "never" or (rule == "published" and image.shape == shape):
         return image
     # FreeSurfer turns intensities to bytes before it resamples, and again after.
     resampled = conform(replace(image, data=to_bytes(image.data)), grid)
     return replace(resampled, data=np.rint(resampled.data))
+
+
+def resized(data: Data, shape: Sequence[int], order: int) -> Data:
+    """`data` (I, J, K) in as many voxels as `shape` says, as `nobrainer predict` makes it fit.
+
+    Of the `order` 1 (scans) or 0 (masks), without a filter against aliasing, whatever the voxels'
+    size and axes, 0 beyond the volume: `resize` of scikit-image, which calls the same function.
+    """
+    from scipy import ndimage
+
+    if data.shape == tuple(shape):
+        return data
+    factors = np.divide(shape, data.shape)
+    values = data.astype(np.float64 if order else data.dtype)
+    found: Data = ndimage.zoom(values, factors, order=order, mode="grid-constant", grid_mode=True)
+    return found.astype(np.float32) if order else found
 
 
 def to_bytes(data: Data) -> NDArray[np.uint8]:
@@ -103,24 +124,59 @@ def z_score(data: Data, name: str) -> Float:
 
 
 def blocks(
-    network: Network, scored: Float, block: int = 128, halo: int = 0, batch_size: int = 1
+    network: Network, scored: Float, block: Edges = (128,), halo: int = 0, batch_size: int = 1
 ) -> Float:
-    """Return the probabilities (I, J, K) of a standardised scan, predicted in blocks.
+    """Return the answer (C, I, J, K) to a standardised scan, predicted in blocks.
 
     Without `halo` the blocks do not overlap, as published: the result is the plain reassembly of
     the blocks. With it each block is seen with that many voxels more on each side, so that seams
     shrink; from 56 (`REACH`) on there are none. Any shape works: beyond it lies the mean, 0.
     """
-    tile = block + 2 * halo
+    tile = _tile(block, halo)
     whole = run_tiled(network, scored[None], tile, halo, batch_size=batch_size, multiple=STRIDE)
-    return np.asarray(whole[0], np.float32)
+    return np.asarray(whole, np.float32)
+
+
+def crossing(
+    network: Network, scored: Float, block: Edges, halo: int
+) -> tuple[tuple[slice, ...], Float]:
+    """What the network says of the whole volume where blocks meet nearest to its middle.
+
+    Returns the box of those voxels and the answer (C, i, j, k) there: a tile of the volume around
+    the place is so large that each voxel of the box has the network's whole reach around it.
+    """
+    tiles = plan_tiles(scored.shape, _tile(block, halo), halo, STRIDE)
+    seen, kept = [], []
+    for axis, size in enumerate(scored.shape):
+        cuts = {tile.write[axis].start for tile in tiles}
+        cut = min(cuts, key=lambda place: abs(place - size // 2))
+        # Starts on the network's own grid; the volume is padded to its end, as for the blocks.
+        padded = -(-size // STRIDE) * STRIDE
+        edge = min(padded, 2 * REACH + 2 * STRIDE)
+        start = (
+            int(np.clip(cut // STRIDE * STRIDE - edge // 2, 0, padded - edge)) // STRIDE * STRIDE
+        )
+        first = start + (REACH if start else 0)
+        last = start + edge - (REACH if start + edge < padded else 0)
+        seen.append(slice(start, start + edge))
+        kept.append(slice(first, min(last, size)))
+    tile = np.zeros([box.stop - box.start for box in seen], np.float32)
+    inside = scored[tuple(seen)]
+    tile[tuple(map(slice, inside.shape))] = inside
+    within = [slice(k.start - s.start, k.stop - s.start) for k, s in zip(kept, seen, strict=True)]
+    return tuple(kept), network(tile[None, None])[0][(slice(None), *within)]
+
+
+def _tile(block: Edges, halo: int) -> tuple[int, ...]:
+    edges = tuple(block) * (3 if len(block) == 1 else 1)
+    return tuple(edge + 2 * halo for edge in edges)
 
 
 def rotated_blocks(
     network: Network,
     scored: Float,
     name: str,
-    block: int = 128,
+    block: Edges = (128,),
     halo: int = 0,
     batch_size: int = 1,
 ) -> Float:
@@ -135,7 +191,7 @@ def rotated_blocks(
     turned = ndimage.affine_transform(
         scored, turn[:3, :3], turn[:3, 3], output=np.float32, order=1, mode="nearest"
     )
-    answer = blocks(network, z_score(turned, name), block, halo, batch_size)
+    answer = blocks(network, z_score(turned, name), block, halo, batch_size)[0]
     return _nearest(answer, np.linalg.inv(turn).astype(np.float64))
 
 

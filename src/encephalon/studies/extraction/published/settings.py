@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
-from encephalon.recipes.schema import SERIES, Flag, Section
+from encephalon.recipes.schema import SERIES, Flag, Section, listed
 from encephalon.studies.extraction.settings import SAVE, Size
 from encephalon.transforms.parameters import RigidRanges
 
@@ -16,7 +16,8 @@ __all__ = ["Conformed", "PublishedOptions", "PublishedSettings"]
 #: Voxels that a block has a multiple of, as `KerasUNet.multiple` says; told without torch.
 STRIDE = 8
 
-Output = Literal["mask", "brain", "probability"]
+Output = Literal["mask", "brain", "probability", "variance", "entropy"]
+Edge = Annotated[int, Field(ge=STRIDE, multiple_of=STRIDE)]
 Rule = Literal["published", "always", "never"]
 
 
@@ -38,6 +39,7 @@ class PublishedSettings(Section):
                   later.
     augmentation  How pairs are moved; see `encephalon.transforms.spatial`.
     target        What the mask is of: "brain", or "lesion" for something inside it.
+    classes       Names of the network's classes from the background on, where it has several.
     """
 
     conform: Conformed = Conformed()
@@ -46,6 +48,7 @@ class PublishedSettings(Section):
     threshold: float = Field(default=0.3, gt=0, lt=1)
     augmentation: RigidRanges = RigidRanges()
     target: Literal["brain", "lesion"] = "brain"
+    classes: tuple[str, ...] = ()
 
     @field_validator("augmentation")
     @classmethod
@@ -69,11 +72,14 @@ class PublishedOptions(Section):
     """What may be asked of a published model; the defaults are those of the published apps.
 
     threshold      Probability above which a voxel belongs to the mask.
-    block, halo    Voxels of a block, and of the overlap on each of its sides (none was published;
-                   from 56 on the result is that of the whole volume).
+    block, halo    Voxels of a block, one edge or three, and of the overlap on each of its sides
+                   (none was published; from 56 on the result is that of the whole volume, and what
+                   less of it changes is measured and told).
     batch_size     Blocks predicted at once.
-    conform        "published" leaves a scan of 256 voxels a side as it is, "always" does not,
-                   "never" takes every scan for a conformed one.
+    conform        "published" leaves a scan that has the network's shape as it is, "always" does
+                   not, as in training, and "never" takes every scan for a conformed one.
+    resize         Voxels that the scan is resized to instead, whatever its voxel size and axes, as
+                   `nobrainer predict` does; the mask is resized back.
     rotate         Average with a second pass on the scan turned by 45 degrees about two axes.
     largest, fill  Keep the largest 26-connected piece; fill the cavities of the mask.
     series         Which DICOM series of a folder, or which volume of one; see
@@ -85,11 +91,30 @@ class PublishedOptions(Section):
         float, Flag("-t --threshold", "Probability from which a voxel is in the mask.", "P")
     ] = Field(default=0.3, gt=0, lt=1)
     block: Annotated[
-        int, Flag("-b --block", "Edge of the blocks that the network sees.", "VOXELS")
-    ] = Field(default=128, ge=STRIDE, multiple_of=STRIDE)
-    halo: int = Field(default=0, ge=0, le=128)
-    batch_size: int = Field(default=1, ge=1)
+        tuple[Edge, ...],
+        Flag("-b --block --block-shape", "Edge of the network's blocks, or three edges.", "VOXELS"),
+    ] = (128,)
+    halo: Annotated[
+        int,
+        Flag(
+            "--halo",
+            "Overlap of blocks on each side: 0 as published, from 56 on without any seam; what "
+            "less of it changes is told.",
+            "VOXELS",
+        ),
+    ] = Field(default=0, ge=0, le=128)
+    batch_size: Annotated[int, Flag("--batch-size", "Blocks that are predicted at once.", "N")] = (
+        Field(default=1, ge=1)
+    )
     conform: Rule = "published"
+    resize: Annotated[
+        Size | None,
+        Flag(
+            "-r --resize --resize-features-to",
+            "Resize the scan to three edges, such as 256,256,256, instead of conforming it.",
+            "VOXELS",
+        ),
+    ] = None
     rotate: Annotated[
         bool, Flag("--rotate/--no-rotate --rotate-and-predict", "Average over rotations.")
     ] = False
@@ -99,6 +124,29 @@ class PublishedOptions(Section):
     fill: Annotated[bool, Flag("--fill/--no-fill", "Fill holes in the mask.")] = False
     series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
     save: Annotated[tuple[Output, ...], SAVE] = ("mask",)
+
+    @field_validator("block", "resize", "save", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else listed(value)
+
+    @field_validator("block")
+    @classmethod
+    def _one_or_three(cls, block: tuple[int, ...]) -> tuple[int, ...]:
+        if len(block) not in {1, 3}:
+            raise ValueError(f"needs one edge or three, but has {len(block)}")
+        return block
+
+    @field_serializer("block")
+    def _one_edge(self, block: tuple[int, ...]) -> int | list[int]:
+        return block[0] if len(block) == 1 else list(block)
+
+    @field_validator("resize")
+    @classmethod
+    def _some_voxels(cls, shape: Size | None) -> Size | None:
+        if shape is not None and min(shape) < STRIDE:
+            raise ValueError(f"needs edges of {STRIDE} voxels or more")
+        return shape
 
     @field_validator("halo")
     @classmethod

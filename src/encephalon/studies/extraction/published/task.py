@@ -172,12 +172,27 @@ class PublishedLearner(Learner[PublishedSettings]):
                 f"{self.recipe.name}: a recipe of mode 'published' trains the network "
                 f"'keras-unet', not {asked.name!r}: change network.name or mode."
             )
+        count, names = int(asked.options.get("n_classes", 1)), self.settings.classes
+        if names and len(names) != max(2, count):
+            raise RecipeError(
+                f"{self.recipe.name}: study.classes names {len(names)} classes from the background "
+                f"on, but network.options.n_classes is {count}: make them the same."
+            )
         return asked
 
     @property
     def classes(self) -> int:
         """Output channels of the network."""
         return int(self.network.options.get("n_classes", 1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the labels mean, from the background on."""
+        if self.settings.classes:
+            return self.settings.classes
+        if self.classes <= 2:
+            return ("background", LABELS[self.settings.target])
+        return ("background", *(f"class {n}" for n in range(1, self.classes)))
 
     def build(self) -> nn.Module:
         """The network without its last activation."""
@@ -199,7 +214,7 @@ class PublishedLearner(Learner[PublishedSettings]):
     def facts(self, table: Table) -> ModelFacts:
         """The settings, which are all of the preprocessing."""
         return ModelFacts(
-            labels={0: "background", 1: LABELS[self.settings.target]},
+            labels=dict(enumerate(self.names)),
             preprocessing={"settings": self.recipe.study.settings},
             training_data=count_scans(table),
         )
