@@ -139,7 +139,7 @@ class PublishedOptions(Section):
 
     @field_serializer("block")
     def _one_edge(self, block: tuple[int, ...]) -> int | list[int]:
-        return block[0] if len(block) == 1 else list(block)
+        return block[0] if len({*block}) == 1 else list(block)
 
     @field_validator("resize")
     @classmethod
