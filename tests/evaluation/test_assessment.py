@@ -14,9 +14,9 @@ import pytest
 from encephalon.errors import TableError, UsageError
 from encephalon.evaluation.assessment import assess, compare
 from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
+from encephalon.evaluation.traffic_light import TrafficLight, breakdown, colours
 from encephalon.io.atomic import write_json
 from encephalon.metrics.classification import balanced_accuracy, classification_metrics
-from encephalon.studies.micrographs.traffic_light import TrafficLight, breakdown, colours
 from tests.studies.micrographs.published_scores import AMBER, GREEN, LIKELIHOOD, ROWS, TRUTH
 
 LIGHT = TrafficLight()

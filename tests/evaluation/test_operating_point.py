@@ -10,9 +10,9 @@ import pytest
 
 from encephalon.evaluation.operating_point import OperatingPoint, fit_operating_point
 from encephalon.evaluation.predictions import Predictions
+from encephalon.evaluation.traffic_light import TrafficLight
 from encephalon.experiments.cross_validation import FoldResult
 from encephalon.recipes.schema import Classification
-from encephalon.studies.micrographs.traffic_light import TrafficLight
 from tests.training.tiny import training
 
 

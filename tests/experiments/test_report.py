@@ -17,6 +17,7 @@ from encephalon.evaluation.assessment import Assessment, assess, compare
 from encephalon.evaluation.comparison import correct
 from encephalon.evaluation.operating_point import OperatingPoint, fit_operating_point
 from encephalon.evaluation.predictions import Predictions
+from encephalon.evaluation.traffic_light import TrafficLight
 from encephalon.experiments.attribution import Example
 from encephalon.experiments.folds import Fold, Splits
 from encephalon.experiments.report import CrossValidationResult, write_training_report
@@ -24,7 +25,6 @@ from encephalon.recipes.loading import load_recipe
 from encephalon.recipes.schema import Classification, Recipe
 from encephalon.reports.images import Picture
 from encephalon.statistics.intervals import Interval
-from encephalon.studies.micrographs.traffic_light import TrafficLight
 from encephalon.tables.leakage import LeakageReport
 from encephalon.tables.schema import Table
 

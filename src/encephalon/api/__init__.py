@@ -245,10 +245,18 @@ def evaluate(
 ) -> EvaluationResult[Any]:
     """Score a model on a table with known answers, and write scores, summary and report.
 
-    Raises what `predict` raises, and TableError for a table without answers.
+    In place of a model, a CSV file of predicted classes, ours or another program's, is scored;
+    `options` then say what its columns mean, see `experiments.scored_predictions`. Raises what
+    `predict` raises, and TableError for a table without answers.
     """
     from encephalon.evaluation.run import evaluate as score
+    from encephalon.tables.reading import is_table
 
+    if is_table(model):
+        from encephalon.experiments.scored_predictions import ScoredPredictions
+
+        given = ScoredPredictions(expanded(model), Path(table), options)
+        return score(given, Path(output), overwrite=overwrite, progress=progress)
     loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
     scorable = able(loaded.study.scorable, f"The model {loaded.name!r}", "cannot be scored")
     return score(

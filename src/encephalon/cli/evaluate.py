@@ -21,11 +21,15 @@ def evaluate(
 ) -> None:
     """Writes a score for each sample, a summary with intervals, and a report. The table names the
     scans and what is known of them, in columns that the model's recipe explains; of a table that
-    was split only the part "test" is scored.
+    was split only the part "test" is scored. In place of MODEL, a CSV file of predicted classes is
+    scored without any model; say what its columns mean by --option: classes, target, prediction,
+    id, group, strata, and light or green and amber.
 
     \b
     Example:
         encephalon evaluate brain-extraction -t heads.csv -o evaluation
+        encephalon evaluate theirs.csv -t vessels.csv -o scores --option classes=Young,Aged \\
+          --option prediction=likelihood
     """
     from encephalon import api
 

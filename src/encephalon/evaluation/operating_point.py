@@ -87,6 +87,10 @@ class DecisionMetrics(Protocol):
         """Show all of it."""
         ...
 
+    def line(self) -> str:
+        """Say it in a line of text."""
+        ...
+
     def cell(self) -> str:
         """Show it in a cell of a table."""
         ...

@@ -49,14 +49,16 @@ def read_external(
     people: Sequence[str],
     targets: Mapping[str, Sequence[str]],
     *,
-    column: str = "id",
+    column: str | None = "id",
     name: str = "",
+    cells: Mapping[str, str] | None = None,
 ) -> External:
     """The predictions in a file, put in the order of `people`.
 
     targets  the classes of each, none for numbers; of two the second is the positive one
-    column   of the ids
+    column   of the ids; None where its rows are `people` in turn
     name     of the method; that of the file if ""
+    cells    the column of each target, and none but these are read; those of their names by default
 
     A class that is named has the probability 1, an empty cell is no prediction. Who is in one of
     file and people alone is left out, which the log says. Raises TableError, naming row and column,
@@ -64,18 +66,28 @@ def read_external(
     two rows, and a file about nobody of `people`; and the errors of `read_records`.
     """
     names, rows = read_records(path)
-    if column not in names:
-        meant = did_you_mean(column, names, "it has")
-        raise TableError(f"{path} has no column {column!r}, of the ids of people; {meant}")
-    told = [one for one in names if one != column]
-    for one in told:
+    for one in ([column] if column else []) + list((cells or {}).values()):
+        if one not in names:
+            what = ", of the ids of people" if one == column else ""
+            meant = did_you_mean(one, names, "it has")
+            raise TableError(f"{path} has no column {one!r}{what}; {meant}")
+    if column is None and len(rows) != len(people):
+        raise TableError(
+            f"{path} has {len(rows)} rows, but there are {len(people)} to predict, and no ids: "
+            "give each row its id, in both."
+        )
+    where = cells or {one: one for one in names if one != column}
+    for one in where:
         if one not in targets:
             meant = did_you_mean(one, targets, "there are")
             raise TableError(
                 f"{path}: the column {one!r} is no target; {meant} Rename it or leave it out."
             )
-    each = {one: _answers(path, one, [r[one].strip() for r in rows], targets[one]) for one in told}
-    ids = _ids(path, [row[column].strip() for row in rows], people)
+    each = {
+        one: _answers(path, at, [row[at].strip() for row in rows], targets[one])
+        for one, at in where.items()
+    }
+    ids = _ids(path, [row[column].strip() for row in rows] if column else people, people)
     order = np.array([ids.get(who, -1) for who in people])
     answers = {n: np.where(order[:, None] < 0, np.nan, one[order]) for n, one in each.items()}
     if not any(np.isfinite(values).any() for values in answers.values()):

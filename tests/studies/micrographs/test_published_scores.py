@@ -16,6 +16,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, mannwhitneyu
 
+from encephalon.evaluation.traffic_light import (
+    best_pair,
+    breakdown,
+    colours,
+    score_pairs,
+)
 from encephalon.metrics.classification import (
     Confusion,
     classification_metrics,
@@ -23,12 +29,6 @@ from encephalon.metrics.classification import (
     confusion,
 )
 from encephalon.statistics.intervals import proportion
-from encephalon.studies.micrographs.traffic_light import (
-    best_pair,
-    breakdown,
-    colours,
-    score_pairs,
-)
 from tests.studies.micrographs.published_demographics import demographics, middle_aged
 from tests.studies.micrographs.published_scores import AMBER, GREEN, LIKELIHOOD, ROWS, TRUTH
 

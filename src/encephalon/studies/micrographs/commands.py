@@ -120,7 +120,7 @@ def _export_arrays(asked: ExportOptions, progress: Progress) -> Done:
 
 def _count_lights(asked: LightOptions, progress: Progress) -> Done:
     """Count the traffic lights of predictions by sex, region or any other column."""
-    from encephalon.studies.micrographs.traffic_light import breakdown
+    from encephalon.evaluation.traffic_light import breakdown
     from encephalon.tables.reading import read_table
     from encephalon.tables.schema import Columns
 

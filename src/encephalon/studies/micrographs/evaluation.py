@@ -7,15 +7,16 @@ scored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encephalon.evaluation.assessment import Assessment, assess, compare
+from encephalon.evaluation.assessment import assess, compare
 from encephalon.evaluation.cases import labelled_table
+from encephalon.evaluation.classes import ClassScorable, ClassSummary
 from encephalon.evaluation.predictions import (
     UNKNOWN_CLASS,
     Predictions,
@@ -24,31 +25,20 @@ from encephalon.evaluation.predictions import (
     read_predictions,
 )
 from encephalon.evaluation.report import EvaluationReport
-from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
+from encephalon.evaluation.run import CaseResult, EvaluationResult
+from encephalon.evaluation.traffic_light import TrafficLight
 from encephalon.experiments.folds import contamination
 from encephalon.inference.batch import prefetch
-from encephalon.reports.format import format_estimate
-from encephalon.studies.micrographs.traffic_light import TrafficLight
 from encephalon.tables.encoding import encode_classes
 from encephalon.tables.samples import table_samples
 
 if TYPE_CHECKING:
-    from encephalon.reports.format import Html
-    from encephalon.reports.page import Page
     from encephalon.studies.micrographs.predictor import MicrographPredictor
     from encephalon.tables.samples import Sample
 
-__all__ = ["ClassEvaluation", "ClassSummary"]
+__all__ = ["ClassEvaluation"]
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ClassSummary:
-    """How good a classifier is, and the comparison with another one, if that was asked for."""
-
-    assessment: Assessment
-    comparison: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -63,14 +53,12 @@ class _Image:
         return self.sample.id
 
 
-class ClassEvaluation(Scorable[_Image, ClassSummary]):
+class ClassEvaluation(ClassScorable[_Image]):
     """A loaded model on a labelled table; of a table that was split only its part "test".
 
     Levels, strata and group are those of the model's recipe, as far as the table has them; the
     option `compare` of the model names predictions.csv of another model on the same images.
     """
-
-    tables = ("predictions.csv",)
 
     def __init__(self, model: Any, table: str | Path) -> None:
         self.predictor: MicrographPredictor = model.predictor
@@ -78,7 +66,7 @@ class ClassEvaluation(Scorable[_Image, ClassSummary]):
         other = self.predictor.options.compare
         self._other = read_predictions(Path(other), self.predictor.classes) if other else None
         warning = contamination(self.predictor.source, self._table)
-        self._report = EvaluationReport(self.predictor.describe(), warning)
+        self.report = EvaluationReport(self.predictor.describe(), warning)
         samples, truths = table_samples(self._table), encode_classes(self._table).tolist()
         self._images = [_Image(*pair) for pair in zip(samples, truths, strict=True)]
         reading = self.predictor.read, samples, lambda _: False, self.predictor.readers
@@ -109,7 +97,7 @@ class ClassEvaluation(Scorable[_Image, ClassSummary]):
         quality = predictor.check_quality(loaded)
         lights = predictor.lights(one.y_prob, [quality])
         truth = None if case.truth == UNKNOWN_CLASS else predictor.classes[case.truth]
-        self._report.add(sample.id, one.y_prob[0], truth, lambda: predictor.thumbnail(loaded))
+        self.report.add(sample.id, one.y_prob[0], truth, lambda: predictor.thumbnail(loaded))
         self._done.append(one)
         self._lights += lights or []
         target = self._table.columns.target  # which the column "class" repeats
@@ -149,33 +137,7 @@ class ClassEvaluation(Scorable[_Image, ClassSummary]):
             comparison = compare(found, other, group)
         return ClassSummary(assessment, comparison)
 
-    def lines(self, summary: ClassSummary) -> Iterator[str]:
-        """The main metrics, what their intervals are, and of how many images."""
-        found = summary.assessment
-        for name, label in {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC"}.items():
-            yield f"{label}: {format_estimate(found.figures[name])}"
-        if summary.comparison is not None:
-            yield f"difference to the other: {format_estimate(summary.comparison['difference'])}"
-        if found.units > 1:
-            what = f"values of {found.group!r}" if found.group else "images"
-            drawn = f"95 % percentile bootstrap over {found.units} {what}"
-            yield f"intervals: {drawn}; none where all draws agree"
-        yield f"n = {found.n}"
-
-    def told(self, summary: ClassSummary) -> Mapping[str, Any]:
-        """The assessment, and the comparison."""
-        return {"assessment": summary.assessment.summary(), "comparison": summary.comparison}
-
-    def record(self, result: EvaluationResult[ClassSummary]) -> Mapping[str, Any]:
-        """The model, what is known of it, and what failed."""
-        about = self.predictor.describe()
-        return {"model": about, **self.told(result.summary), "failures": result.failures}
-
     def rows(self, result: EvaluationResult[ClassSummary]) -> Mapping[str, Sequence[Row]]:
         """predictions.csv has the images that failed behind the others."""
         failed = [{"id": each["id"], "error": each["message"]} for each in result.failures]
         return {"predictions.csv": [*result.rows, *failed]}
-
-    def page(self, result: EvaluationResult[ClassSummary], failures: Sequence[Html]) -> Page:
-        """The assessment, and the most and the least certain images."""
-        return self._report.page(result.summary.assessment, result.summary.comparison, failures)

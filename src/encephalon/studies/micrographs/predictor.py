@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import InputError, ModelError, UsageError
 from encephalon.evaluation.predictions import with_cells
+from encephalon.evaluation.traffic_light import NO_LIGHT, colours
 from encephalon.experiments.folds import OVERLAP, Known, known_to, overlap_warning
 from encephalon.explanation.explainable import Look
 from encephalon.explanation.location import box_of
@@ -38,7 +39,6 @@ from encephalon.studies.micrographs.settings import (
     micrograph_settings,
     network_options,
 )
-from encephalon.studies.micrographs.traffic_light import NO_LIGHT, colours
 from encephalon.tables.encoding import encode_covariates
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.evaluation.traffic_light import LIGHTS, NO_LIGHT, light_badge
 from encephalon.experiments.folds import OVERLAP, overlap_warning
 from encephalon.reports.batch import BatchReport, Column, Row
 from encephalon.reports.blocks import (
@@ -21,7 +22,6 @@ from encephalon.reports.blocks import (
     thumbnail_gallery,
 )
 from encephalon.reports.format import Html, format_share, join
-from encephalon.studies.micrographs.traffic_light import LIGHTS, NO_LIGHT, light_badge
 
 if TYPE_CHECKING:
     from encephalon.studies.micrographs.preprocessing import Picture

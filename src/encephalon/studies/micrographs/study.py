@@ -63,6 +63,7 @@ class _Training(Trainable):
         return networks * super().total_steps(recipe)
 
     def train(self, recipe: Recipe, table: Table, output: Path, context: TrainingContext) -> Path:
+        from encephalon.evaluation.traffic_light import TrafficLight
         from encephalon.experiments.classifiers import ClassValidation, class_splits
         from encephalon.experiments.cross_validation import CrossValidationRun
         from encephalon.experiments.run import cross_validate
@@ -71,7 +72,6 @@ class _Training(Trainable):
         from encephalon.studies.micrographs.data import PUBLISHED_SPLIT, prepare_dataset
         from encephalon.studies.micrographs.preprocessing import Preprocessing, picture_content
         from encephalon.studies.micrographs.task import fit
-        from encephalon.studies.micrographs.traffic_light import TrafficLight
         from encephalon.training.run import open_run, write_model
 
         if context.devices > 1:

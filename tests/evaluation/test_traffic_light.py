@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encephalon.errors import UsageError
-from encephalon.studies.micrographs.traffic_light import (
+from encephalon.evaluation.traffic_light import (
     LIGHTS,
     TrafficLight,
     best_pair,

@@ -105,6 +105,15 @@ class LightMetrics:
         )
         return [table(columns, [row]), note(words)]
 
+    def line(self) -> str:
+        """The lights with their shares, and how right those were that decided."""
+        total = max(1, sum(self.counts.values()) + self.unlike)
+        shares = (f"{n} {name} ({n / total:.4f})" for name, n in self.counts.items())
+        figures = (
+            f"{name} {getattr(self, name).value:.4f}" for name in ("sensitivity", "specificity")
+        )
+        return f"{', '.join(shares)}; of green and red {', '.join(figures)}"
+
     def cell(self) -> str:
         """The counts of the three lights."""
         return " / ".join(str(self.counts[name]) for name in LIGHTS)
