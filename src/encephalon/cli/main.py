@@ -45,6 +45,7 @@ VERBS = {
     "recipes": "List, show and check recipes.",
     "data": "Fetch public images by name.",
     "models": "List, inspect, fetch and verify models.",
+    "cite": "Say how a model is cited: BibTeX, and words for the methods.",
     "simulate": "Make images whose answer is known.",
     "bench": "Time a model on this machine, whole process and memory.",
     "demo": "Show a model, or the models of a study, on made-up images.",

@@ -57,6 +57,21 @@ def get(
     _announce(console, found)
 
 
+def cite(console: Console, model: flags.Model) -> None:
+    """A report of predictions ends with the same, and the settings of its run.
+
+    \b
+    Example:
+        encephalon cite brain-extraction
+    """
+    from encephalon.models.catalogue import find_model, model_info
+    from encephalon.reports.citation import cite as cited
+
+    about = model_info(model)
+    found = cited({**about, **(find_model(model).describe() if about["path"] else {})})
+    console.result(vars(found), f"{found.methods}\n\n{found.bibtex}")
+
+
 def verify(console: Console, model: flags.Model) -> None:
     """Hash every file of a model and compare."""
     from encephalon.models.catalogue import model_info, verify_model

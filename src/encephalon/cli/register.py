@@ -30,6 +30,7 @@ _HOMES = {
     "explain": "evaluate",
     "bench": "demo",
     "brain": "tasks",
+    "cite": "models",
     "classify": "tasks",
     "isotropic": "tasks",
     "simulate": "table",

@@ -81,9 +81,9 @@ class ModelFolder:
         return read_tensors(self.weights, self.description.files[WEIGHTS])
 
     def describe(self) -> dict[str, Any]:
-        """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
+        """Return what a sidecar says of the model: name, version, sha256, study, what to cite."""
         known = {**vars(self.description), "sha256": self.sha256}
-        keys = ("name", "version", "sha256", "study", "task", "mode")
+        keys = ("name", "version", "sha256", "study", "task", "mode", "title", "citation")
         return {**{key: known[key] for key in keys}, **self.told}
 
 

@@ -113,7 +113,7 @@ class PublishedFile:
         return read_state_dict(self.path)
 
     def describe(self) -> dict[str, str]:
-        """Return what a sidecar says of the model: name, version, sha256, study, task, mode."""
+        """Return what a sidecar says of the model: name, version, sha256, study, what to cite."""
         return {
             "name": self.name,
             "version": self.entry.version if self.entry else "unknown",
@@ -121,6 +121,7 @@ class PublishedFile:
             "study": self.study,
             "task": self._about.task,
             "mode": "published",
+            **({"title": self.entry.title, "citation": self.entry.citation} if self.entry else {}),
         }
 
 

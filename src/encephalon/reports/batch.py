@@ -24,6 +24,7 @@ from encephalon.reports.blocks import (
     stat_cards,
     table,
 )
+from encephalon.reports.citation import cite
 from encephalon.reports.format import Html, format_decimals, format_sentence, tag
 from encephalon.reports.page import Legend, Page, batch_of
 
@@ -237,7 +238,8 @@ class BatchReport:
             cards = [self._card(place, *each, folder) for place, each in enumerate(entries)]
             hint = f"{self.hint} {title} to look at come first." if rows[1:] else self.hint
             page.section("Pictures", tag("p", hint, class_="soft"), *cards)
-        return page.section("Model", model_facts(self.about))
+        page.section("Model", model_facts(self.about))
+        return page.section("How to cite", cite(_known(self.about), self.about).section())
 
     @property
     def _units(self) -> str:
