@@ -64,6 +64,15 @@ def test_the_published_models_are_registered_by_hash() -> None:
     assert all(len(entry.sha256) in {0, 64} and entry.obtain for entry in entries.values())
 
 
+def test_a_model_that_cannot_be_used_is_listed_and_says_why() -> None:
+    """The 50 classes of kwyk, whose weights are a program of TensorFlow."""
+    found = {one.name: one for one in list_models()}["kwyk"]
+    assert found.where == "listed"
+    assert "nothing here reads" in found.title
+    with pytest.raises(ModelError, match=r"cannot be used here\. .* TensorFlow SavedModel"):
+        get_model("kwyk")
+
+
 def test_weights_whose_sha256_nobody_published_are_used_by_their_path(tmp_path: Path) -> None:
     """BABY-AI's: described, with an address, and known by their layout until they are fetched."""
     entry = registry_entries()["baby-ai"]
@@ -108,7 +117,7 @@ def test_a_listing_has_local_and_remote_models(
     save_model(home / "other", replace(description, name="other"), state)
     save_model(files.packaged_folder() / "tiny", replace(description, version="9"), state)
     found = {summary.name: summary for summary in list_models()}
-    assert list(found) == ["3btron", "ams", "baby-ai", "brainy", "other", "tiny"]
+    assert list(found) == ["3btron", "ams", "baby-ai", "brainy", "kwyk", "other", "tiny"]
     assert (found["tiny"].where, found["tiny"].version) == ("packaged", "9")
     assert (found["other"].where, found["other"].title) == ("installed", "A tiny model")
     assert (found["brainy"].where, found["brainy"].path) == ("remote", None)

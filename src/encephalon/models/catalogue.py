@@ -43,7 +43,7 @@ class ModelSummary:
     mode: str
     licence: str
     where: str
-    """"packaged", "installed", "remote", or "broken" with the reason in `title`."""
+    """"packaged", "installed", "remote", "listed" (not to be had), or "broken"; why, in `title`."""
     size: int
     """Bytes on disk, or to download."""
     path: Path | None = None
@@ -54,7 +54,10 @@ class ModelSummary:
 def list_models() -> list[ModelSummary]:
     """Return every model that can be named: packaged, installed, and registered elsewhere."""
     roots, entries = list(files.model_roots()), registry_entries().values()
-    found = {entry.name: _summary(entry, "remote", entry.size) for entry in entries}
+    found = {
+        entry.name: _summary(entry, "listed" if entry.kind == "listed" else "remote", entry.size)
+        for entry in entries
+    }
     # Installed first, so that a packaged model of the same name replaces it in the listing.
     for where, root in reversed(roots):
         for folder in sorted(root.iterdir()) if is_folder(root) else ():

@@ -22,10 +22,11 @@ def published_path(entry: RegistryEntry) -> Path:
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """One model that can be had by name: a published weights file, or a zipped model folder."""
+    """One model that is known by name: a published weights file, or a zipped model folder."""
 
     name: str
-    kind: Literal["published", "folder"]
+    kind: Literal["published", "folder", "listed"]
+    """The last cannot be used here, as `obtain` says, and is listed for whoever looks for it."""
     title: str
     version: str
     study: str
@@ -69,6 +70,8 @@ def registry_entries() -> Mapping[str, RegistryEntry]:
 def _completed(entry: RegistryEntry) -> RegistryEntry:
     if entry.sha256:
         return entry
+    if entry.kind == "listed":
+        return replace(entry, sha256_is="unknown")
     if (record := recorded(entry.url)) is None:
         return replace(entry, sha256_is="unknown until the first fetch")
     told = f"recorded on {record.date} at the first fetch"

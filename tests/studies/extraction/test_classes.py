@@ -30,7 +30,7 @@ from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
 from tests.inference.conftest import predict_all
 from tests.studies.calls import FakeRuntime, opened
-from tests.studies.extraction.tiny_heads import PUBLISHED, pair_table, recipe
+from tests.studies.extraction.tiny_heads import DEFAULT, PUBLISHED, pair_table, recipe
 
 pytest.importorskip("torch")
 
@@ -137,3 +137,14 @@ def test_names_must_be_as_many_as_classes() -> None:
     names: dict[str, Any] = {**CLASSES, "study.classes": '["background", "brain"]'}
     with pytest.raises(RecipeError, match=r"names 2 classes .*n_classes is 3"):
         _ = PublishedLearner(recipe("brain-extraction-published", names)).network
+
+
+def test_the_default_mode_says_that_it_learns_one_border(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """To whoever maps the labels of scans to several classes."""
+    from encephalon.studies.extraction.task import ExtractionLearner
+
+    asked = recipe("brain-extraction", {**DEFAULT, "table.labels": "{ 2 = 1, 3 = 2 }"})
+    ExtractionLearner(asked).prepare(pair_table(tmp_path, asked), tmp_path / "cache", 1)
+    assert "mode 'default' learns one border" in caplog.text

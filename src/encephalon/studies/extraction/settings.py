@@ -53,8 +53,7 @@ class ExtractionSettings(Section):
                           Masks that are drawn voxel by voxel hold every voxel that the brain
                           touches, which at 1 mm is half a mm.
     border_spread         Millimetres of distance over which the odds of lying inside change by a
-                          factor of e: the logistic fit to predicted distances and true masks of
-                          synthetic validation heads.
+                          factor of e: chosen, not fitted to anything.
     """
 
     grids: Grids = Grids()
