@@ -330,6 +330,19 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
             run(tmp_path, made, Steps())
 
 
+def test_a_failure_tells_where_its_run_lies(tmp_path: Path) -> None:
+    """Which had another name while it was at work."""
+
+    class Diverging(Steps):
+        def train(self, recipe: Recipe, table: Path, run: Path) -> None:
+            (run / "folds").mkdir(parents=True)
+            raise RunError(f"{run / 'folds'}: the loss became nan.")
+
+    (failed,) = run(tmp_path, cells(tmp_path, AXES)[:1], Diverging()).of("failed")
+    assert failed.message == f"{failed.folder / 'run' / 'folds'}: the loss became nan."
+    assert (failed.folder / "run" / "folds").is_dir()
+
+
 def test_time_left_is_told_from_what_was_done(tmp_path: Path) -> None:
     """By recipe; nothing is said while nothing is done."""
 

@@ -118,6 +118,14 @@ def test_rows_of_a_run_are_those_of_its_test(results: ResultsTable, tmp_path: Pa
             "target,kind,inputs,r2\nage,regression,t1,0.5\nage,regression,t1,0.4\n",
             "result 2: 'age' from t1 is there before",
         ),
+        (
+            "target,kind,inputs,balanced_accuracy\nsex,classification,t1,17\n",
+            "result 1: balanced_accuracy is 17, which is not between 0 and 1: correct it",
+        ),
+        (
+            "target,kind,inputs,r2,minutes\nage,regression,t1,-9,-5\n",
+            "result 1: minutes is -5, which is not between 0 and inf",
+        ),
         ("Target,Inputs,AUC\nage,T1,0.5\n", "lacks 'Domain', 'Balanced accuracy'"),
     ],
 )

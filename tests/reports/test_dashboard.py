@@ -5,27 +5,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from http.client import HTTPConnection, RemoteDisconnected
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from encephalon.errors import MissingExtraError, MissingFileError, OutputError
+from encephalon.errors import MissingExtraError
 from encephalon.experiments.analyses import Analyses, analyse
 from encephalon.experiments.dashboard import dashboard_data
-from encephalon.experiments.grid import Cell
 from encephalon.experiments.grid_cells import finish_cell
-from encephalon.experiments.grid_folder import CellState, GridFolder
+from encephalon.experiments.grid_folder import CellState
 from encephalon.experiments.grid_server import grid_server
 from encephalon.experiments.results_table import ResultsTable, read_results
 from encephalon.reports.dashboard import dashboard_page
 from tests.experiments.grid_results import results_with_people
-from tests.experiments.test_grid import AXES, Steps, cells, grid
+from tests.experiments.test_grid import Steps
+from tests.experiments.test_grid_server import laid
 from tests.reports.browser import Browser
 
 pytestmark = pytest.mark.skipif(not find_spec("gravis"), reason="needs the extra grid")
@@ -305,11 +304,32 @@ def test_curves_confusion_and_links_are_those_of_the_model(
     assert browser.errors == []
 
 
+def test_names_are_shown_as_they_are_and_break_nothing(browser: Browser, tmp_path: Path) -> None:
+    """Tags, quotes, a word of 300 letters; of one kind of target there is one choice of metric."""
+    names = ("<b>age</b> & 'sex'", "x" * 300, "../🧠")
+    rows = [
+        {"target": target, "kind": "regression", "inputs": inputs, "r2": 0.5, "minutes": 3}
+        for target in names
+        for inputs in ("<i>blood</i>", f"<i>blood</i> + {'y' * 300}")
+    ]
+    shown = dashboard_page(dashboard_data(analyse(ResultsTable.of(rows)), tmp_path))
+    browser.errors.clear()
+    browser.size(1000, 900)
+    browser.open(shown.write(tmp_path / "odd.html").as_uri())
+    _visible(browser, "#heatmaps .plot")
+    assert "<b>age</b> & 'sex'" in browser.run("document.querySelector('#heatmaps').textContent")
+    assert browser.run("document.querySelectorAll('main b, main i').length") == 0
+    wide = "document.querySelector('#answers table').offsetWidth <= innerWidth"
+    assert browser.run(f"{wide} && document.documentElement.scrollWidth <= innerWidth")
+    assert browser.run("document.querySelector('#metric-classification').closest('label').hidden")
+    assert browser.errors == []
+
+
 def test_the_page_that_is_served_shows_what_is_new(
     browser: Browser, people: ResultsTable, tmp_path: Path
 ) -> None:
     """First it waits for a cell, then it draws each that is finished; nobody else may ask."""
-    place, made = _laid(tmp_path)
+    place, made = laid(tmp_path)
 
     def results(done: Sequence[CellState]) -> ResultsTable:
         return ResultsTable(people.frame[: 4 * len(done)].reset_index(drop=True))
@@ -330,64 +350,6 @@ def test_the_page_that_is_served_shows_what_is_new(
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _laid(folder: Path) -> tuple[GridFolder, list[Cell]]:
-    """The folder of a grid of four cells, none of them done."""
-    made, place = cells(folder, AXES), GridFolder(folder / "out")
-    with place.opened(grid(folder), made):
-        return place, made
-
-
-def test_nobody_but_this_machine_is_served(tmp_path: Path) -> None:
-    """A page of another site may use a name that leads here, and a port is had once."""
-    with pytest.raises(MissingFileError, match="not the folder of a grid"):
-        grid_server(GridFolder(tmp_path), lambda _: pytest.fail("asked for results"), 0)
-    place, _ = _laid(tmp_path)
-    server = grid_server(place, lambda _: pytest.fail("asked for results"), 0)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        assert server.server_address[0] == "127.0.0.1"
-        told = {}
-        for host in ("127.0.0.1", "localhost", "elsewhere.example"):
-            for verb in ("GET", "HEAD"):
-                asked = HTTPConnection("127.0.0.1", server.server_port)
-                asked.request(verb, "/grid.json", headers={"Host": f"{host}:{server.server_port}"})
-                told[host, verb] = asked.getresponse().status
-        refused = {place for place, status in told.items() if status == 403}
-        assert refused == {("elsewhere.example", "GET"), ("elsewhere.example", "HEAD")}
-        assert {*told.values()} == {200, 403}
-        with pytest.raises(OutputError, match="choose another --port"):
-            grid_server(place, lambda _: pytest.fail("asked for results"), server.server_port)
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def test_who_leaves_in_the_middle_of_an_answer_is_no_fault_to_tell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A page that is loaded anew does."""
-    place, _ = _laid(tmp_path)
-    left = Event()
-
-    def leave(*_: object) -> None:
-        left.set()
-        raise BrokenPipeError
-
-    server = grid_server(place, lambda _: pytest.fail("asked for results"), 0)
-    monkeypatch.setattr(server.RequestHandlerClass.func, "_tell", leave)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        asked = HTTPConnection("127.0.0.1", server.server_port)
-        asked.request("GET", "/report/dashboard.html")
-        with pytest.raises(RemoteDisconnected):
-            asked.getresponse()
-        assert left.is_set()
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert capsys.readouterr().err == ""
 
 
 def test_a_page_without_its_scripts_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ a cell that is done meanwhile is not put in its place again.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,6 +113,7 @@ def _state(cell: Cell, folder: Path) -> CellState:
 
 
 def _note_failure(folder: Path, before: CellState, message: str, seconds: float) -> None:
+    message = re.sub(rf"{ATTEMPT}\w+", RUN, message)  # whose name it has from now on
     reasons = [*before.reasons, message][-MOST_REASONS:]
     write_checksummed(folder / FAILED, {"message": message, "seconds": seconds, "reasons": reasons})
 

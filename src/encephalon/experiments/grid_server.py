@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dashboard of a grid while it runs: a server for this machine alone, whose page asks for news.
 
-It reads the folder of the grid and writes nothing. Whatever else lies in the folder can be opened
-too, so that the links of the page lead somewhere.
+It reads the folder of the grid and writes nothing. Beside the page there is what it links, the
+pages and the card of each cell, and nothing else: no folder is listed, and no other file is shown.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from encephalon.errors import EncephalonError, OutputError
 from encephalon.experiments.analyses import analyse
 from encephalon.experiments.dashboard import dashboard_data, with_status
-from encephalon.experiments.grid_folder import REPORT, CellState, GridFolder, GridStatus
+from encephalon.experiments.grid_folder import CELLS, REPORT, CellState, GridFolder, GridStatus
 from encephalon.experiments.results_table import ResultsTable
 from encephalon.io.atomic import json_text
 from encephalon.reports.dashboard import dashboard_page, need_scripts
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 #: Only from here, under whatever name: a page of somebody else's must not read it.
 HOST, NAMES = "127.0.0.1", {"127.0.0.1", "localhost"}
 PAGE, DATA = f"/{REPORT}/dashboard.html", f"/{REPORT}/dashboard.json"
+#: What the page links of a cell; for the folder of its model there is its card.
+MODEL = "run/model"
+LINKED = {f"{MODEL}/README.md", "run/report.html", "evaluation/report.html"}
 #: Seconds between questions for news.
 OFTEN = 3.0
 WAIT = f"setTimeout(() => location.reload(), {1000 * OFTEN});"
@@ -95,6 +100,8 @@ class _News:
 class _Handler(SimpleHTTPRequestHandler):
     def __init__(self, news: _News, *args: Any, **more: Any) -> None:
         self.news = news
+        # A card is shown, where a browser would save it otherwise.
+        self.extensions_map = {".html": "text/html", ".md": "text/plain; charset=utf-8"}
         super().__init__(*args, **more)
 
     def parse_request(self) -> bool:
@@ -115,6 +122,16 @@ class _Handler(SimpleHTTPRequestHandler):
             self._tell(path)
         else:
             super().do_GET()
+
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        place = Path(self.translate_path(self.path)).relative_to(self.directory)
+        asked = Path(*place.parts[2:]).as_posix()
+        if asked == MODEL:
+            self.path = f"{urlsplit(self.path).path.rstrip('/')}/README.md"
+        elif place.parts[:1] != (CELLS,) or asked not in LINKED:
+            self.send_error(HTTPStatus.NOT_FOUND, explain="the page does not link it")
+            return None
+        return super().send_head()
 
     def _tell(self, path: str) -> None:
         try:

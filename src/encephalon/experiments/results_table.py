@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,6 +60,17 @@ METRICS = (
     *("pr_auc", "mcc", "brier", "calibration_error", "log_loss", "accuracy", "loss"),
 )
 """All that may be scored; "micro_auc" is the area of the published table, over both classes."""
+#: The least and the largest that each number can be, by its definition; `loss` may be anything.
+LIMITS = {
+    **dict.fromkeys(METRICS[4:], (0.0, 1.0)),
+    **dict.fromkeys(("r2", "chance"), (-inf, 1.0)),
+    **dict.fromkeys(("pearson_r", "mcc"), (-1.0, 1.0)),
+    **dict.fromkeys(("mae", "rmse", "log_loss", "minutes", "n"), (0.0, inf)),
+    "brier": (0.0, 2.0),
+    "loss": (-inf, inf),
+}
+SLACK = 1e-6
+"""Of a score that was rounded, or added up, a little beyond its limit."""
 WORDS = ("target", "domain", "kind", "inputs", "seed", "fold", "model")
 NUMBERS = ("minutes", "n", "chance")
 #: Words that a table of results must have.
@@ -83,7 +95,8 @@ class ResultsTable:
         """The table of these rows, whose "inputs" are names in a sequence, or as `set_name` writes.
 
         What a row does not say is "" or NaN. Raises TableError, naming the row, for a kind that is
-        none, for the same model twice with one target, and for no rows at all.
+        none, for a number that cannot be, for the same model twice with one target, and for no rows
+        at all.
         """
         import pandas as pd
 
@@ -251,6 +264,15 @@ def _check(frame: pd.DataFrame, source: str) -> None:
         if kind not in MAIN or not target:
             what = f"kind is {kind!r}, not {either(KINDS)}" if target else "target is empty"
             raise TableError(f"{source}, result {place + 1}: {what}: correct it.")
+    for name, (least, most) in LIMITS.items():
+        for column in (f"{name}{end}" for end in ENDS if f"{name}{end}" in frame):
+            wrong = (frame[column] < least - SLACK) | (frame[column] > most + SLACK)
+            if wrong.any():
+                place = int(wrong.to_numpy().argmax())
+                raise TableError(
+                    f"{source}, result {place + 1}: {column} is {frame[column].iloc[place]:g}, "
+                    f"which is not between {least:g} and {most:g}: correct it, or leave it empty."
+                )
     twice = frame.duplicated(["target", "inputs", "seed", "fold", "model"])
     if twice.any():
         row = frame[twice].iloc[0]

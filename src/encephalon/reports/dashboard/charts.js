@@ -37,15 +37,23 @@ function plot(where, traces, layout) {
   Plotly.react(where, traces, { ...usual, ...layout }, QUIET);
 }
 
+/** Words as a chart writes them, which would take some for tags. */
+const spelt = (words) => words.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
+/** A name with as much room as a chart has. */
+const shortened = (name, most) => ([...name].length > most ? `${[...name].slice(0, most - 1).join("")}…` : name);
+
+const wrapped = (words, most) => linesOf(words, most).map(spelt).join("<br>");
+
 /** Words on several lines, none longer than so many letters where they can be broken. */
-function wrapped(words, most) {
+function linesOf(words, most) {
   const lines = [""];
-  for (const part of words.split(" ")) {
+  for (const part of words.split(" ").map((each) => shortened(each, Math.max(most, 24)))) {
     const last = lines[lines.length - 1];
     if (last && last.length + part.length > most) lines.push(part);
     else lines[lines.length - 1] = last ? `${last} ${part}` : part;
   }
-  return lines.join("<br>");
+  return lines;
 }
 
 // ---- what each input adds ----
@@ -209,13 +217,15 @@ function drawMinutes(one, costs, names, usual) {
   // The golden section puts dots of a strip beside each other without drawing lots.
   const aside = (number) => 0.5 * (((number * 0.618) % 1) - 0.5);
   const points = costs.flatMap((each, place) => each.points.map((value, number) => [value, place + aside(number)]));
+  const took = points.map((each) => each[0]),
+    spread = Math.max(...took) / Math.min(...took);
   plot(
     one.plot,
     [
       {
         type: "scatter",
         mode: "markers",
-        x: points.map((each) => each[0]),
+        x: took,
         y: points.map((each) => each[1]),
         hoverinfo: "x",
         marker: { size: 5, color: SERIES[0], opacity: 0.35 },
@@ -241,7 +251,7 @@ function drawMinutes(one, costs, names, usual) {
         hovertemplate: "%{customdata}<extra></extra>",
       },
     ],
-    { ...usual, xaxis: titled("minutes", { type: "log", dtick: 1 }) },
+    { ...usual, xaxis: titled("minutes", { type: "log", dtick: spread > 30 ? 1 : spread > 4 ? "D2" : "D1" }) },
   );
 }
 

@@ -217,7 +217,7 @@ function paint(box, width, height) {
     .attr("text-anchor", "middle")
     .attr("y", (each) => each.r + 13)
     .selectAll("tspan")
-    .data((each) => wrapped(labelOf(each), graph.width < 560 ? 9 : 16).split("<br>"))
+    .data((each) => linesOf(labelOf(each), graph.width < 560 ? 9 : 16))
     .join("tspan")
     .attr("x", 0)
     .attr("dy", (_, line) => (line ? "1.1em" : 0))

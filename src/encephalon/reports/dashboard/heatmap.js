@@ -94,7 +94,7 @@ function drawHeatmap(one, domain) {
     annotations: kindTitles(targets, at),
     xaxis: axis({
       ...tops(
-        units.map((unit) => data.units[unit].name),
+        units.map((unit) => spelt(shortened(data.units[unit].name, 20))),
         -90,
       ),
       tickvals: [...units.keys()],
@@ -103,7 +103,7 @@ function drawHeatmap(one, domain) {
     }),
     xaxis2: axis({
       ...tops(
-        targets.map((each) => data.targets[each].name),
+        targets.map((each) => spelt(shortened(data.targets[each].name, 24))),
         small ? -90 : -60,
       ),
       tickvals: at,
@@ -184,7 +184,7 @@ function short(value) {
 
 function hoverOf(row, target) {
   const from = wrapped(`from ${setName(data.cells.set[row])}`, 44);
-  return `<b>${data.targets[target].name}</b><br>${from}<br>${titleOf(metricOf(target))} ${estimate(row, metricOf(target))}`;
+  return `<b>${wrapped(data.targets[target].name, 44)}</b><br>${from}<br>${titleOf(metricOf(target))} ${estimate(row, metricOf(target))}`;
 }
 
 /** A box on the best cell of each target, and dots in those that cannot be told from it. */

@@ -24,7 +24,7 @@ function fillControls() {
       ),
     ),
   );
-  for (const kind of Object.keys(data.main)) {
+  for (const kind of ["classification", "regression"]) {
     const select = $(`metric-${kind}`),
       names = data.metrics_of[kind] ?? [];
     select.closest("label").hidden = !names.length;
