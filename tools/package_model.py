@@ -2,9 +2,11 @@
 """Put a trained model into the package: its weights and graph, its card and its figures.
 
     python tools/package_model.py RUN --card tools/cards/NAME.toml --scores EVALUATION/summary.json
+    python tools/package_model.py src/encephalon/models/packaged/NAME --card tools/cards/NAME.toml
 
 RUN is the folder of `encephalon train`; the summary is what `encephalon evaluate` wrote. The result
-is src/encephalon/models/packaged/NAME.
+is src/encephalon/models/packaged/NAME. Of a model that is there already, the second alone changes
+what its card says, and what `[study]` of the card sets: calibration after the training.
 """
 
 from __future__ import annotations
@@ -28,19 +30,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--card", type=Path, required=True)
-    parser.add_argument("--scores", type=Path, required=True)
+    parser.add_argument("--scores", type=Path)
     asked = parser.parse_args()
     print(package(asked.run, asked.card, asked.scores))
 
 
-def package(run: Path, card: Path, scores: Path) -> Path:
+def package(run: Path, card: Path, scores: Path | None) -> Path:
     """Write the packaged model of the run and return its folder."""
-    model = open_model(run / "model")
+    model = open_model(run / "model" if (run / "model").is_dir() else run)
     words: dict[str, Any] = tomllib.loads(card.read_text(encoding="utf-8"))
-    figures = {
-        **model.description.scores,
-        **_figures(json.loads(scores.read_text(encoding="utf-8"))),
-    }
+    figures = dict(model.description.scores)
+    if scores is not None:
+        figures |= _figures(json.loads(scores.read_text(encoding="utf-8")))
+    recipe = model.description.recipe
+    study = {**recipe["study"], **words.get("study", {})}
     description = replace(
         model.description,
         version=words["version"],
@@ -48,6 +51,7 @@ def package(run: Path, card: Path, scores: Path) -> Path:
         citation=words["citation"],
         card={key: " ".join(text.split()) for key, text in words["card"].items()},
         scores=figures,
+        recipe={**recipe, "study": study},
     )
     target = packaged_folder() / description.name
     graph = model.graph.read() if model.graph else None

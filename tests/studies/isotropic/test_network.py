@@ -53,12 +53,14 @@ def test_the_result_sliced_again_is_the_input() -> None:
     assert image.max() > 500
 
 
-def test_the_deviation_is_in_units_of_the_input() -> None:
-    """A Laplace error of 5 % of the range scatters by √2 times that."""
-    given = problem(guided=False)
+@pytest.mark.parametrize("with_t1w", [False, True])
+def test_the_deviation_is_in_units_of_the_input(with_t1w: bool) -> None:
+    """A Laplace error of 5 % of the range scatters by √2 times that, with a T1w and without."""
+    given = problem(guided=with_t1w)
     above = given.stack.slices[given.stack.slices > 0]
     low, high = np.percentile(above, [1, 99])
-    deviation = NetworkMethod(FixedNetwork(), deviation_scale=2.0)(given).deviation
+    scales = (2.0, 9.0) if with_t1w else (9.0, 2.0)
+    deviation = NetworkMethod(FixedNetwork(), 1.0, *scales)(given).deviation
     assert deviation is not None
     assert np.median(deviation) == pytest.approx(2 * 2**0.5 * 0.05 * (high - low), rel=1e-3)
 

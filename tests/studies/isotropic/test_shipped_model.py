@@ -13,6 +13,11 @@ from encephalon import load_model
 from encephalon.errors import UsageError
 from encephalon.metrics.image_quality import nrmse
 from encephalon.models.catalogue import find_model
+from encephalon.studies.isotropic.evaluation.cases import (
+    RADIUS_MM,
+    draw_lesion,
+    with_lesion,
+)
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
 from encephalon.studies.isotropic.reconstruction.interpolation import METHODS
 from encephalon.studies.isotropic.reconstruction.network import NetworkMethod
@@ -53,7 +58,7 @@ def test_the_shipped_folder_is_small() -> None:
 def test_the_card_says_that_no_infant_was_scanned_for_it() -> None:
     """And what groups with infants should do."""
     card = (find_model("isotropic").path / "README.md").read_text(encoding="utf-8")
-    assert "No infant's scan was used" in card
+    assert "No infant's scan was used for training" in card
     assert "go on training" in card
 
 
@@ -95,6 +100,23 @@ def test_a_t1w_of_something_else_does_no_harm(
     strange = replace(problem, guide=np.ascontiguousarray(problem.guide[::-1, ::-1, ::-1]))
     cubic = psnr(METHODS["cubic"](problem).image, truth)
     assert psnr(predictor.reconstruct(strange).image, truth) > cubic - 0.05
+
+
+def test_a_lesion_in_the_t2w_alone_is_no_worse_than_interpolated(
+    predictor: IsotropicPredictor, head: HeadPair
+) -> None:
+    """Inside it, where the T1w would draw healthy tissue."""
+    for seed in range(2):
+        lesion = draw_lesion(head.t2w, seed)
+        problem, truth = simulate_problem(
+            with_lesion(head.t2w, lesion), head.t1w, SliceSettings("axial", 6.0)
+        )
+        ball = lesion.distance(problem.grid) < RADIUS_MM
+        error, cubic = (
+            float(np.mean((image - truth)[ball] ** 2))
+            for image in (predictor.reconstruct(problem).image, METHODS["cubic"](problem).image)
+        )
+        assert error < cubic
 
 
 def test_half_precision_is_for_a_gpu() -> None:

@@ -90,7 +90,11 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
             return guided
         known = self.settings
         return NetworkMethod(
-            self.runtime, known.trust, known.deviation_scale, self.options.batch_size
+            self.runtime,
+            known.trust,
+            known.deviation_scale,
+            known.deviation_scale_alone,
+            self.options.batch_size,
         )
 
     def also_reads(self, sample: Sample) -> Iterator[Path]:

@@ -121,9 +121,12 @@ class IsotropicSettings(Section):
     scanner             how thick slices are made of the truth, and what is wrong with the T1w
     validation_samples  cubes that every epoch is judged by
     trust               the share of the network's correction that is added to the guided estimate:
-                        what served best on validation heads, which it was not trained on
-    deviation_scale     what the network's standard deviation is multiplied by, so that errors on
-                        scans which it was not trained on scatter as it says
+                        what served best on validation heads, which it was not trained on, but at
+                        most 0.4, as real scans became worse with more
+    deviation_scale     what the network's standard deviation is multiplied by where there is a T1w,
+                        so that errors on scans which it was not trained on scatter as it says
+    deviation_scale_alone
+                        the same where there is none
     """
 
     patch: int = Field(default=32, ge=16, multiple_of=8)
@@ -132,6 +135,7 @@ class IsotropicSettings(Section):
     validation_samples: int = Field(default=48, gt=0)
     trust: float = Field(default=1.0, ge=0, le=1)
     deviation_scale: float = Field(default=1.0, gt=0)
+    deviation_scale_alone: float = Field(default=1.0, gt=0)
 
 
 class EvaluationOptions(Section):

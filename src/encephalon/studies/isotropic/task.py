@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encephalon.recipes.schema import Network, Training
@@ -131,8 +132,9 @@ class IsotropicLearner(Learner[IsotropicSettings]):
     def measure(self, fitted: Fitted) -> dict[str, float]:
         """How far the network can be trusted."""
         assert isinstance(fitted.task, IsotropicTask)
-        trust, deviation_scale = measure(fitted.network, fitted.task)
-        return {"trust": round(trust, 4), "deviation_scale": round(deviation_scale, 4)}
+        found = measure(fitted.network, fitted.task)
+        names = ("trust", "deviation_scale", "deviation_scale_alone")
+        return {name: round(value, 4) for name, value in zip(names, found, strict=True)}
 
     def facts(self, table: Table) -> ModelFacts:
         """What the network is shown."""
@@ -150,28 +152,35 @@ class IsotropicLearner(Learner[IsotropicSettings]):
 
 
 @torch.no_grad()
-def measure(network: nn.Module, task: IsotropicTask) -> tuple[float, float]:
+def measure(network: nn.Module, task: IsotropicTask) -> tuple[float, float, float]:
     """How much of the network's correction serves, and how much larger errors are than it says.
 
     The first is the least-squares share of the correction in what the guided estimate lacks, from 0
-    to `LARGEST_NETWORK_WEIGHT`; the second the root of the mean squared error over that of the mean
-    predicted variance (a Laplace distribution of scale b has the variance 2 b²). Both in the
-    foreground of the patches that validate, which are no training data.
+    to `LARGEST_NETWORK_WEIGHT`; the others, with a T1w and without, the root of the mean squared
+    error over that of the mean predicted variance (a Laplace distribution of scale b has the
+    variance 2 b²), of all patches where none is such. All in the foreground of the patches that
+    validate, which are no training data.
     """
     network.eval()
-    sums = np.zeros(4)
+    guided, alone = np.zeros((2, 4))
     for patch in task.validation_patches():
         answer = network(torch.from_numpy(patch.features)[None])[0].numpy()
         inside = patch.target[1] == 1
         start = patch.features[0] + patch.features[1]
         correction, lacking = (answer[0] - start)[inside], (patch.target[0] - start)[inside]
+        sums = guided if patch.features[CHANNELS.index("1 where there is a T1w")].any() else alone
         sums += [
             np.vdot(correction, lacking),
             np.vdot(correction, correction),
             np.vdot(lacking, lacking),
             np.sum(2 * np.exp(2 * answer[1][inside])),
         ]
-    shared, power, missing, variance = sums
-    trust = float(np.clip(shared / max(power, 1e-12), 0, LARGEST_NETWORK_WEIGHT))
-    left = missing - 2 * trust * shared + trust**2 * power
-    return trust, float(np.sqrt(max(left, 1e-12) / max(variance, 1e-12)))
+    every = guided + alone
+    trust = float(np.clip(every[0] / max(every[1], 1e-12), 0, LARGEST_NETWORK_WEIGHT))
+
+    def scale(sums: NDArray[np.float64]) -> float:
+        shared, power, missing, variance = sums if sums.any() else every
+        left = missing - 2 * trust * shared + trust**2 * power
+        return float(np.sqrt(max(left, 1e-12) / max(variance, 1e-12)))
+
+    return trust, scale(guided), scale(alone)

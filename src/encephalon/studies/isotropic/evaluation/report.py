@@ -79,6 +79,7 @@ _STRESS = {
     "method": "Method",
     "n": "Cases",
     "psnr_foreground": "PSNR, dB",
+    "psnr_lesion": "In the lesion, dB",
     SAME: "Against itself, normal, dB",
     CUBIC: "Over cubic, dB",
     T2W_ONLY: "Over T2w only, dB",
@@ -96,6 +97,7 @@ _SUBGROUP = {
 _UNCERTAINTY = {
     "method": "Method",
     "deviation_correlation": "Rank correlation of deviation and error",
+    "deviation_ratio": "Error over deviation",
     "coverage_68": "Errors within 1 deviation",
     "coverage_95": "Errors within 1.96 deviations",
 }
@@ -133,7 +135,10 @@ def evaluation_page(
         page.section("Subgroups", table(_SUBGROUP, rows))
     # How well the deviations of those methods that have one tell their errors.
     if told := [each for each in totals if each.metrics["coverage_95"].n]:
-        words = "Of errors that are normally distributed, 0.683 and 0.950 lie within."
+        words = (
+            "Of errors that are normally distributed, 0.683 and 0.950 lie within. Error over "
+            "deviation, both as root mean squares, is 1 where the deviation is right on average."
+        )
         page.section("Uncertainty", table(_UNCERTAINTY, _rows(told)), note(words))
     if pictures:
         first = totals[0].method

@@ -169,14 +169,20 @@ def _reached(case: SimulatedCase) -> Mask:
 def _uncertainty(
     case: SimulatedCase, inside: Mask, image: Float, deviation: Float | None
 ) -> dict[str, float]:
-    """Rank correlation of deviation and error, and the shares of errors within the intervals."""
+    """Rank correlation of deviation and error, their ratio, and the shares within the intervals.
+
+    The ratio is the root mean square of the errors over that of the deviations.
+    """
     from scipy.stats import spearmanr
 
-    found = {"deviation_correlation": nan, "coverage_68": nan, "coverage_95": nan}
+    names = ("deviation_correlation", "deviation_ratio", "coverage_68", "coverage_95")
+    found = dict.fromkeys(names, nan)
     if deviation is None or not inside.any():
         return found
     spread = case.compared(deviation, difference=True)[inside].astype(np.float64)
     error = np.abs(image[inside] - case.truth[inside]).astype(np.float64)
+    power = float(np.mean(spread**2))
+    found["deviation_ratio"] = float(np.sqrt(np.mean(error**2) / power)) if power > 0 else nan
     found["coverage_68"] = float(np.mean(error <= spread))
     found["coverage_95"] = float(np.mean(error <= NORMAL_95 * spread))
     step = max(1, -(-error.size // _SAMPLE))

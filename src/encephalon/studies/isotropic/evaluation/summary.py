@@ -45,7 +45,8 @@ METRICS = (
     "psnr_acquired", "psnr_missing", "ssim_acquired", "ssim_missing",
     "psnr_lesion", "lesion_kept",
     "psnr_published", "ssim_published", "nrmse_published", "mse_published",
-    "consistency", "deviation_correlation", "coverage_68", "coverage_95", "seconds",
+    "consistency", "deviation_correlation", "deviation_ratio",
+    "coverage_68", "coverage_95", "seconds",
 )  # fmt: skip
 #: The metrics of which differences are taken; larger is better in both.
 COMPARED = ("psnr_foreground", "ssim_foreground")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -27,6 +28,11 @@ Float = NDArray[np.float32]
 WINDOW, WINDOW_SLICES = 1.2, 0.7
 #: Pull of the relation towards that of the whole scan, as a share of the tissues' mean variance.
 PULL = 0.1
+#: What variance of the slices that the relation leaves unexplained counts against what it explains,
+#: where the T1w is believed the less. In 24 lesions of the T2w alone, in six real heads cut into
+#: slices of 4 mm, the result became 0.6 dB better by it, and without a lesion 0.03 dB worse; twice
+#: as much doubt costs twice as much.
+DOUBT = 0.5
 #: Quantiles of the T1w's foreground between which the tissues fade into each other.
 TISSUES = (0.02, 0.5, 0.98)
 #: Foreground of the T1w: above this share of its range.
@@ -149,12 +155,14 @@ def _predicted_from_guide(context: ProblemContext, guide: Guide) -> Float:
     tissues = guide.tissues()
     sliced = [context.operator.slice(tissue) for tissue in tissues]
     relation = _relation(context.slices, sliced, context.fine)
+    agreement = _agreement(context.slices, sliced, relation, context.fine)
     reading = linear_weights(context.operator)
     detail = np.zeros_like(guide.image)
     for tissue, measured, coefficient in zip(tissues, sliced, relation, strict=True):
         hidden = tissue - context.operator.interpolate(measured)
         hidden *= along(reading, coefficient)
         detail += hidden
+    detail *= along(reading, agreement)
     if guide.weight is not None:
         detail *= guide.weight
     return detail
@@ -165,14 +173,7 @@ def _relation(slices: Float, sliced: Sequence[Float], fine: tuple[int, ...]) -> 
 
     Least squares in a Gaussian window, drawn towards the coefficients of the whole scan.
     """
-    from scipy.ndimage import gaussian_filter
-
-    widths = [WINDOW if axis in fine else WINDOW_SLICES for axis in range(2)] + [WINDOW_SLICES]
-
-    def mean(values: Float) -> Float:
-        smooth: Float = gaussian_filter(values, widths, mode="nearest", truncate=2.5)
-        return smooth
-
+    mean = partial(_mean, fine=fine)
     count = range(len(sliced))
     centre, means = mean(slices), [mean(tissue) for tissue in sliced]
     joint = {
@@ -189,6 +190,32 @@ def _relation(slices: Float, sliced: Sequence[Float], fine: tuple[int, ...]) -> 
         joint[a, a] += np.float32(PULL * variance[a])
         shared[a] += np.float32(PULL * variance[a] * drawn[a])
     return _solved(joint, shared)
+
+
+def _agreement(
+    slices: Float, sliced: Sequence[Float], relation: Sequence[Float], fine: tuple[int, ...]
+) -> Float:
+    """How far the relation holds around each voxel of the slices (I, J, S), 0 to 1.
+
+    Where one of the two scans alone shows something, such as a lesion, the T1w must not draw there
+    what it shows.
+    """
+    mean = partial(_mean, fine=fine)
+    explained = np.zeros_like(slices)
+    for tissue, coefficient in zip(sliced, relation, strict=True):
+        explained += coefficient * (tissue - mean(tissue))
+    left = np.square(slices - mean(slices) - explained)
+    power = mean(np.square(explained))
+    return np.asarray(power / (power + np.float32(DOUBT) * mean(left) + np.float32(1e-6)))
+
+
+def _mean(values: Float, fine: tuple[int, ...]) -> Float:
+    """The mean in the window of the local relation, of values in slices (I, J, S)."""
+    from scipy.ndimage import gaussian_filter
+
+    widths = [WINDOW if axis in fine else WINDOW_SLICES for axis in range(2)] + [WINDOW_SLICES]
+    smooth: Float = gaussian_filter(values, widths, mode="nearest", truncate=2.5)
+    return smooth
 
 
 def _solved(matrix: dict[tuple[int, int], Float], values: list[Float]) -> list[Float]:

@@ -31,6 +31,9 @@ ROUNDS = 2
 WINDOW = (1.5, 1.5, 0.5)
 #: Fewest slice voxels over which the intensities of two stacks can be compared.
 FEWEST = 200
+#: The deviation where N stacks overlap is that of one over N to this power. In five real heads, of
+#: infants and adults, in slices of 4 mm, errors fell by the power 0.6 with a T1w and 0.75 without.
+FALL = 0.7
 #: Standard deviations (robust) beyond which a difference is not intensity but something else.
 OUTLIER = 3.0
 #: Standard deviations per median absolute deviation of a normal distribution.
@@ -57,8 +60,8 @@ def fuse_stacks(problem: Problem, first: Estimate) -> Estimate:
     """`first`, the estimate of the first stack, corrected by all the others.
 
     Extra stacks are brought to the intensities of the first by a gain and an offset. One that does
-    not overlap it changes nothing. Where N stacks overlap, the deviation is an N-th, as the errors
-    of real scans were, but not less than the noise. The slices of the first stack remain theirs.
+    not overlap it changes nothing. Where stacks overlap, the deviation falls as the errors of real
+    scans did, but not below the noise. The slices of the first stack remain theirs.
     """
     if len(problem.stacks) == 1:
         return first
@@ -77,7 +80,7 @@ def fuse_stacks(problem: Problem, first: Estimate) -> Estimate:
     if first.deviation is None:
         return replace(first, image=image)
     many = sum((extra.covers.astype(np.float32) for extra in extras), np.float32(1))
-    deviation = np.hypot(first.deviation / many, np.float32(_noise(own.slices)))
+    deviation = np.hypot(first.deviation / many**FALL, np.float32(_noise(own.slices)))
     return Estimate(image, np.minimum(deviation, first.deviation, dtype=np.float32))
 
 

@@ -57,7 +57,7 @@ class NetworkMethod:
 
     runtime               The opened graph: features (B, 9, I, J, K) to image and log error (B, 2,
                           I, J, K).
-    trust, deviation_scale
+    trust, deviation_scale, deviation_scale_alone
                           See `IsotropicSettings`.
     batch_size            Tiles that the network sees at once.
     multiple              Voxels that the edges of a tile are multiples of.
@@ -66,6 +66,7 @@ class NetworkMethod:
     runtime: Runtime
     trust: float = 1.0
     deviation_scale: float = 1.0
+    deviation_scale_alone: float = 1.0
     batch_size: int = 1
     multiple: int = 8
 
@@ -80,7 +81,8 @@ class NetworkMethod:
         start = guided(problem)
         image, spread = self._answer(make_features(problem, start, scale, guide_scale))
         image = start.image + np.float32(self.trust) * (scale.restore(image) - start.image)
-        deviation = np.exp(spread) * np.float32(DEVIATIONS * self.deviation_scale * scale.span)
+        wider = self.deviation_scale if problem.guide is not None else self.deviation_scale_alone
+        deviation = np.exp(spread) * np.float32(DEVIATIONS * wider * scale.span)
         return Estimate(enforce_consistency(image, stack.slices, stack.operator), deviation)
 
     def _answer(self, features: Float) -> Float:
