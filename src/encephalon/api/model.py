@@ -56,6 +56,12 @@ class Predictions(BatchResult):
 
     report: Path | None = None
 
+    def to_dataframe(self) -> Any:
+        """The rows as a pandas DataFrame, one a sample, in the order of predictions.csv."""
+        from pandas import DataFrame
+
+        return DataFrame(self.rows)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -81,16 +87,20 @@ class Model:
         """Model, version, sha256, mode, device, runtime and versions."""
         return self.predictor.describe()
 
-    def predict(self, image: Any = None, /, **inputs: Any) -> Prediction:
+    def predict(self, image: Any = None, /, *, affine: Any = None, **inputs: Any) -> Prediction:
         """Predict on one sample and write nothing.
 
         `image` is a path, a folder of DICOM files, an array (I, J, K), a nibabel image or an
         `Image`; of a model with several inputs it is the first, the others are given by role, and
-        covariates by the name of their column. The result lies on the grid of the input. Raises
-        InputError for what cannot be read, UsageError for other inputs than the model takes.
+        covariates by the name of their column. `affine` (4, 4) places an array, in mm. The result
+        lies on the grid of the input. Raises InputError for what cannot be read, UsageError for
+        other inputs than the model takes.
         """
+        from encephalon.io.image import placed
         from encephalon.tables.samples import Sample
 
+        if affine is not None:
+            image = placed(image, affine)
         roles, covariates = self.columns.inputs, self.columns.covariates
         first = next(iter(roles), "image")
         given = inputs if image is None else {first: image, **inputs}

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runt
 
 from numpy.typing import NDArray
 
+from encephalon.errors import UsageError
+
 if TYPE_CHECKING:
     from encephalon.inference.runtimes import Runtime
     from encephalon.io.image import Image
@@ -112,6 +114,17 @@ class OutputImage:
         """Whether this is a mask without one voxel that had to have some."""
         return self.suffix == "mask" and not self.may_be_empty and not self.data.any()
 
+    def to_nibabel(self) -> Any:
+        """The same as nibabel's Nifti1Image, with the affine, qform and sform of the input.
+
+        Raises UsageError for an image that is not on a grid in mm.
+        """
+        from encephalon.inference.notebooks import as_nibabel
+
+        if self.like is None:
+            raise UsageError("This image has no place in mm, and so is no NIfTI: take its data.")
+        return as_nibabel(self.data, self.like)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -127,6 +140,29 @@ class Prediction:
     values: Mapping[str, Value] = field(default_factory=dict)
     quality: Quality | None = None
     pictures: Any = field(default=None, repr=False)
+
+    def __getitem__(self, key: str) -> OutputImage:
+        """The image of that key; raises UsageError with those that there are."""
+        if key not in self.images:
+            meant = ", ".join(self.images) or "none"
+            raise UsageError(f"This prediction has no image {key!r}; its images are {meant}.")
+        return self.images[key]
+
+    @property
+    def mask(self) -> OutputImage:
+        """The mask: `prediction["mask"]`."""
+        return self["mask"]
+
+    def plot(self) -> Any:
+        """Three planes as a Pillow image, which notebooks show; a mask is outlined in its scan."""
+        from encephalon.inference.notebooks import drawn
+
+        return drawn(self)
+
+    def _repr_html_(self) -> str:
+        from encephalon.inference.notebooks import as_html
+
+        return as_html(self)
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, GeometryError, UnreadableFileError
-from encephalon.geometry.affine import Affine, Grid
+from encephalon.geometry.affine import Affine, Grid, checked
 
 Data = NDArray[Any]
 
@@ -97,6 +97,21 @@ def image_stem(path: str | Path) -> str:
     """The file name without its image suffix: 'scan' for 'scan.nii.gz'."""
     name, suffix = Path(path).name, image_suffix(path)
     return name[: -len(suffix)] if suffix else Path(path).stem
+
+
+def placed(data: Any, affine: Any) -> Image:
+    """An array (I, J, K) with its `affine` (4, 4), mm, as an Image.
+
+    Raises ContentError for what is no array, as a file has its own affine, and GeometryError.
+    """
+    if not isinstance(data, np.ndarray):
+        raise ContentError(
+            f"an affine goes with an array (I, J, K), and this is a {type(data).__name__}, which "
+            "has its own: leave the affine out."
+        )
+    place, warnings = checked(getattr(affine, "matrix", affine), "the affine")
+    image = from_array(data, place)
+    return replace(image, warnings=(*image.warnings, *warnings))
 
 
 def from_array(data: Data, affine: Affine | None, source: Path | None = None) -> Image:

@@ -60,7 +60,7 @@ def cite(model: Mapping[str, Any], running: Mapping[str, Any] | None = None) -> 
     about = {
         "title": f"{{{_known(model.get('title')) or name}}}",
         "version": version,
-        "howpublished": f"Model {name}, sha256 {digest}" if digest else f"Model {name}",
+        "howpublished": f"Model {name}, sha256 {digest[:12]}" if digest else f"Model {name}",
         "note": _known(model.get("citation")),
         "doi": next(iter(_DOI.findall(_known(model.get("citation")))), ""),
     }
