@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Collect what to work on: files, folders, DICOM series, tables and BIDS datasets, as samples.
 
-A model works on volumes (NIfTI, DICOM ...) or on pictures (TIFF, PNG, JPEG), and only files of its
+A model works on volumes (NIfTI, DICOM ...) or on pictures (TIFF, PNG ...), and only files of its
 kind are taken out of a folder.
 """
 
