@@ -42,8 +42,13 @@ _HOW = (
     "Acquired are the voxels that hold the middle of a slice, the two beside it where it lies "
     "between them, and missing the others; of two voxels a slice none is missing. As published: "
     "each volume by its own percentiles, clipped, padded with zeros, background included. A PSNR "
-    "above 100 dB counts as 100. The T1w of simulated cases lie where their headers say."
+    "above 100 dB counts as 100. "
 )
+#: Where a T1w lies, and where the method alone is tested.
+_T1W = {
+    False: "A T1w is registered to the slices, and left out if it does not fit, as if predicting.",
+    True: "The method alone is tested: the T1w of simulated cases lie where their headers say.",
+}
 # Persons below which Wilcoxon's test cannot reach 0.05.
 _FEWEST = 6
 _METHODS = {
@@ -120,7 +125,13 @@ def evaluation_page(
     totals = overall(methods)
     page.add(stat_cards(_stat_cards(totals)), *failures)
     what = facts({each.method: _METHODS.get(each.method) for each in totals})
-    page.section("Overall", *_method_tables(totals, {}), what, note(_how_sure(persons)), note(_HOW))
+    page.section(
+        "Overall",
+        *_method_tables(totals, {}),
+        what,
+        note(_how_sure(persons)),
+        note(_HOW + _T1W[options.bare]),
+    )
     normal = [each for each in methods if each.condition == NORMAL]
     if charts := _charts(normal):
         page.section("PSNR by thickness", grid(*charts))
