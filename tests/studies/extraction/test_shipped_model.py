@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import encephalon
 from encephalon.geometry.affine import Affine
@@ -80,6 +81,37 @@ def reoriented(scan: Image, order: tuple[int, ...], flips: tuple[int, ...]):  # 
     data = np.ascontiguousarray(scan.data.transpose(order)[steps])
     turned = Image(data, Affine(scan.affine.matrix @ matrix))
     return turned, lambda mask: mask[steps].transpose(np.argsort(order))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("contrast", ["T1w", "T2w"])
+def test_a_newborn_s_brain_without_its_skull_is_outlined_as_it_is(
+    model: encephalon.Model, data: Path, contrast: str
+) -> None:
+    """Nothing of it is shaved off, and the mask says that it is all that is left."""
+    scan = read_image(data / "infants" / f"month00_{contrast}.nii.gz")
+    found = model.predict(scan)
+    left = np.count_nonzero(scan.data) * scan.volume_ml_per_voxel
+    assert found.values["volume_ml"] == pytest.approx(left, rel=0.01)
+    assert found.quality is not None
+    assert "the skull was taken away before" in found.quality.reasons[0]
+
+
+def test_doubt_lies_on_the_border_and_changes_no_mask(model: encephalon.Model) -> None:
+    """Variance and entropy of a phantom, on its grid."""
+    phantom = head_phantom((80, 100, 60), (2.4, 2.4, 3.2), detail=2.0)
+    plain = model.predict(phantom.image).images["mask"].data
+    asked = {"device": "cpu", "threads": 2, "save": "mask,variance,entropy"}
+    doubting = encephalon.load_model("brain-extraction", **asked)
+    images = doubting.predict(phantom.image).images
+    assert np.array_equal(images["mask"].data, plain)
+    deep = ndimage.binary_erosion(plain, iterations=4)
+    border = plain.astype(bool) & ~ndimage.binary_erosion(plain)
+    for name, most in (("variance", 0.25), ("entropy", np.log(2))):
+        values = images[name].data
+        assert values.shape == plain.shape
+        assert 0 <= values.min() + 1e-6 <= values.max() <= most + 1e-6
+        assert values[border].mean() > 5 * values[deep].mean()
 
 
 def test_the_phantom_s_brain_is_found(model: encephalon.Model) -> None:
