@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from encephalon.api.grid import Here
+from encephalon.api.grid import Here, report_grid
 from encephalon.errors import MissingExtraError, RunError
 from encephalon.experiments.grid_choice import Scored
 from encephalon.experiments.grid_folder import GridFolder
@@ -161,6 +165,19 @@ def test_a_report_without_mixed_models_says_so(
     found = write_statistics(made_results(np.random.default_rng(0)), tmp_path)
     assert "there are no coefficients: A mixed model needs" in caplog.text
     assert {"best.csv", "costs.csv"} <= {path.name for path in found.tables}
+
+
+def test_a_report_that_is_made_again_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    """Its page, too; in another process, where sets have another order."""
+    source = made_results(np.random.default_rng(0)).write(tmp_path / "results.csv")
+    here, there = tmp_path / "here", tmp_path / "there"
+    report_grid(source, here)
+    words = [sys.executable, "-m", "encephalon", "grid", "report", str(source), "-o", str(there)]
+    subprocess.run(words, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})
+    made = [{path.name: path.read_bytes() for path in each.iterdir()} for each in (here, there)]
+    assert made[0] == made[1]
+    assert {"results.csv", "best.csv", "costs.csv", "graph.json", "overview.json"} <= set(made[0])
+    assert ("dashboard.html" in made[0]) == bool(find_spec("gravis"))
 
 
 def test_a_plan_says_how_long_it_takes_by_what_was_measured(

@@ -209,6 +209,47 @@ def test_edges_sizes_labels_and_colours_of_the_graph_are_chosen(opened: Browser)
         opened.click(f"#graph-{button}")
 
 
+def test_forces_of_the_graph_are_chosen_and_told(opened: Browser) -> None:
+    """Edges pull their ends together; without forces every target is where it was."""
+    opened.run("document.querySelector('#graph').scrollIntoView()")
+    opened.wait("document.querySelectorAll('.node').length == 25")
+    opened.click("#graph-reset")
+    far = (
+        "(() => { const gaps = graph.edges.map((one) => Math.hypot(one.source.x - one.target.x,"
+        "one.source.y - one.target.y)); return gaps.reduce((a, b) => a + b) / gaps.length; })()"
+    )
+    places = "graph.nodes.map((one) => [one.x, one.y])"
+    free, home = opened.run(far), opened.run(places)
+    opened.choose("#graph-pull", "100")
+    assert opened.run(far) < 0.9 * free
+    assert opened.run("document.querySelector('#graph-pull-said').textContent") == "100 %"
+    pulled = opened.run(far)
+    opened.choose("#graph-apart", "40")
+    assert opened.run(far) > pulled
+    opened.run("document.querySelector('#graph-apart').focus()")
+    opened.press("ArrowLeft")
+    assert opened.run("document.querySelector('#graph-apart-said').textContent") == "39 px"
+    for slider, value in (("pull", "0"), ("apart", "13")):
+        opened.choose(f"#graph-{slider}", value)
+    assert opened.run(places) == home
+
+
+def test_the_graph_fills_the_screen_and_still_opens_its_targets(opened: Browser) -> None:
+    opened.run("document.querySelector('#graph').scrollIntoView()")
+    opened.wait("document.querySelectorAll('.node').length == 25")
+    opened.click("#graph-full")
+    opened.wait("document.fullscreenElement?.querySelector('#graph')")
+    opened.wait("$('graph-full').ariaPressed == 'true'")
+    opened.wait("document.querySelector('#graph svg').clientHeight > 520")
+    assert opened.run("document.fullscreenElement.scrollHeight <= window.innerHeight")
+    opened.click(".node:nth-child(10) circle")
+    opened.wait("document.fullscreenElement.querySelector('#details tbody tr') !== null")
+    opened.press("Escape")
+    assert opened.wait("document.querySelector('#details').hidden")
+    opened.click("#graph-full")
+    opened.wait("document.fullscreenElement === null && $('graph-full').ariaPressed == 'false'")
+
+
 def test_coefficients_are_those_of_the_method_with_their_stars(opened: Browser) -> None:
     opened.choose("#effects-method", "published")
     _visible(opened, "#chart-effects-4")

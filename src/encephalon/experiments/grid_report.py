@@ -117,7 +117,7 @@ def compare_summaries(cells: Sequence[CellState], output: Path) -> Path:
         for cell, each in zip(cells, numbers, strict=True)
     ]
     write_records(rows, output / "comparison.csv")
-    page = Page("Comparison", lead=f"{len(cells)} evaluations.")
+    page = Page("Comparison", lead=f"{len(cells)} evaluations.", dated=False)
     page.add(table([*axes, *shared[:SHOWN]], rows))
     if len(shared) > SHOWN:
         page.lead = f"{len(cells)} evaluations; comparison.csv has {len(shared)} numbers of each."

@@ -54,6 +54,7 @@ class Page:
     model whose predictions it shows, if that is what it is: such a page is brought up to date.
     `scripts` run in their order when all blocks are there, and the browser runs no others; `rules`
     are style beside that of every page. A page that is `served` may ask its server for more.
+    One that is not `dated` is the same to the byte whenever it is made of the same.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Page:
     scripts: Sequence[str] = ()
     rules: str = ""
     served: bool = False
+    dated: bool = True
 
     def add(self, *blocks: Html) -> Page:
         """Append blocks and return the page."""
@@ -106,7 +108,8 @@ class Page:
             tag("p", self.lead, class_="lead") if self.lead else None,
             tag("div", *switches, class_="legend") if switches else None,
         )
-        made = f"Encephalon {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M UTC}."
+        date = f", {datetime.now(UTC):%Y-%m-%d %H:%M UTC}" if self.dated else ""
+        made = f"Encephalon {__version__}{date}."
         footer = tag("footer", tag("p", _RESEARCH_ONLY), tag("p", made))
         run = [tag("script", Html(script)) for script in scripts]
         body = tag("body", tag("main", header, *self.blocks, footer), *run)

@@ -105,15 +105,22 @@ function drawGraph() {
 /** Take what is chosen, place the nodes and paint. */
 function layGraph() {
   const measure = $("graph-measure").value,
-    top = Number($("graph-top").value);
-  $("graph-top-said").textContent = `${top} %`;
+    [top, pull, apart] = ["top", "pull", "apart"].map((name) => Number($(`graph-${name}`).value));
+  for (const [name, words] of [
+    ["top", `${top} %`],
+    ["pull", `${pull} %`],
+    ["apart", `${apart} px`],
+  ])
+    $(`graph-${name}-said`).textContent = words;
   const box = $("graph"),
     width = box.clientWidth || 900,
-    height = Math.max(520, Math.min(640, 0.66 * width));
-  const before = new Map(
-    graph.measure === measure && graph.width === width ? graph.nodes.map((each) => [each.id, each]) : [],
-  );
-  Object.assign(graph, { measure, width });
+    height = document.fullscreenElement
+      ? Math.max(320, window.innerHeight - box.offsetTop - 24)
+      : Math.max(520, Math.min(640, 0.66 * width));
+  // Nodes stay where they were dragged to, until something else places them.
+  const places = [measure, width, height, pull, apart, pull && top].join();
+  const before = new Map(graph.places === places ? graph.nodes.map((each) => [each.id, each]) : []);
+  Object.assign(graph, { measure, width, places });
   const [x, y] = [
     ["x", [70, width - 70]],
     ["y", [40, height - 50]],
@@ -154,20 +161,30 @@ function layGraph() {
       target: named.get(each.target),
       wide: known(each[heavy]) ? thick(Math.abs(each[heavy])) : 0.6,
     }));
-  if (!before.size) spread(width, height);
+  if (!before.size) spread(width, height, pull / 100, apart);
   paint(box, width, height);
   colourKey();
 }
 
-/** Move nodes apart that would lie on each other, near where they belong; labels are wider than high. */
-function spread(width, height) {
+/**
+ * Move nodes apart that would lie on each other, near where they belong; labels are wider than high.
+ * Edges pull the ends together by a share of what holds a node where it belongs, the heavier the more.
+ */
+function spread(width, height, pull, apart) {
   const wide = 1.7;
   for (const node of graph.nodes) node.x /= wide;
   const near = (home, stretch) => (each) => each[home] / stretch;
   d3.forceSimulation(graph.nodes)
     .force("x", d3.forceX(near("homeX", wide)).strength(0.2))
     .force("y", d3.forceY(near("homeY", 1)).strength(0.2))
-    .force("apart", d3.forceCollide((each) => each.r + (width < 560 ? 10 : 13)).iterations(4))
+    .force(
+      "edges",
+      d3
+        .forceLink(graph.edges)
+        .distance(2 * apart)
+        .strength((each) => 0.05 * pull * each.wide),
+    )
+    .force("apart", d3.forceCollide((each) => each.r + Math.min(apart, width < 560 ? 10 : apart)).iterations(4))
     .stop()
     .tick(200);
   for (const node of graph.nodes) {
@@ -234,7 +251,7 @@ function paint(box, width, height) {
   ])
     $(id).onclick = () => svg.call(zoom.scaleBy, factor);
   $("graph-reset").onclick = () => {
-    graph.measure = null;
+    graph.places = null;
     drawGraph();
   };
   graph.svg = svg;

@@ -74,8 +74,19 @@ function listen() {
   });
   for (const id of ["effects-method", "effects-test"]) $(id).addEventListener("input", drawEffects);
   $("costs-by").addEventListener("input", drawCosts);
-  for (const id of ["measure", "size", "width", "label", "colour", "top"])
+  for (const id of ["measure", "size", "width", "label", "colour", "top", "pull", "apart"])
     $(`graph-${id}`).addEventListener("input", drawGraph);
+  $("graph-full").hidden = !document.fullscreenEnabled;
+  $("graph-full").addEventListener("click", () =>
+    document.fullscreenElement ? document.exitFullscreen() : $("graph").parentElement.requestFullscreen(),
+  );
+  document.addEventListener("fullscreenchange", () => {
+    const whole = document.fullscreenElement;
+    $("graph-full").setAttribute("aria-pressed", String(Boolean(whole)));
+    // What a click on a target opens is seen in full screen too.
+    (whole ?? document.querySelector("main")).append($("details"));
+    drawGraph();
+  });
   for (const button of document.querySelectorAll("[data-save]"))
     button.addEventListener("click", () => saved(button.dataset.save, button.textContent));
   document.addEventListener("keydown", (event) => {

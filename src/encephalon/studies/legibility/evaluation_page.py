@@ -139,7 +139,8 @@ def compare_people(cells: Sequence[CellState], output: Path) -> Path:
     """
     rows = [row for number, cell in enumerate(cells, start=1) for row in _told(number, cell)]
     write_records(rows, output / "comparison.csv")
-    page = Page("Comparison", lead=f"{len(cells)} models.", kicker="Encephalon · legibility")
+    kicker = "Encephalon · legibility"
+    page = Page("Comparison", kicker, f"{len(cells)} models.", dated=False)
     models = list({row["model"]: row for row in rows}.values())
     page.add(table({"model": "Model", "trained": "Trained with", "inputs": "Inputs"}, models))
     of_target: dict[str, list[Record]] = {}

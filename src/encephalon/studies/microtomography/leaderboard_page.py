@@ -51,7 +51,7 @@ CURVES = {
 def leaderboard_page(tables: Mapping[TableKey, ScoreTable], runs: Sequence[Run]) -> Page:
     """The page of these tables, and of the evaluations that they were made of."""
     lead = f"{len(runs)} evaluations; mean and standard deviation over seeds, the best in bold."
-    page = Page("Leaderboard", lead=lead)
+    page = Page("Leaderboard", lead=lead, dated=False)
     for (mode, task, data), table in tables.items():
         mine = [run for run in runs if (run.mode, run.data) == (mode, data)]
         # Features that are read out are equals; of all else the first measure is the main one.
