@@ -260,7 +260,9 @@ def cell_state(folder: Path, name: str, values: Mapping[str, Any]) -> CellState:
         if record and summary.is_file() and sha256(summary) == record["summary"]:
             reasons = tuple(record.get("reasons", ()))
             return CellState(name, folder, values, "done", record["seconds"], reasons=reasons)
-        logger.warning("%s is not as it was written: it is made again.", evaluation)
+        logger.warning(
+            "%s is not as it was written: it does not count, and the next run makes it.", evaluation
+        )
     failed = read_checksummed(folder / FAILED) or {}
     message, seconds = failed.get("message", ""), failed.get("seconds", 0.0)
     state: Literal["failed", "running", "left"] = "failed" if failed else "left"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -282,6 +284,26 @@ def test_a_labelled_table_is_scored(
     plain.write_text("id,mood\na,1\n", encoding="utf-8")
     with pytest.raises(EncephalonError, match="has none of the targets 'age'"):
         api.evaluate(run / "run", plain, run / "none", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"), [(1, "has no rows"), (None, "result 1: .* is 17, which is not between")]
+)
+def test_a_cell_whose_scores_were_edited_is_left_out_by_the_name_of_its_file(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, lines: int | None, said: str
+) -> None:
+    """Nothing is left out unsaid, and no score that cannot be counts."""
+    shutil.copytree(run / "run", tmp_path / "bad" / "run")
+    path = tmp_path / "bad" / "run" / "evaluation" / "scores.csv"
+    rows = read_records(path)[1]
+    edited = [{**row, "balanced_accuracy": "17"} for row in rows]
+    path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    if lines is None:
+        path.unlink()
+        write_records(edited, path)
+    done, bad = (CellState("a", one, {}, "done", 1.0) for one in (run, tmp_path / "bad"))
+    assert len(results_of_people([bad, done])) == len(results_of_people([done]))
+    assert re.search(rf"bad is left out of the results: .*scores\.csv,? {said}", caplog.text)
 
 
 def test_cells_are_results_of_each_target_and_set(

@@ -36,7 +36,9 @@ def results_of_people(cells: Sequence[CellState]) -> ResultsTable:
     rows: list[dict[str, Any]] = []
     for cell in cells:
         try:
-            rows += rows_of(cell, open_model(model_folder(cell)).description.recipe)
+            own = list(rows_of(cell, open_model(model_folder(cell)).description.recipe))
+            ResultsTable.of(own, str(scores_of(cell)))  # so that what is wrong is told of its file
+            rows += own
         except (EncephalonError, KeyError, ValueError) as error:
             logger.warning("%s is left out of the results: %s", cell.folder, error)
     return ResultsTable.of(rows, "the grid")
