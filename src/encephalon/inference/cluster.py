@@ -41,6 +41,15 @@ UNKNOWN = "1h"
 JOB: Mapping[str, Any] = {"cores": 1, "processes": 1, "memory": "8GB"}
 #: What a scheduler tells of itself is for this machine alone, and in no pages.
 NO_DASHBOARD: Mapping[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+#: What Dask measures of itself, of which nobody is told here, takes seconds a minute of each
+#: process; and giving all memory back to the system at once makes every scan ask for it again.
+FRUGAL: Mapping[str, Any] = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    "distributed.diagnostics.nvml": False,
+}
 CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster"}
 
 _log = logging.getLogger(__name__)
@@ -136,7 +145,7 @@ def _client(workers: Workers) -> Iterator[Any]:
         # No more is given to a worker than it does, so that only that is lost with it.
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.comm.timeouts.connect": f"{PATIENCE}s",
-        "distributed.diagnostics.nvml": False,
+        **FRUGAL,
     }
     with _silence(), dask.config.set(settings), ExitStack() as opened:
         if workers.address is None:
