@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import current_process, get_context
-from typing import Annotated, Any, Literal, Self, TypeVar
+from multiprocessing.connection import Connection
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from encephalon.errors import require_extra
+from encephalon.errors import RunError, require_extra
 from encephalon.recipes.schema import Flag, Section
 
 __all__ = ["HERE", "SampleWorkers", "Workers", "in_workers"]
@@ -133,7 +138,7 @@ def in_workers(
     """What `work` says of each of the items, as they are done: in any order.
 
     pool  what several workers of this machine are, where `workers` does not say it
-    lost  what is said of an item whose Dask worker died once more than is tried, given a sentence
+    lost  what is said of an item whose worker died once more than is tried, given a sentence
 
     Nothing is begun before the first is asked for, and what `work` raises ends it. Raises
     RunError for a Dask scheduler that does not answer, or went away; UsageError where its workers
@@ -144,7 +149,7 @@ def in_workers(
         return map(work, items)
     kind = workers.scheduler or (pool if workers.gpu_share is None else "dask")
     if workers.here and kind in ("threads", "processes"):
-        return _here(work, items, workers.jobs, kind)
+        return _here(work, items, workers, kind, lost)
     for module in ("distributed", *["dask_jobqueue"] * (workers.queue is not None)):
         require_extra(module, "cluster", "Working with Dask")
     from encephalon.inference.cluster import on_dask
@@ -153,15 +158,80 @@ def in_workers(
 
 
 def _here(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int, kind: str
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: Workers,
+    kind: str,
+    lost: Callable[[Item, str], Result] | None,
 ) -> Iterator[Result]:
-    pool = (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        if kind == "processes"
-        else ThreadPoolExecutor(workers)
-    )
+    apart = _Processes(work, workers.retries, lost) if kind == "processes" else None
+    pool = ThreadPoolExecutor(workers.jobs)
     try:
-        for future in as_completed([pool.submit(work, item) for item in items]):
+        for future in as_completed([pool.submit(apart or work, item) for item in items]):
             yield future.result()
     finally:
+        if apart is not None:
+            apart.close()
         pool.shutdown(cancel_futures=True)
+
+
+class _Processes(Generic[Item, Result]):
+    """Does `work` in a process of its own for each thread that asks, once more where that dies.
+
+    The processes hold one end of a pipe, and end at once when the other end is gone: when this is
+    closed, and when this process dies, however it does.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Item], Result],
+        retries: int,
+        lost: Callable[[Item, str], Result] | None,
+    ) -> None:
+        self._work, self._tries, self._lost = work, retries + 1, lost
+        self._end, self._alive = get_context("spawn").Pipe(duplex=False)
+        self._begun: list[ProcessPoolExecutor] = []
+        self._of_thread = threading.local()
+
+    def __call__(self, item: Item) -> Result:
+        for _ in range(self._tries):
+            try:
+                return self._process().submit(self._work, item).result()
+            except BrokenProcessPool:
+                del self._of_thread.process
+                if self._alive.closed:
+                    raise
+        why = (
+            f"its worker died {self._tries} time{'s' * (self._tries > 1)}: give it more memory, "
+            "or fewer --jobs."
+        )
+        if self._lost is None:
+            raise RunError(f"A part of the work cannot be done: {why}")
+        return self._lost(item, why)
+
+    def _process(self) -> ProcessPoolExecutor:
+        if not hasattr(self._of_thread, "process"):
+            self._of_thread.process = ProcessPoolExecutor(
+                1, get_context("spawn"), initializer=_end_with, initargs=(self._end,)
+            )
+            self._begun.append(self._of_thread.process)
+        found: ProcessPoolExecutor = self._of_thread.process
+        return found
+
+    def close(self) -> None:
+        """End all of it, whatever is being done."""
+        self._alive.close()
+        for each in self._begun:
+            each.shutdown(cancel_futures=True)
+        self._end.close()
+
+
+def _end_with(end: Connection) -> None:
+    """End this process when the other end of the pipe is gone, which alone decides: no Ctrl-C."""
+
+    def wait() -> None:
+        end.poll(None)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=wait, daemon=True).start()
