@@ -113,7 +113,7 @@ def test_very_verbose_adds_the_traceback(run: Run) -> None:
         (errors.ContentError("Bad voxels."), 1, "Bad voxels."),
         (OSError("No space left on device"), 1, "No space left"),
         (PermissionError(13, "Permission denied", "in/x"), 1, "in/x: Permission denied; check"),
-        (KeyboardInterrupt(), 1, "Interrupted"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
         (ZeroDivisionError("by zero"), 1, "Unexpected ZeroDivisionError: by zero"),
     ],
 )

@@ -69,7 +69,7 @@ def visible(folder: Path) -> list[str]:
 def test_a_signal_ends_a_batch_as_ctrl_c_does(
     number: int, parent: Callable[[], None], tmp_path: Path, head: Image
 ) -> None:
-    """One sentence, exit code 1, finished results stay, and the same command does the rest."""
+    """One sentence, exit code 130, finished results stay, and the same command does the rest."""
     scans = [write_image(head.data, tmp_path / f"{name}.nii.gz", head) for name in "abc"]
     out = tmp_path / "out"
     command = [sys.executable, "-c", PROGRAM, "once", *map(str, scans), "-o", str(out)]
@@ -84,7 +84,7 @@ def test_a_signal_ends_a_batch_as_ctrl_c_does(
         assert program.stderr.readline() == "working\n"
         program.send_signal(number)
         said = program.stderr.read()
-    assert program.returncode == 1
+    assert program.returncode == 130
     assert said == "error: Interrupted: finished results are kept, nothing half-written is left.\n"
     assert visible(out) == ["a_mask.json", "a_mask.nii.gz", "predictions.csv"]
     command[3] = "again"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -248,8 +247,7 @@ def serve(
 
     with serve_grid(output, port=port) as server:
         console.result({"port": server.server_port}, f"http://127.0.0.1:{server.server_port}/")
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 grid = (list_, show, plan, run, status, report, serve)

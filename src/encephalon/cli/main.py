@@ -25,11 +25,11 @@ from encephalon.cli.register import add, present_word, settings
 from encephalon.errors import EncephalonError, UsageError, did_you_mean
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
+INTERRUPTED = 130  # as shells have it, and what typer turns Ctrl-C into
 # Read by libraries when they are first imported. Threads that spin while they wait, and BLAS
 # threads for the small products of resampling, take the cores from the network: twice the time.
 _CALM = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 _COMPLETING = "_ENCEPHALON_COMPLETE"  # set by the shells that `--install-completion` taught
-_INTERRUPTED = 130  # what typer turns Ctrl-C into, as shells do
 
 VERBS = {
     "brain": "Strip the skull: brain, mask, volume (alias skullstrip).",
@@ -96,7 +96,7 @@ def build(verbs: Sequence[str]) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 failed, 2 wrong arguments.
 
-    Work that Ctrl-C, SIGTERM or SIGHUP stops has failed.
+    It is 130 for work that Ctrl-C, SIGTERM or SIGHUP stops.
     """
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
@@ -170,7 +170,7 @@ def _run(given: list[str], verbs: list[str]) -> int:
 
         given = gather_labels(given)
     code = build(verbs)(given, prog_name="encephalon", standalone_mode=False)
-    if code == _INTERRUPTED:
+    if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else DONE
 
@@ -189,7 +189,8 @@ def _explain(error: BaseException, verbs: list[str]) -> tuple[str, int]:
             help_of = " ".join(["encephalon", *known, "--help"])
             return f"{message}{stop} See  {help_of}", WRONG_ARGUMENTS
         case KeyboardInterrupt() | typer.Abort():
-            return "Interrupted: finished results are kept, nothing half-written is left.", FAILED
+            sentence = "Interrupted: finished results are kept, nothing half-written is left."
+            return sentence, INTERRUPTED
         case OSError():
             place = f"{error.filename}: " if error.filename else ""
             return f"{place}{error.strerror or error}; check the path and its permissions.", FAILED
