@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,31 +79,33 @@ def train(
 
 
 class _Reporter:
-    """Moves the bar at each step, and says a line for each epoch."""
+    """Moves the bar at each step, and says a line for each epoch of each network."""
 
     def __init__(self, console: Console, advance: Advance) -> None:
         self._console, self._advance = console, advance
-        self._rows: list[Mapping[str, float]] = []
-        self._said, self._place = 0, ""
+        self._rows: dict[str, Sequence[Mapping[str, float]]] = {}
+        self._said: dict[str, int] = {}
 
     def __call__(self, progress: Any, losses: Mapping[str, float]) -> None:
         self._advance(progress.step, None, f"loss {losses.get('loss', 0.0):.4f}")
-        if self._rows is not progress.history:
+        place, history = getattr(progress, "place", ""), progress.history
+        if place not in self._said or len(history) < self._said[place]:  # another network
             self.say()
-            self._rows, self._said = progress.history, len(progress.history)
-            self._place = getattr(progress, "place", "")
+            self._said[place] = len(history)
             if progress.resumed:
-                self._note(f"resumed at epoch {progress.resumed}")
+                self._note(place, f"resumed at epoch {progress.resumed}")
+        self._rows[place] = history
         self.say()
 
     def say(self) -> None:
         """Say the epochs that have ended since; the last one ends after the last step."""
-        for row in self._rows[self._said :]:
-            self._note(*(f"{name} {value:.4g}" for name, value in row.items()))
-        self._said = len(self._rows)
+        for place, rows in self._rows.items():
+            for row in rows[self._said[place] :]:
+                self._note(place, *(f"{name} {value:.4g}" for name, value in row.items()))
+            self._said[place] = len(rows)
 
     def _note(self, *words: str) -> None:
-        self._console.note("  ".join(filter(None, (self._place, *words))))
+        self._console.note("  ".join(filter(None, words)))
 
 
 def _say_plan(console: Console, recipe: Recipe, table: Path, output: Path) -> None:

@@ -9,15 +9,19 @@ the middle of the fold that it was at.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from statistics import median_low
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.errors import InputError
 from encephalon.experiments.folds import Fold, Rows, Splits
 from encephalon.experiments.search import best_overrides
 from encephalon.inference.runtimes import resolve_threads
@@ -55,6 +59,8 @@ __all__ = [
 ]
 
 SCORES = "scores.csv"
+#: Seconds between looks at what other processes have written.
+OFTEN = 2.0
 Row = dict[str, float]
 logger = logging.getLogger(__name__)
 
@@ -139,7 +145,8 @@ class CrossValidation(Generic[Samples, Fitted]):
     def train_folds(self) -> list[FoldResult]:
         """Train every fold that is not finished; what each says of the rows it did not learn.
 
-        `context.jobs` may train them, each in a process of its own.
+        `context.jobs` may train them, each in a process of its own, wherever that is: their epochs
+        are then told from the histories that they write.
         """
         left = [fold for fold in self.splits.folds if not is_finished(self._folder(fold))]
         if self.context.jobs.elsewhere and left:
@@ -147,8 +154,9 @@ class CrossValidation(Generic[Samples, Fitted]):
             threads = jobs.threads_each(self.context.threads)
             there = replace(self.context, report=None, jobs=HERE, threads=threads)
             apart = replace(self, context=there, run=CrossValidationRun(self.run.path.absolute()))
-            for _ in in_workers(apart.train_fold, left, jobs, "dask"):
-                pass
+            with _now_and_then(partial(self._tell, self.context.report, left)):
+                for _ in in_workers(apart.train_fold, left, jobs, "dask"):
+                    pass
         return [self._fold_result(fold) for fold in self.splits.folds]
 
     def train_fold(self, fold: Fold) -> None:
@@ -158,6 +166,17 @@ class CrossValidation(Generic[Samples, Fitted]):
         with alone(self._folder(fold).path / ".fold"):
             torch.set_num_threads(resolve_threads(self.context.threads))
             self._fold_result(fold)
+
+    def _tell(self, report: Report | None, folds: Sequence[Fold]) -> None:
+        """Tell `report` of each of these folds the epochs that are over, whoever trains it."""
+        training, told = self.recipe.training, [_epochs(self._folder(fold)) for fold in folds]
+        epochs = (len(self.splits.folds) - len(folds)) * training.epochs + sum(map(len, told))
+        for fold, history in zip(folds, told, strict=True):
+            if report is not None:
+                progress = PlacedProgress(epochs * training.steps_per_epoch, history=history)
+                progress.resumed = len(history) + 1 if history else 0
+                progress.place = _place(fold)
+                report(progress, history[-1] if history else {})
 
     def _fold_result(self, fold: Fold) -> FoldResult:
         more = [] if self.splits.cross_validated else [self.splits.held_out, self.splits.others]
@@ -247,8 +266,7 @@ class CrossValidation(Generic[Samples, Fitted]):
         if not is_finished(run):
             training, count = self.recipe.training, len(self.splits.folds)
             before = fold.number * training.epochs * training.steps_per_epoch
-            # As the folders are named, so that everything can be found again.
-            place = "final" if fold.number == count else f"folds/{fold.number}"
+            place = "final" if fold.number == count else _place(fold)
             report = _placed_report(self.context.report, before, place if count > 1 else "")
             context = replace(self.context, report=report)
             fitted = self.fit(recipe, self.dataset, fold, run, context)
@@ -267,6 +285,38 @@ class CrossValidation(Generic[Samples, Fitted]):
     def _changed(self, folder: Path, overrides: Mapping[str, str]) -> Recipe:
         """The recipe with overrides, by way of a file in `folder`, where it is read again."""
         return load_recipe(write_text(folder / "recipe.toml", dump_recipe(self.recipe)), overrides)
+
+
+def _epochs(run: RunFolder) -> list[Row]:
+    """The history so far; none where there is none to be read, which its training will make."""
+    with suppress(InputError, ValueError):
+        return read_history(run)
+    return []
+
+
+def _place(fold: Fold) -> str:
+    """As its folder is named, so that everything can be found again."""
+    return f"folds/{fold.number}"
+
+
+@contextmanager
+def _now_and_then(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` at the beginning, every few seconds meanwhile, and at the end."""
+    over = Event()
+
+    def ask() -> None:
+        while not over.wait(OFTEN):
+            tell()
+
+    tell()
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    tell()
 
 
 def _placed_report(report: Report | None, before: int, place: str) -> Report | None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,15 +27,23 @@ ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = {**QUICK, "training.epochs": "3"}
 GRID = 'name = "two"\ntitle = "Two"\n[axes]\nrecipe = ["legibility"]\ntraining.seed = [0, 1]\n'
 POLL = 0.02
+FOLDS = ("folds/0", "folds/1", "folds/2")
 
 
 def test_folds_trained_by_several_processes_say_the_same(tmp_path: Path) -> None:
-    """To the last digit, with as many threads."""
-    table = write_people(tmp_path)
+    """To the last digit, with as many threads; and every epoch of each is told."""
+    table, told = write_people(tmp_path), dict[str, dict[str, int]]()
     how = {"overrides": SETTINGS, "device": "cpu", "threads": 1, "workers": 1}
     for name, jobs in (("alone", Workers()), ("shared", Workers(jobs=2))):
-        train("legibility", table, tmp_path / name, jobs=jobs, **how)  # type: ignore[arg-type]
-    for fold in ("folds/0", "folds/1", "folds/2", "final"):
+        here = told[name] = {}
+
+        def report(progress: Any, losses: object, here: dict[str, int] = here) -> None:
+            here[progress.place] = len(progress.history)
+
+        train("legibility", table, tmp_path / name, jobs=jobs, report=report, **how)  # type: ignore[arg-type]
+    assert told["shared"] == {**told["alone"], **dict.fromkeys(FOLDS, 3)}
+    assert {*FOLDS} < told["alone"].keys()
+    for fold in (*FOLDS, "final"):
         for file in ("scores.csv", "history.csv"):
             alone, shared = (tmp_path / name / fold / file for name in ("alone", "shared"))
             assert alone.read_bytes() == shared.read_bytes()
