@@ -19,7 +19,7 @@ import pytest
 
 from encephalon.cli import console
 from encephalon.cli.console import Console, table
-from encephalon.inference.stages import stage
+from encephalon.inference.predictor import stage
 
 
 class Terminal(io.StringIO):

@@ -21,7 +21,6 @@ from typing import Annotated, Any, TextIO
 from typer import Option
 
 from encephalon.cli.flags import AsJson
-from encephalon.inference.stages import told
 
 PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
 
@@ -98,9 +97,11 @@ class Console:
         if self.quiet or self.as_json or not sys.stderr.isatty():
             yield lambda *_: None
             return
+        from encephalon.inference.predictor import stages_told
+
         bar = _Bar(total, title)
         try:
-            with told(bar.stage):
+            with stages_told(bar.stage):
                 yield bar.advance
         finally:
             bar.close()

@@ -9,7 +9,6 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Console, table
-from encephalon.cli.models import Mirror
 
 
 def list_(as_json: flags.AsJson = False) -> None:
@@ -39,7 +38,7 @@ def get(
         ),
     ],
     output: flags.Output,
-    mirror: Mirror = None,
+    mirror: flags.Mirror = None,
     offline: flags.Offline = False,
     overwrite: flags.Overwrite = False,
 ) -> None:

@@ -98,6 +98,10 @@ _THREADS = "CPU threads; all cores by default."
 Threads = Annotated[int | None, Option("--threads", help=_THREADS, min=1, metavar="N")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace results that exist.")]
 Offline = Annotated[bool, Option("--offline", help="Never touch the network.")]
+Mirror = Annotated[
+    str | None,
+    Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
+]
 Seed = Annotated[
     int | None,
     Option("--seed", help="Seed of every random draw.", min=0, max=2**32 - 1, metavar="N"),
@@ -228,7 +232,6 @@ class Chosen:
             metavar="LABELS",
         ),
     ] = None
-
     bids_filter_file: Annotated[
         Path | None,
         Option(

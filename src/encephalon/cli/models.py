@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
-Mirror = Annotated[
-    str | None,
-    typer.Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
-]
-
 
 def list_(as_json: flags.AsJson = False) -> None:
     """List every model: packaged, installed, and to be had."""
@@ -46,7 +41,7 @@ def get(
     model: Annotated[
         str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
     ],
-    mirror: Mirror = None,
+    mirror: flags.Mirror = None,
     offline: flags.Offline = False,
 ) -> None:
     """Fetch a model, compare its sha256, and keep it."""

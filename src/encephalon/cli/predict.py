@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction
     from encephalon.tables.samples import Sample
 
-PARTICIPANT, GROUP = LEVELS = ("participant", "group")
+LEVELS = ("participant", "group")
 _LABEL_FLAGS = ("--participant-label", "--session-label", "--session-id")
 _FORESEEN = ("skipped", "to do")
 _ORDER = ("ok", "done", "check", "skipped", "failed")
@@ -97,7 +97,7 @@ def predict_bids(
         raise UsageError(f"{bids_dir} is no BIDS dataset: it has no dataset_description.json.")
     loading = {"model": model, **_who(workers), **running.loading(**options)}
     batch = {"inputs": [bids_dir], "output": output, "overwrite": running.overwrite}
-    if level == GROUP:
+    if level == "group":
         return _group(console, loading, output, report=report)
     return _run(console, loading, batch | chosen.words(), report=report, dry_run=dry_run)
 
@@ -121,13 +121,13 @@ def gather_labels(words: Sequence[str]) -> list[str]:
     Only after the analysis level: before it the words that follow may be folders.
     """
     found: list[str] = []
-    gathering: object = False
+    gathering = False
     for word in words:
         if gathering and not word.startswith("-") and not found[-1].startswith("-"):
             found[-1] += f",{word}"
             continue
         if word.startswith("-"):
-            gathering = word.replace("_", "-") in _LABEL_FLAGS and {*LEVELS} & {*found}
+            gathering = word.replace("_", "-") in _LABEL_FLAGS and not {*LEVELS}.isdisjoint(found)
         found.append(word)
     return found
 

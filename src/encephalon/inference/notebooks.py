@@ -1,35 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A prediction in the forms that notebooks know: nibabel images, a picture, HTML."""
+"""A prediction in the forms that notebooks know: a picture, HTML."""
 
 from __future__ import annotations
 
-from base64 import b64encode
+from dataclasses import replace
 from html import escape
-from importlib import import_module
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encephalon.errors import UsageError
+from encephalon.reports.format import Html
 from encephalon.reports.slices import Overlay, three_planes
 
 if TYPE_CHECKING:
     from encephalon.inference.predictor import Prediction
-    from encephalon.io.image import Image
+    from encephalon.reports.images import Picture
 
-__all__ = ["as_html", "as_nibabel", "drawn"]
-
-
-def as_nibabel(data: NDArray[Any], like: Image) -> Any:
-    """`data` (I, J, K) on the grid of `like` as nibabel's Nifti1Image, with its qform and sform."""
-    nibabel: Any = import_module("nibabel")  # its types are incomplete
-    image, header = nibabel.Nifti1Image(data, like.affine.matrix), like.header
-    if isinstance(header, nibabel.Nifti1Header):
-        image.set_qform(header.get_qform(), int(header["qform_code"]))
-        image.set_sform(like.affine.matrix, int(header["sform_code"]) or 1)
-    return image
+__all__ = ["as_html", "drawn"]
 
 
 def drawn(prediction: Prediction) -> Any:
@@ -39,15 +27,7 @@ def drawn(prediction: Prediction) -> Any:
     """
     from PIL import Image as Pillow
 
-    first = next((one for one in prediction.images.values() if one.like is not None), None)
-    if first is None or first.like is None:
-        raise UsageError("This prediction has no image of a volume to show: look at its values.")
-    affine = first.like.affine
-    if first.suffix == "mask" and first.like.shape == first.data.shape:
-        picture = three_planes(first.like.data, affine, [Overlay(np.asarray(first.data) > 0)])
-    else:
-        picture = three_planes(first.data, affine)
-    return Pillow.fromarray(picture.flat())
+    return Pillow.fromarray(_planes(prediction).base)
 
 
 def as_html(prediction: Prediction) -> str:
@@ -59,10 +39,19 @@ def as_html(prediction: Prediction) -> str:
         for name, value in {**told, **prediction.values}.items()
     )
     try:
-        stream = BytesIO()
-        drawn(prediction).save(stream, "PNG")
-        code = b64encode(stream.getvalue()).decode("ascii")
-        picture = f'<img alt="Three planes" src="data:image/png;base64,{code}">'
+        picture = _planes(prediction).html
     except UsageError:
-        picture = ""
+        picture = Html("")
     return f"{picture}<table>{rows}</table>"
+
+
+def _planes(prediction: Prediction) -> Picture:
+    first = next((one for one in prediction.images.values() if one.like is not None), None)
+    if first is None or first.like is None:
+        raise UsageError("This prediction has no image of a volume to show: look at its values.")
+    affine = first.like.affine
+    if first.suffix == "mask" and first.like.shape == first.data.shape:
+        picture = three_planes(first.like.data, affine, [Overlay(np.asarray(first.data) > 0)])
+    else:
+        picture = three_planes(first.data, affine)
+    return replace(picture, base=picture.flat(), layers=())

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from encephalon.errors import ContentError, EncephalonError, OutputExistsError
 from encephalon.inference.outputs import OutputLayout, PlannedOutput, Work
 from encephalon.inference.predictions_table import AGAIN, MARK, RESERVED, STATUS
-from encephalon.inference.predictor import Prediction, Predictor
+from encephalon.inference.predictor import Prediction, Predictor, stage
 from encephalon.inference.resume import EarlierResults, Skipped, Todo
-from encephalon.inference.stages import stage
 from encephalon.inference.writing import (
     FINGERPRINT,
     empty_masks,

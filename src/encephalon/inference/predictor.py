@@ -8,7 +8,9 @@ rows only (a classifier) names no images; one of 2-D images brings its own write
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -115,11 +117,11 @@ class OutputImage:
         return self.suffix == "mask" and not self.may_be_empty and not self.data.any()
 
     def to_nibabel(self) -> Any:
-        """The same as nibabel's Nifti1Image, with the affine, qform and sform of the input.
+        """The same as an image of nibabel, with the affine, qform and sform of the input.
 
         Raises UsageError for an image that is not on a grid in mm.
         """
-        from encephalon.inference.notebooks import as_nibabel
+        from encephalon.io.nifti import as_nibabel
 
         if self.like is None:
             raise UsageError("This image has no place in mm, and so is no NIfTI: take its data.")
@@ -258,3 +260,22 @@ class NetworkPredictor(Generic[Options]):
 def model_facts(description: Mapping[str, Any]) -> dict[str, Any]:
     """What `Predictor.describe` says of the model itself."""
     return dict(description.get("model") or {})
+
+
+_TELL: ContextVar[Callable[[str], None] | None] = ContextVar("stage", default=None)
+
+
+def stage(words: str) -> None:
+    """Say that a stage of a prediction begins, such as "registering"; nobody need listen."""
+    if (tell := _TELL.get()) is not None:
+        tell(words)
+
+
+@contextmanager
+def stages_told(tell: Callable[[str], None]) -> Iterator[None]:
+    """Have `tell` called with each stage that begins meanwhile, in this thread."""
+    before = _TELL.set(tell)
+    try:
+        yield
+    finally:
+        _TELL.reset(before)

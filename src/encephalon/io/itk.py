@@ -94,7 +94,7 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
     try:
         writer.Execute(image)
     except RuntimeError as error:
-        raise OSError(f"{str(error).strip().splitlines()[-1]}") from error
+        raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
 def _room(stream: BinaryIO, path: Path) -> int:

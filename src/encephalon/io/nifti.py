@@ -68,6 +68,21 @@ def read(path: str | Path) -> Image:
 
 def write(path: Path, data: NDArray[Any], like: Image) -> None:
     """Write `data` (I, J, K) to `path` on the grid of `like`, voxels in the order of the type."""
+    start = _header_like(data, like).binaryblock + b"\0\0\0\0"
+    chunks = chain([start], as_stored(data, data.dtype))
+    write_stream(path, chunks, packed=path.name.lower().endswith(".gz"))
+
+
+def as_nibabel(data: NDArray[Any], like: Image) -> Any:
+    """`data` (I, J, K) on the grid of `like` as an image of nibabel, as `write` would write it."""
+    nibabel, header = _nibabel(), _header_like(data, like)
+    large = isinstance(header, nibabel.Nifti2Header)
+    return (nibabel.Nifti2Image if large else nibabel.Nifti1Image)(
+        data, header.get_best_affine(), header
+    )
+
+
+def _header_like(data: NDArray[Any], like: Image) -> Any:
     nibabel = _nibabel()
     source = like.header if isinstance(like.header, nibabel.Nifti1Header) else None
     large = isinstance(source, nibabel.Nifti2Header) or max(data.shape) > _LARGEST_NIFTI1
@@ -89,9 +104,7 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
         # A qform holds a rotation alone.
         header.set_qform(like.affine.matrix, 0 if is_sheared(like.affine) else code)
         header.set_xyzt_units("mm")
-    start = header.binaryblock + b"\0\0\0\0"
-    chunks = chain([start], as_stored(data, data.dtype))
-    write_stream(path, chunks, packed=path.name.lower().endswith(".gz"))
+    return header
 
 
 def header_affine(header: Any, source: object) -> tuple[Affine, list[str]]:

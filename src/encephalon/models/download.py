@@ -9,7 +9,7 @@ from encephalon.io.fetch import Remote, fetch
 from encephalon.io.files import is_file
 from encephalon.models import files
 from encephalon.models.catalogue import find_folder, find_model
-from encephalon.models.exchange import install_registered
+from encephalon.models.exchange import install_zip
 from encephalon.models.folder import ModelFolder
 from encephalon.models.published import PublishedFile
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
@@ -59,5 +59,5 @@ def _fetch(entry: RegistryEntry, offline: bool, mirror: str | None) -> None:
     except InputError as error:
         raise ModelError(str(error)) from error
     if is_zip:
-        install_registered(place, entry)
+        install_zip(place, overwrite=True, entry=entry)
         place.unlink()

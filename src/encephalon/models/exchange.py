@@ -53,12 +53,7 @@ def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder 
     if is_folder(path):
         return _install(path, overwrite)
     check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5, .pt, .pth)")
-    return _import_zip(path, overwrite)
-
-
-def install_registered(file: Path, entry: RegistryEntry) -> ModelFolder:
-    """Unpack the zipped model of `entry`, whose sha256 was compared, to its place."""
-    return _import_zip(file, overwrite=True, entry=entry)
+    return install_zip(path, overwrite)
 
 
 def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: bool = False) -> Path:
@@ -104,7 +99,8 @@ def _import_published(path: Path) -> PublishedFile:
     return open_published(final, entry)
 
 
-def _import_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
+def install_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None) -> ModelFolder:
+    """Unpack a zipped model to its place; that of a registered `entry` may have its name."""
     from tempfile import TemporaryDirectory
 
     home = make_folder(files.installed_folder())

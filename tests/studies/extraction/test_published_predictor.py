@@ -101,7 +101,7 @@ def blurred(batch: Data) -> Data:
     return (1 / (1 + np.exp(-60 * mean))).astype(np.float32)
 
 
-@pytest.mark.parametrize("block", [(32,), (32, 64, 40)])
+@pytest.mark.parametrize("block", [(32, 32, 32), (32, 64, 40)])
 def test_what_a_small_halo_changes_is_measured_and_told(
     block: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,7 +111,7 @@ def test_what_a_small_halo_changes_is_measured_and_told(
     asked = {"conform": "never", "block": block, "threshold": 0.5}
     near, wide = (predictor(blurred, halo=halo, **asked).predict(scan) for halo in (4, 16))
     box, exact = steps.crossing(blurred, scored, block, 4)
-    truth = steps.blocks(blurred, scored, (256,))[0]
+    truth = steps.blocks(blurred, scored, (256, 256, 256))[0]
     np.testing.assert_allclose(exact[0], truth[box], atol=1e-6)
     error = np.abs(steps.blocks(blurred, scored, block, 4)[0] - truth)[box].max()
     assert near.values["halo_difference"] == pytest.approx(float(error), abs=1e-5)
@@ -316,7 +316,7 @@ def test_a_model_of_ones_own_training_keeps_the_settings_of_its_recipe(tmp_path:
     study = {"name": "extraction", "threshold": 0.4, "block": [64, 64, 64]}
     folder = folder_of(tmp_path / "m", 2, KerasUNet(filters=2), study=study)
     model = make_published_predictor(opened(open_model(folder), block=32))
-    assert (model.options.threshold, model.options.block) == (0.4, (32,))
+    assert (model.options.threshold, model.options.block) == (0.4, (32, 32, 32))
     assert model.label == "meningioma"
     other = folder_of(tmp_path / "n", 3, KerasUNet(filters=2))
     with pytest.raises(ModelError, match="do not fit the network"):

@@ -95,7 +95,7 @@ def test_blocks_are_the_plain_reassembly_bit_for_bit() -> None:
     answers = blockwise(cut[:, None])[:, 0]
     pasted = answers.reshape(2, 2, 2, 16, 16, 16).transpose(0, 3, 1, 4, 2, 5).reshape(32, 32, 32)
     seen.clear()
-    assert np.array_equal(steps.blocks(blockwise, volume, [16], batch_size=3)[0], pasted)
+    assert np.array_equal(steps.blocks(blockwise, volume, [16] * 3, batch_size=3)[0], pasted)
     assert np.array_equal(np.stack(seen), cut)
 
 
@@ -127,7 +127,7 @@ def test_the_rotated_pass_agrees_with_its_definition() -> None:
 
     turned = np.array([at(voxel) for voxel in np.ndindex(8, 8, 8)]).reshape(8, 8, 8)
     answer = squash(steps.z_score(turned, "x"))
-    result = steps.rotated_blocks(squash, scored, "x", block=[8])
+    result = steps.rotated_blocks(squash, scored, "x", block=[8] * 3)
     inverse = np.linalg.inv(turn)
     for voxel in np.ndindex(8, 8, 8):
         back = np.floor(np.round((inverse @ [*voxel, 1])[:3], 9) + 0.5).astype(int)
@@ -156,8 +156,10 @@ def test_a_halo_of_56_gives_the_whole_volume_and_smaller_ones_come_near() -> Non
         return runtime.run(batch)[0]
 
     volume = noise(152, 16, 16)
-    whole = steps.blocks(network, volume, [256])
-    errors = {h: np.abs(steps.blocks(network, volume, [32], h) - whole).max() for h in (0, 8, 56)}
+    whole = steps.blocks(network, volume, [256] * 3)
+    errors = {
+        h: np.abs(steps.blocks(network, volume, [32] * 3, h) - whole).max() for h in (0, 8, 56)
+    }
     assert errors[56] < 1e-6
     assert errors[56] < errors[8] < errors[0]
     assert steps.REACH == 56

@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import InputError, UsageError
-from encephalon.inference.predictor import NetworkPredictor, OutputImage, OutputKind, Prediction
+from encephalon.inference.predictor import (
+    NetworkPredictor,
+    OutputImage,
+    OutputKind,
+    Prediction,
+    stage,
+)
 from encephalon.inference.runtimes import Runtime
-from encephalon.inference.stages import stage
 from encephalon.io.image import Image
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel

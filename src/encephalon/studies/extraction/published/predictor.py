@@ -30,6 +30,7 @@ from encephalon.inference.predictor import (
 from encephalon.inference.uncertainty import MAPS, entropy, flips, over_views
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
+from encephalon.io.text import csv_text
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import open_network
 from encephalon.recipes.validation import make_settings
@@ -250,10 +251,11 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
 
 def _write_names(classes: tuple[str, ...], _: NDArray[Any], path: Path) -> None:
     """A table of labels as BIDS wants it: number, name, colour."""
-    lines = ["index\tname\tcolor"]
-    for number, name in enumerate(classes):
-        lines.append("{}\t{}\t#{:02x}{:02x}{:02x}".format(number, name, *class_colour(number)))
-    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    rows = [
+        {"index": n, "name": name, "color": "#{:02x}{:02x}{:02x}".format(*class_colour(n))}
+        for n, name in enumerate(classes)
+    ]
+    path.write_text(csv_text(rows, separator="\t"), encoding="utf-8")
 
 
 def make_published_predictor(model: OpenModel) -> PublishedPredictor:

@@ -41,8 +41,9 @@ Float = NDArray[np.float32]
 Network = Callable[[Float], Float]
 """Maps blocks (B, 1, I, J, K) to answers (B, C, I, J, K)."""
 Edges = Sequence[int]
-"""The edge of a block, or its three edges, voxels."""
+"""The three edges of a block, voxels."""
 
+BLOCK: Edges = (128, 128, 128)
 CONFORMED = (256, 256, 256)
 """A scan of this shape is taken as conformed whatever its voxel size: a defect of the apps."""
 ROTATION = (np.pi / 4, np.pi / 4, 0.0)
@@ -124,7 +125,7 @@ def z_score(data: Data, name: str) -> Float:
 
 
 def blocks(
-    network: Network, scored: Float, block: Edges = (128,), halo: int = 0, batch_size: int = 1
+    network: Network, scored: Float, block: Edges = BLOCK, halo: int = 0, batch_size: int = 1
 ) -> Float:
     """Return the answer (C, I, J, K) to a standardised scan, predicted in blocks.
 
@@ -132,7 +133,7 @@ def blocks(
     the blocks. With it each block is seen with that many voxels more on each side, so that seams
     shrink; from 56 (`REACH`) on there are none. Any shape works: beyond it lies the mean, 0.
     """
-    tile = _tile(block, halo)
+    tile = [edge + 2 * halo for edge in block]
     whole = run_tiled(network, scored[None], tile, halo, batch_size=batch_size, multiple=STRIDE)
     return np.asarray(whole, np.float32)
 
@@ -145,7 +146,7 @@ def crossing(
     Returns the box of those voxels and the answer (C, i, j, k) there: a tile of the volume around
     the place is so large that each voxel of the box has the network's whole reach around it.
     """
-    tiles = plan_tiles(scored.shape, _tile(block, halo), halo, STRIDE)
+    tiles = plan_tiles(scored.shape, [edge + 2 * halo for edge in block], halo, STRIDE)
     seen, kept = [], []
     for axis, size in enumerate(scored.shape):
         cuts = {tile.write[axis].start for tile in tiles}
@@ -167,16 +168,11 @@ def crossing(
     return tuple(kept), network(tile[None, None])[0][(slice(None), *within)]
 
 
-def _tile(block: Edges, halo: int) -> tuple[int, ...]:
-    edges = tuple(block) * (3 if len(block) == 1 else 1)
-    return tuple(edge + 2 * halo for edge in edges)
-
-
 def rotated_blocks(
     network: Network,
     scored: Float,
     name: str,
-    block: Edges = (128,),
+    block: Edges = BLOCK,
     halo: int = 0,
     batch_size: int = 1,
 ) -> Float:

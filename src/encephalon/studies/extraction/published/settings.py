@@ -91,9 +91,9 @@ class PublishedOptions(Section):
         float, Flag("-t --threshold", "Probability from which a voxel is in the mask.", "P")
     ] = Field(default=0.3, gt=0, lt=1)
     block: Annotated[
-        tuple[Edge, ...],
+        tuple[Edge, Edge, Edge],
         Flag("-b --block --block-shape", "Edge of the network's blocks, or three edges.", "VOXELS"),
-    ] = (128,)
+    ] = (128, 128, 128)
     halo: Annotated[
         int,
         Flag(
@@ -125,20 +125,21 @@ class PublishedOptions(Section):
     series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
     save: Annotated[tuple[Output, ...], SAVE] = ("mask",)
 
-    @field_validator("block", "resize", "save", mode="before")
+    @field_validator("resize", "save", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int) else listed(value)
+        return listed(value)
 
-    @field_validator("block")
+    @field_validator("block", mode="before")
     @classmethod
-    def _one_or_three(cls, block: tuple[int, ...]) -> tuple[int, ...]:
-        if len(block) not in {1, 3}:
-            raise ValueError(f"needs one edge or three, but has {len(block)}")
-        return block
+    def _one_or_three(cls, value: Any) -> Any:
+        edges = tuple(listed(value)) if isinstance(value, str | list | tuple) else (value,)
+        if len(edges) not in {1, 3}:
+            raise ValueError(f"needs one edge or three, but has {len(edges)}")
+        return edges * 3 if len(edges) == 1 else edges
 
     @field_serializer("block")
-    def _one_edge(self, block: tuple[int, ...]) -> int | list[int]:
+    def _one_edge(self, block: tuple[int, int, int]) -> int | list[int]:
         return block[0] if len({*block}) == 1 else list(block)
 
     @field_validator("resize")

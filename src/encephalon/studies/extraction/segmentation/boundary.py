@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from encephalon.geometry.affine import Grid, bounding_box
 from encephalon.geometry.resample import resample, resample_aligned
-from encephalon.inference.stages import stage
+from encephalon.inference.predictor import stage
 from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.segmentation.localisation import (
