@@ -8,8 +8,9 @@ program, with a column that has the class, or the probability of the second of t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,13 +31,14 @@ from encephalon.evaluation.predictions import (
 from encephalon.evaluation.report import EvaluationReport
 from encephalon.evaluation.run import CaseResult
 from encephalon.evaluation.traffic_light import LIGHTS, TrafficLight, colours
-from encephalon.experiments.external import read_external
+from encephalon.experiments.external import External, read_external
 from encephalon.io.text import read_records
 from encephalon.recipes.schema import Section, ask
+from encephalon.statistics.stacking import SMALLEST
 from encephalon.tables.encoding import encode_target
 from encephalon.tables.reading import read_table
 from encephalon.tables.samples import Sample, table_samples
-from encephalon.tables.schema import Columns, Table
+from encephalon.tables.schema import Columns
 from encephalon.tables.splits import unseen_rows
 
 __all__ = ["ScoredPredictions"]
@@ -76,6 +78,10 @@ class PredictionOptions(Section):
     strata: Names = ()
 
 
+Theirs = Callable[..., External]
+"""What reads columns of the file, given the classes and the column of each."""
+
+
 @dataclass(frozen=True)
 class _Row:
     sample: Sample
@@ -110,17 +116,28 @@ class ScoredPredictions(ClassScorable[_Row]):
             read.require(name)
         if not read.has(asked.id) and asked.id not in names:  # rows belong together in turn
             read = read.with_column(asked.id, [str(read.row(n)) for n in range(len(read))])
-        y_prob = _probabilities(predictions, names, read, asked, classes)
-        lights = _lights(predictions, names, read, asked, y_prob)
+        column = asked.id if asked.id in names else None
+        theirs = partial(read_external, predictions, read.ids, column=column)
+        y_prob = _probabilities(predictions, names, read.ids, asked, classes, theirs)
+        lights = _lights(asked, y_prob, theirs)
         self._asked, self._seen = asked, list[_Row]()
         self.report = EvaluationReport(
             {"model": {"name": predictions.stem, "path": predictions}, "classes": list(classes)}
         )
         truth = np.nan_to_num(encode_target(read, asked.target, classes), nan=UNKNOWN_CLASS)
+        samples = table_samples(read)
+        every = Predictions(
+            ids=[one.id for one in samples],
+            classes=classes,
+            logits=np.log(np.clip(y_prob, SMALLEST, 1.0)),
+            y_prob=y_prob,
+            y_true=truth.astype(np.int64),
+            rows=[one.row for one in samples],
+            fold=np.zeros(len(samples), np.int64),
+        )
         self._rows = [
-            _Row(sample, _one(sample, classes, p, int(t)), light)
-            for sample, p, t, light in zip(table_samples(read), y_prob, truth, lights, strict=True)
-            if np.isfinite(p).all()
+            _Row(samples[place], every.select(np.array([place])), lights[place])
+            for place in np.flatnonzero(np.isfinite(y_prob).all(axis=1))
         ]
 
     def cases(self) -> Sequence[_Row]:
@@ -154,26 +171,15 @@ class ScoredPredictions(ClassScorable[_Row]):
         )
 
 
-def _one(
-    sample: Sample, classes: tuple[str, ...], p: NDArray[np.float64], truth: int
-) -> Predictions:
-    y_prob = p[None]
-    return Predictions(
-        ids=[sample.id],
-        classes=classes,
-        logits=np.log(np.clip(y_prob, 1e-12, 1.0)),
-        y_prob=y_prob,
-        y_true=np.array([truth], np.int64),
-        rows=[sample.row],
-        fold=np.zeros(1, np.int64),
-    )
-
-
 def _probabilities(
-    file: Path, names: Sequence[str], table: Table, asked: PredictionOptions, classes: Sequence[str]
+    file: Path,
+    names: Sequence[str],
+    people: Sequence[str],
+    asked: PredictionOptions,
+    classes: Sequence[str],
+    theirs: Theirs,
 ) -> NDArray[np.float64]:
     """(N, C) for each row of the table; NaN where nothing is predicted, which the log says."""
-    people = table.ids
     if asked.prediction is None and {f"p_{one}" for one in classes} <= {*names}:
         ours = read_predictions(file, classes)
         place = {name: row for row, name in enumerate(ours.ids)}
@@ -191,24 +197,16 @@ def _probabilities(
             f"{file}: which of its columns has the predictions: {listed(others, 20)}? Name it, "
             "such as  --option prediction=likelihood."
         )
-    column = asked.id if asked.id in names else None
     cells = {asked.target: asked.prediction or asked.target}
-    found = read_external(file, people, {asked.target: classes}, column=column, cells=cells)
-    return np.asarray(found.answers[asked.target])
+    return np.asarray(theirs({asked.target: classes}, cells=cells).answers[asked.target])
 
 
 def _lights(
-    file: Path,
-    names: Sequence[str],
-    table: Table,
-    asked: PredictionOptions,
-    y_prob: NDArray[np.float64],
+    asked: PredictionOptions, y_prob: NDArray[np.float64], theirs: Theirs
 ) -> list[str] | list[None]:
     """The light of each row of the table, None where nobody asked for lights."""
     if asked.light is not None:
-        column = asked.id if asked.id in names else None
-        kinds, cells = {"light": LIGHTS}, {"light": asked.light}
-        shown = read_external(file, table.ids, kinds, column=column, cells=cells).answers["light"]
+        shown = theirs({"light": LIGHTS}, cells={"light": asked.light}).answers["light"]
         return [LIGHTS[int(np.argmax(one))] if np.isfinite(one).all() else "" for one in shown]
     if asked.green is None or asked.amber is None:
         if asked.green != asked.amber:
