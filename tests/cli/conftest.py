@@ -85,7 +85,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
     def load(model: str, **arguments: Any) -> api.Model:
         asked.append({"model": model, **arguments})
-        return api.Model(Threshold(), plain_study(), Columns())
+        return api.Model(Threshold(), plain_study(columns={"volume_ml": "Volume."}), Columns())
 
     monkeypatch.setattr(api, "load_model", load)
     return asked

@@ -18,7 +18,6 @@ from encephalon.errors import MissingFileError
 from encephalon.inference.batch import BatchResult
 from encephalon.inference.outputs import TABLE, OutputLayout, Place
 from encephalon.inference.predictions_table import MARK, read_rows, typed
-from encephalon.inference.predictor import OutputKind
 from encephalon.io.atomic import write_json, write_text
 from encephalon.io.files import expanded
 from encephalon.io.text import csv_text
@@ -36,18 +35,6 @@ _TOLD = {
     "reasons": "Why it is not ok.",
     "seconds": "How long it took.",
     "error": "Why there is no result.",
-    "volume_ml": "Volume of the mask.",
-    "agreement_mirror": "Dice of the mask with what is found in the mirrored scan.",
-    "agreement_turn": "Dice of the mask with what is found in the scan turned by ten degrees.",
-    "slope_error": "How far the slope of the distance map departs from 1 near the border.",
-    "guide": "What became of the T1w: used, untrusted or absent.",
-    "coverage_share": "Share of the head that the T1w shows.",
-    "distance_mm": "From the middle of a slice to that of the next.",
-    "thickness_mm": "Thickness of a slice.",
-    "ratio": "Voxels of the result from one slice to the next.",
-    "inconsistency": "The result sliced again, minus the slices, as a share of these.",
-    "uncertain_share": "Share of the head where the standard deviation is large.",
-    "disagreement": "Root mean square difference to the guided method, as a share of the range.",
     "predicted": "The class.",
     "light": "Green, Amber or Red: how far the class can be relied on.",
 }
@@ -80,7 +67,7 @@ def summarise_group(model: Model, output: Place, *, report: bool = True) -> Grou
     names = list(dict.fromkeys(name for row in rows for name in row))
     # BIDS 1.10, "Tabular files": n/a where there is no value.
     cells = [{n: "n/a" if row.get(n) in (None, "") else row[n] for n in names} for row in rows]
-    about = {name: _column(name, model.predictor.outputs) for name in names}
+    about = {name: _column(name, model) for name in names}
     page = ReportPage(model.study, model.predictor, layout) if report else None
     return GroupResult(
         write_text(folder / f"group_{model.name}.tsv", csv_text(cells, names, "\t")),
@@ -96,14 +83,15 @@ def _person(row: Mapping[str, Any]) -> dict[str, Any]:
     return who | {name: cell for name, cell in row.items() if name not in ("model", MARK)}
 
 
-def _column(name: str, kinds: Mapping[str, OutputKind]) -> dict[str, str]:
+def _column(name: str, model: Model) -> dict[str, str]:
     """What the data dictionary says of a column (BIDS 1.10, "Tabular files")."""
     told = {"LongName": name.replace("_", " ").capitalize()}
+    known = {**_TOLD, **model.study.columns}
     if name.startswith("p_"):
         told["Description"] = f"Probability of the class {name[2:]}."
-    elif name in kinds:
-        told["Description"] = f"The path of an image: {kinds[name].description}"
-    elif name in _TOLD:
-        told["Description"] = _TOLD[name]
+    elif kind := model.predictor.outputs.get(name):
+        told["Description"] = f"The path of an image: {kind.description}"
+    elif name in known:
+        told["Description"] = known[name]
     unit = _UNITS.get(name.rsplit("_", 1)[-1])
     return told | ({"Units": unit} if unit else {})

@@ -51,6 +51,7 @@ class Study:
     options      what a user may ask of a model that predicts, by mode: flags are made of them
     load         the predictor of a model, with what the user asked of it
     page         the page of a batch, given `Predictor.describe()`; None for none
+    columns      what its predictions say of a sample, by the name of the column, a sentence each
     trainable    how models of the study are trained
     scorable     an evaluation of such a model on a table with known answers
     explainable  how such a model shows what it looked at; raises UsageError for one that cannot
@@ -72,6 +73,7 @@ class Study:
     options: Mapping[Mode, type[Section]]
     load: Callable[[OpenModel], Predictor]
     page: Callable[[Mapping[str, Any]], BatchReport] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     kind: Kind = "volume"
     trainable: Trainable | None = None
     scorable: Callable[[Model, Path], Scorable[Any, Any]] | None = None

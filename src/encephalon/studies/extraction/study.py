@@ -68,6 +68,12 @@ STUDY = Study(
     options={"default": PredictOptions, "published": PublishedOptions},
     load=_load,
     page=_page,
+    columns={
+        "volume_ml": "Volume of the mask.",
+        "agreement_mirror": "Dice of the mask with what is found in the mirrored scan.",
+        "agreement_turn": "Dice of the mask with what is found in the scan turned by ten degrees.",
+        "slope_error": "How far the slope of the distance map departs from 1 near the border.",
+    },
     trainable=_Training(),
     scorable=_scoring,
     main_score=_main_score,
