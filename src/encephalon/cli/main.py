@@ -34,9 +34,9 @@ _COMPLETING = "_ENCEPHALON_COMPLETE"  # set by the shells that `--install-comple
 VERBS = {
     "brain": "Strip the skull: brain, mask, volume (alias skullstrip).",
     "isotropic": "Make a T2w of thick slices isotropic.",
-    "classify": "Tell the class of images or of people.",
+    "classify": "Predict the class of images or of people.",
     "predict": "Predict on files, a folder, a table or a BIDS dataset.",
-    "predict-bids": "Predict as a BIDS-App: BIDS_DIR OUT participant.",
+    "predict-bids": "Predict as a BIDS-App: BIDS_DIR OUT participant, or group.",
     "train": "Train a model from a recipe and a table.",
     "evaluate": "Score a model on a table with known answers.",
     "grid": "Train, evaluate and compare many models by one file.",
@@ -45,7 +45,7 @@ VERBS = {
     "recipes": "List, show and check recipes.",
     "data": "Fetch public images by name.",
     "models": "List, inspect, fetch and verify models.",
-    "cite": "Say how a model is cited: BibTeX, and words for the methods.",
+    "cite": "Print BibTeX and a paragraph for the methods, to cite a model.",
     "simulate": "Make images whose answer is known.",
     "bench": "Time a model on this machine, whole process and memory.",
     "demo": "Show a model, or the models of a study, on made-up images.",
@@ -101,11 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    typed = (
-        given
-        or os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
-    )
-    verbs = [present_word(word) for word in typed if not word.startswith("-")][:1]
+    verbs = [
+        present_word(word) for word in given or _being_completed() if not word.startswith("-")
+    ][:1]
     console.keep_streams()
     console.Console()  # the log is on standard error from the start, whatever the verb's flags
     try:
