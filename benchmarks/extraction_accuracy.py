@@ -38,9 +38,8 @@ def main() -> None:
             f"{row['id']:<28} Dice {row['dice']:.3f}  HD95 {row['hd95_mm']:.1f} mm  "
             f"{row['seconds']:.1f} s  {row['quality']}"
         )
-    scans = sorted(p for p in heads.rglob("*.nii.gz") if "brainmask" not in p.name)
     model = encephalon.load_model(asked.model, **where)
-    result = model.predict_batch(scans, asked.output / "masks", **shared)
+    result = model.predict_batch(scans_of(heads), asked.output / "masks", **shared)
     for row in result.rows:
         print(
             f"{row['id']:<28} {row.get('volume_ml', 0):.0f} mL  {row.get('seconds', 0):.1f} s  "
@@ -54,6 +53,16 @@ def tell(done: int, total: int, name: str) -> None:
     print(f"{done} of {total}: {name}", file=sys.stderr, flush=True)
 
 
+def scans_of(folder: Path) -> list[Path]:
+    """The scans in all folders below, without their masks."""
+    return sorted(p for p in folder.rglob("*.nii.gz") if "brainmask" not in p.name)
+
+
+def mask_beside(scan: Path) -> Path:
+    """Where the mask of a scan lies, if it has one."""
+    return scan.with_name(f"derived_brainmask_{scan.name.removeprefix('study1_')}")
+
+
 def write_table(folder: Path, table: Path) -> Path:
     """One row a contrast: the scan and its mask."""
     table.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +71,7 @@ def write_table(folder: Path, table: Path) -> Path:
         writer.writerow(["id", "image", "mask", "contrast"])
         for name in CONTRASTS:
             scan = folder / f"study1_{name}.nii.gz"
-            writer.writerow([name, scan, folder / f"derived_brainmask_{name}.nii.gz", name])
+            writer.writerow([name, scan, mask_beside(scan), name])
     return table
 
 
