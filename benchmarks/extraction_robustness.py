@@ -3,13 +3,13 @@
 
     python benchmarks/extraction_robustness.py DATA LABELMAPS -o OUT [--against MODEL] [--small]
 
-The scans below DATA/heads, and heads synthesised in four contrasts (seeds fixed, 1 mm) from those
-of LABELMAPS that were left out of training, are masked as they are and after noise, bias, other
-contrast, thick slices, cut fields of view, lying headers, other sizes and shapes, and without
-skull. The mask is scored by the true one, changed alike, where there is one: label maps, and scans
-with a derived_brainmask beside them. Of other scans it is their own mask before the change, and
-Dice then tells agreement, not truth. A head meets one in `--every` of the changes, in turn, so that
-all changes are met by a share of the heads; `--every 1` is everything.
+The scans below DATA/heads, and 1 mm heads synthesised from the maps of LABELMAPS that were left out
+of training (T1w and FLAIR, T2w and PD in turn, seeds fixed), are masked as they are and after
+noise, bias, other contrast, thick slices, cut fields of view, lying headers, other sizes and
+shapes, and without skull. The mask is scored by the true one, changed alike, where there is one:
+label maps, and scans with a derived_brainmask beside them. Of other scans it is their own mask
+before the change, and Dice then tells agreement, not truth. A head meets one in `--every` of the
+changes, in turn, so that each change is met by a share of the heads; `--every 1` is everything.
 
 Two tables, by kind of change, are printed as Markdown, and how far a verdict of `check` or `fail`
 tells a Dice of at most 0.94. OUT/results.json has every row. What is in it is not done again; each
@@ -106,7 +106,10 @@ def main() -> None:
     for key in models:
         print(f"- {key}")
     chosen = [{head: results[key][head] for head in heads} for key in models]
-    for truth, title in ((True, "Dice with the true mask"), (False, "Dice with the mask before the change")):
+    for truth, title in (
+        (True, "Dice with the true mask"),
+        (False, "Dice with the mask before the change"),
+    ):
         rows = [dict(flat(one, plan, truth)) for one in chosen]
         if any(rows):
             print(f"\n{title}\n\n{tables(rows)}")
@@ -126,15 +129,15 @@ def real_heads(folder: Path) -> dict[str, Callable[[], tuple[Image, Image | None
 
 
 def synthetic_heads(asked: argparse.Namespace) -> dict[str, Callable[[], Pair]]:
-    """What makes a head of each contrast of each label map that no training saw, by name."""
+    """What makes heads of the label maps that no training saw, each in every other contrast."""
     table = asked.output / "label-maps.csv"
     subprocess.run([sys.executable, TABLES, asked.labelmaps, "-o", table], check=True)
     with table.open(encoding="utf-8", newline="") as stream:
         left_out = [row for row in csv.DictReader(stream) if row["split"] == "validation"]
     return {
         f"{row['id']} {contrast}": partial(synthetic_head, table.parent / row["labels"], contrast)
-        for row in left_out
-        for contrast in CONTRASTS
+        for number, row in enumerate(left_out)
+        for contrast in list(CONTRASTS)[number % 2 :: 2]
     }
 
 

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 
 from encephalon.geometry.affine import Affine, bounding_box, orient
-from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.simulation import SliceSettings, simulate_slices
-from encephalon.transforms.masks import foreground, reduced
 from encephalon.transforms.synthesis import bias_field, rician_noise
 
 __all__ = ["CHANGES", "Pair"]
@@ -27,6 +25,8 @@ Change = Callable[[Image, Image, np.random.Generator], Pair]
 
 #: Per cent of the intensities that are taken for the brightest tissue.
 BRIGHT = 99
+#: Share of the brightest below which an intensity is nearly black.
+BLACK = 0.1
 #: Standard deviation of the logarithm of the bias field: the strongest that training draws.
 BIAS = 0.5
 
@@ -45,15 +45,12 @@ def biased(scan: Image, brain: Image, rng: np.random.Generator) -> Pair:
 
 
 def inverted(everywhere: bool, scan: Image, brain: Image, rng: np.random.Generator) -> Pair:
-    """Bright is dark, in the head or `everywhere`, in the air as well."""
+    """Bright is dark; what is nearly black, air and bone, becomes so only `everywhere`."""
     del rng
-    top = np.percentile(scan.data, 99.9)
-    data = np.clip(top - scan.data.astype(np.float32), 0, None)
-    if not everywhere:
-        coarse = reduced(scan, 3.0)
-        head = resample(foreground(coarse).view(np.uint8), coarse.affine, scan.grid, order=0)
-        data = np.where(head > 0, data, scan.data.astype(np.float32))
-    return Image(data, scan.affine), brain
+    data = scan.data.astype(np.float32)
+    top = np.percentile(data, 99.9)
+    kept = 1 if everywhere else np.clip(data / (BLACK * top), 0, 1)
+    return Image(np.clip(top - data, 0, None) * kept, scan.affine), brain
 
 
 def thick(mm: float, letters: str, scan: Image, brain: Image, rng: np.random.Generator) -> Pair:
