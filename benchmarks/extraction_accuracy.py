@@ -11,11 +11,11 @@ and further heads below `heads`. OUT gets `scores/` (the evaluation against the 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 
 import encephalon
+from encephalon.io.text import write_records
 
 CONTRASTS = ("T1W", "T2W", "FLAIR")
 
@@ -65,14 +65,12 @@ def mask_beside(scan: Path) -> Path:
 
 def write_table(folder: Path, table: Path) -> Path:
     """One row a contrast: the scan and its mask."""
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["id", "image", "mask", "contrast"])
-        for name in CONTRASTS:
-            scan = folder / f"study1_{name}.nii.gz"
-            writer.writerow([name, scan, mask_beside(scan), name])
-    return table
+    scans = {name: folder / f"study1_{name}.nii.gz" for name in CONTRASTS}
+    rows = [
+        {"id": name, "image": scan, "mask": mask_beside(scan), "contrast": name}
+        for name, scan in scans.items()
+    ]
+    return write_records(rows, table)
 
 
 if __name__ == "__main__":

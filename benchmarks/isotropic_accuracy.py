@@ -17,7 +17,6 @@ alone and tests axial slices of 4 mm, to see that everything works.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from encephalon.geometry.affine import bounding_box
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels, write_image
+from encephalon.io.text import read_records, write_records
 from encephalon.transforms.synthesis import ADULT, YOUNG, synthesise_pair
 
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "isotropic_table.py"
@@ -80,8 +80,7 @@ def make_table(asked: argparse.Namespace, path: Path, *options: str) -> list[dic
     """Write a table of label maps and pairs to `path`, and return its rows."""
     folders = [str(asked.labelmaps), "--pairs", str(asked.pairs)]
     subprocess.run([sys.executable, TABLES, *folders, *options, "-o", str(path)], check=True)
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    return read_records(path)[1]
 
 
 def without(asked: argparse.Namespace, subject: str) -> Path:
@@ -118,17 +117,8 @@ def test_tables(asked: argparse.Namespace, subject: str) -> tuple[Path, Path]:
             write_image(data, folder / f"{stem}.nii.gz", like=cut, overwrite=True)
         places = {role: f"{stem}.nii.gz" for role, (_, stem) in files.items()}
         rows.append({**own, **places, "id": name, "split": "test"})
-    plain = write_table(folder / f"{subject}.csv", rows[:1])
-    return plain, write_table(folder / f"{subject}-stress.csv", rows)
-
-
-def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
-    """Write rows of the same columns as a table; returns its path."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
+    plain = write_records(rows[:1], folder / f"{subject}.csv")
+    return plain, write_records(rows, folder / f"{subject}-stress.csv")
 
 
 def synthetic_heads(asked: argparse.Namespace) -> Path:
@@ -153,7 +143,7 @@ def synthetic_heads(asked: argparse.Namespace) -> Path:
             write_image(data, path, like=Image(data, place), overwrite=True)
         places = dict(zip(("t2w", "t1w"), (path.name for path in files), strict=True))
         rows.append({**row, **places, "id": name, "labels": ""})
-    return write_table(folder / "heads.csv", rows)
+    return write_records(rows, folder / "heads.csv")
 
 
 def evaluate(

@@ -14,7 +14,6 @@ others. Writes OUT/results.json; what is done already is not done again.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,6 +25,7 @@ import numpy as np
 import encephalon
 from encephalon.io.atomic import make_folder, write_json
 from encephalon.io.reading import read_image, write_image
+from encephalon.io.text import write_records
 from encephalon.recipes.schema import Recipe
 from encephalon.statistics.comparison import compare_paired
 from encephalon.statistics.summary import summarise
@@ -55,19 +55,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--small", action="store_true", help="two steps on one person")
     asked = parser.parse_args()
+    asked.output = asked.output.resolve()
     learn, choose, judge = ((1,), 1, 1) if asked.small else (LEARN, CHOOSE, JUDGE)
     people = draw_tumours(asked, asked.scans, judge + choose + max(learn))
-    judges = {"same": write_table(people[:judge], asked.output / "judge.csv")}
+    judges = {"same": write_records(people[:judge], asked.output / "judge.csv")}
     if asked.elsewhere:
         others = draw_tumours(asked, asked.elsewhere, judge)
-        judges["elsewhere"] = write_table(others, asked.output / "elsewhere.csv")
+        judges["elsewhere"] = write_records(others, asked.output / "elsewhere.csv")
     changes = CHANGES | ({"training.steps_per_epoch": "1"} if asked.small else {})
     recipe = encephalon.load_recipe("meningioma", changes)
     results = []
     for count in learn:
         rows = [{**row, "split": "validation"} for row in people[judge : judge + choose]]
         rows += [{**row, "split": "train"} for row in people[judge + choose :][:count]]
-        table = write_table(rows, asked.output / f"learn-{count}.csv")
+        table = write_records(rows, asked.output / f"learn-{count}.csv")
         runs = {
             name: trained(asked, way, table, asked.output / f"{name}-{count}")
             for name, way in (("transfer", recipe), ("scratch", from_nothing(recipe)))
@@ -98,15 +99,6 @@ def draw_tumours(asked: argparse.Namespace, folder: Path, most: int) -> list[Row
             write_image(tumour.astype(np.uint8), mask, scan, overwrite=True)
         rows.append({"id": name, "image": str(image), "labels": str(mask), "group": name})
     return rows
-
-
-def write_table(rows: Sequence[Row], path: Path) -> Path:
-    """The rows as a table of samples."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*rows[0]], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path.resolve()
 
 
 def from_nothing(recipe: Recipe) -> Recipe:
