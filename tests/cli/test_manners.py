@@ -78,3 +78,39 @@ def test_a_pattern_chooses_and_looks_into_sub_folders(
     assert len(json.loads(run(*words, "--pattern", "**/*").out)["planned"]) == 3
     result = run(*words, "--pattern", "/x")
     assert (result.code, "The pattern '/x'" in result.err) == (2, True)
+
+
+def test_a_log_goes_into_no_file_of_another_kind(
+    run: Run, stand_in: Asked, scan: Path, tmp_path: Path
+) -> None:
+    """Such as the scan: a line of text at its end would spoil it. A folder is made for a log."""
+    before = scan.read_bytes()
+    result = run("predict", "any", scan, "-o", tmp_path / "one", "--log-file", scan)
+    assert (result.code, "give a name that is free" in result.err) == (2, True)
+    assert scan.read_bytes() == before
+    log = tmp_path / "new" / "log.txt"
+    assert run("predict", "any", scan, "-o", tmp_path / "one", "--log-file", log).code == 0
+    assert log.is_file()
+
+
+def test_a_file_of_flags_is_named_where_a_value_is_none(
+    run: Run, stand_in: Asked, scan: Path, tmp_path: Path
+) -> None:
+    """And takes a list for several words, and one word where there may be several."""
+    file = tmp_path / "flags.toml"
+    words = ("brain", "-m", tmp_path / "m.nii.gz", "--config", file)
+    file.write_text('border = "two"\n', encoding="utf-8")
+    result = run(*words, "-i", scan)
+    assert (result.code, "flags.toml: border = 'two': " in result.err) == (2, True)
+    file.write_text(f'input = {json.dumps(str(scan))}\nsave = ["mask", "mask"]\n', encoding="utf-8")
+    assert run(*words).code == 0
+    assert stand_in[-1]["save"] == ["mask"]
+
+
+def test_a_pattern_that_nothing_fits_is_named(
+    run: Run, stand_in: Asked, scan: Path, tmp_path: Path
+) -> None:
+    """And one where there is no folder to choose from."""
+    words = ("-o", tmp_path / "out", "--pattern", "*FLAIR*")
+    assert "fits the pattern '*FLAIR*'" in run("predict", "any", scan.parent, *words).err
+    assert "drop it, or give the folder" in run("predict", "any", scan, *words).err

@@ -83,7 +83,7 @@ def test_our_own_predictions_are_scored_by_their_ids(
     found = result.told["assessment"]
     assert (found["n"], found["unlabelled"], found["units"]) == (3, 1, 3)
     assert found["confusion"] == ((1, 1), (0, 1))
-    assert "lacks 1 of 5 rows, which are not scored: other" in caplog.text
+    assert "no prediction of 1 of 5 rows, which are not scored: other" in caplog.text
     written = read_rows(tmp_path / "out" / "predictions.csv")
     assert [(row["id"], row["class"], row["predicted"]) for row in written] == [
         ("i3", "Young", "Aged"),
@@ -118,6 +118,8 @@ def test_only_the_test_part_of_a_split_table_is_scored(tmp_path: Path) -> None:
         ({**NAMED, "prediction": "Likelihood"}, "has no column 'Likelihood'"),
         ({**NAMED, "green": 0.2}, "has two thresholds"),
         ({**NAMED, "classes": "0,2"}, "must be 0 or 2"),
+        ({**NAMED, "classes": "0,0"}, "which classes are predicted"),
+        ({**NAMED, "id": "Image"}, "has the column 'Image' of ids"),
         ({**NAMED, "colour": "red"}, "unknown key 'colour'"),
     ],
 )
@@ -137,3 +139,15 @@ def test_rows_without_ids_must_be_as_many_as_those_of_the_table(tmp_path: Path) 
     short = write_rows(tmp_path / "short.csv", read_rows(file)[:-1])
     with pytest.raises(EncephalonError, match="has 34 rows, but there are 35 to predict"):
         api.evaluate(short, file, tmp_path / "out", **NAMED)
+
+
+def test_an_id_of_two_rows_and_what_are_no_probabilities_are_refused(tmp_path: Path) -> None:
+    """A prediction would count twice, or count for what nobody said."""
+    truth = [{"id": name, "class": "Young"} for name in "aba"]
+    table = write_rows(tmp_path / "table.csv", truth)
+    for told, sentence in ((0.4, "'a' has 2 rows"), (1.4, "'a' should have .* but has -0.4, 1.4")):
+        rows = [{"id": name, "p_Young": 1 - told, "p_Aged": told} for name in "ab"]
+        file = write_rows(tmp_path / "predictions.csv", rows)
+        with pytest.raises(EncephalonError, match=sentence):
+            api.evaluate(file, table, tmp_path / "out")
+        write_rows(table, truth[:2])

@@ -284,3 +284,12 @@ def test_the_real_dataset_is_indexed(data: Path) -> None:
     files = index_bids(data / "heads" / "ds000011")
     assert len(files) == 12
     assert {file.suffix for file in files} == {"T1w", "inplaneT2"}
+
+
+def test_filters_that_nothing_fits_are_named(tmp_path: Path) -> None:
+    """And not the dataset, which has its images."""
+    scan = tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    scan.parent.mkdir(parents=True)
+    scan.touch()
+    with pytest.raises(MissingFileError, match="mend the file of filters"):
+        index_bids(tmp_path, filters={"t1w": {"session": "02"}})

@@ -190,3 +190,26 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "text.mha").write_text("no image\n", encoding="utf-8")
     with pytest.raises(EncephalonError, match=r"text\.mha"):
         read_image(tmp_path / "text.mha")
+
+
+def test_a_unit_other_than_millimetres_is_refused(tmp_path: Path) -> None:
+    """ITK passes over it, so that a section of tissue would be taken for a head."""
+    fields = ("dimension: 3", "sizes: 2 3 4", "space: RAS")
+    place = ("space directions: (1,0,0) (0,1,0) (0,0,1)", "space origin: (0,0,0)")
+    mm = nrrd(tmp_path / "a.nrrd", *fields, *place, 'space units: "mm" "mm" "mm"')
+    assert read_image(mm).warnings == ()
+    other = nrrd(tmp_path / "b.nrrd", *fields, *place, 'space units: "um" "um" "um"')
+    with pytest.raises(GeometryError, match="counts in um"):
+        read_image(other)
+    path = tmp_path / "c.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), path)
+    path.write_bytes(path.read_bytes().replace(b"NDims = 3", b"NDims = 3\nDistanceUnits = um"))
+    with pytest.raises(GeometryError, match="counts in um"):
+        read_image(path)
+
+
+def test_a_space_that_is_no_way_of_axes_is_taken_with_a_warning(tmp_path: Path) -> None:
+    """ITK takes each for LPS."""
+    fields = ("dimension: 3", "sizes: 2 3 4", "space: scanner-xyz")
+    place = ("space directions: (1,0,0) (0,1,0) (0,0,1)", "space origin: (0,0,0)")
+    assert "LPS assumed" in read_image(nrrd(tmp_path / "a.nrrd", *fields, *place)).warnings[0]

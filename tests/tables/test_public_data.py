@@ -136,3 +136,12 @@ def test_the_sets_that_ship_are_whole() -> None:
     )
     with pytest.raises(UsageError, match="ds000114"):
         get_public_set("ds00114", "anywhere")
+
+
+def test_a_list_of_a_file_has_one_set(listed: Path, tmp_path: Path) -> None:
+    """None, and one of several that would be passed over, are answered."""
+    text = listed.read_text(encoding="utf-8")
+    for wrong in ("set = []\n", f"{text}\n" + text.replace('"heads"', '"more"')):
+        listed.write_text(wrong, encoding="utf-8")
+        with pytest.raises(TableError, match="expected one set of public files"):
+            get_public_set(str(listed), tmp_path / "heads")

@@ -18,7 +18,7 @@ from encephalon.inference.batch import BatchResult, run_batch
 from encephalon.inference.outputs import Place, Work, choose_layout
 from encephalon.inference.resume import EarlierResults
 from encephalon.inference.workers import HERE, Workers
-from encephalon.io.files import expanded
+from encephalon.io.files import expanded, is_folder
 from encephalon.models.catalogue import find_folder, find_model
 from encephalon.models.download import get_model
 from encephalon.models.registry import registry_entries
@@ -277,5 +277,10 @@ def _samples(
         raise UsageError(
             f"{', '.join(words)} would choose images of a BIDS dataset, but none of the inputs is "
             "one: drop the choice, or give the dataset."
+        )
+    if chosen.get("pattern") and not any(is_folder(expanded(one)) for one in inputs):
+        raise UsageError(
+            f"The pattern {chosen['pattern']!r} would choose files of a folder, but none of the "
+            "inputs is one: drop it, or give the folder."
         )
     return samples

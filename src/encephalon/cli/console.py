@@ -21,6 +21,7 @@ from typing import Annotated, Any, TextIO
 from typer import Option
 
 from encephalon.cli.flags import AsJson
+from encephalon.errors import UsageError
 
 PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
 
@@ -34,6 +35,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u
 # What is printed, for the file of --log-file.
 _said = logging.getLogger("encephalon-said")
 _said.setLevel(logging.INFO)
+
+# How a line of that file begins; an empty file is a log too.
+_LOGGED = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:|$")
 
 _LEVELS = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
 
@@ -185,10 +189,23 @@ class _Handler(logging.Handler):
 
 
 def _kept(file: Path | None) -> logging.Handler:
-    """What keeps the log in a file, after what is there already; nothing without a file."""
+    """What keeps the log in a file, after what is there already; nothing without a file.
+
+    Raises UsageError for a file that is no log of ours: a scan would be spoilt by a line of text.
+    """
     if file is None:
         return logging.NullHandler()
-    handler = logging.FileHandler(file.expanduser(), encoding="utf-8", errors="backslashreplace")
+    from encephalon.io.atomic import make_folder
+    from encephalon.io.files import expanded, is_file
+
+    path = expanded(file)
+    make_folder(path.parent)
+    if is_file(path) and not _LOGGED.match(path.read_bytes()[:20]):
+        raise UsageError(
+            f"{file}: expected a log that --log-file may go on with, but it is another file; give "
+            "a name that is free."
+        )
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
 

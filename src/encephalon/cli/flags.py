@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Context, Option
+from typer import Argument, Context, Option, TyperException
 
 from encephalon.errors import UsageError, did_you_mean
 
@@ -50,7 +50,8 @@ def given(**options: Any) -> dict[str, Any]:
 def _configured(context: Context, file: Path | None) -> Path | None:
     """Take what the file says for what is not said on the command line.
 
-    Raises UsageError for a flag that the command does not have.
+    A list may stand for words between commas. Raises UsageError for a flag that the command does
+    not have, and for a value that the flag does not take.
     """
     if file is None:
         return None
@@ -59,17 +60,30 @@ def _configured(context: Context, file: Path | None) -> Path | None:
     read = parse_toml(read_text(file), file)
     said = {key.replace("-", "_"): value for key, value in read.items()}
     known = {
-        word.lstrip("-").replace("-", "_"): str(one.name)
+        word.lstrip("-").replace("-", "_"): one
         for one in context.command.params
         for word in one.opts  # --no-csf is csf = false
-        if word.startswith("--")
+        if word.startswith("--") and one.name != "config"
     }
     for key in said.keys() - known.keys():
         meant = did_you_mean(key, known, "its flags are")
         raise UsageError(f"{file}: `encephalon {context.info_name}` has no {key!r}; {meant}")
-    told = {known[key]: value for key, value in said.items()}
+    told = {str(known[key].name): _told(context, known[key], said[key], file) for key in said}
     context.default_map = {**(context.default_map or {}), **told}
     return file
+
+
+def _told(context: Context, flag: Any, value: Any, file: Path) -> Any:
+    """What a flag is told by the file, as it would be typed."""
+    if flag.multiple:
+        value = value if isinstance(value, list) else [value]
+    elif isinstance(value, list):
+        value = ",".join(map(str, value))
+    try:
+        flag.process_value(context, value)
+    except (TyperException, UsageError) as error:
+        raise UsageError(f"{file}: {flag.name} = {value!r}: {str(error).rstrip('.')}.") from error
+    return value
 
 
 def _device(value: str) -> str:

@@ -32,6 +32,8 @@ UNKNOWN_CLASS = -1
 
 #: Parts of a training run whose images the network had not learnt from.
 _UNSEEN = ("test", "held-out")
+#: How far from 1 the sum of probabilities may be, as of many that were rounded to two digits.
+_ROUNDED = 0.05
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
     """Read predictions.csv of a prediction, an evaluation or a training run; truth is unknown.
 
     Rows of failures are left out; of a training run the images are taken that were tested. Raises
-    MissingFileError, and TableError for a file without the classes or with two rows of one image.
+    MissingFileError, and TableError for a file without the classes or with two rows of one image,
+    and for what are no probabilities.
     """
     if not path.is_file():
         raise MissingFileError(
@@ -171,6 +174,13 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
             f"{path}: {name!r} has {count} rows: give the predictions of one model alone."
         )
     y_prob = np.array(shares, dtype=np.float64).reshape(-1, len(classes))
+    odd = ~((y_prob >= 0).all(axis=1) & (abs(y_prob.sum(axis=1) - 1) < _ROUNDED))
+    if odd.any():
+        raise TableError(
+            f"{path}: the row of {ids[int(odd.argmax())]!r} should have probabilities whose sum is "
+            f"1, but has {', '.join(f'{p:g}' for p in y_prob[odd][0])}: correct it, and give a "
+            "column p_ for every class."
+        )
     return Predictions(
         ids=ids,
         classes=tuple(classes),

@@ -8,6 +8,7 @@ program, with a column that has the class, or the probability of the second of t
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
-from encephalon.errors import UsageError, listed
+from encephalon.errors import TableError, UsageError, listed
 from encephalon.evaluation.assessment import assess
 from encephalon.evaluation.classes import ClassScorable, ClassSummary
 from encephalon.evaluation.predictions import (
@@ -104,7 +105,7 @@ class ScoredPredictions(ClassScorable[_Row]):
         asked = ask(PredictionOptions, options, "a table of predictions")
         names = read_records(predictions)[0]
         classes = asked.classes or tuple(one[2:] for one in names if one.startswith("p_"))
-        if len(classes) < 2:
+        if len({*classes}) < max(2, len(classes)):
             raise UsageError(
                 f"{predictions}: which classes are predicted? Name them, of two the positive one "
                 "second, such as  --option classes=Young,Aged."
@@ -115,10 +116,27 @@ class ScoredPredictions(ClassScorable[_Row]):
         for name in filter(None, (asked.target, asked.group, *asked.strata)):
             read.require(name)
         if not read.has(asked.id) and asked.id not in names:  # rows belong together in turn
+            if "id" in options:
+                raise UsageError(
+                    f"Neither {predictions} nor {table} has the column {asked.id!r} of ids: name "
+                    "the one that they share."
+                )
             read = read.with_column(asked.id, [str(read.row(n)) for n in range(len(read))])
+        name, count = Counter(read.ids).most_common(1)[0] if len(read) else ("", 0)
+        if count > 1:
+            raise TableError(
+                f"{table}: the id {name!r} has {count} rows, so that a prediction of it would "
+                "count as often: give each row an id of its own."
+            )
         column = asked.id if asked.id in names else None
         theirs = partial(read_external, predictions, read.ids, column=column)
         y_prob = _probabilities(predictions, names, read.ids, asked, classes, theirs)
+        told = zip(read.ids, y_prob, strict=True)
+        if lacking := [one for one, p in told if not np.isfinite(p).all()]:
+            logger.warning(
+                f"{predictions} has no prediction of {len(lacking)} of {len(read)} rows, which are "
+                f"not scored: {listed(lacking)}."
+            )
         lights = _lights(asked, y_prob, theirs)
         self._asked, self._seen = asked, list[_Row]()
         self.report = EvaluationReport(
@@ -179,16 +197,10 @@ def _probabilities(
     classes: Sequence[str],
     theirs: Theirs,
 ) -> NDArray[np.float64]:
-    """(N, C) for each row of the table; NaN where nothing is predicted, which the log says."""
+    """(N, C) for each row of the table; NaN where nothing is predicted."""
     if asked.prediction is None and {f"p_{one}" for one in classes} <= {*names}:
         ours = read_predictions(file, classes)
         place = {name: row for row, name in enumerate(ours.ids)}
-        lacking = [one for one in people if one not in place]
-        if lacking:
-            logger.warning(
-                f"{file} lacks {len(lacking)} of {len(people)} rows, which are not scored: "
-                f"{listed(lacking)}."
-            )
         nothing = np.full(len(classes), np.nan)
         return np.array([ours.y_prob[place[o]] if o in place else nothing for o in people])
     others = [one for one in names if one != asked.id]

@@ -144,7 +144,13 @@ def index_bids(
         )
     suffixes = suffixes or _SUFFIXES[datatype]
     found = [file for file in _named(folder, datatype) if file.suffix in suffixes]
-    found = [file for file in found if fits(file, filters or {})]
+    asked = [file for file in found if fits(file, filters or {})]
+    if found and not asked:
+        raise MissingFileError(
+            f"{folder}: none of its {len(found)} images, such as {found[0].path.name}, fits the "
+            "filters; mend the file of filters, or leave it out."
+        )
+    found = asked
     for key, labels in (("sub", subjects), ("ses", sessions)):
         if labels is None:
             continue

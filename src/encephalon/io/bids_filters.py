@@ -43,7 +43,7 @@ def read_filters(path: str | Path) -> Filters:
     if not all(isinstance(query, dict) for query in queries):
         raise UnreadableFileError(
             f'{path}: expected a query for each kind of image, such as {{"t1w": {{"session": '
-            '"01"}}}}, in JSON; mend it.'
+            '"01"}}, in JSON; mend it.'
         )
     for query in queries:
         for name in query:

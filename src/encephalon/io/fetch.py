@@ -95,11 +95,12 @@ def fetch(
         else:
             _download(remote, source, part, remote.size if remote.sha256 else 0, bool(known))
         found = sha256(part)
-        if known and found != known:
-            part.unlink()
-            raise UnreadableFileError(_another(remote, source, known, found, record))
         if not known:
             record = _record(remote, part, found, source)
+            known = record.sha256  # of another process, if that was faster
+        if found != known:
+            part.unlink()
+            raise UnreadableFileError(_another(remote, source, known, found, record))
         flush(part)
         part.replace(final)
         flush_folder(final.parent)
@@ -204,7 +205,10 @@ def _record(remote: Remote, part: Path, found: str, source: Path | str) -> Recor
     record = Record(found, size, date.today().isoformat(), public(str(source)))
     path = encephalon_home() / RECORDS
     with locked(path.with_name(f".{RECORDS}")):
-        write_json(path, _records(path) | {remote.address: record})
+        records = _records(path)
+        if (other := records.get(remote.address)) is not None:
+            return other
+        write_json(path, records | {remote.address: record})
     _log.warning(
         "Nobody has published a sha256 of %s: %s of this first fetch is recorded, and compared "
         "from now on.",

@@ -26,6 +26,8 @@ _IMAGE_IO = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 _LPS = np.array([-1.0, -1.0, 1.0])
 _LONGEST_HEADER, _PART = 1 << 20, 1 << 24  # bytes
 _ELSEWHERE = "its voxels lie in another file, by which it would not be known;"
+# A unit of length other than millimetres.
+_UNITS = re.compile(rb'(?im)^(?:space units: *|DistanceUnits *= *)"?(?!\?|mm\b|millimet)(\w+).*$')
 # What ends a header, says that the voxels are elsewhere, and that they are packed; the container of
 # these for zlib (gzip, and zlib's own): teem.sourceforge.net/nrrd/format.html and itk.org/Wiki,
 # "MetaIO/Documentation".
@@ -64,7 +66,7 @@ def read(path: str | Path) -> Image:
     matrix[:3, :3] = _LPS[:, None] * lps * np.asarray(image.GetSpacing())
     matrix[:3, 3] = _LPS * image.GetOrigin()
     affine, warnings = checked(matrix, path)
-    if path.suffix.lower() == ".nrrd" and not image.HasMetaDataKey("NRRD_space"):
+    if path.suffix.lower() == ".nrrd" and _space(image) != "left-posterior-superior":
         warnings.append(f"{path}: the file does not say which way its axes point; LPS assumed.")
     data = np.transpose(sitk.GetArrayFromImage(image))
     return Image(plain_numbers(data, path, ours=True), affine, path, None, tuple(warnings))
@@ -97,6 +99,12 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
         raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
+def _space(image: Any) -> str:
+    """Of a NRRD; ITK calls it LPS where it knew the space, and turned the axes."""
+    key = "NRRD_space"
+    return str(image.GetMetaData(key)) if image.HasMetaDataKey(key) else ""
+
+
 def _room(stream: BinaryIO, path: Path) -> int:
     """How many bytes of voxels there are.
 
@@ -111,6 +119,11 @@ def _room(stream: BinaryIO, path: Path) -> int:
         raise UnreadableFileError(
             f"{path}: {'no header of an image was found; copy or' if end is None else _ELSEWHERE} "
             "save it again."
+        )
+    if unit := re.search(_UNITS, start[: end.end()]):  # which ITK passes over
+        raise GeometryError(
+            f"{path}: expected millimetres, but the header counts in {unit[1].decode()}; change "
+            "the numbers to millimetres, and the unit, and save it again."
         )
     stream.seek(end.end())
     if not re.search(packed, start[: end.end()]):

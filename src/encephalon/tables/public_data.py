@@ -130,7 +130,13 @@ def get_public_set(
 
 def _chosen(name: str) -> PublicSet:
     if name.endswith(".toml"):
-        return next(iter(public_sets(expanded(name)).values()))
+        alone = list(public_sets(expanded(name)).values())
+        if len(alone) != 1:
+            raise TableError(
+                f"{name}: expected one set of public files, but there are {len(alone)}; give each "
+                "a file of its own."
+            )
+        return alone[0]
     known = public_sets()
     if name not in known:
         raise UsageError(f"Unknown data {name!r}; {did_you_mean(name, known, 'there are:')}")

@@ -213,6 +213,11 @@ class _Search:
             kept = without_masks(path, kept)
             return self.by_name(path, kept) or [self.one(item) for item in kept]
         if not folders:
+            if self.pattern and not visible:
+                raise InputError(
+                    f"Nothing in the folder {path} fits the pattern {self.pattern!r}: mend it; "
+                    "'*T1w.nii.gz' means the folder alone, '**/*T1w.nii.gz' its sub-folders too."
+                )
             raise InputError(no_images(path, self.kind, visible))
         folders = [path] if path in folders else folders
         found = self.by_name(path, folders) if path not in folders else []
