@@ -5,10 +5,10 @@
 
 SCANS is a folder with a T1w of each of many people, in which `encephalon.synthetic.tumour` draws a
 bright tumour on the surface of the brain that `brain-extraction` finds. The recipe `meningioma`
-learns from the first 4, 8 and 16 of them, once from the weights of brain extraction and once
-from nothing, on a grid of about 4 mm and in a few hundred steps. Everybody is judged by the same
-people, of whom nobody was learnt from, and by those of FOLDER, where other people were scanned by
-others. Writes OUT/results.json; what is done already is not done again.
+learns from the first 4, 8 and 16 of them, each way of `WAYS`, on a grid of about 4 mm and in a few
+hundred steps. Every way is judged by the same people, of whom nobody was learnt from, and by those
+of FOLDER, where other people were scanned by others. Writes OUT/results.json; what is done already
+is not done again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from encephalon.synthetic.tumour import add_tumour
 #: People to learn from, to choose the epoch by, and to be judged by.
 LEARN, CHOOSE, JUDGE = (4, 8, 16), 4, 16
 #: Small enough for a minute a run: a quarter of the recipe's grid, one head a step, and the larger
-#: rate that few steps need. The same for both ways.
+#: rate that few steps need. The same for all ways.
 CHANGES = {
     "study.grids": "{ coarse = [48, 64, 48], fine = [48, 64, 48] }",
     "study.validation_samples": "4",
@@ -42,6 +42,14 @@ CHANGES = {
     "training.batch_size": "1",
     "training.epochs": "4",
     "training.steps_per_epoch": "100",
+}
+#: What each way changes in the recipe's training: nothing, no layer held where it started, or
+#: nothing taken over from brain extraction.
+FREE: dict[str, Any] = {"freeze": (), "l2_to_start": 0.0}
+WAYS: dict[str, dict[str, Any]] = {
+    "transfer": {},
+    "all-layers": FREE,
+    "scratch": {**FREE, "start_from": None},
 }
 Row = dict[str, str]
 
@@ -70,8 +78,8 @@ def main() -> None:
         rows += [{**row, "split": "train"} for row in people[judge + choose :][:count]]
         table = write_records(rows, asked.output / f"learn-{count}.csv")
         runs = {
-            name: trained(asked, way, table, asked.output / f"{name}-{count}")
-            for name, way in (("transfer", recipe), ("scratch", from_nothing(recipe)))
+            name: trained(asked, changed(recipe, way), table, asked.output / f"{name}-{count}")
+            for name, way in WAYS.items()
         }
         for place, judging in judges.items():
             dice = {name: scores(asked, run, judging, place) for name, run in runs.items()}
@@ -88,7 +96,8 @@ def draw_tumours(asked: argparse.Namespace, folder: Path, most: int) -> list[Row
     make_folder(asked.output / "scans")
     rows = []
     for number, path in enumerate(paths[index] for index in order):
-        name = path.name.removesuffix(".nii.gz")
+        # Two data sets may both have a sub-01.
+        name = f"{folder.resolve().name}_{path.name.removesuffix('.nii.gz')}"
         image, mask = (asked.output / "scans" / f"{name}{end}.nii.gz" for end in ("", "_tumour"))
         if not mask.exists():
             print(f"{number + 1} of {len(order)}: {name}", file=sys.stderr, flush=True)
@@ -101,11 +110,9 @@ def draw_tumours(asked: argparse.Namespace, folder: Path, most: int) -> list[Row
     return rows
 
 
-def from_nothing(recipe: Recipe) -> Recipe:
-    """The recipe without anything that it takes over from brain extraction."""
-    alone = {"start_from": None, "freeze": (), "l2_to_start": 0.0}
-    training = recipe.training.model_copy(update=alone)
-    return recipe.model_copy(update={"training": training})
+def changed(recipe: Recipe, training: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values in its training."""
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update=training)})
 
 
 def trained(asked: argparse.Namespace, recipe: Recipe, table: Path, run: Path) -> Path:
@@ -133,7 +140,7 @@ def compared(dice: Mapping[str, Sequence[float]]) -> dict[str, Any]:
 def told(result: Mapping[str, Any]) -> str:
     """One line: people, and three values with their intervals."""
     parts = [f"{result['people']:>3} people, judged {result['judged']:<9}"]
-    for name in ("transfer", "scratch", "difference"):
+    for name in (*WAYS, "difference"):
         value = result[name]
         parts.append(f"{name} {value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f})")
     return "  ".join(parts)
