@@ -4,7 +4,7 @@
 # test     the test suite, as CI runs it
 # fuzz     damaged files for every reader: N=how many, SEED=which
 # check    style, types, import floors, length limits
-# docs     the pages as HTML, every command and link in them checked
+# docs     the pages as a site in docs/_build, every command and link in them checked
 # commands every command of the pages, run in its order in a scratch folder (some minutes)
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
 # weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder of test scans
@@ -50,7 +50,7 @@ check: $(VENV)/.dev
 	$(BIN)/python tools/distributions.py
 
 docs: $(VENV)/.dev
-	$(BIN)/python tools/pages.py
+	$(BIN)/python tools/website.py
 
 commands: $(VENV)/.dev
 	$(BIN)/python tools/commands.py
