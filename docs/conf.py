@@ -20,6 +20,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 4
 default_role = "code"  # docstrings set names in single backticks
+autodoc_default_options = {"exclude-members": "model_config"}  # pydantic's own
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88

@@ -54,6 +54,10 @@ ROOMS = {
     ),
     "recipes": ("Recipes", []),
     "models": ("Models", []),
+    "studies": (
+        "Studies and encoders of your own",
+        ["encephalon.studies.base.Study", "encephalon.testing.EncoderConformance"],
+    ),
     "errors": ("Errors", []),
 }
 _TARGET = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
