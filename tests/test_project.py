@@ -85,7 +85,6 @@ def test_the_citation_has_the_package_version() -> None:
 
 def test_every_command_in_the_pages_is_valid() -> None:
     """README, CONTRIBUTING and docs name verbs, flags, targets, links and names that exist."""
-    pytest.importorskip("markdown_it")
     pages = _tool("pages")
     assert [fault for page in pages.pages() for fault in pages.faults(page)] == []
 
@@ -104,7 +103,6 @@ def test_a_wrong_page_is_noticed(
     text: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each kind of slip in a page is found."""
-    pytest.importorskip("markdown_it")
     pages = _tool("pages")
     (tmp_path / "Makefile").write_text("demo:\n")
     page = tmp_path / "page.md"
