@@ -94,6 +94,21 @@ def test_a_signal_ends_a_batch_as_ctrl_c_does(
         assert [row["id"] for row in csv.DictReader(stream)] == ["a", "b", "c"]
 
 
+def test_what_python_clears_away_after_a_kill_is_nothing_to_warn_of() -> None:
+    """As the locks of processes that worked for the one that was killed."""
+    program = (
+        "import multiprocessing, os, signal\n"
+        "from encephalon.cli.main import main\n"
+        "main(['--version'])\n"
+        "lock = multiprocessing.get_context('spawn').Lock()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command, about = [sys.executable, "-c", program], environment()
+    about.pop("PYTHONWARNINGS", None)
+    killed = subprocess.run(command, capture_output=True, text=True, env=about, check=False)
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
+
+
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_cost_no_results(closed: str, tmp_path: Path, head: Image) -> None:
     """Nobody listens, and the work is done: no file gets the number of a closed stream."""

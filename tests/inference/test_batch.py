@@ -136,7 +136,7 @@ def test_a_file_that_is_not_ours_is_kept_and_the_rest_is_done(
     assert [row["id"] for row in table(out)] == ["b"]
     result = predict_all(bright(), batch, layout(out), overwrite=True)
     assert result.exit_code == 0
-    assert [row["id"] for row in table(out)] == ["b", "a"]
+    assert [row["id"] for row in table(out)] == ["a", "b"]
 
 
 def test_the_row_of_a_quicker_process_stays(bright: Any, samples: Samples, tmp_path: Path) -> None:

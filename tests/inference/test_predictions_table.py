@@ -58,6 +58,18 @@ def test_a_pipe_in_the_place_of_the_table_is_one_sentence(tmp_path: Path) -> Non
         PredictionsTable(tmp_path / "p.csv")
 
 
+def test_rows_stand_in_the_order_of_the_samples_however_they_came(tmp_path: Path) -> None:
+    """In the places of this run: rows of other samples stay where they are."""
+    path = tmp_path / "p.csv"
+    for name in "cxa":
+        PredictionsTable(path).add(row(name))
+    table = PredictionsTable(path, order="abcd")
+    for name in "db":
+        table.add(row(name))
+    table.save()
+    assert [cells["id"] for cells in read(path)] == [*"axbcd"]
+
+
 def test_two_open_ledgers_lose_no_row(tmp_path: Path) -> None:
     """Two processes that share a folder both find all of their rows at the end."""
     path = tmp_path / "p.csv"

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -48,6 +50,17 @@ def note(folder: str) -> None:
     time.sleep(3600)
 
 
+def asked(folder: str) -> None:
+    """The same of a worker of Dask that is asked to end, which it says; "" is no folder."""
+    from distributed import Status, get_worker
+
+    if folder:
+        Path(folder, str(os.getpid())).touch()
+        while get_worker().status == Status.running:
+            time.sleep(POLL)
+        Path(folder, "was asked").touch()
+
+
 def noted(folder: Path) -> list[int]:
     """The processes that do it."""
     return [int(path.name) for path in folder.iterdir()]
@@ -84,6 +97,20 @@ def test_work_that_kills_every_process_is_given_up_and_the_others_are_done() -> 
     assert sorted(in_workers(fatal, range(4), TWO, lost=lost)) == [-1, 0, 2, 3]
     with pytest.raises(RunError, match="cannot be done: its worker died 2 times"):
         list(in_workers(fatal, [1], TWO))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_workers_of_dask_that_are_not_waited_for_end_in_the_middle_of_their_work(
+    tmp_path: Path,
+) -> None:
+    """Nobody waits for a scan that is given up."""
+    pytest.importorskip("distributed")
+    results = in_workers(asked, ["", str(tmp_path)], Workers(jobs=2, scheduler="dask"))
+    next(results)
+    while not noted(tmp_path):
+        time.sleep(POLL)
+    cast("Generator[None]", results).close()
+    wait_until_gone(noted(tmp_path))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")

@@ -28,7 +28,12 @@ DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
 INTERRUPTED = 130  # as shells have it, and what typer turns Ctrl-C into
 # Read by libraries when they are first imported. Threads that spin while they wait, and BLAS
 # threads for the small products of resampling, take the cores from the network: twice the time.
-_CALM = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+# What Python clears away after a process that was killed is nothing to warn of.
+_CALM = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
+}
 _COMPLETING = "_ENCEPHALON_COMPLETE"  # set by the shells that `--install-completion` taught
 
 VERBS = {

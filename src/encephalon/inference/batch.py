@@ -184,6 +184,7 @@ class _Record:
         self.result, self._done = BatchResult(), 0
         self._overwrite, self._on_result = work.overwrite, on_result
         self._table = doing.earlier.table
+        self._place = {sample.id: place for place, sample in enumerate(work.samples)}
 
     def keep(self, planned: PlannedOutput, outcome: Outcome) -> int:
         """Keep one sample, tell of it, and return how many there were."""
@@ -197,7 +198,12 @@ class _Record:
         return self._done
 
     def close(self) -> None:
-        """Write the table a last time. A table that cannot be written is one more failure."""
+        """Put all in the order of the samples, and write the table a last time.
+
+        A table that cannot be written is one more failure.
+        """
+        self.result.rows.sort(key=lambda row: self._place[row["id"]])
+        self.result.failures.sort(key=lambda failure: self._place[failure.id])
         reasons = Counter(row[AGAIN] for row in self.result.rows if row.get(AGAIN))
         for reason, count in reasons.items():
             noun = "sample was" if count == 1 else "samples were"

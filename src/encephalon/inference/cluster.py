@@ -13,6 +13,7 @@ import asyncio
 import logging
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -231,7 +232,19 @@ def _local(workers: Workers) -> Iterator[Any]:
         },
     }
     with distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL) as cluster:
-        yield cluster
+        try:
+            yield cluster
+        except BaseException:
+            cluster.sync(_kill, cluster.workers.values())
+            raise
+
+
+async def _kill(nannies: Iterable[Any]) -> None:
+    """End workers in the middle of what they do, for which they are given seconds otherwise."""
+    for nanny in nannies:
+        nanny.close_gracefully()  # or it would begin another
+        if nanny.pid:
+            os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _gpus(workers: Workers) -> list[str]:

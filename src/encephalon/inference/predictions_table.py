@@ -41,14 +41,23 @@ _DECIMAL_COMMA = re.compile(r"-?\d+,\d+(?:[eE][+-]?\d+)?")
 class PredictionsTable:
     """The rows of one run, merged into the table on disk.
 
-    `images` are the columns that name images. Raises OutputExistsError when `path` exists and is no
-    such table, unless `overwrite`.
+    `images` are the columns that name images; rows of the samples `order` stand in that order among
+    themselves, however they came. Raises OutputExistsError when `path` exists and is no such table,
+    unless `overwrite`.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, images: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        images: Iterable[str] = (),
+        order: Iterable[str] = (),
+    ) -> None:
         self._path = path
         self._overwrite = overwrite
         self._images = tuple(images)
+        self._place = {name: place for place, name in enumerate(order)}
         self._rows: dict[tuple[str, str], Row] = {}
         self._saved_at = 0.0
         self._cost = 0.0
@@ -73,13 +82,19 @@ class PredictionsTable:
         begun = time.monotonic()
         # Another process may have added rows since: they are read again under the lock.
         with locked(self._path.with_name(f".{self._path.name}")):
-            rows = merged(self._present(), self._rows.values(), self._images)
+            rows = self._ordered(merged(self._present(), self._rows.values(), self._images))
             ends = {*FIRST, *LAST}
             middle = dict.fromkeys(name for row in rows for name in row if name not in ends)
             write_text(self._path, csv_text(rows, (*FIRST, *middle, *LAST)))
         self._unsaved = False
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - begun
+
+    def _ordered(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows of `order` in the places that they have, all others where they are."""
+        ours = [row for row in rows if row["id"] in self._place]
+        sorted_ours = iter(sorted(ours, key=lambda row: self._place[row["id"]]))
+        return [next(sorted_ours) if row["id"] in self._place else row for row in rows]
 
     def _present(self) -> list[Row]:
         try:

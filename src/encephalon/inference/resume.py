@@ -67,8 +67,8 @@ class EarlierResults:
         self._layout, self._overwrite = work.layout, work.overwrite
         self.table: PredictionsTable | None = None
         if path := work.layout.table:
-            kinds = predictor.outputs
-            self.table = PredictionsTable(path, overwrite=work.overwrite, images=kinds)
+            kinds, order = predictor.outputs, [sample.id for sample in work.samples]
+            self.table = PredictionsTable(path, overwrite=work.overwrite, images=kinds, order=order)
 
     def preview(self, planned: PlannedOutput) -> str:
         """What would become of a sample, in words: "skipped", "to do", or why it cannot be done."""
