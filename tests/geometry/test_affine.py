@@ -131,3 +131,9 @@ def test_a_proper_affine_passes_unchanged(affine: Affine) -> None:
     again, warnings = checked(affine.matrix.astype(np.float32))
     assert not warnings
     assert again.is_close(affine, 1e-3)
+
+
+def test_what_is_no_matrix_is_refused_with_its_words() -> None:
+    """As a name in the place of the numbers."""
+    with pytest.raises(GeometryError, match="4 x 4 finite numbers, but it is 'x'"):
+        checked("x")

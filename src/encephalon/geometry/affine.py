@@ -187,7 +187,12 @@ def checked(matrix: Any, source: object = "array") -> tuple[Affine, list[str]]:
     Raises GeometryError, naming `source`, when the matrix is not finite, has an edge of zero or
     absurd length or is singular.
     """
-    values = np.array(matrix, dtype=np.float64)
+    try:
+        values = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise GeometryError(
+            f"{source}: the affine must be 4 x 4 finite numbers, but it is {str(matrix)[:60]!r}."
+        ) from error
     if values.shape != (4, 4) or not np.isfinite(values).all():
         found = "not finite" if values.shape == (4, 4) else f"of shape {values.shape}"
         raise GeometryError(

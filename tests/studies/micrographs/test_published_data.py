@@ -62,11 +62,13 @@ def test_arrays_become_a_table_that_says_the_same(tmp_path: Path) -> None:
 def test_arrays_come_back_from_their_table_byte_for_byte(
     tmp_path: Path, labels: np.ndarray | None, suffix: str
 ) -> None:
-    """The files are the ones that NumPy writes of the arrays; no classes make no labels."""
+    """The files are those that NumPy writes; no classes make no labels, and keep no old ones."""
     write_arrays(tmp_path / "binary", _images(), labels, FEATURES)
     file = table_of_arrays(tmp_path / "binary", tmp_path / f"table{suffix}", COLUMNS)
     silhouette = Preprocessing(MicrographSettings(silhouettes=True), "published").silhouette
-    assert arrays_of_table(read_table(file, COLUMNS), silhouette, tmp_path / "again") == 3
+    write_arrays(tmp_path / "again", _images(), LABELS, FEATURES)
+    table = read_table(file, COLUMNS)
+    assert arrays_of_table(table, silhouette, tmp_path / "again", overwrite=True) == 3
     first, again = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
         for name in ("binary", "again")

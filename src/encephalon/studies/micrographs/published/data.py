@@ -104,9 +104,12 @@ def arrays_of_table(
             )
         images.append(image)
     found = {IMAGES: np.stack(images), FEATURES: features}
-    for name, array in (found | ({LABELS: labels} if known.all() else {})).items():
+    written = found | ({LABELS: labels} if known.all() else {})
+    for name, array in written.items():
         with atomic_path(folder / name) as temporary, temporary.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
+    if LABELS not in written:  # those of an earlier table would be taken for these images'
+        (folder / LABELS).unlink(missing_ok=True)
     return len(images)
 
 
