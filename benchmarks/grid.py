@@ -9,7 +9,8 @@ back. The throughput of a grid of tiny trainings is compared with a shell loop o
 in the same run, which starts `encephalon train` and `encephalon evaluate` anew for each. The scans
 of a batch are small phantoms: ideal are the CPU seconds of one thread whose model is loaded, over
 the number of workers; the batch is measured from its start to its page. Its CPU seconds by the same
-measure tell as much of a machine that has other work.
+measure tell as much of a machine that has other work. OPENBLAS_NUM_THREADS=1 in front of the
+command is what the command line sets for itself.
 
 `--small` runs little of it, to see that everything works: its figures mean nothing.
 """

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from encephalon.inference.batch import BatchResult, run_batch
 from encephalon.inference.one_sample import OnPrediction
 from encephalon.inference.outputs import OutputLayout, Work
@@ -37,7 +35,6 @@ def test_several_processes_write_what_one_writes_and_do_what_is_left(
     samples: Callable[..., list[Sample]], tmp_path: Path
 ) -> None:
     """One that fails is named, and the others are done; what is done is not done again."""
-    pytest.importorskip("distributed")
     given = samples(*"abcde")
     here = run(given, tmp_path / "here", HERE)
     there = run(given, tmp_path / "there", Workers(jobs=2))

@@ -144,7 +144,7 @@ def _one_after_the_other(
 def _by_workers(work: Work, workers: Workers, again: Again) -> Outcomes:
     job = _Job(uuid4().hex, again, replace(work, planned=[]))
     numbered = list(enumerate(work.planned))
-    for number, outcome in in_workers(job, numbered, workers, "dask", job.lost):
+    for number, outcome in in_workers(job, numbered, workers, "processes", job.lost):
         yield work.planned[number], outcome
 
 
