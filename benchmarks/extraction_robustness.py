@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the brain mask stands what can befall a scan: every head changed in one way, and masked.
+"""How robust the brain mask is: every head is changed in one way, and masked again.
 
     python benchmarks/extraction_robustness.py DATA LABELMAPS -o OUT [--against MODEL] [--small]
 

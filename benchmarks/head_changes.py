@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can befall the scan of a head, its brain mask changed alike.
+"""Changes of a head scan that are met in practice, its brain mask changed alike.
 
 `CHANGES` has every one by name. They take the scan, the brain mask (uint8, on its grid) and a
 generator, and raise an EncephalonError for a scan that cannot be changed so.
