@@ -162,9 +162,9 @@ def isotropic_scores(folder: Path) -> Facts:
         like = encephalon.Image(image, affine)
         encephalon.write_image(image, folder / f"{role}.nii.gz", like)
     (folder / "pairs.csv").write_text("id,t2w,t1w,group\na,t2w.nii.gz,t1w.nii.gz,a\n")
-    options = {"axes": "axial", "thicknesses": "4", **CPU}
+    options = {"axes": "axial", "thicknesses": "4", "bare": "true", **CPU}
     encephalon.evaluate("isotropic", folder / "pairs.csv", folder / "scores", **options)
-    return scored(folder / "scores", 6)
+    return scored(folder / "scores", 7)
 
 
 def micrographs(folder: Path, name: str, animals: int, seed: int) -> Path:

@@ -30,7 +30,7 @@ def test_images_are_named_by_a_list_or_a_text(save: Any, images: tuple[str, ...]
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"threshold": 0.3}, "unknown key 'threshold'; the keys are border, csf, series, save"),
+        ({"threshold": 0.3}, "unknown key 'threshold'; the keys are border, csf, fast"),
         ({"bordr": 1}, r"did you mean 'border'\?$"),
         ({"border": 11}, "'border' should be less than or equal to 10, but is 11"),
         ({"save": ["mask", "skull"]}, "'skull'"),
