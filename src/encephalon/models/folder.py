@@ -24,6 +24,7 @@ from encephalon.models.description import (
 )
 from encephalon.models.files import changed, digest, read_compared
 from encephalon.models.graph import Graph
+from encephalon.models.graph_weights import share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,8 +65,8 @@ class ModelFolder:
     @property
     def graph(self) -> Graph | None:
         """The exported graph for torch-free inference, if the model has one."""
-        digest = self.description.files.get(GRAPH)
-        return Graph(self.path / GRAPH, digest) if digest else None
+        files = self.description.files
+        return _graph(self.path, files) if GRAPH in files else None
 
     @property
     def weights(self) -> Path | None:
@@ -100,7 +101,7 @@ def open_model(path: str | Path) -> ModelFolder:
     for name, expected in description.files.items():
         path = folder / name
         if name == GRAPH:
-            Graph(path, expected).read()
+            _graph(folder, description.files).read()
             continue
         found = digest(path, f"the file {name!r} of the model {description.name!r}")
         if found != expected:
@@ -122,6 +123,11 @@ def read_description(folder: Path) -> ModelDescription:
     return parse_description(text, str(path))
 
 
+def _graph(folder: Path, files: Mapping[str, str]) -> Graph:
+    weights = folder / WEIGHTS if WEIGHTS in files else None
+    return Graph(folder / GRAPH, files[GRAPH], weights, files.get(WEIGHTS, ""))
+
+
 def save_model(
     folder: str | Path,
     description: ModelDescription,
@@ -134,8 +140,9 @@ def save_model(
     """Write a model folder in one atomic step and return it.
 
     `state` holds the weights by name, `graph` the exported graph or its path; one of the two is
-    needed. `card` is the text of README.md, rendered from the description when None. The `files`
-    of the description are filled in here. Raises OutputExistsError when `folder` exists and
+    needed, and what both hold is written once, as weights. `card` is the text of README.md,
+    rendered from the description when None. The `files` of the description are filled in here.
+    Raises OutputExistsError when `folder` exists and
     `overwrite` is not set, ModelError for weights that are not finite and for a graph that
     `Graph.read` refuses.
     """
@@ -147,6 +154,9 @@ def save_model(
             data = graph if isinstance(graph, bytes) else Path(graph).read_bytes()
             (work / GRAPH).write_bytes(data)
             Graph(work / GRAPH).read()
+            if state is not None:
+                weights = (work / WEIGHTS).read_bytes()
+                (work / GRAPH).write_bytes(share(data, weights, WEIGHTS))
         files = {path.name: sha256(path) for path in sorted(work.iterdir())}
         if not files:
             raise ModelError(f"{final}: a model needs weights or a graph, but got neither.")

@@ -2,21 +2,23 @@
 """An exported ONNX graph: read whole, compared with its sha256, and refused unless self-contained.
 
 A runtime that is given a graph would also open the files that its tensors are said to lie in, and
-no sha256 covers those. The fields of the file are walked here as Protocol Buffers lay them out:
-ONNX itself, which would do it, is not in the base install.
+no sha256 covers those. Only the weights of the same model are such a file, compared like the graph
+and put into it here (`graph_weights.py`).
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from encephalon.errors import ModelError
 from encephalon.models.files import read_compared
+from encephalon.models.graph_weights import complete
+from encephalon.models.protobuf import fields, number
 
 _LARGEST = 1 << 30
 """Bytes; no reader of Protocol Buffers takes more than twice as many."""
@@ -47,19 +49,31 @@ _EXTERNAL = (13, 14)
 
 @dataclass(frozen=True)
 class Graph:
-    """The file of an exported graph and, where a model lists it, its sha256."""
+    """The file of an exported graph and, where a model lists them, its sha256 and its weights."""
 
     path: Path
     sha256: str = ""
+    weights: Path | None = None
+    """The safetensors file that tensors of the graph may lie in."""
+    weights_sha256: str = ""
 
     def read(self) -> bytes:
         """The content, to be given to a runtime as it is: what was checked is what is run.
 
         Raises MissingFileError, or ModelError for another sha256, for what is no ONNX graph, for
-        one with tensors outside the file, and for one of more nodes than any network has, or that
-        makes more values of a constant shape than any image has.
+        one with tensors that lie anywhere else, and for one of more nodes than any network has, or
+        that makes more values of a constant shape than any image has.
         """
         content = read_compared(self.path, "an ONNX graph", self.sha256, _LARGEST)
+        if self.weights is not None and self.weights.name.encode() in content:
+            weights = read_compared(self.weights, "safetensors", self.weights_sha256, _LARGEST)
+            try:
+                content = complete(content, weights, self.weights.name)
+            except IndexError as error:
+                raise ModelError(
+                    f"{self.path}: its tensors do not lie in {self.weights.name} as it says: get "
+                    "the model again."
+                ) from error
         _check(content, self.path)
         return content
 
@@ -76,7 +90,7 @@ def _check(content: bytes, path: Path) -> None:
         if nodes > _MOST_NODES:
             raise ModelError(f"{path}: a graph of more than {_MOST_NODES:,} nodes is not run.")
         try:
-            found = list(_fields(content, start, end))
+            found = list(fields(content, start, end))
         except IndexError as error:
             raise ModelError(
                 f"{path}: expected an ONNX graph, but it is damaged: get the model again."
@@ -102,45 +116,16 @@ def _check(content: bytes, path: Path) -> None:
         raise ModelError(f"{path}: the graph makes more than {_MOST_VALUES:,} values of a few.")
 
 
-def _product(fields: Mapping[int, bytes]) -> float:
+def _product(given: Mapping[int, bytes]) -> float:
     """The product of the values above 1 of a short tensor, as if it were a shape."""
-    kind = _TYPES.get(fields.get(2, b""))
+    kind = _TYPES.get(given.get(2, b""))
     values: list[float] = []
-    if kind is not None and 9 in fields and len(fields[9]) % struct.calcsize(kind) == 0:
-        values = [one for (one,) in struct.iter_unpack(f"<{kind}", fields[9])]
-    elif kind is not None and 7 in fields:
+    if kind is not None and 9 in given and len(given[9]) % struct.calcsize(kind) == 0:
+        values = [one for (one,) in struct.iter_unpack(f"<{kind}", given[9])]
+    elif kind is not None and 7 in given:
         place = 0
         with suppress(IndexError):
-            while place < len(fields[7]):
-                value, place = _number(fields[7], place)
+            while place < len(given[7]):
+                value, place = number(given[7], place)
                 values.append(value)
     return math.prod(float(one) for one in values if one > 1)
-
-
-def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field of a message; IndexError for what is none."""
-    while start < end:
-        key, start = _number(content, start)
-        kind = key & 7
-        if kind == 0:
-            after = _number(content, start)[1]
-        elif kind == 2:
-            length, start = _number(content, start)
-            after = start + length
-        else:
-            after = start + {1: 8, 5: 4}.get(kind, end)
-        if after > end:
-            raise IndexError("a field that is longer than what it is in")
-        yield key >> 3, start, after
-        start = after
-
-
-def _number(content: bytes, start: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where it ends."""
-    value = 0
-    for place in range(10):
-        byte = content[start + place]
-        value |= (byte & 127) << 7 * place
-        if byte < 128:
-            return value, start + place + 1
-    raise IndexError("a number of more than ten bytes")
