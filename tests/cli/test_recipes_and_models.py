@@ -106,13 +106,33 @@ def test_models_are_listed_with_where_they_are(run: Run) -> None:
     assert found["brainy"]["mode"] == "published"
     assert found["brainy"]["where"] == "remote"
     assert "brainy" in run("models", "list").out
+    shown = run("models", "list", "--task", "isotropic").out
+    assert "baby-ai" in shown
+    assert "brainy" not in shown
+    assert "extraction, generation" in run("models", "list", "--task", "brains").err
 
 
 def test_info_says_the_sha256(run: Run) -> None:
     """What is known of a model needs no download."""
-    result = run("models", "info", "brainy")
-    assert result.code == 0
-    assert "sha256: 17d946f977134b70cb48ce3960d634517d9e0c6f09ca40fb7de5b86faeb94eb9" in result.out
+    digest = "17d946f977134b70cb48ce3960d634517d9e0c6f09ca40fb7de5b86faeb94eb9"
+    short, full = (run("models", "info", "brainy", *more) for more in ((), ("--full",)))
+    assert short.code == full.code == 0
+    assert f"sha256: {digest}" in full.out
+    assert f"{digest} (published)" in short.out
+
+
+def test_the_short_card_says_what_one_asks_first(run: Run) -> None:
+    """Figures with their interval, failures, where it is hosted and how to get it: a screenful."""
+    lines = run("models", "info", "brainy").out.splitlines()
+    assert len(lines) <= 20
+    told = {line[2:18].strip(): line[18:] for line in lines[1:]}
+    assert told["figures"].startswith("Dice 0.97 (median, range 0.91 to 0.98, n = 99)")
+    assert told["mode published"].startswith("Predicts as its program does")
+    assert told["hosted"].startswith("GitHub release")
+    assert told["here"] == "no: encephalon models get brainy"
+    listed = run("models", "info", "deepcsr").out
+    assert "cannot be used here" in listed
+    assert "size" not in listed
 
 
 def test_get_offline_is_a_sentence(run: Run) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from encephalon.errors import MissingFileError, ModelError
 from encephalon.io.atomic import sha256
 from encephalon.io.home import HOME_VARIABLE, encephalon_home
 from encephalon.models import files
+from encephalon.models.card import gaps
 from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
 from encephalon.models.description import ModelDescription
 from encephalon.models.download import get_model
@@ -28,6 +31,12 @@ from encephalon.models.registry import (
     registry_entries,
     shipped_entries,
 )
+
+#: By the card of the small model, which has figures and one section.
+_LEFT_OUT = [
+    *("What it does", "Intended use", "Inputs", "Training data", "Evaluation data"),
+    "Licence",
+]
 
 
 @pytest.fixture
@@ -64,13 +73,53 @@ def test_the_published_models_are_registered_by_hash() -> None:
     assert all(len(entry.sha256) in {0, 64} and entry.obtain for entry in entries.values())
 
 
+def test_every_published_model_of_the_five_systems_is_listed() -> None:
+    """13 of the Nobrainer repository, 20 of MTNeuro, 25 of legibility, and the two others."""
+    studies = Counter(entry.study for entry in registry_entries().values())
+    assert studies == {
+        **{"extraction": 2, "none": 11, "micrographs": 1, "isotropic": 1},
+        **{"microtomography": 20, "legibility": 25},
+    }
+    usable = {entry.name for entry in registry_entries().values() if entry.kind == "published"}
+    nets = {f"mtneuro-unet-{dim}-{count}class" for dim in ("2d", "3d") for count in (3, 4)}
+    assert usable == {
+        *("brainy", "ams", "3btron", "baby-ai", "mtneuro-byol", "mtneuro-region-supervised"),
+        *nets,
+    }
+
+
+def test_every_registered_model_says_what_it_takes_who_hosts_it_and_what_is_done_with_it() -> None:
+    """Nothing is left out but figures that were never published."""
+    left_out = {}
+    for entry in registry_entries().values():
+        assert all((entry.source, entry.published_mode, entry.citation)), entry.name
+        left_out[entry.name] = gaps(entry.card, entry.figures, entry.licence)
+    assert {gap for missing in left_out.values() for gap in missing} == {"Figures"}
+    studied = {entry.name for entry in registry_entries().values() if entry.study != "none"}
+    assert {name for name in studied if left_out[name]} == {"baby-ai"}
+
+
+def test_what_is_said_once_of_many_models_holds_for_each_that_says_nothing_else() -> None:
+    """Also in the card, section by section."""
+    text = (
+        '[shared]\nkind = "listed"\nversion = "1"\nstudy = "x"\ntask = "t"\nmode = "published"\n'
+        'file = ""\nsize = 0\nsha256 = ""\nlicence = "MIT"\n[shared.card]\ninputs = "a"\n'
+        'caveats = "b"\n[[model]]\nname = "one"\ntitle = "One"\n[[model]]\nname = "two"\n'
+        'title = "Two"\nlicence = "CC0-1.0"\ncard = { caveats = "c" }\n'
+    )
+    one, two = parse_registry(text, "here").values()
+    assert (one.licence, dict(one.card)) == ("MIT", {"inputs": "a", "caveats": "b"})
+    assert (two.licence, dict(two.card)) == ("CC0-1.0", {"inputs": "a", "caveats": "c"})
+
+
 def test_a_model_that_cannot_be_used_is_listed_and_says_why() -> None:
     """The 50 classes of kwyk, whose weights are a program of TensorFlow."""
     found = {one.name: one for one in list_models()}["kwyk"]
     assert found.where == "listed"
     assert "nothing here reads" in found.title
-    with pytest.raises(ModelError, match=r"cannot be used here\. .* TensorFlow SavedModel"):
-        get_model("kwyk")
+    for asked in (get_model, find_model):
+        with pytest.raises(ModelError, match=r"cannot be used here\. .* TensorFlow SavedModel"):
+            asked("kwyk")
 
 
 def test_weights_whose_sha256_nobody_published_are_used_by_their_path(tmp_path: Path) -> None:
@@ -100,7 +149,14 @@ def test_weights_whose_sha256_nobody_published_are_used_by_their_path(tmp_path: 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [("colour = 1", "unknown keys"), ('url = "http://x"', "not https"), ("", "size")],
+    [
+        ("colour = 1", "unknown keys"),
+        ('url = "http://x"', "not https"),
+        ('mirrors = ["https://x", "ftp://x"]', "not https"),
+        ('card = { colour = "red" }', "unknown sections"),
+        ('figures = [{ name = "Dice", value = "high" }]', "made of numbers"),
+        ("", "size"),
+    ],
 )
 def test_a_registry_is_taken_by_the_letter(change: str, sentence: str) -> None:
     """An unknown key, an address without https and a missing field are refused."""
@@ -112,12 +168,15 @@ def test_a_registry_is_taken_by_the_letter(change: str, sentence: str) -> None:
 def test_a_listing_has_local_and_remote_models(
     home: Path, description: ModelDescription, state: dict[str, object]
 ) -> None:
-    """Each model is there once, sorted, with where it lies; a packaged one hides an installed."""
+    """Each is there once, what is here first; a packaged model hides an installed one."""
     save_model(home / "tiny", description, state)
     save_model(home / "other", replace(description, name="other"), state)
     save_model(files.packaged_folder() / "tiny", replace(description, version="9"), state)
     found = {summary.name: summary for summary in list_models()}
-    assert list(found) == ["3btron", "ams", "baby-ai", "brainy", "kwyk", "other", "tiny"]
+    names, places = list(found), [one.where for one in found.values()]
+    assert names[:6] == ["tiny", "other", "3btron", "ams", "baby-ai", "brainy"]
+    assert [place for place, _ in groupby(places)] == ["packaged", "installed", "remote", "listed"]
+    assert len(found) == 2 + len(registry_entries())
     assert (found["tiny"].where, found["tiny"].version) == ("packaged", "9")
     assert (found["other"].where, found["other"].title) == ("installed", "A tiny model")
     assert (found["brainy"].where, found["brainy"].path) == ("remote", None)
@@ -271,7 +330,12 @@ def test_a_published_name_with_other_content_is_refused(tmp_path: Path) -> None:
 def test_info_has_every_field_filled_or_unknown(model: ModelFolder, published: Path) -> None:
     """Local, registered and downloaded models are described alike, gaps as "unknown"."""
     remote, local, folder = model_info("ams"), model_info(published), model_info(model.path)
-    assert (remote["path"], remote["url"]) == (None, "unknown")
+    assert (remote["path"], remote["mirrors"]) == (None, "unknown")
+    assert remote["figures"][0] | {"low": 0} == {
+        **{"name": "Dice", "value": 0.882, "statistic": "median", "low": 0, "high": None},
+        **{"interval": "", "n": 0, "unit": ""},
+    }
+    assert (remote["missing"], folder["missing"]) == ([], _LEFT_OUT)
     assert remote["card"]["ethics"] == "unknown"
     assert (local["path"], local["name"]) == (published, "brainy")
     assert (folder["licence"], folder["preprocessing"]) == ("unknown", "unknown")

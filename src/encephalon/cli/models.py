@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,28 +13,61 @@ import typer
 from encephalon.cli import flags
 from encephalon.cli.console import Console, table
 
+_FIGURES = 6
+"""Figures that the short card shows."""
+_SHORT = 240
+"""Characters of a text there."""
+
 if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
 
 
-def list_(as_json: flags.AsJson = False) -> None:
-    """List every model: packaged, installed, and to be had."""
+Task = Annotated[
+    str | None, typer.Option("--task", help="Only models of this task, or study.", metavar="WORD")
+]
+Full = Annotated[bool, typer.Option("--full", help="Everything that is known, not the short card.")]
+
+
+def list_(task: Task = None, as_json: flags.AsJson = False) -> None:
+    """List every model: those that ship, those installed, and published ones of others.
+
+    \b
+    Example:
+        encephalon models list --task segmentation
+    """
+    from encephalon.errors import UsageError, either
     from encephalon.models.catalogue import list_models
 
-    rows = [asdict(model) for model in list_models()]
-    sizes = (f"{row['size'] / 1e6:.1f} MB" if row["size"] else "unknown" for row in rows)
-    shown = [{**row, "size": size} for row, size in zip(rows, sizes, strict=True)]
-    columns = ["name", "version", "mode", "where", "size", "sha256_is", "title"]
+    found = list_models()
+    known = sorted({word for model in found for word in (model.task, model.study)})
+    if task is not None and task not in known:
+        raise UsageError(f"--task takes {either(known)}, and got {task!r}.")
+    rows = [asdict(model) for model in found if task in {None, model.task, model.study}]
+    shown = [
+        {
+            **row,
+            "size": f"{row['size'] / 1e6:.1f} MB" if row["size"] else "unknown",
+            "licence": row["licence"].partition(";")[0].partition(",")[0],
+        }
+        for row in rows
+    ]
+    columns = ["name", "where", "task", "mode", "size", "licence", "title"]
     Console(as_json=as_json).result(rows, lambda: table(shown, columns))
 
 
-def info(console: Console, model: flags.Model) -> None:
-    """Say everything that is known of a model."""
+def info(console: Console, model: flags.Model, full: Full = False) -> None:
+    """Say what a model is for, how good it is, and where it fails.
+
+    \b
+    Example:
+        encephalon models info brain-extraction
+        encephalon models info brainy --full
+    """
     from encephalon.models.catalogue import model_info
 
     found = model_info(model)
-    console.result(found, lambda: "\n".join(_lines(found)))
+    console.result(found, lambda: "\n".join(_lines(found) if full else _short(found)))
 
 
 def get(
@@ -110,6 +144,42 @@ def _announce(console: Console, model: ModelFolder | PublishedFile) -> None:
     origin = f" (sha256 {entry.sha256_is})" if entry else ""
     data = {"model": model.name, "path": model.path, "sha256": model.sha256}
     console.result(data, f"{model.name}: {model.path}{origin}")
+
+
+def _short(found: dict[str, Any]) -> list[str]:
+    """The short card: what one asks first, one line each."""
+    from encephalon.models.card import UNKNOWN, Figure
+
+    card = found.get("card", {})
+    figures = [str(Figure(**each)) for each in found.get("figures", ())]
+    is_here = found["path"] is not None
+    told = {
+        "what": card.get("description"),
+        "intended use": card.get("intended_use"),
+        "inputs": card.get("inputs"),
+        "task": f"{found['task']} (study {found['study']}, mode {found['mode']})",
+        "training data": card.get("training_data"),
+        "evaluation": card.get("evaluation_data"),
+        "figures": "; ".join(figures[:_FIGURES]) + (" ..." if figures[_FIGURES:] else ""),
+        "known failures": card.get("caveats"),
+        "licence": found.get("licence"),
+        "citation": found.get("citation"),
+        "mode published": found.get("published_mode"),
+        "hosted": found.get("source"),
+        "size": f"{found['size'] / 1e6:.1f} MB" if found.get("size") else None,
+        "sha256": found.get("sha256_is") and f"{found['sha256']} ({found['sha256_is']})",
+        "here": str(found["path"]) if is_here else f"no: encephalon models get {found['name']}",
+    }
+    if found.get("kind") == "listed":
+        told["here"] = f"no, and it cannot be used here: {found['obtain']}"
+    lines = [f"{found['name']} {found.get('version', '')}: {found.get('title', '')}".rstrip(": ")]
+    width = max(map(len, told))
+    for key, value in told.items():
+        if value is not None:
+            lines.append(
+                f"  {key:<{width}}  {shorten(value or UNKNOWN, _SHORT, placeholder=' ...')}"
+            )
+    return [*lines, "  (--full says everything that is known)"]
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

@@ -7,14 +7,15 @@ Quick: listing and naming read text files only, never weights.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from encephalon.errors import EncephalonError, MissingFileError, ModelError, did_you_mean
 from encephalon.io.files import exists, expanded, is_file, is_folder
 from encephalon.models import files
-from encephalon.models.description import CARD_SECTIONS, UNKNOWN, ModelDescription
+from encephalon.models.card import CARD_SECTIONS, UNKNOWN, Figure, figures_of, gaps
+from encephalon.models.description import ModelDescription
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
 from encephalon.models.published import PUBLISHED_SUFFIXES, PublishedFile, open_published
 from encephalon.models.registry import RegistryEntry, published_path, registry_entries
@@ -27,8 +28,12 @@ _FILE_SUFFIXES = {
     *(".pt", ".pth", ".ckpt", ".pkl", ".pickle"),
 }
 
+_PLACES = ("packaged", "installed", "broken", "remote", "listed")
+
 # What a summary repeats of a description.
 _TOLD = ("version", "study", "task", "mode", "licence")
+# And of a registered model beside.
+_TOLD_OF_REGISTERED = ("source", "published_mode", "sha256", "sha256_is")
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,25 @@ class ModelSummary:
     where: str
     """"packaged", "installed", "remote", "listed" (not to be had), or "broken"; why, in `title`."""
     size: int
-    """Bytes on disk, or to download."""
+    """Bytes on disk, or to download; 0 where nobody has said."""
+    inputs: str = UNKNOWN
+    source: str = ""
+    """Where its authors host it; "" for a model of this machine alone."""
+    published_mode: str = ""
+    """What the mode "published" does with weights that were published elsewhere."""
+    figures: tuple[Figure, ...] = ()
+    sha256: str = ""
+    """Of the file of a registered model, where it is known."""
     path: Path | None = None
     sha256_is: str = "in model.toml"
     """Where that of its files is from, see `RegistryEntry`."""
 
 
 def list_models() -> list[ModelSummary]:
-    """Return every model that can be named: packaged, installed, and registered elsewhere."""
+    """Return every model that can be named: packaged, installed, and registered elsewhere.
+
+    What is on this machine comes first, then what can be fetched, then what is only listed.
+    """
     roots, entries = list(files.model_roots()), registry_entries().values()
     found = {
         entry.name: _summary(entry, "listed" if entry.kind == "listed" else "remote", entry.size)
@@ -67,7 +83,7 @@ def list_models() -> list[ModelSummary]:
     for entry in entries if len(roots) > 1 else ():
         if is_file(path := published_path(entry)):
             found[entry.name] = _summary(entry, "installed", path.stat().st_size, path)
-    return sorted(found.values(), key=lambda summary: summary.name)
+    return sorted(found.values(), key=lambda summary: (_PLACES.index(summary.where), summary.name))
 
 
 def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
@@ -90,12 +106,15 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
     if (entry := registry_entries().get(name)) is not None:
         if exists(published_path(entry)):
             return open_published(published_path(entry), entry)
+        if entry.kind == "listed":
+            raise ModelError(f"The model {name!r} cannot be used here. {entry.obtain}")
         raise ModelError(
             f"The model {name!r} is not on this machine: run  encephalon models get {name}"
         )
     if exists(Path(name)):
         return _find_path(Path(name))
-    meant = did_you_mean(name, [one.name for one in list_models()], "known models:")
+    usable = sorted(one.name for one in list_models() if one.where != "listed")
+    meant = did_you_mean(name, usable, "known models:")
     raise ModelError(f"Unknown model {name!r}; {meant}")
 
 
@@ -147,16 +166,28 @@ def _summary(
 ) -> ModelSummary:
     told = {name: getattr(about, name) for name in ("name", *_TOLD)}
     if isinstance(about, RegistryEntry):
-        told["sha256_is"] = about.sha256_is
-    title = about.title or about.name
-    return ModelSummary(**told, title=title, where=where, size=size, path=path)
+        told |= {name: getattr(about, name) for name in _TOLD_OF_REGISTERED}
+    return ModelSummary(
+        **told,
+        title=about.title or about.name,
+        inputs=about.card.get("inputs") or UNKNOWN,
+        figures=_figures(about),
+        where=where,
+        size=size,
+        path=path,
+    )
+
+
+def _figures(about: ModelDescription | RegistryEntry) -> tuple[Figure, ...]:
+    return about.figures if isinstance(about, RegistryEntry) else figures_of(about.scores)
 
 
 def model_info(name_or_path: str | Path) -> dict[str, Any]:
     """Return every field of a model's description, "unknown" where nothing was said.
 
     Works for a model that is not on this machine, if it is registered. `path` is where the model
-    lies, None when it has to be fetched. Files are not hashed: see `verify_model`.
+    lies, None when it has to be fetched; `figures` are those of `figures_of`, or as published, and
+    `missing` is what its card leaves out. Files are not hashed: see `verify_model`.
     """
     name = str(name_or_path)
     entry = registry_entries().get(name)
@@ -195,6 +226,9 @@ def verify_model(name_or_path: str | Path) -> dict[str, str]:
 
 def _info(about: ModelDescription | RegistryEntry, path: Path | None) -> dict[str, Any]:
     told = {item.name: getattr(about, item.name) for item in fields(about)}
-    info = {key: UNKNOWN if value in ("", {}, None) else value for key, value in told.items()}
+    info = {key: UNKNOWN if value in ("", {}, (), None) else value for key, value in told.items()}
     card = {key: about.card.get(key, "").strip() or UNKNOWN for key in CARD_SECTIONS}
-    return {**info, "card": card, "path": path}
+    figures = _figures(about)
+    missing = gaps(card, figures, about.licence)
+    shown = [asdict(figure) for figure in figures]
+    return {**info, "card": card, "figures": shown, "missing": missing, "path": path}

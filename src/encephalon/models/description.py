@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a model: `model.toml`, and the card that is written from it.
+"""What is said of a model: `model.toml`, from which its card is written (`card.py`).
 
-The text of `model.toml` is parsed by rule, never executed, and unknown keys are refused. The card,
-README.md, has every field filled, or "unknown".
+The text of `model.toml` is parsed by rule, never executed, and unknown keys are refused.
 """
 
 from __future__ import annotations
@@ -16,43 +15,19 @@ from typing import Any
 
 from encephalon.errors import InputError, ModelError, did_you_mean
 from encephalon.io.text import parse_toml
+from encephalon.models.card import CARD_SECTIONS, UNKNOWN
 from encephalon.recipes.loading import in_todays_words
 
 FORMAT_VERSION = 1
 FIRST_VERSION = "0.1.0"
 """The version of a model fresh from training."""
-UNKNOWN = "unknown"
 MODES = ("default", "published")
 
-CARD_SECTIONS: Mapping[str, str] = {
-    "description": "What it does",
-    "intended_use": "Intended use",
-    "factors": "Factors that change its performance",
-    "metrics": "Metrics",
-    "evaluation_data": "Evaluation data",
-    "training_data": "Training data",
-    "ethics": "Ethical considerations",
-    "caveats": "Caveats and known failures",
-}
-"""The prose of a card: key in the table `card`, and its heading."""
-
-# Entries of a list that a card repeats; of tables, none.
-_LISTED = 40
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", Mapping: "a table"}
-_DETAILS = ("name", "version", "study", "task", "mode", "licence", "citation")
-_TABLES = {
-    "labels": "Labels in the output",
-    "preprocessing": "Preprocessing",
-    "training_data": "Training data, in figures",
-    "scores": "Scores",
-    "recipe": "Recipe",
-    "versions": "Versions",
-    "files": "Files and their sha256",
-}
 
 
 @dataclass(frozen=True)
@@ -191,48 +166,3 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def render_card(description: ModelDescription) -> str:
-    """Return the card of a model in Markdown.
-
-    Every section is there whether it was filled or not: a gap reads "unknown", so that nobody
-    takes silence for good news.
-    """
-    title = description.title or description.name
-    details = {key.title(): getattr(description, key) for key in _DETAILS}
-    parts = [f"# {title}", _table(details)]
-    for key, heading in CARD_SECTIONS.items():
-        parts.append(f"## {heading}\n\n{description.card.get(key, '').strip() or UNKNOWN}")
-    for key, heading in _TABLES.items():
-        parts.append(f"## {heading}\n\n{_table(getattr(description, key))}")
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(values: Mapping[Any, Any]) -> str:
-    rows = [f"| {_cell(key)} | {_cell(value)} |" for key, value in _flat(values)]
-    return "\n".join(["| | |", "|---|---|", *rows]) if rows else UNKNOWN
-
-
-def _flat(values: Mapping[Any, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            pairs += _flat(value, f"{name}.")
-        else:
-            pairs.append((name, value))
-    return pairs
-
-
-def _cell(value: Any) -> str:
-    """Return the text of one table cell: a figure to four digits, nothing as "unknown"."""
-    if value is None or (hasattr(value, "__len__") and len(value) == 0):
-        return UNKNOWN
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        if len(value) > _LISTED or any(isinstance(item, Mapping) for item in value):
-            return f"{len(value)} entries, see model.toml"
-        return ", ".join(_cell(item) for item in value)
-    return " ".join(str(value).split()).replace("|", "\\|") or UNKNOWN

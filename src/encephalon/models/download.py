@@ -25,10 +25,8 @@ def get_model(
     Raises ModelError when the model is unknown, cannot be had, or is not what it should be.
     """
     entry = registry_entries().get(name)
-    if entry is not None and entry.kind == "listed":
-        raise ModelError(f"The model {name!r} cannot be used here. {entry.obtain}")
     # Looked at before locking, as a shared installation is often read-only.
-    if entry is not None and not _is_there(entry):
+    if entry is not None and entry.kind != "listed" and not _is_there(entry):
         with locked(files.installed_folder() / f".{entry.name}"):
             if not _is_there(entry):  # another process was not quicker
                 _fetch(entry, offline, mirror)

@@ -16,11 +16,11 @@ from encephalon.errors import InputError, MissingFileError, ModelError, listed
 from encephalon.io.atomic import atomic_folder, sha256
 from encephalon.io.files import exists
 from encephalon.io.text import read_text
+from encephalon.models.card import render_card
 from encephalon.models.description import (
     ModelDescription,
     dump_description,
     parse_description,
-    render_card,
 )
 from encephalon.models.files import changed, digest, read_compared
 from encephalon.models.graph import Graph

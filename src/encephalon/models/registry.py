@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from encephalon.errors import ModelError
 from encephalon.io.fetch import recorded
 from encephalon.models import files
+from encephalon.models.card import CARD_SECTIONS, Figure, read_figures
 
 
 def published_path(entry: RegistryEntry) -> Path:
@@ -45,8 +46,16 @@ class RegistryEntry:
     """For published weights: the built-in recipe whose columns and settings they go with."""
     url: str = ""
     """Address of the file, https; empty when none is known."""
+    mirrors: tuple[str, ...] = ()
+    """Further addresses of the same file, asked in turn where the first does not have it."""
+    source: str = ""
+    """Where its authors host it, in words."""
     obtain: str = ""
     """A sentence on other ways to the file."""
+    published_mode: str = ""
+    """What the mode "published" does with it."""
+    figures: tuple[Figure, ...] = ()
+    """As its authors published them."""
     labels: Mapping[int, str] = field(default_factory=dict)
     card: Mapping[str, str] = field(default_factory=dict)
     sha256_is: str = "published"
@@ -81,26 +90,41 @@ def _completed(entry: RegistryEntry) -> RegistryEntry:
 @cache
 def shipped_entries() -> Mapping[str, RegistryEntry]:
     """Return the entries as the package has them."""
-    path = Path(__file__).with_name("registry.toml")
-    return parse_registry(path.read_text(encoding="utf-8"), str(path))
+    entries: dict[str, RegistryEntry] = {}
+    for path in sorted(Path(__file__).with_name("registered").glob("*.toml")):
+        entries |= parse_registry(path.read_text(encoding="utf-8"), str(path))
+    return entries
 
 
 def parse_registry(text: str, source: str) -> dict[str, RegistryEntry]:
-    """Parse the text of a registry; raises ModelError for anything that it should not hold."""
-    known = {item.name for item in fields(RegistryEntry)}
+    """Parse the text of a registry; raises ModelError for anything that it should not hold.
+
+    What its table `shared` says holds for every model that says nothing else.
+    """
     entries: dict[str, RegistryEntry] = {}
     try:
-        for values in map(dict, tomllib.loads(text)["model"]):
-            name, url = values.get("name"), values.get("url")
-            if unknown := set(values) - known:
-                raise ModelError(f"{name!r} has the unknown keys {sorted(unknown)}")
-            if url and not url.startswith("https://"):
-                raise ModelError(f"the address of {name!r} is not https")
-            labels = {int(key): label for key, label in values.get("labels", {}).items()}
-            entry = RegistryEntry(**{**values, "labels": labels})
+        content = tomllib.loads(text)
+        shared = content.get("shared", {})
+        for values in map(dict, content["model"]):
+            card = {**shared.get("card", {}), **values.get("card", {})}
+            entry = _entry({**shared, **values, "card": card})
             entries[entry.name] = entry
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{source}: expected a registry of models ({error}): install encephalon again."
         ) from error
     return entries
+
+
+def _entry(values: dict[str, Any]) -> RegistryEntry:
+    name = values.get("name")
+    if unknown := set(values) - {item.name for item in fields(RegistryEntry)}:
+        raise ModelError(f"{name!r} has the unknown keys {sorted(unknown)}")
+    if unknown := set(values["card"]) - set(CARD_SECTIONS):
+        raise ModelError(f"the card of {name!r} has the unknown sections {sorted(unknown)}")
+    mirrors = tuple(values.get("mirrors", ()))
+    if not all(url.startswith("https://") for url in (values.get("url"), *mirrors) if url):
+        raise ModelError(f"the address of {name!r} is not https")
+    labels = {int(key): label for key, label in values.get("labels", {}).items()}
+    figures = read_figures(values.get("figures", ()))
+    return RegistryEntry(**{**values, "labels": labels, "mirrors": mirrors, "figures": figures})
