@@ -22,10 +22,14 @@ class Server(ThreadingHTTPServer):
     knows_ranges = True
     says_length = True
     etag = ""
+    drips = False  # a line of the header now and then, for ever
+    leads_to = ""  # where a redirection leads
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str | None]] = []
+        self.closing = threading.Event()
+        self.authorised: list[str | None] = []
         self.contents: dict[str, bytes] = {}
 
     @property
@@ -40,6 +44,18 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         wanted = self.headers["Range"]
         server.asked.append((self.path, wanted))
+        server.authorised.append(self.headers["Authorization"])
+        if server.leads_to:
+            self.send_response(302)
+            self.send_header("Location", server.leads_to)
+            self.end_headers()
+            return
+        if server.drips:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+            with suppress(OSError):
+                while not server.closing.wait(0.02):
+                    self.wfile.write(b"X-Wait: a little\r\n")
+            return
         same = self.headers["If-Range"] in {None, server.etag}
         content = server.contents.get(self.path.removeprefix("/files/"), server.content)
         start = int(wanted[6:-1]) if wanted and server.knows_ranges and same else 0
@@ -67,5 +83,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.closing.set()
         server.shutdown()
         thread.join()

@@ -134,6 +134,16 @@ def test_what_breaks_off_is_asked_again_at_once(server: Server, entry: RegistryE
     assert [wanted for _, wanted in server.asked] == [None, "bytes=150000-"]
 
 
+def test_what_breaks_off_again_and_again_goes_on_while_more_comes(
+    server: Server, register: Callable[..., RegistryEntry]
+) -> None:
+    """More often than a question is asked again, as each time brought some of it."""
+    server.content, server.stop_after = bytes(7) * 100_000, 70_000
+    register(server.content)
+    assert get_model("brainy", mirror=server.address).path.read_bytes() == server.content
+    assert len(server.asked) == 10
+
+
 def test_a_server_without_ranges_starts_anew(server: Server, entry: RegistryEntry) -> None:
     """The whole file replaces the part, it is not appended to it."""
     server.stop_after, server.knows_ranges, server.says_length = 150_000, False, False
@@ -244,10 +254,25 @@ def test_a_home_that_cannot_be_written_is_named(
 def test_a_download_that_trickles_is_given_up(
     server: Server, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A byte a second never meets a time-out between two pieces."""
+    """A byte a second never meets a time-out between two pieces, nor do lines of a header."""
     monkeypatch.setattr(fetch, "_PATIENCE", Patience(grace=-1, slowest=1e15))
     with pytest.raises(ModelError, match=r"bytes came in .* what has come is kept"):
         get_model("brainy", mirror=server.address)
+    monkeypatch.setattr(fetch, "_PATIENCE", Patience(attempts=1, answer=0.3))
+    server.drips = True
+    with pytest.raises(ModelError, match=r"no whole answer came within 0.3 s"):
+        get_model("brainy", mirror=server.address)
+
+
+def test_a_whole_download_has_a_time_limit(
+    server: Server, entry: RegistryEntry, home: Path
+) -> None:
+    """However fast it is; what has come is kept for the next time."""
+    with pytest.raises(ModelError, match=r"not whole within -1 seconds.* what has come is kept"):
+        get_model("brainy", mirror=server.address, limit=-1)
+    assert f".{entry.file}.part" in left(home)
+    assert get_model("brainy", mirror=server.address).path.read_bytes() == CONTENT
+    assert server.asked[-1][1] is not None
 
 
 def test_the_password_of_a_mirror_is_not_repeated(server: Server, entry: RegistryEntry) -> None:

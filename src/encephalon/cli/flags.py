@@ -116,6 +116,14 @@ Mirror = Annotated[
     str | None,
     Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
 ]
+Mirrors = Annotated[
+    list[str] | None,
+    Option(
+        "--mirror",
+        help="Address, folder or archive that has the file; repeat it for further ones.",
+        metavar="PLACE",
+    ),
+]
 Seed = Annotated[
     int | None,
     Option("--seed", help="Seed of every random draw.", min=0, max=2**32 - 1, metavar="N"),

@@ -73,16 +73,39 @@ def info(console: Console, model: flags.Model, full: Full = False) -> None:
 def get(
     console: Console,
     model: Annotated[
-        str, typer.Argument(metavar="NAME", help="A name from `encephalon models list`.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A name from `encephalon models list`, or hf://OWNER/NAME[@REVISION].",
+        ),
     ],
-    mirror: flags.Mirror = None,
+    mirror: flags.Mirrors = None,
     offline: flags.Offline = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            help="Give up after so many; what has come is kept.  [default: 360]",
+            min=0.01,
+            metavar="N",
+        ),
+    ] = None,
 ) -> None:
-    """Fetch a model, compare its sha256, and keep it."""
+    """Fetch a model, compare its sha256, and keep it.
+
+    A mirror is an address or a folder that has the file, or an archive (.zip, .tar) with it inside.
+
+    \b
+    Example:
+        encephalon models get brainy
+        encephalon models get brainy --mirror /media/stick --mirror https://mirror.example.org
+        encephalon models get hf://OWNER/NAME
+    """
     from encephalon.models.download import get_model
 
+    limit = None if minutes is None else 60 * minutes
     with console.progress(None, f"fetching {model}"):
-        found = get_model(model, offline=offline, mirror=mirror)
+        found = get_model(model, offline=offline, mirror=mirror, limit=limit)
     _announce(console, found)
 
 

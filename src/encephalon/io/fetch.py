@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
 from encephalon.errors import InputError, ModelError, UnreadableFileError
+from encephalon.io.archives import archived
 from encephalon.io.atomic import (
     explained,
     flush,
@@ -26,18 +29,25 @@ from encephalon.io.atomic import (
     sha256,
     write_json,
 )
-from encephalon.io.files import exists, expanded, is_file, opened, stand_in
+from encephalon.io.files import exists, expanded, is_file, is_folder, opened, stand_in
 from encephalon.io.home import encephalon_home, offline_by_environment
 from encephalon.io.http import Patience, RefusedError, download, need_safe, public
 from encephalon.io.text import read_json
 
 MIRROR_VARIABLE = "ENCEPHALON_MIRROR"
+HUB = "https://huggingface.co"
 RECORDS = "fetched.json"
 
 _PATIENCE = Patience(attempts=3)
 """Seconds, not minutes, until somebody without a network is told so; what has come is kept."""
 
+_PIECE = 1 << 20
+"""Bytes copied at a time."""
+_LARGEST = 1 << 34
+"""Bytes of a file whose size nobody says; above it, it is a trap or a mistake."""
 _log = logging.getLogger(__name__)
+Places = str | Sequence[str] | None
+"""Mirrors: addresses, folders or archives; of the environment between semicolons."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,7 @@ class Remote:
     place    its path below a mirror
     size     bytes, at least where no sha256 was published; 0 where nobody has said
     sha256   as it was published; "" where it was not
+    mirrors  further addresses of the same file
     obtain   a sentence on other ways to the file
     at_hand  what to do with the file once it was had in another way
     """
@@ -71,29 +82,85 @@ class Remote:
     sha256: str = ""
     obtain: str = ""
     at_hand: str = "give its path"
+    mirrors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Local:
+    """The file `name` in a folder or an archive of this machine."""
+
+    path: Path
+    name: str
+
+    @property
+    def is_there(self) -> bool:
+        return is_file(self.path / self.name) if is_folder(self.path) else is_file(self.path)
+
+    @contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """Open for reading; raises InputError where it cannot be read."""
+        if not is_folder(self.path):
+            with archived(self.path, self.name) as stream:
+                yield stream
+            return
+        with opened(self.path / self.name) as file:
+            yield file
+
+    def __str__(self) -> str:
+        return str(self.path / self.name)
 
 
 def fetch(
-    remote: Remote, final: Path, *, offline: bool = False, mirror: str | None = None
+    remote: Remote,
+    final: Path,
+    *,
+    offline: bool = False,
+    mirror: Places = None,
+    limit: float | None = None,
 ) -> Record | None:
     """Put the file at `final`, where nothing is until it is whole and has the right sha256.
 
-    `mirror`, or `$ENCEPHALON_MIRROR`, may be any http(s) address or folder that holds the file at
-    its `place`. What broke off goes on where it stopped. With `offline`, or `$ENCEPHALON_OFFLINE`
-    set to anything but 0, the network is never touched. The caller keeps others away from `final`.
+    The addresses of `remote` are asked in turn, until one has the file. `mirror`, or
+    `$ENCEPHALON_MIRROR`, takes their place: any http(s) addresses or folders that hold the file at
+    its `place`, or archives that hold it anywhere, asked in turn as well. What broke off goes on
+    where it stopped; what is not whole after `limit` seconds (6 hours) is given up, and kept. With
+    `offline`, or `$ENCEPHALON_OFFLINE` set to anything but 0, the network is never touched. The
+    caller keeps others away from `final`.
+    Files of the Hugging Face Hub come from `$HF_ENDPOINT`, where that is set, which alone is given
+    `$HF_TOKEN`.
     Returns the record that the file was compared with, or that is new; None for a published sha256.
     Raises InputError where the file cannot be had, or is another one than it should be.
     """
+    sources = _sources(remote, offline or offline_by_environment(), mirror)
+    patience = _PATIENCE if limit is None else replace(_PATIENCE, file=limit)
+    reasons: list[str] = []
+    for number, source in enumerate(sources, 1):
+        try:
+            return _fetched(remote, source, final, patience)
+        except InputError as error:
+            if len(sources) == 1:
+                raise
+            reasons.append(str(error))
+            if number < len(sources):
+                _log.warning("%s Trying the next place, %s.", error, public(str(sources[number])))
+    raise UnreadableFileError(
+        f"{_begun(remote)} could not be had from any of {len(sources)} places: {' '.join(reasons)}"
+    )
+
+
+def _fetched(
+    remote: Remote, source: _Local | str, final: Path, patience: Patience
+) -> Record | None:
+    """Put the file of one source at `final`."""
     record = None if remote.sha256 else recorded(remote.address)
     known = remote.sha256 or (record.sha256 if record else "")
-    source = _source(remote, offline or offline_by_environment(), mirror)
     part = make_folder(final.parent) / f".{final.name}.part"
     with explained(final):
-        if isinstance(source, Path):
-            with opened(source) as stream, part.open("wb") as copy:
-                shutil.copyfileobj(stream, copy)
+        if isinstance(source, _Local):
+            _copy(source, part)
         else:
-            _download(remote, source, part, remote.size if remote.sha256 else 0, bool(known))
+            size = remote.size if remote.sha256 else 0
+            _download(remote, source, part, size, bool(known), patience)
         found = sha256(part)
         if not known:
             record = _record(remote, part, found, source)
@@ -105,6 +172,16 @@ def fetch(
         part.replace(final)
         flush_folder(final.parent)
     return record
+
+
+def _copy(source: _Local, part: Path) -> None:
+    with source.opened() as stream, part.open("wb") as copy:
+        while piece := stream.read(_PIECE):
+            copy.write(piece)
+            if copy.tell() > _LARGEST:
+                raise UnreadableFileError(
+                    f"{source}: more than {_LARGEST:,} bytes is no such file."
+                )
 
 
 def recorded(address: str) -> Record | None:
@@ -128,43 +205,65 @@ def _records(path: Path) -> dict[str, Record]:
         ) from error
 
 
-def _source(remote: Remote, offline: bool, mirror: str | None) -> Path | str:
-    """Where to get the file: a path, or an address. Raises InputError when there is neither."""
-    what = remote.what
-    begun = what[:1].upper() + what[1:]
+def _sources(remote: Remote, offline: bool, mirror: Places) -> list[_Local | str]:
+    """Where to get the file: places of this machine and addresses, in the order to ask them.
+
+    Raises InputError when there is none, UsageError for an address of another kind.
+    """
     if not (remote.sha256 or remote.address):
         raise InputError(
-            f"{begun} cannot be fetched, because neither an address nor a sha256 of it is known: "
-            f"{remote.obtain} Fetch it there and {remote.at_hand}."
+            f"{_begun(remote)} cannot be fetched, because neither an address nor a sha256 of it is "
+            f"known: {remote.obtain} Fetch it there and {remote.at_hand}."
         )
-    given = mirror or os.environ.get(MIRROR_VARIABLE, "").strip()
-    if given and "://" not in given:
-        path = expanded(given) / remote.place
-        if not is_file(path):
-            raise InputError(
-                f"The mirror {given} has no file {remote.place}: check the folder or the address."
-            )
-        return path
-    if offline:
+    places: list[_Local | str] = [one for one in (remote.address, *remote.mirrors) if one]
+    if given := _given(mirror):
+        places = [
+            f"{one.rstrip('/')}/{remote.place}"
+            if "://" in one
+            else _Local(expanded(one), remote.place)
+            for one in given
+        ]
+    asked = [place for place in places if isinstance(place, _Local) or not offline]
+    if offline and not asked:
         raise InputError(
-            f"{begun} is not on this machine and the network is not to be used: get "
+            f"{_begun(remote)} is not on this machine and the network is not to be used: get "
             f"{Path(remote.place).name} elsewhere, then {remote.at_hand}."
         )
-    address = f"{given.rstrip('/')}/{remote.place}" if given else remote.address
-    if not address:
+    if not asked:
         raise InputError(
-            f"No address is known for {what}. {remote.obtain} Fetch it there and "
+            f"No address is known for {remote.what}. {remote.obtain} Fetch it there and "
             f"{remote.at_hand}, or name a mirror that has it."
         )
-    need_safe(address)
-    return address
+    for place in asked:
+        if isinstance(place, str):
+            need_safe(place)
+        elif len(asked) == 1 and not place.is_there:
+            raise InputError(
+                f"The mirror {given[0]} has no file {remote.place}: check the folder or the "
+                "address."
+            )
+    return asked
 
 
-def _download(remote: Remote, address: str, part: Path, size: int, compared: bool) -> None:
+def _given(mirror: Places) -> list[str]:
+    if not mirror:
+        mirror = os.environ.get(MIRROR_VARIABLE, "").split(";")
+    words = [mirror] if isinstance(mirror, str) else mirror
+    return [word.strip() for word in words if word.strip()]
+
+
+def _begun(remote: Remote) -> str:
+    return remote.what[:1].upper() + remote.what[1:]
+
+
+def _download(
+    remote: Remote, address: str, part: Path, size: int, compared: bool, patience: Patience
+) -> None:
     size_text = f" ({size / 1e6:.1f} MB)" if size else ""
+    address, token = _of_hub(address)
     _log.info("fetching %s%s from %s", remote.what, size_text, public(address))
     try:
-        download(address, part, size, compared=compared, patience=_PATIENCE)
+        download(address, part, size, compared=compared, patience=patience, token=token)
     except RefusedError as error:
         kept = "; what has come is kept" if exists(part) else ""
         raise UnreadableFileError(
@@ -173,8 +272,19 @@ def _download(remote: Remote, address: str, part: Path, size: int, compared: boo
         ) from error
 
 
+def _of_hub(address: str) -> tuple[str, str]:
+    """The address of a file at the Hub's endpoint, and the token for it; any other as it is."""
+    if not address.startswith(f"{HUB}/"):
+        return address, ""
+    endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or HUB
+    need_safe(endpoint)
+    is_safe = urlsplit(endpoint).scheme == "https" or urlsplit(endpoint).hostname == "127.0.0.1"
+    token = os.environ.get("HF_TOKEN", "").strip() if is_safe else ""
+    return address.replace(HUB, endpoint, 1), token
+
+
 def _another(
-    remote: Remote, source: Path | str, known: str, found: str, record: Record | None
+    remote: Remote, source: _Local | str, known: str, found: str, record: Record | None
 ) -> str:
     place = public(str(source))
     if record is None:
@@ -190,7 +300,7 @@ def _another(
     )
 
 
-def _record(remote: Remote, part: Path, found: str, source: Path | str) -> Record:
+def _record(remote: Remote, part: Path, found: str, source: _Local | str) -> Record:
     """Record the sha256 of a file that nobody has published one of."""
     with opened(part, expected=remote.what) as stream:
         what = stand_in(stream.read(64))

@@ -42,6 +42,7 @@ class Patience:
     answer    until an answer is whole, however slowly it comes
     total     after which a question is not asked again
     grace     after which a file must have come faster than `slowest` bytes a second on average
+    file      until a file is whole, however often it breaks off and however it drips
     """
 
     attempts: int = 5
@@ -52,10 +53,12 @@ class Patience:
     total: float = 900.0
     grace: float = 60.0
     slowest: float = 10_000.0
+    file: float = 6 * 3600.0
 
 
 PATIENCE = Patience()
-"""Our choice: a block of 2 MiB comes within the time at 7 kB/s, and a server may restart."""
+"""Our choice: a block of 2 MiB comes within the time at 7 kB/s, 1.5 GB at 70 kB/s, and a server may
+restart."""
 
 
 class RefusedError(Exception):
@@ -86,17 +89,39 @@ def get(
 
 
 def download(
-    url: str, path: Path, size: int = 0, *, compared: bool = False, patience: Patience = PATIENCE
+    url: str,
+    path: Path,
+    size: int = 0,
+    *,
+    compared: bool = False,
+    patience: Patience = PATIENCE,
+    token: str = "",
 ) -> None:
     """Write the body of the answer to a GET to `path`, following redirections.
 
     Bytes that are in `path` already stay, and only the rest is asked for: where what comes is
     `compared` with a hash later, or the server says that the file is still the same (its ETag is
-    kept in PATH.etag). `size` is how many bytes there must be, 0 if nobody knows.
+    kept in PATH.etag). `size` is how many bytes there must be, 0 if nobody knows. `token` is given
+    to the server of `url` alone, not to where it leads. A connection that breaks is counted among
+    the attempts only where it brought nothing on.
     Raises RefusedError, with the last reason when the patience is used up.
     """
     require_extra("requests", "download", f"Fetching from {urlsplit(url).hostname}")
-    _asked_again(patience, lambda: _append(url, path, size, compared, patience))
+    ends = time.monotonic() + patience.file
+
+    def come_further() -> bool:
+        before = _size(path)
+        try:
+            _append(url, path, size, compared, patience, ends, token)
+        except PassingError:
+            if patience.attempts == 1 or _size(path) < before + _PIECE:
+                raise
+            time.sleep(patience.pause)
+            return True
+        return False
+
+    while _asked_again(patience, come_further):
+        _log.info("%s: %s bytes have come; going on", public(url), f"{_size(path):,}")
     _tag(path).unlink(missing_ok=True)
 
 
@@ -160,18 +185,21 @@ def _answer(
 
     def authorised(request: Any) -> Any:  # otherwise a .netrc would take the place of the token
         if token:
-            request.headers["Authorization"] = f"Token {token}"
+            request.headers["Authorization"] = f"{'Bearer' if follow else 'Token'} {token}"
         return request
 
+    asked = partial(
+        requests.get,
+        url,
+        headers={"Accept-Encoding": "identity", **headers},
+        auth=None if follow and not token else authorised,
+        stream=True,
+        timeout=(patience.connect, patience.silence),
+        allow_redirects=follow,
+    )
     try:
-        with requests.get(
-            url,
-            headers={"Accept-Encoding": "identity", **headers},
-            auth=None if follow else authorised,
-            stream=True,
-            timeout=(patience.connect, patience.silence),
-            allow_redirects=follow,
-        ) as answer:
+        # Lines of a header may drip as slowly as anything else.
+        with _within(patience.answer, asked) as answer:
             code = answer.status_code
             if code == 429 or code >= 500:
                 raise PassingError(f"the server answered {code}")
@@ -218,14 +246,26 @@ def _forget(path: Path) -> None:
     _tag(path).unlink(missing_ok=True)
 
 
-def _append(url: str, path: Path, size: int, compared: bool, patience: Patience) -> None:
-    have, tag = path.stat().st_size if path.exists() else 0, _tag(path)
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _append(
+    url: str,
+    path: Path,
+    size: int,
+    compared: bool,
+    patience: Patience,
+    ends: float,
+    token: str,
+) -> None:
+    have, tag = _size(path), _tag(path)
     if size and have == size and compared:
         return
     same = tag.read_text("ascii") if tag.exists() else ""
     headers = {"Range": f"bytes={have}-"} if have and (compared or same) else {}
     headers |= {"If-Range": same} if headers and same else {}
-    with _answer(url, headers, patience, follow=True) as answer:
+    with _answer(url, headers, patience, token, follow=True) as answer:
         if url.startswith("https:") and not answer.url.startswith("https:"):
             raise RefusedError("the server leads to an address that is not encrypted")
         if answer.status_code == 416:  # there is no rest: what is here is of another file
@@ -246,7 +286,7 @@ def _append(url: str, path: Path, size: int, compared: bool, patience: Patience)
         etag = answer.headers.get("ETag", "")
         tag.write_text(etag if etag.startswith('"') and etag.isascii() else "", "ascii")
         with path.open("ab" if goes_on else "wb") as file:
-            _write_rest(answer, file, whole or _LARGEST, patience)
+            _write_rest(answer, file, whole or _LARGEST, patience, ends)
     came = path.stat().st_size
     if came > (whole or _LARGEST):
         _forget(path)
@@ -255,7 +295,7 @@ def _append(url: str, path: Path, size: int, compared: bool, patience: Patience)
         raise PassingError(f"it broke off after {came:,} of {whole:,} bytes")
 
 
-def _write_rest(answer: Any, file: IO[bytes], whole: int, patience: Patience) -> None:
+def _write_rest(answer: Any, file: IO[bytes], whole: int, patience: Patience, ends: float) -> None:
     """Write what comes to the end of `file`, until there is more than `whole`."""
     begun, start = time.monotonic(), file.tell()
     # What has come, however little: a piece may never be filled.
@@ -266,6 +306,8 @@ def _write_rest(answer: Any, file: IO[bytes], whole: int, patience: Patience) ->
             return
         if seconds > patience.grace and came < patience.slowest * seconds:
             raise RefusedError(f"only {came:,} bytes came in {seconds:.0f} seconds")
+        if time.monotonic() > ends and file.tell() < whole:
+            raise RefusedError(f"it was not whole within {patience.file:g} seconds")
 
 
 def public(text: str) -> str:
