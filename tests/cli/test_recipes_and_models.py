@@ -153,6 +153,18 @@ def test_a_model_travels_as_one_file(run: Run, folder: Path, tmp_path: Path) -> 
     assert info["version"] == "1.2.3"
 
 
+@pytest.mark.parametrize("kind", ["hub", "monai"])
+def test_a_model_travels_as_a_folder_that_others_read(
+    run: Run, folder: Path, tmp_path: Path, kind: str
+) -> None:
+    """Exported for the Hub or for MONAI, and taken back under its name."""
+    out = tmp_path / "out"
+    assert run("models", "export", folder, "-o", out, "--format", kind).code == 0
+    assert (out / "configs" / "metadata.json").is_file()
+    assert run("models", "import", out).code == 0
+    assert run("models", "verify", "tiny").code == 0
+
+
 def test_verify_finds_a_changed_file(run: Run, folder: Path) -> None:
     """One flipped byte is an error that names the file."""
     weights = folder / "weights.safetensors"

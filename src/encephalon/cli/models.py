@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,14 @@ _SHORT = 240
 if TYPE_CHECKING:
     from encephalon.models.folder import ModelFolder
     from encephalon.models.published import PublishedFile
+
+
+class Format(StrEnum):
+    """What `models export` makes."""
+
+    zip = "zip"
+    hub = "hub"
+    monai = "monai"
 
 
 Task = Annotated[
@@ -139,11 +148,14 @@ def import_(
     console: Console,
     source: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A model folder, a .zip of one, or a .h5 or .pt file."),
+        typer.Argument(
+            metavar="FILE",
+            help="A model folder, a bundle of MONAI, a .zip of either, or a .h5 or .pt file.",
+        ),
     ],
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Keep a model that came as a file, so that its name works."""
+    """Keep a model that came as a file or folder, so that its name works."""
     from encephalon.models.exchange import import_model
 
     _announce(console, import_model(source, overwrite=overwrite))
@@ -153,12 +165,26 @@ def export(
     console: Console,
     model: flags.Model,
     output: flags.Output,
+    kind: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="zip: one file; hub: a folder for the Hugging Face Hub; monai: a bundle of MONAI.",
+        ),
+    ] = Format.zip,
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Write a model to one file that `models import` takes."""
+    """Write a model to what `models import` takes: one file, or a folder that others read, too.
+
+    \b
+    Example:
+        encephalon models export runs/mine -o mine.zip
+        encephalon models export runs/mine -o mine-hub --format hub
+        encephalon models export runs/mine -o mine-monai --format monai
+    """
     from encephalon.models.exchange import export_model
 
-    path = export_model(model, output, overwrite=overwrite)
+    path = export_model(model, output, format=kind.value, overwrite=overwrite)
     console.result({"model": model, "file": path}, str(path))
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models in and out of this machine as plain files: folders, zip files, published weights."""
+"""Models in and out of this machine as plain files: folders, zips, published weights, bundles."""
 
 from __future__ import annotations
 
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Literal
 
 from encephalon.errors import MissingFileError, ModelError, OutputError, UsageError
 from encephalon.io.atomic import (
@@ -19,7 +19,7 @@ from encephalon.io.atomic import (
     sha256,
 )
 from encephalon.io.files import exists, expanded, is_file, is_folder, is_zip_bomb
-from encephalon.models import files
+from encephalon.models import bundle, files
 from encephalon.models.catalogue import find_model
 from encephalon.models.files import check_content, content
 from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model, read_description
@@ -43,27 +43,44 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def import_model(source: str | Path, *, overwrite: bool = False) -> ModelFolder | PublishedFile:
     """Copy a model folder, a zipped one or a published file to where it is found by name.
 
-    Importing the same model again changes nothing. Raises OutputExistsError when another model has
-    the name and `overwrite` is not set; ModelError when the name belongs to a model that ships or
-    is registered, the zip would write outside its folder, or a file is not what it should be.
+    A folder may also be one for the Hugging Face Hub, or a bundle of MONAI that `export_model`
+    wrote; either may be zipped. Importing the same model again changes nothing.
+    Raises OutputExistsError when another model has the name and `overwrite` is not set; ModelError
+    when the name belongs to a model that ships or is registered, the zip would write outside its
+    folder, or a file is not what it should be.
     """
     path = expanded(source)
     if path.suffix.lower() in PUBLISHED_SUFFIXES:
         return _import_published(path)
     if is_folder(path):
+        if bundle.is_bundle(path):
+            return _install_bundle(path, overwrite)
         return _install(path, overwrite)
     check_content(path, "a model folder, a zipped one (.zip) or published weights (.h5, .pt, .pth)")
     return install_zip(path, overwrite)
 
 
-def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a model to one file that `import_model` takes, and return its path.
+Format = Literal["zip", "hub", "monai"]
+"""One file; a folder that uploads to the Hugging Face Hub as it is; a bundle of MONAI."""
 
-    A model folder becomes a `.zip` that is the same bytes each time, published weights are copied.
-    `output` is the file, or a folder (one that exists, or a name without a suffix, which is made)
-    to put it in under its usual name. Raises
-    OutputExistsError, UsageError for another suffix, and the errors of `find_model`.
+
+def export_model(
+    name_or_path: str | Path,
+    output: str | Path,
+    *,
+    format: Format = "zip",
+    overwrite: bool = False,
+) -> Path:
+    """Write a model to what `import_model` takes, and return its path.
+
+    "zip": a model folder becomes a `.zip` that is the same bytes each time, published weights are
+    copied. `output` is the file, or a folder (one that exists, or a name without a suffix, which is
+    made) to put it in under its usual name. "hub" and "monai" make the folder `output`, see
+    `bundle.py`; the latter needs torch. Raises OutputExistsError, UsageError for another suffix and
+    for published weights in a folder, and the errors of `find_model`.
     """
+    if format != "zip":
+        return _export_folder(name_or_path, Path(output), format, overwrite)
     model = find_model(name_or_path)
     if isinstance(model, ModelFolder):
         suffix, usual = ".zip", f"{model.name}-{model.description.version}.zip"
@@ -83,6 +100,32 @@ def export_model(name_or_path: str | Path, output: str | Path, *, overwrite: boo
         else:
             _copy(model.path, work)
     return final
+
+
+def _export_folder(
+    name_or_path: str | Path, final: Path, kind: Literal["hub", "monai"], overwrite: bool
+) -> Path:
+    model = find_model(name_or_path)
+    if not isinstance(model, ModelFolder):
+        raise UsageError(
+            f"{model.name}: published weights are exported as the file that they are, not as a "
+            "folder: leave --format out."
+        )
+    if final.suffix.lower() == ".zip":
+        raise UsageError(f"{final}: --format {kind} makes a folder: give a name without .zip.")
+    with atomic_folder(final, overwrite) as work:
+        (bundle.write_hub_folder if kind == "hub" else bundle.write_bundle)(model, work)
+    return final
+
+
+def _install_bundle(folder: Path, overwrite: bool) -> ModelFolder:
+    """Install what a bundle of MONAI says, as a model folder."""
+    from tempfile import TemporaryDirectory
+
+    home = make_folder(files.installed_folder())
+    with explained(home), TemporaryDirectory(prefix=".import-", dir=home) as work:
+        bundle.read_bundle(folder, Path(work) / "model")
+        return _install(Path(work) / "model", overwrite)
 
 
 def _import_published(path: Path) -> PublishedFile:
@@ -107,6 +150,8 @@ def install_zip(path: Path, overwrite: bool, entry: RegistryEntry | None = None)
     with explained(home), TemporaryDirectory(prefix=".import-", dir=home) as work:
         try:
             _unpack(path, Path(work))
+            if bundle.is_bundle(Path(work)):
+                return _install_bundle(Path(work), overwrite)
             return _install(Path(work), overwrite, entry)
         except (ModelError, MissingFileError) as error:
             # The reader knows the zip, not the folder that it was unpacked to.
@@ -149,7 +194,7 @@ def _unpack(path: Path, folder: Path) -> None:
             for item, name in zip(members, names, strict=True):
                 # Reading stops at the size that was announced, and compares the checksum there.
                 with archive.open(item) as stream:
-                    _copy(stream, folder / name)
+                    _copy(stream, make_folder((folder / name).parent) / PurePosixPath(name).name)
     except (ModelError, OutputError):
         raise
     except Exception as error:  # damage makes zipfile and its unpackers raise a dozen
@@ -157,7 +202,8 @@ def _unpack(path: Path, folder: Path) -> None:
         raise ModelError(
             f"{path}: expected a zipped model, but it cannot be unpacked ({reason})."
         ) from error
-    read_description(folder)
+    if not bundle.is_bundle(folder):
+        read_description(folder)
 
 
 def _copy(source: Path | IO[bytes], target: Path) -> None:
@@ -179,21 +225,26 @@ def _read(stream: IO[bytes]) -> bytes:
 
 
 def _safe_names(members: list[zipfile.ZipInfo], path: Path) -> list[str]:
-    """Return plain file names, the one common folder taken off; refuse anything that strays."""
+    """Return plain file names, the one common folder taken off; refuse anything that strays.
+
+    The folders of a bundle may have files of their own.
+    """
     parts = [PurePosixPath(item.filename).parts for item in members]
-    depth = 1 if all(len(part) == 2 and part[0] == parts[0][0] for part in parts) else 0
-    names = []
+    depth = 1 if all(len(part) > 1 and part[0] == parts[0][0] for part in parts) else 0
+    names: list[str] = []
     for item, part in zip(members, parts, strict=True):
-        name = part[-1] if part else ""
+        *folders, name = part[depth:] or [""]
         is_link = stat.S_ISLNK(item.external_attr >> 16)
         strays = set("/\\:") & set("".join(part)) or {"..", "."} & set(part)
         strays |= set() if len(name.encode()) <= _LONGEST_NAME else {name}
-        if is_link or strays or len(part) != depth + 1 or name in names:
+        strays |= set() if len(folders) <= 1 and set(folders) <= set(bundle.FOLDERS) else {name}
+        plain = "/".join((*folders, name))
+        if is_link or strays or not name or plain in names:
             raise ModelError(
                 f"{path}: holds {item.filename!r}, which is not a plain file of one model folder: "
                 "nothing was unpacked; get the model from its source again."
             )
-        names.append(name)
+        names.append(plain)
     return names
 
 
