@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import encephalon
+from encephalon.models.registry import shipped_entries
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +23,7 @@ def website(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     yield _module(ROOT / "tools" / "website.py")
     sys.modules.pop("pages", None)
+    sys.modules.pop("library", None)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_every_page_has_its_place_in_the_contents(website: Any) -> None:
     """A new page is in the navigation, and nothing in it is missing."""
     listed = " ".join(website.CONTENTS.values()).split()
     written = {path.stem for path in (ROOT / "docs").glob("*.md")}
-    made = {"commands", "python", "card-*", "contributing", "changelog"}
+    made = {"commands", "python", "card-*", "published-models", "contributing", "changelog"}
     assert len(listed) == len(set(listed))
     assert set(listed) == written | made
 
@@ -53,6 +55,15 @@ def test_the_page_of_python_has_every_public_name(website: Any) -> None:
     page = website.python_page()
     public = set(encephalon.__all__) - {"__version__"}
     assert [name for name in public if f":: encephalon.{name}\n" not in page] == []
+
+
+def test_every_registered_model_has_its_card_on_the_site(website: Any) -> None:
+    """With the figures, and what is done with it here."""
+    page = website.library_page()
+    names = [line.removeprefix("### ") for line in page.splitlines() if line.startswith("### ")]
+    assert sorted(names) == sorted(shipped_entries())
+    assert "| Dice | 0.97 | median | 0.91 to 0.98 (range) | 99 |" in page
+    assert "| Mode published | Predicts as its program does" in page
 
 
 def test_aligned_names_become_definitions_and_stars_stay_stars(conf: Any) -> None:

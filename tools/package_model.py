@@ -22,7 +22,10 @@ from encephalon.models.files import packaged_folder
 from encephalon.models.folder import open_model, save_model
 
 #: What of a metric's summary goes into the card.
-SHOWN = ("n", "median", "mean", "minimum", "maximum", "f1", "low", "high", "iou")
+SHOWN = (
+    *("n", "median", "mean", "minimum", "maximum", "f1", "low", "high", "iou"),
+    *("median_interval", "mean_interval"),
+)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ import typer
 
 import encephalon
 from encephalon.cli.main import VERBS, build
+from library import library_page
 from pages import MADE, ROOT, cards, faults, pages
 
 BUILD = ROOT / "docs" / "_build"
@@ -34,7 +35,7 @@ CONTENTS = {
     "Start": "tutorial gallery how-to coming-from troubleshooting faq",
     "Studies": "extraction isotropic micrographs microtomography legibility",
     "Many models, many machines": "grid cluster",
-    "Models": "card-*",
+    "Models": "models card-* published-models",
     "Reference": "reference commands python",
     "Background": "explanation comparison data-protection citations",
     "Development": "architecture add-a-study contributing changelog",
@@ -93,6 +94,7 @@ def write(sources: Mapping[str, Path], site: Path) -> Iterator[str]:
             (folder / f"{name}.md").write_text(_linked(page, sources, folder), encoding="utf-8")
         (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
         (folder / "python.md").write_text(python_page(), encoding="utf-8")
+        (folder / "published-models.md").write_text(library_page(), encoding="utf-8")
         with (folder / "index.md").open("a", encoding="utf-8") as index:
             index.writelines(contents())
         shutil.rmtree(site, ignore_errors=True)

@@ -68,7 +68,8 @@ def summarise_group(model: Model, output: Place, *, report: bool = True) -> Grou
     # BIDS 1.10, "Tabular files": n/a where there is no value.
     cells = [{n: "n/a" if row.get(n) in (None, "") else row[n] for n in names} for row in rows]
     about = {name: _column(name, model) for name in names}
-    page = ReportPage(model.study, model.predictor, layout) if report else None
+    files = None if model.opened is None else model.opened.files
+    page = ReportPage(model.study, model.predictor, layout, files) if report else None
     return GroupResult(
         write_text(folder / f"group_{model.name}.tsv", csv_text(cells, names, "\t")),
         write_json(folder / f"group_{model.name}.json", about),

@@ -171,7 +171,8 @@ class Model:
         again = None
         if self.opened is not None:
             again = partial(_again, self.opened.of_worker(), work.layout, report)
-        page = ReportPage(self.study, self.predictor, work.layout) if report else None
+        files = None if self.opened is None else self.opened.files
+        page = ReportPage(self.study, self.predictor, work.layout, files) if report else None
         result = run_batch(
             self.predictor,
             work,

@@ -19,13 +19,18 @@ from encephalon.inference.predictions_table import MARK, STATUS, read_rows, type
 from encephalon.inference.resume import exists_already
 from encephalon.io.atomic import make_folder, sweep, write_json
 from encephalon.io.text import read_json
+from encephalon.models.card import CARD_SECTIONS, UNKNOWN
+from encephalon.models.catalogue import info_of
 from encephalon.reports.format import Html
+from encephalon.reports.model_card import model_card
 from encephalon.reports.page import batch_of
 
 if TYPE_CHECKING:
     from encephalon.inference.batch import BatchResult
     from encephalon.inference.outputs import OutputLayout
     from encephalon.inference.predictor import Prediction, Predictor
+    from encephalon.models.folder import ModelFolder
+    from encephalon.models.published import PublishedFile
     from encephalon.studies.base import Study
     from encephalon.tables.samples import Sample
 
@@ -38,7 +43,15 @@ _LARGEST = 1 << 28  # bytes of the pictures of one sample
 class ReportPage:
     """Keeps what the study's report shows while a batch runs; a study may have none."""
 
-    def __init__(self, study: Study, predictor: Predictor, layout: OutputLayout) -> None:
+    def __init__(
+        self,
+        study: Study,
+        predictor: Predictor,
+        layout: OutputLayout,
+        files: ModelFolder | PublishedFile | None = None,
+    ) -> None:
+        """Keep what `predictor` shows; the card on the page is that of `files`."""
+        self._files = files
         make, about = study.page, predictor.describe()
         self._make = partial(make, about) if make is not None and layout.file is None else None
         self._page = self._make() if self._make else None
@@ -91,7 +104,10 @@ class ReportPage:
         drawn = {row["id"] for row in result.rows if row.get("quality") == "fail"}
         told = {one.id: one.message for one in result.failures if one.of_sample}
         failed |= {name: message for name, message in told.items() if name not in drawn}
-        return report.page(list(failed.items()), self._pictures).write(path, overwrite=True)
+        page = report.page(list(failed.items()), self._pictures)
+        if self._files is not None and (card := _card(self._files)) is not None:
+            page.section("Card of the model", card)
+        return page.write(path, overwrite=True)
 
     def _place(self, row: Row) -> Path:
         # Ids may be longer than the name of a file, and differ in what a file system does not see.
@@ -120,3 +136,13 @@ class ReportPage:
         if owner is None and not overwrite:
             raise exists_already(path, "exists already and is no report of predictions")
         return path
+
+
+def _card(files: ModelFolder | PublishedFile) -> Html | None:
+    """The card of a model; None for weights that nobody has said anything of."""
+    about = info_of(files)
+    if "card" not in about:
+        return None
+    told = {CARD_SECTIONS[key]: text for key, text in about["card"].items() if text != UNKNOWN}
+    told["Licence"] = about["licence"]
+    return model_card(told, about["figures"], about["missing"])

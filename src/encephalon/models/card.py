@@ -97,7 +97,7 @@ class Figure:
             raise ModelError(f"The figure {self.name!r} has one end of an interval: give both.")
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ModelError(f"The figure {self.name!r} lies between {self.low} and {self.high}.")
-        if not isinstance(self.n, int) or self.n < 0:
+        if not _is_number(self.n) or self.n < 0:
             raise ModelError(f"The figure {self.name!r} is of {self.n!r} cases.")
 
     def __str__(self) -> str:

@@ -164,7 +164,7 @@ def _folder_summary(folder: Path, where: str) -> ModelSummary:
 def _summary(
     about: ModelDescription | RegistryEntry, where: str, size: int, path: Path | None = None
 ) -> ModelSummary:
-    told = {name: getattr(about, name) for name in ("name", *_TOLD)}
+    told: dict[str, Any] = {name: getattr(about, name) for name in ("name", *_TOLD)}
     if isinstance(about, RegistryEntry):
         told |= {name: getattr(about, name) for name in _TOLD_OF_REGISTERED}
     return ModelSummary(
@@ -197,7 +197,11 @@ def model_info(name_or_path: str | Path) -> dict[str, Any]:
     if entry is not None:
         path = published_path(entry)
         return _info(entry, path if exists(path) else None)
-    model = find_model(name_or_path)
+    return info_of(find_model(name_or_path))
+
+
+def info_of(model: ModelFolder | PublishedFile) -> dict[str, Any]:
+    """The same of a model that was found; of weights that nobody registered, it is little."""
     if isinstance(model, ModelFolder):
         return _info(model.description, model.path)
     if model.entry is not None:
