@@ -157,6 +157,15 @@ def test_metadata_tell_what_goes_into_a_graph_and_comes_out(tmp_path: Path) -> N
     assert about["copyright"] == "Apache-2.0"
 
 
+def test_channels_that_a_graph_leaves_open_are_those_that_come_out(tmp_path: Path) -> None:
+    """The two borders of brain extraction."""
+    shipped = Path(encephalon.__file__).parent / "models" / "packaged" / "brain-extraction"
+    about = metadata(open_model(shutil.copytree(shipped, tmp_path / "brain-extraction")))
+    check_by_the_schema(about)
+    (distances,) = about["network_data_format"]["outputs"].values()
+    assert (distances["format"], distances["num_channels"]) == ("magnitude", 2)
+
+
 def test_what_cannot_be_exported_as_a_folder_says_so(
     model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from encephalon import __version__
 from encephalon.errors import EncephalonError, ModelError, require_extra
 from encephalon.io.atomic import make_folder, sha256, write_json
@@ -39,6 +41,8 @@ _TOML, _TENSORS, _GRAPH, _CARD = (
 )
 _LARGEST_METADATA = 1 << 22
 _LARGEST = 1 << 30
+_SMALL = 64
+"""Voxels along each axis of an image that tells how many channels come out."""
 _TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}
 _log = logging.getLogger(__name__)
 
@@ -169,9 +173,12 @@ def tensor_formats(model: ModelFolder) -> tuple[dict[str, Any], dict[str, Any]]:
         options.log_severity_level = 4
         try:
             opened = onnxruntime.InferenceSession(graph.read(), options, ["CPUExecutionProvider"])
-            inputs = {one.name: _format(about, one, True) for one in opened.get_inputs()}
-            outputs = {one.name: _format(about, one, False) for one in opened.get_outputs()}
-            return inputs, outputs
+            given, got = opened.get_inputs(), opened.get_outputs()
+            counts = _channels(opened, given, got)
+            return (
+                {one.name: _format(about, one, counts, True) for one in given},
+                {one.name: _format(about, one, counts, False) for one in got},
+            )
         except EncephalonError:
             raise
         except Exception as error:  # noqa: BLE001  the runtime has exceptions of its own
@@ -182,17 +189,37 @@ def tensor_formats(model: ModelFolder) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict.fromkeys(names, image), {"pred": image}
 
 
-def _format(about: ModelDescription, tensor: Any, goes_in: bool) -> dict[str, Any]:
+def _channels(opened: Any, given: Sequence[Any], got: Sequence[Any]) -> dict[str, int]:
+    """How many channels each tensor has: as the graph says, or as comes out of a small image."""
+    said = {one.name: one.shape[1] for one in (*given, *got) if len(one.shape) > 1}
+    if all(isinstance(count, int) for count in said.values()):
+        return said
+    image = {
+        one.name: np.zeros(
+            [1, *(size if isinstance(size, int) else _SMALL for size in one.shape[1:])],
+            dtype=_TYPES.get(one.type, "float32"),
+        )
+        for one in given
+    }
+    made = opened.run(None, image)
+    told = {one.name: array.shape[1] for one, array in zip(got, made, strict=True)}
+    return {**{name: array.shape[1] for name, array in image.items()}, **told}
+
+
+def _format(
+    about: ModelDescription, tensor: Any, counts: Mapping[str, int], goes_in: bool
+) -> dict[str, Any]:
     """One tensor (B, C, ...) of a graph."""
     shape: Sequence[Any] = tensor.shape or ()
-    count = shape[1] if len(shape) > 1 and isinstance(shape[1], int) else 1
+    count = counts.get(tensor.name, 1)
     spatial = [size if isinstance(size, int) else "*" for size in shape[2:]]
     kind, form = "image" if spatial else "tuples", "magnitude" if spatial else "latent"
     channels: Mapping[Any, str] = {place: f"channel {place}" for place in range(count)}
     if goes_in and count == len(names := about.preprocessing.get("channels", ())):
         channels = dict(enumerate(names))
-    if not goes_in and count == len(about.labels):
-        channels = dict(enumerate(about.labels[value] for value in sorted(about.labels)))
+    # Not the labels: a network may give distances, from which the labels are made.
+    if not goes_in and count == len(names := about.preprocessing.get("classes", ())):
+        channels = dict(enumerate(names))
         kind, form = ("image", "labels") if spatial else ("probabilities", "classes")
     return {
         "type": kind,

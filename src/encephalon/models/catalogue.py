@@ -156,7 +156,7 @@ def _folder_summary(folder: Path, where: str) -> ModelSummary:
         about = read_description(folder)
     except EncephalonError as error:
         _log.warning("%s", error)
-        told = {"name": folder.name, **dict.fromkeys(_TOLD, UNKNOWN)}
+        told: dict[str, Any] = {"name": folder.name, **dict.fromkeys(_TOLD, UNKNOWN)}
         return ModelSummary(**told, title=str(error), where="broken", size=size, path=folder)
     return _summary(about, where, size, folder)
 
