@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -134,3 +137,11 @@ def test_a_card_begins_with_the_fields_of_the_hub() -> None:
     )
     assert (told["license"], told["license_name"]) == ("other", "for-friends")
     assert not {"pipeline_tag", "model-index"} & set(told)
+
+
+@pytest.mark.parametrize("name", ["axon-myelin", "brain-extraction", "isotropic"])
+def test_the_words_for_a_model_that_ships_leave_nothing_out(name: str) -> None:
+    """What `tools/package_model.py` puts into its card."""
+    path = Path(__file__).parents[2] / "tools" / "cards" / f"{name}.toml"
+    words = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert gaps(words["card"], [Figure("Dice", 1.0)], words["licence"]) == []

@@ -19,7 +19,6 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from encephalon.errors import InputError, ModelError, UnreadableFileError
-from encephalon.io.archives import archived
 from encephalon.io.atomic import (
     explained,
     flush,
@@ -100,6 +99,8 @@ class _Local:
     def opened(self) -> Iterator[IO[bytes]]:
         """Open for reading; raises InputError where it cannot be read."""
         if not is_folder(self.path):
+            from encephalon.io.archives import archived  # quick listings need no archives
+
             with archived(self.path, self.name) as stream:
                 yield stream
             return
