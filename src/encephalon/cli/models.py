@@ -32,27 +32,22 @@ class Format(StrEnum):
     monai = "monai"
 
 
-Task = Annotated[
-    str | None, typer.Option("--task", help="Only models of this task, or study.", metavar="WORD")
-]
+Usable = Annotated[bool, typer.Option("--usable", help="Leave out what cannot be used here.")]
 Full = Annotated[bool, typer.Option("--full", help="Everything that is known, not the short card.")]
 
 
-def list_(task: Task = None, as_json: flags.AsJson = False) -> None:
+def list_(usable: Usable = False, as_json: flags.AsJson = False) -> None:
     """List every model: those that ship, those installed, and published ones of others.
 
     \b
     Example:
-        encephalon models list --task segmentation
+        encephalon models list --usable
     """
-    from encephalon.errors import UsageError, either
+    # Flags alone: a word would be taken by pydantic, which takes as long as all the rest.
     from encephalon.models.catalogue import list_models
 
-    found = list_models()
-    known = sorted({word for model in found for word in (model.task, model.study)})
-    if task is not None and task not in known:
-        raise UsageError(f"--task takes {either(known)}, and got {task!r}.")
-    rows = [asdict(model) for model in found if task in {None, model.task, model.study}]
+    found = [model for model in list_models() if not usable or model.where != "listed"]
+    rows = [asdict(model) for model in found]
     shown = [
         {
             **row,
