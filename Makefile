@@ -9,7 +9,9 @@
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
 # weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder of test scans
 # axon-weights  axon-myelin's weights again: DATA=folder of data_axondeepseg_sem
-# isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS=folder of T1w and T2w pairs
+# isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS=folder of T1w and T2w pairs;
+#          QUICK=1: small, to see that it works, and not packaged
+# isotropic-infants  go on with INFANTS=folder of such pairs, each left out once to judge the gain
 
 VENV ?= .venv
 PYTHON ?=
@@ -18,6 +20,9 @@ OUT ?= demo-output
 LABELMAPS ?=
 DATA ?=
 PAIRS ?=
+INFANTS ?=
+RUNS ?= runs
+QUICK ?=
 TESTS ?= tests
 N ?= 10000
 SEED ?= 1
@@ -28,7 +33,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test fuzz check docs commands slices weights isotropic-weights axon-weights clean
+.PHONY: demo install test fuzz check docs commands slices weights isotropic-weights isotropic-infants \
+  axon-weights clean
 
 demo: $(VENV)/.base
 	$(BIN)/encephalon demo -o "$(OUT)" --overwrite $(if $(IMAGE),--image "$(IMAGE)")
@@ -70,22 +76,40 @@ weights: $(VENV)/.dev
 	  --card tools/cards/brain-extraction.toml --scores runs/accuracy/scores/summary.json
 
 # First on synthetic contrasts alone, then, shortly, with real pairs among them. Some of these were
-# resampled from thick slices themselves.
-GENTLY := --set training.start_from=runs/isotropic-base --set training.epochs=4 \
+# resampled from thick slices themselves. What was killed goes on, what is done is not done again.
+GENTLY := --set training.start_from=$(RUNS)/isotropic-base --set training.epochs=4 \
   --set training.learning_rate=1e-3 --set study.real_share=0.85 --set study.scanner.resampled=0.2
+# From the shipped weights, on blocks of heads that are reconstructed as a whole.
+INFANTS_TOO := --set training.start_from=isotropic --set training.epochs=4 \
+  --set training.learning_rate=1e-3 --set training.batch_size=2 --set training.checkpoint_every=50 \
+  --set study.patch=24 --set study.block=64 --set study.blocks_per_head=6 \
+  --set study.real_share=0.75 --set study.largest_trust=1 --set study.validation_samples=24 \
+  --set study.scanner.missing=0.4 --set study.scanner.infant=0.6 \
+  --set study.scanner.resampled=0.05
+ifneq ($(QUICK),)
+QUICKLY := --set training.epochs=1 --set training.steps_per_epoch=4 --set training.batch_size=1 \
+  --set training.warmup_steps=0 --set training.checkpoint_every=2 \
+  --set study.blocks_per_head=1 --set study.validation_samples=2
+endif
+TRAIN_ISOTROPIC := $(BIN)/encephalon train isotropic --resume --threads 2
 
 isotropic-weights: $(VENV)/.dev
-	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" -o runs/isotropic-base.csv
-	$(BIN)/encephalon train isotropic -t runs/isotropic-base.csv -o runs/isotropic-base \
-	  --resume --threads 2
-	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" --pairs "$(PAIRS)" \
-	  -o runs/isotropic.csv
-	$(BIN)/encephalon train isotropic -t runs/isotropic.csv -o runs/isotropic --resume \
-	  --threads 2 $(GENTLY)
+	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" -o $(RUNS)/isotropic-base.csv
+	$(TRAIN_ISOTROPIC) -t $(RUNS)/isotropic-base.csv -o $(RUNS)/isotropic-base $(QUICKLY)
+	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" --pairs "$(PAIRS)" -o $(RUNS)/isotropic.csv
+	$(TRAIN_ISOTROPIC) -t $(RUNS)/isotropic.csv -o $(RUNS)/isotropic $(GENTLY) $(QUICKLY)
 	$(BIN)/python benchmarks/isotropic_accuracy.py "$(LABELMAPS)" "$(PAIRS)" \
-	  --base runs/isotropic-base --final runs/isotropic -o runs/isotropic-accuracy
-	$(BIN)/python tools/package_model.py runs/isotropic --card tools/cards/isotropic.toml \
-	  --scores runs/isotropic-accuracy/scores.json
+	  --base $(RUNS)/isotropic-base --final $(RUNS)/isotropic -o $(RUNS)/isotropic-accuracy \
+	  $(if $(QUICK),--small)
+	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/isotropic \
+	  --card tools/cards/isotropic.toml --scores $(RUNS)/isotropic-accuracy/scores.json)
+
+isotropic-infants: $(VENV)/.dev
+	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" --pairs "$(PAIRS)" "$(INFANTS)" --maps 8 \
+	  -o $(RUNS)/infants.csv
+	$(TRAIN_ISOTROPIC) -t $(RUNS)/infants.csv -o $(RUNS)/infants $(INFANTS_TOO) $(QUICKLY)
+	$(BIN)/python benchmarks/isotropic_infants.py "$(INFANTS)" --final $(RUNS)/infants \
+	  --table $(RUNS)/infants.csv -o $(RUNS)/infants-scores $(if $(QUICK),--small)
 
 axon-weights: $(VENV)/.dev
 	$(BIN)/encephalon table tiles axon-sem --data "$(DATA)" -o runs/axon-tiles --overwrite

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """From label maps and pairs of scans, the table that the shipped isotropic weights learn from.
 
-    python tools/isotropic_table.py LABELMAPS [--pairs PAIRS] [--leave-out SUBJECT] -o table.csv
+    python tools/isotropic_table.py LABELMAPS [--pairs PAIRS...] [--leave-out SUBJECT] [--maps N]
+        -o table.csv
 
 One row a label map, of which pairs of synthetic contrasts are made: in order of name every seventh
-from the fifth on is for validation, every seventh from the second on for testing. One row a pair of
+from the fifth on is for validation, every seventh from the second on for testing; the first N of
+them, or all. One row a pair of
 isotropic T1w and T2w, for training, but for those of the subject that is left out, which are for
-testing. PAIRS is a folder of folders that hold <subject>_T1.nii.gz and <subject>_T2.nii.gz, or
-T1.nii.gz and T2.nii.gz of one subject, who then bears the folder's name.
+testing. A pair of voxels smaller than 0.9 mm is followed by its copy in voxels of 1 mm, which is
+written beside the table. PAIRS are folders with <subject>_T1w.nii.gz and <subject>_T2w.nii.gz,
+or _T1 and _T2, or with such folders; T1.nii.gz and T2.nii.gz bear the folder's name.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from encephalon.io.reading import read_image, write_image
+from encephalon.studies.isotropic.simulation import coarser
+
+#: Pairs of voxels below the first are learnt from in voxels of the second, too: mm.
+FINE_MM, USUAL_MM = 0.9, 1.0
 EVERY, VALIDATION, TEST = 7, 5, 2
+#: What the id of such a copy ends in.
+COARSE = "-1mm"
 HEADER = ("id", "t2w", "t1w", "labels", "group", "split")
 
 
@@ -26,8 +36,9 @@ def main() -> None:
     """Read the arguments, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pairs", type=Path)
+    parser.add_argument("--pairs", type=Path, nargs="+", default=[])
     parser.add_argument("--leave-out", default="")
+    parser.add_argument("--maps", type=int)
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
     maps = sorted(asked.folder.glob("*.nii.gz"))
@@ -37,23 +48,38 @@ def main() -> None:
     with asked.output.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(HEADER)
-        for number, path in enumerate(maps, start=1):
+        for number, path in enumerate(maps[: asked.maps], start=1):
             place, name = os.path.relpath(path, asked.output.parent), path.name.split(".")[0]
             split = {VALIDATION: "validation", TEST: "test"}.get(number % EVERY, "train")
             writer.writerow([name, "", "", place, name, split])
-        for name, t2w, t1w in find_pairs(asked.pairs) if asked.pairs else ():
-            places = (os.path.relpath(path, asked.output.parent) for path in (t2w, t1w))
-            writer.writerow(
-                [name, *places, "", name, "test" if name == asked.leave_out else "train"]
-            )
+        for name, *scans in all_scans(asked.pairs, asked.output.parent):
+            places = (os.path.relpath(path, asked.output.parent) for path in scans)
+            subject = name.removesuffix(COARSE)
+            split = "test" if subject == asked.leave_out else "train"
+            writer.writerow([name, *places, "", subject, split])
+
+
+def all_scans(folders: list[Path], copies: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Id, T2w and T1w of every pair in `folders`, and of its copy of 1 mm voxels in `copies`."""
+    for folder in folders:
+        for name, *pair in find_pairs(folder):
+            yield name, pair[0], pair[1]
+            scans = [read_image(path) for path in pair]
+            if max(scans[0].spacing) < FINE_MM:
+                written = [copies / f"{name}{COARSE}_{suffix}.nii.gz" for suffix in ("T2w", "T1w")]
+                for path, scan in zip(written, scans, strict=True):
+                    if not path.exists():
+                        copy = coarser(scan, USUAL_MM)
+                        write_image(copy.data, path, like=copy)
+                yield f"{name}{COARSE}", written[0], written[1]
 
 
 def find_pairs(folder: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Subject, T2w and T1w of every pair in the folders of `folder`, in order of name."""
-    for t2w in sorted(folder.glob("*/*T2.nii.gz")):
-        t1w = t2w.with_name(t2w.name.replace("T2.nii.gz", "T1.nii.gz"))
+    """Subject, T2w and T1w of every pair in `folder` and its folders, in order of name."""
+    for t2w in sorted([*folder.glob("*T2*.nii.gz"), *folder.glob("*/*T2*.nii.gz")]):
+        t1w = t2w.with_name(t2w.name.replace("T2", "T1"))
         if t1w.exists():
-            yield t2w.name.removesuffix("T2.nii.gz").rstrip("_") or t2w.parent.name, t2w, t1w
+            yield t2w.name.split("T2")[0].rstrip("_") or t2w.parent.name, t2w, t1w
 
 
 if __name__ == "__main__":

@@ -113,6 +113,8 @@ class ScannerRanges(_Ranges):
     missing, wrong, cut  Probability of no guide, of one that shows something else, of one that ends
                          within the cube.
     lesion               Probability of something that only one of the two scans shows.
+    infant               Probability that a synthetic head has the contrasts of an infant, before
+                         white matter is myelinated; otherwise they are drawn as ever.
     resampled            Probability that both scans were acquired with thick slices, and resampled,
                          before: then there is no detail across the slices to bring back, and the
                          guide shows that.
@@ -130,6 +132,7 @@ class ScannerRanges(_Ranges):
     wrong: float = 0.06
     cut: float = 0.08
     lesion: float = 0.3
+    infant: float = 0.0
     resampled: float = 0.0
 
 

@@ -159,10 +159,14 @@ class SliceOperator:
         voxels: int,
         voxel_size: float,
     ) -> SliceOperator:
-        """The operator of slices at `middles` mm; the arguments are those of `slice_matrix`."""
+        """The operator of slices at `middles` mm; the arguments are those of `slice_matrix`.
+
+        Of the profile "point" a slice is as thick as a voxel, whatever was left out beside it.
+        """
         places = np.atleast_1d(np.asarray(middles, dtype=np.float64))
         matrix = slice_matrix(profile, thickness, places, voxels, voxel_size)
-        return cls(matrix, places, voxel_size, thickness)
+        sensed = voxel_size if profile.kind == "point" else thickness
+        return cls(matrix, places, voxel_size, sensed)
 
     @property
     def distance(self) -> float:

@@ -20,6 +20,7 @@ from encephalon.studies.isotropic.reconstruction.problem import AXES, slice_axis
 from encephalon.studies.isotropic.settings import PredictOptions
 from encephalon.studies.isotropic.simulation import (
     SliceSettings,
+    coarser,
     place_slices,
     simulate_problem,
     simulate_slices,
@@ -155,6 +156,7 @@ def test_points_are_decimation(scan: Image) -> None:
     )
     np.testing.assert_allclose(problem.stack.slices, truth[..., ::4], rtol=1e-6)
     assert truth.shape[2] == scan.shape[0]
+    assert problem.stack.operator.thickness == pytest.approx(1.0), "as a voxel, not as a step"
 
 
 def test_slices_keep_the_energy(scan: Image) -> None:
@@ -234,3 +236,17 @@ def test_what_makes_no_sense_is_refused(scan: Image) -> None:
         simulate_problem(scan, None, SliceSettings("axial", 0.5))
     with pytest.raises(GeometryError, match="fewer than two slices"):
         simulate_problem(scan, None, SliceSettings("axial", 15.0))
+
+
+def test_a_coarser_scan_shows_the_same_places_and_keeps_the_mean() -> None:
+    """Cubes of 0.8 mm become cubes of 1 mm, five of which take the place of four."""
+    affine = Affine.from_spacing(0.8, (3.0, -2.0, 7.0))
+    places = affine.apply(np.stack(np.indices((20, 25, 30)), -1))
+    for axis in range(3):
+        ramp = Image(places[..., axis].astype(np.float32), affine)
+        coarse = coarser(ramp, 1.0)
+        assert coarse.shape == (16, 20, 24)
+        assert coarse.spacing == pytest.approx((1, 1, 1))
+        expected = coarse.affine.apply(np.stack(np.indices(coarse.shape), -1))[..., axis]
+        np.testing.assert_allclose(coarse.data, expected, atol=0.11)
+        assert coarse.data.mean() == pytest.approx(ramp.data.mean(), abs=1e-3)

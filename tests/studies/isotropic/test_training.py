@@ -27,8 +27,8 @@ from encephalon.studies.isotropic.data import (
     sample_patch,
 )
 from encephalon.studies.isotropic.reconstruction.network import CHANNELS
-from encephalon.studies.isotropic.settings import IsotropicSettings
-from encephalon.studies.isotropic.task import LARGEST_NETWORK_WEIGHT, IsotropicTask, measure
+from encephalon.studies.isotropic.settings import LARGEST_TRUST, IsotropicSettings
+from encephalon.studies.isotropic.task import IsotropicTask, measure
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Table
 from encephalon.training.run import training_parts
@@ -126,9 +126,7 @@ class Correcting(torch.nn.Module):
         return torch.stack([image, torch.full_like(image, np.log(self.told))])[None]
 
 
-@pytest.mark.parametrize(
-    ("factor", "trust"), [(4.0, 0.25), (1.0, LARGEST_NETWORK_WEIGHT), (-2.0, 0.0)]
-)
+@pytest.mark.parametrize(("factor", "trust"), [(4.0, 0.25), (1.0, LARGEST_TRUST), (-2.0, 0.0)])
 def test_a_correction_is_used_as_far_as_it_serves(factor: float, trust: float) -> None:
     """A correction four times too large by a quarter, a wrong one not at all; the rest is error."""
     lacking = np.random.default_rng(0).laplace(size=(6, 6, 6))
@@ -140,6 +138,13 @@ def test_a_correction_is_used_as_far_as_it_serves(factor: float, trust: float) -
     left = np.sqrt(np.mean(((1 - trust * factor) * lacking[inside]) ** 2)) / (np.sqrt(2) * told)
     assert found[1] == pytest.approx(left, rel=1e-4, abs=1e-4)
     assert found[2] == found[1], "of no patch without a T1w"
+
+
+def test_a_recipe_may_trust_a_network_wholly() -> None:
+    """The share that serves best is used where the recipe allows it."""
+    lacking = np.random.default_rng(0).laplace(size=(6, 6, 6))
+    task = cast(IsotropicTask, Judged(lacking))
+    assert measure(Correcting(1.25 * lacking, 0.3), task, 1.0)[0] == pytest.approx(0.8)
 
 
 def test_errors_with_a_t1w_and_without_are_told_apart() -> None:

@@ -7,7 +7,6 @@ The heads are the rows of a training table: label maps, or pairs of real scans.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ from encephalon.transforms.spatial import (
     sample_nearest,
     sampling_points,
 )
-from encephalon.transforms.synthesis import bias_field, synthesise_pair
+from encephalon.transforms.synthesis import YOUNG, bias_field, synthesise_pair
 
 Float = NDArray[np.float32]
 
@@ -62,6 +61,11 @@ class Subject:
 
     labels: NDArray[np.int16] | None = field(default=None, repr=False)
     scans: NDArray[np.float16] | None = field(default=None, repr=False)
+
+    @property
+    def real(self) -> bool:
+        """Whether it was scanned."""
+        return self.scans is not None
 
     @property
     def volume(self) -> NDArray[np.int16] | NDArray[np.float16]:
@@ -123,8 +127,13 @@ def _synthesised(
     guide = torch.as_tensor(shown.volume)
     if shown is not subject:
         moved = moved - moved.mean((0, 1, 2)) + torch.as_tensor(_centre(rng, shown))
+    contrasts = YOUNG if ranges.infant and rng.random() < ranges.infant else None
     return synthesise_pair(
-        rng, sample_nearest(labels, points), sample_nearest(guide, moved.float()), ranges.lesion
+        rng,
+        sample_nearest(labels, points),
+        sample_nearest(guide, moved.float()),
+        ranges.lesion,
+        contrasts,
     )
 
 
@@ -242,33 +251,63 @@ def draw_operator(rng: np.random.Generator, voxels: int, ranges: ScannerRanges) 
     return SliceOperator.of(profile, thickness, middles, voxels, 1.0)
 
 
+@dataclass(frozen=True)
+class SubjectFiles:
+    """A row of a training table as files, and its number in a spreadsheet."""
+
+    number: int
+    labels: Path | None
+    t2w: Path | None
+    t1w: Path | None
+
+    @property
+    def files(self) -> list[Path]:
+        """The label map, or the T2w and its T1w; whichever there are."""
+        return [path for path in (self.labels, self.t2w, self.t1w) if path is not None]
+
+
+def subject_files(table: Table) -> list[SubjectFiles]:
+    """The rows of `table`; raises TableError, naming the row, where one has nothing to learn."""
+    found = []
+    for place in range(len(table)):
+        labels, t2w, t1w = (_file(table, role, place) for role in ("labels", "t2w", "t1w"))
+        if labels is None and (t2w is None or t1w is None):
+            raise TableError(
+                f"{table.source}, row {table.row(place)}: expected a label map, or an isotropic "
+                "T2w and its T1w, but the row names neither a label map nor both: fill it in or "
+                "drop it."
+            )
+        found.append(SubjectFiles(table.row(place), labels, t2w, t1w))
+    return found
+
+
 def load_subjects(table: Table, workers: int = 2) -> list[Subject]:
     """One head a row: its `labels`, or its isotropic `t2w` with the `t1w`, in memory.
 
-    Scans keep their voxels, so that what is learnt is as sharp as what was scanned; the T1w is
-    brought onto the grid of the T2w by their headers, which therefore must agree. Raises
-    TableError, naming the row, for a head that cannot be learnt from, and what reading raises.
+    Raises TableError, naming the row, for a head that cannot be learnt from, and what reading
+    raises.
     """
-    return in_threads(partial(_load, table), range(len(table)), workers)
+    return in_threads(load_subject, subject_files(table), workers)
 
 
-def _load(table: Table, row: int) -> Subject:
-    labels, t2w, t1w = (_file(table, role, row) for role in ("labels", "t2w", "t1w"))
-    number = table.row(row)
-    if labels is not None:
-        return _from_labels(labels, number)
-    if t2w is None or t1w is None:
-        raise TableError(
-            f"{table.source}, row {number}: expected a label map, or an isotropic T2w "
-            "and its T1w, but the row names neither a label map nor both: fill it in or drop it."
-        )
-    scan, guide = straightened(read_image(t2w)), read_image(t1w)
-    _require_isotropic(scan, number)
+def load_subject(row: SubjectFiles) -> Subject:
+    """The head of a row.
+
+    Scans keep their voxels, so that what is learnt is as sharp as what was scanned; the T1w is
+    brought onto the grid of the T2w by their headers, which therefore must agree.
+    """
+    if row.labels is not None:
+        return _from_labels(row.labels, row.number)
+    assert row.t2w is not None
+    assert row.t1w is not None
+    scan, guide = straightened(read_image(row.t2w)), read_image(row.t1w)
+    _require_isotropic(scan, row.number)
     moved = resample(guide.data, guide.affine, scan.grid, order=3, outside=0.0)
     pair = []
     for data in (scan.data, moved):
         values = np.asarray(data, np.float32)
-        values = np.maximum(Scale.of(values, f"Row {number}: {scan.name}").normalise(values), 0)
+        what = f"Row {row.number}: {scan.name}"
+        values = np.maximum(Scale.of(values, what).normalise(values), 0)
         pair.append(orient(values, scan.affine, "RAS")[0])
     box = bounding_box(pair[0] > 0)
     return Subject(scans=np.stack([image[box] for image in pair]).astype(np.float16))

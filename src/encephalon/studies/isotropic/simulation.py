@@ -18,7 +18,7 @@ from encephalon.geometry.affine import Affine, Grid
 from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.studies.isotropic.reconstruction.problem import Problem, Stack, permuted, slice_axis
-from encephalon.transforms.slices import SliceOperator, SliceProfile
+from encephalon.transforms.slices import SliceOperator, SliceProfile, along, slice_matrix
 
 Float = NDArray[np.float32]
 
@@ -159,6 +159,24 @@ def simulate_problem(
     guide = resample(data, t1w.affine, stack.grid, order=0 if shared else 3)
     acquired = resample(np.ones(t1w.shape, np.uint8), t1w.affine, stack.grid, order=0) > 0
     return Problem((stack,), axis, np.asarray(guide, np.float32), acquired), truth
+
+
+def coarser(image: Image, spacing: float) -> Image:
+    """`image` as a scan of cubes of `spacing` mm shows it: each the mean of what lies within.
+
+    The first voxels of both begin at the same faces; what is left of the last ones is dropped.
+    Raises GeometryError where a voxel is larger than `spacing`.
+    """
+    data, matrix = np.asarray(image.data, np.float32), image.affine.matrix.copy()
+    for axis, size in enumerate(image.spacing):
+        settings = SliceSettings(axis, spacing)
+        covered, middles = place_slices(data.shape[axis], size, settings, image.name)
+        weights = slice_matrix(BOX, spacing, middles, covered, size)
+        lines = np.moveaxis(data, axis, -1)[..., :covered]
+        data = np.moveaxis(along(weights, lines), -1, axis)
+        matrix[:3, 3] += image.affine.matrix[:3, axis] * middles[0] / size
+        matrix[:3, axis] *= spacing / size
+    return Image(np.ascontiguousarray(data), Affine(matrix), image.source)
 
 
 def _work_order(across: int) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encephalon.recipes.schema import Network, Training
+from encephalon.studies.isotropic.blocks import Blocks, prepare_blocks
 from encephalon.studies.isotropic.data import (
     Patch,
     Subject,
@@ -20,15 +21,11 @@ from encephalon.studies.isotropic.data import (
     sample_patch,
 )
 from encephalon.studies.isotropic.reconstruction.network import CHANNELS, PERCENTILES, NetworkMethod
-from encephalon.studies.isotropic.settings import IsotropicSettings
+from encephalon.studies.isotropic.settings import LARGEST_TRUST, IsotropicSettings
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import TRAINING, VALIDATION, Mixture
 from encephalon.training.run import Expected, Fitted, Learner, ModelFacts
 
-#: Largest share of a network's correction that is used. Synthetic heads ask for all of it, but a
-#: real scan that was itself resampled from thick slices became worse than the guided estimate with
-#: more than half of it, by 0.1 dB with all (patient07 of Lesjak et al. 2017, axial slices of 4 mm).
-LARGEST_NETWORK_WEIGHT = 0.4
 #: Edge of the patch that proves the exported graph, voxels; every network's stride divides it.
 EXAMPLE = 32
 
@@ -38,26 +35,23 @@ class IsotropicTask:
 
     def __init__(
         self,
-        train: Sequence[Subject],
-        validation: Sequence[Subject],
+        train: Sequence[Subject] | Sequence[Blocks],
+        validation: Sequence[Subject] | Sequence[Blocks],
         settings: IsotropicSettings,
         training: Training,
     ) -> None:
         self.settings, self.training = settings, training
-        synthetic = [subject for subject in train if subject.scans is None]
-        real = [subject for subject in train if subject.scans is not None]
+        heads: Sequence[Subject | Blocks] = train
+        real, synthetic = ([head for head in heads if head.real is kind] for kind in (True, False))
         self.subjects = Mixture(real, synthetic, settings.real_share)
-        self.validation = list(validation)
+        self.validation: list[Subject | Blocks] = list(validation)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Features (B, 9, N, N, N), and truths with their weights (B, 2, N, N, N)."""
         rng = np.random.default_rng([self.training.seed, TRAINING, number])
         patches = []
         for _ in range(self.training.batch_size):
-            subject, other = self.subjects.draw(rng, 2)
-            patches.append(
-                sample_patch(rng, subject, other, self.settings.patch, self.settings.scanner)
-            )
+            patches.append(self._patch(rng, *self.subjects.draw(rng, 2)))
         features = np.stack([patch.features for patch in patches])
         target = np.stack([patch.target for patch in patches])
         return torch.from_numpy(features), torch.from_numpy(target)
@@ -68,7 +62,15 @@ class IsotropicTask:
         for index in range(self.settings.validation_samples):
             rng = np.random.default_rng([self.training.seed, VALIDATION, index])
             subject, other = (heads[(index + step) % len(heads)] for step in (0, 1))
-            yield sample_patch(rng, subject, other, self.settings.patch, self.settings.scanner)
+            yield self._patch(rng, subject, other)
+
+    def _patch(
+        self, rng: np.random.Generator, head: Subject | Blocks, other: Subject | Blocks
+    ) -> Patch:
+        if isinstance(head, Blocks) or isinstance(other, Blocks):
+            assert isinstance(head, Blocks)
+            return head.sample(rng, self.settings.patch)
+        return sample_patch(rng, head, other, self.settings.patch, self.settings.scanner)
 
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
@@ -120,19 +122,27 @@ class IsotropicLearner(Learner[IsotropicSettings]):
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return network
 
-    def prepare(self, part: Table, cache: Path, workers: int) -> list[Subject]:
-        """One head a row."""
-        del cache
+    def prepare(
+        self, part: Table, cache: Path, workers: int
+    ) -> Sequence[Subject] | Sequence[Blocks]:
+        """One head a row, or its blocks."""
+        if self.settings.block:
+            seed = self.recipe.training.seed
+            return prepare_blocks(part, self.settings, seed, cache, workers)
         return load_subjects(part, workers)
 
-    def task(self, train: Sequence[Subject], validation: Sequence[Subject]) -> IsotropicTask:
+    def task(
+        self,
+        train: Sequence[Subject] | Sequence[Blocks],
+        validation: Sequence[Subject] | Sequence[Blocks],
+    ) -> IsotropicTask:
         """Cubes of thick slices."""
         return IsotropicTask(train, validation, self.settings, self.recipe.training)
 
     def measure(self, fitted: Fitted) -> dict[str, float]:
         """How far the network can be trusted."""
         assert isinstance(fitted.task, IsotropicTask)
-        found = measure(fitted.network, fitted.task)
+        found = measure(fitted.network, fitted.task, self.settings.largest_trust)
         names = ("trust", "deviation_scale", "deviation_scale_alone")
         return {name: round(value, 4) for name, value in zip(names, found, strict=True)}
 
@@ -152,11 +162,13 @@ class IsotropicLearner(Learner[IsotropicSettings]):
 
 
 @torch.no_grad()
-def measure(network: nn.Module, task: IsotropicTask) -> tuple[float, float, float]:
+def measure(
+    network: nn.Module, task: IsotropicTask, largest_trust: float = LARGEST_TRUST
+) -> tuple[float, float, float]:
     """How much of the network's correction serves, and how much larger errors are than it says.
 
     The first is the least-squares share of the correction in what the guided estimate lacks, from 0
-    to `LARGEST_NETWORK_WEIGHT`; the others, with a T1w and without, the root of the mean squared
+    to `largest_trust`; the others, with a T1w and without, the root of the mean squared
     error over that of the mean predicted variance (a Laplace distribution of scale b has the
     variance 2 b²), of all patches where none is such. All in the foreground of the patches that
     validate, which are no training data.
@@ -176,7 +188,7 @@ def measure(network: nn.Module, task: IsotropicTask) -> tuple[float, float, floa
             np.sum(2 * np.exp(2 * answer[1][inside])),
         ]
     every = guided + alone
-    trust = float(np.clip(every[0] / max(every[1], 1e-12), 0, LARGEST_NETWORK_WEIGHT))
+    trust = float(np.clip(every[0] / max(every[1], 1e-12), 0, largest_trust))
 
     def scale(sums: NDArray[np.float64]) -> float:
         shared, power, missing, variance = sums if sums.any() else every

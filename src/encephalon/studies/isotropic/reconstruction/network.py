@@ -72,13 +72,16 @@ class NetworkMethod:
 
     def __call__(self, problem: Problem) -> Estimate:
         """The estimate of the first stack: that of the guided method, refined."""
+        return self.refine(problem, guided(problem))
+
+    def refine(self, problem: Problem, start: Estimate) -> Estimate:
+        """What the network makes of `start`, the guided estimate of the first stack."""
         stack = problem.stack
         scale, guide_scale = Scale.of(stack.slices, "the T2w"), None
         if problem.guide is not None:
             inside = problem.guide
             inside = inside if problem.coverage is None else inside[problem.coverage]
             guide_scale = Scale.of(inside, "the T1w")
-        start = guided(problem)
         image, spread = self._answer(make_features(problem, start, scale, guide_scale))
         image = start.image + np.float32(self.trust) * (scale.restore(image) - start.image)
         wider = self.deviation_scale if problem.guide is not None else self.deviation_scale_alone
