@@ -15,7 +15,7 @@ slices     slices of 2, 3, 4 and 5 mm in three planes, with the T1w and without,
            interpolation and each network over the guided method, dB; the share of voxels whose
            error is within one standard deviation, as the model tells it (1 sd) and rescaled so that
            68 % of the voxels of all other heads are (left out)
-published  every second axial slice of the scan in voxels of 1 mm kept, in a volume of 182 x 218 x
+published  every second axial slice of the scan, in voxels of 1 mm, kept, in a volume of 182 x 218 x
            182, all of which counts: PSNR of the published zoom, and what each method gains over it
 
 A table a part is printed. OUT/results.json has every row, and what is in it is not done again; each
@@ -222,7 +222,10 @@ def published(
     """The whole volume as published, which no column is cut from, of slices that were left out."""
     del column
     _, axis, thickness = cell.split()
-    t1w, t2w = (coarser(scan, PUBLISHED_MM) for scan in head.scans)
+    t1w, t2w = (
+        scan if max(scan.spacing) > PUBLISHED_MM else coarser(scan, PUBLISHED_MM)
+        for scan in head.scans
+    )
     kept = SliceSettings(axis, float(thickness), profile=SliceProfile("point"))
     problem, truth = simulate_problem(t2w, t1w, kept)
     start = guided(problem)

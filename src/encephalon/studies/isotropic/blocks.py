@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from encephalon.io.atomic import content_of
 from encephalon.studies.isotropic.data import (
     Patch,
     SubjectFiles,
@@ -109,13 +110,12 @@ def prepare_blocks(
 
 def _write_blocks(settings: IsotropicSettings, seed: int, row: SubjectFiles, path: Path) -> None:
     subject, edge = load_subject(row), settings.block
-    shape = (settings.blocks_per_head, len(CHANNELS) + 2, edge, edge, edge)
+    content = int(content_of(row.files[0])[:8], 16)  # two heads are never drawn alike
+    blocks = np.empty((settings.blocks_per_head, len(CHANNELS) + 2, edge, edge, edge), np.float16)
+    for number, block in enumerate(blocks):
+        rng = np.random.default_rng([seed, BLOCKS, content, number])
+        # A T1w of somebody else is of another place of the same head here.
+        drawn = sample_patch(rng, subject, subject, edge, settings.scanner)
+        block[:] = np.concatenate([drawn.features, drawn.target])
     with path.open("wb") as stream:
-        np.lib.format.write_array_header_2_0(
-            stream, {"descr": "<f2", "fortran_order": False, "shape": shape}
-        )
-        for number in range(settings.blocks_per_head):
-            rng = np.random.default_rng([seed, BLOCKS, row.number, number])
-            # A T1w of somebody else is of another place of the same head here.
-            drawn = sample_patch(rng, subject, subject, edge, settings.scanner)
-            stream.write(np.concatenate([drawn.features, drawn.target]).astype("<f2").tobytes())
+        np.save(stream, blocks, allow_pickle=False)
