@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 import encephalon
 from encephalon.io.atomic import write_json
+from encephalon.io.image import Image
 from encephalon.io.text import read_records, write_records
 from encephalon.metrics.image_quality import foreground, nrmse, published_similarity
 from encephalon.studies.isotropic.predictor import IsotropicPredictor
@@ -223,7 +224,7 @@ def published(
     del column
     _, axis, thickness = cell.split()
     t1w, t2w = (
-        scan if max(scan.spacing) > PUBLISHED_MM else coarser(scan, PUBLISHED_MM)
+        padded(scan if max(scan.spacing) > PUBLISHED_MM else coarser(scan, PUBLISHED_MM))
         for scan in head.scans
     )
     kept = SliceSettings(axis, float(thickness), profile=SliceProfile("point"))
@@ -231,8 +232,8 @@ def published(
     start = guided(problem)
 
     def score(image: Float) -> float:
-        """The PSNR of a volume in the middle of a published one, dB."""
-        return published_similarity(padded(truth), padded(image)).psnr
+        """The PSNR of all voxels, dB."""
+        return published_similarity(truth, image).psnr
 
     scores = {name: score(METHODS[name](problem).image) for name in ("zoom", "cubic")}
     scores["guided"] = score(start.image)
@@ -242,10 +243,12 @@ def published(
     }
 
 
-def padded(volume: Float) -> Float:
-    """A volume (I, J, K) amid the air of a published one, or as it is along a longer axis."""
-    spare = np.maximum(np.subtract(PUBLISHED_SHAPE, volume.shape), 0)
-    return np.pad(volume, [(room // 2, room - room // 2) for room in spare.tolist()])
+def padded(image: Image) -> Image:
+    """A scan amid the air of a published volume, or as it is along a longer axis."""
+    spare = np.maximum(np.subtract(PUBLISHED_SHAPE, image.shape), 0)
+    room = [(int(each) // 2, int(each) - int(each) // 2) for each in spare]
+    place = image.affine.shifted([-before for before, _ in room])
+    return Image(np.pad(image.data, room), place, image.source)
 
 
 def slices_table(rows: dict[tuple[str, ...], Row]) -> pd.DataFrame:
