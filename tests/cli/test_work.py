@@ -65,6 +65,34 @@ def train_as(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Path]) -> 
     monkeypatch.setattr("encephalon.studies.registry.load_study", lambda _name: study)
 
 
+def test_flags_of_transfer_are_those_of_the_recipe(
+    run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part may have dots in its name; a factor is a number, and what is fresh needs a start."""
+    pytest.importorskip("lightning")
+    seen: list[Any] = []
+
+    def train(recipe: Recipe, _rows: Any, output: Path, _context: Any) -> Path:
+        seen.append(recipe.training)
+        return output / "model"
+
+    train_as(monkeypatch, train)
+    words = ("train", "brain-extraction", "-t", table, "-o", tmp_path / "run", "--device", "cpu")
+    asked = ("--from", 'runs/"one"', "--fresh", "head, up.1", "--freeze", "stem,down.0")
+    result = run(*words, *asked, "--rate", "down.1=0.1", "--rate", "head=10")
+    assert result.code == 0, result.err
+    (training,) = seen
+    assert training.start_from == 'runs/"one"'
+    assert (training.fresh, training.freeze) == (("head", "up.1"), ("stem", "down.0"))
+    assert training.learning_rate_factors == {"down.1": 0.1, "head": 10.0}
+    for wrong, sentence in (
+        (("--rate", "head=fast"), "the factor of 'head' is 'fast'"),
+        (("--rate", "head"), "--rate takes PART=FACTOR"),
+        (("--fresh", "head"), "start_from names no model"),
+    ):
+        assert sentence in run(*words, *wrong).err
+
+
 def test_train_hands_its_flags_to_the_study(
     run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

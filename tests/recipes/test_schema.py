@@ -98,6 +98,8 @@ def test_an_unknown_key_of_a_loss_names_its_place_in_the_list() -> None:
         ({"optimiser": "sgd", "momentum": 0, "nesterov": True}, "nesterov needs a momentum"),
         ({"min_delta": -0.1}, "'min_delta' in [training]"),
         ({"unfreeze": "encoder.layer4"}, "'unfreeze' in [training]"),
+        ({"fresh": ["head"]}, "start_from names no model"),
+        ({"learning_rate_factors": {"head": 0}}, "greater than 0, but is 0"),
     ],
 )
 def test_a_value_out_of_range_is_refused_and_repeated(training: dict[str, Any], words: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from encephalon.errors import RecipeError
+from encephalon.networks import build_network
 from encephalon.recipes.schema import Training
 from encephalon.training.optimisers import (
     L2SP,
@@ -17,6 +18,7 @@ from encephalon.training.optimisers import (
     build_scheduler,
     freeze,
     frozen_norms,
+    rate_factors,
 )
 from tests.training.tiny import TinyNetwork
 
@@ -235,6 +237,57 @@ def test_normalisations_that_are_not_trained_are_found() -> None:
     assert frozen_norms(network) == []
     freeze(network, ["encoder"], ["encoder.layer4.1.bias"])
     assert frozen_norms(network) == [network.get_submodule("encoder.layer3.1")]
+
+
+def rates_by_name(network: nn.Module, **asked: Any) -> dict[str, float]:
+    """The learning rate of each weight, by name."""
+    settings = Training(learning_rate=0.1, **asked)
+    optimiser = build_optimiser(settings, network.parameters(), rate_factors(network, settings))
+    found = {p: group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    return {name: found[p] for name, p in network.named_parameters() if p in found}
+
+
+@pytest.mark.parametrize("spared", [None, True])
+def test_parts_learn_at_their_own_rates_by_name(spared: bool | None) -> None:
+    """Of nested parts the inner one counts, and what is not named learns as the recipe says."""
+    found = rates_by_name(
+        TinyNetwork(),
+        learning_rate_factors={"down.bias": 3.0, "down": 0.5, "head": 10.0},
+        exclude_bias_and_norm=spared,
+    )
+    assert found == {
+        "down.weight": pytest.approx(0.05),
+        "down.bias": pytest.approx(0.3),
+        "downsample.weight": 0.1,
+        "downsample.bias": 0.1,
+        "head.weight": pytest.approx(1.0),
+        "head.bias": pytest.approx(1.0),
+    }
+
+
+def test_the_head_is_what_a_network_ends_in() -> None:
+    """Also where it has another name there, to freeze it or to change its rate."""
+    unet = build_network("published-unet", {"width": 2})
+    assert set(freeze(unet, ["head"])) == {"conv_final.weight", "conv_final.bias"}
+    found = rates_by_name(
+        build_network("published-unet", {"width": 2}), learning_rate_factors={"head": 2}
+    )
+    assert {name for name, rate in found.items() if rate != 0.1} == {
+        "conv_final.weight",
+        "conv_final.bias",
+    }
+
+
+def test_the_rate_of_a_part_that_is_not_there_is_an_error() -> None:
+    """With the parts that are."""
+    settings = Training(learning_rate_factors={"up": 2.0})
+    with pytest.raises(RecipeError, match=r"changes the rate of 'up', but the network only has"):
+        rate_factors(TinyNetwork(), settings)
+    with pytest.raises(RecipeError, match="changes the rate of 'head'"):
+        rate_factors(
+            build_network("tile-encoder", {"encoder_options": {"width": 2}}),
+            Training(learning_rate_factors={"head": 2.0}),
+        )
 
 
 def test_freezing_everything_is_an_error() -> None:

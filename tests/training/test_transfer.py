@@ -301,6 +301,85 @@ def test_weights_for_an_encoder_that_is_not_there_are_a_fault(tmp_path: Path) ->
             load_encoder(classifier(), tmp_path / f"broken{suffix}")
 
 
+FUSION = {
+    "sources": {"blood": {"kind": "table", "features": 3}},
+    "targets": {"age": {"kind": "continuous"}},
+    "width": 4,
+    "hidden": 4,
+}
+SEX = {"targets": {"sex": {"kind": "binary"}}}
+BOTH = {"targets": FUSION["targets"] | SEX["targets"]}  # type: ignore[operator]
+LEGIBLE = {"connections": 30, "columns": 4, "width": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "change", "head"),
+    [
+        ("distance-unet", SMALL, {"borders": 1}, {"head"}),
+        ("keras-unet", {"filters": 2}, {"n_classes": 3}, {"head"}),
+        ("slice-unet", {"channels": [4, 8]}, {}, {"head"}),
+        ("published-reconstruction", {"channels": [2, 3], "units": 1}, {}, {"model.2"}),
+        ("image-classifier", {"inputs": "covariates", "covariates": 3}, {"classes": 4}, {"head"}),
+        ("tile-classifier", {"encoder_options": {"width": 2}}, {"classes": 7}, {"head"}),
+        ("tile-segmenter", {"encoder_options": {"width": 2}}, {"classes": 7}, {"head"}),
+        ("published-unet", {"width": 2}, {"classes": 3}, {"conv_final"}),
+        ("highresnet", {"widths": [2, 2, 2, 2, 2]}, {"classes": 3}, {"head"}),
+        ("vnet-light", {}, {"classes": 3}, {"head"}),
+        ("masked-fusion", FUSION, SEX, {"queries", "heads"}),
+        ("masked-fusion", FUSION, BOTH, {"queries", "heads"}),
+        ("published-legibility", LEGIBLE, {"outputs": 1}, {"head"}),
+    ],
+)
+def test_every_network_has_a_head_that_is_drawn_anew(
+    name: str, options: dict[str, Any], change: dict[str, Any], head: set[str], tmp_path: Path
+) -> None:
+    """By itself where it tells something else, and as soon as it is asked for."""
+    trained = build_network(name, options)
+    start = str(saved(tmp_path / "known", trained))
+    asked = [(build_network(name, options), ["head"])]
+    asked += [(build_network(name, options | change), [])] if change else []
+    for network, fresh in asked:
+        drawn = {k: v.clone() for k, v in network.state_dict().items()}
+        found = start_from(network, start, fresh)
+        parts = {part for part in head for one in found if f"{one}.".startswith(f"{part}.")}
+        assert parts == head
+        mine, theirs = network.state_dict(), trained.state_dict()
+        assert set(found) == {k for k in mine if f"{k}.".startswith(tuple(f"{h}." for h in head))}
+        assert all(torch.equal(mine[one], drawn[one]) for one in found)
+        assert all(torch.equal(mine[one], theirs[one]) for one in mine.keys() - set(found))
+
+
+def test_what_is_fresh_need_not_fit(tmp_path: Path) -> None:
+    """A deeper level that the model does not have, and one that only it has."""
+    three = saved(tmp_path / "three", build_network("distance-unet", {"channels": [2, 3, 4]}))
+    two = saved(tmp_path / "two", build_network("distance-unet", {"channels": [2, 3]}))
+    deeper = build_network("distance-unet", {"channels": [2, 3, 4]})
+    with pytest.raises(ModelError, match=r"missing 'down\.1.*draw the parts .* anew.*--fresh"):
+        start_from(deeper, str(two))
+    fresh = start_from(deeper, str(two), ["down.1", "up.1"])
+    assert {name.partition(".0")[0] for name in fresh} >= {"down.1"}
+    assert all(name.startswith(("down.1.", "up.1.")) for name in fresh)
+    start_from(build_network("distance-unet", {"channels": [2, 3]}), str(three), ["down.1", "up.1"])
+
+
+def test_a_fresh_part_that_nobody_has_is_an_error(tmp_path: Path) -> None:
+    """With the parts that there are, and nothing replaced."""
+    known = str(saved(tmp_path / "known", build_network("distance-unet", SMALL)))
+    with pytest.raises(
+        RecipeError, match=r"'decoder' anew, but neither .* has down, head, stem, up"
+    ):
+        start_from(build_network("distance-unet", SMALL), known, ["decoder"])
+
+
+def test_what_was_solved_beside_a_network_is_left(tmp_path: Path) -> None:
+    """Linear models of legibility are of the people who trained, and are solved for anew."""
+    known = build_network("masked-fusion", FUSION)
+    folder = saved(tmp_path / "known", known, **{"linear.any": np.zeros(2, np.float32)})
+    network = build_network("masked-fusion", FUSION)
+    assert start_from(network, str(folder)) == []
+    assert differing(network, known) == set()
+
+
 @pytest.mark.parametrize("name", ["tile-classifier", "tile-segmenter", "self-supervised"])
 @pytest.mark.parametrize("trained", ["tile-segmenter", "self-supervised", "tile-encoder"])
 def test_an_encoder_goes_from_task_to_task(

@@ -17,7 +17,9 @@ _TAKEN = "model table output device threads offline overwrite progress workers"
 _OWN = frozenset(_TAKEN.split())
 
 
-def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:
+def settings(
+    pairs: list[str] | None, flag: str = "--set", form: str = "KEY=VALUE"
+) -> dict[str, str]:
     """KEY=VALUE words as a dictionary; raises UsageError for a word without `=`.
 
     What is set twice has its last value, as commands are made longer by further words; what a flag
@@ -27,7 +29,7 @@ def settings(pairs: list[str] | None, flag: str = "--set") -> dict[str, str]:
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not (key.strip() and equals):
-            raise UsageError(f"{flag} takes KEY=VALUE, and got {pair!r}.")
+            raise UsageError(f"{flag} takes {form}, and got {pair!r}.")
         if flag != "--set" and key.strip() in found:
             raise UsageError(
                 f"{flag} is given twice for {key.strip()!r}, {found[key.strip()]!r} and "

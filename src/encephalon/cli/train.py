@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +13,7 @@ import typer
 
 from encephalon.cli import flags
 from encephalon.cli.console import Advance, Console
+from encephalon.errors import UsageError
 from encephalon.inference.workers import Workers
 
 if TYPE_CHECKING:
@@ -28,6 +31,38 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that is in RUN.")
     ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Start from a trained model: its name, its folder, its run, or a weights file.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    fresh: Annotated[
+        str | None,
+        typer.Option(
+            "--fresh",
+            help="Parts that are drawn anew all the same, such as head.",
+            metavar="PARTS",
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            "--freeze",
+            help="Parts that stay as they are, such as encoder.layer1,encoder.layer2.",
+            metavar="PARTS",
+        ),
+    ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rate",
+            help="How much faster or slower a part learns, such as encoder=0.1; may be repeated.",
+            metavar="PART=FACTOR",
+        ),
+    ] = None,
     changes: flags.Set = None,
     seed: flags.Seed = None,
     device: flags.Device = "auto",
@@ -43,15 +78,21 @@ def train(
     same history as one that was not. --jobs, --scheduler, --slurm, --pbs and --sge share out
     the folds of a cross-validation.
 
+    --from starts from another model, whose head is replaced where it tells other things; --fresh
+    replaces further parts, --freeze keeps some as they are, and --rate lets some learn slower.
+
     \b
-    Example:
+    Examples:
         encephalon train brain-extraction -t heads.csv -o runs/first
+        encephalon train meningioma -t tumours.csv -o runs/tumours --from brain-extraction \\
+            --freeze stem,down.0 --rate head=10
     """
     from encephalon import api
 
     overrides = flags.settings(changes)
     if seed is not None:
         overrides["training.seed"] = str(seed)
+    overrides |= _transfer(start, fresh, freeze, rate)
     loaded = api.load_recipe(recipe, overrides, table)
     if dry_run:
         _say_plan(console, loaded, table, output)
@@ -76,6 +117,22 @@ def train(
     console.result(
         {"model": model, "run": output, "report": page}, f"model: {model}\nreport: {page}"
     )
+
+
+def _transfer(
+    start: str | None, fresh: str | None, freeze: str | None, rate: list[str] | None
+) -> dict[str, str]:
+    """What the flags of transfer change in the recipe, in the spelling of TOML."""
+    asked = {"start_from": start, "fresh": flags.words(fresh), "freeze": flags.words(freeze)}
+    said = {f"training.{key}": json.dumps(value) for key, value in asked.items() if value}
+    factors = flags.settings(rate, "--rate", "PART=FACTOR")
+    for part, factor in factors.items():
+        if not re.fullmatch(r"\d*\.?\d+([eE][+-]?\d+)?", factor):
+            raise UsageError(f"--rate takes PART=FACTOR, and the factor of {part!r} is {factor!r}.")
+    if factors:
+        pairs = (f"{json.dumps(part)} = {float(factor)!r}" for part, factor in factors.items())
+        said["training.learning_rate_factors"] = f"{{ {', '.join(pairs)} }}"
+    return said
 
 
 class _Reporter:

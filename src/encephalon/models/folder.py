@@ -168,9 +168,15 @@ def save_model(
 
 
 def check_state(
-    tensors: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str
+    tensors: Mapping[str, NDArray[Any]],
+    expected: Mapping[str, tuple[int, ...]],
+    source: str,
+    mend: str = "",
 ) -> None:
-    """Raise ModelError unless `tensors` has exactly the names and shapes of `expected`."""
+    """Raise ModelError unless `tensors` has exactly the names and shapes of `expected`.
+
+    It lists the first five differences and counts the others; `mend` says what to do.
+    """
     faults = [f"missing {name!r}" for name in expected if name not in tensors]
     faults += [f"unexpected {name!r}" for name in tensors if name not in expected]
     faults += [
@@ -180,8 +186,8 @@ def check_state(
     ]
     if faults:
         raise ModelError(
-            f"{source}: the weights do not fit the network ({listed(faults, 5, '; ')}): use the "
-            "recipe that they were trained with."
+            f"{source}: the weights do not fit the network ({listed(faults, 5, '; ')}): "
+            f"{mend or 'use the recipe that they were trained with'}."
         )
 
 

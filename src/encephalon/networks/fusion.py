@@ -77,6 +77,10 @@ class MaskedFusion(nn.Module):
 
     #: Weights of a source that nobody in a batch has get no gradient.
     leaves_out = True
+    #: A query and a head of each target.
+    head_parts = ("queries", "heads")
+    #: What no gradient made.
+    solved_parts = ("linear",)
 
     def __init__(
         self,

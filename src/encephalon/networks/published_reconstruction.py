@@ -44,6 +44,9 @@ class PublishedReconstruction(nn.Module):
     units     Convolutions in each level on the way down, at least 1.
     """
 
+    #: What raises the features of the finest level to an image.
+    head_parts = ("model.2",)
+
     def __init__(self, channels: Sequence[int] = CHANNELS, units: int = UNITS) -> None:
         require_extra("monai", "train", "The network 'published-reconstruction'")
         from monai.networks.nets.unet import UNet

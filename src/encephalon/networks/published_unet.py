@@ -56,6 +56,8 @@ class PublishedUNet(nn.Module):
     (B, in_channels, [Z,] Y, X) to (B, classes, [Z,] Y, X); smaller sides with "valid".
     """
 
+    head_parts = ("conv_final",)
+
     def __init__(
         self,
         classes: int = 4,

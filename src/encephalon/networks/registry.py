@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENTRY_POINTS",
+    "HEAD",
     "build_network",
     "fill_network",
+    "head_of",
     "list_networks",
     "meta_network",
     "network_factory",
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "encephalon.networks"
+HEAD = "head"
+"""What a network ends in, unless its `head_parts` say what that is called."""
 
 _Factory = TypeVar("_Factory", bound=Callable[..., Any])
 Filled = TypeVar("Filled", bound="Module")
@@ -131,6 +135,17 @@ def build_network(name: str, options: Mapping[str, Any] | None = None) -> Module
         ) from error
 
 
+def head_of(network: Module) -> tuple[str, ...]:
+    """The parts that a network ends in, which depend on what it is to tell; () if it has none.
+
+    They are its `head_parts` if it names any, which may lie deep inside, and else its `head`.
+    """
+    named: tuple[str, ...] | None = getattr(network, "head_parts", None)
+    if named is None:
+        named = (HEAD,) if hasattr(network, HEAD) else ()
+    return tuple(named)
+
+
 def meta_network(asked: Network) -> Module:
     """The network of a recipe as shapes; raises RecipeError for one that cannot be built.
 
@@ -168,16 +183,19 @@ def output_shape(network: Module, source: str, *shapes: Sequence[int]) -> tuple[
     return tuple(answer.shape) if isinstance(answer, torch.Tensor) else None
 
 
-def fill_network(network: Filled, tensors: Mapping[str, NDArray[Any]], source: str) -> Filled:
+def fill_network(
+    network: Filled, tensors: Mapping[str, NDArray[Any]], source: str, mend: str = ""
+) -> Filled:
     """Make `tensors` the weights of `network` and return it; half precision becomes single.
 
     They are copied, but into a network on the meta device, which shares their memory. Raises
-    ModelError, with `source` in it, unless names and shapes are the network's.
+    ModelError, with `source` in it, unless names and shapes are the network's; `mend` says what to
+    do then, if not to use the recipe of the weights.
     """
     import torch
 
     state = network.state_dict()
-    check_state(tensors, {name: tuple(value.shape) for name, value in state.items()}, source)
+    check_state(tensors, {name: tuple(value.shape) for name, value in state.items()}, source, mend)
     filled = {k: torch.from_numpy(np.asarray(v)).to(state[k].dtype) for k, v in tensors.items()}
     network.load_state_dict(filled, assign=any(value.is_meta for value in state.values()))
     return network

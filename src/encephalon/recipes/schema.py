@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -82,6 +82,9 @@ class Training(Section):
     `patience` epochs without a gain of more than `min_delta` in `monitor` end the training; the
     best epoch is the best one all the same, unless `keep` is "last". `freeze` names parts of the
     network, by whole path elements, that are not trained, and `unfreeze` parts of those that are.
+    `start_from` names the model that training begins with, and `fresh` parts that are drawn anew
+    all the same. `learning_rate_factors` says how much faster or slower a part learns: of nested
+    parts the inner one counts. "head" is what the network of any recipe ends in.
     `momentum` is that of "sgd" and "lars" (0.9), which is Nesterov's for "sgd" unless `nesterov` is
     false; `exclude_bias_and_norm` spares vectors weight decay; "cosine" ends at the share
     `cosine_end` of
@@ -113,6 +116,8 @@ class Training(Section):
     start_from: str | None = None
     freeze: tuple[str, ...] = ()
     unfreeze: tuple[str, ...] = ()
+    fresh: tuple[str, ...] | None = None
+    learning_rate_factors: dict[str, Annotated[float, Field(gt=0)]] | None = None
     l2_to_start: float = Field(default=0.0, ge=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
 
@@ -148,6 +153,11 @@ class Training(Section):
                     f"{key} means nothing to the optimiser {self.optimiser!r} and the schedule "
                     f"{self.schedule!r}: leave it out"
                 )
+        if self.fresh and self.start_from is None:
+            raise ValueError(
+                "fresh names parts that are not taken from a model, but start_from names no model: "
+                "every part is drawn anew, so leave it out"
+            )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self

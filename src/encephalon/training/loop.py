@@ -36,6 +36,7 @@ from encephalon.training.optimisers import (
     build_scheduler,
     freeze,
     frozen_norms,
+    rate_factors,
 )
 from encephalon.training.runs import Progress, Report, RunFolder, write_history
 
@@ -104,7 +105,7 @@ class Loop:
         self.total_steps = settings.epochs * settings.steps_per_epoch
         self.loss = WeightedLoss(settings.losses)
         self.to_start = L2SP(network, settings.l2_to_start)
-        optimiser = build_optimiser(settings, network.parameters())
+        optimiser = build_optimiser(settings, network.parameters(), rate_factors(network, settings))
         self.scheduler = build_scheduler(settings, optimiser)
         self.average = copy.deepcopy(network).to(fabric.device)
         self.network, self.optimiser = fabric.setup(network, optimiser)
@@ -225,7 +226,8 @@ class Loop:
         progress, steps = self.progress, self.settings.steps_per_epoch
         row: dict[str, float] = {"epoch": float(len(progress.history) + 1)}
         row |= {f"train_{name}": value / steps for name, value in progress.sums.items()}
-        row["learning_rate"] = float(self.optimiser.param_groups[0]["lr"])
+        group = self.optimiser.param_groups[0]
+        row["learning_rate"] = float(group["lr"]) / group.get("factor", 1.0)
         self.average.eval()
         metrics = self.task.validate(self.average, self.fabric.device)
         row |= {f"val_{name}": value for name, value in metrics.items()}

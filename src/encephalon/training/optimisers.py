@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,16 +14,22 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from encephalon.errors import RecipeError
+from encephalon.networks.registry import HEAD, head_of
 from encephalon.recipes.schema import Training
 
 Scheduler = LambdaLR | ReduceLROnPlateau
 
 
-def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> Optimizer:
+def build_optimiser(
+    training: Training,
+    parameters: Iterable[nn.Parameter],
+    factors: Mapping[nn.Parameter, float] | None = None,
+) -> Optimizer:
     """An Adam, AdamW, SGD or LARS optimiser.
 
     With `exclude_bias_and_norm` weights that are vectors neither decay nor, by LARS, have a rate of
-    their own.
+    their own. What `factors` names, see `rate_factors`, has that multiple of the learning rate; its
+    group of the optimiser says so as "factor".
     """
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
@@ -33,7 +39,9 @@ def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> O
         spared: dict[str, Any] = {"params": [p for p in trainable if p.dim() < 2]}
         spared |= {"weight_decay": 0.0, **({"eta": None} if name == "lars" else {})}
         groups = [{"params": [p for p in trainable if p.dim() > 1]}, spared]
-        groups = [group for group in groups if group["params"]]
+    if factors:
+        groups = [one for group in groups for one in _by_factor(group, factors, training)]
+    groups = [group for group in groups if group["params"]]
     given: dict[str, Any] = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
     if name in {"sgd", "lars"}:
         given["momentum"] = 0.9 if training.momentum is None else training.momentum
@@ -47,6 +55,40 @@ def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> O
         "sgd": torch.optim.SGD,
     }
     return kinds[name](groups, **given)
+
+
+def _by_factor(
+    group: Mapping[str, Any], factors: Mapping[nn.Parameter, float], training: Training
+) -> list[dict[str, Any]]:
+    """The group once for each factor, with the rate that it makes."""
+    return [
+        {
+            **group,
+            "params": [p for p in group["params"] if factors.get(p, 1.0) == factor],
+            "lr": training.learning_rate * factor,
+            "factor": factor,
+        }
+        for factor in sorted({1.0, *factors.values()})
+    ]
+
+
+def rate_factors(network: nn.Module, training: Training) -> dict[nn.Parameter, float]:
+    """By how much each weight learns faster than the recipe's rate, where that is not 1.
+
+    Of nested parts the inner one counts. Raises RecipeError for a part that does not exist.
+    """
+    asked = training.learning_rate_factors or {}
+    named, found = dict(network.named_parameters()), {}
+    for part in sorted(asked, key=lambda part: part.count(".")):
+        for name in _select(list(named), in_network(network, [part]), "changes the rate of"):
+            found[named[name]] = asked[part]
+    return {weights: factor for weights, factor in found.items() if factor != 1}
+
+
+def in_network(network: nn.Module, parts: Iterable[str]) -> list[str]:
+    """The parts as the network calls them: "head" is what it ends in, whatever its name there."""
+    ends = head_of(network) or (HEAD,)
+    return [own for part in parts for own in (ends if part == HEAD else (part,))]
 
 
 class LARS(Optimizer):
@@ -118,8 +160,8 @@ def freeze(network: nn.Module, prefixes: Sequence[str], unfreeze: Sequence[str] 
     RecipeError for a prefix that matches nothing, or unfreezes what was not frozen.
     """
     names = [name for name, _ in network.named_parameters()]
-    frozen = _select(names, prefixes, "freezes")
-    freed = _select(frozen, unfreeze, "unfreezes")
+    frozen = _select(names, in_network(network, prefixes), "freezes")
+    freed = _select(frozen, in_network(network, unfreeze), "unfreezes")
     frozen = [name for name in frozen if name not in freed]
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and name not in frozen)
@@ -140,7 +182,7 @@ def _select(names: Sequence[str], prefixes: Sequence[str], does: str) -> list[st
     """Those of `names` under one of `prefixes`, each of which must have some."""
     for prefix in prefixes:
         if not any(_under(name, prefix) for name in names):
-            there = "the network only has" if does == "freezes" else "what it freezes only has"
+            there = "what it freezes only has" if does == "unfreezes" else "the network only has"
             parts = ", ".join(_parts(names, prefix)) or "nothing"
             raise RecipeError(f"The recipe {does} {prefix!r}, but {there} {parts}.")
     return [name for name in names if any(_under(name, prefix) for prefix in prefixes)]

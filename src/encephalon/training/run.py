@@ -275,7 +275,7 @@ def fit(learner: Learner[Any], table: Table, run: RunFolder, context: TrainingCo
     torch.manual_seed(training.seed)
     network = learner.build()
     if training.start_from and not run.checkpoint.exists():
-        start_from(network, training.start_from)
+        start_from(network, training.start_from, training.fresh or ())
     samples = [learner.prepare(part, run.cache, context.workers) for part in parts]
     return fit_network(network, learner.task(*samples), training, run, context)
 

@@ -105,7 +105,6 @@ def _network(
     torch.manual_seed(recipe.training.seed)
     options = network_options(recipe, encoding)
     network = cast(MaskedFusion, build_network(recipe.network.name, options))
-    _fill(network, encoding)
     if start:
         for name, source in settings.encoder_from.items():
             path = find_model(source).path
@@ -114,7 +113,9 @@ def _network(
                 path / WEIGHTS if path.is_dir() else path,
             )
         if recipe.training.start_from:
-            start_from(network, recipe.training.start_from)
+            start_from(network, recipe.training.start_from, recipe.training.fresh or ())
+    # Last: what a model that was started from knew of other people's inputs is of no use here.
+    _fill(network, encoding)
     return network
 
 

@@ -288,7 +288,7 @@ def fit(
         if settings.encoder_weights:
             load_encoder(network, expanded(settings.encoder_weights))
         if recipe.training.start_from:
-            start_from(network, recipe.training.start_from)
+            start_from(network, recipe.training.start_from, recipe.training.fresh or ())
     task = MicrographTask(
         view,
         fold.train,

@@ -17,6 +17,7 @@ from encephalon.studies.microtomography.task import TileLearner, TileTask
 from encephalon.tables.schema import Table
 from encephalon.training.run import Fitted, open_run, training_parts, write_fitted
 from encephalon.training.runs import RunFolder, TrainingContext
+from encephalon.training.transfer import start_from
 
 __all__ = ["train_without_gradient"]
 
@@ -39,6 +40,9 @@ def train_without_gradient(
         train, validation = (learner.prepare(part, run.cache, placed.workers) for part in parts)
         task = learner.task(train, validation)
         network = learner.build()
+        training = learner.recipe.training
+        if training.start_from and not isinstance(network, TileFactors):
+            start_from(network, training.start_from, training.fresh or ())
         if isinstance(network, TileFactors):
             network = _fitted(learner, task, train)
         run.finishing()

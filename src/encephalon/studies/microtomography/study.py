@@ -56,6 +56,11 @@ class _Training(Trainable):
                 f"{recipe.name}: study.encoder_from and training.start_from both say where the "
                 "encoder starts: leave one of them out."
             )
+        if settings.method in {"pca", "nmf"} and recipe.training.start_from is not None:
+            raise RecipeError(
+                f"{recipe.name}: the factors of {settings.method!r} are solved for and start from "
+                "nothing: leave out training.start_from (--from)."
+            )
         if settings.method == "supervised":
             return
         wanted = NETWORKS.get(settings.method, "self-supervised")

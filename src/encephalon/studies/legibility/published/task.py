@@ -300,7 +300,7 @@ def fit(
         torch.manual_seed(task.training.seed)
         network = build_network(recipe.network.name, options)
         if task.training.start_from and not run.checkpoint.exists():
-            start_from(network, task.training.start_from)
+            start_from(network, task.training.start_from, task.training.fresh or ())
         begun = time.monotonic()
         round_to_half(fit_network(network, task, task.training, run, context))
         minutes = (time.monotonic() - begun) / 60
