@@ -9,6 +9,7 @@ NumPy (`reference`), which knows the published names alone. The Keras files have
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ import numpy as np
 import pytest
 import torch
 
+from encephalon import api
+from encephalon.errors import ModelError
 from encephalon.models.published import open_published
+from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import load_network
+from encephalon.training.transfer import start_from
 from tests.networks.reference import (
     Array,
     State,
     convolved,
+    gelu,
     largest,
     linear,
     lively,
@@ -201,3 +207,134 @@ def test_baby_ai_is_computed_as_published(tmp_path: Path) -> None:
     state = lively(weight_shapes((2, 3, 4), 2))
     x, given = image(2, 8, 12, 16)
     assert_close(imported(tmp_path, state)(given), baby_ai(state, x))
+
+
+def legibility_shapes(side: int = 64, outputs: int = 2) -> dict[str, tuple[int, ...]]:
+    """The four blocks of a checkpoint, narrow (2 channels), as the released script lays them."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def normed(name: str, width: int) -> None:
+        parts = ("weight", "bias", "running_mean", "running_var")
+        shapes.update({f"{name}.{part}": (width,) for part in parts})
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    def layer(name: str, *shape: int) -> None:
+        shapes.update({f"{name}.weight": shape, f"{name}.bias": shape[:1]})
+
+    widths = [3, 2, 4, 8, 16, *[16] * (2 if side == 128 else 1)]
+    for level, (before, after) in enumerate(pairwise(widths)):
+        layer(f"cnn.skip_conv_layers.{level}", after, before, 1, 1, 1)
+        layer(f"cnn.conv_layers.{2 * level}", after, before, 3, 3, 3)
+        layer(f"cnn.conv_layers.{2 * level + 1}", after, after, 3, 3, 3)
+        normed(f"cnn.bn_layers.{level}", after)
+    features = 256 if side == 128 else 128
+    layer("cnn.dense_layer", features, 8 * widths[-1])
+    normed("cnn.final_batch_norm", features)
+    joined = features + 128 + 32
+    for block, sizes in {
+        "mlp_connectivity": (30, 128, 128),
+        "mlp_metadata": (4, 128, 64, 32),
+        "mlp_logits": (joined, 256, 256, outputs),
+    }.items():
+        for number, (before, after) in enumerate(pairwise(sizes)):
+            layer(f"{block}.dense_layers.{number}", after, before)
+            if block != "mlp_logits" or number < 2:
+                normed(f"{block}.bn_layers.{number}", after)
+    return shapes
+
+
+def legibility_file(folder: Path, state: State, module: str = "module.") -> Path:
+    """A checkpoint as the released script writes it, from one GPU or ("module.") from several."""
+    blocks: dict[str, Any] = {}
+    for name, value in state.items():
+        block, _, inner = name.partition(".")
+        part = blocks.setdefault(f"{block}_state_dict", {})
+        part[module + inner] = torch.from_numpy(np.asarray(value))
+    beside = {"optimizer_state_dict": {"state": {0: {"step": 3}}, "param_groups": []}}
+    beside |= {"scaler_state_dict": {}, "list_of_training_losses_per_epoch": [0.7, 0.6]}
+    torch.save({"epoch": 1, **blocks, **beside}, folder / "checkpoint.pt")
+    return folder / "checkpoint.pt"
+
+
+def perceptron(state: State, block: str, x: Array) -> Array:
+    """Layers that are normalised and activated, if they have a normalisation."""
+    number = 0
+    while f"{block}.dense_layers.{number}.weight" in state:
+        x = linear(state, f"{block}.dense_layers.{number}", x)
+        if f"{block}.bn_layers.{number}.weight" in state:
+            x = gelu(normalised(state, f"{block}.bn_layers.{number}", x))
+        number += 1
+    return x
+
+
+def legibility(state: State, images: Array, connectivity: Array, metadata: Array) -> Array:
+    """One CNN of three images, two perceptrons, and a head over what they say."""
+    x, level = images, 0
+    while f"cnn.skip_conv_layers.{level}.weight" in state:
+        inner = gelu(convolved(state, f"cnn.conv_layers.{2 * level}", x, 1, 1))
+        summed = convolved(state, f"cnn.conv_layers.{2 * level + 1}", inner, 1, 1)
+        summed = summed + convolved(state, f"cnn.skip_conv_layers.{level}", x)
+        x = largest(gelu(normalised(state, f"cnn.bn_layers.{level}", summed)))
+        level += 1
+    seen = linear(state, "cnn.dense_layer", x.ravel())
+    seen = gelu(normalised(state, "cnn.final_batch_norm", seen))
+    said = [perceptron(state, "mlp_connectivity", connectivity)]
+    said.append(perceptron(state, "mlp_metadata", metadata))
+    return perceptron(state, "mlp_logits", np.concatenate([*said, seen]))
+
+
+@pytest.mark.parametrize("module", ["", "module."])
+def test_legibility_is_computed_as_published(module: str, tmp_path: Path) -> None:
+    """A checkpoint of four blocks, from one GPU and from several; the optimiser is left."""
+    state = lively(legibility_shapes())
+    found = open_published(legibility_file(tmp_path, state, module))
+    about = (found.study, found.network, found.recipe)
+    assert about == ("legibility", "published-legibility", "legibility-published")
+    network = load_network(found)
+    images, given = image(3, 64, 64, 64)
+    connectivity, pairs = image(30)
+    metadata, columns = image(4)
+    expected = legibility(state, images, connectivity, metadata)
+    assert_close(network(*given.split(1, dim=1), pairs, columns), expected)
+
+
+def test_legibility_of_128_voxels_and_of_values_is_known_by_its_weights(tmp_path: Path) -> None:
+    """Six blocks and one output; every weight has its place."""
+    state = lively(legibility_shapes(128, outputs=1))
+    network = load_network(open_published(legibility_file(tmp_path, state)))
+    assert len(network.state_dict()) == len(state)
+    first = network.get_parameter("images.5.second.weight").detach().numpy()
+    np.testing.assert_array_equal(first, state["cnn.conv_layers.11.weight"])
+    assert network.get_parameter("head.8.weight").shape == (1, 256)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cnn.final_batch_norm.bias": None}, r"missing 'images\.7\.bias'"),
+        ({"cnn.extra": np.zeros(2)}, r"unexpected 'images\.extra'"),
+        ({"mlp_metadata.bn_layers.0.bias": np.zeros(3)}, r"is \(3,\) instead of \(128,\)"),
+        ({"mlp_logits.dense_layers.2.weight": None}, "another architecture"),
+    ],
+)
+def test_legibility_that_does_not_fit_is_refused(
+    change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """Missing, unexpected, mis-shaped, and another architecture: one sentence each."""
+    state = {k: v for k, v in (lively(legibility_shapes()) | change).items() if v is not None}
+    with pytest.raises(ModelError, match=rf"checkpoint\.pt: .*{words}"):
+        load_network(open_published(legibility_file(tmp_path, state)))
+
+
+def test_legibility_starts_a_training_and_predicts_nothing(tmp_path: Path) -> None:
+    """Weights say neither what people have nor what is told; another target gets a new head."""
+    state = lively(legibility_shapes())
+    path = legibility_file(tmp_path, state)
+    options = {"connections": 30, "columns": 4, "width": 2, "outputs": 1}
+    network = build_network("published-legibility", options)
+    fresh = start_from(network, str(path))
+    assert {name.partition(".")[0] for name in fresh} == {"head"}
+    first = network.get_parameter("connectivity.4.weight").detach().numpy()
+    np.testing.assert_array_equal(first, state["mlp_connectivity.dense_layers.1.weight"])
+    with pytest.raises(ModelError, match=r"weights alone .* legibility-published --from"):
+        api.load_model(path, device="cpu")

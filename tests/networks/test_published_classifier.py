@@ -114,7 +114,7 @@ def _pickle(value: Any, path: Path) -> None:
     ("content", "words"),
     [
         ({"weight": torch.ones(2), "epoch": 3}, "'epoch' is int"),
-        ({"state_dict": {"weight": torch.ones(2)}}, "'state_dict' is dict"),
+        ({"weights": {"weight": torch.ones(2)}}, "'weights' is dict"),
         ({}, "a dictionary of tensors"),
         (torch.ones(2), "a dictionary of tensors"),
         ({"weight": torch.tensor([1.0, torch.nan])}, "'weight' are not finite"),
@@ -130,6 +130,18 @@ def test_anything_but_a_flat_dictionary_of_finite_tensors_is_refused(
     torch.save(content, tmp_path / "own.pt")
     with pytest.raises(ModelError, match=rf"own\.pt.*{words}"):
         read_state_dict(tmp_path / "own.pt")
+
+
+def test_a_checkpoint_of_one_network_is_that_network(tmp_path: Path) -> None:
+    """Whatever the key is called, and whatever stands beside it."""
+    for key in ("model", "state_dict", "model_state_dict"):
+        state = {
+            key: {"a.weight": torch.ones(2)},
+            "optimizer_state_dict": {"state": {}},
+            "epoch": 3,
+        }
+        torch.save(state, tmp_path / "own.pt")
+        assert list(read_state_dict(tmp_path / "own.pt")) == ["a.weight"]
 
 
 def test_half_precision_of_both_kinds_is_read(tmp_path: Path) -> None:

@@ -46,11 +46,14 @@ _MARKED = {
     b"down_blocks.0.conv1.weight": _Layout(
         "microtomography", "segmentation", "published-unet", "microstructure-2d-published"
     ),
+    b"mlp_logits_state_dict": _Layout(
+        "legibility", "classification", "published-legibility", "legibility-published"
+    ),
     b"classifier.weight": _Layout(
         "microtomography", "classification", "tile-classifier", "region-published"
     ),
 }
-"""What a state dictionary with weights named so belongs to (specs baby-ai 2, mtneuro 3 and 4)."""
+"""What weights named so belong to (specs baby-ai 2, mtneuro 3 and 4, legibility 4)."""
 _NAMES_WITHIN = 2**18
 """Bytes: torch writes all names before the first number, and 221 of them are 30,000 bytes."""
 

@@ -20,13 +20,16 @@ from encephalon.models.files import content
 
 _LARGEST = 800 * 1024**2
 """Bytes; the published ones have 5 to 350 MB."""
+_PART, _NO_WEIGHTS = "state_dict", ("optim", "scaler", "scheduler")
+"""How the key of a part of a checkpoint ends, and how those begin that are no network's."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     """Return the tensors of a state dictionary (.pt, .pth) as arrays, by name.
 
     torch's own reader for tensors alone is used, which refuses whatever could run code. Of a
-    checkpoint it is the dictionary under "model". Raises
+    checkpoint it is the dictionary under "model" or under the one key that ends in "state_dict"; of
+    several networks, each under such a key, the key comes before the names. Raises
     MissingFileError, or ModelError for a pointer to data elsewhere, a damaged file, and anything
     but a flat dictionary of tensors whose values are in the file and finite.
     """
@@ -38,6 +41,8 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
         state = _loaded(file_path, stream)
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]  # of a checkpoint, which has the optimiser beside it
+    elif isinstance(state, Mapping):
+        state = _parts_of(state) or state
     if not isinstance(state, Mapping) or not state:
         raise ModelError(
             f"{file_path}: expected a dictionary of tensors, but it holds {type(state).__name__} "
@@ -52,6 +57,19 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     if strange := [name for name in state if not isinstance(name, str)]:
         raise ModelError(f"{path}: expected names of tensors, but {strange[0]!r} is none.")
     return {name: _array(file_path, name, one) for name, one in state.items()}
+
+
+def _parts_of(state: Mapping[Any, Any]) -> dict[str, Any]:
+    """The weights of a checkpoint: of its one network, or of several under the keys of each."""
+    parts = {
+        key: inner
+        for key, inner in state.items()
+        if isinstance(key, str) and key.endswith(_PART) and isinstance(inner, Mapping)
+    }
+    networks = {k: v for k, v in parts.items() if not k.startswith(_NO_WEIGHTS)}
+    if len(networks) == 1:
+        return dict(*networks.values())
+    return {f"{key}.{name}": one for key, inner in networks.items() for name, one in inner.items()}
 
 
 def _refuse_packed(path: Path, stream: BufferedReader) -> None:

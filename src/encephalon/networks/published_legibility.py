@@ -3,18 +3,26 @@
 
 One CNN for three images as channels, two perceptrons for connectivity and metadata, and a head over
 what they say, as its released script builds them (spec section 2), with what it does for a source
-that is absent: the network is built for one set of inputs and knows no other.
+that is absent: the network is built for one set of inputs and knows no other. Its files hold the
+weights of four blocks, each a state dictionary of its own (`train.py` of the repository
+high-dimensional/biobank-megamodeller).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encephalon.errors import ModelError
+from encephalon.networks.registry import fill_network
+
+__all__ = ["IMAGES", "PublishedLegibility", "build_published_legibility", "from_published_blocks"]
 
 IMAGES = ("flair", "t1", "dwi")
 """The channels, in their order."""
@@ -143,3 +151,81 @@ def _perceptron(features: int, widths: Sequence[int], dropout: float) -> nn.Sequ
         for module in (*_layer(before, after), nn.Dropout(dropout))
     ]
     return nn.Sequential(*layers)
+
+
+#: What a block of a published file is called here, and its layers with their place in the block.
+_PUBLISHED_BLOCKS = {
+    "cnn": "images",
+    "mlp_connectivity": "connectivity",
+    "mlp_metadata": "metadata",
+    "mlp_logits": "head",
+}
+#: Modules of a layer of a perceptron: linear, normalisation, activation, dropout.
+_LAYER = 4
+_CONVOLUTIONS = ("first", "second")
+
+
+def from_published_blocks(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights of a published file by the names of a `PublishedLegibility`.
+
+    They are called `BLOCK_state_dict.NAME` there, of the blocks "cnn", "mlp_connectivity",
+    "mlp_metadata" and "mlp_logits", with or without the `module.` of training on several GPUs.
+    What is none of this keeps its name, so that it is reported as it is.
+    """
+    blocks = sum(".skip_conv_layers." in name and name.endswith("weight") for name in tensors)
+    found = {}
+    for name, value in tensors.items():
+        block, _, inner = name.partition("_state_dict.")
+        ours = _PUBLISHED_BLOCKS.get(block)
+        inner = inner.removeprefix("module.")
+        found[name if ours is None else f"{ours}.{_placed(ours, inner, blocks)}"] = value
+    return found
+
+
+def _placed(block: str, name: str, blocks: int) -> str:
+    """The name of a weight in its block here; `blocks` are those of convolutions."""
+
+    def convolution(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return f"{number // 2}.{_CONVOLUTIONS[number % 2]}."
+
+    if block != "images":
+        name = re.sub(r"^dense_layers\.(\d+)\.", lambda m: f"{_LAYER * int(m[1])}.", name)
+        return re.sub(r"^bn_layers\.(\d+)\.", lambda m: f"{_LAYER * int(m[1]) + 1}.", name)
+    name = re.sub(r"^conv_layers\.(\d+)\.", convolution, name)
+    name = re.sub(r"^skip_conv_layers\.(\d+)\.", r"\1.skip.", name)
+    name = re.sub(r"^bn_layers\.(\d+)\.", r"\1.norm.", name)
+    # After the blocks comes what flattens their last map.
+    name = re.sub(r"^dense_layer\.", f"{blocks + 1}.", name)
+    return re.sub(r"^final_batch_norm\.", f"{blocks + 2}.", name)
+
+
+def build_published_legibility(
+    tensors: Mapping[str, NDArray[Any]], source: str
+) -> PublishedLegibility:
+    """The network of a published file, with all inputs, which bears its published names.
+
+    The side of the images, the lengths of connectivity and metadata, the outputs and the width are
+    those of the weights. Raises ModelError, with `source` in it, for missing, unexpected and
+    mis-shaped weights.
+    """
+    found: dict[str, Any] = from_published_blocks(tensors)
+    parts = ("images.0.first", "connectivity.0", "metadata.0", f"head.{2 * _LAYER}")
+    arrays: list[Any] = [found.get(f"{part}.weight") for part in parts]
+    if [getattr(array, "ndim", 0) for array in arrays] != [5, 2, 2, 2]:
+        example = next(iter(tensors), "nothing")
+        raise ModelError(
+            f"{source}: expected the blocks 'cnn', 'mlp_connectivity', 'mlp_metadata' and "
+            "'mlp_logits' of the published network of legibility, but their layers are not among "
+            f"these {len(tensors)} (the first is {example!r}): this is another architecture."
+        )
+    first, connectivity, metadata, last = arrays
+    deep = any(name.startswith("images.5.skip.") for name in found)
+    network = PublishedLegibility(
+        side=128 if deep else 64,
+        connections=connectivity.shape[1],
+        columns=metadata.shape[1],
+        outputs=len(last),
+        width=len(first),
+    )
+    return fill_network(network, found, source)

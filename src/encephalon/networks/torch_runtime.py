@@ -33,6 +33,7 @@ Make = Callable[[], "nn.Module"]
 _ROOM = "encephalon.networks."
 _PUBLISHED = {
     "image-classifier": _ROOM + "image_classifier:build_published_classifier",
+    "published-legibility": _ROOM + "published_legibility:build_published_legibility",
     "published-reconstruction": _ROOM + "published_reconstruction:build_published_reconstruction",
     "published-unet": _ROOM + "published_unet:build_published_unet",
     "tile-classifier": _ROOM + "published_encoder:build_published_encoder",
@@ -117,6 +118,11 @@ def published_state(model: PublishedFile) -> dict[str, NDArray[Any]]:
         return state_of_layers(model.layers(keras_unet_shapes()))
     from encephalon.networks.image_classifier import from_published_names
     from encephalon.networks.published_encoder import from_published_encoder
+    from encephalon.networks.published_legibility import from_published_blocks
 
-    tiles = model.network in {"tile-classifier", "tile-encoder"}
-    return (from_published_encoder if tiles else from_published_names)(model.tensors())
+    renamed = {
+        "tile-classifier": from_published_encoder,
+        "tile-encoder": from_published_encoder,
+        "published-legibility": from_published_blocks,
+    }.get(model.network, from_published_names)
+    return renamed(model.tensors())

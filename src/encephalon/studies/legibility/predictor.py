@@ -354,7 +354,13 @@ def make_people_predictor(model: OpenModel) -> PeoplePredictor:
         model.settings(SETTINGS[model.recipe.mode]),
         model.files,
     )
-    if settings.cohort is None or not isinstance(files, ModelFolder):
+    if not isinstance(files, ModelFolder):
+        raise ModelError(
+            f"{files.path}: weights alone do not say what people have, which target they tell, nor "
+            "how it was scaled, so nothing can be predicted: start a training from them "
+            f"(encephalon train legibility-published --from {files.path})."
+        )
+    if settings.cohort is None:
         raise ModelError(f"{files.path}: the model names no cohort: train it again.")
     cohort = settings.cohort
     for name in asked.use or ():
