@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,17 +21,14 @@ if TYPE_CHECKING:
     from encephalon.recipes.schema import Recipe
 
 
-def train(
-    console: Console,
-    recipe: flags.Recipe,
-    table: flags.Table,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The folder of the run.", metavar="RUN")
-    ],
-    jobs: Workers,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that is in RUN.")
-    ] = False,
+Run = Annotated[Path, typer.Option("-o", "--output", help="The folder of the run.", metavar="RUN")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in RUN.")]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a training takes from a trained model, and how it learns from there."""
+
     start: Annotated[
         str | None,
         typer.Option(
@@ -38,7 +36,7 @@ def train(
             help="Start from a trained model: its name, its folder, its run, or a weights file.",
             metavar="MODEL",
         ),
-    ] = None,
+    ] = None
     fresh: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +44,7 @@ def train(
             help="Parts that are drawn anew all the same, such as head.",
             metavar="PARTS",
         ),
-    ] = None,
+    ] = None
     freeze: Annotated[
         str | None,
         typer.Option(
@@ -54,7 +52,7 @@ def train(
             help="Parts that stay as they are, such as encoder.layer1,encoder.layer2.",
             metavar="PARTS",
         ),
-    ] = None,
+    ] = None
     rate: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,7 +60,36 @@ def train(
             help="How much faster or slower a part learns, such as encoder=0.1; may be repeated.",
             metavar="PART=FACTOR",
         ),
-    ] = None,
+    ] = None
+
+    def overrides(self) -> dict[str, str]:
+        """What the flags change in the recipe, in the spelling of TOML; UsageError for a factor."""
+        asked = {
+            "start_from": self.start,
+            "fresh": flags.words(self.fresh),
+            "freeze": flags.words(self.freeze),
+        }
+        said = {f"training.{key}": json.dumps(value) for key, value in asked.items() if value}
+        factors = flags.settings(self.rate, "--rate", "PART=FACTOR")
+        for part, factor in factors.items():
+            if not re.fullmatch(r"\d*\.?\d+([eE][+-]?\d+)?", factor):
+                raise UsageError(
+                    f"--rate takes PART=FACTOR, and the factor of {part!r} is {factor!r}."
+                )
+        if factors:
+            pairs = (f"{json.dumps(part)} = {float(factor)!r}" for part, factor in factors.items())
+            said["training.learning_rate_factors"] = f"{{ {', '.join(pairs)} }}"
+        return said
+
+
+def train(
+    console: Console,
+    recipe: flags.Recipe,
+    table: flags.Table,
+    output: Run,
+    jobs: Workers,
+    transfer: Transfer,
+    resume: Resume = False,
     changes: flags.Set = None,
     seed: flags.Seed = None,
     device: flags.Device = "auto",
@@ -84,15 +111,13 @@ def train(
     \b
     Examples:
         encephalon train brain-extraction -t heads.csv -o runs/first
-        encephalon train meningioma -t tumours.csv -o runs/tumours --from brain-extraction \\
-            --freeze stem,down.0 --rate head=10
+        encephalon train meningioma -t tumours.csv -o runs/2 --from runs/1 --rate head=10
     """
     from encephalon import api
 
-    overrides = flags.settings(changes)
+    overrides = flags.settings(changes) | transfer.overrides()
     if seed is not None:
         overrides["training.seed"] = str(seed)
-    overrides |= _transfer(start, fresh, freeze, rate)
     loaded = api.load_recipe(recipe, overrides, table)
     if dry_run:
         _say_plan(console, loaded, table, output)
@@ -117,22 +142,6 @@ def train(
     console.result(
         {"model": model, "run": output, "report": page}, f"model: {model}\nreport: {page}"
     )
-
-
-def _transfer(
-    start: str | None, fresh: str | None, freeze: str | None, rate: list[str] | None
-) -> dict[str, str]:
-    """What the flags of transfer change in the recipe, in the spelling of TOML."""
-    asked = {"start_from": start, "fresh": flags.words(fresh), "freeze": flags.words(freeze)}
-    said = {f"training.{key}": json.dumps(value) for key, value in asked.items() if value}
-    factors = flags.settings(rate, "--rate", "PART=FACTOR")
-    for part, factor in factors.items():
-        if not re.fullmatch(r"\d*\.?\d+([eE][+-]?\d+)?", factor):
-            raise UsageError(f"--rate takes PART=FACTOR, and the factor of {part!r} is {factor!r}.")
-    if factors:
-        pairs = (f"{json.dumps(part)} = {float(factor)!r}" for part, factor in factors.items())
-        said["training.learning_rate_factors"] = f"{{ {', '.join(pairs)} }}"
-    return said
 
 
 class _Reporter:
