@@ -148,7 +148,9 @@ def test_a_model_travels_as_one_file(run: Run, folder: Path, tmp_path: Path) -> 
     assert run("models", "export", folder, "-o", out).code == 0
     assert run("models", "info", "tiny").code == 1
     assert run("models", "import", out).code == 0
-    assert "tiny: every file is whole (sha256 in" in run("models", "verify", "tiny").out
+    verified = run("models", "verify", "tiny").out
+    assert "tiny: every file is whole (sha256 in" in verified
+    assert "its card leaves out: what it does, intended use, inputs" in verified
     info = json.loads(run("models", "info", "tiny", "--json").out)
     assert info["version"] == "1.2.3"
 

@@ -129,14 +129,16 @@ def cite(console: Console, model: flags.Model) -> None:
 
 
 def verify(console: Console, model: flags.Model) -> None:
-    """Hash every file of a model and compare."""
+    """Hash every file of a model and compare, and say what its card leaves out."""
     from encephalon.models.catalogue import model_info, verify_model
 
-    files = verify_model(model)
-    origin = model_info(model).get("sha256_is", "in model.toml")
+    files, about = verify_model(model), model_info(model)
+    origin, missing = about.get("sha256_is", "in model.toml"), about.get("missing", [])
     text = [f"{sha256}  {name}" for name, sha256 in files.items()]
     text += [f"{model}: every file is whole (sha256 {origin})"]
-    console.result({"model": model, "files": files, "sha256_is": origin}, "\n".join(text))
+    text += [f"{model}: its card leaves out: {', '.join(missing).lower()}"] if missing else []
+    found = {"model": model, "files": files, "sha256_is": origin, "card_leaves_out": missing}
+    console.result(found, "\n".join(text))
 
 
 def import_(
