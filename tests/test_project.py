@@ -77,6 +77,37 @@ def test_constraints_are_plain_and_cover_what_is_required() -> None:
     assert names <= pinned
 
 
+def test_the_package_index_is_given_no_link_that_leads_nowhere() -> None:
+    """README links to pages of the clone; where there is none, their words stay."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "[troubleshooting](docs/troubleshooting.md)" in text
+    for each in hook["substitutions"]:
+        text = re.sub(each["pattern"], each["replacement"], text)
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if "://" not in link] == []
+    assert " · troubleshooting · " in text.replace("\n", " ")
+
+
+def test_containers_are_made_alike_of_files_that_are_there() -> None:
+    """Both definitions start from one image, and copy what is in the clone."""
+    container = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    cluster = (ROOT / "apptainer.def").read_text(encoding="utf-8")
+    images = re.findall(r"^FROM docker\.io/library/(\S+)", container, re.MULTILINE)
+    images += re.findall(r"^From: (\S+)", cluster, re.MULTILINE)
+    assert len(images) == 3
+    assert len(set(images)) == 1
+    copied = {
+        word
+        for line in re.findall(r"^COPY ([^-].*) \S+$", container, re.MULTILINE)
+        for word in line.split()
+    }
+    assert copied == set(re.findall(r"^    (\S+) /source/", cluster, re.MULTILINE))
+    assert all((ROOT / name).exists() for name in copied)
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert {f"!{name}" for name in copied} <= set(kept)
+
+
 def test_the_citation_has_the_package_version() -> None:
     """Whoever cites it cites what they used."""
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")

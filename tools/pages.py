@@ -21,7 +21,7 @@ from typing import Any
 import typer
 
 import encephalon
-from encephalon.cli.main import build
+from encephalon.cli.main import command_of
 from encephalon.cli.predict import gather_labels
 from encephalon.cli.register import present_word
 from encephalon.errors import UsageError
@@ -88,7 +88,7 @@ def _project() -> dict[str, Any]:
 def parse(words: list[str]) -> None:
     """Let the command line parse `words`; raises what it raises for wrong ones."""
     words = gather_labels(words) if words[:1] == ["predict-bids"] else words
-    command: Any = typer.main.get_command(build([present_word(word) for word in words[:1]]))
+    command = command_of([present_word(word) for word in words[:1]])
     context = None
     name = "encephalon"
     while True:

@@ -21,10 +21,8 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any
 
-import typer
-
 import encephalon
-from encephalon.cli.main import VERBS, build
+from encephalon.cli.main import VERBS, command_of
 from library import library_page
 from pages import MADE, ROOT, cards, faults, pages
 
@@ -42,7 +40,14 @@ CONTENTS = {
 }
 #: Of the names in `encephalon.__all__` by the room they live in; and what else is imported from it.
 ROOMS = {
-    "api": ("Train, predict, evaluate, explain", ["encephalon.api.Workers"]),
+    "api": (
+        "Train, predict, evaluate, explain",
+        [
+            "encephalon.api.Workers",
+            "encephalon.api.options.Options",
+            "encephalon.api.options.EvaluationOptions",
+        ],
+    ),
     "inference": ("Predictions", []),
     "io": ("Images", []),
     "geometry": ("Where voxels lie", []),
@@ -145,7 +150,7 @@ def commands_page() -> str:
     """The help of every verb, as Markdown."""
     parts = ["# Commands", "Made from the commands' own help."]
     for name in VERBS:
-        group: Any = typer.main.get_command(build([name]))
+        group = command_of([name])
         parts += _help(group.commands[name], f"encephalon {name}")
     return "\n\n".join(parts)
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from encephalon.api.model import Model, Predictions, load_model
+from encephalon.api.options import EvaluationOptions, Options
 from encephalon.errors import RecipeError, UsageError
 from encephalon.inference.outputs import Place, Work
 from encephalon.inference.workers import HERE, Workers
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from encephalon.tables.schema import Table
 
 __all__ = [
+    "EvaluationOptions",
     "Model",
+    "Options",
     "Predictions",
     "Work",
     "Workers",
@@ -57,19 +60,25 @@ def predict(
     companions: Mapping[str, Given] | None = None,
     values: Mapping[str, str] | None = None,
     workers: Workers = HERE,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Predictions:
     """Predict on every sample that `inputs` mean and write the results to `output`.
 
+    model       a name, a model or run folder, a published weights file, the folder of a grid
     inputs      image files, a folder of images, a DICOM folder, a table, or a BIDS dataset
     output      a folder, or the file of a single result, or the file of each image by its key; BIDS
                 in gives BIDS-derivatives out
+    overwrite   replace what other programs, or other options, left there
+    report      write report.html into the folder
     pattern     which images of a folder, such as "*T1w.nii.gz"; "**/*" means sub-folders too
-    filters     which images of BIDS, as `--bids-filter-file` says it: {"t1w": {"session": "01"}}
+    suffixes, participants, sessions  which of BIDS, such as ["T1w", "FLAIR"], ["01", "02"]
+    filters     which of BIDS, as `--bids-filter-file` says it: {"t1w": {"session": "01"}}
     companions  by role, the other images of a single input, such as {"t1w": "T1w.nii.gz"}
     values      by column, what a table would say of a single input, such as {"age": "34"}
-    workers     who does it, see `Workers`: this process, several of this machine, a cluster
-    options     those of the model's study, see `load_model`
+    device, threads, offline, workers, options  as `load_model` takes them
+
+        done = encephalon.predict("brain-extraction", "scans", "masks", border=2, save="mask,brain")
+        done.to_dataframe()[["id", "volume_ml", "quality"]]
 
     Images lie on the grid of their input, each with a JSON sidecar; `predictions.csv` has a row
     a sample and `report.html` shows them. A sample that fails is in `result.failures`, and
@@ -95,13 +104,17 @@ def predict(
 
 
 def load_recipe(
-    recipe: Place | Recipe, overrides: Mapping[str, str] | None = None, table: Place | None = None
+    recipe: Place | Recipe, overrides: Mapping[str, Any] | None = None, table: Place | None = None
 ) -> Recipe:
     """A recipe by its name, its file or as it is, checked down to the settings of its study.
 
-    `overrides` maps dotted keys to values, such as {"training.epochs": "5"}; `table` is that of the
-    samples, whose study may take more of the recipe from what lies beside it. Raises RecipeError,
-    and what reading the table raises where its study does.
+    `overrides` maps dotted keys to values, such as {"training.epochs": 5}; `table` is that of the
+    samples, whose study may take more of the recipe from what lies beside it.
+
+        recipe = encephalon.load_recipe("micrographs", {"training.epochs": 5})
+        print(recipe.training.learning_rate)
+
+    Raises RecipeError, and what reading the table raises where its study does.
     """
     from encephalon.recipes.loading import load_recipe as load
 
@@ -196,7 +209,7 @@ def train(
     output: Place,
     *,
     resume: bool = False,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     device: str = "auto",
     devices: int = 1,
     workers: int = 2,
@@ -206,12 +219,23 @@ def train(
 ) -> Path:
     """Train a model and return its folder, `output`/model.
 
-    `table` names the samples and their split; `resume` goes on with the run in `output`, bit for
-    bit on the CPU. `devices` is the number of GPUs, `workers` that of processes preparing samples,
-    `threads` that of the CPU threads (all by default); `report` is called after every step with
-    the progress and the losses, unless `jobs`, see `Workers`, train the folds of a
-    cross-validation. Raises RecipeError, TableError, RunError, UsageError for jobs without folds,
-    and MissingExtraError without the extra `train`.
+    recipe     the name of a built-in one, a TOML file, or what `load_recipe` returned
+    table      names the samples and their split
+    output     the folder of the run
+    resume     go on with the run in `output`, bit for bit on the CPU
+    overrides  dotted keys of the recipe to values, such as {"training.epochs": 5}
+    device     auto, cpu, cuda, cuda:N or mps
+    devices    number of GPUs
+    workers    number of processes that prepare samples
+    threads    CPU threads; all by default
+    report     called after every step with the progress and the losses
+    jobs       who trains the folds of a cross-validation, see `Workers`; then nothing is reported
+
+        folder = encephalon.train("brain-extraction", "split.csv", "runs/first")
+        model = encephalon.load_model(folder)
+
+    Raises RecipeError, TableError, RunError, UsageError for jobs without folds, and
+    MissingExtraError without the extra `train`.
     """
     from encephalon.errors import require_extra
     from encephalon.training.runs import TrainingContext
@@ -241,13 +265,23 @@ def evaluate(
     overwrite: bool = False,
     offline: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[EvaluationOptions],
 ) -> EvaluationResult[Any]:
     """Score a model on a table with known answers, and write scores, summary and report.
 
-    In place of a model, a CSV file of predicted classes, ours or another program's, is scored;
-    `options` then say what its columns mean, see `experiments.scored_predictions`. Raises what
-    `predict` raises, and TableError for a table without answers.
+    model      as `predict` takes it, or a CSV file of predicted classes, ours or another program's
+    table      names the samples and their answers; of one that was split the part "test" is scored
+    output     the folder of the results
+    device     auto, cpu, cuda, cuda:N or mps
+    threads    CPU threads; all by default
+    overwrite  replace an earlier evaluation
+    offline    never touch the network
+    progress   called after every sample with how many are done, how many there are, and its name
+    options    see `api.options.EvaluationOptions`
+
+        print(encephalon.evaluate("brain-extraction", "heads.csv", "scores"))  # the main metrics
+
+    Raises what `predict` raises, and TableError for a table without answers.
     """
     from encephalon.evaluation.run import evaluate as score
     from encephalon.tables.reading import is_table
@@ -277,14 +311,25 @@ def explain(
     overwrite: bool = False,
     offline: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Explanations:
     """Show what a model looked at in every sample, and write maps, tables and report.
 
+    model         as `predict` takes it
+    inputs        as `predict` takes them
+    output        the folder of the results
     target        name of what is explained, of a model that tells several things; its first one by
                   default
     target_class  name of the class that is explained; the predicted one by default
     layer         dotted path of the layer that maps are taken from; the model's own by default
+    device        auto, cpu, cuda, cuda:N or mps
+    threads       CPU threads; all by default
+    overwrite     replace earlier explanations
+    offline       never touch the network
+    progress      called after every sample
+    options       those of the model's study, see `api.options.Options`
+
+        shown = encephalon.explain("runs/mine", "new.csv", "maps", target_class="Aged")
 
     Models of micrographs, of slices, of the regions of microtomography, and of the legibility of
     people can be explained. The result has `rows`, `failures` and what is known of how far the

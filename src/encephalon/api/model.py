@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from encephalon.api.options import Options
 from encephalon.api.page import ReportPage
 from encephalon.errors import UsageError
 from encephalon.experiments.grid_choice import GridModels, best_model, models_of
@@ -93,8 +94,13 @@ class Model:
         `image` is a path, a folder of DICOM files, an array (I, J, K), a nibabel image or an
         `Image`; of a model with several inputs it is the first, the others are given by role, and
         covariates by the name of their column. `affine` (4, 4) places an array, in mm. The result
-        lies on the grid of the input. Raises InputError for what cannot be read, UsageError for
-        other inputs than the model takes.
+        lies on the grid of the input.
+
+            prediction = encephalon.load_model("brain-extraction").predict("scan.nii.gz")
+            prediction.mask.to_nibabel()  # uint8, with the affine of the scan
+            encephalon.load_model("isotropic").predict("T2w.nii.gz", t1w="T1w.nii.gz").plot()
+
+        Raises InputError for what cannot be read, UsageError for other inputs than the model takes.
         """
         from encephalon.io.image import placed
         from encephalon.tables.samples import Sample
@@ -193,16 +199,23 @@ def load_model(
     threads: int | None = None,
     offline: bool = False,
     workers: Workers = HERE,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Model:
     """Load a model by name, model folder, run folder, published weights file or folder of a grid.
 
     Of a grid it is the best finished one, see `experiments.grid_choice`; of people each has theirs.
-    `device` is auto, cpu, cuda, cuda:N or mps; `threads` the CPU threads (all by default);
-    `workers` do the samples of a batch, or the blocks of a volume; `options` are those of its
-    study, such as `border` in mm for brain extraction. A registered
-    model that is not on this machine is downloaded unless `offline`. Raises ModelError for
-    an unknown or damaged model, UsageError for an unknown option.
+
+    device   auto, cpu, cuda, cuda:N or mps
+    threads  CPU threads; all by default
+    offline  refuse to download a registered model that is not on this machine
+    workers  who does the samples of a batch, or the blocks of a volume, see `Workers`
+    options  those of the model's study, see `api.options.Options`
+
+        model = encephalon.load_model("brain-extraction", border=2, device="cpu")
+        for scan in ("one.nii.gz", "two.nii.gz"):
+            print(model.predict(scan).values["volume_ml"])
+
+    Raises ModelError for an unknown or damaged model, UsageError for an unknown option.
     """
     from encephalon.studies.base import OpenModel
     from encephalon.studies.registry import load_study

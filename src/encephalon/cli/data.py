@@ -12,7 +12,12 @@ from encephalon.cli.console import Console, table
 
 
 def list_(as_json: flags.AsJson = False) -> None:
-    """List the public images that can be fetched by name."""
+    """List the public images that can be fetched by name.
+
+    \b
+    Example:
+        encephalon data list
+    """
     from encephalon.tables.public_data import public_sets
 
     rows = [

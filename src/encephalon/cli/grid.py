@@ -28,7 +28,12 @@ Done = Annotated[
 
 
 def list_(as_json: flags.AsJson = False) -> None:
-    """List the built-in grids."""
+    """List the built-in grids.
+
+    \b
+    Example:
+        encephalon grid list
+    """
     from encephalon.api.grid import list_grids
 
     found = [asdict(grid) for grid in list_grids()]
@@ -36,7 +41,12 @@ def list_(as_json: flags.AsJson = False) -> None:
 
 
 def show(grid: GridFile) -> None:
-    """Print a grid as TOML: `encephalon grid show NAME > mine.toml` starts your own."""
+    """Print a grid as TOML, to start your own with.
+
+    \b
+    Example:
+        encephalon grid show microtomography-tiny > mine.toml
+    """
     from encephalon.api.grid import show_grid
 
     Console().result(None, show_grid(grid).rstrip("\n"))
@@ -122,7 +132,12 @@ def status(
         bool, typer.Option("--scores", help="Say the scores so far: inputs by targets.")
     ] = False,
 ) -> None:
-    """Say what of a grid is done, failed and left, how long it took, and what it may take yet."""
+    """Say what of a grid is done, failed and left, how long it took, and what it may take yet.
+
+    \b
+    Example:
+        encephalon grid status grid --scores
+    """
     from encephalon.api.grid import grid_scores, grid_status, watch_grid
 
     if scores:

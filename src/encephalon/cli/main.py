@@ -50,7 +50,7 @@ VERBS = {
     "recipes": "List, show and check recipes.",
     "data": "Fetch public images by name.",
     "models": "List, inspect, fetch and verify models.",
-    "cite": "Print BibTeX and a paragraph for the methods, to cite a model.",
+    "cite": "Print BibTeX and a methods paragraph for a model.",
     "simulate": "Make images whose answer is known.",
     "bench": "Time a model on this machine, whole process and memory.",
     "demo": "Show a model, or the models of a study, on made-up images.",
@@ -96,6 +96,26 @@ def build(verbs: Sequence[str]) -> typer.Typer:
         else:
             app.command(name, help=text)(lambda: None)  # only its line of the help is ever used
     return app
+
+
+def command_of(verbs: Sequence[str]) -> Any:
+    """The command that `build` describes, without the types and braces of typer in its help."""
+    command: Any = typer.main.get_command(build(verbs))
+    waiting = [command]
+    while waiting:
+        one = waiting.pop()
+        waiting += getattr(one, "commands", {}).values()
+        for parameter in one.params:
+            if parameter.param_type_name == "argument":
+                # typer would write `MODEL <str>`, and {MODEL} in the line of usage.
+                named = f"{parameter.metavar or parameter.name}"
+                shown = named if parameter.required else f"[{named}]"
+                shown += "..." if parameter.nargs != 1 else ""
+                parameter.display_type_rich = lambda ctx: None  # noqa: ARG005
+                parameter._usage_display_name = lambda shown=shown: shown
+            elif parameter.metavar is None and not (parameter.is_flag or parameter.count):
+                parameter.metavar = parameter.opts[-1].lstrip("-").replace("-", "_").upper()
+    return command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,7 +192,7 @@ def _run(given: list[str], verbs: list[str]) -> int:
         from encephalon.cli.predict import gather_labels
 
         given = gather_labels(given)
-    code = build(verbs)(given, prog_name="encephalon", standalone_mode=False)
+    code = command_of(verbs)(given, prog_name="encephalon", standalone_mode=False)
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else DONE

@@ -14,7 +14,12 @@ from encephalon.cli.console import Console, table
 
 
 def list_(as_json: flags.AsJson = False) -> None:
-    """List the built-in recipes."""
+    """List the built-in recipes.
+
+    \b
+    Example:
+        encephalon recipes list
+    """
     from encephalon.recipes.loading import list_recipes
 
     found = [asdict(recipe) for recipe in list_recipes()]
@@ -23,7 +28,12 @@ def list_(as_json: flags.AsJson = False) -> None:
 
 
 def show(recipe: flags.Recipe) -> None:
-    """Print a recipe as TOML: `encephalon recipes show NAME > mine.toml` starts your own."""
+    """Print a recipe as TOML, to start your own with.
+
+    \b
+    Example:
+        encephalon recipes show brain-extraction > mine.toml
+    """
     from encephalon.recipes.loading import show_recipe
 
     Console().result(None, show_recipe(recipe).rstrip("\n"))
@@ -37,7 +47,12 @@ def check(
         bool, typer.Option("--dump", help="Print it with every default written out.")
     ] = False,
 ) -> None:
-    """Check a recipe: keys, values, the settings of its study and, where torch is, the network."""
+    """Check a recipe: keys, values, the settings of its study and, where torch is, the network.
+
+    \b
+    Example:
+        encephalon recipes check mine.toml --set training.epochs=5
+    """
     from encephalon.api import check_network, load_recipe
     from encephalon.recipes.loading import dump_recipe, recipe_data
 

@@ -16,13 +16,17 @@ from encephalon.cli.console import Console, error, table
 if TYPE_CHECKING:
     from encephalon.studies.base import Command
 
-#: Earlier words of commands and flags, which are still understood.
+#: Earlier words of commands and flags, and those of other programs, which are understood too.
 EARLIER = {
     "arrays": "import-arrays",
+    "benchmark": "bench",
+    "configs": "recipes",
+    "dataset": "table",
     "heads": "phantoms",
     "left-over": "remainder",
     "lights": "count-lights",
     "skullstrip": "brain",
+    "superres": "isotropic",
 }
 
 _HOMES = {

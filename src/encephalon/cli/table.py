@@ -53,7 +53,12 @@ def bids(
     ] = False,
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Make a table of the images of a BIDS dataset."""
+    """Make a table of the images of a BIDS dataset.
+
+    \b
+    Example:
+        encephalon table bids study -o heads.csv --suffix T1w,FLAIR
+    """
     from encephalon.tables.make import bids_table
 
     frame = bids_table(folder, relative_to=output.parent, wide=wide, **chosen.words())
@@ -93,7 +98,12 @@ def images(
     ] = False,
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Make a table of a folder of images and a spreadsheet."""
+    """Make a table of a folder of images and a spreadsheet.
+
+    \b
+    Example:
+        encephalon table images micrographs study.csv -o table.csv --id-rule before-underscore
+    """
     from encephalon.tables.make import folder_table
 
     frame = folder_table(
@@ -130,7 +140,12 @@ def check(
         ),
     ] = False,
 ) -> None:
-    """Check a table: files, ids, classes and other values, leaks."""
+    """Check a table: files, ids, classes and other values, leaks.
+
+    \b
+    Example:
+        encephalon table check split.csv --recipe brain-extraction
+    """
     from encephalon.tables.checks import checked
     from encephalon.tables.leakage import audit, require_clean
 
@@ -183,7 +198,12 @@ def split(
     seed: flags.Seed = 0,
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Draw parts, or folds, that no group straddles."""
+    """Draw parts, or folds, that no group straddles.
+
+    \b
+    Example:
+        encephalon table split heads.csv -o split.csv --recipe brain-extraction
+    """
     from encephalon.tables.reading import write_table
     from encephalon.tables.splits import SplitOptions, fold_table, split_table
 
@@ -220,7 +240,12 @@ def join(
     ] = False,
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Join two tables one to one, by id."""
+    """Join two tables one to one, by id.
+
+    \b
+    Example:
+        encephalon table join heads.csv ages.csv -o joined.csv --id subject
+    """
     from encephalon.tables.make import join_tables
     from encephalon.tables.reading import read_table
     from encephalon.tables.schema import Columns
@@ -237,7 +262,12 @@ def verify_labels(
     image: Image = None,
     target: Target = None,
 ) -> None:
-    """Read every label image and its scan."""
+    """Read every label image and its scan.
+
+    \b
+    Example:
+        encephalon table verify-labels heads.csv --recipe brain-extraction
+    """
     from encephalon.errors import TableError
     from encephalon.tables.checks import checked, fault_message
     from encephalon.tables.checks import verify_labels as verify

@@ -92,12 +92,12 @@ def read_named(path: Path, what: str) -> tuple[str, dict[str, Any]]:
 
 
 def load_recipe(
-    recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, str] | None = None
+    recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, Any] | None = None
 ) -> Recipe:
     """The checked, frozen recipe of that name or file, or one that is loaded, with changes.
 
-    `overrides` maps dotted keys to values in TOML spelling ("training.epochs": "5",
-    "training.losses.0.weight": "0.5"); a value that is no TOML is taken as text. Nothing is
+    `overrides` maps dotted keys to values, or to text in TOML spelling ("training.epochs": 5,
+    "training.losses.0.weight": "0.5"); text that is no TOML is taken as it stands. Nothing is
     evaluated. Raises RecipeError for a missing or malformed file, an unknown key (with the
     nearest known one) or a value out of range.
     """
@@ -107,7 +107,11 @@ def load_recipe(
     else:
         data, source = recipe_data(recipe), recipe.name
     if overrides:
-        data = changed(data, {key: parse_value(value) for key, value in overrides.items()})
+        read = {
+            key: parse_value(value) if isinstance(value, str) else value
+            for key, value in overrides.items()
+        }
+        data = changed(data, read)
         source += " with its overrides"
     return make_recipe(data, source)
 

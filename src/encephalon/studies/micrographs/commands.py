@@ -91,7 +91,12 @@ def _micrographs(asked: PhantomOptions, progress: Progress) -> Done:
 
 
 def _import_arrays(asked: ArrayOptions, progress: Progress) -> Done:
-    """Make a table, and float TIFFs, of the arrays that 3BTRON's preprocessing wrote."""
+    """Make a table, and float TIFFs, of the arrays that 3BTRON's preprocessing wrote.
+
+    \b
+    Example:
+        encephalon table import-arrays arrays -o table.csv
+    """
     from encephalon.recipes.loading import load_recipe
     from encephalon.studies.micrographs.published.data import table_of_arrays
 
@@ -102,7 +107,12 @@ def _import_arrays(asked: ArrayOptions, progress: Progress) -> Done:
 
 
 def _export_arrays(asked: ExportOptions, progress: Progress) -> Done:
-    """Write the arrays that 3BTRON's preprocessing would write of a table of micrographs."""
+    """Write the arrays that 3BTRON's preprocessing would write of a table of micrographs.
+
+    \b
+    Example:
+        encephalon table export-arrays table.csv -o arrays
+    """
     from encephalon.recipes.loading import load_recipe
     from encephalon.studies.micrographs.preprocessing import Preprocessing
     from encephalon.studies.micrographs.published.data import arrays_of_table
@@ -119,7 +129,12 @@ def _export_arrays(asked: ExportOptions, progress: Progress) -> Done:
 
 
 def _count_lights(asked: LightOptions, progress: Progress) -> Done:
-    """Count the traffic lights of predictions by sex, region or any other column."""
+    """Count the traffic lights of predictions by sex, region or any other column.
+
+    \b
+    Example:
+        encephalon table count-lights predictions/predictions.csv --by sex,region
+    """
     from encephalon.evaluation.traffic_light import breakdown
     from encephalon.tables.reading import read_table
     from encephalon.tables.schema import Columns
