@@ -16,9 +16,15 @@ project_copyright = "The Encephalon developers, Apache-2.0"
 version = release = encephalon.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 4
+# Every notebook is run when the site is made, in a folder of its own; one that fails is a warning.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_execution_show_tb = True
+nb_merge_streams = True
 default_role = "code"  # docstrings set names in single backticks
 autodoc_default_options = {"exclude-members": "model_config"}  # pydantic's own
 autodoc_member_order = "bysource"

@@ -45,6 +45,11 @@ def cards() -> list[Path]:
     return sorted((ROOT / "src" / "encephalon" / "models" / "packaged").glob("*/README.md"))
 
 
+def notebooks() -> list[Path]:
+    """The notebooks, kept without their output: they are run when the site is made."""
+    return sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
 def faults(page: Path) -> Iterator[str]:
     """Yield what is wrong with one page."""
     text = page.read_text(encoding="utf-8")

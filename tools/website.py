@@ -3,8 +3,9 @@
 
 Pages are gathered into one folder, in which links lead to pages, and to copies of other files; the
 pages of the Python functions and of all commands are made from their docstrings and their help, and
-the Python of the gallery is run for its pictures. Sphinx does the rest (docs/conf.py), and takes
-every warning for an error: a link that leads nowhere, a page that is in no list of CONTENTS.
+the Python of the gallery is run for its pictures. Sphinx does the rest (docs/conf.py): it runs the
+notebooks, and takes every warning for an error, such as a link that leads nowhere, a page that is
+in no list of CONTENTS, a notebook that fails.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from typing import Any
 import encephalon
 from encephalon.cli.main import VERBS, command_of
 from library import library_page
-from pages import MADE, ROOT, cards, faults, pages
+from pages import MADE, ROOT, cards, faults, notebooks, pages
 
 BUILD = ROOT / "docs" / "_build"
 
-#: The order of the pages; `card-*` are the models that ship.
+#: The order of the pages; `card-*` are the models that ship, `notebook-*` those of the studies.
 CONTENTS = {
     "Start": "tutorial gallery how-to coming-from troubleshooting faq",
     "Studies": "extraction isotropic micrographs microtomography legibility",
+    "Notebooks": "notebook-*",
     "Many models, many machines": "grid cluster",
     "Models": "models card-* published-models",
     "Reference": "reference commands python",
@@ -73,7 +75,7 @@ _MADE = re.compile(rf'href="({MADE}[^"]+)"')
 
 def main() -> int:
     """Check, then write; 1 when a page is wrong."""
-    sources = {_name(page): page for page in (*pages(), *cards())}
+    sources = {_name(page): page for page in (*pages(), *cards(), *notebooks())}
     found = [fault for page in pages() for fault in faults(page)]
     begun = time.monotonic()
     found = found or list(write(sources, BUILD))
@@ -85,6 +87,8 @@ def main() -> int:
 def _name(path: Path) -> str:
     if path in cards():
         return f"card-{path.parent.name}"
+    if path in notebooks():
+        return f"notebook-{path.stem}"
     return "index" if path.stem == "README" else path.stem.lower()
 
 
@@ -96,7 +100,8 @@ def write(sources: Mapping[str, Path], site: Path) -> Iterator[str]:
         draw(sources["gallery"], Path(temporary) / "drawn")
         shutil.move(Path(temporary) / "drawn" / MADE, folder / MADE)
         for name, page in sources.items():
-            (folder / f"{name}.md").write_text(_linked(page, sources, folder), encoding="utf-8")
+            text = _linked(page, sources, folder)
+            (folder / f"{name}{page.suffix}").write_text(text, encoding="utf-8")
         (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
         (folder / "python.md").write_text(python_page(), encoding="utf-8")
         (folder / "published-models.md").write_text(library_page(), encoding="utf-8")
@@ -105,7 +110,7 @@ def write(sources: Mapping[str, Path], site: Path) -> Iterator[str]:
         shutil.rmtree(site, ignore_errors=True)
         words = ["-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", temporary]
         words += ["-c", str(ROOT / "docs"), str(folder), str(site)]
-        if subprocess.run([sys.executable, *words], check=False).returncode:
+        if subprocess.run([sys.executable, *words], env=_offline(), check=False).returncode:
             yield "docs: the site has the faults above"
         # Pages of results, which Sphinx would offer as downloads.
         left_out = shutil.ignore_patterns(".*", "*.nii.gz")
@@ -127,8 +132,14 @@ def draw(page: Path, folder: Path) -> None:
     """Run the Python of a page in a new folder, where its pictures are then."""
     folder.mkdir()
     code = "\n".join(_PYTHON.findall(page.read_text(encoding="utf-8")))
-    offline = {**os.environ, "ENCEPHALON_OFFLINE": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=folder, env=offline, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=_offline(), check=True)
+
+
+def _offline() -> dict[str, str]:
+    """The environment of what is run for the site: without network, with the code of this clone."""
+    sources = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = os.pathsep.join(sources)
+    return {**os.environ, "ENCEPHALON_OFFLINE": "1", "PYTHONPATH": path}
 
 
 def _linked(page: Path, sources: Mapping[str, Path], folder: Path) -> str:
@@ -137,7 +148,7 @@ def _linked(page: Path, sources: Mapping[str, Path], folder: Path) -> str:
     def lead(found: re.Match[str]) -> str:
         path = (page.parent / found[1]).resolve()
         if path in names:
-            return f"]({names[path]}.md{found[2] or ''})"
+            return f"]({names[path]}{path.suffix}{found[2] or ''})"
         if path.is_file():
             shutil.copy(path, folder / path.name)
             return f"]({path.name})"
