@@ -291,7 +291,8 @@ def evaluate(
 
         given = ScoredPredictions(expanded(model), Path(table), options)
         return score(given, Path(output), overwrite=overwrite, progress=progress)
-    loaded = load_model(model, device=device, threads=threads, offline=offline, **options)
+    asked: dict[str, Any] = {**options}  # the study parts what is asked of the model from the rest
+    loaded = load_model(model, device=device, threads=threads, offline=offline, **asked)
     scorable = able(loaded.study.scorable, f"The model {loaded.name!r}", "cannot be scored")
     return score(
         scorable(loaded, Path(table)), Path(output), overwrite=overwrite, progress=progress

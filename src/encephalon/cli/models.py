@@ -152,7 +152,12 @@ def import_(
     ],
     overwrite: flags.Overwrite = False,
 ) -> None:
-    """Keep a model that came as a file or folder, so that its name works."""
+    """Keep a model that came as a file or folder, so that its name works.
+
+    \b
+    Example:
+        encephalon models import stick/first-0.1.0.zip
+    """
     from encephalon.models.exchange import import_model
 
     _announce(console, import_model(source, overwrite=overwrite))
