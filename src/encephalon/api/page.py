@@ -21,6 +21,7 @@ from encephalon.io.atomic import make_folder, sweep, write_json
 from encephalon.io.text import read_json
 from encephalon.models.card import CARD_SECTIONS, UNKNOWN
 from encephalon.models.catalogue import info_of
+from encephalon.reports.drawn import Drawn
 from encephalon.reports.format import Html
 from encephalon.reports.model_card import model_card
 from encephalon.reports.page import batch_of
@@ -66,9 +67,9 @@ class ReportPage:
         if not self._pictures.is_dir():
             make_folder(self._pictures)
         drawn = self._page.draw(row, prediction.pictures, self._pictures)
-        if drawn:
-            kept = {"Id": row["id"], MARK: row.get(MARK), "Pictures": list(drawn)}
-            write_json(self._place(row), kept)
+        if drawn.pictures:
+            kept = {"Id": row["id"], MARK: row.get(MARK), "Pictures": list(drawn.pictures)}
+            write_json(self._place(row), kept | {"Thumbnail": drawn.thumbnail})
 
     def write(self, result: BatchResult, overwrite: bool) -> Path | None:
         """The page's path, or None: one that cannot be written is one more failure of `result`."""
@@ -114,14 +115,16 @@ class ReportPage:
         name = sha256(f"{self._model}\n{row['id']}".encode("utf-8", "surrogateescape"))
         return self._pictures / f"{name.hexdigest()[:16]}.json"
 
-    def _load(self, row: Row) -> list[Html]:
+    def _load(self, row: Row) -> Drawn:
         """The pictures of a row, if they are of that very result."""
         try:
             kept = read_json(self._place(row), _LARGEST)
-            fits = kept[MARK] == (row.get(MARK) or None)
-            return [Html(each) for each in kept["Pictures"]] if fits else []
-        except (EncephalonError, LookupError, TypeError):
-            return []
+            if kept[MARK] != (row.get(MARK) or None):
+                return Drawn()
+            small = kept.get("Thumbnail")
+            return Drawn([Html(each) for each in kept["Pictures"]], Html(small) if small else None)
+        except (EncephalonError, LookupError, TypeError, AttributeError):
+            return Drawn()
 
     def _free(self, models: set[str], overwrite: bool) -> Path:
         """Where the page goes: beside that of another model whose results are still there.

@@ -18,7 +18,7 @@ from encephalon.inference.predictor import OutputKind
 from encephalon.inference.writing import sources
 from encephalon.io.atomic import explained, refuse_existing, write_bytes
 from encephalon.io.files import Inputs
-from encephalon.reports.batch import PictureBudget, model_facts
+from encephalon.reports.batch import model_facts
 from encephalon.reports.blocks import (
     StatCard,
     card,
@@ -31,6 +31,7 @@ from encephalon.reports.blocks import (
     table,
 )
 from encephalon.reports.charts import DotGroup, dot_chart
+from encephalon.reports.drawn import PictureBudget
 from encephalon.reports.format import Html, format_estimate
 from encephalon.reports.images import AMBER, MAP, Heatmap
 from encephalon.reports.page import Legend, Page

@@ -8,12 +8,12 @@ order, the counts, the failures, the links and the size of the page are the same
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Any
 
 from encephalon.reports.blocks import (
     StatCard,
@@ -25,15 +25,14 @@ from encephalon.reports.blocks import (
     table,
 )
 from encephalon.reports.citation import cite
+from encephalon.reports.drawn import Drawn, Gallery, PictureBudget
 from encephalon.reports.format import Html, format_decimals, format_sentence, tag
-from encephalon.reports.page import Legend, Page, batch_of
+from encephalon.reports.own_pages import file_links, own_page, rating, rating_bar
+from encephalon.reports.page import Legend, Page
 
 __all__ = [
     "BatchReport",
     "Column",
-    "Gallery",
-    "PictureBudget",
-    "file_name",
     "model_facts",
     "model_name",
     "numbers_of",
@@ -43,8 +42,6 @@ __all__ = [
 
 Row = Mapping[str, Any]
 
-#: Characters of embedded pictures on one page: of this size it still opens at once in any browser.
-PICTURE_BUDGET = 60_000_000
 #: Samples, and failures, that a page lists; predictions.csv has all of them.
 LISTED = 2000
 
@@ -117,31 +114,11 @@ class Column:
         return f"{value} {self.unit}" if value is not None and self.unit else value
 
 
-class Gallery(Protocol):
-    """Pictures without cards: a few of so many samples that no page could show all of them."""
-
-    def offer(self, row: Row, draw: Callable[[], Sequence[Html]]) -> Sequence[Html]:
-        """Draw and keep a sample if it is one of those to be shown; what was drawn of it."""
-        ...
-
-    def blocks(self) -> list[Html]:
-        """Those that were kept."""
-        ...
-
-
-class PictureBudget:
-    """Sees to it that a page with pictures does not become too large for a browser."""
-
-    def __init__(self) -> None:
-        self.used = 0
-
-    def draw(self, draw: Callable[[], Iterable[Html]], needed: bool = False) -> list[Html] | None:
-        """What `draw` returns; None once the budget is used up, unless it is `needed`."""
-        if self.used >= PICTURE_BUDGET and not needed:
-            return None
-        drawn = list(draw())
-        self.used += sum(map(len, drawn))
-        return drawn
+@dataclass(frozen=True)
+class _Entry:
+    row: Row
+    pictures: Sequence[Html] | None
+    thumbnail: Html | None = None
 
 
 @dataclass
@@ -165,6 +142,9 @@ class BatchReport:
     notice    what is said of a model whose description has no notice
     legend    the layers of the pictures
     gallery   chooses among the pictures, where they stand without cards
+    thumbnail  what is small enough to stand in the table, of what its prediction has to draw from
+    charts     of all rows and of the addresses of each, which come before their table
+    rated      whether the reader is asked which samples are good and which are bad
     """
 
     about: Mapping[str, Any]
@@ -183,25 +163,37 @@ class BatchReport:
     notice: str = ""
     legend: Sequence[Legend] = ()
     gallery: Gallery | None = None
-    _entries: list[tuple[Row, list[Html] | None]] = field(default_factory=list, init=False)
-    _budget: PictureBudget = field(default_factory=PictureBudget, init=False)
+    thumbnail: Callable[[Any], Html] | None = None
+    charts: Callable[[Sequence[Row], Sequence[str | None]], Sequence[Html]] | None = None
+    rated: bool = False
+    _entries: list[_Entry] = field(default_factory=list, init=False)
 
-    def draw(self, row: Row, shown: Any, folder: Path) -> Sequence[Html]:
+    def __post_init__(self) -> None:
+        """Set out with nothing drawn."""
+        self._well, self._doubtful = PictureBudget(0.25), PictureBudget(0.25)
+        self._thumbnails = PictureBudget(0.5)
+
+    def draw(self, row: Row, shown: Any, folder: Path) -> Drawn:
         """The pictures of a sample as markup, to be kept for `add`; `folder` is `report`."""
         if shown is None:
-            return []
+            return Drawn()
         if self.gallery is None:
-            return self.pictures(row, shown, folder)
-        return self.gallery.offer(row, lambda: self.pictures(row, shown, folder))
+            small = self.thumbnail(shown) if self.thumbnail else None
+            return Drawn(self.pictures(row, shown, folder), small)
+        return Drawn(self.gallery.offer(row, lambda: self.pictures(row, shown, folder)))
 
-    def add(self, row: Row, drawn: Callable[[], Sequence[Html]] = list) -> None:
+    def add(self, row: Row, drawn: Callable[[], Drawn] = Drawn) -> None:
         """Add one sample: its row of predictions.csv, and what returns that which `draw` drew."""
-        kept: list[Html] | None = None
         if self.gallery is not None:
-            self.gallery.offer(row, drawn)
-        else:
-            kept = self._budget.draw(drawn, needed=status_of(row) != "ok")
-        self._entries.append((row, kept))
+            self.gallery.offer(row, lambda: drawn().pictures)
+            self._entries.append(_Entry(row, None))
+            return
+        once = cache(drawn)
+        budget = self._well if status_of(row) == "ok" else self._doubtful
+        kept, small = budget.draw(lambda: once().pictures), list[Html]()
+        if self.thumbnail is not None:
+            small = self._thumbnails.draw(lambda: filter(None, [once().thumbnail])) or []
+        self._entries.append(_Entry(row, kept, small[0] if small else None))
 
     def page(self, failures: Sequence[tuple[str, str]] = (), folder: Path = Path("report")) -> Page:
         """The page; `failures` are ids and messages of samples without a result.
@@ -209,9 +201,9 @@ class BatchReport:
         Links lead to the pages of samples in `folder`, which lies beside it.
         """
         entries = sorted(
-            self._entries, key=lambda one: (_ORDER.get(status_of(one[0]), 2), self.rank(one[0]))
+            self._entries, key=lambda one: (_ORDER.get(status_of(one.row), 2), self.rank(one.row))
         )
-        rows = [row for row, _ in entries]
+        rows = [each.row for each in entries]
         count = len(rows) + len(failures)
         page = Page(
             self.title,
@@ -232,12 +224,18 @@ class BatchReport:
         if gallery:
             page.section(self.hint, *gallery)
         if rows:
-            title = self._units.capitalize()
-            page.section(", ".join(filter(None, (title, self.order))), *self._table(rows, folder))
-        if rows and self.gallery is None:
-            cards = [self._card(place, *each, folder) for place, each in enumerate(entries)]
-            hint = f"{self.hint} {title} to look at come first." if rows[1:] else self.hint
-            page.section("Pictures", tag("p", hint, class_="soft"), *cards)
+            title = ", ".join(filter(None, (self._units.capitalize(), self.order)))
+            addresses = [self._address(place, row, folder) for place, row in enumerate(rows)]
+            charts = self.charts(rows, addresses) if self.charts and rows[1:] else []
+            bar = [rating_bar()] if self.rated else []
+            page.section(title, *charts, *bar, *self._table(entries, addresses))
+        cards = [
+            self._card(place, each, folder)
+            for place, each in enumerate(entries)
+            if self.gallery is None and (each.pictures or not own_page(_id(each.row), folder))
+        ]
+        if cards:
+            page.section("Pictures", *self._hint(len(entries), len(cards)), *cards)
         page.section("Model", model_facts(self.about))
         return page.section("How to cite", cite(_known(self.about), self.about).section())
 
@@ -265,47 +263,58 @@ class BatchReport:
             shown.append(StatCard(words, f"per {self.unit}", several))
         return shown
 
-    def _table(self, rows: Sequence[Row], folder: Path) -> list[Html]:
-        columns = {"id": self.unit.capitalize(), "quality": "Quality"}
+    def _address(self, place: int, row: Row, folder: Path) -> str | None:
+        """Where more is to be seen of a sample: on its own page or in its card, if it has one."""
+        return own_page(_id(row), folder) or (None if self.gallery else f"#sample-{place}")
+
+    def _hint(self, count: int, shown: int) -> list[Html]:
+        words = [self.hint]
+        if shown < count:
+            words.append(f"{shown} of {count} are shown; the table leads to the pages of all.")
+        elif count > 1:
+            words.append(f"{self._units.capitalize()} to look at come first.")
+        return [tag("p", " ".join(words), class_="soft")]
+
+    def _table(self, entries: Sequence[_Entry], addresses: Sequence[str | None]) -> list[Html]:
+        columns = {"look": "Picture", "id": self.unit.capitalize(), "quality": "Quality"}
         columns |= {str(place): each.title for place, each in enumerate(self.columns)}
-        columns["reasons"] = "Reasons"
+        columns |= {"reasons": "Reasons", "rating": "Rating"}
         shown = []
-        for place, row in enumerate(rows[:LISTED]):
-            name, quality = str(row.get("id", "")), status_of(row)
-            # To its own page or to its card, if it has one.
-            address = _own_page(name, folder) or (None if self.gallery else f"#sample-{place}")
+        for each, address in zip(entries[:LISTED], addresses, strict=False):
+            row, name, quality = each.row, _id(each.row), status_of(each.row)
             marks = (
                 badge(quality) if quality else None,
                 "skipped" if row.get("status") == "skipped" else None,
             )
+            small = each.thumbnail
+            look = {"class_": "thumbnail", "href": address, "aria_label": f"Look at {name}"}
             shown.append(
                 {
+                    "look": tag("a", small, **look) if small and address else small,
                     "id": tag("a", name, href=address) if address else name,
                     "quality": Html(" ".join(filter(None, marks))),
                     **{str(number): each.of(row) for number, each in enumerate(self.columns)},
                     "reasons": " ".join(reasons_of(row)),
+                    "rating": rating(name) if self.rated else None,
                 }
             )
         decimals = {str(n): each.decimals for n, each in enumerate(self.columns)}
-        return [table(columns, shown, digits=3, decimals=decimals), *_more(len(rows))]
+        return [table(columns, shown, digits=3, decimals=decimals), *_more(len(entries))]
 
-    def _card(self, place: int, row: Row, pictures: list[Html] | None, folder: Path) -> Html:
-        name, status = str(row.get("id", "")), status_of(row)
-        page = _own_page(name, folder)
-        if not pictures and page:
-            pictures = [note("The pictures are on a page of their own.")]
-        elif pictures is None:
+    def _card(self, place: int, entry: _Entry, folder: Path) -> Html:
+        row, pictures = entry.row, entry.pictures
+        name, status, page = _id(row), status_of(row), own_page(_id(row), folder)
+        if pictures is None:
             pictures = [note("The pictures are left out to keep this page small.")]
-        elif not pictures and self._budget.used:
+        elif not pictures and (self._well.used or self._doubtful.used):
             pictures = [note("The pictures were not kept.")]
         link = tag("a", f"The page of this {self.unit}", href=page) if page else None
         told = {each.heading: each.words(row) for each in self.columns}
-        files = {label: file_name(row.get(key)) for key, label in self.files.items()}
         return card(
             name,
             *(note(reason, status) for reason in reasons_of(row)),
             *pictures,
-            facts({"All of it": link, **told, **files}),
+            facts({"All of it": link, **told, **file_links(row, self.files)}),
             status=status or None,
             anchor=f"sample-{place}",
         )
@@ -313,12 +322,6 @@ class BatchReport:
 
 def _more(count: int) -> list[Html]:
     return [note(f"{count - LISTED} more are in predictions.csv.")] if count > LISTED else []
-
-
-def _own_page(name: str, folder: Path) -> str | None:
-    """The address of the page that a sample has in `folder`, seen from beside it, if any."""
-    file = f"{name}.html"
-    return f"{quote(folder.name)}/{quote(file)}" if batch_of(folder / file) else None
 
 
 def model_facts(about: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Html:
@@ -344,6 +347,10 @@ def _known(about: Mapping[str, Any]) -> dict[str, Any]:
     return {**about, **(model if isinstance(model, Mapping) else {"name": model})}
 
 
+def _id(row: Row) -> str:
+    return str(row.get("id", ""))
+
+
 def status_of(row: Row) -> str:
     """The quality status of a row, or nothing."""
     return str(row.get("quality") or "")
@@ -364,8 +371,3 @@ def numbers_of(rows: Sequence[Row], key: str) -> list[float]:
 def _number(row: Row, key: str) -> float | None:
     value = row.get(key)
     return None if value is None or value == "" else float(value)
-
-
-def file_name(path: Any) -> Html | None:
-    """The last part of a path."""
-    return tag("code", Path(str(path)).name) if path else None

@@ -39,6 +39,8 @@ __all__ = [
 
 # Characters beyond which a fact takes a whole line.
 _WIDE = 60
+# Characters beyond which a cell of a table is a sentence.
+_WORDY = 40
 # A shape beside each colour, for readers who do not see the colour and for grey paper.
 _BADGES = {"ok": "●", "check": "▲", "fail": "■"}
 
@@ -75,8 +77,9 @@ def table(
 ) -> Html:
     """Show rows by the chosen columns (key to heading); numbers are aligned at their end.
 
-    They have `digits` significant digits, or the `decimals` of their column. Cells may hold markup,
-    such as a badge. A missing value is a dash, and a column of nothing else is left out.
+    The reader can sort them, and filter many. Numbers have `digits` significant digits, or the
+    `decimals` of their column. Cells may hold markup, such as a badge. A missing value is a dash,
+    and a column of nothing else is left out.
     """
     named = columns if isinstance(columns, Mapping) else {name: name for name in columns}
     known = {key: [row[key] for row in rows if row.get(key) not in (None, "")] for key in named}
@@ -97,11 +100,14 @@ def table(
                 value = format_decimals(value, places)
             elif isinstance(value, float):
                 value = format_number(value, digits)
-            cells.append(tag("td", value, class_=kind))
+            # Sentences have room, so that a row is not as high as a page.
+            wordy = type(value) is str and len(value) > _WORDY
+            cells.append(tag("td", value, class_="words" if wordy else kind))
         body.append(tag("tr", *cells))
     title = tag("caption", caption) if caption else None
     inner = tag("table", title, tag("thead", tag("tr", *head)), tag("tbody", *body))
-    return tag("div", inner, class_="scroll")
+    kind = "scroll sortable" if len(rows) > 1 else "scroll"
+    return _scrolled(inner, kind, caption or "Table")
 
 
 def facts(entries: Mapping[str, Any]) -> Html:
@@ -197,7 +203,12 @@ def confusion_table(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Ht
         cells.append(tag("td", total, class_="number"))
         body.append(tag("tr", tag("th", name, scope="row"), *cells))
     inner = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), class_="matrix")
-    return tag("div", inner, class_="scroll")
+    return _scrolled(inner, "scroll", "Confusion matrix")
+
+
+def _scrolled(inner: Html, kind: str, name: str) -> Html:
+    """A table that is scrolled where it is too wide, with the keyboard as well."""
+    return tag("div", inner, class_=kind, tabindex="0", role="group", aria_label=name)
 
 
 @dataclass(frozen=True, order=True)

@@ -23,6 +23,7 @@ __all__ = [
     "dot_chart",
     "line_chart",
     "place_chart",
+    "plot_below",
     "plot_frame",
     "point_chart",
     "round_step",
@@ -74,7 +75,7 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
     values += [end for group in groups for end in _ends(group.interval)]
     axis = axis_of(values, left, width - 28.0)
     bottom = _ROW * len(groups)
-    drawn = [_below(axis, bottom, title, grid=True)]
+    drawn = [plot_below(axis, bottom, title, grid=True)]
     for place, group in enumerate(groups):
         y = _ROW * (place + 0.5)
         name = {"x": _px(left - 12.0), "y": _px(y + 4.0), "text_anchor": "end"}
@@ -96,7 +97,7 @@ def bar_chart(values: Mapping[str, float], title: str) -> Html:
     left, width = _beside(list(values))
     axis = axis_of([0.0, *values.values()], left, width - 28.0)
     bottom = _BAR * len(values)
-    drawn = [_below(axis, bottom, title, grid=True)]
+    drawn = [plot_below(axis, bottom, title, grid=True)]
     for place, (label, value) in enumerate(values.items()):
         y = _BAR * place
         name = {"x": _px(left - 12.0), "y": _px(y + _BAR / 2 + 4.0), "text_anchor": "end"}
@@ -205,7 +206,7 @@ def place_chart(
         across = {"x1": span[0], "x2": span[1], "y1": _px(high + 12), "y2": _px(high + 12)}
         drawn.append(tag("line", class_="span", **across))
     drawn.append(tag("line", class_="middle", x1=value, x2=value, y1=0, y2=_px(high + 18)))
-    below = _below(axis, high + 20, title)
+    below = plot_below(axis, high + 20, title)
     return svg_chart(join(*drawn, below), high + 20 + _BOTTOM, title)
 
 
@@ -215,7 +216,7 @@ def share_chart(
     """Show a share of each label as a bar, from 0 to 1, and what is `usual` as a mark over it."""
     left, width = _beside(labels)
     axis, bottom = axis_of([0, 1], left, width - 28.0), _ROW * len(labels)
-    drawn = [_below(axis, bottom, title, grid=True)]
+    drawn = [plot_below(axis, bottom, title, grid=True)]
     for place, (label, share, other) in enumerate(zip(labels, shares, usual, strict=True)):
         y, x = _ROW * (place + 0.5), _px(axis.at(other))
         name = {"x": _px(left - 12.0), "y": _px(y + 4.0), "text_anchor": "end"}
@@ -244,10 +245,10 @@ def plot_frame(across: Axis, up: Axis, x_title: str) -> Html:
         lines.append(tag("line", class_="axis", y1=_px(y), y2=_px(y), **ends))
         place = {"x": _px(across.start - 8), "y": _px(y + 4)}
         lines.append(tag("text", up.label(value), text_anchor="end", **place))
-    return join(*lines, _below(across, up.start, x_title))
+    return join(*lines, plot_below(across, up.start, x_title))
 
 
-def _below(axis: Axis, bottom: float, title: str, *, grid: bool = False) -> Html:
+def plot_below(axis: Axis, bottom: float, title: str, *, grid: bool = False) -> Html:
     """What stands below the `bottom` of a plot; of a `grid` also a line at each tick."""
     drawn = []
     for value in axis.ticks:

@@ -35,6 +35,13 @@ _OF_BATCH, _HEAD = "encephalon-batch", 4096
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _RESEARCH_ONLY = "For research only; not a medical device and not for diagnosis or treatment."
 _PARTS = {"train": "training", "val": "validation"}
+# Blocks that come alive, by their mark in the markup, with the script and the style they need. No
+# text of a user can hold a mark, as its quotation marks are escaped.
+_LIVE = {
+    'class="viewer"': "viewer/viewer",
+    'class="scroll sortable"': "tables",
+    'class="rate"': "tables",
+}
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,10 @@ class Page:
 
     `kicker` is the small line above the title, `lead` the sentence below it, and `batch_of` the
     model whose predictions it shows, if that is what it is: such a page is brought up to date.
-    `scripts` run in their order when all blocks are there, and the browser runs no others; `rules`
-    are style beside that of every page. A page that is `served` may ask its server for more.
-    One that is not `dated` is the same to the byte whenever it is made of the same.
+    `scripts` run in their order when all blocks are there, after those of the blocks themselves,
+    and the browser runs no others; `rules` are style beside that of every page. A page that is
+    `served` may ask its server for more. One that is not `dated` is the same to the byte whenever
+    it is made of the same.
     """
 
     title: str
@@ -79,8 +87,10 @@ class Page:
 
     def render(self) -> str:
         """Return the whole page as text."""
-        style = files("encephalon.reports").joinpath("style.css").read_text(encoding="utf-8")
-        rules = [style, self.rules]
+        live = dict.fromkeys(
+            name for mark, name in _LIVE.items() if any(mark in each for each in self.blocks)
+        )
+        rules = [_resource("style.css"), *(_resource(f"{name}.css") for name in live), self.rules]
         switches = []
         for entry in self.legend:
             box = tag("input", type="checkbox", id=f"show-{entry.layer}", checked=True)
@@ -88,7 +98,8 @@ class Page:
             switches.append(tag("label", box, swatch, entry.label))
             unchecked = f"body:has(#show-{entry.layer}:not(:checked))"
             rules.append(f"{unchecked} .layer-{entry.layer} {{ visibility: hidden; }}")
-        scripts = [_plain_script(script) for script in self.scripts]
+        own = [_resource(f"{name}.js") for name in live]
+        scripts = [_plain_script(script) for script in (*own, *self.scripts)]
         policy = _policy(scripts, self.served)
         head = tag(
             "head",
@@ -187,6 +198,10 @@ def curve_charts(
             chart = line_chart(series, "epoch", title, whole=True)
             charts.append(figure(chart, title[0].upper() + title[1:]))
     return charts
+
+
+def _resource(name: str) -> str:
+    return files("encephalon.reports").joinpath(name).read_text(encoding="utf-8")
 
 
 def _plain_script(script: str) -> str:

@@ -87,7 +87,7 @@ def test_pictures_of_earlier_runs_are_shown_as_they_were_drawn(tmp_path: Path) -
     for one, html in zip(rows, kept, strict=True):
         cells = {key: None if cell == "" else cell for key, cell in one.items()}
         again.add({**cells, "status": "skipped"}, lambda html=html: html)
-    again.add(row("S2", 0.7), list)  # of which no picture was kept
+    again.add(row("S2", 0.7))  # of which no picture was kept
     page = again.page().render()
     assert page.count("data:image/png") == 2
     assert page.index("S1</strong>") < page.index("S0</strong>")

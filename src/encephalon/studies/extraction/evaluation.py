@@ -30,7 +30,8 @@ from encephalon.statistics.summary import (
     summarise_rows,
     summarise_subgroup,
 )
-from encephalon.studies.extraction.report import HEADINGS, evaluation_page, scan_pictures
+from encephalon.studies.extraction.images import scan_pictures
+from encephalon.studies.extraction.report import HEADINGS, evaluation_page
 from encephalon.tables.encoding import LabelRule, map_labels
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,8 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.models.catalogue import find_model
 from encephalon.studies.base import OpenModel
+from encephalon.studies.extraction.images import ShownScan
 from encephalon.studies.extraction.quality import check_quality
-from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.segmentation.boundary import (
     SKULL_STRIPPED,
     Boundary,
@@ -133,7 +132,7 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
             self._images(loaded, mask, distance, borders),
             values,
             quality.worse_of(doubts),
-            partial(scan_pictures, loaded.data, loaded.affine, mask),
+            ShownScan(loaded.data, loaded.affine, mask),
         )
 
     def _images(

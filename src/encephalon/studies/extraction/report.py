@@ -7,13 +7,10 @@ Both show the mask outlined in the scan, and its volume.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from encephalon.geometry.affine import Affine
 from encephalon.reports.batch import (
     BatchReport,
     Column,
@@ -38,11 +35,20 @@ from encephalon.reports.blocks import (
 )
 from encephalon.reports.charts import DotGroup, dot_chart, scatter_chart
 from encephalon.reports.format import Html, format_interval, format_number, tag
-from encephalon.reports.images import AMBER, SKY, Picture
-from encephalon.reports.label_maps import class_colour, class_layer, label_legend
+from encephalon.reports.images import AMBER, SKY
+from encephalon.reports.label_maps import label_legend
+from encephalon.reports.own_pages import (
+    file_links,
+    rating,
+    rating_bar,
+    thumbnail,
+    write_own_page,
+)
 from encephalon.reports.page import Legend, Page
-from encephalon.reports.slices import Overlay, axial_series, three_planes
+from encephalon.reports.strips import StripPoint, strip_chart
+from encephalon.reports.viewer import HINT
 from encephalon.statistics.summary import Summary
+from encephalon.studies.extraction.images import PREDICTION, REFERENCE, ShownScan
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
@@ -50,14 +56,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEADINGS",
-    "PREDICTION",
-    "REFERENCE",
     "batch_report",
     "evaluation_page",
-    "scan_pictures",
+    "scan_page",
 ]
 
-PREDICTION, REFERENCE = "prediction", "reference"
 #: Metrics of a mask by their columns, as tables head them.
 HEADINGS = {
     "dice": "Dice",
@@ -79,22 +82,85 @@ _HOW = (
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
     """The page of a batch of masks; `about` is `Predictor.describe()`."""
     structure = "tumour" if about.get("notice") else "brain"
+
+    def pictures(row: Row, shown: ShownScan, folder: Path) -> list[Html]:
+        # They are drawn when they are wanted, the main one first.
+        framed = _framed(picture.html for picture in shown())
+        write_own_page(scan_page(about, row, shown, framed), str(row["id"]), folder)
+        return framed
+
     return BatchReport(
         about,
         title=f"{structure.capitalize()} masks",
         missing="Without a mask",
-        columns=(
-            Column("Volume", "volume_ml", "mL", decimals=1),
-            Column("Time", "seconds", "s", decimals=1),
-        ),
-        files={"source": "Scan", "mask": "Mask"},
-        # They are drawn when they are wanted, the main one first.
-        pictures=lambda _row, shown, _folder: _framed(picture.html for picture in shown()),
+        columns=_COLUMNS,
+        files=_FILES,
+        pictures=pictures,
+        thumbnail=lambda shown: thumbnail(shown.small()),
+        charts=lambda rows, addresses: _volume_strip(rows, addresses, structure),
+        rated=True,
         hint="Slices run through the middle of the mask, the left side of the body on the left.",
         stats=lambda rows: _volume_cards(rows, structure),
-        legend=label_legend(about.get("classes", ()))
-        or [Legend(PREDICTION, f"Outline of the {structure} mask", AMBER)],
+        legend=_legend(about, structure),
     )
+
+
+_COLUMNS = (
+    Column("Volume", "volume_ml", "mL", decimals=1),
+    Column("Time", "seconds", "s", decimals=1),
+)
+_FILES = {"source": "Scan", "mask": "Mask"}
+
+
+def _legend(about: Mapping[str, Any], structure: str) -> list[Legend]:
+    return label_legend(about.get("classes", ())) or [
+        Legend(PREDICTION, f"Outline of the {structure} mask", AMBER)
+    ]
+
+
+def scan_page(about: Mapping[str, Any], row: Row, shown: ShownScan, framed: Sequence[Html]) -> Page:
+    """The page of one scan, one HTML file by itself, with a viewer of all its slices.
+
+    about   the predictor's own description
+    row     that of predictions.csv
+    framed  its pictures
+    """
+    structure, status = "tumour" if about.get("notice") else "brain", status_of(row)
+    name = str(row.get("id") or "Scan")
+    page = Page(
+        title=name,
+        kicker=f"Encephalon · {structure} mask",
+        lead=f"The mask that {model_name(about)} made.",
+        legend=_legend(about, structure),
+        batch_of=str((about.get("model") or {}).get("name")),
+    )
+    cards = [StatCard(status or "–", "quality", status=status or None)]
+    cards += [StatCard(each.words(row) or "–", each.heading.lower()) for each in _COLUMNS]
+    page.add(stat_cards(cards), *(note(reason, status) for reason in reasons_of(row)))
+    if about.get("notice"):
+        page.add(note(str(about["notice"]), "check"))
+    page.section("Slices", tag("p", HINT, class_="soft"), shown.viewer(about.get("classes", ())))
+    page.section("Your rating", rating(name, ".."), rating_bar())
+    page.section("Pictures", *framed)
+    back = tag("a", "All scans", href="../report.html")
+    origin = facts(file_links(row, _FILES, "../") | {"Batch": back})
+    return page.section("Origin", origin, model_facts(about))
+
+
+def _volume_strip(
+    rows: Sequence[Row], addresses: Sequence[str | None], structure: str
+) -> list[Html]:
+    """Every volume as a dot, by quality, so that those far from the others are seen."""
+    points: dict[str, list[StripPoint]] = {}
+    for row, address in zip(rows, addresses, strict=True):
+        for volume in numbers_of([row], "volume_ml"):
+            said = f"{row.get('id')}: {volume:.1f} mL"
+            point = StripPoint(volume, said, address)
+            points.setdefault(status_of(row) or "all", []).append(point)
+    if not points:
+        return []
+    chart = strip_chart(points, f"{structure} volume, mL")
+    return [figure(chart, "Every scan is a dot; point at one for its name, click for its page.")]
 
 
 def _framed(pictures: Iterable[Html]) -> list[Html]:
@@ -110,26 +176,6 @@ def _volume_cards(rows: Sequence[Row], structure: str) -> list[StatCard]:
         return [StatCard(f"{volume:.0f} mL", f"{structure} volume") for volume in volumes]
     spread = f"{min(volumes):.0f} to {max(volumes):.0f} mL"
     return [StatCard(f"{median(volumes):.0f} mL", f"median {structure}", spread)]
-
-
-def scan_pictures(
-    data: NDArray[Any],
-    affine: Affine,
-    mask: NDArray[Any],
-    reference: NDArray[Any] | None = None,
-) -> tuple[Picture, ...]:
-    """Draw a scan (I, J, K) with the outline of its mask: three planes, and eight axial slices.
-
-    A reference mask is outlined below it in a second colour; the labels of several classes have a
-    colour each and no reference.
-    """
-    overlays = [Overlay(np.asarray(mask), PREDICTION, AMBER)]
-    labels = np.unique(mask[mask > 0]).tolist()
-    if len(labels) > 1:
-        overlays = [Overlay(mask == n, class_layer(n), class_colour(n)) for n in labels]
-    elif reference is not None:
-        overlays.insert(0, Overlay(np.asarray(reference), REFERENCE, SKY))
-    return three_planes(data, affine, overlays), axial_series(data, affine, overlays)
 
 
 def evaluation_page(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.geometry.resample import resample
-from encephalon.reports.format import format_number
+from encephalon.reports.format import Html, format_number
 from encephalon.reports.images import (
     AMBER,
     GAP,
@@ -32,6 +32,7 @@ from encephalon.reports.images import (
     heat,
 )
 from encephalon.reports.slices import OrthogonalSlices, display_window
+from encephalon.reports.viewer import ViewedImage, volume_viewer
 from encephalon.studies.isotropic.quality import (
     LARGE_DEVIATION,
     QualityMetrics,
@@ -71,6 +72,8 @@ FULL_ERROR = 0.2
 # Of the planes sagittal, coronal and axial, one that cuts all slices of each kind; and pixels that
 # the pictures of a case fill side by side.
 _ACROSS, _CASE_WIDTH = {"axial": 0, "coronal": 0, "sagittal": 1}, 1100
+# Width of a thumbnail, pixels.
+_SMALL = 210
 # Width and height of a scale, and of the words at its ends, pixels.
 _BAR, _WORDS = (200, 12), ((60, 20), (120, 20))
 
@@ -218,6 +221,29 @@ class ScanFigures:
         words = "The lines must lie on borders that the T1w has as well: those of fluid above all."
         picture = Picture(base, f"T1w with the edges of the T2w, {_SIDES}", (Layer(EDGES, layer),))
         return Figure("guide", "T1w under the edges of the T2w", picture, words)
+
+    def small(self) -> Picture:
+        """The result in three planes as small as a row of a table."""
+        view = self._planes
+        width = sum(view.panel(place, self._slices[..., 0]).size[0] for place in range(3))
+        tiny = replace(view, scale=view.scale * _SMALL / width)
+        grey = [grey_levels(plane, *self._window) for plane in tiny.of(self.estimate.image)]
+        return draw([tiny.panels(grey, letters=False)], f"After, {_SIDES}")
+
+    def viewer(self) -> Html:
+        """A viewer of all slices: what was measured, what was made of it, and the T1w."""
+        places = self.problem.stack.operator.nearest
+        images = [
+            ViewedImage("Before", self.problem.stack.finite, places, self._window),
+            ViewedImage("After", self.estimate.image, window=self._window),
+        ]
+        if self.estimate.deviation is not None:
+            top = LARGE_DEVIATION * self._width
+            images.append(ViewedImage("Uncertainty", self.estimate.deviation, window=(0.0, top)))
+        guide = self.problem.guide if self.guide is None else self.guide
+        if guide is not None:
+            images.append(ViewedImage("T1w", guide))
+        return volume_viewer(images, self.problem.grid.affine)
 
     @cached_property
     def _planes(self) -> OrthogonalSlices:

@@ -18,7 +18,6 @@ from encephalon.reports.batch import (
     BatchReport,
     Column,
     Row,
-    file_name,
     model_facts,
     model_name,
     status_of,
@@ -26,7 +25,15 @@ from encephalon.reports.batch import (
 from encephalon.reports.blocks import StatCard, badge, facts, figure, note, stat_cards, table
 from encephalon.reports.format import Html, format_decimals, format_sentence, tag
 from encephalon.reports.images import AMBER
-from encephalon.reports.page import Legend, Page, batch_of
+from encephalon.reports.own_pages import (
+    file_links,
+    rating,
+    rating_bar,
+    thumbnail,
+    write_own_page,
+)
+from encephalon.reports.page import Legend, Page
+from encephalon.reports.viewer import HINT
 from encephalon.studies.isotropic.images import EDGES, Figure, ScanFigures
 from encephalon.studies.isotropic.quality import LARGE_DEVIATION, QualityMetrics, quality_checks
 from encephalon.studies.isotropic.reconstruction.problem import AXES, Problem, plane_across
@@ -48,8 +55,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
     """The page of a batch of reconstructions; `about` is `Predictor.describe()`."""
 
     def pictures(row: Row, shown: ScanFigures, folder: Path) -> list[Html]:
-        place = folder / f"{row['id']}.html"
-        scan_page(about, row, shown).write(place, overwrite=batch_of(place) is not None)
+        write_own_page(scan_page(about, row, shown), str(row["id"]), folder)
         return [_framed(each) for each in shown if each.key in _PICTURED]
 
     def guided(rows: Sequence[Row]) -> list[StatCard]:
@@ -61,6 +67,8 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
         title="Isotropic T2w scans",
         columns=_COLUMNS,
         pictures=pictures,
+        thumbnail=lambda shown: thumbnail(shown.small()),
+        rated=True,
         files={"t2w": "Image"},
         hint="Three planes through the middle of the head, the left side of the body on the left. "
         "The page of each scan has interpolation, uncertainty, residual, T1w and all facts.",
@@ -106,17 +114,20 @@ def scan_page(about: Mapping[str, Any], row: Row, scan: ScanFigures) -> Page:
     none = note("Nothing was found that speaks against this reconstruction.")
     columns = {"status": "Grade", "finding": "Finding"}
     page.section("Findings", table(columns, findings) if findings else none)
+    page.section("Slices", tag("p", f"{HINT} {_FLICKER}", class_="soft"), scan.viewer())
+    name = str(row.get("id") or "Scan")
+    page.section("Your rating", rating(name, ".."), rating_bar())
     page.section("Before and after", _HINT, *_figures(shown, "before", "cubic", "after"))
     page.section("How far to trust it", *_figures(shown, "uncertainty", "residual"))
     page.section("T1w", *_figures(shown, "guide"), facts(_guide_facts(scan)))
     page.section("Acquisition", facts(acquisition_facts(scan.problem) | dict(scan.acquisition)))
-    sources = filter(None, str(row.get("source") or "").split("; "))
-    names = ", ".join(Path(each).name for each in sources)
-    written = {label: file_name(row.get(key)) for key, label in _OUTPUTS.items()}
-    origin = {"Made from": tag("code", names) if names else None, **written}
+    files = {"source": "Made from", **_OUTPUTS}
+    back = tag("a", "All scans", href="../report.html")
+    origin = file_links(row, files, "../") | {"Batch": back}
     return page.section("Origin", facts(origin), model_facts(about))
 
 
+_FLICKER = "Flicker, or the key f, shows by turns what was measured and what was made of it."
 _HINT = tag(
     "p",
     "All planes run through the middle of the head, the one along the slices between two "

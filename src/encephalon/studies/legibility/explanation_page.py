@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.explanation.report import Explanations, fill_page, sanity_block
-from encephalon.reports.batch import PictureBudget, model_facts
+from encephalon.reports.batch import model_facts
 from encephalon.reports.blocks import (
     StatCard,
     card,
@@ -25,6 +25,7 @@ from encephalon.reports.blocks import (
     table,
 )
 from encephalon.reports.charts import bar_chart
+from encephalon.reports.drawn import PictureBudget
 from encephalon.reports.format import (
     Html,
     format_decimals,

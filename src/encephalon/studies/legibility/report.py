@@ -31,7 +31,8 @@ from encephalon.reports.blocks import StatCard, facts, figure, grid, note, stat_
 from encephalon.reports.charts import place_chart, share_chart
 from encephalon.reports.format import Html, format_estimate, format_interval, format_number, tag
 from encephalon.reports.images import AMBER
-from encephalon.reports.page import Legend, Page, batch_of
+from encephalon.reports.own_pages import write_own_page
+from encephalon.reports.page import Legend, Page
 from encephalon.reports.slices import Overlay, three_planes
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.fitted import Spread
@@ -92,8 +93,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
     """The page of a batch of people; `about` is `Predictor.describe()`."""
 
     def pictures(row: Row, shown: PersonShown, folder: Path) -> list[Html]:
-        place = folder / f"{row['id']}.html"
-        person_page(about, row, shown).write(place, overwrite=batch_of(place) is not None)
+        write_own_page(person_page(about, row, shown), str(row["id"]), folder)
         return [grid(*_charts(shown))]
 
     targets = about.get("targets", {})

@@ -36,13 +36,13 @@ from encephalon.networks.torch_runtime import open_network
 from encephalon.recipes.validation import make_settings
 from encephalon.reports.label_maps import class_colour
 from encephalon.studies.base import OpenModel
+from encephalon.studies.extraction.images import ShownScan
 from encephalon.studies.extraction.published import preprocessing as steps
 from encephalon.studies.extraction.published.settings import (
     Conformed,
     PublishedOptions,
     PublishedSettings,
 )
-from encephalon.studies.extraction.report import scan_pictures
 from encephalon.studies.extraction.settings import CONTENTS
 from encephalon.transforms.conform import conform_grid
 from encephalon.transforms.masks import fill_holes, largest_piece
@@ -142,7 +142,7 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
             self._images(found, maps, work, loaded),
             self._volumes(found, loaded) | values,
             quality,
-            partial(scan_pictures, loaded.data, loaded.affine, found),
+            ShownScan(loaded.data, loaded.affine, found),
         )
 
     def _work(self, loaded: Image) -> Image:
