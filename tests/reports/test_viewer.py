@@ -144,7 +144,8 @@ def test_a_click_moves_the_other_planes_there(opened: Browser) -> None:
 def test_the_mask_is_laid_over_as_strongly_as_is_asked(opened: Browser) -> None:
     """Without it pixels are grey, with it they have its colour."""
     middle = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
-        const plane = document.querySelectorAll('canvas')[2], one = document.createElement('canvas');
+        const plane = document.querySelectorAll('canvas')[2];
+        const one = document.createElement('canvas');
         const pen = one.getContext('2d', { willReadFrequently: true });
         pen.drawImage(plane, 12 - plane.width / 2, 12 - plane.height / 2);
         done([...pen.getImageData(0, 0, 1, 1).data].slice(0, 3)); })))"""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables are sorted, filtered and rated in a real browser, which asks nobody for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from encephalon.reports.blocks import badge, table
+from encephalon.reports.own_pages import rating, rating_bar
+from encephalon.reports.page import Page
+from encephalon.reports.strips import StripPoint, strip_chart
+from tests.reports.accessibility import violations
+from tests.reports.browser import Browser
+
+VOLUMES = [1203.5, -2.5, 980.0, 1e-5, 12.0, 1500.0, None, 7.0, 11.0]
+SHOWN = "[...document.querySelectorAll('tbody tr')].filter((row) => !row.hidden)"
+NAMES = f"{SHOWN}.map((row) => row.cells[0].textContent)"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser.started(tmp_path_factory.mktemp("browser")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [
+        {
+            "id": f"sub-{place}",
+            "volume": volume,
+            "quality": badge("check" if place % 3 else "ok"),
+            "why": "The field of view cuts the brain at the top." if place % 3 else None,
+            "rating": rating(f"sub-{place}"),
+        }
+        for place, volume in enumerate(VOLUMES)
+    ]
+    named = {
+        "id": "Scan",
+        "volume": "Volume",
+        "quality": "Quality",
+        "why": "Why",
+        "rating": "Rating",
+    }
+    strip = {"ok": [StripPoint(1.0, "sub-1: 1 mL", "#a")], "check": [StripPoint(2.0, "sub-2")]}
+    page = Page("Scans").section("All", strip_chart(strip, "volume, mL"))
+    return page.add(rating_bar(), table(named, rows)).write(
+        tmp_path_factory.mktemp("page") / "report.html"
+    )
+
+
+@pytest.fixture
+def opened(browser: Browser, page: Path) -> Iterator[Browser]:
+    """The page; whatever is done with it, nothing is asked for and nothing goes wrong."""
+    browser.requests.clear()
+    browser.errors.clear()
+    browser.size(1200, 900)
+    browser.open(page.as_uri())
+    yield browser
+    assert set(browser.requests) == {page.as_uri()}
+    assert browser.errors == []
+
+
+def test_numbers_are_sorted_as_numbers(opened: Browser) -> None:
+    """Also below 0, with powers of ten and both ways; what is missing is last."""
+    rising = ["sub-1", "sub-3", "sub-7", "sub-8", "sub-4", "sub-2", "sub-0", "sub-5", "sub-6"]
+    opened.click("th:nth-child(2) button")
+    assert opened.run(NAMES) == rising
+    opened.click("th:nth-child(2) button")
+    assert opened.run(NAMES) == [*rising[-2::-1], "sub-6"]
+    assert opened.run("document.querySelector('[aria-sort]').ariaSort") == "descending"
+
+
+def test_rows_are_filtered_by_words_and_by_quality(opened: Browser) -> None:
+    opened.run("document.querySelector('.table-tools input').focus()")
+    opened.type(".table-tools input", "FIELD sub-4")
+    assert opened.run(NAMES) == ["sub-4"]
+    assert opened.run("document.querySelector('.table-tools output').textContent") == "1 of 9 rows"
+    opened.type(".table-tools input", " ")
+    opened.choose(".table-tools select", "ok")
+    assert opened.run(NAMES) == ["sub-0", "sub-3", "sub-6"]
+
+
+def test_ratings_are_kept_and_saved_as_a_table(opened: Browser, page: Path) -> None:
+    """After the page was closed as well; a second press takes a rating back."""
+    opened.click("[data-rate='sub-2'] button:nth-child(2)")
+    opened.click("[data-rate='sub-4'] button:nth-child(1)")
+    opened.click("[data-rate='sub-5'] button:nth-child(1)")
+    opened.click("[data-rate='sub-5'] button:nth-child(1)")
+    opened.run("document.querySelector('[data-rate=sub-2] input').focus()")
+    opened.type("[data-rate='sub-2'] input", "neck\tis left")
+    opened.run("document.activeElement.blur()")
+    opened.open(page.as_uri())
+    opened.run("document.querySelector('.rating-bar input').focus()")
+    opened.type(".rating-bar input", "AB")
+    opened.run("document.activeElement.blur()")
+    assert "2 of 9 rated" in opened.run("document.querySelector('.rating-bar output').textContent")
+    opened.click(".rating-bar button")
+    lines = opened.downloaded("ratings.tsv").decode().splitlines()
+    assert [line.split("\t")[:4] for line in lines] == [
+        ["id", "rating", "comment", "rater"],
+        ["sub-2", "bad", "neck is left", "AB"],
+        ["sub-4", "good", "n/a", "AB"],
+    ]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light")])
+def test_everybody_can_use_it(opened: Browser, width: int, scheme: str) -> None:
+    """On a screen, a dark one and a phone; nothing is wider than the window."""
+    opened.size(width, 800, scheme)
+    opened.click("th:nth-child(1) button")
+    opened.click("[data-rate='sub-1'] button")
+    assert violations(opened) == []
+    assert opened.run("document.documentElement.scrollWidth") <= width
