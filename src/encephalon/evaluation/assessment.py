@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from encephalon.errors import TableError
 from encephalon.evaluation.comparison import compare, units_of_images
+from encephalon.evaluation.details import ClassDetails
 from encephalon.evaluation.predictions import UNKNOWN_CLASS, Predictions
 from encephalon.metrics.calibration import (
     CoverageRisk,
@@ -94,13 +95,15 @@ class Assessment:
     strata: tuple[SubgroupMetrics, ...]
     decision: DecisionMetrics | None = None
     rule: DecisionRule | None = None
+    details: ClassDetails | None = None
 
     def summary(self) -> dict[str, Any]:
         """Nested plain data for summary.json; `io.atomic.write_json` turns NaN into null.
 
-        What is known of decisions has the name of their rule.
+        What is known of decisions has the name of their rule. Details are left to the page, as
+        predictions.csv has all of them.
         """
-        names = {"rule": None, "decision": self.rule.name if self.rule else None}
+        names = {"details": None, "rule": None, "decision": self.rule.name if self.rule else None}
 
         def named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             cells = ((names.get(key, key), value) for key, value in pairs)
@@ -188,6 +191,7 @@ def assess(
         strata=tuple(_strata(job, strata)),
         decision=_decision(job),
         rule=rule,
+        details=ClassDetails.of(labelled, job.groups, group),
     )
 
 

@@ -134,13 +134,19 @@ class EvaluationReport:
 def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") -> Page:
     """Add to `page` all that an assessment says, each section's title after `prefix`."""
     page.section(f"{prefix}Scores", *_scores(assessment))
+    details = assessment.details
+    if details is not None:
+        page.section(f"{prefix}Every threshold", *details.blocks())
     if assessment.rule is not None and assessment.decision is not None:
         page.section(f"{prefix}{assessment.rule.title}", *assessment.decision.blocks())
     page.section(f"{prefix}Calibration and certainty", *_calibration(assessment))
     if len(assessment.levels) > 1:
-        page.section(f"{prefix}Images and what they were taken from", *_levels(assessment))
+        dots = details.unit_blocks() if details is not None else []
+        page.section(f"{prefix}Images and what they were taken from", *_levels(assessment), *dots)
     if assessment.strata:
         page.section(f"{prefix}Subgroups", *_strata(assessment))
+    if details is not None:
+        page.section(f"{prefix}Wrong images", *details.wrong_blocks())
     return page
 
 

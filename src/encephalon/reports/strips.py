@@ -15,6 +15,9 @@ __all__ = ["StripPoint", "strip_chart"]
 # Pixels: the whole width, left of the strips, below them; radius of a dot, and half a strip.
 _WIDTH, _LEFT, _BOTTOM = 760.0, 74.0, 40.0
 _RADIUS, _HALF = 3.0, 30.0
+_LETTER = 7.0  # about
+# Strips that have the colour of a quality.
+_QUALITIES = frozenset({"ok", "check", "fail"})
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,14 @@ def strip_chart(strips: Mapping[str, Sequence[StripPoint]], title: str) -> Html:
     Dots are links for a mouse; with the keyboard the same are reached in a table.
     """
     values = [each.value for points in strips.values() for each in points]
-    axis = axis_of(values, _LEFT, _WIDTH - 20.0)
+    left = max(_LEFT, 24.0 + _LETTER * max(map(len, strips), default=0))
+    axis = axis_of(values, left, _WIDTH - 20.0)
     drawn = list[Html]()
     top = 0.0
     for name, points in strips.items():
         half, dots = _swarm(points, axis)
         middle = top + half
-        drawn.append(tag("text", name, x=_LEFT - 14, y=f"{middle + 4:.1f}", text_anchor="end"))
+        drawn.append(tag("text", name, x=left - 14, y=f"{middle + 4:.1f}", text_anchor="end"))
         drawn += [_dot(point, x, middle + y, name) for point, x, y in dots]
         top += 2 * half
     below = plot_below(axis, top, title, grid=True)
@@ -68,7 +72,12 @@ def _swarm(
 
 def _dot(point: StripPoint, x: float, y: float, kind: str) -> Html:
     at = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": _RADIUS}
-    dot = tag("circle", tag("title", point.said), class_=f"mark strip-{kind}", **at)
+    dot = tag(
+        "circle",
+        tag("title", point.said),
+        class_=f"mark strip-{kind}" if kind in _QUALITIES else "mark",
+        **at,
+    )
     if point.address is None:
         return dot
     return tag("a", dot, href=point.address, tabindex="-1", aria_label=point.said)
