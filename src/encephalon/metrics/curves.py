@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -46,7 +48,7 @@ def precision_recall_curve(truth: ArrayLike, scores: ArrayLike) -> Curve:
     return true[found] / true[-1], true[found] / above[found]
 
 
-def _counts(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _counts(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Images at or above each score, from the highest on, and the positive ones among them."""
     positive, values = np.asarray(truth, bool), np.asarray(scores, np.float64)
     order = np.argsort(-values, kind="stable")

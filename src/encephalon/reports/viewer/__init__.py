@@ -199,7 +199,7 @@ class _Frame:
         placed: dict[str, Any] = {}
         if image.places is not None:
             axis, flipped = self.last
-            along = np.asarray(image.places)
+            along: NDArray[Any] = np.asarray(image.places)
             along = image.data.shape[2] - 1 - along[::-1] if flipped else along
             shown = along[self.box[axis]][:: self.steps[axis]][: self.shape[axis]]
             first = int(shown.min())
