@@ -29,7 +29,7 @@ from encephalon.io.text import read_json
 from encephalon.io.volumes.volume import Box, Size, box_text
 from encephalon.io.volumes.writing import OmeZarrWriter
 
-__all__ = ["Labeller", "TileGrid", "digest", "label_blocks", "read_box"]
+__all__ = ["Labeller", "TileGrid", "digest", "label_blocks", "largest", "read_box"]
 
 Data = NDArray[Any]
 Float = NDArray[np.float32]
@@ -114,19 +114,26 @@ def _risen(distance: NDArray[np.floating[Any]], fade: int) -> NDArray[np.float64
     return risen
 
 
+def largest(classes: Float) -> Numbers:
+    """The number of the largest of the classes (C, z, y, x) at each voxel."""
+    return np.asarray(classes.argmax(axis=0), np.uint8)
+
+
 def read_box(
     read: Callable[[Box], Data],
     prepare: Callable[[Data], Float],
     predict: Callable[[Float], Data],
     grid: TileGrid,
     box: Box,
+    decide: Callable[[Float], Numbers] = largest,
 ) -> tuple[str, Callable[[], Numbers]]:
     """The digest of what `box`, counted from the first voxel, depends on, and what labels it.
 
-    The latter gives the number of the class of each voxel (z, y, x). `read` gives the voxels of a
-    box, `prepare` what the network sees of them, and `predict` the classes (C, z, y, x) of one tile
-    (z, y, x). Beyond the end its last voxels repeat. Memory holds the box with its margin as it is
-    read, and one tile; where tiles are blended, its classes too.
+    The latter gives the number of the class of each voxel (z, y, x), or what else `decide` makes of
+    the classes. `read` gives the voxels of a box, `prepare` what the network sees of them, and
+    `predict` the classes (C, z, y, x) of one tile (z, y, x). Beyond the end its last voxels repeat.
+    Memory holds the box with its margin as it is read, and one tile; where tiles are blended, its
+    classes too.
     """
     tiles = list(grid.tiles(box))
     spans = [[each.read[axis] for each, _ in tiles] for axis in range(3)]
@@ -135,7 +142,9 @@ def read_box(
         for span, n in zip(spans, grid.shape, strict=True)
     )
     voxels = read((z, y, x))
-    return digest(voxels), partial(_labels, voxels, (z, y, x), tiles, prepare, predict, grid, box)
+    return digest(voxels), partial(
+        _labels, voxels, (z, y, x), tiles, prepare, predict, grid, box, decide
+    )
 
 
 def digest(voxels: Data) -> str:
@@ -151,6 +160,7 @@ def _labels(
     predict: Callable[[Float], Data],
     grid: TileGrid,
     box: Box,
+    decide: Callable[[Float], Numbers],
 ) -> Numbers:
     size = [stop - start for start, stop in box]
     labels = np.zeros(size, np.uint8)
@@ -163,12 +173,12 @@ def _labels(
         found = predict(seen)[(slice(None), *tile.kept)]
         here = _moved(tile.write, box)
         if not grid.blend:
-            labels[here] = found.argmax(axis=0)
+            labels[here] = decide(found)
             continue
         if sums is None:
             sums = np.zeros((len(found), *size), np.float32)
         sums[(slice(None), *here)] += weight * found
-    return labels if sums is None else sums.argmax(axis=0).astype(np.uint8)
+    return labels if sums is None else decide(sums)
 
 
 def _moved(place: Sequence[slice], box: Box) -> tuple[slice, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from encephalon import api
-from encephalon.errors import EncephalonError, ModelError, RecipeError, TableError
+from encephalon.errors import EncephalonError, ModelError, RecipeError, TableError, UsageError
 from encephalon.io.text import read_records, write_records
 from encephalon.models.folder import open_model
 from encephalon.recipes.loading import load_recipe
@@ -99,6 +99,11 @@ def test_a_model_knows_how_its_tiles_were_normalised(region: Path, table: Path) 
     assert 0.3 < intensity["mean"] < 0.6
     predictor = api.load_model(region, device="cpu").predictor
     assert predictor.settings.intensity.mean == intensity["mean"]
+
+
+def test_a_model_of_regions_has_no_maps_of_doubt(region: Path) -> None:
+    with pytest.raises(UsageError, match="tells no structures, so there are no maps"):
+        api.load_model(region, device="cpu", save="entropy")
 
 
 def test_features_of_the_graph_are_those_of_the_network_and_change_nothing_in_it(

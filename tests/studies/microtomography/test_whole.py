@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from encephalon.errors import ContentError
 from encephalon.inference.batch import run_batch
@@ -27,6 +28,7 @@ from encephalon.studies.microtomography.settings import (
     MicrotomographySettings,
     PredictOptions,
 )
+from encephalon.studies.microtomography.uncertainty import disagreement
 from encephalon.tables.samples import collect_samples
 
 pytest.importorskip("zarr")
@@ -112,6 +114,64 @@ def test_structures_lie_on_the_grid_of_their_volume(
     }
     again = predict(predictor("structure", **asked), volume, tmp_path / "out")
     assert [row["status"] for row in again.rows] == ["skipped"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"blend": True}], ids=str)
+def test_maps_of_doubt_lie_beside_the_labels_of_a_volume(
+    volume: Path, tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    """Of a network that looks at single voxels the entropy of each, and no variance."""
+    model = predictor("structure", save="variance,entropy", **asked)
+    result = predict(model, volume, tmp_path / "out")
+    assert not result.failures
+    maps = {
+        name: open_volume(tmp_path / f"out/scan_{name}.ome.zarr")
+        for name in ("structures", "variance", "entropy")
+    }
+    found = maps["entropy"].read(complete=True)
+    assert found.dtype == np.uint8
+    assert np.abs(found - 255 * bits(VOXELS)).max() <= 0.51
+    assert not maps["variance"].read(complete=True).any()
+    assert np.array_equal(maps["structures"].read(complete=True), VOXELS > 127)
+    assert {(one.spacing, one.origin) for one in maps.values()} == {((2.0, 1.0, 0.5), (3, 16, 32))}
+    assert [row["status"] for row in predict(model, volume, tmp_path / "out").rows] == ["skipped"]
+
+
+def bits(levels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The entropy of what the network says of voxels of these levels."""
+    shares = 1 / (1 + np.exp(1 - levels / 127.5))
+    return np.asarray(-(shares * np.log2(shares) + (1 - shares) * np.log2(1 - shares)))
+
+
+def test_a_picture_has_maps_of_doubt_as_well(tmp_path: Path) -> None:
+    """As grey pictures beside that of the labels."""
+    Image.fromarray(VOXELS[0]).save(tmp_path / "scan.png")
+    model = predictor("structure", save=["entropy"])
+    result = predict(model, tmp_path / "scan.png", tmp_path / "out")
+    assert not result.failures
+    with Image.open(tmp_path / "out/scan_entropy.png") as picture:
+        found = np.asarray(picture).astype(float)
+    assert np.abs(found - 255 * bits(VOXELS[0])).max() <= 0.51
+    assert not (tmp_path / "out/scan_variance.png").exists()
+
+
+def test_doubt_is_what_flipped_views_disagree_in() -> None:
+    """Mean and variance of the probabilities of four views, each turned back."""
+    tile = VOXELS[:2, :6, :8] / np.float32(255)
+    ramp = np.linspace(-2, 2, 8, dtype=np.float32) + np.linspace(0, 1, 6, dtype=np.float32)[:, None]
+
+    def logits(shown: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.stack([shown * ramp, -shown, np.zeros_like(shown)])
+
+    shares = []
+    for axes in ((), (1,), (2,), (1, 2)):
+        powers = np.exp(np.flip(logits(np.flip(tile, axes)), tuple(axis + 1 for axis in axes)))
+        shares.append(powers / powers.sum(axis=0))
+    mean = np.mean(shares, axis=0)
+    variance, entropy = (disagreement(logits, name, tile)[0] for name in ("variance", "entropy"))
+    np.testing.assert_allclose(variance, 4 * np.var(shares, axis=0).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(entropy, -(mean * np.log(mean)).sum(0) / np.log(3), atol=1e-5)
+    assert variance.max() > 0.05
 
 
 def test_regions_are_a_voxel_for_each_tile(volume: Path, tmp_path: Path) -> None:

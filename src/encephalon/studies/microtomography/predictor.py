@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import EncephalonError, InputError, ModelError, either
+from encephalon.errors import EncephalonError, InputError, ModelError, UsageError, either
 from encephalon.explanation.explainable import MOST_SHOWN, Look
-from encephalon.inference.blocks import read_box
 from encephalon.inference.predictor import (
     NetworkPredictor,
     OutputImage,
@@ -31,7 +30,7 @@ from encephalon.inference.workers import HERE, Workers
 from encephalon.io.files import is_file
 from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Spacing, Volume, box_at, box_size, box_slices, shifted
+from encephalon.io.volumes.volume import Box, Spacing, Volume, box_at, box_size, shifted
 from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
@@ -44,10 +43,10 @@ from encephalon.studies.microtomography.settings import (
     PredictOptions,
     sees_volumes,
 )
+from encephalon.studies.microtomography.uncertainty import MAPS, write_grey
 from encephalon.studies.microtomography.whole import (
     label_volume,
-    logits_of,
-    make_grid,
+    map_tile,
     middle,
     warn_of_another_kind,
     with_window,
@@ -119,7 +118,17 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         if not self.classes:
             return {}
         about = "The class of each voxel." if self._structural else "The region of each tile."
-        return {self._key: OutputKind("dseg", None, ".png", about, extension_of=self._ending)}
+        texts = {self._key: ("dseg", about)}
+        if self._structural:
+            texts |= {name: (name, text) for name, text in MAPS.items()}
+        return {
+            key: OutputKind(suffix, None, ".png", text, extension_of=self._ending)
+            for key, (suffix, text) in texts.items()
+        }
+
+    @property
+    def _maps(self) -> list[str]:
+        return [name for name in MAPS if name in self.outputs]
 
     @property
     def _structural(self) -> bool:
@@ -206,23 +215,23 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         """The same, with a volume labelled beside the place of its labels."""
         if isinstance(loaded, LoadedTile):
             return self.predict(loaded)
-        volume = loaded.volume
-        found = label_volume(
-            self.again,
-            self,
-            volume,
-            loaded.path,
-            loaded.intensity,
-            {k: v for k, v in self.describe().items() if k not in {"runtime", "device"}},
-            places[self._key],
-            self._structural,
-        )
+        volume, again = loaded.volume, self.again
+        about = {k: v for k, v in self.describe().items() if k not in {"runtime", "device"}}
+        same = (again, self, volume, loaded.path, loaded.intensity, about)
+        found = label_volume(*same, places[self._key], self._structural)
+        images = {
+            name: label_volume(*same, places[name], self._structural, name).folder
+            for name in self._maps
+        }
         values: dict[str, Value] = {f"percent_{k}": share for k, share in found.percent.items()}
-        image = OutputImage(np.empty(0), None, suffix="dseg", made=found.folder)
+        made = {
+            key: OutputImage(np.empty(0), None, suffix=self.kinds[key].suffix, made=folder)
+            for key, folder in {self._key: found.folder, **images}.items()
+        }
         box = middle(volume)
         labels = open_volume(found.folder).read(box) if self._structural else None
         shown = partial(label_picture, volume.read(box), labels, loaded.sample.id)
-        return Prediction({self._key: image}, values, pictures=shown)
+        return Prediction(made, values, pictures=shown)
 
     def predict(self, loaded: LoadedTile | LoadedVolume) -> Prediction:
         """The class and its probability, the share of each structure, or nothing but features."""
@@ -255,19 +264,9 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
             raise ModelError("The network's answer is not finite: train or get the model again.")
         return found
 
-    def label_map(self, loaded: LoadedTile) -> NDArray[np.uint8]:
-        """The number of the class of each voxel (z, y, x)."""
-        image = loaded.image.reshape(loaded.voxels.shape)
-        grid = make_grid(loaded.voxels.shape, self.depth, self.options.blend)
-        z, y, x = grid.shape
-        _, label = read_box(
-            lambda box: image[box_slices(box)],
-            np.asarray,
-            partial(logits_of, self),
-            grid,
-            ((0, z), (0, y), (0, x)),
-        )
-        return label()
+    def label_map(self, loaded: LoadedTile, shown: str = "") -> NDArray[np.uint8]:
+        """The number of the class of each voxel (z, y, x), or the map `shown`."""
+        return map_tile(self, loaded.image.reshape(loaded.voxels.shape), shown)
 
     def _structures(self, loaded: LoadedTile) -> Prediction:
         labels = self.label_map(loaded)
@@ -279,8 +278,12 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         shown = partial(label_picture, loaded.voxels, labels, loaded.sample.id)
         if len(labels) > 1:
             return Prediction(values=values, pictures=shown)
-        image = OutputImage(labels, None, suffix="dseg", writer=_write_labels)
-        return Prediction({self._key: image}, values, pictures=shown)
+        maps = {self._key: labels} | {name: self.label_map(loaded, name) for name in self._maps}
+        images = {
+            key: OutputImage(one, None, suffix=self.kinds[key].suffix, writer=write_grey)
+            for key, one in maps.items()
+        }
+        return Prediction(images, values, pictures=shown)
 
 
 def make_tile_predictor(model: OpenModel) -> TilePredictor:
@@ -291,6 +294,11 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
     learnt, asked = _learnt(model, settings), model.asked(PredictOptions)
     if asked.tile is None:
         asked = asked.model_copy(update={"tile": min(learnt["tile"][1:], default=None)})
+    if settings.target != "structure" and MAPS.keys() & set(asked.save):
+        raise UsageError(
+            f"The model {model.name!r} tells no structures, so there are no maps of variance and "
+            "entropy: leave out --save."
+        )
     if own := isinstance(model.files, ModelFolder):
         runtime = model.runtime()
     else:
@@ -383,10 +391,3 @@ def _box_of(sample: Sample, volume: Volume, most: int = LARGEST) -> Box:
 
 def _whole(volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels if voxels.shape == volume.shape else volume.read()
-
-
-def _write_labels(labels: NDArray[Any], path: Path) -> None:
-    """Write one slice of labels as a grey picture whose levels are the numbers of the classes."""
-    from PIL import Image
-
-    Image.fromarray(labels[0].astype(np.uint8)).save(path, format="PNG")

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from encephalon.recipes.schema import Flag, Network, Section
+from encephalon.recipes.schema import Flag, Network, Section, listed
 from encephalon.transforms.tiles import AnyOperation
 
 __all__ = [
@@ -19,6 +19,9 @@ __all__ = [
 ]
 
 Method = Literal["supervised", "byol", "myow", "myow-merged", "pca", "nmf", "frozen"]
+Saved = Literal["structures", "regions", "variance", "entropy"]
+LABELS: tuple[Saved, ...] = ("structures", "regions")
+"""What is always written, of structures or of regions."""
 SELF_SUPERVISED = ("byol", "myow", "myow-merged")
 #: Networks of three dimensions alone; all others have the option `spatial_dims`.
 VOLUME_NETWORKS = ("vnet-light", "highresnet")
@@ -104,3 +107,13 @@ class PredictOptions(Section):
     blend: Annotated[
         bool, Flag("--blend", "Let the tiles of a volume fade into each other, instead of ending.")
     ] = False
+    save: Annotated[
+        tuple[Saved, ...],
+        Flag("--save", "Beside the labels of structures: variance,entropy.", "KINDS"),
+    ] = LABELS
+
+    @field_validator("save", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        words = listed(value)
+        return (*LABELS, *words) if isinstance(words, list | tuple) else value

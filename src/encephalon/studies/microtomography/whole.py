@@ -19,22 +19,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import InputError, OutputError
-from encephalon.inference.blocks import Labeller, TileGrid, digest, label_blocks, read_box
+from encephalon.inference.blocks import (
+    Labeller,
+    TileGrid,
+    digest,
+    label_blocks,
+    largest,
+    read_box,
+)
 from encephalon.inference.workers import Workers
 from encephalon.io.atomic import json_text, locked, remove
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Size, Spacing, Volume, box_at, box_size, shifted
+from encephalon.io.volumes.volume import (
+    Box,
+    Size,
+    Spacing,
+    Volume,
+    box_at,
+    box_size,
+    box_slices,
+    shifted,
+)
 from encephalon.io.volumes.writing import CHUNKS, OmeZarrWriter, fill_ome_zarr
 from encephalon.reports.label_maps import class_colour
 from encephalon.studies.microtomography.data import normalised, scaled, window_of
 from encephalon.studies.microtomography.settings import Intensity, PredictOptions
+from encephalon.studies.microtomography.uncertainty import disagreement, in_bytes
 
 __all__ = [
     "Labelled",
     "Teller",
     "label_volume",
     "make_grid",
+    "map_tile",
     "middle",
     "warn_of_another_kind",
     "with_window",
@@ -184,20 +202,23 @@ def label_volume(
     about: Mapping[str, Any],
     final: Path,
     structures: bool,
+    shown: str = "",
 ) -> Labelled:
     """Label a volume in a folder beside `final`, where it continues if it was begun there.
 
-    `about` is what beside the volume the result depends on; `again` opens the model in each worker.
-    What another model or option had begun for the same place is removed once it is finished.
+    With `shown`, that map of doubt, see `uncertainty`, stands in place of the labels. `about` is
+    what beside the volume the result depends on; `again` opens the model in each worker. What
+    another model or option had begun for the same place is removed once it is finished.
     """
-    whole = _plan(teller, volume, structures)
+    whole = _plan(teller, volume, structures, shown)
     facts = {**about, "shape": volume.shape, "type": str(volume.dtype), "origin": volume.origin}
     facts["intensity"] = intensity.model_dump()
+    facts |= {"map": shown} if shown else {}
     key = hashlib.sha256(json_text(facts).encode()).hexdigest()[:16]
     folder = final.parent / f".{final.name}-{key}.unfinished"
     made = folder / "labels.ome.zarr"
     opens = again if teller.workers.elsewhere else lambda: teller
-    start = partial(_start, opens, str(address), intensity, structures)
+    start = partial(_start, opens, str(address), intensity, structures, shown)
     writer = _writer(made, final, whole, volume)
     counts = label_blocks(
         start,
@@ -206,7 +227,7 @@ def label_volume(
         key,
         shape=whole.shape,
         block=whole.block,
-        classes=max(whole.labels) + 1,
+        classes=max(whole.labels, default=255) + 1,
         origin=_coarse(volume.origin, whole.scale),
         workers=teller.workers,
     )
@@ -229,8 +250,10 @@ def middle(volume: Volume) -> Box:
     return shifted(box_at(start, size), volume.origin)
 
 
-def _plan(teller: Teller, volume: Volume, structures: bool) -> _Whole:
+def _plan(teller: Teller, volume: Volume, structures: bool, shown: str) -> _Whole:
     flat = teller.depth == 0
+    if shown:
+        return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), {})
     if structures:
         labels = {n: Label(name, class_colour(n)) for n, name in enumerate(teller.classes)}
         return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), labels)
@@ -273,7 +296,7 @@ def _writer(made: Path, final: Path, whole: _Whole, volume: Volume) -> OmeZarrWr
         spacing=spacing,
         origin=origin,
         offset=(z, y, x),
-        kind="labels",
+        kind="labels" if whole.labels else "image",
         values=whole.labels,
     )
 
@@ -284,7 +307,7 @@ def _coarse(voxels: Size, scale: Size) -> Size:
 
 
 def _start(
-    again: Callable[[], Teller], address: str, intensity: Intensity, structures: bool
+    again: Callable[[], Teller], address: str, intensity: Intensity, structures: bool, shown: str
 ) -> Labeller:
     """What labels boxes, in one worker."""
     teller, volume = again(), open_volume(address)
@@ -297,8 +320,27 @@ def _start(
 
     if structures:
         grid = make_grid(volume.shape, teller.depth, teller.options.blend)
-        return partial(read_box, read, prepare, partial(logits_of, teller), grid)
+        predict, decide = _asked(teller, shown)
+        return partial(read_box, read, prepare, predict, grid, decide=decide)
     return partial(_regions, teller, read, prepare)
+
+
+def map_tile(teller: Teller, image: Float, shown: str = "") -> NDArray[np.uint8]:
+    """The number of the class of each voxel of a tile (z, y, x), or the map `shown`."""
+    z, y, x = image.shape
+    grid = make_grid((z, y, x), teller.depth, teller.options.blend)
+    predict, decide = _asked(teller, shown)
+    box: Box = ((0, z), (0, y), (0, x))
+    _, made = read_box(lambda one: image[box_slices(one)], np.asarray, predict, grid, box, decide)
+    return made()
+
+
+def _asked(
+    teller: Teller, shown: str
+) -> tuple[Callable[[Float], Float], Callable[[Float], NDArray[np.uint8]]]:
+    """What is computed of a tile, and what its numbers become."""
+    logits = partial(logits_of, teller)
+    return (partial(disagreement, logits, shown), in_bytes) if shown else (logits, largest)
 
 
 def logits_of(teller: Teller, tile: Float) -> Float:
