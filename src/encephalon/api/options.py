@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 Output = Literal[
-    "mask", "brain", "distance", "probability", "variance", "entropy", "t2w", "uncertainty", "t1w"
+    "mask",
+    "brain",
+    "distance",
+    "probability",
+    "variance",
+    "entropy",
+    "t2w",
+    "uncertainty",
+    "t1w",
+    "structures",
+    "regions",
 ]
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -23,7 +33,8 @@ class Options(TypedDict, total=False):
     Of volumes:
 
     save          images to write. Brain extraction: mask, brain, distance, probability, variance,
-                  entropy; isotropic: t2w, uncertainty, t1w
+                  entropy; isotropic: t2w, uncertainty, t1w. Maps of structures and of regions are
+                  written always
     series        which DICOM series of a folder, or which volume of one ("3:2")
     batch_size    blocks, tiles or patches that the network sees at once
     half          isotropic: computes in half precision, by torch
