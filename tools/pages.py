@@ -3,7 +3,8 @@
 
 Checked in README.md, CONTRIBUTING.md, CHANGELOG.md and docs/*.md: every `encephalon` command in a
 shell block is parsed by the real command line (`commands.py` runs them), every `make` target, every
-extra and every relative link exists, every Python block compiles and uses only public names.
+extra and every relative link exists, every address of the web has the form of one, every Python
+block compiles and uses only public names.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from encephalon.errors import UsageError
 ROOT = Path(__file__).resolve().parent.parent
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)")
+_ADDRESS = re.compile(r"https?:[^\s)>\]\"`]*")
 #: Where the Python of a page writes what the page shows; the site is not made without.
 MADE = "pictures/"
 _EXTRA = re.compile(r"\.\[([\w,]+)\]")
@@ -57,7 +59,11 @@ def faults(page: Path) -> Iterator[str]:
         check = {"sh": _shell_faults, "python": _python_faults}.get(language)
         for fault in check(block) if check else ():
             yield f"{page.relative_to(ROOT)}: {fault}"
-    for link in _LINK.findall(_BLOCK.sub("", text)):
+    prose = _BLOCK.sub("", text)
+    for address in _ADDRESS.findall(prose):
+        if not re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/\S*)?", address):
+            yield f"{page.relative_to(ROOT)}: {address} is no address of the web, or not safe"
+    for link in _LINK.findall(prose):
         if not (page.parent / link).exists() and not link.startswith(MADE):
             yield f"{page.relative_to(ROOT)}: the link {link} leads nowhere"
 

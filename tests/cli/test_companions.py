@@ -170,7 +170,7 @@ def test_a_batch_goes_on_after_a_bad_companion(run: Run, scans: Path, head: Imag
     result = run("predict", "any", folder, "-o", scans / "out")
     assert result.code == 1
     assert "a_T1.nii" in result.err
-    assert "2 in all: 1 done, 1 failed" in result.out
+    assert "2 samples: 1 done, 1 failed" in result.out
 
 
 def test_python_takes_companions_too(scans: Path, head: Image) -> None:

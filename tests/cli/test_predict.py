@@ -62,7 +62,7 @@ def test_a_bad_file_fails_alone(run: Run, scan: Path, tmp_path: Path) -> None:
     assert result.err.startswith("error: ")
     assert str(bad) in result.err
     assert (tmp_path / "masks" / "scan_mask.nii.gz").is_file()
-    assert "2 in all: 1 ok, 1 failed" in result.out
+    assert "2 samples: 1 ok, 1 failed" in result.out
 
 
 def test_an_absent_file_fails_alone(run: Run, scan: Path, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_finished_sample_is_skipped_and_the_exit_code_is_0(
     again = run("predict", "any", scan, "-o", mask)
     assert (again.code, again.err) == (0, "")
     assert again.out.startswith("skipped  scan  ")
-    assert "1 in all: 1 skipped\n" in again.out
+    assert "1 sample: 1 skipped\n" in again.out
     said = json.loads(run("predict", "any", scan, "-o", mask, "--json").out)
     assert [row["status"] for row in said["rows"]] == ["skipped"]
     assert run("predict", "any", scan, "-o", mask, "--dry-run").out.endswith("  skipped\n")
@@ -149,7 +149,7 @@ def test_the_table_is_no_sample(
     monkeypatch.setattr(PredictionsTable, "save", full)
     result = run("predict", "any", scan, "-o", tmp_path / "masks")
     assert result.code == 1
-    assert "1 in all: 1 ok\n" in result.out
+    assert "1 sample: 1 ok\n" in result.out
     assert "error: predictions.csv could not be written" in result.err
 
 
@@ -351,7 +351,7 @@ def test_one_bad_row_never_stops_a_table(run: Run, scan: Path, tmp_path: Path) -
     table.write_text("\n".join(["id,image", *rows, f"{'z' * 300},{scan}", f"e,{scan}"]))
     result = run("predict", "any", table, "-o", tmp_path / "out")
     assert result.code == 1
-    assert "6 in all: 2 ok, 4 failed" in result.out
+    assert "6 samples: 2 ok, 4 failed" in result.out
     assert "Unexpected" not in result.err
     assert "unexpected" not in result.err
 
@@ -365,7 +365,7 @@ def test_one_bad_input_never_stops_the_others(run: Run, scan: Path, tmp_path: Pa
     bad = [tmp_path / name for name in names]
     result = run("predict", "any", bad[0], scan, *bad[1:], "-o", tmp_path / "out")
     assert result.code == 1
-    assert "5 in all: 1 ok, 4 failed" in result.out
+    assert "5 samples: 1 ok, 4 failed" in result.out
     for name in names:
         assert name in result.err
     alone = run("predict", "any", *bad, "-o", tmp_path / "none")

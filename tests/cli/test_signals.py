@@ -89,7 +89,7 @@ def test_a_signal_ends_a_batch_as_ctrl_c_does(
     assert visible(out) == ["a_mask.json", "a_mask.nii.gz", "predictions.csv"]
     command[3] = "again"
     again = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
-    assert again.stdout.splitlines()[3] == "3 in all: 2 ok, 1 skipped"
+    assert again.stdout.splitlines()[3] == "3 samples: 2 ok, 1 skipped"
     with (out / "predictions.csv").open(encoding="utf-8", newline="") as stream:
         assert [row["id"] for row in csv.DictReader(stream)] == ["a", "b", "c"]
 

@@ -214,7 +214,7 @@ def test_demo_draws_a_phantom(
     assert (out / "phantom_mask.nii.gz").is_file()
     again = run("demo", "-o", out)
     assert again.code == 0, again.err
-    assert "1 in all: 1 skipped" in again.out
+    assert "1 sample: 1 skipped" in again.out
     assert run("demo", "-o", out, "--overwrite").code == 0
 
 

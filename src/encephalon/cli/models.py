@@ -129,7 +129,12 @@ def cite(console: Console, model: flags.Model) -> None:
 
 
 def verify(console: Console, model: flags.Model) -> None:
-    """Hash every file of a model and compare, and say what its card leaves out."""
+    """Hash every file of a model and compare, and say what its card leaves out.
+
+    \b
+    Example:
+        encephalon models verify brain-extraction
+    """
     from encephalon.models.catalogue import model_info, verify_model
 
     files, about = verify_model(model), model_info(model)

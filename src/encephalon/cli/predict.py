@@ -238,7 +238,8 @@ def _say_result(console: Console, model: Model, work: Work, result: Predictions)
     counts["failed"] = sum(one.of_sample for one in result.failures)
     said = {"check": "to check"}
     parts = [f"{counts[word]} {said.get(word, word)}" for word in _ORDER if counts[word]]
-    console.say(f"{len(work.samples)} in all: {', '.join(parts)}")
+    noun = "sample" if len(work.samples) == 1 else "samples"
+    console.say(f"{len(work.samples)} {noun}: {', '.join(parts)}")
     if chosen := (model.describe().get("model") or {}).get("chosen"):
         console.say(f"model: {chosen['note']}")
     classes = Counter(str(row["predicted"]) for row in result.rows if "predicted" in row)
