@@ -115,3 +115,19 @@ def test_everybody_can_use_it(opened: Browser, width: int, scheme: str) -> None:
     opened.click("[data-rate='sub-1'] button")
     assert violations(opened) == []
     assert opened.run("document.documentElement.scrollWidth") <= width
+
+
+def test_ratings_of_many_rows_are_there_when_they_are_seen(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """A page of a thousand scans opens without three thousand buttons."""
+    rows = [{"id": f"sub-{n}", "rating": rating(f"sub-{n}")} for n in range(300)]
+    shown = Page("Scans").add(rating_bar(), table({"id": "Scan", "rating": "Rating"}, rows))
+    browser.size(1200, 900)
+    browser.open(shown.write(tmp_path / "many.html").as_uri())
+    browser.wait("document.querySelector('[data-rate=sub-0] button') !== null")
+    assert browser.run("document.querySelectorAll('.rate button').length") < 300
+    browser.run("document.querySelector('[data-rate=sub-299]').scrollIntoView()")
+    browser.wait("document.querySelector('[data-rate=sub-299] button') !== null")
+    browser.click("[data-rate='sub-299'] button")
+    assert "1 of 300" in browser.run("document.querySelector('.rating-bar output').textContent")

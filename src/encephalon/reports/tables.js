@@ -5,6 +5,7 @@
 (() => {
   const FILTERED = 8; // rows from which on a table has a filter
   const RATINGS = ["good", "bad"];
+  const AT_ONCE = 60; // ratings up to which all are set up at once, and not when they come into sight
 
   const make = (name, about = {}, ...children) => {
     const one = document.createElement(name);
@@ -21,7 +22,7 @@
 
   /** What a cell is sorted by: its number if it begins with one, or its words. */
   function valueOf(cell) {
-    const words = cell.innerText.trim().replaceAll("−", "-");
+    const words = cell.textContent.trim().replaceAll("−", "-");
     const number = FIRST_NUMBER.exec(words);
     return number && cell.className.includes("number") ? Number(number[1].replaceAll(",", "")) : words;
   }
@@ -48,7 +49,7 @@
     const rows = [...table.tBodies[0].rows],
       said = make("output"),
       box = make("input", { type: "search", "aria-label": "Filter the rows", placeholder: "Filter" });
-    const words = rows.map((row) => row.innerText.toLowerCase());
+    const words = rows.map((row) => row.textContent.toLowerCase());
     const statuses = [...new Set(rows.map((row) => row.querySelector(".badge")?.lastChild.textContent))];
     const status = make(
       "select",
@@ -186,7 +187,19 @@
     for (const said of bars) said.textContent = `${rated} of ${places.length} rated, kept in this browser`;
   }
 
-  places.forEach(setUp);
+  if (places.length <= AT_ONCE) places.forEach(setUp);
+  else {
+    // Thousands of buttons would take most of the time that a page needs to open.
+    const seen = (entries, watch) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        watch.unobserve(target);
+        setUp(target);
+      }
+    };
+    const watch = new IntersectionObserver(seen, { rootMargin: "600px" });
+    for (const place of places) watch.observe(place);
+  }
   if (bars.length) count();
   document.documentElement.dataset.tables = "1";
   if (!document.querySelector(".viewer")) document.documentElement.dataset.ready = "1";
