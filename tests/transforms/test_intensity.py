@@ -18,25 +18,6 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_thick_slices_preserve_the_mean(axis: int) -> None:
-    """Averaging slabs and interpolating back moves signal along one axis and loses none."""
-    image = noise(12, 24, 36)
-    thick = synthesis.thick_slices(image, axis, 3.0)
-    assert thick.shape == image.shape
-    others = tuple({0, 1, 2} - {axis})
-    assert torch.allclose(thick.mean(), image.mean(), atol=1e-6)
-    assert torch.allclose(thick.mean(axis), image.mean(axis), atol=1e-5)
-    assert thick.std(axis).mean() < 0.7 * image.std(axis).mean()
-    assert len(others) == 2
-
-
-def test_thick_slices_leave_what_does_not_change_along_them() -> None:
-    """An image that is constant along the axis is the same in any slice thickness."""
-    image = noise(8, 9, 1).expand(8, 9, 20).contiguous()
-    assert torch.allclose(synthesis.thick_slices(image, 2, 3.7), image, atol=1e-6)
-
-
 def test_blur_keeps_a_constant_and_spreads_a_point_by_its_width() -> None:
     """The variance of a blurred point is sigma squared, along each axis on its own."""
     assert torch.allclose(

@@ -46,7 +46,10 @@ def flips(axes: Sequence[int]) -> list[View]:
 
 
 def gammas(values: Sequence[float]) -> list[View]:
-    """Each power of a sample whose values lie in [0, 1]: another contrast of the same shapes."""
+    """Each power of a sample whose values lie in [0, 1]: another contrast of the same shapes.
+
+    Values below 0, which tell what was not acquired, are left as they are.
+    """
     return [(partial(_power, exponent=value), np.asarray) for value in values]
 
 
@@ -84,7 +87,7 @@ def _flip(array: Float, axes: tuple[int, ...]) -> Float:
 
 
 def _power(array: Float, exponent: float) -> Float:
-    return np.asarray(array**exponent, np.float32)
+    return np.where(array > 0, np.abs(array) ** np.float32(exponent), array).astype(np.float32)
 
 
 def _both(array: Float, one: Change, other: Change) -> Float:

@@ -8,6 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+#: Voxels of a label map, of 1 mm, from one to the next of the distances kept of a whole head.
+FAR_SPACING = 4
+
 # Beyond a factor of ten nothing of a picture is left to learn from.
 _Magnification = Annotated[float, Field(ge=0.1, le=10)]
 
@@ -41,22 +44,58 @@ class SpatialRanges(_Ranges):
 
 @dataclass(frozen=True)
 class SynthesisRanges(_Ranges):
-    """How often and how strongly each effect is drawn; probabilities in [0, 1].
+    """How scans of a head are made up from a label map; every probability is in [0, 1].
 
-    Lengths are in working-grid voxels, `bias` is the standard deviation of the log field, `noise`
-    is relative to the brightest tissue.
+    familiar     Probability of a contrast that resembles T1w, T2w, FLAIR or proton density.
+    texture      Largest standard deviation within a tissue; intensities are those of the brightest
+                 tissue, about 1.
+    dark_fluid   Probability of fluid around the brain that is as dark as bone.
+    marrow       Probability of bright marrow.
+    dura         Probability of a bright rim around the brain, as contrast agent makes it.
+    lesion       Probability of something of another intensity within the brain.
+    patches      Probability of the same around it.
+    strip        Probability of a brain without its head.
+    deface       Probability of a face that was taken away.
+    reshape      Probability of another depth of the skin above the brain than that of the map.
+    scalp        Least and greatest such depth, mm: from an infant's to a large adult's.
+    uneven       Standard deviation of the logarithm of that depth over one head.
+    thick        Probability of thick slices.
+    thickness    Least and greatest thickness, mm.
+    gap          Largest gap between slices, as a share of their thickness.
+    crop         Probability, of each of the six faces, of a field of view that ends near the brain.
+    cut          Largest share of the brain's length beyond such a face.
+    oblique      Probability of a scan that ends at a tilted plane, as after it was turned.
+    padded       Probability of a field of view that was filled up later, so that nothing tells
+                 where it ended.
+    blur         Largest standard deviation of the blur along an axis, voxels of the working grid.
+    bias         Largest standard deviation of the logarithm of the bias field.
+    falloff      Probability of a signal that falls off to one side.
+    noise        Largest standard deviation of the noise, relative to the brightest tissue.
+    gamma        Standard deviation of the logarithm of the exponent of the intensities.
     """
 
     familiar: float = 0.5
     texture: float = 0.08
+    dark_fluid: float = 0.1
+    marrow: float = 0.3
+    dura: float = 0.15
     lesion: float = 0.2
+    patches: float = 0.4
     strip: float = 0.05
     deface: float = 0.2
-    crop: float = 0.4
+    reshape: float = 0.5
+    scalp: tuple[float, float] = (4.0, 20.0)
+    uneven: float = 0.15
     thick: float = 0.35
-    thickness: float = 4.0
+    thickness: tuple[float, float] = (2.0, 7.0)
+    gap: float = 0.5
+    crop: float = 0.2
+    cut: float = 0.35
+    oblique: float = 0.1
+    padded: float = 0.3
     blur: float = 0.9
     bias: float = 0.5
+    falloff: float = 0.2
     noise: float = 0.08
     gamma: float = 0.3
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic head scans from a label map, in one contrast or in two, after SynthSeg and SynthStrip.
+"""Intensities for label maps of a head, in one contrast or in two, after SynthSeg and SynthStrip.
 
 Label maps follow FreeSurfer's colour table inside the brain and use 502-530 for the tissues
 around it (clusters of unknown meaning, so they are drawn at random). Half of the drawn contrasts
 are fully random, the other half resemble T1w, T2w, FLAIR and proton density, because with few
 training steps a network should see most of what it will meet. Two contrasts of one head are what a
 network learns from where there are no real pairs. What a scanner does to intensities is here, too:
-resolution, thick slices, bias field, noise, contrast.
+resolution, bias field, noise, contrast.
 
 Images are float32 tensors (I, J, K). Every function that draws takes the generator, so that the
 same seed gives the same image.
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from encephalon.geometry.affine import bounding_box
 from encephalon.transforms import grey_levels
 from encephalon.transforms.masks import (
     CORTEX,
@@ -65,33 +64,6 @@ ADULT: Contrasts = (CONTRASTS["T2w"], CONTRASTS["T1w"])
 YOUNG: Contrasts = (INFANT["T2w"], INFANT["T1w"])
 
 
-def synthesise(
-    rng: np.random.Generator, labels: Tensor, brain: Tensor, ranges: SynthesisRanges
-) -> Tensor:
-    """One scan (I, J, K) in [0, 1] of the head in `labels` (I, J, K, int64).
-
-    `brain` is the signed distance to the brain's border, voxels, positive inside; it decides what
-    survives skull-stripping and where lesions grow.
-    """
-    means, spreads = (torch.as_tensor(values) for values in draw_tissue_table(rng, ranges))
-    image = means[labels]
-    if rng.random() < 0.7:
-        image = gaussian_blur(image, (float(rng.uniform(0.2, 0.6)),) * 3)
-    grain = torch.as_tensor(rng.standard_normal(labels.shape, dtype=np.float32))
-    smooth = smooth_field(rng, tuple(labels.shape), int(rng.integers(8, 20)))
-    mix = float(rng.uniform(0, 1))
-    image = (image + spreads[labels] * (mix * grain + (1 - mix) * smooth)).clamp_min(0)
-    if rng.random() < ranges.lesion:
-        # A smooth blob inside or at the edge of the brain is of another intensity.
-        blob = _blob(rng, image.shape, 12, (1.2, 2.2)) * (brain > 0)
-        image = image * (1 - blob) + float(rng.uniform(0, 1.2)) * blob
-    if rng.random() < ranges.strip:
-        image = image * (brain > rng.uniform(-2, 0.5))
-    image = _scan(rng, image, ranges)
-    inside = _field_of_view(rng, labels, brain, ranges)
-    return normalise_percentiles(image, inside)
-
-
 def draw_tissue_table(
     rng: np.random.Generator, ranges: SynthesisRanges, contrast: Tissues | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -124,60 +96,12 @@ def draw_tissue_table(
     return np.clip(means, 0, 1.2).astype(np.float32), spreads.astype(np.float32)
 
 
-def _blob(
+def smooth_blob(
     rng: np.random.Generator, shape: tuple[int, ...], points: int, rarity: tuple[float, float]
 ) -> Tensor:
     """How much of each voxel (I, J, K) a lesion takes: smooth, of 5 to `points` control points."""
     field = smooth_field(rng, tuple(shape), int(rng.integers(5, points)))
     return torch.sigmoid(12 * (field - float(rng.uniform(*rarity))))
-
-
-def _scan(rng: np.random.Generator, image: Tensor, ranges: SynthesisRanges) -> Tensor:
-    image = bias_field(rng, image, float(rng.uniform(0, ranges.bias)))
-    if rng.random() < ranges.thick:
-        factor = float(rng.uniform(1.3, ranges.thickness))
-        image = thick_slices(image, int(rng.integers(3)), factor)
-    else:
-        sigma = rng.uniform(0, ranges.blur, 3) if rng.random() < 0.5 else [rng.uniform(0, 0.6)] * 3
-        image = gaussian_blur(image, [float(width) for width in sigma])
-    image = rician_noise(rng, image, float(rng.uniform(0, ranges.noise)))
-    exponent = float(np.exp(rng.normal(0, ranges.gamma)))
-    return (image / image.max().clamp_min(1e-6)) ** exponent
-
-
-def _field_of_view(
-    rng: np.random.Generator, labels: Tensor, brain: Tensor, ranges: SynthesisRanges
-) -> Tensor:
-    """Voxels (I, J, K, bool) that were acquired and kept: cut planes near the brain, defacing."""
-    inside = torch.ones(labels.shape, dtype=torch.bool)
-    within = (brain > 0).numpy()
-    # Without a brain, around all there is.
-    for axis, box in enumerate(bounding_box(within if within.any() else ~within)):
-        first, last = box.start, box.stop - 1
-        lines = inside.movedim(axis, 0)
-        if rng.random() < ranges.crop:
-            lines[: max(0, int(first - rng.uniform(-0.08, 0.25) * (last - first)))] = False
-        if rng.random() < ranges.crop:
-            lines[int(last + 1 + rng.uniform(-0.08, 0.25) * (last - first)) :] = False
-    if rng.random() < ranges.deface:
-        inside &= _outside_face(rng, labels, brain)
-    return inside
-
-
-def _outside_face(rng: np.random.Generator, labels: Tensor, brain: Tensor) -> Tensor:
-    """True except in a half-space before and below the brain, as left by defacing tools."""
-    if not bool((labels == EYES[0]).any()):
-        return torch.ones(labels.shape, dtype=torch.bool)
-    eyes = (labels == EYES[0]).nonzero().float().mean(0)
-    centre = (brain > 0).nonzero().float().mean(0)
-    forward = eyes - centre
-    ahead = torch.zeros(1)
-    for axis, size in enumerate(labels.shape):
-        line = (torch.arange(size, dtype=torch.float32) - eyes[axis]) * forward[axis]
-        ahead = ahead + line.view([-1 if a == axis else 1 for a in range(3)])
-    depth = ahead / forward.norm().clamp_min(1)
-    kept: Tensor = (depth < float(rng.uniform(-8, 4))) | (brain > -float(rng.uniform(1, 4)))
-    return kept
 
 
 def draw_contrasts(rng: np.random.Generator) -> Contrasts:
@@ -220,7 +144,7 @@ def synthesise_pair(
             image = image * ((labels > 0) & (labels < LARGEST_BRAIN_LABEL))
         images.append(image)
     if rng.random() < lesion:
-        blob = _blob(rng, tuple(shape), 16, (0.8, 1.8))
+        blob = smooth_blob(rng, tuple(shape), 16, (0.8, 1.8))
         shown = int(rng.integers(3))  # in the scan, in the guide, in both
         for number, image in enumerate(images):
             value = float(rng.uniform(0, 1.2))
@@ -260,17 +184,6 @@ def gaussian_blur(image: Tensor, sigma: Sequence[float]) -> Tensor:
             blurred = nnf.conv1d(flat, (kernel / kernel.sum()).view(1, 1, -1))
             image = blurred.view(lines.shape).movedim(-1, axis)
     return image
-
-
-def thick_slices(image: Tensor, axis: int, factor: float) -> Tensor:
-    """Average slabs of `factor` voxels along `axis`, then interpolate back to the same grid."""
-    size = image.shape[axis]
-    slices = max(2, round(size / factor))
-    lines = image.movedim(axis, -1)
-    flat = lines.reshape(-1, 1, size)
-    slabs = nnf.adaptive_avg_pool1d(flat, slices)
-    raised = nnf.interpolate(slabs, size=size, mode="linear", align_corners=False)
-    return raised.view(lines.shape).movedim(-1, axis)
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], points: int) -> Tensor:

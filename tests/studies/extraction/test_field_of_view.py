@@ -17,6 +17,7 @@ from encephalon.io.reading import read_image
 from encephalon.studies.extraction.segmentation.localisation import (
     BrainLocation,
     Float,
+    Network,
     areas_across,
     areas_on_faces,
     larger_areas,
@@ -64,7 +65,7 @@ def test_a_cut_brain_goes_on_in_its_mirror_image(top: float) -> None:
     found = found_in(head(top))
     on_face = areas_on_faces(found.mask & found.view.inside, found.view.grid)
     assert "top" not in on_face, "the network must hide the cut, or this proves nothing"
-    areas = areas_across(found, rounding)
+    areas = areas_across(found, Network(rounding))
     assert set(areas) == {"top"}
     section = np.pi * (RADIUS**2 - top**2) / 100
     assert areas["top"] == pytest.approx(section, rel=0.4)

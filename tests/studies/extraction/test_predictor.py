@@ -15,7 +15,6 @@ from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.predictor import probability
 from encephalon.studies.extraction.segmentation.boundary import predict_boundary
-from encephalon.studies.extraction.segmentation.localisation import network_of
 from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.samples import Sample
 from tests.io.dicom_writer import write_series
@@ -189,7 +188,7 @@ def test_a_brain_cut_by_the_field_of_view_is_to_be_checked() -> None:
 def test_the_evidence_is_gathered_on_the_fine_grid() -> None:
     """A ball is the same mirrored and turned, and its distance has slope 1."""
     predictor = ball_predictor()
-    network = network_of(predictor.runtime)
+    network = predictor.network
     borders = predict_boundary(ball_image(), predictor.settings, network, network)
     assert borders.view.grid.shape == predictor.settings.grids.fine
     assert borders.mirror > 0.99
@@ -220,7 +219,7 @@ def test_the_series_that_was_asked_for_is_read_and_told(tmp_path: Path) -> None:
 def test_fast_predicts_once_and_tells_no_agreement() -> None:
     """The mask of a ball is the same; what a second and a third look would say is not made up."""
     predictor, looks = ball_predictor(), dict.fromkeys((False, True), 0)
-    see = network_of(predictor.runtime)
+    see = predictor.network
     for fast in looks:
 
         def network(image: np.ndarray, fast: bool = fast) -> np.ndarray:

@@ -9,7 +9,7 @@ the outer fluid away (`--no-csf`). A lesion has one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 
@@ -34,11 +34,12 @@ from encephalon.training.dataset import prepare
 from encephalon.transforms import masks
 from encephalon.transforms.conform import straight_grid
 from encephalon.transforms.masks import CSF, LABEL_COUNT, LARGEST_BRAIN_LABEL, SPINAL_CORD
+from encephalon.transforms.parameters import FAR_SPACING
 
 __all__ = ["Row", "count_scans", "millimetre_grid", "prepare_samples", "table_rows"]
 
 #: Changes when the preparation changes, so that an old cache is not used.
-PREPARATION = "1"
+PREPARATION = "2"
 
 #: Millimetres beyond which a distance says no more than "far": 6 working voxels of 2 mm.
 TRUNCATION = 12.7
@@ -184,6 +185,8 @@ class TrainingSample:
     corner     Voxel of the volume at which the window of `distances` begins, (3,).
     box        First and last brain voxel on each axis, (3, 2).
     labels     (I, J, K) int16 label map, or None for a real scan.
+    far        Of a label map, (I, J, K) of every `FAR_SPACING`-th voxel, float16: rough
+               signed distance to the brain's border over the whole head, mm, positive inside.
     image      (I, J, K) float32 intensities, or None for a label map.
     """
 
@@ -192,6 +195,7 @@ class TrainingSample:
     box: NDArray[np.int64]
     labels: NDArray[np.int16] | None = None
     image: NDArray[np.float32] | None = None
+    far: NDArray[np.float16] | None = None
 
 
 def sample_from_labels(labels: NDArray[np.int16]) -> TrainingSample:
@@ -199,7 +203,9 @@ def sample_from_labels(labels: NDArray[np.int16]) -> TrainingSample:
     tissue = (labels > 0) & (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, CSF)
     _require_brain(tissue)
     brain = closing(tissue, (labels < LARGEST_BRAIN_LABEL) & ~np.isin(labels, SPINAL_CORD))
-    return _sample([brain, _solid(tissue)], first_and_last(brain), labels=labels)
+    coarse = brain[(slice(None, None, FAR_SPACING),) * 3]
+    far = (masks.signed_distance(coarse) * FAR_SPACING).astype(np.float16)
+    return replace(_sample([brain, _solid(tissue)], first_and_last(brain), labels=labels), far=far)
 
 
 def sample_from_mask(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> TrainingSample:

@@ -16,7 +16,6 @@ from encephalon.inference.predictor import (
     Prediction,
     Quality,
 )
-from encephalon.inference.runtimes import Runtime
 from encephalon.inference.uncertainty import (
     MAPS,
     Moments,
@@ -29,6 +28,7 @@ from encephalon.inference.uncertainty import (
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.models.catalogue import find_model
+from encephalon.models.published import PublishedFile
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.images import ShownScan
 from encephalon.studies.extraction.quality import check_quality
@@ -40,9 +40,11 @@ from encephalon.studies.extraction.segmentation.boundary import (
     resampled_mask,
 )
 from encephalon.studies.extraction.segmentation.localisation import (
+    Network,
     areas_on_faces,
     larger_areas,
     network_of,
+    unseen_by,
 )
 from encephalon.studies.extraction.settings import (
     CONTENTS,
@@ -73,12 +75,17 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
     """
 
     settings: ExtractionSettings
-    locator: Runtime | None = None
+    locator: Network | None = None
 
     @property
     def label(self) -> str:
         """What the mask is of."""
         return LABELS[self.settings.target]
+
+    @property
+    def network(self) -> Network:
+        """The network that draws the borders."""
+        return network_of(self.runtime, self.settings.unseen)
 
     @property
     def notice(self) -> str:
@@ -110,9 +117,13 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
 
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""
-        network, locator = network_of(self.runtime), network_of(self.locator or self.runtime)
-        fast = self.options.fast
-        borders = predict_boundary(straightened(loaded), self.settings, network, locator, fast=fast)
+        borders = predict_boundary(
+            straightened(loaded),
+            self.settings,
+            self.network,
+            self.locator or self.network,
+            fast=self.options.fast,
+        )
         distance = fill_and_keep_largest(
             borders.distances[0 if self.options.csf else -1], self.options.border
         )
@@ -170,7 +181,7 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         """
         if borders.bare > SKULL_STRIPPED:
             return over_views(self._chance, distance, flips(()))
-        network = borders.orientation.network(network_of(self.runtime))
+        network = borders.orientation.network(self.network)
         place = 0 if self.options.csf else -1
         rim = self.settings.rim if self.options.csf or self.settings.borders == 1 else 0.0
 
@@ -189,12 +200,18 @@ def probability(distance: Float, spread: float) -> Float:
 def make_extraction_predictor(model: OpenModel) -> ExtractionPredictor:
     """The predictor of a model folder; raises UsageError for an option that it does not know."""
     asked, settings = model.asked(PredictOptions), model.settings(ExtractionSettings)
-    lesion = settings.target == "lesion"
-    locator = replace(model, files=find_model(LOCATOR)) if lesion else None
+    locator = _brain_network(model) if settings.target == "lesion" else None
     return ExtractionPredictor(
         model.files.describe(),
         model.runtime(),
         asked,
         settings,
-        locator.runtime() if locator else None,
+        locator,
     )
+
+
+def _brain_network(model: OpenModel) -> Network:
+    """The network of the shipped brain model, run as `model` is."""
+    files = find_model(LOCATOR)
+    unseen = 0.0 if isinstance(files, PublishedFile) else unseen_by(files)
+    return network_of(replace(model, files=files).runtime(), unseen)

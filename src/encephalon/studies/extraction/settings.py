@@ -52,6 +52,8 @@ class ExtractionSettings(Section):
     rim                   Millimetres outside the learnt border of the brain at which its mask ends.
                           Masks that are drawn voxel by voxel hold every voxel that the brain
                           touches, which at 1 mm is half a mm.
+    unseen                What the network sees where the scan does not reach; scans lie in 0 to 1.
+                          At 0 it cannot tell that from air.
     border_spread         Millimetres of distance over which the odds of lying inside change by a
                           factor of e: chosen, not fitted to anything.
     """
@@ -66,6 +68,7 @@ class ExtractionSettings(Section):
     validation_samples: int = Field(default=12, gt=0)
     target: Literal["brain", "lesion"] = "brain"
     rim: float = Field(default=0.0, ge=0, le=5)
+    unseen: float = Field(default=0.0, ge=-1, le=0)
     border_spread: float = Field(default=1.0, gt=0)
 
     @property

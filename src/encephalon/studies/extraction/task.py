@@ -26,12 +26,8 @@ from encephalon.training.loop import Task
 from encephalon.training.run import Expected, Learner, ModelFacts
 from encephalon.transforms import synthesis
 from encephalon.transforms.grey_levels import NORMALISING_PERCENTILES
-from encephalon.transforms.spatial import (
-    draw_placement,
-    sample_linear,
-    sample_nearest,
-    sampling_points,
-)
+from encephalon.transforms.head_scans import Head, synthesise_head
+from encephalon.transforms.spatial import draw_placement, sample_linear, sampling_points
 
 logger = logging.getLogger(__name__)
 
@@ -78,16 +74,13 @@ class ExtractionTask:
         corner = torch.as_tensor(head.corner, dtype=torch.float32)
         tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * TRUNCATION)
         distances = tenths / 10 / placement.scale
-        if head.labels is not None:
-            labels = sample_nearest(torch.as_tensor(head.labels), points)
-            image = synthesis.synthesise(rng, labels, distances[0], settings.synthesis)
+        if head.labels is None or head.far is None:
+            image = _varied(rng, head, points, settings.unseen)
         else:
-            scan = sample_linear(torch.as_tensor(head.image)[None], points, 0.0)[0]
-            # A real scan is changed mildly: bias field, noise, contrast.
-            image = synthesis.normalise_percentiles(scan)
-            image = synthesis.bias_field(rng, image, float(rng.uniform(0, 0.3)))
-            image = synthesis.rician_noise(rng, image, float(rng.uniform(0, 0.04)))
-            image = synthesis.normalise_percentiles(image) ** float(np.exp(rng.normal(0, 0.2)))
+            whole = Head(torch.as_tensor(head.labels), torch.as_tensor(head.far).float())
+            near, edge = tenths[0] / 10, placement.scale
+            ranges = settings.synthesis
+            image = synthesise_head(rng, whole, points, near, ranges, edge, settings.unseen)
         return image[None], distances
 
     @torch.no_grad()
@@ -106,6 +99,20 @@ class ExtractionTask:
         means["dice"] = means["dice_fine"]
         means["loss"] = 1 - means["dice"]
         return means
+
+
+def _varied(
+    rng: np.random.Generator, head: TrainingSample, points: Tensor, unseen: float
+) -> Tensor:
+    """The real scan of `head` at `points`, changed mildly: bias field, noise, contrast."""
+    scan = torch.as_tensor(head.image)
+    ends = torch.tensor(scan.shape) - 1
+    inside = ((points >= 0) & (points <= ends)).all(-1)
+    image = synthesis.normalise_percentiles(sample_linear(scan[None], points, 0.0)[0])
+    image = synthesis.bias_field(rng, image, float(rng.uniform(0, 0.3)))
+    image = synthesis.rician_noise(rng, image, float(rng.uniform(0, 0.04)))
+    image = synthesis.normalise_percentiles(image) ** float(np.exp(rng.normal(0, 0.2)))
+    return torch.where(inside, image, torch.tensor(unseen)) if unseen else image
 
 
 def _view(

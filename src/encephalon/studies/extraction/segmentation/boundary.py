@@ -166,7 +166,7 @@ def _boundary_in(
     if not found.mask.any():
         nowhere = np.full((settings.borders, *found.view.grid.shape), -1.0, np.float32)
         return Boundary(found, found.view, nowhere, 0.0, 0.0, 1.0, 0.0, orientation=orientation)
-    view = view_on(image, grid_around(found, grids.fine, grids.margin))
+    view = view_on(image, grid_around(found, grids.fine, grids.margin), network.unseen)
     left_right = orientation.order[0]
     stage("drawing its border")
     upright = mean = network(view.image)
@@ -178,7 +178,7 @@ def _boundary_in(
         stage("looking again")
         turn = _turned_agreement(view, mean[0], grids.coarse, network, left_right)
     organ = settings.target == "brain"
-    bare = stripped_share(view.image, mean[0]) if organ else 0.0
+    bare = stripped_share(view, mean[0]) if organ else 0.0
     distances = mean * np.float32(view.spacing)
     distances[0] += np.float32(settings.rim)
     if bare > SKULL_STRIPPED:
@@ -211,16 +211,16 @@ def _turned_agreement(
     matrix = turn * zoom
     offset = (np.array(view.image.shape) - 1) / 2 - matrix @ ((np.array(shape) - 1) / 2)
     blurred = ndimage.uniform_filter(view.image, max(1, round(zoom)))
-    image = ndimage.affine_transform(blurred, matrix, offset, shape, order=1)
+    image = ndimage.affine_transform(blurred, matrix, offset, shape, order=1, cval=network.unseen)
     mine = ndimage.affine_transform(distance, matrix, offset, shape, order=1, cval=-1.0) > 0
     return dice(mine, largest_piece(network(image.astype(np.float32))[0] > 0))
 
 
-def stripped_share(image: Float, distance: Float) -> float:
-    """Share of voxels of value 0 in `image` where `distance` (voxels) lies in the shell."""
+def stripped_share(view: View, distance: Float) -> float:
+    """Share of voxels of value 0 where `distance` (voxels) lies in the shell, as far as seen."""
     near, far = SHELL
-    shell = (distance < -near) & (distance > -far)
-    return float((image[shell] == 0).mean()) if shell.any() else 0.0
+    shell = (distance < -near) & (distance > -far) & view.inside
+    return float((view.image[shell] == 0).mean()) if shell.any() else 0.0
 
 
 def outline(image: Image, grid: Grid) -> Float:

@@ -34,13 +34,12 @@ from encephalon.transforms.masks import largest_piece
 
 if TYPE_CHECKING:
     from encephalon.inference.runtimes import Runtime
+    from encephalon.models.folder import ModelFolder
     from encephalon.models.graph import Graph
 
 __all__ = ["BrainFinder", "areas_across", "areas_on_faces", "brain_finder", "larger_areas"]
 
 Float = NDArray[np.float32]
-#: Distances (2, I, J, K), in voxels, of an image (I, J, K) in [0, 1].
-Network = Callable[[Float], Float]
 
 #: Room left around the brain when a wide field of view is searched a second time.
 SECOND_PASS = 0.6
@@ -53,11 +52,27 @@ _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 
 
 @dataclass(frozen=True)
+class Network:
+    """What draws borders.
+
+    distances  Distances (borders, I, J, K), in voxels, of an image (I, J, K) in [0, 1].
+    unseen     What the image holds where the scan does not reach.
+    """
+
+    distances: Callable[[Float], Float]
+    unseen: float = 0.0
+
+    def __call__(self, image: Float) -> Float:
+        """The distances of `image`."""
+        return self.distances(image)
+
+
+@dataclass(frozen=True)
 class View:
     """A scan on a working grid.
 
     grid    Isotropic, with the scan's axes sorted to RAS.
-    image   (I, J, K) in [0, 1], zero outside the field of view.
+    image   (I, J, K) in [0, 1], and what the network knows as unseen outside the field of view.
     inside  (I, J, K), which voxels the scan covers.
     """
 
@@ -84,27 +99,33 @@ class BrainLocation:
         return largest_piece(self.distances[0] > 0)
 
 
-def network_of(runtime: Runtime) -> Network:
-    """The distances that `runtime` gives for one image after another."""
-    return lambda image: runtime.run(image[None, None])[0][0]
+def network_of(runtime: Runtime, unseen: float) -> Network:
+    """The network that `runtime` runs; `unseen` is that of the settings it was trained with."""
+    return Network(lambda image: runtime.run(image[None, None])[0][0], unseen)
+
+
+def unseen_by(model: ModelFolder) -> float:
+    """What the brain model sees where a scan does not reach, as its recipe says."""
+    return float(model.description.recipe.get("study", {}).get("unseen", 0.0))
 
 
 def find_brain(image: Image, grids: Grids, network: Network) -> BrainLocation:
     """Look at the whole field of view, then again around what was found there."""
-    view = view_on(image, whole_field(image, grids.coarse))
+    view = view_on(image, whole_field(image, grids.coarse), network.unseen)
     first = BrainLocation(view, network(view.image))
     if not first.mask.any():
         return first
-    view = view_on(image, grid_around(first, grids.coarse, SECOND_PASS))
+    view = view_on(image, grid_around(first, grids.coarse, SECOND_PASS), network.unseen)
     second = BrainLocation(view, network(view.image))
     return second if second.mask.any() else first
 
 
-def view_on(image: Image, grid: Grid) -> View:
-    """`image` on the parallel `grid`, normalised."""
+def view_on(image: Image, grid: Grid, unseen: float = 0.0) -> View:
+    """`image` on the parallel `grid`, normalised; `unseen` where it does not reach."""
     values = resample_aligned(image.data, image.affine, grid, outside=float("nan"))
     inside = np.isfinite(values)
-    return View(grid, normalise_percentiles(np.where(inside, values, 0), inside), inside)
+    levels = normalise_percentiles(np.where(inside, values, 0), inside)
+    return View(grid, np.where(inside, levels, np.float32(unseen)), inside)
 
 
 def whole_field(image: Image, shape: Size) -> Grid:
@@ -145,11 +166,13 @@ class BrainFinder:
     graph   The brain model's graph.
     sha256  Of the model, which tells one brain model from another.
     grids   The working grids that a prediction of the lesion will use.
+    unseen  What the brain model sees where a scan does not reach.
     """
 
     graph: Graph
     sha256: str
     grids: Grids
+    unseen: float = 0.0
 
     @property
     def identity(self) -> str:
@@ -161,7 +184,7 @@ class BrainFinder:
 
         None when no brain is found.
         """
-        found = find_brain(straightened(image), self.grids, _network(self.graph))
+        found = find_brain(straightened(image), self.grids, _network(self.graph, self.unseen))
         return box_on(found.mask, found.view.grid, grid) if found.mask.any() else None
 
 
@@ -179,7 +202,7 @@ def brain_finder(grids: Grids) -> BrainFinder:
             f"Training on lesions needs the model {LOCATOR!r} with its exported graph to find the "
             f"brain, but {model.path} has none: train it or get it again."
         )
-    return BrainFinder(model.graph, model.sha256, grids)
+    return BrainFinder(model.graph, model.sha256, grids, unseen_by(model))
 
 
 def box_on(mask: NDArray[np.bool_], source: Grid, target: Grid) -> NDArray[np.int64]:
@@ -192,10 +215,10 @@ def box_on(mask: NDArray[np.bool_], source: Grid, target: Grid) -> NDArray[np.in
 
 
 @lru_cache(maxsize=1)
-def _network(graph: Graph) -> Network:
+def _network(graph: Graph, unseen: float) -> Network:
     from encephalon.inference.runtimes import open_runtime
 
-    return network_of(open_runtime(graph, "cpu", threads=1))
+    return network_of(open_runtime(graph, "cpu", threads=1), unseen)
 
 
 def areas_across(found: BrainLocation, network: Network) -> dict[str, float]:

@@ -9,7 +9,7 @@ tried.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 import numpy as np
@@ -46,7 +46,7 @@ class Orientation:
         """`network` for stored images: it sees them upright and answers as they are stored."""
         if self == STORED_ORIENTATION:
             return network
-        return lambda image: self.undo(network(self.apply(image)))
+        return replace(network, distances=lambda image: self.undo(network(self.apply(image))))
 
     def grids(self, grids: Grids) -> Grids:
         """Grids whose stored axes are long where the upright head is."""
