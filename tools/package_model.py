@@ -34,11 +34,14 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--card", type=Path, required=True)
     parser.add_argument("--scores", type=Path)
+    parser.add_argument("--calibration", type=Path, help="TOML whose [study] is set as well")
     asked = parser.parse_args()
-    print(package(asked.run, asked.card, asked.scores))
+    print(package(asked.run, asked.card, asked.scores, asked.calibration))
 
 
-def package(run: Path, card: Path, scores: Path | None) -> Path:
+def package(
+    run: Path, card: Path, scores: Path | None = None, calibration: Path | None = None
+) -> Path:
     """Write the packaged model of the run and return its folder."""
     model = open_model(run / "model" if (run / "model").is_dir() else run)
     words: dict[str, Any] = tomllib.loads(card.read_text(encoding="utf-8"))
@@ -46,7 +49,8 @@ def package(run: Path, card: Path, scores: Path | None) -> Path:
     if scores is not None:
         figures |= _figures(json.loads(scores.read_text(encoding="utf-8")))
     recipe = model.description.recipe
-    study = {**recipe["study"], **words.get("study", {})}
+    fitted = tomllib.loads(calibration.read_text(encoding="utf-8")) if calibration else {}
+    study = {**recipe["study"], **words.get("study", {}), **fitted.get("study", {})}
     description = replace(
         model.description,
         version=words["version"],

@@ -15,6 +15,7 @@ from encephalon.io.image import Image
 from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.predictor import probability
 from encephalon.studies.extraction.segmentation.boundary import predict_boundary
+from encephalon.studies.extraction.segmentation.localisation import Network
 from encephalon.studies.extraction.study import STUDY
 from encephalon.tables.samples import Sample
 from tests.io.dicom_writer import write_series
@@ -226,7 +227,9 @@ def test_fast_predicts_once_and_tells_no_agreement() -> None:
             looks[fast] += 1
             return see(image)
 
-        borders = predict_boundary(ball_image(), predictor.settings, network, network, fast=fast)
+        borders = predict_boundary(
+            ball_image(), predictor.settings, Network(network), Network(network), fast=fast
+        )
         assert (borders.mirror is None, borders.turn is None) == (fast, fast)
     assert looks[False] - looks[True] == 2
     prediction = ball_predictor(fast=True).predict(ball_image())

@@ -12,8 +12,9 @@ import pytest
 
 from encephalon.inference.predictor import Quality
 from encephalon.metrics.segmentation import dice
-from encephalon.studies.extraction.quality import check_quality
+from encephalon.studies.extraction.quality import Findings, check_quality
 from encephalon.studies.extraction.segmentation.boundary import Boundary, slope_error
+from encephalon.studies.extraction.segmentation.evidence import ExpectedError
 from encephalon.studies.extraction.segmentation.orientation import Orientation
 
 NOTHING: Any = None
@@ -21,10 +22,16 @@ GOOD = Boundary(NOTHING, NOTHING, NOTHING, 0.99, 0.97, slope_error=0.05, second_
 
 
 def verdict_on(
-    volume_ml: float = 1300.0, cut: Any = MappingProxyType({}), organ: bool = True, **change: Any
+    volume_ml: float = 1300.0,
+    cut: Any = MappingProxyType({}),
+    organ: bool = True,
+    near: float = 0.0,
+    expected: ExpectedError | None = None,
+    **change: Any,
 ) -> Quality:
     """The verdict on a good mask with changes."""
-    return check_quality(replace(GOOD, **change), volume_ml, cut, organ=organ)
+    findings = Findings(volume_ml, cut, near, expected)
+    return check_quality(replace(GOOD, **change), findings, organ=organ)
 
 
 def test_good_evidence_is_ok_without_reasons() -> None:
@@ -42,6 +49,7 @@ def test_good_evidence_is_ok_without_reasons() -> None:
         ({"volume_ml": 4000.0}, "fail", "volume"),
         ({"volume_ml": 0.0}, "fail", "empty"),
         ({"cut": {"bottom": 93.2, "top": 1.0}}, "check", "cuts the brain at the bottom (93 cm²)"),
+        ({"near": 0.05}, "check", "within 6 mm of the mask over 5% of its surface"),
         ({"second_piece": 0.1}, "check", "pieces"),
         ({"second_piece": 0.9}, "fail", "pieces"),
         ({"mirror": 0.95}, "check", "mirrored"),
@@ -67,6 +75,25 @@ def test_the_worst_of_several_doubts_decides() -> None:
     verdict = verdict_on(mirror=0.95, volume_ml=50.0)
     assert verdict.status == "fail"
     assert len(verdict.reasons) == 2
+
+
+@pytest.mark.parametrize(
+    ("good", "status"),
+    [(0.99, "ok"), (0.95, "ok"), (0.949, "check"), (0.3, "check"), (0.1, "fail")],
+)
+def test_a_learnt_error_takes_the_place_of_limits(good: float, status: str) -> None:
+    """ "ok" stands for a Dice above 0.94 with a probability of 95 %, whatever a limit says."""
+    verdict = verdict_on(mirror=0.5, expected=ExpectedError(good, 0.93, 20, 10))
+    assert verdict.status == status
+    assert all("Dice about 0.93" in reason for reason in verdict.reasons)
+    assert "(Dice about 0.93, above 0.94 with a probability of 94.9%, expected 95%)" in " ".join(
+        verdict_on(expected=ExpectedError(0.949, 0.93, 20, 10)).reasons
+    )
+
+
+def test_a_mask_at_a_face_is_told_once() -> None:
+    """A cut that is seen needs no second reason."""
+    assert len(verdict_on(cut={"top": 20.0}, near=0.2).reasons) == 1
 
 
 def test_a_lesion_may_be_small_and_in_pieces() -> None:

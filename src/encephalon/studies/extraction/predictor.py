@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,13 +32,19 @@ from encephalon.models.catalogue import find_model
 from encephalon.models.published import PublishedFile
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.images import ShownScan
-from encephalon.studies.extraction.quality import check_quality
+from encephalon.studies.extraction.quality import Findings, check_quality
 from encephalon.studies.extraction.segmentation.boundary import (
     SKULL_STRIPPED,
     Boundary,
     predict_boundary,
     resampled_map,
     resampled_mask,
+)
+from encephalon.studies.extraction.segmentation.evidence import (
+    ExpectedError,
+    evidence_of,
+    expected_error,
+    share_near_faces,
 )
 from encephalon.studies.extraction.segmentation.localisation import (
     Network,
@@ -117,8 +124,9 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
 
     def predict(self, loaded: Image) -> Prediction:
         """Mask and whatever else was asked for, on the grid of `loaded`."""
+        straight = straightened(loaded)
         borders = predict_boundary(
-            straightened(loaded),
+            straight,
             self.settings,
             self.network,
             self.locator or self.network,
@@ -130,21 +138,29 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         mask = resampled_mask(distance, borders.view.grid, loaded.grid, self.options.border)
         inside = mask.view(bool)
         volume = int(np.count_nonzero(inside)) * loaded.volume_ml_per_voxel
-        cut = larger_areas(areas_on_faces(inside, loaded.grid), borders.across)
-        quality = check_quality(borders, volume, cut, organ=self.settings.target == "brain")
+        findings = self._findings(straight, volume, areas_on_faces(inside, loaded.grid), borders)
+        quality = check_quality(borders, findings, organ=self.settings.target == "brain")
         doubts = Quality("check" if loaded.doubts else "ok", loaded.doubts)
-        agreement = {"agreement_mirror": borders.mirror, "agreement_turn": borders.turn}
-        values = {
-            "volume_ml": round(volume, 3),
-            **{name: round(one, 4) for name, one in agreement.items() if one is not None},
-            "slope_error": round(borders.slope_error, 4),
-        }
+        values = {"volume_ml": round(volume, 3), **_evidence_told(borders, findings.expected)}
         return Prediction(
             self._images(loaded, mask, distance, borders),
             values,
             quality.worse_of(doubts),
             ShownScan(loaded.data, loaded.affine, mask),
         )
+
+    def _findings(
+        self, scan: Image, volume: float, on_faces: Mapping[str, float], borders: Boundary
+    ) -> Findings:
+        """What the verdict on a mask of `volume` mL is made from."""
+        if volume <= 0:
+            return Findings(volume)
+        near = share_near_faces(borders.distances[0], borders.view.grid, scan.grid)
+        expected = None
+        if self.settings.errors and borders.bare <= SKULL_STRIPPED:
+            told = evidence_of(borders, scan.grid, self.settings.border_spread)
+            expected = expected_error(told, self.settings.errors)
+        return Findings(volume, larger_areas(on_faces, borders.across), near, expected)
 
     def _images(
         self, image: Image, mask: NDArray[np.uint8], distance: Float, borders: Boundary
@@ -190,6 +206,21 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
 
         sides = flips([borders.orientation.order[0] - 3])
         return over_views(inside, borders.view.image, combined(sides, gammas(CONTRASTS)))
+
+
+def _evidence_told(borders: Boundary, expected: ExpectedError | None) -> dict[str, float]:
+    """What the row of a scan says of its mask."""
+    agreement = {"agreement_mirror": borders.mirror, "agreement_turn": borders.turn}
+    told = {name: round(one, 4) for name, one in agreement.items() if one is not None}
+    told["slope_error"] = round(borders.slope_error, 4)
+    if expected is None:
+        return told
+    return told | {
+        "expected_dice": round(expected.dice, 4),
+        "good_probability": round(expected.good, 4),
+        "expected_missed_ml": round(expected.missed_ml, 1),
+        "expected_leaked_ml": round(expected.leaked_ml, 1),
+    }
 
 
 def probability(distance: Float, spread: float) -> Float:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from encephalon.studies.extraction.segmentation.boundary import (
     SKULL_STRIPPED,
     Boundary,
 )
+from encephalon.studies.extraction.segmentation.evidence import EDGE_MM, ExpectedError
+from encephalon.studies.extraction.settings import GOOD_DICE, SURE
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float32]
@@ -34,18 +37,83 @@ AGREEMENT_MIRROR, AGREEMENT_TURN = (0.965, 0.90), (0.90, 0.80)
 #: Mean departure of the distance's slope from 1 near the border. A true distance has slope 1
 #: everywhere; a network that has not seen the like of its input writes flat or torn maps.
 SLOPE = (0.30, 0.45)
+#: Share of the mask's border near a face of the field of view from which on it may be cut.
+NEAR_SHARE = 0.02
+#: Probability of a good mask below which it has failed.
+LOST = 0.2
 
 
-def check_quality(
-    borders: Boundary, volume: float, areas: Mapping[str, float], *, organ: bool = True
-) -> Quality:
-    """The verdict on a mask; `organ` False (a lesion) leaves out what holds of whole brains.
+@dataclass(frozen=True)
+class Findings:
+    """What a verdict is made from, beside the borders.
 
-    It has the `volume` (mL), and of a brain that the field of view cuts `areas` (cm²) on its faces,
-    by side.
+    volume    Of the mask, mL.
+    areas     Of brain on the faces of the field of view, by side, cm².
+    near      Share of the mask's border within `EDGE_MM` of a face.
+    expected  How wrong the mask is likely to be; None of a model that cannot tell.
     """
-    if volume <= 0:
+
+    volume: float
+    areas: Mapping[str, float] = field(default_factory=dict)
+    near: float = 0.0
+    expected: ExpectedError | None = None
+
+
+def check_quality(borders: Boundary, found: Findings, *, organ: bool = True) -> Quality:
+    """The verdict on a mask; `organ` False (a lesion) leaves out what holds of whole brains."""
+    if found.volume <= 0:
         return Quality("fail", ("the mask is empty",))
+    doubts = [
+        (
+            _check(borders.reoriented),
+            "the head lies otherwise than the header says, left and right may be swapped",
+        ),
+        *(_of_a_brain(borders, found) if organ else ()),
+        *(_disagreement(borders, organ) if found.expected is None else (_error(found.expected),)),
+    ]
+    quality = Quality("ok")
+    for status, reason in doubts:
+        if status != "ok":
+            quality = quality.worse_of(Quality(status, (reason,)))
+    return quality
+
+
+def _of_a_brain(borders: Boundary, found: Findings) -> list[tuple[Status, str]]:
+    """Size, field of view and skull."""
+    (low, high), (least, most) = PLAUSIBLE_ML, POSSIBLE_ML
+    volume = found.volume
+    size = _status(volume, high, most) if volume > high else _status(-volume, -low, -least)
+    cut = {side: area for side, area in found.areas.items() if area >= CUT_CM2}
+    where = " and ".join(f"at the {side} ({area:.0f} cm²)" for side, area in cut.items())
+    return [
+        (
+            size,
+            f"the volume of {volume:.0f} mL is outside the human range of {low:.0f}-{high:.0f} mL",
+        ),
+        (_check(bool(cut)), f"the field of view cuts the brain {where}"),
+        (
+            _check(not cut and found.near > NEAR_SHARE),
+            f"the field of view ends within {EDGE_MM:.0f} mm of the mask over "
+            f"{found.near:.0%} of its surface",
+        ),
+        (
+            _check(borders.bare > SKULL_STRIPPED),
+            "the skull was taken away before, so the mask is all that is left",
+        ),
+    ]
+
+
+def _error(expected: ExpectedError) -> tuple[Status, str]:
+    """Whether the mask is good enough, as far as can be told."""
+    words = (
+        f"the mask may be wrong (Dice about {expected.dice:.2f}, above {GOOD_DICE} with a "
+        f"probability of {told_apart(expected.good, SURE, 0, '%')}, expected {SURE:.0%})"
+    )
+    return _status(-expected.good, -SURE, -LOST), words
+
+
+def _disagreement(borders: Boundary, organ: bool) -> list[tuple[Status, str]]:
+    """Limits of the evidence, of a model whose errors were not learnt."""
     found = [
         _below("the prediction for the mirrored scan differs", borders.mirror, AGREEMENT_MIRROR),
         _above(
@@ -53,32 +121,13 @@ def check_quality(
             borders.slope_error,
             SLOPE,
         ),
-        (
-            _check(borders.reoriented),
-            "the head lies otherwise than the header says, left and right may be swapped",
-        ),
     ]
     if organ:
-        (low, high), (least, most) = PLAUSIBLE_ML, POSSIBLE_ML
-        size = _status(volume, high, most) if volume > high else _status(-volume, -low, -least)
-        human = f"the human range of {low:.0f}-{high:.0f} mL"
-        cut = {side: area for side, area in areas.items() if area >= CUT_CM2}
-        where = " and ".join(f"at the {side} ({area:.0f} cm²)" for side, area in cut.items())
         found += [
-            (size, f"the volume of {volume:.0f} mL is outside {human}"),
-            (_check(bool(cut)), f"the field of view cuts the brain {where}"),
-            (
-                _check(borders.bare > SKULL_STRIPPED),
-                "the skull was taken away before, so the mask is all that is left",
-            ),
             _above("the mask fell into several large pieces", borders.second_piece, PIECES),
             _below("the prediction for the turned scan differs", borders.turn, AGREEMENT_TURN),
         ]
-    quality = Quality("ok")
-    for status, reason in found:
-        if status != "ok":
-            quality = quality.worse_of(Quality(status, (reason,)))
-    return quality
+    return found
 
 
 def _above(reason: str, value: float, limits: tuple[float, float]) -> tuple[Status, str]:

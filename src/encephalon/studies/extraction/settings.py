@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from encephalon.recipes.schema import SERIES, Flag, Section, listed
 from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
@@ -16,6 +16,8 @@ Size = tuple[int, int, int]
 #: What BIDS calls the content of a mask ("Type"), by the label of what it is of.
 CONTENTS = {"brain": "Brain", "meningioma": "Lesion"}
 
+#: Dice with the truth from which on a mask is good, and the probability of it that "ok" stands for.
+GOOD_DICE, SURE = 0.94, 0.95
 #: The model that finds brains for every other one.
 LOCATOR = "brain-extraction"
 #: What the label 1 of a model means, by its target.
@@ -31,6 +33,39 @@ class Grids(Section):
     coarse: Size = (48, 64, 48)
     fine: Size = (96, 112, 96)
     margin: float = Field(default=0.12, ge=0, le=1)
+
+
+class Fit(Section):
+    """A linear model of the errors of a mask in its evidence; see `segmentation.evidence`.
+
+    evidence       Names of what it knows.
+    centre, scale  Mean and standard deviation of each on the heads that it was fitted on.
+    good           Log-odds of a Dice above `GOOD_DICE`: intercept, then a coefficient each.
+    loss           Logarithm of 1 - Dice, likewise.
+    missed, leaked Logarithm of 1 + mL of brain outside the mask, and of mask outside the brain.
+    """
+
+    evidence: tuple[str, ...]
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    good: tuple[float, ...]
+    loss: tuple[float, ...]
+    missed: tuple[float, ...]
+    leaked: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Fit:
+        count = len(self.evidence)
+        lines = self.good, self.loss, self.missed, self.leaked
+        if {len(self.centre), len(self.scale)} != {count} or {*map(len, lines)} != {count + 1}:
+            raise ValueError(f"coefficients must be {count} and an intercept: fit it again")
+        return self
+
+
+class ErrorModel(Section):
+    """How wrong a mask is likely to be: of several fits that which knows most of what was seen."""
+
+    fits: tuple[Fit, ...]
 
 
 class ExtractionSettings(Section):
@@ -52,6 +87,8 @@ class ExtractionSettings(Section):
     rim                   Millimetres outside the learnt border of the brain at which its mask ends.
                           Masks that are drawn voxel by voxel hold every voxel that the brain
                           touches, which at 1 mm is half a mm.
+    errors                What tells how wrong a mask is likely to be, fitted after the training; of
+                          a model without, limits of the evidence make the verdict.
     unseen                What the network sees where the scan does not reach; scans lie in 0 to 1.
                           At 0 it cannot tell that from air.
     border_spread         Millimetres of distance over which the odds of lying inside change by a
@@ -68,6 +105,7 @@ class ExtractionSettings(Section):
     validation_samples: int = Field(default=12, gt=0)
     target: Literal["brain", "lesion"] = "brain"
     rim: float = Field(default=0.0, ge=0, le=5)
+    errors: ErrorModel | None = None
     unseen: float = Field(default=0.0, ge=-1, le=0)
     border_spread: float = Field(default=1.0, gt=0)
 

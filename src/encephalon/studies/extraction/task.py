@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encephalon.recipes.schema import Training
@@ -66,22 +67,11 @@ class ExtractionTask:
         self, rng: np.random.Generator, head: TrainingSample, coarse: bool
     ) -> tuple[Tensor, Tensor]:
         """One head on the coarse or fine grid: image (1, I, J, K), distances (borders, I, J, K)."""
-        settings = self.settings
-        shape = settings.grids.coarse if coarse else settings.grids.fine
+        grids = self.settings.grids
+        shape = grids.coarse if coarse else grids.fine
         centre, scale = _view(rng, head, shape, COARSE_MARGINS if coarse else FINE_MARGINS)
-        placement = draw_placement(rng, centre, scale, settings.placement)
-        points = sampling_points(placement, shape)
-        corner = torch.as_tensor(head.corner, dtype=torch.float32)
-        tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * TRUNCATION)
-        distances = tenths / 10 / placement.scale
-        if head.labels is None or head.far is None:
-            image = _varied(rng, head, points, settings.unseen)
-        else:
-            whole = Head(torch.as_tensor(head.labels), torch.as_tensor(head.far).float())
-            near, edge = tenths[0] / 10, placement.scale
-            ranges = settings.synthesis
-            image = synthesise_head(rng, whole, points, near, ranges, edge, settings.unseen)
-        return image[None], distances
+        image, distances, edge = made_up_scan(rng, head, shape, centre, scale, self.settings)
+        return image[None], distances / edge
 
     @torch.no_grad()
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
@@ -101,6 +91,33 @@ class ExtractionTask:
         return means
 
 
+def made_up_scan(
+    rng: np.random.Generator,
+    head: TrainingSample,
+    shape: Size,
+    centre: NDArray[np.float64],
+    scale: float,
+    settings: ExtractionSettings,
+) -> tuple[Tensor, Tensor, float]:
+    """A scan of `head` on a grid of `shape` around the voxel `centre`, about `scale` mm a voxel.
+
+    Returns the image (I, J, K), the distances to the borders (borders, I, J, K) in mm, and the
+    edge of the grid's voxels, mm.
+    """
+    placement = draw_placement(rng, centre, scale, settings.placement)
+    points = sampling_points(placement, shape)
+    corner = torch.as_tensor(head.corner, dtype=torch.float32)
+    tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * TRUNCATION)
+    distances, edge = tenths / 10, placement.scale
+    if head.labels is None or head.far is None:
+        return _varied(rng, head, points, settings.unseen), distances, edge
+    whole = Head(torch.as_tensor(head.labels), torch.as_tensor(head.far).float())
+    image = synthesise_head(
+        rng, whole, points, distances[0], settings.synthesis, edge, settings.unseen
+    )
+    return image, distances, edge
+
+
 def _varied(
     rng: np.random.Generator, head: TrainingSample, points: Tensor, unseen: float
 ) -> Tensor:
@@ -117,7 +134,7 @@ def _varied(
 
 def _view(
     rng: np.random.Generator, head: TrainingSample, shape: Size, margins: tuple[float, float]
-) -> tuple[np.ndarray, float]:
+) -> tuple[NDArray[np.float64], float]:
     """Image voxel at the middle of the grid, and image voxels per grid voxel."""
     size = (head.box[:, 1] - head.box[:, 0] + 1).astype(np.float64)
     tight = float((size / np.array(shape)).max())

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learn how wrong a brain mask is likely to be, from what its network shows, on made-up heads.
+
+    python tools/extraction_errors.py MODEL TABLE -o OUT [--heads 500]
+
+MODEL is a trained run or model, TABLE the label maps that it was trained with. Scans of these heads
+are made up anew, half of them as in training and half of them harder: more noise, unevenness,
+lesions, cut and padded fields of view, heads that lie otherwise than the header says, and adults as
+well as infants. Each is masked, and its evidence is kept beside the true error in OUT/errors.csv;
+what is in there is not done again. OUT/errors.toml gets linear models of the errors, with every
+look and with a single one (`--fast`), which `tools/package_model.py --calibration` puts into the
+model. How well they do on maps that they were not fitted on is printed: a map in five is left out
+in turn, and those that the network was not trained with are told on their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomlkit
+import torch
+from numpy.typing import NDArray
+
+from encephalon.geometry.affine import Affine, bounding_box
+from encephalon.io.image import Image
+from encephalon.io.text import write_records
+from encephalon.metrics.segmentation import overlap
+from encephalon.models.folder import open_model
+from encephalon.studies.base import OpenModel
+from encephalon.studies.extraction.data import TrainingSample, prepare_samples
+from encephalon.studies.extraction.predictor import ExtractionPredictor, make_extraction_predictor
+from encephalon.studies.extraction.segmentation.boundary import (
+    SKULL_STRIPPED,
+    predict_boundary,
+    resampled_mask,
+)
+from encephalon.studies.extraction.segmentation.evidence import evidence_of, expected_error
+from encephalon.studies.extraction.settings import (
+    GOOD_DICE,
+    SURE,
+    ErrorModel,
+    ExtractionSettings,
+)
+from encephalon.studies.extraction.task import made_up_scan
+from encephalon.tables.reading import read_table
+from encephalon.transforms.masks import fill_and_keep_largest
+from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
+
+#: Looks that a fast prediction does not take.
+LOOKS = ("mirror", "turn")
+TARGETS = ("dice", "missed_ml", "leaked_ml")
+#: What makes a scan hard; the rest is as in training.
+HARD = SynthesisRanges(
+    familiar=0.4, texture=0.15, lesion=0.4, patches=0.7, dura=0.3, dark_fluid=0.25, thick=0.5,
+    crop=0.3, padded=0.4, oblique=0.2, bias=0.9, falloff=0.4, noise=0.3, gamma=0.6, strip=0.0,
+)  # fmt: skip
+TURNED = SpatialRanges(rotation=40, scaling=0.25, any_orientation=0.2)
+#: Edges of the voxels and sizes of the head that are drawn, mm and as a factor; and how much more
+#: than the brain is seen along each axis.
+UNSEEN = -1.0
+EDGES, SIZES, ROOM = (1.3, 2.4), (0.7, 1.15), (1.1, 1.7)
+
+
+def main() -> None:
+    """Mask the heads, fit, and print how well that does."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--heads", type=int, default=500)
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    rows = list(measured(asked))
+    fits = [fitted(rows, told) for told in (names_of(rows), names_of(rows, LOOKS))]
+    (asked.output / "errors.toml").write_text(
+        tomlkit.dumps({"study": {"errors": {"fits": fits}}}), encoding="utf-8"
+    )
+    for names in (names_of(rows), names_of(rows, LOOKS)):
+        print(judged(rows, names))
+
+
+def measured(asked: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
+    """A row a head: its evidence and its errors; those of a file that is there come first."""
+    file = asked.output / "errors.csv"
+    kept = list(csv.DictReader(file.open(encoding="utf-8"))) if file.exists() else []
+    rows = [
+        {key: value if key == "group" else float(value) for key, value in row.items()}
+        for row in kept
+    ]
+    yield from rows
+    left = sorted({*range(asked.heads)} - {int(row["number"]) for row in rows})
+    work = [(asked.model, asked.table, asked.output / "cache", number) for number in left]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(asked.jobs, context) as pool:
+        for done, row in enumerate(pool.map(measure, work), start=1):
+            if row:
+                rows.append(row)
+                write_records(rows, file)
+                yield row
+            print(f"{done} of {len(left)}", file=sys.stderr, flush=True)
+
+
+def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
+    """Make up a head, mask it, and compare; nothing of one without a brain in view or a skull."""
+    model, table, cache, number = work
+    torch.set_num_threads(1)
+    predictor, heads = opened(model, table, cache)
+    group, split, head = heads[number % len(heads)]
+    rng = np.random.default_rng([7, number])
+    scan, truth = scan_and_brain(rng, head, predictor.settings, hard=number // len(heads) % 2 == 1)
+    network = predictor.network
+    borders = predict_boundary(scan, predictor.settings, network, network)
+    if borders.bare > SKULL_STRIPPED or not truth.any():
+        return {}
+    distance = fill_and_keep_largest(borders.distances[0])
+    mask = resampled_mask(distance, borders.view.grid, scan.grid, 0.0)
+    counts, ml = overlap(mask, truth), scan.volume_ml_per_voxel
+    told = evidence_of(borders, scan.grid, predictor.settings.border_spread)
+    return {
+        "number": number,
+        "group": group,
+        "unseen_map": float(split == "validation"),
+        "dice": round(counts.dice, 5),
+        "missed_ml": round((counts.reference - counts.both) * ml, 2),
+        "leaked_ml": round((counts.predicted - counts.both) * ml, 2),
+        **{name: round(value, 5) for name, value in told.items()},
+    }
+
+
+@lru_cache(maxsize=1)
+def opened(
+    model: Path, table: Path, cache: Path
+) -> tuple[ExtractionPredictor, list[tuple[str, str, TrainingSample]]]:
+    """The model, and the heads with their groups and splits."""
+    files = open_model(model / "model" if (model / "model").is_dir() else model)
+    asked = OpenModel(files, {}, "cpu", 1)
+    predictor = make_extraction_predictor(asked)
+    read = read_table(table, asked.recipe.table)
+    heads = prepare_samples(read, cache, 1)
+    return predictor, list(zip(read.texts("group"), read.texts("split"), heads, strict=True))
+
+
+def scan_and_brain(
+    rng: np.random.Generator, head: TrainingSample, settings: ExtractionSettings, *, hard: bool
+) -> tuple[Image, NDArray[np.bool_]]:
+    """A scan of which only what was acquired is kept, and what lies in its brain's border."""
+    edge, size = rng.uniform(*EDGES), rng.uniform(*SIZES)
+    length = (head.box[:, 1] - head.box[:, 0] + 1).astype(np.float64)
+    i, j, k = np.ceil(length * rng.uniform(*ROOM, 3) / edge).astype(int).tolist()
+    harder = {"synthesis": HARD, "placement": TURNED} if hard else {}
+    drawn = settings.model_copy(update={**harder, "unseen": UNSEEN})
+    centre = head.box.mean(axis=1) + rng.uniform(-0.1, 0.1, 3) * length
+    image, distances, edge = made_up_scan(rng, head, (i, j, k), centre, edge, drawn)
+    field = bounding_box((image > UNSEEN).numpy())
+    place = Affine.from_spacing(edge * size)
+    rim = settings.rim / size  # a distance is in the map's own mm
+    return Image(image[field].numpy(), place), (distances[0][field] > -rim).numpy()
+
+
+def names_of(rows: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> list[str]:
+    """The evidence of the rows, without some."""
+    known = ("number", "group", "unseen_map", *TARGETS, *without)
+    return [name for name in rows[0] if name not in known]
+
+
+def fitted(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """Coefficients by the names of `settings.Fit`."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    values = np.array([[row[name] for name in names] for row in rows])
+    centre, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
+    standard = np.clip((values - centre) / scale, -4, 4)
+    dice = np.array([row["dice"] for row in rows])
+    targets = {
+        "loss": np.log(1 - np.minimum(dice, 0.999)),
+        **{key: np.log1p([row[f"{key}_ml"] for row in rows]) for key in ("missed", "leaked")},
+    }
+    good = LogisticRegression(C=1.0, max_iter=1000).fit(standard, dice > GOOD_DICE)
+    lines = {"good": np.r_[good.intercept_, good.coef_[0]]}
+    for key, target in targets.items():
+        line = Ridge(1.0).fit(standard, target)
+        lines[key] = np.r_[line.intercept_, line.coef_]
+    numbers = {"centre": centre, "scale": scale, **lines}
+    return {
+        "evidence": list(names),
+        **{key: [round(float(one), 5) for one in value] for key, value in numbers.items()},
+    }
+
+
+def judged(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Markdown: what was said of heads whose map was left out, against what was so."""
+    groups = sorted({row["group"] for row in rows})
+    said: list[tuple[Mapping[str, Any], float, float]] = []
+    for fold in range(5):
+        left = set(groups[fold::5])
+        fit = fitted([row for row in rows if row["group"] not in left], names)
+        model = ErrorModel.model_validate({"fits": [fit]})
+        for row in rows:
+            if row["group"] in left:
+                told = expected_error({name: row[name] for name in names}, model)
+                if told:
+                    said.append((row, told.good, told.dice))
+    lines = [
+        f"With {', '.join(names)}:",
+        "",
+        "| Probability of a Dice above 0.94 | heads | so |",
+        "|---|---|---|",
+    ]
+    for low, high in ((0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
+        some = [row["dice"] > GOOD_DICE for row, good, _ in said if low <= good < high]
+        lines.append(
+            f"| {low:.2f} to {min(high, 1):.2f} | {len(some)} | {np.mean(some or [np.nan]):.2f} |"
+        )
+    for title, kept in (("all maps", {0.0, 1.0}), ("maps the network never saw", {1.0})):
+        part = [one for one in said if one[0]["unseen_map"] in kept]
+        wrong = [row["dice"] <= GOOD_DICE for row, _, _ in part]
+        raised = [good < SURE for _, good, _ in part]
+        both = sum(w and r for w, r in zip(wrong, raised, strict=True))
+        error = np.abs([row["dice"] - dice for row, _, dice in part])
+        lines.append(
+            f"{title}: {len(part)} heads, {sum(wrong)} wrong, {sum(raised)} raised, "
+            f"{both} both; Dice off by {np.median(error):.3f} in the median"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
