@@ -28,6 +28,7 @@ N ?= 10000
 SEED ?= 1
 
 BIN := $(VENV)/bin
+PACKAGED := src/encephalon/models/packaged
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
@@ -70,9 +71,12 @@ weights: $(VENV)/.dev
 	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o runs/label-maps.csv
 	$(BIN)/encephalon train brain-extraction -t runs/label-maps.csv -o runs/brain-extraction \
 	  --resume --threads 2
-	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" --model runs/brain-extraction \
-	  -o runs/accuracy
+	$(BIN)/python tools/extraction_errors.py runs/brain-extraction runs/label-maps.csv \
+	  -o runs/brain-extraction-errors
 	$(BIN)/python tools/package_model.py runs/brain-extraction \
+	  --card tools/cards/brain-extraction.toml --calibration runs/brain-extraction-errors/errors.toml
+	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" -o runs/accuracy
+	$(BIN)/python tools/package_model.py $(PACKAGED)/brain-extraction \
 	  --card tools/cards/brain-extraction.toml --scores runs/accuracy/scores/summary.json
 
 # First on synthetic contrasts alone, then, shortly, with real pairs among them. Some of these were

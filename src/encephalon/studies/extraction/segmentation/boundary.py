@@ -210,10 +210,13 @@ def _turned_agreement(
     zoom = float((np.array(view.image.shape) / np.array(shape)).max()) * 1.25
     matrix = turn * zoom
     offset = (np.array(view.image.shape) - 1) / 2 - matrix @ ((np.array(shape) - 1) / 2)
-    blurred = ndimage.uniform_filter(view.image, max(1, round(zoom)))
-    image = ndimage.affine_transform(blurred, matrix, offset, shape, order=1, cval=network.unseen)
-    mine = ndimage.affine_transform(distance, matrix, offset, shape, order=1, cval=-1.0) > 0
-    return dice(mine, largest_piece(network(image.astype(np.float32))[0] > 0))
+    turned = partial(
+        ndimage.affine_transform, matrix=matrix, offset=offset, output_shape=shape, order=1
+    )
+    image = turned(ndimage.uniform_filter(np.maximum(view.image, 0), max(1, round(zoom))))
+    seen = turned(view.inside.astype(np.float32)) > 0.5
+    given = np.where(seen, image, np.float32(network.unseen)).astype(np.float32)
+    return dice(turned(distance, cval=-1.0) > 0, largest_piece(network(given)[0] > 0))
 
 
 def stripped_share(view: View, distance: Float) -> float:
