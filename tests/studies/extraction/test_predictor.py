@@ -132,11 +132,11 @@ def test_a_border_of_three_millimetres_adds_a_shell_of_three_millimetres() -> No
         assert volume == pytest.approx(ball_volume(65.0 + border), rel=0.04)
 
 
-def test_leaving_the_fluid_away_uses_the_inner_border() -> None:
-    """The second border lies inside the first."""
+def test_a_ball_without_fluid_loses_hardly_any_of_itself() -> None:
+    """Without fluid the mask is at most what it was, and never less than the inner border's."""
     with_fluid = ball_predictor().predict(ball_image()).values["volume_ml"]
     without = ball_predictor(csf=False).predict(ball_image()).values["volume_ml"]
-    assert without < 0.95 * with_fluid  # type: ignore[operator]
+    assert 0.85 * with_fluid < without < with_fluid  # type: ignore[operator]
 
 
 def test_distance_probability_and_brain_agree_with_the_mask() -> None:

@@ -46,6 +46,7 @@ from encephalon.studies.extraction.segmentation.evidence import (
     expected_error,
     share_near_faces,
 )
+from encephalon.studies.extraction.segmentation.fluid import without_fluid
 from encephalon.studies.extraction.segmentation.localisation import (
     Network,
     areas_on_faces,
@@ -66,6 +67,9 @@ from encephalon.transforms.masks import fill_and_keep_largest, require_head_size
 Float = NDArray[np.float32]
 
 RESEARCH_ONLY = "For research only: not for diagnosis or treatment."
+FLUID_AS_BRIGHT = (
+    "fluid cannot be told from tissue by its intensity, so the mask ends at a smooth border"
+)
 #: Powers of the intensities, 0 to 1, in which a scan is seen for a variance: training varied them
 #: as much. The first changes nothing.
 CONTRASTS = (1.0, 0.8, 1.25)
@@ -112,7 +116,9 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
             ),
             "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
             "distance": OutputKind(
-                "dist", label, description="Signed distance to the border, mm, positive inside."
+                "dist",
+                label,
+                description="Signed distance to the outer border, mm, positive inside.",
             ),
             "probability": OutputKind("probseg", label, description="Probability of lying inside."),
             **{name: OutputKind(name, label, description=text) for name, text in MAPS.items()},
@@ -132,15 +138,16 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
             self.locator or self.network,
             fast=self.options.fast,
         )
-        distance = fill_and_keep_largest(
-            borders.distances[0 if self.options.csf else -1], self.options.border
-        )
+        distance = fill_and_keep_largest(borders.distances[0], self.options.border)
         mask = resampled_mask(distance, borders.view.grid, loaded.grid, self.options.border)
+        dry = self.settings.borders > 1 and not self.options.csf and bool(mask.any())
+        mask, told = without_fluid(loaded, straight, mask, borders) if dry else (mask, True)
         inside = mask.view(bool)
         volume = int(np.count_nonzero(inside)) * loaded.volume_ml_per_voxel
         findings = self._findings(straight, volume, areas_on_faces(inside, loaded.grid), borders)
         quality = check_quality(borders, findings, organ=self.settings.target == "brain")
-        doubts = Quality("check" if loaded.doubts else "ok", loaded.doubts)
+        reasons = (*loaded.doubts, *(() if told else (FLUID_AS_BRIGHT,)))
+        doubts = Quality("check" if reasons else "ok", reasons)
         values = {"volume_ml": round(volume, 3), **_evidence_told(borders, findings.expected)}
         return Prediction(
             self._images(loaded, mask, distance, borders),
@@ -198,11 +205,10 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         if borders.bare > SKULL_STRIPPED:
             return over_views(self._chance, distance, flips(()))
         network = borders.orientation.network(self.network)
-        place = 0 if self.options.csf else -1
-        rim = self.settings.rim if self.options.csf or self.settings.borders == 1 else 0.0
 
         def inside(image: Float) -> Float:
-            return self._chance(network(image)[place] * np.float32(borders.view.spacing) + rim)
+            distance = network(image)[0] * np.float32(borders.view.spacing)
+            return self._chance(distance + np.float32(self.settings.rim))
 
         sides = flips([borders.orientation.order[0] - 3])
         return over_views(inside, borders.view.image, combined(sides, gammas(CONTRASTS)))

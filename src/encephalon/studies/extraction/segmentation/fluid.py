@@ -44,13 +44,14 @@ APART = 1.0
 NORMAL = 1.35
 
 
-def without_fluid(scan: Image, mask: Mask, borders: Boundary) -> tuple[Mask, bool]:
+def without_fluid(scan: Image, straight: Image, mask: Mask, borders: Boundary) -> tuple[Mask, bool]:
     """`mask` (I, J, K) without the fluid that reaches its surface, and whether that could be told.
 
-    Where fluid is as bright as tissue, or hardly any is there, the mask is that of the border
-    around the tissue.
+    `straight` is the scan with axes along those of the working grid; mostly the same. Where fluid
+    is as bright as tissue, or hardly any is there, the mask is that of the border around the
+    tissue.
     """
-    levels = _levels(scan, borders)
+    levels = _levels(straight, borders)
     if levels is None:
         inner = borders.distances[-1]
         return resampled_mask(inner, borders.view.grid, scan.grid, 0.0), False
@@ -63,7 +64,7 @@ def without_fluid(scan: Image, mask: Mask, borders: Boundary) -> tuple[Mask, boo
     return _without(mask.astype(bool), fluid), True
 
 
-def _levels(scan: Image, borders: Boundary) -> tuple[Float, float] | None:
+def _levels(straight: Image, borders: Boundary) -> tuple[Float, float] | None:
     """Intensity (I, J, K) of the tissue around each voxel of the working grid; fluid over it.
 
     None where the two cannot be told apart.
@@ -71,7 +72,7 @@ def _levels(scan: Image, borders: Boundary) -> tuple[Float, float] | None:
     from scipy import ndimage
 
     view, outer, inner = borders.view, borders.distances[0], borders.distances[-1]
-    values = resample_aligned(scan.data, scan.affine, view.grid)
+    values = resample_aligned(straight.data, straight.affine, view.grid)
     tissue = view.inside & (inner > TISSUE[0]) & (inner < TISSUE[1])
     fluid = view.inside & (outer > FLUID) & (inner < -FLUID)
     if min(np.count_nonzero(tissue), np.count_nonzero(fluid)) < FEWEST:
