@@ -129,7 +129,7 @@ def model() -> encephalon.Model:
 def cut_reasons(prediction: Prediction) -> list[str]:
     """What the verdict says of the field of view."""
     assert prediction.quality is not None
-    return [reason for reason in prediction.quality.reasons if "field of view" in reason]
+    return [reason for reason in prediction.quality.reasons if "cuts the brain" in reason]
 
 
 def without(image: Image, mask: np.ndarray, side: str, share: float) -> Image:
