@@ -67,12 +67,13 @@ def evidence_of(borders: Boundary, scan: Grid, spread: float) -> dict[str, float
         "soft": 1 - _lost_overlap(distance, inside, spread),
     }
     told = {name: _doubt(one) for name, one in looks.items() if one is not None}
-    tissue = np.count_nonzero(borders.distances[-1] > 0) / max(1, np.count_nonzero(inside))
-    volume = max(1.0, np.count_nonzero(inside) * view.spacing**3 / 1000)
+    voxels = max(1, int(np.count_nonzero(inside)))
+    tissue = int(np.count_nonzero(borders.distances[-1] > 0)) / voxels
+    volume = voxels * view.spacing**3 / 1000
     return told | {
         "slope": float(np.log(max(borders.slope_error, SAME))),
         "pieces": float(np.sqrt(borders.second_piece)),
-        "tissue": abs(float(tissue) - TISSUE),
+        "tissue": abs(tissue - TISSUE),
         "volume": abs(float(np.log(volume / VOLUME_ML))),
         "faces": float(np.sqrt(share_near_faces(distance, view.grid, scan))),
         "across": float(np.sqrt(sum(borders.across.values()))) / 10,

@@ -3,9 +3,9 @@
 
 A border on the working grid cannot follow a sulcus of a millimetre, whatever was learnt. The scan
 can: between the two borders that the network draws, around the brain and around its tissue, lies
-fluid, and within the second lies tissue. The level half way between the two tells the voxels apart,
-compared with the tissue in the neighbourhood, as coils do not receive every place alike. Only fluid
-that reaches the surface of the mask is left out; that in the ventricles stays.
+fluid, and within the second lies tissue. The level half way between cortex and fluid tells the
+voxels apart, compared with the tissue in the neighbourhood, as coils do not receive every place
+alike. Only fluid that reaches the surface of the mask is left out; that in the ventricles stays.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ NEIGHBOURHOOD = 15.0
 #: Deepest fluid (mm) that is left out: the bottom of deep sulci, but not the ventricles, which a
 #: narrow passage joins to the surface.
 DEEPEST = 15.0
-#: Spreads of the tissue by which fluid must differ from it to be told apart.
-APART = 1.0
-#: Distance between the quartiles of a normal distribution, in standard deviations.
-NORMAL = 1.35
+#: Percentiles, towards the fluid: of what lies between the borders, where voxels that are fluid
+#: alone begin, and of the tissue, where the cortex lies whose level is next to the fluid's.
+PURE, CORTEX = 95, 75
+#: Least difference between the two, in units of the tissue's own level.
+APART = 0.2
 
 
 def without_fluid(scan: Image, straight: Image, mask: Mask, borders: Boundary) -> tuple[Mask, bool]:
@@ -55,19 +56,20 @@ def without_fluid(scan: Image, straight: Image, mask: Mask, borders: Boundary) -
     if levels is None:
         inner = borders.distances[-1]
         return resampled_mask(inner, borders.view.grid, scan.grid, 0.0), False
-    level, ratio = levels
+    level, between, bright = levels
     grid = borders.view.grid
     depth = signed_distance(borders.distances[0] > 0).astype(np.float32) * borders.view.spacing
-    half = resampled_map(level * np.float32((1 + ratio) / 2), grid, scan.grid)
-    fluid = (scan.data < half) if ratio < 1 else (scan.data > half)
+    limit = resampled_map(level * np.float32(between), grid, scan.grid)
+    fluid = scan.data > limit if bright else scan.data < limit
     fluid &= resampled_map(depth, grid, scan.grid) < DEEPEST
     return _without(mask.astype(bool), fluid), True
 
 
-def _levels(straight: Image, borders: Boundary) -> tuple[Float, float] | None:
-    """Intensity (I, J, K) of the tissue around each voxel of the working grid; fluid over it.
+def _levels(straight: Image, borders: Boundary) -> tuple[Float, float, bool] | None:
+    """What tells fluid: three values, or None.
 
-    None where the two cannot be told apart.
+    Intensity (I, J, K) of the tissue around each voxel of the working grid; the limit to the fluid
+    over it; and whether fluid is brighter. None where the two cannot be told apart.
     """
     from scipy import ndimage
 
@@ -83,11 +85,12 @@ def _levels(straight: Image, borders: Boundary) -> tuple[Float, float] | None:
     level = np.where(weight > 1e-3, blurred / np.maximum(weight, 1e-3), np.median(values[tissue]))
     if not (level[fluid] > 0).all():
         return None
-    parts = [values[part] / level[part] for part in (fluid, tissue)]
-    # Each holds some of the other, which widens one of them most: the purer one tells the noise.
-    spread = min(float(np.subtract(*np.percentile(part, (75, 25)))) / NORMAL for part in parts)
-    ratio = float(np.median(parts[0]))
-    return (level.astype(np.float32), ratio) if abs(ratio - 1) > APART * spread else None
+    wet, solid = (values[part] / level[part] for part in (fluid, tissue))
+    bright = bool(np.median(wet) > np.median(solid))
+    pure = float(np.percentile(wet, PURE if bright else 100 - PURE))
+    cortex = float(np.percentile(solid, CORTEX if bright else 100 - CORTEX))
+    apart = pure - cortex if bright else cortex - pure
+    return (level.astype(np.float32), (pure + cortex) / 2, bright) if apart > APART else None
 
 
 def _without(mask: NDArray[np.bool_], fluid: NDArray[np.bool_]) -> Mask:
