@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encephalon.errors import ModelError, require_extra
+from encephalon.errors import ModelError, listed, require_extra
 from encephalon.models.files import check_content
 
 if TYPE_CHECKING:
@@ -219,14 +219,16 @@ def _check_layers(
     path: Path,
 ) -> None:
     counts = f"{len(expected)} layers with weights expected, {len(layers)} found"
+    faults = []
     for number, (shapes, (name, arrays)) in enumerate(zip(expected, layers, strict=False)):
         found = {kind: getattr(data, "shape", None) for kind, data in arrays.items()}
         wanted = {kind: tuple(shape) for kind, shape in shapes.items()}
         if found != wanted:
-            raise ModelError(
-                f"{path}: layer {number} ({name!r}) has {_shown(found)} instead of "
-                f"{_shown(wanted)} ({counts}): this is another network."
+            faults.append(
+                f"layer {number} ({name!r}) has {_shown(found)} instead of {_shown(wanted)}"
             )
+    if faults:
+        raise ModelError(f"{path}: {listed(faults, 5, '; ')} ({counts}): this is another network.")
     if len(layers) != len(expected):
         extra = [name for name, _ in layers[len(expected) :]]
         what = f"one too many is {extra[0]!r}" if extra else f"layer {len(layers)} is missing"
