@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from encephalon.reports.blocks import badge, table
+from encephalon.reports.blocks import badge, confusion_table, table
 from encephalon.reports.own_pages import rating, rating_bar
 from encephalon.reports.page import Page
 from encephalon.reports.strips import StripPoint, strip_chart
@@ -16,7 +16,7 @@ from tests.reports.accessibility import violations
 from tests.reports.browser import Browser
 
 VOLUMES = [1203.5, -2.5, 980.0, 1e-5, 12.0, 1500.0, None, 7.0, 11.0]
-SHOWN = "[...document.querySelectorAll('tbody tr')].filter((row) => !row.hidden)"
+SHOWN = "[...document.querySelectorAll('.sortable tbody tr')].filter((row) => !row.hidden)"
 NAMES = f"{SHOWN}.map((row) => row.cells[0].textContent)"
 
 
@@ -47,7 +47,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     strip = {"ok": [StripPoint(1.0, "sub-1: 1 mL", "#a")], "check": [StripPoint(2.0, "sub-2")]}
     page = Page("Scans").section("All", strip_chart(strip, "volume, mL"))
-    return page.add(rating_bar(), table(named, rows)).write(
+    matrix = confusion_table(["sham", "stroke"], [[29, 7], [6, 30]])
+    return page.add(rating_bar(), table(named, rows), matrix).write(
         tmp_path_factory.mktemp("page") / "report.html"
     )
 

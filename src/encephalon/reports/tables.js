@@ -79,7 +79,7 @@
       const button = make("button", { type: "button", click: () => sortBy(table, column) }, ...head.childNodes);
       head.append(button);
     }
-    if (table.tBodies[0].rows.length >= FILTERED) frame.before(filterOf(table));
+    if (table.tBodies[0].rows.length >= FILTERED) frame.prepend(filterOf(table));
   }
 
   // ---- ratings ----
