@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from encephalon.geometry.affine import Affine, bounding_box
+from encephalon.inference.workers import Workers, in_workers
 from encephalon.io.image import Image
 from encephalon.io.text import write_records
 from encephalon.metrics.segmentation import overlap
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
-    rows = list(measured(asked))
+    rows = measured(asked)
     fits = [fitted(rows, told) for told in (names_of(rows), names_of(rows, LOOKS))]
     (asked.output / "errors.toml").write_text(
         tomlkit.dumps({"study": {"errors": {"fits": fits}}}), encoding="utf-8"
@@ -89,25 +88,23 @@ def main() -> None:
         print(judged(rows, names))
 
 
-def measured(asked: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
-    """A row a head: its evidence and its errors; those of a file that is there come first."""
+def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row a head: its evidence and its errors; those in the file are not made again."""
     file = asked.output / "errors.csv"
     kept = list(csv.DictReader(file.open(encoding="utf-8"))) if file.exists() else []
     rows = [
         {key: value if key == "group" else float(value) for key, value in row.items()}
         for row in kept
     ]
-    yield from rows
     left = sorted({*range(asked.heads)} - {int(row["number"]) for row in rows})
     work = [(asked.model, asked.table, asked.output / "cache", number) for number in left]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.jobs, context) as pool:
-        for done, row in enumerate(pool.map(measure, work), start=1):
-            if row:
-                rows.append(row)
-                write_records(rows, file)
-                yield row
-            print(f"{done} of {len(left)}", file=sys.stderr, flush=True)
+    done = in_workers(measure, work, Workers(jobs=asked.jobs), "processes")
+    for count, row in enumerate(done, start=1):
+        if row:
+            rows.append(row)
+            write_records(rows, file)
+        print(f"{count} of {len(left)}", file=sys.stderr, flush=True)
+    return sorted(rows, key=lambda row: row["number"])
 
 
 def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
