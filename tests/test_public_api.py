@@ -18,6 +18,8 @@ from encephalon import api, errors
 from encephalon.errors import ContentError, MissingFileError, OutputError, UsageError
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
+from encephalon.reports.drawn import Drawn
+from encephalon.reports.format import Html
 from encephalon.reports.page import Page
 from encephalon.tables.samples import Sample
 from tests.cli.conftest import Threshold
@@ -159,12 +161,12 @@ class _FakePage:
     def __init__(self, about: dict[str, object]) -> None:
         self.about, self.shown = about, []  # type: ignore[var-annotated]
 
-    def draw(self, row: dict[str, object], pictures: object, folder: Path) -> list[str]:
+    def draw(self, row: dict[str, object], pictures: object, folder: Path) -> Drawn:
         assert folder.is_dir()
-        return [f"<b>{row['id']} {row['volume_ml']}</b>"]
+        return Drawn([Html(f"<b>{row['id']} {row['volume_ml']}</b>")])
 
-    def add(self, row: dict[str, object], drawn: Callable[[], list[str]]) -> None:
-        self.shown.append(f"{row['id']} {row.get('status')} {''.join(drawn())}")
+    def add(self, row: dict[str, object], drawn: Callable[[], Drawn]) -> None:
+        self.shown.append(f"{row['id']} {row.get('status')} {''.join(drawn().pictures)}")
 
     def page(self, failures: list[tuple[str, str]], folder: Path) -> Page:
         assert folder.is_dir()

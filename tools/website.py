@@ -107,11 +107,13 @@ def write(sources: Mapping[str, Path], site: Path) -> Iterator[str]:
         (folder / "published-models.md").write_text(library_page(), encoding="utf-8")
         with (folder / "index.md").open("a", encoding="utf-8") as index:
             index.writelines(contents())
-        shutil.rmtree(site, ignore_errors=True)
+        built = Path(temporary) / "site"  # beside it lie the notebooks as they were run
         words = ["-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", temporary]
-        words += ["-c", str(ROOT / "docs"), str(folder), str(site)]
+        words += ["-c", str(ROOT / "docs"), str(folder), str(built)]
         if subprocess.run([sys.executable, *words], env=_offline(), check=False).returncode:
             yield "docs: the site has the faults above"
+        shutil.rmtree(site, ignore_errors=True)
+        shutil.copytree(built, site)
         # Pages of results, which Sphinx would offer as downloads.
         left_out = shutil.ignore_patterns(".*", "*.nii.gz")
         shutil.copytree(folder / MADE, site / MADE, ignore=left_out)
