@@ -309,4 +309,6 @@ def test_a_real_brain_and_a_real_head_end_up_in_the_template(data: Path) -> None
     ]
     facts = [prepare_image(ImageRow(path), 64)[1] for path in paths]
     assert [one["contents"] for one in facts] == ["brain", "head"]
-    assert all(one["overlap"] > 0.9 and one["quality"] == "ok" for one in facts)
+    assert all(one["overlap"] > 0.9 for one in facts)
+    assert [one["quality"] for one in facts] == ["ok", "check"]
+    assert ["ends within 6 mm of the mask" in reason for reason in facts[1]["reasons"]] == [True]
