@@ -114,6 +114,8 @@ def fit_mixed(
     for name, each in indicators.items():
         if each.shape[1] < 2:
             raise UsageError(f"A mixed model needs two groups or more, but {name!r} has one.")
+        if np.linalg.matrix_rank(np.column_stack([design, each])) == design.shape[1]:
+            raise few  # the columns say of each group all there is to say of it
     # In units of their deviation: the search ends by the size of the likelihood's slope.
     unit = float(np.std(truth)) or 1.0
     labels = [[list(map(str, range(each.shape[1])))] for each in indicators.values()]
@@ -125,7 +127,7 @@ def fit_mixed(
         start = _start(truth / unit, design, indicators.values())
         try:
             found = model.fit(reml=True, start_params=start)
-        except np.linalg.LinAlgError as error:  # as many columns as groups, say
+        except np.linalg.LinAlgError as error:
             raise few from error
     estimates, errors = found.fe_params[1:] * unit, found.bse_fe[1:] * unit
     variances = dict(zip(indicators, found.vcomp, strict=True)) | {RESIDUAL: found.scale}
