@@ -90,15 +90,17 @@ def test_any_label_map_makes_a_scan(labels: np.ndarray, seed: int) -> None:
 
 @pytest.mark.parametrize("factor", [0.4, 0.8, 1.5])
 def test_the_skin_lies_as_deep_as_is_drawn_and_the_brain_stays(factor: float) -> None:
-    """What is seen at a depth lay at that depth over the factor; 12.8 mm is the maps' own depth."""
+    """Below the fluid, depths are shared out anew; 12.8 mm is the depth of the skin in the maps."""
     whole, points, near = head()
     ranges = replace(PLAIN, reshape=1.0, scalp=(12.8 * factor, 12.8 * factor), uneven=0.0)
     moved = reshape_shell(np.random.default_rng(0), whole.far, points, near, ranges)
     middle = (torch.tensor(SHAPE) - 1) / 2
-    inside, shell = near > 0, (near < 0) & (near > -6)
-    assert torch.equal(moved[inside], points[inside])
+    fluid = min(2.0, 12.8 * factor / 3)
+    still, shell = near > -fluid, (near < -fluid) & (near > -6)
+    assert torch.equal(moved[still], points[still])
     above = (moved[shell] - middle).norm(dim=-1) - RADIUS
-    assert torch.allclose(above, -near[shell] / factor, atol=0.3)
+    share = (12.8 - fluid) / (12.8 * factor - fluid)
+    assert torch.allclose(above, fluid + (-near[shell] - fluid) * share, atol=0.4)
 
 
 def test_the_depth_of_the_map_is_kept_where_none_is_drawn() -> None:

@@ -42,6 +42,8 @@ __all__ = ["Head", "Slices", "draw_slices", "reshape_shell", "synthesise_head"]
 #: Depth (mm) of the skin above the brain in the label maps, and how far out the layer between them
 #: is stretched or pressed; what lies beyond is moved along.
 SCALP, SHELL = 12.8, 20.0
+#: Depth (mm) of the fluid next to the brain, in which nothing moves; less where the skin is near.
+FLUID = 2.0
 #: Distance (mm) down to which a training target tells it exactly.
 NEAR = -10.0
 #: Slices less than so many voxels of the grid apart are no slices.
@@ -153,19 +155,22 @@ def reshape_shell(
 ) -> Tensor:
     """`points` moved so that the skin lies at a drawn depth above the brain, not quite evenly.
 
-    `near` is the true distance at the points, mm, as far as that goes.
+    `near` is the true distance at the points, mm, as far as that goes. The fluid next to the brain
+    keeps its depth: a border that lay the deeper in fluid the thicker the skull would teach that
+    it lies next to bone.
     """
     depth = rng.uniform(*ranges.scalp) if rng.random() < ranges.reshape else SCALP
     uneven = smooth_field(rng, tuple(points.shape[:3]), 5)
     if depth == SCALP:
         return points
-    ratio = float(depth) / SCALP * torch.exp(ranges.uneven * uneven)
+    fluid = min(FLUID, depth / 3)
+    ratio = float(depth - fluid) / (SCALP - fluid) * torch.exp(ranges.uneven * uneven)
     away = gaussian_blur(far, (1.0,) * 3)
     # A distance is positive inside, so that outwards is down its slope.
     outwards = [-slope for slope in torch.gradient(away)]
     beyond = -float(far.min())  # so that what is outside the map is far
     sampled = sample_linear(torch.stack([far + beyond, *outwards]), points / FAR_SPACING, 0.0)
-    above = torch.where(near > NEAR, -near, beyond - sampled[0]).clamp_min(0)
+    above = (torch.where(near > NEAR, -near, beyond - sampled[0]) - fluid).clamp_min(0)
     direction = nnf.normalize(sampled[1:], dim=0)
     within = above.minimum(SHELL * ratio)
     moved = within / ratio + (above - within) - above
