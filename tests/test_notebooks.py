@@ -44,13 +44,13 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
         pytest.importorskip("torch")
     cells = [cell for cell in read(path)["cells"] if cell["cell_type"] == "code"]
     code = "\n".join("".join(cell["source"]) for cell in cells)
-    place = {"PYTHONPATH": str(ROOT / "src"), "ENCEPHALON_OFFLINE": "1"}
+    place = {"PYTHONPATH": str(ROOT / "src"), "ENCEPHALON_OFFLINE": "1", "PYTHONUTF8": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env={**os.environ, **place, "ENCEPHALON_HOME": str(tmp_path / "home")},
         capture_output=True,
-        text=True,
+        encoding="utf-8",  # another test may have changed the locale of this process
         check=False,
     )
     assert done.returncode == 0, done.stderr
