@@ -42,7 +42,7 @@ from encephalon.studies.extraction.segmentation.boundary import (
     predict_boundary,
     resampled_mask,
 )
-from encephalon.studies.extraction.segmentation.evidence import evidence_of, expected_error
+from encephalon.studies.extraction.segmentation.evidence import LIMIT, evidence_of, expected_error
 from encephalon.studies.extraction.settings import (
     GOOD_DICE,
     SURE,
@@ -176,7 +176,7 @@ def fitted(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str,
 
     values = np.array([[row[name] for name in names] for row in rows])
     centre, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
-    standard = np.clip((values - centre) / scale, -4, 4)
+    standard = np.clip((values - centre) / scale, -LIMIT, LIMIT)
     dice = np.array([row["dice"] for row in rows])
     targets = {
         "loss": np.log(1 - np.minimum(dice, 0.999)),

@@ -34,12 +34,6 @@ HEATMAP = "document.querySelector('#chart-heatmap-disease .plot')"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser.started(tmp_path_factory.mktemp("browser")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def published(data: Path) -> Analyses:
     path = data / "published" / "legibility" / "metrics_comparison_test.csv"
     return analyse(read_results(path), people=2381)

@@ -47,12 +47,6 @@ def facts(markup: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser.started(tmp_path_factory.mktemp("browser")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thick slices, what was made of them, and a mask."""
     whole, places = volume(), np.repeat(np.arange(5), 4)

@@ -21,7 +21,7 @@ from encephalon.metrics.segmentation import dice
 from encephalon.studies.extraction.segmentation.boundary import Boundary
 from encephalon.studies.extraction.settings import ErrorModel, Fit
 
-__all__ = ["EDGE_MM", "ExpectedError", "evidence_of", "expected_error", "share_near_faces"]
+__all__ = ["EDGE_MM", "LIMIT", "ExpectedError", "evidence_of", "expected_error", "share_near_faces"]
 
 #: Distance (mm) from a face of the field of view within which a mask may be cut.
 EDGE_MM = 6.0
@@ -29,8 +29,8 @@ EDGE_MM = 6.0
 SAME = 0.002
 #: Voxels of the fine grid within which a distance is that to the border.
 BORDER = 0.5
-#: Share of the tissue in what the border encloses, and volume of a brain (mL), as in adults; what
-#: is told is how far a mask is from them.
+#: Share of the tissue in what the border encloses, and volume of a brain (mL), about those of
+#: adults; what is told is how far a mask is from them.
 TISSUE, VOLUME_ML = 0.85, 1400.0
 #: Standard deviations beyond which evidence counts no more: a line goes on for ever.
 LIMIT = 4.0
