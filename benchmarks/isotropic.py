@@ -116,7 +116,7 @@ def main() -> None:
         folder = Path(name)
         t2w, t1w = write_scans(folder, asked.small)
         rounds, patches = (1, 1) if asked.small else (asked.repeat, asked.patches)
-        options = ["--t1", str(t1w), "--threads", str(asked.threads)]
+        options = ["--t1w", str(t1w), "--threads", str(asked.threads)]
         for number in range(rounds):
             published.append(time_published(patches, asked.threads))
             tell(number, rounds, "published", published[-1])

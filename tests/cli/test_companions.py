@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`predict` with more images than one: --t1, --stack, datasets, and the options of slices."""
+"""`predict` with more images than one: --t1w, --stack, datasets, and the options of slices."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def rows(result_out: str) -> list[dict[str, Any]]:
 
 
 def test_flags_add_images_to_a_single_input(run: Run, scans: Path) -> None:
-    """--t1 once, --stack as often as there are further scans; the sidecar names them all."""
-    words = ["--t1", scans / "T1w.nii.gz", "--stack", scans / "coronal.nii.gz"]
+    """--t1w once, --stack as often as there are further scans; the sidecar names them all."""
+    words = ["--t1w", scans / "T1w.nii.gz", "--stack", scans / "coronal.nii.gz"]
     words += ["--stack", scans / "coronal.nii.gz"]
     result = run("predict", "any", scans / "T2w.nii.gz", "-o", scans / "out.nii.gz", *words)
     assert result.code == 0, result.err
@@ -121,10 +121,14 @@ def test_a_companion_that_is_not_there_is_named(run: Run, scans: Path) -> None:
     assert not (scans / "out").exists()
 
 
-def test_options_of_slices_reach_the_study(run: Run, scans: Path, adding: Adding) -> None:
-    """By their own flags, each under its name."""
-    words = ["--spacing", "1", "--thickness", "4", "--gap", "1", "--axis", "axial"]
-    words += ["--profile", "gaussian", "--method", "guided", "--registration", "none"]
+@pytest.mark.parametrize("word", ["slice-", ""])
+def test_options_of_slices_reach_the_study(
+    run: Run, scans: Path, adding: Adding, word: str
+) -> None:
+    """By their own flags, each under its name: those of the field and the shorter ones."""
+    words = ["--spacing", "1", f"--{word}thickness", "4", f"--{word}gap", "1"]
+    words += ["--slice-plane" if word else "--axis", "axial"]
+    words += [f"--{word}profile", "gaussian", "--method", "guided", "--registration", "none"]
     words += ["--save", "t2w,t1w"]
     run("predict", "any", scans / "T2w.nii.gz", "-o", scans / "out", *words)
     known = {"device", "threads", "offline"}

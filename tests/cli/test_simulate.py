@@ -79,15 +79,15 @@ def test_published_slices_have_factors(run: Run, tmp_path: Path, isotropic: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "--thickness 4"),
-        (("--thickness", "four"), "--thickness takes numbers"),
+        ((), "--slice-thickness 4"),
+        (("--thickness", "four"), "--slice-thickness takes numbers"),
         (("--thickness", "4", "--factor", "2"), "--factor belongs to --mode published"),
         (("--mode", "published"), "--factor 2,3,4,5"),
         (("--thickness", "4", "--start-slice", "1"), "--start-slice belongs to --mode published"),
         (("--mode", "published", "--factor", "2,3", "--start-slice", "2"), "must be 0 to 1"),
         (("--mode", "published", "--factor", "2.5"), "--factor 2,3,4,5"),
         (("--mode", "published", "--factor", "inf"), "[factor] should be a finite number"),
-        (("--mode", "published", "--factor", "2", "--gap", "1"), "--gap belongs to"),
+        (("--mode", "published", "--factor", "2", "--gap", "1"), "--slice-gap belongs to"),
         (("--thickness", "4", "--axis", "axal"), "no slice axis 'axal'"),
         (("--thickness", "4", "--gap", "-1"), "gap between slices must be 0 mm or more"),
         (("--thickness", "-4"), "thickness of a slice must be above 0 mm"),

@@ -16,7 +16,11 @@ from tests.cli.conftest import Asked, Run
     ("task", "own", "foreign"),
     [
         ("brain", "--mask --sdt --border", "--t1 --spacing --use --tile --fill --slurm"),
-        ("isotropic", "--t1 --stack --spacing", "--border --mask --use --value --slurm"),
+        (
+            "isotropic",
+            "--t1w, --stack --spacing --fast --slice-gap,",
+            "--border --mask --use --value --slurm",
+        ),
         ("classify", "--use --source --value", "--border --mask --t1 --spacing --slurm"),
     ],
 )

@@ -286,7 +286,7 @@ class Joined:
     t1: Annotated[
         Path | None,
         Option(
-            "--t1",
+            *("--t1w", "--t1"),
             help="The T1w of the same person, for one T2w as INPUT [isotropic].",
             metavar="FILE",
         ),

@@ -164,7 +164,7 @@ isotropic = Task(
 
     \b
     Example:
-        encephalon isotropic -i T2w.nii.gz --t1 T1w.nii.gz -o reconstructed
+        encephalon isotropic -i T2w.nii.gz --t1w T1w.nii.gz -o reconstructed
     """,
     study="isotropic",
     model="isotropic",

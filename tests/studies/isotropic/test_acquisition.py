@@ -32,7 +32,7 @@ def test_slices_lie_across_the_coarsest_axis(axis: int) -> None:
 
 @pytest.mark.parametrize("codes", ["RAS", "LPI", "SRA", "ASL"])
 def test_a_plane_is_found_in_any_orientation(codes: str) -> None:
-    """`--axis axial` is the voxel axis that runs from foot to head, here not the coarsest."""
+    """`--slice-plane axial` is the axis that runs from foot to head, here not the coarsest."""
     data, affine = orient(head(), Affine.from_spacing((5.0, 1.0, 4.0)), codes)
     image = Image(data, affine)
     found = find_acquisition(image, PredictOptions(axis="axial"))
@@ -49,14 +49,16 @@ def test_a_plane_is_found_in_an_oblique_scan(oblique: Affine) -> None:
 
 def test_an_axis_that_the_voxels_contradict_is_named() -> None:
     """The way out is another word, not another scan."""
-    with pytest.raises(GeometryError, match=r"give another --axis than axial, .* across axis j"):
+    with pytest.raises(
+        GeometryError, match=r"give another --slice-plane than axial, .* across axis j"
+    ):
         find_acquisition(scan((1.0, 4.0, 1.0)), PredictOptions(axis="axial"))
 
 
 def test_two_coarse_axes_need_a_word() -> None:
     """Nothing tells which one the slices lie across."""
     image = scan((1.0, 3.0, 3.0))
-    with pytest.raises(GeometryError, match=r"1 x 3 x 3 mm, equally coarse .*--axis"):
+    with pytest.raises(GeometryError, match=r"1 x 3 x 3 mm, equally coarse .*--slice-plane"):
         find_acquisition(image, NONE)
     assert find_acquisition(image, PredictOptions(axis="j")).axis == 1
 
@@ -123,7 +125,7 @@ def test_a_thickness_that_nothing_says_deserves_a_look(told: dict[str, object]) 
     found = find_acquisition(scan(), PredictOptions(), told)
     assert (found.distance, found.thickness, found.notes) == (4.0, 4.0, ())
     assert "nothing says how thick its slices are" in found.warnings[0]
-    assert "give --thickness or --gap" in found.warnings[0]
+    assert "give --slice-thickness or --slice-gap" in found.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_a_thickness_that_nothing_says_deserves_a_look(told: dict[str, object]) 
     [
         ({"thickness": 4.0, "gap": 1.0}, "would lie 5 mm apart, but in the file .* 4 mm apart"),
         ({"thickness": 2.0, "gap": 1.0}, "would lie 3 mm apart"),
-        ({"gap": 4.0}, "a smaller --gap"),
+        ({"gap": 4.0}, "a smaller --slice-gap"),
         ({"thickness": 40.0}, "slices of 40 mm were asked for"),
     ],
 )

@@ -26,16 +26,17 @@ class SliceOptions(Section):
     output: Annotated[Path, OUTPUT]
     axis: Annotated[
         tuple[str, ...],
-        Flag("--axis", "Planes: axial, coronal, sagittal; or i, j, k.", "AXES"),
+        Flag("--slice-plane --axis", "Planes: axial, coronal, sagittal; or i, j, k.", "AXES"),
     ] = ("axial",)
     thickness: Annotated[
-        tuple[float, ...], Flag("--thickness", "Of the slices, such as 2,3.3,5.", "MM")
+        tuple[float, ...],
+        Flag("--slice-thickness --thickness", "Of the slices, such as 2,3.3,5.", "MM"),
     ] = ()
-    gap: Annotated[float, Flag("--gap", "Between slices.", "MM")] = 0.0
+    gap: Annotated[float, Flag("--slice-gap --gap", "Between slices.", "MM")] = 0.0
     profile: Annotated[
         str,
         Flag(
-            "--profile",
+            "--slice-profile --profile",
             "box, gaussian, or a text file of two columns, offset in mm and sensitivity.",
             "NAME",
         ),
@@ -73,9 +74,11 @@ class PhantomOptions(Section):
         bool, Flag("--infants", "Small heads whose white matter is not myelinated yet.")
     ] = False
     axis: Annotated[
-        str, Flag("--axis", "Planes: axial, coronal, sagittal; or i, j, k.", "AXES")
+        str, Flag("--slice-plane --axis", "Planes: axial, coronal, sagittal; or i, j, k.", "AXES")
     ] = "axial"
-    thickness: Annotated[float, Flag("--thickness", "Of the T2w's slices.", "MM")] = 4.0
+    thickness: Annotated[
+        float, Flag("--slice-thickness --thickness", "Of the T2w's slices.", "MM")
+    ] = 4.0
     seed: Annotated[int, SEED] = Field(default=0, ge=0, lt=2**32)
     overwrite: Annotated[bool, OVERWRITE] = False
 
@@ -87,8 +90,8 @@ def _thick_slices(asked: SliceOptions, progress: Progress) -> Done:
 
     \b
     Example:
-        encephalon simulate thick-slices dataset -o thick --axis axial,coronal --thickness 3,5
-        encephalon simulate thick-slices T2w.nii.gz -o thick --thickness 4 --gap 1 --noise 0.02
+        encephalon simulate thick-slices data -o thick --slice-plane coronal --slice-thickness 3,5
+        encephalon simulate thick-slices T2w.nii.gz -o thick --slice-thickness 4 --noise 0.02
         encephalon simulate thick-slices T2w.nii.gz -o LR_data --mode published --factor 2,4
     """
     from encephalon.studies.isotropic.acquisition.inputs import find_scans
@@ -112,23 +115,31 @@ def _config(asked: SliceOptions) -> SimulationConfig:
 
     given = asked.model_fields_set
     if asked.mode == "physical":
-        for flag in ("factor", "start-slice"):
-            if flag.replace("-", "_") in given:
-                raise UsageError(f"--{flag} belongs to --mode published; give --thickness in mm.")
+        for name in ("factor", "start_slice"):
+            if name in given:
+                raise UsageError(
+                    f"{_flag(name)} belongs to --mode published; give --slice-thickness in mm."
+                )
         if "thickness" not in given:
-            raise UsageError("Say how thick the slices are: --thickness 4 means 4 mm.")
+            raise UsageError("Say how thick the slices are: --slice-thickness 4 means 4 mm.")
         return SimulationConfig(
             asked.axis, asked.thickness, asked.gap, asked.profile, asked.noise, asked.seed
         )
     strange = [name for name in ("thickness", "gap", "profile", "noise", "seed") if name in given]
     if strange:
         raise UsageError(
-            f"--{strange[0]} belongs to --mode physical; published slices have factors."
+            f"{_flag(strange[0])} belongs to --mode physical; published slices have factors."
         )
     if "factor" not in given or not all(one.is_integer() for one in asked.factor):
         raise UsageError("Published slices need whole factors: --factor 2,3,4,5.")
     factors = tuple(int(one) for one in asked.factor)
     return SimulationConfig(asked.axis, factors=factors, start=asked.start_slice)
+
+
+def _flag(name: str) -> str:
+    """The flag of an option of slices, as help has it first."""
+    told = SliceOptions.model_fields[name].metadata
+    return next(one for one in told if isinstance(one, Flag)).names.split()[0]
 
 
 def _phantoms(asked: PhantomOptions, progress: Progress) -> Done:

@@ -64,6 +64,7 @@ class PredictOptions(NetworkOptions):
 
     method        "network": the model's own; "guided": the model-based one, which needs no weights
                   and knows any contrast
+    fast          the guided method, whatever the model: near it, and without the time of a network
     spacing       of the result, mm; by default the in-plane spacing of the T2w, within 0.7 and
                   1.5 mm
     thickness     of the slices, mm, where the header says nothing or is wrong
@@ -82,25 +83,38 @@ class PredictOptions(NetworkOptions):
         Literal["network", "guided"],
         Flag("--method", "network, or guided, which needs no training.", "NAME"),
     ] = "network"
+    fast: Annotated[
+        bool,
+        Flag("--fast", "The guided method alone, without the network: nearly as good."),
+    ] = Field(default=False, exclude=True)  # what is kept of it is the method
     spacing: Annotated[
         float | None,
         Flag("--spacing", "Voxel edge of the result, mm; the T2w's in-plane one by default.", "MM"),
     ] = Field(default=None, gt=0.2, le=3)
     thickness: Annotated[
         float | None,
-        Flag("--thickness", "Of the slices, mm; where the header does not tell.", "MM"),
+        Flag(
+            "--slice-thickness --thickness",
+            "Of the slices, mm; where the header does not tell.",
+            "MM",
+        ),
     ] = Field(default=None, gt=0)
     gap: Annotated[
-        float | None, Flag("--gap", "Between slices, mm; where the header does not tell.", "MM")
+        float | None,
+        Flag("--slice-gap --gap", "Between slices, mm; where the header does not tell.", "MM"),
     ] = Field(default=None, ge=0)
     axis: Annotated[
         Literal["axial", "coronal", "sagittal", "i", "j", "k"] | None,
-        Flag("--axis", "Plane of the slices: axial, coronal or sagittal; or i, j or k.", "PLANE"),
+        Flag(
+            "--slice-plane --axis",
+            "Plane of the slices: axial, coronal or sagittal; or i, j or k.",
+            "PLANE",
+        ),
     ] = None
     profile: Annotated[
         str,
         Flag(
-            "--profile",
+            "--slice-profile --profile",
             "Sensitivity across a slice: box, gaussian, or a text file of mm and sensitivity.",
             "KIND",
         ),
@@ -113,6 +127,17 @@ class PredictOptions(NetworkOptions):
     save: Annotated[
         tuple[Saved, ...], Flag("--save", "Images to write: t2w,uncertainty,t1w.", "KINDS")
     ] = ("t2w", "uncertainty")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guided_where_fast(cls, given: Any) -> Any:
+        return {"method": "guided", **given} if given.get("fast") is True else given
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        if self.fast and self.method == "network":
+            raise ValueError("fast leaves the network out, which the method asks for: drop one")
+        return self
 
     @field_validator("save", mode="before")
     @classmethod

@@ -123,7 +123,7 @@ def _axis(image: Image, options: PredictOptions) -> int:
     if second > (1 - TOLERANCE) * coarsest and coarsest >= SMALLEST_RATIO * fine:
         raise GeometryError(
             f"{image.name}: its voxels are {_sizes(image)} mm, equally coarse along two axes, so "
-            "that the slices cannot be told; name their plane with --axis."
+            "that the slices cannot be told; name their plane with --slice-plane."
         )
     return int(order[-1])
 
@@ -148,8 +148,8 @@ def _require_thick(
     coarsest = int(np.argmax(image.spacing))
     if options.axis is not None and image.spacing[coarsest] >= SMALLEST_RATIO * distance:
         better = (
-            f"another --axis than {options.axis}, or none, as the slices seem to lie across axis "
-            f"{VOXEL_AXES[coarsest]}"
+            f"another --slice-plane than {options.axis}, or none, as the slices seem to lie across "
+            f"axis {VOXEL_AXES[coarsest]}"
         )
     raise GeometryError(
         f"{image.name}: its voxels are {_sizes(image)} mm and those of the result would be "
@@ -220,7 +220,8 @@ def slice_thickness(
         thickness = distance
         diagnostics.warn(
             f"nothing says how thick its slices are, so they were taken as {distance:.3g} mm "
-            "without a gap, and all of the result rests on that: give --thickness or --gap"
+            "without a gap, and all of the result rests on that: give --slice-thickness or "
+            "--slice-gap"
         )
     between = _number(header.get("SpacingBetweenSlices"))
     if between is not None and not _same(between, distance):
@@ -247,8 +248,8 @@ def _asked_thickness(distance: float, options: PredictOptions, name: str) -> flo
     if thickness is not None and gap is not None and not _same(thickness + gap, distance):
         raise InputError(
             f"{name}: slices of {thickness:g} mm with gaps of {gap:g} mm would lie "
-            f"{thickness + gap:g} mm apart, {apart}: give --thickness or --gap alone, or correct "
-            "the voxel size of the file."
+            f"{thickness + gap:g} mm apart, {apart}: give --slice-thickness or --slice-gap "
+            "alone, or correct the voxel size of the file."
         )
     if thickness is not None:
         if thickness > THICKEST * distance:
@@ -260,7 +261,7 @@ def _asked_thickness(distance: float, options: PredictOptions, name: str) -> flo
         return None
     if gap > (1 - TOLERANCE) * distance:
         raise InputError(
-            f"{name}: gaps of {gap:g} mm were asked for, {apart}: give a smaller --gap."
+            f"{name}: gaps of {gap:g} mm were asked for, {apart}: give a smaller --slice-gap."
         )
     return distance - gap
 
