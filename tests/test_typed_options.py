@@ -7,13 +7,17 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_overloads, get_type_hints
 
 import pytest
 
 import encephalon
-from encephalon.api.options import EvaluationOptions, Options
+from encephalon.api import options
+from encephalon.api.options import EvaluationOptions, Loading, NamedModel, Options
 from encephalon.experiments.scored_predictions import PredictionOptions
+from encephalon.models.catalogue import find_model, list_models
+from encephalon.models.folder import ModelFolder
+from encephalon.models.registry import registry_entries
 from encephalon.studies.isotropic.settings import EvaluationOptions as SliceOptions
 from encephalon.studies.registry import list_studies, load_study
 
@@ -66,10 +70,57 @@ def test_every_option_of_an_evaluation_is_told_and_no_other() -> None:
     assert set(get_type_hints(EvaluationOptions)) == expected
 
 
-@pytest.mark.parametrize("options", [Options, EvaluationOptions])
-def test_every_option_is_explained(options: Any) -> None:
-    text = f"{inspect.getdoc(Options)} {inspect.getdoc(options)}"
-    for name in options.__annotations__:
+def named() -> dict[str, Any]:
+    """By model, the keywords that an overload of `load_model` has for it."""
+    told = (get_type_hints(one) for one in get_overloads(encephalon.load_model))
+    return {
+        name: get_args(hints["options"])[0]
+        for hints in told
+        if get_origin(hints["model"]) is Literal and hints["options"] is not Any
+        for name in get_args(hints["model"])
+    }
+
+
+def kind_of(name: str) -> tuple[str, str]:
+    """Study and mode of a model that has a name."""
+    if name in registry_entries():
+        entry = registry_entries()[name]
+        return entry.study, entry.mode
+    found = find_model(name)
+    assert isinstance(found, ModelFolder)
+    return found.study, found.description.mode
+
+
+def test_every_model_that_has_a_name_is_told() -> None:
+    """Those that ship, and the published ones that can be had."""
+    shipped = {one.name for one in list_models() if one.where == "packaged"}
+    published = {name for name, one in registry_entries().items() if one.kind != "listed"}
+    assert set(named()) == shipped | published == words(NamedModel)
+
+
+@pytest.mark.parametrize("name", sorted(named()))
+def test_a_named_model_is_told_the_options_of_its_study_and_mode_alone(name: str) -> None:
+    """With every word of every choice, and no other; beside how any model is loaded."""
+    study, mode = kind_of(name)
+    taken = {
+        key: one.annotation for key, one in load_study(study).options[mode].model_fields.items()
+    }
+    told = get_type_hints(named()[name])
+    assert set(told) - set(get_type_hints(Loading)) == set(taken)
+    for key, kind in taken.items():
+        choices = {one for one in words(kind) if isinstance(one, str)}
+        assert choices == {one for one in words(told[key]) if isinstance(one, str)}, key
+
+
+KINDS = [one for key, one in vars(options).items() if key.endswith("Options")]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_option_is_explained(kind: Any) -> None:
+    """In its class, or, of one that has those of all studies, in the classes of these."""
+    all_studies = kind in {Options, EvaluationOptions}
+    text = "".join(inspect.getdoc(one) or "" for one in (KINDS if all_studies else [kind]))
+    for name in set(get_type_hints(kind)) - set(get_type_hints(Loading)):
         assert f"{name} " in text or f"{name}," in text, name
 
 

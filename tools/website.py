@@ -47,6 +47,12 @@ ROOMS = {
         [
             "encephalon.api.Workers",
             "encephalon.api.options.Options",
+            "encephalon.api.options.ExtractionOptions",
+            "encephalon.api.options.PublishedExtractionOptions",
+            "encephalon.api.options.IsotropicOptions",
+            "encephalon.api.options.PublishedIsotropicOptions",
+            "encephalon.api.options.MicrographOptions",
+            "encephalon.api.options.MicrotomographyOptions",
             "encephalon.api.options.EvaluationOptions",
         ],
     ),

@@ -8,9 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from encephalon.api.options import Options
+from encephalon.api.options import (
+    ExtractionModel,
+    ExtractionOptions,
+    IsotropicModel,
+    IsotropicOptions,
+    MicrographModel,
+    MicrographOptions,
+    MicrotomographyModel,
+    MicrotomographyOptions,
+    NamedModel,
+    NoSuchOption,
+    Options,
+    PublishedExtractionModel,
+    PublishedExtractionOptions,
+    PublishedIsotropicModel,
+    PublishedIsotropicOptions,
+)
 from encephalon.api.page import ReportPage
 from encephalon.errors import UsageError
 from encephalon.experiments.grid_choice import GridModels, best_model, models_of
@@ -192,6 +208,44 @@ class Model:
         return Predictions(result.rows, result.failures, path)
 
 
+@overload
+def load_model(  # type: ignore[overload-overlap]
+    model: ExtractionModel, **options: Unpack[ExtractionOptions]
+) -> Model: ...
+@overload
+def load_model(  # type: ignore[overload-overlap]
+    model: PublishedExtractionModel, **options: Unpack[PublishedExtractionOptions]
+) -> Model: ...
+@overload
+def load_model(  # type: ignore[overload-overlap]
+    model: IsotropicModel, **options: Unpack[IsotropicOptions]
+) -> Model: ...
+@overload
+def load_model(  # type: ignore[overload-overlap]
+    model: PublishedIsotropicModel, **options: Unpack[PublishedIsotropicOptions]
+) -> Model: ...
+@overload
+def load_model(  # type: ignore[overload-overlap]
+    model: MicrographModel, **options: Unpack[MicrographOptions]
+) -> Model: ...
+@overload
+def load_model(  # type: ignore[overload-overlap]
+    model: MicrotomographyModel, **options: Unpack[MicrotomographyOptions]
+) -> Model: ...
+@overload
+def load_model(  # type: ignore[overload-overlap]
+    model: NamedModel, **options: Any
+) -> NoSuchOption: ...
+@overload
+def load_model(
+    model: Place,
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    offline: bool = ...,
+    workers: Workers = ...,
+    **options: Unpack[Options],
+) -> Model: ...
 def load_model(
     model: Place,
     *,
@@ -199,8 +253,8 @@ def load_model(
     threads: int | None = None,
     offline: bool = False,
     workers: Workers = HERE,
-    **options: Unpack[Options],
-) -> Model:
+    **options: Any,
+) -> Model | NoSuchOption:
     """Load a model by name, model folder, run folder, published weights file or folder of a grid.
 
     Of a grid it is the best finished one, see `experiments.grid_choice`; of people each has theirs.
@@ -209,7 +263,7 @@ def load_model(
     threads  CPU threads; all by default
     offline  refuse to download a registered model that is not on this machine
     workers  who does the samples of a batch, or the blocks of a volume, see `Workers`
-    options  those of the model's study, see `api.options.Options`
+    options  those of the model's study, see `api.options`
 
         model = encephalon.load_model("brain-extraction", border=2, device="cpu")
         for scan in ("one.nii.gz", "two.nii.gz"):
