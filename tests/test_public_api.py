@@ -114,7 +114,7 @@ def test_what_is_no_scan_is_said(head: Image) -> None:
             _model().predict(given)
     with pytest.raises(UsageError, match="takes image, and got nothing"):
         _model().predict()
-    with pytest.raises(UsageError, match="takes image, and got t1"):
+    with pytest.raises(UsageError, match="takes no 't1'; it takes image"):
         _model().predict(t1=head)
     with pytest.raises(UsageError, match="nothing to predict on"):
         _model().predict_batch([], "out")
@@ -122,9 +122,13 @@ def test_what_is_no_scan_is_said(head: Image) -> None:
         _model().predict_batch([head.data], "out")  # type: ignore[list-item]
 
 
-def test_no_array_is_printed_whole(head: Image) -> None:
-    """A prediction in a notebook is a few lines."""
-    assert len(repr(_model().predict(head))) < 2000
+def test_what_python_prints_of_a_model_and_its_results_is_a_line(head: Image) -> None:
+    """In a notebook, without an array or a setting."""
+    model = _model()
+    prediction = model.predict(head)
+    assert repr(model) == "Model('stand-in', study plain, version 1.0.0)"
+    assert repr(prediction) == "Prediction(mask; volume_ml 12.5; quality 'ok')"
+    assert repr(prediction.mask) == "OutputImage('brain_mask', 24x28x20 uint8)"
 
 
 def test_a_batch_hands_back_rows_and_failures(tmp_path: Path, head: Image) -> None:

@@ -105,6 +105,7 @@ def test_the_help_names_the_mode_of_a_flag_that_default_models_refuse(run: Run) 
     assert "a voxel is in the mask [extraction in mode published]" in text
     assert "the mask's border outwards, or inwards below 0 [extraction]" in text
     assert "for its second volume [extraction, isotropic]" in text
+    assert text.index("--blend") < text.index("--threshold")  # what few need comes last
 
 
 def test_commands_of_studies_have_names_of_their_own() -> None:

@@ -36,8 +36,9 @@ def dataset(tmp_path: Path, head: Image) -> Path:
 
 def test_a_mask_lies_on_the_grid_of_its_scan(run: Run, scan: Path, tmp_path: Path) -> None:
     """Shape and affine of the mask are those of the scan, and its sidecar lies beside it."""
-    result = run("predict", "any", scan, "-o", tmp_path / "mask.nii.gz")
+    result = run("predict", "any", "-i", scan, "-o", tmp_path / "mask.nii.gz")
     assert result.code == 0, result.err
+    assert f"written: {tmp_path / 'mask.nii.gz'} (mask)" in result.out
     mask, image = nibabel.load(tmp_path / "mask.nii.gz"), nibabel.load(scan)
     assert mask.shape == image.shape
     np.testing.assert_array_equal(mask.affine, image.affine)
@@ -258,7 +259,8 @@ def test_the_group_level_makes_one_table_with_its_dictionary(
     early = run("predict-bids", dataset, out, "group")
     assert (early.code, "participant first" in early.err) == (1, True)
     for label in ("01", "02"):
-        words = ("--participant-label", label, "-w", tmp_path, "--skip-bids-validation")
+        words = ["--participant-label", label, "-w", str(tmp_path), "--skip-bids-validation"]
+        words += ["--notrack", "--no-sub"]
         assert run("predict-bids", dataset, out, "participant", *words).code == 0
     assert run("predict-bids", dataset, out, "group").code == 0
     names, *rows = (

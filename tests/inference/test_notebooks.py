@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from encephalon.api import Model, Predictions
-from encephalon.errors import ContentError, UsageError
-from encephalon.inference.predictor import Prediction
+from encephalon.errors import ContentError, OutputExistsError, UsageError
+from encephalon.inference.predictor import OutputImage, Prediction
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 from encephalon.tables.schema import Columns
@@ -51,6 +51,18 @@ def test_the_forms_of_a_file_are_kept(model: Model, head: Image, tmp_path: Path)
     np.testing.assert_array_equal(written.data, read_image(tmp_path / "mask.nii.gz").data)
 
 
+def test_an_image_saves_itself(model: Model, head: Image, tmp_path: Path) -> None:
+    """In the format of the ending, and over no other file."""
+    mask = model.predict(Image(head.data, head.affine.matrix)).mask  # type: ignore[arg-type]
+    written = read_image(mask.save(tmp_path / "mask.nrrd"))
+    np.testing.assert_array_equal(written.data, mask.data)
+    np.testing.assert_allclose(written.affine.matrix, head.affine.matrix)
+    with pytest.raises(OutputExistsError):
+        mask.save(tmp_path / "mask.nrrd")
+    with pytest.raises(UsageError, match="no place in mm"):
+        OutputImage(head.data, None).save(tmp_path / "b.nii")
+
+
 def test_a_prediction_shows_itself(model: Model, head: Image) -> None:
     """Its picture, with the outline of the mask in colour, its quality and its values."""
     prediction = model.predict(head)
@@ -79,3 +91,10 @@ def test_a_batch_is_a_data_frame() -> None:
     frame = Predictions(rows=[{"id": "a", "volume_ml": 1.5}, {"id": "b"}]).to_dataframe()
     assert list(frame["id"]) == ["a", "b"]
     assert frame["volume_ml"][0] == 1.5
+
+
+def test_a_batch_shows_itself() -> None:
+    """As a table in which names are no mark-up."""
+    html = Predictions(rows=[{"id": "<b>", "volume_ml": None}])._repr_html_()
+    assert "<td>&lt;b&gt;</td>" in html
+    assert "volume_ml" in html

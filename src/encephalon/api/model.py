@@ -28,7 +28,7 @@ from encephalon.api.options import (
     PublishedIsotropicOptions,
 )
 from encephalon.api.page import ReportPage
-from encephalon.errors import UsageError
+from encephalon.errors import UsageError, did_you_mean
 from encephalon.experiments.grid_choice import GridModels, best_model, models_of
 from encephalon.experiments.grid_folder import is_grid
 from encephalon.inference.batch import BatchResult, run_batch
@@ -79,8 +79,11 @@ class Predictions(BatchResult):
 
         return DataFrame(self.rows)
 
+    def _repr_html_(self) -> str:
+        return str(self.to_dataframe().to_html(index=False, na_rep=""))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Model:
     """A loaded model, for repeated use; make it with `load_model`.
 
@@ -94,6 +97,12 @@ class Model:
     study: Study
     columns: Columns
     opened: OpenModel | None = None
+
+    def __repr__(self) -> str:
+        about = self.describe()
+        known = {**about, **(about.get("model") or {})}
+        told = (f"{key} {known[key]}" for key in ("version", "mode", "device") if known.get(key))
+        return f"Model({', '.join([repr(self.name), f'study {self.study.name}', *told])})"
 
     @property
     def name(self) -> str:
@@ -126,11 +135,12 @@ class Model:
         roles, covariates = self.columns.inputs, self.columns.covariates
         first = next(iter(roles), "image")
         given = inputs if image is None else {first: image, **inputs}
-        if not given or set(given) - {*roles, *covariates}:
-            raise UsageError(
-                f"The model {self.name!r} takes {', '.join([*roles, *covariates])}, and got "
-                f"{', '.join(given) or 'nothing'}."
-            )
+        known = [*roles, *covariates]
+        if not given:
+            raise UsageError(f"The model {self.name!r} takes {', '.join(known)}, and got nothing.")
+        if strange := next((name for name in given if name not in known), None):
+            meant = did_you_mean(strange, known, "it takes")
+            raise UsageError(f"The model {self.name!r} takes no {strange!r}; {meant}")
         row = {name: value for name, value in given.items() if name not in roles}
         places = {name: value for name, value in given.items() if name in roles}
         return self.predictor.predict(self.predictor.read(Sample("sample", places, row)))

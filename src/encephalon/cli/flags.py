@@ -100,6 +100,16 @@ ModelOption = Annotated[str, Option("-m", "--model", help=_MODEL, metavar="MODEL
 Recipe = Annotated[
     str, Argument(metavar="RECIPE", help="A built-in recipe's name, or a TOML file.")
 ]
+Inputs = Annotated[
+    list[Path] | None,
+    Option(
+        *("-i", "--input"),
+        help="An image, a folder of them, a DICOM folder, a table, or a BIDS dataset; may be "
+        "repeated.",
+        metavar="INPUT",
+        readable=False,
+    ),
+]
 Output = Annotated[Path, Option("-o", "--output", help="Where the results go.", metavar="PLACE")]
 Device = Annotated[
     str,
@@ -221,6 +231,10 @@ class BidsRunning(Running):
     ] = None
     skip_bids_validation: Annotated[
         bool, Option("--skip-bids-validation", help="Taken and not needed: nothing validates.")
+    ] = False
+    untracked: Annotated[
+        bool,
+        Option(*("--notrack", "--no-sub"), help="Taken and not needed: nothing is ever sent."),
     ] = False
 
 

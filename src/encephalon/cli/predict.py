@@ -49,6 +49,7 @@ def predict(
             readable=False,  # one that is not fails alone, like every other bad file
         ),
     ] = None,
+    more_inputs: flags.Inputs = None,
     report: flags.Report = True,
     dry_run: flags.DryRun = False,
     **options: Any,
@@ -62,7 +63,8 @@ def predict(
         encephalon predict brain-extraction scan.nii.gz -o masks
     """
     loading = {"model": model, **_who(workers), **running.loading(**options)}
-    batch = {"inputs": inputs or [], "output": output, "overwrite": running.overwrite}
+    given = [*(more_inputs or []), *(inputs or [])]
+    batch = {"inputs": given, "output": output, "overwrite": running.overwrite}
     batch |= chosen.words() | joined.words()
     _run(console, loading, batch, report=report, dry_run=dry_run)
 
@@ -248,5 +250,5 @@ def _say_result(console: Console, model: Model, work: Work, result: Predictions)
     for name, path in present.items():
         console.say(f"{name}: {path}")
     if not present and not failures:
-        for path in work.layout.files.values():
-            console.say(f"written: {path}")
+        for key, path in work.layout.files.items():
+            console.say(f"written: {path} ({key})")

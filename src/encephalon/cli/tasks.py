@@ -29,16 +29,6 @@ Words = Annotated[
         readable=False,
     ),
 ]
-Inputs = Annotated[
-    list[Path] | None,
-    Option(
-        *("-i", "--input"),
-        help="An image, a folder of them, a DICOM folder, a table, or a BIDS dataset; may be "
-        "repeated.",
-        metavar="INPUT",
-        readable=False,
-    ),
-]
 Model = Annotated[
     str, Option("--model", help="A model's name, folder or weights.", metavar="MODEL")
 ]
@@ -109,7 +99,7 @@ class Task:
         if self.images:
             own = [*(one for one in own if one.name != "save"), _flag("save", Save)]
         return [
-            _flag("inputs", Inputs),
+            _flag("inputs", flags.Inputs),
             _flag("output", _place("-o --output", self.output)),
             *(_flag(key, _place(*told)) for key, told in list(self.images.items())[1:]),
             *verbs.parts(flags.Joined, self.joined),

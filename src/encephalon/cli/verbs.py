@@ -48,18 +48,18 @@ def of_sections(
 def of_studies() -> list[Parameter]:
     """The flags of what all studies can be asked when they predict.
 
-    The help of one that models of mode "default" do not take names the mode.
+    Those that models of mode "default" do not take come last, and their help names the mode.
     """
     from encephalon.studies.registry import list_studies, load_study
 
-    fields = (
+    fields = [
         (one.name if name in plain else f"{one.name} in mode {mode}", name, field)
         for one in map(load_study, list_studies())
         for plain in [one.options["default"].model_fields]
         for mode, options in one.options.items()
         for name, field in options.model_fields.items()
-    )
-    return _parameters(fields, {})
+    ]
+    return _parameters(sorted(fields, key=lambda found: " in mode " in found[0]), {})
 
 
 def _parameters(

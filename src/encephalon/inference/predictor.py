@@ -88,14 +88,13 @@ def kinds_of(kinds: Mapping[str, OutputKind], sample: Sample) -> dict[str, Outpu
     return {key: kind for key, kind in found.items() if kind.extension}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OutputImage:
     """One image of a prediction.
 
     data          the voxels, on the grid of `like` (shape, affine): written as io.write_image does
     like          the input whose grid it has; not needed with a `writer`
     desc, suffix  what it is, as in the `OutputKind` of the same key
-    save          False keeps it out of the output folder (a report may still show it)
     may_be_empty  an all-zero mask is a failure unless this says that it is an answer
     writer        writes `data` to a path by itself: for images that are not on a grid in mm
     made          a finished folder that becomes the image, instead of `data`; it lies in a working
@@ -106,10 +105,13 @@ class OutputImage:
     like: Image | None
     desc: str | None = None
     suffix: str = "mask"
-    save: bool = True
     may_be_empty: bool = False
     writer: Callable[[NDArray[Any], Path], None] | None = None
     made: Path | None = None
+
+    def __repr__(self) -> str:
+        words = "_".join(word for word in (self.desc, self.suffix) if word)
+        return f"OutputImage({words!r}, {'x'.join(map(str, self.data.shape))} {self.data.dtype})"
 
     @property
     def is_empty_mask(self) -> bool:
@@ -127,8 +129,19 @@ class OutputImage:
             raise UsageError("This image has no place in mm, and so is no NIfTI: take its data.")
         return as_nibabel(self.data, self.like)
 
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write it to `path` in the format of its ending, such as mask.nii.gz, and return that.
 
-@dataclass(frozen=True)
+        Raises UsageError for an image that is not on a grid in mm, and what `io.write_image` does.
+        """
+        from encephalon.io.reading import write_image
+
+        if self.like is None:
+            raise UsageError("This image has no place in mm: write its data as a picture.")
+        return write_image(self.data, path, self.like, overwrite)
+
+
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a predictor says of one sample.
 
@@ -141,7 +154,13 @@ class Prediction:
     images: Mapping[str, OutputImage] = field(default_factory=dict)
     values: Mapping[str, Value] = field(default_factory=dict)
     quality: Quality | None = None
-    pictures: Any = field(default=None, repr=False)
+    pictures: Any = None
+
+    def __repr__(self) -> str:
+        quality = f"quality {self.quality.status!r}" if self.quality else ""
+        values = ", ".join(f"{name} {value}" for name, value in self.values.items())
+        told = "; ".join(part for part in (", ".join(self.images), values, quality) if part)
+        return f"Prediction({told})"
 
     def __getitem__(self, key: str) -> OutputImage:
         """The image of that key; raises UsageError with those that there are."""

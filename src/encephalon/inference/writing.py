@@ -49,11 +49,11 @@ def empty_masks(prediction: Prediction) -> list[str]:
 
 
 def images_of(planned: PlannedOutput, prediction: Prediction) -> dict[str, Path]:
-    """Where the images that a prediction says to save go.
+    """Where the images of a prediction go.
 
     Raises ValueError for one that the predictor had not announced.
     """
-    keys = [key for key, image in prediction.images.items() if image.save]
+    keys = list(prediction.images)
     for key in keys:
         if key not in planned.images:
             raise ValueError(f"The predictor made an image {key!r} that its `outputs` do not name.")

@@ -164,7 +164,8 @@ def index_bids(
             )
         found = [file for file in found if file.entities.get(key) in wanted]
     if not found:
-        name = f"sub-*_{{{','.join(suffixes)}}}{_EXTENSIONS[datatype][0]}"
+        kinds = suffixes[0] if len(suffixes) == 1 else f"{{{','.join(suffixes)}}}"
+        name = f"sub-*_{kinds}{_EXTENSIONS[datatype][0]}"
         raise MissingFileError(
             f"{folder}: no image named {name} was found in sub-*/{datatype}; "
             f"{_misnamed_words(folder, datatype)}check the dataset or ask for other suffixes."

@@ -43,6 +43,8 @@ SLICE_SUFFIXES = tuple(suffix for suffix, (_, writes) in FORMATS.items() if not 
 class Image:
     """One volume: `data` (I, J, K) of a real type, its place in the world and where it came from.
 
+    An `affine` that is a plain matrix (4, 4), as nibabel has it, becomes an `Affine`; it may raise
+    GeometryError.
     `header` is what the format needs to write on the same grid again (nibabel's header, or
     None); `warnings` are sentences about what was noticed while reading. Those of them that put
     what is made from the image in doubt are `doubts` too, as reasons without the name.
@@ -54,6 +56,11 @@ class Image:
     header: Any = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: Any = self.affine
+        if not isinstance(given, Affine):
+            object.__setattr__(self, "affine", checked(given, "the affine")[0])
 
     def doubted(self, reason: str) -> Image:
         """The same image with one more doubt, which is a warning as well."""
