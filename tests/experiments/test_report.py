@@ -130,7 +130,7 @@ def test_the_page_has_all_that_a_reader_needs(tmp_path: Path) -> None:
         "Scores",
         "Traffic light",
         "Calibration and certainty",
-        "Images and what they were taken from",
+        "Image level and group level",
         "Subgroups",
         "Thresholds and calibration that ship",
         "The most and the least certain images",

@@ -142,7 +142,7 @@ def assessment_sections(page: Page, assessment: Assessment, prefix: str = "") ->
     page.section(f"{prefix}Calibration and certainty", *_calibration(assessment))
     if len(assessment.levels) > 1:
         dots = details.unit_blocks() if details is not None else []
-        page.section(f"{prefix}Images and what they were taken from", *_levels(assessment), *dots)
+        page.section(f"{prefix}Image level and group level", *_levels(assessment), *dots)
     if assessment.strata:
         page.section(f"{prefix}Subgroups", *_strata(assessment))
     if details is not None:

@@ -124,7 +124,7 @@ def test_a_thickness_that_nothing_says_deserves_a_look(told: dict[str, object]) 
     """All of the result rests on the assumption, so it is a warning and no note."""
     found = find_acquisition(scan(), PredictOptions(), told)
     assert (found.distance, found.thickness, found.notes) == (4.0, 4.0, ())
-    assert "nothing says how thick its slices are" in found.warnings[0]
+    assert "there is no SliceThickness in its header or sidecar" in found.warnings[0]
     assert "give --slice-thickness or --slice-gap" in found.warnings[0]
 
 

@@ -68,7 +68,7 @@ Float = NDArray[np.float32]
 
 RESEARCH_ONLY = "For research only: not for diagnosis or treatment."
 FLUID_AS_BRIGHT = (
-    "fluid cannot be told from tissue by its intensity, so the mask ends at a smooth border"
+    "CSF cannot be told from tissue by its intensity, so the mask ends at a smooth border"
 )
 #: Powers of the intensities, 0 to 1, in which a scan is seen for a variance: training varied them
 #: as much. The first changes nothing.

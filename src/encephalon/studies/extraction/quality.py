@@ -66,7 +66,7 @@ def check_quality(borders: Boundary, found: Findings, *, organ: bool = True) -> 
     doubts = [
         (
             _check(borders.reoriented),
-            "the head lies otherwise than the header says, left and right may be swapped",
+            "the orientation in the header seems wrong, left and right may be swapped",
         ),
         *(_of_a_brain(borders, found) if organ else ()),
         *(_disagreement(borders, organ) if found.expected is None else (_error(found.expected),)),

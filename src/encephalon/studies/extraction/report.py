@@ -92,7 +92,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
     return BatchReport(
         about,
         title=f"{structure.capitalize()} masks",
-        missing="Without a mask",
+        missing="Failed, without a mask",
         columns=_COLUMNS,
         files=_FILES,
         pictures=pictures,

@@ -134,7 +134,7 @@ class PredictOptions(Section):
         float, Flag("--border", "Move the mask's border outwards, or inwards below 0.", "MM")
     ] = Field(default=0.0, ge=-10, le=10, serialization_alias="border_mm")
     csf: Annotated[
-        bool, Flag("--csf/--no-csf", "Keep the fluid around the brain, or leave it out.")
+        bool, Flag("--csf/--no-csf", "Keep the CSF around the brain, or leave it out.")
     ] = True
     fast: Annotated[
         bool,

@@ -172,8 +172,8 @@ def _registration_facts(registration: Registration) -> dict[str, str]:
     if fit is None:
         return {"Placed by": "the headers, as asked"}
     return {
-        "Moved": f"{fit.moved_mm:.1f} mm on average",
-        "Two starts ended": f"{fit.disagreement_mm:.2f} mm apart",
+        "Mean displacement": f"{fit.moved_mm:.1f} mm",
+        "Agreement of two starts": f"{fit.disagreement_mm:.2f} mm",
         "Mutual information": f"{fit.information:.3f} (headers {fit.header_information:.3f})",
         "Took": f"{fit.seconds:.0f} s",
     }

@@ -219,9 +219,9 @@ def slice_thickness(
     if thickness is None:
         thickness = distance
         diagnostics.warn(
-            f"nothing says how thick its slices are, so they were taken as {distance:.3g} mm "
-            "without a gap, and all of the result rests on that: give --slice-thickness or "
-            "--slice-gap"
+            "there is no SliceThickness in its header or sidecar, so its slices were taken as "
+            f"{distance:.3g} mm thick, without a gap, and all of the result rests on that: give "
+            "--slice-thickness or --slice-gap"
         )
     between = _number(header.get("SpacingBetweenSlices"))
     if between is not None and not _same(between, distance):
