@@ -36,10 +36,12 @@ def lively(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Ar
     return state
 
 
-def windows(x: Array, sides: tuple[int, ...], stride: int) -> Array:
+def windows(x: Array, sides: tuple[int, ...], stride: int, dilation: int = 1) -> Array:
     """(channels, *places, *sides): what a kernel of these sides sees at each place."""
-    seen = sliding_window_view(x, sides, axis=tuple(range(1, x.ndim)))
-    return seen[(slice(None), *[slice(None, None, stride)] * len(sides))]
+    reach = tuple(dilation * (side - 1) + 1 for side in sides)
+    seen = sliding_window_view(x, reach, axis=tuple(range(1, x.ndim)))
+    steps = (stride, dilation)
+    return seen[(slice(None), *[slice(None, None, n) for n in steps for _ in sides])]
 
 
 def padded(x: Array, padding: int, value: float = 0.0) -> Array:
@@ -47,11 +49,13 @@ def padded(x: Array, padding: int, value: float = 0.0) -> Array:
     return np.pad(x, [(0, 0), *[(padding, padding)] * (x.ndim - 1)], constant_values=value)
 
 
-def convolved(state: State, name: str, x: Array, stride: int = 1, padding: int = 0) -> Array:
+def convolved(
+    state: State, name: str, x: Array, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> Array:
     """A convolution by `name`.weight, with `name`.bias if there is one."""
     kernel = state[f"{name}.weight"].astype(np.float64)
     dims = x.ndim - 1
-    seen = windows(padded(x, padding), kernel.shape[2:], stride)
+    seen = windows(padded(x, padding), kernel.shape[2:], stride, dilation)
     inside = [0, *range(dims + 1, 2 * dims + 1)]
     out = np.tensordot(kernel, seen, axes=(list(range(1, dims + 2)), inside))
     return _biased(state, name, out)
@@ -111,5 +115,42 @@ def gelu(x: Array) -> Array:
 
 
 def prelu(state: State, name: str, x: Array) -> Array:
-    """x, below 0 times a slope that was learnt."""
-    return np.where(x > 0, x, state[f"{name}.weight"] * x)
+    """x, below 0 times a slope that was learnt, of all channels or of each."""
+    slopes = state[f"{name}.weight"].reshape(-1, *[1] * (x.ndim - 1))
+    return np.where(x > 0, x, slopes * x)
+
+
+def sigmoid(x: Array) -> Array:
+    """Between 0 and 1."""
+    return 1 / (1 + np.exp(-x))
+
+
+def mean(x: Array) -> Array:
+    """The mean of each channel over its places, with sides of 1."""
+    return x.mean(axis=tuple(range(1, x.ndim)), keepdims=True)
+
+
+def doubled(x: Array) -> Array:
+    """Each pixel of (channels, rows, columns) four times."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def between_corners(x: Array, rows: int, columns: int) -> Array:
+    """(channels, rows, columns) with other sides, linear, the corners kept where they are."""
+    for axis, side in ((1, rows), (2, columns)):
+        places = np.linspace(0, x.shape[axis] - 1, side)
+        low = np.minimum(places.astype(int), x.shape[axis] - 1)
+        high = np.minimum(low + 1, x.shape[axis] - 1)
+        share = (places - low).reshape(-1, *[1] * (2 - axis))
+        x = x.take(low, axis) * (1 - share) + x.take(high, axis) * share
+    return x
+
+
+def part_means(x: Array, parts: int) -> Array:
+    """(channels, parts, parts): means over parts of each side, which share what lies between."""
+    rows, columns = (
+        [slice(n * side // parts, -(-(n + 1) * side // parts)) for n in range(parts)]
+        for side in x.shape[1:]
+    )
+    means = [[x[:, row, column].mean(axis=(1, 2)) for column in columns] for row in rows]
+    return np.moveaxis(np.array(means), -1, 0)

@@ -46,6 +46,15 @@ _MARKED = {
     b"down_blocks.0.conv1.weight": _Layout(
         "microtomography", "segmentation", "published-unet", "microstructure-2d-published"
     ),
+    b"segmentation_head.0.weight": _Layout(
+        "microtomography", "segmentation", "published-segmenter", "microstructure-2d-published"
+    ),
+    b"down_tr128.down_conv.weight": _Layout(
+        "microtomography", "segmentation", "published-vnet-light", "microstructure-3d-published"
+    ),
+    b"red_blocks1.0.conv_red.0.weight": _Layout(
+        "microtomography", "segmentation", "published-highresnet", "microstructure-3d-published"
+    ),
     b"mlp_logits_state_dict": _Layout(
         "legibility", "classification", "published-legibility", "legibility-published"
     ),

@@ -50,11 +50,14 @@ _BUILT_IN: Mapping[str, str] = {
     "image-classifier": "encephalon.networks.image_classifier:ImageClassifier",
     "keras-unet": "encephalon.networks.keras_unet:KerasUNet",
     "masked-fusion": "encephalon.networks.fusion:MaskedFusion",
+    "published-highresnet": ("encephalon.networks.published_volume_networks:PublishedHighResNet"),
     "published-legibility": "encephalon.networks.published_legibility:PublishedLegibility",
     "published-reconstruction": (
         "encephalon.networks.published_reconstruction:PublishedReconstruction"
     ),
+    "published-segmenter": "encephalon.networks.published_segmenters:PublishedSegmenter",
     "published-unet": "encephalon.networks.published_unet:PublishedUNet",
+    "published-vnet-light": "encephalon.networks.published_volume_networks:PublishedVNetLight",
     "self-supervised": "encephalon.networks.self_supervised:SelfSupervised",
     "slice-unet": "encephalon.networks.slice_unet:SliceUNet",
     "tile-classifier": "encephalon.networks.tile_classifier:TileClassifier",

@@ -31,11 +31,15 @@ Make = Callable[[], "nn.Module"]
 
 #: What builds a network of the weights of a published file, which bear their published names.
 _ROOM = "encephalon.networks."
+_VOLUMES = _ROOM + "published_volume_networks:build_published_volume_network"
 _PUBLISHED = {
     "image-classifier": _ROOM + "image_classifier:build_published_classifier",
+    "published-highresnet": _VOLUMES,
     "published-legibility": _ROOM + "published_legibility:build_published_legibility",
     "published-reconstruction": _ROOM + "published_reconstruction:build_published_reconstruction",
+    "published-segmenter": _ROOM + "published_segmenters:build_published_segmenter",
     "published-unet": _ROOM + "published_unet:build_published_unet",
+    "published-vnet-light": _VOLUMES,
     "tile-classifier": _ROOM + "published_encoder:build_published_encoder",
     "tile-encoder": _ROOM + "published_encoder:build_published_encoder",
 }

@@ -11,12 +11,14 @@ import pytest
 from encephalon import api
 from encephalon.errors import ModelError
 from encephalon.io.text import read_records, write_records
+from encephalon.studies.microtomography.leaderboard import published_scores
 from tests.studies.microtomography.tiny_tiles import QUICK, scored, train, write_table
 
 torch = pytest.importorskip("torch")
 
 from encephalon.models.folder import open_model  # noqa: E402
 from encephalon.models.published import open_published  # noqa: E402
+from encephalon.networks.registry import build_network  # noqa: E402
 from encephalon.networks.torch_runtime import load_network  # noqa: E402
 from tests.studies.microtomography import mtneuro_files as files  # noqa: E402
 
@@ -82,6 +84,27 @@ def test_a_u_net_tells_structures(dims: int, size: tuple[int, int, int], tmp_pat
     rows = api.predict(model, tiles, tmp_path / "predicted", device="cpu").rows
     assert {"percent_background", "percent_vessel", "percent_cell"} <= set(rows[0])
     assert "percent_axon" not in rows[0]
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "size", "known_as"),
+    [
+        ("published-segmenter", {"decoder": "manet", "width": 8}, (1, 32, 32), "manet"),
+        ("published-vnet-light", {"width": 2}, (8, 16, 16), "vnet-light"),
+        ("published-highresnet", {"width": 2}, (8, 16, 16), "highresnet"),
+    ],
+)
+def test_the_networks_of_two_libraries_tell_structures_by_the_name_of_the_paper(
+    network: str, options: dict[str, Any], size: tuple[int, int, int], known_as: str, tmp_path: Path
+) -> None:
+    """Which the published scores have too."""
+    tiles = write_table(tmp_path / "tiles", size)
+    weights = build_network(network, options).state_dict()
+    shapes = ((name, tuple(value.shape)) for name, value in weights.items())
+    summary = scored(files.save(shapes, tmp_path / "four.pt"), tiles, tmp_path / "out")
+    assert (summary["mode"], summary["network"]) == ("published", known_as)
+    assert list(summary["structures"]) == ["background", "vessel", "cell", "axon"]
+    assert ("structure", "f1", known_as) in published_scores()
 
 
 def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:

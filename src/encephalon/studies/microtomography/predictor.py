@@ -299,10 +299,11 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
             f"The model {model.name!r} tells no structures, so there are no maps of variance and "
             "entropy: leave out --save."
         )
+    known_as = str(network.options.get("decoder", network.name))
     if own := isinstance(model.files, ModelFolder):
         runtime = model.runtime()
     else:
-        runtime, classes, flat = _published(model, classes)
+        runtime, classes, flat, known_as = _published(model, classes)
     mixed = any(each.name == "mix-up" for each in settings.augmentation)  # as the paper calls it
     return TilePredictor(
         model.files.describe(),
@@ -312,7 +313,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
         classes,
         0 if flat else learnt["depth"],
         {
-            "network": str(network.options.get("decoder", network.name)),
+            "network": known_as,
             # Weights alone do not say by which method they were learnt.
             "method": ("mix-up" if mixed else settings.method) if own else model.name,
             "seed": recipe.training.seed,
@@ -335,9 +336,12 @@ def _learnt(model: OpenModel, settings: MicrotomographySettings) -> dict[str, An
     return {"spacing": None, **known, "tile": tile, "depth": min([int(tile[0]), *crops])}
 
 
-def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple[str, ...], bool]:
-    """What runs published weights, the classes that they tell, and whether they see slices."""
+def _published(
+    model: OpenModel, classes: Sequence[str]
+) -> tuple[Runtime, tuple[str, ...], bool, str]:
+    """What runs published weights, the classes that they tell, whether they see slices, a name."""
     network: Any = load_network(model.files)
+    known_as = getattr(network, "known_as", model.recipe.network.name)
     first, *_, last = network.parameters()
     if not hasattr(network, "head") and len(classes) == len(last) + 1:
         classes = classes[:-1]  # with axons in the background, as in half of the published tasks
@@ -350,7 +354,8 @@ def _published(model: OpenModel, classes: Sequence[str]) -> tuple[Runtime, tuple
         from encephalon.networks.tile_classifier import FeaturesAndLogits
 
         network = FeaturesAndLogits(network)
-    return TorchRuntime(network, model.device, model.threads), tuple(classes), first.dim() == 4
+    runtime = TorchRuntime(network, model.device, model.threads)
+    return runtime, tuple(classes), first.dim() == 4, str(known_as)
 
 
 def read_structures(table: Table, sample: Sample) -> NDArray[np.uint8]:
