@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import encephalon
 from encephalon.errors import MissingExtraError, ModelError, OutputExistsError, UsageError
 from encephalon.models.bundle import metadata
+from encephalon.models.catalogue import find_model, list_models
 from encephalon.models.description import dump_description
 from encephalon.models.exchange import export_model, import_model
 from encephalon.models.folder import ModelFolder, open_model
@@ -99,7 +101,7 @@ def test_a_bundle_of_monai_comes_back_whole(
     folder = export_model(model.path, tmp_path / "tiny", format="monai")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
-        *("configs/metadata.json", "configs/model.toml"),
+        *("configs/metadata.json", "configs/model.toml", "configs/inference.json"),
         *("models/model.pt", "models/model.onnx", "docs/README.md"),
     }
     check_by_the_schema(_metadata(folder))
@@ -188,3 +190,88 @@ def test_what_cannot_be_exported_as_a_folder_says_so(
 def test_no_registered_model_has_the_name_of_a_small_one() -> None:
     """The tests above import under a name that nobody else has."""
     assert "tiny" not in {*registry_entries(), *shipped_entries()}
+
+
+def packaged(name: str, folder: Path) -> Path:
+    """A model that ships, as a bundle of MONAI."""
+    shipped = Path(encephalon.__file__).parent / "models" / "packaged" / name
+    shutil.copytree(shipped, folder / name)
+    return export_model(folder / name, folder / f"{name}-monai", format="monai")
+
+
+def workflow(bundle: Path, **given: Any) -> Any:
+    """What MONAI makes of the configuration of a bundle."""
+    from monai.bundle import ConfigWorkflow
+
+    configs = bundle / "configs"
+    made = ConfigWorkflow(
+        str(configs / "inference.json"),
+        str(configs / "metadata.json"),
+        logging_file=False,
+        workflow_type="infer",
+        bundle_root=str(bundle),
+        **given,
+    )
+    made.initialize()
+    return made
+
+
+def micrograph(path: Path) -> Path:
+    """A grey picture of 96 x 80 pixels."""
+    levels = np.random.default_rng(0).integers(0, 255, (96, 80), dtype=np.uint8)
+    Image.fromarray(levels).save(path)
+    return path
+
+
+def test_monai_runs_a_bundle_as_predict_does(tmp_path: Path) -> None:
+    """Its labels are those of the model itself, and its network is in MONAI's hands."""
+    bundle = packaged("axon-myelin", tmp_path)
+    picture = micrograph(tmp_path / "one.png")
+    made = workflow(
+        bundle, dataset_dir=str(picture), output_dir=str(tmp_path / "monai"), device="cpu"
+    )
+    made.run()
+    encephalon.predict(tmp_path / "axon-myelin", picture, tmp_path / "own", device="cpu")
+    (theirs,), (ours,) = (sorted((tmp_path / n).rglob("*.png")) for n in ("monai", "own"))
+    assert theirs.read_bytes() == ours.read_bytes()
+    network = made.parser.get_parsed_content("network_def")
+    about = _metadata(bundle)["network_data_format"]["outputs"]
+    (classes,) = (tensor["num_channels"] for tensor in about.values())
+    with torch.inference_mode():
+        assert network(torch.rand(1, 1, 64, 64)).shape == (1, classes, 64, 64)
+
+
+def test_what_fails_in_monai_is_said(tmp_path: Path) -> None:
+    """A picture that is none ends the run, with its name."""
+    bundle = packaged("axon-myelin", tmp_path)
+    (tmp_path / "none.png").write_text("no picture")
+    given = {"dataset_dir": str(tmp_path / "none.png"), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(RuntimeError) as caught:
+        workflow(bundle, device="cpu", **given).run()
+    assert "none.png" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", ["brain-extraction", "isotropic"])
+def test_monai_is_given_the_network_of_every_model_that_ships(name: str, tmp_path: Path) -> None:
+    network = workflow(packaged(name, tmp_path)).parser.get_parsed_content("network_def")
+    tensors = open_model(tmp_path / name).tensors()
+    assert network.state_dict().keys() == tensors.keys()
+
+
+def test_a_bundle_is_a_model_by_its_path(model: ModelFolder, tmp_path: Path, home: Path) -> None:
+    """It is unpacked once; a file of it that was changed later is refused, and so is another's."""
+    folder = export_model(model.path, tmp_path / "tiny", format="monai")
+    found = find_model(folder)
+    assert isinstance(found, ModelFolder)
+    assert found.sha256 == model.sha256
+    assert find_model(folder) == found
+    assert [path.name for path in home.iterdir() if path.is_dir()] == [found.path.name]
+    assert not [one for one in list_models() if one.name == "tiny"]
+    (folder / "models" / "model.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"model\.onnx: expected sha256"):
+        find_model(folder)
+    about = _metadata(folder)
+    del about["encephalon_files"]
+    (folder / "configs" / "metadata.json").write_text(json.dumps(about))
+    with pytest.raises(ModelError, match="another program wrote"):
+        find_model(folder)

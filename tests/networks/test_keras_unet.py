@@ -19,6 +19,7 @@ import torch
 
 from encephalon.errors import GeometryError, ModelError
 from encephalon.models.keras import read_keras_h5
+from encephalon.models.published import open_published
 from encephalon.networks.keras_unet import (
     LAYERS,
     KerasUNet,
@@ -26,6 +27,7 @@ from encephalon.networks.keras_unet import (
     state_of_layers,
 )
 from encephalon.networks.registry import fill_network
+from encephalon.networks.torch_runtime import load_network
 
 TRANSPOSED = (8, 11, 14)
 """Places of the transposed convolutions among the 18 layers with weights (spec of the file)."""
@@ -33,11 +35,11 @@ TRANSPOSED = (8, 11, 14)
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
-def _random_layers(seed: int) -> Layers:
+def _random_layers(seed: int, n_classes: int = 1) -> Layers:
     """Kernels (kd, kh, kw, in, out), transposed ones (kd, kh, kw, out, in); lively."""
     generator = np.random.default_rng(seed)
     layers = []
-    for shapes in keras_unet_shapes():
+    for shapes in keras_unet_shapes(n_classes):
         kernel = shapes["kernel"]
         scale = np.sqrt(2 / np.prod(kernel[:4])) if kernel[0] != 2 else np.sqrt(1 / kernel[3])
         layers.append(
@@ -120,7 +122,7 @@ def _pool(x: np.ndarray) -> np.ndarray:
 
 
 def _reference(x: np.ndarray, layers: Layers) -> np.ndarray:
-    """The published network in float64: x (I, J, K, 1) to probabilities (I, J, K, 1)."""
+    """The published network in float64: x (I, J, K, 1) to probabilities (I, J, K, classes)."""
     left = iter(layers)
 
     def convolved(x: np.ndarray) -> np.ndarray:
@@ -134,7 +136,11 @@ def _reference(x: np.ndarray, layers: Layers) -> np.ndarray:
     for skip in reversed(skips):
         x = np.concatenate([skip, _transpose_convolve(x, *next(left))], axis=-1)
         x = convolved(convolved(x))
-    return 1 / (1 + np.exp(-_convolve(x, *next(left))))
+    logits = _convolve(x, *next(left))
+    if logits.shape[-1] == 1:
+        return 1 / (1 + np.exp(-logits))
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +163,48 @@ def test_a_published_file_computes_what_keras_would(
     expected = _reference(x[..., None].astype(float), layers)[..., 0]
     assert expected.std() > 0.05, "a reference without contrast would prove nothing"
     assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("n_classes", [2, 50])
+def test_a_file_of_several_classes_computes_what_keras_would(
+    tmp_path: Path, n_classes: int
+) -> None:
+    """How many is told by the file; they share one softmax, and 50 are those of FreeSurfer."""
+    layers = _random_layers(7, n_classes)
+    path = _write_published(tmp_path / "model.h5", layers, 0, bytes)
+    network = load_network(open_published(path))
+    x = np.random.default_rng(1).normal(size=(8, 16, 16)).astype(np.float32)
+
+    with torch.inference_mode():
+        found = network(torch.from_numpy(x)[None, None])[0].numpy()
+
+    expected = np.moveaxis(_reference(x[..., None].astype(float), layers), -1, 0)
+    assert found.shape == (n_classes, *x.shape)
+    assert expected.std() > 0.01, "a reference without contrast would prove nothing"
+    assert np.abs(found - expected).max() < 1e-4
+    assert len(np.unique(found.argmax(axis=0))) > 1
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bias", "words"),
+    [
+        (
+            (1, 1, 1, 16, 3),
+            (3,),
+            r"layer 17 .* instead of kernel \(1, 1, 1, 32, any\)",
+        ),
+        ((1, 1, 1, 32, 0), (0,), "layer 17"),
+        ((1, 1, 1, 32, 3), (2,), "do not fit the network"),
+    ],
+)
+def test_a_head_of_another_shape_is_refused(
+    tmp_path: Path, kernel: tuple[int, ...], bias: tuple[int, ...], words: str
+) -> None:
+    """The number of classes is free, and nothing else is; kernel and bias have the same."""
+    layers = [*_random_layers(3)[:-1], (np.ones(kernel, "f4"), np.ones(bias, "f4"))]
+    path = _write_published(tmp_path / "model.h5", layers, 0, bytes)
+    with pytest.raises(ModelError, match=rf"model\.h5: .*{words}"):
+        load_network(open_published(path))
 
 
 def test_names_follow_the_session_that_saved_them() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from encephalon.api.options import (
     PublishedIsotropicOptions,
 )
 from encephalon.api.page import ReportPage
-from encephalon.errors import UsageError, did_you_mean
+from encephalon.errors import ModelError, UsageError, did_you_mean
 from encephalon.experiments.grid_choice import GridModels, best_model, models_of
 from encephalon.experiments.grid_folder import is_grid
 from encephalon.inference.batch import BatchResult, run_batch
@@ -41,6 +41,8 @@ from encephalon.models.download import get_model
 from encephalon.models.registry import registry_entries
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from encephalon.inference.batch import OnResult, Progress
     from encephalon.inference.one_sample import OnPrediction
     from encephalon.inference.outputs import OutputLayout
@@ -112,6 +114,23 @@ class Model:
     def describe(self) -> dict[str, Any]:
         """Model, version, sha256, mode, device, runtime and versions."""
         return self.predictor.describe()
+
+    def torch_network(self) -> nn.Module:
+        """The network with its weights, on the CPU and in evaluation mode, to be used elsewhere.
+
+            network = encephalon.load_model("axon-myelin").torch_network()
+            logits = network(tiles)  # (B, 1, Y, X) to (B, 3, Y, X)
+
+        Raises MissingExtraError without torch, and ModelError for a model without weights.
+        """
+        from encephalon.networks.torch_runtime import load_network
+
+        own: Callable[[], nn.Module] | None = getattr(self.predictor, "torch_network", None)
+        if own is not None:
+            return own()
+        if self.opened is None:
+            raise ModelError(f"The model {self.name!r} was not opened from files with weights.")
+        return load_network(self.opened.files)
 
     def predict(self, image: Any = None, /, *, affine: Any = None, **inputs: Any) -> Prediction:
         """Predict on one sample and write nothing.

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-from encephalon.errors import OutputError, RunError
+from encephalon.errors import OutputError, RunError, listed
 from encephalon.inference.one_sample import (
     Failure,
     Loaded,
@@ -71,6 +71,12 @@ class BatchResult:
     def exit_code(self) -> int:
         """0 when nothing failed, otherwise 1."""
         return 1 if self.failures else 0
+
+    def raise_failures(self) -> None:
+        """Raise RunError that says what failed, and why, if anything did."""
+        if self.failures:
+            why = listed((failure.message for failure in self.failures), 5, "; ")
+            raise RunError(f"{len(self.failures)} failed: {why}")
 
 
 def run_batch(

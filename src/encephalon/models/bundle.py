@@ -4,7 +4,8 @@
 Both have `configs/metadata.json` by MONAI's schema. A folder for the Hub is a model folder that
 begins its card with the Hub's fields. A bundle has the layout of MONAI's specification
 (https://docs.monai.io/en/stable/mb_specification.html): its `models/model.pt` are tensors alone,
-and `configs/model.toml` says what made them.
+and `configs/model.toml` says what made them. Its `configs/inference.json` runs in MONAI, by this
+package; here it is written, and never read.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ import numpy as np
 
 from encephalon import __version__
 from encephalon.errors import EncephalonError, ModelError, require_extra
-from encephalon.io.atomic import make_folder, sha256, write_json
+from encephalon.io.atomic import locked, make_folder, sha256, write_json
 from encephalon.io.files import is_file
 from encephalon.io.text import read_json
+from encephalon.models import files
 from encephalon.models.card import CARD_SECTIONS, UNKNOWN, figures_of, render_card
 from encephalon.models.description import ModelDescription, dump_description, parse_description
-from encephalon.models.files import read_compared
-from encephalon.models.folder import CARD, DESCRIPTION, ModelFolder, save_model
+from encephalon.models.files import digest, read_compared
+from encephalon.models.folder import CARD, DESCRIPTION, ModelFolder, open_model, save_model
 from encephalon.models.weights import read_state_dict
 
 METADATA = "configs/metadata.json"
+INFERENCE = "configs/inference.json"
 FOLDERS = ("configs", "docs", "models")
 """The folders of a bundle; a repository of the Hub has the first."""
 SCHEMA = (
@@ -39,8 +42,27 @@ _TOML, _TENSORS, _GRAPH, _CARD = (
     *("configs/model.toml", "models/model.pt"),
     *("models/model.onnx", "docs/README.md"),
 )
+_CONFIGURATION = {
+    "imports": ["$import encephalon", "$from pathlib import Path"],
+    "bundle_root": ".",
+    "dataset_dir": "$@bundle_root + '/data'",
+    "output_dir": "$@bundle_root + '/eval'",
+    "device": "auto",
+    "options": {},
+    "network_def": "$encephalon.load_model(Path(@bundle_root)).torch_network()",
+    "predictions": (
+        "$encephalon.predict(Path(@bundle_root), @dataset_dir, @output_dir, device=@device, "
+        "**@options)"
+    ),
+    "run": ["$@predictions.raise_failures()"],
+}
+"""What MONAI runs: preprocessing, network and all that follows are those of `encephalon predict`.
+
+`dataset_dir` is whatever `predict` takes: an image, a folder of them, a table, a BIDS dataset.
+"""
 _LARGEST_METADATA = 1 << 22
 _LARGEST = 1 << 30
+_SAID = "the metadata of a bundle"
 _SMALL = 64
 """Voxels along each axis of an image that tells how many channels come out."""
 _TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}
@@ -84,11 +106,30 @@ def write_bundle(model: ModelFolder, folder: Path) -> None:
     written = [name for name in (_TOML, _TENSORS, _GRAPH, _CARD) if is_file(folder / name)]
     digests = {name: sha256(folder / name) for name in written}
     write_json(folder / METADATA, metadata(model) | {"encephalon_files": digests})
+    known = dict(_CONFIGURATION)
+    if model.weights is None:
+        del known["network_def"]
+    write_json(folder / INFERENCE, known)
 
 
 def is_bundle(folder: Path) -> bool:
     """Whether `folder` has the metadata of a bundle, and no model.toml of its own."""
     return is_file(folder / METADATA) and not is_file(folder / DESCRIPTION)
+
+
+def open_bundle(folder: Path) -> ModelFolder:
+    """The model of a bundle that `write_bundle` wrote, to be used where it lies.
+
+    A model folder is made of it once and kept beside the installed ones. Raises what `read_bundle`
+    raises, also for a file of the bundle that was changed since.
+    """
+    kept = files.installed_folder() / f".bundle-{digest(folder / METADATA, _SAID)[:16]}"
+    make_folder(files.installed_folder())
+    with locked(kept):
+        if is_file(kept / DESCRIPTION):
+            _files_of(folder)
+            return open_model(kept)
+        return read_bundle(folder, kept)
 
 
 def read_bundle(folder: Path, target: Path) -> ModelFolder:
@@ -97,6 +138,15 @@ def read_bundle(folder: Path, target: Path) -> ModelFolder:
     Every file is compared with the sha256 in the metadata. Raises ModelError for a bundle of
     another program, whose configuration is code, which is never run here.
     """
+    found = _files_of(folder)
+    toml, card = ((found[name] or b"").decode("utf-8", "replace") for name in (_TOML, _CARD))
+    description = parse_description(toml, str(folder / _TOML))
+    state = None if found[_TENSORS] is None else read_state_dict(folder / _TENSORS)
+    return save_model(target, description, state, found[_GRAPH], card or None, overwrite=True)
+
+
+def _files_of(folder: Path) -> dict[str, bytes | None]:
+    """The content of each file of a bundle, compared with its sha256; None for one it has not."""
     try:
         about = read_json(folder / METADATA, _LARGEST_METADATA)
     except EncephalonError as error:
@@ -107,11 +157,7 @@ def read_bundle(folder: Path, target: Path) -> ModelFolder:
             f"{folder}: a bundle of MONAI that another program wrote: what it is made of is "
             "code, which is never run here; use it with MONAI."
         )
-    found = {name: _compared(folder, digests, name) for name in (_TOML, _TENSORS, _GRAPH, _CARD)}
-    toml, card = ((found[name] or b"").decode("utf-8", "replace") for name in (_TOML, _CARD))
-    description = parse_description(toml, str(folder / _TOML))
-    state = None if found[_TENSORS] is None else read_state_dict(folder / _TENSORS)
-    return save_model(target, description, state, found[_GRAPH], card or None)
+    return {name: _compared(folder, digests, name) for name in (_TOML, _TENSORS, _GRAPH, _CARD)}
 
 
 def _compared(folder: Path, digests: Mapping[str, Any], name: str) -> bytes | None:

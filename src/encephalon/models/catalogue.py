@@ -90,8 +90,8 @@ def find_model(name_or_path: str | Path) -> ModelFolder | PublishedFile:
     """Return the model that a name or a path means, its files verified.
 
     A name wins over a folder of that name in the working directory: write `./name` for the folder.
-    A path may be a model folder, its `model.toml`, a run folder that holds `model/`, or a
-    published `.h5` or `.pt` file. Nothing is downloaded.
+    A path may be a model folder, its `model.toml`, a run folder that holds `model/`, a bundle of
+    MONAI that `models export` wrote, or a published `.h5` or `.pt` file. Nothing is downloaded.
     Raises ModelError for an unknown name (with the nearest known one), a known one that is not
     on this machine, and a file of another kind; MissingFileError for a path to nothing.
     """
@@ -130,6 +130,11 @@ def _find_path(path: Path) -> ModelFolder | PublishedFile:
     if path.name == DESCRIPTION:
         path = path.parent
     if is_folder(path):
+        if exists(path / "configs") and not exists(path / DESCRIPTION):
+            from encephalon.models.bundle import is_bundle, open_bundle
+
+            if is_bundle(path):
+                return open_bundle(path)
         in_run = path / "model"
         is_run = not exists(path / DESCRIPTION) and is_file(in_run / DESCRIPTION)
         return open_model(in_run if is_run else path)

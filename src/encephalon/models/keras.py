@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     KerasLayer = tuple[str, dict[str, NDArray[np.float32]]]
+    Shape = tuple[int | None, ...]
+    """None for a side that the file tells, such as the number of classes."""
 
 
 _SECONDS = 60
@@ -39,14 +41,15 @@ _REFUSED = 3
 
 
 def read_keras_h5(
-    path: str | Path, expected_shapes: Sequence[Mapping[str, tuple[int, ...]]]
+    path: str | Path, expected_shapes: Sequence[Mapping[str, Shape]]
 ) -> list[KerasLayer]:
     """Return the layers with weights as (name, {"kernel", "bias"}) in graph order, float32.
 
     `expected_shapes` gives, for each layer in turn, the shapes of its arrays in Keras order:
-    kernels (kd, kh, kw, in, out), or (kd, kh, kw, out, in) where transposed. Layers are matched by
-    order, as their names change with the session that saved them; count, kinds and shapes must
-    agree exactly. Raises MissingFileError, or ModelError for anything but the expected weights.
+    kernels (kd, kh, kw, in, out), or (kd, kh, kw, out, in) where transposed; None stands for any
+    number above 0. Layers are matched by order, as their names change with the session that saved
+    them; count, kinds and shapes must agree exactly. Raises MissingFileError, or ModelError for
+    anything but the expected weights.
     """
     require_extra("h5py", "train", "Reading published Keras weights")
     file_path = Path(path)
@@ -62,7 +65,7 @@ def read_keras_h5(
     return layers
 
 
-def _read_apart(path: Path, shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[KerasLayer]:
+def _read_apart(path: Path, shapes: Sequence[Mapping[str, Shape]]) -> list[KerasLayer]:
     """The layers, read in a process of its own.
 
     HDF5 follows some damaged files for ever, or into all of the memory, and nothing stops it from
@@ -119,7 +122,7 @@ def _child() -> None:
 
 
 def _read_here(
-    place: Path, path: Path, expected: Sequence[Mapping[str, tuple[int, ...]]]
+    place: Path, path: Path, expected: Sequence[Mapping[str, Shape]]
 ) -> list[KerasLayer]:
     """The layers of the file at `place`, which errors call `path`."""
     with _opened(place, path) as file:
@@ -215,7 +218,7 @@ def _member(group: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:
 
 def _check_layers(
     layers: Sequence[tuple[str, Mapping[str, Any]]],
-    expected: Sequence[Mapping[str, tuple[int, ...]]],
+    expected: Sequence[Mapping[str, Shape]],
     path: Path,
 ) -> None:
     counts = f"{len(expected)} layers with weights expected, {len(layers)} found"
@@ -223,7 +226,7 @@ def _check_layers(
     for number, (shapes, (name, arrays)) in enumerate(zip(expected, layers, strict=False)):
         found = {kind: getattr(data, "shape", None) for kind, data in arrays.items()}
         wanted = {kind: tuple(shape) for kind, shape in shapes.items()}
-        if found != wanted:
+        if not _agree(found, wanted):
             faults.append(
                 f"layer {number} ({name!r}) has {_shown(found)} instead of {_shown(wanted)}"
             )
@@ -235,5 +238,18 @@ def _check_layers(
         raise ModelError(f"{path}: {counts}; {what}: this is another network.")
 
 
-def _shown(shapes: Mapping[str, tuple[int, ...] | None]) -> str:
-    return ", ".join(f"{kind} {shape}" for kind, shape in sorted(shapes.items(), reverse=True))
+def _agree(found: Mapping[str, Shape | None], wanted: Mapping[str, Shape]) -> bool:
+    def fits(shape: Shape | None, expected: Shape) -> bool:
+        return len(shape or ()) == len(expected) and all(
+            side == as_expected if as_expected is not None else side
+            for side, as_expected in zip(shape or (), expected, strict=True)
+        )
+
+    return found.keys() == wanted.keys() and all(
+        fits(found[kind], shape) for kind, shape in wanted.items()
+    )
+
+
+def _shown(shapes: Mapping[str, Shape | None]) -> str:
+    words = (f"{kind} {shape}" for kind, shape in sorted(shapes.items(), reverse=True))
+    return ", ".join(words).replace("None", "any")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from encephalon.models.keras import KerasLayer
+    from encephalon.models.keras import KerasLayer, Shape
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class PublishedFile:
             start = stream.read(_NAMES_WITHIN)
         return next((layout for name, layout in _MARKED.items() if name in start), _TORCH)
 
-    def layers(self, expected_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[KerasLayer]:
+    def layers(self, expected_shapes: Sequence[Mapping[str, Shape]]) -> list[KerasLayer]:
         """Return the weights, layer by layer; see `read_keras_h5` for shapes and errors."""
         from encephalon.models.keras import read_keras_h5
 

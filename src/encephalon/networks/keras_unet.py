@@ -18,11 +18,20 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool3d
 
 from encephalon.errors import GeometryError, ModelError
+from encephalon.networks.registry import fill_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["KerasUNet", "KerasUNetLogOdds", "keras_unet_shapes", "log_odds", "state_of_layers"]
+__all__ = [
+    "KerasUNet",
+    "KerasUNetLogOdds",
+    "build_published_keras_unet",
+    "keras_unet_shapes",
+    "log_odds",
+    "published_shapes",
+    "state_of_layers",
+]
 
 _UP = ("upsample.{}", "decoder.{}.0", "decoder.{}.2")
 LAYERS = [f"encoder.{level}.{place}" for level in range(4) for place in (0, 2)]
@@ -137,6 +146,22 @@ def keras_unet_shapes(
         }
         for name in LAYERS
     ]
+
+
+def published_shapes() -> list[dict[str, tuple[int | None, ...]]]:
+    """The same of files of one channel and 16 base filters, of however many classes."""
+    *inner, _ = keras_unet_shapes()
+    return [*map(dict, inner), {"kernel": (1, 1, 1, 32, None), "bias": (None,)}]
+
+
+def build_published_keras_unet(tensors: Mapping[str, NDArray[Any]], source: str) -> KerasUNet:
+    """The published network with the weights `tensors`, which tell the number of its classes.
+
+    As Nobrainer builds it, one class ends in a sigmoid and several in a softmax over them all, the
+    first of which is the background. Raises ModelError, with `source` in it, for weights that do
+    not fit.
+    """
+    return fill_network(KerasUNet(n_classes=len(tensors["head.bias"])), tensors, source)
 
 
 def state_of_layers(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, NDArray[Any]]:

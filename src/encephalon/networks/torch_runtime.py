@@ -34,6 +34,7 @@ _ROOM = "encephalon.networks."
 _VOLUMES = _ROOM + "published_volume_networks:build_published_volume_network"
 _PUBLISHED = {
     "image-classifier": _ROOM + "image_classifier:build_published_classifier",
+    "keras-unet": _ROOM + "keras_unet:build_published_keras_unet",
     "published-highresnet": _VOLUMES,
     "published-legibility": _ROOM + "published_legibility:build_published_legibility",
     "published-reconstruction": _ROOM + "published_reconstruction:build_published_reconstruction",
@@ -107,19 +108,18 @@ def load_network(model: ModelFolder | PublishedFile, build: Make | None = None) 
         about = model.description.recipe.get("network", {})
         network = build() if build else build_network(about.get("name", ""), about.get("options"))
         return fill_network(network, model.tensors(), source).eval()
-    if model.network in _PUBLISHED:
-        # The network is as large as the weights are.
-        build_published: Callable[..., nn.Module] = resolve_name(_PUBLISHED[model.network])
-        return build_published(model.tensors(), source).eval()
-    return fill_network(build_network(model.network), published_state(model), source).eval()
+    # The network is as large as the weights are.
+    build_published: Callable[..., nn.Module] = resolve_name(_PUBLISHED[model.network])
+    is_keras = model.network == "keras-unet"
+    return build_published(published_state(model) if is_keras else model.tensors(), source).eval()
 
 
 def published_state(model: PublishedFile) -> dict[str, NDArray[Any]]:
     """The weights of a published file by their names in the network of that file here."""
     if model.network == "keras-unet":
-        from encephalon.networks.keras_unet import keras_unet_shapes, state_of_layers
+        from encephalon.networks.keras_unet import published_shapes, state_of_layers
 
-        return state_of_layers(model.layers(keras_unet_shapes()))
+        return state_of_layers(model.layers(published_shapes()))
     from encephalon.networks.image_classifier import from_published_names
     from encephalon.networks.published_encoder import from_published_encoder
     from encephalon.networks.published_legibility import from_published_blocks

@@ -220,14 +220,16 @@ def test_options_that_were_never_published_are_usage_errors(
         make_published_predictor(opened(model, **options))
 
 
-@pytest.fixture(scope="module")
-def keras_layers() -> list[tuple[str, dict[str, Data]]]:
+Layers = list[tuple[str, dict[str, Data]]]
+
+
+def random_layers(n_classes: int = 1) -> Layers:
     """Weights of the published layout that keep activations of a useful size."""
     from encephalon.networks.keras_unet import keras_unet_shapes
 
     draw = np.random.default_rng(1)
     layers = []
-    for number, shapes in enumerate(keras_unet_shapes()):
+    for number, shapes in enumerate(keras_unet_shapes(n_classes)):
         fan = np.prod(shapes["kernel"][:4])
         kernel = draw.normal(0, np.sqrt(2 / fan), shapes["kernel"]).astype(np.float32)
         bias = draw.normal(0, 0.1, shapes["bias"]).astype(np.float32)
@@ -235,17 +237,13 @@ def keras_layers() -> list[tuple[str, dict[str, Data]]]:
     return layers
 
 
-@pytest.fixture(scope="module")
-def weights(
-    keras_layers: list[tuple[str, dict[str, Data]]], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def write_layers(layers: Layers, path: Path) -> Path:
     """A Keras file of the published layout."""
     h5py = pytest.importorskip("h5py")
-    path = tmp_path_factory.mktemp("weights") / "mine.h5"
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights")
-        root.attrs["layer_names"] = [name.encode() for name, _ in keras_layers]
-        for name, arrays in keras_layers:
+        root.attrs["layer_names"] = [name.encode() for name, _ in layers]
+        for name, arrays in layers:
             group = root.create_group(name)
             group.attrs["weight_names"] = [f"{name}/{kind}:0".encode() for kind in arrays]
             for kind, array in arrays.items():
@@ -253,9 +251,19 @@ def weights(
     return path
 
 
-def test_a_published_file_predicts_end_to_end(
-    weights: Path, keras_layers: list[tuple[str, dict[str, Data]]]
-) -> None:
+@pytest.fixture(scope="module")
+def keras_layers() -> Layers:
+    """Of one class."""
+    return random_layers()
+
+
+@pytest.fixture(scope="module")
+def weights(keras_layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of one class."""
+    return write_layers(keras_layers, tmp_path_factory.mktemp("weights") / "mine.h5")
+
+
+def test_a_published_file_predicts_end_to_end(weights: Path, keras_layers: Layers) -> None:
     """File to mask: the probabilities of the network filled by hand, and a full description."""
     torch = pytest.importorskip("torch")
     from encephalon.networks.keras_unet import KerasUNet, state_of_layers
@@ -278,6 +286,27 @@ def test_a_published_file_predicts_end_to_end(
     assert (about["threshold"], about["block"]) == (0.3, 128)
     assert "notice" not in about
     assert made.pictures()
+
+
+def test_a_file_of_several_classes_gives_a_label_map(tmp_path: Path) -> None:
+    """The likeliest class of each voxel; the file does not name them, so they are numbered."""
+    pytest.importorskip("torch")
+    path = write_layers(random_layers(4), tmp_path / "four.h5")
+    save = ["mask", "probability", "entropy"]
+    model = make_published_predictor(opened(open_published(path), conform="never", save=save))
+    scan = Image(noise(16, 24, 16), Affine.from_spacing(1.0))
+    made = model.predict(scan)
+    scored = steps.z_score(scan.data, "x")[None, None]
+    (expected,) = model.runtime.run(scored)
+    labels = made.images["labels"].data
+    np.testing.assert_array_equal(labels, expected[0].argmax(axis=0))
+    assert len(np.unique(labels)) > 1
+    np.testing.assert_allclose(made.images["probability"].data, expected[0].max(axis=0), atol=1e-6)
+    assert model.describe()["classes"] == ["background", "class 1", "class 2", "class 3"]
+    volumes = [made.values[f"volume_ml_class_{n}"] for n in (1, 2, 3)]
+    assert sum(volumes) == pytest.approx(np.count_nonzero(labels) / 1000, abs=0.002)
+    with pytest.raises(UsageError, match="tells 4 classes, and largest is for a mask"):
+        make_published_predictor(opened(open_published(path), largest=True))
 
 
 def test_the_meningioma_model_is_for_research_only_and_says_so(

@@ -238,7 +238,7 @@ def test_maps_of_a_trained_model_are_its_class_activation(
     result = api.explain(region, chosen, tmp_path / "out", device="cpu")
     assert (result.exit_code, len(result.rows)) == (0, 8)
     loaded: Any = api.load_model(region, device="cpu")
-    network = loaded.predictor.network()
+    network = loaded.torch_network()
     for row, cells in zip(result.rows, read_records(chosen)[1], strict=True):
         sample = Sample(row["id"], {"image": table.parent / cells["image"]}, cells)
         with torch.no_grad():

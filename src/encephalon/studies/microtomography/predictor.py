@@ -33,6 +33,7 @@ from encephalon.io.volumes.opening import open_volume
 from encephalon.io.volumes.volume import Box, Spacing, Volume, box_at, box_size, shifted
 from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
+from encephalon.networks.registry import build_network
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.reports.label_maps import label_picture
 from encephalon.studies.base import OpenModel
@@ -94,7 +95,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     depth     slices that its network learnt from at once; 0 if it sees single ones
     trained   how it was trained: its network, the method and the seed
     again     opens it once more, for a worker of its own
-    network   opens its torch network
+    torch_network  opens its torch network
     path      its folder, if it has one
     spacing   edges of the voxels that it learnt from, µm
     sides     of the only tiles that it can be shown, y and x; None if any will do
@@ -106,7 +107,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     depth: int
     trained: Mapping[str, Any]
     again: Callable[[], TilePredictor] = field(repr=False)
-    network: Callable[[], Any] = field(repr=False)
+    torch_network: Callable[[], Any] = field(repr=False)
     path: Path | None = None
     spacing: Spacing | None = None
     sides: tuple[int, int] | None = None
@@ -300,6 +301,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
             "entropy: leave out --save."
         )
     known_as = str(network.options.get("decoder", network.name))
+    build = partial(build_network, network.name, network.options | {"classes": len(classes)})
     if own := isinstance(model.files, ModelFolder):
         runtime = model.runtime()
     else:
@@ -319,7 +321,7 @@ def make_tile_predictor(model: OpenModel) -> TilePredictor:
             "seed": recipe.training.seed,
         },
         partial(make_tile_predictor, model.of_worker()),
-        partial(load_network, model.files),
+        partial(load_network, model.files, build if classes else None),
         model.files.path,
         learnt["spacing"] and tuple(learnt["spacing"]),
         tuple(learnt["tile"][1:]) if network.name == "tile-factors" else None,

@@ -121,7 +121,7 @@ def _explaining(model: Model) -> Explainable:
             f"The model {model.name!r} tells no region of a tile that could be explained: give one "
             "that does, as  encephalon train region-supervised  makes it."
         )
-    network = predictor.network()
+    network = predictor.torch_network()
     # Patches share a tile evenly, and convolutions are padded.
     even = getattr(network.encoder, "multiple", 1) > 1
     return Explainable(

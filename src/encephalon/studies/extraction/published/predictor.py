@@ -32,7 +32,7 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_image
 from encephalon.io.text import csv_text
 from encephalon.models.folder import ModelFolder
-from encephalon.networks.torch_runtime import open_network
+from encephalon.networks.torch_runtime import load_network, open_network
 from encephalon.recipes.validation import make_settings
 from encephalon.reports.label_maps import class_colour
 from encephalon.studies.base import OpenModel
@@ -93,7 +93,8 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
             "labels": OutputKind("dseg", description="The likeliest class of each voxel."),
             "names": OutputKind("dseg", "names", ".tsv", about),
         }
-        chance = f"Probability of {label}, trilinear from the network's voxels."
+        told = "the likeliest class" if self.classes else label
+        chance = f"Probability of {told}, trilinear from the network's voxels."
         return {
             **(main if self.classes else {"mask": mask}),
             "brain": OutputKind("", label, ".nii.gz", "The scan inside the mask, 0 outside.", True),
@@ -264,27 +265,40 @@ def make_published_predictor(model: OpenModel) -> PublishedPredictor:
     Raises UsageError for an unknown or impossible option, ModelError for weights that do not fit.
     """
     files = model.files
-    about: Any = files.description if isinstance(files, ModelFolder) else files.entry
     fixed, classes, grid = dict[str, Any](), tuple[str, ...](), Conformed()
     if isinstance(files, ModelFolder):
-        # What the recipe of a model folder fixed for its network, which saw conformed scans alone.
-        recipe = {"study": {}, "network": {}, **about.recipe}
-        study = {key: value for key, value in recipe["study"].items() if key != "name"}
-        settings = make_settings(PublishedSettings, study, f"the model {model.name!r}")
-        fixed = {"threshold": settings.threshold, "block": settings.block, "conform": "always"}
-        grid = settings.conform
-        if recipe["network"].get("options", {}).get("n_classes", 1) > 1:
-            classes = tuple(about.labels[n] for n in sorted(about.labels))
+        about: Any = files.description
+        fixed, classes, grid = _of_recipe(files)
+    else:
+        about = files.entry
     asked = replace(model, options={**fixed, **model.options}).asked(PublishedOptions)
+    network: Any = None
+    if not isinstance(files, ModelFolder):
+        network = load_network(files)
+        # A file of Keras does not name its classes.
+        others = tuple(f"class {n}" for n in range(1, network.n_classes))
+        classes = ("background", *others) if others else ()
     for name in ("rotate", "largest", "fill"):
         if classes and getattr(asked, name):
             raise UsageError(
                 f"The model {model.name!r} tells {len(classes)} classes, and {name} is for a mask: "
                 "leave it out."
             )
-    network = open_network(files, model.device, model.threads)
-    label = str(about.labels.get(1, "brain")) if about else "brain"
-    predictor = PublishedPredictor(files.describe(), network, asked, label, classes, grid)
+    runtime = open_network(files, model.device, model.threads, network and (lambda: network))
+    label = str(about.labels.get(1, "brain")) if about else "classes" if classes else "brain"
+    predictor = PublishedPredictor(files.describe(), runtime, asked, label, classes, grid)
     if predictor.notice:
         logger.warning("%s: %s", predictor.name, NOTICE)
     return predictor
+
+
+def _of_recipe(files: ModelFolder) -> tuple[dict[str, Any], tuple[str, ...], Conformed]:
+    """The options, classes and grid that a recipe fixed; its network saw conformed scans alone."""
+    about = files.description
+    recipe: dict[str, Any] = {"study": {}, "network": {}, **about.recipe}
+    study = {key: value for key, value in recipe["study"].items() if key != "name"}
+    settings = make_settings(PublishedSettings, study, f"the model {files.name!r}")
+    fixed = {"threshold": settings.threshold, "block": settings.block, "conform": "always"}
+    several = recipe["network"].get("options", {}).get("n_classes", 1) > 1
+    classes = tuple(about.labels[n] for n in sorted(about.labels)) if several else ()
+    return fixed, classes, settings.conform
