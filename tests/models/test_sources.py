@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,10 @@ from pathlib import Path
 import pytest
 
 from encephalon.errors import ModelError
+from encephalon.io.fetch import recorded
+from encephalon.io.home import encephalon_home
 from encephalon.models.catalogue import find_model, verify_model
+from encephalon.models.description import dump_description
 from encephalon.models.download import get_model
 from encephalon.models.folder import ModelFolder
 from encephalon.models.published import PublishedFile
@@ -189,6 +193,33 @@ def test_a_file_of_the_hub_that_is_not_what_its_description_says_installs_nothin
     assert asked == {"model.toml", "weights.safetensors", "README.md"}
 
 
+def test_a_model_of_the_hub_without_a_revision_stays_what_it_was_at_first(
+    server: Server, model: ModelFolder, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """The sha256 of its model.toml is recorded; what `main` has later is refused, with both."""
+    _serve(server, model, monkeypatch)
+    get_model("hf://somebody/tiny")
+    address = f"{HUB}/model.toml"
+    assert recorded(address).sha256 == model.sha256  # type: ignore[union-attr]
+    changed = dump_description(replace(model.description, version="2")).encode()
+    server.contents["somebody/tiny/resolve/main/model.toml"] = changed
+    for place in ("hf://somebody/tiny", "hf://somebody/tiny@main"):
+        with pytest.raises(ModelError, match=rf"sha256 {model.sha256}.*recorded on .*thrown away"):
+            get_model(place)
+    assert verify_model("tiny") == model.description.files
+    # A revision of its own is another address, and is recorded for itself.
+    for name in ("model.toml", *model.description.files):
+        main = server.contents[f"somebody/tiny/resolve/main/{name}"]
+        server.contents[f"somebody/tiny/resolve/v2/{name}"] = main
+    shutil.rmtree(home / "tiny")
+    assert get_model("hf://somebody/tiny@v2").sha256 == sha256(changed).hexdigest()
+    # Who wants what is new takes the record away, as the sentence says.
+    records = encephalon_home() / "fetched.json"
+    kept = {k: v for k, v in json.loads(records.read_text()).items() if k != address}
+    records.write_text(json.dumps(kept))
+    assert get_model("hf://somebody/tiny").sha256 == sha256(changed).hexdigest()
+
+
 @pytest.mark.parametrize("place", ["hf://tiny", "hf://a/b/c", "hf://../b", "hf://a/b@"])
 def test_a_place_that_is_none_of_the_hub_is_a_sentence(place: str) -> None:
     """Nothing is asked of any network."""
@@ -199,6 +230,7 @@ def test_a_place_that_is_none_of_the_hub_is_a_sentence(place: str) -> None:
 _TWO_FIRST_FETCHES = """
 import sys
 from dataclasses import replace
+from encephalon.models.description import dump_description
 from encephalon.models.download import get_model
 from encephalon.models.registry import shipped_entries
 entries = shipped_entries()

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `tools/extraction_errors.py` fits to rows whose law is known: the law, and sure chances."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encephalon.studies.extraction.segmentation.evidence import expected_error
+from encephalon.studies.extraction.settings import GOOD_DICE, ErrorModel
+
+pytest.importorskip("torch")
+
+TOOLS = Path(__file__).parents[3] / "tools"
+NAMES = ("mirror", "slope", "idle")
+CENTRE, SCALE = np.array([-4.0, 0.3, 100.0]), np.array([1.5, 0.1, 20.0])
+#: Intercept, and a coefficient of each standardised number: log(1 - Dice), and log(1 + mL).
+LOSS, MISSED, LEAKED = (-3.0, 0.5, 0.25, 0.0), (2.0, 0.4, 0.0, 0.0), (3.0, 0.0, -0.3, 0.0)
+#: Of the logistic noise of log(1 - Dice), which makes the chance of a good mask logistic too.
+NOISE = 0.3
+MAPS = 20
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """tools/extraction_errors.py as a module."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    return importlib.import_module("extraction_errors")
+
+
+def made_up(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows that follow the law; the network never saw one map in four."""
+    rng = np.random.default_rng(seed)
+    standard = rng.normal(size=(count, len(NAMES)))
+    loss = _line(LOSS, standard) + rng.logistic(0, NOISE, count)
+    missed, leaked = (
+        np.expm1(_line(line, standard) + rng.normal(0, 0.2, count)) for line in (MISSED, LEAKED)
+    )
+    told = CENTRE + SCALE * standard
+    return [
+        {
+            "number": float(n),
+            "group": f"map-{n % MAPS:02}",
+            "unseen_map": float(n % MAPS % 4 == 0),
+            "dice": float(1 - np.exp(loss[n])),
+            "missed_ml": float(max(missed[n], 0)),
+            "leaked_ml": float(max(leaked[n], 0)),
+            **dict(zip(NAMES, told[n].tolist(), strict=True)),
+        }
+        for n in range(count)
+    ]
+
+
+def _line(line: tuple[float, ...], standard: Any) -> Any:
+    return line[0] + standard @ np.array(line[1:])
+
+
+def test_the_law_is_found_again(tool: Any) -> None:
+    """Every coefficient, of the errors and of the log-odds of a Dice above 0.94."""
+    rows = made_up(4000)
+    names = tool.names_of(rows)
+    assert names == list(NAMES)
+    fit = tool.fitted(rows, names)
+    np.testing.assert_allclose((fit["centre"] - CENTRE) / SCALE, 0, atol=0.05)
+    np.testing.assert_allclose(fit["scale"], SCALE, rtol=0.05)
+    for key, line in (("loss", LOSS), ("missed", MISSED), ("leaked", LEAKED)):
+        np.testing.assert_allclose(fit[key], line, atol=0.04)
+    odds = [(np.log(1 - GOOD_DICE) - LOSS[0]) / NOISE, *(-one / NOISE for one in LOSS[1:])]
+    np.testing.assert_allclose(fit["good"], odds, atol=0.15)
+
+
+def test_chances_are_those_with_which_masks_are_good(tool: Any) -> None:
+    """On rows that were not fitted: in each fifth of chances as many are good as were told."""
+    model = ErrorModel.model_validate({"fits": [tool.fitted(made_up(4000), NAMES)]})
+    rows = made_up(4000, seed=1)
+    told = [expected_error({name: row[name] for name in NAMES}, model) for row in rows]
+    chance = np.array([one.good for one in told if one])
+    good = np.array([row["dice"] > GOOD_DICE for row in rows])
+    assert len(chance) == len(rows)
+    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
+        there = (chance >= low) & (chance < low + 0.2)
+        spread = np.sqrt(np.sum(chance[there] * (1 - chance[there]))) / there.sum()
+        assert there.sum() > 100
+        assert good[there].mean() == pytest.approx(chance[there].mean(), abs=4 * spread)
+    dice = np.array([one.dice for one in told if one])
+    above = np.mean([row["dice"] for row in rows] > dice)
+    assert above == pytest.approx(0.5, abs=0.04), "the Dice that is told is a median"
+
+
+def test_maps_are_judged_by_fits_that_left_them_out(
+    tool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every map once, none by itself; and the table counts every head."""
+    rows, fitted, seen = made_up(2000), tool.fitted, []
+
+    def watched(some: list[dict[str, Any]], names: tuple[str, ...]) -> Any:
+        seen.append({row["group"] for row in some})
+        return fitted(some, names)
+
+    monkeypatch.setattr(tool, "fitted", watched)
+    text = tool.judged(rows, NAMES)
+    every = {row["group"] for row in rows}
+    left = [every - groups for groups in seen]
+    assert sorted(group for groups in left for group in groups) == sorted(every)
+    bins = re.findall(r"^\| (\S+) to (\S+) \| (\d+) \| (\S+) \|$", text, re.MULTILINE)
+    assert sum(int(heads) for *_, heads, _ in bins) == len(rows)
+    for low, high, heads, share in bins:
+        slack = 3 / np.sqrt(max(int(heads), 1)) / 2
+        assert float(low) - slack <= float(share) <= float(high) + slack
+    wrong = [row["dice"] <= GOOD_DICE for row in rows]
+    unseen = [row["unseen_map"] == 1 for row in rows]
+    both = sum(w and u for w, u in zip(wrong, unseen, strict=True))
+    assert f"all maps: {len(rows)} heads, {sum(wrong)} wrong" in text
+    assert f"maps the network never saw: {sum(unseen)} heads, {both} wrong" in text
+
+
+def test_what_a_fast_prediction_does_not_look_at_is_left_out(tool: Any) -> None:
+    """The fit without the looks knows everything else, and one that never varies does no harm."""
+    rows = [row | {"still": 1.0} for row in made_up(300)]
+    names = tool.names_of(rows, tool.LOOKS)
+    assert names == ["slope", "idle", "still"]
+    fit = tool.fitted(rows, names)
+    assert np.isfinite(np.concatenate([fit[key] for key in ("scale", "good", "loss")])).all()
+    assert ErrorModel.model_validate({"fits": [fit]}).fits[0].evidence == tuple(names)
