@@ -150,8 +150,8 @@ def keras_unet_shapes(
 
 def published_shapes() -> list[dict[str, tuple[int | None, ...]]]:
     """The same of files of one channel and 16 base filters, of however many classes."""
-    *inner, _ = keras_unet_shapes()
-    return [*map(dict, inner), {"kernel": (1, 1, 1, 32, None), "bias": (None,)}]
+    shapes: list[dict[str, tuple[int | None, ...]]] = [{**each} for each in keras_unet_shapes()]
+    return [*shapes[:-1], {"kernel": (1, 1, 1, 32, None), "bias": (None,)}]
 
 
 def build_published_keras_unet(tensors: Mapping[str, NDArray[Any]], source: str) -> KerasUNet:
