@@ -9,9 +9,9 @@
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
 # weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder of test scans
 # axon-weights  axon-myelin's weights again: DATA=folder of data_axondeepseg_sem
-# isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS=folder of T1w and T2w pairs;
-#          QUICK=1: small, to see that it works, and not packaged
-# isotropic-infants  go on with INFANTS=folder of such pairs, each left out once to judge the gain
+# isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS and INFANTS=folders of pairs
+#          of T1w and T2w, each left out once to judge the gain
+#          QUICK=1, of both: small, to see that it works, and not packaged
 
 VENV ?= .venv
 PYTHON ?=
@@ -34,7 +34,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # Two spinning thread pools on two busy cores are several times slower than two sleeping ones.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo install test fuzz check docs commands slices weights isotropic-weights isotropic-infants \
+.PHONY: demo install test fuzz check docs commands slices weights isotropic-weights \
   axon-weights clean
 
 demo: $(VENV)/.base
@@ -67,53 +67,60 @@ slices: $(VENV)/.dev
 	  --overwrite
 	$(BIN)/encephalon train tumour-slices -t runs/slices.csv -o runs/tumour-slices --resume
 
-weights: $(VENV)/.dev
-	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o runs/label-maps.csv
-	$(BIN)/encephalon train brain-extraction -t runs/label-maps.csv -o runs/brain-extraction \
-	  --resume --threads 2
-	$(BIN)/python tools/extraction_errors.py runs/brain-extraction runs/label-maps.csv \
-	  -o runs/brain-extraction-errors
-	$(BIN)/python tools/package_model.py runs/brain-extraction \
-	  --card tools/cards/brain-extraction.toml --calibration runs/brain-extraction-errors/errors.toml
-	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" -o runs/accuracy
-	$(BIN)/python tools/package_model.py $(PACKAGED)/brain-extraction \
-	  --card tools/cards/brain-extraction.toml --scores runs/accuracy/scores/summary.json
-
-# First on synthetic contrasts alone, then, shortly, with real pairs among them. Some of these were
-# resampled from thick slices themselves. What was killed goes on, what is done is not done again.
-GENTLY := --set training.start_from=$(RUNS)/isotropic-base --set training.epochs=4 \
-  --set training.learning_rate=1e-3 --set study.real_share=0.85 --set study.scanner.resampled=0.2
-# From the shipped weights, on blocks of heads that are reconstructed as a whole.
-INFANTS_TOO := --set training.start_from=isotropic --set training.epochs=4 \
-  --set training.learning_rate=1e-3 --set training.batch_size=2 --set training.checkpoint_every=50 \
-  --set study.patch=24 --set study.block=64 --set study.blocks_per_head=6 \
-  --set study.real_share=0.75 --set study.largest_trust=1 --set study.validation_samples=24 \
-  --set study.scanner.missing=0.4 --set study.scanner.infant=0.6 \
-  --set study.scanner.resampled=0.05
 ifneq ($(QUICK),)
 QUICKLY := --set training.epochs=1 --set training.steps_per_epoch=4 --set training.batch_size=1 \
-  --set training.warmup_steps=0 --set training.checkpoint_every=2 \
-  --set study.blocks_per_head=1 --set study.validation_samples=2
+  --set training.warmup_steps=0 --set training.checkpoint_every=2 --set study.validation_samples=2
+ONE_BLOCK := --set study.blocks_per_head=1
 endif
-TRAIN_ISOTROPIC := $(BIN)/encephalon train isotropic --resume --threads 2
+
+# From the weights of version 0.1.0, as they are kept in the history of this repository.
+FIRST_WEIGHTS := 0051300
+ON_FROM_FIRST := --set training.start_from=$(RUNS)/first --set training.epochs=40 \
+  --set training.learning_rate=8e-4 --set study.coarse_steps=0
+
+weights: $(VENV)/.dev
+	mkdir -p $(RUNS)/first
+	git archive $(FIRST_WEIGHTS):$(PACKAGED)/brain-extraction | tar -x -C $(RUNS)/first
+	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o $(RUNS)/label-maps.csv
+	$(BIN)/encephalon train brain-extraction -t $(RUNS)/label-maps.csv -o $(RUNS)/brain-extraction \
+	  --resume --threads 2 $(ON_FROM_FIRST) $(QUICKLY)
+	$(BIN)/python tools/extraction_errors.py $(RUNS)/brain-extraction $(RUNS)/label-maps.csv \
+	  -o $(RUNS)/brain-extraction-errors $(if $(QUICK),--heads 12)
+	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/brain-extraction \
+	  --card tools/cards/brain-extraction.toml \
+	  --calibration $(RUNS)/brain-extraction-errors/errors.toml)
+	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" -o $(RUNS)/accuracy \
+	  $(if $(QUICK),--model $(RUNS)/brain-extraction)
+	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(PACKAGED)/brain-extraction \
+	  --card tools/cards/brain-extraction.toml --scores $(RUNS)/accuracy/scores/summary.json)
+
+# First on synthetic contrasts alone, then with scans too: patches of blocks of heads that were
+# reconstructed as a whole. What was killed goes on, what is done is not done again.
+IN_BLOCKS := --set study.block=64 --set study.blocks_per_head=24 --set study.largest_trust=1 \
+  --set study.validation_samples=48 --set training.warmup_steps=100 \
+  --set study.scanner.missing=0.4 --set study.scanner.infant=0.5 \
+  --set study.scanner.decimated=0.1 --set study.scanner.resampled=0.02 \
+  --set training.epochs=40
+GENTLY := --set training.start_from=$(RUNS)/isotropic-base --set training.epochs=20 \
+  --set training.learning_rate=1e-3 --set study.real_share=0.85 --set study.scanner.swapped=0.3
+TRAIN_ISOTROPIC := $(BIN)/encephalon train isotropic --resume --threads 2 $(IN_BLOCKS)
 
 isotropic-weights: $(VENV)/.dev
 	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" -o $(RUNS)/isotropic-base.csv
-	$(TRAIN_ISOTROPIC) -t $(RUNS)/isotropic-base.csv -o $(RUNS)/isotropic-base $(QUICKLY)
-	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" --pairs "$(PAIRS)" -o $(RUNS)/isotropic.csv
-	$(TRAIN_ISOTROPIC) -t $(RUNS)/isotropic.csv -o $(RUNS)/isotropic $(GENTLY) $(QUICKLY)
+	$(TRAIN_ISOTROPIC) -t $(RUNS)/isotropic-base.csv -o $(RUNS)/isotropic-base $(QUICKLY) \
+	  $(ONE_BLOCK)
+	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" --pairs "$(PAIRS)" "$(INFANTS)" --maps 8 \
+	  -o $(RUNS)/isotropic.csv
+	$(TRAIN_ISOTROPIC) -t $(RUNS)/isotropic.csv -o $(RUNS)/isotropic $(GENTLY) $(QUICKLY) \
+	  $(ONE_BLOCK)
+	$(BIN)/python benchmarks/isotropic_infants.py "$(PAIRS)" "$(INFANTS)" \
+	  --final $(RUNS)/isotropic --table $(RUNS)/isotropic.csv -o $(RUNS)/isotropic-infants \
+	  --turned $(if $(QUICK),--small)
 	$(BIN)/python benchmarks/isotropic_accuracy.py "$(LABELMAPS)" "$(PAIRS)" \
-	  --base $(RUNS)/isotropic-base --final $(RUNS)/isotropic -o $(RUNS)/isotropic-accuracy \
-	  $(if $(QUICK),--small)
+	  --final $(RUNS)/isotropic --without $(RUNS)/isotropic-infants/runs/without-{subject} \
+	  -o $(RUNS)/isotropic-accuracy $(if $(QUICK),--small)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/isotropic \
 	  --card tools/cards/isotropic.toml --scores $(RUNS)/isotropic-accuracy/scores.json)
-
-isotropic-infants: $(VENV)/.dev
-	$(BIN)/python tools/isotropic_table.py "$(LABELMAPS)" --pairs "$(PAIRS)" "$(INFANTS)" --maps 8 \
-	  -o $(RUNS)/infants.csv
-	$(TRAIN_ISOTROPIC) -t $(RUNS)/infants.csv -o $(RUNS)/infants $(INFANTS_TOO) $(QUICKLY)
-	$(BIN)/python benchmarks/isotropic_infants.py "$(INFANTS)" --final $(RUNS)/infants \
-	  --table $(RUNS)/infants.csv -o $(RUNS)/infants-scores $(if $(QUICK),--small)
 
 axon-weights: $(VENV)/.dev
 	$(BIN)/encephalon table tiles axon-sem --data "$(DATA)" -o runs/axon-tiles --overwrite

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good isotropic scans are: every real subject left out once, and heads of unseen label maps.
 
-    python benchmarks/isotropic_accuracy.py LABELMAPS PAIRS --base RUN --final RUN -o OUT [--small]
+    python benchmarks/isotropic_accuracy.py LABELMAPS PAIRS --final RUN --without RUN -o OUT [--small]
 
-BASE is a run of the recipe on label maps alone, FINAL the shipped one, which went on from it with
-all pairs (`make isotropic-weights` makes both). For each subject of PAIRS the training that made
-FINAL of BASE is repeated without that subject, who is then the test. Synthetic heads, an adult and
+FINAL is the run of the shipped weights; each subject of PAIRS tests a run that never saw it, whose
+place is WITHOUT with the subject's name for {subject} (`make isotropic-weights` makes all of them).
+Synthetic heads, an adult and
 an infant contrast of a label map each that no training saw, test FINAL itself. Every head is cut
 into slices of 2 to 5 mm in three planes; OUT/real and OUT/synthetic hold scores, summary and page,
 OUT/stress the same with a wrong and a misaligned T1w, OUT/cells.csv the PSNR in the foreground
 of every method, plane and thickness, and OUT/scores.json the few figures of the card. Whatever is
-done already is not done again; each step is told on stderr. `--small` leaves out the first subject
-alone and tests axial slices of 4 mm, to see that everything works.
+done already is not done again; each step is told on stderr. `--small` tests the first subject
+alone, in axial slices of 4 mm, to see that everything works.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ STRANGE = "-wrong"
 
 
 def main() -> None:
-    """Train without each subject, synthesise the heads, and evaluate all of them."""
+    """Evaluate the real heads, synthesise others, and evaluate those."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("labelmaps", type=Path)
     parser.add_argument("pairs", type=Path)
-    parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--final", type=Path, required=True)
+    parser.add_argument("--without", required=True, help="runs/without-{subject}")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", default="2")
     parser.add_argument("--small", action="store_true", help="one subject, one plane and thickness")
@@ -61,7 +61,7 @@ def main() -> None:
     everyone = subjects(asked)
     for number, subject in enumerate(everyone[:1] if asked.small else everyone, start=1):
         print(f"{number} of {len(everyone)}: without {subject}", file=sys.stderr, flush=True)
-        run = without(asked, subject)
+        run = Path(asked.without.format(subject=subject))
         table, stress = test_tables(asked, subject)
         evaluate(asked, run, table, asked.output / "real" / subject)
         evaluate(asked, run, stress, asked.output / "stress" / subject, *STRESS)
@@ -76,23 +76,11 @@ def subjects(asked: argparse.Namespace) -> list[str]:
     return [row["id"] for row in table if row["t2w"]]
 
 
-def make_table(asked: argparse.Namespace, path: Path, *options: str) -> list[dict[str, str]]:
+def make_table(asked: argparse.Namespace, path: Path) -> list[dict[str, str]]:
     """Write a table of label maps and pairs to `path`, and return its rows."""
     folders = [str(asked.labelmaps), "--pairs", str(asked.pairs)]
-    subprocess.run([sys.executable, TABLES, *folders, *options, "-o", str(path)], check=True)
+    subprocess.run([sys.executable, TABLES, *folders, "-o", str(path)], check=True)
     return read_records(path)[1]
-
-
-def without(asked: argparse.Namespace, subject: str) -> Path:
-    """The run that repeats the training of FINAL without `subject`."""
-    table, run = asked.output / f"{subject}.csv", asked.output / "runs" / subject
-    make_table(asked, table, "--leave-out", subject)
-    if not (run / "model").is_dir():
-        recipe = str(asked.final / "recipe.toml")
-        start = f"training.start_from={asked.base}"
-        options = ["-t", str(table), "-o", str(run), "--resume", "--set", start]
-        encephalon("train", recipe, *options, "--threads", asked.threads)
-    return run
 
 
 def test_tables(asked: argparse.Namespace, subject: str) -> tuple[Path, Path]:

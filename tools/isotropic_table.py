@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From label maps and pairs of scans, the table that the shipped isotropic weights learn from.
 
-    python tools/isotropic_table.py LABELMAPS [--pairs PAIRS...] [--leave-out SUBJECT] [--maps N]
-        -o table.csv
+    python tools/isotropic_table.py LABELMAPS [--pairs PAIRS...] [--maps N] -o table.csv
 
 One row a label map, of which pairs of synthetic contrasts are made: in order of name every seventh
 from the fifth on is for validation, every seventh from the second on for testing; the first N of
 them, or all. One row a pair of
-isotropic T1w and T2w, for training, but for those of the subject that is left out, which are for
-testing. A pair of voxels smaller than 0.9 mm is followed by its copy in voxels of 1 mm, which is
+isotropic T1w and T2w, for training. A pair of voxels smaller than 0.9 mm is followed by its copy in voxels of 1 mm, which is
 written beside the table. PAIRS are folders with <subject>_T1w.nii.gz and <subject>_T2w.nii.gz,
 or _T1 and _T2, or with such folders; T1.nii.gz and T2.nii.gz bear the folder's name.
 """
@@ -37,7 +35,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=Path, nargs="+", default=[])
-    parser.add_argument("--leave-out", default="")
     parser.add_argument("--maps", type=int)
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
@@ -55,8 +52,7 @@ def main() -> None:
         for name, *scans in all_scans(asked.pairs, asked.output.parent):
             places = (os.path.relpath(path, asked.output.parent) for path in scans)
             subject = name.removesuffix(COARSE)
-            split = "test" if subject == asked.leave_out else "train"
-            writer.writerow([name, *places, "", subject, split])
+            writer.writerow([name, *places, "", subject, "train"])
 
 
 def all_scans(folders: list[Path], copies: Path) -> Iterator[tuple[str, Path, Path]]:

@@ -144,6 +144,8 @@ class ScannerRanges(_Ranges):
     ratio                Voxels from one slice to the next, drawn log-uniformly.
     gap                  Probability of a gap, of up to half the distance between slices.
     gaussian             Probability of a Gaussian slice profile in place of a box.
+    decimated            Probability of slices that are single planes of the truth, as in published
+                         figures, and of no scanner.
     noise, guide_noise   Largest standard deviation of the noise of either scan, in units of its
                          bright tissue.
     bias                 Largest standard deviation of the logarithm of the guide's bias field.
@@ -157,6 +159,8 @@ class ScannerRanges(_Ranges):
     resampled            Probability that both scans were acquired with thick slices, and resampled,
                          before: then there is no detail across the slices to bring back, and the
                          guide shows that.
+    swapped              Probability that the T1w of a scanned head is cut into thick slices, and the
+                         T2w guides: twice as many anatomies and contrasts to learn from.
     """
 
     ratio: tuple[float, float] = (1.6, 6.5)
@@ -173,6 +177,8 @@ class ScannerRanges(_Ranges):
     lesion: float = 0.3
     infant: float = 0.0
     resampled: float = 0.0
+    swapped: float = 0.0
+    decimated: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,22 @@ def test_slices_are_as_far_apart_as_asked() -> None:
         assert operator.matrix.sum(axis=1) == pytest.approx(1)
 
 
+def test_the_t1w_of_a_pair_can_be_what_is_cut_into_slices() -> None:
+    """Then the T2w guides: what was guide is truth, up to the brightness that is drawn."""
+    scans = np.stack([np.full((48,) * 3, level, np.float16) for level in (0.5, 1.0)])
+    asked = replace(ScannerRanges(), missing=0.0, wrong=0.0, cut=0.0, swapped=1.0)
+    patch = sample_patch(
+        np.random.default_rng(0), Subject(scans=scans), Subject(scans=scans), 16, asked
+    )
+    assert patch.target[0].mean() > patch.features[3].mean()
+
+
+def test_decimated_slices_are_planes_of_the_truth() -> None:
+    """Each is the mean of two neighbouring voxels at most, whatever the distance."""
+    operator = draw_operator(np.random.default_rng(0), 48, ScannerRanges(decimated=1.0))
+    assert ((operator.matrix > 0).sum(axis=1) <= 2).all()
+
+
 def test_painted_pairs_show_the_same_head_in_two_contrasts() -> None:
     """White matter is darker than fluid in the T2w and brighter in the T1w."""
     patch = torch.from_numpy(labels().astype(np.int64))

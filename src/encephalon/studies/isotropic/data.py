@@ -157,6 +157,9 @@ def _cut(
 ) -> tuple[Float, Float]:
     """Scan and guide of real voxels, in any orientation; the guide moved in some."""
     assert subject.scans is not None
+    scanned = subject.scans
+    if ranges.swapped and rng.random() < ranges.swapped:
+        scanned = scanned[::-1]
     order = rng.permutation(3)
     sizes = np.asarray(shape)[np.argsort(order)]
     # Whole voxels are not interpolated: what is learnt must be as sharp as what was scanned.
@@ -165,13 +168,13 @@ def _cut(
         torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in sizes], indexing="ij"), -1
     )
     points = grid + torch.as_tensor(low, dtype=torch.float32)
-    scan = _values(subject.scans[0], low.astype(int), sizes)
+    scan = _values(scanned[0], low.astype(int), sizes)
     if rng.random() < 0.4:
         moved = _misregistered(rng, points, ranges)
-        volume = torch.as_tensor(subject.scans[1].astype(np.float32))
+        volume = torch.as_tensor(scanned[1].astype(np.float32))
         guide = sample_linear(volume[None], moved.float(), 0.0)[0].numpy()
     else:
-        guide = _values(subject.scans[1], low.astype(int), sizes)
+        guide = _values(scanned[1], low.astype(int), sizes)
     flips = tuple(slice(None, None, int(step)) for step in rng.choice([-1, 1], 3))
     scan, guide = (image.transpose(order)[flips] for image in (scan, guide))
     if rng.random() < 0.1:  # other contrasts than those that were scanned
@@ -246,6 +249,8 @@ def draw_operator(rng: np.random.Generator, voxels: int, ranges: ScannerRanges) 
         distance = max(2.0, round(distance))
     thickness = distance * (float(rng.uniform(0.5, 1)) if rng.random() < ranges.gap else 1.0)
     profile = SliceProfile("gaussian" if rng.random() < ranges.gaussian else "box")
+    if ranges.decimated and rng.random() < ranges.decimated:
+        profile = SliceProfile("point")
     first = float(rng.uniform(-0.5, distance - 0.5))
     middles = np.arange(first, voxels - 0.5, distance)
     return SliceOperator.of(profile, thickness, middles, voxels, 1.0)
