@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good isotropic scans are: every real subject left out once, and heads of unseen label maps.
 
-    python benchmarks/isotropic_accuracy.py LABELMAPS PAIRS --final RUN --without RUN -o OUT [--small]
+    python benchmarks/isotropic_accuracy.py LABELMAPS PAIRS --final RUN --without RUN -o OUT
 
 FINAL is the run of the shipped weights; each subject of PAIRS tests a run that never saw it, whose
 place is WITHOUT with the subject's name for {subject} (`make isotropic-weights` makes all of them).
-Synthetic heads, an adult and
-an infant contrast of a label map each that no training saw, test FINAL itself. Every head is cut
+Synthetic heads, an adult and an infant contrast of a label map each that no training saw, test
+FINAL itself. Every head is cut
 into slices of 2 to 5 mm in three planes; OUT/real and OUT/synthetic hold scores, summary and page,
 OUT/stress the same with a wrong and a misaligned T1w, OUT/cells.csv the PSNR in the foreground
 of every method, plane and thickness, and OUT/scores.json the few figures of the card. Whatever is

@@ -159,8 +159,8 @@ class ScannerRanges(_Ranges):
     resampled            Probability that both scans were acquired with thick slices, and resampled,
                          before: then there is no detail across the slices to bring back, and the
                          guide shows that.
-    swapped              Probability that the T1w of a scanned head is cut into thick slices, and the
-                         T2w guides: twice as many anatomies and contrasts to learn from.
+    swapped              Probability that the T1w of a scanned head is cut into thick slices, and
+                         the T2w guides: twice as many images to learn from.
     """
 
     ratio: tuple[float, float] = (1.6, 6.5)
