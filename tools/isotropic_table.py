@@ -6,7 +6,8 @@
 One row a label map, of which pairs of synthetic contrasts are made: in order of name every seventh
 from the fifth on is for validation, every seventh from the second on for testing; the first N of
 them, or all. One row a pair of isotropic T1w and T2w, for training. A pair of voxels smaller than
-0.9 mm is followed by its copy in voxels of 1 mm, which is written beside the table. PAIRS are folders with <subject>_T1w.nii.gz and <subject>_T2w.nii.gz,
+0.9 mm is followed by its copy in voxels of 1 mm, which is written beside the table. PAIRS are
+folders with <subject>_T1w.nii.gz and <subject>_T2w.nii.gz,
 or _T1 and _T2, or with such folders; T1.nii.gz and T2.nii.gz bear the folder's name.
 """
 

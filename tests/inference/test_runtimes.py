@@ -63,6 +63,43 @@ def test_a_shape_that_the_graph_refuses_is_one_sentence(name: str, graph: Path) 
 
 
 @pytest.fixture(scope="module")
+def halving_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph that adds what a step back makes of every second value: even lengths only."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    shape = ["B", 1, "N"]
+    kernel = helper.make_tensor("w", kind, [1, 1, 2], [1.0, 1.0])
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["half"], strides=[2]),
+        helper.make_node("ConvTranspose", ["half", "w"], ["whole"], strides=[2]),
+        helper.make_node("Concat", ["x", "whole"], ["y"], axis=1),
+    ]
+    values = [
+        helper.make_tensor_value_info("x", kind, shape),
+        helper.make_tensor_value_info("y", kind, ["B", 2, "N"]),
+    ]
+    body = helper.make_graph(nodes, "g", values[:1], values[1:], [kernel])
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path_factory.mktemp("halving") / "graph.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_size_that_the_graph_refuses_leaves_it_as_it_was(name: str, halving_graph: Path) -> None:
+    """It is refused each time, also after one that fits, which fits for ever."""
+    pytest.importorskip(name)
+    runtime = open_runtime(halving_graph, "cpu", threads=1, prefer=[name])
+    for length in (7, 8, 7, 9, 8):
+        x = np.ones((1, 1, length), np.float32)
+        if length % 2:
+            with pytest.raises(ModelError, match=rf"graph\.onnx.*\(1, 1, {length}\)"):
+                runtime.run(x)
+        else:
+            np.testing.assert_array_equal(runtime.run(x)[0][0], [[1] * length, [2] * length])
+
+
+@pytest.fixture(scope="module")
 def sum_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A graph that hands its input "first" (B, 2) on at once, beside first + 2 * second."""
     onnx = pytest.importorskip("onnx")

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -188,16 +189,25 @@ class _OpenVino(_Opened):
             # The default is bfloat16 where the processor has it: another mask on another machine.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        self._compiled = core.compile_model(core.read_model(content, b""), "CPU", settings)
+        self._compile = partial(core.compile_model, core.read_model(content, b""), "CPU", settings)
+        compiled = self._compile()
+        self._request = compiled.create_infer_request()
         # Its tensor may bear several names; the input itself has the one of the graph.
-        inputs = [port.node.friendly_name for port in self._compiled.inputs]
+        inputs = [port.node.friendly_name for port in compiled.inputs]
         name = f"openvino {str(openvino.__version__).partition('-')[0]}"
         super().__init__(graph, inputs, name, "cpu")
 
     def _outputs(self, arrays: dict[str, Float]) -> list[Float]:
+        # Asked to wait at once, OpenVINO (2026.4) passes over a shape that the graph refuses, and
+        # hands out what it had computed before; and what refused some shapes refuses all.
         # By position, as a tensor that is handed on at once may go by another name.
-        results = self._compiled(list(arrays.values()), share_inputs=True)
-        return [np.array(results[port]) for port in self._compiled.outputs]
+        try:
+            self._request.start_async(list(arrays.values()), share_inputs=True)
+            self._request.wait()
+        except RuntimeError:
+            self._request = self._compile().create_infer_request()
+            raise
+        return [np.array(tensor.data) for tensor in self._request.output_tensors]
 
 
 def _import_openvino() -> Any:
