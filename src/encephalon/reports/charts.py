@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small charts as SVG: dots, bars, curves, and predicted against true values, with their axes.
 
-Colours come from the page's style, so charts follow its dark and printed forms.
+Colours come from the page's style, so charts follow its dark and printed forms. Every mark has its
+value as its title, which a page tells whoever points at it or comes to it with the arrow keys.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
-from encephalon.reports.format import Html, join, tag
+from encephalon.reports.format import (
+    Html,
+    format_estimate,
+    format_number,
+    format_share,
+    join,
+    tag,
+)
 from encephalon.statistics.intervals import Interval
 
 __all__ = [
@@ -22,6 +30,7 @@ __all__ = [
     "bar_chart",
     "dot_chart",
     "line_chart",
+    "mark",
     "place_chart",
     "plot_below",
     "plot_frame",
@@ -43,11 +52,15 @@ _MOST_PLACES = 6
 
 @dataclass(frozen=True)
 class DotGroup:
-    """One row of a dot chart: its name, its values and the interval to draw over them."""
+    """One row of a dot chart: its name, its values and the interval to draw over them.
+
+    `names` say what each value is of; by default it is the row's.
+    """
 
     label: str
     values: Sequence[float]
     interval: Interval | None = None
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -80,16 +93,27 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
         y = _ROW * (place + 0.5)
         name = {"x": _px(left - 12.0), "y": _px(y + 4.0), "text_anchor": "end"}
         drawn.append(tag("text", group.label, **name))
-        drawn += [_mark(axis.at(value), y) for value in group.values if isfinite(value)]
-        ends = [_px(axis.at(end)) for end in _ends(group.interval)]
+        names = group.names or [group.label] * len(group.values)
+        drawn += [
+            mark(axis.at(value), y, f"{each}: {format_number(value)}")
+            for value, each in zip(group.values, names, strict=True)
+            if isfinite(value)
+        ]
         level = y + 9 if any(map(isfinite, group.values)) else y  # below the dots, if there are any
-        if len(ends) == 3:
-            across = {"x1": ends[1], "x2": ends[2], "y1": _px(level), "y2": _px(level)}
-            drawn.append(tag("line", class_="span", **across))
-        if ends:
-            down = {"x1": ends[0], "x2": ends[0], "y1": _px(level - 5), "y2": _px(level + 5)}
-            drawn.append(tag("line", class_="middle", **down))
+        drawn.append(_span(axis, group.interval, level, group.label))
     return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
+
+
+def _span(axis: Axis, interval: Interval | None, y: float, name: str) -> Html | None:
+    """A value as a line across the axis, and the ends of its interval as one along it."""
+    if interval is None or not (ends := [_px(axis.at(end)) for end in _ends(interval)]):
+        return None
+    lines = [tag("title", f"{name}: {format_estimate(interval)}")]
+    if len(ends) == 3:
+        along = {"x1": ends[1], "x2": ends[2], "y1": _px(y), "y2": _px(y)}
+        lines.append(tag("line", class_="span", **along))
+    across = {"x1": ends[0], "x2": ends[0], "y1": _px(y - 5), "y2": _px(y + 5)}
+    return tag("g", *lines, tag("line", class_="middle", **across))
 
 
 def bar_chart(values: Mapping[str, float], title: str) -> Html:
@@ -105,7 +129,8 @@ def bar_chart(values: Mapping[str, float], title: str) -> Html:
         ends = sorted((axis.at(0.0), axis.at(value)))
         size = {"x": _px(ends[0]), "width": _px(ends[1] - ends[0]), "height": _px(_BAR - 8.0)}
         kind = "rise" if value >= 0 else "fall"
-        drawn.append(tag("rect", class_=kind, y=_px(y + 4.0), **size))
+        said = tag("title", f"{label}: {format_number(value)}")
+        drawn.append(tag("rect", said, class_=kind, y=_px(y + 4.0), **size))
     return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
 
 
@@ -121,22 +146,21 @@ def line_chart(
     names, top = _legend(labels)
     up = axis_of([value for each in series for value in each.y], top + _PLOT_HEIGHT - 34.0, top)
     left = max(52.0, 18.0 + _LETTER * max(len(up.label(tick)) for tick in up.ticks))
-    known = [value for each in series for value in each.x]
-    across = axis_of(known, left, _WIDTH - 16.0, whole=whole)
+    places = [value for each in series for value in each.x]
+    across = axis_of(places, left, _WIDTH - 16.0, whole=whole)
     curves = []
     for each in series:
-        points = [
-            f"{_px(across.at(x))},{_px(up.at(y))}"
-            for x, y in zip(each.x, each.y, strict=True)
-            if isfinite(x) and isfinite(y)
-        ]
+        known = [(x, y) for x, y in zip(each.x, each.y, strict=True) if isfinite(x) and isfinite(y)]
         # Two equal points are drawn, one is not.
-        kind, points = ("dot", points * 2) if len(points) == 1 else ("curve", points)
+        kind, known = ("dot", known * 2) if len(known) == 1 else ("curve", known)
         colour = f"{kind} {_colour(labels.index(each.label))}"
+        at = " ".join(f"{_px(across.at(x))},{_px(up.at(y))}" for x, y in known)
+        # What the points are is no title of each, which would make a long curve a large page.
+        told = " ".join(f"{format_number(x)},{format_number(y)}" for x, y in known)
         title = tag("title", each.label)
-        curves.append(tag("polyline", title, class_=colour, points=" ".join(points)))
+        curves.append(tag("polyline", title, class_=colour, points=at, data_values=told))
     drawn = join(plot_frame(across, up, x_title), *names, *curves)
-    return svg_chart(drawn, up.start + _BOTTOM, y_title)
+    return svg_chart(drawn, up.start + _BOTTOM, y_title, data_across=x_title)
 
 
 def _legend(labels: Sequence[str]) -> tuple[list[Html], float]:
@@ -162,7 +186,7 @@ def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title:
     """Show pairs as dots with the line of equality, both axes having one scale."""
     across, up, plot = _square([*x, *y], x_title, y_title)
     marks = [
-        _mark(across.at(a), up.at(b))
+        mark(across.at(a), up.at(b), f"{x_title} {format_number(a)}, {y_title} {format_number(b)}")
         for a, b in zip(x, y, strict=True)
         if isfinite(a) and isfinite(b)
     ]
@@ -180,11 +204,12 @@ def point_chart(points: Sequence[Point], x_title: str, y_title: str) -> Html:
     for point in points:
         if not isfinite(point.y.value):
             continue
-        x, ends = _px(across.at(point.x)), [_px(up.at(end)) for end in _ends(point.y)]
+        x, ends = across.at(point.x), [_px(up.at(end)) for end in _ends(point.y)]
         if len(ends) == 3:
-            marks.append(tag("line", class_="span", x1=x, x2=x, y1=ends[1], y2=ends[2]))
-        radius = f"{2.5 + 4.5 * (point.n / most) ** 0.5:.1f}"
-        marks.append(tag("circle", class_="mark", cx=x, cy=ends[0], r=radius))
+            marks.append(tag("line", class_="span", x1=_px(x), x2=_px(x), y1=ends[1], y2=ends[2]))
+        said = f"{x_title} {format_number(point.x, 3)}, {y_title} {format_estimate(point.y)}"
+        radius = 2.5 + 4.5 * (point.n / most) ** 0.5
+        marks.append(mark(x, up.at(point.y.value), f"{said}, n = {point.n}", radius))
     return svg_chart(join(plot, *marks), up.start + _BOTTOM, y_title)
 
 
@@ -198,14 +223,19 @@ def place_chart(
     axis, high = axis_of([*ends, *_ends(told)], 20.0, _WIDTH - 20.0), _PLOT_HEIGHT / 3
     width, most, drawn = (ends[1] - ends[0]) / max(1, len(counts)), max([*counts, 1]), list[Html]()
     for place, count in enumerate(counts):
-        x, end = (axis.at(ends[0] + width * (place + side)) for side in (0, 1))
+        sides = [ends[0] + width * (place + side) for side in (0, 1)]
+        x, end = map(axis.at, sides)
+        said = f"{format_number(sides[0], 3)} to {format_number(sides[1], 3)}: {count}"
         size = {"width": _px(max(1.0, end - x - 1)), "height": _px(high * count / most)}
-        drawn.append(tag("rect", class_="bar", x=_px(x), y=_px(high * (1 - count / most)), **size))
+        size |= {"x": _px(x), "y": _px(high * (1 - count / most))}
+        drawn.append(tag("rect", tag("title", said), class_="bar", **size))
     value, *span = (_px(axis.at(each)) for each in _ends(told))
+    lines = [tag("title", f"{title}: {format_estimate(told)}")]
     if span:
         across = {"x1": span[0], "x2": span[1], "y1": _px(high + 12), "y2": _px(high + 12)}
-        drawn.append(tag("line", class_="span", **across))
-    drawn.append(tag("line", class_="middle", x1=value, x2=value, y1=0, y2=_px(high + 18)))
+        lines.append(tag("line", class_="span", **across))
+    lines.append(tag("line", class_="middle", x1=value, x2=value, y1=0, y2=_px(high + 18)))
+    drawn.append(tag("g", *lines))
     below = plot_below(axis, high + 20, title)
     return svg_chart(join(*drawn, below), high + 20 + _BOTTOM, title)
 
@@ -222,7 +252,8 @@ def share_chart(
         name = {"x": _px(left - 12.0), "y": _px(y + 4.0), "text_anchor": "end"}
         drawn.append(tag("text", label, **name))
         size = {"width": _px(axis.at(share) - left), "height": _px(_ROW / 2)}
-        drawn.append(tag("rect", class_="bar told", x=_px(left), y=_px(y - _ROW / 4), **size))
+        said = tag("title", f"{label}: {format_share(share)}, usual {format_share(other)}")
+        drawn.append(tag("rect", said, class_="bar told", x=_px(left), y=_px(y - _ROW / 4), **size))
         drawn.append(tag("line", class_="middle", x1=x, x2=x, y1=_px(y - 12), y2=_px(y + 12)))
     return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
 
@@ -260,8 +291,9 @@ def plot_below(axis: Axis, bottom: float, title: str, *, grid: bool = False) -> 
     return join(*drawn, tag("text", title, x=middle, y=_px(bottom + 35), text_anchor="middle"))
 
 
-def _mark(x: float, y: float) -> Html:
-    return tag("circle", class_="mark", cx=_px(x), cy=_px(y), r=3.5)
+def mark(x: float, y: float, said: str, radius: float = 3.5) -> Html:
+    """A dot at a pixel, and what it says."""
+    return tag("circle", tag("title", said), class_="mark", cx=_px(x), cy=_px(y), r=f"{radius:.1f}")
 
 
 def _ends(interval: Interval | None) -> list[float]:
@@ -281,10 +313,10 @@ def _beside(labels: Sequence[str]) -> tuple[float, float]:
     return left, max(_WIDTH, left + _LEAST)
 
 
-def svg_chart(content: Html, height: float, title: str, width: float = _WIDTH) -> Html:
+def svg_chart(content: Html, height: float, title: str, width: float = _WIDTH, **more: str) -> Html:
     """The drawing as an image of that size, pixels, which its title describes."""
     box = f"0 0 {width:g} {height:g}"
-    return tag("svg", content, class_="chart", viewBox=box, role="img", aria_label=title)
+    return tag("svg", content, class_="chart", viewBox=box, role="img", aria_label=title, **more)
 
 
 def _px(value: float) -> str:

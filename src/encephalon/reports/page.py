@@ -41,6 +41,7 @@ _LIVE = {
     'class="viewer"': "viewer/viewer",
     'class="scroll sortable"': "tables",
     'class="rate"': "tables",
+    'class="chart': "charts",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,6 +177,31 @@ def test_the_page_shows_the_worst_scan_first(table: Path) -> None:
     assert page.index(">s3</h3>") < page.index(">s0</h3>")
     assert page.count("layer layer-prediction") == page.count("layer layer-reference") == 8
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_volumes_agree_as_far_as_bland_and_altman_compute_by_hand(table: Path) -> None:
+    """Three masks have their reference's volume, one d mL more: bias d/4, sd d/2, limits so far.
+
+    The deviations from the bias are three times -d/4 and once 3d/4: their squares sum to 3d²/4, a
+    third of which is the variance.
+    """
+    evaluated(table)
+    row = scores(table)["s3"]
+    more = float(row["volume_ml"]) - float(row["reference_ml"])
+    assert more > 1
+    page = (table.parent / "out" / "report.html").read_text(encoding="utf-8")
+    found = re.search(r"n = 4: bias (\S+) mL.*limits of agreement (\S+) to (\S+) mL", page)
+    assert found is not None
+    told = [float(each.replace("−", "-")) for each in found.groups()]
+    expected = [more / 4, more / 4 - 0.98 * more, more / 4 + 0.98 * more]
+    assert told == pytest.approx(expected, abs=0.06)
+    assert f"s3: mean {float(row['reference_ml']) + more / 2:.1f}, difference {more:.1f}" in page
+
+
+def test_a_scan_without_a_mask_has_no_volume_to_compare(table: Path) -> None:
+    evaluated(table, nothing)
+    page = (table.parent / "out" / "report.html").read_text(encoding="utf-8")
+    assert "There are no pairs to compare. Without a mask and left out: 4." in page
 
 
 @pytest.mark.parametrize("answer", [nothing, broken])

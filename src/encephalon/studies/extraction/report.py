@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from encephalon.reports.agreement import agreement_chart, agreement_words
 from encephalon.reports.batch import (
     BatchReport,
     Column,
@@ -33,7 +34,7 @@ from encephalon.reports.blocks import (
     stat_cards,
     table,
 )
-from encephalon.reports.charts import DotGroup, dot_chart, scatter_chart
+from encephalon.reports.charts import DotGroup, dot_chart
 from encephalon.reports.format import Html, format_interval, format_number, tag
 from encephalon.reports.images import AMBER, SKY
 from encephalon.reports.label_maps import label_legend
@@ -47,6 +48,7 @@ from encephalon.reports.own_pages import (
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.strips import StripPoint, strip_chart
 from encephalon.reports.viewer import HINT
+from encephalon.statistics.agreement import agreement_of
 from encephalon.statistics.summary import Summary
 from encephalon.studies.extraction.images import PREDICTION, REFERENCE, ShownScan
 
@@ -252,21 +254,44 @@ def _how(dice: Summary) -> str:
 
 
 def _charts(summary: GroupedSummary, scored: Sequence[Row]) -> Html:
-    interval = summary.overall["dice"].median_interval
-    groups = [DotGroup("all", numbers_of(scored, "dice"), interval)]
+    groups = [_dice_group("all", scored, summary.overall)]
     for part in summary.subgroups:
         if part.column != "quality":
             rows = [row for row in scored if str(row.get(part.column)) == part.value]
-            interval = part.metrics["dice"].median_interval
-            groups.append(DotGroup(part.value, numbers_of(rows, "dice"), interval))
-    reference, predicted = (numbers_of(scored, key) for key in ("reference_ml", "volume_ml"))
-    return grid(
-        figure(dot_chart(groups, "Dice"), "Every scan; the bar is the median and its interval."),
-        figure(
-            scatter_chart(reference, predicted, "Reference, mL", "Predicted, mL"),
-            "Volumes; the dashed line is equality.",
-        ),
+            groups.append(_dice_group(part.value, rows, part.metrics))
+    dice = figure(dot_chart(groups, "Dice"), "Every scan; the bar is the median and its interval.")
+    # Volumes of different structures have nothing in common.
+    classes = [part for part in summary.subgroups if part.column == "class"]
+    if not classes:
+        return grid(dice, _agreement(scored, summary.overall, ""))
+    volumes = [
+        _agreement([row for row in scored if row["class"] == part.value], part.metrics, part.value)
+        for part in classes
+    ]
+    return grid(dice, *volumes)
+
+
+def _dice_group(name: str, rows: Sequence[Row], metrics: Mapping[str, Summary]) -> DotGroup:
+    values, names = numbers_of(rows, "dice"), [str(row["id"]) for row in rows]
+    return DotGroup(name, values, metrics["dice"].median_interval, names)
+
+
+def _agreement(rows: Sequence[Row], metrics: Mapping[str, Summary], name: str) -> Html:
+    """Volumes against those of the references; a scan without a mask has none to compare."""
+    made = [row for row in rows if not row.get("error")]
+    found = agreement_of(numbers_of(made, "volume_ml"), numbers_of(made, "reference_ml"))
+    # That of all rows is no interval of some of them.
+    interval = metrics["volume_error_ml"].mean_interval if len(made) == len(rows) else None
+    words = agreement_words(found, "mL", interval)
+    if left := len(rows) - len(made):
+        words += f" Without a mask and left out: {left}."
+    chart = agreement_chart(
+        found,
+        [str(row["id"]) for row in made],
+        "mean of predicted and reference, mL",
+        "predicted − reference, mL",
     )
+    return figure(chart, tag("span", tag("strong", f"{name}. "), words) if name else words)
 
 
 def _subgroup_table(parts: Sequence[SubgroupSummary]) -> Html:
